@@ -1,0 +1,58 @@
+// The Python side's array: owned memory and a view of it, and the checks that every binding begins with.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "../pack.h"
+#include "../table.h"
+
+namespace salon {
+
+namespace py = pybind11;
+
+struct Tensor {
+  std::shared_ptr<void> memory;  // shared by all views
+  View view;
+};
+using TensorPtr = std::shared_ptr<Tensor>;
+using OptionalTensor = std::optional<TensorPtr>;
+using WeightPtr = std::shared_ptr<PackedWeight>;
+using Int32Array = py::array_t<std::int32_t, py::array::c_style>;
+using FloatArray = py::array_t<float, py::array::c_style>;
+
+// One backend: a table of kernels, the compute dtype and the number of threads.
+struct Backend {
+  const Table* table = nullptr;
+  Dtype compute = Dtype::f32;
+  int threads = 1;
+};
+
+inline std::size_t dtype_bytes(Dtype d) { return d == Dtype::bf16 ? 2 : 4; }
+inline const char* dtype_name(Dtype d) { return d == Dtype::bf16 ? "bfloat16" : "float32"; }
+Dtype parse_dtype(const Backend& backend, const std::string& name);  // "compute" or "float32"
+Act parse_activation(const std::string& name);
+Norm parse_norm(const std::string& name);
+
+TensorPtr new_tensor(std::int64_t rows, std::int64_t cols, Dtype dtype);  // contents unspecified
+std::string shape_of(const View& v);                                      // "[3, 384] bfloat16"
+
+// Raise ValueError: "linear: x: got [3, 5] float32, want ..."
+[[noreturn]] void refuse(const char* op, const char* argument, const std::string& got, const std::string& want);
+void want_shape(const char* op, const char* argument, const View& v, std::int64_t rows, std::int64_t cols);
+void want_dtype(const char* op, const char* argument, const View& v, Dtype dtype);
+void want_length(const char* op, const char* argument, py::ssize_t got, std::int64_t want);
+void want_finite(const char* op, const char* argument, double value);  // and positive
+
+// Checks offsets and owners against T rows and, where >= 0, S samples; pointers live as long as the arrays.
+SegmentView want_segments(const char* op, const Int32Array& offsets, const Int32Array& owners, std::int64_t rows,
+                          std::int64_t samples);
+
+void bind_arrays(py::module_& m);
+void bind_dense_ops(py::class_<Backend>& backend);
+void bind_image_ops(py::class_<Backend>& backend);
+
+}  // namespace salon

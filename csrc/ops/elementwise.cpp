@@ -1,0 +1,93 @@
+// cast, add and embed: memory-bound passes over rows.
+#include "pool.h"
+#include "table.h"
+#include "vecmath.h"
+
+namespace salon::SALON_ISA_NS {
+namespace {
+
+constexpr int64_t kElements = 16384;  // work of one task, so that small calls stay on one thread
+
+SALON_INLINE int64_t rows_per_task(int64_t cols) { return cols >= kElements ? 1 : kElements / (cols > 0 ? cols : 1); }
+SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+template <class X, class O> void cast_rows(const CastArgs& a, int64_t begin, int64_t end) {
+  const bool with_silu = a.act == Act::silu;
+  for (int64_t r = begin; r < end; ++r) {
+    const X* x = row_of<const X>(a.x, r);
+    O* o = row_of<O>(a.out, r);
+    int64_t c = 0;
+    for (; c + kLanes <= a.x.cols; c += kLanes) {
+      const vf v = load(x + c);
+      store(o + c, with_silu ? silu(v) : v);
+    }
+    if (const int n = int(a.x.cols - c)) {
+      const vf v = load(x + c, n);
+      store(o + c, with_silu ? silu(v) : v, n);
+    }
+  }
+}
+
+template <class Y> void add_rows(const AddArgs& a, int64_t begin, int64_t end) {
+  for (int64_t r = begin; r < end; ++r) {
+    float* x = row_of<float>(a.x, r);
+    const Y* y = row_of<const Y>(a.y, r);
+    int64_t c = 0;
+    for (; c + kLanes <= a.x.cols; c += kLanes) store(x + c, load(x + c) + load(y + c));
+    if (const int n = int(a.x.cols - c)) store(x + c, load(x + c, n) + load(y + c, n), n);
+  }
+}
+
+template <class W> void accumulate_row(float* o, const W* w, int64_t cols, bool first) {
+  int64_t c = 0;
+  for (; c + kLanes <= cols; c += kLanes) store(o + c, first ? load(w + c) : load(o + c) + load(w + c));
+  if (const int n = int(cols - c)) store(o + c, first ? load(w + c, n) : load(o + c, n) + load(w + c, n), n);
+}
+
+}  // namespace
+
+void cast(const CastArgs& args) {
+  const int64_t grain = rows_per_task(args.x.cols);
+  struct Job { const CastArgs* a; int64_t grain; } job{&args, grain};
+  parallel(ceil_div(args.x.rows, grain), [](void* context, int64_t task) {
+    const Job& j = *static_cast<Job*>(context);
+    const CastArgs& a = *j.a;
+    const int64_t begin = task * j.grain, end = least(begin + j.grain, a.x.rows);
+    const bool x16 = a.x.dtype == Dtype::bf16, o16 = a.out.dtype == Dtype::bf16;
+    if (x16 && o16) cast_rows<uint16_t, uint16_t>(a, begin, end);
+    else if (x16) cast_rows<uint16_t, float>(a, begin, end);
+    else if (o16) cast_rows<float, uint16_t>(a, begin, end);
+    else cast_rows<float, float>(a, begin, end);
+  }, &job, args.threads);
+}
+
+void add(const AddArgs& args) {
+  parallel(args.count, [](void* context, int64_t task) {
+    const AddArgs& a = *static_cast<const AddArgs*>(context);
+    const int64_t begin = a.ranges[2 * task], end = a.ranges[2 * task + 1];
+    if (a.y.dtype == Dtype::bf16) add_rows<uint16_t>(a, begin, end);
+    else add_rows<float>(a, begin, end);
+  }, const_cast<AddArgs*>(&args), args.threads);
+}
+
+void embed(const EmbedArgs& args) {
+  const int64_t grain = rows_per_task(args.out.cols);
+  struct Job { const EmbedArgs* a; int64_t grain; } job{&args, grain};
+  parallel(ceil_div(args.out.rows, grain), [](void* context, int64_t task) {
+    const Job& j = *static_cast<Job*>(context);
+    const EmbedArgs& a = *j.a;
+    const int64_t begin = task * j.grain, end = least(begin + j.grain, a.out.rows);
+    for (int64_t r = begin; r < end; ++r) {
+      float* o = row_of<float>(a.out, r);
+      for (int64_t t = 0; t < a.count; ++t) {
+        const View& table = a.tables[t];
+        const int64_t index = a.indices[t][r];
+        if (table.dtype == Dtype::bf16) accumulate_row(o, row_of<const uint16_t>(table, index), a.out.cols, t == 0);
+        else accumulate_row(o, row_of<const float>(table, index), a.out.cols, t == 0);
+      }
+    }
+  }, &job, args.threads);
+}
+
+}  // namespace salon::SALON_ISA_NS

@@ -1,0 +1,109 @@
+#include "pack.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "pool.h"
+
+namespace salon {
+namespace {
+
+float widen(std::uint16_t v) {
+  const std::uint32_t bits = std::uint32_t(v) << 16;
+  float f;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+std::uint16_t narrow(float f) {  // round to nearest even, NaN stays NaN
+  std::uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return std::uint16_t((bits >> 16) | 0x40);
+  return std::uint16_t((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
+}
+void convert(std::uint16_t v, std::uint16_t& o) { o = v; }
+void convert(std::uint16_t v, float& o) { o = widen(v); }
+void convert(float v, std::uint16_t& o) { o = narrow(v); }
+void convert(float v, float& o) { o = v; }
+
+struct Job {
+  const Packed* w;
+  std::vector<const void*> row_data;    // start of each logical row
+  std::vector<Dtype> row_dtype;
+  std::vector<std::int64_t> column_row; // logical row of each packed column, -1: padding
+};
+
+// Panel p: gathers its 32 rows. Bf16 elements of a pair of inputs stand side by side (`pair` = 2).
+template <class S, class D> void pack_row(const Packed& w, const S* row, D* panel, std::int64_t column, std::int64_t pair) {
+  for (std::int64_t tap = 0; tap < w.taps; ++tap) {
+    D* out = panel + tap * w.kp * kPanel + column * pair;
+    const S* in = row + tap;
+    for (std::int64_t i = 0; i < w.k; ++i)
+      convert(in[i * w.taps], out[(i / pair) * kPanel * pair + i % pair]);
+  }
+}
+
+template <class D> void pack_panel(const Job& job, std::int64_t p, std::int64_t pair) {
+  const Packed& w = *job.w;
+  D* panel = static_cast<D*>(const_cast<void*>(w.data)) + p * w.taps * w.kp * kPanel;
+  std::memset(static_cast<void*>(panel), 0, std::size_t(w.taps * w.kp * kPanel) * sizeof(D));
+  for (std::int64_t c = 0; c < kPanel; ++c) {
+    const std::int64_t row = job.column_row[std::size_t(p * kPanel + c)];
+    if (row < 0) continue;
+    const void* data = job.row_data[std::size_t(row)];
+    if (job.row_dtype[std::size_t(row)] == Dtype::bf16) pack_row(w, static_cast<const std::uint16_t*>(data), panel, c, pair);
+    else pack_row(w, static_cast<const float*>(data), panel, c, pair);
+  }
+}
+
+}  // namespace
+
+std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, std::int64_t k, std::int64_t taps,
+                                          Dtype dtype, bool swiglu, int threads) {
+  auto packed = std::make_shared<PackedWeight>();
+  Packed& w = packed->view;
+  w.dtype = dtype;
+  w.k = k;
+  w.kp = dtype == Dtype::bf16 ? (k + kDepth - 1) / kDepth * kDepth : k;
+  w.taps = taps;
+  w.swiglu = swiglu;
+  Job job;
+  job.w = &w;
+  std::vector<float> bias;
+  for (const Source& s : sources) {
+    const std::size_t row_bytes = std::size_t(k * taps) * (s.dtype == Dtype::bf16 ? 2 : 4);
+    for (std::int64_t r = 0; r < s.n; ++r) {
+      job.row_data.push_back(static_cast<const char*>(s.data) + std::size_t(r) * row_bytes);
+      job.row_dtype.push_back(s.dtype);
+      bias.push_back(s.bias ? s.bias[r] : 0.0f);
+    }
+    w.n += s.n;
+  }
+  const std::int64_t half = kPanel / 2, width = w.n / 2;
+  w.panels = swiglu ? (width + half - 1) / half : (w.n + kPanel - 1) / kPanel;
+  job.column_row.assign(std::size_t(w.panels * kPanel), -1);
+  packed->bias.assign(std::size_t(w.panels * kPanel), 0.0f);
+  for (std::int64_t column = 0; column < w.panels * kPanel; ++column) {
+    const std::int64_t p = column / kPanel, c = column % kPanel;
+    const std::int64_t index = swiglu ? p * half + c % half : column;
+    if (index >= (swiglu ? width : w.n)) continue;
+    const std::int64_t row = swiglu && c >= half ? width + index : index;
+    job.column_row[std::size_t(column)] = row;
+    packed->bias[std::size_t(column)] = bias[std::size_t(row)];
+  }
+  packed->bytes = std::size_t(w.panels * taps * w.kp * kPanel) * (dtype == Dtype::bf16 ? 2 : 4);
+  const std::size_t rounded = (packed->bytes + 63) / 64 * 64;
+  void* data = std::aligned_alloc(64, rounded ? rounded : 64);
+  if (!data) throw std::bad_alloc();
+  packed->data = std::shared_ptr<void>(data, std::free);
+  w.data = data;
+  w.bias = packed->bias.data();
+  parallel(w.panels, [](void* context, std::int64_t p) {
+    const Job& j = *static_cast<Job*>(context);
+    if (j.w->dtype == Dtype::bf16) pack_panel<std::uint16_t>(j, p, 2);
+    else pack_panel<float>(j, p, 1);
+  }, &job, threads);
+  return packed;
+}
+
+}  // namespace salon

@@ -1,0 +1,30 @@
+// Weights into the layout of `Packed`. The same for every ISA.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "tensor.h"
+
+namespace salon {
+
+struct Source {
+  const void* data;     // [n, k] (convolutions: [n, k, taps]), contiguous, f32 or bf16 bits
+  Dtype dtype;
+  std::int64_t n;
+  const float* bias;    // [n] or null
+};
+
+// A Packed and the memory it points into.
+struct PackedWeight {
+  Packed view;
+  std::shared_ptr<void> data;
+  std::vector<float> bias;
+  std::size_t bytes = 0;
+};
+
+// Sources stand below each other as one [sum of n, k * taps] matrix. `swiglu`: the first half of the rows is the gate.
+std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, std::int64_t k, std::int64_t taps,
+                                          Dtype dtype, bool swiglu, int threads);
+
+}  // namespace salon

@@ -1,0 +1,18 @@
+// A persistent pool of threads. Plain function pointers, so that files compiled for one ISA need no templates.
+#pragma once
+#include <cstdint>
+
+namespace salon {
+
+// Does task number `task`; must not throw.
+using Task = void (*)(void* context, std::int64_t task);
+
+// Runs tasks 0 .. count-1 on up to `threads` threads (the caller's among them) and returns when all are done. Which
+// thread takes which task is unspecified, so no result may depend on it. Calls from several threads take turns.
+void parallel(std::int64_t count, Task run, void* context, int threads);
+
+// SALON_THREADS, else the cores this process may use. Throws std::invalid_argument on a bad value.
+int default_threads();
+constexpr int kMaxThreads = 256;
+
+}  // namespace salon

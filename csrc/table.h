@@ -1,0 +1,170 @@
+// One table of kernels per instruction set. Arguments are checked before they get here: kernels trust them.
+#pragma once
+#include "tensor.h"
+
+namespace salon {
+
+enum class Act : int { none = 0, gelu_tanh, gelu, silu, swiglu };
+enum class Norm : int { layer = 0, rms };
+
+// Segments: segment j covers rows offsets[j] .. offsets[j+1] and belongs to sample owners[j].
+struct SegmentView {
+  const std::int32_t* offsets = nullptr;
+  const std::int32_t* owners = nullptr;
+  std::int64_t count = 0;
+};
+
+struct LinearArgs {
+  View x;                 // [T, k], dtype of w
+  const Packed* w;
+  View out;               // [T, n]; f32 or bf16; with `residual` it is the residual itself
+  Act act;
+  bool residual;          // out += y, or out += gate * y
+  View gate;              // f32 [S, n], data null: none
+  const std::int32_t* row_owner;  // [T] row of `gate`, null without gate
+  int threads;
+};
+
+struct ModulateArgs {
+  View x;                 // f32 [T, D]
+  View out;               // [T, D]
+  View shift, scale;      // f32 [S, D]
+  SegmentView segments;
+  Norm kind;
+  float eps;
+  int threads;
+};
+
+struct NormArgs {
+  View x, out;            // any dtype
+  const float* weight;    // [D]
+  const float* bias;      // [D] or null
+  Norm kind;
+  float eps;
+  int threads;
+};
+
+struct CastArgs {
+  View x, out;            // any dtypes, same shape
+  Act act;                // none or silu
+  int threads;
+};
+
+struct AddArgs {
+  View x;                 // f32, x += y
+  View y;                 // any dtype
+  const std::int32_t* ranges;  // [2 * count] first and past-last rows
+  std::int64_t count;
+  int threads;
+};
+
+struct QkNormRopeArgs {
+  View qkv;               // [T, 3 * heads * width], in place
+  View plain_q;           // [T, heads * width] or data null
+  std::int64_t heads, width;
+  const float* q_weight;  // [width] or null
+  const float* k_weight;
+  View cos, sin;          // f32 [T, width / 2] or data null
+  float eps;
+  int threads;
+};
+
+struct AttentionArgs {
+  View q, k, v, out;      // [Tq, H*E], [Tkv, H*E], same dtype
+  std::int64_t heads, width;
+  SegmentView q_segments, kv_segments;
+  std::int64_t samples;
+  // Key segments of each sample, in order: kv_index[kv_start[s] .. kv_start[s+1]] are segment numbers.
+  const std::int32_t* kv_start;
+  const std::int32_t* kv_index;
+  // Adapter terms of each query segment, in the order given: term_index[term_start[j] .. term_start[j+1]].
+  const std::int32_t* term_start;   // [q_segments.count + 1] or null: no adapters at all
+  const std::int32_t* term_index;
+  const std::int32_t* term_offsets; // [M + 1] into term_rows
+  const std::int32_t* term_rows;    // rows of term_keys, term_values
+  const float* term_weights;        // [M]
+  View term_keys, term_values;      // [R, H*E]
+  View term_q;                      // [Tq, H*E] or data null: use q
+  View term_out;                    // [Tq, H*E] or data null: add into out
+  int threads;
+};
+
+struct EmbedArgs {
+  const std::int32_t* const* indices;  // [tables][T]
+  const View* tables;
+  std::int64_t count;     // tables
+  View out;               // f32 [T, D]
+  int threads;
+};
+
+struct SolverArgs {
+  View latents;           // f32 [T, C], written
+  View velocity;          // f32 [Tv, C]
+  View base, previous, keep;  // f32 [T, C] or data null
+  SegmentView segments;
+  const std::int32_t *cond, *uncond;
+  const float *guidance, *a, *b;
+  int threads;
+};
+
+struct ConvArgs {
+  View x, out;            // [P, I], [P', O]
+  const Packed* w;
+  View residual;          // [P', O] or data null
+  const std::int32_t* grids;   // [images, 2] height, width of the INPUT
+  std::int64_t images;
+  int upsample;           // 1, or 2: nearest 2x before the convolution
+  int stride;             // 1, or 2: padding is then below and right only
+  int threads;
+};
+
+struct GroupNormArgs {
+  View x, out;            // [P, C]
+  const float *weight, *bias;  // [C]
+  const std::int32_t* grids;
+  std::int64_t images, groups;
+  float eps;
+  bool silu;
+  int threads;
+};
+
+struct Table {
+  const char* name;
+  bool bf16;              // has a bf16 dot product
+  void (*linear)(const LinearArgs&);
+  void (*modulate)(const ModulateArgs&);
+  void (*norm)(const NormArgs&);
+  void (*cast)(const CastArgs&);
+  void (*add)(const AddArgs&);
+  void (*qk_norm_rope)(const QkNormRopeArgs&);
+  void (*attention)(const AttentionArgs&);
+  void (*embed)(const EmbedArgs&);
+  void (*solver_step)(const SolverArgs&);
+  void (*conv2d)(const ConvArgs&);
+  void (*group_norm_silu)(const GroupNormArgs&);
+  double (*peak)(double seconds, bool bf16);  // FLOP/s of one core's dot products, register to register
+};
+
+// Declares the kernels of one instruction set; `isa_table.cpp` is compiled once for each and defines the table.
+#define SALON_DECLARE_KERNELS                     \
+  void linear(const LinearArgs&);                 \
+  void modulate(const ModulateArgs&);             \
+  void norm(const NormArgs&);                     \
+  void cast(const CastArgs&);                     \
+  void add(const AddArgs&);                       \
+  void qk_norm_rope(const QkNormRopeArgs&);       \
+  void attention(const AttentionArgs&);           \
+  void embed(const EmbedArgs&);                   \
+  void solver_step(const SolverArgs&);            \
+  void conv2d(const ConvArgs&);                   \
+  void group_norm_silu(const GroupNormArgs&);     \
+  double peak(double, bool);
+
+namespace portable { extern const Table table; }
+namespace avx2 { extern const Table table; }
+namespace avx512 { extern const Table table; }
+namespace avx512_bf16 { extern const Table table; }
+namespace amx_bf16 { extern const Table table; }
+namespace amx_model { extern const Table table; }
+
+}  // namespace salon

@@ -1,0 +1,246 @@
+"""The cpu backend: C++ kernels (csrc/) behind the op table, for the best instruction set of the machine.
+
+Docstrings of the ops are those of `Ops`: the kernels do what they say. The bindings check every argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import _C
+from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
+from .segments import Int32, Segments
+
+Tensor = _C.Tensor
+Weight = _C.Weight
+
+
+def isa_levels() -> list[str]:
+    """The instruction sets that this machine runs, best first; the last is always "portable"."""
+    return _C.isa_levels()
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    """C-contiguous float32, or uint16 (bfloat16 bits) as it is."""
+    if values.dtype == np.uint16:
+        return np.ascontiguousarray(values)
+    if values.dtype.kind not in "fiub":
+        raise ValueError(f"array: got dtype {values.dtype}, want a float dtype, or uint16 holding bfloat16 bits")
+    return np.ascontiguousarray(values, np.float32)
+
+
+def _bias(values: NDArray[Any] | None) -> Float32 | None:
+    if values is None:
+        return None
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    return np.ascontiguousarray(values, np.float32)
+
+
+class CpuOps:
+    """The op table on C++ kernels.
+
+    Args:
+        isa: one of `isa_levels()`; None: SALON_ISA, else the best.
+        dtype: compute dtype, "bfloat16" or "float32"; None: bfloat16 where the instruction set has a bf16 dot product.
+        threads: 1 to 256; None: SALON_THREADS, else the cores that this process may use.
+
+    Raises:
+        ValueError: the machine cannot run `isa`, the instruction set has no `dtype`, threads out of range.
+    """
+
+    def __init__(self, isa: str | None = None, dtype: Dtype | None = None, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads: got {threads}, want 1 to 256")
+        self._c = _C.Backend(isa or "", dtype or "", threads or 0)
+
+    def __repr__(self) -> str:
+        return f"CpuOps(isa={self.isa!r}, dtype={self.compute!r}, threads={self.threads})"
+
+    @property
+    def name(self) -> str:
+        return f"cpu/{self._c.isa}"
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+        return self._c.isa
+
+    @property
+    def compute(self) -> Dtype:
+        return self._c.compute
+
+    @property
+    def threads(self) -> int:
+        """How many threads an op may use."""
+        return self._c.threads
+
+    def peak(self, seconds: float = 0.2) -> float:
+        """FLOP/s of one core's dot products in the compute dtype, register to register, measured for `seconds`."""
+        return self._c.peak(seconds)
+
+    # ---- edges
+
+    def array(self, values: NDArray[Any], dtype: DtypeName = "compute") -> Tensor:
+        plain = _plain(values)
+        return self._c.array(plain[None] if plain.ndim == 1 else plain, dtype)
+
+    def numpy(self, x: Tensor) -> Float32:
+        return x.numpy()
+
+    def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> Tensor:
+        return self._c.empty(rows, width, dtype)
+
+    def zeros(self, rows: int, width: int, dtype: DtypeName = "compute") -> Tensor:
+        return self._c.zeros(rows, width, dtype)
+
+    def cast(self, x: Tensor, dtype: DtypeName = "compute", *, activation: Activation = "none") -> Tensor:
+        return self._c.cast(x, dtype, activation)
+
+    def rows(self, x: Tensor, start: int, stop: int) -> Tensor:
+        return x.rows(start, stop)
+
+    def columns(self, x: Tensor, start: int, stop: int) -> Tensor:
+        return x.columns(start, stop)
+
+    def concat(self, parts: Sequence[Tensor]) -> Tensor:
+        return self._c.concat(list(parts))
+
+    def split(self, x: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        ends = np.cumsum([0, *sizes]).tolist()
+        if ends[-1] != x.shape[0]:
+            raise ValueError(f"split: sizes: got a sum of {ends[-1]}, want {x.shape[0]}")
+        return [x.rows(start, stop) for start, stop in pairwise(ends)]
+
+    def add(self, x: Tensor, y: Tensor, segments: Segments | None = None, only: Int32 | None = None) -> None:
+        self._c.add(x, y, None if segments is None else segments.offsets, only)
+
+    # ---- dense
+
+    def pack_linear(
+        self, weights: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any] | None] | None = None, *, swiglu: bool = False
+    ) -> Weight:
+        given = biases if biases is not None else [None] * len(weights)
+        return self._c.pack_linear([_plain(w) for w in weights], [_bias(b) for b in given], swiglu)
+
+    def linear(
+        self,
+        x: Tensor,
+        weight: Weight,
+        *,
+        activation: Activation = "none",
+        gate: Tensor | None = None,
+        residual: Tensor | None = None,
+        segments: Segments | None = None,
+        out: Tensor | None = None,
+        dtype: DtypeName = "compute",
+    ) -> Tensor:
+        owners = None if segments is None or gate is None else segments.row_owners()
+        return self._c.linear(x, weight, activation, gate, residual, owners, out, dtype)
+
+    def modulate(
+        self, x: Tensor, shift: Tensor, scale: Tensor, segments: Segments, *, kind: NormKind = "layer", eps: float = 1e-6
+    ) -> Tensor:
+        return self._c.modulate(x, shift, scale, segments.offsets, segments.owners, kind, eps)
+
+    def norm(
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-5,
+        dtype: DtypeName = "compute",
+    ) -> Tensor:
+        return self._c.norm(x, weight, bias, kind, eps, dtype)
+
+    def qk_norm_rope(
+        self,
+        qkv: Tensor,
+        heads: int,
+        q_weight: Tensor | None,
+        k_weight: Tensor | None,
+        cos: Tensor | None,
+        sin: Tensor | None,
+        *,
+        eps: float = 1e-6,
+        plain_q: Tensor | None = None,
+    ) -> None:
+        self._c.qk_norm_rope(qkv, heads, q_weight, k_weight, cos, sin, eps, plain_q)
+
+    def attention(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        segments: Segments,
+        heads: int,
+        *,
+        kv_segments: Segments | None = None,
+        adapters: AdapterTerms | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        kv = segments if kv_segments is None else kv_segments
+        samples = max(segments.num_samples, kv.num_samples)
+        terms = None
+        if adapters is not None and len(adapters.segments):
+            a = adapters
+            terms = (a.keys, a.values, a.segments, a.offsets, a.rows, a.weights, a.queries, a.out)
+        return self._c.attention(
+            q, k, v, heads, samples, segments.offsets, segments.owners, kv.offsets, kv.owners, terms, out
+        )
+
+    # ---- lookups and conditioning
+
+    def embed(self, indices: Sequence[Int32], tables: Sequence[Tensor]) -> Tensor:
+        return self._c.embed(list(indices), list(tables))
+
+    def timestep_embedding(self, timesteps: Float32, width: int, *, max_period: float = 10000.0) -> Tensor:
+        return self._c.timestep_embedding(timesteps, width, max_period)
+
+    # ---- solver
+
+    def solver_step(
+        self,
+        latents: Tensor,
+        velocity: Tensor,
+        segments: Segments,
+        cond: Int32,
+        uncond: Int32,
+        guidance: Float32,
+        a: Float32,
+        b: Float32,
+        base: Tensor | None = None,
+        previous: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> None:
+        self._c.solver_step(
+            latents, velocity, segments.offsets, segments.owners, cond, uncond, guidance, a, b, base, previous, keep
+        )
+
+    # ---- autoencoder
+
+    def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> Weight:
+        return self._c.pack_conv(_plain(weight), _bias(bias))
+
+    def conv2d(
+        self, x: Tensor, weight: Weight, grids: Int32, *, residual: Tensor | None = None, dtype: DtypeName = "compute"
+    ) -> Tensor:
+        return self._c.conv2d(x, weight, grids, residual, dtype)
+
+    def upsample(self, x: Tensor, weight: Weight, grids: Int32) -> Tensor:
+        return self._c.upsample(x, weight, grids)
+
+    def downsample(self, x: Tensor, weight: Weight, grids: Int32) -> Tensor:
+        return self._c.downsample(x, weight, grids)
+
+    def group_norm_silu(
+        self, x: Tensor, weight: Tensor, bias: Tensor, grids: Int32, groups: int, *, eps: float = 1e-6, silu: bool = True
+    ) -> Tensor:
+        return self._c.group_norm_silu(x, weight, bias, grids, groups, eps, silu)

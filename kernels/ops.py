@@ -1,0 +1,291 @@
+"""The op table: everything that a model may ask of a device, as one typed Protocol.
+
+A model is a plain function of this table; a backend fills it in over its own array type. All ops work on RAGGED rows:
+the rows of all samples of a batch stand one after another in one [T, D] array and `Segments` says whose they are.
+
+Dimension alphabet: T rows, D width, N output width, K input width, H heads, E head width (D = H*E), S samples,
+C channels, P pixels (all images of the batch one after another, each row-major: P = sum of height*width).
+
+Dtypes. Every backend has a COMPUTE dtype: what matrix products read ("bfloat16" with float32 accumulation, or
+"float32"). What accumulates over the depth of a model (the residual stream, conditioning vectors, latents) is always
+float32. "compute" and "float32" below name these two.
+
+Promises of every op, on every backend:
+  - batch invariance: a row of the result depends only on its own sample's inputs, bit for bit: not on the other rows
+    of the call, their number or order, nor on the number of threads;
+  - NaN and infinity in an input row reach that row's (for attention and group norm: that sample's) output, and no other;
+  - nothing is written except the result and what the docstring calls "written";
+  - a wrong shape, dtype or range raises `ValueError` naming the argument, what came and what is wanted, before
+    anything is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .segments import Int32, Segments
+
+A = TypeVar("A")  # an array of the backend, always two-dimensional: rows x width
+P = TypeVar("P", covariant=True)  # a weight packed for the backend
+P_in = TypeVar("P_in", contravariant=True)
+
+Float32 = NDArray[np.float32]
+Dtype = Literal["bfloat16", "float32"]
+DtypeName = Literal["compute", "float32"]
+Activation = Literal["none", "gelu_tanh", "gelu", "silu", "swiglu"]
+NormKind = Literal["layer", "rms"]
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterTerms:
+    """The decoupled adapter terms of one attention call: sum over a of weight(a) * softmax(q K_a^T / sqrt(E)) V_a.
+
+    An adapter's K and V rows lie anywhere in `keys`/`values` (the pages of an arena); a term names them by row index.
+    One segment may carry any number of terms, each with its own softmax and weight; segments without terms pay nothing.
+
+    Attributes:
+        keys: backend array [R, D], compute dtype. Not normed, no rotary embedding (diffusers' `to_k_ip` output).
+        values: backend array [R, D], compute dtype.
+        segments: int32 [M], for each term the index of the query SEGMENT it acts on (not of the sample).
+        offsets: int32 [M+1], term m uses `rows[offsets[m]:offsets[m+1]]`; a term may be empty (it adds nothing).
+        rows: int32 [sum], row indices into `keys` and `values`.
+        weights: float32 [M].
+        queries: backend array [T, D] or None. None: the terms use the attention's own q (the SD family, whose output
+            joins before `to_out`). An array: the query of the terms (the Flux family: normed, before rotary embedding).
+        out: backend array [T, D] compute dtype, or None. None: the terms are added into the attention's output.
+            An array: the terms' sum is WRITTEN there, in the rows of segments that have a term; other rows stay untouched.
+    """
+
+    keys: Any
+    values: Any
+    segments: Int32
+    offsets: Int32
+    rows: Int32
+    weights: Float32
+    queries: Any = None
+    out: Any = None
+
+
+class Ops(Protocol[A, P]):
+    """The op table. `A` is the backend's array type, `P` its packed weight."""
+
+    @property
+    def name(self) -> str:
+        """Name of the backend, with its ISA where it has one: "reference", "cpu/amx_bf16", ..."""
+        ...
+
+    @property
+    def compute(self) -> Dtype:
+        """The compute dtype: what matrix products read."""
+        ...
+
+    # ---- edges -----------------------------------------------------------------------------------------------
+
+    def array(self, values: NDArray[Any], dtype: DtypeName = "compute") -> A:
+        """Copy a numpy array [T, D] (or [D], taken as [1, D]) into the backend, rounding to nearest even.
+
+        Float input of any width; bfloat16 bits may be given as uint16 (kept exactly)."""
+        ...
+
+    def numpy(self, x: A) -> Float32:
+        """Copy an array out as float32 [T, D]."""
+        ...
+
+    def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> A:
+        """An array [rows, width] of unspecified content."""
+        ...
+
+    def zeros(self, rows: int, width: int, dtype: DtypeName = "compute") -> A:
+        """An array [rows, width] of zeros."""
+        ...
+
+    def cast(self, x: A, dtype: DtypeName = "compute", *, activation: Activation = "none") -> A:
+        """activation(x) in another dtype; a copy even where the dtype is the same. activation: none or silu."""
+        ...
+
+    def rows(self, x: A, start: int, stop: int) -> A:
+        """View of rows start..stop. Writing the view writes x."""
+        ...
+
+    def columns(self, x: A, start: int, stop: int) -> A:
+        """View of columns start..stop (its rows are strided). Writing the view writes x."""
+        ...
+
+    def concat(self, parts: Sequence[A]) -> A:
+        """Copy of the parts, one below another. All of one width and dtype."""
+        ...
+
+    def split(self, x: A, sizes: Sequence[int]) -> list[A]:
+        """Views of consecutive row ranges of the given sizes, which must sum to T."""
+        ...
+
+    def add(self, x: A, y: A, segments: Segments | None = None, only: Int32 | None = None) -> None:
+        """x += y. x [T, D] float32, written; y [T, D] any dtype. `only`: indices of the segments to touch."""
+        ...
+
+    # ---- dense ---------------------------------------------------------------------------------------------------
+
+    def pack_linear(
+        self, weights: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any] | None] | None = None, *, swiglu: bool = False
+    ) -> P:
+        """Pack linear layers that read the same input as one: weights [N_i, K] (the results' columns stand in order).
+
+        Any float width, or bfloat16 bits as uint16. Missing biases are zero. `swiglu`: the weight is meant for that
+        activation, and the first half of all its N rows is the gate."""
+        ...
+
+    def linear(
+        self,
+        x: A,
+        weight: Any,
+        *,
+        activation: Activation = "none",
+        gate: A | None = None,
+        residual: A | None = None,
+        segments: Segments | None = None,
+        out: A | None = None,
+        dtype: DtypeName = "compute",
+    ) -> A:
+        """y = activation(x W^T + b), then optionally residual += gate[owner] * y.
+
+        x [T, K] compute. gelu_tanh(v) = v/2 (1 + tanh(sqrt(2/pi) (v + .044715 v^3))); gelu(v) = v Phi(v) (erf);
+        silu(v) = v sigmoid(v); swiglu: y = silu(first half of columns) * second half, so the result is N/2 wide.
+        With `residual` (float32 [T, N], WRITTEN and returned): residual += y, or with `gate` (float32 [S, N], its rows
+        chosen by `segments`) residual += gate * y; activation must then be none. Otherwise the result is a new array
+        of `dtype`, or `out` (a view [T, N] of either dtype, WRITTEN and returned)."""
+        ...
+
+    def modulate(self, x: A, shift: A, scale: A, segments: Segments, *, kind: NormKind = "layer", eps: float = 1e-6) -> A:
+        """adaLN: norm(x) * (1 + scale[owner]) + shift[owner]. Source: DiT (2212.09748), section 3.2.
+
+        x [T, D] float32; shift, scale [S, D] float32 (views allowed); result [T, D] compute.
+        layer: (x - mean) / sqrt(var + eps), biased variance; rms: x / sqrt(mean(x^2) + eps)."""
+        ...
+
+    def norm(
+        self,
+        x: A,
+        weight: A,
+        bias: A | None = None,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-5,
+        dtype: DtypeName = "compute",
+    ) -> A:
+        """norm(x) * weight + bias over the width. x [T, D] any dtype; weight, bias [1, D] float32; result `dtype`."""
+        ...
+
+    def qk_norm_rope(
+        self,
+        qkv: A,
+        heads: int,
+        q_weight: A | None,
+        k_weight: A | None,
+        cos: A | None,
+        sin: A | None,
+        *,
+        eps: float = 1e-6,
+        plain_q: A | None = None,
+    ) -> None:
+        """Per-head RMS norm of q and k, then rotary embedding, in place. qkv [T, 3*H*E] compute (q | k | v), WRITTEN.
+
+        q_weight, k_weight [1, E] float32, None: no norm. cos, sin [T, E/2] float32, None: no rotation. Pairs are
+        interleaved, as in FLUX: (x0, x1) -> (x0 cos - x1 sin, x1 cos + x0 sin) for every even column
+        (RoFormer, 2104.09864, eq. 34). E even. `plain_q` [T, H*E] compute: WRITTEN with q normed, not rotated
+        (the query of Flux adapters). v is not touched."""
+        ...
+
+    def attention(
+        self,
+        q: A,
+        k: A,
+        v: A,
+        segments: Segments,
+        heads: int,
+        *,
+        kv_segments: Segments | None = None,
+        adapters: AdapterTerms | None = None,
+        out: A | None = None,
+    ) -> A:
+        """Ragged softmax attention: every row of a sample attends to all rows of the same sample's kv segments.
+
+        o = softmax(q K^T / sqrt(E)) V + the adapter terms (see `AdapterTerms`). q [Tq, H*E], k, v [Tkv, H*E] compute
+        (column views of one qkv array are the common case), result [Tq, H*E] compute, a new array or `out` (WRITTEN).
+        `kv_segments` defaults to `segments` (self-attention); its owners are the same samples. A sample's keys are
+        taken in the order of its segments. A sample without keys gets zeros. Source: 1706.03762 eq. 1; adapter terms:
+        IP-Adapter (2308.06721) eq. 5."""
+        ...
+
+    # ---- lookups and conditioning ----------------------------------------------------------------------------
+
+    def embed(self, indices: Sequence[Int32], tables: Sequence[A]) -> A:
+        """Sum over i of tables[i][indices[i]]. Each indices[i] int32 [T]; tables [V_i, D] any dtype; result float32
+        [T, D]. An index outside its table raises ValueError."""
+        ...
+
+    def timestep_embedding(self, timesteps: Float32, width: int, *, max_period: float = 10000.0) -> A:
+        """Sinusoid of S timesteps: [cos(t f), sin(t f)] with f_i = max_period^(-i / (width/2)), in float32.
+
+        timesteps float32 [S] (already scaled: FLUX passes 1000 * sigma); width even; result [S, width] compute.
+        Source: 1706.03762 section 3.5 in diffusers' order (flip_sin_to_cos, no frequency shift)."""
+        ...
+
+    # ---- solver ------------------------------------------------------------------------------------------------
+
+    def solver_step(
+        self,
+        latents: A,
+        velocity: A,
+        segments: Segments,
+        cond: Int32,
+        uncond: Int32,
+        guidance: Float32,
+        a: Float32,
+        b: Float32,
+        base: A | None = None,
+        previous: A | None = None,
+        keep: A | None = None,
+    ) -> None:
+        """Guidance and one linear solver update, each image with its own numbers. `latents` is WRITTEN.
+
+        For image j (segment j of `segments`, rows r): v = velocity[cond[j] + r]; where uncond[j] >= 0,
+        v = u + guidance[j] (v - u) with u = velocity[uncond[j] + r] (classifier-free guidance, 2207.12598 eq. 6).
+        latents = base + a[j] v + b[j] previous, where base defaults to latents and previous counts only with b[j] != 0.
+        latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; cond, uncond int32 [N] row numbers;
+        guidance, a, b float32 [N]. `keep`, if given, is WRITTEN with v."""
+        ...
+
+    # ---- autoencoder (NHWC, ragged: images one after another, [P, C]; grids int32 [B, 2] = height, width each) ----
+
+    def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> P:
+        """Pack a convolution, weight [O, I, kh, kw] (kh = kw = 1 or 3)."""
+        ...
+
+    def conv2d(
+        self, x: A, weight: Any, grids: Int32, *, residual: A | None = None, dtype: DtypeName = "compute"
+    ) -> A:
+        """Convolution, stride 1, zero padding that keeps the size. x [P, I] compute; residual [P, O] compute is added;
+        result [P, O] `dtype`."""
+        ...
+
+    def upsample(self, x: A, weight: Any, grids: Int32) -> A:
+        """Nearest 2x, then a 3x3 convolution, in one pass: [P, I] -> [4P, O] compute (diffusers' Upsample2D)."""
+        ...
+
+    def downsample(self, x: A, weight: Any, grids: Int32) -> A:
+        """One row and column of zeros below and right, then a 3x3 convolution of stride 2 (diffusers' Downsample2D with
+        padding 0): height -> (height - 2) // 2 + 1, width alike. Sides must be at least 2."""
+        ...
+
+    def group_norm_silu(
+        self, x: A, weight: A, bias: A, grids: Int32, groups: int, *, eps: float = 1e-6, silu: bool = True
+    ) -> A:
+        """Group norm of each image over its pixels and each group of C/groups channels, affine, then SiLU.
+
+        x [P, C] compute; weight, bias [1, C] float32; result compute. Source: 1803.08494 eq. 1-3."""
+        ...
