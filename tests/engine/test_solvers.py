@@ -1,0 +1,138 @@
+"""Solvers: the right sigmas, the right order of convergence, and agreement with diffusers."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salon.engine.solvers import SOLVERS, Evaluation, SigmaConfig, euler, evaluations, heun
+
+
+def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, dtype: Any = np.float64) -> Any:
+    """Run a table in plain numpy, as the engine does with `solver_step`."""
+    x = np.asarray(x, dtype)
+    base = previous = None
+    for e in table:
+        v = np.asarray(velocity(x, e.sigma), dtype)
+        start = base if e.from_base else x
+        base = x if e.keeps_base else None
+        x = start + dtype(e.a) * v + (dtype(e.b) * previous if e.b else dtype(0))
+        previous = v
+    return x
+
+
+def smooth(steps: int) -> Any:
+    """Sigmas in float64 precision, so that rounding does not hide the order."""
+    return np.linspace(1.0, 0.0, steps + 1)
+
+
+@pytest.mark.parametrize(("method", "order"), [(euler, 1), (heun, 2)])
+def test_order_of_convergence(method: Any, order: int) -> None:
+    """dx/ds = cos(3 s) x has the solution x(0) = x(1) exp(-sin(3)/3)."""
+    exact = math.exp(-math.sin(3.0) / 3.0)
+    errors = [abs(integrate(method(smooth(n)), lambda x, s: np.cos(3 * s) * x, 1.0) - exact) for n in (40, 80, 160)]
+    slopes = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    assert all(abs(slope - order) < 0.15 for slope in slopes), slopes
+
+
+def test_straight_paths_need_one_step() -> None:
+    """With v = noise - data constant along the path, one Euler step gives the data."""
+    data, noise = np.array([0.3, -2.0]), np.array([1.0, 0.5])
+    assert integrate(euler(SigmaConfig().sigmas(1, 64)), lambda x, s: noise - data, noise) == pytest.approx(data)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 20])
+def test_tables(steps: int) -> None:
+    config = SigmaConfig(shift=3.0)
+    s = config.sigmas(steps, 64)
+    assert s.dtype == np.float32
+    assert len(s) == steps + 1
+    assert s[0] == 1
+    assert s[-1] == 0
+    assert (np.diff(s) < 0).all()
+    e, h = euler(s), heun(s)
+    assert len(e) == steps
+    assert len(h) == 2 * steps - 1
+    assert [x.step for x in h] == sorted(list(range(steps)) + list(range(steps - 1)))
+    assert not h[-1].keeps_base
+    for before, after in zip(h, h[1:], strict=False):
+        assert after.from_base == before.keeps_base
+        assert bool(after.b) == before.keeps_base
+    assert all(x.sigma > 0 for x in e + h)
+    assert e[-1].next_sigma == h[-1].next_sigma == 0
+    assert sum(x.a for x in e) == pytest.approx(-1)
+
+
+def test_dynamic_shifting_grows_with_the_image() -> None:
+    config = SigmaConfig(use_dynamic_shifting=True)
+    assert config.mu(256) == pytest.approx(0.5)
+    assert config.mu(4096) == pytest.approx(1.15)
+    assert (config.sigmas(8, 4096)[1:-1] > config.sigmas(8, 256)[1:-1]).all()
+    assert (config.sigmas(8, 4096, shift=1.0) == SigmaConfig().sigmas(8, 1)).all()
+
+
+def test_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="got 0, want at least 1"):
+        SigmaConfig().sigmas(0, 64)
+    with pytest.raises(ValueError, match="got 'rk4', want one of euler, heun"):
+        evaluations("rk4", SigmaConfig(), 4, 64)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="got -1"):
+        SigmaConfig(shift=-1)
+    with pytest.raises(ValueError, match="shift: got nan"):
+        SigmaConfig(shift=math.nan)
+    with pytest.raises(ValueError, match="use_karras_sigmas: got True"):
+        SigmaConfig.from_json({"use_karras_sigmas": True})
+    assert SigmaConfig.from_json({"_class_name": "x", "shift": 2, "shift_terminal": None}) == SigmaConfig(shift=2)
+
+
+CONFIGS: list[dict[str, Any]] = [
+    {"shift": 1.0},
+    {"shift": 3.0},
+    {"use_dynamic_shifting": True},
+    {"use_dynamic_shifting": True, "time_shift_type": "linear", "base_shift": 0.7, "max_shift": 2.0},
+    {"use_dynamic_shifting": True, "base_image_seq_len": 64, "max_image_seq_len": 1024, "max_shift": 3.0},
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize(("steps", "tokens"), [(1, 64), (2, 17), (4, 256), (20, 1024), (28, 4096), (50, 9000)])
+def test_sigmas_equal_diffusers(config: dict[str, Any], steps: int, tokens: int) -> None:
+    pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    from diffusers.pipelines.flux.pipeline_flux import calculate_shift
+
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(**config)
+    c = theirs.config
+    mu = calculate_shift(tokens, c.base_image_seq_len, c.max_image_seq_len, c.base_shift, c.max_shift)
+    theirs.set_timesteps(steps, sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
+    ours = SigmaConfig.from_json(dict(c))
+    np.testing.assert_array_equal(ours.sigmas(steps, tokens), theirs.sigmas.numpy())
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+def test_trajectory_equals_diffusers(solver: Any, steps: int) -> None:
+    torch = pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    x = np.random.default_rng(steps).standard_normal((3, 7)).astype(np.float32)
+
+    def velocity(x: Any, sigma: float) -> Any:
+        return (0.5 * x + np.float32(math.sin(5 * sigma))).astype(np.float32)
+
+    table: tuple[Evaluation, ...]
+    if solver == "euler":
+        theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=2.0)
+        theirs.set_timesteps(steps, sigmas=np.linspace(1.0, 1 / steps, steps))
+        table = evaluations("euler", SigmaConfig(shift=2.0), steps, 64)
+    else:
+        theirs = diffusers.FlowMatchHeunDiscreteScheduler(shift=2.0)
+        theirs.set_timesteps(steps)  # it spaces its own sigmas: take them, and compare the update alone
+        table = heun(np.concatenate([theirs.sigmas[:1], theirs.sigmas[1:-1:2], theirs.sigmas[-1:]]).astype(np.float32))
+    theirs.set_begin_index(0)
+    y = torch.from_numpy(x.copy())
+    for t in theirs.timesteps:
+        y = theirs.step(torch.from_numpy(velocity(y.numpy(), float(t) / 1000)), t, y, return_dict=False)[0]
+    ours = integrate(table, velocity, x, np.float32)
+    assert np.isfinite(ours).all()
+    np.testing.assert_allclose(ours, y.numpy(), rtol=2e-5, atol=2e-6)
