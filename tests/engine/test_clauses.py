@@ -1,0 +1,119 @@
+"""Prompts, taken apart by the embedded model's own data."""
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salon.engine.clauses import ClauseReader, Slot, Vocabulary, normalise, split
+
+TEXT = json.loads((files("salon.models") / "mini" / "salon.json").read_text())["text"]
+SLOTS = [Slot(**slot) for slot in TEXT["slots"]]
+
+
+def count(text: str) -> int:
+    return len(text.split())
+
+
+READER = ClauseReader(SLOTS, Vocabulary.from_json(TEXT), count)
+
+
+def read(prompt: str) -> tuple[Mapping[str, str], tuple[str, ...]]:
+    clauses = READER.read(prompt)
+    return clauses.texts, clauses.warnings
+
+
+TEAL = {"subject": "a red apple", "style": "3d render style", "background": "teal background"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        ("a red apple, 3d render, on a teal background", TEAL),
+        ("A Red  Apple; 3D-render style; teal background.", TEAL),
+        ("teal background, 3d, a red apple", TEAL),
+        ("a 3d render of a red apple on a teal background", TEAL),
+        ("a red apple on teal, in the style of a 3d render", TEAL),
+        ("a red apple against a plain teal backdrop\n3d rendering", TEAL),
+        ("red apple", {"subject": "red apple"}),
+        ("a cat, in pastel colors", {"subject": "a cat", "palette": "pastel colours"}),
+        ("a cat, black and white", {"subject": "a cat", "palette": "monochrome"}),
+        ("a cat, natural colours", {"subject": "a cat", "palette": ""}),
+        (
+            "a cat, neon, on a sky blue background",
+            {"subject": "a cat", "palette": "neon colours", "background": "sky blue background"},
+        ),
+        ("a cat, sunset gradient", {"subject": "a cat", "background": "sunset gradient background"}),
+        ("a cat, art deco style", {"subject": "a cat", "style": "art deco style"}),
+        ("red apple sky blue background", {"subject": "red apple", "background": "sky blue background"}),
+        ("a ghost with a hat on pink", {"subject": "a ghost with a hat", "background": "pink background"}),
+        ("a t-shirt", {"subject": "a t shirt"}),
+        ("a cat, with a hat", {"subject": "a cat with a hat"}),
+        ("doodle", {"subject": "doodle"}),
+        ("doodle, pink", {"subject": "doodle", "background": "pink background"}),
+        ("pink", {"subject": "pink"}),
+    ],
+)
+def test_readings(prompt: str, texts: dict[str, str]) -> None:
+    assert read(prompt) == (texts, ())
+
+
+def test_what_does_not_fit_is_said() -> None:
+    texts, warnings = read(
+        "a red apple, in a beautiful old garden at dawn, doodle, storybook, on teal, pink background"
+    )
+    assert texts == {"subject": "a red apple", "style": "doodle style", "background": "teal background"}
+    assert len(warnings) == 3
+    for words in ("in a beautiful old garden at dawn", "storybook", "pink"):
+        assert sum(f"{words!r}" in warning for warning in warnings) == 1
+
+
+def test_the_same_attribute_twice_is_no_conflict() -> None:
+    assert read("a red apple, 3d render, 3d, teal background, on teal") == (
+        {"subject": "a red apple", "style": "3d render style", "background": "teal background"},
+        (),
+    )
+
+
+@pytest.mark.parametrize("prompt", ["", " ", ",,;", "\n\t", "...", ", . ,"])
+def test_no_words(prompt: str) -> None:
+    with pytest.raises(ValueError, match="no words"):
+        READER.read(prompt)
+
+
+def test_a_model_without_attribute_slots_gets_one_subject() -> None:
+    reader = ClauseReader([Slot("subject", 20)], Vocabulary({}, {}, frozenset()), count)
+    assert reader.read("a red apple, 3d render, on a teal background").texts == {
+        "subject": "a red apple 3d render on a teal background"
+    }
+    with pytest.raises(ValueError, match="want one called 'subject'"):
+        ClauseReader([Slot("name", 6)], Vocabulary({}, {}, frozenset()), count)
+
+
+SAMPLE = "a red apple, teal background on 3d render style neon ; . of pink cat with natural the"
+WORDS = st.sampled_from(SAMPLE.replace(",", " ,").split())
+
+
+@given(st.lists(WORDS, min_size=1, max_size=30).map(" ".join))
+def test_every_word_is_used_or_named(prompt: str) -> None:
+    if not split(prompt):
+        return
+    clauses = READER.read(prompt)
+    assert clauses.texts["subject"]
+    assert clauses == READER.read(prompt)
+    said = " ".join([*clauses.texts.values(), *clauses.warnings])
+    for word in ("cat", "apple", "red"):
+        assert (word in prompt.split()) <= (word in said)
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused(prompt: str) -> None:
+    try:
+        clauses = READER.read(prompt)
+    except ValueError:
+        assert not split(prompt)
+    else:
+        assert clauses.texts["subject"] == normalise(clauses.texts["subject"])
