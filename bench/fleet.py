@@ -1,0 +1,116 @@
+"""The parent's side of the candidates' processes: start, ask with a deadline, end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .peers.base import Peer
+
+
+class CandidateFailed(Exception):
+    """A candidate's process answered with an error, ended, or took longer than it may."""
+
+
+class Candidate:
+    """One candidate's process. `spec` is `module:class` in peers/."""
+
+    def __init__(self, spec: str, peer: type[Peer], model: Path, cache: Path, job: Path, threads: int) -> None:
+        self.spec, self.peer, self.threads = spec, peer, threads
+        self.arguments = [spec, str(model), str(cache), str(job), str(threads)]
+        self.cache = cache
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started_at = 0.0
+        self.buffer = b""
+
+    def environment(self) -> dict[str, str]:
+        """One thread count for every library that reads it from the environment; no tuning left over from here."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS_", "TORCHINDUCTOR_"))}
+        threads = str(self.threads)
+        return {
+            **kept,
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "SALON_THREADS": threads,
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "TORCHINDUCTOR_CACHE_DIR": str(self.cache / "inductor"),
+            **self.peer.environment,
+        }
+
+    def start(self) -> None:
+        """Start a fresh process (ending the one before)."""
+        self.stop()
+        self.cache.mkdir(parents=True, exist_ok=True)
+        log = open(self.cache / "log.txt", "ab")  # noqa: SIM115  # handed to the process, closed below
+        self.buffer = b""
+        self.started_at = time.monotonic()
+        with log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"{__package__}.worker", *self.arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self.environment(),
+            )
+
+    def ask(self, do: str, *, timeout: float, **arguments: Any) -> dict[str, Any]:
+        """Send one command and wait for its answer. CandidateFailed after `timeout` seconds, with the process ended."""
+        if self.process is None:
+            self.start()
+        assert self.process is not None
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+            self.process.stdin.flush()
+        except OSError as error:
+            self.stop()
+            raise CandidateFailed(f"its process ended before {do!r}") from error
+        answer: dict[str, Any] = json.loads(self._line(do, timeout))
+        if "error" in answer:
+            raise CandidateFailed(str(answer["error"]))
+        return answer
+
+    def _line(self, do: str, timeout: float) -> bytes:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        end = time.monotonic() + timeout
+        pipe = self.process.stdout.fileno()
+        while b"\n" not in self.buffer:
+            left = end - time.monotonic()
+            if left <= 0 or not select.select([pipe], [], [], min(left, 3600.0))[0]:
+                self.stop()
+                raise CandidateFailed(f"no answer to {do!r} within {timeout:.0f} s")
+            chunk = os.read(pipe, 65536)
+            if not chunk:
+                code = self.process.wait()
+                self.stop()
+                raise CandidateFailed(f"its process ended with code {code} during {do!r}")
+            self.buffer += chunk
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line
+
+    def stop(self) -> None:
+        """End the process, if there is one."""
+        if self.process is None:
+            return
+        process, self.process = self.process, None
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+        if process.poll() is None:
+            try:
+                process.wait(timeout=1.0)  # it leaves by itself when its stdin ends, unless it is busy
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()

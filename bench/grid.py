@@ -1,0 +1,294 @@
+"""The main job, side by side: one grid of four 128x128 pictures by Salon and by its rivals, on one checkpoint.
+
+`python -m salon.bench.grid [--quick] [--threads N] [--model DIR] [--only NAME,...]`
+
+Same weights, text tokens, initial noise, 20 Euler steps, guidance 3 against zeros (8 samples x 80 rows a step), same
+thread count, each candidate in a process of its own, measured in interleaved rounds. Rivals are set up as their own
+documentation advises (peers/). What a rival builds once (an exported graph, a compiled kernel) is kept in a cache
+folder and is not part of its cold start; with --quick a rival that has nothing built yet is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import machine
+from .fleet import Candidate, CandidateFailed
+from .footprint import install_mib
+from .job import decode_gflop, step_gflop
+from .measure import Samples, interleave, quantile
+from .peaks import flops_per_core
+from .peers.base import Peer
+from .report import Goal
+from .runner import Bench, run
+
+PEERS = {
+    "salon": "salon_cpu:SalonCpu",
+    "eager": "diffusers_eager:DiffusersEager",
+    "compile": "diffusers_compile:DiffusersCompile",
+    "openvino": "openvino_bf16:OpenVino",
+    "onnxruntime": "onnx_runtime:OnnxRuntime",
+    "salon-fp32": "salon_cpu:SalonFloat32",
+    "fp32": "diffusers_eager:DiffusersFloat32",
+}
+REFERENCE = "fp32"
+MINI = Path(__file__).resolve().parent.parent / "models" / "mini"
+IMAGES = 4
+COLUMNS = [
+    ["candidate", "precision", "step_ms", "step_p10", "step_p90", "decode_ms", "grid_ms"],
+    ["candidate", "img_s_1", "img_s_4", "img_s_16", "rss_mib", "first_step_s", "image_s", "psnr_db", "latent_error"],
+]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, default=MINI, help="diffusers-layout folder (default: models/mini)")
+    parser.add_argument("--only", default=",".join(PEERS), help=f"candidates, of: {', '.join(PEERS)}")
+    parser.add_argument("--cache", type=Path, help="where rivals keep what they build (default: user cache)")
+
+
+def body(bench: Bench) -> None:
+    names = [name for name in PEERS if name in bench.options.only.split(",")]
+    with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
+        grid = Grid(bench, names, Path(scratch))
+        try:
+            grid.measure()
+        finally:
+            grid.stop()
+            grid.publish()
+
+
+class Grid:
+    def __init__(self, bench: Bench, names: list[str], scratch: Path) -> None:
+        self.bench, self.scratch = bench, scratch
+        self.model: Path = bench.options.model.resolve()
+        self.cache = cache_folder(bench.options.cache, self.model, bench.threads)
+        self.job = self.cache / "job.npz"
+        self.candidates: dict[str, Candidate] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
+        for name in names:
+            module, _, cls = PEERS[name].partition(":")
+            peer: type[Peer] = getattr(importlib.import_module(f".peers.{module}", __package__), cls)
+            folder = self.cache / name
+            self.candidates[name] = Candidate(PEERS[name], peer, self.model, folder, self.job, bench.threads)
+            self.rows[name] = bench.row(candidate=peer.name, precision=peer.precision, setup=peer.setup)
+            bench.use(*peer.packages)
+        bench.columns = COLUMNS
+
+    # ---- the parts of a run ------------------------------------------------------------------------------------
+
+    def measure(self) -> None:
+        quick = self.bench.quick
+        self._make_job()
+        self._each("build", self._prepare)
+        self._each("cold start", self._cold, repeats=1 if quick else 3)
+        self._agreement()
+        rounds = 3 if quick else 8
+        self._store("step", self._rounds("steps", IMAGES, count=4 if quick else 10, rounds=rounds))
+        self._store("decode", self._rounds("decode", IMAGES, count=2 if quick else 4, rounds=rounds))
+        self._store("grid", self._rounds("grid", IMAGES, count=1, rounds=1 if quick else 3))
+        for images in (1, 16):
+            step = self._rounds("steps", images, count=2 if quick else 5, rounds=1 if quick else 3)
+            decode = self._rounds("decode", images, count=1 if quick else 2, rounds=1 if quick else 3)
+            for name, row in self.rows.items():
+                s, d = _median(step, name), _median(decode, name)
+                if s is not None and d is not None:
+                    row[f"img_s_{images}"] = images / (s * self._steps() + d) * 1e3
+        for row in self.rows.values():
+            if row.get("grid_ms"):
+                row["img_s_4"] = IMAGES / row["grid_ms"] * 1e3
+
+    def stop(self) -> None:
+        for candidate in self.candidates.values():
+            candidate.stop()
+
+    def _make_job(self) -> None:
+        if not self.job.exists():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            command = [sys.executable, "-m", f"{__package__}.job", str(self.model), str(self.scratch / "job.npz")]
+            subprocess.run(command, check=True, timeout=self._timeout(120), stderr=subprocess.DEVNULL)
+            (self.scratch / "job.npz").replace(self.job)
+        with np.load(self.job) as job:
+            self.steps = len(job["sigmas"]) - 1
+
+    def _steps(self) -> int:
+        return self.steps
+
+    def _each(self, what: str, part: Callable[[str], None], repeats: int = 1) -> None:
+        """Do `part` for every candidate still in the run; one that fails leaves it, with the reason in its row."""
+        with self.bench.progress(what, repeats * len(self.candidates)) as advance:
+            for _ in range(repeats):
+                for name in list(self.candidates):
+                    self._guard(name, part)
+                    advance(name)
+
+    def _guard(self, name: str, part: Callable[[str], None]) -> None:
+        if self.bench.deadline.left() <= 0:
+            return
+        try:
+            part(name)
+        except CandidateFailed as error:
+            self.rows[name]["error"] = str(error)
+            self.bench.note(f"{self.rows[name]['candidate']}: {error}")
+            self.candidates.pop(name).stop()
+
+    def _timeout(self, most: float) -> float:
+        return max(0.5, min(most, self.bench.deadline.left()))
+
+    def _prepare(self, name: str) -> None:
+        candidate = self.candidates[name]
+        ready = candidate.cache / "READY"
+        if candidate.peer.prepare is Peer.prepare or ready.exists():
+            return
+        if self.bench.quick:
+            raise CandidateFailed("left out of --quick: nothing built yet (a full run builds and keeps it)")
+        candidate.start()
+        candidate.ask("prepare", timeout=1800)
+        candidate.stop()
+        ready.touch()
+
+    def _cold(self, name: str) -> None:
+        candidate = self.candidates[name]
+        candidate.start()
+        save = str(self.scratch / f"{name}.npz")
+        answer = candidate.ask("cold", images=IMAGES, save=save, timeout=self._timeout(300))
+        row = self.rows[name]
+        for key, source in (("first_step_s", "first_step_at"), ("image_s", "image_at")):
+            row.setdefault(f"_{key}", []).append(answer[source] - candidate.started_at)
+        row.setdefault("_rss_mib", []).append(answer["peak_rss_mib"])
+
+    def _agreement(self) -> None:
+        """PSNR of the pictures and largest latent difference against diffusers in float32."""
+        reference = self.scratch / f"{REFERENCE}.npz"
+        if not reference.exists():
+            return
+        with np.load(reference) as truth:
+            for name, row in self.rows.items():
+                if name == REFERENCE or not (self.scratch / f"{name}.npz").exists():
+                    continue
+                with np.load(self.scratch / f"{name}.npz") as mine:
+                    row["psnr_db"] = psnr(mine["pictures"], truth["pictures"])
+                    if mine["latents"].size:
+                        row["latent_error"] = float(np.abs(mine["latents"] - truth["latents"]).max())
+
+    def _rounds(self, do: str, images: int, count: int, rounds: int) -> dict[str, Samples]:
+        def turn(name: str) -> Callable[[], list[float]]:
+            def ask() -> list[float]:
+                values: list[float] = []
+
+                def part(name: str) -> None:
+                    extra = {} if do == "grid" else {"count": count, "warmup": 2 if do == "steps" else 1}
+                    # A rival may build for a batch size that it has not seen: a long first answer, only in full runs.
+                    answer = self.candidates[name].ask(do, images=images, timeout=self._timeout(600), **extra)
+                    values.extend(answer["ms"])
+
+                if name in self.candidates:
+                    self._guard(name, part)
+                return values
+
+            return ask
+
+        with self.bench.progress(f"{do}, {images} images", rounds) as advance:
+            turns = {name: turn(name) for name in self.candidates}
+            return interleave(turns, rounds=rounds, deadline=self.bench.deadline, on_round=lambda: advance(""))
+
+    def _store(self, what: str, results: dict[str, Samples]) -> None:
+        for name, samples in results.items():
+            if samples.values:
+                row = self.rows[name]
+                row[f"{what}_ms"] = samples.median
+                low_high = samples.spread
+                if low_high is not None:
+                    row[f"{what}_p10"], row[f"{what}_p90"] = low_high
+                row[f"{what}_n"] = len(samples)
+
+    # ---- rows and goals ----------------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        for row in self.rows.values():
+            for key in ("first_step_s", "image_s", "rss_mib"):
+                values = row.pop(f"_{key}", None)
+                if values:
+                    row[key] = quantile(values, 0.5)
+        bench = self.bench
+        bench.note(
+            f"one grid = {IMAGES} pictures of 128x128, 20 Euler steps, guidance 3 (8 samples x 80 rows): "
+            f"{step_gflop(self.model, IMAGES):.1f} GFLOP a step, {decode_gflop(self.model, IMAGES):.1f} to decode"
+        )
+        bench.note("img_s_1 and img_s_16 come from measured steps and decodes of that batch; img_s_4 from whole grids")
+        bench.note("rivals get the encoded text for nothing; Salon's grid, cold start and memory include encoding it")
+        self._goals()
+
+    def _goals(self) -> None:
+        bench, rows = self.bench, self.rows
+        salon = rows.get("salon", {})
+        peak = flops_per_core("bfloat16")
+        speed = None if peak is None else peak * bench.threads
+        floor = None if speed is None else step_gflop(self.model, IMAGES) * 1e12 / speed
+        decode_floor = None if speed is None else decode_gflop(self.model, IMAGES) * 1e12 / speed
+        note = ""
+        if not machine.has_flag("amx_bf16"):
+            note = "set for a CPU with AMX, which this one lacks"
+        if peak is not None:
+            bench.note(f"floor at the measured bf16 peak ({peak / 1e9:.0f} GFLOP/s a core): {floor:.1f} ms a step, "
+                       f"{decode_floor:.1f} ms to decode")  # fmt: skip
+        for rival, target in (("eager", 6.0), ("compile", 5.0), ("openvino", 3.0)):
+            value = _ratio(rows.get(rival, {}).get("step_ms"), salon.get("step_ms"))
+            most = _ratio(rows.get(rival, {}).get("step_ms"), floor)
+            beyond = f"; even the floor would be {most:.2f}x" if most is not None and most < target else ""
+            bench.goal(Goal.at_least(f"step faster than {rival}", target, value, "x", note + beyond if note else ""))
+        bench.goal(Goal.at_most("step against its floor", 3.0, _ratio(salon.get("step_ms"), floor), "x"))
+        decode = _ratio(rows.get("eager", {}).get("decode_ms"), salon.get("decode_ms"))
+        most = _ratio(rows.get("eager", {}).get("decode_ms"), decode_floor)
+        beyond = f"; even the floor would be {most:.2f}x" if most is not None and most < 4 else ""
+        bench.goal(Goal.at_least("decoding faster than eager", 4.0, decode, "x", note + beyond if note else ""))
+        bench.goal(Goal.at_most("cold start, process to first step", 0.7, salon.get("first_step_s"), " s"))
+        bench.goal(Goal.at_most("peak memory", 400.0, _times(salon.get("rss_mib"), 1.048576), " MB"))
+        bench.goal(Goal.at_most("default install", 260.0, _times(install_mib(), 1.048576), " MB"))
+        bench.goal(Goal.at_least("PSNR against float32 diffusers, bf16", 35.0, salon.get("psnr_db"), " dB"))
+        exact = rows.get("salon-fp32", {}).get("latent_error")
+        bench.goal(Goal.at_most("largest latent difference, float32", 1e-3, exact))
+
+
+def cache_folder(chosen: Path | None, model: Path, threads: int) -> Path:
+    """A folder for what rivals build, one per checkpoint content, library versions, CPU and thread count."""
+    import os
+
+    root = chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "salon" / "bench"
+    digest = hashlib.sha256()
+    for path in sorted(p for p in model.glob("*/*") if p.suffix in (".json", ".safetensors")):
+        digest.update(path.read_bytes())
+    state = machine.versions(("torch", "diffusers", "onnxruntime", "openvino", "transformers"))
+    digest.update(repr((sorted(state.items()), machine.describe()["cpu"], machine.ISA_FLAGS, threads)).encode())
+    return root / digest.hexdigest()[:16]
+
+
+def psnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    """10 log10(255^2 / mean squared difference) of uint8 pictures; 99 where they are equal."""
+    mse = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
+    return 99.0 if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
+
+
+def _median(results: dict[str, Samples], name: str) -> float | None:
+    return results[name].median if name in results else None
+
+
+def _ratio(a: float | None, b: float | None) -> float | None:
+    return a / b if a is not None and b else None
+
+
+def _times(a: float | None, factor: float) -> float | None:
+    return None if a is None else a * factor
+
+
+if __name__ == "__main__":
+    sys.exit(run("grid", (__doc__ or "").splitlines()[0], body, arguments=arguments))

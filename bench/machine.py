@@ -1,0 +1,94 @@
+"""What a result was measured on: enough to compare with another machine, and nothing that names this one."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# Flags that decide which kernels run, in the order in which they are printed.
+ISA_FLAGS = (
+    "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "avx_vnni", "amx_tile", "amx_bf16", "amx_int8", "asimd", "sve", "bf16",
+)  # fmt: skip
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:  # not Linux
+        return ""
+
+
+def _fields(text: str) -> dict[str, str]:
+    """First value of each `key : value` line."""
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon:
+            fields.setdefault(key.strip(), value.strip())
+    return fields
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def all_cores() -> int:
+    """Cores of the machine, usable or not."""
+    return os.cpu_count() or 1
+
+
+def busy_seconds() -> float:
+    """CPU seconds that all processes together have used since the machine started; 0 where the system does not say."""
+    first = _read("/proc/stat").partition("\n")[0].split()
+    if len(first) < 5 or first[0] != "cpu":
+        return 0.0
+    user, nice, system = (int(value) for value in first[1:4])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+def has_flag(flag: str) -> bool:
+    """Whether the CPU reports an ISA flag, in /proc/cpuinfo's spelling."""
+    fields = _fields(_read("/proc/cpuinfo"))
+    return flag in (fields.get("flags") or fields.get("Features") or "").split()
+
+
+def describe() -> dict[str, Any]:
+    """CPU model, family, usable cores, caches, ISA flags, memory in GiB, kernel release of the operating system."""
+    fields = _fields(_read("/proc/cpuinfo"))
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    memory_kib = int((_fields(_read("/proc/meminfo")).get("MemTotal") or "0 kB").split()[0])
+    return {
+        "cpu": fields.get("model name") or platform.machine(),
+        "family": f"{fields.get('cpu family', '?')}/{fields.get('model', '?')}",
+        "cores": usable_cores(),
+        "l2": _cache_size(2),
+        "l3": _cache_size(3),
+        "isa": [flag for flag in ISA_FLAGS if flag in flags],
+        "memory_gib": round(memory_kib / 2**20, 1),
+        "system": platform.system(),
+        "arch": platform.machine(),
+    }
+
+
+def _cache_size(level: int) -> str:
+    for index in range(8):
+        folder = f"/sys/devices/system/cpu/cpu0/cache/index{index}"
+        if _read(f"{folder}/level").strip() == str(level):
+            return _read(f"{folder}/size").strip()
+    return "?"
+
+
+def versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Versions of Python and of the named distributions; "absent" for those that are not installed."""
+    found = {"python": platform.python_version()}
+    for name in distributions:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found

@@ -1,0 +1,68 @@
+"""Salon itself, cpu backend: through `Engine`, as a user's program would, prompt included."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .base import F32, U8, Peer, Setting
+
+
+class SalonCpu(Peer):
+    name = "Salon cpu"
+    precision = "bf16"
+    setup = "Engine.load(backend=cpu); times include encoding the prompt"
+    packages = ("salon",)
+    encodes_text = True
+    dtype: ClassVar[str | None] = None
+
+    def __init__(self, setting: Setting) -> None:
+        super().__init__(setting)
+        self.engine: Any = None
+        self.generation: Any = None
+
+    def load(self) -> None:
+        from ...engine.engine import Engine
+
+        self.engine = Engine.load(
+            model=self.setting.model, backend="cpu", dtype=self.dtype, threads=self.setting.threads
+        )
+
+    def begin(self, images: int) -> None:
+        from ...engine.spec import GenerationSpec
+
+        if self.generation is not None:
+            self.engine.close(self.generation)
+        spec = GenerationSpec(
+            prompt=self.job.prompt,
+            width=self.job.width,
+            height=self.job.height,
+            steps=self.job.steps,
+            seed=0,
+            images=images,
+            guidance_scale=self.job.guidance,
+            solver="euler",
+            noise=self.job.noise[:images],
+        )
+        self.generation = self.engine.open(spec)
+        self.position = 0
+
+    def step(self) -> None:
+        self.engine.step([self.generation])
+        self.position += 1
+
+    def decode(self) -> U8:
+        return np.asarray(self.engine.finish(self.generation))
+
+    def finish(self) -> U8:
+        return self.decode()
+
+    def final_latents(self) -> F32 | None:
+        return None
+
+
+class SalonFloat32(SalonCpu):
+    name = "Salon cpu float32"
+    precision = "fp32"
+    dtype = "float32"

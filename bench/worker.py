@@ -1,0 +1,128 @@
+"""A candidate in a process of its own: it answers commands, one JSON object a line, on stdin and stdout.
+
+Separate processes keep the candidates' thread pools and allocators apart, and make peak memory and cold start true.
+Only the standard library, numpy and the candidate itself are imported here, so that the cold start is the candidate's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .peers.base import Job, Peer, Setting
+
+
+def load_peer(spec: str, setting: Setting) -> Peer:
+    """The peer `module:class` of the folder peers/."""
+    module, _, name = spec.partition(":")
+    peer: Peer = getattr(importlib.import_module(f".peers.{module}", __package__), name)(setting)
+    return peer
+
+
+def peak_rss_mib() -> float:
+    """High-water mark of resident memory. VmHWM rather than ru_maxrss, which a child inherits from its parent."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    return float("nan")
+
+
+class Worker:
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.images = 0
+
+    def prepare(self) -> dict[str, Any]:
+        self.peer.prepare()
+        return {}
+
+    def cold(self, images: int, save: str = "") -> dict[str, Any]:
+        """Load, then one grid: when (monotonic clock) the first step and the pictures were there; peak memory.
+
+        With `save`, pictures and final latents go to that .npz afterwards."""
+        self.peer.load()
+        self.begin(images)
+        self.peer.step()
+        first = time.monotonic()
+        for _ in range(self.peer.job.steps - 1):
+            self.peer.step()
+        pictures = self.peer.finish()
+        done = time.monotonic()
+        memory = peak_rss_mib()
+        self.images = 0
+        if save:
+            latents = self.peer.final_latents()
+            np.savez(save, pictures=pictures, latents=np.zeros(0, np.float32) if latents is None else latents)
+        return {"first_step_at": first, "image_at": done, "peak_rss_mib": memory}
+
+    def begin(self, images: int) -> None:
+        self.peer.begin(images)
+        self.images = images
+
+    def steps(self, images: int, count: int, warmup: int) -> dict[str, Any]:
+        """Milliseconds of `count` steps, after `warmup` untimed ones (the turn before was another process's)."""
+        values = []
+        for number in range(warmup + count):
+            if self.images != images or self.peer.position >= self.peer.job.steps:
+                self.begin(images)
+            start = time.perf_counter()
+            self.peer.step()
+            if number >= warmup:
+                values.append((time.perf_counter() - start) * 1e3)
+        return {"ms": values}
+
+    def decode(self, images: int, count: int, warmup: int) -> dict[str, Any]:
+        """Milliseconds of `count` decodes of `images` pictures."""
+        if self.images != images:
+            self.begin(images)
+        values = []
+        for number in range(warmup + count):
+            start = time.perf_counter()
+            self.peer.decode()
+            if number >= warmup:
+                values.append((time.perf_counter() - start) * 1e3)
+        return {"ms": values}
+
+    def grid(self, images: int) -> dict[str, Any]:
+        """Milliseconds of a whole grid, start to pictures."""
+        start = time.perf_counter()
+        self.begin(images)
+        for _ in range(self.peer.job.steps):
+            self.peer.step()
+        self.peer.finish()
+        elapsed = (time.perf_counter() - start) * 1e3
+        self.images = 0
+        return {"ms": [elapsed]}
+
+
+def serve(peer: Peer) -> None:
+    """Answer until stdin ends. Whatever a library prints goes to stderr: stdout carries answers only."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    worker = Worker(peer)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            answer = getattr(worker, request.pop("do"))(**request)
+        except Exception as error:  # a candidate may fail in any way; the failure becomes its row
+            traceback.print_exc()
+            answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
+        print(json.dumps(answer), file=answers)
+
+
+def main() -> None:
+    spec, model, cache, job, threads = sys.argv[1:6]
+    setting = Setting(Path(model), Path(cache), Job.load(Path(job)), int(threads))
+    serve(load_peer(spec, setting))
+
+
+if __name__ == "__main__":
+    main()
