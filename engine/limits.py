@@ -1,0 +1,49 @@
+"""What an engine will take on. Everything is checked before anything is allocated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from .errors import SpecError
+from .messages import complaint
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Upper bounds of one engine; the defaults suit a small machine and the embedded model.
+
+    Attributes:
+        max_prompt_chars: characters of a prompt.
+        max_pixels: width * height of one image.
+        max_side: longer side of one image, pixels.
+        max_steps: solver steps of a generation.
+        max_images: images of a generation.
+        max_adapters: adapters of a generation.
+        max_open: generations that are open (not closed) at a time.
+        max_rows: text and image rows of one step, all samples together.
+        max_step_bytes: estimated activation memory of one step (see `memory.step_bytes`).
+        max_decode_bytes: estimated activation memory of decoding one image; several are decoded together within it.
+        arena_bytes: keys and values of adapters.
+        max_registered: adapters registered at a time.
+        text_cache: prompts whose encoding is kept.
+    """
+
+    max_prompt_chars: int = 2_000
+    max_pixels: int = 2**20
+    max_side: int = 4_096
+    max_steps: int = 200
+    max_images: int = 64
+    max_adapters: int = 16
+    max_open: int = 1_024
+    max_rows: int = 65_536
+    max_step_bytes: int = 2 * 2**30
+    max_decode_bytes: int = 2**30
+    arena_bytes: int = 256 * 2**20
+    max_registered: int = 100_000
+    text_cache: int = 256
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise SpecError(complaint(f"Limits.{field.name}", repr(value), "a whole number from 0", "change it"))

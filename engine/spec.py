@@ -1,0 +1,142 @@
+"""What a user asks for: one frozen value that, with a model and a backend, fixes the picture to the bit."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .errors import PromptError, SpecError
+from .messages import complaint
+from .solvers import SOLVERS, SolverName
+
+MAX_ASPECT: Final = 14.0
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse:
+    """One adapter of a generation.
+
+    Attributes:
+        adapter: the id it is registered under.
+        weight: factor of its attention term; 0 leaves the picture bit for bit as without it.
+        unconditional: id of the adapter that takes its place, with the same weight, in the unconditional branch of
+            classifier-free guidance (a null reference that the branch was trained with); None: nothing there.
+    """
+
+    adapter: str
+    weight: float = 1.0
+    unconditional: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in (self.adapter, self.unconditional):
+            if name is not None and (not isinstance(name, str) or not name):
+                raise SpecError(complaint("adapter", repr(name), "the id of a registered adapter", "name one"))
+        _number("adapter weight", self.weight, -10, 10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSpec:
+    """A request for pictures, every default filled in. Checked when made; what depends on the model is checked by
+    `Engine.open` (granularity of the size, known adapters, limits).
+
+    Attributes:
+        prompt: what to draw.
+        negative_prompt: what the unconditional branch sees; empty: the model's own unconditional input.
+        width, height: pixels.
+        steps: solver steps.
+        seed: with the image's index, the key of its noise.
+        images: how many pictures; picture i has the noise (seed, i), whatever their number.
+        guidance_scale: classifier-free guidance; 1 means none (and then one model sample an image, not two).
+        embedded_guidance: for models with a guidance embedding; None: the model's default.
+        solver: "euler" or "heun".
+        shift: constant shift of the sigmas in place of the checkpoint's own; None: the checkpoint's.
+        adapters: the adapters that act on every picture.
+
+    Raises:
+        SpecError: a value out of range, naming the field, the value, what is allowed and what to do (`PromptError` for
+            an empty prompt).
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    width: int = 128
+    height: int = 128
+    steps: int = 20
+    seed: int = 0
+    images: int = 1
+    guidance_scale: float = 3.0
+    embedded_guidance: float | None = None
+    solver: SolverName = "euler"
+    shift: float | None = None
+    adapters: tuple[AdapterUse, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.prompt, str) or not self.prompt.strip():
+            raise PromptError(
+                complaint("prompt", repr(self.prompt), "some words", 'say what to draw, like "a red apple"')
+            )
+        if not isinstance(self.negative_prompt, str):
+            raise SpecError(
+                complaint("negative_prompt", repr(self.negative_prompt), "text", "leave it out or give words")
+            )
+        for name in ("width", "height"):
+            _whole(name, getattr(self, name), 1, 2**16)
+        _whole("steps", self.steps, 1, 1000)
+        _whole("seed", self.seed, 0, 2**64 - 1)
+        _whole("images", self.images, 1, 2**16)
+        _number("guidance_scale", self.guidance_scale, 0, 100)
+        if self.embedded_guidance is not None:
+            _number("embedded_guidance", self.embedded_guidance, 0, 100)
+        if self.solver not in SOLVERS:
+            raise SpecError(complaint("solver", repr(self.solver), " or ".join(SOLVERS), "choose one of these"))
+        if self.shift is not None:
+            _number("shift", self.shift, 0.01, 100)
+        if not isinstance(self.adapters, tuple) or not all(isinstance(use, AdapterUse) for use in self.adapters):
+            raise SpecError(complaint("adapters", repr(self.adapters), "a tuple of AdapterUse", "wrap them"))
+        names = [use.adapter for use in self.adapters]
+        if len(set(names)) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise SpecError(complaint("adapters", f"{twice!r} twice", "each adapter once", "add up its weights"))
+
+    @property
+    def guided(self) -> bool:
+        """Whether every image needs a second, unconditional sample."""
+        return self.guidance_scale != 1
+
+
+def size_for_aspect(width: float, height: float, *, pixels: int, granularity: int) -> tuple[int, int]:
+    """(width, height) in pixels of aspect `width:height`, about `pixels` in area, both multiples of `granularity`.
+
+    Raises:
+        SpecError: a side that is no number above 0, or an aspect beyond 14:1.
+    """
+    got = f"{width}:{height}"
+    for side in (width, height):
+        if isinstance(side, bool) or not isinstance(side, int | float) or not math.isfinite(side) or side <= 0:
+            raise SpecError(complaint("aspect", got, "two numbers above 0", "write it like 16:9"))
+    ratio = width / height
+    if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
+        raise SpecError(complaint("aspect", got, f"1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1", "choose a less extreme one"))
+
+    def near(side: float) -> set[int]:
+        units = side / granularity
+        return {max(1, math.floor(units)) * granularity, max(1, math.ceil(units)) * granularity}
+
+    wide, high = math.sqrt(pixels * ratio), math.sqrt(pixels / ratio)
+    return min(
+        itertools.product(sorted(near(wide)), sorted(near(high))),
+        key=lambda size: abs(math.log(size[0] / size[1] / ratio)) + abs(math.log(size[0] * size[1] / pixels)),
+    )
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        allowed = f"a whole number from {low} to {high}"
+        raise SpecError(complaint(name, repr(value), allowed, f"choose another {name}"))
+
+
+def _number(name: str, value: Any, low: float, high: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise SpecError(complaint(name, repr(value), f"a number from {low:g} to {high:g}", f"choose another {name}"))

@@ -1,0 +1,113 @@
+"""The request value: what it refuses, and sizes for an aspect."""
+
+import dataclasses
+import math
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from salon.engine.errors import PromptError, SpecError
+from salon.engine.limits import Limits
+from salon.engine.spec import AdapterUse, GenerationSpec, size_for_aspect
+
+BAD: list[tuple[str, Any]] = [
+    ("negative_prompt", None),
+    ("width", 0),
+    ("width", 128.0),
+    ("height", -16),
+    ("height", True),
+    ("steps", 0),
+    ("steps", 1001),
+    ("seed", -1),
+    ("seed", 2**64),
+    ("images", 0),
+    ("guidance_scale", math.nan),
+    ("guidance_scale", math.inf),
+    ("guidance_scale", -0.1),
+    ("guidance_scale", "3"),
+    ("embedded_guidance", math.nan),
+    ("solver", "ddim"),
+    ("shift", 0),
+    ("shift", math.nan),
+    ("adapters", [AdapterUse("x")]),
+    ("adapters", ("x",)),
+    ("adapters", (AdapterUse("x"), AdapterUse("x", 0.5))),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BAD)
+def test_a_bad_value_is_named(field: str, value: Any) -> None:
+    with pytest.raises(SpecError, match=rf"^{field}: got .*, allowed .*; ") as caught:
+        GenerationSpec(prompt="a cat", **{field: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", None, 3])
+def test_empty_prompt(prompt: Any) -> None:
+    with pytest.raises(PromptError, match="prompt: got"):
+        GenerationSpec(prompt=prompt)
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, 11, -11, "1", None])
+def test_bad_adapter_weight(weight: Any) -> None:
+    with pytest.raises(SpecError, match="adapter weight: got"):
+        AdapterUse("x", weight)
+
+
+def test_bad_adapter_name() -> None:
+    with pytest.raises(SpecError, match="adapter: got ''"):
+        AdapterUse("")
+
+
+def test_is_a_value() -> None:
+    spec = GenerationSpec(prompt="a cat", adapters=(AdapterUse("x", 0.5, "null"),), seed=2**64 - 1)
+    assert spec == dataclasses.replace(spec)
+    assert hash(spec) == hash(dataclasses.replace(spec))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        spec.seed = 3  # type: ignore[misc]
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(spec), type=GenerationSpec) == spec
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True])
+def test_bad_limits(value: Any) -> None:
+    with pytest.raises(SpecError, match="Limits.max_rows: got"):
+        Limits(max_rows=value)
+
+
+@pytest.mark.parametrize(
+    ("aspect", "size"),
+    [
+        ((1, 1), (128, 128)),
+        ((16, 9), (176, 96)),
+        ((9, 16), (96, 176)),
+        ((2, 1), (176, 96)),
+        ((14, 1), (480, 32)),
+        ((1.5, 1), (160, 112)),
+    ],
+)
+def test_sizes(aspect: tuple[float, float], size: tuple[int, int]) -> None:
+    assert size_for_aspect(*aspect, pixels=128 * 128, granularity=16) == size
+
+
+@pytest.mark.parametrize(
+    "aspect", [(0, 1), (1, 0), (1, 100), (100, 1), (-1, 1), (math.nan, 1), (math.inf, 1), (True, 1), (14.01, 1)]
+)
+def test_bad_aspects(aspect: tuple[float, float]) -> None:
+    with pytest.raises(SpecError, match="aspect: got .*allowed"):
+        size_for_aspect(*aspect, pixels=128 * 128, granularity=16)
+
+
+@given(st.floats(1 / 14, 14), st.sampled_from([128**2, 512**2, 1024**2]), st.sampled_from([8, 16, 32]))
+def test_size_keeps_area_and_granularity(ratio: float, pixels: int, granularity: int) -> None:
+    width, height = size_for_aspect(ratio, 1, pixels=pixels, granularity=granularity)
+    assert width % granularity == 0 == height % granularity
+    coarse = granularity / math.sqrt(pixels / max(ratio, 1 / ratio))
+    assert abs(math.log(width * height / pixels)) < coarse
+    assert abs(math.log(width / height / ratio)) < 1.5 * coarse
+    assert (
+        size_for_aspect(1, ratio, pixels=pixels, granularity=granularity) in {(height, width), (width, height)}
+        or ratio != 1
+    )
