@@ -1,0 +1,174 @@
+"""The reference backend: every op of the table in plain numpy float32, the readable definition and the test oracle.
+
+Arrays are numpy float32 [T, D], views are numpy views. Each sample (or row, or image) is computed by calls whose shapes
+depend on that sample alone: BLAS rounds a row by its place in a block, so a product over the whole batch would break
+batch invariance. Norms and activations run in float64 and round once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ops import Activation, Dtype, DtypeName, Float32
+from ..segments import Int32, Segments
+from .attention import AttentionOps
+from .checks import (
+    refuse,
+    want_array,
+    want_choice,
+    want_dtype_name,
+    want_indices,
+    want_segments,
+    want_vector,
+)
+from .dense import DenseOps, ReferenceLinear, activate, to_float32
+from .image import ImageOps, ReferenceConv
+
+__all__ = ["ReferenceConv", "ReferenceLinear", "ReferenceOps"]
+
+
+class ReferenceOps(DenseOps, AttentionOps, ImageOps):
+    """The op table in numpy; every method is documented in `Ops`."""
+
+    @property
+    def name(self) -> str:
+        return "reference"
+
+    @property
+    def compute(self) -> Dtype:
+        return "float32"
+
+    # ---- edges
+
+    def array(self, values: NDArray[Any], dtype: DtypeName = "compute") -> Float32:
+        want_dtype_name("array", dtype)
+        if values.ndim not in (1, 2):
+            refuse("array", "values", f"{values.ndim} dimensions", "[T, D], or [D] taken as [1, D]")
+        return to_float32(values[None] if values.ndim == 1 else values)
+
+    def numpy(self, x: Float32) -> Float32:
+        want_array("numpy", "x", x)
+        return np.array(x, order="C")
+
+    def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> Float32:
+        self._want_shape("empty", rows, width, dtype)
+        return np.empty((rows, width), np.float32)
+
+    def zeros(self, rows: int, width: int, dtype: DtypeName = "compute") -> Float32:
+        self._want_shape("zeros", rows, width, dtype)
+        return np.zeros((rows, width), np.float32)
+
+    @np.errstate(all="ignore")
+    def cast(self, x: Float32, dtype: DtypeName = "compute", *, activation: Activation = "none") -> Float32:
+        want_array("cast", "x", x)
+        want_dtype_name("cast", dtype)
+        want_choice("cast", "activation", activation, ("none", "silu"))
+        return np.array(activate(x, activation), order="C")
+
+    def rows(self, x: Float32, start: int, stop: int) -> Float32:
+        want_array("rows", "x", x)
+        if not 0 <= start <= stop <= len(x):
+            refuse("rows", "start, stop", f"{start}, {stop}", f"0 <= start <= stop <= {len(x)}")
+        return x[start:stop]
+
+    def columns(self, x: Float32, start: int, stop: int) -> Float32:
+        want_array("columns", "x", x)
+        if not 0 <= start <= stop <= x.shape[1]:
+            refuse("columns", "start, stop", f"{start}, {stop}", f"0 <= start <= stop <= {x.shape[1]}")
+        return x[:, start:stop]
+
+    def concat(self, parts: Sequence[Float32]) -> Float32:
+        if not parts:
+            refuse("concat", "parts", "none", "at least one")
+        for part in parts:
+            want_array("concat", "parts", part, width=parts[0].shape[1])
+        return np.concatenate(parts)
+
+    def split(self, x: Float32, sizes: Sequence[int]) -> list[Float32]:
+        want_array("split", "x", x)
+        if sum(sizes) != len(x) or min(sizes, default=0) < 0:
+            refuse("split", "sizes", list(sizes), f"sizes that sum to {len(x)}")
+        ends = np.cumsum([0, *sizes]).tolist()
+        return [x[start:stop] for start, stop in pairwise(ends)]
+
+    @np.errstate(all="ignore")
+    def add(self, x: Float32, y: Float32, segments: Segments | None = None, only: Int32 | None = None) -> None:
+        want_array("add", "x", x)
+        want_array("add", "y", y, *x.shape)
+        if segments is not None:
+            want_segments("add", "segments", segments, len(x))
+        if only is None:
+            x += y
+            return
+        if segments is None:
+            refuse("add", "segments", None, "the segments that `only` chooses from")
+        want_indices("add", "only", only, len(segments))
+        if len(np.unique(only)) != len(only):
+            refuse("add", "only", only.tolist(), "each segment once")
+        for j in only:
+            mine = slice(int(segments.offsets[j]), int(segments.offsets[j + 1]))
+            x[mine] += y[mine]
+
+    # ---- solver
+
+    @np.errstate(all="ignore")
+    def solver_step(
+        self,
+        latents: Float32,
+        velocity: Float32,
+        segments: Segments,
+        cond: Int32,
+        uncond: Int32,
+        guidance: Float32,
+        a: Float32,
+        b: Float32,
+        base: Float32 | None = None,
+        previous: Float32 | None = None,
+        keep: Float32 | None = None,
+    ) -> None:
+        op = "solver_step"
+        want_array(op, "latents", latents)
+        want_array(op, "velocity", velocity, width=latents.shape[1])
+        want_segments(op, "segments", segments, len(latents))
+        for name, vector, kind in (
+            ("cond", cond, np.int32),
+            ("uncond", uncond, np.int32),
+            ("guidance", guidance, np.float32),
+            ("a", a, np.float32),
+            ("b", b, np.float32),
+        ):
+            want_vector(op, name, vector, kind, len(segments))
+        for name, array in (("base", base), ("previous", previous), ("keep", keep)):
+            if array is not None:
+                want_array(op, name, array, *latents.shape)
+        lengths = segments.lengths()
+        if len(cond) and (cond.min() < 0 or (cond + lengths > len(velocity)).any()):
+            refuse(op, "cond", cond.tolist(), f"rows that end within the {len(velocity)} of velocity")
+        if ((uncond >= 0) & (uncond + lengths > len(velocity))).any():
+            refuse(op, "uncond", uncond.tolist(), f"negative, or rows that end within the {len(velocity)} of velocity")
+        if previous is None and (b != 0).any():
+            refuse(op, "previous", None, "an array where b is not zero")
+
+        for j, n in enumerate(lengths.tolist()):
+            mine = slice(int(segments.offsets[j]), int(segments.offsets[j + 1]))
+            v = velocity[cond[j] : cond[j] + n]
+            if uncond[j] >= 0:
+                u = velocity[uncond[j] : uncond[j] + n]
+                v = u + guidance[j] * (v - u)
+            if keep is not None:
+                keep[mine] = v
+            x = (latents if base is None else base)[mine] + a[j] * v
+            if previous is not None and b[j] != 0:
+                x = x + b[j] * previous[mine]
+            latents[mine] = x
+
+    @staticmethod
+    def _want_shape(op: str, rows: int, width: int, dtype: str) -> None:
+        want_dtype_name(op, dtype)
+        if rows < 0 or width < 0:
+            refuse(op, "rows, width", f"{rows}, {width}", "no negative number")

@@ -1,0 +1,76 @@
+"""Argument checks of the reference ops: ValueErrors that name the op, the argument, what came and what is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ops import Float32
+from ..segments import Int32, Segments
+
+
+def refuse(op: str, argument: str, got: object, want: object) -> NoReturn:
+    raise ValueError(f"{op}: {argument}: got {got}, want {want}")
+
+
+def describe(x: object) -> str:
+    """Shape and dtype for a message: "[3, 384] float32"."""
+    return f"{list(x.shape)} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
+
+
+def want_array(op: str, argument: str, x: Float32, rows: int | None = None, width: int | None = None) -> None:
+    """float32 [rows, width] with contiguous rows; None allows any number."""
+    fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 2
+    if not fits or rows not in (None, x.shape[0]) or width not in (None, x.shape[1]):
+        sides = ", ".join("any" if n is None else str(n) for n in (rows, width))
+        refuse(op, argument, describe(x), f"[{sides}] float32")
+
+
+def want_choice(op: str, argument: str, got: str, choices: Sequence[str]) -> None:
+    if got not in choices:
+        refuse(op, argument, repr(got), "one of " + ", ".join(choices))
+
+
+def want_dtype_name(op: str, got: str) -> None:
+    want_choice(op, "dtype", got, ("compute", "float32"))
+
+
+def want_eps(op: str, eps: float) -> None:
+    if not (np.isfinite(eps) and eps > 0):
+        refuse(op, "eps", eps, "a positive finite number")
+
+
+def want_segments(op: str, argument: str, segments: Segments, rows: int, samples: int | None = None) -> None:
+    """The segments cover exactly `rows` rows and, where given, no sample past `samples`."""
+    if segments.num_rows != rows:
+        refuse(op, argument, f"{segments.num_rows} rows", f"{rows} rows")
+    if samples is not None and len(segments) and int(segments.owners.max()) >= samples:
+        refuse(op, argument, f"owner {int(segments.owners.max())}", f"owners below {samples}")
+
+
+def want_vector(op: str, argument: str, x: NDArray[Any], dtype: type[Any], length: int | None = None) -> None:
+    fits = isinstance(x, np.ndarray) and x.dtype == dtype and x.ndim == 1
+    if not fits or length not in (None, len(x)):
+        size = "any" if length is None else length
+        refuse(op, argument, describe(x), f"[{size}] {np.dtype(dtype).name}")
+
+
+def want_indices(op: str, argument: str, x: Int32, stop: int) -> None:
+    """int32 vector with every element in 0..stop-1."""
+    want_vector(op, argument, x, np.int32)
+    if len(x) and (x.min() < 0 or x.max() >= stop):
+        refuse(op, argument, f"{int(x.min())}..{int(x.max())}", f"indices in 0..{stop - 1}")
+
+
+def want_grids(op: str, grids: Int32, pixels: int, smallest: int = 1) -> None:
+    """int32 [B, 2], each side at least `smallest`, areas summing to `pixels`."""
+    if not isinstance(grids, np.ndarray) or grids.dtype != np.int32 or grids.ndim != 2 or grids.shape[1] != 2:
+        refuse(op, "grids", describe(grids), "[B, 2] int32")
+    if grids.size and grids.min() < smallest:
+        refuse(op, "grids", f"a side of {int(grids.min())}", f"sides of at least {smallest}")
+    total = int(np.prod(grids.astype(np.int64), axis=1).sum())
+    if total != pixels:
+        refuse(op, "grids", f"{total} pixels", f"{pixels} pixels, the rows of x")

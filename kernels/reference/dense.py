@@ -1,0 +1,269 @@
+"""Reference of the row-wise ops: linear layers, norms, rotary embedding, lookups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ops import Activation, DtypeName, Float32, NormKind
+from ..segments import Int32, Segments
+from .checks import (
+    describe,
+    refuse,
+    want_array,
+    want_choice,
+    want_dtype_name,
+    want_eps,
+    want_indices,
+    want_segments,
+    want_vector,
+)
+
+Float64 = NDArray[np.float64]
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceLinear:
+    """A linear layer: weight float32 [N, K], bias float32 [N]."""
+
+    weight: Float32
+    bias: Float32
+    swiglu: bool
+
+
+def to_float32(values: NDArray[Any], op: str = "array", argument: str = "values") -> Float32:
+    """Copy to contiguous float32; uint16 holds bfloat16 bits, the upper half of a float32."""
+    if values.dtype == np.uint16:
+        return (values.astype(np.uint32) << 16).view(np.float32)
+    if values.dtype.kind not in "fiub":
+        refuse(op, argument, values.dtype, "a float dtype, or uint16 holding bfloat16 bits")
+    return np.array(values, np.float32, order="C")
+
+
+def activate(x: Float32, activation: Activation) -> Float32:
+    """The activation, computed in float64 and rounded once. For swiglu the first half of the columns is the gate."""
+    v: Float64 = x.astype(np.float64)
+    if activation == "none":
+        return x
+    if activation == "gelu_tanh":
+        v = v / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
+    elif activation == "gelu":
+        v = v / 2 * (1 + _erf(v / math.sqrt(2)).astype(np.float64))
+    elif activation == "silu":
+        v = v / (1 + np.exp(-v))
+    else:
+        gate, value = np.hsplit(v, 2)
+        v = gate / (1 + np.exp(-gate)) * value
+    return v.astype(np.float32)
+
+
+def normalise(x: Float32, kind: NormKind, eps: float) -> Float64:
+    """(x - mean) / sqrt(var + eps) or x / sqrt(mean(x^2) + eps) over the last axis, in float64."""
+    v = x.astype(np.float64)
+    if kind == "layer":
+        v = v - v.mean(axis=-1, keepdims=True)
+    return v / np.sqrt((v * v).mean(axis=-1, keepdims=True) + eps)
+
+
+class DenseOps:
+    """linear, norms, rotary embedding and lookups of `ReferenceOps`; documented in `Ops`."""
+
+    def pack_linear(
+        self,
+        weights: Sequence[NDArray[Any]],
+        biases: Sequence[NDArray[Any] | None] | None = None,
+        *,
+        swiglu: bool = False,
+    ) -> ReferenceLinear:
+        op = "pack_linear"
+        given = [None] * len(weights) if biases is None else list(biases)
+        if not weights:
+            refuse(op, "weights", "none", "at least one [N, K]")
+        if len(given) != len(weights):
+            refuse(op, "biases", f"{len(given)} biases", f"{len(weights)}, one for each weight")
+        for w, b in zip(weights, given, strict=True):
+            if w.ndim != 2 or w.shape[1] != weights[0].shape[-1] or 0 in w.shape:
+                refuse(op, "weights", describe(w), "[N, K], not empty, all of one K")
+            if b is not None and b.shape != (w.shape[0],):
+                refuse(op, "biases", describe(b), f"[{w.shape[0]}]")
+        weight = np.concatenate([to_float32(w, op, "weights") for w in weights])
+        bias = [
+            np.zeros(len(w), np.float32) if b is None else to_float32(b, op)
+            for w, b in zip(weights, given, strict=True)
+        ]
+        if swiglu and len(weight) % 2:
+            refuse(op, "weights", f"{len(weight)} rows", "an even number for swiglu")
+        return ReferenceLinear(weight, np.concatenate(bias), swiglu)
+
+    @np.errstate(all="ignore")
+    def linear(
+        self,
+        x: Float32,
+        weight: ReferenceLinear,
+        *,
+        activation: Activation = "none",
+        gate: Float32 | None = None,
+        residual: Float32 | None = None,
+        segments: Segments | None = None,
+        out: Float32 | None = None,
+        dtype: DtypeName = "compute",
+    ) -> Float32:
+        op = "linear"
+        want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "swiglu"))
+        want_dtype_name(op, dtype)
+        if not isinstance(weight, ReferenceLinear):
+            refuse(op, "weight", type(weight).__name__, "the result of pack_linear")
+        want_array(op, "x", x, width=weight.weight.shape[1])
+        if weight.swiglu != (activation == "swiglu"):
+            refuse(op, "activation", activation, "swiglu exactly where the weight was packed for it")
+        rows, width = len(x), len(weight.weight) // (2 if weight.swiglu else 1)
+        if residual is not None:
+            want_array(op, "residual", residual, rows, width)
+            if activation != "none":
+                refuse(op, "activation", activation, "none together with residual")
+            if out is not None:
+                refuse(op, "out", describe(out), "None together with residual")
+        if gate is not None:
+            if residual is None:
+                refuse(op, "gate", describe(gate), "None without residual")
+            if segments is None:
+                refuse(op, "segments", None, "the segments that choose gate's rows")
+            want_array(op, "gate", gate, width=width)
+            want_segments(op, "segments", segments, rows, len(gate))
+        if out is not None:
+            want_array(op, "out", out, rows, width)
+
+        # Each row is a product of its own, of one shape whatever T is: BLAS blocks would round a row by its place.
+        y = np.matmul(np.ascontiguousarray(x)[:, None, :], weight.weight.T)[:, 0] + weight.bias
+        if residual is not None:
+            if gate is not None and segments is not None:
+                y = gate[segments.row_owners()] * y
+            residual += y
+            return residual
+        y = activate(y, activation)
+        if out is None:
+            return y
+        out[:] = y
+        return out
+
+    @np.errstate(all="ignore")
+    def modulate(
+        self,
+        x: Float32,
+        shift: Float32,
+        scale: Float32,
+        segments: Segments,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-6,
+    ) -> Float32:
+        op = "modulate"
+        want_choice(op, "kind", kind, ("layer", "rms"))
+        want_array(op, "x", x)
+        want_array(op, "shift", shift, width=x.shape[1])
+        want_array(op, "scale", scale, len(shift), x.shape[1])
+        want_segments(op, "segments", segments, len(x), len(shift))
+        want_eps(op, eps)
+        owners = segments.row_owners()
+        y = normalise(x, kind, eps) * (1 + scale[owners].astype(np.float64)) + shift[owners]
+        return y.astype(np.float32)
+
+    @np.errstate(all="ignore")
+    def norm(
+        self,
+        x: Float32,
+        weight: Float32,
+        bias: Float32 | None = None,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-5,
+        dtype: DtypeName = "compute",
+    ) -> Float32:
+        op = "norm"
+        want_choice(op, "kind", kind, ("layer", "rms"))
+        want_dtype_name(op, dtype)
+        want_array(op, "x", x)
+        want_array(op, "weight", weight, 1, x.shape[1])
+        want_eps(op, eps)
+        y = normalise(x, kind, eps) * weight
+        if bias is not None:
+            want_array(op, "bias", bias, 1, x.shape[1])
+            y = y + bias
+        return y.astype(np.float32)
+
+    @np.errstate(all="ignore")
+    def qk_norm_rope(
+        self,
+        qkv: Float32,
+        heads: int,
+        q_weight: Float32 | None,
+        k_weight: Float32 | None,
+        cos: Float32 | None,
+        sin: Float32 | None,
+        *,
+        eps: float = 1e-6,
+        plain_q: Float32 | None = None,
+    ) -> None:
+        op = "qk_norm_rope"
+        want_array(op, "qkv", qkv)
+        if heads < 1 or qkv.shape[1] % (3 * heads):
+            refuse(op, "qkv", f"{describe(qkv)} with {heads} heads", "[T, 3 * heads * E]")
+        want_eps(op, eps)
+        rows, width = len(qkv), qkv.shape[1] // 3
+        e = width // heads
+        for name, w in (("q_weight", q_weight), ("k_weight", k_weight)):
+            if w is not None:
+                want_array(op, name, w, 1, e)
+        if (cos is None) != (sin is None):
+            refuse(op, "cos, sin", "one of them", "both or none")
+        if cos is not None and sin is not None:
+            if e % 2:
+                refuse(op, "qkv", f"heads {e} wide", "an even head width for rotary embedding")
+            want_array(op, "cos", cos, rows, e // 2)
+            want_array(op, "sin", sin, rows, e // 2)
+        if plain_q is not None:
+            want_array(op, "plain_q", plain_q, rows, width)
+
+        for start, weight in ((0, q_weight), (width, k_weight)):
+            part = qkv[:, start : start + width]
+            v = part.reshape(rows, heads, e)
+            if weight is not None:
+                v = (normalise(v, "rms", eps) * weight).astype(np.float32)
+            if start == 0 and plain_q is not None:
+                plain_q[:] = v.reshape(rows, width)
+            if cos is not None and sin is not None:
+                c, s = cos[:, None, :].astype(np.float64), sin[:, None, :].astype(np.float64)
+                even, odd = v[..., 0::2], v[..., 1::2]
+                v = np.stack([even * c - odd * s, odd * c + even * s], axis=-1)
+            part[:] = v.reshape(rows, width)
+
+    def embed(self, indices: Sequence[Int32], tables: Sequence[Float32]) -> Float32:
+        op = "embed"
+        if not tables or len(indices) != len(tables):
+            refuse(op, "indices", f"{len(indices)} for {len(tables)} tables", "one for each table, at least one")
+        for index, table in zip(indices, tables, strict=True):
+            want_array(op, "tables", table, width=tables[0].shape[1])
+            want_indices(op, "indices", index, len(table))
+            want_vector(op, "indices", index, np.int32, len(indices[0]))
+        y = tables[0][indices[0]]
+        for index, table in zip(indices[1:], tables[1:], strict=True):
+            y = y + table[index]
+        return y
+
+    def timestep_embedding(self, timesteps: Float32, width: int, *, max_period: float = 10000.0) -> Float32:
+        op = "timestep_embedding"
+        want_vector(op, "timesteps", timesteps, np.float32)
+        if width < 2 or width % 2:
+            refuse(op, "width", width, "an even number of at least 2")
+        if not (np.isfinite(max_period) and max_period > 0):
+            refuse(op, "max_period", max_period, "a positive finite number")
+        half = width // 2
+        frequencies = np.float64(max_period) ** (-np.arange(half) / half)
+        angles = (timesteps[:, None] * frequencies.astype(np.float32)).astype(np.float64)
+        return np.concatenate([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
