@@ -1,0 +1,177 @@
+"""The adapter arena: keys and values of adapters, computed once per adapter and layer, shared by all jobs.
+
+They depend on neither the timestep nor the prompt. All layers have the same rows: an adapter of n tokens takes
+ceil(n / PAGE_ROWS) pages, a page being PAGE_ROWS rows of the key and the value array of every layer, so one list of row
+numbers serves all layers (`AdapterTerms.rows`). Running jobs pin what they use; when pages run out, the least recently
+used adapter without a pin goes. The arrays grow by doubling up to a byte limit, and nothing is allocated before the
+first adapter comes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ..kernels.ops import Ops
+from ..kernels.segments import Int32
+from .errors import LimitError
+from .messages import complaint
+
+PAGE_ROWS: Final = 4
+_FIRST_PAGES: Final = 64
+
+# fill(layer, keys, values, start, stop): write rows start..stop of the adapter into the given views [stop-start, D].
+Fill = Callable[[int, Any, Any, int, int], None]
+
+
+@dataclass
+class _Entry:
+    rows: int
+    pages: list[int]
+    pins: int = 0
+
+
+class Arena:
+    """Paged keys and values of many adapters.
+
+    Args:
+        ops: backend that holds the arrays.
+        num_layers: layers with an adapter branch.
+        width: D, columns of a key.
+        limit_bytes: the arrays never take more.
+
+    Attributes:
+        keys, values: per layer, a backend array [capacity, D] of compute dtype. Replaced when the arena grows: read
+            them anew after every `pin`.
+    """
+
+    def __init__(self, ops: Ops[Any, Any], num_layers: int, width: int, limit_bytes: int) -> None:
+        self.ops = ops
+        self.num_layers = num_layers
+        self.width = width
+        self.page_bytes = PAGE_ROWS * width * 2 * num_layers * (2 if ops.compute == "bfloat16" else 4)
+        self.max_pages = limit_bytes // self.page_bytes if self.page_bytes else 0
+        self.keys: list[Any] = []
+        self.values: list[Any] = []
+        self._num_pages = 0
+        self._free: list[int] = []  # falling, so that pop() takes the lowest: runs of pages stay together
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Bytes of the arrays, used or not."""
+        return self._num_pages * self.page_bytes
+
+    def __contains__(self, adapter: str) -> bool:
+        return adapter in self._entries
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def pins(self, adapter: str) -> int:
+        """How many pins hold an adapter; 0 for one that is not here."""
+        return self._entries[adapter].pins if adapter in self._entries else 0
+
+    def pin(self, adapter: str, num_rows: int, fill: Fill) -> None:
+        """Make an adapter resident until `unpin`, calling `fill` for every layer and run of pages if it is not yet.
+
+        Raises:
+            LimitError: the rows do not fit beside what is pinned. Nothing has changed then, as when `fill` raises
+                (but for adapters that were evicted to make room).
+        """
+        entry = self._entries.get(adapter)
+        if entry is None:
+            entry = self._admit(adapter, num_rows, fill)
+        assert entry.rows == num_rows, f"adapter {adapter!r} has {entry.rows} rows in the arena, pinned with {num_rows}"
+        entry.pins += 1
+        self._entries.move_to_end(adapter)
+
+    def unpin(self, adapter: str) -> None:
+        """Undo one `pin`. The adapter stays until its pages are wanted."""
+        entry = self._entries[adapter]
+        assert entry.pins > 0, f"adapter {adapter!r} is not pinned"
+        entry.pins -= 1
+
+    def discard(self, adapter: str) -> None:
+        """Free an adapter's pages; it must not be pinned. Does nothing if it is not here."""
+        if adapter in self._entries:
+            assert not self._entries[adapter].pins, f"adapter {adapter!r} is pinned"
+            self._release(self._entries.pop(adapter).pages)
+
+    def rows(self, adapter: str) -> Int32:
+        """int32 [n]: where a resident adapter's tokens lie in `keys` and `values`."""
+        entry = self._entries[adapter]
+        pages = np.asarray(entry.pages, np.int32).reshape(-1, 1) * PAGE_ROWS
+        return (pages + np.arange(PAGE_ROWS, dtype=np.int32)).reshape(-1)[: entry.rows]
+
+    def _admit(self, adapter: str, num_rows: int, fill: Fill) -> _Entry:
+        need = -(-num_rows // PAGE_ROWS)
+        self._make_room(adapter, need)
+        pages = [self._free.pop() for _ in range(need)]
+        try:
+            for start, stop in _runs(pages):
+                first, last = start * PAGE_ROWS, min(stop * PAGE_ROWS, num_rows)
+                top = pages[start] * PAGE_ROWS
+                for layer in range(self.num_layers):
+                    keys = self.ops.rows(self.keys[layer], top, top + last - first)
+                    values = self.ops.rows(self.values[layer], top, top + last - first)
+                    fill(layer, keys, values, first, last)
+        except BaseException:
+            self._release(pages)
+            raise
+        entry = self._entries[adapter] = _Entry(num_rows, pages)
+        return entry
+
+    def _make_room(self, adapter: str, need: int) -> None:
+        """Have `need` free pages: by growth first, then by evicting the least recently used."""
+        held = sum(len(entry.pages) for entry in self._entries.values() if entry.pins)
+        if need > self.max_pages - held:
+            allowed = (
+                f"{(self.max_pages - held) * self.page_bytes:,} bytes ({self.max_pages * self.page_bytes:,} in all, "
+                f"{held * self.page_bytes:,} of them pinned by open generations)"
+            )
+            got = f"{need * self.page_bytes:,} bytes of keys and values"
+            raise LimitError(
+                complaint(f"adapter {adapter!r}", got, allowed, "close a generation or raise Limits.arena_bytes")
+            )
+        if need > len(self._free) and self._num_pages < self.max_pages:
+            want = self._num_pages - len(self._free) + need
+            self._grow(min(self.max_pages, max(want, 2 * self._num_pages, _FIRST_PAGES)))
+        while need > len(self._free):
+            oldest = next(name for name, entry in self._entries.items() if not entry.pins)
+            self._release(self._entries.pop(oldest).pages)
+
+    def _grow(self, num_pages: int) -> None:
+        more = (num_pages - self._num_pages) * PAGE_ROWS
+        for arrays in (self.keys, self.values):
+            for layer in range(self.num_layers):
+                # Zeros, not whatever lay there: rows past an adapter's last token are never read, but may be copied.
+                fresh = self.ops.zeros(more, self.width)
+                if self._num_pages:
+                    arrays[layer] = self.ops.concat([arrays[layer], fresh])
+                else:
+                    arrays.append(fresh)
+        self._free = sorted([*self._free, *range(self._num_pages, num_pages)], reverse=True)
+        self._num_pages = num_pages
+
+    def _release(self, pages: list[int]) -> None:
+        self._free = sorted([*self._free, *pages], reverse=True)
+
+    def check(self) -> None:
+        """AssertionError unless every page is free or owned exactly once, and the limit is kept."""
+        owned = [page for entry in self._entries.values() for page in entry.pages]
+        assert sorted([*owned, *self._free]) == list(range(self._num_pages)), "a page is lost or owned twice"
+        assert self._num_pages <= self.max_pages, "the arena outgrew its limit"
+        for name, entry in self._entries.items():
+            assert entry.pins >= 0, f"{name!r} has {entry.pins} pins"
+            assert len(entry.pages) == -(-entry.rows // PAGE_ROWS), f"{name!r} has the wrong number of pages"
+
+
+def _runs(pages: list[int]) -> list[tuple[int, int]]:
+    """Index ranges of `pages` in which page numbers are consecutive."""
+    cuts = [0, *(i for i in range(1, len(pages)) if pages[i] != pages[i - 1] + 1), len(pages)]
+    return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
