@@ -51,10 +51,17 @@ SALON_INLINE void tiles_configure() {
 }
 // Leaves the tiles in their initial state, so that a context switch need not save them.
 SALON_INLINE void tiles_release() { _tile_release(); }
-template <int T> SALON_INLINE void tile_zero() { _tile_zero(T); }
-template <int T> SALON_INLINE void tile_load(const void* p, int64_t stride_bytes) { _tile_loadd(T, p, stride_bytes); }
-template <int T> SALON_INLINE void tile_store(void* p, int64_t stride_bytes) { _tile_stored(T, p, stride_bytes); }
-template <int C, int A, int B> SALON_INLINE void tile_dot() { _tile_dpbf16ps(C, A, B); }
+// Inline assembly: gcc's own intrinsics are macros that want a literal tile number, not a template parameter.
+template <int T> SALON_INLINE void tile_zero() { asm volatile("tilezero %%tmm%c0" ::"i"(T)); }
+template <int T> SALON_INLINE void tile_load(const void* p, int64_t stride_bytes) {
+  asm volatile("tileloadd (%1,%2,1), %%tmm%c0" ::"i"(T), "r"(p), "r"(stride_bytes) : "memory");
+}
+template <int T> SALON_INLINE void tile_store(void* p, int64_t stride_bytes) {
+  asm volatile("tilestored %%tmm%c0, (%1,%2,1)" ::"i"(T), "r"(p), "r"(stride_bytes) : "memory");
+}
+template <int C, int A, int B> SALON_INLINE void tile_dot() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
+}
 
 #endif
 

@@ -139,24 +139,25 @@ SALON_INLINE float largest(vf x) {
 #else
 
 constexpr int kLanes = 4;
-struct vf { float v[4]; };
+typedef float vf_storage __attribute__((vector_size(16)));
+struct vf { vf_storage v; };
 #define SALON_EACH for (int i = 0; i < 4; ++i)
-SALON_INLINE vf set1(float x) { return {{x, x, x, x}}; }
-SALON_INLINE vf load(const float* p) { vf r; memcpy(r.v, p, 16); return r; }
+SALON_INLINE vf set1(float x) { return {vf_storage{x, x, x, x}}; }
+SALON_INLINE vf load(const float* p) { vf r; memcpy(&r.v, p, 16); return r; }
 SALON_INLINE vf load(const float* p, int n) { vf r = set1(0); for (int i = 0; i < n; ++i) r.v[i] = p[i]; return r; }
-SALON_INLINE void store(float* p, vf x) { memcpy(p, x.v, 16); }
+SALON_INLINE void store(float* p, vf x) { memcpy(p, &x.v, 16); }
 SALON_INLINE void store(float* p, vf x, int n) { for (int i = 0; i < n; ++i) p[i] = x.v[i]; }
 SALON_INLINE vf load(const uint16_t* p, int n) { vf r = set1(0); for (int i = 0; i < n; ++i) r.v[i] = bf16_to_f32(p[i]); return r; }
 SALON_INLINE vf load(const uint16_t* p) { return load(p, 4); }
 SALON_INLINE void store(uint16_t* p, vf x, int n) { for (int i = 0; i < n; ++i) p[i] = f32_to_bf16(x.v[i]); }
 SALON_INLINE void store(uint16_t* p, vf x) { store(p, x, 4); }
-SALON_INLINE vf operator+(vf a, vf b) { vf r; SALON_EACH r.v[i] = a.v[i] + b.v[i]; return r; }
-SALON_INLINE vf operator-(vf a, vf b) { vf r; SALON_EACH r.v[i] = a.v[i] - b.v[i]; return r; }
-SALON_INLINE vf operator*(vf a, vf b) { vf r; SALON_EACH r.v[i] = a.v[i] * b.v[i]; return r; }
-SALON_INLINE vf operator/(vf a, vf b) { vf r; SALON_EACH r.v[i] = a.v[i] / b.v[i]; return r; }
-SALON_INLINE vf fma(vf a, vf b, vf c) { vf r; SALON_EACH r.v[i] = a.v[i] * b.v[i] + c.v[i]; return r; }
-SALON_INLINE vf max2(vf bound, vf x) { vf r; SALON_EACH r.v[i] = bound.v[i] > x.v[i] ? bound.v[i] : x.v[i]; return r; }
-SALON_INLINE vf min2(vf bound, vf x) { vf r; SALON_EACH r.v[i] = bound.v[i] < x.v[i] ? bound.v[i] : x.v[i]; return r; }
+SALON_INLINE vf operator+(vf a, vf b) { return {a.v + b.v}; }
+SALON_INLINE vf operator-(vf a, vf b) { return {a.v - b.v}; }
+SALON_INLINE vf operator*(vf a, vf b) { return {a.v * b.v}; }
+SALON_INLINE vf operator/(vf a, vf b) { return {a.v / b.v}; }
+SALON_INLINE vf fma(vf a, vf b, vf c) { return {a.v * b.v + c.v}; }
+SALON_INLINE vf max2(vf bound, vf x) { return {bound.v > x.v ? bound.v : x.v}; }
+SALON_INLINE vf min2(vf bound, vf x) { return {bound.v < x.v ? bound.v : x.v}; }
 SALON_INLINE vf sqrt(vf x) { vf r; SALON_EACH r.v[i] = __builtin_sqrtf(x.v[i]); return r; }
 // |x| < 2^22: adding and taking away 1.5 * 2^23 leaves the nearest whole number. NaN stays.
 SALON_INLINE vf round_nearest(vf x) { vf r; SALON_EACH { volatile float t = x.v[i] + 12582912.0f; r.v[i] = t - 12582912.0f; } return r; }

@@ -31,18 +31,20 @@ double peak_f32(double seconds) {
   constexpr int64_t kRounds = 200000;
   return best_rate(seconds, double(kRounds) * kChains * kLanes * 2, [] {
     vf acc[kChains];
+#pragma GCC unroll 12  // an index that is not a constant would put the accumulators into memory
     for (int i = 0; i < kChains; ++i) acc[i] = set1(0);
     const vf a = set1(1.0f), b = set1(1e-9f);
     for (int64_t k = 0; k < kRounds; ++k) {
 #pragma GCC unroll 12
       for (int i = 0; i < kChains; ++i) {
         acc[i] = fma(a, b, acc[i]);
-#if defined(__AVX2__)
+#if defined(__x86_64__)
         asm volatile("" : "+v"(acc[i].v));  // one real instruction each round
 #endif
       }
     }
     volatile float sink = 0;
+#pragma GCC unroll 12
     for (int i = 0; i < kChains; ++i) sink = sink + sum(acc[i]);
   });
 }
@@ -66,6 +68,7 @@ double peak_bf16(double seconds) {
   constexpr int64_t kRounds = 200000;
   return best_rate(seconds, double(kRounds) * kChains * 64, [] {
     __m512 acc[kChains];
+#pragma GCC unroll 12
     for (int i = 0; i < kChains; ++i) acc[i] = _mm512_setzero_ps();
     const __m512bh a = (__m512bh)_mm512_set1_epi32(0x3f803f80);
     for (int64_t k = 0; k < kRounds; ++k) {
@@ -76,6 +79,7 @@ double peak_bf16(double seconds) {
       }
     }
     volatile float sink = 0;
+#pragma GCC unroll 12
     for (int i = 0; i < kChains; ++i) sink = sink + _mm512_reduce_add_ps(acc[i]);
   });
 #else
