@@ -1,0 +1,157 @@
+"""From a prompt to the numbers a model reads: the clause-wise text pipeline of a checkpoint.
+
+Each clause is encoded on its own; its token states, without the two special tokens, are brought to mean 0 and
+deviation 1 per dimension and written into the clause's slots. Empty slots are zeros. The pooled vector is the mean
+state of the subject clause, brought to mean 0 and deviation 1 with its own statistics. All of it is data of the
+checkpoint (`salon.json`, `text_stats.safetensors`).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
+from .errors import PromptError
+from .messages import complaint
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class TextEncoding:
+    """A prompt as a model reads it.
+
+    Attributes:
+        tokens: float32 [R, E] text rows.
+        pooled: float32 [P].
+        clauses: slot -> the words that were encoded there.
+        warnings: what was left out, one sentence each, for the user to see.
+    """
+
+    tokens: Float32
+    pooled: Float32
+    clauses: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+
+class TokenEncoder(Protocol):
+    """The checkpoint's tokenizer and text encoder."""
+
+    def tokenize(self, text: str) -> list[int]:
+        """Token ids, without special tokens."""
+        ...
+
+    def encode(self, clauses: Sequence[Sequence[int]]) -> list[Float32]:
+        """Token states float32 [n, E] of each clause, encoded on its own between special tokens, those left out."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TextStats:
+    """Mean and deviation per dimension, float32 [E], of token states and of mean states of a clause."""
+
+    token_mean: Float32
+    token_std: Float32
+    pooled_mean: Float32
+    pooled_std: Float32
+
+
+class TextPipeline:
+    """Clause-wise text encoding, with the last prompts' results kept.
+
+    Args:
+        encoder: tokenizer and text encoder.
+        slots, vocabulary, stats: the checkpoint's data.
+        max_chars: longest prompt taken.
+        cache_size: prompts whose encoding is kept, the least recently used going first.
+    """
+
+    def __init__(
+        self,
+        encoder: TokenEncoder,
+        slots: Sequence[Slot],
+        vocabulary: Vocabulary,
+        stats: TextStats,
+        *,
+        max_chars: int,
+        cache_size: int,
+    ) -> None:
+        self.encoder = encoder
+        self.slots = tuple(slots)
+        self.stats = stats
+        self.max_chars = max_chars
+        self.cache_size = cache_size
+        self.reader = ClauseReader(self.slots, vocabulary, lambda text: len(encoder.tokenize(text)))
+        self._cache: OrderedDict[str, TextEncoding] = OrderedDict()
+        width, pooled = len(stats.token_mean), len(stats.pooled_mean)
+        self.unconditional = TextEncoding(
+            np.zeros((self.num_rows, width), np.float32), np.zeros(pooled, np.float32)
+        )  # what training saw in place of a dropped caption
+
+    @property
+    def num_rows(self) -> int:
+        """Text rows of every prompt."""
+        return sum(slot.tokens for slot in self.slots)
+
+    def encode(self, prompt: str) -> TextEncoding:
+        """Encode a prompt.
+
+        Raises:
+            PromptError: no words in it, or longer than `max_chars` characters.
+        """
+        if len(prompt) > self.max_chars:
+            got, allowed = f"{len(prompt):,} characters", f"{self.max_chars:,} (Limits.max_prompt_chars)"
+            raise PromptError(complaint("prompt", got, allowed, "shorten it"))
+        if prompt in self._cache:
+            self._cache.move_to_end(prompt)
+            return self._cache[prompt]
+        encoding = self._encode(prompt)
+        self._cache[prompt] = encoding
+        while len(self._cache) > self.cache_size:
+            self._cache.popitem(last=False)
+        return encoding
+
+    def _encode(self, prompt: str) -> TextEncoding:
+        try:
+            clauses = self.reader.read(prompt)
+        except ValueError as error:
+            got = repr(prompt if len(prompt) < 40 else prompt[:40] + "...")
+            raise PromptError(complaint("prompt", got, "some words", 'say what to draw, like "a red apple"')) from error
+        stats, warnings = self.stats, list(clauses.warnings)
+        texts, ids = dict(clauses.texts), []
+        filled = [slot for slot in self.slots if texts.get(slot.name)]
+        for slot in filled:
+            tokens = self.encoder.tokenize(texts[slot.name])
+            if len(tokens) > slot.tokens:
+                kept = self._words_that_fit(texts[slot.name], slot.tokens)
+                warnings.append(
+                    f"the {slot.name} {texts[slot.name]!r} has {len(tokens)} tokens, and {slot.tokens} fit: "
+                    f"only {kept!r} is used (shorten it)"
+                )
+                texts[slot.name], tokens = kept, self.encoder.tokenize(kept)[: slot.tokens]
+            if not tokens:
+                raise PromptError(complaint("prompt", repr(prompt), "letters or figures", "say what to draw in words"))
+            ids.append(tokens)
+        states = dict(zip((slot.name for slot in filled), self.encoder.encode(ids), strict=True))
+        rows = np.zeros((self.num_rows, len(stats.token_mean)), np.float32)
+        start = 0
+        for slot in self.slots:
+            if slot.name in states:
+                state = states[slot.name]
+                rows[start : start + len(state)] = (state - stats.token_mean) / stats.token_std
+            start += slot.tokens
+        pooled = ((states[SUBJECT].mean(axis=0) - stats.pooled_mean) / stats.pooled_std).astype(np.float32)
+        return TextEncoding(rows, pooled, {name: text for name, text in texts.items() if text}, tuple(warnings))
+
+    def _words_that_fit(self, text: str, limit: int) -> str:
+        """The longest run of words from the start with at most `limit` tokens; part of a word if not even one fits."""
+        words = text.split()
+        while words and len(self.encoder.tokenize(" ".join(words))) > limit:
+            words.pop()
+        return " ".join(words) if words else text
