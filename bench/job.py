@@ -1,7 +1,8 @@
 """The job that every candidate of `grid` runs, as arrays: `python -m salon.bench.job MODEL OUT.npz` writes it.
 
 The text goes clause by clause through the sentence encoder with transformers, in float32, as the checkpoint's card
-says; the result is the same for all candidates. A process of its own, so that the runner stays without torch.
+says, and the noise is Salon's own (its engine makes it from the seed). A process of its own, so that the runner
+stays without torch.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..engine.noise import normal
 from .peers.base import F32, Job
 
 PROMPT = "a red apple, 3d render, on a teal background"
@@ -20,6 +22,7 @@ MOST_IMAGES = 16
 SIDE = 128
 STEPS = 20
 GUIDANCE = 3.0
+SEED = 0
 
 
 def step_gflop(model: Path, images: int) -> float:
@@ -87,7 +90,8 @@ def make(model: Path) -> Job:
     tokens, pooled = encode(model)
     vae = json.loads((model / "vae" / "config.json").read_text())
     channels = json.loads((model / "transformer" / "config.json").read_text())["in_channels"]
-    noise = np.random.default_rng(0).standard_normal((MOST_IMAGES, (SIDE // 16) ** 2, channels), np.float32)
+    rows = (SIDE // 16) ** 2
+    noise = np.stack([normal(SEED, image, 0, rows, channels) for image in range(MOST_IMAGES)])
     return Job(
         tokens=tokens,
         pooled=pooled,
