@@ -25,7 +25,7 @@ from .checks import (
 )
 
 Float64 = NDArray[np.float64]
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ def activate(x: Float32, activation: Activation) -> Float32:
     if activation == "gelu_tanh":
         v = v / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
     elif activation == "gelu":
-        v = v / 2 * (1 + _erf(v / math.sqrt(2)).astype(np.float64))
+        v = v / 2 * (1 + _erf(v / math.sqrt(2)))
     elif activation == "silu":
         v = v / (1 + np.exp(-v))
     else:
@@ -65,10 +65,11 @@ def activate(x: Float32, activation: Activation) -> Float32:
 
 def normalise(x: Float32, kind: NormKind, eps: float) -> Float64:
     """(x - mean) / sqrt(var + eps) or x / sqrt(mean(x^2) + eps) over the last axis, in float64."""
-    v = x.astype(np.float64)
+    v: Float64 = x.astype(np.float64)
     if kind == "layer":
         v = v - v.mean(axis=-1, keepdims=True)
-    return v / np.sqrt((v * v).mean(axis=-1, keepdims=True) + eps)
+    scale: Float64 = np.sqrt((v * v).mean(axis=-1, keepdims=True) + eps)
+    return v / scale
 
 
 class DenseOps:
