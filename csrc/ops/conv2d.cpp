@@ -1,0 +1,474 @@
+// conv2d, upsample and downsample: convolutions of ragged NHWC images as implicit matrix products.
+//
+// A task is a tile of one image and a range of output columns ("groups" of two vectors of channels). It copies the
+// tile's input with its border of zeros into the thread's scratch, where a pixel is `lines` pieces of 64 bytes (32 bf16
+// or 16 f32 channels, zeros past the last) and pieces come first: [line][row][column][64 bytes]. Neighbouring output
+// pixels then always read 64 bytes apart, whatever the channels, so a block of them is addressed by constants, and is an
+// AMX tile as it lies. With stride 2 a row's even columns stand before its odd ones, to the same end.
+//
+// A block of pixels is accumulated in registers (AMX: tiles) over taps and channels, in that order and never split: an
+// output pixel's bits depend on its own inputs alone, not on tiles, threads or other images.
+//
+// Upsampling never makes the large image. Output pixels of one parity see only 2 x 2 source pixels, because some of the
+// nine taps fall on the same one: each of the four parities is a 2 x 2 convolution whose weights are sums of the nine
+// (made anew in every call, which costs little), 4/9 of the multiplications.
+#include "amx.h"
+#include "memory.h"
+#include "pool.h"
+#include "table.h"
+
+namespace salon::SALON_ISA_NS {
+namespace {
+
+constexpr int64_t kLine = 64;                 // bytes of a pixel that lie together
+constexpr int kSteps = 16;                    // steps of the inner loop in a line: f32 channels or pairs of bf16
+constexpr int kGroup = 2 * kLanes;            // output channels of a block
+constexpr int64_t kScratchBytes = 192 * 1024; // aim of a tile's scratch: with a panel's weights it stays in L2
+constexpr int64_t kTileColumns = 128;
+constexpr int64_t kTasksPerThread = 4;
+#if defined(__AVX512F__)
+constexpr int kBlock = 14;                    // pixels: 14 x 2 accumulators + 2 weights + 1 input of 32 registers
+#else
+constexpr int kBlock = 6;
+#endif
+
+SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+SALON_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+SALON_INLINE int64_t bytes_of(Dtype d) { return d == Dtype::bf16 ? 2 : 4; }
+
+// ---- what is common to a call -------------------------------------------------------------------------------------
+
+// "Units" are output pixels; with upsampling, source pixels, each of which makes one output pixel of every phase.
+struct Plan {
+  const ConvArgs* a;
+  const void* weights;      // like Packed::data, with phases * taps in the place of its taps
+  int side;                 // taps = side * side: 1, 3, or 2 with phases
+  int phases;               // 1, or 4: parities of the output pixel, (row, column) = (phase / 2, phase % 2)
+  int pad;                  // zeros above and left
+  int64_t lines;            // 64-byte pieces of a pixel
+  int64_t groups, parts;    // output channels in groups; tasks share a tile's groups in `parts`
+  int64_t target_rows;      // rows of a tile that give every thread enough tasks
+};
+
+struct Image {
+  int64_t height, width;    // of the input
+  int64_t rows, columns;    // in units
+  int64_t tile_rows, tile_columns, down, across;  // `down` x `across` tiles
+};
+
+SALON_INLINE Image image_of(const Plan& p, int64_t index) {
+  const int stride = p.a->stride;
+  Image i;
+  i.height = p.a->grids[2 * index];
+  i.width = p.a->grids[2 * index + 1];
+  i.rows = stride == 2 ? i.height / 2 : i.height;
+  i.columns = stride == 2 ? i.width / 2 : i.width;
+  i.across = most(1, ceil_div(i.columns, kTileColumns));
+  i.tile_columns = ceil_div(i.columns, i.across);
+  const int64_t row_bytes = (i.tile_columns * stride + 2) * p.lines * kLine;
+  const int64_t fit = most(1, (kScratchBytes / row_bytes - 2) / stride);
+  i.down = ceil_div(i.rows, least(fit, p.target_rows));
+  i.tile_rows = i.down ? ceil_div(i.rows, i.down) : 1;
+  i.down = ceil_div(i.rows, i.tile_rows);
+  return i;
+}
+
+// A tile's input in scratch. Pixel (row, column) of line l: data + l * line_stride + (row * pitch + column) * 64.
+struct Tile {
+  char* data;
+  int64_t pitch, plane, line_stride;  // plane: columns from an even column to the odd one beside it (stride 2)
+};
+
+// One block's product: everything but where it begins.
+struct Product {
+  int64_t taps[9];          // bytes from an output pixel's place to its taps' pixels
+  int count;
+  int64_t lines, line_stride;
+  int last;                 // steps in the last line
+  int64_t tap_weights;      // elements from one tap's weights to the next one's
+};
+
+// ---- scratch ------------------------------------------------------------------------------------------------------
+
+SALON_INLINE void copy_line(char* to, const float* from, int64_t n) {
+  float* o = reinterpret_cast<float*>(to);
+  for (int i = 0; i < kSteps; i += kLanes, n -= kLanes)
+    store(o + i, n >= kLanes ? load(from + i) : n > 0 ? load(from + i, int(n)) : set1(0));
+}
+#if defined(__AVX512BF16__)
+SALON_INLINE void copy_line(char* to, const uint16_t* from, int64_t n) {
+  const __mmask32 mask = n >= 32 ? ~0u : (1u << n) - 1;
+  _mm512_storeu_si512(to, _mm512_maskz_loadu_epi16(mask, from));
+}
+#endif
+
+// Fills `columns` columns from source column `x` on of one scratch row; source row `y`, both may lie outside the image.
+template <class T>
+void fill_row(const Plan& p, const Image& image, const View& view, int64_t first, int64_t y, int64_t x, int64_t columns,
+              const Tile& tile, int64_t row) {
+  constexpr int64_t kChannels = kLine / int64_t(sizeof(T));
+  const int64_t stride = p.a->stride;
+  const bool inside = y >= 0 && y < image.height;
+  const int64_t stop = inside ? least(columns, image.width - x) : 0;  // columns from `stop` on lie right of the image
+  for (int64_t l = 0; l < p.lines; ++l) {
+    const int64_t n = least(kChannels, view.cols - l * kChannels);
+    for (int64_t odd = 0; odd < stride; ++odd) {
+      char* to = tile.data + l * tile.line_stride + (row * tile.pitch + odd * tile.plane) * kLine;
+      int64_t c = odd;
+      for (; c < columns && c < -x; c += stride, to += kLine) memset(to, 0, kLine);
+      const T* from = row_of<const T>(view, first + (inside ? y * image.width + x + c : 0)) + l * kChannels;
+      for (; c < stop; c += stride, to += kLine, from += stride * view.stride) copy_line(to, from, n);
+      for (; c < columns; c += stride, to += kLine) memset(to, 0, kLine);
+    }
+  }
+}
+
+// ---- epilogue -----------------------------------------------------------------------------------------------------
+
+// Where a block's pixels go: output rows first, first + step, ...; `columns` of them count, from `column` on.
+struct Place {
+  int64_t first, step, column;
+  int columns;
+};
+
+SALON_INLINE void store_pair(float* p, vf a, vf b) {
+  store(p, a);
+  store(p + kLanes, b);
+}
+SALON_INLINE void store_pair(uint16_t* p, vf a, vf b) {
+#if defined(__AVX512BF16__)
+  _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(b.v, a.v));
+#else
+  store(p, a);
+  store(p + kLanes, b);
+#endif
+}
+
+// out = buffer + bias (+ residual); the buffer's rows are kPanel apart. R: element of the residual, char for none.
+template <class O, class R> void finish(const ConvArgs& a, const float* buffer, int pixels, const Place& place) {
+  O* o = row_of<O>(a.out, place.first) + place.column;
+  const R* residual = a.residual.data ? row_of<const R>(a.residual, place.first) + place.column : nullptr;
+  const int64_t out_step = place.step * a.out.stride, residual_step = place.step * a.residual.stride;
+  const vf bias0 = load(a.w->bias + place.column), bias1 = load(a.w->bias + place.column + kLanes);
+  const int n0 = place.columns < kLanes ? place.columns : kLanes, n1 = place.columns - n0;
+  for (int r = 0; r < pixels; ++r, buffer += kPanel, o += out_step, residual += residual_step) {
+    vf v0 = load(buffer) + bias0, v1 = load(buffer + kLanes) + bias1;
+    if constexpr (sizeof(R) > 1) {
+      v0 = v0 + (n1 ? load(residual) : load(residual, n0));
+      if (n1) v1 = v1 + load(residual + kLanes, n1);
+    }
+    if (n1 == kLanes) {
+      store_pair(o, v0, v1);
+    } else {
+      store(o, v0, n0);
+      if (n1) store(o + kLanes, v1, n1);
+    }
+  }
+}
+using Finish = void (*)(const ConvArgs&, const float*, int, const Place&);
+
+template <class O> Finish choose_finish(const View& residual) {
+  if (!residual.data) return finish<O, char>;
+  return residual.dtype == Dtype::bf16 ? finish<O, uint16_t> : finish<O, float>;
+}
+Finish choose_finish(const ConvArgs& a) {
+  return a.out.dtype == Dtype::bf16 ? choose_finish<uint16_t>(a.residual) : choose_finish<float>(a.residual);
+}
+
+// ---- blocks: R pixels x V vectors into buffer [R][32] ----------------------------------------------------------------
+
+template <class T> struct Dot;
+template <> struct Dot<float> {
+  using Vector = vf;
+  static constexpr int kElements = 1;  // channels of one step
+  SALON_INLINE Vector weights(const float* p) { return load(p); }
+  SALON_INLINE Vector everywhere(const float* p) { return set1(*p); }
+  SALON_INLINE vf add(vf acc, Vector x, Vector w) { return fma(x, w, acc); }
+};
+#if defined(__AVX512BF16__) && !defined(SALON_AMX)
+template <> struct Dot<uint16_t> {
+  using Vector = __m512bh;
+  static constexpr int kElements = 2;
+  SALON_INLINE Vector weights(const uint16_t* p) { return (__m512bh)_mm512_loadu_si512(p); }
+  SALON_INLINE Vector everywhere(const uint16_t* p) {
+    int32_t pair;
+    memcpy(&pair, p, 4);
+    return (__m512bh)_mm512_set1_epi32(pair);
+  }
+  SALON_INLINE vf add(vf acc, Vector x, Vector w) { return {_mm512_dpbf16_ps(acc.v, x, w)}; }
+};
+#endif
+
+template <class T, int R, int V> void block(const Product& p, const char* x, const T* weights, float* buffer) {
+  using D = Dot<T>;
+  constexpr int kStride = int(kLine / int64_t(sizeof(T)));
+  vf acc[R][V];
+#pragma GCC unroll 14
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) acc[r][v] = set1(0);
+  for (int t = 0; t < p.count; ++t, weights += p.tap_weights) {
+    const T* w = weights;
+    const char* line = x + p.taps[t];
+    for (int64_t l = 1; l <= p.lines; ++l, line += p.line_stride) {
+      const T* pixels = reinterpret_cast<const T*>(line);
+      const int steps = l < p.lines ? kSteps : p.last;
+      for (int s = 0; s < steps; ++s, pixels += D::kElements, w += kPanel * D::kElements) {
+        typename D::Vector b[V];
+        for (int v = 0; v < V; ++v) b[v] = D::weights(w + v * kLanes * D::kElements);
+#pragma GCC unroll 14
+        for (int r = 0; r < R; ++r) {
+          const typename D::Vector a = D::everywhere(pixels + r * kStride);
+          for (int v = 0; v < V; ++v) acc[r][v] = D::add(acc[r][v], a, b[v]);
+        }
+      }
+    }
+  }
+#pragma GCC unroll 14
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) store(buffer + r * kPanel + v * kLanes, acc[r][v]);
+}
+
+template <class T> using Block = void (*)(const Product&, const char*, const T*, float*);
+// of[V - 1][R - 1] handles R pixels and V vectors.
+template <class T> struct Blocks {
+  static constexpr Block<T> of[2][kBlock] = {
+#if defined(__AVX512F__)
+#define SALON_BLOCKS(V) \
+  {block<T, 1, V>, block<T, 2, V>, block<T, 3, V>,  block<T, 4, V>,  block<T, 5, V>,  block<T, 6, V>,  block<T, 7, V>, \
+   block<T, 8, V>, block<T, 9, V>, block<T, 10, V>, block<T, 11, V>, block<T, 12, V>, block<T, 13, V>, block<T, 14, V>}
+#else
+#define SALON_BLOCKS(V) {block<T, 1, V>, block<T, 2, V>, block<T, 3, V>, block<T, 4, V>, block<T, 5, V>, block<T, 6, V>}
+#endif
+      SALON_BLOCKS(1), SALON_BLOCKS(2)};
+};
+
+// ---- a task -------------------------------------------------------------------------------------------------------
+
+struct Work {
+  const Plan* plan;
+  Image image;
+  Tile tile;
+  Product product;
+  Finish finish;
+  int64_t row, column, rows, columns;  // the tile's units
+  int64_t out_first;                   // the image's first output row
+  int64_t phase;
+};
+
+SALON_INLINE Place place_of(const Work& k, int64_t row, int64_t column, int64_t group) {
+  const int64_t scale = k.plan->phases == 4 ? 2 : 1;
+  const int64_t y = (k.row + row) * scale + k.phase / 2, x = (k.column + column) * scale + k.phase % 2;
+  const int64_t left = k.plan->a->w->n - group * kGroup;
+  return {k.out_first + y * k.image.columns * scale + x, scale, group * kGroup, int(least(left, kGroup))};
+}
+SALON_INLINE int64_t pixel_at(const Work& k, int64_t row, int64_t column) {
+  return (row * k.plan->a->stride * k.tile.pitch + column) * kLine;
+}
+template <class T> SALON_INLINE const T* weights_of(const Work& k, int64_t group) {
+  const int64_t column = group * kGroup, taps = k.product.count;
+  const int64_t panel = column / kPanel * k.plan->phases + k.phase;
+  return static_cast<const T*>(k.plan->weights) + panel * taps * k.product.tap_weights +
+         column % kPanel * (sizeof(T) == 2 ? 2 : 1);
+}
+
+template <class T> void run_group(const Work& k, int64_t group) {
+  alignas(64) float buffer[kBlock * kPanel];
+  const T* weights = weights_of<T>(k, group);
+  const Block<T>* blocks = Blocks<T>::of[k.plan->a->w->n - group * kGroup > kLanes];
+  const int64_t pieces = ceil_div(k.columns, kBlock);
+  for (int64_t row = 0; row < k.rows; ++row) {
+    for (int64_t i = 0; i < pieces; ++i) {  // of nearly equal width
+      const int64_t begin = i * k.columns / pieces, pixels = (i + 1) * k.columns / pieces - begin;
+      blocks[pixels - 1](k.product, k.tile.data + pixel_at(k, row, begin), weights, buffer);
+      k.finish(*k.plan->a, buffer, int(pixels), place_of(k, row, begin, group));
+    }
+  }
+}
+
+#if defined(SALON_AMX)
+// 32 x 32 outputs in four tiles; `Pixels` and `Columns` say how many of the two sixteens there are.
+template <int Pixels, int Columns>
+void block_tiles(const Product& p, const char* x0, const char* x1, const uint16_t* weights, float* buffer) {
+  tile_zero<0>();
+  if (Columns > 1) tile_zero<1>();
+  if (Pixels > 1) tile_zero<2>();
+  if (Pixels > 1 && Columns > 1) tile_zero<3>();
+  const uint16_t* b = weights;
+  for (int t = 0; t < p.count; ++t) {
+    for (int64_t l = 0; l < p.lines; ++l, b += kDepth * kPanel) {
+      const int64_t at = p.taps[t] + l * p.line_stride;
+      tile_load<6>(b, 4 * kPanel);
+      tile_load<4>(x0 + at, kLine);
+      tile_dot<0, 4, 6>();
+      if (Columns > 1) {
+        tile_load<7>(b + kPanel, 4 * kPanel);
+        tile_dot<1, 4, 7>();
+      }
+      if (Pixels > 1) {
+        tile_load<5>(x1 + at, kLine);
+        tile_dot<2, 5, 6>();
+        if (Columns > 1) tile_dot<3, 5, 7>();
+      }
+    }
+  }
+  tile_store<0>(buffer, 4 * kPanel);
+  if (Columns > 1) tile_store<1>(buffer + 16, 4 * kPanel);
+  if (Pixels > 1) tile_store<2>(buffer + 16 * kPanel, 4 * kPanel);
+  if (Pixels > 1 && Columns > 1) tile_store<3>(buffer + 16 * kPanel + 16, 4 * kPanel);
+}
+
+// A tile's 16 pixels lie in one row. In the last of a row some may lie past its end: their sums are never stored.
+void run_group_tiles(const Work& k, int64_t group) {
+  alignas(64) float buffer[32 * kPanel];
+  const uint16_t* weights = weights_of<uint16_t>(k, group);
+  const bool narrow = k.plan->a->w->n - group * kGroup <= 16;
+  const int64_t pieces = ceil_div(k.columns, 16), count = k.rows * pieces;
+  for (int64_t i = 0; i < count; i += 2) {
+    const bool two = i + 1 < count;
+    const int64_t j = two ? i + 1 : i;
+    const char* x0 = k.tile.data + pixel_at(k, i / pieces, i % pieces * 16);
+    const char* x1 = k.tile.data + pixel_at(k, j / pieces, j % pieces * 16);
+    if (two && narrow) block_tiles<2, 1>(k.product, x0, x1, weights, buffer);
+    else if (two) block_tiles<2, 2>(k.product, x0, x1, weights, buffer);
+    else if (narrow) block_tiles<1, 1>(k.product, x0, x1, weights, buffer);
+    else block_tiles<1, 2>(k.product, x0, x1, weights, buffer);
+    for (int64_t m = i; m <= j; ++m) {
+      const int64_t begin = m % pieces * 16;
+      k.finish(*k.plan->a, buffer + (m - i) * 16 * kPanel, int(least(16, k.columns - begin)),
+               place_of(k, m / pieces, begin, group));
+    }
+  }
+}
+#endif
+
+template <class T> void run_tile(Work& k, int64_t in_first, int64_t part) {
+  const Plan& p = *k.plan;
+  const int stride = p.a->stride, reach = p.phases == 4 ? 3 : p.side;  // rows and columns that one unit's taps span
+  const int64_t in_rows = (k.rows - 1) * stride + reach, in_columns = (k.columns - 1) * stride + reach;
+  k.tile.plane = stride == 2 ? (in_columns + 1) / 2 : 0;
+  k.tile.pitch = stride == 2 ? 2 * k.tile.plane : in_columns;
+  k.tile.line_stride = in_rows * k.tile.pitch * kLine;
+  // 16 more pixels: what an AMX tile may read past the last row's end.
+  k.tile.data = static_cast<char*>(thread_scratch(size_t(p.lines * k.tile.line_stride + 16 * kLine)));
+  for (int64_t r = 0; r < in_rows; ++r)
+    fill_row<T>(p, k.image, p.a->x, in_first, k.row * stride - p.pad + r, k.column * stride - p.pad, in_columns, k.tile, r);
+
+  const Packed& w = *p.a->w;
+  Product& product = k.product;
+  product.count = p.side * p.side;
+  product.lines = p.lines;
+  product.line_stride = k.tile.line_stride;
+  product.tap_weights = w.kp * kPanel;
+  constexpr int64_t kElements = sizeof(T) == 2 ? 2 : 1;
+  product.last = int(ceil_div(w.k - (p.lines - 1) * kSteps * kElements, kElements));
+  for (k.phase = 0; k.phase < p.phases; ++k.phase) {
+    for (int t = 0; t < product.count; ++t) {
+      const int64_t y = t / p.side + k.phase / 2, x = t % p.side + k.phase % 2;
+      product.taps[t] = (y * k.tile.pitch + (stride == 2 ? x / 2 + x % 2 * k.tile.plane : x)) * kLine;
+    }
+    for (int64_t group = part * p.groups / p.parts; group < (part + 1) * p.groups / p.parts; ++group) {
+#if defined(SALON_AMX)
+      if constexpr (sizeof(T) == 2) run_group_tiles(k, group);
+      else run_group<T>(k, group);
+#else
+      run_group<T>(k, group);
+#endif
+    }
+  }
+}
+
+void run_task(void* context, int64_t task) {
+  const Plan& p = *static_cast<const Plan*>(context);
+  const ConvArgs& a = *p.a;
+  const int64_t part = task % p.parts;
+  int64_t left = task / p.parts, index = 0, in_first = 0;
+  Work k;
+  k.plan = &p;
+  k.out_first = 0;
+  for (;; ++index) {
+    k.image = image_of(p, index);
+    if (left < k.image.down * k.image.across) break;
+    left -= k.image.down * k.image.across;
+    in_first += k.image.height * k.image.width;
+    k.out_first += k.image.rows * k.image.columns * p.phases;
+  }
+  k.row = left / k.image.across * k.image.tile_rows;
+  k.column = left % k.image.across * k.image.tile_columns;
+  k.rows = least(k.image.tile_rows, k.image.rows - k.row);
+  k.columns = least(k.image.tile_columns, k.image.columns - k.column);
+  k.finish = choose_finish(a);
+#if defined(__AVX512BF16__)
+  if (a.w->dtype == Dtype::bf16) {
+#if defined(SALON_AMX)
+    tiles_configure();
+#endif
+    run_tile<uint16_t>(k, in_first, part);
+#if defined(SALON_AMX)
+    tiles_release();
+#endif
+    return;
+  }
+#endif
+  run_tile<float>(k, in_first, part);
+}
+
+// ---- weights of the four parities -----------------------------------------------------------------------------------
+
+// Parity 0 sees the source pixel before (tap 0) and its own (taps 1 and 2); parity 1 its own (taps 0 and 1) and the next.
+template <class T> void sum_taps(const Packed& w, T* out, int64_t panel) {
+  const int64_t tap = w.kp * kPanel;
+  const T* in = static_cast<const T*>(w.data) + panel * 9 * tap;
+  out += panel * 16 * tap;
+  for (int i = 0; i < 16; ++i, out += tap) {
+    const int py = i / 8, px = i / 4 % 2, ty = i / 2 % 2, tx = i % 2;
+    const int y0 = ty ? 1 + py : 0, y1 = ty ? 2 : py, x0 = tx ? 1 + px : 0, x1 = tx ? 2 : px;
+    for (int64_t e = 0; e < tap; e += kLanes) {
+      vf s = set1(0);
+      for (int y = y0; y <= y1; ++y)
+        for (int x = x0; x <= x1; ++x) s = s + load(in + (y * 3 + x) * tap + e);
+      store(out + e, s);
+    }
+  }
+}
+
+}  // namespace
+
+void conv2d(const ConvArgs& args) {
+  const Packed& w = *args.w;
+  if (!args.out.rows || !w.n) return;
+  Plan p;
+  p.a = &args;
+  p.weights = w.data;
+  p.phases = args.upsample == 2 ? 4 : 1;
+  p.side = args.upsample == 2 ? 2 : w.taps == 9 ? 3 : 1;
+  p.pad = w.taps == 9 && args.stride == 1 ? 1 : 0;
+  p.lines = ceil_div(w.k * bytes_of(w.dtype), kLine);
+  p.groups = ceil_div(w.n, kGroup);
+
+  int64_t rows = 0, tasks = 0;
+  for (int64_t i = 0; i < args.images; ++i) rows += args.grids[2 * i] / args.stride;
+  const int64_t wanted = args.threads > 1 ? kTasksPerThread * args.threads : 1;
+  p.target_rows = most(1, rows / wanted);
+  for (int64_t i = 0; i < args.images; ++i) {
+    const Image image = image_of(p, i);
+    tasks += image.down * image.across;
+  }
+  p.parts = least(p.groups, most(1, wanted / 2 / most(1, tasks)));
+
+  void* sums = nullptr;
+  if (p.phases == 4) {
+    sums = acquire(size_t(w.panels * 16 * w.kp * kPanel * bytes_of(w.dtype)));
+    p.weights = sums;
+    struct Job { const Packed* w; void* out; } job{&w, sums};
+    parallel(w.panels, [](void* context, int64_t panel) {
+      const Job& j = *static_cast<Job*>(context);
+      if (j.w->dtype == Dtype::bf16) sum_taps(*j.w, static_cast<uint16_t*>(j.out), panel);
+      else sum_taps(*j.w, static_cast<float*>(j.out), panel);
+    }, &job, args.threads);
+  }
+  parallel(tasks * p.parts, run_task, &p, args.threads);
+  release(sums);
+}
+
+}  // namespace salon::SALON_ISA_NS
