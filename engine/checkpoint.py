@@ -1,0 +1,251 @@
+"""A model folder in diffusers' layout, opened without reading the weights.
+
+    model_index.json            {"transformer": ["diffusers", "FluxTransformer2DModel"], ...}
+    transformer/config.json     and diffusion_pytorch_model.safetensors, or its shards with .safetensors.index.json
+    text_encoder/config.json    and model.safetensors, likewise
+
+Everything that is wrong with a folder is a `CheckpointError` that names path, key, expected and found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from numpy.typing import NDArray
+
+from .config import Config, read_json
+from .errors import (
+    MalformedFile,
+    MissingFile,
+    MissingKey,
+    ModelNotFound,
+    UnexpectedKey,
+    UnreadableFile,
+    UnsafeFile,
+    WrongConfig,
+    WrongShape,
+)
+from .safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES, SafetensorsFile
+
+# diffusers' name first, then transformers'.
+_WEIGHTS: Final = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+
+
+class Weights:
+    """The named arrays of a component, over one file or many, with a record of which were taken.
+
+    A loader takes every array that its architecture has, then calls `finish`: what is left over is an error, because
+    weights that nobody reads mean that the file is of another architecture than its config says.
+    """
+
+    def __init__(self, path: Path, homes: dict[str, SafetensorsFile]) -> None:
+        self.path = path
+        self._homes = homes
+        self._taken: set[str] = set()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._homes
+
+    def keys(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._homes)
+
+    def shape(self, key: str) -> tuple[int, ...]:
+        """Shape of an array. MissingKey if there is none."""
+        return self._home(key).tensors[key].shape
+
+    def take(self, key: str, *shape: int) -> NDArray[Any]:
+        """A memory-mapped array of exactly this shape: a float dtype, or uint16 holding bfloat16 bits.
+
+        Raises:
+            MissingKey, WrongShape, WrongDtype.
+        """
+        home = self._home(key, shape)
+        if home.tensors[key].shape != shape:
+            found = str(list(home.tensors[key].shape))
+            remedy = "the weights and their config.json are not of one model"
+            raise WrongShape(
+                "wrong shape", path=home.path, key=key, expected=str(list(shape)), found=found, remedy=remedy
+            )
+        self._taken.add(key)
+        return home.array(key)
+
+    def ignore(self, *keys: str) -> None:
+        """Count these as taken, where they exist."""
+        self._taken.update(keys)
+
+    def finish(self) -> None:
+        """UnexpectedKey unless every array was taken."""
+        left = [key for key in self.keys() if key not in self._taken]
+        if left:
+            more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
+            raise UnexpectedKey(
+                f"unexpected weight{more}",
+                path=self._homes[left[0]].path,
+                key=left[0],
+                expected="only the weights of the architecture in config.json",
+                found=f"{len(left)} others",
+            )
+
+    def _home(self, key: str, shape: tuple[int, ...] | None = None) -> SafetensorsFile:
+        if key not in self._homes:
+            expected = f"an array of shape {list(shape)}" if shape is not None else None
+            found = f"{len(self._homes)} others"
+            raise MissingKey("missing weight", path=self.path, key=key, expected=expected, found=found)
+        return self._homes[key]
+
+
+class Component:
+    """One folder of a checkpoint: a config and, for models, weights.
+
+    Attributes:
+        path: the folder.
+        name: what model_index.json calls it.
+    """
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        self.path = path
+        self.name = path.name if name is None else name
+
+    @cached_property
+    def config(self) -> Config:
+        """config.json. MissingFile, UnreadableFile or MalformedFile if it cannot be read."""
+        path = self.path / "config.json"
+        return Config(path, read_json(path))
+
+    def weights(self) -> Weights:
+        """The weights, none of them taken yet.
+
+        Raises:
+            MissingFile, UnsafeFile, UnreadableFile, TruncatedFile, MalformedFile.
+        """
+        path, shards = self._weight_files
+        homes: dict[str, SafetensorsFile] = {}
+        if not shards:
+            file = SafetensorsFile(path)
+            homes = dict.fromkeys(file.tensors, file)
+        else:
+            files = {name: SafetensorsFile(self.path / name) for name in sorted(set(shards.values()))}
+            for key, name in shards.items():
+                if key not in files[name].tensors:
+                    raise MissingKey("missing weight", path=self.path / name, key=key, expected=f"as {path.name} says")
+                homes[key] = files[name]
+            for name, file in files.items():
+                for key in file.tensors:
+                    if shards.get(key) != name:
+                        found = shards.get(key, "nothing")
+                        raise UnexpectedKey(
+                            "weight not in the index", path=file.path, key=key, expected=name, found=found
+                        )
+        return Weights(path, homes)
+
+    @cached_property
+    def content_hash(self) -> str:
+        """blake2b (hex, 32 bytes) over names and bytes of the files that make the component, in the order of names.
+
+        Computed when first asked for: reading all weights takes longer than starting. A component without weights (a
+        tokenizer) hashes every file of its folder.
+        """
+        try:
+            path, shards = self._weight_files
+            files = [path, *(self.path / name for name in set(shards.values())), self.path / "config.json"]
+        except MissingFile:
+            files = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")]
+        return hash_files(self.path, files)
+
+    @cached_property
+    def _weight_files(self) -> tuple[Path, dict[str, str]]:
+        """(weight file, {}) or (index file, key -> shard)."""
+        for name in _WEIGHTS:
+            path, index = self.path / name, self.path / f"{name}.index.json"
+            if path.is_file():
+                return path, {}
+            if index.is_file():
+                return index, _read_index(index)
+        pickled = sorted(path for suffix in PICKLE_SUFFIXES for path in self.path.glob(f"*{suffix}"))
+        if pickled:
+            raise UnsafeFile("the weights are pickled", path=pickled[0], expected=_WEIGHTS[0], remedy=PICKLE_REMEDY)
+        expected = " or ".join(f"{name}[.index.json]" for name in _WEIGHTS)
+        raise MissingFile("no weights", path=self.path, expected=expected)
+
+
+class Checkpoint:
+    """A model folder.
+
+    Args:
+        path: the folder that holds model_index.json.
+
+    Attributes:
+        path: the same.
+        index: model_index.json.
+        components: name -> `Component`, for every component that the index names.
+
+    Raises:
+        ModelNotFound: no such folder. MissingFile, UnreadableFile, MalformedFile, WrongConfig: its index is not right.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            found = "a file" if self.path.exists() else "nothing"
+            remedy = "give the folder that holds model_index.json"
+            raise ModelNotFound("no such model folder", path=self.path, expected="a folder", found=found, remedy=remedy)
+        file = self.path / "model_index.json"
+        self.index = read_json(file)
+        self.components: dict[str, Component] = {}
+        for name, entry in self.index.items():
+            if name.startswith("_") or not isinstance(entry, list) or entry == [None, None]:
+                continue  # settings of the pipeline, or a component that this model goes without
+            if len(entry) != 2 or not all(isinstance(part, str) for part in entry) or Path(name).name != name:
+                raise WrongConfig(
+                    "wrong component", path=file, key=name, expected="[library, class]", found=str(entry)[:80]
+                )
+            self.components[name] = Component(self.path / name, name)
+
+    def component(self, name: str) -> Component:
+        """A component that the model must have. WrongConfig: the index does not name it. MissingFile: no folder."""
+        if name not in self.components:
+            known = ", ".join(self.components) or "none"
+            raise WrongConfig("missing component", path=self.path / "model_index.json", key=name, found=known)
+        component = self.components[name]
+        if not component.path.is_dir():
+            raise MissingFile("no such folder", path=component.path, expected="a component's folder")
+        return component
+
+    @cached_property
+    def content_hash(self) -> str:
+        """blake2b over the index and the content hashes of all components: what a picture's recipe names."""
+        digest = hashlib.blake2b(digest_size=32)
+        digest.update(hash_files(self.path, [self.path / "model_index.json"]).encode())
+        for name in sorted(self.components):
+            digest.update(f"{name}={self.component(name).content_hash}\n".encode())
+        return digest.hexdigest()
+
+
+def hash_files(root: Path, files: list[Path]) -> str:
+    """blake2b (hex, 32 bytes) over relative name, length and bytes of each file, in the order of names."""
+    digest = hashlib.blake2b(digest_size=32)
+    for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
+        try:
+            with path.open("rb") as file:
+                digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+        except FileNotFoundError as error:
+            raise MissingFile("no such file", path=path) from error
+        except OSError as error:
+            raise UnreadableFile(f"cannot be read ({error.strerror})", path=path, remedy="check its rights") from error
+    return digest.hexdigest()
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    shards = read_json(path).get("weight_map")
+    shards = shards if isinstance(shards, dict) else {}
+    names = list(shards.values())
+    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
+        expected = "weight_map: weight -> name of a file beside this one"
+        raise MalformedFile("wrong index", path=path, key="weight_map", expected=expected, found=str(shards)[:80])
+    return dict(zip(shards, names, strict=True))

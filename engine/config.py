@@ -1,0 +1,116 @@
+"""A component's config.json, read key by key with the type and range that the architecture wants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from .errors import MalformedFile, MissingFile, UnknownArchitecture, UnreadableFile, WrongConfig
+
+_REQUIRED: Final = object()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+        MissingFile, UnreadableFile, MalformedFile: as their names say.
+    """
+    again = "copy or download the file again"
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingFile("no such file", path=path, remedy=again) from error
+    except OSError as error:
+        raise UnreadableFile(f"cannot be read ({error.strerror})", path=path, remedy="check its rights") from error
+    except (ValueError, RecursionError) as error:
+        raise MalformedFile(f"broken JSON ({error})", path=path, remedy=again) from error
+    if not isinstance(value, dict):
+        raise MalformedFile("broken JSON", path=path, expected="an object", found=type(value).__name__, remedy=again)
+    return value
+
+
+class Config:
+    """A config file. A key that is absent has the default of its reader; without one it must be there.
+
+    Attributes:
+        path: of the file.
+        values: everything in it.
+    """
+
+    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
+        self.path = path
+        self.values = values
+
+    @property
+    def architecture(self) -> str:
+        """The class that the weights belong to, in diffusers' or transformers' way of saying it."""
+        name = self.values.get("_class_name")
+        if name is None:
+            names = self.values.get("architectures")
+            name = names[0] if isinstance(names, list) and names else None
+        if not isinstance(name, str):
+            self.refuse("_class_name", "the name of a class", name, UnknownArchitecture)
+        return name
+
+    def want_architecture(self, allowed: Collection[str]) -> None:
+        """UnknownArchitecture unless the class is one of `allowed`."""
+        if self.architecture not in allowed:
+            self.refuse("_class_name", " or ".join(sorted(allowed)), self.architecture, UnknownArchitecture)
+
+    def integer(self, key: str, default: Any = _REQUIRED, low: int = 1, high: int = 1_000_000) -> int:
+        """An integer in low..high."""
+        value = self._get(key, default)
+        if type(value) is not int or not low <= value <= high:
+            self.refuse(key, f"an integer in {low}..{high}", value)
+        return value
+
+    def number(self, key: str, default: Any = _REQUIRED, low: float = -1e30, high: float = 1e30) -> float:
+        """A finite number in low..high."""
+        value = self._get(key, default)
+        if type(value) not in (int, float) or not low <= value <= high:
+            self.refuse(key, f"a number in {low}..{high}", value)
+        return float(value)
+
+    def boolean(self, key: str, default: Any = _REQUIRED) -> bool:
+        """true or false."""
+        value = self._get(key, default)
+        if type(value) is not bool:
+            self.refuse(key, "true or false", value)
+        return value
+
+    def integers(self, key: str, default: Any = _REQUIRED, low: int = 1, high: int = 1_000_000) -> tuple[int, ...]:
+        """A list of at least one integer, each in low..high."""
+        value = self._get(key, default)
+        if (
+            not isinstance(value, list | tuple)
+            or not value
+            or not all(type(n) is int and low <= n <= high for n in value)
+        ):
+            self.refuse(key, f"a list of integers in {low}..{high}", value)
+        return tuple(value)
+
+    def only(self, key: str, allowed: Collection[Any], default: Any = _REQUIRED) -> Any:
+        """One of the values that Salon implements; any other is a variant it does not know."""
+        value = self._get(key, default)
+        if not any(type(value) is type(known) and value == known for known in allowed):
+            self.refuse(key, " or ".join(json.dumps(v) for v in allowed), value, UnknownArchitecture)
+        return value
+
+    def refuse(
+        self, key: str, expected: str, found: Any, kind: type[WrongConfig | UnknownArchitecture] = WrongConfig
+    ) -> NoReturn:
+        """Raise for one key."""
+        what = "unknown architecture" if kind is UnknownArchitecture else "wrong config"
+        shown = "nothing" if found is None else json.dumps(found, default=str)[:80]
+        raise kind(what, path=self.path, key=key, expected=expected, found=shown)
+
+    def _get(self, key: str, default: Any) -> Any:
+        value = self.values.get(key)
+        if value is None:
+            if default is _REQUIRED:
+                self.refuse(key, "a value", None)
+            return default
+        return value
