@@ -1,0 +1,79 @@
+// Rows times panel, the one product of attention: out[r][c] (+)= sum over steps of a[r][step] . panel[step][c].
+// Each output is one chain over the steps in their order, whatever the number of rows: blocking never shows in a result.
+#pragma once
+#include "attention_softmax.h"
+
+namespace salon::SALON_ISA_NS {
+namespace {
+
+enum class Into { fresh, add };  // out = product, or out += product
+
+SALON_INLINE vf dot_step(vf acc, const float* a, vf b) { return fma(set1(*a), b, acc); }
+#if defined(__AVX512BF16__)
+SALON_INLINE vf dot_step(vf acc, const uint16_t* a, vf b) {
+  int32_t pair;
+  memcpy(&pair, a, 4);
+  return {_mm512_dpbf16_ps(acc.v, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)_mm512_castps_si512(b.v))};
+}
+#endif
+
+template <class T, int R, int C>
+SALON_INLINE void dot_tile(const T* a, int64_t a_stride, const T* panel, int64_t steps, float* out, int64_t stride, Into into) {
+  vf acc[R][C];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) acc[r][c] = into == Into::add ? load(out + r * stride + c * kLanes) : set1(0);
+  for (int64_t d = 0; d < steps; ++d) {
+    vf b[C];
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) b[c] = load(reinterpret_cast<const float*>(panel) + d * kWide + c * kLanes);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+      for (int c = 0; c < C; ++c) acc[r][c] = dot_step(acc[r][c], a + r * a_stride + d * kPer<T>, b[c]);
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) store(out + r * stride + c * kLanes, acc[r][c]);
+}
+
+// n rows; `cols` <= kWide columns of the panel are wanted (up to kLanes more may be written, zeros of the padding).
+template <class T, int C>
+void dot_rows(const T* a, int64_t a_stride, int64_t n, const T* panel, int64_t steps, float* out, int64_t stride, Into into) {
+  int64_t r = 0;
+  for (; r + kTile <= n; r += kTile) dot_tile<T, kTile, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+  if constexpr (kTile > 4) {
+    if (r + 4 <= n) {
+      dot_tile<T, 4, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+      r += 4;
+    }
+  }
+  if (r + 2 <= n) {
+    dot_tile<T, 2, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+    r += 2;
+  }
+  if (r < n) dot_tile<T, 1, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+}
+
+// The scores of n query rows with one panel of keys; `keys` of its kWide are real.
+template <class T>
+SALON_INLINE void score_panel(const T* q, int64_t n, const T* panel, int64_t keys, const Layout<T>& layout, float* scores) {
+  const int64_t steps = layout.padded / kPer<T>;
+  if (keys > kLanes) dot_rows<T, 2>(q, layout.padded, n, panel, steps, scores, kScoreStride, Into::fresh);
+  else dot_rows<T, 1>(q, layout.padded, n, panel, steps, scores, kScoreStride, Into::fresh);
+}
+
+// Weights of n rows (in place of their scores) times one panel of values; `width` of its kWide columns are real.
+template <class T>
+SALON_INLINE void value_panel(const float* weights, int64_t n, const T* panel, int64_t keys, int64_t width, float* out,
+                              int64_t stride, Into into) {
+  const T* a = reinterpret_cast<const T*>(weights);
+  const int64_t steps = ceil_div(keys, kPer<T>), a_stride = kScoreStride * kPer<T>;
+  if (width > kLanes) dot_rows<T, 2>(a, a_stride, n, panel, steps, out, stride, into);
+  else dot_rows<T, 1>(a, a_stride, n, panel, steps, out, stride, into);
+}
+
+}  // namespace
+}  // namespace salon::SALON_ISA_NS

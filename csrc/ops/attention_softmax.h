@@ -1,0 +1,129 @@
+// The softmax of attention, a row at a time: scores (f32) become weights (T), in place.
+#pragma once
+#include "attention_layout.h"
+#include "vecmath.h"
+
+namespace salon::SALON_ISA_NS {
+namespace {
+
+constexpr int64_t kScoreStride = kKeys + 16;  // floats; the 16 keep the rows of a group out of each other's cache sets
+constexpr float kLowest = -1e38f;             // below every score, and no infinity even after scaling
+constexpr float kLog2e = 1.44269504088896341f;
+
+// x in the first n lanes, `other` in the rest.
+SALON_INLINE vf first_lanes(vf x, int n, vf other) {
+#if defined(__AVX512F__)
+  return {_mm512_mask_mov_ps(other.v, lanes(n), x.v)};
+#elif defined(__AVX2__)
+  return {_mm256_blendv_ps(other.v, x.v, _mm256_castsi256_ps(lanes(n)))};
+#else
+  for (int i = n; i < kLanes; ++i) x.v[i] = other.v[i];
+  return x;
+#endif
+}
+
+// e^(scale (score - top)). f32: to an ulp or two.
+struct ExactWeight {
+  vf top, scale;
+  ExactWeight(vf top_, float scale_) : top(top_), scale(set1(scale_)) {}
+  vf operator()(vf score) const { return exp((score - top) * scale); }
+};
+#if defined(__AVX512BF16__)
+// For bf16 weights: 2^(c score - c top), a minimax cubic for the fraction (relative error 7.5e-5 < 2^-13, where the
+// rounding that follows has 2^-9). SCALEF takes the whole part of its exponent itself. -infinity gives 0, NaN stays.
+struct CoarseWeight {
+  vf shift, scale;
+  CoarseWeight(vf top, float scale_) : shift(top * set1(-scale_ * kLog2e)), scale(set1(scale_ * kLog2e)) {}
+  vf operator()(vf score) const {
+    const vf x = fma(score, scale, shift);
+    const vf f = {_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
+    vf p = fma(f, set1(0.07802455f), set1(0.22606719f));
+    p = fma(p, f, set1(0.6958335f));
+    p = fma(p, f, set1(0.99992526f));
+    return scale_by_power_of_two(p, x);
+  }
+};
+#endif
+template <class T> struct WeightOf { using type = ExactWeight; };
+#if defined(__AVX512BF16__)
+template <> struct WeightOf<uint16_t> { using type = CoarseWeight; };
+#endif
+
+// The largest of n > 0 scores. NaN may or may not win: it reaches the weights anyway.
+SALON_INLINE float row_top(const float* s, int64_t n) {
+  vf a = set1(kLowest), b = a;
+  int64_t j = 0;
+  for (; j + 2 * kLanes <= n; j += 2 * kLanes) {
+    a = max2(a, load(s + j));
+    b = max2(b, load(s + j + kLanes));
+  }
+  if (j + kLanes <= n) {
+    a = max2(a, load(s + j));
+    j += kLanes;
+  }
+  if (j < n) b = max2(b, first_lanes(load(s + j), int(n - j), set1(kLowest)));
+  return largest(max2(a, b));
+}
+
+// Scores become weights, zeros from n up to a multiple of kWide; returns `sums` + the weights, lane by lane.
+template <class T> SALON_INLINE vf row_weights(float* s, int64_t n, float top, float scale, vf sums) {
+  const typename WeightOf<T>::type weight(set1(top), scale);
+  const vf none = set1(-__builtin_inff());
+  T* to = reinterpret_cast<T*>(s);
+  int64_t j = 0;
+  for (; j + 2 * kLanes <= n; j += 2 * kLanes) {
+    const vf p = weight(load(s + j)), q = weight(load(s + j + kLanes));
+    sums = (sums + p) + q;
+    store(to + j, p);
+    store(to + j + kLanes, q);
+  }
+  for (const int64_t end = round_up(n, kWide); j < end; j += kLanes) {
+    const int64_t left = n - j;
+    vf p = set1(0);
+    if (left >= kLanes) p = weight(load(s + j));
+    else if (left > 0) p = weight(first_lanes(load(s + j), int(left), none));
+    sums = sums + p;
+    store(to + j, p);
+  }
+  return sums;
+}
+
+// kLanes x kLanes floats mirrored at the diagonal: to[c][r] = from[r][c]. Rows of `from` from n on are taken as zeros, rows
+// of `to` from m on are not written.
+template <class O>
+SALON_INLINE void mirror(const float* from, int64_t from_stride, int64_t n, O* to, int64_t to_stride, int64_t m) {
+#if defined(__AVX512F__)
+  __m512i r[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) r[i] = i < n ? _mm512_loadu_si512(from + i * from_stride) : _mm512_setzero_si512();
+  transpose(r);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i)
+    if (i < m) store(to + i * to_stride, vf{_mm512_castsi512_ps(r[i])});
+#else
+  for (int64_t c = 0; c < m; ++c) {
+    float row[kLanes];
+    for (int64_t i = 0; i < kLanes; ++i) row[i] = i < n ? from[i * from_stride + c] : 0;
+    store(to + c * to_stride, load(row));
+  }
+#endif
+}
+
+// The softmax of one adapter term for kLanes rows at once: x holds `count` tokens x kLanes rows. A term has few tokens:
+// along a row, the sum and the maximum over its lanes would cost more than its exponentials.
+template <class T> SALON_INLINE void term_weights(float* x, int64_t count, float share, float scale) {
+  vf top = set1(kLowest);
+  for (int64_t j = 0; j < count; ++j) top = max2(top, load(x + j * kLanes));
+  const typename WeightOf<T>::type weight(top, scale);
+  vf total = set1(0);
+  for (int64_t j = 0; j < count; ++j) {
+    const vf p = weight(load(x + j * kLanes));
+    total = total + p;
+    store(x + j * kLanes, p);
+  }
+  const vf factor = set1(share) / total;
+  for (int64_t j = 0; j < count; ++j) store(x + j * kLanes, load(x + j * kLanes) * factor);
+}
+
+}  // namespace
+}  // namespace salon::SALON_ISA_NS

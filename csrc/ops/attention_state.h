@@ -1,0 +1,50 @@
+// What the pass over key blocks keeps for each query row: the running maximum, the running sum, the output so far.
+// Source: online softmax, 1805.02867, algorithm 3; in blocks, 2205.14135, algorithm 1.
+#pragma once
+#include "attention_dot.h"
+
+namespace salon::SALON_ISA_NS {
+namespace {
+
+struct State {
+  float* tops;    // [kRows] largest score so far
+  float* fades;   // [kRows] how far the top rose with this block, then e^-(scale * rise): what the past is multiplied by
+  float* sums;    // [kRows][kLanes] sum of the weights, lane by lane
+  float* out;     // [kRows][cols] sum of weights times values
+};
+
+SALON_INLINE void raise_top(State& state, int64_t row, const float* scores, int64_t keys, bool first) {
+  const float top = row_top(scores, keys);
+  if (first) {
+    state.tops[row] = top;
+    return;
+  }
+  const float before = state.tops[row], now = before > top ? before : top;
+  state.fades[row] = before - now;
+  state.tops[row] = now;
+}
+
+
+SALON_INLINE void fade_factors(State& state, int64_t row, int64_t rows, float scale) {
+  for (int64_t r = 0; r < rows; r += kLanes) {
+    const int n = int(least(kLanes, rows - r));
+    store(state.fades + row + r, exp(load(state.fades + row + r, n) * set1(scale)), n);
+  }
+}
+
+template <class T>
+SALON_INLINE void weigh_row(State& state, int64_t row, float* scores, int64_t keys, float scale, bool first, int64_t cols) {
+  vf sums = set1(0);
+  if (!first) {
+    const float fade = state.fades[row];
+    sums = load(state.sums + row * kLanes) * set1(fade);
+    if (fade != 1.0f) {  // times one changes nothing
+      float* out = state.out + row * cols;
+      for (int64_t c = 0; c < cols; c += kLanes) store(out + c, load(out + c) * set1(fade));
+    }
+  }
+  store(state.sums + row * kLanes, row_weights<T>(scores, keys, state.tops[row], scale, sums));
+}
+
+}  // namespace
+}  // namespace salon::SALON_ISA_NS
