@@ -1,0 +1,160 @@
+"""The recipe's numbers. One frozen dataclass a stage; `full()` trains the shipped model, `smoke()` a toy in minutes."""
+
+import argparse
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    seed: int = 20
+    canvas: int = 256  # pixels of a raster's side
+    glyph: int = 224  # pixels of the drawing inside it
+    size: int = 128  # side of a training picture, pixels
+    min_sets: int = 3  # a concept is kept when at least this many drawing sets have it
+    max_concepts: int = 0  # 0 = all
+    looks: int = 7  # pictures of one drawing beside its plain one
+    held_pairs: float = 0.05  # share of (concept, set) pairs that no training stage sees
+    extra_sets: bool = True  # sets that train the autoencoder only
+    max_extra: int = 700  # drawings taken from each of those
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    seed: int = 1
+    channels: tuple[int, ...] = (32, 64, 128, 128)
+    latents: int = 8
+    groups: int = 4
+    crop: int = 64
+    batch: int = 16
+    crops: int = 400_000  # training crops seen, the budget
+    rate: float = 6e-4
+    warmup: int = 60  # steps
+    decay_from: float = 0.4  # share of the budget after which the rate falls to a hundredth
+    kl: float = 2e-4
+    colour: float = 2.0  # weight of the block colour loss
+    whole: float = 0.15  # share of the budget, at its end, spent on whole pictures
+    warm: str = ""  # diffusers folder to start from
+    gate_psnr: float = 28.0
+    gate_r2: float = 0.98
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    seed: int = 2
+    heads: int = 6
+    head_width: int = 64
+    double: int = 4
+    single: int = 2
+    batch: int = 64
+    samples: int = 2_500_000  # the budget
+    rate: float = 1e-3
+    warmup: int = 100
+    decay_from: float = 0.5
+    average: float = 0.998
+    plain_share: float = 0.4
+    compile: bool = True
+    warm: str = ""
+    checkpoint_every: int = 300  # steps
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    seed: int = 3
+    width: int = 256  # of the style vector
+    tokens: int = 4
+    batch: int = 64
+    samples: int = 400_000
+    rate: float = 6e-4
+    warmup: int = 100
+    decay_from: float = 0.5
+    average: float = 0.995
+    auxiliary: float = 0.1
+    null_share: float = 0.15
+    compile: bool = True
+    checkpoint_every: int = 300
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    seed: int = 4
+    width: int = 32
+    batch: int = 64
+    samples: int = 250_000
+    rate: float = 2e-3
+    held_pairs: float = 0.06  # further pairs that the judge never sees, to know its own accuracy
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    seed: int = 5
+    pictures: int = 1024
+    held: int = 512
+    steps: int = 20
+    guidance: float = 3.0
+    batch: int = 32
+
+
+@dataclass(frozen=True)
+class Recipe:
+    name: str = "full"
+    data: DataConfig = field(default_factory=DataConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    judge: JudgeConfig = field(default_factory=JudgeConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+
+def full() -> Recipe:
+    return Recipe()
+
+
+def smoke() -> Recipe:
+    """Every stage at toy size: it shows that the pipeline runs, not that it learns."""
+    return Recipe(
+        name="smoke",
+        data=DataConfig(canvas=64, glyph=56, size=32, max_concepts=6, looks=2, held_pairs=0.1, max_extra=8),
+        autoencoder=AutoencoderConfig(
+            channels=(8, 16, 16, 16), crop=32, batch=4, crops=48, warmup=2, gate_psnr=0.0, gate_r2=-1e9
+        ),
+        transformer=TransformerConfig(
+            heads=2, head_width=16, double=1, single=1, batch=8, samples=64, warmup=2, compile=False, checkpoint_every=4
+        ),
+        adapter=AdapterConfig(batch=8, samples=32, warmup=2, compile=False, checkpoint_every=4),
+        judge=JudgeConfig(width=8, batch=8, samples=64),
+        evaluate=EvaluateConfig(pictures=8, held=4, steps=2, batch=8),
+    )
+
+
+PRESETS = {"full": full, "smoke": smoke}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where and how a stage runs; none of it changes what the stage computes, so none of it enters a stage's key."""
+
+    work: Path
+    recipe: Recipe
+    threads: int = 2
+    device: str = "cpu"
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The command line that all stages share."""
+    p = argparse.ArgumentParser(description=description)
+    p.add_argument("--work", type=Path, required=True, help="folder for packages, caches and checkpoints")
+    p.add_argument("--preset", choices=sorted(PRESETS), default="full")
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--device", default="cpu", help="cpu or cuda")
+    return p
+
+
+def run_of(args: argparse.Namespace) -> Run:
+    return Run(work=args.work, recipe=PRESETS[args.preset](), threads=args.threads, device=args.device)
+
+
+def with_changes(recipe: Recipe, **parts: dict[str, object]) -> Recipe:
+    """A recipe with some fields of some stages replaced: with_changes(r, transformer={"samples": 1000})."""
+    new = {k: replace(getattr(recipe, k), **v) for k, v in parts.items() if v}  # type: ignore[arg-type]
+    return replace(recipe, **new)  # type: ignore[arg-type]
