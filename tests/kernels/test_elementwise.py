@@ -1,0 +1,153 @@
+"""cast, add, concat, views, embed, timestep_embedding and solver_step, on every instruction set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salon.kernels.segments import Segments
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (17, 16), (2, 40000), (0, 4), (5, 0)])
+def test_cast_round_trip(pair, rng, shape):
+    x = rng.standard_normal(shape).astype(np.float32)
+    exact = pair.cpu.numpy(pair.cpu.array(x, "float32"))
+    np.testing.assert_array_equal(exact, x)
+    held = pair.cpu.array(x)
+    np.testing.assert_array_equal(pair.cpu.numpy(pair.cpu.cast(held, "float32")), pair.cpu.numpy(held))
+    if x.size:
+        pair.close(pair.cpu.numpy(held), x)
+
+
+def test_rounding_is_to_nearest_even(pair):
+    """Halfway cases, NaN, infinities and the largest finite number."""
+    bits = np.array([0x3F808000, 0x3F818000, 0x3F808001, 0x7F7FFFFF, 0x7F800000, 0xFF800000, 0x7F800001], np.uint32)
+    got = pair.cpu.numpy(pair.cpu.array(bits.view(np.float32)[None]))[0]
+    if pair.cpu.compute == "float32":
+        np.testing.assert_array_equal(got, bits.view(np.float32))
+        return
+    want = np.array([0x3F800000, 0x3F820000, 0x3F810000, 0x7F800000, 0x7F800000, 0xFF800000], np.uint32)
+    np.testing.assert_array_equal(got.view(np.uint32)[:6], want)
+    assert np.isnan(got[6])
+
+
+def test_silu(pair):
+    x = np.linspace(-100, 100, 4001, dtype=np.float32)[None]
+    ops = pair.cpu
+    got = ops.numpy(ops.cast(ops.array(x, "float32"), "float32", activation="silu"))
+    want = pair.reference.numpy(pair.reference.cast(x, "float32", activation="silu"))
+    assert np.isfinite(got).all()
+    np.testing.assert_allclose(got, want, rtol=3e-6, atol=1e-30)
+
+
+def test_add_touches_only_what_it_is_told(pair, rng):
+    x, y = rng.standard_normal((2, 10, 7)).astype(np.float32)
+    y = pair.round(y)
+    segments = Segments.of([2, 0, 5, 3])
+    ops = pair.cpu
+    stream = ops.array(x, "float32")
+    ops.add(stream, ops.array(y), segments, np.array([3, 0], np.int32))
+    want = x.copy()
+    want[:2] += y[:2]
+    want[7:] += y[7:]
+    np.testing.assert_array_equal(ops.numpy(stream), want)
+    ops.add(stream, ops.array(y))
+    np.testing.assert_array_equal(ops.numpy(stream), want + y)
+    with pytest.raises(ValueError, match="only"):
+        ops.add(stream, ops.array(y), segments, np.array([4], np.int32))
+    with pytest.raises(ValueError, match="only"):
+        ops.add(stream, ops.array(y), segments, np.array([1, 1], np.int32))
+
+
+def test_views_and_concat(pair, rng):
+    x = pair.round(rng.standard_normal((9, 12)))
+    ops = pair.cpu
+    a = ops.array(x)
+    np.testing.assert_array_equal(ops.numpy(ops.columns(ops.rows(a, 2, 7), 3, 5)), x[2:7, 3:5])
+    parts = ops.split(a, [4, 0, 5])
+    np.testing.assert_array_equal(ops.numpy(ops.concat([parts[2], parts[0]])), np.concatenate([x[4:], x[:4]]))
+    with pytest.raises(ValueError, match="sizes"):
+        ops.split(a, [4, 4])
+    with pytest.raises(ValueError, match="within 0..9"):
+        ops.rows(a, 5, 10)
+    with pytest.raises(ValueError, match="concat"):
+        ops.concat([a, ops.zeros(1, 3)])
+
+
+def test_a_view_keeps_its_memory_alive(pair, rng):
+    ops = pair.cpu
+    x = pair.round(rng.standard_normal((4, 1000)))
+    view = ops.rows(ops.array(x), 1, 3)
+    for _ in range(20):
+        ops.zeros(4, 1000)
+    np.testing.assert_array_equal(ops.numpy(view), x[1:3])
+
+
+def test_embed(pair, rng):
+    tables = [pair.round(rng.standard_normal((n, 21))) for n in (30, 5)]
+    indices = [rng.integers(0, n, 13).astype(np.int32) for n in (30, 5)]
+    ops = pair.cpu
+    got = ops.numpy(ops.embed(indices, [ops.array(tables[0]), ops.array(tables[1], "float32")]))
+    np.testing.assert_array_equal(got, tables[0][indices[0]] + tables[1][indices[1]])
+    with pytest.raises(ValueError, match="indices: got 5, want 0 to 4"):
+        ops.embed([np.array([5], np.int32)], [ops.array(tables[1])])
+
+
+@pytest.mark.parametrize("width", [2, 16, 256])
+def test_timestep_embedding(pair, width):
+    # float32 angles of up to 1000 radians: one unit in the last place is 6e-5
+    t = np.array([0, 0.5, 1, 499.5, 1000], np.float32)
+    pair.close(*(ops.numpy(ops.timestep_embedding(t, width)) for ops in (pair.cpu, pair.reference)), scale=5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_solver_step(data):
+    from salon.kernels.cpu import CpuOps, isa_levels
+    from salon.kernels.reference import ReferenceOps
+
+    lengths = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=5))
+    width = data.draw(st.sampled_from([1, 4, 16, 19, 33]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    segments, count = Segments.of(lengths), len(lengths)
+    rows = segments.num_rows
+    velocity = rng.standard_normal((2 * rows + 3, width)).astype(np.float32)
+    cond = np.array([segments.offsets[j] + 1 for j in range(count)], np.int32)
+    uncond = np.where(rng.random(count) < 0.5, cond + rows, -1).astype(np.int32)
+    guidance, a, b = rng.standard_normal((3, count)).astype(np.float32)
+    b[rng.random(count) < 0.5] = 0
+    latents, base, previous = rng.standard_normal((3, rows, width)).astype(np.float32)
+    with_base = bool(rng.random() < 0.5)
+    outcomes = []
+    for ops in [CpuOps(isa, None, 2) for isa in isa_levels()] + [ReferenceOps()]:
+        x, keep = ops.array(latents, "float32"), ops.zeros(rows, width, "float32")
+        ops.solver_step(
+            x,
+            ops.array(velocity, "float32"),
+            segments,
+            cond,
+            uncond,
+            guidance,
+            a,
+            b,
+            base=ops.array(base, "float32") if with_base else None,
+            previous=ops.array(previous, "float32"),
+            keep=keep,
+        )
+        outcomes.append((ops.numpy(x), ops.numpy(keep)))
+    for got in outcomes[:-1]:
+        for g, want in zip(got, outcomes[-1], strict=True):
+            assert np.isfinite(g).all()
+            np.testing.assert_allclose(g, want, rtol=1e-5, atol=1e-5)
+
+
+def test_solver_step_refuses(pair):
+    ops = pair.cpu
+    x, v = ops.zeros(4, 3, "float32"), ops.zeros(4, 3, "float32")
+    i, f = np.zeros(1, np.int32), np.ones(1, np.float32)
+    with pytest.raises(ValueError, match="previous"):
+        ops.solver_step(x, v, Segments.of([4]), i, i - 1, f, f, f)
+    with pytest.raises(ValueError, match="rows past the end"):
+        ops.solver_step(x, v, Segments.of([4]), i + 1, i - 1, f, f, f * 0)

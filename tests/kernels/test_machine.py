@@ -1,0 +1,147 @@
+"""The ground under the ops: choice of instruction set, threads, memory, and the compiled files themselves."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from salon.kernels import _C
+from salon.kernels.backends import create
+from salon.kernels.cpu import CpuOps, isa_levels
+
+
+def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **env}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_levels_end_with_portable():
+    levels = isa_levels()
+    assert levels[-1] == "portable"
+    assert CpuOps().isa == levels[0] or os.environ.get("SALON_ISA")
+    assert [CpuOps(isa=level).isa for level in levels] == levels
+
+
+def test_environment_forces_isa_and_threads():
+    code = "from salon.kernels.cpu import CpuOps; o = CpuOps(); print(o.isa, o.threads, o.compute)"
+    assert run(code, SALON_ISA="portable", SALON_THREADS="3").stdout.split() == ["portable", "3", "float32"]
+    assert "SALON_ISA=mmx: this machine runs" in run(code, SALON_ISA="mmx").stderr
+    assert "SALON_THREADS=many: want a whole number" in run(code, SALON_THREADS="many").stderr
+    assert "SALON_THREADS=0" in run(code, SALON_THREADS="0").stderr
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match="isa=vax: this machine runs"):
+        CpuOps(isa="vax")
+    with pytest.raises(ValueError, match="portable has no bf16 dot product"):
+        CpuOps(isa="portable", dtype="bfloat16")
+    with pytest.raises(ValueError, match="threads"):
+        CpuOps(threads=0)
+    with pytest.raises(ValueError, match="threads"):
+        CpuOps(threads=257)
+    with pytest.raises(ValueError, match="backend: got 'tpu'"):
+        create("tpu")
+    with pytest.raises(ValueError, match="reference"):
+        create("reference", isa="avx2")
+
+
+def test_steady_state_asks_nothing_of_the_system():
+    """After the first pass every array comes from memory that was used before."""
+    ops = CpuOps(threads=2)
+    weight = ops.pack_linear([np.ones((256, 128), np.float32)])
+    x = ops.array(np.ones((300, 128), np.float32))
+
+    def step() -> None:
+        y = ops.linear(x, weight, activation="silu")
+        ops.linear(ops.columns(y, 0, 128), weight, dtype="float32")
+
+    step()
+    before = _C.memory()
+    for _ in range(50):
+        step()
+    after = _C.memory()
+    assert after["system_calls"] == before["system_calls"]
+    assert after["in_use"] == before["in_use"]
+
+
+def test_memory_returns():
+    ops = CpuOps(threads=1)
+    before = _C.memory()["in_use"]
+    big = ops.zeros(1000, 1000, "float32")
+    assert _C.memory()["in_use"] >= before + 4_000_000
+    del big
+    assert _C.memory()["in_use"] == before
+    _C.trim_memory()
+    assert _C.memory()["cached"] == 0
+
+
+def test_absurd_sizes_are_refused():
+    ops = CpuOps(threads=1)
+    with pytest.raises(ValueError, match="too large"):
+        ops.empty(2**40, 2**20)
+    with pytest.raises(ValueError, match="negative"):
+        ops.empty(-1, 4)
+
+
+def test_calls_from_many_threads():
+    """The pool serves one op at a time; callers queue and each gets its own result."""
+    ops = CpuOps(threads=2)
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((96, 64)).astype(np.float32)
+    packed = ops.pack_linear([w])
+    inputs = [rng.standard_normal((50 + i, 64)).astype(np.float32) for i in range(6)]
+    alone = [ops.numpy(ops.linear(ops.array(x), packed)) for x in inputs]
+    failures: list[int] = []
+
+    def worker(i: int) -> None:
+        for _ in range(40):
+            if not np.array_equal(ops.numpy(ops.linear(ops.array(inputs[i]), packed)), alone[i]):
+                failures.append(i)
+
+    threads = [threading.Thread(target=worker, args=(i,)) for i in range(len(inputs))]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(timeout=60)
+        assert not t.is_alive()
+    assert not failures
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_computes_too():
+    code = """
+import os, numpy as np
+from salon.kernels.cpu import CpuOps
+ops = CpuOps(threads=2)
+w = ops.pack_linear([np.ones((64, 64), np.float32)])
+x = ops.array(np.ones((100, 64), np.float32))
+ops.linear(x, w)
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if (ops.numpy(ops.linear(x, w)) == 64).all() else 1)
+print(os.waitpid(pid, 0)[1])
+"""
+    result = run(code)
+    assert result.stdout.strip() == "0", result.stderr
+
+
+def test_isa_files_have_no_weak_symbols():
+    """A weak symbol of a file with raised ISA flags could replace the portable copy of the same function.
+
+    Only the kernels' own namespaces may carry instruction-set code: nothing weak may be defined in them."""
+    nm = subprocess.run(["nm", "-C", _C.__file__], capture_output=True, text=True, check=False)
+    if nm.returncode:
+        pytest.skip("binutils' nm is not installed")
+    names = ("portable", "avx2", "avx512", "avx512_bf16", "amx_bf16", "amx_model")
+    weak = [
+        line
+        for line in nm.stdout.splitlines()
+        if len(line.split()) > 2 and line.split()[1] in "WVu" and any(f"salon::{n}::" in line for n in names)
+    ]
+    assert not weak, weak[:5]
