@@ -225,10 +225,11 @@ class Cases:
 
         out_side = side * 2 if upsample else side
         pixels = images * out_side**2
+        taps = 4 if upsample else 9  # after nearest 2x nine taps fall on four pixels: their weights can be summed
         truth = self.true(lambda: rival(tx.float(), tw.float(), tb.float()).permute(0, 2, 3, 1))
         return Case(
             "upsample + conv2d" if upsample else "conv2d", f"{images} x {side}x{side} x {inputs} -> {outputs}",
-            18.0 * pixels * inputs * outputs, 2.0 * (x.size + pixels * outputs + w.size),
+            2.0 * taps * pixels * inputs * outputs, 2.0 * (x.size + pixels * outputs + w.size),
             call, {"torch": lambda: rival(tx, tw, tb)},
             lambda: ops.numpy(call()), truth.reshape(pixels, outputs), {"conv"},
         )  # fmt: skip

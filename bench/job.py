@@ -38,8 +38,10 @@ def step_gflop(model: Path, images: int) -> float:
     return 2e-9 * float(samples * (rows * per_row + attention + edges))
 
 
-def decode_gflop(model: Path, images: int) -> float:
-    """Multiply-adds x 2 of the decoder's convolutions in 1e9, for AutoencoderKL without mid attention."""
+def decode_gflop(model: Path, images: int, folded: bool = False) -> float:
+    """Multiply-adds x 2 of the decoder's convolutions in 1e9, for AutoencoderKL without mid attention.
+
+    `folded`: a 3x3 convolution after nearest 2x counted as the four taps that it can be computed with."""
     config = json.loads((model / "vae" / "config.json").read_text())
     widths = list(reversed(config["block_out_channels"]))
     side = SIDE // 8
@@ -51,7 +53,7 @@ def decode_gflop(model: Path, images: int) -> float:
             before = width
         if level < len(widths) - 1:
             side *= 2
-            total += side**2 * 9 * width**2
+            total += side**2 * (4 if folded else 9) * width**2
     total += side**2 * 9 * before * config["out_channels"]
     return 2e-9 * float(images * total)
 

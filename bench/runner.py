@@ -119,7 +119,8 @@ def run(
     if arguments is not None:
         arguments(parser)
     options = parser.parse_args(argv)
-    console = console or Console()
+    # Without a terminal rich assumes 80 columns, which breaks every cell of a wide table.
+    console = console or (Console() if sys.stdout.isatty() else Console(width=160))
     bench = Bench(name, options, console, deadline or Deadline(QUICK_SECONDS if options.quick else None))
     bench.use("salon", "numpy")
     finished = False
@@ -164,7 +165,8 @@ def print_report(report: Report, console: Console, columns: Sequence[Sequence[st
         for names in columns or [everything]:
             table = Table(title=title)
             for name in names:
-                table.add_column(name.replace("_", " "), justify="left" if name == names[0] else "right")
+                first = name == names[0]
+                table.add_column(name.replace("_", " "), justify="left" if first else "right", no_wrap=first)
             for row in report.rows:
                 table.add_row(*(_cell(row.get(name)) for name in names))
             console.print(table)

@@ -21,9 +21,10 @@ from .peers.base import Job, Peer, Setting
 
 
 def load_peer(spec: str, setting: Setting) -> Peer:
-    """The peer `module:class` of the folder peers/."""
+    """The peer `module:class`: a module of peers/, or, with a dot in its name, of any package."""
     module, _, name = spec.partition(":")
-    peer: Peer = getattr(importlib.import_module(f".peers.{module}", __package__), name)(setting)
+    home = importlib.import_module(module if "." in module else f".peers.{module}", __package__)
+    peer: Peer = getattr(home, name)(setting)
     return peer
 
 
@@ -80,7 +81,7 @@ class Worker:
         return {"ms": values}
 
     def decode(self, images: int, count: int, warmup: int) -> dict[str, Any]:
-        """Milliseconds of `count` decodes of `images` pictures."""
+        """Milliseconds of `count` decodes of `images` pictures (the first call may have to take steps before)."""
         if self.images != images:
             self.begin(images)
         values = []

@@ -12,7 +12,7 @@ from .base import F32, U8, Peer, Setting
 class SalonCpu(Peer):
     name = "Salon cpu"
     precision = "bf16"
-    setup = "Engine.load(backend=cpu); times include encoding the prompt"
+    setup = "Engine.load(backend=cpu), open, step, finish"
     packages = ("salon",)
     encodes_text = True
     dtype: ClassVar[str | None] = None
@@ -52,13 +52,13 @@ class SalonCpu(Peer):
         self.position += 1
 
     def decode(self) -> U8:
+        while self.position < self.job.steps:  # an engine decodes what is done
+            self.step()
         return np.asarray(self.engine.finish(self.generation))
 
-    def finish(self) -> U8:
-        return self.decode()
-
     def final_latents(self) -> F32 | None:
-        return None
+        latents = np.asarray(self.engine.ops.numpy(self.generation.latents), np.float32)
+        return latents.reshape(self.generation.spec.images, -1, latents.shape[1])
 
 
 class SalonFloat32(SalonCpu):

@@ -1,5 +1,6 @@
 """The candidates' processes, with a candidate that is only numpy arithmetic."""
 
+import os
 import time
 from pathlib import Path
 
@@ -68,22 +69,15 @@ def job(images: int = 4) -> Job:
 
 @pytest.fixture
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
-    """A factory of candidates from FAKE, reached as `salon.bench.peers.MODULE` in a private copy of bench/."""
-    import salon
-
-    root = Path(salon.__file__).parent
-    package = tmp_path / "path" / "salon"
-    (package / "bench" / "peers").mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    for name in ("worker.py", "peers/base.py"):
-        (package / "bench" / name).symlink_to(root / "bench" / name)
-    (package / "bench" / "peers" / "fake.py").write_text(FAKE)
-    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    """A factory of candidates whose classes are those of FAKE."""
+    (tmp_path / "rivals").mkdir()
+    (tmp_path / "rivals" / "fake.py").write_text(FAKE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
     job().save(tmp_path / "job.npz")
     made: list[Candidate] = []
 
     def make(name: str) -> Candidate:
-        made.append(Candidate(f"fake:{name}", Peer, tmp_path, tmp_path / "cache", tmp_path / "job.npz", 2))
+        made.append(Candidate(f"rivals.fake:{name}", Peer, tmp_path, tmp_path / "cache", tmp_path / "job.npz", 2))
         return made[-1]
 
     yield make

@@ -1,0 +1,177 @@
+"""What sharing a step costs: eight generations of different sizes, prompts, guidance, adapters and strengths.
+
+`python -m salon.bench.batch [--quick] [--threads N] [--model DIR]`
+
+One ragged step of all eight is compared with eight steps of one each, and with the same batch without adapters. Before
+anything is timed, the latents of the shared step are checked to be those of the separate steps, bit for bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .job import GUIDANCE
+from .measure import interleave, timed
+from .report import Goal
+from .runner import Bench, run
+
+TOKENS = 4  # rows of an adapter
+MOST_STEPS = 200
+PROMPTS = (
+    "a red apple, 3d render, on a teal background", "a blue whale, doodle", "a green cactus", "a rocket, retro poster",
+    "a cat, bold ink", "a guitar, storybook", "a house, on a yellow background", "an umbrella, sepia tones",
+)  # fmt: skip
+SIZES = ((128, 128), (160, 96), (96, 160), (128, 96), (192, 128), (64, 64), (128, 128), (144, 112))
+VARIANTS = ("no adapters", "1 adapter each", "4 adapters each")
+COLUMNS = [["step", "adapters", "ms", "p10", "p90", "samples", "rows", "against_none"]]
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", type=Path, help="diffusers-layout folder (default: the embedded model)")
+
+
+def adapter_branch(layers: int, width: int, token_width: int) -> dict[str, np.ndarray[Any, Any]]:
+    """A random branch in diffusers' Flux IP-Adapter layout: it moves the picture, so nothing can be skipped."""
+    random = np.random.default_rng(3)
+    weights: dict[str, np.ndarray[Any, Any]] = {}
+    for layer in range(layers):
+        for name in ("to_k_ip", "to_v_ip"):
+            shape = (width, token_width)
+            weights[f"{layer}.{name}.weight"] = random.standard_normal(shape, np.float32) / token_width**0.5
+            weights[f"{layer}.{name}.bias"] = np.zeros(width, np.float32)
+    return weights
+
+
+class Group:
+    """Eight generations stepped together or one by one; opened anew when their steps are used up."""
+
+    def __init__(self, engine: Any, adapters: int, together: bool) -> None:
+        self.engine, self.adapters, self.together = engine, adapters, together
+        self.generations: list[Any] = []
+        self.left = 0
+
+    def specs(self) -> list[Any]:
+        from ..engine.spec import AdapterUse, GenerationSpec
+
+        specs = []
+        for i, (prompt, (width, height)) in enumerate(zip(PROMPTS, SIZES, strict=True)):
+            uses = tuple(AdapterUse(f"{i}.{k}", 0.2 + 0.1 * i) for k in range(self.adapters))
+            guidance = GUIDANCE + 0.25 * i
+            specs.append(
+                GenerationSpec(
+                    prompt=prompt, width=width, height=height, steps=MOST_STEPS, seed=i, guidance_scale=guidance,
+                    adapters=uses,
+                )
+            )  # fmt: skip
+        return specs
+
+    def open(self) -> None:
+        self.close()
+        self.generations = [self.engine.open(spec) for spec in self.specs()]
+        self.left = MOST_STEPS
+
+    def close(self) -> None:
+        for generation in self.generations:
+            self.engine.close(generation)
+        self.generations = []
+
+    def step(self) -> None:
+        for members in [self.generations] if self.together else [[g] for g in self.generations]:
+            self.engine.step(members)
+        self.left -= 1
+
+    def latents(self) -> list[np.ndarray[Any, Any]]:
+        return [np.asarray(self.engine.ops.numpy(generation.latents)) for generation in self.generations]
+
+    def turn(self, count: int) -> Callable[[], Sequence[float]]:
+        """One untimed step (it lays out the batch), then `count` timed ones."""
+
+        def measure() -> Sequence[float]:
+            if self.left < count + 1:
+                self.open()
+            self.step()
+            return timed(self.step, count)
+
+        return measure
+
+
+def verify(groups: Sequence[Group]) -> None:
+    """ArithmeticError unless all groups, which have equal specs, hold equal latents after three steps, all finite."""
+    for group in groups:
+        group.open()
+        for _ in range(3):
+            group.step()
+    first = groups[0].latents()
+    for group in groups[1:]:
+        for number, (a, b) in enumerate(zip(first, group.latents(), strict=True)):
+            if not np.isfinite(a).all() or not np.array_equal(a, b):
+                raise ArithmeticError(f"generation {number}: its latents depend on what else is in the step")
+
+
+def body(bench: Bench) -> None:
+    from ..engine.engine import Engine
+
+    engine = Engine.load(model=bench.options.model, backend="cpu", threads=bench.threads)
+    bench.note(f"Salon runs {engine.ops.name} ({engine.ops.compute}); 8 guided generations, {TOKENS} tokens an adapter")
+    flux = engine.model.flux
+    engine.add_branch(adapter_branch(flux.num_double_blocks, flux.width, flux.width))
+    random = np.random.default_rng(5)
+    for i in range(len(PROMPTS)):
+        for k in range(4):
+            engine.register_adapter(f"{i}.{k}", random.standard_normal((TOKENS, flux.width), np.float32))
+    groups: dict[tuple[str, str], Group] = {}
+    for adapters, name in zip((0, 1, 4), VARIANTS, strict=True):
+        pair = [Group(engine, adapters, together) for together in (True, False)]
+        verify(pair)
+        groups[("one step of 8", name)], groups[("8 steps of one", name)] = pair
+    bench.note("latents of the shared step equal those of separate steps, bit for bit, with 0, 1 and 4 adapters each")
+
+    rounds, count = (4, 5) if bench.quick else (20, 10)
+    with bench.progress("batch", rounds) as advance:
+        results = interleave(
+            {" / ".join(key): group.turn(count) for key, group in groups.items()},
+            rounds=rounds,
+            deadline=bench.deadline,
+            on_round=lambda: advance(""),
+        )
+    medians: dict[tuple[str, str], float | None] = {}
+    for (step, adapters), group in groups.items():
+        samples = results[f"{step} / {adapters}"]
+        medians[step, adapters] = samples.median
+        spread = samples.spread or (None, None)
+        none = medians[step, VARIANTS[0]]
+        bench.row(
+            step=step,
+            adapters=adapters,
+            ms=samples.median,
+            p10=spread[0],
+            p90=spread[1],
+            n=len(samples),
+            samples=sum(g.num_samples for g in group.generations),
+            rows=engine.step_rows(group.generations),
+            against_none=samples.median / none if samples.median and none else None,
+        )
+    bench.columns = COLUMNS
+    goals(bench, medians)
+    for group in groups.values():
+        group.close()
+
+
+def goals(bench: Bench, medians: dict[tuple[str, str], float | None]) -> None:
+    none, one, four = (medians["one step of 8", name] for name in VARIANTS)
+    alone = medians["8 steps of one", VARIANTS[1]]
+    more = (one / none - 1) * 100 if one and none else None
+    bench.goal(Goal.at_most("8 different adapters, sizes, strengths: more than with none", 5.0, more, " %"))
+    each = (four / none - 1) * 100 / 4 if four and none else None
+    bench.goal(Goal.at_most("each adapter of a generation", 2.0, each, " % of a step", "slope of 4 adapters each"))
+    bench.goal(Goal.at_least("one shared step against 8 separate", 1.0, alone / one if alone and one else None, "x"))
+
+
+if __name__ == "__main__":
+    sys.exit(run("batch", (__doc__ or "").splitlines()[0], body, arguments=arguments))

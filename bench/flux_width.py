@@ -1,0 +1,163 @@
+"""One double and one single stream block at the width of FLUX.1, random weights: the kernels beyond the small model.
+
+`python -m salon.bench.flux_width [--quick] [--threads N]`
+
+Width 3072, 24 heads of 128; 1,024 and 4,096 image tokens with 512 text tokens (a 512 x 512 and a 1024 x 1024 picture),
+one sample. The same random bf16 checkpoint goes to Salon's model code and to diffusers in bf16, which take turns.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .measure import interleave, timed
+from .peaks import flops_per_core
+from .peers.base import F32, image_ids
+from .report import Goal
+from .runner import Bench, run
+
+WIDTH, HEADS, TEXT_ROWS = 3072, 24, 512
+CHANNELS, TEXT_WIDTH, POOLED_WIDTH = 64, 4096, 768
+SIDES = (512, 1024)
+COLUMNS = [["candidate", "image_tokens", "ms", "p90", "gflops", "share", "times", "error"]]
+
+
+def gflop(image_rows: int) -> float:
+    """Multiply-adds x 2 of both blocks in 1e9: 12 D^2 a row and block, attention; modulation left out (< 1 %)."""
+    rows = image_rows + TEXT_ROWS
+    return 2e-9 * 2 * (rows * 12 * WIDTH**2 + 2 * rows * rows * WIDTH)
+
+
+def body(bench: Bench) -> None:
+    import torch
+
+    torch.set_num_threads(bench.threads)
+    torch.set_grad_enabled(False)
+    bench.use("torch", "diffusers")
+    bench.columns = COLUMNS
+    with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
+        with bench.progress("weights", 2) as advance:
+            advance("diffusers")
+            theirs = random_model(Path(scratch) / "transformer")
+            advance("salon")
+            ops, ours = load(Path(scratch), bench.threads)
+        bench.note(f"{ops.name} against diffusers eager bf16; one double, one single block; {TEXT_ROWS} text rows")
+        for side in SIDES:
+            if bench.deadline.left() > 0:
+                compare(bench, ops, ours, theirs, side)
+
+
+def random_model(folder: Path) -> Any:
+    """A diffusers transformer of one double and one single block in bf16, saved to `folder`."""
+    import torch
+    from diffusers import FluxTransformer2DModel
+
+    torch.manual_seed(0)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        model = FluxTransformer2DModel(
+            in_channels=CHANNELS,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=WIDTH // HEADS,
+            num_attention_heads=HEADS,
+            joint_attention_dim=TEXT_WIDTH,
+            pooled_projection_dim=POOLED_WIDTH,
+            axes_dims_rope=(16, 56, 56),
+        )
+    finally:
+        torch.set_default_dtype(before)
+    model.save_pretrained(folder)
+    return model.eval()
+
+
+def load(root: Path, threads: int) -> tuple[Any, Any]:
+    """Salon's op table and the same weights packed for it."""
+    from ..engine.checkpoint import Component
+    from ..engine.models import flux
+    from ..kernels.backends import create
+
+    ops = create("cpu", dtype="bfloat16", threads=threads)
+    return ops, flux.load_flux(ops, Component(root / "transformer", "transformer"))
+
+
+def compare(bench: Bench, ops: Any, ours: Any, theirs: Any, side: int) -> None:
+    import torch
+
+    from ..engine.models import flux
+
+    grid = (side // 16, side // 16)
+    rows = grid[0] * grid[1]
+    random = np.random.default_rng(1)
+    latents, text, pooled = (
+        random.standard_normal(shape, np.float32)
+        for shape in ((rows, CHANNELS), (TEXT_ROWS, TEXT_WIDTH), (1, POOLED_WIDTH))
+    )
+    batch = flux.FluxBatch(
+        latents=ops.array(latents, "float32"),
+        text=ops.array(text),
+        pooled=ops.array(pooled),
+        timesteps=np.array([0.5], np.float32),
+        guidance=None,
+        text_lengths=(TEXT_ROWS,),
+        grids=np.array([grid], np.int32),
+        adapters=None,
+    )
+    inputs = {
+        "hidden_states": torch.from_numpy(latents)[None].bfloat16(),
+        "encoder_hidden_states": torch.from_numpy(text)[None].bfloat16(),
+        "pooled_projections": torch.from_numpy(pooled).bfloat16(),
+        "timestep": torch.tensor([0.5]),
+        "img_ids": torch.from_numpy(image_ids(side, side)),
+        "txt_ids": torch.zeros(TEXT_ROWS, 3),
+    }
+
+    def salon() -> Any:
+        return flux.velocity(ops, ours, batch)
+
+    def diffusers() -> Any:
+        return theirs(**inputs, return_dict=False)[0]
+
+    error = difference(np.asarray(ops.numpy(salon()), np.float32), diffusers()[0].float().numpy())
+    turns = {"Salon cpu": lambda: timed(salon, 1), "diffusers eager": lambda: timed(diffusers, 1)}
+    rounds = 3 if bench.quick else 8
+    with bench.progress(f"{rows} image tokens", rounds) as advance:
+        results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
+    peak = flops_per_core("bfloat16")
+    medians = {name: samples.median for name, samples in results.items()}
+    rival = medians["diffusers eager"]
+    for name, samples in results.items():
+        ms = samples.median
+        rate = gflop(rows) / ms * 1e3 if ms else None
+        bench.row(
+            candidate=name,
+            image_tokens=rows,
+            ms=ms,
+            p90=samples.spread[1] if samples.spread else None,
+            n=len(samples),
+            gflops=rate,
+            share=rate * 1e9 / (peak * bench.threads) if rate and peak else None,
+            times=rival / ms if rival and ms else None,
+            error=error if name == "Salon cpu" else None,
+        )
+    mine = medians["Salon cpu"]
+    value = rival / mine if rival and mine else None
+    bench.goal(Goal.at_least(f"not slower than diffusers at {rows} image tokens", 1.0, value, "x"))
+
+
+def difference(got: F32, want: F32) -> float:
+    """Largest difference over the largest magnitude. ArithmeticError where it is above .1 or `got` is not finite."""
+    worst = float(np.abs(got - want).max() / np.abs(want).max())
+    if not np.isfinite(got).all() or not worst <= 0.1:
+        raise ArithmeticError(f"Salon and diffusers differ by {worst:.3g} of the largest value")
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(run("flux_width", (__doc__ or "").splitlines()[0], body))
