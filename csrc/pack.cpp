@@ -31,6 +31,7 @@ struct Job {
   std::vector<const void*> row_data;    // start of each logical row
   std::vector<Dtype> row_dtype;
   std::vector<std::int64_t> column_row; // logical row of each packed column, -1: padding
+  bool pairs = false;                   // bf16 from bf16, one tap, an even depth
 };
 
 // Panel p: gathers its 32 rows. Bf16 elements of a pair of inputs stand side by side (`pair` = 2).
@@ -41,6 +42,23 @@ template <class S, class D> void pack_row(const Packed& w, const S* row, D* pane
     for (std::int64_t i = 0; i < w.k; ++i)
       convert(in[i * w.taps], out[(i / pair) * kPanel * pair + i % pair]);
   }
+}
+
+// The common case, bf16 kept as it is, in the order of the panel: whole lines are written, 32 rows are read side by side.
+void pack_pairs(const Job& job, std::int64_t p) {
+  const Packed& w = *job.w;
+  std::uint32_t* out = static_cast<std::uint32_t*>(const_cast<void*>(w.data)) + p * w.kp * kPanel / 2;
+  const std::uint16_t* rows[kPanel];
+  for (std::int64_t c = 0; c < kPanel; ++c) {
+    const std::int64_t row = job.column_row[std::size_t(p * kPanel + c)];
+    rows[c] = row < 0 ? nullptr : static_cast<const std::uint16_t*>(job.row_data[std::size_t(row)]);
+  }
+  for (std::int64_t i = 0; i < w.kp; i += 2, out += kPanel)
+    for (std::int64_t c = 0; c < kPanel; ++c) {
+      std::uint32_t pair = 0;
+      if (rows[c] && i < w.k) std::memcpy(&pair, rows[c] + i, 4);
+      out[c] = pair;
+    }
 }
 
 template <class D> void pack_panel(const Job& job, std::int64_t p, std::int64_t pair) {
@@ -91,6 +109,8 @@ std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, st
     job.column_row[std::size_t(column)] = row;
     packed->bias[std::size_t(column)] = bias[std::size_t(row)];
   }
+  job.pairs = dtype == Dtype::bf16 && taps == 1 && k % 2 == 0;
+  for (const Dtype from : job.row_dtype) job.pairs = job.pairs && from == Dtype::bf16;
   packed->bytes = std::size_t(w.panels * taps * w.kp * kPanel) * (dtype == Dtype::bf16 ? 2 : 4);
   const std::size_t rounded = (packed->bytes + 63) / 64 * 64;
   void* data = std::aligned_alloc(64, rounded ? rounded : 64);
@@ -100,7 +120,8 @@ std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, st
   w.bias = packed->bias.data();
   parallel(w.panels, [](void* context, std::int64_t p) {
     const Job& j = *static_cast<Job*>(context);
-    if (j.w->dtype == Dtype::bf16) pack_panel<std::uint16_t>(j, p, 2);
+    if (j.pairs) pack_pairs(j, p);
+    else if (j.w->dtype == Dtype::bf16) pack_panel<std::uint16_t>(j, p, 2);
     else pack_panel<float>(j, p, 1);
   }, &job, threads);
   return packed;
