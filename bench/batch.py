@@ -126,8 +126,8 @@ def body(bench: Bench) -> None:
         for k in range(4):
             engine.register_adapter(f"{i}.{k}", random.standard_normal((TOKENS, flux.width), np.float32))
     groups: dict[tuple[str, str], Group] = {}
-    for adapters, name in zip((0, 1, 4), VARIANTS, strict=True):
-        pair = [Group(engine, adapters, together) for together in (True, False)]
+    for number, name in zip((0, 1, 4), VARIANTS, strict=True):
+        pair = [Group(engine, number, together) for together in (True, False)]
         verify(pair)
         groups[("one step of 8", name)], groups[("8 steps of one", name)] = pair
     bench.note("latents of the shared step equal those of separate steps, bit for bit, with 0, 1 and 4 adapters each")

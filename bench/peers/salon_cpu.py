@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ class SalonCpu(Peer):
     setup = "Engine.load(backend=cpu), open, step, finish"
     packages = ("salon",)
     encodes_text = True
-    dtype: ClassVar[str | None] = None
+    dtype: ClassVar[Literal["bfloat16", "float32"] | None] = None
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
