@@ -20,7 +20,7 @@ class CandidateFailed(Exception):
 
 
 class Candidate:
-    """One candidate's process. `spec`: see `worker.load_peer`."""
+    """One candidate's process. `spec`: see `worker.peer_class`."""
 
     def __init__(self, spec: str, peer: type[Peer], model: Path, cache: Path, job: Path, threads: int) -> None:
         self.spec, self.peer, self.threads = spec, peer, threads

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from .peaks import flops_per_core
 from .peers.base import Peer
 from .report import Goal
 from .runner import Bench, run
+from .worker import peer_class
 
 PEERS = {
     "salon": "salon_cpu:SalonCpu",
@@ -73,11 +73,11 @@ class Grid:
         self.model: Path = bench.options.model.resolve()
         self.cache = cache_folder(bench.options.cache, self.model, bench.threads)
         self.job = self.cache / "job.npz"
+        self.steps = 0  # of the job
         self.candidates: dict[str, Candidate] = {}
         self.rows: dict[str, dict[str, Any]] = {}
         for name in names:
-            module, _, cls = PEERS[name].partition(":")
-            peer: type[Peer] = getattr(importlib.import_module(f".peers.{module}", __package__), cls)
+            peer = peer_class(PEERS[name])
             folder = self.cache / name
             self.candidates[name] = Candidate(PEERS[name], peer, self.model, folder, self.job, bench.threads)
             self.rows[name] = bench.row(candidate=peer.name, precision=peer.precision, setup=peer.setup)
@@ -102,7 +102,7 @@ class Grid:
             for name, row in self.rows.items():
                 s, d = _median(step, name), _median(decode, name)
                 if s is not None and d is not None:
-                    row[f"img_s_{images}"] = images / (s * self._steps() + d) * 1e3
+                    row[f"img_s_{images}"] = images / (s * self.steps + d) * 1e3
         for row in self.rows.values():
             if row.get("grid_ms"):
                 row["img_s_4"] = IMAGES / row["grid_ms"] * 1e3
@@ -119,9 +119,6 @@ class Grid:
             (self.scratch / "job.npz").replace(self.job)
         with np.load(self.job) as job:
             self.steps = len(job["sigmas"]) - 1
-
-    def _steps(self) -> int:
-        return self.steps
 
     def _each(self, what: str, part: Callable[[str], None], repeats: int = 1) -> None:
         """Do `part` for every candidate still in the run; one that fails leaves it, with the reason in its row."""

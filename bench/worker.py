@@ -20,12 +20,12 @@ import numpy as np
 from .peers.base import Job, Peer, Setting
 
 
-def load_peer(spec: str, setting: Setting) -> Peer:
-    """The peer `module:class`: a module of peers/, or, with a dot in its name, of any package."""
+def peer_class(spec: str) -> type[Peer]:
+    """The class of `module:class`: a module of peers/, or, with a dot in its name, of any package."""
     module, _, name = spec.partition(":")
     home = importlib.import_module(module if "." in module else f".peers.{module}", __package__)
-    peer: Peer = getattr(home, name)(setting)
-    return peer
+    found: type[Peer] = getattr(home, name)
+    return found
 
 
 def peak_rss_mib() -> float:
@@ -122,7 +122,7 @@ def serve(peer: Peer) -> None:
 def main() -> None:
     spec, model, cache, job, threads = sys.argv[1:6]
     setting = Setting(Path(model), Path(cache), Job.load(Path(job)), int(threads))
-    serve(load_peer(spec, setting))
+    serve(peer_class(spec)(setting))
 
 
 if __name__ == "__main__":
