@@ -1,0 +1,174 @@
+"""BERT encoders (MiniLM and its like) over ragged rows: token states for the text pipeline.
+
+Source: 1810.04805, post-norm blocks with exact GELU. Parity with transformers' `BertModel` is tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.ops import Ops
+from ...kernels.segments import Int32, Segments
+from ..checkpoint import Component, Weights
+from ..config import Config
+from ..errors import LimitError
+
+ARCHITECTURE: Final = "BertModel"
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """Sizes of a BERT encoder, under the names of its config.json."""
+
+    hidden_size: int  # D
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    vocab_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    layer_norm_eps: float
+
+    @classmethod
+    def read(cls, config: Config) -> BertConfig:
+        """From config.json, with transformers' defaults. UnknownArchitecture or WrongConfig."""
+        config.want_architecture([ARCHITECTURE])
+        config.only("hidden_act", ("gelu",), "gelu")
+        config.only("position_embedding_type", ("absolute",), "absolute")
+        config.only("is_decoder", (False,), False)
+        result = cls(
+            hidden_size=config.integer("hidden_size", 768),
+            num_hidden_layers=config.integer("num_hidden_layers", 12),
+            num_attention_heads=config.integer("num_attention_heads", 12),
+            intermediate_size=config.integer("intermediate_size", 3072),
+            vocab_size=config.integer("vocab_size", 30522),
+            max_position_embeddings=config.integer("max_position_embeddings", 512),
+            type_vocab_size=config.integer("type_vocab_size", 2),
+            layer_norm_eps=config.number("layer_norm_eps", 1e-12, 1e-30, 1.0),
+        )
+        if result.hidden_size % result.num_attention_heads:
+            config.refuse("num_attention_heads", f"a divisor of {result.hidden_size}", result.num_attention_heads)
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """Layer norm; weight, bias float32 [1, D]."""
+
+    weight: Any
+    bias: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    qkv: Any  # [3 D, D]
+    out: Any  # [D, D]
+    attention_norm: Norm
+    up: Any  # [I, D]
+    down: Any  # [D, I]
+    output_norm: Norm
+
+
+@dataclass(frozen=True, eq=False)
+class BertWeights:
+    """A packed encoder. `words` [V, D] and `positions` stay in the file's memory map: a prompt touches a few rows."""
+
+    config: BertConfig
+    words: NDArray[Any]
+    positions: NDArray[Any]
+    types: Any  # [type vocabulary, D] float32
+    embedding_norm: Norm
+    layers: tuple[Layer, ...]
+
+
+def load_bert(ops: Ops[Any, Any], component: Component) -> BertWeights:
+    """Pack a text encoder folder.
+
+    Raises:
+        CheckpointError: anything wrong with the folder, see `engine.errors`.
+    """
+    config = BertConfig.read(component.config)
+    weights = component.weights()
+    d, hidden = config.hidden_size, config.intermediate_size
+
+    def linear(names: Sequence[str], outputs: int, inputs: int) -> Any:
+        return ops.pack_linear(
+            [weights.take(f"{name}.weight", outputs, inputs) for name in names],
+            [weights.take(f"{name}.bias", outputs) for name in names],
+        )
+
+    def layer(at: str) -> Layer:
+        return Layer(
+            qkv=linear([f"{at}.attention.self.{name}" for name in ("query", "key", "value")], d, d),
+            out=linear([f"{at}.attention.output.dense"], d, d),
+            attention_norm=_norm(ops, weights, f"{at}.attention.output.LayerNorm", d),
+            up=linear([f"{at}.intermediate.dense"], hidden, d),
+            down=linear([f"{at}.output.dense"], d, hidden),
+            output_norm=_norm(ops, weights, f"{at}.output.LayerNorm", d),
+        )
+
+    result = BertWeights(
+        config=config,
+        words=weights.take("embeddings.word_embeddings.weight", config.vocab_size, d),
+        positions=weights.take("embeddings.position_embeddings.weight", config.max_position_embeddings, d),
+        types=ops.array(weights.take("embeddings.token_type_embeddings.weight", config.type_vocab_size, d), "float32"),
+        embedding_norm=_norm(ops, weights, "embeddings.LayerNorm", d),
+        layers=tuple(layer(f"encoder.layer.{i}") for i in range(config.num_hidden_layers)),
+    )
+    # The pooler is for classification; position numbers are a buffer that older transformers saved.
+    weights.ignore("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")
+    weights.finish()
+    return result
+
+
+def encode(ops: Ops[Any, Any], weights: BertWeights, tokens: Sequence[Int32]) -> Any:
+    """Last hidden states, float32 [T, D], of texts one after another; each attends to itself alone.
+
+    Args:
+        tokens: int32 ids of each text, special tokens included. At least one text; a text may be empty.
+
+    Raises:
+        LimitError: a text longer than the model's positions.
+        ValueError: an id outside the vocabulary.
+    """
+    config = weights.config
+    d, eps = config.hidden_size, config.layer_norm_eps
+    longest = max((len(part) for part in tokens), default=0)
+    if longest > config.max_position_embeddings:
+        allowed = f"{config.max_position_embeddings} (the text encoder's positions)"
+        raise LimitError(f"text: got {longest} tokens, allowed {allowed}; shorten it")
+    ids = np.concatenate([np.empty(0, np.int32), *tokens]).astype(np.int32)
+    if len(ids) and (ids.min() < 0 or ids.max() >= config.vocab_size):
+        raise ValueError(f"tokens: got {ids.min()}..{ids.max()}, want ids in 0..{config.vocab_size - 1}")
+    segments = Segments.of([len(part) for part in tokens])
+    places = np.concatenate([np.empty(0, np.int32), *(np.arange(len(part), dtype=np.int32) for part in tokens)])
+
+    rows = np.arange(len(ids), dtype=np.int32)
+    tables = [
+        ops.array(weights.words[ids], "float32"),
+        ops.array(weights.positions[:longest], "float32"),
+        weights.types,
+    ]
+    embedded = ops.embed([rows, places.astype(np.int32), np.zeros_like(rows)], tables)
+    x = _apply(ops, embedded, weights.embedding_norm, eps)
+    for layer in weights.layers:
+        qkv = ops.linear(ops.cast(x), layer.qkv)
+        q, k, v = (ops.columns(qkv, i * d, (i + 1) * d) for i in range(3))
+        attended = ops.attention(q, k, v, segments, config.num_attention_heads)
+        x = _apply(ops, ops.linear(attended, layer.out, residual=x), layer.attention_norm, eps)
+        hidden = ops.linear(ops.cast(x), layer.up, activation="gelu")
+        x = _apply(ops, ops.linear(hidden, layer.down, residual=x), layer.output_norm, eps)
+    return x
+
+
+def _norm(ops: Ops[Any, Any], weights: Weights, at: str, width: int) -> Norm:
+    return Norm(*(ops.array(weights.take(f"{at}.{part}", width), "float32") for part in ("weight", "bias")))
+
+
+def _apply(ops: Ops[Any, Any], x: Any, norm: Norm, eps: float) -> Any:
+    return ops.norm(x, norm.weight, norm.bias, eps=eps, dtype="float32")

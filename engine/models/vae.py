@@ -1,0 +1,107 @@
+"""The KL autoencoder of latent diffusion models (diffusers' `AutoencoderKL`): ragged images, channels last.
+
+Source: 2112.10752; group norms (1803.08494) with eps 1e-6 throughout. Parity with diffusers is tested. Latents here are
+the autoencoder's own z: what a diffusion model sees is (z - shift_factor) * scaling_factor.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...kernels.ops import Ops
+from ...kernels.segments import Int32, Segments
+from .vae_weights import (
+    Attention,
+    AutoencoderConfig,
+    AutoencoderWeights,
+    Half,
+    Norm,
+    Resnet,
+    load_autoencoder,
+)
+
+__all__ = ["AutoencoderConfig", "AutoencoderWeights", "decode", "encode", "load_autoencoder"]
+
+
+def decode(ops: Ops[Any, Any], weights: AutoencoderWeights, latents: Any, grids: Int32) -> Any:
+    """Latents to pictures.
+
+    Args:
+        latents: compute [P, latent channels], the images' z one after another, row-major.
+        grids: int32 [B, 2], height and width of each image's latents.
+
+    Returns:
+        float32 [P * factor^2, out channels], about -1..1; sides are the latents' times `config.factor`.
+    """
+    half, groups = weights.decoder, weights.config.norm_num_groups
+    x = latents if half.quant is None else ops.conv2d(latents, half.quant, grids)
+    x = ops.conv2d(x, half.conv_in, grids)
+    x = _middle(ops, half, x, grids, groups)
+    for level in half.levels:
+        for resnet in level.resnets:
+            x = _resnet(ops, resnet, x, grids, groups)
+        if level.resample is not None:
+            x = ops.upsample(x, level.resample, grids)
+            grids = grids * np.int32(2)
+    x = _norm(ops, half.norm_out, x, grids, groups)
+    return ops.conv2d(x, half.conv_out, grids, dtype="float32")
+
+
+def encode(ops: Ops[Any, Any], weights: AutoencoderWeights, pixels: Any, grids: Int32) -> Any:
+    """Pictures to the moments of their latents.
+
+    Args:
+        pixels: compute [P, in channels], about -1..1, the images one after another, row-major.
+        grids: int32 [B, 2], height and width of each image, multiples of `config.factor`.
+
+    Returns:
+        float32 [P / factor^2, 2 * latent channels]: mean, then log variance (diffusers clamps that to -30..20).
+
+    Raises:
+        ValueError: a side that is no multiple of `config.factor`.
+    """
+    half, groups = weights.encoder, weights.config.norm_num_groups
+    if (grids % weights.config.factor).any():
+        raise ValueError(f"encode: grids: got {grids.tolist()}, want multiples of {weights.config.factor}")
+    x = ops.conv2d(pixels, half.conv_in, grids)
+    for level in half.levels:
+        for resnet in level.resnets:
+            x = _resnet(ops, resnet, x, grids, groups)
+        if level.resample is not None:
+            x = ops.downsample(x, level.resample, grids)
+            grids = grids // np.int32(2)
+    x = _middle(ops, half, x, grids, groups)
+    x = _norm(ops, half.norm_out, x, grids, groups)
+    if half.quant is None:
+        return ops.conv2d(x, half.conv_out, grids, dtype="float32")
+    return ops.conv2d(ops.conv2d(x, half.conv_out, grids), half.quant, grids, dtype="float32")
+
+
+def _middle(ops: Ops[Any, Any], half: Half, x: Any, grids: Int32, groups: int) -> Any:
+    first, attention, second = half.middle
+    x = _resnet(ops, first, x, grids, groups)
+    if attention is not None:
+        x = _attention(ops, attention, x, grids, groups)
+    return _resnet(ops, second, x, grids, groups)
+
+
+def _resnet(ops: Ops[Any, Any], block: Resnet, x: Any, grids: Int32, groups: int) -> Any:
+    """shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))."""
+    hidden = ops.conv2d(_norm(ops, block.norm1, x, grids, groups), block.conv1, grids)
+    residual = x if block.shortcut is None else ops.conv2d(x, block.shortcut, grids)
+    return ops.conv2d(_norm(ops, block.norm2, hidden, grids, groups), block.conv2, grids, residual=residual)
+
+
+def _attention(ops: Ops[Any, Any], block: Attention, x: Any, grids: Int32, groups: int) -> Any:
+    """x + out(attention(norm(x))), one head, each image over its own pixels."""
+    normed = ops.group_norm_silu(x, block.norm.weight, block.norm.bias, grids, groups, silu=False)
+    qkv = ops.linear(normed, block.qkv)
+    segments = Segments.of([height * width for height, width in grids.tolist()])
+    q, k, v = (ops.columns(qkv, i * block.width, (i + 1) * block.width) for i in range(3))
+    return ops.conv2d(ops.attention(q, k, v, segments, 1), block.out, grids, residual=x)
+
+
+def _norm(ops: Ops[Any, Any], norm: Norm, x: Any, grids: Int32, groups: int) -> Any:
+    return ops.group_norm_silu(x, norm.weight, norm.bias, grids, groups)

@@ -1,0 +1,336 @@
+"""The Flux transformer against diffusers', sample by sample, and its own promises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from salon.engine import errors
+from salon.engine.checkpoint import Component
+from salon.engine.models import flux
+from salon.engine.models.rope import grid_tables
+from salon.kernels.ops import AdapterTerms, Ops
+from salon.kernels.reference import ReferenceOps
+
+torch = pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+
+Float32 = NDArray[np.float32]
+
+CONFIG: dict[str, Any] = {
+    "in_channels": 12,
+    "num_layers": 2,
+    "num_single_layers": 2,
+    "attention_head_dim": 22,
+    "num_attention_heads": 3,
+    "joint_attention_dim": 17,
+    "pooled_projection_dim": 9,
+    "axes_dims_rope": (4, 8, 10),
+}
+WIDTH, TEXT, EMBEDDING = 66, 17, 13
+
+TEXT_LENGTHS = (5, 1, 0, 11)
+GRIDS = np.array([[3, 4], [1, 1], [5, 2], [2, 7]], np.int32)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample's inputs, in numpy."""
+
+    latents: Float32
+    text: Float32
+    pooled: Float32
+    sigma: float
+    guidance: float
+    grid: tuple[int, int]
+
+
+def samples(lengths: Sequence[int] = TEXT_LENGTHS, grids: NDArray[np.int32] = GRIDS) -> list[Sample]:
+    rng = np.random.default_rng(3)
+
+    def draw(*shape: int) -> Float32:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    return [
+        Sample(draw(h * w, 12), draw(n, TEXT), draw(9), float(rng.random()), float(1 + 4 * rng.random()), (h, w))
+        for n, (h, w) in zip(lengths, grids.tolist(), strict=True)
+    ]
+
+
+def batch(ops: Ops[Any, Any], parts: Sequence[Sample], guided: bool) -> flux.FluxBatch[Any]:
+    return flux.FluxBatch(
+        latents=ops.array(np.concatenate([s.latents for s in parts]), "float32"),
+        text=ops.array(np.concatenate([s.text for s in parts])),
+        pooled=ops.array(np.stack([s.pooled for s in parts])),
+        timesteps=np.array([s.sigma for s in parts], np.float32),
+        text_lengths=[len(s.text) for s in parts],
+        grids=np.array([s.grid for s in parts], np.int32),
+        guidance=np.array([s.guidance for s in parts], np.float32) if guided else None,
+    )
+
+
+def run_diffusers(model: Any, sample: Sample, embeds: list[Float32] | None = None) -> Float32:
+    """One sample through diffusers' own module."""
+    ids = torch.zeros(*sample.grid, 3)
+    ids[..., 1] += torch.arange(sample.grid[0])[:, None]
+    ids[..., 2] += torch.arange(sample.grid[1])[None, :]
+    extra = {}
+    if embeds is not None:
+        extra["joint_attention_kwargs"] = {"ip_adapter_image_embeds": [torch.from_numpy(e)[None, None] for e in embeds]}
+    with torch.no_grad():
+        result: Float32 = model(
+            hidden_states=torch.from_numpy(sample.latents)[None],
+            encoder_hidden_states=torch.from_numpy(sample.text)[None],
+            pooled_projections=torch.from_numpy(sample.pooled)[None],
+            timestep=torch.tensor([sample.sigma]),
+            guidance=torch.tensor([sample.guidance]) if model.config.guidance_embeds else None,
+            img_ids=ids.reshape(-1, 3),
+            txt_ids=torch.zeros(len(sample.text), 3),
+            return_dict=False,
+            **extra,
+        )[0][0].numpy()
+    return result
+
+
+def split(rows: Float32, parts: Sequence[Sample]) -> list[Float32]:
+    return np.split(rows, np.cumsum([len(s.latents) for s in parts])[:-1])
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "guidance"])
+def model(request: pytest.FixtureRequest, zoo: Any) -> Any:
+    return zoo.liven(diffusers.FluxTransformer2DModel(**CONFIG, guidance_embeds=request.param))
+
+
+def test_agrees_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_path: Path) -> None:
+    ops, parts = backend.ops, samples()
+    weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / "transformer")))
+    got = ops.numpy(flux.velocity(ops, weights, batch(ops, parts, model.config.guidance_embeds)))
+    for sample, mine in zip(parts, split(got, parts), strict=True):
+        backend.close(mine, run_diffusers(model, sample))
+
+
+@pytest.mark.parametrize(("double", "single"), [(0, 1), (1, 0)])
+def test_agrees_without_one_kind_of_block(double: int, single: int, tmp_path: Path, zoo: Any) -> None:
+    model = zoo.liven(diffusers.FluxTransformer2DModel(**{**CONFIG, "num_layers": double, "num_single_layers": single}))
+    ops, parts = ReferenceOps(), samples((3,), GRIDS[:1])
+    weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / "t")))
+    got = flux.velocity(ops, weights, batch(ops, parts, False))
+    zoo.exact(ops).close(got, run_diffusers(model, parts[0]))
+
+
+def test_half_and_bfloat16_checkpoints(tmp_path: Path, zoo: Any) -> None:
+    model = zoo.liven(diffusers.FluxTransformer2DModel(**CONFIG))
+    ops, parts = ReferenceOps(), samples()
+    for dtype in (torch.bfloat16, torch.float16):
+        model = model.to(dtype)
+        weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / str(dtype))))
+        got = split(flux.velocity(ops, weights, batch(ops, parts, False)), parts)
+        model = model.float()
+        for sample, mine in zip(parts, got, strict=True):
+            zoo.exact(ops).close(mine, run_diffusers(model, sample))
+
+
+def test_samples_do_not_depend_on_the_batch(backend: Any, model: Any, zoo: Any, tmp_path: Path) -> None:
+    ops, parts, guided = backend.ops, samples(), model.config.guidance_embeds
+    weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / "t")))
+    together = split(ops.numpy(flux.velocity(ops, weights, batch(ops, parts, guided))), parts)
+    for sample, mine in zip(parts, together, strict=True):
+        alone = ops.numpy(flux.velocity(ops, weights, batch(ops, [sample], guided)))
+        np.testing.assert_array_equal(alone, mine)
+    poisoned = [replace(parts[0], latents=np.full_like(parts[0].latents, np.nan)), *parts[1:]]
+    got = split(ops.numpy(flux.velocity(ops, weights, batch(ops, poisoned, guided))), parts)
+    assert np.isnan(got[0]).all()
+    for mine, want in zip(got[1:], together[1:], strict=True):
+        np.testing.assert_array_equal(mine, want)
+
+
+# ---- adapters
+
+
+def adapter_file(path: Path, seed: int, num_tokens: int = 4, old_names: bool = False) -> Path:
+    """A random adapter for the model of CONFIG, in diffusers' or in XLabs' naming."""
+    from safetensors.numpy import save_file
+
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> Float32:
+        return (rng.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
+
+    proj = "ip_adapter_proj_model" if old_names else "image_proj"
+    weights = {
+        f"{proj}.proj.weight": draw(num_tokens * TEXT, EMBEDDING),
+        f"{proj}.proj.bias": draw(num_tokens * TEXT),
+        f"{proj}.norm.weight": 1 + draw(TEXT),
+        f"{proj}.norm.bias": draw(TEXT),
+    }
+    for i in range(2):
+        for name, old in (("to_k_ip", "k_proj"), ("to_v_ip", "v_proj")):
+            at = (
+                f"double_blocks.{i}.processor.ip_adapter_double_stream_{old}" if old_names else f"ip_adapter.{i}.{name}"
+            )
+            weights[f"{at}.weight"] = 2 * draw(WIDTH, TEXT)
+            weights[f"{at}.bias"] = draw(WIDTH)
+    save_file(weights, path)
+    return path
+
+
+def state_dict(path: Path) -> dict[str, dict[str, Any]]:
+    from safetensors.torch import load_file
+
+    parts: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
+    for key, value in load_file(path).items():
+        part, name = key.split(".", 1)
+        parts[part][name] = value
+    return parts
+
+
+def terms(
+    ops: Ops[Any, Any], adapters: Sequence[flux.IpAdapter], uses: Sequence[tuple[int, int, Float32, float]], count: int
+) -> list[AdapterTerms]:
+    """Terms of (sample, adapter, tokens, weight) in a batch of `count` samples, all rows in one array per layer."""
+    layers = []
+    for layer in range(2):
+        tokens = [(adapters[a].branch, ops.array(t)) for _, a, t, _ in uses]
+        offsets = np.cumsum([0, *(len(t) for _, _, t, _ in uses)]).astype(np.int32)
+        layers.append(
+            AdapterTerms(
+                keys=ops.concat([ops.linear(t, branch.keys[layer]) for branch, t in tokens]),
+                values=ops.concat([ops.linear(t, branch.values[layer]) for branch, t in tokens]),
+                segments=np.array([count + sample for sample, *_ in uses], np.int32),
+                offsets=offsets,
+                rows=np.arange(offsets[-1], dtype=np.int32),
+                weights=np.array([weight for *_, weight in uses], np.float32),
+            )
+        )
+    return layers
+
+
+def test_adapters_agree_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_path: Path) -> None:
+    ops, parts, guided = backend.ops, samples(), model.config.guidance_embeds
+    weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / "t")))
+    plain = [run_diffusers(model, sample) for sample in parts]
+    files = [adapter_file(tmp_path / f"{i}.safetensors", i) for i in range(3)]
+    adapters = [flux.load_ip_adapter(ops, weights, file) for file in files]
+    assert [a.projection.num_tokens for a in adapters] == [4, 4, 4]
+    rng = np.random.default_rng(5)
+    # Sample 0 uses none, 1 one, 2 three, 3 two of which one is another picture for the same adapter.
+    scales = {1: {1: 0.8}, 2: {0: 1.0, 1: -0.5, 2: 0.3}, 3: {0: 0.25, 2: 1.5}}
+    embeds = {s: {a: rng.standard_normal(EMBEDDING).astype(np.float32) for a in used} for s, used in scales.items()}
+    uses = [
+        (s, a, adapters[a].projection.tokens(ops, embeds[s][a][None]), scale)
+        for s, used in scales.items()
+        for a, scale in used.items()
+    ]
+    full = replace(batch(ops, parts, guided), adapters=terms(ops, adapters, uses, len(parts)))
+    got = split(ops.numpy(flux.velocity(ops, weights, full)), parts)
+    backend.close(got[0], plain[0])
+
+    for s, used in scales.items():
+        model._load_ip_adapter_weights([state_dict(files[a]) for a in used])
+        for processor in model.attn_processors.values():
+            processor.scale = list(used.values())
+        with_adapters = run_diffusers(model, parts[s], list(embeds[s].values()))
+        backend.close(got[s], with_adapters)
+        assert np.abs(with_adapters - plain[s]).max() > 0.3 * plain[s].std()
+
+    alone = [(0, a, tokens, scale) for s, a, tokens, scale in uses if s == 2]
+    single = replace(batch(ops, [parts[2]], guided), adapters=terms(ops, adapters, alone, 1))
+    np.testing.assert_array_equal(ops.numpy(flux.velocity(ops, weights, single)), got[2])
+
+
+def test_adapter_files(tmp_path: Path, zoo: Any) -> None:
+    ops = ReferenceOps()
+    weights = flux.load_flux(
+        ops, Component(zoo.save(zoo.liven(diffusers.FluxTransformer2DModel(**CONFIG)), tmp_path / "t"))
+    )
+    new = flux.load_ip_adapter(ops, weights, adapter_file(tmp_path / "new.safetensors", 1, 3))
+    old = flux.load_ip_adapter(ops, weights, adapter_file(tmp_path / "old.safetensors", 1, 3, old_names=True))
+    assert new.projection.num_tokens == old.projection.num_tokens == 3
+    for a, b in zip([*new.branch.keys, *new.branch.values], [*old.branch.keys, *old.branch.values], strict=True):
+        np.testing.assert_array_equal(a.weight, b.weight)
+    layer = {"0.to_k_ip.weight": np.zeros((WIDTH, 5)), "0.to_k_ip.bias": np.zeros(WIDTH)}
+    with pytest.raises(errors.MissingKey, match=r"x: missing weight, key '0.to_v_ip.weight', expected \[66, 5\]"):
+        flux.load_adapter_branch(ops, weights, layer, "x")
+    with pytest.raises(errors.WrongShape, match=r"key '0.to_k_ip.weight', expected \[66, any\], found \[65, 5\]"):
+        flux.load_adapter_branch(ops, weights, {**layer, "0.to_k_ip.weight": np.zeros((65, 5))})
+    with pytest.raises(ValueError, match="want \\[n, 13\\]"):
+        new.projection.tokens(ops, np.zeros((2, 4), np.float32))
+    bad = tmp_path / "bad.safetensors"
+    from safetensors.numpy import save_file
+
+    save_file({"unet.weight": np.zeros(3)}, bad)
+    with pytest.raises(errors.UnexpectedKey, match="key 'unet.weight', expected a name that begins with"):
+        flux.load_ip_adapter(ops, weights, bad)
+
+
+# ---- tables, configs, refusals
+
+
+def test_rope_tables_are_diffusers() -> None:
+    embed = diffusers.models.transformers.transformer_flux.FluxPosEmbed(10000, [4, 8, 10])
+    ids = torch.zeros(3, 5, 3)
+    ids[..., 1] += torch.arange(3)[:, None]
+    ids[..., 2] += torch.arange(5)[None, :]
+    cos, sin = grid_tables(3, 5, (4, 8, 10))
+    want_cos, want_sin = (table[:, ::2].numpy() for table in embed(ids.reshape(-1, 3)))
+    np.testing.assert_array_equal(cos, want_cos)
+    np.testing.assert_allclose(sin, want_sin, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "message"),
+    [
+        ({"_class_name": "SD3Transformer2DModel"}, errors.UnknownArchitecture, "expected FluxTransformer2DModel"),
+        ({"patch_size": 2}, errors.UnknownArchitecture, "key 'patch_size', expected 1, found 2"),
+        ({"out_channels": 3}, errors.UnknownArchitecture, "key 'out_channels', expected 12, found 3"),
+        ({"axes_dims_rope": [4, 8, 8]}, errors.WrongConfig, "axes_dims_rope"),
+        ({"num_layers": "2"}, errors.WrongConfig, "num_layers"),
+        ({"num_layers": 3}, errors.MissingKey, r"transformer_blocks.2.norm1.linear.weight', .*\[396, 66\]"),
+        ({"num_single_layers": 1}, errors.UnexpectedKey, r"single_transformer_blocks.1"),
+        ({"guidance_embeds": True}, errors.MissingKey, "guidance_embedder"),
+        (
+            {"joint_attention_dim": 18},
+            errors.WrongShape,
+            r"context_embedder.weight', expected \[66, 18\], found \[66, 17\]",
+        ),
+    ],
+)
+def test_wrong_folders(
+    changes: dict[str, Any], kind: type[errors.CheckpointError], message: str, tmp_path: Path, zoo: Any
+) -> None:
+    folder = zoo.save(diffusers.FluxTransformer2DModel(**CONFIG), tmp_path / "t")
+    zoo.edit_config(folder, **changes)
+    with pytest.raises(kind, match=message):
+        flux.load_flux(ReferenceOps(), Component(folder))
+
+
+def test_wrong_batches(tmp_path: Path, zoo: Any) -> None:
+    ops, parts = ReferenceOps(), samples()
+    weights = flux.load_flux(ops, Component(zoo.save(diffusers.FluxTransformer2DModel(**CONFIG), tmp_path / "t")))
+    good = batch(ops, parts, False)
+    empty = AdapterTerms(
+        good.text,
+        good.text,
+        np.array([0], np.int32),
+        np.zeros(2, np.int32),
+        np.zeros(0, np.int32),
+        np.ones(1, np.float32),
+    )
+    for changes, message in (
+        ({"grids": GRIDS[:3]}, "grids"),
+        ({"grids": GRIDS.astype(np.int64)}, "grids"),
+        ({"grids": GRIDS + 1}, "linear: out"),
+        ({"text_lengths": (5, 1, 0, 10)}, "linear: out"),
+        ({"timesteps": good.timesteps[:2]}, "timesteps"),
+        ({"guidance": good.timesteps}, "guidance"),
+        ({"adapters": [empty]}, "want one for each of 2"),
+        ({"adapters": [empty, empty]}, r"want image segments 4..7"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            flux.velocity(ops, weights, replace(good, **changes))
