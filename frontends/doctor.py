@@ -1,0 +1,154 @@
+"""`salon doctor`: what this machine has, what Salon makes of it, and whether it works (exit code 1 if not).
+
+The report goes on after a failure: each part that fails says so in `problems`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import __version__
+from ..engine.errors import SalonError
+from . import machine
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Run the command with the namespace of `arguments.parse`; prints, and returns 0 or 1."""
+    report = examine(options)
+    print(json.dumps(report) if options.json else describe(report))
+    return 1 if report["problems"] else 0
+
+
+def examine(options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that the report says, as plain data."""
+    report: dict[str, Any] = {
+        "salon": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": machine.cpu(),
+        "memory": machine.memory(),
+        "versions": machine.versions(machine.REQUIRED),
+        "optional": machine.versions(machine.OPTIONAL),
+        "problems": [],
+    }
+    missing = [name for name, found in report["versions"].items() if found is None]
+    if missing:
+        report["problems"].append(f"not installed: {', '.join(missing)}; install Salon again: pip install .")
+
+    def part(name: str, look: Callable[[], Any]) -> Any:
+        try:
+            report[name] = look()
+        except (SalonError, ImportError, ValueError, MemoryError) as error:
+            report[name] = None
+            report["problems"].append(f"{name}: {' '.join(str(error).split())}")
+        return report[name]
+
+    if part("isa_levels", _isa_levels) is None and options.backend == "cpu":
+        return report
+    engine = None
+
+    def load() -> dict[str, Any]:
+        nonlocal engine
+        from ..engine.engine import Engine
+
+        started = time.perf_counter()
+        engine = Engine.load(
+            options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads
+        )
+        return {**_model(engine), "load_seconds": round(time.perf_counter() - started, 3)}
+
+    part("model", load)
+    if engine is not None:
+        part("backend", lambda: _backend(engine))
+        from . import selftest
+
+        part("parity", lambda: selftest.parity(engine.ops))
+        part("picture", lambda: selftest.picture(engine))
+    return report
+
+
+def _isa_levels() -> list[str]:
+    from ..kernels.cpu import isa_levels
+
+    return list(isa_levels())
+
+
+def _backend(engine: Any) -> dict[str, Any]:
+    return {
+        "name": engine.ops.name,
+        "dtype": engine.ops.compute,
+        "threads": getattr(engine.ops, "threads", 1),
+    }
+
+
+def _model(engine: Any) -> dict[str, Any]:
+    from .recipe import model_identity
+
+    identity = model_identity(engine)
+    path: Path = engine.model.checkpoint.path
+    return {
+        "name": identity.name,
+        "version": identity.version,
+        "path": str(path.resolve()),
+        "digest": identity.digest,
+        "bytes": sum(_size(path / name) for name in identity.components),
+        "components": {
+            name: {"digest": digest, "bytes": _size(path / name)} for name, digest in identity.components.items()
+        },
+    }
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def describe(report: dict[str, Any]) -> str:
+    """The report for people."""
+    cpu, memory = report["cpu"], report["memory"]
+    limit = f", {_gigabytes(memory['limit'])} allowed here" if memory["limit"] else ""
+    rows = [
+        ("salon", f"{report['salon']}, python {report['python']}, {report['system']}"),
+        ("cpu", f"{cpu['model']} ({cpu['architecture']}), cores: {cpu['cores']}"),
+        ("features", " ".join(cpu["features"]) or "none that the kernels use"),
+        ("memory", f"{_gigabytes(memory['total'])}, {_gigabytes(memory['available'])} free{limit}"),
+        ("packages", _packages(report["versions"])),
+        ("optional", _packages(report["optional"])),
+    ]
+    if report.get("isa_levels"):
+        rows.append(("isa", ", ".join(report["isa_levels"]) + " (best first)"))
+    if report.get("backend"):
+        backend = report["backend"]
+        rows.append(("backend", f"{backend['name']}, {backend['dtype']}, threads: {backend['threads']}"))
+    if report.get("model"):
+        model = report["model"]
+        rows.append(("model", f"{model['name']} {model['version']}, {_megabytes(model['bytes'])}, {model['path']}"))
+        rows.append(("", f"digest {model['digest'][:16]}, loaded in {model['load_seconds']:.2f} s"))
+        for name, part in model["components"].items():
+            rows.append(("", f"{name}: {_megabytes(part['bytes'])}, {part['digest'][:16]}"))
+    if report.get("parity"):
+        errors = ", ".join(f"{name} {error:.1e}" for name, error in report["parity"].items())
+        rows.append(("parity", f"largest error against the reference, relative to its largest value: {errors}"))
+    if report.get("picture"):
+        picture = report["picture"]
+        rows.append(("picture", f"{picture['steps']} steps and a decoding in {picture['seconds']:.2f} s"))
+    rows += [("PROBLEM", problem) for problem in report["problems"]]
+    rows.append(("verdict", "something is broken, see above" if report["problems"] else "all is well"))
+    return "\n".join(f"{name:<10}{text}" for name, text in rows)
+
+
+def _packages(found: dict[str, str | None]) -> str:
+    return ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,105 @@
+"""`salon imagine`: a prompt becomes PNG files, in this process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import secrets
+import sys
+import time
+from typing import Any
+
+from .. import __version__
+from ..engine.errors import PromptError
+from ..engine.messages import complaint
+from .arguments import MAX_SEED
+from .outputs import Destination, slug
+from .progress import progress
+
+
+def imagine(options: argparse.Namespace) -> int:
+    """Run the command with the namespace of `arguments.parse`. Every refusal is a `SalonError`, before any step.
+
+    Order matters: what the user typed and where the pictures go are checked before the model is loaded, and nothing has
+    its final name before everything is on disk.
+    """
+    started = time.perf_counter()
+    _check_text("prompt", options.prompt)
+    if options.no is not None:
+        _check_text("--no", options.no)
+    seed = secrets.randbelow(MAX_SEED + 1) if options.seed is None else options.seed
+    stem = f"{slug(options.prompt)}-{seed}"
+    destination = Destination.of(options.output, stem, options.n, force=options.force)
+    destination.check(1)
+
+    from ..engine.engine import Engine
+    from .mosaic import mosaic
+    from .recipe import encode_png, model_identity, plain, recipe_of
+
+    engine = Engine.load(
+        options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads
+    )
+    spec = engine.make_spec(options.prompt, aspect=options.ar, seed=seed, images=options.n, **_given(options))
+    generation = engine.open(spec)
+    destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
+    loaded = time.perf_counter()
+    if not options.quiet:
+        for warning in generation.text.warnings:
+            print(f"salon: note: {warning}", file=sys.stderr)
+        pictures = "1 picture" if spec.images == 1 else f"{spec.images} pictures"
+        print(
+            f"{pictures}, {spec.width} x {spec.height}, {spec.steps} steps, seed {seed}, on {engine.ops.name}",
+            file=sys.stderr,
+            flush=True,
+        )
+    with progress(len(generation.evaluations), quiet=options.quiet) as advance:
+        while not (report := engine.step([generation])[0]).done:
+            if report.error is not None:
+                raise report.error
+            advance(report.position)
+        advance(report.position)
+    images = engine.finish(generation)
+    made = time.perf_counter()
+
+    model = model_identity(engine)
+    shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
+    recipes = [recipe_of(engine, generation, model, index, pixels, __version__) for index, pixels in shown]
+    contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
+    files = [str(path) for path in destination.write(contents)]
+    engine.close(generation)
+    seconds = {
+        "load": round(loaded - started, 3),
+        "make": round(made - loaded, 3),
+        "write": round(time.perf_counter() - made, 3),
+    }
+    if options.json:
+        print(json.dumps({"files": files, "seed": seed, "seconds": seconds, "recipe": plain(recipes[0])}))
+    elif not options.quiet:
+        print(f"made in {seconds['make']:.2f} s (and {seconds['load']:.2f} s to load)", file=sys.stderr, flush=True)
+        print("\n".join(files))
+    return 0
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields of the spec that were typed; the model has defaults for the others."""
+    fields = {
+        "steps": options.steps,
+        "guidance_scale": options.guidance,
+        "solver": options.solver,
+        "negative_prompt": options.no,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(complaint(name, "bytes that are no UTF-8", "text", "type it again")) from error
+    if not text.strip():
+        raise PromptError(complaint(name, repr(text), "some words", 'write some, like "a red apple"'))
+
+
+def _bytes_at_most(pixels: int, images: int) -> int:
+    """Room for the pictures and their grid, uncompressed, with the recipes."""
+    return 2 * images * (3 * pixels + 64 * 1024)

@@ -1,0 +1,88 @@
+"""What there is to know about this machine and installation, from /proc and the packages' own records."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final, TypedDict
+
+# What the kernels look for.
+FEATURES: Final = (
+    "avx2",
+    "fma",
+    "avx512f",
+    "avx512bw",
+    "avx512vl",
+    "avx512dq",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_bf16",
+)
+REQUIRED: Final = ("numpy", "safetensors", "tokenizers", "msgspec", "pyzmq", "pillow", "rich")
+OPTIONAL: Final = ("torch", "triton", "onnxruntime", "openvino", "diffusers", "transformers")
+
+
+class Cpu(TypedDict):
+    """Model name ("unknown" where the system does not tell), cores that this process may use, and which of `FEATURES`
+    it has."""
+
+    model: str
+    architecture: str
+    cores: int
+    features: list[str]
+
+
+class Memory(TypedDict):
+    """Bytes; `limit` is that of the container, or None."""
+
+    total: int
+    available: int
+    limit: int | None
+
+
+def cpu() -> Cpu:
+    """Of this machine."""
+    fields: dict[str, str] = {}
+    for line in _lines("/proc/cpuinfo"):
+        name, _, value = line.partition(":")
+        fields.setdefault(name.strip(), value.strip())
+    flags = set(fields.get("flags", "").split())
+    return Cpu(
+        model=fields.get("model name", "unknown"),
+        architecture=platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        features=[name for name in FEATURES if name in flags],
+    )
+
+
+def memory() -> Memory:
+    """Of this machine; 0 where the system does not tell."""
+    sizes = {"MemTotal": 0, "MemAvailable": 0}
+    for line in _lines("/proc/meminfo"):
+        name, _, value = line.partition(":")
+        if name in sizes:
+            sizes[name] = int(value.split()[0]) * 1024
+    limit = "".join(_lines("/sys/fs/cgroup/memory.max")).strip()
+    return Memory(
+        total=sizes["MemTotal"], available=sizes["MemAvailable"], limit=int(limit) if limit.isdigit() else None
+    )
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
+    """Installed version of each package, None where it is missing. Nothing is imported."""
+    found: dict[str, str | None] = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()
+    except OSError:
+        return []

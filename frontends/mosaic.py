@@ -1,0 +1,33 @@
+"""The pictures of a generation side by side."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+UInt8 = NDArray[np.uint8]
+
+_EMPTY_CELL = 2.3  # rather three in a row than four cells with one empty, but five in two rows
+
+
+def mosaic(pictures: UInt8) -> UInt8:
+    """One picture of uint8 [n, height, width, 3], row by row without gaps; cells that are left over are black.
+
+    The whole is as near to square as it gets without many empty cells: four square pictures become 2 x 2, three stand
+    in a row, two wide ones one above the other.
+    """
+    count, height, width, channels = pictures.shape
+
+    def badness(columns: int) -> tuple[float, int]:
+        rows = math.ceil(count / columns)
+        off_square = abs(math.log(columns * width / (rows * height)))
+        return _EMPTY_CELL * (rows * columns - count) + 2 * off_square, -columns
+
+    columns = min(range(1, count + 1), key=badness)
+    rows = math.ceil(count / columns)
+    cells = np.zeros((rows * columns, height, width, channels), np.uint8)
+    cells[:count] = pictures
+    grid = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    return np.ascontiguousarray(grid.reshape(rows * height, columns * width, channels))

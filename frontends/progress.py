@@ -1,0 +1,36 @@
+"""How far the work is, on standard error: a bar on a terminal, a few plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+Advance = Callable[[int], None]
+
+
+@contextlib.contextmanager
+def progress(total: int, *, quiet: bool) -> Iterator[Advance]:
+    """A function to call with the number of steps done, 1 to `total`. The bar disappears at the end."""
+    if quiet:
+        yield lambda done: None
+    elif sys.stderr.isatty():
+        yield from _bar(total)
+    else:
+        yield lambda done: _line(done, total)
+
+
+def _bar(total: int) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("left"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("steps", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _line(done: int, total: int) -> None:
+    """One line at each quarter."""
+    if done * 4 // total > (done - 1) * 4 // total:
+        print(f"step {done}/{total}", file=sys.stderr, flush=True)

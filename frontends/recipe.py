@@ -1,0 +1,151 @@
+"""What made a picture, complete enough to make it again, and the PNG files that carry it.
+
+The recipe is JSON in an iTXt chunk named "salon". Threads, batch and file names are not in it, because pixels do not
+depend on them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.engine import Engine
+from ..engine.errors import SalonError
+from ..engine.generation import Generation
+from ..engine.messages import complaint
+from ..engine.spec import GenerationSpec
+
+CHUNK: Final = "salon"
+FORMAT: Final = 1
+
+UInt8 = NDArray[np.uint8]
+
+
+class RecipeError(SalonError):
+    """A file without a recipe, or with one that cannot be read."""
+
+
+class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model: two with the same digest make the same pictures.
+
+    Attributes:
+        name, version: as the model calls itself.
+        digest: content hash (blake2b, hex) of everything the pictures depend on.
+        components: content hash of each component.
+    """
+
+    name: str
+    version: str
+    digest: str
+    components: Mapping[str, str]
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """What made one picture, or the grid of a generation.
+
+    Attributes:
+        format: of this layout.
+        salon: version of Salon.
+        kind: "image" or "grid".
+        image: index of the picture in its generation, from 0; None for a grid.
+        spec: the request, every default filled in; the seed is in it.
+        clauses: slot -> the words of the prompt that the model read there.
+        warnings: what of the prompt was left out.
+        model: the model.
+        backend: "cpu/avx512_bf16", "reference", ...
+        dtype: compute dtype.
+        pixels: `pixel_hash` of the picture that the file shows.
+    """
+
+    format: int = FORMAT
+    salon: str
+    kind: Literal["image", "grid"]
+    image: int | None
+    spec: GenerationSpec
+    clauses: Mapping[str, str]
+    warnings: tuple[str, ...]
+    model: ModelIdentity
+    backend: str
+    dtype: str
+    pixels: str
+
+
+def model_identity(engine: Engine) -> ModelIdentity:
+    """Of the loaded model. Reads all of its files. CheckpointError: they are gone by now."""
+    model = engine.model
+    hashes = {name: component.content_hash for name, component in sorted(model.checkpoint.components.items())}
+    return ModelIdentity(name=model.name, version=model.version, digest=model.digest, components=hashes)
+
+
+def recipe_of(
+    engine: Engine, generation: Generation, model: ModelIdentity, image: int | None, pixels: UInt8, version: str
+) -> Recipe:
+    """The recipe of picture number `image`, or of the grid (None). pixels uint8 [height, width, 3]: what is shown."""
+    return Recipe(
+        salon=version,
+        kind="grid" if image is None else "image",
+        image=image,
+        spec=generation.spec,
+        clauses=dict(generation.text.clauses),
+        warnings=tuple(generation.text.warnings),
+        model=model,
+        backend=engine.ops.name,
+        dtype=engine.ops.compute,
+        pixels=pixel_hash(pixels),
+    )
+
+
+def pixel_hash(pixels: UInt8) -> str:
+    """sha256 (hex) over "HEIGHTxWIDTH:" and the bytes of uint8 [height, width, 3]."""
+    height, width, _ = pixels.shape
+    return hashlib.sha256(f"{height}x{width}:".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def plain(recipe: Recipe) -> Any:
+    """As dicts and lists for JSON."""
+    return msgspec.to_builtins(recipe)
+
+
+def encode_png(pixels: UInt8, recipe: Recipe) -> bytes:
+    """A PNG file of uint8 [height, width, 3] with its recipe inside."""
+    from PIL import Image, PngImagePlugin
+
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_itxt(CHUNK, msgspec.json.encode(recipe).decode())
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", pnginfo=chunks)
+    return buffer.getvalue()
+
+
+def read_png(path: str | Path) -> tuple[UInt8, Recipe]:
+    """The pixels, uint8 [height, width, 3], and the recipe of a picture that Salon made.
+
+    Raises:
+        RecipeError: no such file, no PNG, no recipe in it, or one of another format.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            pixels = np.asarray(image.convert("RGB"))
+            text = image.info.get(CHUNK)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnidentifiedImageError) as error:
+        reason = getattr(error, "strerror", None) or "no PNG, or a damaged one"
+        raise RecipeError(f"{str(path)!r}: cannot be read ({reason}); give a PNG that Salon made") from error
+    if not isinstance(text, str):
+        raise RecipeError(complaint(repr(str(path)), "no recipe inside", "a PNG that Salon made", "give the original"))
+    try:
+        recipe = msgspec.json.decode(text.encode(), type=Recipe)
+    except (msgspec.DecodeError, SalonError) as error:
+        raise RecipeError(f"{str(path)!r}: its recipe cannot be read ({error}); give the original") from error
+    if recipe.format != FORMAT:
+        remedy = "use the Salon that made it"
+        raise RecipeError(complaint(repr(str(path)), f"a recipe of format {recipe.format}", f"format {FORMAT}", remedy))
+    return pixels, recipe

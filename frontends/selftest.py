@@ -1,0 +1,94 @@
+"""The quick check of `salon doctor`: a few tiny ops against the reference, and one tiny picture."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..engine.errors import SalonError
+from ..kernels.ops import Ops
+from ..kernels.reference import ReferenceOps
+from ..kernels.segments import Segments
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+
+TOLERANCE: Final = {"bfloat16": 2e-2, "float32": 1e-4}
+STEPS: Final = 2
+
+
+class SelfTestError(SalonError):
+    """The kernels give wrong numbers on this machine."""
+
+
+def parity(ops: Ops[Any, Any]) -> dict[str, float]:
+    """Largest error of each op tried, relative to the reference's largest value.
+
+    Raises:
+        SelfTestError: one is beyond what the compute dtype explains, or no number.
+    """
+    mine, theirs = _sample(ops), _sample(ReferenceOps())
+    errors: dict[str, float] = {}
+    for name, want in theirs.items():
+        error = float(np.abs(mine[name] - want).max() / np.abs(want).max())
+        if not error <= TOLERANCE[ops.compute]:
+            remedy = "try another --isa, and report this with the output of salon doctor --json"
+            raise SelfTestError(f"{name} on {ops.name}: off by {error:.2g} of its largest value; {remedy}")
+        errors[name] = error
+    return errors
+
+
+def _sample(ops: Ops[Any, Any]) -> dict[str, Any]:
+    """One call of each kind of op, at shapes with tails."""
+    rng = np.random.default_rng(0)
+
+    def random(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    segments, heads = Segments.of([5, 0, 14]), 2
+    x, weight, bias = random(19, 72), random(3 * heads * 32, 72) / 8, random(3 * heads * 32)
+    qkv = ops.linear(ops.array(x), ops.pack_linear([weight], [bias]))
+    q, k, v = (ops.columns(qkv, i * heads * 32, (i + 1) * heads * 32) for i in range(3))
+    norm = ops.modulate(
+        ops.array(random(19, 72), "float32"),
+        ops.array(random(3, 72), "float32"),
+        ops.array(random(3, 72), "float32"),
+        segments,
+    )
+    conv = ops.conv2d(ops.array(random(7 * 5, 24)), ops.pack_conv(random(40, 24, 3, 3) / 15, random(40)), _grid(7, 5))
+    results = {
+        "linear": qkv,
+        "attention": ops.attention(q, k, v, segments, heads),
+        "modulate": norm,
+        "conv2d": conv,
+    }
+    return {name: ops.numpy(result) for name, result in results.items()}
+
+
+def _grid(height: int, width: int) -> Any:
+    return np.array([[height, width]], np.int32)
+
+
+def picture(engine: Engine) -> dict[str, Any]:
+    """One small picture in two steps: {"steps", "seconds"}.
+
+    Raises:
+        SelfTestError: it is of one colour.
+        SalonError: whatever the engine raises.
+    """
+    started = time.perf_counter()
+    side = 4 * engine.model.granularity
+    spec = engine.make_spec("a red apple", width=side, height=side, steps=STEPS, seed=1, images=1)
+    generation = engine.open(spec)
+    try:
+        while not (report := engine.step([generation])[0]).done:
+            if report.error is not None:
+                raise report.error
+        pixels = engine.finish(generation)
+    finally:
+        engine.close(generation)
+    if pixels.min() == pixels.max():
+        raise SelfTestError("the picture has one colour only; report this with the output of salon doctor --json")
+    return {"steps": STEPS, "seconds": round(time.perf_counter() - started, 3)}

@@ -1,0 +1,46 @@
+"""`salon` as a user runs it: a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Result = subprocess.CompletedProcess[str]
+Salon = Callable[..., Result]
+Made = tuple[Path, Result]
+COMMAND = (sys.executable, "-m", "salon.frontends.cli")
+
+
+def start(words: Sequence[str], folder: Path, **options: Any) -> subprocess.Popen[str]:
+    """Start `salon WORDS` in a folder."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL} | options
+    return subprocess.Popen([*COMMAND, *words], cwd=folder, text=True, **pipes)
+
+
+def finish(process: subprocess.Popen[str]) -> Result:
+    """Wait for it and collect what it said."""
+    out, err = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@pytest.fixture
+def salon(tmp_path: Path) -> Salon:
+    """Run `salon WORDS` in an empty folder."""
+
+    def run(*words: str, **options: Any) -> Result:
+        return finish(start(words, tmp_path, **options))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A folder with the outputs of one run, and what the run said."""
+    folder = tmp_path_factory.mktemp("made")
+    words = ["imagine", "a red apple,", "on teal", "--n", "2", "--steps", "2", "--seed", "7", "--ar", "2:1"]
+    return folder, finish(start(words, folder))

@@ -1,0 +1,102 @@
+"""What every command has in common."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from salon import __version__
+from salon.engine.errors import SalonError
+from salon.frontends import cli, progress
+
+from .conftest import Salon
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["imagine", "--help"], ["imagine", "x", "--sed", "3"]])
+def test_starting_is_light(words: list[str]) -> None:
+    """Help, version and refusals come without numpy, the engine or anything else that is not Python's own."""
+    code = (
+        "import sys\n"
+        "from salon.frontends.cli import main\n"
+        "try:\n"
+        f"    main({words})\n"
+        "except SystemExit as done:\n"
+        "    assert done.code == 0\n"
+        "heavy = {'numpy', 'msgspec', 'rich', 'PIL', 'tokenizers', 'zmq', 'torch', 'salon.engine.engine'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_version(salon: Salon) -> None:
+    result = salon("--version")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"salon {__version__}\n", "")
+
+
+def test_no_command(salon: Salon) -> None:
+    result = salon()
+    assert result.returncode == 2
+    assert result.stderr == 'salon: error: no command; try `salon imagine "a red apple"`, or see `salon --help`\n'
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (SalonError("two\nlines"), 2, "salon: error: two lines"),
+        (MemoryError(), 2, "salon: error: out of memory; make fewer or smaller pictures, or free some memory"),
+        (ModuleNotFoundError("No module named 'x'"), 2, "salon: error: the installation is incomplete (No module"),
+        (KeyboardInterrupt(), 130, "salon: error: interrupted"),
+    ],
+)
+def test_errors_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str
+) -> None:
+    def fail(_argv: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    assert cli.main([]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_our_own_bugs_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_argv: object) -> None:
+        raise AssertionError("a bug")
+
+    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(AssertionError, match="a bug"):
+        cli.main([])
+
+
+@pytest.mark.parametrize("total", [1, 2, 3, 4, 5, 20, 39])
+def test_plain_progress_has_at_most_four_lines_and_the_last(total: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress(total, quiet=False) as advance:
+        for done in range(1, total + 1):
+            advance(done)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == f"step {total}/{total}"
+    assert len(lines) == min(total, 4)
+
+
+def test_quiet_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.progress(2, quiet=True) as advance:
+        advance(1)
+        advance(2)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress.progress(3, quiet=False) as advance:
+        for done in (1, 2, 3):
+            advance(done)
+    text = capsys.readouterr().err
+    assert "3/3" in text

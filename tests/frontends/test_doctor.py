@@ -1,0 +1,105 @@
+"""`salon doctor`, and what it is made of."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salon.engine.engine import EMBEDDED
+from salon.frontends import machine, selftest
+from salon.kernels.cpu import CpuOps, isa_levels
+from salon.kernels.reference import ReferenceOps
+
+from .conftest import Salon
+
+
+def test_everything_is_well_and_said(salon: Salon) -> None:
+    result = salon("doctor", "--json", "--threads", "1")
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["problems"] == []
+    assert report["isa_levels"] == isa_levels()
+    assert report["backend"]["threads"] == 1
+    assert report["backend"]["name"] == f"cpu/{isa_levels()[0]}"
+    assert report["model"]["path"] == str(Path(EMBEDDED).resolve())
+    assert report["model"]["components"]["transformer"]["bytes"] > 50_000_000
+    assert len(report["model"]["digest"]) == 64
+    assert set(report["versions"]) == set(machine.REQUIRED)
+    assert report["parity"].keys() == {"linear", "attention", "modulate", "conv2d"}
+    assert report["picture"]["steps"] == 2
+
+
+def test_people_read_it(salon: Salon) -> None:
+    result = salon("doctor", "--isa", "portable")
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert lines[-1] == "verdict   all is well"
+    assert any(line.startswith("backend   cpu/portable, float32, threads: ") for line in lines)
+
+
+def test_the_reference_backend_passes(salon: Salon) -> None:
+    result = salon("doctor", "--backend", "reference", "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout)["backend"]["name"] == "reference"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(["--model", "none"], "none: no such model folder"), (["--isa", "mmx"], "mmx: this machine runs")],
+)
+def test_a_problem_is_said_and_the_rest_goes_on(salon: Salon, words: list[str], message: str) -> None:
+    result = salon("doctor", *words)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert "\nPROBLEM   model: " in result.stdout
+    assert message in result.stdout
+    assert result.stdout.endswith("verdict   something is broken, see above\n")
+    assert "\nmemory " in result.stdout
+
+
+def test_a_model_with_wrong_weights_is_seen(salon: Salon, tmp_path: Path) -> None:
+    """NaN in the decoder: loads, but makes no pictures."""
+    shutil.copytree(EMBEDDED, tmp_path / "model", ignore=shutil.ignore_patterns("recipe"))
+    path = tmp_path / "model" / "vae" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(data[:8], "little")  # the decoder's weights come first
+    data[start : start + 200_000] = b"\xff\x7f" * 100_000  # NaN as bfloat16
+    path.write_bytes(data)
+    result = salon("doctor", "--model", "model")
+    assert result.returncode == 1
+    assert "PROBLEM   picture: " in result.stdout
+
+
+@pytest.mark.parametrize("isa", isa_levels())
+def test_parity_passes_on_every_instruction_set(isa: str) -> None:
+    assert set(selftest.parity(CpuOps(isa))) == {"linear", "attention", "modulate", "conv2d"}
+
+
+class WrongOps(ReferenceOps):
+    """A backend whose attention is off, by a little or by not being a number."""
+
+    error = np.float32(0)
+
+    def attention(self, *args: Any, **options: Any) -> Any:
+        return super().attention(*args, **options) + self.error
+
+
+@pytest.mark.parametrize("error", [0.01, np.nan, np.inf])
+def test_parity_sees_wrong_numbers(error: float) -> None:
+    ops = WrongOps()
+    ops.error = np.float32(error)
+    with pytest.raises(selftest.SelfTestError, match="attention on reference: off by"):
+        selftest.parity(ops)
+
+
+def test_machine_facts() -> None:
+    cpu, memory = machine.cpu(), machine.memory()
+    assert cpu["cores"] >= 1
+    assert set(cpu["features"]) <= set(machine.FEATURES)
+    assert 0 < memory["available"] <= memory["total"]
+    found = machine.versions(("numpy", "no-such-package-anywhere"))
+    assert found == {"numpy": np.__version__, "no-such-package-anywhere": None}

@@ -1,0 +1,187 @@
+"""Files appear whole under names that were free, or not at all."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+from pathlib import Path
+
+import pytest
+
+from salon.engine.errors import OutputError
+from salon.frontends import outputs
+from salon.frontends.outputs import Destination, slug
+
+
+@pytest.fixture(autouse=True)
+def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def names(folder: Path | str) -> list[str]:
+    """Everything there, hidden files included."""
+    return sorted(os.listdir(folder))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ("a red apple, 3d render, on a teal background", "a-red-apple-3d-render-on-a-teal"),
+        ("A  Cat!", "a-cat"),
+        ("x" * 100, "x" * 40),
+        ("../../etc/passwd", "etc-passwd"),
+        ("ein Käfer", "ein-käfer"),
+        ("苹果", "苹果"),
+        ("?!", "picture"),
+    ],
+)
+def test_slug(prompt: str, text: str) -> None:
+    assert slug(prompt) == text
+
+
+def test_default_names_are_numbered_never_overwritten(tmp_path: Path) -> None:
+    destination = Destination.of(None, "cat-7", 2)
+    destination.check(1000)
+    assert names(tmp_path) == []  # nothing is there before there are pictures
+    assert destination.write([b"grid", b"one", b"two"]) == destination.paths()
+    assert names("outputs") == ["cat-7-1.png", "cat-7-2.png", "cat-7.png"]
+    destination.check(1000)
+    again = destination.write([b"GRID", b"ONE", b"TWO"])
+    assert [path.name for path in again] == ["cat-7-run2.png", "cat-7-run2-1.png", "cat-7-run2-2.png"]
+    assert Path("outputs/cat-7.png").read_bytes() == b"grid"
+    assert len(names("outputs")) == 6
+
+
+def test_a_set_is_numbered_as_a_whole() -> None:
+    Path("cat-2.png").write_bytes(b"mine")
+    written = Destination.of(".", "cat", 3).write([b"g", b"1", b"2", b"3"])
+    assert [path.name for path in written] == ["cat-run2.png", "cat-run2-1.png", "cat-run2-2.png", "cat-run2-3.png"]
+    assert Path("cat-2.png").read_bytes() == b"mine"
+
+
+def test_one_picture_makes_one_file() -> None:
+    assert [str(path) for path in Destination.of("x.png", "ignored", 1).write([b"1"])] == ["x.png"]
+
+
+def test_a_fixed_name_that_exists_is_refused_unless_forced() -> None:
+    Path("x-2.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match=r"'x-2.png': a file that exists; choose another name, or pass --force"):
+        Destination.of("x.png", "", 2)
+    destination = Destination.of("x.png", "", 2, force=True)
+    destination.check(10)
+    destination.write([b"g", b"1", b"2"])
+    assert Path("x-2.png").read_bytes() == b"2"
+    assert names(".") == ["x-1.png", "x-2.png", "x.png"]
+
+
+def test_a_fixed_name_taken_meanwhile_is_left_alone() -> None:
+    destination = Destination.of("x.png", "", 2)
+    Path("x-1.png").write_bytes(b"mine")
+    with pytest.raises(OutputError, match="exists"):
+        destination.write([b"g", b"1", b"2"])
+    assert names(".") == ["x-1.png"]
+    assert Path("x-1.png").read_bytes() == b"mine"
+
+
+def test_a_dangling_link_counts_as_taken() -> None:
+    os.symlink("/nowhere/at/all", "x.png")
+    with pytest.raises(OutputError, match="exists"):
+        Destination.of("x.png", "", 1)
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("none/", "'none': a folder that does not exist; .* mkdir -p 'none'"),
+        ("none/x.png", "'none': a folder that does not exist"),
+        ("none/deep/x.png", "'none/deep': a folder that does not exist"),
+        ("file/x.png", "'file': a file, not a folder"),
+        ("file/", "'file': a file, not a folder"),
+        ("x.jpg", "no name ending in .png; add .png"),
+        ("x", "no name ending in .png"),
+        ("-", "no name ending in .png"),
+        ("", "no name at all"),
+        ("/dev/full", "no name ending in .png"),
+    ],
+)
+def test_outputs_refused(output: str, message: str) -> None:
+    Path("file").write_bytes(b"")
+    with pytest.raises(OutputError, match=message):
+        Destination.of(output, "stem", 1).check(1)
+    assert names(".") == ["file"]
+
+
+def test_too_long_a_name_is_refused_before_any_work() -> None:
+    with pytest.raises(OutputError, match="a name over 255 bytes"):
+        Destination.of("x" * 250 + ".png", "", 2).check(1)
+    Destination.of("x" * 250 + ".png", "", 1).check(1)
+    assert names(".") == []
+
+
+def test_the_default_folder_is_a_file() -> None:
+    Path("outputs").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"'outputs': cannot be written \(Not a directory\)"):
+        Destination.of(None, "x", 1).check(1)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_rights() -> None:
+    os.mkdir("locked", 0o500)
+    with pytest.raises(OutputError, match="Permission denied"):
+        Destination.of("locked", "x", 1).check(1)
+
+
+def test_a_folder_where_not_even_root_may_write() -> None:
+    with pytest.raises(OutputError, match=r"'/proc': cannot be written"):
+        Destination.of("/proc/x.png", "", 1).check(1)
+
+
+def test_no_space_is_seen_before_any_work_and_after() -> None:
+    """A limit on the size of files is how the test runs out of space without a disk of its own."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        Destination.of(".", "x", 1).check(4096)
+        with pytest.raises(OutputError, match=r"'\.': cannot be written \(File too large\); free some space"):
+            Destination.of(".", "x", 1).check(4097)
+        with pytest.raises(OutputError, match="File too large"):
+            Destination.of(".", "x", 2).write([b"small", b"small", b"x" * 5000])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert names(".") == []
+
+
+def test_an_interruption_while_names_are_given_undoes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = outputs._appear, list[Path]()
+
+    def interrupted(temporary: Path, path: Path) -> None:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(path)
+        real(temporary, path)
+
+    monkeypatch.setattr(outputs, "_appear", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Destination.of(".", "x", 2).write([b"g", b"1", b"2"])
+    assert len(calls) == 2
+    assert names(".") == []
+
+
+def test_without_hard_links_a_rename_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_args: object, **_options: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert [path.name for path in Destination.of(".", "x", 1).write([b"1"])] == ["x.png"]
+    assert [path.name for path in Destination.of(".", "x", 1).write([b"2"])] == ["x-run2.png"]
+    assert names(".") == ["x-run2.png", "x.png"]
+
+
+def test_files_have_the_usual_rights() -> None:
+    mask = os.umask(0o022)
+    try:
+        (path,) = Destination.of(".", "x", 1).write([b"1"])
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
