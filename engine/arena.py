@@ -105,8 +105,25 @@ class Arena:
     def rows(self, adapter: str) -> Int32:
         """int32 [n]: where a resident adapter's tokens lie in `keys` and `values`."""
         entry = self._entries[adapter]
-        pages = np.asarray(entry.pages, np.int32).reshape(-1, 1) * PAGE_ROWS
-        return (pages + np.arange(PAGE_ROWS, dtype=np.int32)).reshape(-1)[: entry.rows]
+        starts = np.array(entry.pages, np.int32).reshape(-1, 1) * PAGE_ROWS
+        rows = (starts + np.arange(PAGE_ROWS)).reshape(-1)[: entry.rows]
+        return rows.astype(np.int32)
+
+    def want_room(self, adapter: str, num_rows: int) -> None:
+        """LimitError for an adapter that would not fit even if nothing else were here."""
+        self._want(adapter, -(-num_rows // PAGE_ROWS), 0)
+
+    def _want(self, adapter: str, need: int, held: int) -> None:
+        if need <= self.max_pages - held:
+            return
+        got = f"{need * self.page_bytes:,} bytes of keys and values"
+        allowed = f"{(self.max_pages - held) * self.page_bytes:,} bytes"
+        if held:
+            total, pinned = self.max_pages * self.page_bytes, held * self.page_bytes
+            allowed += f" ({total:,} in all, {pinned:,} of them pinned by open generations)"
+        raise LimitError(
+            complaint(f"adapter {adapter!r}", got, allowed, "close a generation or raise Limits.arena_bytes")
+        )
 
     def _admit(self, adapter: str, num_rows: int, fill: Fill) -> _Entry:
         need = -(-num_rows // PAGE_ROWS)
@@ -128,16 +145,7 @@ class Arena:
 
     def _make_room(self, adapter: str, need: int) -> None:
         """Have `need` free pages: by growth first, then by evicting the least recently used."""
-        held = sum(len(entry.pages) for entry in self._entries.values() if entry.pins)
-        if need > self.max_pages - held:
-            allowed = (
-                f"{(self.max_pages - held) * self.page_bytes:,} bytes ({self.max_pages * self.page_bytes:,} in all, "
-                f"{held * self.page_bytes:,} of them pinned by open generations)"
-            )
-            got = f"{need * self.page_bytes:,} bytes of keys and values"
-            raise LimitError(
-                complaint(f"adapter {adapter!r}", got, allowed, "close a generation or raise Limits.arena_bytes")
-            )
+        self._want(adapter, need, sum(len(entry.pages) for entry in self._entries.values() if entry.pins))
         if need > len(self._free) and self._num_pages < self.max_pages:
             want = self._num_pages - len(self._free) + need
             self._grow(min(self.max_pages, max(want, 2 * self._num_pages, _FIRST_PAGES)))

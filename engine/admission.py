@@ -1,0 +1,99 @@
+"""What an engine refuses, decided from numbers alone before anything is allocated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .errors import LimitError, SpecError
+from .generation import Generation
+from .limits import Limits
+from .loading import Model
+from .memory import decode_bytes, step_bytes
+from .messages import complaint
+from .spec import GenerationSpec
+from .text import TextEncoding
+
+
+class Admission:
+    """The limits of an engine, applied to its model.
+
+    Args:
+        model: for widths and granularity.
+        limits: the bounds.
+        itemsize: bytes of the backend's compute dtype.
+    """
+
+    def __init__(self, model: Model, limits: Limits, itemsize: int) -> None:
+        self.model = model
+        self.limits = limits
+        self.itemsize = itemsize
+
+    def check_spec(self, spec: GenerationSpec, num_open: int) -> None:
+        """SpecError for a size off the model's granularity; LimitError for what one spec may not ask."""
+        limits, unit = self.limits, self.model.granularity
+        for name, value in (("width", spec.width), ("height", spec.height)):
+            if value % unit:
+                near = max(unit, round(value / unit) * unit)
+                raise SpecError(complaint(name, value, f"multiples of {unit}", f"try {near}, or give an aspect"))
+        if spec.embedded_guidance is not None and not self.model.flux.guidance_embeds:
+            allowed = "nothing (the model has no guidance embedding)"
+            remedy = "leave it out, and set guidance_scale"
+            raise SpecError(complaint("embedded_guidance", spec.embedded_guidance, allowed, remedy))
+        smaller = "choose a smaller size"
+        bounds = (
+            ("prompt", len(spec.prompt), "characters", "max_prompt_chars", "shorten it"),
+            ("negative_prompt", len(spec.negative_prompt), "characters", "max_prompt_chars", "shorten it"),
+            ("width", spec.width, "pixels", "max_side", smaller),
+            ("height", spec.height, "pixels", "max_side", smaller),
+            ("size", spec.width * spec.height, "pixels", "max_pixels", smaller),
+            ("steps", spec.steps, "steps", "max_steps", "take fewer steps"),
+            ("images", spec.images, "images", "max_images", "make them in several generations"),
+            ("adapters", len(spec.adapters), "adapters", "max_adapters", "use fewer"),
+            ("decoding", self.decode_bytes(spec), "bytes (estimated)", "max_decode_bytes", smaller),
+            ("generations", num_open + 1, "open", "max_open", "close some first"),
+        )
+        for name, got, what, limit, remedy in bounds:
+            most = getattr(limits, limit)
+            if got > most:
+                raise LimitError(complaint(name, f"{got:,} {what}", f"{most:,} (Limits.{limit})", remedy))
+
+    def check_text(self, text: TextEncoding) -> None:
+        """SpecError unless the encoding has the widths that the model reads."""
+        tokens, pooled = self.model.flux.joint_attention_dim, self.model.flux.pooled_projection_dim
+        if text.tokens.ndim != 2 or text.tokens.shape[1] != tokens or text.pooled.shape != (pooled,):
+            got = f"tokens {list(text.tokens.shape)}, pooled {list(text.pooled.shape)}"
+            raise SpecError(complaint("text", got, f"tokens [n, {tokens}], pooled [{pooled}]", "encode it anew"))
+
+    def check_step(self, generations: Sequence[Generation]) -> None:
+        """LimitError for more rows or memory than one step may take."""
+        remedy = "step fewer generations together, or make fewer images or smaller ones"
+        bounds = (
+            (self.step_rows(generations), "rows", "max_rows"),
+            (self.step_bytes(generations), "bytes (estimated)", "max_step_bytes"),
+        )
+        for got, what, limit in bounds:
+            most = getattr(self.limits, limit)
+            if got > most:
+                raise LimitError(complaint("step", f"{got:,} {what}", f"{most:,} (Limits.{limit})", remedy))
+
+    def step_rows(self, generations: Sequence[Generation]) -> int:
+        """Text and image rows of a step."""
+        return sum(g.text_rows + g.image_rows for g in generations)
+
+    def step_bytes(self, generations: Sequence[Generation]) -> int:
+        """Estimated activation memory of a step."""
+        config = self.model.flux
+        return step_bytes(
+            text_rows=sum(g.text_rows for g in generations),
+            image_rows=sum(g.image_rows for g in generations),
+            samples=sum(g.num_samples for g in generations),
+            width=config.width,
+            channels=config.in_channels,
+            modulations=config.num_modulations,
+            itemsize=self.itemsize,
+        )
+
+    def decode_bytes(self, spec: GenerationSpec) -> int:
+        """Estimated activation memory of decoding one image."""
+        channels = self.model.autoencoder_config.block_out_channels
+        return decode_bytes(pixels=spec.width * spec.height, channels=channels, itemsize=self.itemsize)

@@ -1,0 +1,359 @@
+"""The engine: open generations, step any set of them together, and take the pictures."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels import backends
+from ..kernels.ops import Dtype, Ops
+from . import noise, parking, pictures
+from .adapters import AdapterBranch, Adapters
+from .admission import Admission
+from .arena import Arena
+from .batch import Batch
+from .errors import NumericalError, SpecError, StateError, UnknownBackend
+from .generation import Generation, ParkedGeneration, State, StepReport
+from .limits import Limits
+from .loading import Model, load_model
+from .messages import complaint
+from .models import flux
+from .solvers import evaluations
+from .spec import GenerationSpec, size_for_aspect
+from .text import TextEncoding
+
+Float32 = NDArray[np.float32]
+UInt8 = NDArray[np.uint8]
+
+EMBEDDED = Path(__file__).parents[1] / "models" / "mini"
+
+
+class Engine:
+    """A model on a backend, and the generations that are open on it. Not thread-safe: one thread drives an engine.
+
+    Same spec, same picture: on one model, backend, instruction set and dtype a picture is the same to the bit whatever
+    else is stepped with it, in whatever order, parked and resumed or not.
+
+    Attributes:
+        ops: the backend.
+        model: the loaded checkpoint.
+        limits: what the engine takes on.
+        adapters: the registered adapters.
+        admission: the limits applied to the model, with estimates for planning.
+    """
+
+    def __init__(self, ops: Ops[Any, Any], model: Model, limits: Limits) -> None:
+        self.ops = ops
+        self.model = model
+        self.limits = limits
+        self.admission = Admission(model, limits, 2 if ops.compute == "bfloat16" else 4)
+        arena = Arena(ops, model.flux.num_double_blocks, model.flux.width, limits.arena_bytes)
+        self.adapters = Adapters(ops, arena, limits.max_registered)
+        self._branches: dict[str, AdapterBranch] = {}
+        self._open: dict[int, Generation] = {}
+        self._numbers = itertools.count()
+        self._batch: Batch | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path | None = None,
+        *,
+        backend: Literal["cpu", "reference"] | str = "cpu",
+        isa: str | None = None,
+        dtype: Dtype | None = None,
+        threads: int | None = None,
+        limits: Limits | None = None,
+    ) -> Engine:
+        """Load a model.
+
+        Args:
+            model: diffusers-layout folder; None: the embedded one.
+            backend, isa, dtype, threads: see `kernels.backends.create`.
+            limits: what the engine takes on; None: `Limits()`.
+
+        Raises:
+            CheckpointError: the folder cannot be loaded.
+            UnknownBackend: this machine has no such backend, instruction set or dtype.
+        """
+        try:
+            ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads)
+        except ValueError as error:
+            raise UnknownBackend(str(error)) from error
+        limits = limits or Limits()
+        return cls(ops, load_model(ops, EMBEDDED if model is None else Path(model), limits), limits)
+
+    # ---- requests --------------------------------------------------------------------------------------------------
+
+    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
+        """A spec with the model's own defaults for what is not given.
+
+        `aspect` chooses width and height: about the model's default area, in this proportion. SpecError as
+        `GenerationSpec`; also for `aspect` together with width or height."""
+        values: dict[str, Any] = {**self.model.defaults, **fields}
+        if aspect is not None:
+            if "width" in fields or "height" in fields:
+                raise SpecError(
+                    complaint("aspect", f"{aspect[0]}:{aspect[1]}", "no width or height beside it", "drop one")
+                )
+            values["width"], values["height"] = self.size_for_aspect(*aspect)
+        return GenerationSpec(prompt=prompt, **values)
+
+    def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
+        """(width, height) in pixels for an aspect, at the model's default area. SpecError beyond 14:1."""
+        pixels = self.model.defaults["width"] * self.model.defaults["height"]
+        return size_for_aspect(width, height, pixels=pixels, granularity=self.model.granularity)
+
+    def open(
+        self, spec: GenerationSpec, *, text: TextEncoding | None = None, negative: TextEncoding | None = None
+    ) -> Generation:
+        """Start a generation: encode its prompt, pin its adapters, draw its noise.
+
+        `text` and `negative` replace the encoding of the prompt and of the unconditional input (which are then not
+        looked at; such a generation cannot be parked).
+
+        Raises:
+            SpecError: a size off the model's granularity, an unknown adapter, an unreadable prompt.
+            LimitError: over a limit; nothing is allocated then.
+        """
+        generation = self._new(spec, text, negative)
+        rows, channels = generation.rows, generation.channels
+        with self._admitted(generation):
+            start = [noise.normal(spec.seed, image, 0, rows, channels) for image in range(spec.images)]
+            generation.latents = self.ops.array(np.concatenate(start), "float32")
+        return generation
+
+    def step(self, generations: Sequence[Generation]) -> list[StepReport]:
+        """Take one model evaluation for each of the given generations, in one ragged batch.
+
+        They may differ in everything. One whose numbers become NaN or infinite fails alone: its report carries the
+        `NumericalError`, and the others are what they would have been without it.
+
+        Raises:
+            StateError: a generation that is not running, not of this engine, or given twice.
+            LimitError: more rows or memory than a step may take.
+        """
+        if not generations:
+            return []
+        for generation in generations:
+            self._own(generation)
+            generation.want("step", State.RUNNING)
+        if len({id(generation) for generation in generations}) != len(generations):
+            raise StateError(complaint("step", "a generation twice", "each generation once", "leave it out"))
+        self.admission.check_step(generations)
+        if self._batch is None or not self._batch.holds(generations):
+            self._batch = Batch(self.ops, self.adapters, generations)
+        batch = self._batch
+        velocity = flux.velocity(self.ops, self.model.transformer, batch.model_input())
+        batch.update(velocity)
+        for generation, finite in zip(generations, batch.finite(), strict=True):
+            if not finite:
+                self._fail(generation)
+            elif generation.position == len(generation.evaluations):
+                generation.state = State.DONE
+        if any(generation.state is not State.RUNNING for generation in generations):
+            self._batch = None
+        return [StepReport(g, g.position, len(g.evaluations), g.step, g.state, g.error) for g in generations]
+
+    def preview(self, generation: Generation) -> UInt8:
+        """The pictures as they look from here: uint8 [images, height, width, 3].
+
+        Decodes the estimate of the clean latents, x - sigma v with the last velocity: blurred at first, and equal to
+        `finish` once done. Costs a decoding, no model evaluation. StateError before the first step."""
+        self._own(generation)
+        generation.want("preview", State.RUNNING, State.DONE)
+        if generation.velocity is None:
+            raise StateError(complaint("preview", "a generation at step 0", "one that took a step", "step it first"))
+        sigma = np.float32(generation.evaluations[generation.position - 1].next_sigma)
+        latents = self.ops.numpy(generation.latents) - sigma * self.ops.numpy(generation.velocity)
+        return self._decode(generation, latents)
+
+    def finish(self, generation: Generation) -> UInt8:
+        """The pictures, uint8 [images, height, width, 3]. The generation stays open until `close`.
+
+        Raises:
+            StateError: it is not done.
+            NumericalError: the autoencoder made NaN or infinity of its latents.
+        """
+        self._own(generation)
+        generation.want("finish", State.DONE)
+        return self._decode(generation, self.ops.numpy(generation.latents))
+
+    def park(self, generation: Generation) -> ParkedGeneration:
+        """Turn a generation into plain data and free what it holds here. StateError unless it is running or done."""
+        self._own(generation)
+        generation.want("park", State.RUNNING, State.DONE)
+        if generation.own_text:
+            remedy = "finish it, or open it with a prompt alone"
+            raise StateError(complaint("park", "a generation with its own text encoding", "one with a prompt", remedy))
+
+        parked = ParkedGeneration(
+            spec=generation.spec,
+            model=self.model.digest,
+            adapters={name: self.adapters.digest(name) for name in _adapter_names(generation.spec)},
+            position=generation.position,
+            latents=parking.to_data(self.ops, generation.latents),
+            velocity=parking.to_data(self.ops, generation.velocity),
+            base=parking.to_data(self.ops, generation.base),
+        )
+        self._leave(generation, State.PARKED)
+        return parked
+
+    def resume(self, parked: ParkedGeneration) -> Generation:
+        """Go on with a parked generation, here or in another engine: on the same backend the picture is the same to
+        the bit.
+
+        Raises:
+            StateError: it was parked on another model, with other adapters under the same names, or is damaged.
+            SpecError, LimitError: as `open`.
+        """
+        spec = parked.spec
+        if parked.model != self.model.digest:
+            got, allowed = f"one of model {parked.model[:12]}", f"model {self.model.digest[:12]}"
+            raise StateError(complaint("parked generation", got, allowed, "load the model it was parked on"))
+        generation = self._new(spec, None, None)
+        for name, digest in parked.adapters.items():
+            if self.adapters.digest(name) != digest:
+                remedy = "register the tokens it was parked with"
+                raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
+        arrays = parking.read_arrays(parked, generation)
+        with self._admitted(generation):
+            generation.position = parked.position
+            generation.latents, generation.velocity, generation.base = (
+                None if values is None else self.ops.array(values, "float32") for values in arrays
+            )
+        if parked.position == len(generation.evaluations):
+            generation.state = State.DONE
+        return generation
+
+    def close(self, generation: Generation) -> None:
+        """Free what a generation holds. Twice is as good as once."""
+        if generation.state in (State.CLOSED, State.PARKED):
+            generation.state = State.CLOSED
+            return
+        self._own(generation)
+        self._leave(generation, State.CLOSED)
+
+    # ---- adapters --------------------------------------------------------------------------------------------------
+
+    def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
+        """Pack an adapter branch under a name; see `flux.load_adapter_branch` for its layout. CheckpointError if its
+        shapes are not the model's."""
+        self._branches[name] = flux.load_adapter_branch(self.ops, self.model.transformer, weights)
+
+    def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
+        """Make an adapter known by its tokens, float32 [n, token_width]; keys and values are computed when it is used.
+
+        Raises:
+            SpecError: no such branch, an empty name, or wrong tokens.
+            LimitError: too many adapters, or one larger than the arena.
+            StateError: the name belongs to other tokens that an open generation uses.
+        """
+        if branch not in self._branches:
+            known = " or ".join(map(repr, self._branches)) or "none (the model has no adapter branch)"
+            raise SpecError(complaint("adapter branch", repr(branch), known, "call add_branch first"))
+        self.adapters.register(name, tokens, self._branches[branch])
+
+    def forget_adapter(self, name: str) -> None:
+        """Undo `register_adapter`. StateError while an open generation uses it."""
+        self.adapters.forget(name)
+
+    @property
+    def num_open(self) -> int:
+        """Generations that are neither parked nor closed."""
+        return len(self._open)
+
+    def step_rows(self, generations: Sequence[Generation]) -> int:
+        """Text and image rows, of all samples, that a step of these generations takes."""
+        return self.admission.step_rows(generations)
+
+    def step_bytes(self, generations: Sequence[Generation]) -> int:
+        """Estimated activation memory of a step of these generations."""
+        return self.admission.step_bytes(generations)
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _text(self) -> Any:
+        if self.model.text is None:
+            remedy = "pass `text` to open, or use a model with salon.json"
+            raise SpecError(complaint("prompt", "a prompt", "encoded text (the model has no text pipeline)", remedy))
+        return self.model.text
+
+    def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
+        """A generation without arrays, within all limits."""
+        self.admission.check_spec(spec, len(self._open))
+        for name in _adapter_names(spec):
+            self.adapters.digest(name)
+        own_text = text is not None or negative is not None
+        if text is None:
+            text = self._text().encode(spec.prompt)
+        if not spec.guided:
+            negative = None
+        elif negative is None:
+            negative = self._text().encode(spec.negative_prompt) if spec.negative_prompt else self.model.unconditional
+        for encoding in (text, negative):
+            if encoding is not None:
+                self.admission.check_text(encoding)
+        unit = self.model.granularity
+        grid = (spec.height // unit, spec.width // unit)
+        embedded = self.model.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance
+        generation = Generation(
+            spec=spec,
+            number=next(self._numbers),
+            text=text,
+            negative=negative,
+            own_text=own_text,
+            evaluations=evaluations(spec.solver, self.model.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
+            grid=grid,
+            channels=self.model.flux.in_channels,
+            embedded_guidance=embedded if self.model.flux.guidance_embeds else None,
+            latents=None,
+        )
+        self.admission.check_step([generation])
+        return generation
+
+    @contextmanager
+    def _admitted(self, generation: Generation) -> Iterator[None]:
+        """Pin the adapters and count the generation as open; if what follows raises, undo both."""
+        self.adapters.pin(generation.spec.adapters)
+        self._open[generation.number] = generation
+        try:
+            yield
+        except BaseException:
+            self._leave(generation, State.CLOSED)
+            raise
+
+    def _own(self, generation: Generation) -> None:
+        if self._open.get(generation.number) is not generation and generation.state not in (State.PARKED, State.CLOSED):
+            raise StateError(complaint("generation", "one of another engine", "one of this engine", "open it here"))
+
+    def _fail(self, generation: Generation) -> None:
+        sigma = generation.evaluations[generation.position - 1].sigma
+        generation.error = NumericalError(
+            f"generation {generation.number}: NaN or infinity in the latents after evaluation {generation.position} "
+            f"(sigma {sigma:.4g}); lower guidance_scale or adapter weights, or check the model's weights"
+        )
+        generation.release(State.FAILED)
+
+    def _leave(self, generation: Generation, state: State) -> None:
+        self.adapters.unpin(generation.spec.adapters)
+        del self._open[generation.number]
+        if self._batch is not None and generation.batch is self._batch:
+            self._batch = None
+        generation.release(state)
+
+    def _decode(self, generation: Generation, latents: Float32) -> UInt8:
+        together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
+        shape = (generation.spec.images, *generation.grid, generation.channels)
+        return pictures.decode(self.ops, self.model, latents.reshape(shape), together)
+
+
+def _adapter_names(spec: GenerationSpec) -> list[str]:
+    """Every adapter that a spec names, sorted."""
+    return sorted({name for use in spec.adapters for name in (use.adapter, use.unconditional) if name is not None})

@@ -1,0 +1,190 @@
+"""A generation: the state of one request on its way from noise to pictures, and its parked form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from .errors import NumericalError, StateError
+from .messages import complaint
+from .solvers import Evaluation
+from .spec import GenerationSpec
+from .text import TextEncoding
+
+PARKED_VERSION: Final = 1
+
+
+class State(StrEnum):
+    """Where a generation stands.
+
+    RUNNING -> DONE (all evaluations taken) or FAILED (its numbers became NaN or infinite); RUNNING or DONE -> PARKED;
+    any -> CLOSED. `step` wants RUNNING, `finish` DONE, `preview` RUNNING after a step or DONE, `park` RUNNING or DONE.
+    """
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    PARKED = "parked"
+    CLOSED = "closed"
+
+
+@dataclass(eq=False)
+class Generation:
+    """An open generation. Made by `Engine.open` and `Engine.resume`; only the engine writes to it.
+
+    Attributes:
+        spec: what was asked for.
+        number: counts the generations of an engine, from 0.
+        text: the encoded prompt, with what the text pipeline left out in `text.warnings`.
+        negative: the unconditional input, or None without guidance.
+        own_text: the text was given encoded, so that the spec alone does not say what it is.
+        evaluations: what is to be done, one model call each.
+        grid: (height, width) of one image in tokens.
+        channels: C, columns of the latents.
+        embedded_guidance: what the model's guidance embedding sees; None for models without one.
+        latents: backend array [images * rows, C] float32; a view into a batch once it has taken a step. None when
+            parked or closed.
+        batch: the `Batch` whose arrays the latents lie in, if any.
+        velocity: that of the last evaluation, same shape; None before the first.
+        base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
+        position: evaluations taken.
+        state: see `State`.
+        error: why it failed.
+    """
+
+    spec: GenerationSpec
+    number: int
+    text: TextEncoding
+    negative: TextEncoding | None
+    own_text: bool
+    evaluations: tuple[Evaluation, ...]
+    grid: tuple[int, int]
+    channels: int
+    embedded_guidance: float | None
+    latents: Any
+    batch: Any = None
+    velocity: Any = None
+    base: Any = None
+    position: int = 0
+    state: State = State.RUNNING
+    error: NumericalError | None = None
+
+    @property
+    def rows(self) -> int:
+        """Image rows (tokens) of one image."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def text_rows(self) -> int:
+        """Text rows of all its samples."""
+        unconditional = len(self.negative.tokens) if self.negative is not None else 0
+        return self.spec.images * (len(self.text.tokens) + unconditional)
+
+    @property
+    def image_rows(self) -> int:
+        """Image rows of all its samples."""
+        return self.num_samples * self.rows
+
+    def release(self, state: State) -> None:
+        """Let go of the arrays and enter a state that has none."""
+        self.latents = self.velocity = self.base = self.batch = None
+        self.state = state
+
+    @property
+    def num_samples(self) -> int:
+        """Model samples a step: one an image, two with guidance."""
+        return self.spec.images * (2 if self.negative is not None else 1)
+
+    @property
+    def step(self) -> int:
+        """Solver steps completed."""
+        return self.spec.steps if self.position == len(self.evaluations) else self.evaluations[self.position].step
+
+    @property
+    def progress(self) -> float:
+        """Share of the evaluations taken, 0..1."""
+        return self.position / len(self.evaluations)
+
+    def want(self, action: str, *states: State) -> None:
+        """StateError unless the generation is in one of `states`."""
+        if self.state not in states:
+            hint = {
+                State.RUNNING: f"it has {len(self.evaluations) - self.position} evaluations to go: step it first",
+                State.DONE: "finish it, or open a new one",
+                State.FAILED: f"close it ({self.error})",
+                State.PARKED: "resume it from its parked form",
+                State.CLOSED: "open a new one",
+            }[self.state]
+            wanted = " or ".join(states)
+            raise StateError(f"{action}: got generation {self.number}, which is {self.state}, allowed {wanted}; {hint}")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did to one generation.
+
+    Attributes:
+        generation: which.
+        position, num_evaluations: evaluations taken, and to take in all.
+        step: solver steps completed, of `generation.spec.steps`.
+        state: RUNNING, DONE or FAILED.
+        error: why it failed, else None.
+    """
+
+    generation: Generation
+    position: int
+    num_evaluations: int
+    step: int
+    state: State
+    error: NumericalError | None
+
+    @property
+    def done(self) -> bool:
+        """Whether the pictures can be had."""
+        return self.state is State.DONE
+
+
+class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
+    """A generation as plain data: enough to go on bit for bit, in another process, on the same model and backend.
+
+    Attributes:
+        version: of this layout.
+        spec: what was asked for.
+        model: content hash of the checkpoint.
+        adapters: id -> content hash of every adapter it uses.
+        position: evaluations taken.
+        latents, velocity, base: little-endian float32 bytes of [images * rows, C]; empty where there is none.
+    """
+
+    version: int = PARKED_VERSION
+    spec: GenerationSpec
+    model: str
+    adapters: Mapping[str, str]
+    position: int
+    latents: bytes
+    velocity: bytes = b""
+    base: bytes = b""
+
+    def to_bytes(self) -> bytes:
+        """As msgpack."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ParkedGeneration:
+        """From `to_bytes`. StateError for anything else, or for another version."""
+        try:
+            version = msgspec.msgpack.decode(data, type=_Version).version
+            if version == PARKED_VERSION:
+                return msgspec.msgpack.decode(data, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StateError(f"parked generation: got bytes that cannot be read ({error}); open it anew") from error
+        remedy = "resume it with the Salon that parked it"
+        raise StateError(complaint("parked generation", f"version {version}", str(PARKED_VERSION), remedy))
+
+
+class _Version(msgspec.Struct):
+    version: int

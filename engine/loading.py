@@ -1,0 +1,200 @@
+"""A checkpoint folder becomes a `Model`: everything an engine needs, on one backend."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..kernels.ops import Ops
+from .checkpoint import Checkpoint, hash_files
+from .clauses import Slot, Vocabulary
+from .config import Config, read_json
+from .errors import MalformedFile, MissingFile, SpecError
+from .limits import Limits
+from .models import bert, flux, vae
+from .safetensors_file import SafetensorsFile
+from .solvers import SigmaConfig
+from .spec import GenerationSpec
+from .text import Float32, TextEncoding, TextPipeline, TextStats
+
+DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
+EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
+
+
+@dataclass
+class Model:
+    """A loaded checkpoint.
+
+    Attributes:
+        checkpoint: the folder.
+        name, version: of the checkpoint's own choosing, or the folder's name and "".
+        flux, transformer: config and weights of the velocity model.
+        autoencoder_config, autoencoder: config and weights of the decoder.
+        scaling_factor, shift_factor: the model's latents are (z - shift) * scale of the autoencoder's z.
+        sigmas: how the checkpoint spaces its sigmas.
+        text: the text pipeline, or None for a checkpoint without `salon.json`.
+        defaults: fields of `GenerationSpec` that suit the model.
+        vocabulary: what `salon.json` says of the things it knows, for frontends to show.
+        embedded_guidance: default of models with a guidance embedding.
+    """
+
+    checkpoint: Checkpoint
+    name: str
+    version: str
+    flux: flux.FluxConfig
+    transformer: Any
+    autoencoder_config: vae.AutoencoderConfig
+    autoencoder: Any
+    scaling_factor: float
+    shift_factor: float
+    sigmas: SigmaConfig
+    text: TextPipeline | None
+    defaults: Mapping[str, Any]
+    vocabulary: Mapping[str, Any]
+    embedded_guidance: float = EMBEDDED_GUIDANCE
+
+    @property
+    def granularity(self) -> int:
+        """Pixels a token spans: sides must be multiples of it."""
+        return _granularity(self.autoencoder_config)
+
+    @cached_property
+    def digest(self) -> str:
+        """Content hash of weights, configs and text data. Reads everything, so it is made when first wanted."""
+        digest = hashlib.blake2b(self.checkpoint.content_hash.encode(), digest_size=32)
+        path = self.checkpoint.path
+        extra = [file for file in (path / "salon.json", path / "text_stats.safetensors") if file.is_file()]
+        digest.update(hash_files(path, extra).encode())
+        return digest.hexdigest()
+
+    @cached_property
+    def unconditional(self) -> TextEncoding:
+        """What the unconditional branch sees when no negative prompt is given: zeros."""
+        if self.text is not None:
+            return self.text.unconditional
+        tokens = np.zeros((0, self.flux.joint_attention_dim), np.float32)
+        return TextEncoding(tokens, np.zeros(self.flux.pooled_projection_dim, np.float32))
+
+
+def _granularity(config: vae.AutoencoderConfig) -> int:
+    """One halving between levels of the autoencoder, and one by packing 2 x 2 latents into a token."""
+    return int(2 ** len(config.block_out_channels))
+
+
+def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
+    """Load a checkpoint folder. CheckpointError, with path and key, for anything wrong with it."""
+    checkpoint = Checkpoint(path)
+    transformer, autoencoder = checkpoint.component("transformer"), checkpoint.component("vae")
+    file = path / "salon.json"
+    own = read_json(file) if file.exists() else {}
+    salon = Config(file, own)
+    scheduler = path / "scheduler" / "scheduler_config.json"
+    try:
+        sigmas = SigmaConfig.from_json(read_json(scheduler))
+    except (ValueError, TypeError) as error:
+        raise MalformedFile(f"scheduler config: {error}", path=scheduler) from error
+    transformer_weights = flux.load_flux(ops, transformer)
+    autoencoder_weights = vae.load_autoencoder(ops, autoencoder)
+    return Model(
+        checkpoint=checkpoint,
+        name=str(own.get("name", path.resolve().name)),
+        version=str(own.get("version", "")),
+        flux=transformer_weights.config,
+        transformer=transformer_weights,
+        autoencoder_config=autoencoder_weights.config,
+        autoencoder=autoencoder_weights,
+        scaling_factor=autoencoder.config.number("scaling_factor", 1.0, 1e-6, 1e6),
+        shift_factor=autoencoder.config.number("shift_factor", 0.0),
+        sigmas=sigmas,
+        text=_load_text(ops, checkpoint, salon, limits) if "text" in own else None,
+        defaults=_read_defaults(salon, _granularity(autoencoder_weights.config)),
+        vocabulary=own.get("vocabulary", {}),
+    )
+
+
+class BertEncoder:
+    """The checkpoint's WordPiece tokenizer and BERT encoder. The tokenizer is read when first used.
+
+    Args:
+        ops, weights: backend and `bert.load_bert`.
+        path: tokenizer.json.
+    """
+
+    def __init__(self, ops: Ops[Any, Any], weights: Any, path: Path) -> None:
+        self.ops = ops
+        self.weights = weights
+        self.path = path
+        if not path.is_file():
+            raise MissingFile("no tokenizer", path=path, expected="tokenizer.json of the tokenizers library")
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer  # an extension module of some megabytes: not before the first prompt
+
+        try:
+            tokenizer = Tokenizer.from_file(str(self.path))
+        except Exception as error:  # the library raises bare Exception
+            raise MalformedFile(f"the tokenizer cannot be read ({error})", path=self.path) from error
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    def tokenize(self, text: str) -> list[int]:
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode(self, clauses: Sequence[Sequence[int]]) -> list[Float32]:
+        start, end = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+        ids = [np.array([start, *clause, end], np.int32) for clause in clauses]
+        states = self.ops.numpy(bert.encode(self.ops, self.weights, ids))
+        cuts = np.cumsum([len(part) for part in ids])[:-1]
+        return [part[1:-1] for part in np.split(states, cuts)]
+
+
+def _load_text(ops: Ops[Any, Any], checkpoint: Checkpoint, salon: Config, limits: Limits) -> TextPipeline:
+    text = salon.values["text"]
+    settings = Config(salon.path, text if isinstance(text, dict) else {})
+    settings.only("pipeline", ("clauses",))
+    settings.only("version", (1,))
+    stats_path = checkpoint.path / str(settings.values.get("stats", "text_stats.safetensors"))
+    encoder = BertEncoder(
+        ops,
+        bert.load_bert(ops, checkpoint.component("text_encoder")),
+        checkpoint.component("tokenizer").path / "tokenizer.json",
+    )
+    try:
+        slots = [Slot(**slot) for slot in text["slots"]]
+        vocabulary = Vocabulary.from_json(text)
+        stats = _load_stats(SafetensorsFile(stats_path))
+        return TextPipeline(
+            encoder, slots, vocabulary, stats, max_chars=limits.max_prompt_chars, cache_size=limits.text_cache
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedFile(f"text pipeline: {error!r}", path=salon.path, key="text") from error
+
+
+def _load_stats(file: SafetensorsFile) -> TextStats:
+    stats = {name: np.array(file.array(name), np.float32) for name in TextStats.__dataclass_fields__}
+    for name, values in stats.items():
+        good = values.ndim == 1 and len(values) > 0 and bool(np.isfinite(values).all())
+        if not good or (name.endswith("_std") and values.min() <= 0):
+            raise MalformedFile("wrong statistics", path=file.path, key=name, expected="finite [E], deviations above 0")
+    return TextStats(**stats)
+
+
+def _read_defaults(salon: Config, granularity: int) -> dict[str, Any]:
+    """Fields of a `GenerationSpec`, checked by making one."""
+    values = {**DEFAULTS, **salon.values.get("defaults", {})}
+    try:
+        spec = GenerationSpec(prompt="any", **values)
+    except (SpecError, TypeError) as error:
+        raise MalformedFile(f"defaults: {error}", path=salon.path, key="defaults") from error
+    if spec.width % granularity or spec.height % granularity:
+        expected, found = f"multiples of {granularity}", f"{spec.width} x {spec.height}"
+        raise MalformedFile("default size", path=salon.path, key="defaults", expected=expected, found=found)
+    return values

@@ -1,0 +1,44 @@
+"""A generation's arrays as plain data, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.ops import Ops
+from .errors import StateError
+from .generation import Generation, ParkedGeneration
+from .messages import complaint
+
+Float32 = NDArray[np.float32]
+
+
+def to_data(ops: Ops[Any, Any], array: Any) -> bytes:
+    """Little-endian float32 bytes of a backend array; nothing for None."""
+    return b"" if array is None else ops.numpy(array).astype("<f4").tobytes()
+
+
+def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float32 | None]:
+    """[latents, velocity, base] of a parked generation, each float32 [images * rows, C] or None.
+
+    Raises:
+        StateError: a position or sizes that do not fit the spec, or arrays missing that the next evaluation needs.
+    """
+    anew = "open it anew"
+    if not 0 <= parked.position <= len(generation.evaluations):
+        allowed = f"0 to {len(generation.evaluations)} evaluations"
+        raise StateError(complaint("parked generation", f"{parked.position} taken", allowed, anew))
+    shape = (generation.spec.images * generation.rows, generation.channels)
+    size = shape[0] * shape[1] * 4
+    arrays: list[Float32 | None] = []
+    for name in ("latents", "velocity", "base"):
+        data: bytes = getattr(parked, name)
+        if len(data) != size and (data or name == "latents"):
+            raise StateError(complaint("parked generation", f"{len(data):,} bytes of {name}", f"{size:,}", anew))
+        arrays.append(np.frombuffer(data, "<f4").astype(np.float32).reshape(shape) if data else None)
+    for due in generation.evaluations[parked.position : parked.position + 1]:
+        if (due.from_base and arrays[2] is None) or (due.b and arrays[1] is None):
+            raise StateError(complaint("parked generation", "no base or velocity", "both, amid a step", anew))
+    return arrays
