@@ -44,6 +44,7 @@ PEERS = {
 REFERENCE = "fp32"
 MINI = Path(__file__).resolve().parent.parent / "models" / "mini"
 IMAGES = 4
+PARTS = ("transformer", "vae", "text_encoder", "tokenizer")  # of a checkpoint, read by the job and the rivals
 COLUMNS = [
     ["candidate", "precision", "step_ms", "step_p10", "step_p90", "decode_ms", "grid_ms"],
     ["candidate", "img_s_1", "img_s_4", "img_s_16", "rss_mib", "first_step_s", "image_s", "psnr_db", "latent_error"],
@@ -95,7 +96,8 @@ class Grid:
         rounds = 3 if quick else 8
         self._store("step", self._rounds("steps", IMAGES, count=4 if quick else 10, rounds=rounds))
         self._store("decode", self._rounds("decode", IMAGES, count=2 if quick else 4, rounds=rounds))
-        self._store("grid", self._rounds("grid", IMAGES, count=1, rounds=1 if quick else 3))
+        if not quick:
+            self._store("grid", self._rounds("grid", IMAGES, count=1, rounds=3))
         for images in (1, 16):
             step = self._rounds("steps", images, count=2 if quick else 5, rounds=1 if quick else 3)
             decode = self._rounds("decode", images, count=1 if quick else 2, rounds=1 if quick else 3)
@@ -104,8 +106,8 @@ class Grid:
                 if s is not None and d is not None:
                     row[f"img_s_{images}"] = images / (s * self.steps + d) * 1e3
         for row in self.rows.values():
-            if row.get("grid_ms"):
-                row["img_s_4"] = IMAGES / row["grid_ms"] * 1e3
+            if row.get("step_ms") and row.get("decode_ms"):
+                row["img_s_4"] = IMAGES / row.get("grid_ms", row["step_ms"] * self.steps + row["decode_ms"]) * 1e3
 
     def stop(self) -> None:
         for candidate in self.candidates.values():
@@ -221,7 +223,8 @@ class Grid:
             f"one grid = {IMAGES} pictures of 128x128, 20 Euler steps, guidance 3 (8 samples x 80 rows): "
             f"{step_gflop(self.model, IMAGES):.1f} GFLOP a step, {decode_gflop(self.model, IMAGES):.1f} to decode"
         )
-        bench.note("img_s_1 and img_s_16 come from measured steps and decodes of that batch; img_s_4 from whole grids")
+        whole = "steps and decodes" if bench.quick else "whole grids"
+        bench.note(f"img_s_1 and img_s_16 come from measured steps and decodes of that batch; img_s_4 from {whole}")
         bench.note("rivals get the encoded text for nothing; Salon's cold start and memory include the text encoder")
         self._goals()
 
@@ -262,7 +265,9 @@ def cache_folder(chosen: Path | None, model: Path, threads: int) -> Path:
 
     root = chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "salon" / "bench"
     digest = hashlib.sha256()
-    for path in sorted(p for p in model.glob("*/*") if p.suffix in (".json", ".safetensors")):
+    for source in ("bench/job.py", "bench/peers/export.py", "engine/noise.py"):  # what the kept files are made by
+        digest.update((Path(__file__).resolve().parent.parent / source).read_bytes())
+    for path in sorted(path for part in PARTS for path in (model / part).glob("*")):
         digest.update(path.read_bytes())
     state = machine.versions(("torch", "diffusers", "onnxruntime", "openvino", "transformers"))
     digest.update(repr((sorted(state.items()), machine.describe()["cpu"], machine.ISA_FLAGS, threads)).encode())

@@ -17,7 +17,7 @@ from ..engine.noise import normal
 from .peers.base import F32, Job
 
 PROMPT = "a red apple, 3d render, on a teal background"
-CLAUSES = {"subject": "red apple", "style": "3d render style", "background": "teal background", "palette": ""}
+CLAUSES = {"subject": "a red apple", "style": "3d render style", "background": "teal background", "palette": ""}
 MOST_IMAGES = 16
 SIDE = 128
 STEPS = 20
