@@ -1,0 +1,128 @@
+"""The package as a whole: its names, its floors, and what importing it costs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import salon
+
+ROOT = Path(__file__).parents[1]
+
+# A module may import its own folder and folders on lower floors. engine and scheduler do not know each other.
+FLOORS = {"kernels": 1, "engine": 2, "scheduler": 2, "studio": 3, "frontends": 4}
+BESIDE = ("bench", "models")  # these may import anything below; nothing imports them
+
+
+def modules(*folders: str) -> list[Path]:
+    """The Python files of these folders."""
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """(absolute module name, relative?) of everything that a module of ours imports, wherever in it."""
+    package = ("salon", *path.relative_to(ROOT).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, False) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module or "", False
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1]
+            assert base, f"{path}: a relative import above the package"
+            stem = ".".join((*base, node.module)) if node.module else ".".join(base)
+            yield from ((f"{stem}.{alias.name}", True) for alias in node.names)
+
+
+def identify(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_there_is_something_to_look_at() -> None:
+    found = {path.relative_to(ROOT).parts[0] for path in modules(*FLOORS, *BESIDE)}
+    assert {"kernels", "engine", "frontends", "bench"} <= found
+
+
+@pytest.mark.parametrize("path", modules(*FLOORS, *BESIDE), ids=identify)
+def test_imports_go_only_downwards(path: Path) -> None:
+    here = path.relative_to(ROOT).parts[0]
+    for name, relative in imports(path):
+        top = name.split(".")
+        assert relative or top[0] != "salon", f"{name}: inside the package, imports are relative"
+        if top[0] != "salon" or len(top) < 2:
+            continue
+        there = top[1]
+        if there == here or there == "__version__":
+            continue
+        assert there not in BESIDE, f"{name}: nothing imports {there}"
+        assert there in FLOORS, f"{name}: import it from where it is defined"
+        if here in FLOORS:
+            assert FLOORS[there] < FLOORS[here], f"{name}: {here} stands below {there}, or beside it"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if path.relative_to(ROOT).parts[0] in FLOORS], ids=identify
+)
+def test_nothing_of_the_package_needs_torch(path: Path) -> None:
+    """bench and the recipe of the embedded model may, and say so in the extras."""
+    needs = {name.split(".")[0] for name, _ in imports(path)}
+    assert not needs & {"torch", "diffusers", "transformers", "onnx", "onnxruntime", "openvino", "triton", "psutil"}
+
+
+def test_exported_names() -> None:
+    assert salon.__all__ == sorted(salon.__all__)
+    for name in salon.__all__:
+        assert getattr(salon, name) is not None
+    assert salon.Engine.__module__ == "salon.engine.engine"
+    assert salon.GenerationSpec.__module__ == "salon.engine.spec"
+    assert issubclass(salon.SalonError, Exception)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(AttributeError, match="module 'salon' has no attribute 'nothing'"):
+        _ = salon.nothing
+
+
+def test_version() -> None:
+    assert salon.__version__ == version("salon")
+
+
+def test_it_says_that_it_is_typed() -> None:
+    assert Path(str(salon.__file__)).with_name("py.typed").exists() or (ROOT / "py.typed").exists()
+
+
+def run(code: str) -> None:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+def test_import_is_lazy() -> None:
+    heavy = "{'numpy', 'salon.engine', 'salon.kernels', 'msgspec', 'zmq', 'PIL', 'rich'}"
+    run(f"import sys, salon; salon.__version__; found = {heavy} & set(sys.modules); assert not found, found")
+
+
+def test_a_picture_needs_no_torch() -> None:
+    """The cpu path end to end, with every import of a peer forbidden."""
+    run(
+        "import sys\n"
+        "for name in ('torch', 'diffusers', 'transformers', 'onnxruntime', 'openvino', 'triton', 'psutil'):\n"
+        "    sys.modules[name] = None\n"
+        "import salon\n"
+        "engine = salon.Engine.load()\n"
+        "generation = engine.open(engine.make_spec('a red apple', steps=1))\n"
+        "engine.step([generation])\n"
+        "assert engine.finish(generation).std() > 0\n"
+    )
+
+
+def test_every_module_of_the_floors_imports() -> None:
+    for path in modules(*FLOORS):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        importlib.import_module(".".join(("salon", *(part for part in parts if part != "__init__"))))
