@@ -20,7 +20,7 @@ def layer(value: float) -> np.ndarray:
     return out
 
 
-def test_looks_are_distinct_visible_and_repeatable():
+def test_looks_are_distinct_visible_and_repeatable() -> None:
     first = choose_looks(layer(0.2), False, 9, np.random.default_rng(1))
     assert first == choose_looks(layer(0.2), False, 9, np.random.default_rng(1))
     assert len(first) == len(set(first)) == 10
@@ -28,24 +28,24 @@ def test_looks_are_distinct_visible_and_repeatable():
     assert all(is_visible(layer(0.2), look, ink=False) for look in first)
 
 
-def test_a_white_object_is_not_plain_on_white():
+def test_a_white_object_is_not_plain_on_white() -> None:
     look = plain_look(layer(1.0), ink=False)
     assert look.background != "white"
     assert look.palette == "natural"
     assert choose_looks(layer(1.0), False, 3, np.random.default_rng(0))[0] == look
 
 
-def test_ink_never_gets_the_monochrome_palette():
+def test_ink_never_gets_the_monochrome_palette() -> None:
     looks = choose_looks(layer(0.07), True, 30, np.random.default_rng(2))
     assert all(isinstance(look, Look) and look.palette != "monochrome" for look in looks)
 
 
-def test_buckets_are_multiples_of_sixteen():
+def test_buckets_are_multiples_of_sixteen() -> None:
     for recipe in (full(), smoke()):
         assert all(h % 16 == w % 16 == 0 for h, w in buckets(recipe.data))
 
 
-def test_each_package_is_fetched_once():
+def test_each_package_is_fetched_once() -> None:
     assert "ph" in packages(extra=False)
     assert set(packages(extra=False)) < set(packages(extra=True))
 
@@ -59,12 +59,12 @@ def package(path: Path, **files: object) -> Path:
     return path
 
 
-def test_package_members_are_read(tmp_path: Path):
+def test_package_members_are_read(tmp_path: Path) -> None:
     path = package(tmp_path / "x.tgz", info={"total": 3})
     assert read_member(path, "info.json") == {"total": 3}
 
 
-def test_damaged_packages_are_named(tmp_path: Path):
+def test_damaged_packages_are_named(tmp_path: Path) -> None:
     path = package(tmp_path / "x.tgz", info="{")
     with pytest.raises(PackageError, match=r"x\.tgz"):
         read_member(path, "info.json")
@@ -77,13 +77,13 @@ def test_damaged_packages_are_named(tmp_path: Path):
         read_member(tmp_path / "absent.tgz", "info.json")
 
 
-def test_without_npm_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_without_npm_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PackageError, match=r"npm is not installed"):
         download("noto", "1.2.9", tmp_path)
 
 
-def test_changes_replace_fields_of_one_part():
+def test_changes_replace_fields_of_one_part() -> None:
     recipe = with_changes(full(), transformer={"samples": 5}, autoencoder={})
     assert recipe.transformer.samples == 5
     assert recipe.autoencoder == full().autoencoder

@@ -1,6 +1,7 @@
 """The work folder: nothing half-written is ever trusted."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ def make(root: Path, size: int = 3, inputs: dict[str, str] | None = None) -> Sta
     return stage
 
 
-def test_a_finished_stage_opens(tmp_path: Path):
+def test_a_finished_stage_opens(tmp_path: Path) -> None:
     stage = make(tmp_path)
     done = open_stage(tmp_path, "raster", key=stage.key)
     assert np.array_equal(done.array("a.npy"), np.arange(3))
@@ -33,13 +34,13 @@ def test_a_finished_stage_opens(tmp_path: Path):
     assert stage.is_done()
 
 
-def test_an_unfinished_stage_is_refused(tmp_path: Path):
+def test_an_unfinished_stage_is_refused(tmp_path: Path) -> None:
     Stage(tmp_path, "raster", Config(), {}).write_array("a.npy", np.arange(3))
     with pytest.raises(CacheError, match=r"has not finished.*recipe\.raster"):
         open_stage(tmp_path, "raster")
 
 
-def test_another_configuration_is_refused(tmp_path: Path):
+def test_another_configuration_is_refused(tmp_path: Path) -> None:
     make(tmp_path, 3)
     other = Stage(tmp_path, "raster", Config(4), {})
     assert not other.is_done()
@@ -59,7 +60,7 @@ def truncate(path: Path) -> None:
 
 @pytest.mark.parametrize("harm", [damage, truncate, Path.unlink])
 @pytest.mark.parametrize("name", ["a.npy", "a.json"])
-def test_a_changed_file_is_refused_by_name(tmp_path: Path, harm, name: str):
+def test_a_changed_file_is_refused_by_name(tmp_path: Path, harm: Callable[[Path], None], name: str) -> None:
     stage = make(tmp_path)
     harm(stage.path(name))
     with pytest.raises(CacheError, match=name):
@@ -67,14 +68,14 @@ def test_a_changed_file_is_refused_by_name(tmp_path: Path, harm, name: str):
     assert not stage.is_done()
 
 
-def test_a_damaged_stamp_is_refused(tmp_path: Path):
+def test_a_damaged_stamp_is_refused(tmp_path: Path) -> None:
     truncate(make(tmp_path).path(STAMP))
     make(tmp_path).path(STAMP).write_text("{")
     with pytest.raises(CacheError, match=r"stage.json is damaged"):
         open_stage(tmp_path, "raster")
 
 
-def test_an_input_made_anew_is_noticed(tmp_path: Path):
+def test_an_input_made_anew_is_noticed(tmp_path: Path) -> None:
     first = make(tmp_path)
     plan = Stage(tmp_path, "plan", {}, {"raster": first.key})
     plan.finish()
@@ -90,7 +91,7 @@ def write_and_fail(path: Path, error: Exception) -> None:
         raise error
 
 
-def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path: Path):
+def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path: Path) -> None:
     path = tmp_path / "x.bin"
     path.write_bytes(b"old")
     with pytest.raises(RuntimeError, match="stop"):
@@ -99,7 +100,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path: Path):
     assert [p.name for p in tmp_path.iterdir()] == ["x.bin"]
 
 
-def test_a_full_disk_is_named(tmp_path: Path):
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpaceError, match="no space left"):
         write_and_fail(tmp_path / "x", OSError(28, "No space left on device"))
     assert not list(tmp_path.iterdir())
@@ -107,13 +108,13 @@ def test_a_full_disk_is_named(tmp_path: Path):
         need_space(tmp_path, 10**18)
 
 
-def test_keys_depend_on_content_alone():
+def test_keys_depend_on_content_alone() -> None:
     assert digest({"a": 1, "b": (1, 2)}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
     assert digest(Config(3)) != digest(Config(4))
 
 
-def test_large_files_are_sampled_at_both_ends(tmp_path: Path):
+def test_large_files_are_sampled_at_both_ends(tmp_path: Path) -> None:
     path = tmp_path / "big"
     data = bytearray(3_000_000)
     path.write_bytes(data)
@@ -125,7 +126,7 @@ def test_large_files_are_sampled_at_both_ends(tmp_path: Path):
         assert file_digest(path) != before
 
 
-def test_the_stamp_is_readable(tmp_path: Path):
+def test_the_stamp_is_readable(tmp_path: Path) -> None:
     stamp = json.loads(make(tmp_path).path(STAMP).read_text())
     assert stamp["config"] == {"size": 3}
     assert set(stamp["files"]) == {"a.npy", "a.json"}

@@ -156,5 +156,5 @@ def run_of(args: argparse.Namespace) -> Run:
 
 def with_changes(recipe: Recipe, **parts: dict[str, object]) -> Recipe:
     """A recipe with some fields of some stages replaced: with_changes(r, transformer={"samples": 1000})."""
-    new = {k: replace(getattr(recipe, k), **v) for k, v in parts.items() if v}  # type: ignore[arg-type]
-    return replace(recipe, **new)  # type: ignore[arg-type]
+    new = {k: replace(getattr(recipe, k), **v) for k, v in parts.items() if v}
+    return replace(recipe, **new)

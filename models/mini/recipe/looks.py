@@ -3,10 +3,16 @@
 Pictures are float32 RGB in 0..1, [height, width, 3]; drawings are [side, side, 4] RGBA with straight alpha.
 """
 
+# mypy: disable-error-code="no-any-return"
+
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+Array = NDArray[Any]
 
 PALETTES = {  # name -> the words of its clause
     "natural": "",
@@ -68,7 +74,7 @@ def lightness(name: str) -> float:
     return float((np.array(BACKGROUNDS[name], np.float32).mean(0) / 255 * _LUMA).sum())
 
 
-def background(name: str, height: int, width: int) -> np.ndarray:
+def background(name: str, height: int, width: int) -> Array:
     """A background as [height, width, 3]."""
     ends = np.array(BACKGROUNDS[name], np.float32) / 255
     t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
@@ -76,7 +82,7 @@ def background(name: str, height: int, width: int) -> np.ndarray:
     return np.broadcast_to(column, (height, width, 3)).astype(np.float32)
 
 
-def recolour(colour: np.ndarray, palette: str, *, ink: bool, dark: bool) -> np.ndarray:
+def recolour(colour: Array, palette: str, *, ink: bool, dark: bool) -> Array:
     """Apply a palette to [..., 3] colours; `ink` for black drawings, `dark` for the background's tone."""
     if ink:
         if palette in _INK:
@@ -103,7 +109,7 @@ def recolour(colour: np.ndarray, palette: str, *, ink: bool, dark: bool) -> np.n
     return np.where(luma < 0.5, low + (middle - low) * luma * 2, middle + (high - middle) * (luma * 2 - 1))
 
 
-def grow(mask: np.ndarray, radius: int) -> np.ndarray:
+def grow(mask: Array, radius: int) -> Array:
     """Dilate a [H, W] mask by a disc of about `radius` pixels."""
     out = mask.copy()
     for i in range(radius):
@@ -115,7 +121,7 @@ def grow(mask: np.ndarray, radius: int) -> np.ndarray:
     return out
 
 
-def place(drawing: np.ndarray, height: int, width: int) -> np.ndarray:
+def place(drawing: Array, height: int, width: int) -> Array:
     """A uint8 RGBA drawing, scaled to the shorter side and centred: [height, width, 4] float32, straight alpha."""
     side, small = drawing.shape[0], min(height, width)
     x = drawing.astype(np.float32) / 255
@@ -133,7 +139,7 @@ def place(drawing: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.clip(out, 0, 1)
 
 
-def compose(drawing: np.ndarray, look: Look, *, ink: bool, height: int = 128, width: int = 128) -> np.ndarray:
+def compose(drawing: Array, look: Look, *, ink: bool, height: int = 128, width: int = 128) -> Array:
     """The picture of a drawing in a look, [height, width, 3] in 0..1."""
     layer = place(drawing, height, width)
     alpha = layer[..., 3:]
@@ -153,7 +159,7 @@ def compose(drawing: np.ndarray, look: Look, *, ink: bool, height: int = 128, wi
     return np.clip(out, 0, 1).astype(np.float32)
 
 
-def dots(height: int, width: int) -> np.ndarray:
+def dots(height: int, width: int) -> Array:
     """A soft dot screen with 16 dots along the shorter side, [height, width] in 0..1."""
     period = min(height, width) / 16
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
@@ -161,7 +167,7 @@ def dots(height: int, width: int) -> np.ndarray:
     return np.clip(wave * 2 + 0.2, 0, 1)
 
 
-def lab(rgb: np.ndarray) -> np.ndarray:
+def lab(rgb: Array) -> Array:
     """sRGB in 0..1 to CIE L*a*b* (D65), last axis 3."""
     c = np.asarray(rgb, np.float32)
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
@@ -171,13 +177,13 @@ def lab(rgb: np.ndarray) -> np.ndarray:
     return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], -1)
 
 
-def thumbnail(drawing: np.ndarray) -> np.ndarray:
+def thumbnail(drawing: Array) -> Array:
     """The small RGBA layer on which visibility is decided."""
     side = min(64, drawing.shape[0])
     return place(drawing, side, side)
 
 
-def edge_contrast(layer: np.ndarray, look: Look, *, ink: bool) -> float:
+def edge_contrast(layer: Array, look: Look, *, ink: bool) -> float:
     """How far from the background the median pixel of the object's rim is. `layer`: a thumbnail.
 
     The distance is CIE76 with chroma at half weight: the eye follows an outline by lightness first.
@@ -200,7 +206,7 @@ def edge_contrast(layer: np.ndarray, look: Look, *, ink: bool) -> float:
 MIN_CONTRAST = 24.0  # below this an outline is hard to follow by eye
 
 
-def is_visible(layer: np.ndarray, look: Look, *, ink: bool) -> bool:
+def is_visible(layer: Array, look: Look, *, ink: bool) -> bool:
     """False when the object would vanish in its background. A sticker's rim always sets it off."""
     return look.finish == "sticker" or edge_contrast(layer, look, ink=ink) >= MIN_CONTRAST
 

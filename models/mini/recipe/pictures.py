@@ -51,9 +51,9 @@ class Pictures:
         return {
             "concept": both[:, 0],
             "style": both[:, 1],
-            "palette": np.array(self.entries[:, 1]),
-            "background": np.array(self.entries[:, 2]),
-            "finish": np.array(self.entries[:, 3]),
+            "palette": self.entries[:, 1].astype(np.int64),
+            "background": self.entries[:, 2].astype(np.int64),
+            "finish": self.entries[:, 3].astype(np.int64),
         }
 
 

@@ -99,7 +99,7 @@ def run_stage(run: Run) -> Done:
     if s.is_done():
         return open_stage(run.work, s.name)
     data, source = run.recipe.data, open_stage(run.work, "fetch", key=fetch_stage(run).key)
-    icons = {}
+    icons: dict[str, Any] = {}
     for group in groups(data):
         archive = source.folder / "packages" / f"iconify-json-{group.package}-{group.version}.tgz"
         icons.setdefault(group.package, read_member(archive, "icons.json"))

@@ -161,7 +161,8 @@ class Done:
     figures: dict[str, Any]
 
     def array(self, name: str) -> np.ndarray:
-        return np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        array: np.ndarray = np.load(self.folder / name, mmap_mode="r", allow_pickle=False)
+        return array
 
     def json(self, name: str) -> Any:
         return read_json(self.folder / name)

@@ -64,7 +64,8 @@ def parse_line(line: str) -> Concept:
 
 def read_vocabulary(path: Path = FILE) -> list[Concept]:
     """All concepts in file order. Raises VocabularyError for a bad line or a name that stands twice."""
-    out, seen = [], {}
+    out: list[Concept] = []
+    seen: dict[str, int] = {}
     for number, raw in enumerate(path.read_text().splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):

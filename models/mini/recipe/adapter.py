@@ -1,0 +1,268 @@
+"""Stage `adapter`: the style encoder and the style adapter, on the finished transformer (whose weights stay).
+
+    python -m salon.models.mini.recipe.adapter --work DIR
+
+A reference picture goes through a small convolutional encoder that keeps only statistics over the picture (no layout
+can leak through) to a 256-d style vector, then to four tokens, then to keys and values of each double block. It is
+trained with references of the same style (set, palette, background, finish) and ANOTHER concept, with a learned null
+reference for the unconditional branch, and with classification of the style vector as an auxiliary loss. Writes
+`adapter.safetensors` in diffusers' Flux IP-Adapter layout and `style_encoder.safetensors`.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+from collections import defaultdict
+from dataclasses import asdict, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import FluxTransformer2DModel
+from diffusers.models.embeddings import ImageProjection
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from .config import Run, parser, run_of, with_changes
+from .network import AdapterBlock, Velocity, unpack
+from .progress import Progress
+from .store import Done, Stage, open_stage
+from .text import WIDTH
+from .torch_tools import (
+    Average,
+    bf16,
+    generator_state,
+    load_state,
+    restore_generator,
+    save_state,
+    schedule,
+    set_up,
+)
+from .transformer import Batches, Bucket, flow_loss, times
+
+FACTORS = ("style", "palette", "background", "finish")
+
+
+def stage(run: Run) -> Stage:
+    config = asdict(run.recipe.adapter)
+    config["compile"] = False
+    return Stage(run.work, "adapter", config, {"transformer": open_stage(run.work, "transformer").key})
+
+
+class StyleEncoder(nn.Module):
+    """Latents [B, C, h, w] (shifted and scaled) -> style vectors [B, width] of unit RMS.
+
+    Mean and deviation over the picture of shallow and deep features: where things are is lost before the vector.
+    """
+
+    def __init__(self, channels: int, width: int, hidden: int = 96) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(channels, hidden, 3, 1, 1), nn.SiLU())
+        self.second = nn.Sequential(nn.Conv2d(hidden, hidden, 3, 1, 1), nn.SiLU())
+        self.third = nn.Sequential(nn.Conv2d(hidden, 2 * hidden, 3, 2, 1), nn.SiLU())
+        self.out = nn.Sequential(
+            nn.Linear(2 * (channels + 4 * hidden), 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        a = self.first(z)
+        b = self.second(a)
+        c = self.third(b)
+        flat = [f.float().flatten(2) for f in (z, a, b, c)]
+        seen = torch.cat([s for f in flat for s in (f.mean(2), (f.var(2, unbiased=False) + 1e-4).sqrt())], 1)
+        v = self.out(seen).float()
+        return v / (v.pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
+
+
+class StyleAdapter(nn.Module):
+    """Style vector -> tokens -> keys and values; with the null vector and the auxiliary heads."""
+
+    def __init__(self, width: int, tokens: int, hidden: int, blocks: int, classes: dict[str, int]) -> None:
+        super().__init__()
+        # diffusers gives the projection the width of the text rows
+        self.project = ImageProjection(image_embed_dim=width, cross_attention_dim=WIDTH, num_image_text_embeds=tokens)
+        self.blocks = nn.ModuleList([AdapterBlock(WIDTH, hidden) for _ in range(blocks)])
+        self.null = nn.Parameter(torch.zeros(width))
+        self.heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
+
+    def layout(self) -> dict[str, Tensor]:
+        """The weights under the names of diffusers' Flux IP-Adapter files."""
+        out = {
+            "image_proj.proj.weight": self.project.image_embeds.weight,
+            "image_proj.proj.bias": self.project.image_embeds.bias,
+            "image_proj.norm.weight": self.project.norm.weight,
+            "image_proj.norm.bias": self.project.norm.bias,
+        }
+        for i, block in enumerate(self.blocks):
+            for name, p in block.named_parameters():
+                out[f"ip_adapter.{i}.{name}"] = p
+        return {k: v.detach().float().contiguous().cpu() for k, v in out.items()}
+
+
+class References:
+    """Pairs every drawn picture with another picture of the same style and another concept."""
+
+    def __init__(self, batches: Batches, bucket: Bucket, rng: np.random.Generator) -> None:
+        entry = bucket.entry
+        self.key = np.stack([batches.labels[f][entry] for f in FACTORS], 1)
+        self.concept, self.rng = batches.labels["concept"][entry], rng
+        train = np.r_[bucket.plain, bucket.other]
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for row in train:
+            groups[tuple(self.key[row].tolist())].append(int(row))
+        self.groups = {k: np.array(v) for k, v in groups.items()}
+
+    def pick(self, rows: np.ndarray) -> np.ndarray:
+        """A reference row for each row, -1 where the style has no other concept."""
+        out = np.full(len(rows), -1)
+        for i, row in enumerate(rows):
+            group = self.groups.get(tuple(self.key[row].tolist()))
+            if group is None:
+                continue
+            for _ in range(4):
+                other = int(group[self.rng.integers(len(group))])
+                if self.concept[other] != self.concept[row]:
+                    out[i] = other
+                    break
+        return out
+
+
+def build_adapter(
+    run: Run, model: FluxTransformer2DModel, classes: dict[str, int]
+) -> tuple[StyleEncoder, StyleAdapter]:
+    config = run.recipe.adapter
+    encoder = StyleEncoder(model.config.in_channels // 4, config.width)
+    hidden = model.config.num_attention_heads * model.config.attention_head_dim
+    return encoder, StyleAdapter(config.width, config.tokens, hidden, model.config.num_layers, classes)
+
+
+def run_stage(run: Run) -> Done:
+    config, s = run.recipe.adapter, stage(run)
+    if s.is_done():
+        return open_stage(run.work, s.name)
+    device, rng = set_up(run, config.seed), np.random.default_rng(config.seed)
+    batches = Batches(run, device, rng)
+    bucket = batches.buckets[0]
+    h, w = bucket.height // 8, bucket.width // 8
+    model = FluxTransformer2DModel.from_pretrained(open_stage(run.work, "transformer").folder / "model").float()
+    model = model.to(device).requires_grad_(False)
+    classes = {f: int(batches.labels[f].max()) + 1 for f in FACTORS}
+    encoder, adapter = (m.to(device) for m in build_adapter(run, model, classes))
+    net = Velocity(model, list(adapter.blocks))
+    references = References(batches, bucket, rng)
+    weights = [*encoder.parameters(), *adapter.parameters()]
+    average = Average(weights, config.average)
+    optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
+    done, step, resume, curve = 0, 0, s.path("resume/state.pt"), []
+    if (state := load_state(resume, [lasting, s.inputs])) is not None:
+        encoder.load_state_dict(state["encoder"])
+        adapter.load_state_dict(state["adapter"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.mean, average.updates = [m.to(device) for m in state["mean"]], state["updates"]
+        torch.set_rng_state(state["torch"])
+        restore_generator(rng, state["numpy"])
+        done, step, curve = state["done"], state["step"], state["curve"]
+
+    def train_step(
+        x0: Tensor,
+        noise: Tensor,
+        t: Tensor,
+        text: tuple[Tensor, Tensor],
+        reference: Tensor,
+        use: Tensor,
+        targets: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        with bf16(device):
+            vector = encoder(unpack(reference, h, w))
+            mixed = torch.where(use[:, None] > 0, vector, adapter.null[None].expand_as(vector))
+            ip = adapter.project(mixed)
+            flow = flow_loss(net, x0, noise, t, *text, net.rotary(h, w), ip, torch.ones_like(use)).mean()
+        heads = [
+            (F.cross_entropy(adapter.heads[f](vector).float(), targets[:, i], reduction="none") * use).sum()
+            / use.sum().clamp(min=1)
+            for i, f in enumerate(FACTORS)
+        ]
+        return flow, torch.stack(heads).mean()
+
+    net.rotary(h, w)
+    fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
+    bar, recent = Progress("adapter", config.samples, skip=done), []
+    bar.done = done
+    while done < config.samples:
+        factor = schedule(done, config.samples, step, warmup=config.warmup, decay_from=config.decay_from)
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate * factor
+        rows = batches.rows(bucket, config.batch)
+        other = references.pick(rows)
+        use = (other >= 0) & (rng.random(config.batch) >= config.null_share)
+        keep = batches.keeps(config.batch)
+        for f in FACTORS:  # with a reference, the words for its style are mostly left to it
+            keep[f] &= ~use | (rng.random(config.batch) < 0.15)
+        keep["subject"] |= use & (rng.random(config.batch) < 0.95)
+        entry = bucket.entry[rows]
+        text = batches.texts(entry, keep, batches.random_forms(entry))
+        x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
+        reference = bucket.x[torch.from_numpy(np.maximum(other, 0)).to(device)].float()
+        noise, t = torch.randn(x0.shape).to(device), times(config.batch).to(device)
+        targets = torch.from_numpy(references.key[np.maximum(other, 0)]).to(device)
+        weight = torch.from_numpy(use.astype(np.float32)).to(device)
+        flow, auxiliary = fast(x0, noise, t, text, reference, weight, targets)
+        (flow + config.auxiliary * auxiliary).backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.update()
+        recent.append((flow.item(), auxiliary.item()))
+        done, step = done + config.batch, step + 1
+        bar.step(config.batch, "loss {:.4f} auxiliary {:.3f}".format(*np.mean(recent[-100:], 0)))
+        if step % config.checkpoint_every == 0 or done >= config.samples:
+            curve.append({"samples": done, "loss": list(map(float, np.mean(recent[-200:], 0)))})
+            s.write_json("curve.json", curve)
+            save_state(
+                resume, [lasting, s.inputs], encoder=encoder.state_dict(), adapter=adapter.state_dict(),
+                optimiser=optimiser.state_dict(), mean=average.mean, updates=average.updates,
+                torch=torch.get_rng_state(), numpy=generator_state(rng), done=done, step=step, curve=curve,
+            )  # fmt: skip
+    with average.applied():
+        s.write_with("adapter.safetensors", lambda f: put(f, adapter.layout()))
+        rest = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"null": adapter.null.detach()}
+        rest |= {f"heads.{k}": v for k, v in adapter.heads.state_dict().items()}
+        rest = {k: v.float().contiguous().cpu() for k, v in rest.items()}
+        s.write_with("style_encoder.safetensors", lambda f: put(f, rest))
+    s.finish(samples=done, loss=curve[-1]["loss"] if curve else None, classes=classes)
+    return open_stage(run.work, s.name)
+
+
+def put(f: BinaryIO, tensors: dict[str, Tensor]) -> None:
+    f.write(save(tensors))
+
+
+def load_adapter(run: Run, model: FluxTransformer2DModel, device: torch.device) -> tuple[StyleEncoder, StyleAdapter]:
+    """The trained style encoder and adapter, from the files that ship."""
+    done = open_stage(run.work, "adapter")
+    encoder, adapter = build_adapter(run, model, done.figures["classes"])
+    rest, layout = load_file(done.folder / "style_encoder.safetensors"), load_file(done.folder / "adapter.safetensors")
+    encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in rest.items() if k.startswith("encoder.")})
+    state: dict[str, Any] = {f"heads.{k.removeprefix('heads.')}": v for k, v in rest.items() if k.startswith("heads.")}
+    for name, value in layout.items():
+        if name.startswith("image_proj."):
+            name = "project." + name.removeprefix("image_proj.").replace("proj.", "image_embeds.")
+        else:
+            name = "blocks." + name.removeprefix("ip_adapter.")
+        state[name] = value
+    adapter.load_state_dict({**state, "null": rest["null"]})
+    return encoder.to(device).eval(), adapter.to(device).eval()
+
+
+if __name__ == "__main__":
+    options = parser(__doc__.split("\n")[0])
+    options.add_argument("--samples", type=int, help="training samples in all (the budget)")
+    options.add_argument("--no-compile", action="store_true")
+    args = options.parse_args()
+    run = run_of(args)
+    given: dict[str, object] = {"samples": args.samples} if args.samples else {}
+    if args.no_compile:
+        given["compile"] = False
+    run_stage(replace(run, recipe=with_changes(run.recipe, adapter=given)))

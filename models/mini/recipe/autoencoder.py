@@ -1,0 +1,280 @@
+"""Stage `autoencoder`: AutoencoderKL, eight times down, trained with a loss on all three colour axes.
+
+    python -m salon.models.mini.recipe.autoencoder --work DIR [--warm FOLDER] [--crops N]
+
+It ends with the gate: on drawings that it has not seen, PSNR and the R2 of block colours on luma, red-blue and
+green-magenta. Resumes where it was stopped; `curve.json` has the gate's figures against crops seen.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+
+from .colour import MATRIX, psnr, r_squared
+from .config import AutoencoderConfig, Run, parser, run_of, with_changes
+from .errors import GateError
+from .looks import BACKGROUNDS, FINISHES, PALETTES, Look, compose
+from .parallel import average_gradients, rank, run_in, world
+from .pictures import Pictures, open_pictures
+from .plan import HELD
+from .plan import stage as plan_stage
+from .progress import Progress
+from .sets import BY_NAME
+from .store import Done, Stage, file_digest, open_stage, write_json
+from .torch_tools import (
+    Average,
+    bf16,
+    from_float,
+    generator_state,
+    load_state,
+    restore_generator,
+    save_state,
+    schedule,
+    set_up,
+)  # fmt: skip
+
+AXIS_SCALE = (0.55, 0.75, 0.30)  # standard deviation of block colours in the data: a loss blind to it drops green
+CHECK_EVERY = 200  # steps between saved states
+GATE_EVERY = 150  # steps between looks at the gate
+
+
+def stage(run: Run) -> Stage:
+    config = asdict(run.recipe.autoencoder)
+    if config["warm"]:
+        config["warm"] = file_digest(Path(config["warm"]) / "diffusion_pytorch_model.safetensors")
+    return Stage(run.work, "autoencoder", config, {"plan": plan_stage(run).key})
+
+
+def build(config: AutoencoderConfig) -> AutoencoderKL:
+    """An untrained autoencoder, or the one in `config.warm`."""
+    if config.warm:
+        return AutoencoderKL.from_pretrained(config.warm).float()
+    levels = len(config.channels)
+    model = AutoencoderKL(
+        block_out_channels=config.channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=config.latents,
+        layers_per_block=1,
+        norm_num_groups=config.groups,
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        sample_size=128,
+    )
+    model.encoder.conv_out.bias.data[config.latents :] = -5  # small posterior variance at the start
+    return model
+
+
+class Crops:
+    """Random crops of the training drawings in random looks, a third of them with random colours."""
+
+    def __init__(self, pictures: Pictures, size: int, rng: np.random.Generator) -> None:
+        held = set(pictures.entries[pictures.entries[:, 5] == HELD, 0].tolist())
+        self.drawings = np.array([i for i in range(len(pictures.icons)) if i not in held])
+        self.rgba, self.icons, self.size, self.rng = pictures.rgba, pictures.icons, size, rng
+
+    def picture(self, size: int) -> np.ndarray:
+        rng = self.rng
+        i = int(self.drawings[rng.integers(len(self.drawings))])
+        palette = "natural" if rng.random() < 0.6 else list(PALETTES)[rng.integers(len(PALETTES))]
+        background = "white" if rng.random() < 0.2 else list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
+        finish = "none" if rng.random() < 0.85 else list(FINISHES)[rng.integers(len(FINISHES))]
+        look = Look(palette, background, finish)
+        x = compose(self.rgba[i], look, ink=BY_NAME[self.icons[i]["set"]].ink, height=size, width=size)
+        if rng.random() < 0.35:
+            gain = rng.uniform(0.6, 1.1, 3).astype(np.float32)
+            x = x[..., rng.permutation(3)] * gain + (1 - gain) * rng.random(3).astype(np.float32)
+        return x[:, ::-1] if rng.random() < 0.5 else x
+
+    def batch(self, number: int, crop: int) -> torch.Tensor:
+        """[number, 3, crop, crop] in -1..1; up to two crops of each picture, some from twice the resolution."""
+        out = np.empty((number, crop, crop, 3), np.float32)
+        x, size = self.picture(self.size), self.size
+        for i in range(number):
+            if i and (crop >= self.size or i % 2 == 0):
+                size = self.size * (2 if crop < self.size and self.rng.random() < 0.2 else 1)
+                x = self.picture(size)
+            room = size - crop
+            y0, x0 = np.clip(self.rng.normal(room / 2, size / 5.5, 2), 0, room).astype(int)
+            out[i] = x[y0 : y0 + crop, x0 : x0 + crop]
+        return from_float(out)
+
+
+def losses(config: AutoencoderConfig, y: torch.Tensor, x: torch.Tensor, sharp: float) -> torch.Tensor:
+    """Reconstruction loss: L1 and squared error of pixels, L1 of gradients, and block colours on three scaled axes."""
+    d = y - x
+    matrix = torch.from_numpy(MATRIX).to(d) / torch.tensor(AXIS_SCALE).to(d)[:, None]
+    axes = torch.einsum("ac,bchw->bahw", matrix, d)
+    gradient = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+    colour = axes.abs().mean() * 0.3 + F.avg_pool2d(axes, 8).abs().mean() + 0.5 * F.avg_pool2d(axes, 4).abs().mean()
+    return d.abs().mean() + 2 * (d**2).mean() + sharp * gradient + config.colour * 0.4 * colour
+
+
+@torch.no_grad()
+def rebuild(model: AutoencoderKL, pictures: np.ndarray, device: torch.device) -> np.ndarray:
+    """Encode to the posterior mean and decode: [B, H, W, 3] in 0..1 to the same."""
+    out = []
+    for part in np.array_split(pictures, max(1, len(pictures) // 16)):
+        with bf16(device):
+            mean = model.encoder(from_float(part).to(device)).float().chunk(2, 1)[0]
+            y = model.decoder(mean).float()
+        out.append(((y.clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(out)
+
+
+def gate_pictures(pictures: Pictures, number: int = 192) -> dict[str, np.ndarray]:
+    """Held-out pictures: in all looks, and plain on white (where no background helps the figure)."""
+    e = pictures.entries
+    held = np.flatnonzero((e[:, 5] == HELD) & (e[:, 4] == 0))
+    plain = held[(e[held, 1] == 0) & (e[held, 2] == 0) & (e[held, 3] == 0)]
+    colourful = [int(i) for i in plain if not BY_NAME[pictures.style(int(i))].ink]
+    rng = np.random.default_rng(0)
+    some = rng.permutation(held)[:number]
+    return {"held": pictures.batch(some.tolist()), "plain": pictures.batch((colourful or held.tolist())[:number])}
+
+
+def gate_figures(model: AutoencoderKL, sets: dict[str, np.ndarray], device: torch.device) -> dict[str, Any]:
+    """PSNR and R2 of each set of pictures."""
+    out = {}
+    for name, x in sets.items():
+        y = rebuild(model, x, device)
+        out[name] = {"pictures": len(x), "psnr": psnr(x, y), "r2": r_squared(x, y)}
+    return out
+
+
+def passes(config: AutoencoderConfig, figures: dict[str, Any]) -> bool:
+    return figures["held"]["psnr"] >= config.gate_psnr and all(
+        v >= config.gate_r2 for part in figures.values() for v in part["r2"].values()
+    )
+
+
+def run_stage(run: Run, force: bool = False) -> Done | None:
+    """Train to the budget, then measure the gate. Raises GateError below it, unless `force`; the weights stay.
+
+    In a process other than the first (see `parallel`) it returns None.
+    """
+    config, s = run.recipe.autoencoder, stage(run)
+    if s.is_done():
+        return open_stage(run.work, s.name)
+    device = set_up(run, config.seed + 1000 * rank())
+    pictures, rng = open_pictures(run), np.random.default_rng([config.seed, rank()])
+    crops = Crops(pictures, run.recipe.data.size, rng)
+    model = build(config).to(device, memory_format=torch.channels_last)
+    weights = list(model.parameters())
+    average = Average(weights, 0.998)
+    optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
+    done, step, curve = 0, 0, []
+    lasting = lasting_part(config)
+    resume = s.path("resume/state.pt")
+    if (state := load_state(resume, [lasting, s.inputs])) is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.mean, average.updates = [m.to(device) for m in state["mean"]], state["updates"]
+        done, step, curve = state["done"], state["step"], state["curve"]
+        if rank() == 0:
+            torch.set_rng_state(state["torch"])
+            restore_generator(rng, state["numpy"])
+        else:
+            torch.manual_seed(done + rank())
+            crops.rng = np.random.default_rng([config.seed, rank(), done])
+    sets = gate_pictures(pictures)
+    bar = Progress("autoencoder", config.crops, skip=done)
+    bar.done = done
+    while done < config.crops:
+        whole = done >= (1 - config.whole) * config.crops
+        crop = run.recipe.data.size if whole else config.crop
+        number = max(1, config.batch * config.crop**2 // crop**2 + whole * 2)
+        factor = schedule(done, config.crops, step, warmup=config.warmup, decay_from=config.decay_from)
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate * factor
+        x = crops.batch(number, crop).to(device)
+        with bf16(device):
+            mean, log_variance = model.encoder(x).float().chunk(2, 1)
+            log_variance = log_variance.clamp(-20, 8)
+            y = model.decoder(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()).float()
+        kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
+        loss = losses(config, y, x, 1.0 if config.warm else min(1.0, step / 300)) + config.kl * kl
+        loss.backward()
+        average_gradients(weights)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.update()
+        seen = number * crop**2 // config.crop**2 * world()
+        done, step = done + seen, step + 1
+        if rank():
+            continue
+        bar.step(seen, f"loss {loss.item():.4f} std {mean.std().item():.2f}" if step % 20 == 0 else "")
+        if step % GATE_EVERY == 0 or done >= config.crops:
+            with average.applied():
+                figures = gate_figures(model, sets, device)
+            curve.append({"crops": done, **figures})
+            s.write_json("curve.json", curve)
+            print(curve[-1], flush=True)
+        if step % CHECK_EVERY == 0 or done >= config.crops:
+            save_state(
+                resume, [lasting, s.inputs], model=model.state_dict(), optimiser=optimiser.state_dict(),
+                mean=average.mean, updates=average.updates, torch=torch.get_rng_state(), numpy=generator_state(rng),
+                done=done, step=step, curve=curve,
+            )  # fmt: skip
+    if rank():
+        return None
+    with average.applied():
+        figures = gate_figures(model, sets, device)
+        save_model(model, s.path("model"))
+    write_json(s.path("gate.json"), {**figures, "passes": passes(config, figures)})
+    if not passes(config, figures) and not force:
+        raise GateError(
+            f"the autoencoder is below its gate (PSNR {config.gate_psnr}, R2 {config.gate_r2}): {figures}. Give it "
+            "more crops (--crops), or --force to go on regardless"
+        )
+    s.finish(crops=done, gate=figures, passes=passes(config, figures))
+    return open_stage(run.work, s.name)
+
+
+def lasting_part(config: AutoencoderConfig) -> dict[str, Any]:
+    """The configuration that a resumed run must share; its budget, rates and loss weights may change."""
+    return {k: v for k, v in asdict(config).items() if k in ("seed", "channels", "latents", "groups")}
+
+
+def save_model(model: Any, folder: Path) -> None:
+    """A diffusers folder, written beside and moved into place."""
+    import shutil
+
+    new = folder.with_name(folder.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    model.save_pretrained(new)
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+
+
+def load_model(run: Run, device: torch.device) -> AutoencoderKL:
+    """The trained autoencoder for inference. Raises CacheError unless the stage has finished."""
+    done = open_stage(run.work, "autoencoder")
+    model = AutoencoderKL.from_pretrained(done.folder / "model")
+    return model.to(device, memory_format=torch.channels_last).eval()
+
+
+if __name__ == "__main__":
+    options = parser(__doc__.split("\n")[0])
+    options.add_argument("--warm", default="", help="diffusers folder of an autoencoder to start from")
+    options.add_argument("--crops", type=int, help="training crops in all (the budget)")
+    options.add_argument("--rate", type=float)
+    options.add_argument("--batch", type=int, help="crops a step")
+    options.add_argument("--decay-from", type=float, help="share of the budget after which the rate falls")
+    options.add_argument("--whole", type=float, help="share of the budget, at its end, spent on whole pictures")
+    options.add_argument("--processes", type=int, default=1, help="training processes, --threads each")
+    options.add_argument("--force", action="store_true", help="go on although the gate is not reached")
+    args = options.parse_args()
+    run = run_of(args)
+    given = {k: v for k in ("warm", "crops", "rate", "batch", "decay_from", "whole") if (v := getattr(args, k))}
+    run_in(args.processes, run_stage, replace(run, recipe=with_changes(run.recipe, autoencoder=given)), args.force)

@@ -1,0 +1,196 @@
+"""Stage `judge`: a classifier of pictures, trained on real ones only, with a head for every factor.
+
+    python -m salon.models.mini.recipe.judge --work DIR
+
+It scores generated pictures, so it never sees one, nor the held-out (concept, set) pairs. Further pairs are hidden
+from it alone: on those its own accuracy on unseen real pictures is measured. Style and finish are read from the
+statistics (mean and deviation over the picture) of shallow and deep features, concepts from the deepest features.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import JudgeConfig, Run, parser, run_of, with_changes
+from .pictures import Pictures, open_pictures
+from .plan import HELD, JUDGE_HELD, TRAIN
+from .plan import stage as plan_stage
+from .progress import Progress
+from .store import Done, Stage, open_stage
+from .torch_tools import bf16, from_float, generator_state, load_state, restore_generator, save_state, schedule, set_up
+
+HEADS = ("concept", "style", "palette", "background", "finish")
+LOSS_WEIGHT = {"concept": 1.0, "style": 0.7, "palette": 0.3, "background": 0.2, "finish": 0.2}
+
+
+def stage(run: Run) -> Stage:
+    return Stage(run.work, "judge", asdict(run.recipe.judge), {"plan": plan_stage(run).key})
+
+
+class Judge(nn.Module):
+    """Pictures [B, 3, H, W] in -1..1 -> class scores of every head. `width`: channels of the first level."""
+
+    def __init__(self, width: int, classes: dict[str, int]) -> None:
+        super().__init__()
+
+        def block(a: int, b: int, stride: int) -> nn.Module:
+            return nn.Sequential(nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(inplace=True))
+
+        w = width
+        self.stem = nn.Sequential(nn.Conv2d(3, w, 5, 2, 2, bias=False), nn.BatchNorm2d(w), nn.ReLU(inplace=True))
+        self.levels = nn.ModuleList(
+            [
+                block(w, 2 * w, 2),
+                nn.Sequential(block(2 * w, 3 * w, 2), block(3 * w, 3 * w, 1)),
+                nn.Sequential(block(3 * w, 6 * w, 2), block(6 * w, 6 * w, 1)),
+                nn.Sequential(block(6 * w, 10 * w, 2), block(10 * w, 10 * w, 1)),
+            ]
+        )
+        sizes = [w, 2 * w, 3 * w, 6 * w, 10 * w]
+        self.drop = nn.Dropout(0.25)
+        self.heads = nn.ModuleDict({"concept": nn.Linear(10 * w * 5, classes["concept"])})
+        for name in HEADS[1:]:
+            self.heads[name] = nn.Sequential(
+                nn.Linear(2 * sum(sizes), 6 * w), nn.ReLU(inplace=True), nn.Linear(6 * w, classes[name])
+            )
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features = [self.stem(x)]
+        for level in self.levels:
+            features.append(level(features[-1]))
+        deep = features[-1].float()
+        concept = torch.cat([F.adaptive_avg_pool2d(deep, 2).flatten(1), deep.amax((2, 3))], 1)
+        flat = [f.float().flatten(2) for f in features]
+        texture = torch.cat([s for f in flat for s in (f.mean(2), (f.var(2, unbiased=False) + 1e-4).sqrt())], 1)
+        out = {"concept": self.heads["concept"](self.drop(concept))}
+        return out | {name: self.heads[name](self.drop(texture)) for name in HEADS[1:]}
+
+
+def classes_of(pictures: Pictures) -> dict[str, int]:
+    plan = pictures.plan
+    return {
+        "concept": len(plan["concepts"]),
+        "style": len(plan["styles"]),
+        "palette": len(plan["palettes"]),
+        "background": len(plan["backgrounds"]),
+        "finish": len(plan["finishes"]),
+    }
+
+
+def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
+    """Shift by a few pixels, scale a little, add a little blur or noise: the judge must read generated pictures too."""
+    b, _, h, w = x.shape
+    scale = torch.from_numpy(rng.uniform(0.9, 1.12, b).astype(np.float32))
+    shift = torch.from_numpy(rng.uniform(-0.08, 0.08, (b, 2)).astype(np.float32))
+    theta = torch.zeros(b, 2, 3)
+    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    theta[:, :, 2] = shift
+    grid = F.affine_grid(theta, [b, 3, h, w], align_corners=False).to(x.device)
+    x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
+    if rng.random() < 0.3:
+        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) * 0.7 + x * 0.3
+    return x + 0.03 * torch.randn_like(x)
+
+
+@torch.no_grad()
+def score(judge: Judge, pictures: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
+    """Class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head."""
+    judge.eval()
+    out: dict[str, list[np.ndarray]] = {h: [] for h in HEADS}
+    for part in np.array_split(pictures, max(1, len(pictures) // 64)):
+        with bf16(device):
+            scores = judge(from_float(part.astype(np.float32)).to(device))
+        for head in HEADS:
+            out[head].append(scores[head].float().cpu().numpy())
+    return {h: np.concatenate(v) for h, v in out.items()}
+
+
+def accuracy(scores: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, float]:
+    """Share of right first answers per head, and of concepts among the first five."""
+    out = {h: float((scores[h].argmax(1) == labels[h]).mean()) for h in HEADS}
+    five = np.argsort(-scores["concept"], 1)[:, :5]
+    return out | {"concept5": float((five == labels["concept"][:, None]).any(1).mean())}
+
+
+def measure(judge: Judge, pictures: Pictures, rows: np.ndarray, device: torch.device) -> dict[str, float]:
+    labels = pictures.labels()
+    return accuracy(score(judge, pictures.batch(rows.tolist()), device), {h: labels[h][rows] for h in HEADS})
+
+
+def run_stage(run: Run) -> Done:
+    config, s = run.recipe.judge, stage(run)
+    if s.is_done():
+        return open_stage(run.work, s.name)
+    device, rng = set_up(run, config.seed), np.random.default_rng(config.seed)
+    pictures = open_pictures(run)
+    labels, square = pictures.labels(), pictures.entries[:, 4] == 0
+    split = pictures.entries[:, 5]
+    train = np.flatnonzero((split == TRAIN) & square)
+    judge = Judge(config.width, classes_of(pictures)).to(device, memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(judge.parameters(), lr=config.rate, weight_decay=0.05)
+    lasting = asdict(replace(config, samples=0, rate=0))
+    done, step, resume = 0, 0, s.path("resume/state.pt")
+    if (state := load_state(resume, [lasting, s.inputs])) is not None:
+        judge.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["torch"])
+        restore_generator(rng, state["numpy"])
+        done, step = state["done"], state["step"]
+    bar = Progress("judge", config.samples, skip=done)
+    bar.done = done
+    while done < config.samples:
+        judge.train()
+        factor = schedule(done, config.samples, step, warmup=60, decay_from=0.1)
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate * factor
+        rows = train[rng.integers(len(train), size=config.batch)]
+        x = augment(from_float(pictures.batch(rows.tolist())), rng).to(device, memory_format=torch.channels_last)
+        with bf16(device):
+            scores = judge(x)
+        loss = torch.zeros((), device=device)
+        for head in HEADS:
+            target = torch.from_numpy(labels[head][rows]).to(device)
+            smooth = 0.1 if head == "concept" else 0.02
+            loss = loss + LOSS_WEIGHT[head] * F.cross_entropy(scores[head].float(), target, label_smoothing=smooth)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        done, step = done + config.batch, step + 1
+        bar.step(config.batch, f"loss {loss.item():.3f}" if step % 20 == 0 else "")
+        if step % 200 == 0 or done >= config.samples:
+            save_state(
+                resume, [lasting, s.inputs], model=judge.state_dict(), optimiser=optimiser.state_dict(),
+                torch=torch.get_rng_state(), numpy=generator_state(rng), done=done, step=step,
+            )  # fmt: skip
+    pick = np.random.default_rng(0)
+    figures: dict[str, Any] = {}
+    for name, value in (("seen", TRAIN), ("unseen", JUDGE_HELD), ("held", HELD)):
+        rows = pick.permutation(np.flatnonzero((split == value) & square))[:1500]
+        if len(rows):
+            figures[name] = measure(judge, pictures, rows, device) | {"pictures": len(rows)}
+    s.write_with("judge.pt", lambda f: torch.save(judge.state_dict(), f))
+    s.finish(samples=done, **figures)
+    return open_stage(run.work, s.name)
+
+
+def load_judge(run: Run, pictures: Pictures, device: torch.device) -> Judge:
+    done = open_stage(run.work, "judge")
+    judge = Judge(JudgeConfig(**done.config).width, classes_of(pictures))
+    judge.load_state_dict(torch.load(done.folder / "judge.pt", map_location="cpu", weights_only=True))
+    return judge.to(device, memory_format=torch.channels_last).eval()
+
+
+if __name__ == "__main__":
+    options = parser(__doc__.split("\n")[0])
+    options.add_argument("--samples", type=int, help="training pictures in all (the budget)")
+    args = options.parse_args()
+    run = run_of(args)
+    given = {"samples": args.samples} if args.samples else {}
+    print(run_stage(replace(run, recipe=with_changes(run.recipe, judge=given))).figures)

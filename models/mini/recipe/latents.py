@@ -1,0 +1,87 @@
+"""Stage `latents`: every picture of the plan through the encoder, once.
+
+    python -m salon.models.mini.recipe.latents --work DIR
+
+Writes `z_HxW.npy` float16 [N, C, H/8, W/8] and `entries_HxW.npy` (rows of the plan) for every picture size, and
+`latents.json` with the scalar shift and scale that bring the latents to zero mean and unit deviation. Resumable in
+parts of 1,024 pictures.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+import time
+
+import numpy as np
+import torch
+
+from .autoencoder import load_model
+from .config import Run, parser, run_of
+from .pictures import open_pictures
+from .plan import stage as plan_stage
+from .progress import Progress
+from .store import Done, Stage, atomic, open_stage
+from .torch_tools import bf16, from_float, set_up
+
+PART = 1024
+
+
+def stage(run: Run) -> Stage:
+    return Stage(
+        run.work, "latents", {}, {"plan": plan_stage(run).key, "autoencoder": open_stage(run.work, "autoencoder").key}
+    )
+
+
+def run_stage(run: Run) -> Done:
+    s = stage(run)
+    if s.is_done():
+        return open_stage(run.work, s.name)
+    device = set_up(run, 0)
+    model, pictures = load_model(run, device), open_pictures(run)
+    entries, shapes = pictures.entries, [tuple(b) for b in pictures.plan["buckets"]]
+    bar, start = Progress("latents", len(entries)), time.monotonic()
+    total, square = [], []
+    for number, (height, width) in enumerate(shapes):
+        rows = np.flatnonzero(entries[:, 4] == number)
+        if not len(rows):
+            continue
+        parts = []
+        for at in range(0, len(rows), PART):
+            mine = rows[at : at + PART]
+            path = s.path(f"resume/{s.key}-{height}x{width}-{at}.npy")
+            if not path.is_file():
+                out = []
+                for few in np.array_split(mine, max(1, len(mine) // 32)):
+                    x = from_float(pictures.batch(few.tolist())).to(device)
+                    with torch.no_grad(), bf16(device):
+                        mean = model.encoder(x).float().chunk(2, 1)[0]
+                    out.append(mean.cpu().numpy().astype(np.float16))
+                    bar.step(len(few))
+                with atomic(path) as f:
+                    np.save(f, np.concatenate(out))
+            else:
+                bar.skip += len(mine)
+                bar.step(len(mine))
+            parts.append(np.load(path))
+        z = np.concatenate(parts)
+        s.write_array(f"z_{height}x{width}.npy", z)
+        s.write_array(f"entries_{height}x{width}.npy", rows)
+        total.append(z.astype(np.float64).sum((0, 2, 3)).sum())
+        square.append((z.astype(np.float64) ** 2).sum())
+    count = sum(np.prod(s_) for s_ in _shapes(s, shapes))
+    shift = float(sum(total) / count)
+    scale = float(1 / np.sqrt(sum(square) / count - shift**2))
+    s.write_json("latents.json", {"shift": shift, "scale": scale, "buckets": shapes})
+    s.finish(pictures=len(entries), shift=shift, scale=scale, seconds=time.monotonic() - start)
+    for path in s.path("resume").glob("*.npy"):
+        path.unlink()
+    return open_stage(run.work, s.name)
+
+
+def _shapes(s: Stage, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    paths = [s.path(f"z_{h}x{w}.npy") for h, w in shapes]
+    return [np.load(p, mmap_mode="r").shape for p in paths if p.is_file()]
+
+
+if __name__ == "__main__":
+    run_stage(run_of(parser(__doc__.split("\n")[0]).parse_args()))

@@ -1,0 +1,203 @@
+"""The transformer as it is trained: diffusers' modules, called so that they compile well.
+
+The attention is written as matrix products: at 64 to 256 tokens the CPU's fused attention has a backward pass that
+costs a third of the whole step. The adapter branch follows diffusers' FluxIPAdapterAttnProcessor: its query is the
+normed one before rotary embedding, and its output joins the image rows behind `to_out` and the gate.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+from typing import Any
+
+import torch
+from diffusers import FluxTransformer2DModel
+from diffusers.models.embeddings import apply_rotary_emb
+from torch import Tensor, nn
+
+from .captions import ROWS
+from .config import TransformerConfig
+from .text import WIDTH
+
+
+def build(config: TransformerConfig, latent_channels: int) -> FluxTransformer2DModel:
+    """An untrained transformer; adaLN close to zero and the last projection zero, or it does not start to learn."""
+    head = config.head_width
+    model = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=4 * latent_channels,
+        num_layers=config.double,
+        num_single_layers=config.single,
+        attention_head_dim=head,
+        num_attention_heads=config.heads,
+        joint_attention_dim=WIDTH,
+        pooled_projection_dim=WIDTH,
+        guidance_embeds=False,
+        axes_dims_rope=(head - 2 * (head * 3 // 16) * 2, head * 3 // 16 * 2, head * 3 // 16 * 2),
+    )
+    for name, p in model.named_parameters():
+        if p.ndim == 2:
+            if "norm" in name and name.endswith("linear.weight"):
+                nn.init.normal_(p, std=0.002)
+            elif name == "proj_out.weight":
+                nn.init.zeros_(p)
+            else:
+                nn.init.xavier_uniform_(p)
+        elif name.endswith("bias"):
+            nn.init.zeros_(p)
+    for part in (model.time_text_embed.timestep_embedder.linear_1, model.time_text_embed.timestep_embedder.linear_2):
+        nn.init.normal_(part.weight, std=0.02)
+    return model
+
+
+def pack(z: Tensor) -> Tensor:
+    """Latents [B, C, h, w] to Flux's token rows [B, h/2 * w/2, 4C]."""
+    b, c, h, w = z.shape
+    return z.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(b, h // 2 * (w // 2), 4 * c)
+
+
+def unpack(x: Tensor, h: int, w: int) -> Tensor:
+    """Token rows back to latents [B, C, h, w]."""
+    b, _, d = x.shape
+    c = d // 4
+    return x.reshape(b, h // 2, w // 2, c, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(b, c, h, w)
+
+
+def position_ids(h: int, w: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
+    """(image ids [h/2 * w/2, 3], text ids [rows, 3]) of a latent of h x w."""
+    ids = torch.zeros(h // 2, w // 2, 3)
+    ids[..., 1] += torch.arange(h // 2)[:, None]
+    ids[..., 2] += torch.arange(w // 2)[None]
+    return ids.reshape(-1, 3), torch.zeros(rows, 3)
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Softmax attention over [B, L, H, d] as matrix products, softmax in float32; returns [B, L, H * d]."""
+    q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+    weights = torch.matmul(q, k.transpose(-1, -2)) * q.shape[-1] ** -0.5
+    return torch.matmul(weights.float().softmax(-1).to(v.dtype), v).transpose(1, 2).flatten(2)
+
+
+def normed(norm: Any, x: Tensor) -> Tensor:
+    """RMS norm over the last axis in float32 with `norm`'s weight, back in x's dtype (autocast has no such kernel)."""
+    y = x.float()
+    return (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + norm.eps) * norm.weight).to(x.dtype)
+
+
+class DoubleAttention:
+    """Processor of a double block; with an adapter, `ip_tokens` [B, K, D] and `ip_weight` [B] are read."""
+
+    def __init__(self, adapter: "AdapterBlock | None" = None) -> None:
+        self.adapter = adapter
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: Any = None,
+        ip_tokens: Tensor | None = None,
+        ip_weight: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        def split(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (attn.heads, -1))
+
+        n = encoder_hidden_states.shape[1]
+        q = normed(attn.norm_q, split(attn.to_q(hidden_states)))
+        k = normed(attn.norm_k, split(attn.to_k(hidden_states)))
+        v = split(attn.to_v(hidden_states))
+        plain_query = q
+        q = torch.cat([normed(attn.norm_added_q, split(attn.add_q_proj(encoder_hidden_states))), q], 1)
+        k = torch.cat([normed(attn.norm_added_k, split(attn.add_k_proj(encoder_hidden_states))), k], 1)
+        v = torch.cat([split(attn.add_v_proj(encoder_hidden_states)), v], 1)
+        q = apply_rotary_emb(q, image_rotary_emb, sequence_dim=1).to(v.dtype)
+        k = apply_rotary_emb(k, image_rotary_emb, sequence_dim=1).to(v.dtype)
+        out = attend(q, k, v)
+        image, text = attn.to_out[0](out[:, n:]), attn.to_add_out(out[:, :n])
+        if self.adapter is None or ip_tokens is None or ip_weight is None:
+            return image, text
+        ik, iv = split(self.adapter.to_k_ip(ip_tokens)), split(self.adapter.to_v_ip(ip_tokens))
+        extra = attend(plain_query.to(ik.dtype), ik, iv)
+        return image, text, extra * ip_weight[:, None, None].to(extra.dtype)
+
+
+class SingleAttention:
+    """Processor of a single block."""
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        image_rotary_emb: Any = None,
+        **unused: Any,
+    ) -> Tensor:
+        def split(x: Tensor) -> Tensor:
+            return x.unflatten(-1, (attn.heads, -1))
+
+        q, k = (
+            normed(attn.norm_q, split(attn.to_q(hidden_states))),
+            normed(attn.norm_k, split(attn.to_k(hidden_states))),
+        )
+        v = split(attn.to_v(hidden_states))
+        q = apply_rotary_emb(q, image_rotary_emb, sequence_dim=1).to(v.dtype)
+        k = apply_rotary_emb(k, image_rotary_emb, sequence_dim=1).to(v.dtype)
+        return attend(q, k, v)
+
+
+class AdapterBlock(nn.Module):
+    """Keys and values of one double block's adapter branch."""
+
+    def __init__(self, tokens_width: int, hidden: int) -> None:
+        super().__init__()
+        self.to_k_ip, self.to_v_ip = nn.Linear(tokens_width, hidden), nn.Linear(tokens_width, hidden)
+        nn.init.normal_(self.to_v_ip.weight, std=0.01)  # close to no effect at the start
+        nn.init.zeros_(self.to_v_ip.bias)
+
+
+class Velocity(nn.Module):
+    """The forward pass of FluxTransformer2DModel over its own modules, with fixed rotary tables for each size."""
+
+    def __init__(self, model: FluxTransformer2DModel, adapters: list[AdapterBlock] | None = None) -> None:
+        super().__init__()
+        self.model = model
+        for i, block in enumerate(model.transformer_blocks):
+            block.attn.processor = DoubleAttention(adapters[i] if adapters else None)
+        for block in model.single_transformer_blocks:
+            block.attn.processor = SingleAttention()
+        self.tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def rotary(self, h: int, w: int) -> tuple[Tensor, Tensor]:
+        """Rotary tables of a latent of h x w."""
+        if (h, w) not in self.tables:
+            image, text = position_ids(h, w)
+            device = next(self.model.parameters()).device
+            cos, sin = self.model.pos_embed(torch.cat([text, image]).to(device))
+            self.tables[h, w] = (cos.float(), sin.float())
+        return self.tables[h, w]
+
+    def forward(
+        self,
+        x: Tensor,
+        tokens: Tensor,
+        pooled: Tensor,
+        t: Tensor,
+        rotary: tuple[Tensor, Tensor],
+        ip_tokens: Tensor | None = None,
+        ip_weight: Tensor | None = None,
+    ) -> Tensor:
+        """x [B, L, 4C], tokens [B, R, 384], pooled [B, 384], t [B] in 0..1 -> velocity [B, L, 4C]."""
+        m = self.model
+        image, text = m.x_embedder(x), m.context_embedder(tokens)
+        cond = m.time_text_embed(t * 1000, pooled)
+        kwargs = {} if ip_tokens is None else {"ip_tokens": ip_tokens, "ip_weight": ip_weight}
+        for block in m.transformer_blocks:
+            text, image = block(
+                hidden_states=image, encoder_hidden_states=text, temb=cond, image_rotary_emb=rotary,
+                joint_attention_kwargs=kwargs,
+            )  # fmt: skip
+        for block in m.single_transformer_blocks:
+            text, image = block(hidden_states=image, encoder_hidden_states=text, temb=cond, image_rotary_emb=rotary)
+        return m.proj_out(m.norm_out(image, cond))

@@ -1,0 +1,138 @@
+"""Stage `sheets`: contact sheets to look at.
+
+    python -m salon.models.mini.recipe.sheets --work DIR --out FOLDER
+
+`real.png` (real above reconstructed), `random.png` (100 generated at random, captions in `random.txt`), `styles.png`
+(concepts by drawing set), `backgrounds.png`, and with an adapter `weights.png` (one reference, weights 0 to 2.5) and
+`between.png` (from one style vector to another).
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from .adapter import load_adapter
+from .autoencoder import load_model, rebuild
+from .captions import caption
+from .config import Run, parser, run_of
+from .evaluate import Painter, open_painter, rows_of
+from .network import Velocity, unpack
+from .pictures import Pictures, open_pictures
+from .plan import HELD, TRAIN
+from .sample import Reference
+from .store import atomic
+from .torch_tools import set_up
+
+SHOWN = ("cat", "dog", "red apple", "rocket", "house", "car", "tree", "mushroom", "ghost", "guitar", "fish", "crown")
+
+
+def sheet(pictures: np.ndarray, columns: int, titles: list[str] | None = None) -> Image.Image:
+    """Pictures [N, H, W, 3] in 0..1 in a grid; titles above the columns."""
+    n, h, w, _ = pictures.shape
+    top = 14 if titles else 0
+    rows = -(-n // columns)
+    out = Image.new("RGB", (columns * (w + 2), rows * (h + 2) + top), "white")
+    for i, x in enumerate((pictures * 255).round().astype(np.uint8)):
+        out.paste(Image.fromarray(x), (i % columns * (w + 2), i // columns * (h + 2) + top))
+    draw = ImageDraw.Draw(out)
+    for i, title in enumerate(titles or []):
+        draw.text((i * (w + 2) + 2, 1), title, fill="black")
+    return out
+
+
+def write(image: Image.Image, path: Path) -> None:
+    with atomic(path) as f:
+        image.save(f, "PNG", optimize=True)
+
+
+def entries_for(pictures: Pictures, concepts: list[str]) -> np.ndarray:
+    """One entry for each concept, whichever comes first."""
+    labels = pictures.labels()
+    out = []
+    for name in concepts:
+        mine = np.flatnonzero(labels["concept"] == pictures.plan["concepts"].index(name))
+        out.append(int(mine[0]))
+    return np.array(out)
+
+
+def grid(painter: Painter, pictures: Pictures, concepts: list[str], factor: str, values: list[int]) -> np.ndarray:
+    """Concepts down, values of one factor across, all else plain; same noise in every column."""
+    entry = entries_for(pictures, concepts)
+    keep = {k: painter.batches.labels[k].copy() for k in painter.batches.labels}
+    columns = []
+    for value in values:
+        labels = keep | {k: np.zeros_like(keep[k]) for k in ("palette", "finish", "background")}
+        labels[factor] = np.full_like(keep[factor], value)
+        painter.batches.labels = labels
+        columns.append(painter.paint(entry, painter.first_forms(entry), seed=11))
+    painter.batches.labels = keep
+    return np.stack(columns, 1).reshape(-1, *columns[0].shape[1:])
+
+
+def run_sheets(run: Run, out: Path) -> None:
+    device = set_up(run, 0)
+    pictures = open_pictures(run)
+    real = pictures.batch(rows_of(pictures, HELD, 24, 3).tolist())
+    autoencoder = load_model(run, device)
+    columns = min(12, len(real))
+    real = real[: len(real) // columns * columns]
+    pairs = np.stack([x.reshape(-1, columns, *x.shape[1:]) for x in (real, rebuild(autoencoder, real, device))], 1)
+    write(sheet(pairs.reshape(-1, *real.shape[1:]), columns), out / "real.png")
+    if not (run.work / "transformer" / "model").is_dir():
+        return
+    painter = open_painter(run, device)
+    entry = rows_of(pictures, TRAIN, 100, 9)
+    write(sheet(painter.paint(entry, painter.first_forms(entry), seed=9), 10), out / "random.png")
+    with atomic(out / "random.txt") as f:
+        lines = [caption(pictures.concept(int(e)), pictures.style(int(e)), pictures.look(int(e))).text() for e in entry]
+        f.write(("\n".join(lines) + "\n").encode())
+    concepts = [c for c in SHOWN if c in pictures.plan["concepts"]] or pictures.plan["concepts"][:6]
+    styles, grounds = pictures.plan["styles"], pictures.plan["backgrounds"]
+    for name, factor, rows, values in (
+        ("styles", "style", concepts, styles),
+        ("backgrounds", "background", concepts[:6], grounds),
+    ):
+        x = grid(painter, pictures, rows, factor, list(range(len(values))))
+        write(sheet(x, len(values), values), out / f"{name}.png")
+    if (run.work / "adapter" / "stage.json").is_file():
+        adapter_sheets(run, painter, pictures, concepts[:6], out)
+
+
+def adapter_sheets(run: Run, painter: Painter, pictures: Pictures, concepts: list[str], out: Path) -> None:
+    """The adapter's weight from none to strong, and the straight line between two styles."""
+    encoder, adapter = load_adapter(run, painter.net.model, painter.device)
+    painter.net = Velocity(painter.net.model, list(adapter.blocks))
+    bucket = painter.batches.buckets[0]
+    entry = entries_for(pictures, concepts)
+    rng = np.random.default_rng(4)
+    two = rng.choice(bucket.other if len(bucket.other) > 1 else bucket.plain, 2)
+    with torch.no_grad():
+        z = unpack(bucket.x[torch.from_numpy(two).to(painter.device)].float(), bucket.height // 8, bucket.width // 8)
+        first, second = encoder(z)
+        null = adapter.project(adapter.null[None])
+
+        def column(vector: torch.Tensor, weight: float) -> np.ndarray:
+            tokens = adapter.project(vector[None]).expand(len(entry), -1, -1)
+            reference = Reference(tokens, null, weight)
+            return painter.paint(entry, painter.first_forms(entry), say=(), reference=reference, seed=11)
+
+        weights, steps = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [0.0, 0.25, 0.5, 0.75, 1.0]
+        for name, columns, titles in (
+            ("weights", [column(first, w) for w in weights], [f"weight {w}" for w in weights]),
+            ("between", [column(first + (second - first) * a, 1.0) for a in steps], [f"{a:.2f}" for a in steps]),
+        ):
+            x = np.stack(columns, 1)
+            write(sheet(x.reshape(-1, *x.shape[2:]), len(columns), titles), out / f"{name}.png")
+    write(sheet(pictures.batch([int(bucket.entry[i]) for i in two]), 2, ["first", "second"]), out / "references.png")
+
+
+if __name__ == "__main__":
+    options = parser(__doc__.split("\n")[0])
+    options.add_argument("--out", type=Path, required=True)
+    args = options.parse_args()
+    run_sheets(run_of(args), args.out)

@@ -1,0 +1,283 @@
+"""Stage `transformer`: a small FluxTransformer2DModel, trained by flow matching on cached latents and texts.
+
+    python -m salon.models.mini.recipe.transformer --work DIR [--warm FOLDER] [--samples N]
+
+Resumes where it was stopped. `curve.json` has the loss on fixed validation noise, for seen and held-out pairs, against
+samples seen; `model/` the averaged weights so far.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import FluxTransformer2DModel
+from torch import Tensor
+
+from .autoencoder import save_model
+from .config import Run, TransformerConfig, parser, run_of, with_changes
+from .network import Velocity, build, pack
+from .pictures import open_pictures
+from .plan import HELD
+from .progress import Progress
+from .store import Done, Stage, file_digest, open_stage
+from .torch_tools import (
+    Average,
+    bf16,
+    generator_state,
+    load_state,
+    restore_generator,
+    save_state,
+    schedule,
+    set_up,
+)  # fmt: skip
+
+# How often a clause is left out of a training caption, so that any part of it may be missing at inference.
+ALL_DROPPED, NAME_ONLY = 0.10, 0.25
+DROPPED = {"style": 0.2, "background": 0.2, "palette": 0.2, "finish": 0.1}
+ASPECT_FROM, ASPECT_SHARE = 0.5, 0.15  # the other aspects join after half of the budget
+
+
+def stage(run: Run) -> Stage:
+    config = asdict(run.recipe.transformer)
+    if config["warm"]:
+        config["warm"] = file_digest(Path(config["warm"]) / "diffusion_pytorch_model.safetensors")
+    config["compile"] = False  # how a step is run is no part of what it computes
+    inputs = {name: open_stage(run.work, name).key for name in ("latents", "text", "plan")}
+    return Stage(run.work, "transformer", config, inputs)
+
+
+@dataclass
+class Bucket:
+    """The cached pictures of one size; `x` [N, L, 4C] packed latents, `entry` rows of the plan."""
+
+    height: int
+    width: int
+    x: Tensor
+    entry: np.ndarray
+    plain: np.ndarray  # rows of x that a training step may draw
+    other: np.ndarray
+    held: np.ndarray
+
+
+class Batches:
+    """Draws training batches: latents, text rows and pooled vector, with clauses left out at random."""
+
+    def __init__(self, run: Run, device: torch.device, rng: np.random.Generator) -> None:
+        self.rng, self.device, self.config = rng, device, run.recipe.transformer
+        pictures = open_pictures(run)
+        self.labels, entries = pictures.labels(), pictures.entries
+        source = open_stage(run.work, "latents")
+        facts = source.json("latents.json")
+        self.shift, self.scale = float(facts["shift"]), float(facts["scale"])
+        self.buckets = []
+        for height, width in facts["buckets"]:
+            if not (source.folder / f"z_{height}x{width}.npy").is_file():
+                continue
+            z = torch.from_numpy(np.array(source.array(f"z_{height}x{width}.npy"))).float()
+            rows = np.array(source.array(f"entries_{height}x{width}.npy"))
+            e = entries[rows]
+            train = e[:, 5] != HELD
+            plain = (e[:, 1] == 0) & (e[:, 3] == 0) & np.r_[True, np.diff(e[:, 0]) != 0]
+            x = pack((z - self.shift) * self.scale).half().to(device)
+            parts = [np.flatnonzero(m) for m in (train & plain, train & ~plain, ~train)]
+            self.buckets.append(Bucket(height, width, x, rows, *parts))
+        with np.load(open_stage(run.work, "text").folder / "text.npz") as table:
+            self.text = {k: torch.from_numpy(table[k]).float().to(device) for k in table.files if "stats" not in k}
+        concept = self.text["subject_concept"].long().cpu().numpy()
+        order = np.argsort(concept, kind="stable")
+        self.forms, self.first = order, np.searchsorted(concept[order], np.arange(concept.max() + 2))
+
+    def texts(self, entry: np.ndarray, keep: dict[str, np.ndarray], form: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Text rows [B, R, 384] and pooled [B, 384] of plan entries; `keep` says per clause where it stays."""
+
+        def mask(name: str) -> Tensor:
+            return torch.from_numpy(keep[name].astype(np.float32)).to(self.device)
+
+        subject = torch.from_numpy(form).to(self.device)
+        parts = [self.text["subject"][subject] * mask("subject")[:, None, None]]
+        for name in ("style", "background", "palette", "finish"):
+            at = torch.from_numpy(self.labels[name][entry]).to(self.device)
+            parts.append(self.text[name][at] * mask(name)[:, None, None])
+        return torch.cat(parts, 1), self.text["subject_pooled"][subject] * mask("subject")[:, None]
+
+    def random_forms(self, entry: np.ndarray) -> np.ndarray:
+        """A random way of naming each entry's subject: row of the subject table."""
+        concept = self.labels["concept"][entry]
+        low, high = self.first[concept], self.first[concept + 1]
+        return self.forms[low + (self.rng.random(len(entry)) * (high - low)).astype(int)]
+
+    def keeps(self, number: int) -> dict[str, np.ndarray]:
+        """Which clauses a random training caption keeps."""
+        rng = self.rng
+        some, bare = rng.random(number) >= ALL_DROPPED, rng.random(number) < NAME_ONLY
+        keep = {name: some & ~bare & (rng.random(number) >= drop) for name, drop in DROPPED.items()}
+        return {"subject": some, **keep}
+
+    def rows(self, bucket: Bucket, number: int) -> np.ndarray:
+        """Random training rows of a bucket, the plain ones more often than their share."""
+        rng = self.rng
+        plain, other = (bucket.plain, bucket.other) if len(bucket.plain) and len(bucket.other) else (
+            (bucket.plain if len(bucket.plain) else bucket.other),) * 2  # fmt: skip
+        first, second = plain[rng.integers(len(plain), size=number)], other[rng.integers(len(other), size=number)]
+        return np.where(rng.random(number) < self.config.plain_share, first, second)
+
+    def pick(self, share_done: float) -> Bucket:
+        """The bucket of the next batch: square, and later now and then another aspect."""
+        others = [b for b in self.buckets[1:] if len(b.plain) + len(b.other) >= self.config.batch]
+        if others and share_done >= ASPECT_FROM and self.rng.random() < ASPECT_SHARE:
+            return others[self.rng.integers(len(others))]
+        return self.buckets[0]
+
+
+def times(number: int) -> Tensor:
+    """Flow times in 0..1, denser where the composition is decided (logit-normal)."""
+    return torch.sigmoid(torch.randn(number) + 0.3)
+
+
+def flow_loss(net: Any, x0: Tensor, noise: Tensor, t: Tensor, *inputs: Any) -> Tensor:
+    """Mean squared error of the velocity (noise - x0) at x_t = (1 - t) x0 + t noise, per sample [B]."""
+    at = t[:, None, None]
+    v = net((1 - at) * x0 + at * noise, inputs[0], inputs[1], t, *inputs[2:])
+    return ((v.float() - (noise - x0)) ** 2).mean((1, 2))
+
+
+@torch.no_grad()
+def validate(net: Velocity, batches: Batches, device: torch.device, number: int = 256) -> dict[str, float]:
+    """Loss with full captions at fixed noise and times, on seen and on held-out pairs."""
+    bucket, out = batches.buckets[0], {}
+    keep = {k: np.ones(number, bool) for k in ("subject", *DROPPED)}
+    for name, rows in (("seen", bucket.other if len(bucket.other) else bucket.plain), ("held", bucket.held)):
+        if not len(rows):
+            continue
+        rng, g = np.random.default_rng(7), torch.Generator().manual_seed(7)
+        mine = rows[rng.integers(len(rows), size=number)]
+        form = batches.forms[batches.first[batches.labels["concept"][bucket.entry[mine]]]]
+        tokens, pooled = batches.texts(bucket.entry[mine], keep, form)
+        x0 = bucket.x[torch.from_numpy(mine).to(device)].float()
+        noise, t = torch.randn(x0.shape, generator=g).to(device), torch.linspace(0.05, 0.95, number).to(device)
+        losses = []
+        for at in range(0, number, 64):
+            part = slice(at, at + 64)
+            rotary = net.rotary(bucket.height // 8, bucket.width // 8)
+            with bf16(device):
+                losses.append(flow_loss(net, x0[part], noise[part], t[part], tokens[part], pooled[part], rotary))
+        out[name] = float(torch.cat(losses).mean())
+    return out
+
+
+def load_warm(model: FluxTransformer2DModel, folder: str) -> list[str]:
+    """Copy every weight of the same name and shape from a diffusers folder; returns the names left as they were."""
+    old, new = FluxTransformer2DModel.from_pretrained(folder).float().state_dict(), model.state_dict()
+    kept = [k for k in new if k not in old or old[k].shape != new[k].shape]
+    model.load_state_dict({k: new[k] if k in kept else old[k] for k in new})
+    return kept
+
+
+def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
+    """Train to the budget (or to `stop_at` samples, for a piece of it; returns None then)."""
+    config, s = run.recipe.transformer, stage(run)
+    if s.is_done():
+        return open_stage(run.work, s.name)
+    device = set_up(run, config.seed)
+    rng = np.random.default_rng(config.seed)
+    batches = Batches(run, device, rng)
+    channels = batches.buckets[0].x.shape[-1] // 4
+    model = build(config, channels).to(device)
+    lasting = lasting_part(config)
+    resume = s.path("resume/state.pt")
+    state = load_state(resume, [lasting, s.inputs])
+    if config.warm and state is None:
+        print("not warm:", load_warm(model, config.warm), flush=True)
+    net = Velocity(model)
+    weights = list(model.parameters())
+    average = Average(weights, config.average)
+    optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    done, step, curve = 0, 0, []
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        average.mean, average.updates = [m.to(device) for m in state["mean"]], state["updates"]
+        torch.set_rng_state(state["torch"])
+        restore_generator(rng, state["numpy"])
+        done, step, curve = state["done"], state["step"], state["curve"]
+
+    def train_step(x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, rotary: Any) -> Tensor:
+        with bf16(device):
+            return flow_loss(net, x0, noise, t, tokens, pooled, rotary).mean()
+
+    fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
+    bar = Progress("transformer", config.samples, skip=done)
+    bar.done = done
+    recent: list[float] = []
+
+    def keep() -> None:
+        with average.applied():
+            figures = validate(net, batches, device)
+            save_model(model, s.path("model"))
+        curve.append({"samples": done, "loss": float(np.mean(recent[-200:])), **figures, "time": time.time()})
+        s.write_json("curve.json", curve)
+        save_state(
+            resume, [lasting, s.inputs], model=model.state_dict(), optimiser=optimiser.state_dict(), mean=average.mean,
+            updates=average.updates, torch=torch.get_rng_state(), numpy=generator_state(rng), done=done, step=step,
+            curve=curve,
+        )  # fmt: skip
+        print(curve[-1], flush=True)
+
+    end = min(config.samples, stop_at or config.samples)
+    while done < end:
+        bucket = batches.pick(done / config.samples)
+        factor = schedule(done, config.samples, step, warmup=config.warmup, decay_from=config.decay_from)
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate * factor
+        rows = batches.rows(bucket, config.batch)
+        entry = bucket.entry[rows]
+        tokens, pooled = batches.texts(entry, batches.keeps(config.batch), batches.random_forms(entry))
+        x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
+        noise, t = torch.randn(x0.shape).to(device), times(config.batch).to(device)
+        loss = fast(x0, noise, t, tokens, pooled, net.rotary(bucket.height // 8, bucket.width // 8))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        average.update()
+        recent.append(loss.item())
+        done, step = done + config.batch, step + 1
+        bar.step(config.batch, f"loss {np.mean(recent[-100:]):.4f}")
+        if step % config.checkpoint_every == 0 and done < end:
+            keep()
+    keep()
+    if done < config.samples:
+        return None
+    s.finish(samples=done, validation=curve[-1], shift=batches.shift, scale=batches.scale)
+    return open_stage(run.work, s.name)
+
+
+def lasting_part(config: TransformerConfig) -> dict[str, Any]:
+    """The configuration that a resumed run must share; its budget, rate and manner of running may change."""
+    out = asdict(config)
+    free = "samples rate warmup decay_from compile checkpoint_every warm average plain_share"
+    for key in free.split():
+        out.pop(key)
+    return out
+
+
+if __name__ == "__main__":
+    options = parser(__doc__.split("\n")[0])
+    options.add_argument("--warm", default="", help="diffusers folder of a transformer to start from")
+    options.add_argument("--samples", type=int, help="training samples in all (the budget)")
+    options.add_argument("--stop-at", type=int, default=0, help="stop after so many samples, to go on later")
+    options.add_argument("--rate", type=float)
+    options.add_argument("--batch", type=int)
+    options.add_argument("--no-compile", action="store_true")
+    args = options.parse_args()
+    run = run_of(args)
+    given: dict[str, object] = {k: v for k in ("warm", "samples", "rate", "batch") if (v := getattr(args, k))}
+    if args.no_compile:
+        given["compile"] = False
+    run_stage(replace(run, recipe=with_changes(run.recipe, transformer=given)), stop_at=args.stop_at)

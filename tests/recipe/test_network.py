@@ -1,0 +1,132 @@
+"""The training network computes what diffusers computes, adapter included. Needs the `train` extra."""
+
+# mypy: disable-error-code="untyped-decorator"
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+diffusers = pytest.importorskip("diffusers")
+
+from salon.models.mini.recipe.adapter import StyleAdapter, StyleEncoder  # noqa: E402
+from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
+from salon.models.mini.recipe.network import Velocity, build, pack, position_ids, unpack  # noqa: E402
+
+CONFIG = TransformerConfig(heads=2, head_width=16, double=2, single=1)
+CLASSES = {"style": 3, "palette": 2}
+
+
+def make(seed: int = 0) -> Any:
+    torch.manual_seed(seed)
+    model = build(CONFIG, 8).eval()
+    with torch.no_grad():  # the start is close to zero everywhere: stir it, or nothing would be compared
+        for p in model.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    return model
+
+
+def inputs(b: int = 3, h: int = 6, w: int = 4) -> tuple[Any, ...]:
+    x, tokens = torch.randn(b, h // 2 * (w // 2), 32), torch.randn(b, 20, 384)
+    return x, tokens, torch.randn(b, 384), torch.rand(b)
+
+
+def diffusers_forward(model: Any, given: tuple[Any, ...], h: int, w: int, vectors: Any = None) -> Any:
+    x, tokens, pooled, t = given
+    image, text = position_ids(h, w)
+    kwargs = None if vectors is None else {"ip_adapter_image_embeds": [vectors[:, None]]}
+    return model(
+        hidden_states=x,
+        encoder_hidden_states=tokens,
+        pooled_projections=pooled,
+        timestep=t,
+        img_ids=image,
+        txt_ids=text,
+        joint_attention_kwargs=kwargs,
+        return_dict=False,
+    )[0]
+
+
+def close(a: Any, b: Any) -> None:
+    assert torch.isfinite(a).all()
+    assert float((a - b).abs().max()) <= 1e-4 * float(b.abs().max())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("h", "w"), [(6, 4), (4, 10), (2, 2)])
+def test_velocity_equals_diffusers(h: int, w: int) -> None:
+    model = make()
+    given = inputs(h=h, w=w)
+    expected = diffusers_forward(model, given, h, w)
+    assert float(expected.std()) > 0.01
+    net = Velocity(model)
+    close(net(*given, net.rotary(h, w)), expected)
+
+
+def adapter_for(model: Any) -> StyleAdapter:
+    adapter = StyleAdapter(256, 4, 32, CONFIG.double, CLASSES)
+    with torch.no_grad():
+        for p in adapter.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    return adapter
+
+
+def nested(adapter: StyleAdapter) -> dict[str, dict[str, Any]]:
+    """The file's flat names as diffusers' loader sees them."""
+    out: dict[str, dict[str, Any]] = {"image_proj": {}, "ip_adapter": {}}
+    for name, value in adapter.layout().items():
+        part, _, rest = name.partition(".")
+        out[part][rest] = value
+    return out
+
+
+@torch.no_grad()
+def test_adapter_equals_diffusers_from_the_file_layout() -> None:
+    model, given = make(), inputs()
+    adapter, vectors = adapter_for(model), torch.randn(3, 256)
+    plain = diffusers_forward(model, given, 6, 4)
+    theirs = make()
+    theirs._load_ip_adapter_weights([nested(adapter)], low_cpu_mem_usage=False)
+    expected = diffusers_forward(theirs, given, 6, 4, vectors)
+    assert float((expected - plain).abs().max()) > 1e-3  # the adapter does something
+    net = Velocity(model, list(adapter.blocks))
+    ones = torch.ones(3)
+    close(net(*given, net.rotary(6, 4), adapter.project(vectors), ones), expected)
+
+
+@torch.no_grad()
+def test_weight_zero_is_no_adapter_at_all() -> None:
+    model, given = make(), inputs()
+    adapter = adapter_for(model)
+    plain_net = Velocity(model)
+    plain = plain_net(*given, plain_net.rotary(6, 4))
+    net = Velocity(model, list(adapter.blocks))
+    tokens = adapter.project(torch.randn(3, 256))
+    assert torch.equal(net(*given, net.rotary(6, 4), tokens, torch.zeros(3)), plain)
+    mixed = net(*given, net.rotary(6, 4), tokens, torch.tensor([0.0, 1.0, 0.0]))
+    close(mixed[[0, 2]], plain[[0, 2]])
+    assert float((mixed[1] - plain[1]).abs().max()) > 1e-3
+
+
+@pytest.mark.parametrize(("h", "w"), [(16, 16), (12, 22), (2, 4)])
+def test_packing_is_undone(h: int, w: int) -> None:
+    z = torch.randn(2, 8, h, w)
+    assert pack(z).shape == (2, h // 2 * (w // 2), 32)
+    assert torch.equal(unpack(pack(z), h, w), z)
+
+
+@torch.no_grad()
+def test_no_layout_leaks_through_the_style_encoder() -> None:
+    torch.manual_seed(0)
+    encoder = StyleEncoder(8, 256).eval()
+    z = torch.randn(1, 8, 1, 1).expand(1, 8, 16, 16) * torch.ones(1, 1, 16, 16)
+    z = z + 0.01 * torch.randn_like(z)
+    one, other = z.clone(), z.clone()
+    one[..., 2:8, 2:8] += 2  # the same patch somewhere else
+    other[..., 8:14, 6:12] += 2
+    vectors = encoder(torch.cat([one, other, -one]))
+    assert torch.isfinite(vectors).all()
+    assert np.allclose(vectors.pow(2).mean(1), 1, atol=1e-3)
+    near, far = float((vectors[0] - vectors[1]).norm()), float((vectors[0] - vectors[2]).norm())
+    assert near < 0.05 * far
