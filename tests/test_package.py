@@ -67,11 +67,8 @@ def test_imports_go_only_downwards(path: Path) -> None:
             assert FLOORS[there] < FLOORS[here], f"{name}: {here} stands below {there}, or beside it"
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in modules() if path.relative_to(ROOT).parts[0] in FLOORS], ids=identify
-)
-def test_nothing_of_the_package_needs_torch(path: Path) -> None:
-    """bench and the recipe of the embedded model may, and say so in the extras."""
+@pytest.mark.parametrize("path", modules(*FLOORS), ids=identify)
+def test_nothing_of_the_floors_needs_torch(path: Path) -> None:
     needs = {name.split(".")[0] for name, _ in imports(path)}
     assert not needs & {"torch", "diffusers", "transformers", "onnx", "onnxruntime", "openvino", "triton", "psutil"}
 
