@@ -1,0 +1,90 @@
+"""Checks of what was built and installed, for .ci/run: `check.py pictures FOLDER | install | wheel FILE`."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+INSTALL_LIMIT = 260_000_000  # bytes of the default install, weights and text encoder included
+FOLDERS = ("engine", "kernels", "scheduler", "studio", "frontends", "bench", "models/mini")
+FILES = (
+    "salon/__init__.py",
+    "salon/py.typed",
+    "salon/kernels/_C.pyi",
+    "salon/models/mini/NOTICE",
+    "salon/models/mini/licences.json",
+    "salon/models/mini/model_index.json",
+    "salon/models/mini/salon.json",
+    "salon/models/mini/text_stats.safetensors",
+    "salon/models/mini/tokenizer/tokenizer.json",
+)
+NOTICES = ("licenses/LICENSE", "licenses/NOTICE", "licenses/models/mini/NOTICE")
+WEIGHTS = {"transformer": 50_000_000, "vae": 7_000_000, "text_encoder": 45_000_000}  # at least
+STRANGERS = ("salon/tests/", "salon/csrc/", "salon/build/", "salon/docs/", "salon/.", "__pycache__", ".so.", "tests/")
+
+
+def check_wheel(path: Path) -> None:
+    """Every folder, the weights, the notices and the compiled module are in it, and nothing else."""
+    with zipfile.ZipFile(path) as wheel:
+        assert wheel.testzip() is None
+        sizes = {info.filename: info.file_size for info in wheel.infolist()}
+    missing = [name for name in FILES if name not in sizes]
+    missing += [f"salon/{folder}/" for folder in FOLDERS if not any(n.startswith(f"salon/{folder}/") for n in sizes)]
+    missing += [name for name in NOTICES if not any(n.endswith(f".dist-info/{name}") for n in sizes)]
+    for component, least in WEIGHTS.items():
+        found = sum(size for name, size in sizes.items() if name.startswith(f"salon/models/mini/{component}/"))
+        if found < least:
+            missing.append(f"salon/models/mini/{component}: {found:,} bytes, at least {least:,} expected")
+    modules = [name for name in sizes if name.startswith("salon/kernels/_C.") and name.endswith(".so")]
+    strange = [name for name in sizes if any(name.startswith(s) or (s in name and s[0] in "_.") for s in STRANGERS)]
+    strange += [name for name in sizes if name.split("/")[0] != "salon" and ".dist-info/" not in name]
+    assert not missing, f"{path.name} lacks {missing}"
+    assert len(modules) == 1, f"{path.name}: compiled modules {modules}"
+    assert not strange, f"{path.name} has strangers {strange}"
+    print(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {len(sizes)} files, all there")
+
+
+def check_install() -> None:
+    """What `pip install .` brought into this environment, without pip and setuptools themselves."""
+    root = Path(sysconfig.get_paths()["purelib"])
+    sizes: dict[str, int] = {}
+    for file in root.rglob("*"):
+        if file.is_file() and not file.is_symlink():
+            top = file.relative_to(root).parts[0]
+            sizes[top] = sizes.get(top, 0) + file.stat().st_size
+    ours = {name: size for name, size in sizes.items() if not name.startswith(("pip", "setuptools", "pkg_resources"))}
+    for name, size in sorted(ours.items(), key=lambda item: -item[1])[:8]:
+        print(f"{size / 1e6:8.1f} MB  {name}")
+    total = sum(ours.values())
+    assert "torch" not in ours, "torch came with the default install"
+    assert total <= INSTALL_LIMIT, f"the default install has {total / 1e6:.1f} MB, allowed {INSTALL_LIMIT / 1e6:.0f}"
+    print(f"{total / 1e6:8.1f} MB  the default install ({INSTALL_LIMIT / 1e6:.0f} allowed)")
+
+
+def check_pictures(folder: Path) -> None:
+    """A grid and four pictures with their recipes, none of one colour."""
+    from salon.frontends.recipe import pixel_hash, read_png
+
+    files = sorted(folder.glob("*.png"))
+    kinds = []
+    for file in files:
+        pixels, recipe = read_png(file)
+        assert recipe.pixels == pixel_hash(pixels), f"{file}: other pixels than its recipe says"
+        assert pixels.std() > 5, f"{file}: of one colour"
+        kinds.append(recipe.kind)
+    assert sorted(kinds) == ["grid", *["image"] * 4], f"{folder}: {kinds}"
+    print(f"{folder}: {len(files)} pictures with their recipes")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["wheel", name]:
+            check_wheel(Path(name))
+        case ["install"]:
+            check_install()
+        case ["pictures", name]:
+            check_pictures(Path(name))
+        case _:
+            sys.exit(__doc__)
