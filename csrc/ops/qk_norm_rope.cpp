@@ -20,60 +20,95 @@ SALON_INLINE vf swap_pairs(vf x) {
 #endif
 }
 
-// Tables of one row for whole vectors: turn[e] = cos, lift[e] = -sin on even columns, sin on odd ones.
-struct Turn { const float *cos, *sin; };
-SALON_INLINE Turn spread(const float* cos, const float* sin, int64_t width, float* room) {
-  float* turn = room;
-  float* lift = room + width;
-  for (int64_t i = 0; i < width / 2; ++i) {
-    turn[2 * i] = turn[2 * i + 1] = cos[i];
-    lift[2 * i] = -sin[i];
-    lift[2 * i + 1] = sin[i];
-  }
-  return {turn, lift};
+// (x0, x1, ...) -> (x0, x0, x1, x1, ...): the lower half of the lanes.
+SALON_INLINE vf twice(vf x) {
+#if defined(__AVX512F__)
+  return {_mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7), x.v)};
+#elif defined(__AVX2__)
+  return {_mm256_permutevar8x32_ps(x.v, _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3))};
+#else
+  vf r;
+  for (int i = 0; i < kLanes; ++i) r.v[i] = x.v[i / 2];
+  return r;
+#endif
 }
 
-template <class T> SALON_INLINE vf take(const T* p, int n) { return n == kLanes ? load(p) : load(p, n); }
-template <class T> SALON_INLINE void give(T* p, vf x, int n) {
-  if (n == kLanes) store(p, x);
+// The tables of one row, a value for each column: cos, and -sin on even columns, sin on odd ones.
+struct Turn { const float *cos, *sin; };
+SALON_INLINE Turn spread(const float* cos, const float* sin, int64_t width, float* room) {
+  float* lift = room + (width + kLanes - 1) / kLanes * kLanes;
+  alignas(64) static const float signs[16] = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1};
+  for (int64_t c = 0; c < width; c += kLanes) {
+    const int pairs = int(least(kLanes, width - c) / 2);
+    store(room + c, twice(load(cos + c / 2, pairs)));
+    store(lift + c, twice(load(sin + c / 2, pairs)) * load(signs));
+  }
+  return {room, lift};
+}
+
+// The first n of a vector's lanes, a whole one where W.
+template <bool W, class T> SALON_INLINE vf take(const T* p, int n) {
+  if constexpr (W) return load(p);
+  else return load(p, n);
+}
+template <bool W, class T> SALON_INLINE void give(T* p, vf x, int n) {
+  if constexpr (W) store(p, x);
   else store(p, x, n);
 }
 
-template <class T>
-SALON_INLINE void head(T* x, T* plain, int64_t width, const float* weight, const Turn* turn, float eps) {
-  float inverse = 1.0f;
-  if (weight) {
+// 1 / rms of each head, ahead of the heads themselves: there, all of a head's work would wait for its root and division.
+template <class T> SALON_INLINE void inverse_rms(const T* x, int64_t count, int64_t width, float eps, float* inverse) {
+  const int tail = int(width % kLanes);
+  const int64_t body = width - tail;
+  for (int64_t i = 0; i < count; ++i, x += width) {
     vf squares = set1(0);
-    for (int64_t c = 0; c < width; c += kLanes) {
-      const vf v = take(x + c, int(least(kLanes, width - c)));
+    for (int64_t c = 0; c < body; c += kLanes) {
+      const vf v = load(x + c);
       squares = fma(v, v, squares);
     }
-    inverse = 1.0f / __builtin_sqrtf(sum(squares) / float(width) + eps);
+    if (tail) {
+      const vf v = load(x + body, tail);
+      squares = fma(v, v, squares);
+    }
+    inverse[i] = 1.0f / __builtin_sqrtf(sum(squares) / float(width) + eps);
   }
-  const vf scale = set1(inverse);
-  for (int64_t c = 0; c < width; c += kLanes) {
-    const int n = int(least(kLanes, width - c));
-    vf v = take(x + c, n);
-    if (weight) v = v * scale * take(weight + c, n);
-    if (plain) give(plain + c, v, n);
-    if (turn) v = fma(swap_pairs(v), take(turn->sin + c, n), v * take(turn->cos + c, n));
-    give(x + c, v, n);
+}
+
+struct Vectors { const float* weight; const Turn* turn; };  // null: no norm, no rotation
+
+template <bool W, class T> SALON_INLINE void finish(T* x, T* plain, float inverse, const Vectors& h, int64_t c, int n) {
+  vf v = take<W>(x + c, n);
+  if (h.weight) v = v * set1(inverse) * take<W>(h.weight + c, n);
+  if (plain) give<W>(plain + c, v, n);
+  if (h.turn) v = fma(swap_pairs(v), take<W>(h.turn->sin + c, n), v * take<W>(h.turn->cos + c, n));
+  give<W>(x + c, v, n);
+}
+
+template <class T>
+void heads(T* x, T* plain, int64_t count, int64_t width, const Vectors& h, float eps, float* inverse) {
+  if (h.weight) inverse_rms(x, count, width, eps, inverse);
+  const int tail = int(width % kLanes);
+  const int64_t body = width - tail;
+  for (int64_t i = 0; i < count; ++i, x += width) {
+    T* apart = plain ? plain + i * width : nullptr;
+    for (int64_t c = 0; c < body; c += kLanes) finish<true>(x, apart, inverse[i], h, c, kLanes);
+    if (tail) finish<false>(x, apart, inverse[i], h, body, tail);
   }
 }
 
 template <class T> void rows(const QkNormRopeArgs& a, int64_t begin, int64_t end) {
-  float* room = static_cast<float*>(thread_scratch(size_t(a.width) * 2 * sizeof(float)));
   const int64_t inner = a.heads * a.width;
+  const int64_t tables = 2 * (a.width + kLanes);
+  float* room = static_cast<float*>(thread_scratch(size_t(tables + a.heads) * sizeof(float)));
+  float* inverse = room + tables;
   for (int64_t r = begin; r < end; ++r) {
     Turn turn{};
     if (a.cos.data) turn = spread(row_of<const float>(a.cos, r), row_of<const float>(a.sin, r), a.width, room);
     const Turn* turned = a.cos.data ? &turn : nullptr;
     T* q = row_of<T>(a.qkv, r);
     T* plain = a.plain_q.data ? row_of<T>(a.plain_q, r) : nullptr;
-    if (a.q_weight || turned || plain)
-      for (int64_t c = 0; c < inner; c += a.width) head(q + c, plain ? plain + c : nullptr, a.width, a.q_weight, turned, a.eps);
-    if (a.k_weight || turned)
-      for (int64_t c = inner; c < 2 * inner; c += a.width) head<T>(q + c, nullptr, a.width, a.k_weight, turned, a.eps);
+    if (a.q_weight || turned || plain) heads<T>(q, plain, a.heads, a.width, {a.q_weight, turned}, a.eps, inverse);
+    if (a.k_weight || turned) heads<T>(q + inner, nullptr, a.heads, a.width, {a.k_weight, turned}, a.eps, inverse);
   }
 }
 
