@@ -58,7 +58,8 @@ def tables() -> list[tuple[str, Dtype]]:
 def backend(request: pytest.FixtureRequest) -> Backend:
     name, dtype = request.param
     ops = backends.create(name, dtype=dtype)
-    return Zoo.exact(ops) if dtype == "float32" else Backend(ops, 0.15, 0.02)
+    # bfloat16 rounds each product's inputs by 2^-9; some thirty such roundings lie between input and output.
+    return Zoo.exact(ops) if dtype == "float32" else Backend(ops, 0.25, 0.04)
 
 
 class Zoo:

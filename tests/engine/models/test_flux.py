@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from salon.engine import errors
-from salon.engine.checkpoint import Component
+from salon.engine.checkpoint import Checkpoint, Component
 from salon.engine.models import flux
 from salon.engine.models.rope import grid_tables
 from salon.kernels.ops import AdapterTerms, Ops
@@ -23,6 +23,7 @@ diffusers = pytest.importorskip("diffusers")
 
 Float32 = NDArray[np.float32]
 
+MINI = Path(__file__).parents[3] / "models" / "mini"
 CONFIG: dict[str, Any] = {
     "in_channels": 12,
     "num_layers": 2,
@@ -113,6 +114,26 @@ def test_agrees_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_path: Pat
     got = ops.numpy(flux.velocity(ops, weights, batch(ops, parts, model.config.guidance_embeds)))
     for sample, mine in zip(parts, split(got, parts), strict=True):
         backend.close(mine, run_diffusers(model, sample))
+
+
+def test_the_embedded_transformer(backend: Any) -> None:
+    ops, component = backend.ops, Checkpoint(MINI).component("transformer")
+    weights = flux.load_flux(ops, component)
+    rng = np.random.default_rng(6)
+    config = weights.config
+    sample = Sample(
+        rng.standard_normal((15, config.in_channels)).astype(np.float32),
+        rng.standard_normal((16, config.text_width)).astype(np.float32),
+        rng.standard_normal(config.pooled_width).astype(np.float32),
+        0.6,
+        1.0,
+        (3, 5),
+    )
+    model = diffusers.FluxTransformer2DModel.from_pretrained(component.path, torch_dtype=torch.float32).eval()
+    backend.close(
+        ops.numpy(flux.velocity(ops, weights, batch(ops, [sample], config.guidance_embeds))),
+        run_diffusers(model, sample),
+    )
 
 
 @pytest.mark.parametrize(("double", "single"), [(0, 1), (1, 0)])

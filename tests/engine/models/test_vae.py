@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from salon.engine import errors
-from salon.engine.checkpoint import Component
+from salon.engine.checkpoint import Checkpoint, Component
 from salon.engine.models import vae
 from salon.kernels.reference import ReferenceOps
 
@@ -19,6 +19,7 @@ diffusers = pytest.importorskip("diffusers")
 
 Float32 = NDArray[np.float32]
 
+MINI = Path(__file__).parents[3] / "models" / "mini"
 CONFIG: dict[str, Any] = {
     "block_out_channels": (6, 9, 9),
     "down_block_types": ("DownEncoderBlock2D",) * 3,
@@ -88,6 +89,21 @@ def test_agrees_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_path: Pat
     for mine, want, mean in zip(split(got, moments), moments, means, strict=True):
         backend.close(mine, want)
         backend.close(mine[..., :5], mean)
+
+
+def test_the_embedded_autoencoder(backend: Any) -> None:
+    ops, component = backend.ops, Checkpoint(MINI).component("vae")
+    weights = vae.load_autoencoder(ops, component)
+    grid = np.array([[3, 2]], np.int32)
+    z = images(grid, weights.config.latent_channels)[0]
+    model = diffusers.AutoencoderKL.from_pretrained(component.path, torch_dtype=torch.float32).eval()
+    with torch.no_grad():
+        picture = hwc(model.decode(chw(z), return_dict=False)[0])
+        moments = hwc(model._encode(chw(picture)))
+    got = ops.numpy(vae.decode(ops, weights, ops.array(rows([z])), grid))
+    backend.close(got.reshape(picture.shape), picture)
+    got = ops.numpy(vae.encode(ops, weights, ops.array(rows([picture])), grid * np.int32(weights.config.factor)))
+    backend.close(got.reshape(moments.shape), moments)
 
 
 def test_images_do_not_depend_on_the_batch(backend: Any, model: Any, zoo: Any, tmp_path: Path) -> None:
