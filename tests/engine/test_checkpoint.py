@@ -94,7 +94,7 @@ def test_reads_bfloat16_as_bits_and_realigns(tmp_path: Path) -> None:
 def test_agrees_with_the_safetensors_library(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
-    arrays = {"x": A, "y": B, "scalar": np.array(2.5, np.float64)}
+    arrays: dict[str, Any] = {"x": A, "y": B, "scalar": np.array(2.5, np.float64)}
     save_file(arrays, tmp_path / "x.safetensors")
     file = SafetensorsFile(tmp_path / "x.safetensors")
     assert set(file.tensors) == set(arrays)
@@ -170,6 +170,11 @@ def header(text: bytes, data: bytes = b"") -> Callable[[Path], object]:
     return lambda folder: weights_path(folder).write_bytes(struct.pack("<Q", len(text)) + text + data)
 
 
+def folder_for_config(folder: Path) -> None:
+    (folder / "part" / "config.json").unlink()
+    (folder / "part" / "config.json").mkdir()
+
+
 def append(folder: Path) -> None:
     with weights_path(folder).open("ab") as file:
         file.write(b"x")
@@ -197,7 +202,7 @@ WRONG: list[tuple[str, Callable[[Path], object], type[errors.CheckpointError], s
     ("path as name", patch_json("model_index.json", **{"../x": ["a", "b"]}), errors.WrongConfig, "key '../x'"),
     ("no component folder", lambda f: shutil.rmtree(f / "part"), errors.MissingFile, "part: no such folder"),
     ("no config", lambda f: (f / "part/config.json").unlink(), errors.MissingFile, "part/config.json"),
-    ("config a folder", lambda f: [(f / "part/config.json").unlink(), (f / "part/config.json").mkdir()],
+    ("config a folder", folder_for_config,
      errors.UnreadableFile, "cannot be read"),
     ("other class", patch_json(CONFIG, _class_name="Other"), errors.UnknownArchitecture,
      "config.json: unknown architecture, key '_class_name', expected Thing, found .Other"),

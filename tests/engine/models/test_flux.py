@@ -181,7 +181,7 @@ def adapter_file(path: Path, seed: int, num_tokens: int = 4, old_names: bool = F
     rng = np.random.default_rng(seed)
 
     def draw(*shape: int) -> Float32:
-        return (rng.standard_normal(shape) / shape[-1] ** 0.5).astype(np.float32)
+        return rng.standard_normal(shape).astype(np.float32) / np.float32(shape[-1] ** 0.5)
 
     proj = "ip_adapter_proj_model" if old_names else "image_proj"
     weights = {
