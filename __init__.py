@@ -5,7 +5,6 @@ used (PEP 562), so that `import salon` costs nothing and a thin client never loa
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,10 +12,7 @@ if TYPE_CHECKING:
     from .engine.errors import SalonError
     from .engine.spec import GenerationSpec
 
-try:
-    __version__ = version("salon")
-except PackageNotFoundError:  # a bare checkout, not installed
-    __version__ = "0+checkout"
+    __version__: str
 
 __all__ = ["Engine", "GenerationSpec", "SalonError", "__version__"]
 
@@ -24,6 +20,18 @@ _HOME = {"Engine": ".engine.engine", "GenerationSpec": ".engine.spec", "SalonErr
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name in _HOME:
         return getattr(import_module(_HOME[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _version() -> str:
+    """Of the installed distribution. Looked up when asked for: importlib.metadata costs more than the rest of Salon."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("salon")
+    except PackageNotFoundError:  # a bare checkout
+        return "0+checkout"

@@ -37,17 +37,24 @@ class Pool {
     const int helpers = threads - 1;
     task_ = task;
     context_ = context;
-    count_ = count;
-    next_.store(0, std::memory_order_relaxed);
-    left_.store(helpers, std::memory_order_relaxed);
+    threads_ = threads;
+    for (int t = 0; t < threads; ++t) {
+      shares_[t].end = count * (t + 1) / threads;
+      shares_[t].next.store(count * t / threads, std::memory_order_relaxed);
+    }
     {
       std::lock_guard<std::mutex> lock(mutex_);
       wanted_ = helpers;
+      open_ = true;
       generation_.fetch_add(1, std::memory_order_release);
     }
     if (sleeping_.load(std::memory_order_seq_cst) > 0) wake_.notify_all();
-    work();
-    for (int spin = 0; left_.load(std::memory_order_acquire) != 0; ++spin) {
+    work(0);
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      open_ = false;  // a helper that has not come by now (it may not have a core) is not waited for
+    }
+    for (int spin = 0; active_.load(std::memory_order_acquire) != 0; ++spin) {
       if (spin < kSpins) {
         relax();
       } else {
@@ -65,11 +72,21 @@ class Pool {
     }
   }
 
-  void work() {
-    for (;;) {
-      const std::int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-      if (task >= count_) return;
-      task_(context_, task);
+  // The tasks of one thread; on a cache line of its own.
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> next{0};
+    std::int64_t end = 0;
+  };
+
+  void work(int thread) {
+    for (int i = 0; i < threads_; ++i) {
+      Share& share = shares_[(thread + i) % threads_];
+      for (;;) {
+        if (share.next.load(std::memory_order_relaxed) >= share.end) break;
+        const std::int64_t task = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= share.end) break;
+        task_(context_, task);
+      }
     }
   }
 
@@ -82,14 +99,14 @@ class Pool {
         wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
         sleeping_.fetch_sub(1, std::memory_order_relaxed);
       }
-      // A helper that this job does not want must not touch it: the job may end, and the next begin, at any time.
       {
         std::lock_guard<std::mutex> lock(mutex_);
         seen = generation_.load(std::memory_order_relaxed);
-        if (index >= wanted_) continue;
+        if (!open_ || index >= wanted_) continue;
+        active_.fetch_add(1, std::memory_order_relaxed);
       }
-      work();
-      left_.fetch_sub(1, std::memory_order_release);
+      work(index + 1);
+      active_.fetch_sub(1, std::memory_order_release);
     }
   }
 
@@ -98,11 +115,12 @@ class Pool {
   std::condition_variable wake_;
   Task task_ = nullptr;
   void* context_ = nullptr;
-  std::int64_t count_ = 0;
-  std::atomic<std::int64_t> next_{0};
-  std::atomic<int> left_{0}, sleeping_{0};
+  int threads_ = 1;
+  Share shares_[kMaxThreads];
+  std::atomic<int> active_{0}, sleeping_{0};
   std::atomic<unsigned> generation_{0};
   int wanted_ = 0;
+  bool open_ = false;
 };
 
 Pool*& slot() {

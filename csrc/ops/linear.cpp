@@ -1,8 +1,9 @@
 // linear: rows x packed weight with a fused epilogue.
 //
-// A task is one panel of 32 output columns over one chunk of rows that fits L2. Within it a block of rows by 32 columns is
-// accumulated in registers (AMX: tiles) over the whole depth, in order, stored to an L1 buffer, and finished from there.
-// The depth is never split, so a row's sums do not depend on the rows beside it.
+// A task is one panel of 32 output columns over one chunk of rows that fits L2. Rows are shared out among the threads before
+// columns: a thread then finds its rows where it left them, and weights are what travels. Within a
+// task a block of rows by 32 columns is accumulated in registers (AMX: tiles) over the whole depth, in order, stored to an
+// L1 buffer, and finished from there. The depth is never split, so a row's sums do not depend on the rows beside it.
 #include "amx.h"
 #include "memory.h"
 #include "pool.h"
@@ -21,6 +22,7 @@ constexpr int kRows = 12;  // 12 x 2 accumulators + 2 weights + 1 input of 32 re
 constexpr int kRows = 6;
 #endif
 constexpr int64_t kChunkBytes = 384 * 1024;
+constexpr int64_t kFewBlocks = 4;  // fewer blocks of rows to a thread: share out the columns instead
 
 SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -130,7 +132,8 @@ SALON_INLINE __m512bh pair_of(const uint16_t* p) {
   return (__m512bh)_mm512_set1_epi32(pair);
 }
 
-template <int R> void block_bf16(const uint16_t* x, int64_t stride, const uint16_t* panel, int64_t k, float* buffer) {
+template <int R>
+void block_bf16(const uint16_t* x, int64_t stride, const uint16_t* panel, int64_t k, float* buffer) {
   __m512 acc[R][2];
   for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
   const uint16_t* b = panel;
@@ -180,8 +183,13 @@ void run_chunk(const LinearArgs& a, int64_t panel, int64_t begin, int64_t end, F
   alignas(64) float buffer[kBlockRows * kPanel];
   const Packed& w = *a.w;
   const T* weights = static_cast<const T*>(w.data) + panel * w.kp * kPanel;
-  for (int64_t row = begin; row < end; row += kBlockRows) {
+  // Each block of rows fetches its part of the next panel into L2. (Fetching within a block costs more than it wins.)
+  const int64_t lines = panel + 1 < w.panels ? w.kp * kPanel * int64_t(sizeof(T)) / 64 : 0;
+  const int64_t part = ceil_div(lines, ceil_div(end - begin, kBlockRows)) * 64;
+  const char* next = reinterpret_cast<const char*>(weights + w.kp * kPanel);
+  for (int64_t row = begin; row < end; row += kBlockRows, next += part) {
     const int rows = int(least(kBlockRows, end - row));
+    for (int64_t byte = 0; byte < part; byte += 64) __builtin_prefetch(next + byte, 0, 2);
     Blocks<T>::of[rows - 1](row_of<const T>(a.x, row), a.x.stride, weights, w.k, buffer);
     finish(a, buffer, row, rows, panel);
   }
@@ -249,8 +257,10 @@ void linear(const LinearArgs& args) {
   const int64_t row_bytes = args.w->k * (args.w->dtype == Dtype::bf16 ? 2 : 4) + 1;
   const int64_t blocks = ceil_div(args.x.rows, kRows);
   int64_t chunks = ceil_div(args.x.rows * row_bytes, kChunkBytes);
+  // A share of the rows for each thread, as long as a panel still serves enough of them to be worth its journey.
+  if (blocks >= kFewBlocks * args.threads) chunks = ceil_div(chunks, args.threads) * args.threads;
   // Few panels (the last layer): cut the rows further, so that every thread has work.
-  if (args.threads > 1) while (chunks * args.w->panels < 4 * args.threads && chunks * 2 <= blocks) chunks *= 2;
+  while (args.threads > 1 && chunks * args.w->panels < 4 * args.threads && chunks * 2 <= blocks) chunks *= 2;
   struct Job { const LinearArgs* a; int64_t rows; Finish finish; };
   Job job{&args, ceil_div(blocks, least(chunks, blocks)) * kRows, choose(args)};
   parallel(ceil_div(args.x.rows, job.rows) * args.w->panels, [](void* context, int64_t task) {
