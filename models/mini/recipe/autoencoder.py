@@ -25,8 +25,8 @@ from .looks import BACKGROUNDS, FINISHES, PALETTES, Look, compose
 from .parallel import average_gradients, rank, run_in, world
 from .pictures import Pictures, open_pictures
 from .plan import HELD
-from .plan import stage as plan_stage
 from .progress import Progress
+from .raster import stage as raster_stage
 from .sets import BY_NAME
 from .store import Done, Stage, file_digest, open_stage, write_json
 from .torch_tools import (
@@ -42,15 +42,17 @@ from .torch_tools import (
 )  # fmt: skip
 
 AXIS_SCALE = (0.55, 0.75, 0.30)  # standard deviation of block colours in the data: a loss blind to it drops green
-CHECK_EVERY = 200  # steps between saved states
-GATE_EVERY = 150  # steps between looks at the gate
+CHECK_EVERY = 100  # steps between saved states
+GATE_EVERY = 300  # steps between looks at the gate
 
 
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.autoencoder)
     if config["warm"]:
         config["warm"] = file_digest(Path(config["warm"]) / "diffusion_pytorch_model.safetensors")
-    return Stage(run.work, "autoencoder", config, {"plan": plan_stage(run).key})
+    # of the plan it reads the held-out pairs alone: a change of looks or sizes does not ask for a new autoencoder
+    config["held"] = [run.recipe.data.seed, run.recipe.data.held_pairs]
+    return Stage(run.work, "autoencoder", config, {"raster": raster_stage(run).key})
 
 
 def build(config: AutoencoderConfig) -> AutoencoderKL:

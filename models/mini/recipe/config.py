@@ -13,7 +13,9 @@ class DataConfig:
     size: int = 128  # side of a training picture, pixels
     min_sets: int = 3  # a concept is kept when at least this many drawing sets have it
     max_concepts: int = 0  # 0 = all
-    looks: int = 7  # pictures of one drawing beside its plain one
+    looks: int = 7  # square pictures of one drawing beside its plain one
+    aspect_looks: int = 2  # further ones in random other aspects
+    large_looks: int = 1  # further ones of twice the side
     held_pairs: float = 0.05  # share of (concept, set) pairs that no training stage sees
     extra_sets: bool = True  # sets that train the autoencoder only
     max_extra: int = 700  # drawings taken from each of those
@@ -114,7 +116,17 @@ def smoke() -> Recipe:
     """Every stage at toy size: it shows that the pipeline runs, not that it learns."""
     return Recipe(
         name="smoke",
-        data=DataConfig(canvas=64, glyph=56, size=32, max_concepts=6, looks=2, held_pairs=0.1, max_extra=8),
+        data=DataConfig(
+            canvas=64,
+            glyph=56,
+            size=32,
+            max_concepts=6,
+            looks=2,
+            aspect_looks=1,
+            large_looks=1,
+            held_pairs=0.1,
+            max_extra=8,
+        ),
         autoencoder=AutoencoderConfig(
             channels=(8, 16, 16, 16), crop=32, batch=4, crops=48, warmup=2, gate_psnr=0.0, gate_r2=-1e9
         ),

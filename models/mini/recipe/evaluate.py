@@ -55,6 +55,7 @@ class Painter:
         held_words: np.ndarray | None = None,
         reference: Reference | None = None,
         seed: int = 0,
+        size: tuple[int, int] | None = None,
         guidance: float | None = None,
         steps: int | None = None,
     ) -> np.ndarray:
@@ -69,7 +70,7 @@ class Painter:
             tokens = torch.cat([subject, tokens[:, subject.shape[1] :]], 1)
             pooled = self.batches.text["held_pooled"][rows]
         bucket = self.batches.buckets[0]
-        size = (bucket.height, bucket.width)
+        size = size or (bucket.height, bucket.width)
         bar = Progress("paint", n)
         for at in range(0, n, config.batch):
             part = slice(at, at + config.batch)

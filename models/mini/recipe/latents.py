@@ -40,18 +40,17 @@ def run_stage(run: Run) -> Done:
     model, pictures = load_model(run, device), open_pictures(run)
     entries, shapes = pictures.entries, [tuple(b) for b in pictures.plan["buckets"]]
     bar, start = Progress("latents", len(entries)), time.monotonic()
-    total, square = [], []
+    total, square, count = 0.0, 0.0, 0
+    channels = int(model.config.latent_channels)
     for number, (height, width) in enumerate(shapes):
         rows = np.flatnonzero(entries[:, 4] == number)
-        if not len(rows):
-            continue
-        parts = []
+        parts = [np.zeros((0, channels, height // 8, width // 8), np.float16)]
         for at in range(0, len(rows), PART):
             mine = rows[at : at + PART]
             path = s.path(f"resume/{s.key}-{height}x{width}-{at}.npy")
             if not path.is_file():
                 out = []
-                for few in np.array_split(mine, max(1, len(mine) // 32)):
+                for few in np.array_split(mine, max(1, len(mine) * height * width // 2**19)):
                     x = from_float(pictures.batch(few.tolist())).to(device)
                     with torch.no_grad(), bf16(device):
                         mean = model.encoder(x).float().chunk(2, 1)[0]
@@ -66,21 +65,15 @@ def run_stage(run: Run) -> Done:
         z = np.concatenate(parts)
         s.write_array(f"z_{height}x{width}.npy", z)
         s.write_array(f"entries_{height}x{width}.npy", rows)
-        total.append(z.astype(np.float64).sum((0, 2, 3)).sum())
-        square.append((z.astype(np.float64) ** 2).sum())
-    count = sum(np.prod(s_) for s_ in _shapes(s, shapes))
-    shift = float(sum(total) / count)
-    scale = float(1 / np.sqrt(sum(square) / count - shift**2))
+        total, count = total + float(z.sum(dtype=np.float64)), count + z.size
+        square += float((z.astype(np.float64) ** 2).sum())
+    shift = float(total / count)
+    scale = float(1 / np.sqrt(square / count - shift**2))
     s.write_json("latents.json", {"shift": shift, "scale": scale, "buckets": shapes})
     s.finish(pictures=len(entries), shift=shift, scale=scale, seconds=time.monotonic() - start)
     for path in s.path("resume").glob("*.npy"):
         path.unlink()
     return open_stage(run.work, s.name)
-
-
-def _shapes(s: Stage, shapes: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    paths = [s.path(f"z_{h}x{w}.npy") for h, w in shapes]
-    return [np.load(p, mmap_mode="r").shape for p in paths if p.is_file()]
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def stage(run: Run) -> Stage:
     data = run.recipe.data
     config = {
         "seed": data.seed,
-        "looks": data.looks,
+        "looks": [data.looks, data.aspect_looks, data.large_looks],
         "held_pairs": data.held_pairs,
         "judge_held": run.recipe.judge.held_pairs,
         "buckets": buckets(data),
@@ -43,11 +43,17 @@ def stage(run: Run) -> Stage:
 
 
 def buckets(data: DataConfig) -> list[tuple[int, int]]:
-    """(height, width) of the picture sizes; the square one first. Sides are multiples of 16 pixels."""
+    """(height, width) of the picture sizes: square first, other aspects of about its area, last twice the side."""
     s = data.size
-    if s < 128:
-        return [(s, s)]
-    return [(s, s), (112, 144), (144, 112), (96, 176), (176, 96)]
+    aspects = [(112, 144), (144, 112), (96, 176), (176, 96)] if s == 128 else [(s // 2, s), (s, s // 2)]
+    return [(s, s), *aspects, (2 * s, 2 * s)]
+
+
+def bucket_of(number: int, data: DataConfig, shapes: int, rng: np.random.Generator) -> int:
+    """The bucket of a drawing's look by its number: the square ones, then other aspects, then the large ones."""
+    if number <= data.looks:
+        return 0
+    return int(rng.integers(1, shapes - 1)) if number <= data.looks + data.aspect_looks else shapes - 1
 
 
 def weights(names: dict[str, object], fixed: dict[str, float]) -> np.ndarray:
@@ -104,14 +110,11 @@ def run_stage(run: Run) -> Done:
         ink = BY_NAME[icons[i]["set"]].ink
         # a generator of its own for each drawing: adding a drawing leaves the others' looks as they were
         rng = np.random.default_rng([data.seed, *icons[i]["set"].encode(), *icons[i]["concept"].encode()])
-        looks = choose_looks(thumbnail(rgba[i]), ink, data.looks + (len(shapes) - 1 + 1) // 2, rng)
+        looks = choose_looks(thumbnail(rgba[i]), ink, data.looks + data.aspect_looks + data.large_looks, rng)
         pair = (icons[i]["concept"], icons[i]["set"])
         split = HELD if pair in held else JUDGE_HELD if pair in judge_held else TRAIN
         for n, look in enumerate(looks):
-            wide = n > data.looks  # the looks past the square ones go to two random other aspects
-            bucket = int(rng.integers(1, len(shapes))) if wide and len(shapes) > 1 else 0
-            if wide and len(shapes) == 1:
-                continue
+            bucket = bucket_of(n, data, len(shapes), rng)
             at = [names["palette"].index(look.palette), names["background"].index(look.background)]
             rows.append([i, *at, names["finish"].index(look.finish), bucket, split])
     concepts = sorted({c for c, _ in pairs})

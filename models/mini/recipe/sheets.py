@@ -3,8 +3,8 @@
     python -m salon.models.mini.recipe.sheets --work DIR --out FOLDER
 
 `real.png` (real above reconstructed), `random.png` (100 generated at random, captions in `random.txt`), `styles.png`
-(concepts by drawing set), `backgrounds.png`, and with an adapter `weights.png` (one reference, weights 0 to 2.5) and
-`between.png` (from one style vector to another).
+(concepts by drawing set), `backgrounds.png`, `size-HxW.png` (the other sizes), and with an adapter `weights.png` (one
+reference, weights 0 to 2.5) and `between.png` (from one style vector to another).
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
@@ -99,6 +99,10 @@ def run_sheets(run: Run, out: Path) -> None:
     ):
         x = grid(painter, pictures, rows, factor, list(range(len(values))))
         write(sheet(x, len(values), values), out / f"{name}.png")
+    named = entries_for(pictures, concepts[:6])
+    for height, width in pictures.plan["buckets"][1:]:
+        x = painter.paint(named, painter.first_forms(named), say=("style",), seed=11, size=(height, width))
+        write(sheet(x, len(named)), out / f"size-{height}x{width}.png")
     if (run.work / "adapter" / "stage.json").is_file():
         adapter_sheets(run, painter, pictures, concepts[:6], out)
 

@@ -40,7 +40,8 @@ from .torch_tools import (
 # How often a clause is left out of a training caption, so that any part of it may be missing at inference.
 ALL_DROPPED, NAME_ONLY = 0.10, 0.25
 DROPPED = {"style": 0.2, "background": 0.2, "palette": 0.2, "finish": 0.1}
-ASPECT_FROM, ASPECT_SHARE = 0.5, 0.15  # the other aspects join after half of the budget
+ASPECT_FROM, ASPECT_SHARE = 0.5, 0.15  # the other aspects join after half of the budget,
+LARGE_FROM, LARGE_SHARE = 0.8, 0.5  # pictures of twice the side at its end (in batches of a quarter)
 
 
 def stage(run: Run) -> Stage:
@@ -77,8 +78,6 @@ class Batches:
         self.shift, self.scale = float(facts["shift"]), float(facts["scale"])
         self.buckets = []
         for height, width in facts["buckets"]:
-            if not (source.folder / f"z_{height}x{width}.npy").is_file():
-                continue
             z = torch.from_numpy(np.array(source.array(f"z_{height}x{width}.npy"))).float()
             rows = np.array(source.array(f"entries_{height}x{width}.npy"))
             e = entries[rows]
@@ -128,11 +127,21 @@ class Batches:
         return np.where(rng.random(number) < self.config.plain_share, first, second)
 
     def pick(self, share_done: float) -> Bucket:
-        """The bucket of the next batch: square, and later now and then another aspect."""
-        others = [b for b in self.buckets[1:] if len(b.plain) + len(b.other) >= self.config.batch]
-        if others and share_done >= ASPECT_FROM and self.rng.random() < ASPECT_SHARE:
-            return others[self.rng.integers(len(others))]
+        """The bucket of the next batch: square, later now and then another aspect, at the end also the large one."""
+
+        def usable(parts: list[Bucket]) -> list[Bucket]:
+            return [b for b in parts if len(b.plain) + len(b.other)]
+
+        *others, large = self.buckets[1:]
+        if usable([large]) and share_done >= LARGE_FROM and self.rng.random() < LARGE_SHARE:
+            return large
+        if (aspects := usable(others)) and share_done >= ASPECT_FROM and self.rng.random() < ASPECT_SHARE:
+            return aspects[self.rng.integers(len(aspects))]
         return self.buckets[0]
+
+    def number(self, bucket: Bucket) -> int:
+        """Pictures of a batch: about as many tokens whatever their size."""
+        return max(1, self.config.batch * self.buckets[0].x.shape[1] // max(bucket.x.shape[1], 1) // 4 * 4)
 
 
 def times(number: int) -> Tensor:
@@ -235,11 +244,12 @@ def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
         factor = schedule(done, config.samples, step, warmup=config.warmup, decay_from=config.decay_from)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
-        rows = batches.rows(bucket, config.batch)
+        number = batches.number(bucket)
+        rows = batches.rows(bucket, number)
         entry = bucket.entry[rows]
-        tokens, pooled = batches.texts(entry, batches.keeps(config.batch), batches.random_forms(entry))
+        tokens, pooled = batches.texts(entry, batches.keeps(number), batches.random_forms(entry))
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
-        noise, t = torch.randn(x0.shape).to(device), times(config.batch).to(device)
+        noise, t = torch.randn(x0.shape).to(device), times(number).to(device)
         loss = fast(x0, noise, t, tokens, pooled, net.rotary(bucket.height // 8, bucket.width // 8))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -247,8 +257,8 @@ def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
         optimiser.zero_grad()
         average.update()
         recent.append(loss.item())
-        done, step = done + config.batch, step + 1
-        bar.step(config.batch, f"loss {np.mean(recent[-100:]):.4f}")
+        done, step = done + number, step + 1
+        bar.step(number, f"loss {np.mean(recent[-100:]):.4f}")
         if step % config.checkpoint_every == 0 and done < end:
             keep()
     keep()
