@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from salon.kernels.cpu import CpuOps
+
+Float32 = NDArray[np.float32]
 
 # Around the kernels' blocks of pixels (6, 14, 16, 32), their tiles of 128 columns, and sides of one.
 GRIDS = {
@@ -16,27 +22,28 @@ GRIDS = {
 CHANNELS = [(1, 1), (3, 32), (32, 3), (8, 17), (33, 65), (64, 40)]
 
 
-def grid(pairs):
+def grid(pairs: Any) -> NDArray[np.int32]:
     return np.array(pairs, np.int32).reshape(-1, 2)
 
 
-def pixels(grids):
+def pixels(grids: Any) -> int:
     return int((grids[:, 0].astype(np.int64) * grids[:, 1]).sum())
 
 
-def draw_weight(pair, rng, outputs, inputs, side):
+def draw_weight(pair: Any, rng: np.random.Generator, outputs: int, inputs: int, side: int) -> Float32:
     w = rng.standard_normal((outputs, inputs * side * side)) / np.sqrt(inputs * side * side)
-    return pair.round(w).reshape(outputs, inputs, side, side)
+    rounded: Float32 = pair.round(w)
+    return rounded.reshape(outputs, inputs, side, side)
 
 
-def padded(ops, values, dtype="compute"):
+def padded(ops: Any, values: Float32, dtype: str = "compute") -> Any:
     """The values as a column view of a wider array whose other columns are NaN."""
     wide = np.full((len(values), values.shape[1] + 7), np.nan, np.float32)
     wide[:, 4:-3] = values
     return ops.columns(ops.array(wide, dtype), 4, 4 + values.shape[1])
 
 
-def assert_exact_sums(got, want):
+def assert_exact_sums(got: Float32, want: Float32) -> None:
     """Float32 results of products that both sides hold exactly differ by the order of their sums alone."""
     assert got.shape == want.shape
     assert np.isfinite(got).all()
@@ -46,7 +53,7 @@ def assert_exact_sums(got, want):
 @pytest.mark.parametrize("side", [1, 3])
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("grids", GRIDS.values(), ids=GRIDS)
-def test_conv2d_parity(pair, rng, grids, channels, side):
+def test_conv2d_parity(pair: Any, rng: np.random.Generator, grids: Any, channels: Any, side: int) -> None:
     (inputs, outputs), grids = channels, grid(grids)
     x = pair.round(rng.standard_normal((pixels(grids), inputs)))
     residual = pair.round(rng.standard_normal((pixels(grids), outputs)))
@@ -68,7 +75,7 @@ def test_conv2d_parity(pair, rng, grids, channels, side):
             assert_exact_sums(*results)
 
 
-def test_compute_result_is_the_float32_result_rounded(pair, rng):
+def test_compute_result_is_the_float32_result_rounded(pair: Any, rng: np.random.Generator) -> None:
     grids = grid([(9, 21)])
     x, weight = rng.standard_normal((189, 32)).astype(np.float32), draw_weight(pair, rng, 48, 32, 3)
     ops = pair.cpu
@@ -77,7 +84,7 @@ def test_compute_result_is_the_float32_result_rounded(pair, rng):
     np.testing.assert_array_equal(ops.numpy(ops.conv2d(ops.array(x), packed, grids)), pair.round(exact))
 
 
-def test_bfloat16_bits_are_weights(pair, rng):
+def test_bfloat16_bits_are_weights(pair: Any, rng: np.random.Generator) -> None:
     grids = grid([(3, 4)])
     x = rng.standard_normal((12, 5)).astype(np.float32)
     bits = rng.integers(0x3D00, 0x3F80, (7, 5, 3, 3)).astype(np.uint16)
@@ -91,7 +98,7 @@ def test_bfloat16_bits_are_weights(pair, rng):
 @pytest.mark.parametrize("op", ["upsample", "downsample"])
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("grids", [*list(GRIDS.values())[1:], [(2, 2)], [(1, 1), (3, 259)]])
-def test_resampling_parity(pair, rng, op, grids, channels):
+def test_resampling_parity(pair: Any, rng: np.random.Generator, op: str, grids: Any, channels: Any) -> None:
     (inputs, outputs), grids = channels, grid(grids)
     if op == "downsample":
         grids = np.maximum(grids, 2)
@@ -105,7 +112,7 @@ def test_resampling_parity(pair, rng, op, grids, channels):
         pair.close(*results, scale=2)
 
 
-def run_all(ops, x, weight, small, grids, residual):
+def run_all(ops: Any, x: Any, weight: Any, small: Any, grids: Any, residual: Any) -> list[Float32]:
     """Every form of the op on the same input."""
     w, s, x = ops.pack_conv(weight, None), ops.pack_conv(small, None), ops.array(x)
     return [
@@ -119,7 +126,7 @@ def run_all(ops, x, weight, small, grids, residual):
     ]
 
 
-def test_bitwise_independent_of_company_and_threads(pair, rng):
+def test_bitwise_independent_of_company_and_threads(pair: Any, rng: np.random.Generator) -> None:
     pairs = [(11, 37), (40, 18), (2, 3)]
     grids = grid(pairs)
     x = rng.standard_normal((pixels(grids), 35)).astype(np.float32)
@@ -140,7 +147,7 @@ def test_bitwise_independent_of_company_and_threads(pair, rng):
     assert out.tolist() == [len(y) for y in whole]
 
 
-def test_bitwise_independent_of_tiles(pair, rng):
+def test_bitwise_independent_of_tiles(pair: Any, rng: np.random.Generator) -> None:
     """A pixel far from the border has the bits that it has in a crop, where blocks and tiles fall otherwise."""
     image = rng.standard_normal((50, 150, 40)).astype(np.float32)
     crop = image[7:31, 90:147]
@@ -148,8 +155,8 @@ def test_bitwise_independent_of_tiles(pair, rng):
     ops = pair.cpu
     packed = ops.pack_conv(weight, None)
 
-    def run(op, part):
-        y = ops.numpy(getattr(ops, op)(ops.array(part.reshape(-1, 40)), packed, grid([part.shape[:2]])))
+    def run(op: str, part: Float32) -> Float32:
+        y: Float32 = ops.numpy(getattr(ops, op)(ops.array(part.reshape(-1, 40)), packed, grid([part.shape[:2]])))
         scale = {"conv2d": 1, "upsample": 2, "downsample": 0.5}[op]
         return y.reshape(int(part.shape[0] * scale), int(part.shape[1] * scale), 33)
 
@@ -160,7 +167,7 @@ def test_bitwise_independent_of_tiles(pair, rng):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_bad_numbers_reach_their_neighbours_alone(pair, rng, bad):
+def test_bad_numbers_reach_their_neighbours_alone(pair: Any, rng: np.random.Generator, bad: float) -> None:
     grids = grid([(6, 30), (9, 20)])
     x = pair.round(rng.standard_normal((pixels(grids), 5)))
     weight = draw_weight(pair, rng, 4, 5, 3)
@@ -184,7 +191,7 @@ def test_bad_numbers_reach_their_neighbours_alone(pair, rng, bad):
         np.testing.assert_array_equal(after[~touched], before[~touched])
 
 
-def test_old_scratch_is_never_multiplied(pair, rng):
+def test_old_scratch_is_never_multiplied(pair: Any, rng: np.random.Generator) -> None:
     """Scratch that an earlier call left full of NaN: borders and missing channels are zeros all the same."""
     ops = CpuOps(pair.cpu.isa, pair.cpu.compute, 1)
     wide = ops.pack_conv(draw_weight(pair, rng, 8, 64, 3), None)
@@ -197,20 +204,20 @@ def test_old_scratch_is_never_multiplied(pair, rng):
             assert np.isfinite(ops.numpy(y)).all()
 
 
-def test_no_images(pair):
+def test_no_images(pair: Any) -> None:
     ops = pair.cpu
     packed = ops.pack_conv(np.ones((4, 2, 3, 3), np.float32), None)
     for op in (ops.conv2d, ops.upsample, ops.downsample):
         assert op(ops.empty(0, 2), packed, grid([])).shape == (0, 4)
 
 
-def test_refusals(pair):
+def test_refusals(pair: Any) -> None:
     ops = pair.cpu
     x, w = ops.zeros(12, 4), ops.pack_conv(np.ones((5, 4, 3, 3), np.float32), np.ones(5, np.float32))
     point = ops.pack_conv(np.ones((5, 4, 1, 1), np.float32), None)
     good = grid([(3, 4)])
     ones = np.ones
-    cases = [
+    cases: list[tuple[Callable[[], Any], str]] = [
         (lambda: ops.pack_conv(ones((5, 4, 3), np.float32), None), r"pack_conv: weight: got \[5, 4, 3\]"),
         (lambda: ops.pack_conv(ones((5, 4, 3, 1), np.float32), None), "pack_conv: weight"),
         (lambda: ops.pack_conv(ones((5, 4, 5, 5), np.float32), None), "pack_conv: weight"),
