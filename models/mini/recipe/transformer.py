@@ -22,6 +22,7 @@ from torch import Tensor
 from .autoencoder import save_model
 from .config import Run, TransformerConfig, parser, run_of, with_changes
 from .network import Velocity, build, pack
+from .parallel import average_gradients, rank, run_in, world
 from .pictures import open_pictures
 from .plan import HELD
 from .progress import Progress
@@ -126,17 +127,18 @@ class Batches:
         first, second = plain[rng.integers(len(plain), size=number)], other[rng.integers(len(other), size=number)]
         return np.where(rng.random(number) < self.config.plain_share, first, second)
 
-    def pick(self, share_done: float) -> Bucket:
-        """The bucket of the next batch: square, later now and then another aspect, at the end also the large one."""
+    def pick(self, share_done: float, step: int) -> Bucket:
+        """The bucket of a step (of all processes): square, later now and then another aspect, at the end also large."""
+        rng = np.random.default_rng([self.config.seed, step])
 
         def usable(parts: list[Bucket]) -> list[Bucket]:
             return [b for b in parts if len(b.plain) + len(b.other)]
 
         *others, large = self.buckets[1:]
-        if usable([large]) and share_done >= LARGE_FROM and self.rng.random() < LARGE_SHARE:
+        if usable([large]) and share_done >= LARGE_FROM and rng.random() < LARGE_SHARE:
             return large
-        if (aspects := usable(others)) and share_done >= ASPECT_FROM and self.rng.random() < ASPECT_SHARE:
-            return aspects[self.rng.integers(len(aspects))]
+        if (aspects := usable(others)) and share_done >= ASPECT_FROM and rng.random() < ASPECT_SHARE:
+            return aspects[rng.integers(len(aspects))]
         return self.buckets[0]
 
     def number(self, bucket: Bucket) -> int:
@@ -188,13 +190,13 @@ def load_warm(model: FluxTransformer2DModel, folder: str) -> list[str]:
     return kept
 
 
-def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
-    """Train to the budget (or to `stop_at` samples, for a piece of it; returns None then)."""
+def run_stage(run: Run, stop_at: int = 0) -> Done | None:
+    """Train to the budget, or to `stop_at` samples for a piece of it; then, and in other processes, it returns None."""
     config, s = run.recipe.transformer, stage(run)
     if s.is_done():
         return open_stage(run.work, s.name)
-    device = set_up(run, config.seed)
-    rng = np.random.default_rng(config.seed)
+    device = set_up(run, config.seed)  # every process builds the same weights
+    rng = np.random.default_rng([config.seed, rank()])
     batches = Batches(run, device, rng)
     channels = batches.buckets[0].x.shape[-1] // 4
     model = build(config, channels).to(device)
@@ -204,6 +206,7 @@ def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
     if config.warm and state is None:
         print("not warm:", load_warm(model, config.warm), flush=True)
     net = Velocity(model)
+    torch.manual_seed(config.seed + 1000 * rank())
     weights = list(model.parameters())
     average = Average(weights, config.average)
     optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
@@ -212,9 +215,13 @@ def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
         model.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         average.mean, average.updates = [m.to(device) for m in state["mean"]], state["updates"]
-        torch.set_rng_state(state["torch"])
-        restore_generator(rng, state["numpy"])
         done, step, curve = state["done"], state["step"], state["curve"]
+        if rank() == 0:
+            torch.set_rng_state(state["torch"])
+            restore_generator(rng, state["numpy"])
+        else:
+            torch.manual_seed(done + rank())
+            batches.rng = np.random.default_rng([config.seed, rank(), done])
 
     def train_step(x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, rotary: Any) -> Tensor:
         with bf16(device):
@@ -240,7 +247,7 @@ def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
 
     end = min(config.samples, stop_at or config.samples)
     while done < end:
-        bucket = batches.pick(done / config.samples)
+        bucket = batches.pick(done / config.samples, step)
         factor = schedule(done, config.samples, step, warmup=config.warmup, decay_from=config.decay_from)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
@@ -252,15 +259,20 @@ def run_stage(run: Run, *, stop_at: int = 0) -> Done | None:
         noise, t = torch.randn(x0.shape).to(device), times(number).to(device)
         loss = fast(x0, noise, t, tokens, pooled, net.rotary(bucket.height // 8, bucket.width // 8))
         loss.backward()
+        average_gradients(weights)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         optimiser.zero_grad()
         average.update()
         recent.append(loss.item())
-        done, step = done + number, step + 1
-        bar.step(number, f"loss {np.mean(recent[-100:]):.4f}")
+        done, step = done + number * world(), step + 1
+        if rank():
+            continue
+        bar.step(number * world(), f"loss {np.mean(recent[-100:]):.4f}")
         if step % config.checkpoint_every == 0 and done < end:
             keep()
+    if rank():
+        return None
     keep()
     if done < config.samples:
         return None
@@ -284,10 +296,11 @@ if __name__ == "__main__":
     options.add_argument("--stop-at", type=int, default=0, help="stop after so many samples, to go on later")
     options.add_argument("--rate", type=float)
     options.add_argument("--batch", type=int)
+    options.add_argument("--processes", type=int, default=1, help="training processes, --threads each")
     options.add_argument("--no-compile", action="store_true")
     args = options.parse_args()
     run = run_of(args)
     given: dict[str, object] = {k: v for k in ("warm", "samples", "rate", "batch") if (v := getattr(args, k))}
     if args.no_compile:
         given["compile"] = False
-    run_stage(replace(run, recipe=with_changes(run.recipe, transformer=given)), stop_at=args.stop_at)
+    run_in(args.processes, run_stage, replace(run, recipe=with_changes(run.recipe, transformer=given)), args.stop_at)
