@@ -24,8 +24,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (default: that of this process) and return its exit code."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        try:
+            code = _run(sys.argv[1:] if argv is None else argv)
+        except SystemExit as done:  # help or version was printed, or we were told to end
+            code = int(done.code or 0)
+        print(end="", flush=True)
         return code
     except KeyboardInterrupt:
         return _refuse("interrupted", 128 + signal.SIGINT)
