@@ -109,6 +109,13 @@ def statistics(states: list[np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def nearest_share(table: dict[str, np.ndarray]) -> float:
+    """Share of the kept-back synonyms whose nearest training form (cosine of pooled vectors) is their own concept's."""
+    forms, words = (table[k].astype(np.float32) for k in ("subject_pooled", "held_pooled"))
+    unit = forms / np.maximum(np.linalg.norm(forms, axis=1, keepdims=True), 1e-6)
+    return float((table["subject_concept"][(words @ unit.T).argmax(1)] == table["held_concept"]).mean())
+
+
 def run_stage(run: Run) -> Done:
     s = stage(run)
     if s.is_done():
@@ -142,7 +149,12 @@ def run_stage(run: Run) -> Done:
     first = np.array([int(np.argmax(table["subject_concept"] == i)) for i in range(len(plan["concepts"]))])
     unit = bare[first] / np.linalg.norm(bare[first], axis=1, keepdims=True)
     off = (unit @ unit.T)[~np.eye(len(first), dtype=bool)]
-    s.finish(forms=len(forms), held=len(held), mean_cosine_between_concepts=float(off.mean()))
+    s.finish(
+        forms=len(forms),
+        held=len(held),
+        mean_cosine_between_concepts=float(off.mean()),
+        synonyms_nearest_to_their_concept=nearest_share(table) if held else None,
+    )
     bar.step()
     return open_stage(run.work, s.name)
 
