@@ -19,18 +19,18 @@ SALON_INLINE vf add_to_exponent(vf x, vf whole) {  // x 2^n, where the low bits 
 #endif
 }
 
-// x / (1 + 2^t), t = -x log2(e). |x| is held to 87 in t, and x to -87 in front, where the result is below 1e-35 anyway.
+// x = x / (1 + 2^t), t = -z log2(e). |z| is held to 87, and x to -87 from below, where silu and gelu are under 1e-35 anyway.
 // t = n + r with |r| <= 1/2; adding 1.5 * 2^23 leaves n in the low bits. Minimax polynomials for 2^r.
 // Relative error: 3e-7 (where fma rounds twice also |x| * 5e-8), or with `Coarse`, meant for bf16 results, 7e-5 (a 30th of bf16's half unit).
 // V vectors go step by step together: one's chain of operations is long, and a core's window holds only a few chains.
-template <bool Coarse, int V> SALON_INLINE void quick_silu(vf (&x)[V]) {
+template <bool Coarse, int V> SALON_INLINE void quick_logistic(vf (&x)[V], const vf (&z)[V]) {
   const vf log2e = set1(-1.44269504088896341f), shifter = set1(12582912.0f);
   constexpr float kCoarse[] = {0.00957010221f, 0.0559178591f, 0.240247443f, 0.693121791f, 0.999999285f};
   constexpr float kFine[] = {0.00132764725f, 0.00967554096f, 0.0555071309f, 0.240221202f, 0.693146944f, 1.00000012f};
   vf u[V], whole[V], r[V], p[V];
 #define SALON_EACH for (int v = 0; v < V; ++v)
   SALON_EACH x[v] = max2(set1(-87.0f), x[v]);
-  SALON_EACH u[v] = min2(set1(87.0f), x[v]);
+  SALON_EACH u[v] = min2(set1(87.0f), max2(set1(-87.0f), z[v]));
   SALON_EACH whole[v] = fma(u[v], log2e, shifter);
   SALON_EACH r[v] = shifter - whole[v];
   SALON_EACH r[v] = fma(u[v], log2e, r[v]);
@@ -55,7 +55,21 @@ template <bool Coarse, int V> SALON_INLINE void quick_silu(vf (&x)[V]) {
 #else
   SALON_EACH x[v] = x[v] / p[v];
 #endif
-#undef SALON_EACH
 }
+
+template <bool Coarse, int V> SALON_INLINE void quick_silu(vf (&x)[V]) {
+  vf z[V];
+  SALON_EACH z[v] = x[v];
+  quick_logistic<Coarse>(x, z);
+}
+
+// x/2 (1 + tanh(y)) = x / (1 + e^(-2y)), y = sqrt(2/pi) (x + .044715 x^3)
+template <bool Coarse, int V> SALON_INLINE void quick_gelu_tanh(vf (&x)[V]) {
+  vf z[V];
+  SALON_EACH z[v] = x[v] * x[v];
+  SALON_EACH z[v] = x[v] * fma(z[v], set1(2 * 0.7978845608028654f * 0.044715f), set1(2 * 0.7978845608028654f));
+  quick_logistic<Coarse>(x, z);
+}
+#undef SALON_EACH
 
 }  // namespace salon

@@ -4,10 +4,12 @@
 #include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <pthread.h>
@@ -61,6 +63,7 @@ class Pool {
         sched_yield();  // a helper holds a task but lost its core
       }
     }
+    if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
@@ -85,7 +88,12 @@ class Pool {
         if (share.next.load(std::memory_order_relaxed) >= share.end) break;
         const std::int64_t task = share.next.fetch_add(1, std::memory_order_relaxed);
         if (task >= share.end) break;
-        task_(context_, task);
+        try {
+          task_(context_, task);
+        } catch (...) {  // no memory for scratch: the caller hears of it once all threads are out of the job
+          std::lock_guard<std::mutex> lock(mutex_);
+          if (!failure_) failure_ = std::current_exception();
+        }
       }
     }
   }
@@ -119,6 +127,7 @@ class Pool {
   Share shares_[kMaxThreads];
   std::atomic<int> active_{0}, sleeping_{0};
   std::atomic<unsigned> generation_{0};
+  std::exception_ptr failure_;
   int wanted_ = 0;
   bool open_ = false;
 };

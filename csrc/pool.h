@@ -4,13 +4,14 @@
 
 namespace salon {
 
-// Does task number `task`; must not throw.
+// Does task number `task`.
 using Task = void (*)(void* context, std::int64_t task);
 
 // Runs tasks 0 .. count-1 on up to `threads` threads (the caller's among them) and returns when all are done. Thread t
 // begins with the t-th share of the tasks, so that ops whose tasks go by rows find those rows in their own core's cache;
 // who is done early takes tasks from the others. Which thread takes which task is thus unspecified, and no result may
-// depend on it. Calls from several threads take turns.
+// depend on it. Calls from several threads take turns. If tasks throw, the rest
+// is done all the same and the first exception goes on to the caller.
 void parallel(std::int64_t count, Task run, void* context, int threads);
 
 // SALON_THREADS, else the cores this process may use. Throws std::invalid_argument on a bad value.

@@ -5,6 +5,7 @@
 // task a block of rows by 32 columns is accumulated in registers (AMX: tiles) over the whole depth, in order, stored to an
 // L1 buffer, and finished from there. The depth is never split, so a row's sums do not depend on the rows beside it.
 #include "amx.h"
+#include "logistic.h"
 #include "memory.h"
 #include "pool.h"
 #include "table.h"
@@ -29,11 +30,17 @@ SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // ---- epilogue -----------------------------------------------------------------------------------------------------
 
-template <Act A> SALON_INLINE vf activate(vf v) {
-  if constexpr (A == Act::gelu_tanh) return gelu_tanh(v);
-  if constexpr (A == Act::gelu) return gelu_erf(v);
-  if constexpr (A == Act::silu) return silu(v);
-  return v;
+// buffer = activation(buffer + bias), four vectors at a time; may go on over the unused rows of a whole block.
+template <Act A, bool Coarse> SALON_INLINE void activate(float* buffer, int rows, const float* bias) {
+  constexpr int V = 4;
+  for (int i = 0; i < rows * kVectors; i += V) {
+    vf x[V];
+    for (int v = 0; v < V; ++v) x[v] = load(buffer + (i + v) * kLanes) + load(bias + (i + v) % kVectors * kLanes);
+    if constexpr (A == Act::gelu_tanh) quick_gelu_tanh<Coarse>(x);
+    if constexpr (A == Act::silu) quick_silu<Coarse>(x);
+    if constexpr (A == Act::gelu) for (int v = 0; v < V; ++v) x[v] = gelu_erf(x[v]);
+    for (int v = 0; v < V; ++v) store(buffer + (i + v) * kLanes, x[v]);
+  }
 }
 
 template <class O> SALON_INLINE void put(O* o, vf v, int64_t left) {
@@ -43,17 +50,16 @@ template <class O> SALON_INLINE void put(O* o, vf v, int64_t left) {
 
 // out[row][col0 ..] = activation(buffer + bias) for `rows` rows of a panel.
 template <Act A, class O>
-void finish_store(const LinearArgs& a, const float* buffer, int64_t row, int rows, int64_t panel) {
-  const float* bias = a.w->bias + panel * kPanel;
+void finish_store(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
+  activate<A, sizeof(O) == 2>(buffer, rows, a.w->bias + panel * kPanel);
   const int64_t col = panel * kPanel, left = a.w->n - col;
   for (int r = 0; r < rows; ++r) {
     O* o = row_of<O>(a.out, row + r) + col;
-    for (int j = 0; j < kVectors; ++j)
-      put(o + j * kLanes, activate<A>(load(buffer + r * kPanel + j * kLanes) + load(bias + j * kLanes)), left - j * kLanes);
+    for (int j = 0; j < kVectors; ++j) put(o + j * kLanes, load(buffer + r * kPanel + j * kLanes), left - j * kLanes);
   }
 }
 
-template <class O> void finish_swiglu(const LinearArgs& a, const float* buffer, int64_t row, int rows, int64_t panel) {
+template <class O> void finish_swiglu(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
   constexpr int kHalf = int(kPanel) / 2;
   const float* bias = a.w->bias + panel * kPanel;
   const int64_t col = panel * kHalf, left = a.w->n / 2 - col;
@@ -67,7 +73,7 @@ template <class O> void finish_swiglu(const LinearArgs& a, const float* buffer, 
   }
 }
 
-template <bool Gated> void finish_residual(const LinearArgs& a, const float* buffer, int64_t row, int rows, int64_t panel) {
+template <bool Gated> void finish_residual(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
   const float* bias = a.w->bias + panel * kPanel;
   const int64_t col = panel * kPanel, left = a.w->n - col;
   for (int r = 0; r < rows; ++r) {
@@ -86,7 +92,7 @@ template <bool Gated> void finish_residual(const LinearArgs& a, const float* buf
   }
 }
 
-using Finish = void (*)(const LinearArgs&, const float* buffer, int64_t row, int rows, int64_t panel);
+using Finish = void (*)(const LinearArgs&, float* buffer, int64_t row, int rows, int64_t panel);
 
 template <class O> Finish choose_store(Act act) {
   switch (act) {

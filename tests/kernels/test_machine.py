@@ -89,6 +89,34 @@ def test_absurd_sizes_are_refused():
         ops.empty(-1, 4)
 
 
+def test_out_of_memory_is_an_error_not_a_crash():
+    """Outputs, and the scratch that pool threads ask for, when the address space ends."""
+    code = """
+import resource
+import numpy as np
+from salon.kernels.cpu import CpuOps
+from salon.kernels.segments import Segments
+ops = CpuOps(threads=2)
+rows, width = 4096, 64
+qkv = ops.zeros(rows, 3 * width)
+out = ops.zeros(rows, width)
+q, k, v = (ops.columns(qkv, i * width, (i + 1) * width) for i in range(3))
+ops.add(ops.zeros(2000, 8, "float32"), ops.zeros(2000, 8))  # the pool's threads exist
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + 200_000, resource.RLIM_INFINITY))
+for attempt in (lambda: ops.empty(100_000, 1000), lambda: ops.attention(q, k, v, Segments.of([rows]), 1, out=out)):
+    try:
+        attempt()
+    except MemoryError:
+        print("refused")
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+ops.attention(q, k, v, Segments.of([rows]), 1, out=out)
+print("works again")
+"""
+    result = run(code)
+    assert result.stdout.split("\n")[:3] == ["refused", "refused", "works again"], result.stdout + result.stderr
+
+
 def test_calls_from_many_threads():
     """The pool serves one op at a time; callers queue and each gets its own result."""
     ops = CpuOps(threads=2)
