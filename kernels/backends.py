@@ -9,7 +9,9 @@ from .ops import Dtype, Ops
 NAMES = ("cpu", "reference")
 
 
-def create(name: str = "cpu", *, isa: str | None = None, dtype: Dtype | None = None, threads: int | None = None) -> Ops[Any, Any]:
+def create(
+    name: str = "cpu", *, isa: str | None = None, dtype: Dtype | None = None, threads: int | None = None
+) -> Ops[Any, Any]:
     """The op table called `name`.
 
     Args:

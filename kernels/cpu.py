@@ -123,7 +123,11 @@ class CpuOps:
     # ---- dense
 
     def pack_linear(
-        self, weights: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any] | None] | None = None, *, swiglu: bool = False
+        self,
+        weights: Sequence[NDArray[Any]],
+        biases: Sequence[NDArray[Any] | None] | None = None,
+        *,
+        swiglu: bool = False,
     ) -> Weight:
         given = biases if biases is not None else [None] * len(weights)
         return self._c.pack_linear([_plain(w) for w in weights], [_bias(b) for b in given], swiglu)
@@ -144,7 +148,14 @@ class CpuOps:
         return self._c.linear(x, weight, activation, gate, residual, owners, out, dtype)
 
     def modulate(
-        self, x: Tensor, shift: Tensor, scale: Tensor, segments: Segments, *, kind: NormKind = "layer", eps: float = 1e-6
+        self,
+        x: Tensor,
+        shift: Tensor,
+        scale: Tensor,
+        segments: Segments,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-6,
     ) -> Tensor:
         return self._c.modulate(x, shift, scale, segments.offsets, segments.owners, kind, eps)
 
@@ -241,6 +252,14 @@ class CpuOps:
         return self._c.downsample(x, weight, grids)
 
     def group_norm_silu(
-        self, x: Tensor, weight: Tensor, bias: Tensor, grids: Int32, groups: int, *, eps: float = 1e-6, silu: bool = True
+        self,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        grids: Int32,
+        groups: int,
+        *,
+        eps: float = 1e-6,
+        silu: bool = True,
     ) -> Tensor:
         return self._c.group_norm_silu(x, weight, bias, grids, groups, eps, silu)

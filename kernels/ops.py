@@ -1,7 +1,7 @@
 """The op table: everything that a model may ask of a device, as one typed Protocol.
 
-A model is a plain function of this table; a backend fills it in over its own array type. All ops work on RAGGED rows:
-the rows of all samples of a batch stand one after another in one [T, D] array and `Segments` says whose they are.
+A model is a plain function of this table; a backend fills it in over its own array type. All ops work on RAGGED
+rows: the rows of all samples of a batch stand one after another in one [T, D] array and `Segments` says whose they are.
 
 Dimension alphabet: T rows, D width, N output width, K input width, H heads, E head width (D = H*E), S samples,
 C channels, P pixels (all images of the batch one after another, each row-major: P = sum of height*width).
@@ -13,7 +13,7 @@ float32. "compute" and "float32" below name these two.
 Promises of every op, on every backend:
   - batch invariance: a row of the result depends only on its own sample's inputs, bit for bit: not on the other rows
     of the call, their number or order, nor on the number of threads;
-  - NaN and infinity in an input row reach that row's (for attention and group norm: that sample's) output, and no other;
+  - NaN and infinity in an input row reach that row's (attention, group norm: that sample's) output, and no other;
   - nothing is written except the result and what the docstring calls "written";
   - a wrong shape, dtype or range raises `ValueError` naming the argument, what came and what is wanted, before
     anything is written.
@@ -58,7 +58,7 @@ class AdapterTerms:
         queries: backend array [T, D] or None. None: the terms use the attention's own q (the SD family, whose output
             joins before `to_out`). An array: the query of the terms (the Flux family: normed, before rotary embedding).
         out: backend array [T, D] compute dtype, or None. None: the terms are added into the attention's output.
-            An array: the terms' sum is WRITTEN there, in the rows of segments that have a term; other rows stay untouched.
+            An array: the terms' sum is WRITTEN there, in the rows of segments that have a term; others stay untouched.
     """
 
     keys: Any
@@ -131,7 +131,11 @@ class Ops(Protocol[A, P]):
     # ---- dense ---------------------------------------------------------------------------------------------------
 
     def pack_linear(
-        self, weights: Sequence[NDArray[Any]], biases: Sequence[NDArray[Any] | None] | None = None, *, swiglu: bool = False
+        self,
+        weights: Sequence[NDArray[Any]],
+        biases: Sequence[NDArray[Any] | None] | None = None,
+        *,
+        swiglu: bool = False,
     ) -> P:
         """Pack linear layers that read the same input as one: weights [N_i, K] (the results' columns stand in order).
 
@@ -160,7 +164,9 @@ class Ops(Protocol[A, P]):
         of `dtype`, or `out` (a view [T, N] of either dtype, WRITTEN and returned)."""
         ...
 
-    def modulate(self, x: A, shift: A, scale: A, segments: Segments, *, kind: NormKind = "layer", eps: float = 1e-6) -> A:
+    def modulate(
+        self, x: A, shift: A, scale: A, segments: Segments, *, kind: NormKind = "layer", eps: float = 1e-6
+    ) -> A:
         """adaLN: norm(x) * (1 + scale[owner]) + shift[owner]. Source: DiT (2212.09748), section 3.2.
 
         x [T, D] float32; shift, scale [S, D] float32 (views allowed); result [T, D] compute.
@@ -266,9 +272,7 @@ class Ops(Protocol[A, P]):
         """Pack a convolution, weight [O, I, kh, kw] (kh = kw = 1 or 3)."""
         ...
 
-    def conv2d(
-        self, x: A, weight: Any, grids: Int32, *, residual: A | None = None, dtype: DtypeName = "compute"
-    ) -> A:
+    def conv2d(self, x: A, weight: Any, grids: Int32, *, residual: A | None = None, dtype: DtypeName = "compute") -> A:
         """Convolution, stride 1, zero padding that keeps the size. x [P, I] compute; residual [P, O] compute is added;
         result [P, O] `dtype`."""
         ...

@@ -42,7 +42,9 @@ class Segments:
         object.__setattr__(self, "max_rows", int(np.diff(offsets).max(initial=0)))
 
     @classmethod
-    def of(cls, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None) -> Segments:
+    def of(
+        cls, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
+    ) -> Segments:
         """Segments of the given lengths, one after another."""
         offsets = np.zeros(len(lengths) + 1, np.int32)
         np.cumsum(np.asarray(lengths, np.int64), out=offsets[1:])

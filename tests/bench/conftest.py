@@ -8,7 +8,7 @@ import pytest
 
 from salon.bench.peers.base import Job
 
-FAKE = '''
+FAKE = """
 import os, time
 import numpy as np
 from salon.bench.peers.base import Peer
@@ -65,7 +65,7 @@ class Dying(Fake):
 class Stuck(Fake):
     def load(self):
         time.sleep(60)
-'''
+"""
 
 
 @pytest.fixture

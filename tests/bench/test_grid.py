@@ -19,7 +19,7 @@ NAMES = {"salon": "Off", "eager": "Built", "compile": "Broken", "fp32": "Fake"}
 
 
 @pytest.fixture
-def run_grid(rivals: Path, job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+def run_grid(rivals: Path, job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(grid, "PEERS", {name: f"rivals.fake:{cls}" for name, cls in NAMES.items()})
     monkeypatch.setattr(grid, "flops_per_core", lambda dtype: 1e12)
 
@@ -41,7 +41,7 @@ def run_grid(rivals: Path, job: Job, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     return call
 
 
-def test_a_full_run_measures_everyone_and_keeps_the_failed(run_grid) -> None:  # type: ignore[no-untyped-def]
+def test_a_full_run_measures_everyone_and_keeps_the_failed(run_grid) -> None:
     document = run_grid("--only", "salon,eager,compile,fp32")
     rows = {row["candidate"]: row for row in document["rows"]}
     assert set(rows) == {"a little off", "with something to build", "broken", "fake"}
@@ -62,13 +62,13 @@ def test_a_full_run_measures_everyone_and_keeps_the_failed(run_grid) -> None:  #
     assert any("RuntimeError: no such kernel" in note for note in document["notes"])
 
 
-def test_quick_leaves_out_what_is_not_built(run_grid) -> None:  # type: ignore[no-untyped-def]
+def test_quick_leaves_out_what_is_not_built(run_grid) -> None:
     rows = {row["candidate"]: row for row in run_grid("--only", "salon,eager", "--quick")["rows"]}
     assert "nothing built yet" in rows["with something to build"]["error"]
     assert rows["a little off"]["step_ms"] > 0
 
 
-def test_quick_measures_what_an_earlier_run_built(run_grid) -> None:  # type: ignore[no-untyped-def]
+def test_quick_measures_what_an_earlier_run_built(run_grid) -> None:
     run_grid("--only", "eager")
     rows = {row["candidate"]: row for row in run_grid("--only", "eager", "--quick")["rows"]}
     assert rows["with something to build"]["step_ms"] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ class Pair:
     reference: ReferenceOps
     rtol: float
     atol: float
+
+    @property
+    def both(self) -> tuple[Any, Any]:
+        """The two tables, for code that runs on either."""
+        return self.cpu, self.reference
 
     def round(self, x: NDArray[np.floating]) -> Float32:
         """x as the compute dtype holds it, in float32."""

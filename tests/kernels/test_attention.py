@@ -71,8 +71,9 @@ class Case:
 
 def make(pair, rng, heads, width, segments, kv_segments=None, *, spread=1.0) -> Case:
     rows, keys = segments.num_rows, (kv_segments or segments).num_rows
-    draw = [pair.round(rng.standard_normal((n, heads * width)) * s) for n, s in ((rows, spread), (keys, 1), (keys, 1))]
-    return Case(*draw, heads, segments, kv_segments)
+    sizes = ((rows, spread), (keys, 1), (keys, 1))
+    q, k, v = (pair.round(rng.standard_normal((n, heads * width)) * s) for n, s in sizes)
+    return Case(q, k, v, heads, segments, kv_segments)
 
 
 def make_terms(pair, rng, lists, width, *, queries_rows=0, apart=False) -> Terms:
@@ -199,6 +200,7 @@ def test_segments_without_terms_keep_their_bits(pair, rng):
         assert np.array_equal(got[0][80:], plain[80:])
         assert np.array_equal(got[0][changed], plain[changed]) == apart
         if apart:
+            assert got[1] is not None
             assert (got[1][:16] == 7).all()
             assert (got[1][80:] == 7).all()
 

@@ -70,7 +70,7 @@ def test_conv2d_parity(pair: Any, rng: np.random.Generator, grids: Any, channels
                         dtype="float32",
                     )
                 )
-                for ops in (pair.cpu, pair.reference)
+                for ops in pair.both
             ]
             assert_exact_sums(*results)
 
@@ -105,10 +105,7 @@ def test_resampling_parity(pair: Any, rng: np.random.Generator, op: str, grids: 
     x = pair.round(rng.standard_normal((pixels(grids), inputs)))
     weight, bias = draw_weight(pair, rng, outputs, inputs, 3), rng.standard_normal(outputs).astype(np.float32)
     for make in (lambda ops, values: ops.array(values), padded):
-        results = [
-            ops.numpy(getattr(ops, op)(make(ops, x), ops.pack_conv(weight, bias), grids))
-            for ops in (pair.cpu, pair.reference)
-        ]
+        results = [ops.numpy(getattr(ops, op)(make(ops, x), ops.pack_conv(weight, bias), grids)) for ops in pair.both]
         pair.close(*results, scale=2)
 
 

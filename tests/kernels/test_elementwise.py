@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -99,7 +101,7 @@ def test_embed(pair, rng):
 def test_timestep_embedding(pair, width):
     # float32 angles of up to 1000 radians: one unit in the last place is 6e-5
     t = np.array([0, 0.5, 1, 499.5, 1000], np.float32)
-    pair.close(*(ops.numpy(ops.timestep_embedding(t, width)) for ops in (pair.cpu, pair.reference)), scale=5)
+    pair.close(*(ops.numpy(ops.timestep_embedding(t, width)) for ops in pair.both), scale=5)
 
 
 @settings(max_examples=15, deadline=None)
@@ -121,7 +123,8 @@ def test_solver_step(data):
     latents, base, previous = rng.standard_normal((3, rows, width)).astype(np.float32)
     with_base = bool(rng.random() < 0.5)
     outcomes = []
-    for ops in [CpuOps(isa, None, 2) for isa in isa_levels()] + [ReferenceOps()]:
+    tables: list[Any] = [*(CpuOps(isa, None, 2) for isa in isa_levels()), ReferenceOps()]
+    for ops in tables:
         x, keep = ops.array(latents, "float32"), ops.zeros(rows, width, "float32")
         ops.solver_step(
             x,

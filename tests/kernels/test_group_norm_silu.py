@@ -43,7 +43,7 @@ def test_parity(pair: Any, rng: np.random.Generator, grids: Any, channels: Any, 
     x = pair.round(rng.standard_normal((pixels(grids), channels)) * 3 + 2)
     weight, bias = rng.standard_normal((2, 1, channels)).astype(np.float32)
     for eps in (1e-6, 0.5):
-        got, want = (run(ops, x, weight, bias, grids, groups, eps=eps, silu=silu) for ops in (pair.cpu, pair.reference))
+        got, want = (run(ops, x, weight, bias, grids, groups, eps=eps, silu=silu) for ops in pair.both)
         pair.close(got, want)
 
 
@@ -63,7 +63,7 @@ def test_large_mean_does_not_cancel(pair: Any, rng: np.random.Generator, mean: f
     grids = grid([(50, 60)])
     x = pair.round(rng.standard_normal((3000, 16)) * (1 if pair.cpu.compute == "float32" else 30) + mean)
     weight, bias = np.ones((1, 16), np.float32), np.zeros((1, 16), np.float32)
-    got, want = (run(ops, x, weight, bias, grids, 2, silu=False) for ops in (pair.cpu, pair.reference))
+    got, want = (run(ops, x, weight, bias, grids, 2, silu=False) for ops in pair.both)
     assert np.isfinite(got).all()
     np.testing.assert_allclose(got, want, rtol=pair.rtol, atol=pair.atol)
 
@@ -75,7 +75,7 @@ def test_an_outlier_does_not_cancel(pair: Any, rng: np.random.Generator, pixel: 
     x = pair.round(rng.standard_normal((3000, 16)))
     x[pixel] = pair.round(np.full(16, 1e4))
     weight, bias = np.ones((1, 16), np.float32), np.zeros((1, 16), np.float32)
-    got, want = (run(ops, x, weight, bias, grids, 2, silu=False) for ops in (pair.cpu, pair.reference))
+    got, want = (run(ops, x, weight, bias, grids, 2, silu=False) for ops in pair.both)
     assert np.isfinite(got).all()
     np.testing.assert_allclose(got, want, rtol=pair.rtol, atol=pair.atol / 10)
 

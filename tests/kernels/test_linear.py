@@ -23,7 +23,7 @@ def test_parity(pair, rng, rows, width, depth, activation):
     for dtype in ("compute", "float32"):
         got, want = (
             ops.numpy(ops.linear(ops.array(x), ops.pack_linear([w], [b]), activation=activation, dtype=dtype))
-            for ops in (pair.cpu, pair.reference)
+            for ops in pair.both
         )
         pair.close(got, want)
 
@@ -34,7 +34,7 @@ def test_swiglu(pair, rng, rows, width, depth):
     w, b = weights(pair, rng, 2 * width, depth)
     got, want = (
         ops.numpy(ops.linear(ops.array(x), ops.pack_linear([w], [b], swiglu=True), activation="swiglu"))
-        for ops in (pair.cpu, pair.reference)
+        for ops in pair.both
     )
     assert got.shape == (rows, width)
     pair.close(got, want)
@@ -49,7 +49,7 @@ def test_residual_is_written_in_place(pair, rng, lengths, gated):
     w, b = weights(pair, rng, width, depth)
     gates = rng.standard_normal((segments.num_samples, 3 * width)).astype(np.float32)
     results = []
-    for ops in (pair.cpu, pair.reference):
+    for ops in pair.both:
         residual = ops.array(stream, "float32")
         gate = ops.columns(ops.array(gates, "float32"), width, 2 * width) if gated else None
         packed = ops.pack_linear([w], [b])
@@ -65,7 +65,7 @@ def test_packed_together_and_strided_views(pair, rng):
     x = pair.round(rng.standard_normal((21, 96)))
     parts = [weights(pair, rng, n, 64) for n in (40, 8, 24)]
     results = []
-    for ops in (pair.cpu, pair.reference):
+    for ops in pair.both:
         source = ops.columns(ops.array(x), 16, 80)
         wide = ops.zeros(30, 100)
         target = ops.columns(ops.rows(wide, 4, 25), 10, 82)
@@ -132,8 +132,8 @@ def test_refusals_name_the_argument(pair):
         ops.linear(x, weight, residual=stream, activation="silu")
     with pytest.raises(ValueError, match="activation"):
         ops.linear(x, weight, activation="swiglu")
+    owners = Segments.of([3], owners=[3])
     with pytest.raises(ValueError, match="owner 3"):
-        owners = Segments.of([3], owners=[3])
         ops.linear(x, weight, residual=stream, gate=ops.zeros(1, 4, "float32"), segments=owners)
     with pytest.raises(ValueError, match="even number for swiglu"):
         ops.pack_linear([np.ones((5, 8), np.float32)], swiglu=True)

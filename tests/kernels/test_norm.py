@@ -31,7 +31,7 @@ def test_norm_parity(pair, rng, width, kind, rows):
                         dtype="float32",
                     )
                 )
-                for ops in (pair.cpu, pair.reference)
+                for ops in pair.both
             )
             assert np.isfinite(got).all()
             np.testing.assert_allclose(got, want, rtol=1e-4, atol=2e-4 if width > 1 else 5e-3)
@@ -45,7 +45,7 @@ def test_modulate_parity(pair, rng, lengths, kind):
     x = rng.standard_normal((segments.num_rows, width)).astype(np.float32)
     cond = rng.standard_normal((segments.num_samples, 3 * width)).astype(np.float32)
     results = []
-    for ops in (pair.cpu, pair.reference):
+    for ops in pair.both:
         c = ops.array(cond, "float32")
         shift, scale = ops.columns(c, width, 2 * width), ops.columns(c, 2 * width, 3 * width)
         results.append(ops.numpy(ops.modulate(ops.array(x, "float32"), shift, scale, segments, kind=kind)))

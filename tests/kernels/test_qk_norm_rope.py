@@ -58,7 +58,7 @@ def test_parity(pair, rng, width, norm, rope, plain):
 def test_only_one_of_the_weights(pair, rng):
     values = draw(pair, rng, 3, 2, 16)
     results = []
-    for ops in (pair.cpu, pair.reference):
+    for ops in pair.both:
         qkv, weight = ops.array(values["qkv"]), ops.array(values["weights"][1], "float32")
         ops.qk_norm_rope(qkv, 2, None, weight, None, None)
         results.append(ops.numpy(qkv))
