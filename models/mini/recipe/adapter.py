@@ -42,6 +42,7 @@ from .torch_tools import (
 from .transformer import Batches, Bucket, flow_loss, times
 
 FACTORS = ("style", "palette", "background", "finish")
+DEFAULT_STYLE = "fluent-3d"
 
 
 def stage(run: Run) -> Stage:
@@ -229,10 +230,27 @@ def run_stage(run: Run) -> Done:
         s.write_with("adapter.safetensors", lambda f: put(f, adapter.layout()))
         rest = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"null": adapter.null.detach()}
         rest |= {f"heads.{k}": v for k, v in adapter.heads.state_dict().items()}
+        rest["styles"] = style_vectors(encoder, batches, device)
         rest = {k: v.float().contiguous().cpu() for k, v in rest.items()}
         s.write_with("style_encoder.safetensors", lambda f: put(f, rest))
     s.finish(samples=done, loss=curve[-1]["loss"] if curve else None, classes=classes)
     return open_stage(run.work, s.name)
+
+
+@torch.no_grad()
+def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device) -> Tensor:
+    """The mean style vector of every drawing set's plain pictures [sets, width], of unit RMS: styles to start from.
+
+    The one of `DEFAULT_STYLE` is the model's own taste: what a mild default weight adds unless a user wants none.
+    """
+    bucket, out = batches.buckets[0], []
+    style = batches.labels["style"][bucket.entry]
+    for number in range(int(style.max()) + 1):
+        rows = [r for r in bucket.plain if style[r] == number][:256] or [int(bucket.plain[0])]
+        z = unpack(bucket.x[torch.tensor(rows, device=device)].float(), bucket.height // 8, bucket.width // 8)
+        mean = encoder(z).mean(0)
+        out.append(mean / (mean.pow(2).mean() + 1e-6).sqrt())
+    return torch.stack(out)
 
 
 def put(f: BinaryIO, tensors: dict[str, Tensor]) -> None:

@@ -93,6 +93,7 @@ class EvaluateConfig:
     pictures: int = 1024
     held: int = 512
     steps: int = 20
+    draft_steps: int = 8  # a row with fewer ordinary steps: does a draft hold its quality?
     guidance: float = 3.0
     batch: int = 32
 

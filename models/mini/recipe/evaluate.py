@@ -207,6 +207,8 @@ def run_stage(run: Run) -> Done:
     add("generated, full caption", painter.paint(seen, painter.first_forms(seen), seed=config.seed), seen)
     if len(held):
         add("generated, held-out pairs", painter.paint(held, painter.first_forms(held), seed=config.seed + 1), held)
+    draft = painter.paint(seen, painter.first_forms(seen), seed=config.seed, steps=config.draft_steps)
+    add(f"generated, full caption, {config.draft_steps} steps", draft, seen)
     bare = painter.paint(seen, painter.first_forms(seen), say=(), seed=config.seed + 2)
     add("generated, name only", bare, seen)
     words = painter.batches.text["held_concept"].long().cpu().numpy()

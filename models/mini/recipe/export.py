@@ -17,13 +17,14 @@ import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from safetensors.torch import load_file, save
 
+from .adapter import DEFAULT_STYLE
 from .autoencoder import save_model
 from .captions import SLOTS
 from .card import card
 from .config import Run, parser, run_of
 from .errors import SpaceError
 from .looks import BACKGROUNDS, FINISHES, PALETTES
-from .sets import SETS
+from .sets import BY_NAME, SETS
 from .store import atomic, open_stage, read_json, write_json
 from .vocabulary import read_vocabulary
 
@@ -85,6 +86,7 @@ def salon_json(run: Run, plan: dict[str, Any], version: str) -> dict[str, Any]:
             "guidance_scale": config.guidance,
             "solver": "euler",
         },
+        "style_vectors": {"rows": [s.words for s in SETS], "default": BY_NAME[DEFAULT_STYLE].words},
         "vocabulary": {
             "concepts": [{"name": n, "synonyms": list(concepts[n].synonyms)} for n in plan["concepts"]],
         },
