@@ -22,7 +22,7 @@ def test_there_are_two_commands() -> None:
     """.ci/run runs these two as they are written."""
     first, second = blocks("sh")
     assert re.search(r'pip install \. && salon imagine "[^"]+"\n$', first)
-    assert second == "pip install '.[dev]' && pytest\n"
+    assert second == "pip install '.[dev]' && python -m pytest\n"
 
 
 def test_the_program_runs() -> None:
