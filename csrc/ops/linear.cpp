@@ -23,10 +23,21 @@ constexpr int kRows = 12;  // 12 x 2 accumulators + 2 weights + 1 input of 32 re
 constexpr int kRows = 6;
 #endif
 constexpr int64_t kChunkBytes = 384 * 1024;
-constexpr int64_t kFewBlocks = 4;  // fewer blocks of rows to a thread: share out the columns instead
+constexpr int64_t kSlice = 1024;     // elements of depth
+constexpr int64_t kFetchLines = 32;  // more at a time would hold up the block of rows that fetches them
+constexpr int64_t kFewBlocks = 4;    // fewer blocks of rows to a thread: share out the columns instead
 
 SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Elements of depth that are taken at a time: equal even parts of some kSlice, all of a shallow layer. Tiles take it whole.
+SALON_INLINE int64_t slice_of(int64_t k) {
+#if defined(SALON_AMX)
+  return k;
+#else
+  return k < 2 * kSlice ? k : ceil_div(ceil_div(k, k / kSlice), 2) * 2;
+#endif
+}
 
 // ---- epilogue -----------------------------------------------------------------------------------------------------
 
@@ -108,12 +119,13 @@ Finish choose(const LinearArgs& a) {
   return a.out.dtype == Dtype::bf16 ? choose_store<uint16_t>(a.act) : choose_store<float>(a.act);
 }
 
-// ---- blocks: `R` rows x 32 columns into buffer [R][32] ---------------------------------------------------------------
+// ---- blocks: `R` rows x 32 columns into buffer [R][32], going on with the sums that it holds if there is `more` ---------------------------------------------------------------
 
-template <int R> void block_f32(const float* x, int64_t stride, const float* panel, int64_t k, float* buffer) {
+template <int R> void block_f32(const float* x, int64_t stride, const float* panel, int64_t k, bool more, float* buffer) {
   for (int half = 0; half < kVectors; half += 2) {  // two vectors of columns at a time
     vf acc[R][2];
-    for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = set1(0);
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < 2; ++v) acc[r][v] = more ? load(buffer + r * kPanel + (half + v) * kLanes) : set1(0);
     const float* b = panel + half * kLanes;
     for (int64_t i = 0; i < k; ++i, b += kPanel) {
       const vf b0 = load(b), b1 = load(b + kLanes);
@@ -139,9 +151,10 @@ SALON_INLINE __m512bh pair_of(const uint16_t* p) {
 }
 
 template <int R>
-void block_bf16(const uint16_t* x, int64_t stride, const uint16_t* panel, int64_t k, float* buffer) {
+void block_bf16(const uint16_t* x, int64_t stride, const uint16_t* panel, int64_t k, bool more, float* buffer) {
   __m512 acc[R][2];
-  for (int r = 0; r < R; ++r) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < 2; ++v) acc[r][v] = more ? _mm512_loadu_ps(buffer + r * kPanel + 16 * v) : _mm512_setzero_ps();
   const uint16_t* b = panel;
   int64_t i = 0;
   for (; i + 2 <= k; i += 2, b += 2 * kPanel) {
@@ -168,7 +181,7 @@ void block_bf16(const uint16_t* x, int64_t stride, const uint16_t* panel, int64_
 }
 #endif
 
-template <class T> using Block = void (*)(const T* x, int64_t stride, const T* panel, int64_t k, float* buffer);
+template <class T> using Block = void (*)(const T* x, int64_t stride, const T* panel, int64_t k, bool more, float* buffer);
 
 // blocks[R - 1] handles R rows.
 template <class T> struct Blocks;
@@ -184,20 +197,28 @@ template <> struct Blocks<float> { static constexpr Block<float> of[kBlockRows] 
 template <> struct Blocks<uint16_t> { static constexpr Block<uint16_t> of[kBlockRows] = SALON_BLOCKS(block_bf16); };
 #endif
 
+// A deep layer is taken in slices of the depth, so that a slice of the chunk's rows stays in L2; sums go on from slice to
+// slice in the order of the depth, as if it were whole.
 template <class T>
 void run_chunk(const LinearArgs& a, int64_t panel, int64_t begin, int64_t end, Finish finish) {
-  alignas(64) float buffer[kBlockRows * kPanel];
   const Packed& w = *a.w;
   const T* weights = static_cast<const T*>(w.data) + panel * w.kp * kPanel;
-  // Each block of rows fetches its part of the next panel into L2. (Fetching within a block costs more than it wins.)
+  const int64_t depth = slice_of(w.k);
+  alignas(64) float one_block[kBlockRows * kPanel];
+  float* sums = w.k > depth ? static_cast<float*>(thread_scratch(size_t((end - begin + kBlockRows) * kPanel) * 4)) : nullptr;
+  // Each block of rows fetches lines of the next panel into L2. (Fetching within a block costs more than it wins.)
   const int64_t lines = panel + 1 < w.panels ? w.kp * kPanel * int64_t(sizeof(T)) / 64 : 0;
-  const int64_t part = ceil_div(lines, ceil_div(end - begin, kBlockRows)) * 64;
+  const int64_t part = least(ceil_div(lines, ceil_div(end - begin, kBlockRows)), kFetchLines) * 64;
   const char* next = reinterpret_cast<const char*>(weights + w.kp * kPanel);
-  for (int64_t row = begin; row < end; row += kBlockRows, next += part) {
-    const int rows = int(least(kBlockRows, end - row));
-    for (int64_t byte = 0; byte < part; byte += 64) __builtin_prefetch(next + byte, 0, 2);
-    Blocks<T>::of[rows - 1](row_of<const T>(a.x, row), a.x.stride, weights, w.k, buffer);
-    finish(a, buffer, row, rows, panel);
+  for (int64_t i = 0; i < w.k; i += depth) {
+    for (int64_t row = begin; row < end; row += kBlockRows) {
+      const int rows = int(least(kBlockRows, end - row));
+      if (i == 0)
+        for (const char* stop = next + part; next < stop; next += 64) __builtin_prefetch(next, 0, 2);
+      float* buffer = sums ? sums + (row - begin) * kPanel : one_block;
+      Blocks<T>::of[rows - 1](row_of<const T>(a.x, row) + i, a.x.stride, weights + i * kPanel, least(depth, w.k - i), i > 0, buffer);
+      if (i + depth >= w.k) finish(a, buffer, row, rows, panel);
+    }
   }
 }
 
@@ -260,7 +281,7 @@ void run_chunk_tiles(const LinearArgs& a, int64_t panel, int64_t begin, int64_t 
 
 void linear(const LinearArgs& args) {
   if (!args.x.rows || !args.w->n) return;
-  const int64_t row_bytes = args.w->k * (args.w->dtype == Dtype::bf16 ? 2 : 4) + 1;
+  const int64_t row_bytes = slice_of(args.w->k) * (args.w->dtype == Dtype::bf16 ? 2 : 4) + 1;
   const int64_t blocks = ceil_div(args.x.rows, kRows);
   int64_t chunks = ceil_div(args.x.rows * row_bytes, kChunkBytes);
   // A share of the rows for each thread, as long as a panel still serves enough of them to be worth its journey.

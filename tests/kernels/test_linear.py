@@ -8,7 +8,17 @@ import pytest
 from salon.kernels.cpu import CpuOps
 from salon.kernels.segments import Segments
 
-SHAPES = [(1, 1, 1), (1, 384, 384), (5, 7, 33), (12, 32, 2), (13, 33, 31), (31, 64, 64), (33, 100, 65), (200, 48, 130)]
+SHAPES = [
+    (1, 1, 1),
+    (1, 384, 384),
+    (5, 7, 33),
+    (12, 32, 2),
+    (13, 33, 31),
+    (31, 64, 64),
+    (33, 100, 65),
+    (200, 48, 130),
+    (14, 33, 3073),
+]
 
 
 def weights(pair, rng, n, k):
@@ -87,9 +97,10 @@ def test_bfloat16_bits_are_taken_as_they_are(pair, rng):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
-def test_rows_do_not_depend_on_company_or_threads(pair, rng, threads):
+@pytest.mark.parametrize("depth", [72, 2050])
+def test_rows_do_not_depend_on_company_or_threads(pair, rng, threads, depth):
     """Bitwise: any slice of rows gives the same rows, whatever else is in the call."""
-    depth, width, rows = 72, 70, 150
+    width, rows = 70, 150
     x = pair.round(rng.standard_normal((rows, depth)))
     w, b = weights(pair, rng, width, depth)
     one = CpuOps(pair.cpu.isa, pair.cpu.compute, 1)
