@@ -89,7 +89,7 @@ class Crops:
         i = int(self.drawings[rng.integers(len(self.drawings))])
         palette = "natural" if rng.random() < 0.6 else list(PALETTES)[rng.integers(len(PALETTES))]
         background = "white" if rng.random() < 0.2 else list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
-        finish = "none" if rng.random() < 0.85 else list(FINISHES)[rng.integers(len(FINISHES))]
+        finish = "none" if rng.random() < 0.7 else list(FINISHES)[rng.integers(len(FINISHES))]
         look = Look(palette, background, finish)
         x = compose(self.rgba[i], look, ink=BY_NAME[self.icons[i]["set"]].ink, height=size, width=size)
         if rng.random() < 0.35:

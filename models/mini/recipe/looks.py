@@ -14,6 +14,7 @@ from PIL import Image
 
 Array = NDArray[Any]
 
+VERSION = 2  # raise it when the same look gives another picture: caches of pictures are then made anew
 PALETTES = {  # name -> the words of its clause
     "natural": "",
     "pastel": "pastel colours",
@@ -148,7 +149,7 @@ def compose(drawing: Array, look: Look, *, ink: bool, height: int = 128, width: 
     sticker = look.finish == "sticker"
     colour = recolour(layer[..., :3], look.palette, ink=ink, dark=dark and not sticker)
     if look.finish == "halftone":
-        colour = colour * (1 - 0.4 * dots(height, width)[..., None])
+        colour = colour * (1 - 0.45 * dots(height, width)[..., None])
     if sticker:
         rim = grow(alpha[..., 0], max(1, min(height, width) // 26))[..., None]
         behind = behind * (1 - rim) + rim * (0.12 if lightness(look.background) > 0.9 and not ink else 1.0)
@@ -160,8 +161,8 @@ def compose(drawing: Array, look: Look, *, ink: bool, height: int = 128, width: 
 
 
 def dots(height: int, width: int) -> Array:
-    """A soft dot screen with 16 dots along the shorter side, [height, width] in 0..1."""
-    period = min(height, width) / 16
+    """A soft dot screen with 10 dots along the shorter side (finer ones do not survive the latents), in 0..1."""
+    period = min(height, width) / 10
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     wave = np.cos(2 * np.pi * x / period) * np.cos(2 * np.pi * y / period)
     return np.clip(wave * 2 + 0.2, 0, 1)

@@ -11,7 +11,18 @@ from collections import Counter
 import numpy as np
 
 from .config import DataConfig, Run, parser, run_of
-from .looks import BACKGROUNDS, FINISHES, MIN_CONTRAST, PALETTES, PLAIN, Look, is_distinct, is_visible, thumbnail
+from .looks import (
+    BACKGROUNDS,
+    FINISHES,
+    MIN_CONTRAST,
+    PALETTES,
+    PLAIN,
+    VERSION,
+    Look,
+    is_distinct,
+    is_visible,
+    thumbnail,
+)
 from .progress import track
 from .raster import stage as raster_stage
 from .sets import BY_NAME, STYLES
@@ -36,6 +47,7 @@ def stage(run: Run) -> Stage:
         "backgrounds": BACKGROUNDS,
         "finishes": FINISHES,
         "contrast": MIN_CONTRAST,
+        "drawn_by": VERSION,
         "styles": STYLES,
         "weights": [PALETTE_WEIGHTS, BACKGROUND_WEIGHTS, FINISH_WEIGHTS],
     }
