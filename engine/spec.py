@@ -120,6 +120,10 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
     if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
         raise SpecError(complaint("aspect", got, f"1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1", "choose a less extreme one"))
 
+    if ratio < 1:  # so that the transposed aspect is the transposed size, whatever rounding does to ties
+        high_side, wide_side = size_for_aspect(height, width, pixels=pixels, granularity=granularity)
+        return wide_side, high_side
+
     def near(side: float) -> set[int]:
         units = side / granularity
         return {max(1, math.floor(units)) * granularity, max(1, math.ceil(units)) * granularity}

@@ -107,3 +107,9 @@ def test_size_keeps_area_and_granularity(ratio: float, pixels: int, granularity:
     coarse = granularity / math.sqrt(pixels / max(ratio, 1 / ratio))
     assert abs(math.log(width * height / pixels)) < coarse
     assert abs(math.log(width / height / ratio)) < 1.5 * coarse
+
+
+@pytest.mark.parametrize("aspect", [(14, 1), (3, 2), (16, 9), (2, 1), (5, 4)])
+def test_a_transposed_aspect_is_a_transposed_size(aspect):
+    width, height = size_for_aspect(*aspect, pixels=128 * 128, granularity=16)
+    assert size_for_aspect(*reversed(aspect), pixels=128 * 128, granularity=16) == (height, width)
