@@ -1,5 +1,6 @@
 """Training in several processes. Needs the `train` extra."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,16 @@ def test_two_processes_share_their_gradients(tmp_path: Path) -> None:
     assert run_in(2, job, tmp_path) == (0, 2, [1.5] * 5)
     assert (tmp_path / "1.txt").read_text() == repr([1.5] * 5)
     assert (rank(), world()) == (0, 1)
+
+
+def leave(rank_of_the_leaver: int) -> None:
+    if rank() == rank_of_the_leaver:
+        os._exit(3)
+    parameter = torch.nn.Parameter(torch.ones(2))
+    parameter.grad = torch.ones(2)
+    average_gradients([parameter])
+
+
+def test_a_process_that_dies_is_an_error_not_a_wait():
+    with pytest.raises(RuntimeError):  # torch's DistError is one, as is gloo's own
+        run_in(2, leave, 1)

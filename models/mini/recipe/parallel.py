@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+MEETING = timedelta(minutes=3)  # for all processes to start and import torch
+
 
 def _child(rank: int, number: int, port: int, target: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     _join(rank, number, port)
@@ -24,13 +26,17 @@ def _child(rank: int, number: int, port: int, target: Callable[..., Any], argume
 
 
 def _join(rank: int, number: int, port: int) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
-    # a long deadline: a process may be paused from outside for as long as somebody needs the machine
-    dist.init_process_group("gloo", rank=rank, world_size=number, timeout=timedelta(days=2))
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    # Meeting has a short deadline: one that died on its way would be waited for in vain. Later a dead process is
+    # noticed at once (its connection closes), and a long deadline lets a process be paused from outside.
+    meeting = dist.TCPStore("127.0.0.1", port, number, rank == 0, timeout=MEETING, wait_for_workers=True)
+    dist.init_process_group("gloo", store=meeting, rank=rank, world_size=number, timeout=timedelta(days=2))
 
 
 def run_in(number: int, target: Callable[..., Any], *arguments: Any) -> Any:
-    """Call `target(*arguments)` in `number` processes; this one is the first, and its result is returned."""
+    """Call `target(*arguments)` in `number` processes; this one is the first, and its result is returned.
+
+    torch's DistError if a process does not come within `MEETING` or dies later."""
     if number == 1:
         return target(*arguments)
     with socket.socket() as s:
@@ -51,7 +57,8 @@ def run_in(number: int, target: Callable[..., Any], *arguments: Any) -> Any:
     finally:
         for process in others:
             process.terminate()
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def rank() -> int:
