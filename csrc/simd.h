@@ -15,6 +15,13 @@
 
 namespace salon {
 
+SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+SALON_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+SALON_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+// Rows of a task of a row-wise op, so that it has about `elements` to do and small calls stay on one thread.
+SALON_INLINE int64_t rows_per_task(int64_t cols, int64_t elements) { return most(1, elements / most(1, cols)); }
+
 SALON_INLINE float bf16_to_f32(uint16_t v) {
   uint32_t bits = uint32_t(v) << 16;
   float f;

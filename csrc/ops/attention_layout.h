@@ -36,10 +36,6 @@ template <class T> constexpr int64_t kGroup = 2 * kTile;
 template <class T> constexpr int64_t kDepthStep = kPer<T>;
 #endif
 
-SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-SALON_INLINE int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-SALON_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 template <class T> struct Layout {
   int64_t width;    // E, columns of a head

@@ -23,9 +23,6 @@ constexpr int64_t kScratchBytes = 192 * 1024; // aim of a tile's scratch: with a
 constexpr int64_t kTileColumns = 128;
 constexpr int64_t kTasksPerThread = 4;
 
-SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-SALON_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 SALON_INLINE int64_t bytes_of(Dtype d) { return d == Dtype::bf16 ? 2 : 4; }
 
 // ---- what is common to a call -------------------------------------------------------------------------------------

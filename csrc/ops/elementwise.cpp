@@ -6,11 +6,8 @@
 namespace salon::SALON_ISA_NS {
 namespace {
 
-constexpr int64_t kElements = 16384;  // work of one task, so that small calls stay on one thread
+constexpr int64_t kElements = 16384;  // work of one task
 
-SALON_INLINE int64_t rows_per_task(int64_t cols) { return cols >= kElements ? 1 : kElements / (cols > 0 ? cols : 1); }
-SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 template <class X, class O> void cast_rows(const CastArgs& a, int64_t begin, int64_t end) {
   const bool with_silu = a.act == Act::silu;
@@ -48,7 +45,7 @@ template <class W> void accumulate_row(float* o, const W* w, int64_t cols, bool 
 }  // namespace
 
 void cast(const CastArgs& args) {
-  const int64_t grain = rows_per_task(args.x.cols);
+  const int64_t grain = rows_per_task(args.x.cols, kElements);
   struct Job { const CastArgs* a; int64_t grain; } job{&args, grain};
   parallel(ceil_div(args.x.rows, grain), [](void* context, int64_t task) {
     const Job& j = *static_cast<Job*>(context);
@@ -72,7 +69,7 @@ void add(const AddArgs& args) {
 }
 
 void embed(const EmbedArgs& args) {
-  const int64_t grain = rows_per_task(args.out.cols);
+  const int64_t grain = rows_per_task(args.out.cols, kElements);
   struct Job { const EmbedArgs* a; int64_t grain; } job{&args, grain};
   parallel(ceil_div(args.out.rows, grain), [](void* context, int64_t task) {
     const Job& j = *static_cast<Job*>(context);

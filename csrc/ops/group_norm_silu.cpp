@@ -18,8 +18,6 @@ constexpr int64_t kChunkElements = 16384;  // stays in L1 (bf16) or L2 between t
 constexpr int64_t kSample = 16;
 constexpr int kWide = 4;                   // vectors of channels summed at a time
 
-SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 struct Moments { double mean, squares; };  // squares: sum of (x - mean)^2
 

@@ -27,8 +27,6 @@ constexpr int64_t kSlice = 1024;     // elements of depth
 constexpr int64_t kFetchLines = 32;  // more at a time would hold up the block of rows that fetches them
 constexpr int64_t kFewBlocks = 4;    // fewer blocks of rows to a thread: share out the columns instead
 
-SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // Elements of depth that are taken at a time: equal even parts of some kSlice, all of a shallow layer. Tiles take it whole.
 SALON_INLINE int64_t slice_of(int64_t k) {

@@ -6,9 +6,8 @@
 namespace salon::SALON_ISA_NS {
 namespace {
 
-SALON_INLINE int64_t rows_per_task(int64_t cols) { return cols >= 8192 ? 1 : 8192 / (cols > 0 ? cols : 1); }
-SALON_INLINE int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t kElements = 8192;  // work of one task
+
 
 struct Moments { float mean, inverse; };  // the row becomes (x - mean) * inverse
 
@@ -69,7 +68,7 @@ template <class X, class O> void norm_rows(const NormArgs& a, int64_t begin, int
 }  // namespace
 
 void modulate(const ModulateArgs& args) {
-  struct Job { const ModulateArgs* a; int64_t grain; } job{&args, rows_per_task(args.x.cols)};
+  struct Job { const ModulateArgs* a; int64_t grain; } job{&args, rows_per_task(args.x.cols, kElements)};
   parallel(ceil_div(args.x.rows, job.grain), [](void* context, int64_t task) {
     const Job& j = *static_cast<Job*>(context);
     const int64_t begin = task * j.grain, end = least(begin + j.grain, j.a->x.rows);
@@ -79,7 +78,7 @@ void modulate(const ModulateArgs& args) {
 }
 
 void norm(const NormArgs& args) {
-  struct Job { const NormArgs* a; int64_t grain; } job{&args, rows_per_task(args.x.cols)};
+  struct Job { const NormArgs* a; int64_t grain; } job{&args, rows_per_task(args.x.cols, kElements)};
   parallel(ceil_div(args.x.rows, job.grain), [](void* context, int64_t task) {
     const Job& j = *static_cast<Job*>(context);
     const NormArgs& a = *j.a;

@@ -7,7 +7,6 @@
 namespace salon::SALON_ISA_NS {
 namespace {
 
-SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // (x0, x1, x2, x3, ...) -> (x1, x0, x3, x2, ...)
 SALON_INLINE vf swap_pairs(vf x) {
