@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, PackagePath, distribution
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -35,8 +35,8 @@ def install_mib(root: str = "salon") -> float | None:
     return total / 2**20
 
 
-def _located(file: object) -> Path:
-    return Path(str(file.locate()))  # type: ignore[attr-defined]
+def _located(file: PackagePath) -> Path:
+    return Path(str(file.locate()))
 
 
 def _checkout_bytes() -> int:

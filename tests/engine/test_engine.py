@@ -1,4 +1,7 @@
-"""The engine on a tiny model: any mix in one batch, parked and resumed, failing alone, within limits."""
+"""The engine on a tiny model: any mix in one batch, parked and resumed, failing alone, within limits.
+
+Long because it is one subject: every test drives the public `Engine` through the same few makers at the top.
+"""
 
 from __future__ import annotations
 
