@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import complaint
 from ..kernels.ops import AdapterTerms, Ops
 from .arena import Arena
 from .errors import LimitError, SpecError, StateError
-from .messages import complaint
 from .spec import AdapterUse
 
 Float32 = NDArray[np.float32]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..errors import complaint
 from .errors import LimitError, SpecError
 from .generation import Generation
 from .limits import Limits
 from .loading import Model
 from .memory import decode_bytes, step_bytes
-from .messages import complaint
 from .spec import GenerationSpec
 from .text import TextEncoding
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import complaint
 from ..kernels import backends
 from ..kernels.ops import Dtype, Ops
 from . import noise, parking, pictures
@@ -22,7 +23,6 @@ from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .generation import Generation, ParkedGeneration, State, StepReport
 from .limits import Limits
 from .loading import Model, load_model
-from .messages import complaint
 from .models import flux
 from .solvers import evaluations
 from .spec import GenerationSpec, size_for_aspect

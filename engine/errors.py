@@ -1,4 +1,4 @@
-"""Every error that a user of Salon can cause, as one tree.
+"""Every error that a user of the engine can cause, as one tree.
 
     SalonError
     ├── CheckpointError             a model folder that cannot be loaded; carries path, key, expected, found
@@ -29,9 +29,7 @@ from __future__ import annotations
 
 from os import PathLike, fspath
 
-
-class SalonError(Exception):
-    """Base of all errors that a user can cause."""
+from ..errors import SalonError as SalonError
 
 
 class CheckpointError(SalonError):

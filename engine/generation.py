@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ..errors import complaint
 from .errors import NumericalError, StateError
-from .messages import complaint
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text import TextEncoding

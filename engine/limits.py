@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from ..errors import complaint
 from .errors import SpecError
-from .messages import complaint
 
 
 @dataclass(frozen=True)

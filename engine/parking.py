@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import complaint
 from ..kernels.ops import Ops
 from .errors import StateError
 from .generation import Generation, ParkedGeneration
-from .messages import complaint
 
 Float32 = NDArray[np.float32]
 

@@ -7,8 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ..errors import complaint
 from .errors import PromptError, SpecError
-from .messages import complaint
 from .solvers import SOLVERS, SolverName
 
 MAX_ASPECT: Final = 14.0

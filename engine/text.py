@@ -16,9 +16,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import complaint
 from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
 from .errors import PromptError
-from .messages import complaint
 
 Float32 = NDArray[np.float32]
 

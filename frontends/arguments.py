@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from ..engine.errors import SalonError
-from ..engine.messages import complaint
+from ..errors import complaint
 
 MAX_SEED: Final = 2**32 - 1
 MAX_IMAGES: Final = 8

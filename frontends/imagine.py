@@ -11,7 +11,7 @@ from typing import Any
 
 from .. import __version__
 from ..engine.errors import PromptError
-from ..engine.messages import complaint
+from ..errors import complaint
 from .arguments import MAX_SEED
 from .outputs import Destination, slug
 from .progress import progress

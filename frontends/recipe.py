@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ..engine.engine import Engine
 from ..engine.errors import SalonError
 from ..engine.generation import Generation
-from ..engine.messages import complaint
 from ..engine.spec import GenerationSpec
+from ..errors import complaint
 
 CHUNK: Final = "salon"
 FORMAT: Final = 1

@@ -1,0 +1,19 @@
+"""The root of Salon's errors, and the one wording of refusals. Every floor's own tree hangs from here.
+
+SalonError
+├── engine/errors.py      models, requests, numbers
+└── scheduler/errors.py   lanes, plans, GPU time
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SalonError(Exception):
+    """Base of all errors that a user can cause."""
+
+
+def complaint(what: str, got: Any, allowed: str, remedy: str) -> str:
+    """`what: got X, allowed Y; do Z`, in one line."""
+    return f"{what}: got {got}, allowed {allowed}; {remedy}"
