@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, fields
 from .nnls import nnls
 from .tickets import Stage, StepShape, Ticket
 
-_BUCKETS = 64  # size classes remembered; the one longest not seen goes first
-_KEPT = 8.0  # observations that a class keeps the weight of, however long it was not seen
+_BUCKETS = 128  # size classes remembered; the one longest not seen goes first
+_KEPT = 20.0  # observations that a class keeps the weight of, however long it was not seen
 _RIDGE = 0.003  # weight of the prior in observations: those are about 20 times as exact, relatively
-_PACE = 0.05  # share of a deviation that the common pace takes at once
+_PACE = 0.08  # share of a deviation that the common pace takes at once
 _SPREAD = 1 / 40  # share of the newest residual in `error`
-_MOST_BETWEEN = 16  # observations between two fits
+_MOST_BETWEEN = 32  # observations between two fits
 _SHORTEST_MS, _LONGEST_MS = 1e-6, 1e12  # observations are clamped to these
 _TINY_MS = 1e-9  # no prediction is below
 
@@ -93,7 +93,7 @@ class CostModel:
         rows, squares, adapter = shape.rows, shape.squares, shape.adapter_rows
         if rows < 0 or squares < 0 or adapter < 0:
             raise ValueError(f"shape: {shape} has a number below 0")
-        key = ((rows * rows).bit_length(), squares.bit_length(), adapter.bit_length())
+        key = (rows.bit_length(), squares.bit_length(), adapter.bit_length())
         self._fit.observe(key, (1.0, float(rows), float(squares), float(adapter)), ms)
         self._fixed, self._row, self._square, self._adapter = self._fit.coefficients
 
@@ -320,7 +320,9 @@ class _Fit:
         bucket.seen = self.observations
         weight = bucket.weight
         mean = bucket.ms
-        expected = mean * guess / _dot(self._shares, bucket.sizes)
+        expected = mean * min(
+            max(guess / _dot(self._shares, bucket.sizes), 0.25), 4.0
+        )  # sizes of a class lie within 2x
         off = ms / expected - 1
         if weight < 3 and off < -0.5:  # what came before was a hiccup
             bucket.sizes, bucket.ms = sizes, ms
