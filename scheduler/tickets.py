@@ -154,10 +154,11 @@ class Ended(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """The one final answer to a job."""
+    """The one final answer to a job; `lane` is the one that it was served in, and is charged in."""
 
     job: str
     ended: Ended
+    lane: Lane
     reason: str = ""
 
 

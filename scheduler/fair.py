@@ -1,0 +1,169 @@
+"""Waiting jobs of one service class, by account: who may start next, in O(log n), with lazy deletion and no scan.
+
+An account's `service` is the work done for it so far, in predicted ms. The next job comes from the account with the
+lowest rank = service + ageing * arrival of its head. With `lifted` accounts (Fast and Draft), one that comes back from
+idleness starts at the lowest service of those that are busy: nobody saves up time by being away. Without (Relax),
+service is the use in the billing period and is only reset from outside. Within an account the job with the least
+work goes first, each ms of waiting outweighing `job_ageing` ms of work.
+
+Source: start-time fair queueing (Goyal, Vin, Cheng 1996) and its form for model servers, VTC (2401.00588); here the
+cost of a unit is known before it runs, so that the bound of docs/lanes.md holds without the output-length term.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import Generic, Protocol, TypeVar
+
+
+class Queued(Protocol):
+    """What a job needs to stand in a queue."""
+
+    seq: int
+    queued: bool  # it waits here; False: an entry of a heap that names it is stale
+    arrival: float
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def work(self) -> float: ...
+    @property
+    def max_running(self) -> int: ...
+
+
+J = TypeVar("J", bound=Queued)
+
+
+class Account(Generic[J]):
+    """One account within a class."""
+
+    __slots__ = ("active", "heap", "limit", "name", "running", "service", "version", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.service = 0.0  # ms of work
+        self.heap: list[tuple[float, int, J]] = []
+        self.waiting = 0  # jobs that wait to be started
+        self.active = 0  # jobs that have not ended
+        self.running = 0  # jobs that are started
+        self.limit = 1  # most jobs that may be started at a time
+        self.version = 0  # of its entry in the queue's heap
+
+
+class FairQueue(Generic[J]):
+    """Accounts with waiting jobs. All operations O(log n) in the number of jobs, amortised.
+
+    Args:
+        ageing: rank per ms of the head's arrival time; above 0, no stream of newcomers can starve an account.
+        job_ageing: the same among the jobs of one account.
+        lifted: see the module.
+    """
+
+    def __init__(self, *, ageing: float, job_ageing: float, lifted: bool) -> None:
+        self.ageing, self.job_ageing, self.lifted = ageing, job_ageing, lifted
+        self.accounts: dict[str, Account[J]] = {}
+        self.num_waiting = 0
+        self._startable: list[tuple[float, float, int, str]] = []  # (rank, arrival of the head, version, account)
+        self._busy: list[tuple[float, str]] = []  # (service, account) of active accounts
+        self._versions = 0
+        self._floor = 0.0  # lowest service of the busy accounts, when last looked at
+
+    def account(self, name: str) -> Account[J]:
+        """The account's state, made if new."""
+        found = self.accounts.get(name)
+        if found is None:
+            found = self.accounts[name] = Account(name)
+        return found
+
+    def enter(self, job: J) -> None:
+        """A job of the class begins its life; it does not wait yet."""
+        account = self.account(job.account)
+        account.limit = job.max_running
+        if not account.active and self.lifted:
+            account.service = max(account.service, self.floor())
+        account.active += 1
+        if account.active == 1:
+            heappush(self._busy, (account.service, account.name))
+
+    def leave(self, job: J) -> None:
+        """A job ended (or changed its class)."""
+        account = self.accounts[job.account]
+        account.active -= 1
+        if not account.active and not self.lifted and not account.service:
+            del self.accounts[job.account]
+
+    def push(self, job: J) -> None:
+        """A job waits to be started."""
+        account = self.account(job.account)
+        job.queued = True
+        heappush(account.heap, (job.work + self.job_ageing * job.arrival, job.seq, job))
+        account.waiting += 1
+        self.num_waiting += 1
+        self._index(account)
+
+    def remove(self, job: J) -> None:
+        """A waiting job waits no longer: it is started, paused or cancelled."""
+        account = self.accounts[job.account]
+        job.queued = False
+        account.waiting -= 1
+        self.num_waiting -= 1
+        self._index(account)
+
+    def started(self, job: J, by: int) -> None:
+        """`by` +1: the job takes one of its account's places; -1: gives it back."""
+        account = self.accounts[job.account]
+        account.running += by
+        self._index(account)
+
+    def charge(self, name: str, ms: float) -> None:
+        """Work is about to be done for an account."""
+        account = self.accounts[name]
+        account.service += ms
+        heappush(self._busy, (account.service, name))
+        if len(self._busy) > 2 * len(self.accounts) + 64:
+            self._busy = [(a.service, a.name) for a in self.accounts.values() if a.active]
+            heapify(self._busy)
+        if account.waiting:
+            self._index(account)
+
+    def head(self) -> J | None:
+        """The job to start next, or None if none may start."""
+        while self._startable:
+            _, _, version, name = self._startable[0]
+            account = self.accounts.get(name)
+            if account is None or account.version != version:
+                heappop(self._startable)
+                continue
+            return self._head_of(account)
+        return None
+
+    def floor(self) -> float:
+        """The lowest service of accounts with unfinished jobs; it never falls."""
+        while self._busy:
+            service, name = self._busy[0]
+            account = self.accounts.get(name)
+            if account is None or not account.active or account.service != service:
+                heappop(self._busy)
+                continue
+            self._floor = max(self._floor, service)
+            break
+        return self._floor
+
+    def _head_of(self, account: Account[J]) -> J | None:
+        while account.heap and not account.heap[0][2].queued:
+            heappop(account.heap)
+        return account.heap[0][2] if account.heap else None
+
+    def _index(self, account: Account[J]) -> None:
+        """Bring the account's entry up to date."""
+        self._versions += 1
+        account.version = self._versions
+        job = self._head_of(account)
+        if job is None or account.running >= account.limit:
+            return
+        rank = account.service + self.ageing * job.arrival
+        heappush(self._startable, (rank, job.arrival, account.version, account.name))
+        if len(self._startable) > 4 * len(self.accounts) + 256:
+            live = [e for e in self._startable if (a := self.accounts.get(e[3])) and a.version == e[2]]
+            heapify(live)
+            self._startable = live

@@ -1,0 +1,108 @@
+"""A job on its way: which stage comes next, what it costs, where it sits."""
+
+from __future__ import annotations
+
+from .cost import WorkerCost
+from .tickets import Lane, Stage, StepShape, Ticket
+
+COST_EVERY = 8  # units of a job between looks at what they cost now
+
+
+class Job:
+    """One submitted job. Only the scheduler writes to it.
+
+    Attributes:
+        ticket: as submitted.
+        lane: the one it is served in.
+        arrival: when it was submitted, ms.
+        seq: counts the submissions: the last tie-break.
+        stage, done: the stage that comes next, and how many units of it are done.
+        worker: the worker that it has a seat on; None while it waits to be started.
+        queued: it waits in its class's queue.
+        planned: it is in a plan that is not reported yet.
+        paused, cancelled: as asked; a planned job is taken out at its report.
+        alone: it was in a batch that broke, and is tried without company.
+        losses: how many workers died under it.
+        unit_ms: predicted cost of one unit of each stage, alone.
+    """
+
+    __slots__ = (
+        "alone", "arrival", "cancelled", "done", "lane", "left_ms", "losses", "paused", "planned", "queued", "seq",
+        "stage",
+        "ticket", "unit_ms", "units_seen", "worker",
+    )  # fmt: skip
+
+    def __init__(self, ticket: Ticket, seq: int, cost: WorkerCost) -> None:
+        self.ticket, self.lane, self.seq = ticket, ticket.lane, seq
+        self.stage, self.done = Stage.ENCODE, 0
+        self.worker: str | None = None
+        self.queued = self.planned = self.paused = self.cancelled = self.alone = False
+        self.arrival = 0.0
+        self.losses = 0
+        self.units_seen = 0
+        self.unit_ms: dict[Stage, float] = {}
+        self.left_ms = 0.0
+        self.price(cost)
+
+    # what the queue asks for
+    @property
+    def account(self) -> str:
+        return self.ticket.account
+
+    @property
+    def work(self) -> float:
+        """Predicted ms of everything left, alone."""
+        return self.left_ms
+
+    @property
+    def max_running(self) -> int:
+        return self.ticket.max_running
+
+    @property
+    def shape(self) -> StepShape:
+        return self.ticket.shape
+
+    @property
+    def unit(self) -> float:
+        """Predicted ms of the next unit, alone."""
+        return self.unit_ms[self.stage]
+
+    def count(self, stage: Stage) -> int:
+        """Units of a stage, in all."""
+        if stage is Stage.ENCODE:
+            return 1
+        if stage is Stage.STEP:
+            return self.ticket.steps
+        return self.ticket.images if stage is Stage.DECODE else self.ticket.upscales
+
+    def price(self, cost: WorkerCost) -> None:
+        """Predict its units anew by a worker's model."""
+        self.unit_ms = {stage: cost.predict(stage, self.ticket) for stage in Stage}
+        stages = list(Stage)
+        at = stages.index(self.stage)
+        self.left_ms = sum(self.count(stage) * self.unit_ms[stage] for stage in stages[at:])
+        self.left_ms -= self.done * self.unit_ms[self.stage]
+
+    def advance(self, cost: WorkerCost) -> bool:
+        """One unit is done. Whether the job is."""
+        self.done += 1
+        self.units_seen += 1
+        self.left_ms = max(0.0, self.left_ms - self.unit_ms[self.stage])
+        stages = list(Stage)
+        while self.done >= self.count(self.stage):
+            at = stages.index(self.stage) + 1
+            if at == len(stages):
+                return True
+            self.stage, self.done = stages[at], 0
+        if self.units_seen % COST_EVERY == 0:
+            self.price(cost)
+        return False
+
+    def restart(self) -> None:
+        """Back to the beginning: whatever it had is lost. A replay gives the same pixels."""
+        self.stage, self.done, self.worker, self.planned, self.alone = Stage.ENCODE, 0, None, False, False
+        self.units_seen = 0
+
+    @property
+    def is_relax(self) -> bool:
+        return self.lane is Lane.RELAX

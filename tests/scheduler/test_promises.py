@@ -1,0 +1,273 @@
+"""The lanes' promises, as the inequalities of docs/lanes.md, on traces made to break them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salon.scheduler.policy import Policy
+from salon.scheduler.tickets import Lane, Plan, Stage
+
+from .house import FIXED, PER_ROW, House, ticket
+
+CLOSE = 1e-3
+
+jobs = st.lists(
+    st.tuples(
+        st.sampled_from(list(Lane)),
+        st.sampled_from(["a", "b", "c", "d"]),
+        st.sampled_from([80, 160, 400, 640, 1280]),  # rows
+        st.integers(1, 12),  # steps
+        st.integers(0, 3),  # images
+        st.floats(0, 400),  # arrival
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+def filled(house: House, trace) -> House:
+    for number, (lane, account, rows, steps, images, time) in enumerate(trace):
+        house.submit(ticket(f"j{number}", account, lane, rows, steps, images), time)
+    return house
+
+
+@settings(max_examples=60, deadline=None)
+@given(jobs, st.integers(1, 3))
+def test_every_job_takes_exactly_its_units_and_ends_once(trace, workers):
+    house = filled(House(workers=workers), trace)
+    house.run()
+    assert house.all_done()
+    assert not house.scheduler.busy
+    assert house.scheduler.num_started == house.scheduler.num_queued == 0
+    for job, t in house.tickets.items():
+        stages = [plan.stage for _, _, plan in house.of(job)]
+        assert stages == [Stage.ENCODE] + [Stage.STEP] * t.steps + [Stage.DECODE] * t.images
+        assert [plan.piece for _, _, plan in house.of(job) if plan.stage is Stage.DECODE] == list(range(t.images))
+        times = [entry[:2] for entry in house.of(job)]
+        assert all(end <= start + CLOSE for (_, end), (start, _) in zip(times, times[1:], strict=False))
+
+
+@settings(max_examples=60, deadline=None)
+@given(jobs, st.integers(1, 3))
+def test_turbo_is_held_up_by_no_more_than_its_slack(trace, workers):
+    """For a Turbo job i: t(B) <= (1 + s) t(i) for each batch that carries it, and from its first unit on all that runs
+    beside and between its units takes at most s times what it takes itself."""
+    policy = Policy()
+
+    def watch(house: House, plan: Plan) -> None:
+        if plan.lead is Lane.TURBO and plan.stage is Stage.STEP:
+            alone = FIXED + PER_ROW * house.tickets[plan.jobs[0]].shape.rows
+            assert house.cost(plan) <= (1 + policy.turbo_slack) * alone + CLOSE
+
+    house = filled(House(policy, workers, watch=watch), trace)
+    house.run()
+    for job, lane in house.lanes.items():
+        if lane is Lane.TURBO:
+            took = house.ended_at[job] - house.of(job)[0][0]
+            assert took <= (1 + policy.turbo_slack) * house.alone(job) + CLOSE
+
+
+@settings(max_examples=40, deadline=None)
+@given(jobs)
+def test_turbo_waits_for_the_running_plan_and_what_relax_is_owed_at_most(trace):
+    """From its arrival to its first unit: the rest of the running plan. (No other Turbo job is there.)"""
+    house = filled(House(), trace)
+    house.run()
+    for job, lane in house.lanes.items():
+        if lane is Lane.TURBO:
+            arrival, start = house.arrivals[job], house.of(job)[0][0]
+            running = [end for begin, end, _ in house.done if begin < arrival < end]
+            assert start <= max([arrival, *running]) + CLOSE
+
+
+def test_turbo_without_capacity_is_served_as_fast_and_says_so():
+    house = House()
+    house.submit(ticket("first", "a", Lane.TURBO))
+    house.submit(ticket("second", "b", Lane.TURBO))
+    house.run(until=0.0)
+    assert house.lanes == {"first": Lane.TURBO, "second": Lane.FAST}
+    house.run()
+    assert house.all_done()
+    assert house.finals["first"].lane is Lane.TURBO
+    assert house.finals["second"].lane is Lane.FAST
+    answer = house.scheduler.submit(ticket("third", "a", Lane.TURBO), house.now)
+    assert answer.lane is Lane.TURBO
+    answer = house.scheduler.submit(ticket("fourth", "b", Lane.TURBO), house.now)
+    assert (answer.lane, "Turbo capacity" in answer.reason) == (Lane.FAST, True)
+
+
+def test_turbo_share_of_a_worker_is_capped():
+    house = House(Policy(turbo_share=0.3, window_ms=1000))
+    for i in range(40):
+        house.submit(ticket(f"t{i}", "a", Lane.TURBO), i * 120.0)
+    house.run()
+    lanes = list(house.lanes.values())
+    assert lanes[0] is Lane.TURBO
+    assert lanes.count(Lane.FAST) > 5
+    for begin in range(0, 4000, 250):
+        inside = sum(
+            max(0.0, min(end, begin + 1000) - max(start, begin))
+            for start, end, plan in house.done
+            if plan.lead is Lane.TURBO
+        )
+        longest = max(house.alone(job) for job in house.lanes)
+        assert inside <= 0.3 * 1000 + longest + CLOSE
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.sampled_from([80, 400, 640]), st.floats(0, 300)), max_size=12))
+def test_fast_starts_within_one_round(trace):
+    """Without Turbo on the worker, a Fast job's first unit starts after the running plan and the first units of those
+    that came before it and have not started, plus one unit of Relax's share."""
+    policy = Policy(quantum_ms=1e9)  # within its account's limits
+    house = House(policy)
+    for i in range(6):
+        house.submit(ticket(f"r{i}", "z", Lane.RELAX, rows=400, steps=30))
+    for i, (account, rows, time) in enumerate(trace):
+        house.submit(ticket(f"f{i}", account, Lane.FAST, rows, steps=12), time)
+    house.run()
+    longest = max(end - start for start, end, _ in house.done)
+    for job in (j for j, lane in house.lanes.items() if lane is Lane.FAST):
+        arrival, start = house.arrivals[job], house.of(job)[0][0]
+        ahead = [
+            house.of(other)[0][1] - house.of(other)[0][0]
+            for other in house.lanes
+            if other != job and house.lanes[other] is Lane.FAST
+            and house.arrivals[other] <= start and house.of(other)[0][0] <= start and house.of(other)[0][1] > arrival
+        ]  # fmt: skip
+        assert start - arrival <= longest + sum(ahead) + longest + CLOSE
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcd"), st.sampled_from([80, 400, 640, 1280]), st.integers(1, 20)),
+        min_size=4,
+        max_size=30,
+    ),
+    st.sampled_from([0.0, 30.0, 200.0]),
+)
+def test_service_of_backlogged_accounts_stays_within_the_bound(trace, quantum):
+    """Whenever an account is served, it ends up at most max(Q, one unit) ahead of every account that waits."""
+
+    def watch(house: House, plan: Plan) -> None:
+        scheduler = house.scheduler
+        waiting = {
+            house.tickets[name].account for name in house.tickets if name not in house.finals and name not in plan.jobs
+        }
+        unit = max(FIXED + PER_ROW * house.tickets[name].shape.rows for name in house.tickets)
+        bound = max(quantum, unit, max(house.cost(plan), 1.0) if plan.stage is not Stage.STEP else 0.0)
+        served = {house.tickets[name].account for name in plan.jobs}
+        for account in served:
+            for other in waiting - served:
+                assert scheduler.service(account) - scheduler.service(other) <= bound + CLOSE
+
+    house = House(Policy(quantum_ms=quantum), watch=watch)
+    for i, (account, rows, steps) in enumerate(trace):
+        house.submit(ticket(f"j{i}", account, Lane.FAST, rows, steps))
+    house.run()
+    assert house.all_done()
+
+
+def test_an_abusive_account_does_not_slow_the_others():
+    house = House(Policy(quantum_ms=100))
+    for i in range(60):
+        house.submit(ticket(f"x{i}", "abuser", steps=20))
+    for i in range(3):
+        house.submit(ticket(f"y{i}", "other", steps=20), 50.0 + i)
+    house.run()
+    mine = sum(house.alone(f"y{i}") for i in range(3))
+    assert max(house.ended_at[f"y{i}"] for i in range(3)) - 50.0 <= 2 * mine + 400
+
+
+def test_an_account_that_was_away_has_saved_up_nothing():
+    house = House(Policy(quantum_ms=0))
+    house.submit(ticket("early", "b", steps=2))
+    for i in range(10):
+        house.submit(ticket(f"a{i}", "a", steps=20))
+    house.submit(ticket("late", "b", steps=40), 1000.0)
+    house.run(until=1005.0)
+    assert abs(house.scheduler.service("a") - house.scheduler.service("b")) < 40
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([80, 400, 1280]), st.sampled_from([0.02, 0.05, 0.2]), st.integers(3, 12))
+def test_relax_gets_its_share_of_every_window(rows, share, accounts):
+    """While Relax has work, in every interval T it gets at least share * T - (one plan of it + one of others)."""
+    house = House(Policy(relax_share=share))
+    for i in range(accounts * 6):
+        house.submit(ticket(f"f{i}", f"acc{i % accounts}", Lane.FAST, 640, steps=10))
+    for i in range(10):
+        house.submit(ticket(f"r{i}", "relaxed", Lane.RELAX, rows, steps=40, images=0))
+    house.run(until=3000.0)
+    plans = [(s, e, p) for s, e, p in house.done]
+    assert plans[-1][1] > 2500
+    longest = max(e - s for s, e, _ in plans)
+    assert any(lane is Lane.FAST and job not in house.finals for job, lane in house.lanes.items())  # both still wait
+    for begin in range(0, 2500, 100):
+        for length in (200, 1000):
+            got = 0.0
+            for s, e, p in plans:
+                part = sum(house.tickets[j].shape.rows for j in p.jobs if house.lanes[j] is Lane.RELAX)
+                whole = sum(house.tickets[j].shape.rows for j in p.jobs)
+                got += max(0.0, min(e, begin + length) - max(s, begin)) * part / whole
+            end = min(begin + length, plans[-1][1])
+            assert got >= share * (end - begin) - (1 + share) * longest - CLOSE
+
+
+def test_relax_serves_whoever_used_least_first():
+    house = House(spec={"max_seats": 2})
+    house.scheduler.set_relax_use("heavy", 60_000.0)
+    house.submit(ticket("h", "heavy", Lane.RELAX))
+    house.submit(ticket("l", "light", Lane.RELAX), 0.0)
+    house.submit(ticket("m", "light", Lane.RELAX), 0.0)
+    house.run()
+    assert house.ended_at["h"] == max(house.ended_at.values())
+
+
+def test_no_stream_of_light_users_starves_a_heavy_one():
+    """A job overtakes every later one from (its use - theirs) / ageing ms on: with use 1000 and ageing .5, 2 s."""
+    policy = Policy(relax_ageing=0.5)
+    house = House(policy)
+    house.scheduler.set_relax_use("heavy", 1000.0)
+    house.submit(ticket("h", "heavy", Lane.RELAX, steps=4))
+    one = ticket("x", "x", Lane.RELAX, steps=4)
+    house.tickets["x"] = one
+    every = 0.9 * house.alone("x")  # more than the worker can do
+    del house.tickets["x"]
+    for i in range(400):
+        house.submit(ticket(f"n{i}", f"new{i}", Lane.RELAX, steps=4), i * every)
+    house.run()
+    before = sum(house.alone(f"n{i}") for i in range(400) if i * every <= 2000 + policy.quantum_ms / 0.5)
+    assert house.ended_at["h"] <= before + 2 * house.alone("h") + 500
+    assert house.ended_at["h"] < house.ended_at["n399"]
+
+
+def test_drafts_ride_along_with_turbo_where_they_fit():
+    house = House(Policy(turbo_slack=0.1))
+    house.submit(ticket("d", "b", Lane.DRAFT, rows=80, steps=4, images=0))
+    house.submit(ticket("t", "a", Lane.TURBO, rows=4000, steps=20), 1.0)
+    house.run()
+    shared = [p for _, _, p in house.done if {"t", "d"} <= set(p.jobs)]
+    assert len(shared) >= 3
+    assert house.ended_at["d"] < house.ended_at["t"]
+
+
+@pytest.mark.parametrize("lane", [Lane.FAST, Lane.RELAX])
+def test_the_batch_grows_only_while_it_pays(lane):
+    """Fixed cost 2 ms: steps of 80 rows (2 + 2 ms) are shared, steps of 6,400 (2 + 160 ms) are not."""
+    small = House()
+    for i in range(12):
+        small.submit(ticket(f"j{i}", f"a{i}", lane, rows=80, steps=20))
+    small.run()
+    widths = [len(p.jobs) for _, _, p in small.done if p.stage is Stage.STEP]
+    assert max(widths) >= 10
+    large = House()
+    for i in range(4):
+        large.submit(ticket(f"j{i}", "a", lane, rows=6400, steps=6))
+    large.run()
+    assert {len(p.jobs) for _, _, p in large.done} == {1}
+    ends = sorted(large.ended_at.values())
+    assert ends[0] < 0.5 * ends[-1]  # one after another, not all at the end

@@ -1,0 +1,276 @@
+"""Joining, leaving, failing and losing: exactly that job, exactly once; and refusals that change nothing."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from salon.scheduler.errors import (
+    ClockError,
+    DuplicateJob,
+    SchedulerError,
+    TicketError,
+    UnknownJob,
+    UnknownLane,
+    UnknownWorker,
+)
+from salon.scheduler.policy import Policy
+from salon.scheduler.scheduler import Scheduler
+from salon.scheduler.tickets import Ended, Lane, Plan, Stage, StepShape, Ticket
+from salon.scheduler.workers import WorkerSpec
+
+from .house import House, ticket
+
+
+def test_cancel_ends_exactly_that_job():
+    house = House()
+    for name in "abc":
+        house.submit(ticket(name, name, rows=80, steps=10))
+    house.at(25.0, lambda: house.finish(list(filter(None, [house.scheduler.cancel("b", house.now)]))))
+    house.run()
+    assert house.finals["b"].ended is Ended.CANCELLED
+    assert {house.finals[name].ended for name in "ac"} == {Ended.DONE}
+    assert len(house.of("b")) < 10
+
+
+def test_cancel_of_a_waiting_job_answers_at_once():
+    house = House()
+    house.submit(ticket("a", max_running=1))
+    house.submit(ticket("b", max_running=1))
+    house.run(until=1.0)
+    final = house.scheduler.cancel("b", 1.0)
+    assert final is not None
+    assert final.ended is Ended.CANCELLED
+    with pytest.raises(UnknownJob, match="'b'"):
+        house.scheduler.cancel("b", 1.0)
+    house.run()
+    assert set(house.finals) == {"a"}
+
+
+def test_pause_takes_no_unit_until_resume():
+    house = House()
+    house.submit(ticket("a", "a"))
+    house.submit(ticket("b", "b"))
+    house.at(20.0, lambda: house.scheduler.pause("a", house.now))
+    house.at(2000.0, lambda: house.scheduler.resume("a", house.now))
+    house.run()
+    assert house.all_done()
+    starts = [start for start, _, _ in house.of("a")]
+    assert not any(40 < start < 2000 for start in starts)
+    assert house.ended_at["b"] < 2000 < house.ended_at["a"]
+
+
+def test_running_limit_of_an_account():
+    def watch(house: House, plan: Plan) -> None:
+        assert house.scheduler.num_started <= 2
+
+    house = House(watch=watch)
+    for i in range(8):
+        house.submit(ticket(f"j{i}", "a", max_running=2))
+    house.run()
+    assert house.all_done()
+
+
+def test_one_bad_job_fails_alone():
+    house = House()
+    for name in "abc":
+        house.submit(ticket(name, name, rows=80))
+
+    def outcome(plan: Plan) -> dict[str, Any]:
+        return {"failed": {"b": "NaN"}} if plan.stage is Stage.STEP and "b" in plan.jobs else {}
+
+    house.run(outcome=outcome)
+    assert house.finals["b"].ended is Ended.FAILED
+    assert house.finals["b"].reason == "NaN"
+    assert {house.finals[name].ended for name in "ac"} == {Ended.DONE}
+
+
+def test_a_broken_batch_is_tried_one_by_one():
+    house = House()
+    for name in "abcd":
+        house.submit(ticket(name, name, rows=80))
+
+    def outcome(plan: Plan) -> dict[str, Any]:
+        return {"broken": "out of memory"} if plan.stage is Stage.STEP and "c" in plan.jobs else {}
+
+    house.run(outcome=outcome)
+    assert house.finals["c"].ended is Ended.FAILED
+    assert house.finals["c"].reason == "out of memory"
+    assert {house.finals[name].ended for name in "abd"} == {Ended.DONE}
+    assert house.scheduler.workers["w0"].row_cap == WorkerSpec("x").max_rows  # the job was to blame, not the size
+
+
+def test_a_worker_that_cannot_take_so_much_gets_smaller_batches():
+    house = House()
+    for i in range(8):
+        house.submit(ticket(f"j{i}", f"a{i}", rows=80, steps=20))
+
+    def outcome(plan: Plan) -> dict[str, Any]:
+        return {"broken": "out of memory"} if len(plan.jobs) > 3 else {}
+
+    house.run(outcome=outcome)
+    assert house.all_done()
+    assert house.scheduler.workers["w0"].row_cap < 8 * 80
+    assert max(len(plan.jobs) for _, _, plan in house.done) > 1
+
+
+def test_jobs_of_a_lost_worker_start_again_elsewhere():
+    house = House(workers=2)
+    for i in range(6):
+        house.submit(ticket(f"j{i}", f"a{i}", Lane.TURBO if i == 0 else Lane.FAST, steps=20))
+    house.at(60.0, lambda: house.lose("w0"))
+    house.run()
+    assert house.all_done()
+
+
+def test_a_job_that_loses_too_many_workers_fails():
+    scheduler = Scheduler(Policy(max_losses=2))
+    scheduler.submit(ticket("a"), 0.0)
+    finals = []
+    for i in range(3):
+        scheduler.add_worker(WorkerSpec(f"w{i}"), float(i))
+        assert scheduler.plan(f"w{i}", float(i)) is not None
+        finals += scheduler.lose_worker(f"w{i}", float(i))
+    assert [(f.job, f.ended) for f in finals] == [("a", Ended.FAILED)]
+    assert not scheduler.busy
+
+
+def test_an_idle_worker_takes_over_what_waits_elsewhere():
+    house = House(workers=2)
+    for i in range(3):
+        house.submit(ticket(f"j{i}", f"a{i}", rows=6400, steps=20))
+    house.run()
+    assert house.all_done()
+    assert any(plan.moved for _, _, plan in house.done)
+    busy = [house.scheduler.workers[name].busy_ms for name in ("w0", "w1")]
+    assert max(busy) < 1.3 * min(busy)
+
+
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["submit", "submit", "submit", "cancel", "pause", "resume", "lose", "add"]),
+        st.integers(0, 30),
+        st.sampled_from(list(Lane)),
+        st.floats(0, 600),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(events, st.randoms(use_true_random=False))
+def test_whatever_happens_every_job_ends_exactly_once(trace, random):
+    house = House(workers=2)
+    numbers = iter(range(1000))
+
+    def act(kind: str, number: int, lane: Lane) -> None:
+        scheduler = house.scheduler
+        if kind == "submit":
+            job = f"j{len(house.tickets)}"
+            house.tickets[job] = ticket(job, f"a{number % 5}", lane, 80 + 40 * number, number % 7 + 1, number % 3)
+            house.lanes[job] = scheduler.submit(house.tickets[job], house.now).lane
+        elif kind == "add":
+            name = f"x{next(numbers)}"
+            scheduler.add_worker(WorkerSpec(name), house.now)
+            house.names.append(name)
+        elif kind == "lose" and len(scheduler.workers) > 1:
+            house.lose(random.choice(sorted(scheduler.workers)))
+        elif (job := f"j{number}") in house.tickets and job not in house.finals:
+            if kind == "cancel":
+                house.finish(list(filter(None, [scheduler.cancel(job, house.now)])))
+            elif kind in ("pause", "resume"):
+                getattr(scheduler, kind)(job, house.now)
+
+    def outcome(plan: Plan) -> dict[str, Any]:
+        roll = random.random()
+        if roll < 0.02:
+            return {"failed": {random.choice(plan.jobs): "bad numbers"}}
+        return {"broken": "out of memory"} if roll < 0.04 else {}
+
+    for kind, number, lane, time in trace:
+        house.at(time, partial(act, kind, number, lane))
+
+    def resume_all() -> None:
+        for job in house.tickets:
+            if job not in house.finals:
+                house.scheduler.resume(job, house.now)
+
+    house.at(1e6, resume_all)
+    house.run(outcome=outcome)
+    assert set(house.finals) == set(house.tickets)
+    assert not house.scheduler.busy
+    assert house.scheduler.num_started == house.scheduler.num_queued == 0
+    assert all(not worker.seats and worker.turbo is None for worker in house.scheduler.workers.values())
+
+
+def state(scheduler: Scheduler) -> tuple[Any, ...]:
+    return scheduler.num_started, scheduler.num_queued, scheduler.service("a"), dict(scheduler.workers)
+
+
+def test_refusals_change_nothing():
+    scheduler = Scheduler()
+    scheduler.add_worker(WorkerSpec("w"), 10.0)
+    scheduler.submit(ticket("a"), 10.0)
+    plan = scheduler.plan("w", 10.0)
+    assert plan is not None
+    before = state(scheduler)
+    for error, call in (
+        (DuplicateJob, lambda: scheduler.submit(ticket("a"), 11.0)),
+        (ClockError, lambda: scheduler.submit(ticket("b"), 9.0)),
+        (ClockError, lambda: scheduler.submit(ticket("b"), math.nan)),
+        (ClockError, lambda: scheduler.report(plan, 1.0, 9.0)),
+        (ClockError, lambda: scheduler.lose_worker("w", 9.0)),
+        (UnknownJob, lambda: scheduler.cancel("b", 11.0)),
+        (UnknownJob, lambda: scheduler.pause("b", 11.0)),
+        (UnknownWorker, lambda: scheduler.plan("x", 11.0)),
+        (UnknownWorker, lambda: scheduler.lose_worker("x", 11.0)),
+        (SchedulerError, lambda: scheduler.add_worker(WorkerSpec("w"), 11.0)),
+        (SchedulerError, lambda: scheduler.plan("w", 11.0)),
+        (SchedulerError, lambda: scheduler.report(plan, -1.0, 11.0)),
+        (SchedulerError, lambda: scheduler.report(plan, math.inf, 11.0)),
+    ):
+        with pytest.raises(error, match="allowed"):
+            call()
+        assert state(scheduler) == before
+    scheduler.report(plan, 1.0, 11.0)
+    with pytest.raises(SchedulerError, match="report it once"):
+        scheduler.report(plan, 1.0, 11.0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "names"),
+    [
+        ({"rows": 0}, "rows"),
+        ({"rows": -5}, "rows"),
+        ({"rows": 2**40}, "rows"),
+        ({"steps": 0}, "steps"),
+        ({"steps": 1.5}, "steps"),
+        ({"images": -1}, "images"),
+        ({"pixels": 0}, "pixels"),
+        ({"max_running": 0}, "max_running"),
+        ({"account": ""}, "account"),
+    ],
+)
+def test_impossible_tickets(fields, names):
+    with pytest.raises(TicketError, match=names):
+        ticket("a", **fields)
+
+
+def test_unknown_lane():
+    with pytest.raises(UnknownLane, match="turbo, fast, draft, relax"):
+        Ticket("a", "a", "express", StepShape(1, 1), 1)  # type: ignore[arg-type]
+
+
+def test_position():
+    scheduler = Scheduler()
+    for i in range(3):
+        scheduler.submit(ticket(f"j{i}", max_running=1), float(i))
+    assert [scheduler.position(f"j{i}") for i in range(3)] == [0, 1, 2]
+    scheduler.add_worker(WorkerSpec("w"), 3.0)
+    scheduler.plan("w", 3.0)
+    assert [scheduler.position(f"j{i}") for i in range(3)] == [None, 0, 1]
