@@ -36,11 +36,11 @@ class Chooser:
         step_cap: float,
     ) -> None:
         self.policy, self.worker, self.prompt, self.relax = policy, worker, prompt, relax
-        self.step_cap = step_cap
         self.first: Job | None = None  # who rides with the Turbo job before all others
         ready = [job for job in worker.seats.values() if not job.paused]
         turbo = worker.turbo
         self.turbo = turbo if turbo is not None and not turbo.paused else None
+        self.step_cap = step_cap if self.turbo is None else min(step_cap, worker.slack)
         self.prompts = [job for job in ready if not job.is_relax and job is not turbo]
         self.relaxed = [job for job in ready if job.is_relax]
         head = prompt.head() if newcomers and worker.free_seats(relax=False) > 0 else None
@@ -56,7 +56,7 @@ class Chooser:
         if lead is None:
             return []
         batch = self._batch(lead)
-        if lead.is_relax and lead.stage is Stage.STEP and (fresh := self._wider(batch)):
+        if lead.is_relax and self.turbo is None and lead.stage is Stage.STEP and (fresh := self._wider(batch)):
             return [fresh]
         return batch
 
