@@ -185,6 +185,25 @@ class Engine:
         generation.want("finish", State.DONE)
         return self._decode(generation, self.ops.numpy(generation.latents))
 
+    def decode(self, generation: Generation, image: int) -> UInt8:
+        """One picture of `finish`, the same to the bit: uint8 [height, width, 3].
+
+        For whoever shares a device among many, since decoding all images of a generation may take as long as steps.
+
+        Raises:
+            StateError: it is not done, or has no such image.
+            NumericalError: the autoencoder made NaN or infinity of its latents.
+        """
+        self._own(generation)
+        generation.want("decode", State.DONE)
+        if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < generation.spec.images:
+            allowed = f"0 to {generation.spec.images - 1}"
+            raise StateError(complaint("decode", f"image {image!r}", allowed, "name one that was asked for"))
+        start = image * generation.rows
+        latents = self.ops.rows(generation.latents, start, start + generation.rows)
+        picture: UInt8 = self._decode(generation, self.ops.numpy(latents))[0]
+        return picture
+
     def park(self, generation: Generation) -> ParkedGeneration:
         """Turn a generation into plain data and free what it holds here. StateError unless it is running or done."""
         self._own(generation)
@@ -349,8 +368,9 @@ class Engine:
         generation.release(state)
 
     def _decode(self, generation: Generation, latents: Float32) -> UInt8:
+        """Pictures [n, height, width, 3] of the latents [n * rows, C] of some of its images."""
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
-        shape = (generation.spec.images, *generation.grid, generation.channels)
+        shape = (-1, *generation.grid, generation.channels)
         return pictures.decode(self.ops, self.model, latents.reshape(shape), together)
 
 

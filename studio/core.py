@@ -1,0 +1,196 @@
+"""The loop's own thread: what workers say is taken note of, and whoever is idle gets a plan."""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+from collections.abc import Callable, Sequence
+
+from ..scheduler.policy import Policy
+from ..scheduler.scheduler import Scheduler
+from ..scheduler.tickets import Ended, Final, Stage
+from ..scheduler.workers import WorkerSpec
+from .errors import StudioClosed, StudioError, WorkerLost
+from .fleet import Fleet, Slot
+from .hooks import Hooks
+from .job import Event, JobState
+from .messages import Ack, Answer, Frames, Lost, Parked, Ran, Ready, Unfit
+from .port import Port
+from .registry import Registry
+from .tickets import Profile
+
+LOG = logging.getLogger("salon.studio")
+SEATS = 64  # most started jobs of a worker
+
+
+class Core:
+    """Scheduler, workers and jobs, and the thread that joins them. Everything but `wake` wants the lock.
+
+    Attributes:
+        lock: whoever touches anything here holds it; never while user code runs.
+        profile: what the workers' model is, once one is ready.
+        over: why nothing more is accepted, if so.
+        settled: a worker is ready, or all are gone.
+    """
+
+    def __init__(self, ports: Sequence[Port], policy: Policy | None, clock: Callable[[], float]) -> None:
+        self.lock = threading.RLock()
+        self.scheduler = Scheduler(policy or Policy())
+        self.fleet = Fleet(list(ports))
+        self.registry = Registry(self.fleet)
+        self.hooks = Hooks()
+        self.profile: Profile | None = None
+        self.over: StudioError | None = None
+        self.settled = threading.Event()
+        self.thread = threading.Thread(target=self._drive, name="salon-loop", daemon=True)
+        self._clock, self._last = clock, -math.inf
+        self._inbox: queue.SimpleQueue[tuple[str, Answer, Frames] | None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start the threads and the workers."""
+        self.hooks.start()
+        self.thread.start()
+        for slot in self.fleet.slots.values():
+            slot.port.start(lambda *said: self._inbox.put(said))
+
+    def wake(self) -> None:
+        """Something changed: look for work."""
+        self._inbox.put(None)
+
+    def now(self) -> float:
+        """The clock in ms; it never goes back."""
+        now = self._clock()
+        if now > self._last:
+            self._last = now
+        return self._last if math.isfinite(self._last) else 0.0
+
+    def end(self, final: Final, *, kind: str = "") -> None:
+        """The one end of a job, of which the scheduler knows already (or never will)."""
+        entry = self.fleet.entries.pop(final.job)
+        self.fleet.forget(entry)
+        entry.job.lane = final.lane
+        pictures = entry.pictures if final.ended is Ended.DONE else None
+        if entry.job._ended(final.ended, final.reason, kind if final.ended is Ended.FAILED else "", pictures):
+            self.hooks.call(entry.on_end, entry.job)
+
+    def stop(self, error: StudioError, ended: Ended, reason: str) -> None:
+        """Accept nothing more, and end everything."""
+        if isinstance(error, StudioClosed) or self.over is None:
+            self.over = error
+        for slot in self.fleet.slots.values():
+            self.registry.lost(slot)
+        for name, entry in list(self.fleet.entries.items()):
+            self.end(Final(name, ended, entry.job.lane, reason), kind=type(error).__name__)
+        self.settled.set()
+
+    def want_open(self) -> Profile:
+        """The profile; StudioError if nothing is accepted."""
+        if self.over is not None:
+            raise type(self.over)(str(self.over))
+        if self.profile is None:
+            raise StudioClosed("the loop was not started; call start")
+        return self.profile
+
+    # ---- the thread ------------------------------------------------------------------------------------------------
+
+    def _drive(self) -> None:
+        while True:
+            said = [self._inbox.get()]
+            while not self._inbox.empty():
+                said.append(self._inbox.get())
+            with self.lock:
+                try:
+                    for notice in said:
+                        if isinstance(self.over, StudioClosed):
+                            return
+                        if notice is not None and self.over is None:
+                            name, answer, frames = notice
+                            self._hear(self.fleet.slots[name], answer, frames)
+                    self._plan()
+                except Exception as error:  # a bug; nobody shall wait for ever because of it
+                    LOG.exception("the loop stops")
+                    reason = f"internal error: {type(error).__name__}: {error}"
+                    self.stop(StudioError(reason), Ended.FAILED, reason)
+
+    def _plan(self) -> None:
+        if self.over is not None:
+            return
+        for slot in self.fleet.slots.values():
+            if slot.idle and (plan := self.scheduler.plan(slot.port.name, self.now())) is not None:
+                for name in plan.jobs:
+                    job = self.fleet.entries[name].job
+                    if job.state is JobState.QUEUED:
+                        job._happened(Event("started"), JobState.RUNNING)
+                self.fleet.dispatch(slot, plan)
+
+    def _hear(self, slot: Slot, answer: Answer, frames: Frames) -> None:
+        if isinstance(answer, Ran):
+            self._ran(slot, answer, frames)
+        elif isinstance(answer, Parked):
+            self.fleet.parked(slot, answer)
+        elif isinstance(answer, Ack):
+            if (failure := self.registry.heard(answer)) is not None:
+                LOG.error("worker %r: %s", slot.port.name, failure)
+        elif isinstance(answer, Ready):
+            self._ready(slot, answer)
+        elif isinstance(answer, Lost):
+            LOG.warning("%s", answer.reason)
+            self._lost(slot, answer.reason, again=answer.again)
+        elif isinstance(answer, Unfit):
+            self._lost(slot, f"worker {slot.port.name!r}: {answer.failure}", again=False)
+
+    def _ready(self, slot: Slot, answer: Ready) -> None:
+        if self.profile is None:
+            self.profile = answer.profile
+        elif self.profile != answer.profile:
+            reason = f"worker {slot.port.name!r}: its model, backend or limits are not those of the others"
+            LOG.error("%s", reason)
+            threading.Thread(target=slot.port.close, args=(10.0,), daemon=True).start()
+            self._lost(slot, reason, again=False)
+            return
+        slot.life = answer.life
+        self.registry.replay(slot)
+        limits = answer.profile.limits
+        seats = min(SEATS, limits.max_open)
+        self.scheduler.add_worker(WorkerSpec(slot.port.name, answer.profile.max_rows, seats, slot.cost), self.now())
+        self.settled.set()
+
+    def _lost(self, slot: Slot, reason: str, *, again: bool) -> None:
+        slot.gone = not again
+        self.registry.lost(slot)
+        orphans = self.fleet.lost(slot)
+        if slot.port.name in self.scheduler.workers:
+            slot.cost = self.scheduler.workers[slot.port.name].cost
+            for final in self.scheduler.lose_worker(slot.port.name, self.now()):
+                self.end(final, kind="WorkerLost")
+        for entry in orphans:
+            if entry.job.state is JobState.RUNNING:
+                entry.job._happened(Event("requeued", reason=reason), JobState.QUEUED)
+        if all(other.gone for other in self.fleet.slots.values()):
+            self.stop(WorkerLost(f"no worker is left; {reason}"), Ended.FAILED, f"no worker is left; {reason}")
+
+    def _ran(self, slot: Slot, answer: Ran, frames: Frames) -> None:
+        plan = self.fleet.ran(slot, answer)
+        if plan is None:
+            return
+        for name, progress in answer.progress.items():
+            entry = self.fleet.entries[name]
+            if progress.step != entry.job.step:
+                entry.job._happened(Event("progress", progress.step))
+                self.hooks.call(entry.on_progress, entry.job, progress.step, entry.job.spec.steps)
+        for array, frame in zip(answer.pictures, frames, strict=True):
+            entry = self.fleet.entries[array.name]
+            if plan.stage is Stage.DECODE:
+                entry.picture(array.index, array.read(frame))
+            else:
+                pictures, step = array.read(frame), answer.progress[array.name].step
+                entry.job._previewed(pictures)
+                self.hooks.call(entry.on_preview, entry.job, step, pictures, optional=True)
+        failed = {name: str(failure) for name, failure in answer.failed.items()}
+        broken = "" if answer.broken is None else str(answer.broken)
+        kinds = {name: failure.kind for name, failure in answer.failed.items()}
+        for final in self.scheduler.report(plan, answer.elapsed_ms, self.now(), failed=failed, broken=broken):
+            kind = kinds.get(final.job, answer.broken.kind if answer.broken is not None else "")
+            self.end(final, kind=kind)

@@ -1,0 +1,177 @@
+"""Which worker holds which job's state, and how it gets to where a plan wants it."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..scheduler.cost import WorkerCost
+from ..scheduler.tickets import Plan, Stage
+from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
+from .messages import Arrival, Command, Drop, Frames, Park, Parked, Ran, Run
+from .port import Port
+
+
+@dataclass(eq=False)
+class Entry:
+    """A job that has not ended.
+
+    Attributes:
+        job: the user's side of it.
+        where: name of the worker that holds its state; None: nobody does.
+        position: evaluations taken; whoever lacks its state can replay to here.
+        parking: number of the command that takes its state out of `where`.
+        pictures: uint8 [images, height, width, 3], filled as they are decoded.
+    """
+
+    job: Job
+    preview_every: int = 0
+    on_progress: OnProgress | None = None
+    on_preview: OnPreview | None = None
+    on_end: OnEnd | None = None
+    where: str | None = None
+    position: int = 0
+    parking: int | None = None
+    pictures: UInt8 | None = None
+
+    def picture(self, image: int, pixels: UInt8) -> None:
+        """Keep a decoded picture."""
+        if self.pictures is None:
+            self.pictures = np.zeros((self.job.spec.images, *pixels.shape), np.uint8)
+        self.pictures[image] = pixels
+
+
+@dataclass
+class Slot:
+    """A worker as the loop sees it.
+
+    Attributes:
+        life: of the worker that is ready; 0: it is not.
+        gone: for good.
+        plan: what it was given by the scheduler.
+        run: number of the command that carries the plan out; None while it waits for jobs' states.
+        waiting: jobs of the plan whose state is on its way.
+        arrivals: what came of it.
+        cost: its cost model, kept over restarts.
+    """
+
+    port: Port
+    life: int = 0
+    gone: bool = False
+    plan: Plan | None = None
+    run: int | None = None
+    waiting: set[str] = field(default_factory=set)
+    arrivals: list[Arrival] = field(default_factory=list)
+    cost: WorkerCost | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether it can take a plan."""
+        return self.life > 0 and self.plan is None
+
+
+class Fleet:
+    """The workers and the jobs' states. Driven under the loop's lock; knows nothing of scheduling.
+
+    Attributes:
+        slots: by the port's name.
+        entries: by job id, those that have not ended.
+    """
+
+    def __init__(self, ports: list[Port]) -> None:
+        self.slots = {port.name: Slot(port) for port in ports}
+        self.entries: dict[str, Entry] = {}
+        self._numbers = itertools.count(1)
+
+    def send(self, slot: Slot, command: Command, frames: Frames = ()) -> None:
+        """To a worker that is ready."""
+        slot.port.send(command, frames, life=slot.life)
+
+    def number(self) -> int:
+        """The next command's."""
+        return next(self._numbers)
+
+    def dispatch(self, slot: Slot, plan: Plan) -> None:
+        """Have a plan carried out, once everything that it needs has arrived."""
+        slot.plan, slot.run = plan, None
+        slot.waiting, slot.arrivals = set(), []
+        for name in plan.jobs:
+            entry = self.entries[name]
+            if plan.stage is Stage.ENCODE:
+                self.forget(entry)
+                entry.position, entry.pictures = 0, None
+                slot.arrivals.append(self._arrival(entry))
+            elif entry.where is None:
+                slot.arrivals.append(self._arrival(entry))
+            elif entry.where != slot.port.name:
+                entry.parking = self.number()
+                slot.waiting.add(name)
+                self.send(self.slots[entry.where], Park(entry.parking, name))
+        self._run_if_complete(slot)
+
+    def parked(self, slot: Slot, answer: Parked) -> None:
+        """A job's state came out of a worker: on to where it is waited for."""
+        entry = self.entries.get(answer.job)
+        if entry is not None and entry.parking == answer.number and entry.where == slot.port.name:
+            self._bring(entry, answer.data)
+
+    def ran(self, slot: Slot, answer: Ran) -> Plan | None:
+        """A plan was carried out: take note of who is where. None for an answer that nobody waits for."""
+        plan = slot.plan
+        if plan is None or slot.run != answer.number:
+            return None
+        slot.plan = slot.run = None
+        for name in plan.jobs:
+            entry = self.entries[name]
+            lost = name in answer.dropped or name in answer.failed
+            entry.where = None if lost else slot.port.name
+            if name in answer.progress:
+                entry.position = answer.progress[name].position
+        return plan
+
+    def lost(self, slot: Slot) -> list[Entry]:
+        """A worker died: what it held or was about to do is done elsewhere. The jobs that it concerns."""
+        planned = slot.plan.jobs if slot.plan is not None else ()
+        slot.life, slot.plan, slot.run = 0, None, None
+        slot.waiting, slot.arrivals = set(), []
+        held = [entry for entry in self.entries.values() if entry.where == slot.port.name]
+        for entry in held:
+            if entry.parking is not None:
+                self._bring(entry, b"")
+            entry.where = None
+        return held + [self.entries[name] for name in planned if self.entries[name] not in held]
+
+    def forget(self, entry: Entry) -> None:
+        """Have its state dropped, wherever it is."""
+        if entry.where is not None:
+            slot = self.slots[entry.where]
+            self.send(slot, Drop(self.number(), (entry.job.id,)))
+        entry.where = entry.parking = None
+
+    def _bring(self, entry: Entry, data: bytes) -> None:
+        entry.where = entry.parking = None
+        for slot in self.slots.values():
+            if entry.job.id in slot.waiting:
+                slot.waiting.discard(entry.job.id)
+                slot.arrivals.append(self._arrival(entry, data))
+                self._run_if_complete(slot)
+
+    def _arrival(self, entry: Entry, data: bytes = b"") -> Arrival:
+        return Arrival(
+            job=entry.job.id,
+            spec=entry.job.spec,
+            position=entry.position,
+            preview_every=entry.preview_every,
+            parked=data,
+        )
+
+    def _run_if_complete(self, slot: Slot) -> None:
+        plan = slot.plan
+        if plan is None or slot.waiting:
+            return
+        slot.run = self.number()
+        arrivals = tuple(slot.arrivals)
+        command = Run(number=slot.run, stage=plan.stage, jobs=plan.jobs, piece=plan.piece, arrivals=arrivals)
+        self.send(slot, command)

@@ -1,0 +1,184 @@
+"""A job in the hands of whoever submitted it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.spec import GenerationSpec
+from ..errors import complaint
+from ..scheduler.tickets import Ended, Lane
+from .errors import JobCancelled, JobFailed, JobTimeout
+
+UInt8 = NDArray[np.uint8]
+
+
+class JobState(StrEnum):
+    """Where a job stands; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing comes after it."""
+        return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a job.
+
+    Attributes:
+        kind: "queued", "started", "progress", "preview", "paused", "resumed", "requeued" (its worker died), or the one
+            final "done", "failed" or "cancelled".
+        step: solver steps done by then.
+        reason: why, where there is something to say.
+    """
+
+    kind: str
+    step: int = 0
+    reason: str = ""
+
+
+class Master(Protocol):
+    """What a job asks of its loop."""
+
+    def cancel(self, job: str) -> bool: ...
+    def pause(self, job: str) -> bool: ...
+    def resume(self, job: str) -> bool: ...
+
+
+OnProgress = Callable[["Job", int, int], object]
+OnPreview = Callable[["Job", int, UInt8], object]
+OnEnd = Callable[["Job"], object]
+
+
+class Job:
+    """One accepted request. Safe to use from any thread.
+
+    Attributes:
+        id, spec, account: as submitted.
+        lane: the one that it is served (and charged) in.
+        note: why that is not the lane that was asked for, or nothing.
+    """
+
+    def __init__(self, job: str, spec: GenerationSpec, account: str, lane: Lane, note: str, master: Master) -> None:
+        self.id, self.spec, self.account, self.lane, self.note = job, spec, account, lane, note
+        self._master = master
+        self._changed = threading.Condition()
+        self._state = JobState.QUEUED
+        self._step = 0
+        self._reason = self._kind = ""
+        self._events: list[Event] = []
+        self._pictures: UInt8 | None = None
+        self._preview: UInt8 | None = None
+
+    def __repr__(self) -> str:
+        return f"Job({self.id!r}, {self.state}, step {self.step} of {self.spec.steps})"
+
+    @property
+    def state(self) -> JobState:
+        """Where it stands."""
+        return self._state
+
+    @property
+    def step(self) -> int:
+        """Solver steps done, of `spec.steps`."""
+        return self._step
+
+    @property
+    def reason(self) -> str:
+        """Why it failed or was cancelled."""
+        return self._reason
+
+    @property
+    def preview(self) -> UInt8 | None:
+        """The latest preview, uint8 [images, height, width, 3], if previews were asked for."""
+        return self._preview
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, at most `timeout` seconds. Whether it has."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._state.final, timeout)
+
+    def result(self, timeout: float | None = None) -> UInt8:
+        """The pictures, uint8 [images, height, width, 3].
+
+        Raises:
+            JobTimeout: it has not ended within `timeout` seconds.
+            JobFailed, JobCancelled: it ended without.
+        """
+        if not self.wait(timeout):
+            allowed = "one that has ended"
+            raise JobTimeout(complaint(f"job {self.id!r}", f"one that is {self.state}", allowed, "wait longer"))
+        if self._pictures is not None:
+            return self._pictures
+        if self._state is JobState.CANCELLED:
+            raise JobCancelled(f"job {self.id!r}: {self._reason}")
+        raise JobFailed(f"job {self.id!r}: {self._reason}", self._kind)
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """Everything that happens to it, from the beginning to its final event.
+
+        JobTimeout when nothing happens for `timeout` seconds."""
+        position, ended = 0, False
+        while not ended:
+            event, ended = self._event(position, timeout)
+            position += 1
+            yield event
+
+    def _event(self, position: int, timeout: float | None) -> tuple[Event, bool]:
+        """(event, whether it is the final one)."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: len(self._events) > position, timeout):
+                raise JobTimeout(complaint(f"job {self.id!r}", "nothing new", "an event", "wait longer"))
+            return self._events[position], self._state.final and position == len(self._events) - 1
+
+    def cancel(self) -> bool:
+        """End exactly this job; it may finish the step that it is in. Whether it had not ended yet."""
+        return self._master.cancel(self.id)
+
+    def pause(self) -> bool:
+        """Take no further step until `resume`. Whether it had not ended yet."""
+        return self._master.pause(self.id)
+
+    def resume(self) -> bool:
+        """Go on. Whether it had not ended yet."""
+        return self._master.resume(self.id)
+
+    # ---- for the loop ----------------------------------------------------------------------------------------------
+
+    def _happened(self, event: Event, state: JobState | None = None) -> None:
+        with self._changed:
+            if self._state.final:
+                return
+            self._step = event.step if event.kind in ("progress", "requeued") else self._step
+            self._state = state or self._state
+            self._events.append(event)
+            self._changed.notify_all()
+
+    def _previewed(self, pictures: UInt8) -> None:
+        self._preview = pictures
+        self._happened(Event("preview", self._step))
+
+    def _ended(self, ended: Ended, reason: str, kind: str, pictures: UInt8 | None) -> bool:
+        """The one final event. False if there was one before."""
+        with self._changed:
+            if self._state.final:
+                return False
+            self._reason, self._kind, self._pictures, self._preview = reason, kind, pictures, None
+            self._state = JobState(ended)
+            self._events.append(Event(str(ended), self._step, reason))
+            self._changed.notify_all()
+        return True

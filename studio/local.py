@@ -1,0 +1,61 @@
+"""A worker in this process: a thread that drives an engine. No socket, and nothing is copied."""
+
+from __future__ import annotations
+
+import queue
+import threading
+
+from ..engine.engine import Engine
+from .messages import Command, Frames, Ready, Stop
+from .port import Notice
+from .tickets import Profile
+from .worker import Worker
+
+
+class LocalPort:
+    """An engine on a thread of its own.
+
+    A thread cannot be killed: an engine that hangs, hangs. Whoever wants deadlines takes `process.ProcessPort`.
+
+    Args:
+        engine: nobody else drives it until `close`.
+        name: unique among the ports of a loop.
+    """
+
+    def __init__(self, engine: Engine, name: str = "local") -> None:
+        self._name = name
+        self._worker = Worker(engine)
+        self._commands: queue.SimpleQueue[tuple[Command, Frames]] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    def start(self, notice: Notice) -> None:
+        """See `Port`."""
+        self._thread = threading.Thread(target=self._work, args=(notice,), name=f"salon-{self._name}", daemon=True)
+        self._thread.start()
+
+    def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
+        """See `Port`."""
+        self._commands.put((command, frames))
+
+    def close(self, timeout_s: float) -> None:
+        """See `Port`: it ends after the plan that it is doing."""
+        self._closed.set()
+        self._commands.put((Stop(), ()))
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+
+    def _work(self, notice: Notice) -> None:
+        notice(self._name, Ready(Profile.of(self._worker.engine), 1), ())
+        while not self._closed.is_set():
+            command, frames = self._commands.get()
+            if isinstance(command, Stop):
+                break
+            answer, parts = self._worker.handle(command, frames)
+            if not self._closed.is_set():
+                notice(self._name, answer, parts)
+        self._worker.close()

@@ -1,0 +1,227 @@
+"""The loop: the scheduler decides, workers do, and every accepted job ends exactly once."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..engine.errors import SpecError
+from ..engine.spec import GenerationSpec
+from ..errors import SalonError, complaint
+from ..scheduler.errors import DuplicateJob, UnknownLane
+from ..scheduler.policy import Policy
+from ..scheduler.scheduler import Scheduler
+from ..scheduler.tickets import Ended, Lane
+from . import registry
+from .core import Core
+from .errors import StudioClosed, WorkerLost
+from .fleet import Entry
+from .job import Event, Job, JobState, OnEnd, OnPreview, OnProgress
+from .port import Port
+from .tickets import Profile
+
+
+def monotonic_ms() -> float:
+    """The default clock."""
+    return 1e3 * time.monotonic()
+
+
+class Loop:
+    """A scheduler and its workers. Safe to use from any thread.
+
+    Args:
+        ports: the workers; they must make the same pictures.
+        policy: the scheduler's numbers.
+        clock: ms; one that goes back is held.
+        start_timeout_s: how long `start` waits for the first worker.
+    """
+
+    def __init__(
+        self,
+        ports: Sequence[Port],
+        *,
+        policy: Policy | None = None,
+        clock: Callable[[], float] = monotonic_ms,
+        start_timeout_s: float = 300.0,
+    ) -> None:
+        self._core = Core(ports, policy, clock)
+        self._start_timeout_s = start_timeout_s
+
+    def start(self) -> Loop:
+        """Start the workers, and wait for the first one. WorkerLost if none comes to life."""
+        core = self._core
+        core.start()
+        in_time = core.settled.wait(self._start_timeout_s)
+        if core.over is not None or not in_time:
+            reason = f"no worker was ready within {self._start_timeout_s:g} s; look at its log"
+            error = core.over or WorkerLost(reason)
+            self.close()
+            raise error
+        return self
+
+    def __enter__(self) -> Loop:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def profile(self) -> Profile:
+        """What the workers' model is."""
+        assert self._core.profile is not None, "the loop was not started"
+        return self._core.profile
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """To look at: figures of workers and queues."""
+        return self._core.scheduler
+
+    # ---- jobs ------------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        spec: GenerationSpec,
+        *,
+        account: str = "local",
+        lane: Lane | str = Lane.FAST,
+        job: str | None = None,
+        max_running: int = 3,
+        preview_every: int = 0,
+        on_progress: OnProgress | None = None,
+        on_preview: OnPreview | None = None,
+        on_end: OnEnd | None = None,
+    ) -> Job:
+        """Accept a job. Whatever this raises, there is no job then.
+
+        Args:
+            job: its id; None: a new one.
+            max_running: at most so many started jobs of the account.
+            preview_every: solver steps between previews; 0: none. A preview costs a decoding.
+            on_progress: called as (job, step, steps) when a solver step is done.
+            on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
+            on_end: called as (job) after its final event. Hooks run one after another on a thread of their own; one
+                that raises is logged.
+
+        Raises:
+            SpecError, LimitError: the engine would refuse it.
+            UnknownLane, TicketError, DuplicateJob: see the scheduler.
+            StudioClosed, WorkerLost: there is nobody to do it.
+        """
+        if not isinstance(spec, GenerationSpec):
+            raise SpecError(complaint("spec", type(spec).__name__, "a GenerationSpec", "make one with make_spec"))
+        if isinstance(preview_every, bool) or not isinstance(preview_every, int) or preview_every < 0:
+            raise SpecError(complaint("preview_every", repr(preview_every), "a whole number from 0", "correct it"))
+        if lane not in list(Lane):
+            raise UnknownLane(complaint("lane", repr(lane), ", ".join(Lane), "choose one of these"))
+        name = uuid.uuid4().hex if job is None else job
+        core = self._core
+        with core.lock:
+            ticket = core.want_open().ticket(
+                spec,
+                job=name,
+                account=account,
+                lane=Lane(lane),
+                max_running=max_running,
+                adapters=core.registry.adapters,
+            )
+            if name in core.fleet.entries:
+                raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
+            admitted = core.scheduler.submit(ticket, core.now())
+            handle = Job(name, spec, account, admitted.lane, admitted.reason, self)
+            core.fleet.entries[name] = Entry(handle, preview_every, on_progress, on_preview, on_end)
+            handle._happened(Event("queued", reason=admitted.reason))
+        core.wake()
+        return handle
+
+    def cancel(self, job: str) -> bool:
+        """See `Job.cancel`."""
+        core = self._core
+        with core.lock:
+            if job not in core.fleet.entries:
+                return False
+            final = core.scheduler.cancel(job, core.now())
+            if final is not None:
+                core.end(final)
+        core.wake()
+        return True
+
+    def pause(self, job: str) -> bool:
+        """See `Job.pause`."""
+        core = self._core
+        with core.lock:
+            entry = core.fleet.entries.get(job)
+            if entry is None:
+                return False
+            if entry.job.state is not JobState.PAUSED:
+                core.scheduler.pause(job, core.now())
+                entry.job._happened(Event("paused", entry.job.step), JobState.PAUSED)
+        return True
+
+    def resume(self, job: str) -> bool:
+        """See `Job.resume`."""
+        core = self._core
+        with core.lock:
+            entry = core.fleet.entries.get(job)
+            if entry is None:
+                return False
+            if entry.job.state is JobState.PAUSED:
+                core.scheduler.resume(job, core.now())
+                state = JobState.QUEUED if entry.where is None else JobState.RUNNING
+                entry.job._happened(Event("resumed", entry.job.step), state)
+        core.wake()
+        return True
+
+    # ---- adapters --------------------------------------------------------------------------------------------------
+
+    def add_branch(
+        self, weights: Mapping[str, NDArray[Any]], name: str = "default", *, timeout_s: float = 60.0
+    ) -> None:
+        """`Engine.add_branch` on all workers, now and after every restart.
+
+        Raises as that; StateError if the name belongs to other weights."""
+        with self._core.lock:
+            self._core.want_open()
+            asked = self._core.registry.add_branch(name, weights)
+        self._settle("branch", name, registry.wait(asked, timeout_s))
+
+    def register_adapter(
+        self, name: str, tokens: NDArray[Any], *, branch: str = "default", timeout_s: float = 60.0
+    ) -> None:
+        """`Engine.register_adapter` on all workers, now and after every restart.
+
+        Raises as that; StateError if the name belongs to other tokens."""
+        with self._core.lock:
+            self._core.want_open()
+            asked = self._core.registry.add_adapter(name, tokens, branch)
+        self._settle("adapter", name, registry.wait(asked, timeout_s))
+
+    def _settle(self, kind: str, name: str, error: SalonError | None) -> None:
+        with self._core.lock:
+            self._core.registry.settle(kind, name, error)
+        if error is not None:
+            raise error
+
+    # ---- the end ---------------------------------------------------------------------------------------------------
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. Twice is fine."""
+        end = time.monotonic() + timeout_s
+        with self._core.lock:
+            self._core.stop(StudioClosed("the studio is closed; open a new one"), Ended.CANCELLED, "studio closed")
+        self._core.wake()
+        slots = self._core.fleet.slots.values()
+        closers = [threading.Thread(target=slot.port.close, args=(timeout_s,), daemon=True) for slot in slots]
+        for closer in closers:
+            closer.start()
+        for thread in (*closers, self._core.thread):
+            if thread.ident is not None:
+                thread.join(max(0.1, end - time.monotonic()))
+        self._core.hooks.close(max(0.1, end - time.monotonic()))

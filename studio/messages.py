@@ -1,0 +1,240 @@
+"""What is said between the loop and a worker: small records in msgpack, with arrays beside them as raw frames.
+
+A command has a number, and gets exactly one answer with that number. Nothing here can run code when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..engine.limits import Limits
+from ..engine.spec import GenerationSpec
+from .errors import StudioError
+from .tickets import Profile
+
+Frames: TypeAlias = Sequence[Any]  # buffers: bytes, memoryview or arrays, in the order that the record names them
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Why something did not work: the type of the error and what it says."""
+
+    kind: str
+    text: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """From an exception."""
+        return cls(type(error).__name__, str(error) or "no further message")
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.text}"
+
+
+class Array(msgspec.Struct, frozen=True):
+    """A frame that is an array of `dtype` and `shape`. `name` says whose, `index` which: a job's image, or -1."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    index: int = -1
+
+    def read(self, frame: Any) -> NDArray[Any]:
+        """The array in a frame, a view if it can be. StudioError if sizes do not agree."""
+        if self.dtype not in ("<f4", "|u1"):
+            raise StudioError(f"frame {self.name!r}: got dtype {self.dtype!r}, allowed <f4 or |u1; report this")
+        size = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        if memoryview(frame).nbytes != size or any(side < 0 for side in self.shape):
+            raise StudioError(f"frame {self.name!r}: {memoryview(frame).nbytes:,} bytes, want {size:,}; report this")
+        return np.frombuffer(frame, self.dtype).reshape(self.shape)
+
+    @classmethod
+    def of(cls, name: str, values: NDArray[Any], index: int = -1) -> tuple[Array, Any]:
+        """(record, frame) of a float32 or uint8 array."""
+        dtype = "|u1" if values.dtype == np.uint8 else "<f4"
+        frame = np.ascontiguousarray(values, dtype)
+        return cls(name, frame.shape, dtype, index), frame.data if frame.size else b""
+
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a worker does not hold yet.
+
+    Attributes:
+        position: evaluations that it has taken elsewhere; without `parked` they are taken again, which gives the same
+            numbers.
+        preview_every: pictures of the unfinished job are wanted after every so many solver steps; 0: never.
+        parked: `ParkedGeneration.to_bytes`, or nothing.
+    """
+
+    job: str
+    spec: GenerationSpec
+    position: int = 0
+    preview_every: int = 0
+    parked: bytes = b""
+
+
+# ---- commands ------------------------------------------------------------------------------------------------------
+
+
+class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Load a model; see `Engine.load`. Answer: Ready or Unfit."""
+
+    number: int = 0
+    model: str | None = None
+    backend: str = "cpu"
+    isa: str | None = None
+    dtype: str | None = None
+    threads: int | None = None
+    limits: Limits | None = None
+
+
+class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Carry out a plan. `arrivals` are opened first; in the ENCODE stage that is the work. Answer: Ran."""
+
+    number: int
+    stage: str
+    jobs: tuple[str, ...]
+    piece: int = 0
+    arrivals: tuple[Arrival, ...] = ()
+
+
+class Park(msgspec.Struct, frozen=True, tag=True):
+    """Hand out a job's state and forget it. Answer: Parked."""
+
+    number: int
+    job: str
+
+
+class Drop(msgspec.Struct, frozen=True, tag=True):
+    """Forget jobs; unknown ones are fine. Answer: Ack."""
+
+    number: int
+    jobs: tuple[str, ...]
+
+
+class AddBranch(msgspec.Struct, frozen=True, tag=True):
+    """`Engine.add_branch`; one frame an array. Answer: Ack."""
+
+    number: int
+    name: str
+    arrays: tuple[Array, ...]
+
+
+class AddAdapter(msgspec.Struct, frozen=True, tag=True):
+    """`Engine.register_adapter`; one frame. Answer: Ack."""
+
+    number: int
+    name: str
+    branch: str
+    tokens: Array
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """End. No answer."""
+
+    number: int = 0
+
+
+Command: TypeAlias = Setup | Run | Park | Drop | AddBranch | AddAdapter | Stop
+
+
+# ---- answers -------------------------------------------------------------------------------------------------------
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The model is loaded. `life` counts the starts of this worker (filled in on this side)."""
+
+    profile: Profile
+    life: int = 0
+    number: int = 0
+
+
+class Unfit(msgspec.Struct, frozen=True, tag=True):
+    """The model cannot be loaded: there is no use in starting again."""
+
+    failure: Failure
+    number: int = 0
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where a job stands: evaluations taken, solver steps done."""
+
+    position: int
+    step: int
+
+
+class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """What came of a plan.
+
+    Attributes:
+        elapsed_ms: of the work itself: neither opening arrivals (but for ENCODE), nor previews, nor any transport.
+        failed: jobs that failed alone; the worker has let go of them.
+        broken: the plan as a whole raised, and nobody advanced.
+        dropped: jobs whose state the worker no longer trusts or holds; they must arrive again.
+        progress: of the jobs that advanced.
+        pictures: one frame each, uint8 [height, width, 3] (DECODE, `index` the image) or [images, height, width, 3]
+            (preview).
+    """
+
+    number: int
+    elapsed_ms: float = 0.0
+    failed: dict[str, Failure] = {}
+    broken: Failure | None = None
+    dropped: tuple[str, ...] = ()
+    progress: dict[str, Progress] = {}
+    pictures: tuple[Array, ...] = ()
+
+
+class Parked(msgspec.Struct, frozen=True, tag=True):
+    """A job's state, or nothing if it could not be had: then it is replayed."""
+
+    number: int
+    job: str
+    data: bytes = b""
+
+
+class Ack(msgspec.Struct, frozen=True, tag=True):
+    """Done, or why not."""
+
+    number: int
+    failure: Failure | None = None
+
+
+class Beat(msgspec.Struct, frozen=True, tag=True):
+    """Still alive. Sent by a thread of its own, so that a long step beats too."""
+
+    number: int = -1
+
+
+class Lost(msgspec.Struct, frozen=True, tag=True):
+    """Said by this side of a worker that is gone. `again`: it is started anew."""
+
+    reason: str
+    again: bool
+    number: int = -1
+
+
+Answer: TypeAlias = Ready | Unfit | Ran | Parked | Ack | Beat | Lost
+
+_ENCODER = msgspec.msgpack.Encoder()
+_COMMANDS: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+
+def pack(message: Command | Answer) -> bytes:
+    """As msgpack."""
+    return _ENCODER.encode(message)
+
+
+def read_command(data: Any) -> Command:
+    """From `pack`. msgspec.DecodeError for anything else."""
+    return _COMMANDS.decode(data)
+
+
+def read_answer(data: Any) -> Answer:
+    """From `pack`. msgspec.DecodeError for anything else."""
+    return _ANSWERS.decode(data)

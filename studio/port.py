@@ -1,0 +1,35 @@
+"""The loop's side of a worker: where commands go in and notices come out, whether or not a process lies between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from .messages import Answer, Command, Frames
+
+Notice = Callable[[str, Answer, Frames], None]  # (name of the port, what it says, frames); called on the port's thread
+
+
+class Port(Protocol):
+    """A worker as the loop drives it.
+
+    Everything is said in one order by one thread: Ready, answers, Lost, Ready again. Answers to commands of an earlier
+    life never come after Lost, and commands to it are dropped.
+    """
+
+    @property
+    def name(self) -> str:
+        """Unique among the ports of a loop."""
+        ...
+
+    def start(self, notice: Notice) -> None:
+        """Begin. The first notice is Ready, Unfit or Lost."""
+        ...
+
+    def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
+        """Ask for something; returns at once. Dropped unless the worker is in this life (`Ready.life`)."""
+        ...
+
+    def close(self, timeout_s: float) -> None:
+        """End the worker, whatever it is doing; at most so long. No notice comes afterwards. Twice is fine."""
+        ...

@@ -1,0 +1,246 @@
+"""A worker in a process of its own: started, watched, killed when it does not answer, started again.
+
+They talk msgpack over a ZeroMQ PAIR socket in a directory that only this user may enter; arrays travel as raw frames.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import zmq
+
+from .messages import Beat, Command, Frames, Lost, Ready, Run, Setup, Stop, Unfit, pack, read_answer
+from .port import Notice
+from .wake import Wake
+
+TICK_MS = 50  # between looks at clocks and the process
+GRACE_S = 1.0  # for a worker that is told to stop
+STABLE_S = 60.0  # a life longer than this clears the count of restarts
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """How long a worker may take, in seconds, and how often it is started again.
+
+    Attributes:
+        start_s: until the model is loaded.
+        beat_s: between two heartbeats (a worker sends five a second).
+        command_s: for one command, above all a plan; a Run that has to replay jobs may take `replay_s` more.
+        replay_s: see `command_s`.
+        backoff_s: before the first restart; doubled each time, up to `max_backoff_s`.
+        max_restarts: in a row; after a life of a minute the count begins anew.
+    """
+
+    start_s: float = 300.0
+    beat_s: float = 10.0
+    command_s: float = 120.0
+    replay_s: float = 600.0
+    backoff_s: float = 0.2
+    max_backoff_s: float = 10.0
+    max_restarts: int = 8
+
+
+class ProcessPort:
+    """See `port.Port`.
+
+    Args:
+        setup: what the worker loads.
+        name: unique among the ports of a loop.
+        deadlines: see there.
+    """
+
+    def __init__(self, setup: Setup, name: str = "process", deadlines: Deadlines | None = None) -> None:
+        self._setup, self._name = setup, name
+        self._deadlines = deadlines or Deadlines()
+        self._lock = threading.Lock()
+        self._outbox: deque[tuple[Command, Frames]] = deque()
+        self._life = 0
+        self._wake = Wake()
+        self._closed = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread: threading.Thread | None = None
+        self._notice: Notice | None = None
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running worker process."""
+        process = self._process
+        return process.pid if process is not None else None
+
+    def start(self, notice: Notice) -> None:
+        """See `Port`."""
+        self._notice = notice
+        self._thread = threading.Thread(target=self._supervise, name=f"salon-{self._name}", daemon=True)
+        self._thread.start()
+
+    def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
+        """See `Port`."""
+        with self._lock:
+            if life == self._life:
+                self._outbox.append((command, frames))
+        self._wake.set()
+
+    def close(self, timeout_s: float) -> None:
+        """See `Port`: a worker amid a plan gets a second, then it is killed."""
+        self._closed.set()
+        self._wake.set()
+        if self._thread is None:
+            self._wake.close()
+            return
+        self._thread.join(timeout_s)
+        process = self._process
+        if self._thread.is_alive() and process is not None:
+            process.kill()
+            self._thread.join(1.0)
+
+    # ---- the thread ------------------------------------------------------------------------------------------------
+
+    def _supervise(self) -> None:
+        restarts = 0
+        deadlines = self._deadlines
+        try:
+            while not self._closed.is_set():
+                started = time.monotonic()
+                try:
+                    reason = self._live()
+                except (OSError, zmq.ZMQError, msgspec.DecodeError) as error:
+                    reason = f"{type(error).__name__}: {error}"
+                if reason is None or self._closed.is_set():
+                    return
+                if time.monotonic() - started > STABLE_S:
+                    restarts = 0
+                again = restarts < deadlines.max_restarts
+                tries = "" if again else f"; it was started {restarts + 1} times, and is given up"
+                self._say(Lost(f"worker {self._name!r}: {reason}{tries}", again), ())
+                if not again:
+                    return
+                self._closed.wait(min(deadlines.max_backoff_s, deadlines.backoff_s * 2.0**restarts))
+                restarts += 1
+        finally:
+            self._wake.close()
+
+    def _live(self) -> str | None:
+        """One life of the worker. Why it ended; None: it was closed, or is unfit for good."""
+        with self._lock:
+            self._life += 1
+            self._outbox.clear()
+        with self._connected() as (socket, process):
+            socket.send(pack(self._setup))
+            poller = zmq.Poller()
+            poller.register(socket, zmq.POLLIN)
+            poller.register(self._wake.reader, zmq.POLLIN)
+            watch = _Watch(self._deadlines)
+            while not self._closed.is_set():
+                ready = dict(poller.poll(TICK_MS))
+                if self._wake.reader in ready:
+                    self._wake.clear()
+                for command, frames in self._take():
+                    watch.asked(command)
+                    socket.send_multipart([pack(command), *frames], zmq.NOBLOCK)
+                while socket.poll(0):
+                    head, *parts = socket.recv_multipart()
+                    answer = read_answer(head)
+                    watch.heard(answer.number)
+                    if isinstance(answer, Ready):
+                        watch.ready = True
+                        answer = msgspec.structs.replace(answer, life=self._life)
+                    if not isinstance(answer, Beat):
+                        self._say(answer, parts)
+                    if isinstance(answer, Unfit):
+                        return None
+                code = process.poll()
+                if code is not None:
+                    return (
+                        f"its process ended with {code}" if code >= 0 else f"its process was killed by signal {-code}"
+                    )
+                if (late := watch.late()) is not None:
+                    return late
+            socket.send(pack(Stop()), zmq.NOBLOCK)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_S)
+        return None
+
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]:
+        """A socket and the process at its other end. Nothing is left of either afterwards."""
+        with tempfile.TemporaryDirectory(prefix="salon-", ignore_cleanup_errors=True) as folder:  # mode 0700
+            endpoint = f"ipc://{folder}/w"
+            context = zmq.Context()
+            try:
+                socket = context.socket(zmq.PAIR)
+                socket.set(zmq.LINGER, 0)
+                socket.set(zmq.SNDHWM, 0)
+                socket.bind(endpoint)
+                # a process group of its own: an interrupt at the terminal is for us to handle
+                command = [sys.executable, "-m", f"{__package__}.worker_main", endpoint]
+                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+                self._process = process
+                try:
+                    yield socket, process
+                finally:
+                    self._process = None
+                    process.kill()
+                    process.wait(30.0)
+            finally:
+                context.destroy(linger=0)
+
+    def _take(self) -> list[tuple[Command, Frames]]:
+        with self._lock:
+            taken = list(self._outbox)
+            self._outbox.clear()
+        return taken
+
+    def _say(self, answer: Any, frames: Frames) -> None:
+        if self._notice is not None and not self._closed.is_set():
+            self._notice(self._name, answer, frames)
+
+
+class _Watch:
+    """Who owes an answer since when."""
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        self.ready = False
+        self._deadlines = deadlines
+        self._start = self._beat = self._progress = self._look = time.monotonic()
+        self._owed: dict[int, float] = {}  # number of a command -> seconds that it may take, once it is its turn
+
+    def asked(self, command: Command) -> None:
+        if not self._owed:
+            self._progress = time.monotonic()
+        replays = isinstance(command, Run) and any(arrival.position for arrival in command.arrivals)
+        self._owed[command.number] = self._deadlines.command_s + (self._deadlines.replay_s if replays else 0.0)
+
+    def heard(self, number: int) -> None:
+        self._beat = time.monotonic()
+        if self._owed.pop(number, None) is not None:
+            self._progress = self._beat
+
+    def late(self) -> str | None:
+        """What it failed to do in time, if anything."""
+        now = time.monotonic()
+        if now - self._look > 1.0:  # it was this process that stood still: give the other one time to be heard
+            self._beat += now - self._look
+            self._progress += now - self._look
+        self._look = now
+        limits = self._deadlines
+        if not self.ready and now - self._start > limits.start_s:
+            return f"its model was not loaded within {limits.start_s:g} s"
+        if now - self._beat > (limits.beat_s if self.ready else max(limits.beat_s, limits.start_s)):
+            return f"no sign of life for {limits.beat_s:g} s"
+        if self._owed and now - self._progress > next(iter(self._owed.values())):
+            return f"no answer to a command for {next(iter(self._owed.values())):g} s"
+        return None

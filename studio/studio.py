@@ -1,0 +1,129 @@
+"""The whole house in one object: load a model, hand in prompts, get pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..engine.engine import Engine
+from ..engine.errors import SpecError
+from ..engine.limits import Limits
+from ..engine.spec import GenerationSpec
+from ..errors import complaint
+from ..kernels.ops import Dtype
+from ..scheduler.policy import Policy
+from ..scheduler.tickets import Lane
+from .job import Job, OnEnd, OnPreview, OnProgress
+from .local import LocalPort
+from .loop import Loop
+from .messages import Setup
+from .port import Port
+from .process import Deadlines, ProcessPort
+
+MAX_WORKERS = 256
+
+
+class Studio:
+    """Workers, scheduler and jobs, embedded in this process. A context manager; safe to use from any thread.
+
+        with Studio() as studio:
+            pictures = studio.imagine("a red apple").result()
+
+    Args:
+        model: diffusers-layout folder; None: the embedded one.
+        workers: how many engines, each with the whole model.
+        process: each in a process of its own, which is watched and started again; else in threads of this one.
+        backend, isa, dtype, limits: see `Engine.load`.
+        threads: of each engine; None: the usable cores, shared out.
+        policy: the scheduler's numbers.
+        deadlines: of worker processes.
+
+    Raises:
+        SpecError: no sensible number of workers.
+        CheckpointError, UnknownBackend: as `Engine.load` (with `process`: WorkerLost, which says the same).
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        workers: int = 1,
+        process: bool = False,
+        backend: str = "cpu",
+        isa: str | None = None,
+        dtype: Dtype | None = None,
+        threads: int | None = None,
+        limits: Limits | None = None,
+        policy: Policy | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
+            raise SpecError(complaint("workers", repr(workers), f"1 to {MAX_WORKERS}", "choose another number"))
+        if threads is None and workers > 1:
+            threads = max(1, len(os.sched_getaffinity(0)) // workers)
+        ports: list[Port] = []
+        for i in range(workers):
+            if process:
+                folder = None if model is None else str(Path(model).resolve())
+                setup = Setup(model=folder, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits)
+                ports.append(ProcessPort(setup, f"worker-{i}", deadlines))
+            else:
+                engine = Engine.load(model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits)
+                ports.append(LocalPort(engine, f"worker-{i}"))
+        self.loop = Loop(ports, policy=policy)
+        self.loop.start()
+
+    def __enter__(self) -> Studio:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
+        """See `Engine.make_spec`."""
+        return self.loop.profile.make_spec(prompt, aspect=aspect, **fields)
+
+    def imagine(
+        self,
+        prompt: str,
+        lane: Lane | str = Lane.FAST,
+        account: str = "local",
+        *,
+        job: str | None = None,
+        aspect: tuple[float, float] | None = None,
+        preview_every: int = 0,
+        on_progress: OnProgress | None = None,
+        on_preview: OnPreview | None = None,
+        on_end: OnEnd | None = None,
+        **fields: Any,
+    ) -> Job:
+        """Accept a job: `make_spec` and `Loop.submit` in one. Raises as those; there is no job then."""
+        return self.loop.submit(
+            self.make_spec(prompt, aspect=aspect, **fields),
+            account=account,
+            lane=lane,
+            job=job,
+            preview_every=preview_every,
+            on_progress=on_progress,
+            on_preview=on_preview,
+            on_end=on_end,
+        )
+
+    def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
+        """See `Loop.add_branch`."""
+        self.loop.add_branch(weights, name)
+
+    def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
+        """See `Loop.register_adapter`."""
+        self.loop.register_adapter(name, tokens, branch=branch)
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End all jobs as cancelled, and all workers. Twice is fine."""
+        self.loop.close(timeout_s)

@@ -1,0 +1,167 @@
+"""What a device does: carries out plans on an engine, and never dies of a job's error."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ..engine.engine import Engine
+from ..engine.errors import NumericalError, SalonError
+from ..engine.generation import Generation, ParkedGeneration, State, StepReport
+from ..scheduler.tickets import Stage
+from .messages import (
+    Ack,
+    AddAdapter,
+    AddBranch,
+    Answer,
+    Array,
+    Arrival,
+    Command,
+    Drop,
+    Failure,
+    Frames,
+    Park,
+    Parked,
+    Progress,
+    Ran,
+    Run,
+)
+
+Said = tuple[Answer, list[Any]]  # an answer and its frames
+
+
+class Worker:
+    """An engine and the jobs that are open on it. One thread drives it.
+
+    Args:
+        engine: nobody else drives it meanwhile.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._held: dict[str, Generation] = {}
+        self._preview_every: dict[str, int] = {}
+
+    def handle(self, command: Command, frames: Frames = ()) -> Said:
+        """Do what a command says. Whatever goes wrong is in the answer."""
+        if isinstance(command, Run):
+            return self._run(command)
+        if isinstance(command, Park):
+            return Parked(command.number, command.job, self._park(command.job)), []
+        try:
+            if isinstance(command, Drop):
+                self._drop(command.jobs)
+            elif isinstance(command, AddBranch):
+                arrays = zip(command.arrays, frames, strict=True)
+                self.engine.add_branch({array.name: array.read(frame) for array, frame in arrays}, command.name)
+            elif isinstance(command, AddAdapter):
+                tokens = command.tokens.read(frames[0])
+                self.engine.register_adapter(command.name, tokens, branch=command.branch)
+            else:
+                raise AssertionError(f"no command for a worker: {type(command).__name__}")
+        except Exception as error:
+            return Ack(command.number, Failure.of(error)), []
+        return Ack(command.number), []
+
+    def close(self) -> None:
+        """Forget all jobs."""
+        self._drop(tuple(self._held))
+
+    # ---- plans -----------------------------------------------------------------------------------------------------
+
+    def _run(self, run: Run) -> Said:
+        failed: dict[str, Failure] = {}
+        start = time.perf_counter()
+        for arrival in run.arrivals:
+            try:
+                self._open(arrival)
+            except Exception as error:
+                self._drop([arrival.job])
+                failed[arrival.job] = Failure.of(error)
+        opened_ms = 1e3 * (time.perf_counter() - start)
+        jobs = [job for job in run.jobs if job not in failed]
+        dropped = tuple(job for job in jobs if job not in self._held)
+        if dropped:  # then nobody advances, and they arrive with the next plan
+            reason = Failure("StateError", "not held by this worker")
+            return Ran(number=run.number, failed=failed, broken=reason, dropped=dropped), []
+        if run.stage == Stage.ENCODE:
+            return Ran(number=run.number, elapsed_ms=opened_ms, failed=failed, progress=self._progress(jobs)), []
+        start = time.perf_counter()
+        pictures: list[tuple[Array, Any]] = []
+        reports: list[StepReport] = []
+        try:
+            if run.stage == Stage.STEP:
+                reports = self.engine.step([self._held[job] for job in jobs])
+            elif run.stage == Stage.DECODE:
+                for job in jobs:
+                    pixels = self.engine.decode(self._held[job], run.piece)
+                    pictures.append(Array.of(job, pixels, run.piece))
+            else:
+                raise AssertionError(f"no stage of this worker: {run.stage}")
+        except NumericalError as error:  # of a decoding, which has one job
+            failed |= {job: Failure.of(error) for job in jobs}
+        except Exception as error:
+            elapsed = 1e3 * (time.perf_counter() - start)
+            if not isinstance(error, SalonError):  # a refusal changes nothing; after anything else, trust nothing
+                dropped = tuple(jobs)
+                self._drop(jobs)
+            broken = Failure.of(error)
+            return Ran(number=run.number, elapsed_ms=elapsed, failed=failed, broken=broken, dropped=dropped), []
+        elapsed = 1e3 * (time.perf_counter() - start)
+        for job, report in zip(jobs, reports, strict=False):
+            if report.error is not None:
+                failed[job] = Failure.of(report.error)
+        self._drop([job for job in jobs if job in failed])
+        progress = self._progress([job for job in jobs if job not in failed])
+        pictures += self._previews(reports, jobs)
+        records = tuple(record for record, _ in pictures)
+        answer = Ran(number=run.number, elapsed_ms=elapsed, failed=failed, progress=progress, pictures=records)
+        return answer, [frame for _, frame in pictures]
+
+    def _open(self, arrival: Arrival) -> None:
+        self._drop([arrival.job])
+        if arrival.parked:
+            generation = self.engine.resume(ParkedGeneration.from_bytes(arrival.parked))
+        else:
+            generation = self.engine.open(arrival.spec)
+        self._held[arrival.job] = generation
+        self._preview_every[arrival.job] = arrival.preview_every
+        while generation.position < arrival.position:  # a replay gives the same numbers
+            for report in self.engine.step([generation]):
+                if report.error is not None:
+                    raise report.error
+
+    def _previews(self, reports: list[StepReport], jobs: list[str]) -> list[tuple[Array, Any]]:
+        """Pictures of the unfinished jobs that want them now."""
+        pictures = []
+        for job, report in zip(jobs, reports, strict=False):
+            generation, every = report.generation, self._preview_every.get(job, 0)
+            whole = report.position == report.num_evaluations or generation.evaluations[report.position].step == (
+                generation.evaluations[report.position - 1].step + 1
+            )
+            if generation.state is State.RUNNING and every and whole and report.step % every == 0:
+                try:
+                    pictures.append(Array.of(job, self.engine.preview(generation)))
+                except (SalonError, MemoryError):
+                    continue  # it was only a preview
+        return pictures
+
+    def _park(self, job: str) -> bytes:
+        try:
+            if job in self._held:
+                return self.engine.park(self._held[job]).to_bytes()
+        except Exception:
+            return b""  # the job is replayed from its beginning, which gives the same pixels
+        finally:
+            self._drop([job])
+        return b""
+
+    def _drop(self, jobs: list[str] | tuple[str, ...]) -> None:
+        for job in jobs:
+            generation = self._held.pop(job, None)
+            self._preview_every.pop(job, None)
+            if generation is not None:
+                self.engine.close(generation)
+
+    def _progress(self, jobs: list[str]) -> dict[str, Progress]:
+        return {job: Progress(self._held[job].position, self._held[job].step) for job in jobs}

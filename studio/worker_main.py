@@ -1,0 +1,114 @@
+"""`python -m salon.studio.worker_main ENDPOINT`: one worker in a process of its own. Started by `process.ProcessPort`.
+
+The main thread drives the engine; another one owns the socket and beats, so that a long step beats too.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from typing import Any, cast
+
+import zmq
+
+from ..engine.engine import Engine
+from .messages import Answer, Beat, Command, Failure, Ready, Setup, Stop, Unfit, pack, read_command
+from .tickets import Profile
+from .wake import Wake
+from .worker import Worker
+
+BEAT_S = 0.2
+
+
+class Talker(threading.Thread):
+    """The thread that owns the socket. It ends the process when the parent is gone."""
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(name="salon-talker", daemon=True)
+        self.commands: queue.SimpleQueue[tuple[Command, list[Any]]] = queue.SimpleQueue()
+        self._endpoint = endpoint
+        self._answers: deque[list[Any]] = deque()
+        self._wake = Wake()
+        self._ending = False
+        self._parent = os.getppid()
+
+    def say(self, answer: Answer, frames: list[Any]) -> None:
+        """Send, from any thread."""
+        self._answers.append([pack(answer), *frames])
+        self._wake.set()
+
+    def end(self, timeout_s: float) -> None:
+        """Send what is left, and stop."""
+        self._ending = True
+        self._wake.set()
+        self.join(timeout_s)
+
+    def run(self) -> None:
+        context = zmq.Context()
+        socket = context.socket(zmq.PAIR)
+        socket.set(zmq.LINGER, 500)
+        socket.set(zmq.SNDHWM, 0)
+        socket.connect(self._endpoint)
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._wake.reader, zmq.POLLIN)
+        next_beat = 0.0
+        while True:
+            ready = dict(poller.poll(max(0, round(1e3 * (next_beat - time.monotonic())))))
+            if self._wake.reader in ready:
+                self._wake.clear()
+            while self._answers:
+                socket.send_multipart(self._answers.popleft(), zmq.NOBLOCK)
+            if self._ending:
+                break
+            if socket in ready:
+                head, *frames = socket.recv_multipart()
+                self.commands.put((read_command(head), list(frames)))
+            if time.monotonic() >= next_beat:
+                if os.getppid() != self._parent:
+                    os._exit(1)  # nobody is left to work for
+                socket.send(pack(Beat()), zmq.NOBLOCK)
+                next_beat = time.monotonic() + BEAT_S
+        socket.close()
+        context.term()
+
+
+def load(setup: Setup) -> Engine:
+    """The engine that a setup asks for. Raises as `Engine.load`."""
+    return Engine.load(
+        setup.model,
+        backend=setup.backend,
+        isa=setup.isa,
+        dtype=cast(Any, setup.dtype),
+        threads=setup.threads,
+        limits=setup.limits,
+    )
+
+
+def main(endpoint: str) -> None:
+    """Work until told to stop, or until the parent is gone."""
+    talker = Talker(endpoint)
+    talker.start()
+    worker: Worker | None = None
+    while True:
+        command, frames = talker.commands.get()
+        if isinstance(command, Stop):
+            break
+        if isinstance(command, Setup):
+            try:
+                engine = load(command)
+                worker = Worker(engine)
+                talker.say(Ready(Profile.of(engine)), [])
+            except Exception as error:
+                talker.say(Unfit(Failure.of(error)), [])
+        elif worker is not None:
+            talker.say(*worker.handle(command, frames))
+    talker.end(2.0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

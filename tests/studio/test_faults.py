@@ -1,0 +1,199 @@
+"""What goes wrong on a device goes wrong for whoever caused it, and for nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salon.engine.engine import Engine
+from salon.engine.errors import NumericalError
+from salon.engine.generation import Generation, State
+from salon.engine.spec import AdapterUse
+from salon.scheduler.tickets import Stage
+from salon.studio.errors import JobFailed
+from salon.studio.job import Job
+from salon.studio.loop import Loop
+from salon.studio.messages import Arrival, Drop, Park, Parked, Ran, Run, Setup
+from salon.studio.worker import Worker
+
+from .conftest import TIMEOUT, Solo, add_adapters, finals, spec
+
+MakeLoop = Callable[..., Loop]
+MakeEngine = Callable[[], Engine]
+
+
+def same(job: Job, solo: Solo) -> None:
+    """Done, once, with the pixels of a solo run."""
+    np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
+    assert finals(job) == ["done"]
+
+
+def fails(job: Job, kind: str, words: str) -> None:
+    """Failed, once, and says why."""
+    with pytest.raises(JobFailed, match=words) as caught:
+        job.result(TIMEOUT)
+    assert caught.value.kind == kind
+    assert finals(job) == ["failed"]
+
+
+def test_numbers_that_break_fail_alone(new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
+    jobs = [loop.submit(spec(seed=i, steps=20), account=str(i)) for i in range(3)]
+    bad = loop.submit(spec(steps=20, adapters=(AdapterUse("wild", 10.0),)), account="b")
+    fails(bad, "NumericalError", "NaN or infinity in the latents")
+    for job in jobs:
+        same(job, solo)
+    loop.close()
+    assert engine.num_open == 0
+
+
+def break_step(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, when: Callable[[Sequence[Generation]], bool]
+) -> list[int]:
+    """The engine runs out of memory in the middle of some steps. Filled with the sizes of the batches that broke."""
+    step, broke = engine.step, []
+
+    def fragile(generations: Sequence[Generation]) -> Any:
+        if when(generations):
+            broke.append(len(generations))
+            for generation in generations:  # half done: nothing that it touched can be trusted
+                generation.latents = engine.ops.zeros(
+                    generation.spec.images * generation.rows, generation.channels, "float32"
+                )
+            raise MemoryError("no room")
+        return step(generations)
+
+    monkeypatch.setattr(engine, "step", fragile)
+    return broke
+
+
+def test_a_batch_that_is_too_large_is_taken_apart(
+    new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = new_engine()
+    broke = break_step(engine, monkeypatch, lambda generations: len(generations) > 2)
+    loop = new_loop([engine])
+    jobs = [loop.submit(spec(seed=i, steps=12), account=str(i)) for i in range(6)]
+    for job in jobs:
+        same(job, solo)
+    assert broke
+
+
+def test_the_culprit_fails_and_its_company_does_not(
+    new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = new_engine()
+    broke = break_step(
+        engine, monkeypatch, lambda generations: any(g.spec.seed == 2 and g.position >= 3 for g in generations)
+    )
+    loop = new_loop([engine])
+    jobs = [loop.submit(spec(seed=i, steps=12), account=str(i)) for i in range(5)]
+    fails(jobs[2], "MemoryError", "no room")
+    for job in (*jobs[:2], *jobs[3:]):
+        same(job, solo)
+    assert broke[-1] == 1
+    loop.close()
+    assert engine.num_open == 0
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), AssertionError(), RuntimeError("x"), NumericalError("NaN")])
+@pytest.mark.parametrize("stage", ["open", "decode"])
+def test_other_stages_fail_their_job(
+    new_loop: MakeLoop,
+    new_engine: MakeEngine,
+    solo: Solo,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    error: Exception,
+) -> None:
+    engine = new_engine()
+    work = getattr(engine, stage)
+
+    def fragile(what: Any, *rest: Any) -> Any:
+        if (what if stage == "open" else what.spec).seed == 1:
+            raise error
+        return work(what, *rest)
+
+    monkeypatch.setattr(engine, stage, fragile)
+    loop = new_loop([engine])
+    good, bad, later = (loop.submit(spec(seed=seed)) for seed in (0, 1, 2))
+    fails(bad, type(error).__name__, type(error).__name__)
+    same(good, solo)
+    same(later, solo)
+
+
+def test_a_preview_that_fails_is_left_out(
+    new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = new_engine()
+
+    def fail(_: Any) -> None:
+        raise NumericalError("NaN")
+
+    monkeypatch.setattr(engine, "preview", fail)
+    same(new_loop([engine]).submit(spec(), preview_every=1), solo)
+
+
+# ---- a worker by itself --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worker(new_engine: MakeEngine) -> Worker:
+    engine = new_engine()
+    add_adapters(engine)
+    return Worker(engine)
+
+
+def run(worker: Worker, stage: Stage, *jobs: str, **fields: Any) -> tuple[Ran, list[Any]]:
+    answer, frames = worker.handle(Run(number=1, stage=stage, jobs=jobs, **fields))
+    assert isinstance(answer, Ran)
+    return answer, frames
+
+
+@pytest.mark.parametrize("position", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("parked", [True, False])
+def test_state_moves_or_is_replayed(
+    worker: Worker, new_engine: MakeEngine, solo: Solo, position: int, parked: bool
+) -> None:
+    request = spec(steps=3, solver="heun", adapters=(AdapterUse("page", 0.7, "null"),))  # 5 evaluations
+    run(worker, Stage.ENCODE, "a", arrivals=(Arrival(job="a", spec=request),))
+    for i in range(position):
+        assert run(worker, Stage.STEP, "a")[0].progress["a"].position == i + 1
+    answer, _ = worker.handle(Park(7, "a"))
+    assert isinstance(answer, Parked)
+    assert answer.number == 7
+    assert worker.engine.num_open == 0
+    engine = new_engine()
+    add_adapters(engine)
+    other = Worker(engine)
+    arrivals: Any = (Arrival(job="a", spec=request, position=position, parked=answer.data if parked else b""),)
+    for _ in range(position, 5):
+        run(other, Stage.STEP, "a", arrivals=arrivals)
+        arrivals = ()
+    said, frames = run(other, Stage.DECODE, "a", arrivals=arrivals)
+    np.testing.assert_array_equal(said.pictures[0].read(frames[0]), solo(request)[0])
+    other.handle(Drop(8, ("a", "unknown")))
+    assert engine.num_open == 0
+
+
+def test_a_worker_answers_anything(worker: Worker) -> None:
+    said, _ = run(worker, Stage.STEP, "unknown")
+    assert said.broken is not None
+    assert said.dropped == ("unknown",)
+    request = spec()
+    said, _ = run(worker, Stage.STEP, "a", arrivals=(Arrival(job="a", spec=request, parked=b"nonsense"),))
+    assert said.failed["a"].kind == "StateError"
+    run(worker, Stage.ENCODE, "a", arrivals=(Arrival(job="a", spec=request),))
+    assert run(worker, Stage.DECODE, "a")[0].broken is not None  # not done yet: refused, and nothing is lost by it
+    assert run(worker, Stage.UPSCALE, "a")[0].broken is not None
+    answer, _ = worker.handle(Park(3, "unknown"))
+    assert answer == Parked(3, "unknown")
+    answer, _ = worker.handle(Setup())
+    assert "AssertionError" in str(answer)
+    worker.close()
+    assert worker.engine.num_open == 0
+    assert not any(g.state is State.RUNNING for g in worker.engine._open.values())

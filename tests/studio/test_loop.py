@@ -1,0 +1,260 @@
+"""The loop over engines in this process: the same pixels as alone, exactly one end, and hooks that cannot harm."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salon.engine.engine import Engine
+from salon.engine.errors import LimitError, SpecError, StateError
+from salon.engine.spec import AdapterUse
+from salon.scheduler.errors import DuplicateJob, TicketError, UnknownLane
+from salon.scheduler.tickets import Lane
+from salon.studio.errors import JobCancelled, JobTimeout, StudioClosed, StudioError
+from salon.studio.job import Job, JobState
+from salon.studio.loop import Loop
+
+from .conftest import TIMEOUT, Solo, check_identity, draw_spec, finals, spec
+
+MakeLoop = Callable[..., Loop]
+MakeEngine = Callable[[], Engine]
+PLANS = 40  # random mixed loads
+
+
+def hold(engine: Engine, monkeypatch: pytest.MonkeyPatch, after: int = 0) -> tuple[threading.Event, threading.Event]:
+    """(entered, release): the engine's step stands still from the call `after` on until released."""
+    entered, release = threading.Event(), threading.Event()
+    step, calls = engine.step, iter(range(1_000_000))
+
+    def slow(generations: Any) -> Any:
+        if next(calls) >= after:
+            entered.set()
+            assert release.wait(TIMEOUT)
+        return step(generations)
+
+    monkeypatch.setattr(engine, "step", slow)
+    return entered, release
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that has no event."""
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_mix_equals_solo_runs(new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, workers: int) -> None:
+    loop = new_loop([new_engine() for _ in range(workers)])
+    assert check_identity(loop, solo, PLANS // 2, seed=workers) > PLANS
+    assert not loop.scheduler.busy
+
+
+def test_cancel_hits_exactly_that_job(new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: Any) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
+    entered, release = hold(engine, monkeypatch)
+    jobs = [loop.submit(spec(seed=i, steps=4), account="a", max_running=3) for i in range(5)]  # two of them queued
+    assert entered.wait(TIMEOUT)
+    assert jobs[1].cancel()
+    assert jobs[4].cancel()
+    assert jobs[4].wait(TIMEOUT)  # it was not started: at once
+    release.set()
+    for job in (jobs[1], jobs[4]):
+        with pytest.raises(JobCancelled, match="cancelled"):
+            job.result(TIMEOUT)
+        assert finals(job) == ["cancelled"]
+    for i in (0, 2, 3):
+        np.testing.assert_array_equal(jobs[i].result(TIMEOUT), solo(spec(seed=i, steps=4)))
+    assert not jobs[1].cancel()
+    assert not jobs[0].pause()
+    assert not jobs[0].resume()
+    until(lambda: engine.num_open == 0)
+
+
+def test_pause_and_resume(new_loop: MakeLoop, solo: Solo) -> None:
+    loop = new_loop()
+    paused = threading.Event()
+
+    def pause(job: Job, step: int, steps: int) -> None:
+        if step == 3:
+            job.pause()
+            paused.set()
+
+    job = loop.submit(spec(steps=200, seed=1), on_progress=pause)
+    assert paused.wait(TIMEOUT)
+    other = loop.submit(spec(seed=2))
+    np.testing.assert_array_equal(other.result(TIMEOUT), solo(spec(seed=2)))
+    until(lambda: loop._core.fleet.slots["local-0"].idle)
+    stood = job.step
+    assert job.state is JobState.PAUSED
+    assert 3 <= stood < 200
+    with pytest.raises(JobTimeout, match="one that is paused"):
+        job.result(0.05)
+    assert job.step == stood
+    assert job.resume()
+    np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(steps=200, seed=1)))
+    kinds = [event.kind for event in job.events(TIMEOUT)]
+    assert kinds.count("progress") == 200
+    assert kinds[:2] == ["queued", "started"]
+    assert kinds.index("paused") < kinds.index("resumed") < kinds.index("done") == len(kinds) - 1
+
+
+def test_hooks(new_loop: MakeLoop, solo: Solo, caplog: pytest.LogCaptureFixture) -> None:
+    loop = new_loop()
+    seen: list[tuple[str, int]] = []
+    ended = threading.Event()
+
+    def preview(job: Job, step: int, pictures: Any) -> None:
+        assert pictures.shape == (2, 16, 16, 3)
+        assert pictures.dtype == np.uint8
+        seen.append(("preview", step))
+
+    def progress(job: Job, step: int, steps: int) -> None:
+        assert steps == 5
+        seen.append(("progress", step))
+
+    request = spec(steps=5, images=2, solver="heun")
+    job = loop.submit(request, preview_every=2, on_preview=preview, on_progress=progress, on_end=lambda _: ended.set())
+    np.testing.assert_array_equal(job.result(TIMEOUT), solo(request))
+    assert ended.wait(TIMEOUT)
+    order = [("progress", 1), ("progress", 2), ("preview", 2), ("progress", 3), ("progress", 4), ("preview", 4)]
+    assert seen == [*order, ("progress", 5)]
+
+    def fail(*_: Any) -> None:
+        raise ValueError("a bad hook")
+
+    with caplog.at_level(logging.ERROR):
+        bad = loop.submit(request, preview_every=1, on_preview=fail, on_progress=fail, on_end=fail)
+        np.testing.assert_array_equal(bad.result(TIMEOUT), solo(request))
+        loop.close()
+    assert caplog.text.count("ValueError: a bad hook") == 5 + 4 + 1
+
+
+def test_close_during_work(new_loop: MakeLoop, new_engine: MakeEngine, monkeypatch: Any) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
+    entered, release = hold(engine, monkeypatch, after=2)
+    jobs = [loop.submit(spec(seed=i, steps=50)) for i in range(6)]
+    assert entered.wait(TIMEOUT)
+    threading.Timer(0.1, release.set).start()
+    loop.close()
+    for job in jobs:
+        with pytest.raises(JobCancelled, match="studio closed"):
+            job.result(0)
+        assert finals(job) == ["cancelled"]
+    loop.close()
+    with pytest.raises(StudioClosed):
+        loop.submit(spec())
+    with pytest.raises(StudioClosed):
+        loop.register_adapter("x", np.zeros((1, 12), np.float32))
+    assert engine.num_open == 0
+
+
+def test_bad_requests_leave_no_job(new_loop: MakeLoop, solo: Solo) -> None:
+    loop = new_loop()
+    for wrong, error, words in (
+        ({"spec": spec(width=17)}, SpecError, "width: got 17, allowed multiples of 4"),
+        ({"spec": spec(adapters=(AdapterUse("nobody"),))}, SpecError, "adapter: got 'nobody'"),
+        ({"spec": spec(adapters=(AdapterUse("page", 1.0, "nobody"),))}, SpecError, "adapter: got 'nobody'"),
+        ({"spec": spec(images=65)}, LimitError, "images"),
+        ({"spec": spec(width=1024, height=1024, images=8)}, LimitError, "rows"),
+        ({"spec": "a prompt"}, SpecError, "spec: got str"),
+        ({"lane": "express"}, UnknownLane, "lane: got 'express', allowed turbo, fast, draft, relax"),
+        ({"lane": []}, UnknownLane, "lane"),
+        ({"account": ""}, TicketError, "account"),
+        ({"job": "x" * 201}, TicketError, "job"),
+        ({"max_running": 0}, TicketError, "max_running"),
+        ({"preview_every": -1}, SpecError, "preview_every"),
+    ):
+        options: dict[str, Any] = {"spec": spec()} | wrong
+        with pytest.raises(error, match=words):
+            loop.submit(options.pop("spec"), **options)
+    assert not loop.scheduler.busy
+    job = loop.submit(spec(), job="mine", lane=Lane.RELAX)
+    job.pause()
+    with pytest.raises(DuplicateJob, match="job: got 'mine'"):
+        loop.submit(spec(), job="mine")
+    job.resume()
+    np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec()))
+
+
+def test_adapters_stand_for_one_thing_for_ever(new_loop: MakeLoop) -> None:
+    loop = new_loop()
+    loop.register_adapter("mine", np.ones((2, 12), np.float32))
+    loop.register_adapter("mine", np.ones((2, 12), np.float32))
+    with pytest.raises(StateError, match="adapter 'mine': got other values"):
+        loop.register_adapter("mine", np.zeros((2, 12), np.float32))
+    for tokens in (np.ones((2, 13)), np.ones(12), np.full((1, 12), np.nan)):
+        with pytest.raises(SpecError, match="adapter 'other'"):
+            loop.register_adapter("other", tokens)
+    with pytest.raises(SpecError, match="adapter branch"):
+        loop.register_adapter("other", np.ones((2, 12), np.float32), branch="none")
+    with pytest.raises(SpecError, match="adapter: got 'other'"):
+        loop.submit(spec(adapters=(AdapterUse("other"),)))
+    loop.register_adapter("other", np.ones((2, 12), np.float32))  # a failure leaves the name free
+
+
+def test_a_clock_that_goes_back_is_held(new_loop: MakeLoop, solo: Solo) -> None:
+    times = iter(range(10_000, 0, -1))
+    loop = new_loop(clock=lambda: float(next(times, 0)))
+    check_identity(loop, solo, 2, seed=7)
+
+
+def test_a_bug_in_the_loop_ends_everything(new_loop: MakeLoop, monkeypatch: Any, caplog: Any) -> None:
+    loop = new_loop()
+    jobs = [loop.submit(spec(steps=200, seed=seed)) for seed in range(2)]
+    jobs[1].pause()
+
+    def bug(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(loop.scheduler, "plan", bug)
+    for job in jobs:
+        assert job.wait(TIMEOUT)
+        assert finals(job) == ["failed"]
+        assert "internal error: RuntimeError: a bug" in job.reason
+    assert "a bug" in caplog.text
+    with pytest.raises(StudioError, match="internal error"):
+        loop.submit(spec())
+
+
+def test_many_threads(new_loop: MakeLoop, solo: Solo) -> None:
+    """Submitting and cancelling from everywhere at once."""
+    import random
+
+    loop = new_loop()
+    wrong: list[str] = []
+
+    def use(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(8):
+            job = loop.submit(draw_spec(rng), account=str(seed), lane=rng.choice(list(Lane)))
+            if rng.random() < 0.4:
+                job.cancel()
+            if not job.wait(TIMEOUT):
+                wrong.append(f"{job} did not end")
+            elif job.state is JobState.DONE and not np.array_equal(job.result(0), solo_locked(job.spec)):
+                wrong.append(f"{job} has other pixels")
+
+    lock = threading.Lock()
+
+    def solo_locked(request: Any) -> Any:
+        with lock:
+            return solo(request)
+
+    threads = [threading.Thread(target=use, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * TIMEOUT)
+        assert not thread.is_alive()
+    assert not wrong
+    assert not loop.scheduler.busy

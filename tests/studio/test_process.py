@@ -1,0 +1,178 @@
+"""Workers in processes of their own, and what is done to them: killed, stopped, never born. Pixels do not care."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salon.engine.spec import AdapterUse
+from salon.scheduler.tickets import Lane
+from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
+from salon.studio.job import Job
+from salon.studio.loop import Loop
+from salon.studio.messages import Setup
+from salon.studio.process import Deadlines, ProcessPort
+
+from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
+
+MakePorts = Callable[..., list[ProcessPort]]
+QUICK = Deadlines(start_s=20, beat_s=1.5, command_s=20, backoff_s=0.05, max_restarts=3)
+
+
+@pytest.fixture
+def new_ports(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakePorts]:
+    """Makes ports; afterwards, none of their processes and files may be left."""
+    made: list[ProcessPort] = []
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def make(count: int = 1, deadlines: Deadlines = QUICK, **setup: Any) -> list[ProcessPort]:
+        fields: dict[str, Any] = {"model": str(tiny), "backend": BACKEND, "threads": 1} | setup
+        made.extend(ProcessPort(Setup(**fields), f"process-{len(made)}", deadlines) for _ in range(count))
+        for i, port in enumerate(made):
+            port._name = f"process-{i}"
+        return made
+
+    yield make
+    for port in made:
+        port.close(TIMEOUT)
+        assert port.pid is None
+        assert port._thread is None or not port._thread.is_alive()
+    assert not list(tmp_path.glob("salon-*"))
+    with pytest.raises(ChildProcessError):  # nobody is left to be waited for
+        os.waitpid(-1, os.WNOHANG)
+
+
+def amid(loop: Loop, request: Any, step: int = 20) -> Job:
+    """A job that has done some steps."""
+    reached = threading.Event()
+    job = loop.submit(request, on_progress=lambda job, done, steps: reached.set() if done >= step else None)
+    assert reached.wait(TIMEOUT)
+    return job
+
+
+def kill(port: ProcessPort, what: int = signal.SIGKILL) -> None:
+    assert port.pid is not None
+    os.kill(port.pid, what)
+
+
+LONG = spec(steps=200, solver="heun", seed=5, adapters=(AdapterUse("page", 0.5, "null"),))
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_or_silent_worker_is_replaced(new_ports: MakePorts, solo: Solo, how: int) -> None:
+    """Its jobs run again on its successor, which knows the adapters too, and everybody ends exactly once."""
+    ports = new_ports()
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        add_adapters(loop)
+        job = amid(loop, LONG)
+        waiting = loop.submit(spec(seed=6), lane=Lane.RELAX)
+        first = ports[0].pid
+        kill(ports[0], how)
+        for each in (job, waiting):
+            np.testing.assert_array_equal(each.result(TIMEOUT), solo(each.spec))
+            assert finals(each) == ["done"]
+        assert ports[0].pid != first
+        requeued = [event for event in job.events(TIMEOUT) if event.kind == "requeued"]
+        assert len(requeued) == 1
+        assert ("killed by signal 9" if how == signal.SIGKILL else "no sign of life for 1.5 s") in requeued[0].reason
+
+
+def test_a_step_that_never_ends_has_a_deadline(new_ports: MakePorts, solo: Solo) -> None:
+    """The worker beats, but does not answer."""
+    ports = new_ports(deadlines=Deadlines(start_s=20, beat_s=20, command_s=0.4, backoff_s=0.05, max_restarts=1))
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        job = loop.submit(spec(width=720, height=720, steps=200))  # a step of seconds
+        with pytest.raises(JobFailed, match="no answer to a command for 0.4 s; it was started 2 times, and is given"):
+            job.result(TIMEOUT)
+        assert finals(job) == ["failed"]
+        with pytest.raises(WorkerLost, match="no worker is left"):
+            loop.submit(spec())
+
+
+def test_one_of_two_dies_again_and_again(new_ports: MakePorts, solo: Solo) -> None:
+    """Random mixed loads on two workers while they are killed in turn."""
+    ports, rng = new_ports(2), random.Random(3)
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        add_adapters(loop)
+
+        def disturb(i: int) -> None:
+            if i % 4 == 1:
+                time.sleep(0.01 * rng.random())
+                victim = ports[(i // 4) % 2]
+                if victim.pid is not None:
+                    kill(victim)
+
+        assert check_identity(loop, solo, 12, seed=4, disturb=disturb) > 12
+
+
+def test_close_amid_work_leaves_nothing(new_ports: MakePorts) -> None:
+    ports = new_ports(2)
+    loop = Loop(ports, start_timeout_s=TIMEOUT).start()
+    jobs = [loop.submit(spec(width=512, height=512, steps=200, seed=i), account=str(i)) for i in range(3)]
+    start = time.monotonic()
+    loop.close()
+    assert time.monotonic() - start < 5
+    for job in jobs:
+        assert finals(job) == ["cancelled"]
+        assert job.reason == "studio closed"
+    with pytest.raises(StudioClosed):
+        loop.submit(spec())
+
+
+def test_a_worker_that_cannot_load_says_why(new_ports: MakePorts) -> None:
+    start = time.monotonic()
+    for setup, words in (({"model": "/nowhere"}, "ModelNotFound: /nowhere"), ({"backend": "abacus"}, "UnknownBackend")):
+        with pytest.raises(WorkerLost, match=words):
+            Loop([new_ports(**setup)[-1]], start_timeout_s=TIMEOUT).start()
+    assert time.monotonic() - start < TIMEOUT
+
+
+def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, caplog: Any) -> None:
+    from salon.engine.limits import Limits
+
+    new_ports()
+    ports = new_ports(limits=Limits(max_steps=7))
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        end = time.monotonic() + TIMEOUT
+        while not any(slot.gone for slot in loop._core.fleet.slots.values()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        assert "are not those of the others" in caplog.text
+        assert loop.submit(spec()).result(TIMEOUT).shape == (1, 16, 16, 3)
+
+
+def test_a_worker_ends_with_its_parent(tiny: Path) -> None:
+    """The parent is killed, and cannot clean up: the worker notices."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, time\n"
+        "from salon.studio.loop import Loop\n"
+        "from salon.studio.messages import Setup\n"
+        "from salon.studio.process import ProcessPort\n"
+        f"port = ProcessPort(Setup(model={str(tiny)!r}, backend={BACKEND!r}, threads=1))\n"
+        "loop = Loop([port]).start()\n"
+        "print(port.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait(TIMEOUT)
+    parent.stdout.close()
+    end = time.monotonic() + TIMEOUT
+    while Path(f"/proc/{pid}/cmdline").exists() and b"worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -1,0 +1,120 @@
+"""A profile weighs and refuses requests exactly as the engine that it was taken of."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from salon.engine.engine import Engine
+from salon.engine.errors import SalonError
+from salon.engine.limits import Limits
+from salon.engine.spec import AdapterUse
+from salon.scheduler.tickets import Lane, Ticket
+from salon.studio.errors import StudioError
+from salon.studio.messages import Array, Failure, Ready, Run, pack, read_answer, read_command
+from salon.studio.tickets import Profile
+
+from ..engine.conftest import ADAPTERS
+from .conftest import add_adapters, draw_spec, spec
+
+
+@pytest.fixture(scope="module")
+def engine(new_engine: Callable[[], Engine]) -> Engine:
+    engine = new_engine()
+    add_adapters(engine)
+    return engine
+
+
+def ticket(profile: Profile, request: object) -> Ticket:
+    return profile.ticket(request, job="j", account="a", lane=Lane.FAST, max_running=3, adapters=ADAPTERS)  # type: ignore[arg-type]
+
+
+def test_the_numbers_are_the_engines(engine: Engine) -> None:
+    profile, rng = Profile.of(engine), random.Random(1)
+    for _ in range(60):
+        request = draw_spec(rng)
+        got, generation = ticket(profile, request), engine.open(request)
+        assert got.shape.rows == engine.step_rows([generation])
+        assert got.steps == len(generation.evaluations)
+        assert (got.images, got.pixels) == (request.images, request.width * request.height)
+        texts = [len(generation.text.tokens)]
+        if generation.negative is not None:
+            texts.append(len(generation.negative.tokens))
+        assert got.shape.squares == request.images * sum((rows + generation.rows) ** 2 for rows in texts)
+        assert got.text_rows == sum(texts)
+        tokens = sum(
+            ADAPTERS[name] * generation.rows * request.images
+            for use in request.adapters
+            for name in (use.adapter, use.unconditional if request.guided else None)
+            if name is not None and use.weight
+        )
+        assert got.shape.adapter_rows == tokens
+        engine.close(generation)
+
+
+def test_refusals_are_the_engines(tiny: object, new_engine: Callable[[], Engine]) -> None:
+    engine = new_engine()
+    limited = Engine(engine.ops, engine.model, Limits(max_rows=200, max_steps=9, max_side=64, max_images=4))
+    add_adapters(limited)
+    profile = Profile.of(limited)
+    for fields in (
+        {"width": 17},
+        {"width": 68},
+        {"steps": 10},
+        {"images": 5},
+        {"width": 64, "height": 64},
+        {"embedded_guidance": 2.0},
+        {"adapters": (AdapterUse("nobody", 0.0),)},
+        {"prompt": "x" * 3000},
+    ):
+        with pytest.raises(SalonError) as theirs:
+            limited.open(spec(**fields))
+        with pytest.raises(SalonError) as ours:
+            ticket(profile, spec(**fields))
+        assert type(ours.value) is type(theirs.value)
+        if "adapters" not in fields:
+            assert str(ours.value) == str(theirs.value)
+
+
+def test_a_batch_of_max_rows_fits_the_memory_bound(engine: Engine) -> None:
+    for room in (10_000, 1_000_000, 2**30):
+        profile = msgspec.structs.replace(Profile.of(engine), limits=Limits(max_step_bytes=room))
+        generation = engine.open(spec())
+        count = profile.max_rows // engine.step_rows([generation])
+        assert engine.step_bytes([generation] * count) <= room
+        engine.close(generation)
+
+
+def test_messages_survive_the_wire(engine: Engine) -> None:
+    ready = Ready(Profile.of(engine), 3)
+    assert read_answer(pack(ready)) == ready
+    run = Run(number=2**40, stage="step", jobs=("a", "ü"))
+    assert read_command(pack(run)) == run
+    assert pack(run) != pack(ready)
+    for data in (b"", b"\xc1", b"\x80", pack(run)[:-1], b"\x81\xa4type\xa4Evil"):
+        with pytest.raises(msgspec.DecodeError):
+            read_command(data)
+
+
+def test_arrays_survive_the_wire() -> None:
+    for values in (
+        np.arange(12, dtype=np.float32).reshape(3, 4).T,
+        np.zeros((0, 5), np.float32),
+        np.ones((2, 2, 3), np.uint8),
+    ):
+        record, frame = Array.of("x", values, 1)
+        np.testing.assert_array_equal(record.read(bytes(frame)), values)
+        with pytest.raises(StudioError, match="frame 'x'"):
+            record.read(bytes(frame) + b"0000")
+    with pytest.raises(StudioError, match="dtype 'object'"):
+        Array("x", (1,), "object").read(b"00000000")
+    with pytest.raises(StudioError, match="frame 'x'"):
+        Array("x", (-1, -1), "|u1").read(b"0")
+
+
+def test_failures_say_something() -> None:
+    assert str(Failure.of(MemoryError())) == "MemoryError: no further message"
