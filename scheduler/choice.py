@@ -1,18 +1,21 @@
 """Who takes the next plan of a worker, and who rides along. Looks at one worker's seats and at the heads of the queues.
 
 Fast and Draft share one class ("prompt" here), Relax is the other; a Turbo job belongs to its worker. The rules, and
-the inequalities that they keep, are in docs/lanes.md; the numbers in `policy.Policy`.
+the inequalities that they keep, are in docs/lanes.md; the numbers in `policy.Policy`. This runs at every step of every
+worker: no call, object or sort more than it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from operator import attrgetter
 
 from .fair import FairQueue
 from .jobs import Job
 from .policy import Policy
-from .tickets import Lane, Stage, StepShape
+from .tickets import Lane, Stage
 from .workers import Worker
+
+_by_key = attrgetter("key")
 
 
 class Chooser:
@@ -36,27 +39,31 @@ class Chooser:
         step_cap: float,
     ) -> None:
         self.policy, self.worker, self.prompt, self.relax = policy, worker, prompt, relax
-        self.first: Job | None = None  # who rides with the Turbo job before all others
-        ready = [job for job in worker.seats.values() if not job.paused]
         turbo = worker.turbo
         self.turbo = turbo if turbo is not None and not turbo.paused else None
         self.step_cap = step_cap if self.turbo is None else min(step_cap, worker.slack)
-        self.prompts = [job for job in ready if not job.is_relax and job is not turbo]
-        self.relaxed = [job for job in ready if job.is_relax]
-        head = prompt.head() if newcomers and worker.free_seats(relax=False) > 0 else None
-        self.newcomer = head
-        services = [prompt.accounts[job.account].service for job in self.prompts]
-        if head is not None:
-            services.append(prompt.accounts[head.account].service)
-        self.lowest = min(services, default=0.0)  # among the accounts that wait here
+        self.first: Job | None = None  # who rides with the Turbo job before all others
+        self.prompts: list[Job] = []
+        self.relaxed: list[Job] = []
+        for job in worker.seats.values():
+            if not job.paused and job is not turbo:
+                (self.relaxed if job.is_relax else self.prompts).append(job)
+        self.newcomer = prompt.head() if newcomers and worker.free_seats(relax=False) > 0 else None
+        lowest = min([job.state.service for job in self.prompts], default=float("inf"))
+        if self.newcomer is not None:
+            lowest = min(lowest, self.newcomer.state.service)
+        self.lowest = lowest  # service of the account that was served least, of those that wait here
+        self.bound = lowest + policy.quantum_ms
 
     def choose(self) -> list[Job]:
         """The jobs of the next plan, the leading one first; empty if there is nothing to do."""
         lead = self._lead()
         if lead is None:
             return []
-        batch = self._batch(lead)
-        if lead.is_relax and self.turbo is None and lead.stage is Stage.STEP and (fresh := self._wider(batch)):
+        if lead.stage is not Stage.STEP or lead.alone:
+            return [lead]
+        batch, ms = self._batch(lead)
+        if lead.is_relax and self.turbo is None and (fresh := self._wider(batch, ms)):
             return [fresh]
         return batch
 
@@ -76,96 +83,101 @@ class Chooser:
         """Whether it may join the Turbo job's next step: it costs less there than in a plan of its own."""
         if job.stage is not Stage.STEP or turbo.stage is not Stage.STEP or job.alone or turbo.alone:
             return False
-        return self.worker.cost.step.predict(turbo.shape + job.shape) <= self._turbo_room(turbo.shape)
+        return turbo.unit + job.margin <= self._turbo_room(turbo)
 
-    def _turbo_room(self, shape: StepShape) -> float:
-        """How long a step of a Turbo job of this shape may take in company.
+    def _turbo_room(self, turbo: Job) -> float:
+        """How long a step of the Turbo job may take in company.
 
         A promise is at stake: what is added counts at a high quantile of the model's error."""
-        cost, slack = self.worker.cost.step, self.policy.turbo_slack
-        alone = cost.predict(shape)
-        return alone + min(slack * alone, max(0.0, self.worker.slack + slack * alone)) / (1 + 2 * cost.error)
-
-    def _key(self, job: Job) -> tuple[float, int]:
-        """Least remaining work first; waiting outweighs it (the same order at all times, so no clock is needed)."""
-        return job.left_ms + self.policy.ageing * job.arrival, job.seq
+        more = self.policy.turbo_slack * turbo.unit
+        return turbo.unit + min(more, max(0.0, self.worker.slack + more)) / (1 + 2 * self.worker.cost.step.error)
 
     def _eligible(self, job: Job) -> bool:
         """Whether serving it keeps its account within the quantum of the account that was served least."""
-        service = self.prompt.accounts[job.account].service
-        return service <= self.lowest or service + job.unit <= self.lowest + self.policy.quantum_ms
+        service = job.state.service
+        return service <= self.lowest or service + job.unit <= self.bound
 
     def _next_prompt(self) -> Job | None:
         """A newcomer at once, else the least remaining work."""
         if self.newcomer is not None and self._eligible(self.newcomer):
             return self.newcomer
-        return min((job for job in self.prompts if self._eligible(job)), key=self._key, default=None)
+        return min(filter(self._eligible, self.prompts), key=_by_key, default=None)
 
     def _rank(self, job: Job) -> float:
-        return self.relax.accounts[job.account].service + self.policy.relax_ageing * job.arrival
+        return job.state.service + self.policy.relax_ageing * job.arrival
 
     def _next_relaxed(self) -> Job | None:
         """By use; a job that waits is started only if its account is clearly behind those that have started."""
-        seated = min(self.relaxed, key=lambda job: (self._rank(job), job.seq), default=None)
+        seated = min(self.relaxed, key=self._rank, default=None)
         if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None:
             return seated
         if seated is None or self._rank(fresh) + self.policy.quantum_ms < self._rank(seated):
             return fresh
         return seated
 
-    def _riders(self, lead: Job) -> Iterator[Job]:
+    def _riders(self, lead: Job) -> list[Job]:
         """Who may join, in order of preference. A step that Relax leads is Relax's share: nobody else takes part."""
-        prompts = [] if lead.is_relax else sorted(self.prompts, key=self._key)
-        if lead is self.turbo:
-            prompts.sort(key=lambda job: job.lane is not Lane.DRAFT)  # stable
-        relaxed = sorted(self.relaxed, key=lambda job: (self._rank(job), job.seq))
-        everyone = [*prompts, *relaxed]
-        if self.first in everyone:
-            everyone.sort(key=lambda job: job is not self.first)
-        for job in everyone:
-            if job is not lead and job.stage is Stage.STEP and not job.alone:
-                yield job
-
-    def _batch(self, lead: Job) -> list[Job]:
-        """The lead's step with everyone whose company pays and breaks no promise."""
-        worker, policy = self.worker, self.policy
-        batch, shape = [lead], lead.shape
-        if lead.stage is not Stage.STEP or lead.alone:
-            return batch
-        cost = worker.cost.step
-        fixed, now = cost.fixed_ms, cost.predict(shape)
-        spent: dict[str, float] = {}
+        riders: list[Job] = []
         if not lead.is_relax:
-            spent[lead.account] = lead.unit
-        most = self._turbo_room(shape) if lead is self.turbo else self.step_cap
-        for job in self._riders(lead):
-            if lead is not self.turbo and fixed <= (1 - policy.efficiency) * now:
-                break
-            if not job.is_relax:
-                service = self.prompt.accounts[job.account].service + spent.get(job.account, 0.0)
-                if service > self.lowest and service + job.unit > self.lowest + policy.quantum_ms:
-                    continue
-            joined = shape + job.shape
-            if joined.rows > worker.row_cap or (longer := cost.predict(joined)) > most:
-                continue
-            batch.append(job)
-            shape, now = joined, longer
-            if not job.is_relax:
-                spent[job.account] = spent.get(job.account, 0.0) + job.unit
-        return batch
+            riders = sorted(self.prompts, key=_by_key)
+            if lead is self.turbo:
+                riders.sort(key=lambda job: job.lane is not Lane.DRAFT)  # stable
+        riders += sorted(self.relaxed, key=self._rank)
+        if self.first is not None and self.first in riders:
+            riders.sort(key=lambda job: job is not self.first)
+        return riders
 
-    def _wider(self, batch: list[Job]) -> Job | None:
+    def _batch(self, lead: Job) -> tuple[list[Job], float]:
+        """The lead's step with everyone whose company pays and breaks no promise; and its predicted ms.
+
+        Accounts that are ahead by more than the quantum join last, in room that nobody else could use."""
+        worker = self.worker
+        cap, rows = worker.row_cap, lead.shape.rows
+        ms = lead.unit
+        if lead is self.turbo:
+            most, enough = self._turbo_room(lead), float("inf")
+        else:
+            most = self.step_cap
+            enough = worker.cost.step.fixed_ms / max(1 - self.policy.efficiency, 1e-9)  # then company gains nothing
+        if ms >= min(most, enough):
+            return [lead], ms
+        batch, bound, lowest = [lead], self.bound, self.lowest
+        spent = {} if lead.is_relax or lead is self.turbo else {lead.account: lead.unit}
+        ahead: list[Job] = []
+        for job in self._riders(lead):
+            if job.stage is not Stage.STEP or job is lead or job.alone:
+                continue
+            if ms >= enough:
+                break
+            if ms + job.margin > most or rows + job.shape.rows > cap:
+                continue
+            if not job.is_relax:
+                account = job.account
+                before = spent.get(account, 0.0)
+                service = job.state.service + before
+                if service > lowest and service + job.unit > bound:
+                    ahead.append(job)
+                    continue
+                spent[account] = before + job.unit
+            batch.append(job)
+            ms += job.margin
+            rows += job.shape.rows
+        for job in sorted(ahead, key=lambda job: job.state.service):
+            if ms >= enough:
+                break
+            if ms + job.margin <= most and rows + job.shape.rows <= cap:
+                batch.append(job)
+                ms += job.margin
+                rows += job.shape.rows
+        return batch, ms
+
+    def _wider(self, batch: list[Job], ms: float) -> Job | None:
         """A waiting Relax job to start now, so that the Relax steps that follow are shared: if that pays."""
         if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None:
             return None
-        if any(job.stage is not Stage.STEP for job in self.relaxed) or batch[0].alone:
+        if any(job.stage is not Stage.STEP for job in self.relaxed):
             return None
-        cost = self.worker.cost.step
-        shape = batch[0].shape
-        for job in batch[1:]:
-            shape = shape + job.shape
-        if cost.fixed_ms <= (1 - self.policy.efficiency) * cost.predict(shape):
+        if self.worker.cost.step.fixed_ms <= (1 - self.policy.efficiency) * ms:
             return None
-        joined = shape + fresh.shape
-        fits = joined.rows <= self.worker.row_cap and cost.predict(joined) <= self.step_cap
-        return fresh if fits else None
+        rows = sum(job.shape.rows for job in batch) + fresh.shape.rows
+        return fresh if rows <= self.worker.row_cap and ms + fresh.margin <= self.step_cap else None

@@ -3,8 +3,8 @@
 An account's `service` is the work done for it so far, in predicted ms. The next job comes from the account with the
 lowest rank = service + ageing * arrival of its head. With `lifted` accounts (Fast and Draft), one that comes back from
 idleness starts at the lowest service of those that are busy: nobody saves up time by being away. Without (Relax),
-service is the use in the billing period and is only reset from outside. Within an account the job with the least
-work goes first, each ms of waiting outweighing `job_ageing` ms of work.
+service is the use in the billing period and is only reset from outside. Within an account the job with the lowest key
+goes first.
 
 Source: start-time fair queueing (Goyal, Vin, Cheng 1996) and its form for model servers, VTC (2401.00588); here the
 cost of a unit is known before it runs, so that the bound of docs/lanes.md holds without the output-length term.
@@ -22,11 +22,10 @@ class Queued(Protocol):
     seq: int
     queued: bool  # it waits here; False: an entry of a heap that names it is stale
     arrival: float
+    key: float  # its place among the jobs of its account
 
     @property
     def account(self) -> str: ...
-    @property
-    def work(self) -> float: ...
     @property
     def max_running(self) -> int: ...
 
@@ -55,12 +54,11 @@ class FairQueue(Generic[J]):
 
     Args:
         ageing: rank per ms of the head's arrival time; above 0, no stream of newcomers can starve an account.
-        job_ageing: the same among the jobs of one account.
         lifted: see the module.
     """
 
-    def __init__(self, *, ageing: float, job_ageing: float, lifted: bool) -> None:
-        self.ageing, self.job_ageing, self.lifted = ageing, job_ageing, lifted
+    def __init__(self, *, ageing: float, lifted: bool) -> None:
+        self.ageing, self.lifted = ageing, lifted
         self.accounts: dict[str, Account[J]] = {}
         self.num_waiting = 0
         self._startable: list[tuple[float, float, int, str]] = []  # (rank, arrival of the head, version, account)
@@ -75,8 +73,8 @@ class FairQueue(Generic[J]):
             found = self.accounts[name] = Account(name)
         return found
 
-    def enter(self, job: J) -> None:
-        """A job of the class begins its life; it does not wait yet."""
+    def enter(self, job: J) -> Account[J]:
+        """A job of the class begins its life; it does not wait yet. Returns its account."""
         account = self.account(job.account)
         account.limit = job.max_running
         if not account.active and self.lifted:
@@ -84,6 +82,7 @@ class FairQueue(Generic[J]):
         account.active += 1
         if account.active == 1:
             heappush(self._busy, (account.service, account.name))
+        return account
 
     def leave(self, job: J) -> None:
         """A job ended (or changed its class)."""
@@ -96,7 +95,7 @@ class FairQueue(Generic[J]):
         """A job waits to be started."""
         account = self.account(job.account)
         job.queued = True
-        heappush(account.heap, (job.work + self.job_ageing * job.arrival, job.seq, job))
+        heappush(account.heap, (job.key, job.seq, job))
         account.waiting += 1
         self.num_waiting += 1
         self._index(account)

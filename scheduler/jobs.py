@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from .cost import WorkerCost
+from .fair import Account
 from .tickets import Lane, Stage, StepShape, Ticket
 
+STAGES: Final = tuple(Stage)
 COST_EVERY = 8  # units of a job between looks at what they cost now
 
 
@@ -24,24 +28,30 @@ class Job:
         alone: it was in a batch that broke, and is tried without company.
         losses: how many workers died under it.
         unit_ms: predicted cost of one unit of each stage, alone.
+        unit: of the next unit.
+        margin: what one step of it adds to a shared step.
+        key: its place among jobs of its class: least work left, each ms of waiting outweighing `ageing` ms of it. The
+            same order at all times, so that no clock is needed.
+        state: its account's state in its class.
     """
 
     __slots__ = (
-        "alone", "arrival", "cancelled", "done", "lane", "left_ms", "losses", "paused", "planned", "queued", "seq",
-        "stage",
+        "ageing", "alone", "arrival", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "losses", "margin",
+        "paused", "planned", "queued", "seq", "stage", "state", "unit",
         "ticket", "unit_ms", "units_seen", "worker",
     )  # fmt: skip
 
-    def __init__(self, ticket: Ticket, seq: int, cost: WorkerCost) -> None:
-        self.ticket, self.lane, self.seq = ticket, ticket.lane, seq
+    def __init__(self, ticket: Ticket, seq: int, arrival: float, ageing: float, cost: WorkerCost) -> None:
+        self.ticket, self.lane, self.seq, self.arrival, self.ageing = ticket, ticket.lane, seq, arrival, ageing
+        self.is_relax = self.lane is Lane.RELAX
+        self.state: Account[Job] = Account("")  # until the scheduler gives it its own
         self.stage, self.done = Stage.ENCODE, 0
         self.worker: str | None = None
         self.queued = self.planned = self.paused = self.cancelled = self.alone = False
-        self.arrival = 0.0
         self.losses = 0
         self.units_seen = 0
         self.unit_ms: dict[Stage, float] = {}
-        self.left_ms = 0.0
+        self.left_ms = self.unit = self.margin = self.key = 0.0
         self.price(cost)
 
     # what the queue asks for
@@ -62,11 +72,6 @@ class Job:
     def shape(self) -> StepShape:
         return self.ticket.shape
 
-    @property
-    def unit(self) -> float:
-        """Predicted ms of the next unit, alone."""
-        return self.unit_ms[self.stage]
-
     def count(self, stage: Stage) -> int:
         """Units of a stage, in all."""
         if stage is Stage.ENCODE:
@@ -76,33 +81,36 @@ class Job:
         return self.ticket.images if stage is Stage.DECODE else self.ticket.upscales
 
     def price(self, cost: WorkerCost) -> None:
-        """Predict its units anew by a worker's model."""
-        self.unit_ms = {stage: cost.predict(stage, self.ticket) for stage in Stage}
-        stages = list(Stage)
-        at = stages.index(self.stage)
-        self.left_ms = sum(self.count(stage) * self.unit_ms[stage] for stage in stages[at:])
+        """Predict all of its units anew by a worker's model."""
+        self.unit_ms = {stage: cost.predict(stage, self.ticket) for stage in STAGES}
+        at = STAGES.index(self.stage)
+        self.left_ms = sum(self.count(stage) * self.unit_ms[stage] for stage in STAGES[at:])
         self.left_ms -= self.done * self.unit_ms[self.stage]
+        self._settle(cost)
 
     def advance(self, cost: WorkerCost) -> bool:
         """One unit is done. Whether the job is."""
         self.done += 1
         self.units_seen += 1
-        self.left_ms = max(0.0, self.left_ms - self.unit_ms[self.stage])
-        stages = list(Stage)
+        self.left_ms = max(0.0, self.left_ms - self.unit)
         while self.done >= self.count(self.stage):
-            at = stages.index(self.stage) + 1
-            if at == len(stages):
+            at = STAGES.index(self.stage) + 1
+            if at == len(STAGES):
                 return True
-            self.stage, self.done = stages[at], 0
+            self.stage, self.done = STAGES[at], 0
         if self.units_seen % COST_EVERY == 0:
             self.price(cost)
+        else:
+            self.unit_ms[self.stage] = cost.predict(self.stage, self.ticket)
+            self._settle(cost)
         return False
+
+    def _settle(self, cost: WorkerCost) -> None:
+        self.unit = self.unit_ms[self.stage]
+        self.margin = max(0.0, self.unit_ms[Stage.STEP] - cost.step.fixed_ms)
+        self.key = self.left_ms + self.ageing * self.arrival
 
     def restart(self) -> None:
         """Back to the beginning: whatever it had is lost. A replay gives the same pixels."""
         self.stage, self.done, self.worker, self.planned, self.alone = Stage.ENCODE, 0, None, False, False
         self.units_seen = 0
-
-    @property
-    def is_relax(self) -> bool:
-        return self.lane is Lane.RELAX

@@ -34,10 +34,8 @@ class Scheduler:
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
-        self._prompt: FairQueue[Job] = FairQueue(ageing=0.0, job_ageing=self.policy.ageing, lifted=True)
-        self._relax: FairQueue[Job] = FairQueue(
-            ageing=self.policy.relax_ageing, job_ageing=self.policy.ageing, lifted=False
-        )
+        self._prompt: FairQueue[Job] = FairQueue(ageing=0.0, lifted=True)
+        self._relax: FairQueue[Job] = FairQueue(ageing=self.policy.relax_ageing, lifted=False)
         self._workers: dict[str, Worker] = {}
         self._jobs: dict[str, Job] = {}
         self._spare: dict[str, None] = {}  # workers with two or more seated jobs: an idle one may take one over
@@ -96,11 +94,10 @@ class Scheduler:
             raise DuplicateJob(complaint("job", repr(ticket.job), "an id that is not in use", "give it a new id"))
         now = self._tick(now)
         self._seq += 1
-        job = Job(ticket, self._seq, self._cost())
-        job.arrival = now
+        job = Job(ticket, self._seq, now, self.policy.ageing, self._cost())
         self._jobs[ticket.job] = job
         reason = ""
-        self._queue(job).enter(job)
+        job.state = self._queue(job).enter(job)
         if job.lane is Lane.TURBO:
             self._turbo_ms += (job.left_ms - self._turbo_ms) / (MEAN_OF if self._turbo_ms else 1)
         if (reason := self._place(job)) and job.lane is not ticket.lane:
