@@ -1,0 +1,227 @@
+"""The parts of the benchmark: each simulates, adds its rows, goals and notes, and hands what it drew to `plots`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..report import Goal
+from ..runner import Bench
+from . import fairness, overhead
+from .loop import LANES
+from .metrics import OBJECTIVES
+from .physics import CPU, H200, Physics
+from .runs import NAMES, SALON, Run, contender, policy_for, simulate
+from .traces import make
+
+LOADS = (0.5, 0.7, 0.85, 1.0, 1.1, 1.2, 1.3)
+QUICK_LOADS = (0.7, 1.0, 1.2)
+TRACE_LOAD = 0.9
+FEW_STEPS = {2: 0.4, 4: 0.6}  # of the large simulation: distilled checkpoints
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the simulations are."""
+
+    workers: int
+    jobs: int
+    big_workers: int
+    big_jobs: int
+    loads: tuple[float, ...]
+    queues: tuple[int, ...]
+    rounds: int
+
+    @classmethod
+    def of(cls, options: Any) -> Scale:
+        if options.quick:
+            scale = cls(4, 160, 50, 4_000, QUICK_LOADS, (100, 1_000, 10_000), 2)
+        else:
+            scale = cls(8, 3_000, 1_000, 1_000_000, LOADS, (100, 1_000, 10_000, 100_000), 10)
+        gpus, jobs = options.gpus, options.jobs
+        return cls(
+            gpus or scale.workers, jobs or scale.jobs, options.big_gpus or scale.big_workers,
+            options.big_jobs or scale.big_jobs, scale.loads, scale.queues, scale.rounds,
+        )  # fmt: skip
+
+
+class Suite:
+    """One run of the benchmark. `violations` gathers those of every trace."""
+
+    def __init__(self, bench: Bench, scale: Scale) -> None:
+        self.bench, self.scale = bench, scale
+        self.pictures: Path = bench.options.out / "simulate"
+        self.where = f"{scale.workers} x {H200.name}"
+        self.violations: list[str] = []
+        self.salon: list[Run] = []
+        self.drawn: list[str] = []
+        self.overloaded: list[Run] = []
+
+    def left(self) -> bool:
+        return self.bench.deadline.left() > 0
+
+    def _run(self, name: str, trace_name: str, physics: Physics, workers: int, load: float, part: str) -> Run:
+        trace = make(trace_name, physics, jobs=self.scale.jobs, workers=workers, load=load)
+        run = simulate(name, trace, workers)
+        what = trace_name if physics is H200 else f"{trace_name}, CPU"
+        self.bench.row(part=part, what=what, device=physics.name, workers=workers, load=load, **flat(run))
+        if name == SALON:
+            self.salon.append(run)
+        self.violations += [f"{name}, {trace_name} at {load:g}: {text}" for text in run.violations]
+        return run
+
+    def loads(self, trace: str) -> None:
+        """Every contender at every load."""
+        points: list[tuple[float, Run]] = []
+        with self.bench.progress("offered load", len(self.scale.loads) * len(NAMES)) as advance:
+            for load in self.scale.loads:
+                for name in NAMES:
+                    if not self.left():
+                        return
+                    points.append((load, self._run(name, trace, H200, self.scale.workers, load, "load")))
+                    advance(f"{name} at {load:g}")
+        self.overloaded = [run for load, run in points if load == 1.2]
+        self._goals_of_loads(points)
+        self._draw("attainment", points, f"{self.where}, {trace}")
+        self._draw("goodput", points, f"{self.where}, {trace}")
+
+    def _goals_of_loads(self, points: list[tuple[float, Run]]) -> None:
+        for load in self.scale.loads:
+            found = {run.name: run.summary() for at, run in points if at == load}
+            salon = found.pop(SALON)
+            if load in (1.0, 1.2):
+                best = max(found, key=lambda name: found[name]["slo"])
+                more = 100 * (salon["slo"] - found[best]["slo"])
+                self.bench.goal(Goal.at_least(f"SLO over the best baseline, load {load:g}", 0, more, " points", best))
+                best = max(found, key=lambda name: found[name]["goodput"])
+                ratio = salon["goodput"] / found[best]["goodput"]
+                self.bench.goal(Goal.at_least(f"goodput over the best baseline, load {load:g}", 1, ratio, "x", best))
+        reached = [run.summary()["gain_reached"] for load, run in points if run.name == SALON and load > 1.0]
+        self.bench.goal(
+            Goal.at_least("share of the gain of sharing steps, load above 1", 90, 100 * max(reached, default=0.0), " %")
+        )
+
+    def traces(self, names: tuple[str, ...]) -> None:
+        """Every contender on every trace, and all once more on the CPU's costs."""
+        cases = [(name, H200, self.scale.workers) for name in names] + [("poisson", CPU, 1)]
+        with self.bench.progress("traces", len(cases) * len(NAMES)) as advance:
+            for trace, physics, workers in cases:
+                runs = []
+                for name in NAMES:
+                    if not self.left():
+                        return
+                    runs.append(self._run(name, trace, physics, workers, TRACE_LOAD, "trace"))
+                    advance(f"{name}, {trace}")
+                if trace == "relax_flood":
+                    self._draw("relax_age", runs, self.overloaded, self.where)
+                if trace == "bursty":
+                    self._draw("starts", runs, f"{self.where}, bursty, load {TRACE_LOAD:g}")
+
+    def fair(self) -> None:
+        """The service-difference bound on its adversary."""
+        found = []
+        policy = policy_for(H200)
+        for name in NAMES:
+            trace = fairness.backlog(H200, 6 if self.bench.quick else 40)
+            each = fairness.measure(trace, contender(name, trace), policy)
+            found.append((name, each))
+            self.bench.row(
+                part="fairness", what="fairness", scheduler=name, difference_true_ms=each.true,
+                difference_own_ms=each.own,
+                bound_ms=each.bound if name == SALON else None, largest_unit_ms=each.unit, plans=each.plans,
+            )  # fmt: skip
+        salon = found[0][1]
+        note = f"quantum + largest unit = {salon.bound:.0f} ms"
+        self.bench.goal(Goal.at_most("service difference, of its bound", 1.0, salon.own / salon.bound, "", note))
+        self._draw("differences", found)
+
+    def overhead(self) -> None:
+        measured = overhead.measure(self.scale.queues, self.scale.rounds, 200, self.bench.deadline)
+        for each in measured:
+            self.bench.row(
+                part="overhead", what=f"{each.queued:,} queued", scheduler=SALON, queued=each.queued,
+                accounts=each.accounts, started=each.started,
+                plan_p50_us=each.plan_p50, plan_p99_us=each.plan_p99, report_p50_us=each.report_p50,
+                report_p99_us=each.report_p99, n=each.calls,
+            )  # fmt: skip
+        if not measured:
+            return
+        most, least = measured[-1], measured[0]
+        self.bench.goal(Goal.at_most(f"median plan with {most.queued:,} queued", 100, most.plan_p50, " us"))
+        self.bench.goal(
+            Goal.at_most(
+                f"growth of a plan from {least.queued:,} to {most.queued:,} queued",
+                len(str(most.queued)) / len(str(least.queued)), most.plan_p50 / least.plan_p50, "x", "as log n",
+            )
+        )  # fmt: skip
+        whole, ticket = overhead.bytes_per_job(2_000 if self.bench.quick else 20_000)
+        self.bench.row(part="memory", what="memory", scheduler=SALON, bytes_per_queued_job=whole, of_it_ticket=ticket)
+        self.bench.note(f"a queued job takes {whole:,.0f} bytes, {ticket:,.0f} of them its ticket")
+        self._draw("plan_cost", measured)
+
+    def big(self) -> None:
+        """A large cluster, Salon alone."""
+        scale = self.scale
+        trace = make("poisson", H200, jobs=scale.big_jobs, workers=scale.big_workers, load=TRACE_LOAD, steps=FEW_STEPS)
+        with self.bench.progress(f"{scale.big_workers:,} workers", max(1, scale.big_jobs // 256)) as advance:
+            run = simulate(
+                SALON, trace, scale.big_workers, full=False, on_jobs=lambda _: advance(""),
+                stop=lambda: not self.left(),
+            )  # fmt: skip
+        self.violations += [f"{scale.big_workers:,} workers: {text}" for text in run.violations]
+        self.salon.append(run)
+        self.bench.row(
+            part="big", what=f"{scale.big_workers:,} workers", device=H200.name, workers=scale.big_workers,
+            load=TRACE_LOAD, wall_s=run.out.wall_s,
+            virtual_s=run.out.end / 1e3, **flat(run),
+        )  # fmt: skip
+        self.bench.note(
+            f"{scale.big_workers:,} workers, {len(run.out.finish):,} jobs of 2 to 4 steps, {run.out.plans:,} plans, "
+            f"{run.out.end / 60e3:.0f} simulated minutes in {run.out.wall_s:.0f} s of one core"
+        )
+        self.bench.goal(Goal.at_most(f"wall time of {scale.big_jobs:,} jobs", 600, run.out.wall_s, " s"))
+
+    def finish(self) -> None:
+        """The goals that every trace has a say in."""
+        goal, bench = self.bench.goal, self.bench
+        ratios = [run.turbo.predicted for run in self.salon if run.turbo is not None and run.turbo.count]
+        note = "largest over all traces, true mean " + f"{self._true_mean():.4f}"
+        goal(Goal.at_most("Turbo: predicted t(B) of t({i})", 1.1, max(ratios, default=None), "x", note))
+        count = float(len(self.violations))
+        checks = "Turbo ratio, Relax share of windows, every job ends once with all its units"
+        goal(Goal.at_most("violated inequalities in all traces", 0, count, "", checks))
+        padded = float(sum(run.out.padded for run in self.salon))
+        goal(Goal.at_most("padded rows", 0, padded, "", "by construction: no contender pads"))
+        for text in self.violations[:20]:
+            bench.note(f"VIOLATED: {text}")
+        limits = ", ".join(f"{lane.value} {OBJECTIVES[lane]:g}x" for lane in LANES)
+        bench.note(
+            f"objectives, as stretch (time from arrival to end, over the time alone on an idle worker): {limits}"
+        )
+        bench.note("load 1 is what a cluster that serves one job at a time can just carry")
+        if self.drawn:
+            bench.note("pictures: " + ", ".join(self.drawn))
+
+    def _true_mean(self) -> float:
+        checks = [run.turbo for run in self.salon if run.turbo is not None]
+        count = sum(check.count for check in checks)
+        return sum(check.true_sum for check in checks) / count if count else 1.0
+
+    def _draw(self, name: str, *what: Any) -> None:
+        try:
+            from . import plots
+
+            getattr(plots, name)(self.pictures / f"{name}.png", *what)
+        except ModuleNotFoundError:
+            self.bench.note(f"no picture {name}.png: matplotlib is not installed (pip install 'salon[peers]')")
+            return
+        self.drawn.append(f"simulate/{name}.png")
+
+
+def flat(run: Run) -> dict[str, Any]:
+    """A run's figures as one row, lanes in front of their own."""
+    row = run.summary()
+    for lane, figures in run.lanes().items():
+        row.update({f"{lane}_{name}": value for name, value in figures.items()})
+    return row
