@@ -7,6 +7,7 @@ worker: no call, object or sort more than it needs.
 
 from __future__ import annotations
 
+from heapq import heapify, heappop, heappush
 from operator import attrgetter
 
 from .fair import FairQueue
@@ -41,7 +42,7 @@ class Chooser:
         self.policy, self.worker, self.prompt, self.relax = policy, worker, prompt, relax
         turbo = worker.turbo
         self.turbo = turbo if turbo is not None and not turbo.paused else None
-        self.step_cap = step_cap if self.turbo is None else min(step_cap, worker.slack)
+        self.step_cap = step_cap
         self.first: Job | None = None  # who rides with the Turbo job before all others
         self.prompts: list[Job] = []
         self.relaxed: list[Job] = []
@@ -116,13 +117,11 @@ class Chooser:
         return seated
 
     def _riders(self, lead: Job) -> list[Job]:
-        """Who may join, in order of preference. A step that Relax leads is Relax's share: nobody else takes part."""
-        riders: list[Job] = []
-        if not lead.is_relax:
-            riders = sorted(self.prompts, key=_by_key)
-            if lead is self.turbo:
-                riders.sort(key=lambda job: job.lane is not Lane.DRAFT)  # stable
-        riders += sorted(self.relaxed, key=self._rank)
+        """Who may join, in order of preference."""
+        prompts, relaxed = sorted(self.prompts, key=_by_key), sorted(self.relaxed, key=self._rank)
+        if lead is self.turbo:
+            prompts.sort(key=lambda job: job.lane is not Lane.DRAFT)  # stable
+        riders = relaxed + prompts if lead.is_relax else prompts + relaxed
         if self.first is not None and self.first in riders:
             riders.sort(key=lambda job: job is not self.first)
         return riders
@@ -137,13 +136,18 @@ class Chooser:
         if lead is self.turbo:
             most, enough = self._turbo_room(lead), float("inf")
         else:
-            most = self.step_cap
+            # company that hardly lengthens the lead's own step delays a newcomer no more than the lead alone does
+            most = max(self.step_cap, (1 + self.policy.turbo_slack) * ms)
+            if self.turbo is not None:
+                most = min(most, worker.slack)
             enough = worker.cost.step.fixed_ms / max(1 - self.policy.efficiency, 1e-9)  # then company gains nothing
         if ms >= min(most, enough):
             return [lead], ms
         batch, bound, lowest = [lead], self.bound, self.lowest
         spent = {} if lead.is_relax or lead is self.turbo else {lead.account: lead.unit}
-        ahead: list[Job] = []
+        # a step that Relax leads is its share: at least half of it stays Relax's
+        guest_room = ms if lead.is_relax else float("inf")
+        ahead: list[tuple[float, int, Job]] = []  # (service of its account with what this batch adds, tie-break, job)
         for job in self._riders(lead):
             if job.stage is not Stage.STEP or job is lead or job.alone:
                 continue
@@ -152,20 +156,30 @@ class Chooser:
             if ms + job.margin > most or rows + job.shape.rows > cap:
                 continue
             if not job.is_relax:
+                if guest_room < job.margin:
+                    continue
                 account = job.account
                 before = spent.get(account, 0.0)
                 service = job.state.service + before
                 if service > lowest and service + job.unit > bound:
-                    ahead.append(job)
+                    ahead.append((service, job.seq, job))
                     continue
                 spent[account] = before + job.unit
+                guest_room -= job.margin
+            elif lead.is_relax:
+                guest_room += job.margin
             batch.append(job)
             ms += job.margin
             rows += job.shape.rows
-        for job in sorted(ahead, key=lambda job: job.state.service):
-            if ms >= enough:
-                break
-            if ms + job.margin <= most and rows + job.shape.rows <= cap:
+        heapify(ahead)
+        while ahead and ms < enough:
+            asked, _, job = heappop(ahead)
+            service = job.state.service + spent.get(job.account, 0.0)
+            if service > asked:  # its account has joined since
+                heappush(ahead, (service, job.seq, job))
+            elif ms + job.margin <= most and rows + job.shape.rows <= cap and job.margin <= guest_room:
+                guest_room -= job.margin
+                spent[job.account] = spent.get(job.account, 0.0) + job.unit
                 batch.append(job)
                 ms += job.margin
                 rows += job.shape.rows

@@ -20,7 +20,7 @@ from .tickets import Admitted, Ended, Final, Lane, Plan, Stage, StepShape, Ticke
 from .workers import Worker, WorkerSpec
 
 MEAN_OF = 16  # Turbo jobs over which the typical one is averaged
-TURBO_CHOICES = 16  # workers with Turbo capacity among which the least busy is taken
+TURBO_CHOICES = 64  # workers with Turbo capacity among which the first to be free is taken
 
 
 class Scheduler:
@@ -165,6 +165,7 @@ class Scheduler:
         predicted = w.cost.step.predict(shape) if lead.stage is Stage.STEP else lead.unit
         ids = tuple(job.ticket.job for job in jobs)
         w.plan = Plan(self._plans, worker, lead.stage, ids, lead.done, predicted, lead.lane, moved)
+        w.plan_end = now + predicted
         return w.plan
 
     def report(
@@ -308,7 +309,7 @@ class Scheduler:
             ):
                 self._no_turbo[name] = self._no_turbo.pop(name)  # to the end: look at the others first next time
                 continue
-            if best is None or (w.plan is not None, len(w.seats)) < (best.plan is not None, len(best.seats)):
+            if best is None or (w.free_at(self._now), len(w.seats)) < (best.free_at(self._now), len(best.seats)):
                 best = w
             looked += 1
             if looked == TURBO_CHOICES or (best.plan is None and not best.seats):

@@ -38,14 +38,14 @@ class Worker:
         turbo: the Turbo job that it serves, if any. At most one.
         slack: ms by which other work may still hold up the Turbo job that is served now.
         relax_credit: ms that Relax is owed, of its guaranteed share.
-        plan: what it does now.
+        plan: what it does now; plan_end: when it should be done, by prediction.
         busy_ms: time it has worked.
         row_cap: most rows of a shared step; below `spec.max_rows` after running out of memory.
         suspects: (rows, jobs still to be tried alone) of a batch that broke.
     """
 
     __slots__ = (
-        "busy_ms", "cost", "num_relax", "plan", "relax_credit", "row_cap", "seats", "slack", "spec", "suspects",
+        "busy_ms", "cost", "num_relax", "plan", "plan_end", "relax_credit", "row_cap", "seats", "slack", "spec", "suspects",
         "turbo", "_turbo_ms", "_turbo_window",
     )  # fmt: skip
 
@@ -55,7 +55,7 @@ class Worker:
         self.seats: dict[str, Job] = {}
         self.num_relax = 0
         self.turbo: Job | None = None
-        self.slack = self.relax_credit = self.busy_ms = 0.0
+        self.slack = self.relax_credit = self.busy_ms = self.plan_end = 0.0
         self.plan: Plan | None = None
         self.row_cap = spec.max_rows
         self.suspects: tuple[int, set[str]] | None = None
@@ -78,6 +78,10 @@ class Worker:
         """How many more jobs may be started here."""
         free = self.spec.max_seats - len(self.seats)
         return min(free, max(1, self.spec.max_seats // 2) - self.num_relax) if relax else free
+
+    def free_at(self, now: float) -> float:
+        """When it can take its next plan, by prediction."""
+        return now if self.plan is None else max(now, self.plan_end)
 
     def served_turbo(self, ms: float, now: float) -> None:
         self._turbo_window.append((now, ms))
