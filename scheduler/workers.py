@@ -45,8 +45,8 @@ class Worker:
     """
 
     __slots__ = (
-        "busy_ms", "cost", "num_relax", "plan", "plan_end", "relax_credit", "row_cap", "seats", "slack", "spec", "suspects",
-        "turbo", "_turbo_ms", "_turbo_window",
+        "busy_ms", "cost", "num_relax", "plan", "plan_end", "relax_credit", "row_cap", "seats", "slack", "spec",
+        "suspects", "turbo", "_turbo_ms", "_turbo_window",
     )  # fmt: skip
 
     def __init__(self, spec: WorkerSpec) -> None:
