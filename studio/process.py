@@ -139,40 +139,48 @@ class ProcessPort:
             self._life += 1
             self._outbox.clear()
         with self._connected() as (socket, process):
-            socket.send(pack(self._setup))
-            poller = zmq.Poller()
-            poller.register(socket, zmq.POLLIN)
-            poller.register(self._wake.reader, zmq.POLLIN)
             watch = _Watch(self._deadlines)
-            while not self._closed.is_set():
-                ready = dict(poller.poll(TICK_MS))
-                if self._wake.reader in ready:
-                    self._wake.clear()
-                for command, frames in self._take():
-                    watch.asked(command)
-                    socket.send_multipart([pack(command), *frames], zmq.NOBLOCK)
-                while socket.poll(0):
-                    head, *parts = socket.recv_multipart()
-                    answer = read_answer(head)
-                    watch.heard(answer.number)
-                    if isinstance(answer, Ready):
-                        watch.ready = True
-                        answer = msgspec.structs.replace(answer, life=self._life)
-                    if not isinstance(answer, Beat):
-                        self._say(answer, parts)
-                    if isinstance(answer, Unfit):
-                        return None
-                code = process.poll()
-                if code is not None:
-                    return (
-                        f"its process ended with {code}" if code >= 0 else f"its process was killed by signal {-code}"
-                    )
-                if (late := watch.late()) is not None:
-                    return late
-            socket.send(pack(Stop()), zmq.NOBLOCK)
-            with suppress(subprocess.TimeoutExpired):
+            try:
+                if self._converse(socket, process, watch):
+                    return None
+            except zmq.Again:  # the other end of the socket is closed
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_S)
+            if not self._closed.is_set():
+                return _ending(process.poll()) or watch.late() or "it closed its connection"
+            with suppress(subprocess.TimeoutExpired, zmq.Again):
+                socket.send(pack(Stop()), zmq.NOBLOCK)
                 process.wait(GRACE_S)
         return None
+
+    def _converse(self, socket: Any, process: subprocess.Popen[bytes], watch: _Watch) -> bool:
+        """Carry messages until there is a reason to end this life. Whether the worker is unfit."""
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._wake.reader, zmq.POLLIN)
+        greeted = False
+        while not self._closed.is_set() and process.poll() is None and watch.late() is None:
+            ready = dict(poller.poll(TICK_MS))
+            if self._wake.reader in ready:
+                self._wake.clear()
+            for command, frames in self._take():
+                watch.asked(command)
+                socket.send_multipart([pack(command), *frames], zmq.NOBLOCK)
+            while socket.poll(0):
+                head, *parts = socket.recv_multipart()
+                answer = read_answer(head)
+                watch.heard(answer.number)
+                if not greeted:  # not before it is there: a send without a peer would wait for it
+                    greeted = True
+                    socket.send(pack(self._setup), zmq.NOBLOCK)
+                if isinstance(answer, Ready):
+                    watch.ready = True
+                    answer = msgspec.structs.replace(answer, life=self._life)
+                if not isinstance(answer, Beat):
+                    self._say(answer, parts)
+                if isinstance(answer, Unfit):
+                    return True
+        return False
 
     @contextmanager
     def _connected(self) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]:
@@ -207,6 +215,13 @@ class ProcessPort:
     def _say(self, answer: Any, frames: Frames) -> None:
         if self._notice is not None and not self._closed.is_set():
             self._notice(self._name, answer, frames)
+
+
+def _ending(code: int | None) -> str | None:
+    """What an exit code says; None while the process runs."""
+    if code is None:
+        return None
+    return f"its process ended with {code}" if code >= 0 else f"its process was killed by signal {-code}"
 
 
 class _Watch:

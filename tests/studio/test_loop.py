@@ -50,11 +50,34 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_any_mix_equals_solo_runs(new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, workers: int) -> None:
-    loop = new_loop([new_engine() for _ in range(workers)])
-    assert check_identity(loop, solo, PLANS // 2, seed=workers) > PLANS
+@pytest.mark.parametrize(("workers", "dispatch_ms"), [(1, 3.0), (2, 3.0), (3, 0.0)])
+def test_any_mix_equals_solo_runs(
+    new_loop: MakeLoop,
+    new_engine: MakeEngine,
+    solo: Solo,
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int,
+    dispatch_ms: float,
+) -> None:
+    """Random loads of all lanes. With a device whose steps have a price of their own, so that they are shared."""
+    batches: list[int] = []
+
+    def watch(engine: Engine) -> Engine:
+        step = engine.step
+
+        def slow(generations: Any) -> Any:
+            batches.append(len(generations))
+            time.sleep(dispatch_ms / 1e3)
+            return step(generations)
+
+        monkeypatch.setattr(engine, "step", slow)
+        return engine
+
+    loop = new_loop([watch(new_engine()) for _ in range(workers)])
+    assert check_identity(loop, solo, PLANS // (1 if workers == 1 else 2), seed=workers) > PLANS
     assert not loop.scheduler.busy
+    assert not loop._core.fleet.entries
+    assert max(batches) > 1 or not dispatch_ms
 
 
 def test_cancel_hits_exactly_that_job(new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: Any) -> None:
