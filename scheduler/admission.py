@@ -1,0 +1,173 @@
+"""What admission deals in: the work of a submit, its place among an account's, and the answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import complaint
+from .entries import Entry, Source
+from .errors import Refused, TicketError
+from .plans import AccountPlan, Kind, PlanBook, kind_of
+from .tickets import Lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What one job makes, as far as its price and its plan are concerned.
+
+    Attributes:
+        kind: of the price list.
+        images: how many; None: as many as the price is for.
+        quality: level of `--quality`.
+        omni: with an omni reference.
+        draft: a draft in another lane than Draft.
+        stealth: the images are private.
+
+    Raises:
+        TicketError: an unknown kind, or a flag that is none.
+    """
+
+    kind: Kind
+    images: int | None = None
+    quality: int = 1
+    omni: bool = False
+    draft: bool = False
+    stealth: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", kind_of(self.kind))
+        for name in ("omni", "draft", "stealth"):
+            if not isinstance(getattr(self, name), bool):
+                raise TicketError(complaint(name, repr(getattr(self, name))[:80], "True or False", "give one of these"))
+
+    def charge(self, book: PlanBook, lane: Lane) -> int:
+        """ms of fast time. TicketError for numbers that the price list does not have."""
+        return book.prices.charge(
+            self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
+        )
+
+    def use(self, book: PlanBook, lane: Lane) -> int:
+        """ms of GPU time that it counts as, in Relax as well."""
+        return book.prices.use(
+            self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A submit that was taken on.
+
+    Attributes:
+        account: whose.
+        lane: that it is queued and, for now, priced in.
+        jobs: to be settled one by one: the job itself, or the children of a permutation.
+        max_running: started jobs at a time in the lanes that share this one's limit.
+        price_ms: set aside for each job.
+        reserved_ms: for all of them.
+        entries: of the ledger, to be stored.
+    """
+
+    account: str
+    lane: Lane
+    jobs: tuple[str, ...]
+    max_running: int
+    price_ms: int
+    reserved_ms: int
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A job that ended: the lane that it was charged in, what it cost (ms), and the entries to be stored."""
+
+    job: str
+    account: str
+    lane: Lane
+    charged_ms: int
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Info:
+    """What `info` shows of an account; all spans in ms of GPU time.
+
+    Attributes:
+        account, plan: names.
+        renewal_ms: when the next billing period begins, UTC ms.
+        fast_ms: time left by source; None: unlimited.
+        held_ms: set aside for jobs in progress, not in `fast_ms`.
+        relax_ms: Relax use in this billing period.
+        lifetime_ms, lifetime_jobs: all use by finished jobs, at list price, and their number.
+        running, queued: jobs that were started, and those that wait.
+    """
+
+    account: str
+    plan: str
+    renewal_ms: int
+    fast_ms: Mapping[Source, int] | None
+    held_ms: int
+    relax_ms: int
+    lifetime_ms: int
+    lifetime_jobs: int
+    running: tuple[str, ...]
+    queued: tuple[str, ...]
+
+
+@dataclass(eq=False, slots=True)
+class Place:
+    """One submit in an account's count; `jobs` are those that have not ended, `parent` the id it was submitted as."""
+
+    account: str
+    lane: Lane
+    work: Work
+    parent: str
+    jobs: dict[str, None]
+
+
+@dataclass(slots=True)
+class Account:
+    """An open account."""
+
+    plan: AccountPlan
+    anchor_ms: int
+    places: dict[Place, None] = field(default_factory=dict)
+    started: set[str] = field(default_factory=set)
+
+    def num_places(self, lane: Lane, kind: Kind) -> int:
+        """Places of the sort that shares a running limit with this one."""
+        return sum(_sort(place.lane, place.work.kind) == _sort(lane, kind) for place in self.places)
+
+    def num_queued(self) -> int:
+        """Places beyond what the plan runs at a time, over all sorts."""
+        sorts = Counter(_sort(place.lane, place.work.kind) for place in self.places)
+        limits = {_sort(lane, kind): self.plan.max_running(lane, kind) for lane in Lane for kind in Kind}
+        return sum(max(0, num - limits[sort]) for sort, num in sorts.items())
+
+
+def check_plan(book: PlanBook, plan: AccountPlan, lane: Lane, work: Work, count: int) -> None:
+    """Refused if the plan does not allow `count` jobs of this work in this lane."""
+    on = f"on the {plan.name} plan"
+    others = ", ".join(other for other in Lane if other is not Lane.RELAX)
+    if lane is Lane.RELAX and not plan.relax:
+        words = f"Relax queues are only available for users with a {book.least('relax')}"
+        raise Refused(complaint("lane", f"relax {on}", others, words))
+    if lane is Lane.RELAX and work.kind is Kind.VIDEO and not plan.relax_video:
+        words = f"Relax mode for videos is only available for users with a {book.least('relax_video')}"
+        raise Refused(complaint("lane", f"relax for a video {on}", others, words))
+    if work.stealth and not plan.stealth:
+        words = f"Stealth mode is only available for users with a {book.least('stealth')}"
+        raise Refused(complaint("--stealth", f"stealth {on}", "public images", words))
+    if count > plan.permutations:
+        allowed = f"{plan.permutations} {on}"
+        raise Refused(
+            complaint("permutations", f"{count} jobs in one submit", allowed, "nothing was made; submit fewer")
+        )
+    if lane is Lane.RELAX and count > 1 and not plan.permutations_in_relax:
+        words = "you can not submit batch jobs in relax mode: use fast, or submit them one by one"
+        raise Refused(complaint("lane", f"relax for {count} jobs in one submit {on}", others, words))
+
+
+def _sort(lane: Lane, kind: Kind) -> tuple[bool, bool]:
+    return lane is Lane.RELAX, kind is Kind.VIDEO
