@@ -77,6 +77,7 @@ class Job:
         self.id, self.spec, self.account, self.lane, self.note = job, spec, account, lane, note
         self._master = master
         self._changed = threading.Condition()
+        self._final = threading.Event()  # apart, so that who waits for the end is not woken by every step
         self._state = JobState.QUEUED
         self._step = 0
         self._reason = self._kind = ""
@@ -109,8 +110,7 @@ class Job:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended, at most `timeout` seconds. Whether it has."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._state.final, timeout)
+        return self._final.wait(timeout)
 
     def result(self, timeout: float | None = None) -> UInt8:
         """The pictures, uint8 [images, height, width, 3].
@@ -181,4 +181,5 @@ class Job:
             self._state = JobState(ended)
             self._events.append(Event(str(ended), self._step, reason))
             self._changed.notify_all()
+        self._final.set()
         return True

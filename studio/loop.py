@@ -216,12 +216,10 @@ class Loop:
         end = time.monotonic() + timeout_s
         with self._core.lock:
             self._core.stop(StudioClosed("the studio is closed; open a new one"), Ended.CANCELLED, "studio closed")
-        self._core.wake()
         slots = self._core.fleet.slots.values()
         closers = [threading.Thread(target=slot.port.close, args=(timeout_s,), daemon=True) for slot in slots]
         for closer in closers:
             closer.start()
-        for thread in (*closers, self._core.thread):
-            if thread.ident is not None:
-                thread.join(max(0.1, end - time.monotonic()))
+        for closer in closers:
+            closer.join(max(0.1, end - time.monotonic()))
         self._core.hooks.close(max(0.1, end - time.monotonic()))
