@@ -200,8 +200,11 @@ class Accounts:
         Raises:
             UnknownJob: a job that is not open: never admitted, or settled before.
             UnknownLane: a lane that the job cannot have been served in.
+            TicketError: `ended` or `relax_ms` of another type, or below 0.
         """
         self.ledger.check_clock(now_ms)
+        if not isinstance(ended, Ended):
+            raise TicketError(complaint("ended", repr(ended)[:80], ", ".join(Ended), "give an Ended"))
         place = self._of(job)
         served = place.lane if lane is None else lane_of(lane)
         if served is not place.lane and (place.lane, served) != (Lane.TURBO, Lane.FAST):

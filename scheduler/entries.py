@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -141,6 +142,15 @@ class AccountBook:
     relax_ms: int = 0
     period_end_ms: int = 0
     period_grant_ms: int = 0
+
+    def due(self, now_ms: int, back: Mapping[int, int] | None = None) -> list[Draft]:
+        """What has expired of the grants, `back` (grant -> ms) having come back to them."""
+        left = ((grant, grant.available + (back or {}).get(grant.number, 0)) for grant in self.grants)
+        return [
+            Draft(EntryKind.EXPIRE, -amount, grant.number)
+            for grant, amount in left
+            if grant.expires_ms <= now_ms and amount
+        ]
 
     def add(self, entry: Entry) -> Grant:
         """A GRANT entry."""

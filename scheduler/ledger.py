@@ -144,7 +144,7 @@ class Ledger:
         if now_ms < book.period_end_ms:
             allowed = f"a time from {book.period_end_ms} on"
             raise LedgerError(complaint("renewal", now_ms, allowed, "renew once a period"))
-        drafts = self._due(book, now_ms)
+        drafts = book.due(now_ms)
         drafts.append(Draft(EntryKind.RENEW, expires_ms=end_ms))
         if amount_ms:
             number = self._seq + 1 + len(drafts)
@@ -168,7 +168,7 @@ class Ledger:
         book = self.book(account)
         if sum(jobs.values()):
             self.check_left(account, sum(jobs.values()), now_ms, remedy=remedy)
-        drafts = self._due(book, now_ms)
+        drafts = book.due(now_ms)
         usable = [[grant.number, grant.available] for grant in book.grants if grant.expires_ms > now_ms]
         usable.reverse()  # the oldest expiry last, to pop
         for job, amount in jobs.items():
@@ -244,15 +244,6 @@ class Ledger:
             raise LedgerError(complaint("job", got, "a job that is open", "end every job once"))
         return self._holds[job]
 
-    def _due(self, book: AccountBook, now_ms: int, back: Mapping[int, int] | None = None) -> list[Draft]:
-        """What expires of an account's grants, `back` (grant -> ms) having come back to them."""
-        left = ((grant, grant.available + (back or {}).get(grant.number, 0)) for grant in book.grants)
-        return [
-            Draft(EntryKind.EXPIRE, -amount, grant.number)
-            for grant, amount in left
-            if grant.expires_ms <= now_ms and amount
-        ]
-
     def _end(
         self, job: str, charge_ms: int, now_ms: int, kind: EntryKind, use_ms: int, relax_ms: int
     ) -> tuple[Entry, ...]:
@@ -268,7 +259,7 @@ class Ledger:
                 drafts.append(Draft(EntryKind.CHARGE, -part, number, job))
                 back[number] -= part
                 charge_ms -= part
-        drafts += self._due(self._accounts[hold.account], now_ms, back)
+        drafts += self._accounts[hold.account].due(now_ms, back)
         drafts.append(Draft(kind, 0, 0, job, use_ms=use_ms, relax_ms=relax_ms))
         return self._commit(hold.account, now_ms, drafts)
 

@@ -89,15 +89,13 @@ class PriceList:
         Args:
             kind: a `Kind`.
             lane: a `Lane`. Turbo costs `turbo_percent`; Draft implies `draft`.
-            images: how many; None: as many as the price is for (4 of a grid). The price is in proportion, rounded up
-                to a whole ms.
+            images: how many, in proportion, rounded up to a whole ms; None: as many as the price is for (4 of a grid).
             quality: one of the levels.
             omni: whether it has an omni reference.
             draft: a draft in another lane than Draft.
 
         Raises:
-            TicketError: an unknown kind or quality, or a number of images that is no whole number from 1,
-                or costs without measure.
+            TicketError: an unknown kind or quality, no whole number of images from 1, or a cost without measure.
             UnknownLane: a lane that does not exist.
         """
         lane = lane_of(lane)

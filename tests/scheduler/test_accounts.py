@@ -288,6 +288,8 @@ def test_an_upgrade_pays_the_difference_once_and_a_downgrade_takes_nothing() -> 
         (TicketError, lambda a: Work(kind="poem")),  # type: ignore[arg-type]
         (TicketError, lambda a: Work(kind=Kind.GRID, omni=1)),  # type: ignore[arg-type]
         (TicketError, lambda a: a.settle("open", Ended.DONE, T0, relax_ms=-1)),
+        (TicketError, lambda a: a.settle("open", "gone", T0)),
+        (TicketError, lambda a: a.settle("open", "done", T0)),
         (UnknownJob, lambda a: a.settle("done", Ended.DONE, T0)),
         (UnknownJob, lambda a: a.settle("nobody", Ended.DONE, T0)),
         (UnknownJob, lambda a: a.settle("parent", Ended.DONE, T0)),
