@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, cast
 
 import zmq
@@ -69,8 +70,12 @@ class Talker(threading.Thread):
                 head, *frames = socket.recv_multipart()
                 self.commands.put((read_command(head), list(frames)))
             if time.monotonic() >= next_beat:
-                if os.getppid() != self._parent:
-                    os._exit(1)  # nobody is left to work for
+                if os.getppid() != self._parent:  # nobody is left to work for, or to clean up
+                    path = self._endpoint.removeprefix("ipc://")
+                    with suppress(OSError):
+                        os.unlink(path)
+                        os.rmdir(os.path.dirname(path))  # which removes nothing that is not empty
+                    os._exit(1)
                 socket.send(pack(Beat()), zmq.NOBLOCK)
                 next_beat = time.monotonic() + BEAT_S
         socket.close()

@@ -151,8 +151,8 @@ def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, ca
         assert loop.submit(spec()).result(TIMEOUT).shape == (1, 16, 16, 3)
 
 
-def test_a_worker_ends_with_its_parent(tiny: Path) -> None:
-    """The parent is killed, and cannot clean up: the worker notices."""
+def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
+    """The parent is killed, and cannot clean up: the worker notices, and does."""
     import subprocess
     import sys
 
@@ -166,9 +166,11 @@ def test_a_worker_ends_with_its_parent(tiny: Path) -> None:
         "print(port.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    places = os.environ | {"TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=places)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
+    assert len(list(tmp_path.glob("salon-*"))) == 1
     parent.kill()
     parent.wait(TIMEOUT)
     parent.stdout.close()
@@ -176,3 +178,4 @@ def test_a_worker_ends_with_its_parent(tiny: Path) -> None:
     while Path(f"/proc/{pid}/cmdline").exists() and b"worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
         assert time.monotonic() < end
         time.sleep(0.02)
+    assert not list(tmp_path.glob("salon-*"))
