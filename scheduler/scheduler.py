@@ -44,6 +44,7 @@ class Scheduler:
         self._now = -math.inf
         self._seq = self._plans = 0
         self._turbo_ms = 0.0  # what a Turbo job takes alone, lately
+        self._turbo_seen = -math.inf  # when the last one came
 
     # ---- workers ---------------------------------------------------------------------------------------------------
 
@@ -99,6 +100,7 @@ class Scheduler:
         reason = ""
         job.state = self._queue(job).enter(job)
         if job.lane is Lane.TURBO:
+            self._turbo_seen = now
             self._turbo_ms += (job.left_ms - self._turbo_ms) / (MEAN_OF if self._turbo_ms else 1)
         if (reason := self._place(job)) and job.lane is not ticket.lane:
             return Admitted(ticket.job, job.lane, reason)
@@ -145,7 +147,7 @@ class Scheduler:
         now = self._tick(now)
         newcomers = self._may_start(w, now)
         cap = self.policy.max_step_ms
-        if self._turbo_ms:
+        if now - self._turbo_seen <= self.policy.window_ms:
             cap = min(cap, self.policy.turbo_wait * self._turbo_ms)
         jobs = Chooser(self.policy, w, self._prompt, self._relax, newcomers, cap).choose()
         moved: tuple[str, ...] = ()
@@ -230,6 +232,11 @@ class Scheduler:
     @property
     def num_started(self) -> int:
         return self._started
+
+    @property
+    def num_plans(self) -> int:
+        """Plans made so far."""
+        return self._plans
 
     @property
     def num_queued(self) -> int:

@@ -1,0 +1,147 @@
+"""Same seed, same picture, whatever the company: random mixed jobs through the real studio, against solo runs.
+
+`python -m salon.bench.identity [--quick] [--plans N] [--threads N] [--out DIR]`
+
+Two worker processes, all lanes, mixed sizes, steps, guidance, solvers, adapters. Jobs are paused and resumed at random
+steps, moved between workers, and workers are killed (SIGKILL) amid their work. Every picture is compared with that of
+an engine which makes it alone, and every job has to give exactly one final answer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+from typing import Any
+
+import numpy as np
+
+from ..engine.engine import Engine
+from ..engine.spec import AdapterUse
+from ..scheduler.policy import Policy
+from ..scheduler.tickets import Lane
+from ..studio.job import Job, JobState
+from ..studio.loop import Loop
+from ..studio.messages import Setup
+from ..studio.process import ProcessPort
+from .batch import adapter_branch
+from .report import Goal
+from .runner import Bench, _positive, run
+
+JOBS = 8  # submitted together
+KILL_EVERY = 3  # rounds
+DEADLINE_S = 120.0
+SIZES = ((64, 64), (96, 64), (64, 96), (128, 128), (160, 96))
+FINAL = [state.value for state in JobState if state.final]
+ADAPTERS = {f"style{k}": k + 1 for k in range(4)}  # name -> tokens
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plans", type=_positive, help="plans to compare (default: 5000; --quick: 500)")
+
+
+def adapters(flux: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(branch, tokens by name), random but fixed."""
+    draw = np.random.default_rng(11)
+    tokens = {n: 0.2 * draw.standard_normal((k, flux.width), np.float32) for n, k in ADAPTERS.items()}
+    return adapter_branch(flux.num_double_blocks, flux.width, flux.width), tokens
+
+
+def fields(draw: random.Random) -> dict[str, Any]:
+    """A random request."""
+    width, height = draw.choice(SIZES)
+    names = draw.sample(sorted(ADAPTERS), draw.choice((0, 0, 1, 2)))
+    return {
+        "prompt": draw.choice(("a red apple", "a blue whale, doodle", "a cat, on a pink background")),
+        "width": width, "height": height, "seed": draw.randrange(2**32), "images": draw.choice((1, 1, 2, 3)),
+        "steps": draw.randint(1, 8), "guidance_scale": draw.choice((1.0, 2.0, 3.0)),
+        "solver": draw.choice(("euler", "euler", "heun")),
+        "adapters": tuple(AdapterUse(name, draw.choice((0.3, 1.0))) for name in names),
+    }  # fmt: skip
+
+
+class Comparison:
+    """Counts of what was compared."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.alone = Engine.load(threads=1)
+        branch, tokens = adapters(self.alone.model.flux)
+        setup = Setup(threads=1)
+        self.ports = [ProcessPort(setup, f"worker-{k}") for k in range(2)]
+        self.loop = Loop(self.ports, policy=Policy(max_losses=1000)).start()
+        for house in (self.alone, self.loop):
+            house.add_branch(branch)
+            for name, values in tokens.items():
+                house.register_adapter(name, values)
+        self.draw = random.Random(1)
+        self.jobs = self.pictures = self.different = self.kills = self.pauses = self.answers = 0
+
+    @property
+    def plans(self) -> int:
+        return self.loop.scheduler.num_plans
+
+    def round(self, number: int) -> None:
+        draw, jobs = self.draw, []
+        for _ in range(JOBS):
+            spec = self.loop.profile.make_spec(**fields(draw))
+            jobs.append(self.loop.submit(spec, account=draw.choice("abcd"), lane=draw.choice(list(Lane))))
+        for job in draw.sample(jobs, 3):
+            self._wait_for_step(job, draw.randint(0, job.spec.steps))
+            self.pauses += job.pause()
+        if number % KILL_EVERY == KILL_EVERY - 1:
+            pid = draw.choice(self.ports).pid
+            if pid is not None:
+                os.kill(pid, signal.SIGKILL)
+                self.kills += 1
+        for job in jobs:
+            job.resume()
+        for job in jobs:
+            self._compare(job)
+
+    @staticmethod
+    def _wait_for_step(job: Job, step: int) -> None:
+        for event in job.events(DEADLINE_S):
+            if event.step >= step or event.kind in FINAL:
+                return
+
+    def _compare(self, job: Job) -> None:
+        pictures = job.result(DEADLINE_S)
+        self.answers += sum(event.kind in FINAL for event in job.events(DEADLINE_S))
+        generation = self.alone.open(job.spec)
+        while generation.state == "running":
+            self.alone.step([generation])
+        expected = self.alone.finish(generation)
+        self.alone.close(generation)
+        self.jobs += 1
+        self.pictures += len(expected)
+        self.different += int((expected != pictures).any(axis=(1, 2, 3)).sum())
+
+
+def body(bench: Bench) -> None:
+    wanted = bench.options.plans or (500 if bench.quick else 5000)
+    test = Comparison(bench)
+    try:
+        with bench.progress("plans", wanted) as advance:
+            number = before = 0
+            while test.plans < wanted and bench.deadline.left() > 0:
+                test.round(number)
+                number += 1
+                for _ in range(test.plans - before):
+                    advance("")
+                before = test.plans
+        bench.row(
+            plans=test.plans, jobs=test.jobs, pictures=test.pictures, different=test.different,
+            final_answers=test.answers, workers_killed=test.kills, pauses=test.pauses, workers=len(test.ports),
+        )  # fmt: skip
+    finally:
+        test.loop.close()
+    bench.goal(Goal.at_least("plans", 500, test.plans))
+    bench.goal(Goal.at_most("pictures that differ from their solo run", 0, test.different))
+    bench.goal(Goal.at_most("jobs with other than one final answer", 0, abs(test.answers - test.jobs)))
+    bench.goal(Goal.at_least("workers killed", 1, test.kills))
+
+
+if __name__ == "__main__":
+    sys.exit(run("identity", (__doc__ or "").splitlines()[0], body, arguments=arguments))

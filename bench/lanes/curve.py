@@ -1,0 +1,85 @@
+"""What sharing a step gains on this machine: steps of k equal jobs, measured, and the cost model fitted to them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from statistics import median
+from typing import Any
+
+from ...engine.engine import Engine
+from ...scheduler.cost import CostModel
+from ...scheduler.tickets import Lane, StepShape
+from ...studio.tickets import Profile
+from ..simulate.physics import CPU, Physics
+
+# name: fields of the spec of one job
+JOBS: dict[str, dict[str, Any]] = {
+    "draft, 1 image of 64x64": {"width": 64, "height": 64, "guidance_scale": 1.0},
+    "1 image, guided": {"guidance_scale": 3.0},
+    "4 images, guided": {"guidance_scale": 3.0, "images": 4},
+    "2 images of 192x128, guided": {"width": 192, "height": 128, "guidance_scale": 3.0, "images": 2},
+}
+WIDTHS = (1, 2, 4, 8)
+STEPS = 100
+
+
+def measure(engine: Engine, rounds: int) -> tuple[list[dict[str, Any]], Physics, CostModel]:
+    """Rows (one a job kind and batch width), the machine as the baselines are told it, and the fitted model."""
+    profile = Profile.of(engine)
+    shapes: dict[tuple[str, int], StepShape] = {}
+    times: dict[tuple[str, int], list[float]] = {}
+    for _ in range(rounds):
+        for name, fields in JOBS.items():
+            for width in WIDTHS:
+                specs = [engine.make_spec("a red apple", steps=STEPS, seed=k, **fields) for k in range(width)]
+                one = profile.ticket(specs[0], job="x", account="x", lane=Lane.FAST, max_running=1, adapters={}).shape
+                shapes[name, width] = sum([one] * (width - 1), start=one)
+                generations = [engine.open(spec) for spec in specs]
+                try:
+                    engine.step(generations)  # the batch is put together in the first one
+                    for _ in range(6):
+                        start = time.perf_counter()
+                        engine.step(generations)
+                        times.setdefault((name, width), []).append(1e3 * (time.perf_counter() - start))
+                finally:
+                    for generation in generations:
+                        engine.close(generation)
+    model = CostModel()
+    for key, values in times.items():
+        for value in values:
+            model.observe(shapes[key], value)
+    rows = []
+    for (name, width), values in times.items():
+        alone, ms = median(times[name, 1]), median(values)
+        shape = shapes[name, width]
+        rows.append(
+            {
+                "part": "cost curve", "job": name, "together": width, "rows": shape.rows, "step_ms": ms,
+                "predicted_ms": model.predict(shape), "efficiency": width * alone / ms,
+            }
+        )  # fmt: skip
+    fixed, row, square, adapter = model.coefficients
+    physics = replace(
+        CPU, name="this machine", floor_ms=fixed, row_ms=row, square_ms=square, adapter_ms=adapter,
+        decode=_decode(engine),
+    )  # fmt: skip
+    return rows, physics, model
+
+
+def _decode(engine: Engine) -> tuple[float, float]:
+    """(fixed ms, ms a 1,000 pixels) of decoding an image."""
+    found = []
+    for width, height in ((64, 64), (192, 192)):
+        generation = engine.open(engine.make_spec("a red apple", width=width, height=height, steps=1))
+        engine.step([generation])
+        samples = []
+        for _ in range(6):
+            start = time.perf_counter()
+            engine.decode(generation, 0)
+            samples.append(1e3 * (time.perf_counter() - start))
+        engine.close(generation)
+        found.append((width * height / 1000, median(samples[1:])))
+    (small, less), (large, more) = found
+    unit = max(0.0, (more - less) / (large - small))
+    return max(0.0, less - unit * small), unit

@@ -1,0 +1,116 @@
+"""The mixed load: what people of four lanes ask of one small server, seeded.
+
+Fast and Draft jobs arrive at random (Poisson). One Turbo user asks for a grid, waits for it, looks at it for a while
+and asks again. Relax is a backlog of several accounts that is longer than the run, so the device always has work:
+goodput then says what a scheduler makes of the device, and Turbo's finish what its user notices of the others.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from ...engine.spec import AdapterUse, GenerationSpec
+from ...scheduler.tickets import Lane, Ticket
+from ...studio.tickets import Profile
+
+SIZES = ((128, 128), (176, 96), (96, 176), (160, 112), (192, 128))
+PROMPTS = ("a red apple, doodle", "a whale, on a pink background", "a rocket, 3d render", "a cat, bold ink", "a house")
+GUIDANCE = (1.0, 2.5, 3.0, 4.0)  # 1: unguided, half the samples
+NUM_ADAPTERS, ADAPTER_TOKENS = 6, 4
+FAST_LOAD, DRAFT_LOAD = 0.25, 0.10  # share of the device's time, served one by one
+RELAX_LOAD = 2.0  # the backlog, in lengths of the run
+ACCOUNTS = 8
+LIMIT = 3  # started jobs of an account
+
+
+@dataclass(frozen=True)
+class Request:
+    """A job to be submitted at `time` ms."""
+
+    time: float
+    spec: GenerationSpec
+    ticket: Ticket
+
+
+class Load:
+    """A seeded mix for `seconds` of run time.
+
+    Attributes:
+        requests: Fast, Draft and Relax, in order of time.
+        profile: makes tickets of specs.
+    """
+
+    def __init__(self, profile: Profile, solo: Any, seconds: float, seed: int) -> None:
+        self.profile, self._solo = profile, solo
+        self._draw = random.Random(f"lanes {seed}")
+        self._count = 0
+        self.adapters = {f"style{k}": ADAPTER_TOKENS for k in range(NUM_ADAPTERS)}
+        self.specs: dict[str, GenerationSpec] = {}
+        horizon = 1000 * seconds
+        requests = [
+            *self._poisson(Lane.FAST, FAST_LOAD, horizon),
+            *self._poisson(Lane.DRAFT, DRAFT_LOAD, horizon),
+            *self._backlog(RELAX_LOAD * horizon),
+        ]
+        self.requests = sorted(requests, key=lambda request: request.time)
+
+    def turbo(self, time: float) -> Request:
+        """The Turbo user's next grid: four guided pictures, 20 steps."""
+        spec = GenerationSpec(
+            prompt="a red apple, 3d render, on a teal background", steps=20, images=4, guidance_scale=3.0,
+            seed=self._draw.randrange(2**32), adapters=self._uses(2),
+        )  # fmt: skip
+        return self._request(Lane.TURBO, "turbo user", spec, time)
+
+    def pause(self) -> float:
+        """How long the Turbo user looks at a grid, ms."""
+        return self._draw.uniform(200, 1000)
+
+    def traits(self, job: str) -> tuple[str, int, int, int]:
+        """What an engine that joins equals only has to compare: size, images, guidance, adapters."""
+        spec = self.specs[job]
+        adapters = hash(tuple((use.adapter, use.weight) for use in spec.adapters)) if spec.adapters else 0
+        return f"{spec.width}x{spec.height}", spec.images, round(100 * spec.guidance_scale), adapters
+
+    def _poisson(self, lane: Lane, load: float, horizon: float) -> list[Request]:
+        found: list[Request] = []
+        time = 0.0
+        while time < horizon:
+            request = self._random(lane, time)
+            found.append(request)
+            time += self._draw.expovariate(load / self._solo(request.ticket))
+        return found
+
+    def _backlog(self, work: float) -> list[Request]:
+        found: list[Request] = []
+        while work > 0:
+            found.append(self._random(Lane.RELAX, 0.0))
+            work -= self._solo(found[-1].ticket)
+        return found
+
+    def _random(self, lane: Lane, time: float) -> Request:
+        draw = self._draw
+        width, height = (64, 64) if lane is Lane.DRAFT else draw.choice(SIZES)
+        spec = GenerationSpec(
+            prompt=draw.choice(PROMPTS), width=width, height=height,
+            steps=draw.choice((4, 6, 8) if lane is Lane.DRAFT else (8, 12, 20, 28)),
+            images=draw.choice((1, 2)) if lane is Lane.DRAFT else draw.choice((1, 1, 2, 4)),
+            guidance_scale=1.0 if lane is Lane.DRAFT else draw.choice(GUIDANCE),
+            seed=draw.randrange(2**32), adapters=self._uses(draw.choice((0, 0, 1, 2))),
+        )  # fmt: skip
+        return self._request(lane, f"{lane.value} {draw.randrange(ACCOUNTS)}", spec, time)
+
+    def _uses(self, number: int) -> tuple[AdapterUse, ...]:
+        names = self._draw.sample(sorted(self.adapters), number)
+        return tuple(AdapterUse(name, self._draw.choice((0.3, 0.6, 1.0))) for name in names)
+
+    def _request(self, lane: Lane, account: str, spec: GenerationSpec, time: float) -> Request:
+        self._count += 1
+        job = f"{lane.value}-{self._count}"
+        self.specs[job] = spec
+        ticket = self.profile.ticket(
+            spec, job=job, account=account, lane=lane, max_running=LIMIT, adapters=self.adapters
+        )
+        return Request(time, spec, ticket)
