@@ -69,7 +69,7 @@ class Contest:
             for number in range(self.rounds):
                 turn = number % len(self.names)
                 for name in [ALONE, *self.names[turn:], *self.names[:turn]]:
-                    seconds = self.seconds if name != ALONE else self.seconds / 2
+                    seconds = self.seconds if name != ALONE else self.seconds / 2  # the Turbo user then has it alone
                     if not self.bench.deadline.allows(seconds):
                         return
                     load = Load(self.profile, self.physics.solo_ms, self.seconds, number)
@@ -136,7 +136,7 @@ def body(bench: Bench) -> None:
     for k in range(NUM_ADAPTERS):
         engine.register_adapter(f"style{k}", 0.2 * random.standard_normal((ADAPTER_TOKENS, flux.width), np.float32))
     bench.console.print("measuring what steps cost on this machine; then the mixed load, for each scheduler in turn")
-    rows, physics, model = measure(engine, 1 if bench.quick else 5)
+    rows, physics, model = measure(engine, quick=bench.quick)
     _print_curve(bench, rows)
     bench.note(
         f"a step costs {model.fixed_ms:.2f} ms and {1e3 * physics.row_ms:.1f} us a row; in the mixed load, work_rate "

@@ -20,25 +20,26 @@ JOBS: dict[str, dict[str, Any]] = {
     "4 images, guided": {"guidance_scale": 3.0, "images": 4},
     "2 images of 192x128, guided": {"width": 192, "height": 128, "guidance_scale": 3.0, "images": 2},
 }
-WIDTHS = (1, 2, 4, 8)
+WIDTHS, QUICK_WIDTHS = (1, 2, 4, 8), (1, 4)
 STEPS = 100
+SAMPLES = 5  # of a round
 
 
-def measure(engine: Engine, rounds: int) -> tuple[list[dict[str, Any]], Physics, CostModel]:
+def measure(engine: Engine, *, quick: bool) -> tuple[list[dict[str, Any]], Physics, CostModel]:
     """Rows (one a job kind and batch width), the machine as the baselines are told it, and the fitted model."""
     profile = Profile.of(engine)
     shapes: dict[tuple[str, int], StepShape] = {}
     times: dict[tuple[str, int], list[float]] = {}
-    for _ in range(rounds):
+    for _ in range(1 if quick else 4):
         for name, fields in JOBS.items():
-            for width in WIDTHS:
+            for width in QUICK_WIDTHS if quick else WIDTHS:
                 specs = [engine.make_spec("a red apple", steps=STEPS, seed=k, **fields) for k in range(width)]
                 one = profile.ticket(specs[0], job="x", account="x", lane=Lane.FAST, max_running=1, adapters={}).shape
                 shapes[name, width] = sum([one] * (width - 1), start=one)
                 generations = [engine.open(spec) for spec in specs]
                 try:
                     engine.step(generations)  # the batch is put together in the first one
-                    for _ in range(6):
+                    for _ in range(SAMPLES):
                         start = time.perf_counter()
                         engine.step(generations)
                         times.setdefault((name, width), []).append(1e3 * (time.perf_counter() - start))
