@@ -16,6 +16,7 @@ from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.tickets import Ended, Final, Stage
 from ..scheduler.workers import WorkerSpec
+from .desk import Desk
 from .errors import StudioClosed, StudioError, WorkerLost
 from .fleet import Fleet, Slot
 from .hooks import Hooks
@@ -35,16 +36,20 @@ class Core:
     Attributes:
         lock: of everything here; never held while a user's code runs.
         profile: what the workers' model is, once one is ready.
+        desk: accounts, if there are any.
         over: why nothing more is accepted, if so.
         settled: a worker is ready, or all are gone.
     """
 
-    def __init__(self, ports: Sequence[Port], policy: Policy | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, ports: Sequence[Port], policy: Policy | None, clock: Callable[[], float], desk: Desk | None = None
+    ) -> None:
         self.lock = threading.RLock()
         self.scheduler = Scheduler(policy or Policy())
         self.fleet = Fleet(list(ports))
         self.registry = Registry(self.fleet)
         self.hooks = Hooks()
+        self.desk = desk
         self.profile: Profile | None = None
         self.over: StudioError | None = None
         self.settled = threading.Event()
@@ -68,6 +73,8 @@ class Core:
         entry = self.fleet.entries.pop(final.job)
         self.fleet.forget(entry)
         entry.job.lane = final.lane
+        if self.desk is not None:
+            self.desk.settle(final)
         pictures = entry.pictures if final.ended is Ended.DONE else None
         if entry.job._ended(final.ended, final.reason, kind if final.ended is Ended.FAILED else "", pictures):
             self.hooks.call(entry.on_end, entry.job)
@@ -121,6 +128,8 @@ class Core:
                 for name in plan.jobs:
                     job = self.fleet.entries[name].job
                     if job.state is JobState.QUEUED:
+                        if self.desk is not None:
+                            self.desk.started(name)
                         job._happened(Event("started"), JobState.RUNNING)
                 self.fleet.dispatch(slot, plan)
 

@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from ..engine.errors import SpecError
 from ..engine.spec import GenerationSpec
 from ..errors import SalonError, complaint
-from ..scheduler.errors import DuplicateJob, UnknownLane
+from ..scheduler.admission import Info, Work
+from ..scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.tickets import Ended, Lane
 from . import registry
 from .core import Core
+from .desk import Desk
 from .errors import StudioClosed, WorkerLost
 from .fleet import Entry
 from .job import Event, Job, JobState, OnEnd, OnPreview, OnProgress
@@ -40,6 +43,7 @@ class Loop:
         policy: the scheduler's numbers.
         clock: ms; one that goes back is held.
         start_timeout_s: how long `start` waits for the first worker.
+        accounts: who may submit what, and what it costs; None: everybody everything, for nothing.
     """
 
     def __init__(
@@ -49,8 +53,9 @@ class Loop:
         policy: Policy | None = None,
         clock: Callable[[], float] = monotonic_ms,
         start_timeout_s: float = 300.0,
+        accounts: Desk | None = None,
     ) -> None:
-        self._core = Core(ports, policy, clock)
+        self._core = Core(ports, policy, clock, accounts)
         self._start_timeout_s = start_timeout_s
 
     def start(self) -> Loop:
@@ -94,6 +99,7 @@ class Loop:
         lane: Lane | str = Lane.FAST,
         job: str | None = None,
         max_running: int = 3,
+        work: Work | None = None,
         preview_every: int = 0,
         on_progress: OnProgress | None = None,
         on_preview: OnPreview | None = None,
@@ -103,7 +109,8 @@ class Loop:
 
         Args:
             job: its id; None: a new one.
-            max_running: at most so many started jobs of the account.
+            max_running: at most so many started jobs of the account; with accounts, its plan says.
+            work: what it is on the price list; None: a grid of `spec.images` images.
             preview_every: solver steps between previews; 0: none. A preview costs a decoding.
             on_progress: called as (job, step, steps) when a solver step is done.
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
@@ -113,6 +120,7 @@ class Loop:
         Raises:
             SpecError, LimitError: the engine would refuse it.
             UnknownLane, TicketError, DuplicateJob: see the scheduler.
+            UnknownAccount, Refused: the account's plan does not allow it, or its time does not last.
             StudioClosed, WorkerLost: there is nobody to do it.
         """
         if not isinstance(spec, GenerationSpec):
@@ -124,7 +132,8 @@ class Loop:
         name = uuid.uuid4().hex if job is None else job
         core = self._core
         with core.lock:
-            ticket = core.want_open().ticket(
+            profile = core.want_open()
+            ticket = profile.ticket(
                 spec,
                 job=name,
                 account=account,
@@ -134,7 +143,14 @@ class Loop:
             )
             if name in core.fleet.entries:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
-            admitted = core.scheduler.submit(ticket, core.now())
+            if core.desk is not None:
+                ticket = replace(ticket, max_running=core.desk.admit(name, account, ticket.lane, spec, work))
+            try:
+                admitted = core.scheduler.submit(ticket, core.now())
+            except BaseException:
+                if core.desk is not None:
+                    core.desk.withdraw(name, ticket.lane)
+                raise
             handle = Job(name, spec, account, admitted.lane, admitted.reason, self)
             core.fleet.entries[name] = Entry(handle, preview_every, on_progress, on_preview, on_end)
             handle._happened(Event("queued", reason=admitted.reason))
@@ -178,6 +194,13 @@ class Loop:
                 entry.job._happened(Event("resumed", entry.job.step), state)
         core.wake()
         return True
+
+    def info(self, account: str) -> Info:
+        """Plan, time left, running and queued jobs. UnknownAccount, also where there are no accounts."""
+        with self._core.lock:
+            if self._core.desk is None:
+                raise UnknownAccount(complaint("account", repr(account), "none (there are no accounts)", "open some"))
+            return self._core.desk.info(account)
 
     # ---- adapters --------------------------------------------------------------------------------------------------
 

@@ -16,8 +16,10 @@ from ..engine.limits import Limits
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..kernels.ops import Dtype
+from ..scheduler.admission import Work
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
+from .desk import Desk
 from .job import Job, OnEnd, OnPreview, OnProgress
 from .local import LocalPort
 from .loop import Loop
@@ -42,6 +44,7 @@ class Studio:
         threads: of each engine; None: the usable cores, shared out.
         policy: the scheduler's numbers.
         deadlines: of worker processes.
+        accounts: who may submit what, and what it costs; None: everybody everything, for nothing.
 
     Raises:
         SpecError: no sensible number of workers.
@@ -61,6 +64,7 @@ class Studio:
         limits: Limits | None = None,
         policy: Policy | None = None,
         deadlines: Deadlines | None = None,
+        accounts: Desk | None = None,
     ) -> None:
         if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
             raise SpecError(complaint("workers", repr(workers), f"1 to {MAX_WORKERS}", "choose another number"))
@@ -75,7 +79,7 @@ class Studio:
             else:
                 engine = Engine.load(model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits)
                 ports.append(LocalPort(engine, f"worker-{i}"))
-        self.loop = Loop(ports, policy=policy)
+        self.loop = Loop(ports, policy=policy, accounts=accounts)
         self.loop.start()
 
     def __enter__(self) -> Studio:
@@ -97,6 +101,7 @@ class Studio:
         account: str = "local",
         *,
         job: str | None = None,
+        work: Work | None = None,
         aspect: tuple[float, float] | None = None,
         preview_every: int = 0,
         on_progress: OnProgress | None = None,
@@ -110,6 +115,7 @@ class Studio:
             account=account,
             lane=lane,
             job=job,
+            work=work,
             preview_every=preview_every,
             on_progress=on_progress,
             on_preview=on_preview,

@@ -1,0 +1,75 @@
+"""Where accounts meet jobs: admission before a job is made, settlement when it has ended."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from ..engine.spec import GenerationSpec
+from ..scheduler.accounts import Accounts
+from ..scheduler.admission import Info, Work
+from ..scheduler.entries import Entry
+from ..scheduler.plans import Kind
+from ..scheduler.tickets import Ended, Final, Lane
+
+LOG = logging.getLogger("salon.studio")
+Keep = Callable[[tuple[Entry, ...]], object]
+
+
+def utc_ms() -> int:
+    """The time of the ledger."""
+    return time.time_ns() // 1_000_000
+
+
+class Desk:
+    """The accounts of a loop. Driven under the loop's lock; nobody else touches `accounts` meanwhile.
+
+    Args:
+        accounts: opened by whoever knows them.
+        keep: given the ledger entries of every operation, to store them before anybody is told. If it raises at
+            admission, there is no job.
+        clock: UTC ms; one that goes back is held.
+    """
+
+    def __init__(self, accounts: Accounts, keep: Keep | None = None, clock: Callable[[], int] = utc_ms) -> None:
+        self.accounts = accounts
+        self._keep: Keep = keep or (lambda entries: None)
+        self._clock, self._last = clock, 0
+
+    def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
+        """Set aside what the job will cost. How many jobs of the account may run at a time.
+
+        Raises as `Accounts.admit`."""
+        made = work or Work(kind=Kind.GRID, images=spec.images)
+        admission = self.accounts.admit(account, lane, made, self.now(), job=job)
+        try:
+            self._keep(admission.entries)
+        except BaseException:
+            self.accounts.settle(job, Ended.CANCELLED, self.now())
+            raise
+        return admission.max_running
+
+    def withdraw(self, job: str, lane: Lane) -> None:
+        """It was admitted, and is not made after all."""
+        self.settle(Final(job, Ended.CANCELLED, lane))
+
+    def started(self, job: str) -> None:
+        """It has a seat."""
+        self.accounts.started(job)
+
+    def settle(self, final: Final) -> None:
+        """Charge what is done, and give back the rest. What goes wrong here is logged: the job has ended."""
+        try:
+            self._keep(self.accounts.settle(final.job, final.ended, self.now(), lane=final.lane).entries)
+        except Exception:
+            LOG.exception("job %r ended as %s and could not be settled", final.job, final.ended)
+
+    def info(self, account: str) -> Info:
+        """See `Accounts.info`."""
+        return self.accounts.info(account, self.now())
+
+    def now(self) -> int:
+        """UTC ms; it never goes back."""
+        self._last = max(self._last, self._clock())
+        return self._last

@@ -1,0 +1,103 @@
+"""Accounts at the loop: refused before there is a job, charged once for what is done, and for nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salon.scheduler.accounts import Accounts
+from salon.scheduler.errors import DuplicateJob, Refused, UnknownAccount
+from salon.scheduler.plans import load_plans
+from salon.studio.desk import Desk
+from salon.studio.loop import Loop
+
+from .conftest import TIMEOUT, Solo, spec
+
+MakeLoop = Callable[..., Loop]
+NOW = 1_700_000_000_000
+MINUTE = 60_000
+
+
+@pytest.fixture
+def kept() -> list[Any]:
+    return []
+
+
+@pytest.fixture
+def desk(kept: list[Any]) -> Desk:
+    accounts = Accounts(load_plans())
+    for name, plan in (("ann", "basic"), ("bob", "standard")):
+        accounts.open(name, NOW, plan=plan)
+    times = iter(range(NOW + 100_000, NOW, -1))  # goes back
+    return Desk(accounts, kept.extend, lambda: next(times))
+
+
+def left(loop: Loop, account: str) -> int:
+    info = loop.info(account)
+    assert info.fast_ms is not None
+    return sum(info.fast_ms.values())
+
+
+def test_charged_once_for_what_is_done(new_loop: MakeLoop, desk: Desk, kept: list[Any], solo: Solo) -> None:
+    loop = new_loop(accounts=desk)
+    before = left(loop, "ann")
+    done = [loop.submit(spec(seed=i, images=4), account="ann") for i in range(2)]
+    for i, job in enumerate(done):
+        np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(seed=i, images=4)))
+    assert left(loop, "ann") == before - 2 * MINUTE
+    cancelled = loop.submit(spec(images=4, steps=100), account="ann")
+    cancelled.pause()
+    assert loop.info("ann").held_ms == MINUTE
+    cancelled.cancel()
+    assert cancelled.wait(TIMEOUT)
+    loop.close()
+    info = loop.info("ann")
+    assert left(loop, "ann") == before - 2 * MINUTE
+    assert (info.held_ms, info.running, info.queued, info.lifetime_jobs) == (0, (), (), 2)
+    assert len(kept) >= 6
+
+
+def test_refused_before_there_is_a_job(new_loop: MakeLoop, desk: Desk) -> None:
+    loop = new_loop(accounts=desk)
+    with pytest.raises(UnknownAccount, match="account: got 'eve'"):
+        loop.submit(spec(), account="eve")
+    with pytest.raises(Refused, match="Relax queues are only available for users with a standard plan or higher"):
+        loop.submit(spec(), account="ann", lane="relax")
+    assert loop.submit(spec(), account="bob", lane="relax", job="once").result(TIMEOUT).shape == (1, 16, 16, 3)
+    with pytest.raises(DuplicateJob):
+        loop.submit(spec(), account="bob", lane="relax", job="once")
+    for _ in range(13):  # 3 running and 10 queued
+        loop.submit(spec(steps=200), account="bob").pause()
+    assert loop.info("bob").held_ms == 13 * MINUTE // 4
+    with pytest.raises(Refused, match="queue: got one more job with 10 queued"):
+        loop.submit(spec(), account="bob")
+    loop.close()
+    assert loop.info("bob").held_ms == 0
+
+
+def test_entries_that_cannot_be_kept_make_no_job(new_loop: MakeLoop, desk: Desk) -> None:
+    full = threading.Event()
+
+    def keep(entries: Any) -> None:
+        if full.is_set():
+            raise OSError("no space left")
+
+    desk._keep = keep
+    loop = new_loop(accounts=desk)
+    before = left(loop, "ann")
+    full.set()
+    with pytest.raises(OSError, match="no space left"):
+        loop.submit(spec(), account="ann")
+    assert not loop.scheduler.busy
+    full.clear()
+    assert left(loop, "ann") == before
+    assert loop.submit(spec(), account="ann").wait(TIMEOUT)
+
+
+def test_without_accounts(new_loop: MakeLoop) -> None:
+    with pytest.raises(UnknownAccount, match="there are no accounts"):
+        new_loop().info("ann")
