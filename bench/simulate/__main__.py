@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ProcessPoolExecutor
 
 from ..runner import Bench, _positive, run
-from .suite import Scale, Suite
+from .suite import Scale, Suite, simulate_big
 from .traces import NAMES as TRACES
 
 COLUMNS = [
@@ -41,12 +42,17 @@ def body(bench: Bench) -> None:
         bench.columns = None
         suite.overhead()
         return
-    suite.loads(options.trace or "poisson")
-    if options.trace is None:
+    if options.trace is not None:
+        suite.loads(options.trace)
+        suite.finish()
+        return
+    with ProcessPoolExecutor(1) as pool:
+        coming = pool.submit(simulate_big, suite.scale.big_workers, suite.scale.big_jobs)
+        suite.loads("poisson")
         suite.traces(TRACES)
         suite.fair()
         suite.overhead()
-        suite.big()
+        suite.big(coming)
     suite.finish()
 
 

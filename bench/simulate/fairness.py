@@ -2,8 +2,9 @@
 
 Accounts differ in everything that could win them more than their share: the size of their jobs, how many they submit
 at once, how short they are. While all are backlogged, the largest difference of the work done for any two is taken
-after every plan. Salon's bound is the quantum plus the largest unit of work; it is checked on the scheduler's own
-account of service, and shown for all in true work.
+after every plan. Salon's bound is 2 max(quantum, largest unit) (docs/lanes.md, F2). It is checked on the scheduler's
+own account of service, in predicted work, and shown for all in true work: there a model that is off by some per cent
+lets accounts whose jobs it takes for cheaper run ahead by as much.
 """
 
 from __future__ import annotations
@@ -82,16 +83,18 @@ class _Differences(Watch):
 @dataclass(frozen=True)
 class Difference:
     """ms: largest difference in true work; in the scheduler's own account (0: it keeps none); the bound for the latter;
-    the largest unit; plans looked at."""
+    the largest unit; the most that an account had; plans looked at."""
 
     true: float
     own: float
     bound: float
     unit: float
+    most: float
     plans: int
 
 
 def measure(trace: Trace, scheduler: Driven, policy: Policy, seed: int = 0) -> Difference:
     watch = _Differences(trace.physics, scheduler, {})
-    Simulation(trace, scheduler, 1, seed=seed, watches=(watch,), stop=lambda: False).run()
-    return Difference(watch.true, watch.own, policy.quantum_ms + watch.own_unit, watch.unit, watch.plans)
+    Simulation(trace, scheduler, 1, seed=seed, watches=(watch,)).run()
+    most = max(watch.done.values())
+    return Difference(watch.true, watch.own, 2 * max(policy.quantum_ms, watch.own_unit), watch.unit, most, watch.plans)

@@ -23,7 +23,8 @@ LONG = 5  # windows of the policy in the longer windows of the Relax check
 
 def policy_for(physics: Physics) -> Policy:
     """The defaults are made for steps of tens of milliseconds; a step of the large model takes 200 and more alone, so
-    that a shared one has to be allowed to take longer than the default cap. An operator would set the same."""
+    that a shared one has to be allowed to take longer than the default cap. Longer still gains goodput (4 % at load
+    1.3) and costs Fast and Draft their objective."""
     return Policy() if physics is CPU else Policy(max_step_ms=2 * physics.floor_ms)
 
 
