@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine.engine import Engine
-    from .engine.errors import SalonError
     from .engine.spec import GenerationSpec
+    from .errors import SalonError
+    from .studio.studio import Studio
 
     __version__: str
 
-__all__ = ["Engine", "GenerationSpec", "SalonError", "__version__"]
+__all__ = ["Engine", "GenerationSpec", "SalonError", "Studio", "__version__"]
 
-_HOME = {"Engine": ".engine.engine", "GenerationSpec": ".engine.spec", "SalonError": ".engine.errors"}
+_HOME = {
+    "Engine": ".engine.engine",
+    "GenerationSpec": ".engine.spec",
+    "SalonError": ".errors",
+    "Studio": ".studio.studio",
+}
 
 
 def __getattr__(name: str) -> Any:

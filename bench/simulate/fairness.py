@@ -9,6 +9,7 @@ lets accounts whose jobs it takes for cheaper run ahead by as much.
 
 from __future__ import annotations
 
+import math
 import random
 from array import array
 from dataclasses import dataclass
@@ -44,24 +45,26 @@ def backlog(physics: Physics, jobs: int, seed: int = 0, lane: Lane = Lane.FAST) 
 
 @dataclass
 class _Differences(Watch):
-    """Stops counting when the first account has fewer jobs left than it may run."""
+    """Stops counting when the first account has fewer jobs left than it may run, or at `until` ms of work in all."""
 
     physics: Physics
     scheduler: Any
     left: dict[str, int]
+    until: float
 
     def __post_init__(self) -> None:
         self.done = dict.fromkeys(self.left, 0.0)
-        self.true = self.own = self.unit = self.own_unit = 0.0
+        self.true = self.own = self.unit = self.own_unit = self.total = 0.0
         self.open, self.plans = True, 0
 
     def after(self, plan: Plan, lives: list[Life], elapsed: float, now: float) -> None:
-        if not self.open:
+        if not self.open or self.total >= self.until:
             return
         self.plans += 1
         for life in lives:
             unit = self.physics.unit_ms(plan.stage, life.ticket)
             self.done[life.ticket.account] += unit
+            self.total += unit
             self.unit = max(self.unit, unit)
         self.true = max(self.true, max(self.done.values()) - min(self.done.values()))
         if hasattr(self.scheduler, "service"):
@@ -83,18 +86,20 @@ class _Differences(Watch):
 @dataclass(frozen=True)
 class Difference:
     """ms: largest difference in true work; in the scheduler's own account (0: it keeps none); the bound for the latter;
-    the largest unit; the most that an account had; plans looked at."""
+    the largest unit; the work done in all; plans looked at."""
 
     true: float
     own: float
     bound: float
     unit: float
-    most: float
+    total: float
     plans: int
 
 
-def measure(trace: Trace, scheduler: Driven, policy: Policy, seed: int = 0) -> Difference:
-    watch = _Differences(trace.physics, scheduler, {})
+def measure(trace: Trace, scheduler: Driven, policy: Policy, *, seed: int = 0, until: float = math.inf) -> Difference:
+    """`until`: look no further than this work, so that schedulers are compared over the same amount of it."""
+    watch = _Differences(trace.physics, scheduler, {}, until)
     Simulation(trace, scheduler, 1, seed=seed, watches=(watch,)).run()
-    most = max(watch.done.values())
-    return Difference(watch.true, watch.own, 2 * max(policy.quantum_ms, watch.own_unit), watch.unit, most, watch.plans)
+    return Difference(
+        watch.true, watch.own, 2 * max(policy.quantum_ms, watch.own_unit), watch.unit, watch.total, watch.plans
+    )

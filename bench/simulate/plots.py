@@ -175,6 +175,7 @@ def differences(path: Path, found: Sequence[tuple[str, Difference]]) -> None:
         unit = max(each.unit for _, each in found) / 1e3
         axis.axvline(unit, color="#000000", linestyle=":", label=f"largest single step: {unit:.1f} s")
         axis.set_xscale("log")
-        axis.set_xlabel("seconds of work (log), one worker, 8 accounts with unlike jobs")
+        work = min(each.total for _, each in found) / 1e3
+        axis.set_xlabel(f"seconds (log), in {work:,.0f} s of work of one worker for 8 accounts with unlike jobs")
         axis.margins(x=0.2)
         axis.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
