@@ -25,11 +25,13 @@ def test_there_are_two_commands() -> None:
     assert second == "pip install '.[dev]' && python -m pytest\n"
 
 
-def test_the_program_runs() -> None:
-    (program,) = blocks("python")
+@pytest.mark.parametrize(("number", "images"), [(0, 2), (1, 4)])
+def test_the_programs_run(number: int, images: int) -> None:
+    programs = blocks("python")
+    assert len(programs) == 2
     names: dict[str, object] = {}
-    exec(compile(program, "README.md", "exec"), names)
-    assert getattr(names["pictures"], "shape", None) == (2, 128, 128, 3)
+    exec(compile(programs[number], "README.md", "exec"), names)
+    assert getattr(names["pictures"], "shape", None) == (images, 128, 128, 3)
 
 
 def test_the_flags_exist() -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from salon.engine import errors
+from salon.errors import SalonError
 
 
 def _classes() -> dict[str, type[Exception]]:
     found = inspect.getmembers(errors, inspect.isclass)
-    return {name: c for name, c in found if issubclass(c, Exception) and c.__module__ == errors.__name__}
+    own = {name: c for name, c in found if issubclass(c, Exception) and c.__module__ == errors.__name__}
+    return {"SalonError": SalonError, **own}
 
 
 def test_drawing_matches_classes() -> None:
