@@ -168,6 +168,8 @@ def print_report(report: Report, console: Console, columns: Sequence[Sequence[st
                 first = name == names[0]
                 table.add_column(name.replace("_", " "), justify="left" if first else "right", no_wrap=first)
             for row in report.rows:
+                if all(row.get(name) is None for name in names):
+                    continue  # a row of another table
                 table.add_row(*(_cell(row.get(name)) for name in names))
             console.print(table)
             title = ""

@@ -15,7 +15,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from ...engine.engine import Engine
 from ...scheduler.scheduler import Scheduler
@@ -36,6 +35,7 @@ from .picture import timeline
 SALON = "Salon"
 ALONE = "Turbo alone"
 COLUMNS = [
+    ["job", "together", "rows", "step_ms", "predicted_ms", "efficiency"],
     ["scheduler", "turbo_p50_ms", "turbo_p99_ms", "turbo_p99_ratio", "turbo_jobs", "work_rate", "sample_steps_per_s",
      "jobs_per_step", "fixed_cost_saved"],
     ["scheduler", "fast_start_p95_s", "fast_finish_p50_s", "draft_start_p95_s", "draft_finish_p50_s", "relax_share",
@@ -129,6 +129,7 @@ def _median(values: list[Any]) -> float | None:
 
 def body(bench: Bench) -> None:
     bench.use("matplotlib")
+    bench.columns = COLUMNS
     engine = Engine.load(threads=bench.threads)
     flux = engine.model.flux
     engine.add_branch(adapter_branch(flux.num_double_blocks, flux.width, flux.width))
@@ -137,7 +138,8 @@ def body(bench: Bench) -> None:
         engine.register_adapter(f"style{k}", 0.2 * random.standard_normal((ADAPTER_TOKENS, flux.width), np.float32))
     bench.console.print("measuring what steps cost on this machine; then the mixed load, for each scheduler in turn")
     rows, physics, model = measure(engine, quick=bench.quick)
-    _print_curve(bench, rows)
+    for row in rows:
+        bench.row(**row)
     bench.note(
         f"a step costs {model.fixed_ms:.2f} ms and {1e3 * physics.row_ms:.1f} us a row; in the mixed load, work_rate "
         "is the work done, in ms of each job alone on an idle machine, over the time it took"
@@ -145,23 +147,12 @@ def body(bench: Bench) -> None:
     contest = Contest(bench, engine, physics)
     contest.run()
     contest.report()
-    bench.columns = COLUMNS
     shown = [(name, contest.drives[name][0]) for name in contest.names[:2] if contest.drives[name]]
     path = bench.options.out / "lanes" / "timeline.png"
     if shown:
         timeline(path, shown, min(contest.seconds, 6.0))
         bench.console.print(_story(contest))
         bench.console.print(f"picture of the first seconds: {path}")
-
-
-def _print_curve(bench: Bench, rows: list[dict[str, Any]]) -> None:
-    table = Table(title="steps of equal jobs together: what sharing gains here")
-    for name in ("job", "together", "rows", "step_ms", "predicted_ms", "efficiency"):
-        table.add_column(name.replace("_", " "), justify="left" if name == "job" else "right")
-    for row in rows:
-        numbers = (f"{row[key]:.2f}" for key in ("step_ms", "predicted_ms", "efficiency"))
-        table.add_row(row["job"], str(row["together"]), str(row["rows"]), *numbers)
-    bench.console.print(table)
 
 
 def _story(contest: Contest) -> str:

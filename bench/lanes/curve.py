@@ -23,6 +23,7 @@ JOBS: dict[str, dict[str, Any]] = {
 WIDTHS, QUICK_WIDTHS = (1, 2, 4, 8), (1, 4)
 STEPS = 100
 SAMPLES = 5  # of a round
+FITTED = 20  # times that the model sees each median
 
 
 def measure(engine: Engine, *, quick: bool) -> tuple[list[dict[str, Any]], Physics, CostModel]:
@@ -47,9 +48,9 @@ def measure(engine: Engine, *, quick: bool) -> tuple[list[dict[str, Any]], Physi
                     for generation in generations:
                         engine.close(generation)
     model = CostModel()
-    for key, values in times.items():
-        for value in values:
-            model.observe(shapes[key], value)
+    for _ in range(FITTED):  # medians in turns: a machine that is slow for a while is not taken for slow with a shape
+        for key, values in times.items():
+            model.observe(shapes[key], median(values))
     rows = []
     for (name, width), values in times.items():
         alone, ms = median(times[name, 1]), median(values)

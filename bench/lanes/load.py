@@ -46,6 +46,7 @@ class Load:
         self.profile, self._solo = profile, solo
         self._draw = random.Random(f"lanes {seed}")
         self._count = 0
+        self._turbo_ms = 0.0
         self.adapters = {f"style{k}": ADAPTER_TOKENS for k in range(NUM_ADAPTERS)}
         self.specs: dict[str, GenerationSpec] = {}
         horizon = 1000 * seconds
@@ -62,11 +63,13 @@ class Load:
             prompt="a red apple, 3d render, on a teal background", steps=20, images=4, guidance_scale=3.0,
             seed=self._draw.randrange(2**32), adapters=self._uses(2),
         )  # fmt: skip
-        return self._request(Lane.TURBO, "turbo user", spec, time)
+        request = self._request(Lane.TURBO, "turbo user", spec, time)
+        self._turbo_ms = self._solo(request.ticket)
+        return request
 
     def pause(self) -> float:
-        """How long the Turbo user looks at a grid, ms."""
-        return self._draw.uniform(200, 1000)
+        """How long the Turbo user looks at a grid, ms: about as long as a grid or two take."""
+        return self._draw.uniform(0.7, 2.3) * self._turbo_ms
 
     def traits(self, job: str) -> tuple[str, int, int, int]:
         """What an engine that joins equals only has to compare: size, images, guidance, adapters."""

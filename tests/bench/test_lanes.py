@@ -7,7 +7,7 @@ import pytest
 
 from salon.bench.batch import adapter_branch
 from salon.bench.lanes import figures
-from salon.bench.lanes.curve import measure
+from salon.bench.lanes.curve import FITTED, measure
 from salon.bench.lanes.drive import drive
 from salon.bench.lanes.load import ADAPTER_TOKENS, NUM_ADAPTERS, Load
 from salon.bench.simulate.baselines import BASELINES
@@ -60,5 +60,5 @@ def test_every_scheduler_drives_the_engine(engine: Engine, number: int) -> None:
 def test_the_cost_curve(engine: Engine) -> None:
     rows, physics, model = measure(engine, quick=True)
     assert all(row["step_ms"] > 0 and row["efficiency"] > 0 for row in rows)
-    assert model.observations == sum(1 for _ in rows) * 5
+    assert model.observations == len(rows) * FITTED
     assert physics.row_ms > 0
