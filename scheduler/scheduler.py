@@ -40,6 +40,7 @@ class Scheduler:
         self._jobs: dict[str, Job] = {}
         self._spare: dict[str, None] = {}  # workers with two or more seated jobs: an idle one may take one over
         self._no_turbo: dict[str, None] = {}  # workers without a Turbo job
+        self._idle: dict[str, None] = {}  # workers that had nothing to do when last asked
         self._started = 0
         self._now = -math.inf
         self._seq = self._plans = 0
@@ -54,7 +55,7 @@ class Scheduler:
             raise SchedulerError(complaint("worker", repr(spec.name), "a new name", "lose the old one first"))
         self._tick(now)
         self._workers[spec.name] = Worker(spec)
-        self._no_turbo[spec.name] = None
+        self._no_turbo[spec.name] = self._idle[spec.name] = None
 
     def lose_worker(self, name: str, now: float) -> list[Final]:
         """A worker is gone. Its jobs start again elsewhere; one that lost too many workers fails.
@@ -67,6 +68,7 @@ class Scheduler:
             self._unseat(worker, job)
         del self._workers[name]
         self._no_turbo.pop(name, None)
+        self._idle.pop(name, None)
         finals = []
         for job in jobs:
             job.losses += 1
@@ -154,7 +156,9 @@ class Scheduler:
         if not jobs and (other := self._take_over(w)) is not None:
             jobs, moved = [other], (other.ticket.job,)
         if not jobs:
+            self._idle[worker] = None
             return None
+        self._idle.pop(worker, None)
         lead = jobs[0]
         for job in jobs:
             if job.worker is None:
@@ -295,6 +299,7 @@ class Scheduler:
             if worker is not None:
                 worker.turbo, worker.slack = job, 0.0
                 del self._no_turbo[worker.spec.name]
+                self._idle.pop(worker.spec.name, None)
                 self._seat(worker, job)
                 return ""
             job.lane = Lane.FAST
@@ -306,22 +311,28 @@ class Scheduler:
         account = self._prompt.accounts[job.account]
         if account.running >= account.limit:
             return None, f"{account.running} jobs of this account run already; served and charged as Fast"
+        for name in self._idle:
+            if self._takes_turbo(w := self._workers[name]):
+                return w, ""
         best: Worker | None = None
         looked = 0
         for name in tuple(self._no_turbo):
             w = self._workers[name]
-            if (
-                w.free_seats(relax=False) < 1
-                or w.turbo_used(self._now, self.policy.window_ms) >= self.policy.turbo_share
-            ):
+            if not self._takes_turbo(w):
                 self._no_turbo[name] = self._no_turbo.pop(name)  # to the end: look at the others first next time
                 continue
             if best is None or (w.free_at(self._now), len(w.seats)) < (best.free_at(self._now), len(best.seats)):
                 best = w
             looked += 1
-            if looked == TURBO_CHOICES or (best.plan is None and not best.seats):
+            if looked == TURBO_CHOICES:
                 break
         return best, "" if best else "no Turbo capacity is free; served and charged as Fast"
+
+    def _takes_turbo(self, w: Worker) -> bool:
+        """Whether it has Turbo capacity (T4 of docs/lanes.md)."""
+        if w.turbo is not None or w.free_seats(relax=False) < 1:
+            return False
+        return w.turbo_used(self._now, self.policy.window_ms) < self.policy.turbo_share
 
     def _may_start(self, w: Worker, now: float) -> bool:
         """Newcomers go to the workers with the fewest started jobs; one that waits too long to any."""

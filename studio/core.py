@@ -45,7 +45,7 @@ class Core:
         self, ports: Sequence[Port], policy: Policy | None, clock: Callable[[], float], desk: Desk | None = None
     ) -> None:
         self.lock = threading.RLock()
-        self.scheduler = Scheduler(policy or Policy())
+        self.scheduler = Scheduler(policy or (desk.accounts.book.policy if desk is not None else Policy()))
         self.fleet = Fleet(list(ports))
         self.registry = Registry(self.fleet)
         self.hooks = Hooks()

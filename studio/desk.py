@@ -36,6 +36,7 @@ class Desk:
         self.accounts = accounts
         self._keep: Keep = keep or (lambda entries: None)
         self._clock, self._last = clock, 0
+        self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
     def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
         """Set aside what the job will cost. How many jobs of the account may run at a time.
@@ -49,6 +50,13 @@ class Desk:
             self.accounts.settle(job, Ended.CANCELLED, self.now())
             raise
         return admission.max_running
+
+    def renewed(self, account: str) -> bool:
+        """Whether a billing period has begun since this was last asked: its Relax use counts from 0 again."""
+        end = self.accounts.ledger.book(account).period_end_ms
+        before = self._periods.get(account, end)
+        self._periods[account] = end
+        return before != end
 
     def withdraw(self, job: str, lane: Lane) -> None:
         """It was admitted, and is not made after all."""

@@ -40,7 +40,7 @@ class Loop:
 
     Args:
         ports: the workers; they must make the same pictures.
-        policy: the scheduler's numbers.
+        policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         clock: ms; one that goes back is held.
         start_timeout_s: how long `start` waits for the first worker.
         accounts: who may submit what, and what it costs; None: everybody everything, for nothing.
@@ -145,6 +145,8 @@ class Loop:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
             if core.desk is not None:
                 ticket = replace(ticket, max_running=core.desk.admit(name, account, ticket.lane, spec, work))
+                if core.desk.renewed(account):
+                    core.scheduler.set_relax_use(account, 0.0)
             try:
                 admitted = core.scheduler.submit(ticket, core.now())
             except BaseException:

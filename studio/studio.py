@@ -42,7 +42,7 @@ class Studio:
         process: each in a process of its own, which is watched and started again; else in threads of this one.
         backend, isa, dtype, limits: see `Engine.load`.
         threads: of each engine; None: the usable cores, shared out.
-        policy: the scheduler's numbers.
+        policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         deadlines: of worker processes.
         accounts: who may submit what, and what it costs; None: everybody everything, for nothing.
 

@@ -117,6 +117,15 @@ def test_turbo_without_capacity_is_served_as_fast_and_says_so():
     assert (answer.lane, "Turbo capacity" in answer.reason) == (Lane.FAST, True)
 
 
+def test_turbo_goes_to_an_idle_worker_however_many_are_busy():
+    house = House(workers=100)
+    for i in range(99):
+        house.submit(ticket(f"f{i}", f"a{i}", rows=6400, steps=3), 0.0)
+    house.submit(ticket("t", "t", Lane.TURBO), 200.0)
+    house.run()
+    assert house.of("t")[0][0] == house.arrivals["t"]
+
+
 def test_turbo_share_of_a_worker_is_capped():
     house = House(Policy(turbo_share=0.3, window_ms=1000))
     for i in range(40):

@@ -101,3 +101,22 @@ def test_entries_that_cannot_be_kept_make_no_job(new_loop: MakeLoop, desk: Desk)
 def test_without_accounts(new_loop: MakeLoop) -> None:
     with pytest.raises(UnknownAccount, match="there are no accounts"):
         new_loop().info("ann")
+
+
+def test_relax_use_counts_from_zero_after_the_renewal(new_loop: MakeLoop) -> None:
+    accounts = Accounts(load_plans())
+    accounts.open("bob", NOW, plan="standard")
+    clock = [NOW]
+    loop = new_loop(accounts=Desk(accounts, clock=lambda: clock[0]))
+    loop.submit(spec(), account="bob", lane="relax").result(TIMEOUT)
+    first = loop.scheduler.service("bob", relax=True)
+    loop.submit(spec(), account="bob", lane="relax").result(TIMEOUT)
+    second = loop.scheduler.service("bob", relax=True)
+    assert 0 < first < second
+    clock[0] += 40 * 24 * 3600 * 1000
+    loop.submit(spec(), account="bob", lane="relax").result(TIMEOUT)
+    assert 0 < loop.scheduler.service("bob", relax=True) < second
+
+
+def test_the_plans_file_is_the_policy(new_loop: MakeLoop, desk: Desk) -> None:
+    assert new_loop(accounts=desk).scheduler.policy is desk.accounts.book.policy
