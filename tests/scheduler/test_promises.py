@@ -117,6 +117,43 @@ def test_turbo_without_capacity_is_served_as_fast_and_says_so():
     assert (answer.lane, "Turbo capacity" in answer.reason) == (Lane.FAST, True)
 
 
+def test_riders_and_plans_of_others_draw_on_one_slack():
+    house = House(Policy(turbo_slack=0.06))
+    for i in range(3):  # they ride with each step, and use up what it allows
+        house.submit(ticket(f"d{i}", f"b{i}", Lane.DRAFT, rows=80, steps=60, images=0))
+    house.submit(ticket("t", "t", Lane.TURBO, rows=1280, steps=30), 30.0)
+    for i in range(10):  # their encoding needs plans of their own
+        house.submit(ticket(f"f{i}", f"c{i}", Lane.FAST, rows=80, steps=4, images=0), 60.0 + 60 * i)
+    house.run()
+    assert sum(len(plan.jobs) > 1 for _, _, plan in house.of("t")) >= 10
+    assert house.ended_at["t"] - house.of("t")[0][0] <= 1.06 * house.alone("t") + CLOSE
+
+
+def test_where_turbo_was_seen_shared_steps_are_short():
+    policy = Policy(turbo_wait=0.05, window_ms=10_000.0)
+
+    def longest(turbo: bool) -> float:
+        house = House(policy)
+        if turbo:
+            house.submit(ticket("t", "t", Lane.TURBO, rows=400, steps=20, images=0))
+        for i in range(20):
+            house.submit(ticket(f"d{i}", f"b{i}", Lane.DRAFT, rows=80, steps=20, images=0), 300.0)
+        house.run()
+        return max(end - start for start, end, plan in house.done if len(plan.jobs) > 1)
+
+    assert longest(turbo=False) > 30
+    assert longest(turbo=True) <= 0.05 * (20 * 12 + 3) + CLOSE
+
+
+def test_turbo_beyond_the_accounts_limit_is_served_as_fast():
+    house = House()
+    house.submit(ticket("a", "a", max_running=1))
+    house.run(until=1.0)
+    answer = house.scheduler.submit(ticket("t", "a", Lane.TURBO, max_running=1), 1.0)
+    assert (answer.lane, "1 jobs of this account" in answer.reason) == (Lane.FAST, True)
+    assert house.scheduler.submit(ticket("u", "b", Lane.TURBO, max_running=1), 1.0).lane is Lane.TURBO
+
+
 def test_turbo_goes_to_an_idle_worker_however_many_are_busy():
     house = House(workers=100)
     for i in range(99):
@@ -265,6 +302,15 @@ def test_relax_serves_whoever_used_least_first():
     assert house.ended_at["h"] == max(house.ended_at.values())
 
 
+def test_a_started_relax_job_gives_way_to_whoever_used_much_less():
+    house = House(Policy(quantum_ms=100.0, relax_ageing=1e-6))
+    house.submit(ticket("long", "heavy", Lane.RELAX, rows=2800, steps=40))
+    house.submit(ticket("short", "light", Lane.RELAX, rows=2800, steps=4), 1.0)
+    house.run()
+    assert house.of("short")[0][0] <= 100 + 2 * (FIXED + 2800 * PER_ROW)
+    assert house.ended_at["short"] < house.ended_at["long"] / 3
+
+
 def test_no_stream_of_light_users_starves_a_heavy_one():
     """A job overtakes every later one from (its use - theirs) / ageing ms on: with use 1000 and ageing .5, 2 s."""
     policy = Policy(relax_ageing=0.5)
@@ -302,6 +348,11 @@ def test_the_batch_grows_only_while_it_pays(lane):
     small.run()
     widths = [len(p.jobs) for _, _, p in small.done if p.stage is Stage.STEP]
     assert max(widths) >= 10
+    some = House(Policy(efficiency=0.9))
+    for i in range(12):
+        some.submit(ticket(f"j{i}", f"a{i}", lane, rows=80, steps=20))
+    some.run()
+    assert 8 <= max(len(p.jobs) for _, _, p in some.done) <= 9  # 2 ms is a tenth of 2 + 9 * 2 ms
     large = House()
     for i in range(4):
         large.submit(ticket(f"j{i}", "a", lane, rows=2800, steps=6))
