@@ -1,0 +1,498 @@
+"""What clients and the server say to each other: two closed, tagged unions of small records, in msgpack.
+
+A message is two frames: an id chosen by the client, and the record, a map whose field `type` says which one it is. Some
+records of the server have a third frame, raw bytes. `docs/wire.md` has the whole protocol. New fields carry defaults and
+unknown fields are skipped, so that both sides may be older or newer than the other.
+
+Times are UTC ms, spans ms, of GPU time where they end in `charged_ms`, `fast_ms`, ... as said there.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
+FEATURES: Final = ("previews", "private", "ops")  # what this side knows beyond version 1's core
+GRID: Final = -1  # index of a job's grid among its pictures
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Base of all messages."""
+
+
+# ---- parts ---------------------------------------------------------------------------------------------------------
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server takes from one client; told in `Welcome`.
+
+    Attributes:
+        max_message: bytes of a record.
+        chunk: bytes of a chunk of a picture, but for the last.
+        max_credit: chunks that may be outstanding for one fetch.
+        max_watches, max_fetches: at a time on one connection.
+        rate, burst: requests a second over time, and at once.
+        heartbeat_ms: say something at least so often; silence of three times that ends the connection.
+    """
+
+    max_message: int = 1 << 16
+    chunk: int = 1 << 18
+    max_credit: int = 16
+    max_watches: int = 256
+    max_fetches: int = 16
+    rate: float = 0.0
+    burst: int = 0
+    heartbeat_ms: int = 5000
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored picture of a job. `index` from 0, or -1 (`GRID`) for all in one; `digest` sha256 (hex) of the file."""
+
+    index: int
+    digest: str
+    size: int
+    width: int
+    height: int
+    media_type: str = "image/png"
+
+
+class JobInfo(Record, tag="job"):
+    """A job as its owner sees it. Of a private job, others see nothing at all.
+
+    Attributes:
+        state: queued, running, paused, done, failed, cancelled, blocked.
+        asked_lane, lane: that was asked for, and that it is served in; `note` says why they differ.
+        reason, failure: why it has no pictures: words, and the name of the error.
+        charged_ms: GPU time that it cost; 0 until it is done.
+        last_event: number of its latest event.
+    """
+
+    job: str
+    account: str = ""
+    state: str = "queued"
+    asked_lane: str = "fast"
+    lane: str = "fast"
+    note: str = ""
+    reason: str = ""
+    failure: str = ""
+    private: bool = False
+    prompt: str = ""
+    negative_prompt: str = ""
+    width: int = 0
+    height: int = 0
+    steps: int = 0
+    seed: int = 0
+    images: int = 0
+    guidance_scale: float = 0.0
+    solver: str = ""
+    step: int = 0
+    made_ms: int = 0
+    started_ms: int = 0
+    ended_ms: int = 0
+    charged_ms: int = 0
+    pictures: tuple[Picture, ...] = ()
+    last_event: int = 0
+
+
+class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker. `busy_share` of the time since the last minute; `cost_error` of the cost model, relative, mean."""
+
+    name: str
+    state: str
+    started_jobs: int = 0
+    steps: int = 0
+    step_ms: float = 0.0
+    busy_share: float = 0.0
+    cost_error: float = 0.0
+    restarts: int = 0
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of the books of GPU time."""
+
+    seq: int
+    at_ms: int
+    account: str
+    kind: str
+    amount_ms: int
+    job: str = ""
+    source: str = ""
+    expires_ms: int = 0
+
+
+# ---- from the client -----------------------------------------------------------------------------------------------
+
+
+class Hello(Record, tag="hello"):
+    """The first message of a connection. Answer: Welcome. `version`: the newest that this side speaks, `oldest`: the
+    oldest that it still does."""
+
+    version: int = VERSION
+    oldest: int = 1
+    features: tuple[str, ...] = ()
+    client: str = ""
+
+
+class Ping(Record, tag="ping"):
+    """Answer: Pong."""
+
+
+class Submit(Record, tag="submit"):
+    """Make pictures. Answer: Accepted, once the job is on disk. What is None is the model's default.
+
+    `key` makes it idempotent: the same key of the same account is the same job, however often it is sent.
+    `preview_every`: solver steps between previews; 0: none.
+    """
+
+    key: str
+    prompt: str
+    lane: str = "fast"
+    negative_prompt: str = ""
+    aspect: tuple[float, float] | None = None
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
+    seed: int | None = None
+    images: int = 4
+    guidance_scale: float | None = None
+    solver: str | None = None
+    shift: float | None = None
+    private: bool = False
+    preview_every: int = 0
+
+
+class Watch(Record, tag="watch"):
+    """Tell what happens to a job, from after event number `after` (0: from the beginning). Answers: Event, ..., and
+    Watched when its final event has been told. `previews`: with pictures (only the latest one is kept for who is
+    slow)."""
+
+    job: str
+    after: int = 0
+    previews: bool = False
+
+
+class Unwatch(Record, tag="unwatch"):
+    """End a watch early; `watch` is its id. Answer: Done; the watch gets its Watched."""
+
+    watch: bytes
+
+
+class Show(Record, tag="show"):
+    """Answer: JobInfo."""
+
+    job: str
+
+
+class ListJobs(Record, tag="list"):
+    """The own jobs, newest first. Answer: JobList. `before`: the `next` of the page before; `states`: only these.
+    Operators may ask for `account`, or "*" for all; prompts of private jobs of others are left out."""
+
+    before: int = 0
+    limit: int = 20
+    states: tuple[str, ...] = ()
+    account: str = ""
+
+
+class Cancel(Record, tag="cancel"):
+    """End exactly this job, queued or running. Answer: Done; `changed`: it had not ended yet."""
+
+    job: str
+
+
+class Delete(Record, tag="delete"):
+    """Remove a finished job's pictures from disk and its prompt from the books. Answer: Done."""
+
+    job: str
+
+
+class Fetch(Record, tag="fetch"):
+    """Send a picture from byte `offset` on. Answers: Chunk, ... with the bytes as third frame, at most `credit` ahead
+    of what was granted by `Credit`. The chunk that reaches `total` is the final one."""
+
+    job: str
+    index: int = GRID
+    offset: int = 0
+    credit: int = 4
+
+
+class Credit(Record, tag="credit"):
+    """So many chunks more for a fetch; `fetch` is its id. A notice: it has an empty id and no answer."""
+
+    fetch: bytes
+    chunks: int = 1
+
+
+class Info(Record, tag="info"):
+    """The own account; operators may name another. Answer: AccountInfo."""
+
+    account: str = ""
+
+
+class Bye(Record, tag="bye"):
+    """The client leaves. A notice."""
+
+
+class OpsStatus(Record, tag="ops.status"):
+    """Answer: Status."""
+
+
+class OpsPause(Record, tag="ops.pause"):
+    """Start no further step; jobs are still accepted. Answer: Done."""
+
+
+class OpsResume(Record, tag="ops.resume"):
+    """End a pause or a drain. Answer: Done."""
+
+
+class OpsDrain(Record, tag="ops.drain"):
+    """Accept no further jobs and finish those that are there. Answer: Done. `stop`: end the server then."""
+
+    stop: bool = False
+
+
+class OpsWorkers(Record, tag="ops.workers"):
+    """Answer: WorkerList."""
+
+
+class OpsAccounts(Record, tag="ops.accounts"):
+    """Answer: AccountList, by name of account; `after`: the last one of the page before."""
+
+    after: str = ""
+    limit: int = 50
+
+
+class OpsSetAccount(Record, tag="ops.set_account"):
+    """Open an account (64 hex digits of its public key), or change what is not None. Answer: AccountInfo."""
+
+    account: str
+    name: str | None = None
+    plan: str | None = None
+    role: str | None = None
+    blocked: bool | None = None
+
+
+class OpsGrant(Record, tag="ops.grant"):
+    """Give GPU time. `source`: bought, bonus or operator; `expires_ms` for operator only. `key` makes it idempotent.
+    Answer: AccountInfo."""
+
+    account: str
+    amount_ms: int
+    key: str
+    source: str = "bought"
+    expires_ms: int = 0
+
+
+class OpsLedger(Record, tag="ops.ledger"):
+    """Entries of an account ("": of all), from after `after`. Answer: LedgerPage."""
+
+    account: str = ""
+    after: int = 0
+    limit: int = 100
+
+
+class OpsRetry(Record, tag="ops.retry"):
+    """Run a failed job again, under its own id. Answer: JobInfo."""
+
+    job: str
+
+
+Request: TypeAlias = (
+    Hello
+    | Ping
+    | Submit
+    | Watch
+    | Unwatch
+    | Show
+    | ListJobs
+    | Cancel
+    | Delete
+    | Fetch
+    | Credit
+    | Info
+    | Bye
+    | OpsStatus
+    | OpsPause
+    | OpsResume
+    | OpsDrain
+    | OpsWorkers
+    | OpsAccounts
+    | OpsSetAccount
+    | OpsGrant
+    | OpsLedger
+    | OpsRetry
+)
+
+
+# ---- from the server -----------------------------------------------------------------------------------------------
+
+
+class Welcome(Record, tag="welcome"):
+    """`version` is spoken from now on; `features` are those of the server. `server`: its version, for people."""
+
+    version: int
+    features: tuple[str, ...] = ()
+    server: str = ""
+    account: str = ""
+    role: str = "user"
+    model: str = ""
+    limits: Limits = Limits()
+
+
+class Pong(Record, tag="pong"):
+    """Also sent unasked, with an empty id, when there was nothing else to say."""
+
+
+class Accepted(Record, tag="accepted"):
+    """The job is on disk, and will end. `existing`: it was there already, under this key."""
+
+    job: JobInfo
+    existing: bool = False
+
+
+class Event(Record, tag="event"):
+    """Something happened to a watched job. Numbers of a job's events rise, with gaps.
+
+    `kind`: queued, started, step, preview (third frame: a JPEG of the unfinished grid), image (`picture` can be
+    fetched), paused, resumed, requeued (its worker died), or a final one: done, failed, cancelled, blocked. Skip kinds
+    that you do not know. A slow reader misses steps and previews, never the others.
+    """
+
+    number: int
+    kind: str
+    at_ms: int = 0
+    step: int = 0
+    steps: int = 0
+    reason: str = ""
+    picture: Picture | None = None
+
+
+class Watched(Record, tag="watched"):
+    """Final answer to Watch. `last`: the number of the last event that was told."""
+
+    last: int = 0
+
+
+class JobList(Record, tag="jobs"):
+    """`next`: for `ListJobs.before`; 0: these were the last."""
+
+    jobs: tuple[JobInfo, ...]
+    next: int = 0
+
+
+class Done(Record, tag="done"):
+    """It was done; `changed`: that made a difference."""
+
+    changed: bool = True
+
+
+class Chunk(Record, tag="chunk"):
+    """Bytes `offset` ... of a picture in the third frame; `total` are in it, sha256 `digest`."""
+
+    offset: int
+    total: int
+    digest: str
+
+
+class AccountInfo(Record, tag="account"):
+    """Plan and GPU time (ms). `fast_ms` by source; None: unlimited. `num_running`, `num_queued`: of its jobs."""
+
+    account: str
+    name: str = ""
+    role: str = "user"
+    blocked: bool = False
+    plan: str = ""
+    renewal_ms: int = 0
+    fast_ms: dict[str, int] | None = None
+    held_ms: int = 0
+    relax_ms: int = 0
+    lifetime_ms: int = 0
+    lifetime_jobs: int = 0
+    num_running: int = 0
+    num_queued: int = 0
+    stored_bytes: int = 0
+    quota_bytes: int = 0
+
+
+class AccountList(Record, tag="accounts"):
+    """`more`: ask again after the last of these."""
+
+    accounts: tuple[AccountInfo, ...]
+    more: bool = False
+
+
+class LedgerPage(Record, tag="ledger"):
+    """`more`: ask again after the last of these. `balance_ms`: of the account asked for."""
+
+    entries: tuple[LedgerEntry, ...]
+    balance_ms: int = 0
+    more: bool = False
+
+
+class Status(Record, tag="status"):
+    """The server at a glance. `state`: running, paused, draining. `queued`, `running`: jobs by lane."""
+
+    state: str
+    server: str = ""
+    model: str = ""
+    backend: str = ""
+    up_ms: int = 0
+    queued: dict[str, int] = {}
+    running: dict[str, int] = {}
+    clients: int = 0
+    accepted: int = 0
+    ended: dict[str, int] = {}
+    steps: int = 0
+    batch_jobs: float = 0.0
+    stored_bytes: int = 0
+    free_bytes: int = 0
+    workers: tuple[WorkerInfo, ...] = ()
+
+
+class WorkerList(Record, tag="workers"):
+    """All workers."""
+
+    workers: tuple[WorkerInfo, ...]
+
+
+class Failure(Record, tag="failure"):
+    """Final answer to a request that was not done; nothing of it was.
+
+    `code`: invalid (correct it), refused (the plan or quota does not allow it), not_found, forbidden (operators only),
+    too_fast and busy (again after `retry_after_ms`), too_large, draining, unavailable (no space, no worker: again
+    later), unsupported (unknown type, version or feature), hello (say hello first), internal (a bug). `kind`: name of
+    the error. `text`: what came, what is allowed, what to do.
+    """
+
+    code: str
+    kind: str
+    text: str
+    retry_after_ms: int = 0
+
+
+class Closing(Record, tag="closing"):
+    """A notice: the server ends this connection or itself; connect again after `retry_after_ms`. -1: do not."""
+
+    reason: str = ""
+    retry_after_ms: int = 1000
+
+
+Reply: TypeAlias = (
+    Welcome
+    | Pong
+    | Accepted
+    | JobInfo
+    | Event
+    | Watched
+    | JobList
+    | Done
+    | Chunk
+    | AccountInfo
+    | AccountList
+    | LedgerPage
+    | Status
+    | WorkerList
+    | Failure
+    | Closing
+)
