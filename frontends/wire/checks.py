@@ -1,0 +1,161 @@
+"""The ranges of what clients send: whatever a type cannot say. What depends on model, plan or configuration is the
+server's business; nothing that an engine could take is refused here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from ...errors import complaint
+from . import messages as m
+from .errors import BadMessage
+
+MAX_ID: Final = 16  # bytes of a message's id
+MAX_PROMPT: Final = 6_000  # characters
+MAX_LABEL: Final = 100  # characters of a name for people
+MAX_PAGE: Final = 200  # lines of a page
+MAX_FEATURES: Final = 64
+MAX_COUNT: Final = 2**63 - 1  # of numbers, times and offsets: what a database's integer holds
+LOCAL: Final = "local"  # the account of whoever connects without a key
+
+_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_WORD: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
+_ACCOUNT: Final = re.compile(r"[0-9a-f]{64}|local")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+Check = Callable[[str, Any], None]  # (name of the field, its value); raises BadMessage
+
+
+def check(request: m.Request) -> None:
+    """Whether every field of a request is in its range.
+
+    Raises:
+        BadMessage: one is not; names the field, what came and what is allowed.
+    """
+    for name, rule in RULES.get(type(request), ()):
+        value = getattr(request, name)
+        if value is not None:
+            rule(name, value)
+    if type(request) is m.Hello and request.oldest > request.version:
+        raise _bad("oldest", request.oldest, f"up to version ({request.version})")
+
+
+def _bad(name: str, got: Any, allowed: str, remedy: str = "correct it") -> BadMessage:
+    text = repr(got)
+    return BadMessage(complaint(name, text if len(text) <= 80 else f"{text[:80]}...", allowed, remedy))
+
+
+def _whole(low: int, high: int) -> Check:
+    def rule(name: str, value: int) -> None:
+        if not low <= value <= high:
+            raise _bad(name, value, f"{low} to {high}")
+
+    return rule
+
+
+def _number(low: float, high: float) -> Check:
+    def rule(name: str, value: float) -> None:
+        if not low <= value <= high:  # also false for NaN
+            raise _bad(name, value, f"{low:g} to {high:g}")
+
+    return rule
+
+
+def _match(pattern: re.Pattern[str], allowed: str, *besides: str) -> Check:
+    def rule(name: str, value: str) -> None:
+        if not pattern.fullmatch(value) and value not in besides:
+            raise _bad(name, value, allowed)
+
+    return rule
+
+
+def _bytes(name: str, value: bytes) -> None:
+    if not 1 <= len(value) <= MAX_ID:
+        raise _bad(name, value, f"the id of a request, 1 to {MAX_ID} bytes")
+
+
+def _prompt(name: str, value: str) -> None:
+    if len(value) > MAX_PROMPT:
+        raise _bad(name, f"{len(value):,} characters", f"{MAX_PROMPT:,}", "shorten it")
+    if "\0" in value:
+        raise _bad(name, value, "text without NUL")
+
+
+def _label(name: str, value: str) -> None:
+    if len(value) > MAX_LABEL or _CONTROL.search(value):
+        raise _bad(name, value, f"up to {MAX_LABEL} characters, none of them control characters")
+
+
+def _words(most: int) -> Check:
+    def rule(name: str, values: tuple[str, ...]) -> None:
+        if len(values) > most:
+            raise _bad(name, f"{len(values)} words", f"up to {most}")
+        for value in values:
+            _word(name, value)
+
+    return rule
+
+
+def _aspect(name: str, value: tuple[float, float]) -> None:
+    if not all(math.isfinite(side) and side > 0 for side in value):
+        raise _bad(name, value, "two numbers above 0", "write it like 16:9")
+
+
+_key = _job = _match(_NAME, "1 to 64 letters, digits, '.', '_', ':' or '-'")
+_word = _match(_WORD, "a word of up to 32 small letters, digits, '_', '.' or '-'")
+_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, or {LOCAL!r}")
+_any_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, or ''", "")
+_accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, '*' or ''", "", "*")
+_count = _whole(0, MAX_COUNT)
+_credit = _whole(1, m.Limits().max_credit)
+_page = _whole(1, MAX_PAGE)
+_side = _whole(1, 2**16)
+
+RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
+    m.Hello: (
+        ("version", _whole(1, 2**31 - 1)),
+        ("oldest", _whole(1, 2**31 - 1)),
+        ("features", _words(MAX_FEATURES)),
+        ("client", _label),
+    ),
+    m.Submit: (
+        ("key", _key),
+        ("prompt", _prompt),
+        ("lane", _word),
+        ("negative_prompt", _prompt),
+        ("aspect", _aspect),
+        ("width", _side),
+        ("height", _side),
+        ("steps", _whole(1, 1000)),
+        ("seed", _whole(0, 2**64 - 1)),
+        ("images", _whole(1, 2**16)),
+        ("guidance_scale", _number(0, 100)),
+        ("solver", _word),
+        ("shift", _number(0.01, 100)),
+        ("preview_every", _whole(0, 1000)),
+    ),
+    m.Watch: (("job", _job), ("after", _count)),
+    m.Unwatch: (("watch", _bytes),),
+    m.Show: (("job", _job),),
+    m.ListJobs: (("before", _count), ("limit", _page), ("states", _words(16)), ("account", _accounts)),
+    m.Cancel: (("job", _job),),
+    m.Delete: (("job", _job),),
+    m.Fetch: (("job", _job), ("index", _whole(m.GRID, 2**16)), ("offset", _count), ("credit", _credit)),
+    m.Credit: (("fetch", _bytes), ("chunks", _credit)),
+    m.Info: (("account", _any_account),),
+    m.OpsAccounts: (("after", _label), ("limit", _page)),
+    m.OpsSetAccount: (("account", _account), ("name", _label), ("plan", _word), ("role", _word)),
+    m.OpsGrant: (
+        ("account", _account),
+        ("amount_ms", _whole(1, MAX_COUNT)),
+        ("key", _key),
+        ("source", _word),
+        ("expires_ms", _count),
+    ),
+    m.OpsLedger: (("account", _any_account), ("after", _count), ("limit", _page)),
+    m.OpsRetry: (("job", _job),),
+}

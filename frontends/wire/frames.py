@@ -1,0 +1,111 @@
+"""From the frames of a multipart message to (id, record, bytes) and back, on both sides.
+
+Frames here are without the routing id that a ROUTER socket puts before them. An error has the id of its message, so that
+a message can be refused without being understood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ...errors import complaint
+from .checks import MAX_ID
+from .codec import MAX_MESSAGE, MAX_REPLY, decode_reply, decode_request, encode
+from .errors import BadMessage, MessageError
+from .messages import Bye, Chunk, Credit, Event, Ping, Record, Reply, Request
+
+NO_ID: Final = b""  # of a notice
+NOTICES: Final = (Credit, Bye)  # requests without an answer
+MAX_PAYLOAD: Final = 1 << 20  # bytes of a third frame
+
+
+def split_request(frames: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """(id, record, not decoded) of a client's message.
+
+    Raises:
+        BadMessage: not two frames, or an id that is too long.
+    """
+    id = _id(frames)
+    if len(frames) != 2:
+        raise BadMessage(_frames(len(frames), "2 (id, record)"), id)
+    return id, frames[1]
+
+
+def split_reply(frames: Sequence[bytes]) -> tuple[bytes, bytes, bytes | None]:
+    """(id, record, not decoded, bytes or None) of the server's message.
+
+    Raises:
+        BadMessage: not two or three frames, or an id that is too long.
+    """
+    id = _id(frames)
+    if not 2 <= len(frames) <= 3:
+        raise BadMessage(_frames(len(frames), "2 or 3 (id, record, bytes)"), id)
+    return id, frames[1], frames[2] if len(frames) == 3 else None
+
+
+def read_request(frames: Sequence[bytes], max_bytes: int = MAX_MESSAGE) -> tuple[bytes, Request]:
+    """(id, request) of a client's message: well formed, every field in its range, and an id where an answer is due.
+
+    Raises:
+        MessageError: it is not (TooLarge, UnknownMessage, BadMessage). `id`: where the Failure goes.
+    """
+    id, body = split_request(frames)
+    try:
+        request = decode_request(body, max_bytes)
+    except MessageError as error:
+        error.id = id
+        raise
+    if isinstance(request, NOTICES):
+        if id != NO_ID:
+            raise BadMessage(complaint("id", f"{len(id)} bytes", "none: it is a notice", "leave it empty"), id)
+    elif id == NO_ID and not isinstance(request, Ping):
+        raise BadMessage(complaint("id", "none", f"1 to {MAX_ID} bytes", "choose one, the answer bears it"))
+    return id, request
+
+
+def read_reply(frames: Sequence[bytes], max_bytes: int = MAX_REPLY) -> tuple[bytes, Reply, bytes | None]:
+    """(id, reply, bytes or None) of the server's message; with bytes exactly where the record has some.
+
+    Raises:
+        MessageError: it is not like that (TooLarge, UnknownMessage, BadMessage).
+    """
+    id, body, payload = split_reply(frames)
+    try:
+        reply = decode_reply(body, max_bytes)
+    except MessageError as error:
+        error.id = id
+        raise
+    if has_payload(reply) != (payload is not None):
+        got = "none" if payload is None else f"{len(payload):,} bytes"
+        raise BadMessage(complaint("third frame", got, "bytes with chunks and previews only", "correct it"), id)
+    return id, reply, payload
+
+
+def has_payload(reply: Record) -> bool:
+    """Whether a third frame belongs to it."""
+    return isinstance(reply, Chunk) or (isinstance(reply, Event) and reply.kind == "preview")
+
+
+def request_frames(id: bytes, request: Record) -> list[bytes]:
+    """A client's message, ready to send."""
+    assert len(id) <= MAX_ID
+    return [id, encode(request)]
+
+
+def reply_frames(id: bytes, reply: Record, payload: bytes | None = None) -> list[bytes]:
+    """The server's message, ready to send."""
+    assert has_payload(reply) == (payload is not None)
+    return [id, encode(reply)] if payload is None else [id, encode(reply), payload]
+
+
+def _id(frames: Sequence[bytes]) -> bytes:
+    if not frames:
+        raise BadMessage(_frames(0, "2 or 3"))
+    if len(frames[0]) > MAX_ID:
+        raise BadMessage(complaint("id", f"{len(frames[0])} bytes", f"up to {MAX_ID}", "choose a shorter one"))
+    return frames[0]
+
+
+def _frames(got: int, allowed: str) -> str:
+    return complaint("frames", str(got), allowed, "send them as docs/wire.md says")
