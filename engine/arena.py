@@ -47,6 +47,7 @@ class Arena:
     Attributes:
         keys, values: per layer, a backend array [capacity, D] of compute dtype. Replaced when the arena grows: read
             them anew after every `pin`.
+        hits, misses: pins that found their adapter here, and those that had to make it.
     """
 
     def __init__(self, ops: Ops[Any, Any], num_layers: int, width: int, limit_bytes: int) -> None:
@@ -55,6 +56,7 @@ class Arena:
         self.width = width
         self.page_bytes = PAGE_ROWS * width * 2 * num_layers * (2 if ops.compute == "bfloat16" else 4)
         self.max_pages = limit_bytes // self.page_bytes if self.page_bytes else 0
+        self.hits = self.misses = 0
         self.keys: list[Any] = []
         self.values: list[Any] = []
         self._num_pages = 0
@@ -86,6 +88,9 @@ class Arena:
         entry = self._entries.get(adapter)
         if entry is None:
             entry = self._admit(adapter, num_rows, fill)
+            self.misses += 1
+        else:
+            self.hits += 1
         assert entry.rows == num_rows, f"adapter {adapter!r} has {entry.rows} rows in the arena, pinned with {num_rows}"
         entry.pins += 1
         self._entries.move_to_end(adapter)

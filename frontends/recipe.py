@@ -21,6 +21,8 @@ from ..engine.errors import SalonError
 from ..engine.generation import Generation
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
+from ..studio.messages import Reading
+from ..studio.tickets import Profile
 
 CHUNK: Final = "salon"
 FORMAT: Final = 1
@@ -98,6 +100,26 @@ def recipe_of(
         model=model,
         backend=engine.ops.name,
         dtype=engine.ops.compute,
+        pixels=pixel_hash(pixels),
+    )
+
+
+def recipe_of_job(
+    profile: Profile, spec: GenerationSpec, reading: Reading, image: int | None, pixels: UInt8, version: str
+) -> Recipe:
+    """As `recipe_of`, of a studio's job: what its workers are, what was asked for, and what they read of the prompt."""
+    return Recipe(
+        salon=version,
+        kind="grid" if image is None else "image",
+        image=image,
+        spec=spec,
+        clauses=dict(reading.clauses),
+        warnings=reading.warnings,
+        model=ModelIdentity(
+            name=profile.name, version=profile.version, digest=profile.model, components=profile.components
+        ),
+        backend=profile.ops,
+        dtype=profile.compute,
         pixels=pixel_hash(pixels),
     )
 

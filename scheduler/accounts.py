@@ -24,7 +24,7 @@ from .calendar import period_of, stamp
 from .entries import Entry, Source
 from .errors import DuplicateJob, Refused, TicketError, UnknownAccount, UnknownJob, UnknownLane
 from .ledger import MAX_MS, Ledger
-from .plans import PlanBook, lane_of
+from .plans import Kind, PlanBook, lane_of
 from .tickets import Ended, Lane
 
 
@@ -179,6 +179,14 @@ class Accounts:
         if left:
             self._place(account, state, lane_of(lane), work, job, left)
         return left
+
+    def max_running(self, account: str, lane: Lane, kind: Kind) -> int:
+        """Started jobs at a time in the lanes that share this one's limit. UnknownAccount."""
+        return self._known(account).plan.max_running(lane_of(lane), kind)
+
+    def is_open(self, account: str) -> bool:
+        """Whether `open` was called for it."""
+        return account in self._accounts
 
     def started(self, job: str) -> None:
         """A job was started: `info` lists it as running. UnknownJob if it is not open."""

@@ -24,6 +24,7 @@ from .job import Event, JobState
 from .messages import Ack, Answer, Frames, Lost, Parked, Ran, Ready, Unfit
 from .port import Port
 from .registry import Registry
+from .tally import Tally
 from .tickets import Profile
 
 LOG = logging.getLogger("salon.studio")
@@ -39,6 +40,8 @@ class Core:
         desk: accounts, if there are any.
         over: why nothing more is accepted, if so.
         settled: a worker is ready, or all are gone.
+        held: no plan is made.
+        tally: what was done so far.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Core:
         self.desk = desk
         self.profile: Profile | None = None
         self.over: StudioError | None = None
+        self.held = False
+        self.tally = Tally()
         self.settled = threading.Event()
         self._clock, self._last = clock, -math.inf
 
@@ -74,7 +79,7 @@ class Core:
         self.fleet.forget(entry)
         entry.job.lane = final.lane
         if self.desk is not None:
-            self.desk.settle(final)
+            entry.job.charged_ms = self.desk.settle(final)
         pictures = entry.pictures if final.ended is Ended.DONE else None
         if entry.job._ended(final.ended, final.reason, kind if final.ended is Ended.FAILED else "", pictures):
             self.hooks.call(entry.on_end, entry.job)
@@ -121,7 +126,7 @@ class Core:
             self.stop(StudioError(reason), Ended.FAILED, reason)
 
     def _plan(self) -> None:
-        if self.over is not None:
+        if self.over is not None or self.held:
             return
         for slot in self.fleet.slots.values():
             if slot.idle and (plan := self.scheduler.plan(slot.port.name, self.now())) is not None:
@@ -169,6 +174,7 @@ class Core:
         slot.gone = not again
         self.registry.lost(slot)
         orphans = self.fleet.lost(slot)
+        self.tally.lost(slot.port.name)
         if slot.port.name in self.scheduler.workers:
             slot.cost = self.scheduler.workers[slot.port.name].cost
             for final in self.scheduler.lose_worker(slot.port.name, self.now()):
@@ -183,6 +189,9 @@ class Core:
         plan = self.fleet.ran(slot, answer)
         if plan is None:
             return
+        self.tally.ran(plan, answer)
+        for name, reading in answer.readings.items():
+            self.fleet.entries[name].job.reading = reading
         for name, progress in answer.progress.items():
             entry = self.fleet.entries[name]
             if progress.step != entry.job.step:

@@ -36,6 +36,7 @@ class Desk:
         self.accounts = accounts
         self._keep: Keep = keep or (lambda entries: None)
         self._clock, self._last = clock, 0
+        self._closed = False
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
     def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
@@ -51,6 +52,14 @@ class Desk:
             raise
         return admission.max_running
 
+    def readmit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
+        """Take back a job that was admitted before a restart; one that the ledger has as ended is not charged again.
+
+        How many jobs of the account may run at a time. Raises as `Accounts.restore`."""
+        made = work or Work(kind=Kind.GRID, images=spec.images)
+        self.accounts.restore(account, lane, made, job=job)
+        return self.accounts.max_running(account, lane, made.kind)
+
     def renewed(self, account: str) -> bool:
         """Whether a billing period has begun since this was last asked: its Relax use counts from 0 again."""
         end = self.accounts.ledger.book(account).period_end_ms
@@ -64,14 +73,33 @@ class Desk:
 
     def started(self, job: str) -> None:
         """It has a seat."""
-        self.accounts.started(job)
+        if not self._settled(job):
+            self.accounts.started(job)
 
-    def settle(self, final: Final) -> None:
-        """Charge what is done, and give back the rest. What goes wrong here is logged: the job has ended."""
+    def settle(self, final: Final) -> int:
+        """Charge what is done, and give back the rest: what it cost, ms of GPU time. What goes wrong here is logged:
+        the job has ended. After `close`, nothing."""
+        if self._closed or self._settled(final.job):
+            return 0
         try:
-            self._keep(self.accounts.settle(final.job, final.ended, self.now(), lane=final.lane).entries)
+            settlement = self.accounts.settle(final.job, final.ended, self.now(), lane=final.lane)
+            self._keep(settlement.entries)
+            return settlement.charged_ms
         except Exception:
             LOG.exception("job %r ended as %s and could not be settled", final.job, final.ended)
+            return 0
+
+    def do(self, act: Callable[[Accounts, int], tuple[Entry, ...]]) -> None:
+        """An operation on the accounts, given the time; the entries that it returns are kept."""
+        self._keep(act(self.accounts, self.now()))
+
+    def close(self) -> None:
+        """Settle nothing any more: what is open stays open, and goes on after a restart."""
+        self._closed = True
+
+    def _settled(self, job: str) -> bool:
+        """Whether it was settled before a restart, and only its pictures were missing."""
+        return self.accounts.ledger.has_ended(job)
 
     def info(self, account: str) -> Info:
         """See `Accounts.info`."""

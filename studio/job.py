@@ -15,6 +15,7 @@ from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..scheduler.tickets import Ended, Lane
 from .errors import JobCancelled, JobFailed, JobTimeout
+from .messages import Reading
 
 UInt8 = NDArray[np.uint8]
 
@@ -71,10 +72,14 @@ class Job:
         id, spec, account: as submitted.
         lane: the one that it is served (and charged) in.
         note: why that is not the lane that was asked for, or nothing.
+        reading: what the model reads of its prompt, once it has started.
+        charged_ms: GPU time that it cost, where there are accounts; 0 until it has ended.
     """
 
     def __init__(self, job: str, spec: GenerationSpec, account: str, lane: Lane, note: str, master: Master) -> None:
         self.id, self.spec, self.account, self.lane, self.note = job, spec, account, lane, note
+        self.reading = Reading()
+        self.charged_ms = 0
         self._master = master
         self._changed = threading.Condition()
         self._final = threading.Event()  # apart, so that who waits for the end is not woken by every step

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from ..engine.errors import SpecError
 from ..engine.spec import GenerationSpec
 from ..errors import SalonError, complaint
+from ..scheduler.accounts import Accounts
 from ..scheduler.admission import Info, Work
+from ..scheduler.entries import Entry as LedgerEntry
 from ..scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
@@ -27,6 +29,7 @@ from .errors import StudioClosed, WorkerLost
 from .fleet import Entry
 from .job import Event, Job, JobState, OnEnd, OnPreview, OnProgress
 from .port import Port
+from .snapshot import Snapshot, take
 from .tickets import Profile
 
 
@@ -104,6 +107,7 @@ class Loop:
         on_progress: OnProgress | None = None,
         on_preview: OnPreview | None = None,
         on_end: OnEnd | None = None,
+        restored: bool = False,
     ) -> Job:
         """Accept a job. Whatever this raises, there is no job then.
 
@@ -114,6 +118,7 @@ class Loop:
             preview_every: solver steps between previews; 0: none. A preview costs a decoding.
             on_progress: called as (job, step, steps) when a solver step is done.
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
+            restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
             on_end: called as (job) after its final event. Hooks run one after another on a thread of their own; one
                 that raises is logged.
 
@@ -144,7 +149,8 @@ class Loop:
             if name in core.fleet.entries:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
             if core.desk is not None:
-                ticket = replace(ticket, max_running=core.desk.admit(name, account, ticket.lane, spec, work))
+                admit = core.desk.readmit if restored else core.desk.admit
+                ticket = replace(ticket, max_running=admit(name, account, ticket.lane, spec, work))
                 if core.desk.renewed(account):
                     core.scheduler.set_relax_use(account, 0.0)
             try:
@@ -204,6 +210,31 @@ class Loop:
                 raise UnknownAccount(complaint("account", repr(account), "none (there are no accounts)", "open some"))
             return self._core.desk.info(account)
 
+    def hold(self) -> None:
+        """Make no further plan until `release`; jobs are still accepted, and what runs finishes its step."""
+        with self._core.lock:
+            self._core.held = True
+
+    def release(self) -> None:
+        """Go on after `hold`."""
+        with self._core.lock:
+            self._core.held = False
+        self._core.wake()
+
+    def snapshot(self) -> Snapshot:
+        """Queues, workers and what was done so far."""
+        with self._core.lock:
+            return take(self._core)
+
+    def accounts(self, act: Callable[[Accounts, int], tuple[LedgerEntry, ...]]) -> None:
+        """Do something with the accounts, given the time (UTC ms), alone; the entries it returns are kept.
+
+        Raises what `act` raises; UnknownAccount where there are no accounts."""
+        with self._core.lock:
+            if self._core.desk is None:
+                raise UnknownAccount(complaint("accounts", "a change", "none (there are no accounts)", "open some"))
+            self._core.desk.do(act)
+
     # ---- adapters --------------------------------------------------------------------------------------------------
 
     def add_branch(
@@ -236,10 +267,15 @@ class Loop:
 
     # ---- the end ---------------------------------------------------------------------------------------------------
 
-    def close(self, timeout_s: float = 10.0) -> None:
-        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. Twice is fine."""
+    def close(self, timeout_s: float = 10.0, *, leave_open: bool = False) -> None:
+        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. Twice is fine.
+
+        `leave_open`: in the ledger the jobs stay open, to be taken back with `submit(restored=True)` after a restart.
+        """
         end = time.monotonic() + timeout_s
         with self._core.lock:
+            if leave_open and self._core.desk is not None:
+                self._core.desk.close()
             self._core.stop(StudioClosed("the studio is closed; open a new one"), Ended.CANCELLED, "studio closed")
         slots = self._core.fleet.slots.values()
         closers = [threading.Thread(target=slot.port.close, args=(timeout_s,), daemon=True) for slot in slots]

@@ -160,6 +160,21 @@ class Unfit(msgspec.Struct, frozen=True, tag=True):
     number: int = 0
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """What the model reads of a prompt: `clauses` slot -> words; `warnings` say what was left out."""
+
+    clauses: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+
+
+class ArenaUse(msgspec.Struct, frozen=True):
+    """Of a worker's adapter arena since its start: pins that found their adapter, pins that made it, bytes now."""
+
+    hits: int = 0
+    misses: int = 0
+    num_bytes: int = 0
+
+
 class Progress(msgspec.Struct, frozen=True):
     """Where a job stands: evaluations taken, solver steps done."""
 
@@ -176,6 +191,8 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         broken: the plan as a whole raised, and nobody advanced.
         dropped: jobs whose state the worker no longer trusts or holds; they must arrive again.
         progress: of the jobs that advanced.
+        readings: of the jobs that were opened (ENCODE).
+        arena: of the adapters.
         pictures: one frame each, uint8 [height, width, 3] (DECODE, `index` the image) or [images, height, width, 3]
             (preview).
     """
@@ -186,6 +203,8 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     broken: Failure | None = None
     dropped: tuple[str, ...] = ()
     progress: dict[str, Progress] = {}
+    readings: dict[str, Reading] = {}
+    arena: ArenaUse = ArenaUse()
     pictures: tuple[Array, ...] = ()
 
 

@@ -42,6 +42,9 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         text_rows, unconditional_rows: of a prompt, and of the empty unconditional input.
         itemsize: bytes of the compute dtype.
         defaults: fields of `GenerationSpec` that suit the model.
+        name, version: of the model, as it calls itself.
+        components: content hash of each of its components.
+        ops, compute: name of the backend's op table, and its compute dtype.
     """
 
     model: str
@@ -55,6 +58,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     sigmas: SigmaConfig
     limits: Limits
     defaults: dict[str, Any]
+    name: str = ""
+    version: str = ""
+    components: dict[str, str] = {}
+    ops: str = ""
+    compute: str = ""
 
     @classmethod
     def of(cls, engine: Engine) -> Profile:
@@ -75,6 +83,11 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
             sigmas=model.sigmas,
             limits=engine.limits,
             defaults=dict(model.defaults),
+            name=model.name,
+            version=model.version,
+            components={name: part.content_hash for name, part in sorted(model.checkpoint.components.items())},
+            ops=engine.ops.name,
+            compute=engine.ops.compute,
         )
 
     @property

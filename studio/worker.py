@@ -14,6 +14,7 @@ from .messages import (
     AddAdapter,
     AddBranch,
     Answer,
+    ArenaUse,
     Array,
     Arrival,
     Command,
@@ -24,6 +25,7 @@ from .messages import (
     Parked,
     Progress,
     Ran,
+    Reading,
     Run,
 )
 
@@ -85,7 +87,14 @@ class Worker:
             reason = Failure("StateError", "not held by this worker")
             return Ran(number=run.number, failed=failed, broken=reason, dropped=dropped), []
         if run.stage == Stage.ENCODE:
-            return Ran(number=run.number, elapsed_ms=opened_ms, failed=failed, progress=self._progress(jobs)), []
+            return Ran(
+                number=run.number,
+                elapsed_ms=opened_ms,
+                failed=failed,
+                progress=self._progress(jobs),
+                readings={job: self._reading(job) for job in jobs},
+                arena=self._arena(),
+            ), []
         start = time.perf_counter()
         pictures: list[tuple[Array, Any]] = []
         reports: list[StepReport] = []
@@ -115,7 +124,14 @@ class Worker:
         progress = self._progress([job for job in jobs if job not in failed])
         pictures += self._previews(reports, jobs)
         records = tuple(record for record, _ in pictures)
-        answer = Ran(number=run.number, elapsed_ms=elapsed, failed=failed, progress=progress, pictures=records)
+        answer = Ran(
+            number=run.number,
+            elapsed_ms=elapsed,
+            failed=failed,
+            progress=progress,
+            arena=self._arena(),
+            pictures=records,
+        )
         return answer, [frame for _, frame in pictures]
 
     def _open(self, arrival: Arrival) -> None:
@@ -162,6 +178,14 @@ class Worker:
             self._preview_every.pop(job, None)
             if generation is not None:
                 self.engine.close(generation)
+
+    def _reading(self, job: str) -> Reading:
+        text = self._held[job].text
+        return Reading(dict(text.clauses), tuple(text.warnings))
+
+    def _arena(self) -> ArenaUse:
+        arena = self.engine.adapters.arena
+        return ArenaUse(arena.hits, arena.misses, arena.allocated_bytes)
 
     def _progress(self, jobs: list[str]) -> dict[str, Progress]:
         return {job: Progress(self._held[job].position, self._held[job].step) for job in jobs}

@@ -1,8 +1,8 @@
 """What clients and the server say to each other: two closed, tagged unions of small records, in msgpack.
 
 A message is two frames: an id chosen by the client, and the record, a map whose field `type` says which one it is. Some
-records of the server have a third frame, raw bytes. `docs/wire.md` has the whole protocol. New fields carry defaults and
-unknown fields are skipped, so that both sides may be older or newer than the other.
+records of the server have a third frame, raw bytes. `docs/wire.md` has the whole protocol. New fields carry defaults
+and unknown fields are skipped, so that both sides may be older or newer than the other.
 
 Times are UTC ms, spans ms, of GPU time where they end in `charged_ms`, `fast_ms`, ... as said there.
 """

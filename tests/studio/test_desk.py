@@ -11,6 +11,7 @@ import pytest
 
 from salon.scheduler.accounts import Accounts
 from salon.scheduler.errors import DuplicateJob, Refused, UnknownAccount
+from salon.scheduler.ledger import Ledger
 from salon.scheduler.plans import load_plans
 from salon.studio.desk import Desk
 from salon.studio.loop import Loop
@@ -120,3 +121,45 @@ def test_relax_use_counts_from_zero_after_the_renewal(new_loop: MakeLoop) -> Non
 
 def test_the_plans_file_is_the_policy(new_loop: MakeLoop, desk: Desk) -> None:
     assert new_loop(accounts=desk).scheduler.policy is desk.accounts.book.policy
+
+
+def test_taken_back_after_a_restart(new_loop: MakeLoop, kept: list[Any], solo: Solo) -> None:
+    """A loop closes with two jobs that were not stored to their end: one open, one charged already."""
+    first = Accounts(load_plans())
+    kept += first.open("ann", NOW, plan="basic")
+    loop = new_loop(accounts=Desk(first, kept.extend))
+    loop.accounts(lambda accounts, now: accounts.buy("ann", MINUTE, now))
+    charged = loop.submit(spec(seed=1, images=4), account="ann", job="charged")
+    charged.result(TIMEOUT)
+    assert charged.charged_ms == MINUTE
+    assert set(charged.reading.clauses) >= {"subject"}
+    loop.hold()
+    loop.submit(spec(seed=2, images=4, steps=50), account="ann", job="open")
+    assert loop.snapshot().held
+    assert loop.snapshot().queued == {"fast": 1}
+    loop.close(leave_open=True)
+
+    ledger = Ledger.replay(kept)
+    assert ledger.is_open("open")
+    assert ledger.has_ended("charged")
+    accounts = Accounts(load_plans(), ledger)
+    accounts.open("ann", ledger.now_ms, plan="basic", anchor_ms=NOW)
+    assert accounts.is_open("ann")
+    assert not accounts.is_open("bob")
+    after = new_loop(accounts=Desk(accounts, kept.extend, lambda: ledger.now_ms))
+    jobs = [
+        after.submit(spec(seed=seed, images=4, steps=steps), account="ann", job=name, restored=True)
+        for seed, steps, name in ((1, 2, "charged"), (2, 50, "open"))
+    ]
+    for job in jobs:
+        np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
+    assert [job.charged_ms for job in jobs] == [0, MINUTE]
+    with pytest.raises(DuplicateJob):
+        after.submit(spec(), account="ann", job="charged")
+    assert [entry.job for entry in kept if entry.kind == "charge"] == ["charged", "open"]
+    assert Ledger.replay(kept).snapshot() == ledger.snapshot()
+
+
+def test_no_accounts(new_loop: MakeLoop) -> None:
+    with pytest.raises(UnknownAccount, match="no accounts"):
+        new_loop().accounts(lambda accounts, now: ())

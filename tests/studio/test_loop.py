@@ -281,3 +281,36 @@ def test_many_threads(new_loop: MakeLoop, solo: Solo) -> None:
         assert not thread.is_alive()
     assert not wrong
     assert not loop.scheduler.busy
+
+
+def test_held_and_released(new_loop: MakeLoop, new_engine: MakeEngine) -> None:
+    loop = new_loop([new_engine(), new_engine()])
+    seen: list[str] = []
+    loop._core.tally.seen = lambda plan, answer: seen.append(plan.stage)
+    loop.hold()
+    jobs = [loop.submit(spec(seed=i, steps=3), lane=lane) for i, lane in enumerate(("fast", "relax", "relax"))]
+    jobs[2].pause()
+    time.sleep(0.05)
+    view = loop.snapshot()
+    assert (view.held, view.queued, view.running, seen) == (True, {"fast": 1, "relax": 2}, {}, [])
+    loop.release()
+    for job in jobs[:2]:
+        job.result(TIMEOUT)
+    jobs[2].resume()
+    jobs[2].result(TIMEOUT)
+    view = loop.snapshot()
+    assert (view.held, view.queued, view.running) == (False, {}, {})
+    assert view.steps == seen.count("step") >= 6
+    assert 1 <= view.batch_jobs <= 2
+    assert sum(worker.steps for worker in view.workers) == view.steps
+    assert all(0 <= worker.busy_share <= 1 and worker.step_ms >= 0 for worker in view.workers)
+    assert {worker.state for worker in view.workers} == {"idle"}
+
+
+def test_arena_use_is_told(new_loop: MakeLoop) -> None:
+    loop = new_loop()
+    for _ in range(3):
+        loop.submit(spec(adapters=(AdapterUse("short"),))).result(TIMEOUT)
+    (worker,) = loop.snapshot().workers
+    assert (worker.arena_hits, worker.arena_misses) == (2, 1)
+    assert worker.arena_bytes > 0

@@ -1,0 +1,88 @@
+"""What the workers did, counted: for metrics and the operator's view."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..scheduler.tickets import Plan, Stage
+from .messages import ArenaUse, Ran
+
+WINDOW_S = 60.0  # of `WorkerTally.busy_share`
+Seen = Callable[[Plan, Ran], object]
+
+
+@dataclass
+class WorkerTally:
+    """Of one worker.
+
+    Attributes:
+        steps: step plans.
+        step_ms: of all of them.
+        error: of the cost model: sum of |predicted - measured| / measured over the step plans.
+        losses: times that it was lost.
+        arena: of its adapters, since its last start.
+    """
+
+    steps: int = 0
+    step_ms: float = 0.0
+    error: float = 0.0
+    losses: int = 0
+    arena: ArenaUse = ArenaUse()
+    _recent: deque[tuple[float, float]] = field(default_factory=deque)  # (end, ms), within the window
+
+    def add(self, now: float, ms: float) -> None:
+        """It worked so long."""
+        self._recent.append((now, ms))
+        self._trim(now)
+
+    def busy_share(self, now: float, since: float) -> float:
+        """Of the last minute, or of the time since `since`."""
+        self._trim(now)
+        span = min(WINDOW_S, now - since)
+        return min(1.0, sum(ms for _, ms in self._recent) / (1e3 * span)) if span > 0 else 0.0
+
+    def _trim(self, now: float) -> None:
+        while self._recent and self._recent[0][0] < now - WINDOW_S:
+            self._recent.popleft()
+
+
+class Tally:
+    """Counts since the start. Driven under the loop's lock.
+
+    Attributes:
+        plans: by stage.
+        stage_ms: by stage.
+        batch_jobs: sum over the step plans of the jobs in each.
+        workers: by name.
+        seen: called with every plan that was carried out; short, and it does not raise.
+    """
+
+    def __init__(self) -> None:
+        self.start = time.monotonic()
+        self.plans: dict[Stage, int] = defaultdict(int)
+        self.stage_ms: dict[Stage, float] = defaultdict(float)
+        self.batch_jobs = 0
+        self.workers: dict[str, WorkerTally] = defaultdict(WorkerTally)
+        self.seen: Seen | None = None
+
+    def ran(self, plan: Plan, answer: Ran) -> None:
+        """A plan was carried out."""
+        worker, ms = self.workers[plan.worker], answer.elapsed_ms
+        self.plans[plan.stage] += 1
+        self.stage_ms[plan.stage] += ms
+        worker.add(time.monotonic(), ms)
+        worker.arena = answer.arena
+        if plan.stage is Stage.STEP:
+            self.batch_jobs += len(plan.jobs)
+            worker.steps += 1
+            worker.step_ms += ms
+            worker.error += abs(plan.predicted_ms - ms) / ms if ms > 0 else 0.0
+        if self.seen is not None:
+            self.seen(plan, answer)
+
+    def lost(self, worker: str) -> None:
+        """A worker was lost."""
+        self.workers[worker].losses += 1
