@@ -1,0 +1,62 @@
+"""What `salon serve` is told. The command line reads its defaults from here; standard library only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+DEFAULT_LISTEN: Final = "tcp://127.0.0.1:5599"
+DEFAULT_METRICS: Final = "127.0.0.1:5600"
+
+
+def default_data() -> Path:
+    """`$XDG_DATA_HOME/salon`, or `~/.local/share/salon` where that is not set (or relative, which does not count)."""
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share") / "salon"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    """Everything about a server; nothing is read from the environment later.
+
+    Attributes:
+        listen: addresses to bind, `tcp://HOST:PORT`.
+        data: folder of the server's key, the database (without `database`) and the pictures; made if it is not there.
+        database: SQLAlchemy's URL; None: SQLite in `data`.
+        model: folder in diffusers' layout; None: the embedded one.
+        workers: engines, each with the whole model.
+        threads: of each engine; None: the usable cores, shared out.
+        backend, isa, dtype: see `Engine.load`; None: the best here.
+        process: each engine in a process of its own, which is watched and started again.
+        paused: accept jobs, but start no step before `salon ops resume`.
+        plans: another plans file than `scheduler/plans.toml`.
+        metrics: `HOST:PORT` of the page of metrics; None: none.
+        operators: accounts (64 hex digits) that are operators, besides those in the books.
+        curve: encrypt and identify; None: exactly if an address of `listen` is beyond loopback.
+        open: a key that is not in the books gets an account on the default plan; else it is turned away.
+        keep_days: pictures are deleted so long after their job's end; None: never.
+        quota_bytes: of stored pictures, for each account; 0: no limit.
+        log_json: log lines as JSON objects.
+    """
+
+    listen: tuple[str, ...] = (DEFAULT_LISTEN,)
+    data: Path = field(default_factory=default_data)
+    database: str | None = None
+    model: str | None = None
+    workers: int = 1
+    threads: int | None = None
+    backend: str = "cpu"
+    isa: str | None = None
+    dtype: str | None = None
+    process: bool = True
+    paused: bool = False
+    plans: Path | None = None
+    metrics: str | None = DEFAULT_METRICS
+    operators: tuple[str, ...] = ()
+    curve: bool | None = None
+    open: bool = False
+    keep_days: float | None = None
+    quota_bytes: int = 0
+    log_json: bool = False
