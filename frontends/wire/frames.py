@@ -1,7 +1,7 @@
 """From the frames of a multipart message to (id, record, bytes) and back, on both sides.
 
-Frames here are without the routing id that a ROUTER socket puts before them. An error has the id of its message, so that
-a message can be refused without being understood.
+Frames here are without the routing id that a ROUTER socket puts before them. An error has the id of its
+message, so that a message can be refused without being understood.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def read_request(frames: Sequence[bytes], max_bytes: int = MAX_MESSAGE) -> tuple
 
 
 def read_reply(frames: Sequence[bytes], max_bytes: int = MAX_REPLY) -> tuple[bytes, Reply, bytes | None]:
-    """(id, reply, bytes or None) of the server's message; with bytes exactly where the record has some.
+    """(id, reply, bytes or None) of the server's message. Bytes that nobody knows of are let pass: the server may be
+    newer.
 
     Raises:
         MessageError: it is not like that (TooLarge, UnknownMessage, BadMessage).
@@ -76,9 +77,8 @@ def read_reply(frames: Sequence[bytes], max_bytes: int = MAX_REPLY) -> tuple[byt
     except MessageError as error:
         error.id = id
         raise
-    if has_payload(reply) != (payload is not None):
-        got = "none" if payload is None else f"{len(payload):,} bytes"
-        raise BadMessage(complaint("third frame", got, "bytes with chunks and previews only", "correct it"), id)
+    if payload is None and has_payload(reply):
+        raise BadMessage(complaint("third frame", "none", "the bytes of a chunk or preview", "correct it"), id)
     return id, reply, payload
 
 

@@ -1,0 +1,188 @@
+"""CURVE key pairs, and the files that keep them.
+
+A public key, as 64 hex digits, is the name of an account. A secret never leaves its file and the socket's options: no
+repr, error or log line shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+from zmq.utils import z85
+
+from ...errors import complaint
+from .errors import KeyFileError
+
+MODE: Final = 0o600
+MAX_BYTES: Final = 4_096  # of a key file
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+_TEXT: Final = """\
+# A key of Salon. The public one is the name of the account. Show the secret one to nobody: it proves who you are.
+public = "{public}"
+secret = "{secret}"
+"""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class KeyPair:
+    """A CURVE key pair; `public` and `secret`: 64 small hex digits."""
+
+    public: str
+    secret: str
+
+    def __post_init__(self) -> None:
+        assert _HEX.fullmatch(self.public), "64 small hex digits"
+        assert _HEX.fullmatch(self.secret), "64 small hex digits"
+
+    def __repr__(self) -> str:
+        return f"KeyPair(public={self.public!r}, secret=***)"
+
+    @property
+    def account(self) -> str:
+        """The account that it opens."""
+        return self.public
+
+
+def make_pair() -> KeyPair:
+    """A new key pair.
+
+    Raises:
+        KeyFileError: this libzmq was built without CURVE.
+    """
+    if not zmq.has("curve"):
+        raise KeyFileError(complaint("libzmq", "one without CURVE", "one with libsodium", "install pyzmq's wheel"))
+    public, secret = zmq.curve_keypair()
+    return KeyPair(to_hex(public), to_hex(secret))
+
+
+def to_z85(digits: str) -> bytes:
+    """A key's 64 hex digits as 40 characters of Z85, as sockets take them."""
+    return bytes(z85.encode(bytes.fromhex(digits)))
+
+
+def to_hex(key: bytes) -> str:
+    """A key's 40 characters of Z85 as 64 hex digits."""
+    return bytes(z85.decode(key)).hex()
+
+
+def secure_client(socket: zmq.Socket[Any], pair: KeyPair, server_key: str) -> None:
+    """Encrypt a socket that will connect. `server_key`: 64 hex digits; nobody else can answer."""
+    socket.curve_secretkey = to_z85(pair.secret)
+    socket.curve_publickey = to_z85(pair.public)
+    socket.curve_serverkey = to_z85(server_key)
+
+
+def secure_server(socket: zmq.Socket[Any], pair: KeyPair) -> None:
+    """Encrypt a socket that will bind. Who may come in is ZAP's to say."""
+    socket.curve_server = True
+    socket.curve_secretkey = to_z85(pair.secret)
+
+
+def client_key_path(env: Mapping[str, str] = os.environ) -> Path:
+    """Where the user's key is: `SALON_KEY`, or `salon/key` in `XDG_CONFIG_HOME` or `~/.config`."""
+    if named := env.get("SALON_KEY"):
+        return Path(named).expanduser()
+    base = Path(env.get("XDG_CONFIG_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".config") / "salon" / "key"  # XDG: relative ones are ignored
+
+
+def load_pair(path: Path) -> KeyPair:
+    """Read a key file.
+
+    Raises:
+        KeyFileError: not there, not a plain file of this user with mode 0600, or damaged.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe of that name must not hold us up
+        try:
+            _check_owner(path, os.fstat(descriptor))  # of what was opened, whatever the name means a moment later
+            data = os.read(descriptor, MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as error:
+        raise _bad(path, "no file", "a key file", "make one with `salon keys`") from error
+    except OSError as error:
+        raise _bad(path, error.strerror or "an error", "a readable file", "look at its folder and its mode") from error
+    try:
+        fields = tomllib.loads(data.decode()) if len(data) <= MAX_BYTES else {}
+    except ValueError:
+        fields = {}  # and no cause, whose text may show a part of the secret
+    public, secret = fields.get("public"), fields.get("secret")
+    if not all(isinstance(key, str) and _HEX.fullmatch(key) for key in (public, secret)):
+        raise _bad(path, "something else", "public and secret, 64 hex digits each", "restore it from a backup")
+    assert isinstance(public, str)
+    assert isinstance(secret, str)
+    if to_hex(zmq.curve_public(to_z85(secret))) != public:
+        raise _bad(path, "two keys that do not belong together", "a key pair", "restore it from a backup")
+    return KeyPair(public, secret)
+
+
+def save_pair(path: Path, pair: KeyPair, *, overwrite: bool = False) -> None:
+    """Write a key file with mode 0600, whole or not at all; its folder is made, with mode 0700.
+
+    Raises:
+        KeyFileError: a file is there already (without `overwrite`), or it cannot be written.
+    """
+    spare = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+        try:
+            with open(descriptor, "w", encoding="ascii") as file:
+                os.fchmod(descriptor, MODE)
+                file.write(_TEXT.format(public=pair.public, secret=pair.secret))
+                file.flush()
+                os.fsync(descriptor)
+            if overwrite:
+                os.replace(spare, path)
+            else:
+                os.link(spare, path)  # unlike a rename, it never takes the place of a key that somebody lives by
+        finally:
+            spare.unlink(missing_ok=True)
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except FileExistsError as error:
+        raise _bad(path, "a file that is there already", "a new name", "keep it, or move it away first") from error
+    except OSError as error:
+        raise _bad(path, error.strerror or "an error", "a folder that can be written", "choose another") from error
+
+
+def load_or_make(path: Path) -> KeyPair:
+    """Read a key file, or make it; of several who make it at once, all get the same.
+
+    Raises:
+        KeyFileError: as `load_pair` and `save_pair`.
+    """
+    if not path.exists():
+        try:
+            save_pair(path, make_pair())
+        except KeyFileError as error:
+            if not isinstance(error.__cause__, FileExistsError):
+                raise
+    return load_pair(path)
+
+
+def _check_owner(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _bad(path, "no plain file", "a key file", "name another")
+    if status.st_mode & 0o077:
+        got = f"mode {stat.S_IMODE(status.st_mode):04o}, open to others"
+        raise _bad(path, got, "mode 0600", f"chmod 600 {path}; if others may have read it, make a new one")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise _bad(path, f"a file of user {status.st_uid}", f"one of yours ({os.geteuid()})", "name another")
+
+
+def _bad(path: Path, got: str, allowed: str, remedy: str) -> KeyFileError:
+    return KeyFileError(complaint(f"key file {path}", got, allowed, remedy))
