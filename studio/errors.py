@@ -7,7 +7,20 @@ SalonError
     ├── JobTimeout      the job is not done yet, and the caller did not want to wait longer
     ├── StudioClosed    a request to a studio that is closed
     ├── WorkerLost      no worker is left that could do it
-    └── WorkerMismatch  workers of one studio that would not make the same pictures
+    ├── WorkerMismatch  workers of one studio that would not make the same pictures
+    └── StoreError          jobs, pictures and ledger entries on disk
+        ├── StoreMissing    a package that the store needs is not installed
+        ├── StoreMismatch   not a store that this version can open
+        ├── StoreInUse      another server has it open
+        ├── StoreRefused    a write that contradicts what is stored; nothing of its batch was written
+        ├── StoreFull       no space is left, on disk or in the database
+        ├── StoreLocked     somebody else locked the database for longer than we wait
+        ├── StoreLost       the database or the folder cannot be reached
+        ├── StoreBroken     what is stored is damaged
+        ├── StoreBusy       too many writes wait
+        ├── StoreClosed     a write after the end
+        ├── BlobMissing     no picture is stored under this digest
+        └── QuotaExceeded   the account has no space left for pictures
 """
 
 from __future__ import annotations
@@ -49,3 +62,55 @@ class WorkerLost(StudioError):
 
 class WorkerMismatch(StudioError):
     """Workers of one studio that would not make the same pictures."""
+
+
+class StoreError(StudioError):
+    """Base of the store's errors."""
+
+
+class StoreMissing(StoreError, ImportError):
+    """A package that the store needs is not installed."""
+
+
+class StoreMismatch(StoreError):
+    """Not a store that this version can open."""
+
+
+class StoreInUse(StoreError):
+    """Another server has it open."""
+
+
+class StoreRefused(StoreError):
+    """A write that contradicts what is stored, like a second job of one id. Nothing of its batch was written."""
+
+
+class StoreFull(StoreError):
+    """No space is left. Nothing was written; try again when there is some."""
+
+
+class StoreLocked(StoreError):
+    """Somebody else locked the database for longer than we wait. Nothing was written."""
+
+
+class StoreLost(StoreError):
+    """The database or the folder cannot be reached. Nothing was written, as far as is known."""
+
+
+class StoreBroken(StoreError):
+    """What is stored is damaged."""
+
+
+class StoreBusy(StoreError):
+    """Too many writes wait; try again later."""
+
+
+class StoreClosed(StoreError):
+    """A write after the end."""
+
+
+class BlobMissing(StoreError):
+    """No picture is stored under this digest."""
+
+
+class QuotaExceeded(StoreError):
+    """The account has no space left for pictures."""
