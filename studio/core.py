@@ -18,7 +18,7 @@ from ..scheduler.tickets import Ended, Final, Stage
 from ..scheduler.workers import WorkerSpec
 from .desk import Desk
 from .errors import StudioClosed, StudioError, WorkerLost
-from .fleet import Fleet, Slot
+from .fleet import Entry, Fleet, Slot
 from .hooks import Hooks
 from .job import Event, JobState
 from .messages import Ack, Answer, Frames, Lost, Parked, Ran, Ready, Unfit
@@ -84,6 +84,11 @@ class Core:
         if entry.job._ended(final.ended, final.reason, kind if final.ended is Ended.FAILED else "", pictures):
             self.hooks.call(entry.on_end, entry.job)
 
+    def tell(self, entry: Entry, event: Event, state: JobState | None = None) -> None:
+        """Something happened to a job that has not ended."""
+        entry.job._happened(event, state)
+        self.hooks.call(entry.on_event, entry.job, event)
+
     def stop(self, error: StudioError, ended: Ended, reason: str) -> None:
         """Accept nothing more, and end everything."""
         if isinstance(error, StudioClosed) or self.over is None:
@@ -131,11 +136,11 @@ class Core:
         for slot in self.fleet.slots.values():
             if slot.idle and (plan := self.scheduler.plan(slot.port.name, self.now())) is not None:
                 for name in plan.jobs:
-                    job = self.fleet.entries[name].job
-                    if job.state is JobState.QUEUED:
+                    entry = self.fleet.entries[name]
+                    if entry.job.state is JobState.QUEUED:
                         if self.desk is not None:
                             self.desk.started(name)
-                        job._happened(Event("started"), JobState.RUNNING)
+                        self.tell(entry, Event("started"), JobState.RUNNING)
                 self.fleet.dispatch(slot, plan)
 
     def _hear(self, slot: Slot, answer: Answer, frames: Frames) -> None:
@@ -181,7 +186,7 @@ class Core:
                 self.end(final, kind="WorkerLost")
         for entry in orphans:
             if entry.job.state is JobState.RUNNING:
-                entry.job._happened(Event("requeued", reason=reason), JobState.QUEUED)
+                self.tell(entry, Event("requeued", reason=reason), JobState.QUEUED)
         if all(other.gone for other in self.fleet.slots.values()):
             self.stop(WorkerLost(f"no worker is left; {reason}"), Ended.FAILED, f"no worker is left; {reason}")
 
@@ -195,7 +200,7 @@ class Core:
         for name, progress in answer.progress.items():
             entry = self.fleet.entries[name]
             if progress.step != entry.job.step:
-                entry.job._happened(Event("progress", progress.step))
+                self.tell(entry, Event("progress", progress.step))
                 self.hooks.call(entry.on_progress, entry.job, progress.step, entry.job.spec.steps)
         for array, frame in zip(answer.pictures, frames, strict=True):
             entry = self.fleet.entries[array.name]

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..scheduler.cost import WorkerCost
 from ..scheduler.tickets import Plan, Stage
-from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
+from .job import Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
 from .messages import Arrival, Command, Drop, Frames, Park, Parked, Ran, Run
 from .port import Port
 
@@ -31,6 +31,7 @@ class Entry:
     on_progress: OnProgress | None = None
     on_preview: OnPreview | None = None
     on_end: OnEnd | None = None
+    on_event: OnEvent | None = None
     where: str | None = None
     position: int = 0
     parking: int | None = None

@@ -63,6 +63,7 @@ class Master(Protocol):
 OnProgress = Callable[["Job", int, int], object]
 OnPreview = Callable[["Job", int, UInt8], object]
 OnEnd = Callable[["Job"], object]
+OnEvent = Callable[["Job", Event], object]
 
 
 class Job:

@@ -27,7 +27,7 @@ from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, WorkerLost
 from .fleet import Entry
-from .job import Event, Job, JobState, OnEnd, OnPreview, OnProgress
+from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress
 from .port import Port
 from .snapshot import Snapshot, take
 from .tickets import Profile
@@ -107,6 +107,7 @@ class Loop:
         on_progress: OnProgress | None = None,
         on_preview: OnPreview | None = None,
         on_end: OnEnd | None = None,
+        on_event: OnEvent | None = None,
         restored: bool = False,
     ) -> Job:
         """Accept a job. Whatever this raises, there is no job then.
@@ -118,6 +119,7 @@ class Loop:
             preview_every: solver steps between previews; 0: none. A preview costs a decoding.
             on_progress: called as (job, step, steps) when a solver step is done.
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
+            on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
             on_end: called as (job) after its final event. Hooks run one after another on a thread of their own; one
                 that raises is logged.
@@ -160,7 +162,8 @@ class Loop:
                     core.desk.withdraw(name, ticket.lane)
                 raise
             handle = Job(name, spec, account, admitted.lane, admitted.reason, self)
-            core.fleet.entries[name] = Entry(handle, preview_every, on_progress, on_preview, on_end)
+            entry = Entry(handle, preview_every, on_progress, on_preview, on_end, on_event)
+            core.fleet.entries[name] = entry
             handle._happened(Event("queued", reason=admitted.reason))
         core.wake()
         return handle
@@ -186,7 +189,7 @@ class Loop:
                 return False
             if entry.job.state is not JobState.PAUSED:
                 core.scheduler.pause(job, core.now())
-                entry.job._happened(Event("paused", entry.job.step), JobState.PAUSED)
+                core.tell(entry, Event("paused", entry.job.step), JobState.PAUSED)
         return True
 
     def resume(self, job: str) -> bool:
@@ -199,7 +202,7 @@ class Loop:
             if entry.job.state is JobState.PAUSED:
                 core.scheduler.resume(job, core.now())
                 state = JobState.QUEUED if entry.where is None else JobState.RUNNING
-                entry.job._happened(Event("resumed", entry.job.step), state)
+                core.tell(entry, Event("resumed", entry.job.step), state)
         core.wake()
         return True
 

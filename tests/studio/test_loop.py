@@ -288,7 +288,12 @@ def test_held_and_released(new_loop: MakeLoop, new_engine: MakeEngine) -> None:
     seen: list[str] = []
     loop._core.tally.seen = lambda plan, answer: seen.append(plan.stage)
     loop.hold()
-    jobs = [loop.submit(spec(seed=i, steps=3), lane=lane) for i, lane in enumerate(("fast", "relax", "relax"))]
+    told: list[str] = []
+    hook = lambda job, event: told.append(event.kind) if job.spec.seed == 2 else None  # noqa: E731
+    jobs = [
+        loop.submit(spec(seed=i, steps=3), lane=lane, on_event=hook)
+        for i, lane in enumerate(("fast", "relax", "relax"))
+    ]
     jobs[2].pause()
     time.sleep(0.05)
     view = loop.snapshot()
@@ -305,6 +310,7 @@ def test_held_and_released(new_loop: MakeLoop, new_engine: MakeEngine) -> None:
     assert sum(worker.steps for worker in view.workers) == view.steps
     assert all(0 <= worker.busy_share <= 1 and worker.step_ms >= 0 for worker in view.workers)
     assert {worker.state for worker in view.workers} == {"idle"}
+    assert told == ["paused", "resumed", "started", "progress", "progress", "progress"]
 
 
 def test_arena_use_is_told(new_loop: MakeLoop) -> None:
