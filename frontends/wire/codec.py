@@ -57,7 +57,7 @@ def encode(record: Record) -> bytes:
     try:
         return _encoder.encode(record)
     except (UnicodeEncodeError, OverflowError) as error:
-        raise BadMessage(complaint("message", str(error), "Unicode text and 64-bit numbers", "correct it")) from error
+        raise BadMessage(complaint("message", _line(str(error)), "Unicode text and 64-bit numbers", "correct it")) from error
 
 
 def decode_request(data: bytes, max_bytes: int = MAX_MESSAGE) -> Request:
@@ -98,7 +98,7 @@ def _decode(
         if name is not None and name not in known:
             text = complaint("type", repr(name[:40]), "a type of docs/wire.md", "use what both sides know")
             raise UnknownMessage(text, name[:40]) from error
-        why = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+        why = "text that is not UTF-8" if isinstance(error, UnicodeDecodeError) else _line(str(error))
         raise BadMessage(complaint("message", why, "a record of docs/wire.md", "correct it")) from error
 
 
@@ -108,3 +108,8 @@ def _name(data: bytes) -> str | None:
         return _heads.decode(data).type
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _line(text: str) -> str:
+    """At most so much of it, without line breaks: it may repeat what the peer wrote."""
+    return text[:160].encode("unicode_escape").decode("ascii")

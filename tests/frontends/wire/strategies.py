@@ -1,0 +1,141 @@
+"""Hypothesis strategies for every record of the wire, made from the types in messages.py.
+
+`records(kind)` gives any values that the types allow; `requests()` and `sound(kind)` only such as `checks.py` takes.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from hypothesis import strategies as st
+
+from salon.frontends.wire import messages as m
+
+REQUESTS: tuple[type[m.Record], ...] = get_args(m.Request)
+REPLIES: tuple[type[m.Record], ...] = get_args(m.Reply)
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+WHOLE = st.integers(-(2**63), 2**64 - 1)
+NAMES = st.from_regex(r"[A-Za-z0-9._:-]{1,64}", fullmatch=True)
+WORDS = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,31}", fullmatch=True)
+ACCOUNTS = st.one_of(st.just("local"), st.text("0123456789abcdef", min_size=64, max_size=64))
+COUNTS = st.integers(0, 2**63 - 1)
+LABELS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=100)
+PROMPTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
+IDS = st.binary(min_size=1, max_size=16)
+CREDITS = st.integers(1, m.Limits().max_credit)
+PAGES = st.integers(1, 200)
+SIDES = st.integers(1, 2**16)
+
+
+def of_type(kind: Any) -> st.SearchStrategy[Any]:
+    """Any value of a type as it stands in a record."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return st.one_of(*(of_type(one) for one in get_args(kind)))
+    if get_origin(kind) is tuple:
+        inner = get_args(kind)
+        if inner[-1] is Ellipsis:
+            return st.lists(of_type(inner[0]), max_size=3).map(tuple)
+        return st.tuples(*(of_type(one) for one in inner))
+    if get_origin(kind) is dict:
+        key, value = get_args(kind)
+        return st.dictionaries(of_type(key), of_type(value), max_size=3)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return records(kind)
+    plain: dict[Any, st.SearchStrategy[Any]] = {
+        int: WHOLE,
+        float: st.floats(allow_nan=False),  # NaN is not itself, so a round trip could not be checked
+        bool: st.booleans(),
+        str: TEXT,
+        bytes: st.binary(max_size=16),
+        type(None): st.none(),
+    }
+    return plain[kind]
+
+
+def records(kind: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
+    """Any record of this kind; every field that may be left out sometimes is."""
+    hints = get_type_hints(kind)
+    needed = {f.name: of_type(hints[f.name]) for f in msgspec.structs.fields(kind) if f.required}
+    others = {f.name: of_type(hints[f.name]) for f in msgspec.structs.fields(kind) if not f.required}
+    return st.fixed_dictionaries(needed, optional=others).map(lambda values: kind(**values))
+
+
+SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
+    m.Hello: {
+        "version": st.integers(1, 2**31 - 1),
+        "oldest": st.just(1),
+        "features": st.lists(WORDS, max_size=4).map(tuple),
+        "client": LABELS,
+    },
+    m.Submit: {
+        "key": NAMES,
+        "prompt": PROMPTS,
+        "lane": WORDS,
+        "negative_prompt": PROMPTS,
+        "aspect": st.none() | st.tuples(*[st.floats(1e-6, 1e6)] * 2),
+        "width": st.none() | SIDES,
+        "height": st.none() | SIDES,
+        "steps": st.none() | st.integers(1, 1000),
+        "seed": st.none() | st.integers(0, 2**64 - 1),
+        "images": SIDES,
+        "guidance_scale": st.none() | st.floats(0, 100),
+        "solver": st.none() | WORDS,
+        "shift": st.none() | st.floats(0.01, 100),
+        "preview_every": st.integers(0, 1000),
+    },
+    m.Watch: {"job": NAMES, "after": COUNTS},
+    m.Unwatch: {"watch": IDS},
+    m.Show: {"job": NAMES},
+    m.ListJobs: {
+        "before": COUNTS,
+        "limit": PAGES,
+        "states": st.lists(WORDS, max_size=16).map(tuple),
+        "account": ACCOUNTS | st.sampled_from(["", "*"]),
+    },
+    m.Cancel: {"job": NAMES},
+    m.Delete: {"job": NAMES},
+    m.Fetch: {"job": NAMES, "index": st.integers(-1, 2**16), "offset": COUNTS, "credit": CREDITS},
+    m.Credit: {"fetch": IDS, "chunks": CREDITS},
+    m.Info: {"account": ACCOUNTS | st.just("")},
+    m.OpsAccounts: {"after": LABELS, "limit": PAGES},
+    m.OpsSetAccount: {
+        "account": ACCOUNTS,
+        "name": st.none() | LABELS,
+        "plan": st.none() | WORDS,
+        "role": st.none() | WORDS,
+    },
+    m.OpsGrant: {
+        "account": ACCOUNTS,
+        "amount_ms": st.integers(1, 2**63 - 1),
+        "key": NAMES,
+        "source": WORDS,
+        "expires_ms": COUNTS,
+    },
+    m.OpsLedger: {"account": ACCOUNTS | st.just(""), "after": COUNTS, "limit": PAGES},
+    m.OpsRetry: {"job": NAMES},
+}
+
+
+def sound(kind: type[m.Record]) -> st.SearchStrategy[Any]:
+    """Requests of this kind with every field in its range."""
+    hints = get_type_hints(kind)
+    known = SOUND.get(kind, {})
+    fields = msgspec.structs.fields(kind)
+    values = {field.name: known[field.name] if field.name in known else of_type(hints[field.name]) for field in fields}
+    needed = {field.name: values[field.name] for field in fields if field.required}
+    others = {field.name: values[field.name] for field in fields if not field.required}
+    return st.fixed_dictionaries(needed, optional=others).map(lambda chosen: kind(**chosen))
+
+
+def requests(kinds: Sequence[type[m.Record]] = REQUESTS) -> st.SearchStrategy[Any]:
+    """Sound requests of all kinds."""
+    return st.one_of(*(sound(kind) for kind in kinds))
+
+
+def replies(kinds: Sequence[type[m.Record]] = REPLIES) -> st.SearchStrategy[Any]:
+    """Replies of all kinds, any values."""
+    return st.one_of(*(records(kind) for kind in kinds))
