@@ -2,50 +2,139 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import secrets
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final, TypeVar
 
-from ...scheduler.entries import Entry
-from .rows import AccountRow, JobRow, PictureRow
+from .database import Database, check_alive, postgres_database, sqlite_database
+from .faults import translate_os
+from .folder_lock import FolderLock
+from .migrations import copy_sqlite, prepare, sync
+from .reads import Reads
+from .sql import sa
+from .tables import META
+from .transaction import Ends, Transaction
 from .writes import Write
 
+T = TypeVar("T")
+FILE: Final = "salon.db"
+LIFE: Final = "life"  # in meta
+COMMIT: Final = "commit"  # in meta: the latest transaction, to tell whether it was stored when its answer was lost
 
-class Store:
-    """What is stored. Reads may run in any thread, beside a write."""
+
+class Store(Reads):
+    """What is stored. Questions (see `Reads`) may be asked in any thread, beside a write; writes wait for each other.
+
+    One process at a time has a store open; `Store.open` makes one.
+    """
+
+    def __init__(self, database: Database, lock: FolderLock, busy_s: float) -> None:
+        super().__init__(database, busy_s)
+        self._lock = lock
+        self._writing = threading.Lock()
+        self._ends: Ends | None = None  # None: ask the database
+        self._names = (f"{secrets.token_hex(8)}.{i}" for i in itertools.count())
 
     @classmethod
     def open(cls, url: str | None, folder: Path, *, busy_s: float = 5.0) -> Store:
-        """Open or make a store. `url` None: SQLite in folder/salon.db; or postgresql://..."""
-        raise NotImplementedError
+        """Open a store, or make one; an older one is brought up to date, after a copy of its file (of SQLite).
 
-    def close(self) -> None: ...
+        Args:
+            url: postgresql://...; None: SQLite in folder/salon.db.
+            folder: made if it is not there; locked until `close`.
+            busy_s: how long to wait for a lock, or for a database that is away.
+
+        Raises:
+            StoreInUse: another server has the folder or the database.
+            StoreMismatch: a newer schema, something else than a store, or a URL of another kind.
+            StoreMissing: no driver for it is installed.
+            StoreError: as for any write.
+        """
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise translate_os(error, str(folder)) from error
+        lock = FolderLock(folder)
+        database = None
+        try:
+            database = sqlite_database(folder / FILE, busy_s) if url is None else postgres_database(url, busy_s)
+            store = cls(database, lock, busy_s)
+            store._prepare()
+            sync(folder)
+            return store
+        except BaseException:
+            if database is not None:
+                database.close()
+            lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the database and give the folder free, when a write that is under way has ended. May be repeated."""
+        with self._writing:
+            self._database.close()
+            self._lock.close()
+
+    # ---- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, writes: Sequence[Write]) -> tuple[str, ...]:
-        """One transaction, all or nothing. The digests whose last reference went."""
-        raise NotImplementedError
+        """Apply writes in order, in one transaction: when this returns they are on disk; if it raises, none is.
+
+        Returns:
+            Digests of pictures that no job has any more.
+
+        Raises:
+            StoreRefused: a write that contradicts what is stored.
+            StoreFull, StoreLocked, StoreLost, StoreBroken: see there. After a StoreLost of PostgreSQL it can be that
+                the writes were stored all the same, if the connection broke amid the commit and stayed away.
+        """
+        return self._transact(lambda transaction, _: transaction.apply(writes)) if writes else ()
 
     def begin_life(self) -> int:
-        """A number that rises by one, durably, with every call."""
-        raise NotImplementedError
+        """The number of this start, one more than the last, on disk when this returns."""
 
-    def job(self, job: str) -> JobRow | None: ...
-    def job_by_key(self, account: str, key: str) -> JobRow | None: ...
-    def jobs(
-        self, account: str | None, before_seq: int = 0, limit: int = 20, states: Sequence[str] = ()
-    ) -> tuple[JobRow, ...]:
-        """Newest first, tombstones left out; `before_seq` 0: from the newest."""
-        raise NotImplementedError
+        def step(transaction: Transaction, connection: sa.Connection) -> int:
+            last = connection.execute(sa.select(META.c.value).where(META.c.key == LIFE)).scalar()
+            transaction.put_meta(LIFE, str(int(last or 0) + 1))
+            return int(last or 0) + 1
 
-    def open_jobs(self) -> tuple[JobRow, ...]: ...
-    def old_jobs(self, before_ms: int, limit: int) -> tuple[JobRow, ...]: ...
-    def pictures(self, job: str) -> tuple[PictureRow, ...]: ...
-    def accounts(self, after: str = "", limit: int = 50) -> tuple[AccountRow, ...]: ...
-    def account(self, account: str) -> AccountRow | None: ...
-    def entries(self, account: str | None, after: int = 0, limit: int = 100) -> tuple[Entry, ...]: ...
-    def all_entries(self) -> Iterator[Entry]: ...
-    def meta(self, key: str) -> str | None: ...
-    def usage(self, account: str) -> int: ...
-    def stored_bytes(self) -> int: ...
-    def referenced(self, digests: Sequence[str]) -> set[str]: ...
-    def check(self) -> None:
-        """Raises StoreBroken."""
+        return self._transact(step)
+
+    def _transact(self, work: Callable[[Transaction, sa.Connection], T]) -> T:
+        name = next(self._names)
+        results: list[T] = []
+
+        def attempt() -> T:
+            ends, self._ends = self._ends, None
+            check_alive(self._database)
+            with self._database.writer.begin() as connection:
+                if not self._database.is_sqlite:
+                    if results and self._is_stored(connection, name):
+                        return results[-1]  # the connection broke after the commit, before its answer
+                    results.clear()
+                ends = ends or Ends.read(connection)
+                transaction = Transaction(connection, ends)
+                result = work(transaction, connection)
+                if not self._database.is_sqlite:
+                    transaction.put_meta(COMMIT, name)
+                results.append(result)
+            self._ends = ends
+            return result
+
+        with self._writing:
+            return self._try(attempt)
+
+    @staticmethod
+    def _is_stored(connection: sa.Connection, name: str) -> bool:
+        return connection.execute(sa.select(META.c.value).where(META.c.key == COMMIT)).scalar() == name
+
+    def _prepare(self) -> None:
+        file = self._database.file
+
+        def attempt() -> None:
+            with self._database.writer.begin() as connection:
+                prepare(connection, self._database.name, lambda version: file and copy_sqlite(file, version))
+
+        self._try(attempt)

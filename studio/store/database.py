@@ -1,0 +1,146 @@
+"""Connections: one that writes, and a few that read, to SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ...errors import complaint
+from ..errors import StoreInUse, StoreLost, StoreMismatch, StoreMissing
+from .sql import sa
+
+READERS: Final = 4  # connections that are kept open; as many again when all are busy
+_KEY: Final = 0x53414C4F4E  # of the advisory lock in PostgreSQL
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database that was chosen; nothing is connected before it is used.
+
+    Attributes:
+        name: for errors, without passwords.
+        writer: an engine with one connection, whose transactions keep other writers out.
+        reader: an engine whose transactions see one state, and cannot write.
+        file: of SQLite.
+    """
+
+    name: str
+    writer: sa.Engine
+    reader: sa.Engine
+    file: Path | None = None
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.file is not None
+
+    def close(self) -> None:
+        """Close what is not in use. The writer comes last: SQLite then puts its log into the file."""
+        self.reader.dispose()
+        self.writer.dispose()
+
+
+def sqlite_database(file: Path, busy_s: float) -> Database:
+    """SQLite in this file, with a write-ahead log that is flushed at every commit."""
+    pragmas = (
+        f"busy_timeout = {int(busy_s * 1000)}",
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a commit outlives a power failure
+        "foreign_keys = ON",
+        "secure_delete = FAST",  # a deleted prompt is overwritten
+        "journal_size_limit = 67108864",
+        "trusted_schema = OFF",
+    )
+
+    def engine(size: int, begin: str, *more: str) -> sa.Engine:
+        made = sa.create_engine(
+            sa.URL.create("sqlite", database=str(file)),
+            poolclass=sa.QueuePool,
+            pool_size=size,
+            max_overflow=size if size > 1 else 0,
+            pool_timeout=busy_s,
+            connect_args={"check_same_thread": False, "timeout": busy_s},
+        )
+
+        @sa.event.listens_for(made, "connect")
+        def connected(connection: sqlite3.Connection, record: Any) -> None:
+            connection.isolation_level = None  # the module would begin transactions on its own, and too late
+            with closing(connection.cursor()) as cursor:
+                for pragma in (*pragmas, *more):
+                    cursor.execute(f"PRAGMA {pragma}").fetchall()
+
+        @sa.event.listens_for(made, "begin")
+        def begins(connection: sa.Connection) -> None:
+            connection.exec_driver_sql(begin)
+
+        return made
+
+    writer = engine(1, "BEGIN IMMEDIATE")  # at once: a lock that is asked for later can fail without waiting
+    return Database(str(file), writer, engine(READERS, "BEGIN", "query_only = ON"), file)
+
+
+def postgres_database(url: str, busy_s: float) -> Database:
+    """PostgreSQL. The writer holds an advisory lock: one server for one schema of a database.
+
+    Raises:
+        StoreMismatch: a URL of another kind.
+        StoreMissing: no psycopg.
+    """
+    try:
+        parsed = sa.make_url(url)
+        known = parsed.drivername in ("postgresql", "postgres", "postgresql+psycopg")
+    except (sa.exc.ArgumentError, ValueError):
+        known = False
+    if not known:
+        kind = repr(url.split(":")[0][:40])  # no more of it: the rest may hold a password
+        raise StoreMismatch(complaint("database", f"a URL of kind {kind}", "postgresql://...", "or give none: SQLite"))
+    parsed = parsed.set(drivername="postgresql+psycopg")
+    name = parsed.render_as_string(hide_password=True).replace("+psycopg", "", 1)
+    settings = f"-c lock_timeout={int(busy_s * 1000)} -c statement_timeout={int(busy_s * 1000) + 30_000}"
+
+    def engine(size: int, isolation: Any) -> sa.Engine:
+        try:
+            return sa.create_engine(
+                parsed,
+                poolclass=sa.QueuePool,
+                pool_size=size,
+                max_overflow=size if size > 1 else 0,
+                pool_timeout=busy_s,
+                isolation_level=isolation,
+                connect_args={"connect_timeout": max(2, int(busy_s)), "options": settings},
+            )
+        except ImportError as error:
+            remedy = "run: pip install 'salon[postgres]'"
+            raise StoreMissing(complaint("store", "no package psycopg", "it is installed", remedy)) from error
+
+    writer, reader = engine(1, "READ COMMITTED"), engine(READERS, "REPEATABLE READ")
+
+    @sa.event.listens_for(writer, "connect")
+    def owns(connection: Any, record: Any) -> None:
+        """Of every connection that writes, also of one after the database was away."""
+        deadline = time.monotonic() + busy_s
+        with connection.cursor() as cursor:
+            cursor.execute("SET synchronous_commit = on")
+            while not cursor.execute(f"SELECT pg_try_advisory_lock({_KEY}, hashtext(current_schema()))").fetchone()[0]:
+                if time.monotonic() > deadline:  # that of a server that died is free as soon as its end is noticed
+                    allowed, remedy = "one server for a schema", "stop that one, or choose another database"
+                    raise StoreInUse(complaint(f"store {name}", "in use by another server", allowed, remedy))
+                time.sleep(0.05)
+        connection.commit()
+
+    @sa.event.listens_for(reader, "connect")
+    def reads(connection: Any, record: Any) -> None:
+        connection.execute("SET default_transaction_read_only = on")
+        connection.commit()
+
+    return Database(name, writer, reader)
+
+
+def check_alive(database: Database) -> None:
+    """StoreLost if SQLite's file is gone from under an open connection: what is written there would vanish."""
+    if database.file is not None and not database.file.exists():
+        got, remedy = "a file that is no longer there", "restore it from its last copy, and start again"
+        raise StoreLost(complaint(f"store {database.name}", got, "that it stays", remedy))

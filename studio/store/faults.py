@@ -1,0 +1,90 @@
+"""What databases and file systems complain about, as errors of ours."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from typing import Any, Final
+
+from ...errors import complaint
+from ..errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreLocked, StoreLost, StoreRefused
+from .sql import sa
+
+FAULTS: Final = (sa.exc.SQLAlchemyError, sqlite3.Error, OverflowError, UnicodeError)  # whatever `translate` takes
+
+_SHMSIZE: Final = sqlite3.SQLITE_IOERR | 19 << 8  # no room for the index of the write-ahead log
+_SQLITE: Final = {
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_BUSY: StoreLocked,
+    sqlite3.SQLITE_LOCKED: StoreLocked,
+    sqlite3.SQLITE_CORRUPT: StoreBroken,
+    sqlite3.SQLITE_NOTADB: StoreBroken,
+    sqlite3.SQLITE_CONSTRAINT: StoreRefused,
+    sqlite3.SQLITE_MISMATCH: StoreRefused,
+    sqlite3.SQLITE_TOOBIG: StoreRefused,
+    sqlite3.SQLITE_RANGE: StoreRefused,
+}
+_POSTGRES: Final = {  # by the longest prefix of the SQLSTATE
+    "53100": StoreFull,
+    "55P03": StoreLocked,
+    "57014": StoreLocked,
+    "40": StoreLocked,
+    "22": StoreRefused,
+    "23": StoreRefused,
+    "54": StoreRefused,
+    "XX001": StoreBroken,
+    "XX002": StoreBroken,
+}
+_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+_TEXTS: Final = {
+    StoreFull: ("space on disk", "make room, and try again; nothing was written"),
+    StoreLocked: ("that nobody locks it for long", "end the program that holds it, and try again"),
+    StoreLost: ("that it can be reached", "look after it, and try again"),
+    StoreBroken: ("sound data", "restore the last good copy"),
+    StoreRefused: ("what agrees with what is stored", "correct the write; nothing of its batch was written"),
+    StoreBusy: ("fewer readers at a time", "try again later"),
+}
+
+
+def translate(error: BaseException, where: str) -> StoreError:
+    """The error that says it; `where` names the database, without passwords."""
+    if isinstance(error, StoreError):
+        return error
+    kind = _kind(error)
+    origin = getattr(error, "orig", None) or error
+    allowed, remedy = _TEXTS[kind]
+    got = " ".join(f"{type(origin).__name__}: {origin}".split())[:300]
+    return kind(complaint(f"store {where}", got, allowed, remedy))
+
+
+def translate_os(error: OSError, where: str) -> StoreError:
+    """The same for a file or folder."""
+    kind = StoreFull if error.errno in _NO_SPACE else StoreLost
+    allowed, remedy = _TEXTS[kind]
+    return kind(complaint(f"store {where}", error.strerror or error, allowed, remedy))
+
+
+def is_full(error: OSError) -> bool:
+    """Whether it says that there is no space."""
+    return error.errno in _NO_SPACE
+
+
+def _kind(error: BaseException) -> type[StoreError]:
+    if isinstance(error, sa.exc.TimeoutError):  # no connection of the pool came free
+        return StoreBusy
+    if isinstance(error, OverflowError | UnicodeError):
+        return StoreRefused
+    origin: Any = getattr(error, "orig", None) or error
+    if isinstance(origin, sqlite3.Error):
+        code = getattr(origin, "sqlite_errorcode", None)
+        if code is None:  # of the module itself, like a value of a type that no column takes
+            return StoreRefused if isinstance(origin, sqlite3.InterfaceError | sqlite3.ProgrammingError) else StoreLost
+        return StoreFull if code == _SHMSIZE else _SQLITE.get(code & 0xFF, StoreLost)
+    state = getattr(origin, "sqlstate", None) or ""
+    for length in (5, 2):
+        if kind := _POSTGRES.get(state[:length]):
+            return kind
+    if not state and isinstance(error, sa.exc.DataError | sa.exc.IntegrityError):
+        return StoreRefused
+    return StoreLost

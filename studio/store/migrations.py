@@ -1,0 +1,104 @@
+"""Older schemas made into the present one, step by step, in one transaction.
+
+A step writes its SQL out: it must do the same for ever, whatever becomes of `tables.py`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from ...errors import complaint
+from ..errors import StoreMismatch
+from .faults import translate, translate_os
+from .sql import sa
+from .tables import JOBS, META, METADATA, VERSION
+
+SCHEMA: Final = "schema_version"  # in meta
+
+
+def _to_2(connection: sa.Connection) -> None:
+    """The sums of the pictures' sizes are kept, not computed; tombstones leave the indices."""
+    postgres = connection.dialect.name == "postgresql"
+    text, whole = ('TEXT COLLATE "C"', "BIGINT") if postgres else ("TEXT", "INTEGER")
+    live = "NOT deleted" if postgres else "deleted = 0"
+    for statement in (
+        f"CREATE TABLE usage (account {text} NOT NULL, bytes {whole} NOT NULL, PRIMARY KEY (account))",
+        "INSERT INTO usage (account, bytes) SELECT jobs.account, sum(pictures.size) FROM pictures"
+        " JOIN jobs ON jobs.job = pictures.job GROUP BY jobs.account",
+        "DROP INDEX jobs_of_account",
+        "DROP INDEX jobs_in_state",
+        f"CREATE INDEX jobs_of_account ON jobs (account, seq) WHERE {live}",
+        f"CREATE INDEX jobs_of_account_in_state ON jobs (account, state, seq) WHERE {live}",
+        f"CREATE INDEX jobs_in_state ON jobs (state, seq) WHERE {live}",
+        f"CREATE INDEX jobs_by_end ON jobs (ended_ms, seq) WHERE {live}",
+        f"CREATE INDEX jobs_live ON jobs (seq) WHERE {live}",
+    ):
+        connection.exec_driver_sql(statement)
+
+
+STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {2: _to_2}  # by the version that they lead to
+assert sorted(STEPS) == list(range(2, VERSION + 1)), "a version without its step"
+
+
+def prepare(connection: sa.Connection, name: str, backup: Callable[[int], object]) -> None:
+    """Make the tables, or bring them up to date; `backup` is told the version of older ones before they change.
+
+    Raises:
+        StoreMismatch: tables of a newer version, or of something else.
+    """
+    tables = set(sa.inspect(connection).get_table_names())
+    remedy = "install that version of Salon, or choose another folder or database"
+    if META.name not in tables:
+        if strange := sorted(tables & METADATA.tables.keys()):
+            got = f"tables of something else ({', '.join(strange)})"
+            raise StoreMismatch(complaint(f"store {name}", got, "an empty database, or one of ours", remedy))
+        METADATA.create_all(connection, checkfirst=False)
+        connection.execute(sa.insert(META), {"key": SCHEMA, "value": str(VERSION)})
+        return
+    found = connection.execute(sa.select(META.c.value).where(META.c.key == SCHEMA)).scalar()
+    if found is None or not found.isdecimal() or JOBS.name not in tables:
+        got = f"a table {META.name} without our {SCHEMA}"
+        raise StoreMismatch(complaint(f"store {name}", got, "an empty database, or one of ours", remedy))
+    if int(found) > VERSION:
+        got = f"schema version {found}"
+        raise StoreMismatch(complaint(f"store {name}", got, f"at most {VERSION}, by this version of Salon", remedy))
+    if int(found) < VERSION:
+        backup(int(found))
+        for version in range(int(found) + 1, VERSION + 1):
+            STEPS[version](connection)
+        connection.execute(sa.update(META).where(META.c.key == SCHEMA).values(value=str(VERSION)))
+
+
+def copy_sqlite(file: Path, version: int) -> Path:
+    """A copy of a SQLite database beside it, FILE.vN, complete on disk before it has that name."""
+    target = file.with_name(f"{file.name}.v{version}")
+    half = target.with_name(f"{target.name}.part")
+    try:
+        half.unlink(missing_ok=True)
+        source, copy = sqlite3.connect(file), sqlite3.connect(half)
+        with contextlib.closing(source), contextlib.closing(copy):
+            source.backup(copy)
+        sync(half)
+        half.replace(target)
+        sync(file.parent)
+    except sqlite3.Error as error:
+        half.unlink(missing_ok=True)
+        raise translate(error, str(half)) from error
+    except OSError as error:
+        half.unlink(missing_ok=True)
+        raise translate_os(error, str(half)) from error
+    return target
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,202 @@
+"""The store's questions: each sees one state of the database, and may be asked in any thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+from ...errors import complaint
+from ...scheduler.entries import Entry, parsed
+from ..errors import StoreBroken, StoreError, StoreLocked, StoreLost
+from .database import Database
+from .faults import FAULTS, translate
+from .rows import FINAL, OPEN, AccountRow, JobRow, PictureRow
+from .sql import sa
+from .tables import ACCOUNTS, ENTRIES, JOBS, LIVE, META, PICTURES, USAGE
+from .transaction import referenced
+
+T = TypeVar("T")
+PAGE: Final = 2000  # entries that are read at a time
+PAUSE_S: Final = 0.05  # between tries
+
+
+class Reads:
+    """What can be asked. Every method raises StoreLocked or StoreBusy (it took too long), StoreLost and StoreBroken.
+
+    Args:
+        database: with its tables.
+        busy_s: how long a question may wait for a lock, or for a database that is away.
+    """
+
+    def __init__(self, database: Database, busy_s: float) -> None:
+        self._database, self._busy_s = database, busy_s
+
+    # ---- jobs ------------------------------------------------------------------------------------------------------
+
+    def job(self, job: str) -> JobRow | None:
+        """A job, also a tombstone."""
+        return next(iter(self._jobs(sa.select(JOBS).where(JOBS.c.job == job))), None)
+
+    def job_by_key(self, account: str, key: str) -> JobRow | None:
+        """The job that an account has under a key, also a tombstone."""
+        return next(iter(self._jobs(sa.select(JOBS).where(JOBS.c.account == account, JOBS.c.key == key))), None)
+
+    def jobs(
+        self, account: str | None, before_seq: int = 0, limit: int = 20, states: Sequence[str] = ()
+    ) -> tuple[JobRow, ...]:
+        """A page of jobs, newest first, without tombstones.
+
+        Args:
+            account: whose; None: everybody's.
+            before_seq: the smallest `seq` of the page before; 0: the first page.
+            limit: rows at most.
+            states: only these; none: any.
+        """
+        query = sa.select(JOBS).where(LIVE).order_by(JOBS.c.seq.desc()).limit(limit)
+        if account is not None:
+            query = query.where(JOBS.c.account == account)
+        if before_seq:
+            query = query.where(JOBS.c.seq < before_seq)
+        if not states:
+            return self._jobs(query)
+        # One walk along the index for each state: together they would sort all of their jobs.
+        pages = self._ask(
+            lambda connection: [
+                row
+                for state in dict.fromkeys(states)
+                for row in connection.execute(query.where(JOBS.c.state == state)).mappings()
+            ]
+        )
+        pages.sort(key=lambda row: -row["seq"])
+        return tuple(JobRow(**row) for row in pages[:limit])
+
+    def open_jobs(self) -> tuple[JobRow, ...]:
+        """All that have not ended, in the order of their acceptance."""
+        return self._jobs(sa.select(JOBS).where(LIVE, JOBS.c.state.in_(OPEN)).order_by(JOBS.c.seq))
+
+    def old_jobs(self, before_ms: int, limit: int) -> tuple[JobRow, ...]:
+        """Jobs that ended before a time, oldest first, without tombstones."""
+        ended = JOBS.c.ended_ms.between(1, before_ms - 1)
+        order = JOBS.c.ended_ms, JOBS.c.seq
+        return self._jobs(sa.select(JOBS).where(LIVE, ended, JOBS.c.state.in_(FINAL)).order_by(*order).limit(limit))
+
+    def _jobs(self, query: sa.Select[Any]) -> tuple[JobRow, ...]:
+        rows = self._ask(lambda connection: connection.execute(query).mappings().all())
+        return tuple(JobRow(**row) for row in rows)
+
+    # ---- pictures --------------------------------------------------------------------------------------------------
+
+    def pictures(self, job: str) -> tuple[PictureRow, ...]:
+        """A job's pictures, the grid first."""
+        query = sa.select(PICTURES).where(PICTURES.c.job == job).order_by(PICTURES.c.index)
+        rows = self._ask(lambda connection: connection.execute(query).mappings().all())
+        return tuple(PictureRow(**row) for row in rows)
+
+    def usage(self, account: str) -> int:
+        """Bytes of an account's pictures."""
+        query = sa.select(USAGE.c.bytes).where(USAGE.c.account == account)
+        return self._ask(lambda connection: connection.execute(query).scalar()) or 0
+
+    def stored_bytes(self) -> int:
+        """Bytes of all pictures, each counted for every job that has it."""
+        query = sa.select(sa.func.coalesce(sa.func.sum(USAGE.c.bytes), 0))
+        return int(self._ask(lambda connection: connection.execute(query).scalar_one()))
+
+    def referenced(self, digests: Iterable[str]) -> set[str]:
+        """Those of these digests that a picture has."""
+        return self._ask(lambda connection: referenced(connection, digests))
+
+    # ---- accounts, entries, meta -----------------------------------------------------------------------------------
+
+    def account(self, account: str) -> AccountRow | None:
+        """An account."""
+        return next(iter(self._accounts(sa.select(ACCOUNTS).where(ACCOUNTS.c.account == account))), None)
+
+    def accounts(self, after: str = "", limit: int = 50) -> tuple[AccountRow, ...]:
+        """A page of accounts in the order of their ids, from behind `after`."""
+        return self._accounts(
+            sa.select(ACCOUNTS).where(ACCOUNTS.c.account > after).order_by(ACCOUNTS.c.account).limit(limit)
+        )
+
+    def _accounts(self, query: sa.Select[Any]) -> tuple[AccountRow, ...]:
+        rows = self._ask(lambda connection: connection.execute(query).mappings().all())
+        return tuple(AccountRow(**row) for row in rows)
+
+    def entries(self, account: str | None, after: int = 0, limit: int = 100) -> tuple[Entry, ...]:
+        """A page of ledger entries by number, from behind `after`; of an account, or (None) of all."""
+        query = sa.select(ENTRIES).where(ENTRIES.c.seq > after).order_by(ENTRIES.c.seq).limit(limit)
+        if account is not None:
+            query = query.where(ENTRIES.c.account == account)
+        rows = self._ask(lambda connection: connection.execute(query).all())
+        return tuple(parsed(Entry(*row)) for row in rows)
+
+    def all_entries(self) -> Iterator[Entry]:
+        """Every ledger entry by number, for `Ledger.replay`; not all of them in memory at a time."""
+        after = 0
+        while page := self.entries(None, after, PAGE):
+            yield from page
+            after = page[-1].seq
+
+    def meta(self, key: str) -> str | None:
+        """The value of a key."""
+        query = sa.select(META.c.value).where(META.c.key == key)
+        return self._ask(lambda connection: connection.execute(query).scalar())
+
+    # ---- integrity -------------------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Read everything and compare what must agree. Takes a while where much is stored.
+
+        Raises:
+            StoreBroken: names what does not.
+        """
+        if wrong := self._ask(self._wrong):
+            got = "; ".join(wrong[:5])
+            remedy = "restore the last good copy"
+            raise StoreBroken(complaint(f"store {self._database.name}", got, "sound data", remedy))
+
+    def _wrong(self, connection: sa.Connection) -> list[str]:
+        wrong = []
+        if self._database.is_sqlite:
+            wrong += [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(5)") if row[0] != "ok"]
+            for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+                wrong.append(f"row {row[1]} of {row[0]} refers to nothing in {row[2]}")
+        sums = sa.select(JOBS.c.account, sa.func.sum(PICTURES.c.size)).join(PICTURES).group_by(JOBS.c.account)
+        real = {account: int(size) for account, size in connection.execute(sums)}
+        kept = {account: size for account, size in connection.execute(sa.select(USAGE)) if size}
+        for account in sorted(real.keys() | kept.keys()):
+            if real.get(account, 0) != kept.get(account, 0):
+                wrong.append(f"account {account!r} has {real.get(account, 0)} bytes, not {kept.get(account, 0)}")
+        stray = sa.select(JOBS.c.job).join(PICTURES).where(sa.or_(JOBS.c.deleted, JOBS.c.state.not_in(FINAL))).limit(1)
+        wrong += [f"job {job!r} has pictures, deleted or not at its end" for job in connection.execute(stray).scalars()]
+        count, last = connection.execute(
+            sa.select(sa.func.count(), sa.func.max(ENTRIES.c.seq)).select_from(ENTRIES)
+        ).one()
+        if count != (last or 0):
+            wrong.append(f"{count} ledger entries up to number {last}")
+        return wrong
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _ask(self, question: Callable[[sa.Connection], T]) -> T:
+        def attempt() -> T:
+            with self._database.reader.connect() as connection:
+                return question(connection)
+
+        return self._try(attempt)
+
+    def _try(self, attempt: Callable[[], T]) -> T:
+        """Again, until `busy_s` are over, while it is of the kind that passes."""
+        deadline = time.monotonic() + self._busy_s
+        while True:
+            try:
+                return attempt()
+            except (*FAULTS, StoreError) as error:
+                fault = translate(error, self._database.name)
+                passes = isinstance(fault, StoreLocked) or (
+                    isinstance(fault, StoreLost) and not self._database.is_sqlite
+                )
+                if not passes or time.monotonic() + PAUSE_S > deadline:
+                    raise fault from (None if fault is error else error)
+            time.sleep(PAUSE_S)
