@@ -1,8 +1,7 @@
-"""What databases and file systems complain about, as errors of ours."""
+"""What databases complain about, as errors of ours."""
 
 from __future__ import annotations
 
-import errno
 import sqlite3
 from typing import Any, Final
 
@@ -35,8 +34,6 @@ _POSTGRES: Final = {  # by the longest prefix of the SQLSTATE
     "XX001": StoreBroken,
     "XX002": StoreBroken,
 }
-_NO_SPACE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
 _TEXTS: Final = {
     StoreFull: ("space on disk", "make room, and try again; nothing was written"),
     StoreLocked: ("that nobody locks it for long", "end the program that holds it, and try again"),
@@ -56,18 +53,6 @@ def translate(error: BaseException, where: str) -> StoreError:
     allowed, remedy = _TEXTS[kind]
     got = " ".join(f"{type(origin).__name__}: {origin}".split())[:300]
     return kind(complaint(f"store {where}", got, allowed, remedy))
-
-
-def translate_os(error: OSError, where: str) -> StoreError:
-    """The same for a file or folder."""
-    kind = StoreFull if error.errno in _NO_SPACE else StoreLost
-    allowed, remedy = _TEXTS[kind]
-    return kind(complaint(f"store {where}", error.strerror or error, allowed, remedy))
-
-
-def is_full(error: OSError) -> bool:
-    """Whether it says that there is no space."""
-    return error.errno in _NO_SPACE
 
 
 def _kind(error: BaseException) -> type[StoreError]:

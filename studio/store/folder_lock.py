@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...errors import complaint
 from ..errors import StoreInUse
-from .faults import translate_os
+from .files import translate_os
 
 
 class FolderLock:

@@ -6,7 +6,6 @@ A step writes its SQL out: it must do the same for ever, whatever becomes of `ta
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Final
 
 from ...errors import complaint
 from ..errors import StoreMismatch
-from .faults import translate, translate_os
+from .faults import translate
+from .files import sync, translate_os
 from .sql import sa
 from .tables import JOBS, META, METADATA, VERSION
 
@@ -93,12 +93,3 @@ def copy_sqlite(file: Path, version: int) -> Path:
         half.unlink(missing_ok=True)
         raise translate_os(error, str(half)) from error
     return target
-
-
-def sync(path: Path) -> None:
-    """Flush a file or a folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

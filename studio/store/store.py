@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from .database import Database, check_alive, postgres_database, sqlite_database
-from .faults import translate_os
+from .files import sync, translate_os
 from .folder_lock import FolderLock
-from .migrations import copy_sqlite, prepare, sync
+from .migrations import copy_sqlite, prepare
 from .reads import Reads
 from .sql import sa
 from .tables import META
