@@ -1,7 +1,7 @@
-"""`salon`: the command line. Exit codes: 0 done, 1 `doctor` found something broken, 2 refused, 130 interrupted.
+"""`salon`: the command line. `commands/exits.py` has the exit codes.
 
-An error that the user can cause is one line on standard error, with the remedy. Numpy, the engine and the rest are
-imported by the command that needs them, after its arguments were read.
+An error that the user can cause is one line on standard error, with the remedy. Numpy, the engine, ZeroMQ and the rest
+are imported by the command that needs them, after its arguments were read.
 """
 
 from __future__ import annotations
@@ -9,15 +9,40 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from types import FrameType
 from typing import Final, NoReturn
 
 from .. import __version__
-from ..engine.errors import SalonError
+from ..errors import SalonError
 from .arguments import parse
+from .commands import exits
+from .commands.words import clean
 
-REFUSED: Final = 2
+COMMANDS: Final[Mapping[str, str]] = {  # where each one's function of a namespace is
+    "imagine": "imagine",
+    "doctor": "doctor",
+    "jobs": "commands.jobs",
+    "show": "commands.show",
+    "cancel": "commands.jobs",
+    "delete": "commands.jobs",
+    "info": "commands.account",
+    "keys": "commands.account",
+    "ops status": "commands.ops",
+    "ops top": "commands.top",
+    "ops workers": "commands.ops",
+    "ops pause": "commands.ops",
+    "ops resume": "commands.ops",
+    "ops drain": "commands.ops",
+    "ops retry": "commands.ops",
+    "ops accounts": "commands.books",
+    "ops accounts set": "commands.books",
+    "ops grant": "commands.books",
+    "ops ledger": "commands.books",
+    "serve": "commands.serve",
+    "completion": "commands.completion",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,14 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = int(done.code or 0)
         print(end="", flush=True)
         return code
-    except KeyboardInterrupt:
-        return _refuse("interrupted", 128 + signal.SIGINT)
+    except KeyboardInterrupt as stop:
+        return _refuse(str(stop) or "interrupted", exits.INTERRUPTED)
     except BrokenPipeError:
         # Whoever read our output is gone. Python would complain again while flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except SalonError as error:
-        return _refuse(str(error))
+        return _refuse(str(error), exits.code_of(error))
     except MemoryError:
         return _refuse("out of memory; make fewer or smaller pictures, or free some memory")
     except ImportError as error:
@@ -51,17 +76,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str]) -> int:
     options = parse(argv, __version__)
-    if options.command == "imagine":
-        from .imagine import imagine
-
-        return imagine(options)
-    from .doctor import doctor
-
-    return doctor(options)
+    module = import_module(f".{COMMANDS[options.command]}", __package__)
+    code: int = getattr(module, function_of(options.command))(options)
+    return code
 
 
-def _refuse(message: str, code: int = REFUSED) -> int:
-    print("salon: error:", " ".join(message.split()), file=sys.stderr)
+def function_of(command: str) -> str:
+    """The name of a command's function in its module: "ops accounts set" is `accounts_set`."""
+    return command.removeprefix("ops ").replace(" ", "_")
+
+
+def _refuse(message: str, code: int = exits.REFUSED) -> int:
+    print("salon: error:", clean(message), file=sys.stderr)
     return code
 
 

@@ -1,4 +1,4 @@
-"""`salon imagine`: a prompt becomes PNG files, in this process."""
+"""`salon imagine`: a prompt becomes PNG files, in this process, or (`commands/remote.py`) on a server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 from .. import __version__
 from ..engine.errors import PromptError
 from ..errors import complaint
-from .arguments import MAX_SEED
+from .commands import remote
+from .commands.connection import server_of
+from .commands.flags_make import MAX_SEED
 from .outputs import Destination, slug
 from .progress import progress
 
@@ -27,6 +29,9 @@ def imagine(options: argparse.Namespace) -> int:
     _check_text("prompt", options.prompt)
     if options.no is not None:
         _check_text("--no", options.no)
+    remote.refuse_misplaced(options)
+    if server_of(options) is not None:
+        return remote.imagine(options)
     seed = secrets.randbelow(MAX_SEED + 1) if options.seed is None else options.seed
     stem = f"{slug(options.prompt)}-{seed}"
     destination = Destination.of(options.output, stem, options.n, force=options.force)

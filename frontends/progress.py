@@ -17,7 +17,7 @@ def progress(total: int, *, quiet: bool) -> Iterator[Advance]:
     elif sys.stderr.isatty():
         yield from _bar(total)
     else:
-        yield lambda done: _line(done, total)
+        yield _lines(total)
 
 
 def _bar(total: int) -> Iterator[Advance]:
@@ -30,7 +30,14 @@ def _bar(total: int) -> Iterator[Advance]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _line(done: int, total: int) -> None:
-    """One line at each quarter."""
-    if done * 4 // total > (done - 1) * 4 // total:
-        print(f"step {done}/{total}", file=sys.stderr, flush=True)
+def _lines(total: int) -> Advance:
+    """One line at each quarter; steps may be missing in between."""
+    last = 0
+
+    def advance(done: int) -> None:
+        nonlocal last
+        if done * 4 // total > last * 4 // total:
+            print(f"step {done}/{total}", file=sys.stderr, flush=True)
+        last = done
+
+    return advance

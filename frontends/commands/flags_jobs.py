@@ -1,0 +1,77 @@
+"""Flags of the commands that look after one's own jobs: `jobs`, `show`, `cancel`, `delete`, `info`, `keys`."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from .flags_make import output_flag
+from .parsing import ListOfNames, account_id, job_id, json_flag, server_flags, whole
+
+STATES: Final = ("queued", "running", "paused", "done", "failed", "cancelled", "blocked")
+MAX_PAGE: Final = 200
+
+
+def add(commands: Any) -> None:
+    """The parsers of these commands."""
+    jobs = commands.add_parser(
+        "jobs", help="list jobs on the server", description="List jobs on the server, newest first."
+    )
+    page_flags(jobs, 20)
+    states = ListOfNames("--state", STATES)
+    jobs.add_argument(
+        "--state", type=states, metavar="NAMES", help=f"only these, with commas: {', '.join(STATES[:4])}, ..."
+    )
+    account = account_id("--account", "*")
+    jobs.add_argument("--account", type=account, metavar="ID", help="of another, or '*' (operators only)")
+    json_flag(jobs, "print one JSON array")
+    server_flags(jobs)
+
+    show = commands.add_parser(
+        "show",
+        help="what became of a job, and its pictures",
+        description="Show a job; with -o fetch its pictures, with --follow tell what happens until it has ended.",
+    )
+    show.add_argument("job", type=job_id(), metavar="JOB", help="its id")
+    output_flag(show, "put its pictures there: a folder, or a file name ending in .png")
+    show.add_argument("--force", action="store_true", help="overwrite the file that -o names")
+    show.add_argument("--follow", action="store_true", help="tell what happens; exit code 1 if it fails")
+    json_flag(show, "print one JSON object (with --follow: a line for each event, then the job)")
+    server_flags(show)
+
+    cancel = commands.add_parser(
+        "cancel", help="end jobs", description="End jobs, queued or running. Pictures that are done stay."
+    )
+    delete = commands.add_parser(
+        "delete",
+        help="remove ended jobs' pictures and prompts",
+        description="Remove the pictures of ended jobs from the server's disk, and their prompts from its books.",
+    )
+    for parser in (cancel, delete):
+        parser.add_argument("jobs", nargs="+", type=job_id(), metavar="JOB", help="their ids")
+        json_flag(parser, "print one JSON array")
+        server_flags(parser)
+
+    info = commands.add_parser(
+        "info", help="the account: plan and GPU time", description="Show the own account: plan, GPU time, storage."
+    )
+    info.add_argument("--account", type=account_id("--account"), metavar="ID", help="another one (operators only)")
+    json_flag(info)
+    server_flags(info)
+
+    keys = commands.add_parser(
+        "keys",
+        help="the key that names the account",
+        description="Print the public key, which is the account's id. Makes a key pair if there is none. The secret "
+        "key stays in its file ($SALON_KEY, or salon/key in $XDG_CONFIG_HOME or ~/.config).",
+    )
+    keys.add_argument("--show", action="store_true", help="make nothing: refuse if there is none")
+    json_flag(keys)
+
+
+def page_flags(parser: Any, usual: int) -> None:
+    """How much of a list."""
+    limit = whole("--limit", 1, MAX_PAGE, "or pass --all-pages")
+    parser.add_argument(
+        "--limit", type=limit, default=usual, metavar="N", help=f"lines of a page, 1 to {MAX_PAGE} ({usual})"
+    )
+    parser.add_argument("--all-pages", action="store_true", help="go on to the end")

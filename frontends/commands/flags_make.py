@@ -1,0 +1,108 @@
+"""Flags of the commands that compute here: `imagine` (also on a server) and `doctor`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from ...errors import complaint
+from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, number, server_flags, shown, whole
+
+MAX_SEED: Final = 2**32 - 1
+MAX_IMAGES: Final = 8
+MAX_ASPECT: Final = 14
+SOLVERS: Final = ("euler", "heun")
+BACKENDS: Final = ("cpu", "reference")
+DTYPES: Final = ("bfloat16", "float32")
+LANES: Final = ("fast", "relax", "turbo", "draft")
+
+
+def add(commands: Any) -> None:
+    """The parsers of these commands."""
+    imagine = commands.add_parser(
+        "imagine",
+        help="make pictures of a prompt",
+        usage="salon imagine PROMPT ... [FLAGS]",
+        description="Make pictures of a prompt: a grid and its single pictures, as PNG with the recipe inside. "
+        "Here, or on the server that --server or SALON_SERVER names.",
+        epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
+    )
+    _imagine(imagine)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this machine has, and whether Salon works on it",
+        description="Show CPU, backend, model and versions, and try them. Exit code 1 if something does not work.",
+    )
+    engine_flags(doctor)
+    json_flag(doctor)
+
+
+def _imagine(parser: Parser) -> None:
+    parser.add_argument("prompt", nargs="+", metavar="PROMPT", help="what to draw (words; quotes are optional)")
+    what = parser.add_argument_group("what to make")
+    what.add_argument(
+        "--ar", type=_aspect, metavar="W:H", help=f"aspect ratio, up to {MAX_ASPECT}:1 (the model's, mostly 1:1)"
+    )
+    remedy = "choose one of these, or leave it out for a random one"
+    seed = whole("--seed", 0, MAX_SEED, remedy)
+    what.add_argument("--seed", type=seed, metavar="N", help=f"0 to {MAX_SEED} (random, and printed)")
+    images = whole("--n", 1, MAX_IMAGES, "run it again with another seed for more")
+    what.add_argument("--n", type=images, default=4, metavar="N", help=f"pictures, 1 to {MAX_IMAGES} (4)")
+    what.add_argument("--no", metavar="TEXT", help="what to leave out")
+    steps = whole("--steps", 1, 1000, "20 is usual")
+    what.add_argument("--steps", type=steps, metavar="N", help="solver steps (the model's default)")
+    guidance = number("--guidance", 0, 100, "3 is usual, 1 is none")
+    what.add_argument(
+        "--guidance", type=guidance, metavar="X", help="how strongly to follow the prompt; 1 is none (the model's)"
+    )
+    what.add_argument(
+        "--solver", type=Names("--solver", SOLVERS), metavar="NAME", help=f"{' or '.join(SOLVERS)} (the model's)"
+    )
+    where = parser.add_argument_group("where to put it")
+    output_flag(where, "a folder, or a file name ending in .png (outputs/WORDS-SEED.png)")
+    where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
+    engine_flags(parser, "how to compute it, here")
+    remote = parser.add_argument_group("how to have it made, on a server")
+    lane = Names("--lane", LANES)
+    remote.add_argument("--lane", type=lane, default="fast", metavar="NAME", help=f"{', '.join(LANES)} (fast)")
+    remote.add_argument("--private", action="store_true", help="shown to nobody else")
+    preview = PathName("--preview", FILE)
+    remote.add_argument("--preview", type=preview, metavar="FILE", help="keep the unfinished grid there, as JPEG")
+    remote.add_argument("--detach", action="store_true", help="print the job's id and do not wait")
+    server_flags(parser)
+    talk = parser.add_argument_group("what to print")
+    talk.add_argument("--quiet", action="store_true", help="print errors only")
+    json_flag(talk, "print one JSON object with files, recipe and times")
+
+
+def output_flag(parser: Any, text: str) -> None:
+    """Where pictures go. Not a `PathName`: `outputs` has its own wording for the empty name."""
+    action = parser.add_argument("-o", "--output", metavar="PATH", help=text)
+    action.completes = FILE
+
+
+def engine_flags(parser: Any, title: str = "how to compute it") -> None:
+    """Those of `Engine.load`."""
+    group = parser.add_argument_group(title)
+    model = group.add_argument(
+        "--model", metavar="FOLDER", help="a model folder in diffusers' layout (the embedded one)"
+    )
+    model.completes = FOLDER
+    backend = Names("--backend", BACKENDS)
+    group.add_argument(
+        "--backend", type=backend, default="cpu", metavar="NAME", help="cpu, or reference: numpy, slow (cpu)"
+    )
+    group.add_argument("--isa", metavar="NAME", help="instruction set, see `salon doctor` (SALON_ISA, else the best)")
+    dtype = Names("--dtype", DTYPES)
+    group.add_argument("--dtype", type=dtype, metavar="NAME", help=f"{' or '.join(DTYPES)} (bfloat16 where it is fast)")
+    threads = whole("--threads", 1, 256, "leave it out to use every core")
+    group.add_argument("--threads", type=threads, metavar="N", help="1 to 256 (SALON_THREADS, else one a core)")
+
+
+def _aspect(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", text)
+    sides = (int(match[1]), int(match[2])) if match else (0, 0)
+    if min(sides) == 0 or max(sides) > MAX_ASPECT * min(sides):
+        allowed = f"whole numbers W:H from 1:{MAX_ASPECT} to {MAX_ASPECT}:1"
+        raise UsageError(complaint("--ar", shown(text), allowed, "write it like 16:9"))
+    return sides

@@ -1,0 +1,87 @@
+"""Flags of `serve` and `completion`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, Final
+
+from ...errors import complaint
+from ..server.options import DEFAULT_LISTEN, DEFAULT_METRICS
+from .flags_make import engine_flags
+from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, account_id, json_flag, number, shown, whole
+
+SHELLS: Final = ("bash", "zsh", "fish")
+MAX_WORKERS: Final = 64
+
+
+def add(commands: Any) -> None:
+    """The parsers of these commands."""
+    serve = commands.add_parser(
+        "serve",
+        help="run a server",
+        usage="salon serve [FLAGS]",
+        description="Run a server until it is told to stop (Ctrl-C, SIGTERM, or `salon ops drain --stop`). Prints "
+        "what clients set SALON_SERVER to.",
+        epilog="Example: salon serve --listen 'tcp://*:5599' --workers 2 --operator $(salon keys)",
+    )
+    _serve(serve)
+    completion = commands.add_parser(
+        "completion",
+        help="completion of commands and flags for a shell",
+        description="Print a shell's script of completions.",
+        epilog="Example, for bash: source <(salon completion bash). The scripts of the others say where to put them.",
+    )
+    shell = Names("SHELL", SHELLS)
+    completion.add_argument("shell", type=shell, metavar="SHELL", help=", ".join(SHELLS))
+    json_flag(completion)
+
+
+def _serve(parser: Parser) -> None:
+    net = parser.add_argument_group("who can connect")
+    net.add_argument("--listen", action="append", metavar="ADDRESS", help=f"where, may be repeated ({DEFAULT_LISTEN})")
+    curve = Names("--curve", ("on", "off"))
+    net.add_argument(
+        "--curve", type=curve, metavar="NAME", help="on or off: encryption and accounts (on beyond loopback)"
+    )
+    net.add_argument("--open", action="store_true", help="unknown keys get an account on the default plan")
+    operator = account_id("--operator")
+    net.add_argument("--operator", action="append", type=operator, metavar="ID", help="an operator, may be repeated")
+    net.add_argument("--plans", type=PathName("--plans", FILE), metavar="FILE", help="plans and prices (Salon's own)")
+    net.add_argument(
+        "--metrics",
+        type=_metrics,
+        default=DEFAULT_METRICS,
+        metavar="PORT",
+        help=f"or HOST:PORT, or off ({DEFAULT_METRICS})",
+    )
+    data = parser.add_argument_group("what it keeps")
+    data.add_argument(
+        "--data", type=PathName("--data", FOLDER), metavar="DIR", help="its folder (~/.local/share/salon)"
+    )
+    data.add_argument("--database", metavar="URL", help="like postgresql://HOST/NAME (SQLite in its folder)")
+    keep = number("--keep", 0.01, 36_500, "leave it out to keep them forever")
+    data.add_argument("--keep", type=keep, metavar="DAYS", help="delete pictures after so long (never)")
+    quota = number("--quota", 1, 1e9, "leave it out for no limit")
+    data.add_argument("--quota", type=quota, metavar="MB", help="pictures of one account (no limit)")
+    engine_flags(parser)
+    workers = whole("--workers", 1, MAX_WORKERS, "one for each GPU or socket is usual")
+    run = parser.add_argument_group("how to run it")
+    run.add_argument("--workers", type=workers, default=1, metavar="N", help=f"engines, 1 to {MAX_WORKERS} (1)")
+    run.add_argument("--in-process", action="store_true", help="engines in this process; a crash ends the server")
+    run.add_argument("--paused", action="store_true", help="accept jobs, start none before `salon ops resume`")
+    json_flag(run, "log JSON lines")
+
+
+def _metrics(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if text == "off":
+        return text
+    if not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 <= int(port) <= 65535 or " " in host:
+        raise UsageError(complaint("--metrics", shown(text), "PORT, HOST:PORT or off", "write it like 5600"))
+    return f"{host or '127.0.0.1'}:{int(port)}"
+
+
+def check(options: argparse.Namespace) -> None:
+    """What no single flag can say. UsageError."""
+    if options.curve == "off" and options.open:
+        raise UsageError("--open: got it with --curve off, allowed with encryption; without it there is one account")

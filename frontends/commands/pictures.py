@@ -1,0 +1,39 @@
+"""A remote job's pictures, fetched and put where `imagine` would put its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...errors import complaint
+from ..outputs import Destination, slug
+from .parsing import UsageError
+
+if TYPE_CHECKING:
+    from ..client.client import RemoteJob
+    from ..wire.messages import JobInfo
+
+
+def destination_of(output: str | None, info: JobInfo, *, force: bool) -> Destination:
+    """The files of a job. OutputError: as `Destination.of`."""
+    return Destination.of(output, f"{slug(info.prompt)}-{info.seed}", max(1, info.images), force=force)
+
+
+def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> list[str]:
+    """Fetch the pictures of a job that is done and write them, as they come: all of them, or on any error none.
+
+    Returns: their paths, the grid first if there are several.
+
+    Raises:
+        UsageError: the job has no pictures (any more).
+        OutputError: as `Destination.write`.
+        ClientError: as `RemoteJob.picture`.
+    """
+    indexes = {picture.index for picture in info.pictures}
+    if not indexes.issuperset(range(info.images)) or not info.images:
+        got = f"{info.state}, with {len(indexes - {-1})} of {info.images} pictures"
+        remedy = "wait for it with --follow" if info.state in ("queued", "running", "paused") else "make it again"
+        raise UsageError(complaint(f"job {info.job}", got, "one that is done, and was not deleted", remedy))
+    destination.check(max(1, sum(picture.size for picture in info.pictures)))
+    contents = [] if info.images == 1 else [job.grid()]
+    contents += [job.picture(index) for index in range(info.images)]
+    return [str(path) for path in destination.write(contents)]

@@ -1,0 +1,175 @@
+"""`salon imagine` on a server: the same files as of one's own engine, made elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ...engine.errors import OutputError
+from ...errors import SalonError
+from ..outputs import Destination, slug
+from ..progress import progress
+from . import exits, words
+from .connection import connected, server_of
+from .parsing import UsageError
+from .pictures import destination_of, fetch
+from .tables import plain, print_json
+
+if TYPE_CHECKING:
+    from ..client.client import RemoteJob
+    from ..wire.messages import JobInfo
+
+HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads")
+PREVIEWS: Final = 4  # steps between two
+TELL: Final = ("paused", "resumed", "requeued")  # events that a person should hear of
+
+
+def refuse_misplaced(options: argparse.Namespace) -> None:
+    """Flags that say how to compute mean nothing to a server, and the other way round. UsageError."""
+    server = server_of(options)
+    here = next((name for name in HERE_ONLY if name in options.given), None)
+    if server is not None and here is not None:
+        way = "drop --server" if options.server is not None else "unset SALON_SERVER"
+        raise UsageError(
+            f"--{here}: got it with a server, which decides that itself; drop it, or {way} to compute here"
+        )
+    remote = [name for name in ("lane", "preview", "timeout") if name in options.given]
+    remote += [name for name in ("private", "detach") if getattr(options, name)]
+    if server is None and remote:
+        remedy = "set SALON_SERVER, pass --server tcp://localhost:5599, or drop it"
+        raise UsageError(f"--{remote[0]}: got it without a server, allowed with one; {remedy}")
+
+
+def imagine(options: argparse.Namespace) -> int:
+    """Submit, follow, fetch. Ctrl-C and SIGTERM cancel the job on their way out."""
+    started = time.perf_counter()
+    target = None
+    if not options.detach:
+        # As far as it can be known before the server has chosen a seed.
+        stem = f"{slug(options.prompt)}-{2**32 - 1 if options.seed is None else options.seed}"
+        target = Destination.of(options.output, stem, options.n, force=options.force)
+        target.check(1)
+    if options.preview is not None:
+        _check_preview(Path(options.preview))
+    with connected(options) as client:
+        job = client.imagine(
+            options.prompt,
+            lane=options.lane,
+            images=options.n,
+            aspect=options.ar,
+            steps=options.steps,
+            seed=options.seed,
+            guidance_scale=options.guidance,
+            negative_prompt=options.no or "",
+            solver=options.solver,
+            private=options.private,
+            previews=PREVIEWS if options.preview is not None else 0,
+        )
+        if options.detach:
+            return _detached(job.info, json=options.json)
+        try:
+            accepted = time.perf_counter()
+            if not options.quiet:
+                _say(_headline(job.info))
+            _follow(job, options)
+            info = job.refresh()
+        except (KeyboardInterrupt, SystemExit) as stop:
+            _cancel(job, stop)
+        except SalonError as error:
+            if exits.code_of(error) == exits.UNREACHABLE:
+                _say(f"salon: note: job {job.id} goes on; later: salon show {job.id} --follow -o .")
+            raise
+        if info.state != "done":
+            return _ended(info, json=options.json)
+        made = time.perf_counter()
+        files = fetch(job, info, destination_of(options.output, info, force=options.force))
+    seconds = {
+        "accept": round(accepted - started, 3),
+        "make": round(made - accepted, 3),
+        "fetch": round(time.perf_counter() - made, 3),
+    }
+    if options.json:
+        print_json({"files": files, "seed": info.seed, "seconds": seconds, "job": plain(info)})
+    elif not options.quiet:
+        cost = f", {words.span(info.charged_ms)} of GPU time" if info.charged_ms else ""
+        _say(f"made in {seconds['make']:.2f} s{cost}")
+        print("\n".join(files))
+    return exits.DONE
+
+
+def _headline(info: JobInfo) -> str:
+    lane = info.lane if info.lane == info.asked_lane else f"{info.lane} instead of {info.asked_lane}"
+    note = f" ({info.note})" if info.note else ""
+    pictures = words.plural(info.images, "picture")
+    what = f"{pictures}, {info.width} x {info.height}, {info.steps} steps, seed {info.seed}"
+    return f"{what}, job {info.job}, lane {lane}{note}"
+
+
+def _detached(info: JobInfo, *, json: bool) -> int:
+    if json:
+        print_json(info)
+    else:
+        print(info.job)
+    return exits.DONE
+
+
+def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
+    """Until its final event: the bar, the previews, and what a person should hear of."""
+    path = None if options.preview is None else Path(options.preview)
+    with progress(max(1, job.info.steps), quiet=options.quiet) as advance:
+        for event in job.events(previews=path is not None):
+            if event.kind == "step" and event.step:
+                advance(min(event.step, max(1, job.info.steps)))
+            elif event.kind == "preview" and event.preview and path is not None:
+                _put_preview(path, event.preview)
+            elif event.kind in TELL and not options.quiet:
+                _say(f"salon: note: {event.kind}" + (f": {event.reason}" if event.reason else ""))
+
+
+def _cancel(job: RemoteJob, stop: BaseException) -> NoReturn:
+    """We were told to end: so is the job. A second Ctrl-C ends us at once."""
+    try:
+        job.cancel()
+        told = f"interrupted; job {job.id} is cancelled"
+    except SalonError as error:
+        told = f"interrupted; job {job.id} could not be cancelled ({error}); later: salon cancel {job.id}"
+    if isinstance(stop, SystemExit):
+        _say(f"salon: error: {told}")
+        raise stop
+    raise KeyboardInterrupt(told) from None
+
+
+def _ended(info: JobInfo, *, json: bool) -> int:
+    """Without pictures."""
+    if json:
+        print_json({"files": [], "job": plain(info)})
+    why = info.reason or info.failure or "no reason given"
+    _say(f"salon: error: job {info.job} {info.state}: {why}")
+    return exits.BROKEN
+
+
+def _check_preview(path: Path) -> None:
+    """Before any work, as far as it can be known."""
+    state = "a folder" if path.is_dir() else "" if path.parent.is_dir() else "in a folder that does not exist"
+    if state or not os.access(path.parent, os.W_OK):
+        raise OutputError(f"--preview {str(path)!r}: {state or 'in a folder without write access'}; choose another")
+
+
+def _put_preview(path: Path, data: bytes) -> None:
+    """In one step, so that a viewer never sees half of it. Losing a preview is no reason to lose the pictures."""
+    spare = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        spare.write_bytes(data)
+        os.replace(spare, path)
+    except OSError as error:
+        _say(f"salon: note: preview: {error.strerror}")
+    finally:
+        spare.unlink(missing_ok=True)
+
+
+def _say(text: str) -> None:
+    print(words.clean(text), file=sys.stderr, flush=True)

@@ -1,0 +1,99 @@
+"""`salon show`: a job, what happens to it, and its pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from . import exits, words
+from .connection import connected
+from .pictures import destination_of, fetch
+from .tables import plain, print_json, print_pairs
+
+if TYPE_CHECKING:
+    from ..client.client import RemoteJob
+    from ..wire.messages import Event, JobInfo
+
+FINAL = ("done", "failed", "cancelled", "blocked")
+
+
+def show(options: argparse.Namespace) -> int:
+    """Show it; exit code 1 only if it was followed and ended without pictures."""
+    with connected(options) as client:
+        job = client.job(options.job)
+        info = job.refresh()
+        target = None
+        if options.output is not None:
+            target = destination_of(options.output, info, force=options.force)
+            target.check(1)
+        if options.follow:
+            _follow(job, json=options.json)
+            info = job.refresh()
+        files = None
+        if target is not None and (info.state == "done" or not options.follow):
+            files = fetch(job, info, target)
+    if options.json:
+        found = plain(info)
+        if files is not None:
+            found["files"] = files
+        print_json({"type": "job", **found} if options.follow else found)
+    else:
+        print_pairs(job_pairs(info))
+        if files:
+            print("\n".join(files))
+    ended_well = info.state == "done" or not options.follow
+    return exits.DONE if ended_well else exits.BROKEN
+
+
+def _follow(job: RemoteJob, *, json: bool) -> None:
+    """Tell every event on a line, from the first to the last."""
+    for event in job.events():
+        if json:
+            print_json(event_record(event))
+        else:
+            print(event_line(event), file=sys.stderr, flush=True)
+
+
+def event_record(event: Event) -> dict[str, Any]:
+    """For programs."""
+    return {"type": "event", **plain(event)}
+
+
+def event_line(event: Event) -> str:
+    """For people."""
+    text = event.kind
+    if event.kind == "step":
+        text = f"step {event.step}/{event.steps}"
+    elif event.picture is not None:
+        number = "grid" if event.picture.index < 0 else f"picture {event.picture.index + 1}"
+        text = f"{number}, {event.picture.width} x {event.picture.height}, {words.size(event.picture.size)}"
+    clock = words.moment(event.at_ms).partition(" ")[2]
+    return words.clean(f"{clock} {text}" + (f": {event.reason}" if event.reason else ""))
+
+
+def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
+    """All that is known of a job, by name."""
+    lane = info.lane if info.lane == info.asked_lane else f"{info.lane}, asked for {info.asked_lane}"
+    guidance = f", guidance {info.guidance_scale:g}" if info.guidance_scale else ""
+    waited = info.started_ms - info.made_ms if info.started_ms else -1
+    ran = info.ended_ms - info.started_ms if info.started_ms and info.ended_ms else -1
+    spans = [f"waited {words.span(waited)}" if waited >= 0 else "", f"ran {words.span(ran)}" if ran >= 0 else ""]
+    number = len([picture for picture in info.pictures if picture.index >= 0])
+    return [
+        ("job", info.job),
+        ("state", info.state + (f", step {info.step} of {info.steps}" if info.state not in FINAL else "")),
+        ("why", ": ".join(part for part in (info.failure, info.reason) if part)),
+        ("account", info.account),
+        ("lane", lane + (f": {info.note}" if info.note else "")),
+        ("private", "yes" if info.private else ""),
+        ("prompt", info.prompt),
+        ("without", info.negative_prompt),
+        ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}, seed {info.seed}"),
+        ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
+        ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
+        ("ended", words.moment(info.ended_ms)),
+        ("time", ", ".join(part for part in spans if part)),
+        ("gpu time", words.span(info.charged_ms) if info.charged_ms else ""),
+        ("stored", f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}"),
+    ]

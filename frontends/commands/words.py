@@ -1,0 +1,92 @@
+"""Numbers, times and foreign text as people read them on a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+_JOINERS: Final = "\u200c\u200d"  # inside words of some scripts, and of some emoji
+_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
+
+
+def clean(text: str) -> str:
+    """Text from elsewhere, on one line and harmless: no control characters, escape sequences or changes of
+    direction."""
+    line = " ".join(text.split())
+    return "".join(char if char.isprintable() or char in _JOINERS else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def shorten(text: str, most: int) -> str:
+    """At most so many characters, with an ellipsis where there were more."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def span(ms: float) -> str:
+    """A span of time: "850 ms", "12.3 s", "4 min 5 s", "3 h 20 min", "2 d 4 h"; "-" for less than nothing."""
+    if ms < 0:
+        return "-"
+    if ms < 999.5:
+        return f"{ms:.0f} ms"
+    if ms < 59_950:
+        return f"{ms / 1000:.1f} s"
+    rest = round(ms / 1000)
+    for i, (size, unit) in enumerate(_UNITS[:3]):
+        if rest >= size:
+            smaller, word = _UNITS[i + 1]
+            below = rest % size // smaller
+            return f"{rest // size} {unit} {below} {word}" if below else f"{rest // size} {unit}"
+    raise AssertionError("unreachable")
+
+
+def age(then_ms: int, now_ms: int | None = None) -> str:
+    """How long ago a time (UTC ms) was: "now", "12 s ago", ...; "" for 0, which is no time."""
+    if not then_ms:
+        return ""
+    ms = (time.time_ns() // 1_000_000 if now_ms is None else now_ms) - then_ms
+    if ms < 1000:  # also clocks that do not agree
+        return "now"
+    seconds = ms // 1000
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    raise AssertionError("unreachable")
+
+
+def moment(ms: int) -> str:
+    """A time (UTC ms) on the clock and calendar of this machine: "2026-11-25 15:20:07"; "" for 0."""
+    if not ms:
+        return ""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(ms / 1000))
+    except (OverflowError, ValueError, OSError):
+        return f"{ms} ms"  # beyond what this machine's calendar knows
+
+
+def size(count: float) -> str:
+    """Bytes: "512 B", "1.5 MB", ..."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5:
+            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
+def share(part: float) -> str:
+    """A share of one, in percent."""
+    return f"{100 * part:.0f} %"
+
+
+def counts(values: Mapping[str, int], nothing: str = "none") -> str:
+    """{"fast": 2, "relax": 0} as "2 fast"."""
+    return ", ".join(f"{count:,} {clean(name)}" for name, count in values.items() if count) or nothing
+
+
+def plural(count: int, noun: str) -> str:
+    """ "1 picture", "4 pictures"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def short_account(account: str) -> str:
+    """The first of an account's 64 digits, enough to tell a few hundred apart."""
+    return account if len(account) <= 16 else f"{account[:12]}…"

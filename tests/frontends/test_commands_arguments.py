@@ -1,0 +1,242 @@
+"""The command line of everything about servers: what it takes, how it refuses the rest, and its help."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+import pytest
+
+from salon.frontends import arguments, cli
+from salon.frontends.arguments import UsageError, parse
+from salon.frontends.commands import flags_jobs, flags_ops
+from salon.frontends.commands.completion import walk
+from salon.frontends.commands.serve import options_of
+from salon.frontends.server.options import ServeOptions
+from salon.frontends.wire.checks import MAX_PAGE
+from salon.scheduler.tickets import Lane
+
+ACCOUNT = "0123456789abcdef" * 4
+PATHS = [command.path for command in walk(arguments.parser("1.2.3"))]
+
+
+def read(*words: str) -> argparse.Namespace:
+    return parse(words, "1.2.3")
+
+
+def test_names_agree_with_the_other_floors() -> None:
+    assert set(arguments.LANES) == set(Lane)
+    assert flags_jobs.MAX_PAGE == MAX_PAGE
+
+
+def test_every_command_has_its_function() -> None:
+    runnable = {path for path in PATHS if path not in ("", "ops")}
+    assert runnable == set(cli.COMMANDS)
+    for command, module in cli.COMMANDS.items():
+        found = importlib.import_module(f"salon.frontends.{module}")
+        assert callable(getattr(found, cli.function_of(command))), command
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_help_is_one_screen(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        read(*path.split(), "--help")
+    assert done.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("usage: salon")
+    assert len(lines) <= 50
+    assert max(map(len, lines)) <= 100
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in ("", "ops")])
+def test_every_command_has_json(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read(*path.split(), "--help")
+    assert "--json" in capsys.readouterr().out
+
+
+def test_the_help_has_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        read("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "0 done, 1 a job failed or something is broken, 2 refused, 3 no server, 130 interrupted" in text
+
+
+def test_defaults() -> None:
+    jobs, imagine = read("jobs"), read("imagine", "x")
+    assert (jobs.limit, jobs.state, jobs.account, jobs.all_pages) == (20, None, None, False)
+    assert (imagine.lane, imagine.server, imagine.timeout) == ("fast", None, 10.0)
+    assert read("ops", "grant", ACCOUNT, "7.5").source == "bought"
+    assert read("ops", "accounts", "set", ACCOUNT).blocked is None
+    assert read("ops", "ledger").account is None
+
+
+def test_everything_is_read() -> None:
+    options = read("imagine", "a cat", "--lane", "relax", "--private", "--detach", "--server", "tcp://x:1")
+    assert (options.lane, options.private, options.detach, options.server) == ("relax", True, True, "tcp://x:1")
+    options = read("jobs", "--limit", "200", "--state", "done,failed", "--account", "*", "--all-pages", "--json")
+    assert (options.limit, options.state, options.account, options.all_pages) == (200, "done,failed", "*", True)
+    options = read("show", "j.1", "-o", "x", "--follow", "--force")
+    assert (options.command, options.job, options.output, options.follow) == ("show", "j.1", "x", True)
+    assert read("cancel", "a", "b").jobs == ["a", "b"]
+    options = read(
+        "ops", "accounts", "set", ACCOUNT, "--name", "Ada L.", "--plan", "pro", "--role", "operator", "--block"
+    )
+    assert options.command == "ops accounts set"
+    assert (options.account, options.name, options.plan) == (ACCOUNT, "Ada L.", "pro")
+    assert (options.role, options.blocked) == ("operator", True)
+    assert read("ops", "accounts", "set", ACCOUNT, "--unblock").blocked is False
+    options = read("ops", "grant", "local", "90", "--source", "operator", "--expires", "30", "--key", "k")
+    assert (options.account, options.minutes, options.source, options.expires, options.key) == (
+        "local",
+        90.0,
+        "operator",
+        30.0,
+        "k",
+    )
+    options = read("ops", "ledger", ACCOUNT, "--after", "7", "--limit", "3")
+    assert (options.account, options.after, options.limit) == (ACCOUNT, 7, 3)
+    assert (read("ops", "drain", "--stop", "--wait").stop, read("ops", "drain").wait) == (True, False)
+
+
+def test_a_server_of_defaults_is_the_default_server() -> None:
+    assert options_of(read("serve")) == ServeOptions()
+
+
+def test_a_server_of_everything(tmp_path: Path) -> None:
+    first = [
+        "--listen",
+        "tcp://127.0.0.1:7000",
+        "--listen",
+        "tcp://[::1]:7000",
+        "--data",
+        str(tmp_path),
+        "--curve",
+        "on",
+    ]
+    second = ["--database", "postgresql://h/n", "--model", "m", "--workers", "3", "--threads", "2", "--isa", "avx2"]
+    third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
+    fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
+    assert options_of(read("serve", *first, *second, *third, *fourth)) == ServeOptions(
+        listen=("tcp://127.0.0.1:7000", "tcp://[::1]:7000"),
+        data=tmp_path,
+        curve=True,
+        database="postgresql://h/n",
+        model="m",
+        workers=3,
+        threads=2,
+        isa="avx2",
+        dtype="float32",
+        process=False,
+        paused=True,
+        plans=Path("p.toml"),
+        metrics="0.0.0.0:80",
+        operators=(ACCOUNT,),
+        open=True,
+        keep_days=7.5,
+        quota_bytes=1_500_000,
+        log_json=True,
+    )
+    assert options_of(read("serve", "--metrics", "off")).metrics is None
+    assert options_of(read("serve", "--metrics", "81")).metrics == "127.0.0.1:81"
+
+
+@pytest.mark.parametrize("base", ["/x/y", "", "relative"])
+def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", base)
+    monkeypatch.setenv("HOME", "/home/ada")
+    expected = "/x/y/salon" if base == "/x/y" else "/home/ada/.local/share/salon"
+    assert options_of(read("serve")).data == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["imagine", "x", "--lane", "slow"], r"--lane: got 'slow', allowed fast or relax or turbo or draft"),
+        (["imagine", "x", "--detach", "-o", "y"], r"-o: got it with --detach.*salon show JOB -o PATH"),
+        (["imagine", "x", "--detach", "--preview", "y"], r"--preview: got it with --detach"),
+        (["imagine", "x", "--preview", ""], r"--preview: got '', allowed the name of a file"),
+        (["imagine", "x", "--timeout", "0"], r"--timeout: got '0', allowed a number from 0.1 to 3600"),
+        (["imagine", "x", "--lane", "fast", "--lane", "fast"], r"--lane: got it twice"),
+        (["imagine", "x", "--lanes", "fast"], r"'--lanes': unknown flag; did you mean --lane\?"),
+        (["jobs", "--limit", "0"], r"--limit: got '0', allowed a whole number from 1 to 200; or pass --all-pages"),
+        (["jobs", "--limit", "201"], r"--limit: got '201'"),
+        (["jobs", "--limit", "2", "--limit", "2"], r"--limit: got it twice"),
+        (["jobs", "--state", "done,dead"], r"--state: got 'dead', allowed queued or running or"),
+        (["jobs", "--state", "done,"], r"--state: got ''"),
+        (
+            ["jobs", "--account", "ada"],
+            r"--account: got 'ada', allowed the 64 hex digits of a public key, 'local', '\*'",
+        ),
+        (["jobs", "now"], r"'now': got words too many; see `salon jobs --help`"),
+        (["show"], r"required: JOB; see `salon show --help`"),
+        (["show", "a b"], r"JOB: got 'a b', allowed a job's id"),
+        (["show", "a" * 65], r"JOB: got 'a{40}\.\.\.'"),
+        (["show", "a", "b"], r"'b': got words too many"),
+        (["show", "a", "--force"], r"--force: got it without -o"),
+        (["cancel"], r"required: JOB"),
+        (["cancel", "a", "../b"], r"JOB: got '\.\./b'"),
+        (["delete", "a", "--forse"], r"'--forse': unknown flag; see `salon delete --help`"),
+        (["info", "--account", "*"], r"--account: got '\*'"),
+        (["keys", "--secret"], r"'--secret': unknown flag"),
+        (["ops"], r"required: COMMAND; see `salon ops --help`"),
+        (["ops", "statu"], r"'statu': unknown command; did you mean status\? see `salon ops --help`"),
+        (["ops", "nonsense"], r"'nonsense': unknown command; allowed status, top, workers, .*, see `salon ops --help`"),
+        (["ops", "status", "--jsn"], r"'--jsn': unknown flag; did you mean --json\?"),
+        (["ops", "accounts", "sett"], r"'sett': unknown command; did you mean set\? see `salon ops accounts --help`"),
+        (["ops", "accounts", "set"], r"required: ACCOUNT"),
+        (["ops", "accounts", "set", ACCOUNT[:-1]], r"ACCOUNT: got '0123"),
+        (["ops", "accounts", "set", ACCOUNT.upper()], r"ACCOUNT: got '0123"),
+        (["ops", "accounts", "set", ACCOUNT, "--role", "king"], r"--role: got 'king', allowed user or operator"),
+        (["ops", "accounts", "set", ACCOUNT, "--plan", "Pro!"], r"--plan: got 'Pro!', allowed the name of a plan"),
+        (["ops", "accounts", "set", ACCOUNT, "--name", "a\nb"], r"--name: got 'a\\nb', allowed up to 100 characters"),
+        (["ops", "accounts", "set", ACCOUNT, "--block", "--unblock"], r"--unblock: not allowed with argument --block"),
+        (["ops", "grant", ACCOUNT], r"required: MINUTES"),
+        (["ops", "grant", ACCOUNT, "0"], r"MINUTES: got '0', allowed a number from 0.001 to 1000000"),
+        (["ops", "grant", ACCOUNT, "1e3"], r"MINUTES: got '1e3'"),
+        (["ops", "grant", ACCOUNT, "-5"], r"MINUTES: got '-5'"),
+        (
+            ["ops", "grant", ACCOUNT, "5", "--source", "gift"],
+            r"--source: got 'gift', allowed bought or bonus or operator",
+        ),
+        (["ops", "grant", ACCOUNT, "5", "--key", "a b"], r"--key: got 'a b'"),
+        (["ops", "ledger", "*"], r"ACCOUNT: got '\*'"),
+        (["ops", "ledger", "--after", "-1"], r"--after: got '-1'"),
+        (["serve", "--workers", "0"], r"--workers: got '0', allowed a whole number from 1 to 64"),
+        (["serve", "--operator", "ada"], r"--operator: got 'ada', allowed the 64 hex digits"),
+        (["serve", "--metrics", "high"], r"--metrics: got 'high', allowed PORT, HOST:PORT or off"),
+        (["serve", "--metrics", "70000"], r"--metrics: got '70000'"),
+        (["serve", "--keep", "0"], r"--keep: got '0', allowed a number from 0.01 to 36500"),
+        (["serve", "--quota", "nan"], r"--quota: got 'nan'"),
+        (["serve", "--curve", "maybe"], r"--curve: got 'maybe', allowed on or off"),
+        (["serve", "--curve", "off", "--open"], r"--open: got it with --curve off"),
+        (["serve", "--data", ""], r"--data: got ''"),
+        (["serve", "now"], r"'now': got words too many"),
+        (["completion"], r"required: SHELL"),
+        (["completion", "tcsh"], r"SHELL: got 'tcsh', allowed bash or zsh or fish"),
+    ],
+)
+def test_refusals(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message) as caught:
+        read(*words)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--listen", "localhost:5599"], r"address: got 'localhost:5599'"),
+        (["--listen", "tcp://127.0.0.1:1", "--listen", "tcp://127.0.0.1:1"], r"--listen: got tcp://127.0.0.1:1 twice"),
+        (["--listen", f"tcp://127.0.0.1:1#{ACCOUNT}"], r"--listen: got tcp://127.0.0.1:1 with a key"),
+    ],
+)
+def test_addresses_refused(words: list[str], message: str) -> None:
+    with pytest.raises(Exception, match=message):
+        options_of(read("serve", *words))
+
+
+def test_flags_of_roles_and_sources_are_words_of_the_wire() -> None:
+    assert flags_ops.SOURCES == ("bought", "bonus", "operator")
+    assert flags_ops.ROLES == ("user", "operator")
