@@ -57,7 +57,9 @@ def encode(record: Record) -> bytes:
     try:
         return _encoder.encode(record)
     except (UnicodeEncodeError, OverflowError) as error:
-        raise BadMessage(complaint("message", _line(str(error)), "Unicode text and 64-bit numbers", "correct it")) from error
+        raise BadMessage(
+            complaint("message", _line(str(error)), "Unicode text and 64-bit numbers", "correct it")
+        ) from error
 
 
 def decode_request(data: bytes, max_bytes: int = MAX_MESSAGE) -> Request:

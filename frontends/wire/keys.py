@@ -135,6 +135,9 @@ def save_pair(path: Path, pair: KeyPair, *, overwrite: bool = False) -> None:
     spare = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise _bad(path, error.strerror or "an error", "a folder that can be made", "choose another") from None
+    try:
         descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
         try:
             with open(descriptor, "w", encoding="ascii") as file:
