@@ -142,14 +142,19 @@ def _zsh_values(commands: Iterable[Command]) -> Iterator[str]:
 def _zsh_flag(flags: Iterable[Flag]) -> Iterator[str]:
     for flag in flags:
         for name in flag.names:
-            yield _quote(f"{name}:{_short(flag.text)}".replace("\\", ""))
+            yield _zsh_entry(name, flag.text)
+
+
+def _zsh_entry(name: str, text: str) -> str:
+    """For `_describe`: name, colon, what it is for."""
+    return _quote(f"{name}:{_short(text)}".replace("\\", "\\\\"))
 
 
 def _zsh_words(commands: Iterable[Command]) -> Iterator[str]:
     for command in commands:
         values = [value for flag in command.flags if not flag.names for value in flag.values]
         if command.below:
-            below = " ".join(_quote(f"{name}:{_short(text)}") for name, text in command.below.items())
+            below = " ".join(_zsh_entry(name, text) for name, text in command.below.items())
             yield f"        {_quote(command.path)}) found=({below}); _describe command found ;;\n"
         elif values:
             yield f"        {_quote(command.path)}) compadd -- {' '.join(map(_quote, values))} ;;\n"
@@ -168,12 +173,12 @@ def _fish_lines(commands: Iterable[Command]) -> Iterator[str]:
             yield f"{condition} -a {_fish(name)} -d {_fish(_short(text))}\n"
         for flag in command.flags:
             words = [f"-s {name[1:]}" if len(name) == 2 else f"-l {name[2:]}" for name in flag.names]
-            if flag.names and flag.takes:
-                words.append("-r")
             if flag.values:
-                words.append(f"-a {_fish(' '.join(flag.values))}")
+                words.append(f"-x -a {_fish(' '.join(flag.values))}")
             elif flag.kind:
-                words.append("-F")
+                words.append({"file": "-r -F", "folder": "-x -a '(__fish_complete_directories)'"}[flag.kind])
+            elif flag.names and flag.takes:
+                words.append("-x")
             if words:
                 yield f"{condition} {' '.join(words)} -d {_fish(_short(flag.text))}\n"
 
@@ -206,5 +211,5 @@ def _fish(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    """What a menu has room for, without colons, which zsh takes for its own."""
-    return text.partition(";")[0].replace(":", " ")[:60]
+    """What a menu has room for."""
+    return text.partition(";")[0][:70]

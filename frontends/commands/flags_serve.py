@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from ...errors import complaint
-from ..server.options import DEFAULT_LISTEN, DEFAULT_METRICS
+from ..server.options import DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
 from .flags_make import engine_flags
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, account_id, json_flag, number, shown, whole
 
@@ -39,10 +39,11 @@ def add(commands: Any) -> None:
 def _serve(parser: Parser) -> None:
     net = parser.add_argument_group("who can connect")
     net.add_argument("--listen", action="append", metavar="ADDRESS", help=f"where, may be repeated ({DEFAULT_LISTEN})")
-    curve = Names("--curve", ("on", "off"))
-    net.add_argument(
-        "--curve", type=curve, metavar="NAME", help="on or off: encryption and accounts (on beyond loopback)"
+    curve = net.add_mutually_exclusive_group()
+    curve.add_argument(
+        "--curve", action="store_true", default=None, help="encryption and accounts (beyond loopback: always)"
     )
+    curve.add_argument("--no-curve", dest="curve", action="store_false", default=None, help="neither (loopback only)")
     net.add_argument("--open", action="store_true", help="unknown keys get an account on the default plan")
     operator = account_id("--operator")
     net.add_argument("--operator", action="append", type=operator, metavar="ID", help="an operator, may be repeated")
@@ -53,6 +54,12 @@ def _serve(parser: Parser) -> None:
         default=DEFAULT_METRICS,
         metavar="PORT",
         help=f"or HOST:PORT, or off ({DEFAULT_METRICS})",
+    )
+    rate = number("--rate", 0, 1e6, "0 is no limit")
+    net.add_argument("--rate", type=rate, metavar="N", help="requests a second of one account; 0: no limit (500)")
+    burst = whole("--burst", 1, 10**6, f"{ServeOptions.burst} is usual")
+    net.add_argument(
+        "--burst", type=burst, default=ServeOptions.burst, metavar="N", help=f"at once ({ServeOptions.burst})"
     )
     data = parser.add_argument_group("what it keeps")
     data.add_argument(
@@ -69,6 +76,9 @@ def _serve(parser: Parser) -> None:
     run.add_argument("--workers", type=workers, default=1, metavar="N", help=f"engines, 1 to {MAX_WORKERS} (1)")
     run.add_argument("--in-process", action="store_true", help="engines in this process; a crash ends the server")
     run.add_argument("--paused", action="store_true", help="accept jobs, start none before `salon ops resume`")
+    grace = number("--grace", 0, 86_400, f"{ServeOptions.grace_s:g} is usual")
+    text = f"seconds that running jobs get when it is to stop ({ServeOptions.grace_s:g})"
+    run.add_argument("--grace", type=grace, default=ServeOptions.grace_s, metavar="S", help=text)
     json_flag(run, "log JSON lines")
 
 
@@ -83,5 +93,5 @@ def _metrics(text: str) -> str:
 
 def check(options: argparse.Namespace) -> None:
     """What no single flag can say. UsageError."""
-    if options.curve == "off" and options.open:
-        raise UsageError("--open: got it with --curve off, allowed with encryption; without it there is one account")
+    if options.curve is False and options.open:
+        raise UsageError("--open: got it with --no-curve, allowed with encryption; without it there is one account")

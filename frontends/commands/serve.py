@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from ...errors import complaint
 from ..server.options import DEFAULT_LISTEN, ServeOptions, default_data
-from ..wire.address import Address, is_loopback, parse_address
+from ..wire.address import parse_address
 from .parsing import UsageError
-from .tables import print_json
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Say how to connect, and run a server until it is told to stop."""
+    """Run a server until it is told to stop. It prints how to connect once it listens."""
     made = options_of(options)
-    addresses = [parse_address(text, bind=True) for text in made.listen]
-    for address in addresses:
-        if made.curve is False and not is_loopback(address):
-            remedy = "drop --curve off, or listen on 127.0.0.1 only"
-            got = f"off, with {address.endpoint}"
-            raise UsageError(complaint("--curve", got, "off on loopback only: anybody could be anybody", remedy))
     from ..server.main import serve as run
 
-    servers = connect_lines(addresses, _server_key(made, addresses))
-    if options.json:
-        print_json({"servers": servers})
-    else:
-        print("\n".join(f"SALON_SERVER={place}" for place in servers), flush=True)
     return run(made)
 
 
@@ -61,27 +43,12 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         plans=None if options.plans is None else Path(options.plans).expanduser(),
         metrics=None if options.metrics == "off" else options.metrics,
         operators=tuple(dict.fromkeys(options.operator or ())),
-        curve=None if options.curve is None else options.curve == "on",
+        curve=options.curve,
         open=options.open,
         keep_days=options.keep,
         quota_bytes=0 if options.quota is None else round(options.quota * 1_000_000),
+        rate=options.rate,
+        burst=options.burst,
+        grace_s=options.grace,
         log_json=options.json,
     )
-
-
-def connect_lines(addresses: Sequence[Address], server_key: str) -> list[str]:
-    """What clients set SALON_SERVER to; `server_key`: 64 hex digits, or "" without encryption. Where the server listens
-    on all interfaces, the name of this machine stands for them."""
-    hosts = {"*": socket.gethostname(), "0.0.0.0": socket.gethostname(), "::": socket.gethostname()}
-    return [
-        str(Address(place.transport, hosts.get(place.host, place.host), place.port, server_key)) for place in addresses
-    ]
-
-
-def _server_key(made: ServeOptions, addresses: Sequence[Address]) -> str:
-    beyond = any(not is_loopback(address) for address in addresses)
-    if not (beyond if made.curve is None else made.curve):
-        return ""
-    from ..wire.keys import load_or_make
-
-    return load_or_make(made.data / "server.key").public

@@ -113,12 +113,12 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         "--data",
         str(tmp_path),
         "--curve",
-        "on",
     ]
     second = ["--database", "postgresql://h/n", "--model", "m", "--workers", "3", "--threads", "2", "--isa", "avx2"]
     third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
     fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
-    assert options_of(read("serve", *first, *second, *third, *fourth)) == ServeOptions(
+    fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5"]
+    assert options_of(read("serve", *first, *second, *third, *fourth, *fifth)) == ServeOptions(
         listen=("tcp://127.0.0.1:7000", "tcp://[::1]:7000"),
         data=tmp_path,
         curve=True,
@@ -136,6 +136,9 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         open=True,
         keep_days=7.5,
         quota_bytes=1_500_000,
+        rate=20.0,
+        burst=40,
+        grace_s=2.5,
         log_json=True,
     )
     assert options_of(read("serve", "--metrics", "off")).metrics is None
@@ -209,8 +212,10 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["serve", "--metrics", "70000"], r"--metrics: got '70000'"),
         (["serve", "--keep", "0"], r"--keep: got '0', allowed a number from 0.01 to 36500"),
         (["serve", "--quota", "nan"], r"--quota: got 'nan'"),
-        (["serve", "--curve", "maybe"], r"--curve: got 'maybe', allowed on or off"),
-        (["serve", "--curve", "off", "--open"], r"--open: got it with --curve off"),
+        (["serve", "--curve", "--no-curve"], r"--no-curve: not allowed with argument --curve"),
+        (["serve", "--no-curve", "--open"], r"--open: got it with --no-curve"),
+        (["serve", "--rate", "-1"], r"--rate: got '-1', allowed a number from 0 to 1000000"),
+        (["serve", "--grace", "forever"], r"--grace: got 'forever'"),
         (["serve", "--data", ""], r"--data: got ''"),
         (["serve", "now"], r"'now': got words too many"),
         (["completion"], r"required: SHELL"),
