@@ -14,7 +14,7 @@ from ..errors import StoreInUse, StoreLost, StoreMismatch, StoreMissing
 from .sql import sa
 
 READERS: Final = 4  # connections that are kept open; as many again when all are busy
-_KEY: Final = 0x53414C4F4E  # of the advisory lock in PostgreSQL
+_KEY: Final = 0x53414C4F  # of the advisory lock in PostgreSQL
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,8 @@ def postgres_database(url: str, busy_s: float) -> Database:
         raise StoreMismatch(complaint("database", f"a URL of kind {kind}", "postgresql://...", "or give none: SQLite"))
     parsed = parsed.set(drivername="postgresql+psycopg")
     name = parsed.render_as_string(hide_password=True).replace("+psycopg", "", 1)
-    settings = f"-c lock_timeout={int(busy_s * 1000)} -c statement_timeout={int(busy_s * 1000) + 30_000}"
+    ms = int(busy_s * 1000)
+    settings = f"SET lock_timeout = {ms}; SET statement_timeout = {ms + 30_000}"
 
     def engine(size: int, isolation: Any) -> sa.Engine:
         try:
@@ -110,7 +111,7 @@ def postgres_database(url: str, busy_s: float) -> Database:
                 max_overflow=size if size > 1 else 0,
                 pool_timeout=busy_s,
                 isolation_level=isolation,
-                connect_args={"connect_timeout": max(2, int(busy_s)), "options": settings},
+                connect_args={"connect_timeout": max(2, int(busy_s))},
             )
         except ImportError as error:
             remedy = "run: pip install 'salon[postgres]'"
@@ -123,7 +124,7 @@ def postgres_database(url: str, busy_s: float) -> Database:
         """Of every connection that writes, also of one after the database was away."""
         deadline = time.monotonic() + busy_s
         with connection.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = on")
+            cursor.execute(f"{settings}; SET synchronous_commit = on")
             while not cursor.execute(f"SELECT pg_try_advisory_lock({_KEY}, hashtext(current_schema()))").fetchone()[0]:
                 if time.monotonic() > deadline:  # that of a server that died is free as soon as its end is noticed
                     allowed, remedy = "one server for a schema", "stop that one, or choose another database"
@@ -133,7 +134,7 @@ def postgres_database(url: str, busy_s: float) -> Database:
 
     @sa.event.listens_for(reader, "connect")
     def reads(connection: Any, record: Any) -> None:
-        connection.execute("SET default_transaction_read_only = on")
+        connection.execute(f"{settings}; SET default_transaction_read_only = on")
         connection.commit()
 
     return Database(name, writer, reader)

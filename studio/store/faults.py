@@ -55,6 +55,19 @@ def translate(error: BaseException, where: str) -> StoreError:
     return kind(complaint(f"store {where}", got, allowed, remedy))
 
 
+def passes(error: BaseException) -> bool:
+    """Whether it is worth another try: somebody's lock, or a database that is away or was started anew."""
+    if isinstance(error, StoreError):
+        return False
+    origin: Any = getattr(error, "orig", None) or error
+    if _kind(error) is StoreLocked:
+        return True
+    if isinstance(origin, sqlite3.Error) or _kind(error) is not StoreLost:
+        return False
+    state = getattr(origin, "sqlstate", None) or ""
+    return isinstance(error, sa.exc.DBAPIError) and (not state or state[:3] in ("080", "57P"))
+
+
 def _kind(error: BaseException) -> type[StoreError]:
     if isinstance(error, sa.exc.TimeoutError):  # no connection of the pool came free
         return StoreBusy

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar
 
 from ...errors import complaint
 from ...scheduler.entries import Entry, parsed
-from ..errors import StoreBroken, StoreError, StoreLocked, StoreLost
+from ..errors import StoreBroken, StoreError
 from .database import Database
-from .faults import FAULTS, translate
+from .faults import FAULTS, passes, translate
 from .rows import FINAL, OPEN, AccountRow, JobRow, PictureRow
 from .sql import sa
 from .tables import ACCOUNTS, ENTRIES, JOBS, LIVE, META, PICTURES, USAGE
@@ -194,9 +194,6 @@ class Reads:
                 return attempt()
             except (*FAULTS, StoreError) as error:
                 fault = translate(error, self._database.name)
-                passes = isinstance(fault, StoreLocked) or (
-                    isinstance(fault, StoreLost) and not self._database.is_sqlite
-                )
-                if not passes or time.monotonic() + PAUSE_S > deadline:
+                if not passes(error) or time.monotonic() + PAUSE_S > deadline:
                     raise fault from (None if fault is error else error)
             time.sleep(PAUSE_S)
