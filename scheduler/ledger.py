@@ -99,6 +99,10 @@ class Ledger:
         """Whether the job was reserved and has not ended."""
         return job in self._holds
 
+    def open_jobs(self) -> tuple[str, ...]:
+        """Jobs that were reserved and have not ended."""
+        return tuple(self._holds)
+
     def has_ended(self, job: str) -> bool:
         """Whether the job was settled or released."""
         return job in self._ended

@@ -110,6 +110,11 @@ class Job:
         return self._reason
 
     @property
+    def failure(self) -> str:
+        """The type of the error that it failed of, as far as it is known."""
+        return self._kind
+
+    @property
     def preview(self) -> UInt8 | None:
         """The latest preview, uint8 [images, height, width, 3], if previews were asked for."""
         return self._preview

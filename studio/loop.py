@@ -21,13 +21,14 @@ from ..scheduler.entries import Entry as LedgerEntry
 from ..scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
-from ..scheduler.tickets import Ended, Lane
+from ..scheduler.tickets import Ended, Lane, Plan
 from . import registry
 from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, WorkerLost
 from .fleet import Entry
 from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress
+from .messages import Ran
 from .port import Port
 from .snapshot import Snapshot, take
 from .tickets import Profile
@@ -223,6 +224,11 @@ class Loop:
         with self._core.lock:
             self._core.held = False
         self._core.wake()
+
+    def watch_plans(self, seen: Callable[[Plan, Ran], object]) -> None:
+        """Have `seen` called with every plan that was carried out, under the loop's lock: short, and never raising."""
+        with self._core.lock:
+            self._core.tally.seen = seen
 
     def snapshot(self) -> Snapshot:
         """Queues, workers and what was done so far."""

@@ -38,6 +38,9 @@ class ServeOptions:
         open: a key that is not in the books gets an account on the default plan; else it is turned away.
         keep_days: pictures are deleted so long after their job's end; None: never.
         quota_bytes: of stored pictures, for each account; 0: no limit.
+        rate, burst: requests a second that one account may send over time, and at once; a rate of 0: no limit; None:
+            500 with `curve`, else no limit.
+        grace_s: after SIGTERM, running jobs may go on so long; what is left goes on after the next start.
         log_json: log lines as JSON objects.
     """
 
@@ -59,4 +62,7 @@ class ServeOptions:
     open: bool = False
     keep_days: float | None = None
     quota_bytes: int = 0
+    rate: float | None = None
+    burst: int = 1000
+    grace_s: float = 10.0
     log_json: bool = False

@@ -7,6 +7,9 @@ and unknown fields are skipped, so that both sides may be older or newer than th
 Times are UTC ms, spans ms, of GPU time where they end in `charged_ms`, `fast_ms`, ... as said there.
 """
 
+# mypy: disable-error-code="misc"
+# (msgspec inherits `frozen`; the checker wants it said again in every record)
+
 from __future__ import annotations
 
 from typing import Final, TypeAlias
@@ -329,7 +332,7 @@ Request: TypeAlias = (
 
 
 class Welcome(Record, tag="welcome"):
-    """`version` is spoken from now on; `features` are those of the server. `server`: its version, for people."""
+    """`version` is spoken from now on; `features` are those that both sides know. `server`: its version, for people."""
 
     version: int
     features: tuple[str, ...] = ()

@@ -1,0 +1,80 @@
+"""A server on a thread of this process: for tests, benchmarks, and programs that serve beside something else."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from types import TracebackType
+
+from .house import House
+from .main import running, server_key
+from .options import ServeOptions
+from .server import Server
+
+
+class BackgroundServer:
+    """A server with an event loop of its own. A context manager.
+
+        with BackgroundServer(ServeOptions(listen=("tcp://127.0.0.1:0",), data=folder)) as server:
+            client = Client(server.address)
+
+    Args:
+        options: see there.
+
+    Raises:
+        SalonError: as `serve`.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        self.options = options
+        self.key = server_key(options)
+        self.house = House(options)
+        self.server: Server | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="salon-server", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """Where it listens first, as a client wants it."""
+        assert self.server is not None
+        return self.server.addresses[0]
+
+    def start(self, timeout_s: float = 30.0) -> BackgroundServer:
+        """Listen. What keeps it from that is raised here."""
+        self._thread.start()
+        if not self._ready.wait(timeout_s):
+            raise TimeoutError(f"the server did not start within {timeout_s:g} s")
+        if self._error is not None:
+            raise self._error
+        return self
+
+    def stop(self, timeout_s: float = 60.0) -> None:
+        """End it; open jobs go on at the next start. Twice is fine."""
+        if self._loop is not None and self.server is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self.server.stopped.set)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def __enter__(self) -> BackgroundServer:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _work(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+
+    async def _run(self) -> None:
+        async with running(self.house, self.key) as server:
+            self.server, self._loop = server, asyncio.get_running_loop()
+            self._ready.set()
+            await server.stopped.wait()

@@ -1,0 +1,134 @@
+"""What happened to each job, numbered: from here, watchers are told, and who reconnects goes on where it was.
+
+Numbers rise over the whole life of a job. Each start of the server has a range of its own (its `life`), so that no step
+has to be written. Of steps and previews only the latest is kept, so a job's log stays short whatever it does.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from ..wire.messages import Event, Picture
+
+if TYPE_CHECKING:
+    from .sessions import Watcher
+
+PER_LIFE: Final = 1 << 24  # numbers of a start: 2**53 (what JavaScript can count) lasts for 500 million starts
+FINAL: Final = ("done", "failed", "cancelled", "blocked")
+REPLACED: Final = ("step", "preview")  # kinds of which only the latest is kept
+
+
+class JobLog:
+    """The events of one job.
+
+    Attributes:
+        last: the number of the latest event.
+        events: those that are kept, in the order of their numbers.
+        preview: bytes (JPEG) of the latest preview event.
+        watchers: who is told.
+        waiting: called once, when the final event is there.
+    """
+
+    __slots__ = ("events", "job", "last", "preview", "waiting", "watchers")
+
+    def __init__(self, job: str, last: int) -> None:
+        self.job = job
+        self.last = last
+        self.events: list[Event] = []
+        self.preview = b""
+        self.watchers: set[Watcher] = set()
+        self.waiting: list[Callable[[], object]] = []
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing comes after."""
+        return bool(self.events) and self.events[-1].kind in FINAL
+
+    @property
+    def step(self) -> int:
+        """Of the latest step event."""
+        return next((event.step for event in reversed(self.events) if event.kind == "step"), 0)
+
+    def add(
+        self,
+        kind: str,
+        at_ms: int,
+        *,
+        step: int = 0,
+        steps: int = 0,
+        reason: str = "",
+        picture: Picture | None = None,
+        preview: bytes = b"",
+    ) -> None:
+        """Something happened. Nothing does after the final event."""
+        if self.final:
+            return
+        if kind in REPLACED:
+            self.events = [event for event in self.events if event.kind != kind]
+        if kind == "preview":
+            self.preview = preview
+        self.last += 1
+        self.events.append(
+            Event(number=self.last, kind=kind, at_ms=at_ms, step=step, steps=steps, reason=reason, picture=picture)
+        )
+        if kind in FINAL:
+            self.preview = b""
+            self.events = [event for event in self.events if event.kind != "preview"]
+            waiting, self.waiting = self.waiting, []
+            for call in waiting:
+                call()
+
+    def since(self, number: int) -> Iterator[Event]:
+        """Events that are kept, after that number."""
+        return (event for event in self.events if event.number > number)
+
+
+class Logs:
+    """The logs of all jobs that have not ended, and of those that ended last.
+
+    Args:
+        life: which start of the server this is, from 1.
+        keep: logs of ended jobs that are kept.
+    """
+
+    def __init__(self, life: int, keep: int = 1000) -> None:
+        self._first = life * PER_LIFE
+        self._keep = keep
+        self._open: dict[str, JobLog] = {}
+        self._ended: OrderedDict[str, JobLog] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, job: str) -> JobLog:
+        """A new log, or the one that the job has."""
+        self._ended.pop(job, None)
+        return self._open.setdefault(job, JobLog(job, self._first))
+
+    def get(self, job: str) -> JobLog | None:
+        """The log of a job, if it is here."""
+        return self._open.get(job) or self._ended.get(job)
+
+    def end(self, job: str) -> None:
+        """Its final event is there."""
+        log = self._open.pop(job, None)
+        if log is not None:
+            self._ended[job] = log
+            while len(self._ended) > self._keep:
+                self._ended.popitem(last=False)
+
+    def drop(self, job: str) -> None:
+        """There is no such job (any more)."""
+        self._open.pop(job, None)
+        self._ended.pop(job, None)
+
+
+def told_again(job: str, kind: str, at_ms: int, reason: str, pictures: tuple[Picture, ...], last: int) -> JobLog:
+    """The log of a job that ended long ago, from what is stored: its images and its final event, numbered to `last`."""
+    log = JobLog(job, last - len(pictures) - 1)
+    for picture in pictures:
+        log.add("image", at_ms, picture=picture)
+    log.add(kind, at_ms, reason=reason)
+    return log

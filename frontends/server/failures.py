@@ -1,0 +1,69 @@
+"""From an exception to the Failure that a client gets."""
+
+from __future__ import annotations
+
+import logging
+
+from ...engine.errors import LimitError
+from ...errors import SalonError, complaint
+from ...scheduler.errors import Refused, UnknownAccount
+from ...studio.errors import (
+    QuotaExceeded,
+    StoreBroken,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StudioClosed,
+    WorkerLost,
+)
+from ..wire.errors import MessageError, UnsupportedVersion
+from ..wire.messages import Failure
+
+LOG = logging.getLogger("salon.server")
+
+
+class RequestRefused(SalonError):
+    """A request that this server does not carry out. `code`: of the `Failure`."""
+
+    def __init__(self, code: str, text: str, retry_after_ms: int = 0, kind: str = "") -> None:
+        super().__init__(text)
+        self.code, self.retry_after_ms, self.kind = code, retry_after_ms, kind
+
+
+# error -> (code, ms after which it may work); the first that fits
+CODES: tuple[tuple[type[SalonError], str, int], ...] = (
+    (UnsupportedVersion, "unsupported", 0),
+    (LimitError, "too_large", 0),
+    (Refused, "refused", 0),
+    (QuotaExceeded, "refused", 0),
+    (UnknownAccount, "forbidden", 0),
+    (StudioClosed, "draining", 2000),
+    (WorkerLost, "unavailable", 2000),
+    (StoreBusy, "busy", 500),
+    (StoreLocked, "busy", 500),
+    (StoreFull, "unavailable", 5000),
+    (StoreBroken, "unavailable", 0),
+    (StoreError, "unavailable", 2000),
+)
+
+
+def failure_of(error: BaseException) -> Failure:
+    """What to answer. An error that no user can cause is logged, and told as "internal" without its words."""
+    name = type(error).__name__
+    if isinstance(error, RequestRefused):
+        return Failure(code=error.code, kind=error.kind or name, text=str(error), retry_after_ms=error.retry_after_ms)
+    if isinstance(error, MessageError):
+        return Failure(code=error.code, kind=name, text=str(error))
+    for kind, code, retry in CODES:
+        if isinstance(error, kind):
+            return Failure(code=code, kind=name, text=str(error), retry_after_ms=retry)
+    if isinstance(error, SalonError):
+        return Failure(code="invalid", kind=name, text=str(error))
+    LOG.error("internal error", exc_info=error)
+    return Failure(code="internal", kind=name, text="internal error: report it with the server's log; nothing was done")
+
+
+def no_such_job(job: str) -> RequestRefused:
+    """For a job that does not exist, was deleted, or is another's private one: it says the same of all three."""
+    return RequestRefused("not_found", complaint("job", repr(job), "a job of yours", "see `jobs`"), kind="UnknownJob")

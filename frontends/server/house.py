@@ -1,0 +1,194 @@
+"""What a server stands on: store, books, workers; opened in the order in which they need each other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from ...errors import complaint
+from ...scheduler.accounts import Accounts
+from ...scheduler.entries import Entry
+from ...scheduler.ledger import Ledger
+from ...scheduler.plans import load_plans
+from ...studio.desk import Desk, utc_ms
+from ...studio.store.folder_blobs import FolderBlobs
+from ...studio.store.rows import AccountRow
+from ...studio.store.store import Store
+from ...studio.store.writer import Writer
+from ...studio.store.writes import AddEntries, PutAccount, SetMeta, Write
+from ...studio.studio import Studio
+from .failures import RequestRefused
+from .options import ServeOptions
+
+LOG = logging.getLogger("salon.server")
+LOCAL: Final = "local"
+ROLES: Final = ("user", "operator")
+
+
+class House:
+    """Store, books and workers. Opening may take as long as loading the model.
+
+    Args:
+        options: see there.
+
+    Attributes:
+        life: which start of this store it is, from 1.
+        accounts: every account's row.
+
+    Raises:
+        StoreError: the store cannot be opened (locked by another server, broken, newer).
+        PlanFileError, LedgerError: plans or stored entries do not make sense.
+        CheckpointError, WorkerLost: as `Studio`.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        self.options = options
+        self._entries: deque[Entry] = deque()  # made, not stored yet
+        self._taken = 0
+        self._lock = threading.Lock()
+        book = load_plans(options.plans)
+        self.store = Store.open(options.database, Path(options.data))
+        try:
+            self.life = self.store.begin_life()
+            self.blobs = FolderBlobs(Path(options.data) / "pictures")
+            self.ledger = Ledger.replay(self.store.all_entries())
+            self.books = Accounts(book, self.ledger)
+            self.writer = Writer(self.store, before=self._before, after=self._after)
+        except BaseException:
+            self.store.close()
+            raise
+        try:
+            self.desk = Desk(self.books, self._keep, self.now_ms)
+            self._studio: Studio | None = None
+            self.accounts: dict[str, AccountRow] = {}
+            self._open_accounts()
+            self._studio = Studio(
+                options.model,
+                workers=options.workers,
+                process=options.process,
+                backend=options.backend,
+                isa=options.isa,
+                dtype=options.dtype,  # type: ignore[arg-type]  # checked by the engine
+                threads=options.threads,
+                accounts=self.desk,
+            )
+            self.studio.loop.hold()
+            self._restore_relax_use()
+        except BaseException:
+            self.writer.close(5)
+            self.store.close()
+            raise
+
+    @property
+    def studio(self) -> Studio:
+        """The workers."""
+        assert self._studio is not None
+        return self._studio
+
+    def now_ms(self) -> int:
+        """UTC ms, never before the last entry of the books, even if the clock was put back meanwhile."""
+        return max(utc_ms(), self.ledger.now_ms)
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End workers, write what waits. Open jobs go on at the next start."""
+        self.studio.loop.close(timeout_s, leave_open=True)
+        self.writer.close(timeout_s)
+        self.store.close()
+
+    # ---- accounts --------------------------------------------------------------------------------------------------
+
+    def admits(self, account: str) -> bool:
+        """Whether an account may connect. From any thread."""
+        row = self.accounts.get(account)
+        return self.options.open if row is None else not row.blocked
+
+    def account(self, account: str) -> AccountRow:
+        """Its row; with `open`, one is made. RequestRefused for an unknown or blocked one."""
+        row = self.accounts.get(account)
+        if row is None and self.options.open:
+            row = self.new_account(AccountRow(account=account))
+        if row is None or row.blocked:
+            text = complaint("account", account, "one that the operator has opened", "ask the operator for it")
+            raise RequestRefused("forbidden", text, kind="UnknownAccount")
+        return row
+
+    def new_account(self, row: AccountRow) -> AccountRow:
+        """Open an account. Refused: a plan that does not exist."""
+        now = self.now_ms()
+        row = msgspec.structs.replace(
+            row, plan=row.plan or self.books.book.default_plan, anchor_ms=row.anchor_ms or now, made_ms=now
+        )
+        self._open_books(row)
+        self.put_account(row)
+        return row
+
+    def release(self, job: str) -> None:
+        """Give back what was set aside for a job that does not exist."""
+        self.studio.loop.accounts(lambda books, now: books.ledger.release(job, now, relax_ms=0))
+
+    def put_account(self, row: AccountRow) -> None:
+        """New values of an account's row; stored soon."""
+        self.accounts[row.account] = row
+        self.writer.put([PutAccount(row)], self._logged)
+
+    def quota(self, row: AccountRow) -> int:
+        """Bytes of pictures that it may store; 0: no limit."""
+        return row.quota_bytes or self.options.quota_bytes
+
+    def _open_accounts(self) -> None:
+        after = ""
+        while page := self.store.accounts(after, 500):
+            for row in page:
+                self.accounts[row.account] = row
+            after = page[-1].account
+        for row in self.accounts.values():
+            self._open_books(row)
+        for account in dict.fromkeys((LOCAL, *self.options.operators)):
+            row = self.accounts.get(account) or self.new_account(AccountRow(account=account, role="operator"))
+            if row.role != "operator":
+                self.put_account(msgspec.structs.replace(row, role="operator"))
+
+    def _open_books(self, row: AccountRow) -> None:
+        do = self.desk.do if self._studio is None else self.studio.loop.accounts  # alone, or under the loop's lock
+        do(lambda books, at: books.open(row.account, at, plan=row.plan, anchor_ms=row.anchor_ms))
+
+    # ---- what has to be stored beside jobs -------------------------------------------------------------------------
+
+    def relax_use(self, account: str) -> list[Write]:
+        """Its Relax use in this billing period, which orders Relax, to be remembered over a restart."""
+        end = self.ledger.book(account).period_end_ms
+        ms = self.studio.loop.scheduler.service(account, relax=True)
+        return [SetMeta(f"relax.{account}", f"{end}:{ms:.3f}")]
+
+    def _restore_relax_use(self) -> None:
+        for account in self.accounts:
+            end, _, ms = (self.store.meta(f"relax.{account}") or "").partition(":")
+            if ms and int(end) == self.ledger.book(account).period_end_ms:
+                self.studio.loop.scheduler.set_relax_use(account, float(ms))
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        with self._lock:
+            self._entries.extend(entries)
+
+    def _before(self) -> list[Write]:
+        """Called by the writer: what the books have made meanwhile rides in the same transaction."""
+        with self._lock:
+            taken = tuple(self._entries)
+        self._taken = len(taken)
+        return [AddEntries(taken)] if taken else []
+
+    def _after(self, ok: bool) -> None:
+        if ok:
+            with self._lock:
+                for _ in range(self._taken):
+                    self._entries.popleft()
+
+    def _logged(self, error: Any) -> None:
+        if error is not None:
+            LOG.error("could not be stored: %s", error)

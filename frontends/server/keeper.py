@@ -1,0 +1,336 @@
+"""Jobs in memory: handed to the studio, told as they go, and ended on disk before that is told.
+
+Belongs to the thread of the event loop. The studio's hooks and the writer call in from their threads by `post`; what
+may take long (reading the store, making PNG files) is done on threads of its own and comes back here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from ... import __version__
+from ...engine.spec import GenerationSpec
+from ...errors import SalonError, complaint
+from ...scheduler.admission import Work
+from ...scheduler.tickets import Lane
+from ...studio.errors import StoreError, StoreFull
+from ...studio.job import Event, Job, JobState, UInt8
+from ...studio.store.rows import JobRow, PictureRow
+from ...studio.store.writes import EndJob, Write
+from ..wire.messages import JobInfo, Picture
+from . import views
+from .events import JobLog, Logs
+from .failures import RequestRefused
+from .house import House
+from .pictures import files_of, preview_of, store_files
+
+LOG = logging.getLogger("salon.server")
+_T = TypeVar("_T")
+WRITE_S: Final = 30.0  # a write that takes longer is answered "busy"; it may still happen
+READ_S: Final = 10.0
+FULL_S: Final = 2.0  # between attempts to store pictures on a full disk
+RECENT: Final = 2000  # ended jobs that are remembered beside the store
+KINDS: Final = {"progress": "step"}  # the studio's words for events, where they are others
+
+
+@dataclass(eq=False)
+class Live:
+    """A job that has not ended, or whose pictures are not stored yet. `stored`: its row is on disk;
+    `pins`: digests of its files, while their rows are not."""
+
+    row: JobRow
+    log: JobLog
+    handle: Job | None = None
+    stored: bool = False
+    pins: tuple[str, ...] = ()
+
+
+class Keeper:
+    """Jobs that have not ended, and what is remembered of those that have.
+
+    Args:
+        house: what it stands on.
+        touched: called with a log that has something new.
+
+    Attributes:
+        logs: what happened to them.
+        live: by id.
+        ended: counts since the start, by state.
+        stuck: jobs whose pictures wait for space on disk.
+        closing: the server ends; what has not ended goes on after the next start.
+        seen: called with ("started" or "ended", row).
+        idle: set while there is no live job.
+    """
+
+    def __init__(self, house: House, touched: Callable[[JobLog], None]) -> None:
+        self.house = house
+        self.logs = Logs(house.life)
+        self.live: dict[str, Live] = {}
+        self.ended: dict[str, int] = {}
+        self.stuck = 0
+        self.closing = False
+        self.seen: list[Callable[[str, JobRow], object]] = []
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._touched = touched
+        self._loop = asyncio.get_running_loop()
+        self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
+        self._pinned: dict[str, int] = {}  # digests of files whose rows are not stored yet
+        self._reads = ThreadPoolExecutor(4, "salon-read")
+        self._files = ThreadPoolExecutor(2, "salon-files")
+
+    def start(self, row: JobRow, spec: GenerationSpec, work: Work, lane: Lane, *, restored: bool = False) -> Live:
+        """Hand a job to the studio. Raises as `Loop.submit`; there is no job then."""
+        handle = self.house.studio.loop.submit(
+            spec,
+            account=row.account,
+            lane=lane,
+            job=row.job,
+            work=work,
+            preview_every=row.preview_every,
+            on_event=lambda job, event: self.post(self._happened, job, event),
+            on_preview=self._previewed,
+            on_end=lambda job: self.post(self._studio_ended, job),
+            restored=restored,
+        )
+        row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note)
+        live = Live(row, self.logs.open(row.job), handle, stored=restored)
+        self.live[row.job] = live
+        self.idle.clear()
+        self._add(live, "queued", reason=handle.note)
+        return live
+
+    def take_back(self, row: JobRow) -> None:
+        """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
+        try:
+            spec, work = views.spec_of(row), views.work_of(row)
+            self.start(row, spec, work, lane_of(row.asked_lane), restored=True)
+        except (SalonError, msgspec.MsgspecError) as error:
+            live = Live(row, self.logs.open(row.job), stored=True)
+            self.live[row.job] = live
+            self.idle.clear()
+            changes = {"state": "failed", "reason": f"after a restart: {error}", "failure": type(error).__name__}
+            self._end(live, changes, ())
+
+    # ---- what happens to jobs --------------------------------------------------------------------------------------
+
+    def _happened(self, job: Job, event: Event) -> None:
+        live = self.live.get(job.id)
+        if live is None:
+            return
+        if event.kind == "started" and not live.row.started_ms:
+            live.row = msgspec.structs.replace(live.row, started_ms=self.house.now_ms())
+            self._tell_seen("started", live.row)
+        self._add(live, KINDS.get(event.kind, event.kind), step=event.step, steps=job.spec.steps, reason=event.reason)
+
+    def _previewed(self, job: Job, step: int, pixels: UInt8) -> None:
+        """On the hooks' thread."""
+        self.post(self._show_preview, job, step, preview_of(pixels))
+
+    def _show_preview(self, job: Job, step: int, data: bytes) -> None:
+        if (live := self.live.get(job.id)) is not None:
+            self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
+
+    def _studio_ended(self, job: Job) -> None:
+        """The studio is done with it. Where it is the server that ends, the job goes on after the next start."""
+        live = self.live.get(job.id)
+        if live is None or (self.closing and job.state is not JobState.DONE):
+            return
+        if job.state is JobState.DONE:
+            self._files.submit(self._store_pictures, live, job)
+            return
+        self._end(live, {"state": str(job.state), "reason": job.reason, "failure": job.failure}, ())
+
+    def _store_pictures(self, live: Live, job: Job) -> None:
+        """On a thread for files."""
+        try:
+            files = files_of(self.house.studio.loop.profile, job, job.result(0), __version__)
+            digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
+            self.post(self._pin, live, digests)
+            pictures = store_files(self.house.blobs, job.id, files)
+        except StoreFull as error:
+            self.post(self._wait_for_space, live, job, str(error))
+        except Exception as error:
+            LOG.exception("pictures of job %s", job.id)
+            changes = {"state": "failed", "reason": f"its pictures could not be stored: {error}", "failure": "Internal"}
+            self.post(self._end, live, changes, ())
+        else:
+            self.post(self._end, live, {"state": "done"}, pictures)
+
+    def _wait_for_space(self, live: Live, job: Job, reason: str) -> None:
+        """The disk is full: the pictures wait in memory, and meanwhile nothing is accepted."""
+        LOG.error("disk full: a job's pictures wait for space", extra={"job": job.id})
+        self.stuck += 1
+
+        def again() -> None:
+            self.stuck -= 1
+            if not self.closing:
+                self._files.submit(self._store_pictures, live, job)
+
+        self._loop.call_later(FULL_S, again)
+
+    def _end(self, live: Live, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
+        """Store a job's end, with its charge; then tell it."""
+        job = live.row.job
+        if live.handle is not None:
+            changes |= {"charged_ms": live.handle.charged_ms, "step": live.handle.step, "lane": str(live.handle.lane)}
+        last = live.log.last + len(pictures) + 1
+        changes |= {"ended_ms": self.house.now_ms(), "started_ms": live.row.started_ms, "last_event": last}
+        row = msgspec.structs.replace(live.row, **changes)
+        writes: list[Write] = [EndJob(job, changes, pictures)]
+        if row.lane == Lane.RELAX:
+            writes += self.house.relax_use(row.account)
+
+        def stored(error: StoreError | None) -> None:
+            self.post(self._stored_end, live, row, pictures, error)
+
+        try:
+            self.house.writer.put(writes, stored)
+        except StoreError as error:  # it is busy, or closed
+            self._stored_end(live, row, pictures, error)
+
+    def _stored_end(self, live: Live, row: JobRow, pictures: tuple[PictureRow, ...], error: StoreError | None) -> None:
+        if error is not None:
+            LOG.error("the end of job %s could not be stored: %s", row.job, error)
+            if live.stored and not self.closing:
+                changes = {"state": row.state, "reason": row.reason, "failure": row.failure}
+                self._loop.call_later(FULL_S, self._end, live, changes, pictures)
+            return
+        self._unpin(live)
+        shown = tuple(map(views.picture, pictures))
+        self.remember(row, shown)
+        self.forget(live, keep_log=True)
+        for one in shown:
+            self._add(live, "image", picture=one)
+        self._add(live, row.state, step=row.step, steps=row.steps, reason=row.reason)
+        self.logs.end(row.job)
+        self.ended[row.state] = self.ended.get(row.state, 0) + 1
+        self._tell_seen("ended", row)
+        fields = {"job": row.job, "account": row.account, "lane": row.lane, "state": row.state, "failure": row.failure}
+        LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
+
+    # ---- what is known of them ------
+
+    def at_hand(self, job: str) -> tuple[JobRow, tuple[Picture, ...]] | None:
+        """A job that is in memory, with its pictures."""
+        if (live := self.live.get(job)) is not None:
+            return live.row, ()
+        return self._recent.get(job)
+
+    def info_of(self, row: JobRow, pictures: tuple[Picture, ...] = ()) -> JobInfo:
+        live = self.live.get(row.job)
+        if live is None or live.handle is None:
+            return views.job_info(row, pictures)
+        state = live.handle.state
+        shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
+        row = msgspec.structs.replace(live.row, state=str(shown))
+        return views.job_info(row, step=live.handle.step, last=live.log.last)
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    async def read(self, look: Callable[[], _T]) -> _T:
+        """Do something slow on a thread for reads. RequestRefused: it takes too long."""
+        try:
+            return await asyncio.wait_for(self._loop.run_in_executor(self._reads, look), READ_S)
+        except TimeoutError as error:
+            raise RequestRefused("busy", f"store: no answer within {READ_S:g} s; try again", 1000) from error
+
+    async def write(self, writes: Sequence[Write]) -> None:
+        """Have it stored. StoreError: it was not; RequestRefused: it takes too long, and may still happen."""
+        future: asyncio.Future[None] = self._loop.create_future()
+
+        def done(error: StoreError | None) -> None:
+            self.post(settle, future, error)
+
+        self.house.writer.put(writes, done)
+        try:
+            await asyncio.wait_for(future, WRITE_S)
+        except TimeoutError as error:
+            raise RequestRefused("busy", f"store: no answer within {WRITE_S:g} s; ask again", 1000) from error
+
+    def close(self) -> None:
+        """End the threads."""
+        self._reads.shutdown(wait=False, cancel_futures=True)
+        self._files.shutdown(wait=True, cancel_futures=False)
+
+    def post(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Have it called on the loop's thread; after its end, never."""
+        try:
+            self._loop.call_soon_threadsafe(call, *arguments)
+        except RuntimeError:
+            LOG.debug("late: %s", call)
+
+    def _add(self, live: Live, kind: str, **fields: Any) -> None:
+        live.log.add(kind, self.house.now_ms(), **fields)
+        self._touched(live.log)
+
+    def remember(self, row: JobRow, pictures: tuple[Picture, ...]) -> None:
+        self._recent[row.job] = (row, pictures)
+        while len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
+
+    def forget(self, live: Live, *, keep_log: bool = False) -> None:
+        self.live.pop(live.row.job, None)
+        if not keep_log:
+            self.logs.drop(live.row.job)
+        if not self.live:
+            self.idle.set()
+
+    def _tell_seen(self, what: str, row: JobRow) -> None:
+        for call in self.seen:
+            call(what, row)
+
+    def drop(self, job: str) -> None:
+        """Forget what is remembered of an ended job."""
+        self._recent.pop(job, None)
+        self.logs.drop(job)
+
+    def forget_before(self, ended_ms: int) -> None:
+        """Forget what is remembered of jobs that ended before; they were deleted."""
+        for job in [job for job, (row, _) in self._recent.items() if row.ended_ms < ended_ms]:
+            self.drop(job)
+
+    def remove(self, digests: Sequence[str]) -> None:
+        """Delete the files among these that no job has. On a thread for reads."""
+        for digest in set(digests) - self.house.store.referenced(digests):
+            if digest not in self._pinned:
+                self.house.blobs.delete(digest)
+
+    def _pin(self, live: Live, digests: Sequence[str]) -> None:
+        if not live.pins:
+            live.pins = tuple(digests)
+            for digest in live.pins:
+                self._pinned[digest] = self._pinned.get(digest, 0) + 1
+
+    def _unpin(self, live: Live) -> None:
+        for digest in live.pins:
+            self._pinned[digest] -= 1
+            if not self._pinned[digest]:
+                del self._pinned[digest]
+        live.pins = ()
+
+
+def lane_of(name: str) -> Lane:
+    try:
+        return Lane(name)
+    except ValueError:
+        raise RequestRefused(
+            "invalid", complaint("lane", repr(name), ", ".join(Lane), "choose one"), kind="UnknownLane"
+        ) from None
+
+
+def settle(future: asyncio.Future[None], error: StoreError | None) -> None:
+    if not future.done():
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)

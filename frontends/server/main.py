@@ -1,0 +1,105 @@
+"""`salon serve`: from options to a server that runs until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import zmq
+
+from ...errors import SalonError, complaint
+from ..wire.address import is_loopback, parse_address
+from ..wire.keys import KeyPair, client_key_path, load_or_make
+from .house import House
+from .metrics import Metrics
+from .options import ServeOptions
+from .records import set_up_logging
+from .server import Server
+from .tracing import Tracing
+
+LOG = logging.getLogger("salon.server")
+KEY = "server.key"
+
+
+class ServeError(SalonError):
+    """The server cannot run like that."""
+
+
+def serve(options: ServeOptions) -> int:
+    """Run a server until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        ServeError: it cannot listen there, or would listen to strangers without encryption.
+        SalonError: whatever keeps model, plans or store from being opened.
+    """
+    set_up_logging(json=options.log_json)
+    try:
+        Path(options.data).mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        got = f"{str(options.data)!r} ({error.strerror})"
+        raise ServeError(complaint("data", got, "a folder that can be made", "choose another with --data")) from error
+    key = server_key(options)
+    if key is not None:
+        options = replace(options, operators=(*options.operators, own_account()))
+    house = House(options)
+    return asyncio.run(_run(house, key))
+
+
+def own_account() -> str:
+    """The account of whoever starts the server, who is an operator; a key pair is made if there is none."""
+    return load_or_make(client_key_path()).account
+
+
+def server_key(options: ServeOptions) -> KeyPair | None:
+    """The key pair of the server; None where it needs none, on loopback. ServeError: strangers could come in."""
+    beyond = [address for address in options.listen if not is_loopback(parse_address(address, bind=True))]
+    if options.curve is False and beyond:
+        got = f"{beyond[0]!r} without encryption"
+        remedy = "leave --no-curve out, or listen on 127.0.0.1"
+        raise ServeError(complaint("--listen", got, "a loopback address, or CURVE", remedy))
+    return load_or_make(Path(options.data) / KEY) if options.curve or beyond else None
+
+
+@asynccontextmanager
+async def running(house: House, key: KeyPair | None) -> AsyncIterator[Server]:
+    """A server that listens, and ends gracefully. The house is closed with it.
+
+    Raises:
+        ServeError: it cannot listen there.
+    """
+    server = Server(house, key)
+    metrics = Metrics(server)
+    server.keeper.seen.append(Tracing().seen)
+    try:
+        try:
+            server.start()
+            metrics.start(house.options.metrics)
+        except zmq.ZMQError as error:
+            got = f"{', '.join(house.options.listen)} ({error})"
+            raise ServeError(complaint("--listen", got, "a free address", "choose another")) from error
+        yield server
+    finally:
+        with suppress(asyncio.CancelledError):
+            await server.close(house.options.grace_s)
+        metrics.close()
+
+
+async def _run(house: House, key: KeyPair | None) -> int:
+    loop = asyncio.get_running_loop()
+    async with running(house, key) as server:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, server.stopped.set)
+        for address in server.addresses:
+            print(f"Salon listens. To use it: export SALON_SERVER='{address}'", flush=True)
+        LOG.info("ready", extra={"address": " ".join(server.addresses), "life": house.life})
+        await server.stopped.wait()
+        LOG.info("ending", extra={"jobs": len(server.keeper.live)})
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one does not wait
+            loop.add_signal_handler(number, server.hurry.set)
+    LOG.info("ended")
+    return 0

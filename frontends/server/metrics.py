@@ -1,0 +1,142 @@
+"""What Prometheus asks for, on a port of its own. Nothing here knows a prompt or an account."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+from ...errors import SalonError, complaint
+from ...scheduler.tickets import Plan, Stage
+from ...studio.messages import Ran
+from ...studio.store.rows import JobRow
+
+if TYPE_CHECKING:
+    from .server import Server
+
+LOG = logging.getLogger("salon.server")
+STEP_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5)
+WAIT_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+
+
+class MetricsError(SalonError):
+    """The page of metrics cannot be served there."""
+
+
+class Metrics:
+    """Counters of a server and the page that shows them. Without prometheus-client there is none, which is logged."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._page: Any = None
+        try:
+            import prometheus_client as prometheus
+        except ImportError:
+            self._prometheus: Any = None
+            LOG.warning("no metrics: prometheus-client is not installed; pip install 'salon[server]'")
+            return
+        self._prometheus = prometheus
+        self.registry = registry = prometheus.CollectorRegistry()
+        histogram, counter = prometheus.Histogram, prometheus.Counter
+        self._step = histogram("salon_step_seconds", "Duration of a step", registry=registry, buckets=STEP_S)
+        self._stage = counter("salon_stage_seconds", "Time of workers", ["stage"], registry=registry)
+        self._batch = histogram("salon_batch_jobs", "Jobs in a step's batch", registry=registry, buckets=BATCH)
+        self._failed = counter("salon_failures", "Failed jobs, by the kind of error", ["kind"], registry=registry)
+        self._wait = histogram(
+            "salon_wait_seconds", "From acceptance to the first step", ["lane"], registry=registry, buckets=WAIT_S
+        )
+        self._whole = histogram(
+            "salon_job_seconds", "From acceptance to the end", ["lane", "state"], registry=registry, buckets=WAIT_S
+        )
+        self._charged = counter("salon_charged_seconds", "GPU time charged", ["lane"], registry=registry)
+        registry.register(self)
+        server.house.studio.loop.watch_plans(self._ran)
+        server.keeper.seen.append(self._seen)
+
+    def start(self, address: str | None) -> None:
+        """Serve the page at `HOST:PORT`; None: do not. MetricsError: that cannot be."""
+        if address is None or self._prometheus is None:
+            return
+        host, _, port = address.rpartition(":")
+        try:
+            self._page, _ = self._prometheus.start_http_server(int(port), host.strip("[]"), registry=self.registry)
+        except (OSError, ValueError, OverflowError) as error:
+            text = complaint("--metrics", f"{address!r} ({error})", "HOST:PORT that is free, or off", "choose another")
+            raise MetricsError(text) from error
+        LOG.info("metrics", extra={"address": f"http://{host}:{self._page.server_port}/metrics"})
+
+    def close(self) -> None:
+        """Serve it no more."""
+        if self._page is not None:
+            self._page.shutdown()
+            self._page.server_close()
+            self._page = None
+
+    def collect(self) -> Iterator[Any]:
+        """What is read when the page is asked for; called by the registry on its thread."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        server = self._server
+        house, keeper, router = server.house, server.keeper, server.router
+        view = house.studio.loop.snapshot()
+
+        def gauge(name: str, text: str, label: str, values: dict[str, float]) -> Any:
+            family = GaugeMetricFamily(f"salon_{name}", text, labels=[label] if label else None)
+            for key, value in values.items():
+                family.add_metric([key] if label else [], value)
+            return family
+
+        def count(name: str, text: str, label: str, values: dict[str, float]) -> Any:
+            family = CounterMetricFamily(f"salon_{name}", text, labels=[label] if label else None)
+            for key, value in values.items():
+                family.add_metric([key] if label else [], value)
+            return family
+
+        yield gauge("queued_jobs", "Jobs that wait", "lane", dict(view.queued))
+        yield gauge("running_jobs", "Jobs that have a seat", "lane", dict(view.running))
+        yield gauge("held", "1 while the server is paused", "", {"": float(view.held)})
+        yield gauge("draining", "1 while nothing is accepted", "", {"": float(server.service.draining)})
+        yield gauge("connections", "Clients that said hello", "", {"": len(router.sessions)})
+        yield gauge("storing_stuck", "Jobs whose pictures wait for space", "", {"": keeper.stuck})
+        yield gauge(
+            "free_bytes", "Free on the data folder's disk", "", {"": shutil.disk_usage(house.options.data).free}
+        )
+        yield count("accepted_jobs", "Jobs accepted since the start", "", {"": server.service.accepted})
+        yield count("ended_jobs", "Jobs ended since the start", "state", dict(keeper.ended))
+        yield count("messages", "Messages received", "", {"": router.received})
+        yield count("refused_messages", "Messages refused", "", {"": router.refused})
+        yield count("dropped_connections", "Connections dropped because they did not read", "", {"": router.dropped})
+        yield count("sent_bytes", "Bytes of pictures sent", "", {"": server.sent_bytes})
+        workers = view.workers
+        yield gauge(
+            "worker_up", "1 while the worker is there", "worker", _of(workers, lambda w: w.state in ("idle", "busy"))
+        )
+        yield gauge("worker_busy_share", "Of the last minute", "worker", _of(workers, lambda w: w.busy_share))
+        yield gauge("cost_model_error", "Mean relative error", "worker", _of(workers, lambda w: w.cost_error))
+        yield count("worker_losses", "Times that a worker was lost", "worker", _of(workers, lambda w: w.losses))
+        yield count("arena_hits", "Adapters found in the arena", "worker", _of(workers, lambda w: w.arena_hits))
+        yield count("arena_misses", "Adapters made anew", "worker", _of(workers, lambda w: w.arena_misses))
+        yield gauge("arena_bytes", "Of the adapter arena", "worker", _of(workers, lambda w: w.arena_bytes))
+
+    def _ran(self, plan: Plan, answer: Ran) -> None:
+        """Called by the loop under its lock."""
+        self._stage.labels(str(plan.stage)).inc(answer.elapsed_ms / 1e3)
+        if plan.stage is Stage.STEP:
+            self._step.observe(answer.elapsed_ms / 1e3)
+            self._batch.observe(len(plan.jobs))
+
+    def _seen(self, what: str, row: JobRow) -> None:
+        """A job was "started" or "ended"."""
+        if what == "started":
+            self._wait.labels(row.lane).observe(max(0, row.started_ms - row.made_ms) / 1e3)
+            return
+        self._whole.labels(row.lane, row.state).observe(max(0, row.ended_ms - row.made_ms) / 1e3)
+        self._charged.labels(row.lane).inc(row.charged_ms / 1e3)
+        if row.state == "failed":
+            self._failed.labels(row.failure or "unknown").inc()
+
+
+def _of(workers: Any, value: Any) -> dict[str, float]:
+    return {worker.name: float(value(worker)) for worker in workers}

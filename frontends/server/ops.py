@@ -1,0 +1,170 @@
+"""What operators may ask for."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ... import __version__
+from ...errors import complaint
+from ...scheduler.accounts import Accounts
+from ...scheduler.entries import Entry, Source
+from ...studio.store.rows import AccountRow
+from ...studio.store.writes import SetMeta
+from ..wire import messages as m
+from . import views
+from .failures import RequestRefused, no_such_job
+from .house import ROLES
+
+if TYPE_CHECKING:
+    from .server import Server
+
+GRANTS = (Source.BOUGHT, Source.BONUS, Source.OPERATOR)
+
+
+class Ops:
+    """The operators' requests, each a method that returns the answer. On the loop's thread."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._house = server.house
+        self._service = server.service
+        self._keeper = server.keeper
+        self._start = time.monotonic()
+
+    async def status(self, request: m.OpsStatus) -> m.Status:
+        """The server at a glance."""
+        house, service, server = self._house, self._service, self._server
+        stored = await self._keeper.read(house.store.stored_bytes)
+        view = house.studio.loop.snapshot()
+        profile = house.studio.loop.profile
+        state = "draining" if service.draining else "paused" if view.held else "running"
+        return m.Status(
+            state=state,
+            server=__version__,
+            model=f"{profile.name} {profile.version}".strip(),
+            backend=profile.backend,
+            up_ms=round(1e3 * (time.monotonic() - self._start)),
+            queued=dict(view.queued),
+            running=dict(view.running),
+            clients=len(server.router.sessions),
+            accepted=service.accepted,
+            ended=dict(self._keeper.ended),
+            steps=view.steps,
+            batch_jobs=view.batch_jobs,
+            stored_bytes=stored,
+            free_bytes=shutil.disk_usage(house.options.data).free,
+            workers=tuple(map(views.worker_info, view.workers)),
+        )
+
+    async def workers(self, request: m.OpsWorkers) -> m.WorkerList:
+        """All workers."""
+        return m.WorkerList(workers=tuple(map(views.worker_info, self._house.studio.loop.snapshot().workers)))
+
+    async def pause(self, request: m.OpsPause) -> m.Done:
+        """Start no further step."""
+        held = self._house.studio.loop.snapshot().held
+        self._house.studio.loop.hold()
+        return m.Done(changed=not held)
+
+    async def resume(self, request: m.OpsResume) -> m.Done:
+        """End a pause or a drain."""
+        changed = self._house.studio.loop.snapshot().held or self._service.draining
+        self._service.draining = False
+        self._house.studio.loop.release()
+        return m.Done(changed=changed)
+
+    async def drain(self, request: m.OpsDrain) -> m.Done:
+        """Accept nothing more; with `stop`, end the server when the last job has ended."""
+        changed = not self._service.draining
+        self._service.draining = True
+        if request.stop:
+            self._server.stop_when_idle()
+        return m.Done(changed=changed)
+
+    async def accounts(self, request: m.OpsAccounts) -> m.AccountList:
+        """A page of accounts."""
+        names = sorted(name for name in self._house.accounts if name > request.after)
+        shown = [await self.account(name) for name in names[: request.limit]]
+        return m.AccountList(accounts=tuple(shown), more=len(names) > request.limit)
+
+    async def set_account(self, request: m.OpsSetAccount) -> m.AccountInfo:
+        """Open an account, or change one."""
+        house = self._house
+        if request.role is not None and request.role not in ROLES:
+            raise RequestRefused("invalid", complaint("role", repr(request.role), " or ".join(ROLES), "choose one"))
+        plan = None if request.plan is None else house.books.book.plan(request.plan).name
+        row = house.accounts.get(request.account)
+        if row is None:
+            row = house.new_account(AccountRow(account=request.account, plan=plan))
+        elif plan is not None and plan != row.plan:
+            house.studio.loop.accounts(lambda books, now: books.change_plan(request.account, plan, now))
+        given = {"name": request.name, "plan": plan, "role": request.role, "blocked": request.blocked}
+        house.put_account(msgspec.structs.replace(row, **{k: v for k, v in given.items() if v is not None}))
+        await self._keeper.write([SetMeta("accounts", str(len(house.accounts)))])  # answered when it is on disk
+        if request.blocked:
+            self._server.router.drop(request.account)
+        self._server.refresh_roles()
+        return await self.account(request.account)
+
+    async def grant(self, request: m.OpsGrant) -> m.AccountInfo:
+        """Give GPU time, once for each key."""
+        house, source = self._house, request.source
+        if request.account not in house.accounts:
+            raise _unknown(request.account)
+        if source not in GRANTS:
+            raise RequestRefused("invalid", complaint("source", repr(source), ", ".join(GRANTS), "choose one of these"))
+        if source == Source.OPERATOR and not request.expires_ms:
+            text = complaint("expires_ms", "none", "a time (UTC ms) with source operator", "say until when")
+            raise RequestRefused("invalid", text)
+        mark = f"grant.{request.account}.{request.key}"
+        if mark in self._server.grants or await self._keeper.read(lambda: house.store.meta(mark)) is not None:
+            return await self.account(request.account)
+        self._server.grants.add(mark)
+
+        def give(books: Accounts, now: int) -> tuple[Entry, ...]:
+            if source == Source.BOUGHT:
+                return books.buy(request.account, request.amount_ms, now)
+            if source == Source.BONUS:
+                return books.award(request.account, now, request.amount_ms)
+            return books.credit(request.account, request.amount_ms, now, request.expires_ms)
+
+        try:
+            house.studio.loop.accounts(give)
+        except BaseException:
+            self._server.grants.discard(mark)
+            raise
+        await self._keeper.write([SetMeta(mark, str(request.amount_ms))])
+        return await self.account(request.account)
+
+    async def ledger(self, request: m.OpsLedger) -> m.LedgerPage:
+        """A page of the books, as they are on disk."""
+        store, account = self._house.store, request.account or None
+        found = await self._keeper.read(lambda: store.entries(account, request.after, request.limit + 1))
+        balance = self._house.ledger.balance(request.account) if request.account else 0
+        entries = tuple(map(views.ledger_entry, found[: request.limit]))
+        return m.LedgerPage(entries=entries, balance_ms=balance, more=len(found) > request.limit)
+
+    async def retry(self, request: m.OpsRetry) -> m.JobInfo:
+        """Run a failed job again."""
+        store = self._house.store
+        row = await self._keeper.read(lambda: store.job(request.job))
+        if row is None:
+            raise no_such_job(request.job)
+        return views.redacted(views.job_info(await self._service.retry(row)))
+
+    async def account(self, account: str) -> m.AccountInfo:
+        """An account as its owner and operators see it."""
+        house = self._house
+        row = house.accounts.get(account)
+        if row is None:
+            raise _unknown(account)
+        stored: Any = await self._keeper.read(lambda: house.store.usage(account))
+        return views.account_info(row, house.studio.loop.info(account), stored, house.quota(row))
+
+
+def _unknown(account: str) -> RequestRefused:
+    return RequestRefused("not_found", complaint("account", repr(account), "one that is open", "see `ops accounts`"))

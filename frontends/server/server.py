@@ -1,0 +1,352 @@
+"""Requests to answers: which method does what, and who may."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import zmq
+
+from ... import __version__
+from ...errors import SalonError
+from ...studio.store.retention import collect, sweep
+from ..wire import messages as m
+from ..wire.keys import KeyPair
+from ..wire.version import negotiate
+from .events import JobLog
+from .failures import RequestRefused, failure_of, no_such_job
+from .gate import Gate
+from .house import House
+from .keeper import Keeper
+from .ops import Ops
+from .router import Router
+from .service import Service
+from .sessions import Fetching, Session, Watcher
+
+LOG = logging.getLogger("salon.server")
+AHEAD: Final = 4  # chunks of a picture that are read from disk at once
+CLEAN_UP_S: Final = 3600.0
+DAY_MS: Final = 86_400_000
+RATE: Final = 500.0  # requests a second of an account, where clients prove who they are
+
+
+class Server:
+    """A house and its socket. Made and used on the thread of a running event loop.
+
+    Args:
+        house: open; its studio is on hold until `start`.
+        key: the server's key pair; None: no encryption, for loopback only.
+
+    Attributes:
+        addresses: where it listens, with the fragment that a client needs.
+        stopped: set when it shall end.
+        hurry: set to cut the grace at the end short.
+        grants: marks of the grants of this start.
+        sent_bytes: of pictures.
+    """
+
+    def __init__(self, house: House, key: KeyPair | None) -> None:
+        options = house.options
+        self.house = house
+        self.stopped = asyncio.Event()
+        self.grants: set[str] = set()
+        self.addresses: list[str] = []
+        self.keeper = Keeper(house, self._touched)
+        self.service = Service(self.keeper)
+        self._context: zmq.Context[Any] = zmq.Context()
+        self._key = key
+        self._gate = Gate(self._context, house.admits) if key is not None else None
+        rate = options.rate if options.rate is not None else (RATE if key is not None else 0.0)
+        limits = m.Limits(rate=rate, burst=options.burst if rate else 0)
+        self.router = Router(
+            self._context,
+            limits,
+            rate=rate,
+            burst=options.burst,
+            welcome=self._welcome,
+            handle=self._handle,
+            key=key,
+        )
+        self.sent_bytes = 0
+        self._next_clean_up = 0.0
+        self.hurry = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        ops = Ops(self)
+        self._ops = ops
+        self._operator: dict[type[m.Record], Callable[[Any], Awaitable[m.Record]]] = {
+            m.OpsStatus: ops.status,
+            m.OpsPause: ops.pause,
+            m.OpsResume: ops.resume,
+            m.OpsDrain: ops.drain,
+            m.OpsWorkers: ops.workers,
+            m.OpsAccounts: ops.accounts,
+            m.OpsSetAccount: ops.set_account,
+            m.OpsGrant: ops.grant,
+            m.OpsLedger: ops.ledger,
+            m.OpsRetry: ops.retry,
+        }
+
+    def start(self) -> None:
+        """Take back what was accepted before a restart, listen, and begin. zmq.ZMQError: it cannot listen there."""
+        house = self.house
+        rows = house.store.open_jobs()
+        known = {row.job for row in rows}
+        for job in house.ledger.open_jobs():
+            if job not in known:  # set aside for a job that was never acknowledged
+                house.release(job)
+        for row in rows:
+            self.keeper.take_back(row)
+        if rows:
+            LOG.info("taken back after a restart", extra={"jobs": len(rows)})
+        if self._gate is not None:
+            self._gate.start()
+        fragment = f"#{self._key.public}" if self._key is not None else ""
+        self.addresses = [self.router.bind(address) + fragment for address in house.options.listen]
+        self.router.start()
+        if not house.options.paused:
+            house.studio.loop.release()
+        self._loop.call_later(1, self._every_second)
+
+    def stop_when_idle(self) -> None:
+        """End once no job is left."""
+        self._spawn(self._stop_when_idle())
+
+    async def close(self, grace_s: float) -> None:
+        """End gracefully: accept nothing, let running jobs finish for `grace_s`, leave the rest for the next start."""
+        service = self.service
+        service.draining = True
+        if grace_s > 0 and not self.house.studio.loop.snapshot().held:
+            end = self._loop.time() + grace_s
+            while self._working() and self._loop.time() < end and not self.hurry.is_set():
+                await asyncio.sleep(0.05)
+        self.keeper.closing = True
+        self.house.studio.loop.hold()
+        self.router.closing("the server ends", 1000)
+        await asyncio.sleep(0.05)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.router.close()
+        if self._gate is not None:
+            self._gate.close()
+        await asyncio.to_thread(self.keeper.close)
+        await asyncio.to_thread(self.house.close)
+        self._context.term()
+
+    def _working(self) -> bool:
+        """Whether a job has a seat, or pictures of one are being stored."""
+        running = self.house.studio.loop.snapshot().running
+        return bool(running) or any(live.handle and live.handle.state.final for live in self.keeper.live.values())
+
+    def refresh_roles(self) -> None:
+        """Sessions may what their accounts may now."""
+        for session in self.router.sessions.values():
+            row = self.house.accounts.get(session.account)
+            session.operator = row is not None and row.role == "operator"
+
+    # ---- requests --------------------------------------------------------------------------------------------------
+
+    def _welcome(self, session: Session, hello: m.Hello) -> m.Welcome:
+        version, features = negotiate(hello)
+        row = self.house.account(session.account)
+        session.close(gone=False)  # a second hello: what was watched and fetched before is over
+        session.operator = row.role == "operator"
+        profile = self.house.studio.loop.profile
+        return m.Welcome(
+            version=version,
+            features=features,
+            server=__version__,
+            account=row.account,
+            role=row.role,
+            model=f"{profile.name} {profile.version}".strip(),
+            limits=self.router.limits,
+        )
+
+    def _handle(self, session: Session, id: bytes, request: m.Request) -> None:
+        """Answer now, or have a task answer. Exceptions become the answer at the caller's."""
+        if isinstance(request, m.Credit):
+            fetch = session.fetches.get(request.fetch)
+            if fetch is not None:
+                fetch.credit = min(self.router.limits.max_credit, fetch.credit + request.chunks)
+                self._feed(session, fetch)
+            return
+        if isinstance(request, m.Unwatch):
+            watcher = session.watchers.pop(request.watch, None)
+            if watcher is not None:
+                watcher.log.watchers.discard(watcher)
+                self.router.reply(session, watcher.id, m.Watched(last=watcher.told))
+            self.router.reply(session, id, m.Done(changed=watcher is not None))
+            return
+        if isinstance(request, m.Show):
+            found = self.keeper.at_hand(request.job)
+            if found is not None and found[0].account == session.account:
+                self.router.reply(session, id, self.keeper.info_of(*found))
+                return
+        session.working += 1
+        self._spawn(self._answer(session, id, request))
+
+    async def _answer(self, session: Session, id: bytes, request: m.Request) -> None:
+        """Exactly one final answer, whatever happens."""
+        try:
+            record = await self._do(session, id, request)
+        except asyncio.CancelledError:
+            self.router.reply(
+                session, id, m.Failure(code="draining", kind="Closing", text="the server ends; ask again")
+            )
+            raise
+        except TimeoutError:
+            text = "it takes too long; ask again"
+            record = m.Failure(code="busy", kind="TimeoutError", text=text, retry_after_ms=1000)
+        except Exception as error:
+            record = failure_of(error)
+        finally:
+            session.working -= 1
+        if record is not None:
+            self.router.reply(session, id, record)
+
+    async def _do(self, session: Session, id: bytes, request: m.Request) -> m.Record | None:
+        """The answer; None: it comes later, from a watch or a fetch."""
+        service, account = self.service, session.account
+        if (act := self._operator.get(type(request))) is not None:
+            _want_operator(session, request)
+            return await act(request)
+        if isinstance(request, m.Submit):
+            return await service.submit(account, request)
+        if isinstance(request, m.Watch):
+            await self._watch(session, id, request)
+            return None
+        if isinstance(request, m.Fetch):
+            await self._fetch(session, id, request)
+            return None
+        if isinstance(request, m.Show):
+            return await service.show(request.job, account, operator=session.operator)
+        if isinstance(request, m.ListJobs):
+            if request.account in ("", account):
+                return await service.page(account, request, everybody=False)
+            _want_operator(session, request)
+            page = await service.page(request.account, request, everybody=request.account == "*")
+            return m.JobList(jobs=tuple(map(self._redact(account), page.jobs)), next=page.next)
+        if isinstance(request, m.Cancel):
+            return await service.cancel(request.job, account)
+        if isinstance(request, m.Delete):
+            return await service.delete(request.job, account)
+        if isinstance(request, m.Info):
+            if request.account not in ("", account):
+                _want_operator(session, request)
+            return await self._ops.account(request.account or account)
+        raise AssertionError(f"no way to answer {type(request).__name__}")
+
+    @staticmethod
+    def _redact(account: str) -> Callable[[m.JobInfo], m.JobInfo]:
+        from .views import redacted
+
+        return lambda info: info if info.account == account else redacted(info)
+
+    # ---- watch, fetch ----------------------------------------------------------------------------------------------
+
+    async def _watch(self, session: Session, id: bytes, request: m.Watch) -> None:
+        log = await self.service.log(request.job, session.account)
+        if id in session.watchers or len(session.watchers) >= self.router.limits.max_watches:
+            raise RequestRefused("refused", f"watches: {len(session.watchers)} already, or this id; end some first")
+        watcher = Watcher(session, id, log, request.after, request.previews)
+        session.watchers[id] = watcher
+        log.watchers.add(watcher)
+        self.router.touch(session)
+
+    def _touched(self, log: JobLog) -> None:
+        for watcher in log.watchers:
+            self.router.touch(watcher.session)
+
+    async def _fetch(self, session: Session, id: bytes, request: m.Fetch) -> None:
+        row, pictures = await self.service.find(request.job, session.account)
+        picture = next((picture for picture in pictures if picture.index == request.index), None)
+        if picture is None:
+            what = "grid" if request.index == m.GRID else f"picture {request.index}"
+            raise RequestRefused("not_found", f"{what} of job {row.job!r}, which is {row.state}: there is none (yet)")
+        if request.offset >= picture.size:
+            raise RequestRefused("invalid", f"offset: got {request.offset}, allowed below {picture.size}; correct it")
+        if id in session.fetches or len(session.fetches) >= self.router.limits.max_fetches:
+            raise RequestRefused("busy", f"fetches: {len(session.fetches)} already, or this id; let some end", 100)
+        fetch = Fetching(id, row.job, picture.digest, picture.size, request.offset, request.credit)
+        session.fetches[id] = fetch
+        self._feed(session, fetch)
+
+    def _feed(self, session: Session, fetch: Fetching) -> None:
+        """Send what its credit allows, a few chunks at a time."""
+        if not fetch.busy and fetch.credit > 0 and not session.gone:
+            fetch.busy = True
+            self._spawn(self._send(session, fetch))
+
+    async def _send(self, session: Session, fetch: Fetching) -> None:
+        chunk, blobs = self.router.limits.chunk, self.house.blobs
+        try:
+            while fetch.credit > 0 and not session.gone:
+                count = min(fetch.credit, AHEAD)
+                size = min(count * chunk, fetch.total - fetch.offset)
+                read = partial(blobs.read, fetch.digest, fetch.offset, size)
+                data = memoryview(await self.keeper.read(read))
+                if len(data) != size:
+                    raise no_such_job(fetch.job)
+                for start in range(0, size, chunk):
+                    part = data[start : start + chunk]
+                    record = m.Chunk(offset=fetch.offset, total=fetch.total, digest=fetch.digest)
+                    fetch.offset += len(part)
+                    fetch.credit -= 1
+                    if fetch.offset == fetch.total:
+                        session.fetches.pop(fetch.id, None)
+                    self.sent_bytes += len(part)
+                    self.router.reply(session, fetch.id, record, part)
+                if fetch.offset == fetch.total:
+                    return
+        except Exception as error:
+            session.fetches.pop(fetch.id, None)
+            self.router.reply(session, fetch.id, failure_of(error))
+        finally:
+            fetch.busy = False
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _stop_when_idle(self) -> None:
+        await self.keeper.idle.wait()
+        if self.service.draining:
+            self.stopped.set()
+
+    async def _clean_up(self) -> None:
+        """Delete what is old enough, and files that no job has."""
+        house, options = self.house, self.house.options
+        keep_ms = None if options.keep_days is None else round(options.keep_days * DAY_MS)
+        now = house.now_ms()
+        try:
+            swept = await asyncio.to_thread(sweep, house.store, house.blobs, now, keep_ms)
+            if keep_ms is not None:
+                self.keeper.forget_before(now - keep_ms)
+            left = await asyncio.to_thread(collect, house.store, house.blobs)
+        except SalonError:
+            LOG.exception("cleaning up; it is tried again")
+        else:
+            counts = {"jobs": swept.jobs, "files": swept.blobs + left.blobs, "bytes": swept.bytes + left.bytes}
+            LOG.info("cleaned up", extra=counts)
+
+    def _every_second(self) -> None:
+        self.router.sweep()
+        if self._loop.time() >= self._next_clean_up:
+            self._next_clean_up = self._loop.time() + CLEAN_UP_S
+            self._spawn(self._clean_up())
+        if not self.keeper.closing:
+            self._loop.call_later(1, self._every_second)
+
+
+def _want_operator(session: Session, request: m.Record) -> None:
+    if not session.operator:
+        name = msgspec.structs.fields(type(request)) and type(request).__struct_config__.tag
+        raise RequestRefused("forbidden", f"{name}: for operators only; ask one", kind="OperatorsOnly")

@@ -1,0 +1,246 @@
+"""What users may ask of their jobs: submit, show, list, cancel, delete. On the loop's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from typing import Final
+
+import msgspec
+
+from ...engine.spec import GenerationSpec
+from ...errors import complaint
+from ...scheduler.admission import Work
+from ...scheduler.plans import Kind
+from ...studio.errors import StoreError, StoreFull
+from ...studio.store.retention import check_quota
+from ...studio.store.rows import FINAL, JobRow, PictureRow
+from ...studio.store.writes import AddJob, DeleteJob, SetJob
+from ..wire.codec import encode
+from ..wire.messages import Accepted, Done, JobInfo, JobList, ListJobs, Picture, Submit
+from . import views
+from .events import JobLog, told_again
+from .failures import RequestRefused, no_such_job
+from .keeper import Keeper, lane_of, settle
+
+LOG = logging.getLogger("salon.server")
+MAX_PAGE_BYTES: Final = 1 << 19  # of a list: half of what a client takes
+CANCEL_S: Final = 120.0  # a step of a large model, and the write
+
+
+class Service:
+    """The users' requests.
+
+    Attributes:
+        draining: nothing is accepted any more.
+        accepted: jobs since the start.
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self.house = keeper.house
+        self.draining = False
+        self.accepted = 0
+        self._keys: dict[tuple[str, str], asyncio.Future[JobRow]] = {}  # submits that are not stored yet
+
+    # ---- submit ----------------------------------------------------------------------------------------------------
+
+    async def submit(self, account: str, request: Submit) -> Accepted:
+        """Accept a job, once for each key. Whatever this raises, there is none."""
+        key, print_ = (account, request.key), fingerprint(request)
+        if (pending := self._keys.get(key)) is not None:
+            row, existing = await asyncio.shield(pending), True
+        else:
+            future = self._keys[key] = asyncio.get_running_loop().create_future()
+            try:
+                row, existing = await self._submit(account, request, print_)
+                future.set_result(row)
+            except BaseException as error:
+                future.set_exception(error)
+                future.exception()  # nobody else may be waiting
+                raise
+            finally:
+                del self._keys[key]
+        if row.request != print_:
+            text = complaint(
+                "key", f"{request.key!r} again, with another request", "a key for each job", "make a new one"
+            )
+            raise RequestRefused("invalid", text, kind="KeyReused")
+        return Accepted(job=self.keeper.info_of(row), existing=existing)
+
+    async def _submit(self, account: str, request: Submit, print_: bytes) -> tuple[JobRow, bool]:
+        """(row, whether it was there already)."""
+        house = self.house
+        owner = house.accounts[account]
+
+        def look() -> JobRow | None:
+            found = house.store.job_by_key(account, request.key)
+            if found is None and house.quota(owner):
+                check_quota(house.store, owner, 0, house.options.quota_bytes)
+            return found
+
+        found = await self.keeper.read(look)
+        if found is not None:
+            return found, True
+        if self.draining:
+            raise RequestRefused("draining", "server: it is draining and accepts nothing; try again later", 2000)
+        if self.keeper.stuck:
+            raise StoreFull("disk: it is full, and finished pictures wait for space; try again later")
+        spec, lane = self._spec(request), lane_of(request.lane)
+        work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
+        job = secrets.token_hex(12)
+        live = self.keeper.start(JobRow(
+            job=job,
+            account=account,
+            key=request.key,
+            request=print_,
+            spec=views.pack(spec),
+            work=views.pack(work),
+            prompt=request.prompt,
+            asked_lane=str(lane),
+            private=request.private,
+            preview_every=request.preview_every,
+            made_ms=house.now_ms(),
+            steps=spec.steps,
+        ), spec, work, lane)  # fmt: skip
+        try:
+            await self.keeper.write([AddJob(live.row)])
+        except StoreError:
+            if live.handle is not None:
+                live.handle.cancel()
+            self.keeper.forget(live)
+            raise
+        live.stored = True
+        self.accepted += 1
+        LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
+        return live.row, False
+
+    def _spec(self, request: Submit) -> GenerationSpec:
+        names = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")
+        fields = {name: value for name in names if (value := getattr(request, name)) is not None}
+        fields.setdefault("seed", secrets.randbelow(2**32))
+        return self.house.studio.make_spec(
+            request.prompt,
+            aspect=request.aspect,
+            negative_prompt=request.negative_prompt,
+            images=request.images,
+            **fields,
+        )
+
+    async def retry(self, row: JobRow) -> JobRow:
+        """Run a failed job again, for nothing."""
+        if row.job in self.keeper.live or row.state != "failed" or row.deleted:
+            raise RequestRefused("invalid", complaint("job", f"one that is {row.state}", "a failed one", "see `jobs`"))
+        fresh = {"state": "queued", "reason": "", "failure": "", "started_ms": 0, "ended_ms": 0}
+        await self.keeper.write([SetJob(row.job, fresh)])
+        self.keeper.drop(row.job)
+        self.keeper.take_back(msgspec.structs.replace(row, **fresh))
+        return self.keeper.live[row.job].row
+
+    # ---- looking at jobs -------------------------------------------------------------------------------------------
+
+    async def find(self, job: str, account: str, *, owner: bool = False) -> tuple[JobRow, tuple[Picture, ...]]:
+        """A job and its pictures, for somebody who may see it (or, with `owner`, whose it is).
+
+        RequestRefused: there is none for this account."""
+        found = await self._look(job)
+        if not may_see(found[0], account, owner=owner):
+            raise no_such_job(job)
+        return found
+
+    async def _look(self, job: str) -> tuple[JobRow, tuple[Picture, ...]]:
+        """Whoever asks must not be told before `may_see`. RequestRefused: there is no such job."""
+        found = self.keeper.at_hand(job)
+        if found is not None:
+            return found
+        store = self.house.store
+
+        def look() -> tuple[JobRow | None, tuple[PictureRow, ...]]:
+            row = store.job(job)
+            return row, store.pictures(job) if row is not None else ()
+
+        row, pictures = await self.keeper.read(look)
+        if row is None or row.deleted:
+            raise no_such_job(job)
+        found = row, tuple(map(views.picture, pictures))
+        if row.state in FINAL:
+            self.keeper.remember(*found)
+        return found
+
+    async def show(self, job: str, account: str, *, operator: bool) -> JobInfo:
+        """A job as this account may see it."""
+        found = await self._look(job)
+        if may_see(found[0], account):
+            return self.keeper.info_of(*found)
+        if not operator:
+            raise no_such_job(job)
+        return views.redacted(self.keeper.info_of(*found))
+
+    async def log(self, job: str, account: str) -> JobLog:
+        """The events of a job that this account may see."""
+        row, pictures = await self.find(job, account)
+        log = self.keeper.logs.get(job)
+        if log is None:
+            log = told_again(job, row.state, row.ended_ms, row.reason, pictures, row.last_event)
+        return log
+
+    async def page(self, account: str, request: ListJobs, *, everybody: bool) -> JobList:
+        """A page of jobs; `everybody`: of all accounts."""
+        store = self.house.store
+        states = tuple(request.states)
+
+        def look() -> list[tuple[JobRow, tuple[PictureRow, ...]]]:
+            rows = store.jobs(None if everybody else account, request.before, request.limit + 1, states)
+            return [(row, store.pictures(row.job) if row.state == "done" else ()) for row in rows]
+
+        found = await self.keeper.read(look)
+        more = len(found) > request.limit
+        found = found[: request.limit]
+        jobs: list[JobInfo] = []
+        room = MAX_PAGE_BYTES
+        for row, pictures in found:
+            room -= 600 + 4 * (len(row.prompt) + len(row.reason)) + 200 * len(pictures)
+            if jobs and room < 0:
+                more = True
+                break
+            live = self.keeper.live.get(row.job)
+            fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
+            jobs.append(self.keeper.info_of(fresh, tuple(map(views.picture, pictures))))
+        return JobList(jobs=tuple(jobs), next=found[len(jobs) - 1][0].seq if more else 0)
+
+    # ---- cancel, delete --------------------------------------------------------------------------------------------
+
+    async def cancel(self, job: str, account: str) -> Done:
+        """End exactly this job. Answers when that is on disk."""
+        await self.find(job, account, owner=True)
+        live = self.keeper.live.get(job)
+        if live is None or live.handle is None or not live.handle.cancel():
+            return Done(changed=False)
+        ended = asyncio.get_running_loop().create_future()
+        live.log.waiting.append(lambda: settle(ended, None))
+        await asyncio.wait_for(ended, CANCEL_S)
+        return Done(changed=live.log.events[-1].kind == "cancelled")
+
+    async def delete(self, job: str, account: str) -> Done:
+        """Remove an ended job's pictures and words."""
+        row, pictures = await self.find(job, account, owner=True)
+        if job in self.keeper.live:
+            text = complaint("job", f"one that is {row.state}", "one that has ended", "cancel it first")
+            raise RequestRefused("invalid", text, kind="NotEnded")
+        await self.keeper.write([DeleteJob(job)])
+        self.keeper.drop(job)
+        digests = [picture.digest for picture in pictures]
+        await self.keeper.read(lambda: self.keeper.remove(digests))
+        return Done()
+
+
+def fingerprint(request: Submit) -> bytes:
+    """Of everything but the key: to tell a repeated request from another one under the same key."""
+    return hashlib.sha256(encode(msgspec.structs.replace(request, key=""))).digest()
+
+
+def may_see(row: JobRow, account: str, *, owner: bool = False) -> bool:
+    """Whether an account may see a job: its own, and others' that are not private."""
+    return row.account == account or not (owner or row.private)

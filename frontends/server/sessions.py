@@ -1,0 +1,79 @@
+"""What the server knows of one connection: who it is, what it watches and fetches, and what it has not read yet."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..wire.messages import Event, Watched
+from .events import JobLog
+
+MAX_WAITING: Final = 1024  # answers that a connection may leave unread, beyond what the socket holds
+
+
+@dataclass(eq=False, slots=True)
+class Watcher:
+    """A watch of a job; `told`: number of the latest event that was sent."""
+
+    session: Session
+    id: bytes
+    log: JobLog
+    told: int
+    previews: bool
+
+
+@dataclass(eq=False, slots=True)
+class Fetching:
+    """A picture on its way: from `offset` on, `credit` chunks may be sent. `busy`: one is being read from disk."""
+
+    id: bytes
+    job: str
+    digest: str
+    total: int
+    offset: int
+    credit: int
+    busy: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A connection that said hello.
+
+    Attributes:
+        route: routing id of the connection.
+        account, operator: who it is.
+        heard: when something came last, by the monotonic clock.
+        watchers, fetches: by the id of their request.
+        outbox: messages that could not be sent yet, oldest first, each a list of frames without the routing id.
+        working: requests that are not answered yet.
+    """
+
+    route: bytes
+    account: str
+    operator: bool
+    heard: float
+    watchers: dict[bytes, Watcher] = field(default_factory=dict)
+    fetches: dict[bytes, Fetching] = field(default_factory=dict)
+    outbox: deque[list[bytes | memoryview]] = field(default_factory=deque)
+    working: int = 0
+    gone: bool = False
+
+    def news(self, watcher: Watcher) -> tuple[Event | Watched, bytes | None] | None:
+        """(the next record of a watch, its bytes), or None while there is nothing to tell."""
+        log = watcher.log
+        for event in log.since(watcher.told):
+            if event.kind != "preview":
+                return event, None
+            if watcher.previews:
+                return event, log.preview
+        return (Watched(last=watcher.told), None) if log.final else None
+
+    def close(self, *, gone: bool = True) -> None:
+        """Forget what it watches and fetches, and what it has not read."""
+        self.gone = gone
+        for watcher in self.watchers.values():
+            watcher.log.watchers.discard(watcher)
+        self.watchers.clear()
+        self.fetches.clear()
+        self.outbox.clear()
