@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from . import exits, words
@@ -51,19 +50,12 @@ def status_pairs(found: Status) -> list[tuple[str, str]]:
 def workers(options: argparse.Namespace) -> int:
     """All workers."""
     with connected(options) as client:
-        found = client.ops.workers()
-    crew = worker_list(found)
+        found = client.ops.workers().workers
     if options.json:
-        print_json(crew)
+        print_json(found)
     else:
-        print_table(WORKER_COLUMNS, map(worker_row, crew), "no workers")
+        print_table(WORKER_COLUMNS, map(worker_row, found), "no workers")
     return exits.DONE
-
-
-def worker_list(found: object) -> Sequence[WorkerInfo]:
-    """Of a WorkerList, or of what is one already."""
-    crew: Sequence[WorkerInfo] = getattr(found, "workers", found)
-    return crew
 
 
 def worker_row(worker: WorkerInfo) -> list[str]:
@@ -94,9 +86,9 @@ def resume(options: argparse.Namespace) -> int:
     return _did(options, changed, "resumed", "was running before")
 
 
-def _did(options: argparse.Namespace, changed: object, done: str, otherwise: str) -> int:
+def _did(options: argparse.Namespace, changed: bool, done: str, otherwise: str) -> int:
     if options.json:
-        print_json({done: bool(changed)})
+        print_json({done: changed})
     else:
         print(done if changed else otherwise)
     return exits.DONE
@@ -105,7 +97,7 @@ def _did(options: argparse.Namespace, changed: object, done: str, otherwise: str
 def drain(options: argparse.Namespace) -> int:
     """Accept no further jobs; perhaps wait for the rest of them."""
     with connected(options) as client:
-        changed = bool(client.ops.drain(stop=options.stop))
+        changed = client.ops.drain(stop=options.stop)
         if not options.json:
             print("draining" if changed else "was draining before", flush=True)
         left = _wait(client, stop=options.stop, quiet=options.json) if options.wait else None
@@ -141,8 +133,7 @@ def _wait(client: Client, *, stop: bool, quiet: bool) -> int:
 def retry(options: argparse.Namespace) -> int:
     """Run a failed job again."""
     with connected(options) as client:
-        found = client.ops.retry(options.job)
-    info = getattr(found, "info", found)
+        info = client.ops.retry(options.job)
     if options.json:
         print_json(info)
     else:

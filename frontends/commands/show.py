@@ -13,7 +13,8 @@ from .tables import plain, print_json, print_pairs
 
 if TYPE_CHECKING:
     from ..client.client import RemoteJob
-    from ..wire.messages import Event, JobInfo
+    from ..client.steps import JobEvent
+    from ..wire.messages import JobInfo
 
 FINAL = ("done", "failed", "cancelled", "blocked")
 
@@ -22,7 +23,7 @@ def show(options: argparse.Namespace) -> int:
     """Show it; exit code 1 only if it was followed and ended without pictures."""
     with connected(options) as client:
         job = client.job(options.job)
-        info = job.refresh()
+        info = job.info
         target = None
         if options.output is not None:
             target = destination_of(options.output, info, force=options.force)
@@ -55,12 +56,13 @@ def _follow(job: RemoteJob, *, json: bool) -> None:
             print(event_line(event), file=sys.stderr, flush=True)
 
 
-def event_record(event: Event) -> dict[str, Any]:
+def event_record(event: JobEvent) -> dict[str, Any]:
     """For programs."""
-    return {"type": "event", **plain(event)}
+    fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "preview"}
+    return {"type": "event", **plain(fields)}
 
 
-def event_line(event: Event) -> str:
+def event_line(event: JobEvent) -> str:
     """For people."""
     text = event.kind
     if event.kind == "step":

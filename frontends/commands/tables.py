@@ -24,6 +24,8 @@ COLOURS: Final = {
     "blocked": "red",
     "cancelled": "bright_black",
 }
+GAP: Final = 2  # between columns
+MIN_LAST: Final = 8  # of the last column
 RIGHT: Final = ">"  # before a column's name: its cells are numbers
 
 
@@ -57,7 +59,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
     elif sys.stdout.isatty():
         from rich.console import Console
 
-        Console(highlight=False).print(rich_table(columns, body))
+        console = Console(highlight=False)
+        console.print(rich_table(columns, body, console.width))
     else:
         print("\n".join(lines(columns, body)))
 
@@ -74,8 +77,8 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
     console = Console(highlight=False)
     for name, value in shown:
-        word = value.partition(" ")[0].rstrip(",")
-        console.print(Text(f"{name:<{width}}", "bold") + Text(value, COLOURS.get(word, "")), soft_wrap=True)
+        colour = COLOURS.get(value.partition(" ")[0].rstrip(","), "") if name == "state" else ""
+        console.print(Text.assemble((f"{name:<{width}}", "bold"), (value, colour)), soft_wrap=True)
 
 
 def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -91,21 +94,20 @@ def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Any:
-    """The same for a terminal. Cells are `Text`: brackets in a prompt are no markup. Cells must be clean."""
+def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Any:
+    """The same for a terminal of `width` columns: the last column is cut to what the others leave it, which rich alone
+    would do to all of them alike. Cells must be clean; they are `Text`, so that brackets in a prompt are no markup."""
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    last = len(columns) - 1
-    for i, name in enumerate(columns):
-        table.add_column(
-            name.lstrip(RIGHT).upper(),
-            justify="right" if name.startswith(RIGHT) else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            ratio=1 if i == last else None,
-        )
+    names = [name.lstrip(RIGHT).upper() for name in columns]
+    taken = sum(max(map(cell_len, column)) + GAP for column in list(zip(names, *rows, strict=True))[:-1])
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
+    for name, column in zip(names, columns, strict=True):
+        table.add_column(name, justify="right" if column.startswith(RIGHT) else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(Text(cell, COLOURS.get(cell, "")) for cell in row))
+        cells = [Text(cell, COLOURS.get(cell, "")) for cell in row]
+        cells[-1].truncate(max(MIN_LAST, width - taken), overflow="ellipsis")
+        table.add_row(*cells)
     return table

@@ -109,8 +109,8 @@ def plain_lines(frame: Frame) -> list[str]:
     return shown
 
 
-def rich_frame(frame: Frame, before: Frame | None, height: int) -> Any:
-    """One frame for a terminal of `height` lines."""
+def rich_frame(frame: Frame, before: Frame | None, width: int, height: int) -> Any:
+    """One frame for a terminal of so many columns and lines."""
     from rich.console import Group
     from rich.text import Text
 
@@ -129,7 +129,7 @@ def rich_frame(frame: Frame, before: Frame | None, height: int) -> Any:
         shown = rows[: max(0, room)]
         room -= len(shown)
         if room >= 0:
-            parts += [Text(), rich_table(columns, shown)]
+            parts += [Text(), rich_table(columns, shown, width)]
     parts += [Text(), Text("q or Ctrl-C: end", "bright_black")]
     for part in parts:
         if isinstance(part, Text):
@@ -149,7 +149,7 @@ def _live(client: Client, frame: Frame) -> None:
             Live(console=console, screen=True, auto_refresh=False, redirect_stdout=False) as live,
         ):
             while True:
-                live.update(rich_frame(frame, before, console.height), refresh=True)
+                live.update(rich_frame(frame, before, *console.size), refresh=True)
                 if pressed(EVERY_S):
                     return
                 before, frame = frame, look(client)
