@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import SalonError
 from . import exits, words
 from .connection import connected
-from .tables import plain, print_json, print_table
+from .tables import print_json, print_table
 
 if TYPE_CHECKING:
     from ..client.client import RemoteJob
@@ -62,22 +62,27 @@ def job_row(info: JobInfo) -> list[str]:
 
 def cancel(options: argparse.Namespace) -> int:
     """End jobs."""
-    return _each(options, "cancelled", "had ended before", lambda job: job.cancel())
+    return _each(options, "cancelled", lambda job: job.cancel())
 
 
 def delete(options: argparse.Namespace) -> int:
     """Remove ended jobs' pictures and prompts."""
-    return _each(options, "deleted", "was deleted before", lambda job: job.delete())
+
+    def remove(job: RemoteJob) -> bool:
+        job.delete()
+        return True
+
+    return _each(options, "deleted", remove)
 
 
-def _each(options: argparse.Namespace, done: str, otherwise: str, act: Callable[[RemoteJob], Any]) -> int:
-    """Do it to every job, also after one was refused; the code is that of the first refusal."""
+def _each(options: argparse.Namespace, done: str, act: Callable[[RemoteJob], bool]) -> int:
+    """Do it to every job, also after one was refused: then the code says so."""
     results: list[dict[str, Any]] = []
     code = exits.DONE
     with connected(options) as client:
         for name in dict.fromkeys(options.jobs):
             try:
-                changed = bool(act(client.job(name)))
+                changed = act(client.job(name))
             except SalonError as error:
                 if exits.code_of(error) != exits.REFUSED:
                     raise
@@ -87,7 +92,7 @@ def _each(options: argparse.Namespace, done: str, otherwise: str, act: Callable[
                 continue
             results.append({"job": name, done: changed})
             if not options.json:
-                print(f"{name} {done if changed else otherwise}", flush=True)
+                print(f"{name} {done if changed else 'had ended before'}", flush=True)
     if options.json:
-        print_json(plain(results))
+        print_json(results)
     return code

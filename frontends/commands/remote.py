@@ -34,9 +34,8 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
     here = next((name for name in HERE_ONLY if name in options.given), None)
     if server is not None and here is not None:
         way = "drop --server" if options.server is not None else "unset SALON_SERVER"
-        raise UsageError(
-            f"--{here}: got it with a server, which decides that itself; drop it, or {way} to compute here"
-        )
+        remedy = f"drop it, or compute here: {way}"
+        raise UsageError(f"--{here}: got it with a server, allowed without one; {remedy}")
     remote = [name for name in ("lane", "preview", "timeout") if name in options.given]
     remote += [name for name in ("private", "detach") if getattr(options, name)]
     if server is None and remote:
