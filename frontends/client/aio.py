@@ -1,0 +1,231 @@
+"""The client of a Salon server for asyncio: `client.py` with `await`, `async for` and `async with`.
+
+async with salon.AsyncClient("tcp://localhost:5599") as client:
+    job = await client.imagine("a red apple")
+    await job.wait()
+    await job.save("outputs")
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import zmq
+
+from ..wire.messages import JobInfo
+from .client import NAME
+from .commands import Commands, OpsCommands
+from .core import Core
+from .errors import ClientError
+from .flavours import Awaiting
+from .jobs import JobCommands
+from .link import Link, closed, find_address, find_pair
+from .steps import Item, Steps, Stream, Wait, Work
+
+if TYPE_CHECKING:
+    from ..wire.keys import KeyPair
+
+T = TypeVar("T")
+LONGEST_S = 3600.0  # of one wait
+
+
+class Looped:
+    """Runs steps in one event loop: that of the first request. The loop watches the sockets' file descriptors."""
+
+    def __init__(self, core: Core, link: Link) -> None:
+        self._core, self._link = core, link
+        self._pid = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watched: tuple[int, ...] = ()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def run(self, steps: Steps[T]) -> T:
+        """The result of an operation.
+
+        Raises:
+            ClientClosed: after `close`, in a forked process, or in another loop than the first.
+        """
+        value: Any = None
+        try:
+            while True:
+                try:
+                    step = self._step(steps, value)
+                except StopIteration as end:
+                    result: T = end.value
+                    return result
+                value = await self._await(step)
+        finally:
+            self._leave(steps)
+
+    async def iterate(self, stream: Stream[T]) -> AsyncIterator[T]:
+        """The items of a stream, each when it is wanted."""
+        value: Any = None
+        try:
+            while True:
+                try:
+                    step = self._step(stream, value)
+                except StopIteration:
+                    return
+                if isinstance(step, Item):
+                    value = yield step.value
+                else:
+                    value = await self._await(step)
+        finally:
+            self._leave(stream)
+
+    def close(self) -> None:
+        """End the connection. Again: nothing."""
+        if os.getpid() == self._pid:
+            self._shut(closed())
+
+    def _step(self, steps: Any, value: Any) -> Any:
+        if os.getpid() != self._pid:
+            raise closed("it was made before a fork")
+        if self._closed:
+            raise closed()
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise closed("it belongs to another event loop")
+        return steps.send(value)
+
+    async def _await(self, step: Wait | Work) -> Any:
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.call)
+        assert self._loop is not None
+        rung: asyncio.Future[None] = self._loop.create_future()
+
+        def ring() -> None:
+            if not rung.done():
+                rung.set_result(None)
+
+        step.exchange.wake = ring
+        self._turn()
+        if step.exchange.ready:
+            return None
+        timer = self._loop.call_later(min(max(0.0, step.until - self._core.clock()), LONGEST_S), ring)
+        try:
+            await rung
+        finally:
+            timer.cancel()
+        return None
+
+    def _leave(self, steps: Any) -> None:
+        if os.getpid() == self._pid:
+            steps.close()
+            if self._loop is not None and not self._loop.is_closed():
+                self._turn()
+
+    def _turn(self) -> None:
+        """Carry whatever can be carried, and see to the next time."""
+        if self._closed:
+            return
+        try:
+            if not self._core.has_socket:
+                self._watch(())  # before they are closed: another socket may get the same number
+            self._link.mend()
+            self._link.pump()
+            if not self._core.has_socket:
+                self._watch(())
+                self._link.release()
+        except zmq.ZMQError as error:  # such as: the context was ended, no more sockets or files
+            self._shut(closed(f"its socket failed ({error})"))
+            return
+        self._watch(self._link.fds)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._core.due < math.inf:
+            assert self._loop is not None
+            self._timer = self._loop.call_later(max(0.0, self._core.due - self._core.clock()), self._turn)
+
+    def _watch(self, fds: tuple[int, ...]) -> None:
+        if fds == self._watched or self._loop is None or self._loop.is_closed():
+            return
+        for fd in self._watched:
+            self._loop.remove_reader(fd)
+        for fd in fds:
+            self._loop.add_reader(fd, self._turn)
+        self._watched = fds
+
+    def _shut(self, why: ClientError) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._watch(())
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._loop is not None and self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # those who waited went with their loop
+                self._core.close(why)
+        else:
+            self._core.close(why)
+        self._link.close()
+
+
+class _Part(Awaiting):
+    """Something of a client, run by its engine."""
+
+    def __init__(self, core: Core, engine: Looped, timeout_s: float) -> None:
+        self._core, self._engine, self._timeout_s = core, engine, timeout_s
+
+    async def _run(self, steps: Steps[T]) -> T:
+        return await self._engine.run(steps)
+
+    def _iterate(self, stream: Stream[T]) -> AsyncIterator[T]:
+        return self._engine.iterate(stream)
+
+
+class AsyncRemoteJob(JobCommands, _Part):
+    """A job on the server."""
+
+    def __init__(self, info: JobInfo, client: AsyncClient) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self.info = info
+        self._client = client  # which is not to be collected before its jobs
+
+
+class AsyncOps(OpsCommands, _Part):
+    """What operators can ask for."""
+
+
+class AsyncClient(Commands[AsyncRemoteJob], _Part):
+    """A connection to a server, for one event loop. Arguments, attributes and errors as `client.Client`."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        key: str | os.PathLike[str] | KeyPair | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
+        place = find_address(address)
+        pair = find_pair(key, place)
+        core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
+        super().__init__(core, Looped(core, Link(core, place, pair)), timeout_s)
+        self.address = str(place)
+        self.ops = AsyncOps(core, self._engine, timeout_s)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self.address!r})"
+
+    async def close(self) -> None:
+        """End the connection; jobs go on. Requests that wait end with ClientClosed."""
+        self._engine.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        await self.close()
+
+    def _job(self, info: JobInfo) -> AsyncRemoteJob:
+        return AsyncRemoteJob(info, self)

@@ -1,0 +1,106 @@
+"""The client of a Salon server, for programs that wait: safe to use from several threads. `aio.py` has the other one.
+
+with salon.Client("tcp://localhost:5599") as client:
+    job = client.imagine("a red apple")
+    job.wait()
+    job.save("outputs")
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..wire.messages import JobInfo
+from .commands import Commands, OpsCommands
+from .core import Core
+from .flavours import Blocking
+from .jobs import JobCommands
+from .link import Link, find_address, find_pair
+from .steps import Steps, Stream
+from .threaded import Threaded
+
+if TYPE_CHECKING:
+    from ..wire.keys import KeyPair
+
+T = TypeVar("T")
+NAME = "salon-python"
+
+
+class _Part(Blocking):
+    """Something of a client, run by its engine."""
+
+    def __init__(self, core: Core, engine: Threaded, timeout_s: float) -> None:
+        self._core, self._engine, self._timeout_s = core, engine, timeout_s
+
+    def _run(self, steps: Steps[T]) -> T:
+        return self._engine.run(steps)
+
+    def _iterate(self, stream: Stream[T]) -> Iterator[T]:
+        return self._engine.iterate(stream)
+
+
+class RemoteJob(JobCommands, _Part):
+    """A job on the server."""
+
+    def __init__(self, info: JobInfo, client: Client) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self.info = info
+        self._client = client  # which is not to be collected before its jobs
+
+
+class Ops(OpsCommands, _Part):
+    """What operators can ask for."""
+
+
+class Client(Commands[RemoteJob], _Part):
+    """A connection to a server, made by the first request, and made again whenever it breaks.
+
+    Args:
+        address: see `wire/address.py`; None: the environment variable SALON_SERVER, else tcp://127.0.0.1:5599.
+        key: key pair or its file, where the address has a server key; None: the user's own (`SALON_KEY`, else
+            ~/.config/salon/key).
+        timeout_s: the longest wait for an answer, and for a server.
+
+    Attributes:
+        ops: what operators can ask for.
+        address: of the server.
+
+    Raises:
+        AddressError, KeyFileError: of `wire/errors.py`.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        key: str | os.PathLike[str] | KeyPair | None = None,
+        timeout_s: float = 30.0,
+    ) -> None:
+        place = find_address(address)
+        pair = find_pair(key, place)
+        core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
+        super().__init__(core, Threaded(core, Link(core, place, pair)), timeout_s)
+        self.address = str(place)
+        self.ops = Ops(core, self._engine, timeout_s)
+        self._finalizer = weakref.finalize(self, self._engine.abandon)
+
+    def __repr__(self) -> str:
+        return f"Client({self.address!r})"
+
+    def close(self) -> None:
+        """End the connection; jobs go on. Requests that wait in other threads end with ClientClosed."""
+        self._finalizer.detach()
+        self._engine.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _job(self, info: JobInfo) -> RemoteJob:
+        return RemoteJob(info, self)

@@ -1,0 +1,307 @@
+"""The client's side of the protocol, without a socket, a thread or a clock of its own: frames in, frames out.
+
+One `Core` is one user's connection over its whole life, across every socket that it takes. `link.py` owns the sockets;
+whoever calls a core does so under a lock, or in one event loop.
+
+    idle ----> waiting ----> greeting ----> open
+    nothing    for the time  Hello is on    requests
+    to do      of a new      its way        go out
+               socket
+
+From `greeting` and `open`, whatever goes wrong leads back to `waiting` (`idle`, if nothing is asked); what was
+unanswered is sent again after the next Welcome. `closed` is the end.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from ...errors import SalonError, complaint
+from ..wire.errors import MessageError, UnknownMessage
+from ..wire.frames import NO_ID, read_reply
+from ..wire.messages import FEATURES, VERSION, Bye, Closing, Failure, Hello, Ping, Reply, Welcome
+from ..wire.version import OLDEST
+from .errors import BadAnswer, Disconnected, failed
+from .exchanges import Exchange
+from .pending import Pending, pause_of
+
+FIRST_PAUSE_S: Final = 0.05  # before another socket; doubled for each one after
+LONGEST_PAUSE_S: Final = 5.0
+STEADY_S: Final = 5.0  # a connection that lived so long is no part of a row of failures
+SILENCES: Final = 3  # heartbeats without a word: gone
+TALK: Final = 0.75  # of a heartbeat without a word of our own: say something
+REMEDY: Final = "check that it runs, the address, the key after #, and what is between"
+
+
+def dice() -> float:
+    """0 to 1, at random: clients that were cut off together do not come back together."""
+    return os.urandom(1)[0] / 255
+
+
+class Core:
+    """See above.
+
+    Args:
+        where: the address, for errors.
+        patience_s: how long a request may be turned away, and a watch be without a server.
+        clock: seconds, only ever rising.
+        client: name and version of this side, for people.
+        chance: 0 to 1, at random.
+
+    Attributes:
+        state: see above.
+        welcome: what the server last said of itself.
+        trouble: what was last seen to go wrong, in words.
+        outbox: messages to send, as frames.
+        away_since: since when there is no open connection; None: there is one.
+    """
+
+    def __init__(
+        self,
+        where: str,
+        *,
+        patience_s: float,
+        clock: Callable[[], float],
+        client: str = "",
+        chance: Callable[[], float] = dice,
+    ) -> None:
+        self.where, self.patience_s, self.clock = where, patience_s, clock
+        self.state = "idle"
+        self.welcome: Welcome | None = None
+        self.trouble = ""
+        self.outbox: deque[list[bytes]] = deque()
+        self.away_since: float | None = clock()
+        self._client, self._chance = client, chance
+        self._pending = Pending(self.outbox, patience_s=patience_s, chance=chance)
+        self._reopen_at = math.inf
+        self._hello = NO_ID
+        self._failures = 0  # connections in a row that came to nothing
+        self._since = 0.0  # when this state began
+        self._heard = self._said = 0.0
+        self._barred: SalonError | None = None
+
+    # ---- for operations --------------------------------------------------------------------------------------------
+
+    def ask(self, exchange: Exchange) -> None:
+        """Begin it. It is sent as soon as there is a connection, and again on every new one, until it has ended."""
+        if self._barred is not None:
+            exchange.end(self._barred)
+            return
+        if self.state == "idle":
+            self._wait(0.0)
+            self.away_since = self.clock()
+        exchange.asked_at = self.clock()
+        self._pending.add(exchange)
+        self._flush()
+
+    def drop(self, exchange: Exchange) -> None:
+        """Nobody waits for it any more."""
+        self._pending.drop(exchange, connected=self.state == "open")
+        self._flush()
+
+    def unreachable(self) -> Disconnected:
+        """The error for having no connection."""
+        seen = self.trouble or "no answer"
+        return Disconnected(complaint(f"server {self.where}", seen, "a Salon server that answers", REMEDY))
+
+    # ---- for the link ----------------------------------------------------------------------------------------------
+
+    @property
+    def wants_socket(self) -> bool:
+        """Whether it is time for a new socket."""
+        return self.state == "waiting" and self.clock() >= self._reopen_at
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether the socket that there may be is still of use."""
+        return self.state in ("greeting", "open")
+
+    @property
+    def due(self) -> float:
+        """When a new socket or `tick` is due, if nothing comes before."""
+        if self.state == "waiting":
+            return self._reopen_at
+        if self.state == "greeting":
+            return self._heard + self._beat * SILENCES
+        if self.state == "open":
+            return min(self._said + self._beat * TALK, self._heard + self._beat * SILENCES, self._pending.due)
+        return math.inf
+
+    def opened(self) -> None:
+        """There is a new socket."""
+        assert self.state == "waiting"
+        self._greet()
+
+    def receive(self, message: list[bytes]) -> None:
+        """The server said something."""
+        if not self.has_socket:
+            return
+        self._heard = self.clock()
+        try:
+            id, reply, payload = read_reply(message)
+        except UnknownMessage:
+            return  # of a newer server: no answer to anything that this side asks
+        except MessageError as error:
+            if (exchange := self._pending.find(error.id)) is not None:
+                text = complaint("answer", str(error), "what docs/wire.md says", "use versions that fit")
+                self._pending.end(exchange, BadAnswer(text))
+                self._flush()
+            return
+        if isinstance(reply, Closing):
+            self._closing(reply)
+        elif isinstance(reply, Failure) and reply.code == "hello":
+            self._forgotten(id)
+        elif self.state == "greeting":
+            if id == self._hello:
+                self._greeted(reply)
+        elif (exchange := self._pending.find(id)) is not None:
+            self._answered(exchange, id, reply, payload)
+
+    def tick(self) -> None:
+        """What time brings: a heartbeat, the end of a silent connection, what was turned away before."""
+        if not self.has_socket:
+            return
+        now = self.clock()
+        if now >= self._heard + self._beat * SILENCES:
+            self.lost("no answer" if self.state == "greeting" else "silence")
+        elif self.state == "open":
+            self._flush()
+            if now >= self._said + self._beat * TALK:
+                self._pending.push(Ping(), NO_ID)
+                self._said = now
+
+    def lost(self, why: str, pause_s: float = 0.0) -> None:
+        """The connection is gone; what was unanswered is sent again on the next one. `pause_s`: the server asks to
+        wait so long."""
+        if not self.has_socket:
+            return
+        now = self.clock()
+        steady = self.state == "open" and now - self._since >= STEADY_S
+        self._failures = 0 if steady else self._failures + 1
+        self.trouble = why
+        self.outbox.clear()
+        self._unsend_all(why)
+        self.away_since = now if self.away_since is None else self.away_since
+        pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures, 20)) * (1 + self._chance()) / 2
+        self._wait(max(pause, pause_s * (1 + self._chance() / 4)))
+        if not self._pending:
+            self._become("idle")
+        for exchange in self._pending:
+            exchange.call()  # how long it waits at the most has changed
+
+    def fail(self, error: SalonError, *, bar: bool = False) -> None:
+        """All that is asked ends with an error; with `bar` all that is asked later, too, else that tries anew."""
+        self._barred = error if bar else None
+        self.outbox.clear()
+        for exchange in self._pending:
+            self._pending.end(exchange, error)
+        self.away_since = self.clock() if self.away_since is None else self.away_since
+        self._become("idle")
+
+    def close(self, error: SalonError) -> None:
+        """The end: all fails with that error, now and later. A Bye is left in the outbox."""
+        was_open = self.state == "open"
+        self.fail(error, bar=True)
+        if was_open:
+            self._pending.push(Bye(), NO_ID)
+        self._become("closed")
+
+    # ---- the connection --------------------------------------------------------------------------------------------
+
+    @property
+    def _beat(self) -> float:
+        return max(0.01, self._pending.limits.heartbeat_ms / 1000)
+
+    def _become(self, state: str) -> None:
+        self.state, self._since = state, self.clock()
+
+    def _wait(self, pause_s: float) -> None:
+        self._become("waiting")
+        self._reopen_at = self.clock() + pause_s
+
+    def _greet(self) -> None:
+        self._become("greeting")
+        self._hello = self._pending.push(Hello(version=VERSION, oldest=OLDEST, features=FEATURES, client=self._client))
+        self._heard = self._said = self.clock()
+
+    def _greeted(self, reply: Reply) -> None:
+        if isinstance(reply, Failure):
+            pause = pause_of(reply)
+            if pause is None:
+                self.fail(failed(reply))
+            else:
+                self.lost(reply.text, pause)
+        elif not isinstance(reply, Welcome):
+            self.lost("another answer than Welcome")
+        elif not OLDEST <= reply.version <= VERSION:
+            text = complaint(
+                "version", str(reply.version), f"{OLDEST} to {VERSION}", "use a client that fits the server"
+            )
+            self.fail(failed(Failure(code="unsupported", kind="UnsupportedVersion", text=text)))
+        else:
+            self.welcome, self._pending.limits = reply, reply.limits
+            self.away_since = None
+            self._become("open")
+            self._flush()
+
+    def _forgotten(self, id: bytes) -> None:
+        """The server wants a Hello first: the connection was made anew below us, or the server was."""
+        exchange = self._pending.find(id)
+        if exchange is not None:
+            self._pending.again(exchange)  # this one was surely not done
+        if self.state == "greeting":
+            return  # sent before the Hello that is on its way
+        if self.clock() - self._since < FIRST_PAUSE_S:
+            self.lost("the server forgets this connection")  # a pause, and a new socket
+            return
+        self.outbox.clear()
+        self._unsend_all("the server forgot this connection")
+        self.away_since = self.clock()
+        self._greet()
+
+    def _unsend_all(self, why: str) -> None:
+        for exchange in self._pending:
+            if exchange.orphan:
+                self._pending.remove(exchange)
+            elif not exchange.sent:
+                continue
+            elif exchange.repeatable:
+                self._pending.again(exchange)
+            else:
+                text = complaint("connection", why, "an answer", "look whether it was done before you ask again")
+                self._pending.end(exchange, Disconnected(text))
+
+    def _closing(self, notice: Closing) -> None:
+        why = notice.reason or "the server ends the connection"
+        if notice.retry_after_ms < 0:
+            self.trouble = why
+            self.fail(self.unreachable(), bar=True)
+        else:
+            self.lost(why, notice.retry_after_ms / 1000)
+
+    # ---- exchanges -------------------------------------------------------------------------------------------------
+
+    def _answered(self, exchange: Exchange, id: bytes, reply: Reply, payload: bytes | None) -> None:
+        if isinstance(reply, Failure):
+            self._pending.turned_away(exchange, reply, self._heard)
+            self._flush()
+            return
+        exchange.refused_since = None
+        notice = exchange.accept(reply, payload, id, self._heard)
+        if notice is not None:
+            self._pending.push(notice, NO_ID)
+            self._said = self._heard
+        if exchange.ended:
+            self._pending.remove(exchange)
+            self._flush()
+        elif not exchange.sent:
+            self._pending.again(exchange)
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.state == "open" and self._pending.flush(self.clock()):
+            self._said = self.clock()

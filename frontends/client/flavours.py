@@ -1,0 +1,115 @@
+"""From an operation, written once, to the methods of both flavours: `client.info()` and `await client.info()`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from types import MethodType
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+from .core import Core
+from .steps import Steps, Stream
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Flavour:
+    """What operations find in their `self`.
+
+    Attributes:
+        _core: of the connection.
+        _timeout_s: the longest wait for an answer.
+    """
+
+    _core: Core
+    _timeout_s: float
+
+
+class Blocking(Flavour):
+    """Operations return their result."""
+
+    def _run(self, steps: Steps[T]) -> T:
+        raise NotImplementedError
+
+    def _iterate(self, stream: Stream[T]) -> Iterator[T]:
+        raise NotImplementedError
+
+
+class Awaiting(Flavour):
+    """Operations return something to await."""
+
+    async def _run(self, steps: Steps[T]) -> T:
+        raise NotImplementedError
+
+    def _iterate(self, stream: Stream[T]) -> AsyncIterator[T]:
+        raise NotImplementedError
+
+
+class operation(Generic[P, T]):
+    """A method: a generator of steps becomes a call."""
+
+    def __init__(self, steps: Callable[Concatenate[Any, P], Steps[T]]) -> None:
+        self._steps = steps
+        self.__doc__ = steps.__doc__
+        self.__wrapped__ = steps  # for `inspect` and `help`
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> operation[P, T]: ...
+    @overload
+    def __get__(self, instance: Blocking, owner: Any) -> Callable[P, T]: ...
+    @overload
+    def __get__(self, instance: Awaiting, owner: Any) -> Callable[P, Coroutine[Any, Any, T]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return self
+        bound = MethodType(self._steps, instance)
+
+        @wraps(bound)
+        def method(*values: Any, **named: Any) -> Any:
+            return instance._run(bound(*values, **named))
+
+        return method
+
+
+class waited(Generic[T]):
+    """A property that may have to wait: `client.server`, or `await client.server`."""
+
+    def __init__(self, steps: Callable[[Any], Steps[T]]) -> None:
+        self._steps = steps
+        self.__doc__ = steps.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> waited[T]: ...
+    @overload
+    def __get__(self, instance: Blocking, owner: Any) -> T: ...
+    @overload
+    def __get__(self, instance: Awaiting, owner: Any) -> Coroutine[Any, Any, T]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        return self if instance is None else instance._run(self._steps(instance))
+
+
+class stream(Generic[P, T]):
+    """A method that returns an iterator: `for event in job.events()`, or `async for`."""
+
+    def __init__(self, steps: Callable[Concatenate[Any, P], Stream[T]]) -> None:
+        self._steps = steps
+        self.__doc__ = steps.__doc__
+        self.__wrapped__ = steps
+
+    @overload
+    def __get__(self, instance: None, owner: Any) -> stream[P, T]: ...
+    @overload
+    def __get__(self, instance: Blocking, owner: Any) -> Callable[P, Iterator[T]]: ...
+    @overload
+    def __get__(self, instance: Awaiting, owner: Any) -> Callable[P, AsyncIterator[T]]: ...
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        if instance is None:
+            return self
+        bound = MethodType(self._steps, instance)
+
+        @wraps(bound)
+        def method(*values: Any, **named: Any) -> Any:
+            return instance._iterate(bound(*values, **named))
+
+        return method

@@ -1,0 +1,223 @@
+"""What one can do with a job, written once; `client.py` and `aio.py` make it callable.
+
+Besides the errors named here, every method may raise `RequestFailed`, `TimedOut`, `Disconnected` and `ClientClosed`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
+
+from ..wire import messages as m
+from .errors import JobBlocked, JobCancelled, JobFailed
+from .exchanges import FINAL, Exchange, Watching
+from .flavours import Flavour, operation, stream
+from .steps import Item, JobEvent, Steps, Stream, Wait, Work, call, fetch, take, wait, watch
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ENDED: Final = {"failed": JobFailed, "cancelled": JobCancelled, "blocked": JobBlocked}
+_STATES: Final = {"started": "running", "step": "running", "resumed": "running", "requeued": "queued"}
+_NAMED: Final = ("queued", "paused", *FINAL)  # events that are named like the state that they lead to
+_SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_ODD: Final = re.compile(r"[^A-Za-z0-9._-]")
+_PAUSE_S: Final = 0.25  # before a watch that ended too early is begun again
+
+
+class JobCommands(Flavour):
+    """A job on the server. Nothing is lost with this object: `client.job(id)` makes another.
+
+    Attributes:
+        info: what was last heard of it, from `refresh`, `wait` and `events`.
+    """
+
+    info: m.JobInfo
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.id!r}, {self.state})"
+
+    @property
+    def id(self) -> str:
+        """Its name on the server."""
+        return self.info.job
+
+    @property
+    def state(self) -> str:
+        """Last known: queued, running, paused, done, failed, cancelled, blocked."""
+        return self.info.state
+
+    @operation
+    def refresh(self) -> Steps[m.JobInfo]:
+        """Ask how it stands."""
+        return (yield from self._refresh())
+
+    @stream
+    def events(self, after: int = 0, timeout_s: float | None = None, previews: bool = False) -> Stream[JobEvent]:
+        """What happens to it, to its final event; without gaps or repeats, across lost connections and restarts.
+
+        A slow reader misses steps and previews, never the other kinds. Leave the loop whenever you like.
+
+        Args:
+            after: only events after that number.
+            timeout_s: the longest time without an event. None: for as long as there is a server; without one for the
+                client's `timeout_s`, Disconnected.
+            previews: with pictures of the unfinished grid, if the job was submitted with `previews`.
+        """
+        with contextlib.closing(watch(self._core, self.id, after, previews, timeout_s)) as steps:
+            for step in steps:
+                if isinstance(step, Item):
+                    self._heard(step.value)
+                yield step
+
+    @operation
+    def wait(self, timeout_s: float | None = None) -> Steps[m.JobInfo]:
+        """Until it is done.
+
+        Args:
+            timeout_s: at most so long. None: for as long as there is a server.
+
+        Raises:
+            JobFailed, JobCancelled, JobBlocked: it ended without pictures.
+        """
+        end = math.inf if timeout_s is None else self._core.clock() + timeout_s
+        while True:
+            yield from self._until_final(end)
+            info = yield from self._refresh()
+            if info.state in FINAL:
+                break
+            yield Wait(Exchange(), min(end, self._core.clock() + _PAUSE_S))  # that watch was ended early
+        if info.state in _ENDED:
+            raise _ENDED[info.state](info)
+        return info
+
+    @operation
+    def picture(self, index: int = 0) -> Steps[bytes]:
+        """A picture as the server keeps it: a PNG with its recipe inside. They can be had as soon as their event
+        "image" was there.
+
+        Raises:
+            NotFound: there is no such picture (yet).
+            BadPicture: its bytes do not have its sha256.
+        """
+        return (yield from fetch(self._core, self.id, [index], self._timeout_s))[0]
+
+    @operation
+    def grid(self) -> Steps[bytes]:
+        """All pictures in one. Errors as `picture`."""
+        return (yield from fetch(self._core, self.id, [m.GRID], self._timeout_s))[0]
+
+    @operation
+    def pictures(self) -> Steps[list[bytes]]:
+        """All single pictures that there are now, in order. Errors as `picture`."""
+        return (yield from self._pictures())
+
+    @operation
+    def images(self) -> Steps[list[Image]]:
+        """As `pictures`, as images of Pillow (`pip install pillow`)."""
+        files = yield from self._pictures()
+        images: list[Image] = yield Work(lambda: [_decode(file) for file in files])
+        return images
+
+    @operation
+    def save(self, folder: str | os.PathLike[str]) -> Steps[list[Path]]:
+        """Write all pictures that there are now, whole or not at all: ID.png, the grid, and ID-1.png, ID-2.png, ...; a
+        picture without a grid is ID.png. Files of the same name are replaced. Errors as `picture`, and OSError.
+
+        Args:
+            folder: made, if it is not there.
+        """
+        pictures = (yield from self._refresh()).pictures
+        files = yield from fetch(self._core, self.id, [picture.index for picture in pictures], self._timeout_s)
+        names = [_name(self.id, picture, alone=len(pictures) == 1) for picture in pictures]
+        paths: list[Path] = yield Work(lambda: _write(Path(folder), dict(zip(names, files, strict=True))))
+        return paths
+
+    @operation
+    def cancel(self) -> Steps[bool]:
+        """End exactly this job. Whether it had not ended yet."""
+        return (yield from call(self._core, m.Cancel(job=self.id), m.Done, self._timeout_s)).changed
+
+    @operation
+    def delete(self) -> Steps[None]:
+        """Remove its pictures from the server's disk, and its prompt from the books. It has to have ended."""
+        yield from call(self._core, m.Delete(job=self.id), m.Done, self._timeout_s)
+
+    def _refresh(self) -> Steps[m.JobInfo]:
+        self.info = yield from call(self._core, m.Show(job=self.id), m.JobInfo, self._timeout_s)
+        return self.info
+
+    def _until_final(self, end: float) -> Steps[None]:
+        exchange = Watching(self.id, self.info.last_event, previews=False)
+        exchange.deadline = end
+        self._core.ask(exchange)
+        try:
+            while True:
+                yield from wait(self._core, exchange)
+                taken = take(exchange)
+                if taken is None:
+                    return
+                self._heard(taken[0])
+        finally:
+            self._core.drop(exchange)
+
+    def _pictures(self) -> Steps[list[bytes]]:
+        pictures = (yield from self._refresh()).pictures
+        indexes = sorted(picture.index for picture in pictures if picture.index != m.GRID)
+        return (yield from fetch(self._core, self.id, indexes, self._timeout_s))
+
+    def _heard(self, event: m.Event | JobEvent) -> None:
+        """Bring `info` up to what an event says, as far as it does."""
+        info = self.info
+        if event.number <= info.last_event:
+            return
+        state = event.kind if event.kind in _NAMED else _STATES.get(event.kind, info.state)
+        pictures = info.pictures
+        if event.picture is not None:
+            others = [picture for picture in pictures if picture.index != event.picture.index]
+            pictures = tuple(sorted([*others, event.picture], key=lambda picture: picture.index))
+        self.info = replace(
+            info,
+            state=state,
+            step=event.step if event.kind == "step" else info.step,
+            reason=event.reason or info.reason,
+            pictures=pictures,
+            last_event=event.number,
+        )
+
+
+def _decode(file: bytes) -> Image:
+    from io import BytesIO
+
+    from PIL import Image
+
+    image = Image.open(BytesIO(file))
+    image.load()
+    return image
+
+
+def _name(job: str, picture: m.Picture, *, alone: bool) -> str:
+    number = "" if alone or picture.index == m.GRID else f"-{picture.index + 1}"
+    return f"{_ODD.sub('_', job)}{number}{_SUFFIX.get(picture.media_type, '.bin')}"
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    spares: list[tuple[Path, Path]] = []
+    try:
+        for name, data in files.items():
+            spare = folder / f".{os.urandom(8).hex()}.part"
+            spares.append((spare, folder / name))
+            spare.write_bytes(data)
+        for spare, path in spares:
+            os.replace(spare, path)
+    finally:
+        for spare, _ in spares:
+            spare.unlink(missing_ok=True)
+    return [path for _, path in spares]

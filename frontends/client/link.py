@@ -1,0 +1,185 @@
+"""A core's socket: opened, replaced, read and written here, and nowhere else. Nothing here waits.
+
+A socket is one connection: when that breaks, there is a new socket, so nothing that was meant for an old connection can
+reach a new one. ZeroMQ says that it broke on a second socket, the monitor.
+
+Both are watched by their file descriptors, which signal only changes: after `pump` has left a socket empty, the next
+message signals. They may be watched from another thread while none is in here.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import zmq
+
+from ..wire.address import Address, parse_address
+from .core import Core
+from .errors import ClientClosed, KeyRefused
+
+if TYPE_CHECKING:
+    from ..wire.keys import KeyPair
+
+DEFAULT: Final = "tcp://127.0.0.1:5599"  # where a server listens by default
+MAX_FRAME: Final = 1 << 21  # bytes; twice the largest that the wire allows
+BYE_MS: Final = 100  # in the background, for the last word
+
+_HEAD: Final = struct.Struct("=hi")  # event, value
+_RETRIED: Final = int(zmq.Event.CONNECT_RETRIED)
+_BROKE: Final = int(zmq.Event.DISCONNECTED)
+_TROUBLE: Final = {
+    int(zmq.Event.HANDSHAKE_FAILED_NO_DETAIL): "a connection that ends in the handshake (a wrong key after #?)",
+    int(zmq.Event.HANDSHAKE_FAILED_PROTOCOL): "another protocol, or encryption on one side only",
+}
+_REFUSED: Final = int(zmq.Event.HANDSHAKE_FAILED_AUTH)
+_EVENTS: Final = _RETRIED | _BROKE | _REFUSED | sum(_TROUBLE)
+_FORBIDDEN: Final = 400  # ZAP's status for a key that is not let in; others are for the moment
+
+
+def find_address(address: str | None) -> Address:
+    """The server's address: that, else `SALON_SERVER`, else where a server listens by default.
+
+    Raises:
+        AddressError: it cannot be read.
+    """
+    return parse_address(address if address is not None else os.environ.get("SALON_SERVER") or DEFAULT)
+
+
+def find_pair(key: str | os.PathLike[str] | KeyPair | None, address: Address) -> KeyPair | None:
+    """The key pair, if the connection is encrypted. `key`: that, or its file; None: the user's file.
+
+    Raises:
+        KeyFileError: that cannot be read.
+    """
+    if not address.server_key:
+        return None
+    from ..wire.keys import KeyPair, client_key_path, load_pair
+
+    if isinstance(key, KeyPair):
+        return key
+    return load_pair(client_key_path() if key is None else Path(key))
+
+
+class Link:
+    """See above.
+
+    Args:
+        core: what it carries.
+        address: of the server.
+        pair: identity, where the connection is encrypted.
+    """
+
+    def __init__(self, core: Core, address: Address, pair: KeyPair | None) -> None:
+        self._core, self._address, self._pair = core, address, pair
+        self._socket: zmq.Socket[bytes] | None = None
+        self._monitor: zmq.Socket[bytes] | None = None
+        self._trouble = ""
+        self.fds: tuple[int, ...] = ()  # to be watched for input
+
+    def mend(self) -> None:
+        """Open or close sockets, as the core needs it. Only ever called by the one that watches `fds`."""
+        self.release()
+        if self._core.wants_socket:
+            self._open()
+            self._core.opened()
+
+    def release(self) -> None:
+        """Close sockets that are of no more use. By the same one."""
+        if not self._core.has_socket:
+            self._shut()
+
+    def pump(self) -> None:
+        """Carry whatever can be carried now."""
+        while self._socket is not None:
+            news = self._listen()
+            self._receive()
+            for event, value in news:
+                self._seen(event, value)
+            self._core.tick()
+            if not self._core.has_socket or not self._send():
+                return  # after sending, look again: it may have taken the signal of what came meanwhile
+
+    def close(self) -> None:
+        """Send what the core still has to say, and close the sockets."""
+        if self._socket is not None:
+            self._send()
+        self._shut(BYE_MS)
+
+    def _open(self) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        socket = context.socket(zmq.DEALER)
+        try:
+            socket.linger = 0
+            socket.maxmsgsize = MAX_FRAME
+            socket.ipv6 = self._address.is_ipv6
+            socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 2000  # until it is connected; then see DISCONNECTED
+            if self._pair is not None:
+                from ..wire.keys import secure_client
+
+                secure_client(socket, self._pair, self._address.server_key)
+            self._monitor = socket.get_monitor_socket(_EVENTS)
+            socket.connect(self._address.endpoint)
+        except BaseException:
+            socket.close()
+            raise
+        self._socket, self._trouble = socket, ""
+        self.fds = (int(socket.getsockopt(zmq.FD)), int(self._monitor.getsockopt(zmq.FD)))
+
+    def _shut(self, linger_ms: int = 0) -> None:
+        if self._socket is not None:
+            self._socket.disable_monitor()
+            self._socket.close(linger_ms)
+        if self._monitor is not None:
+            self._monitor.close(0)
+        self._socket = self._monitor = None
+        self.fds = ()
+
+    def _listen(self) -> list[tuple[int, int]]:
+        assert self._monitor is not None
+        news = []
+        try:
+            while True:
+                event, value = _HEAD.unpack(self._monitor.recv_multipart(zmq.DONTWAIT)[0])
+                news.append((int(event), int(value)))
+        except zmq.Again:
+            return news
+
+    def _receive(self) -> None:
+        assert self._socket is not None
+        try:
+            while True:
+                self._core.receive(self._socket.recv_multipart(zmq.DONTWAIT))
+        except zmq.Again:
+            pass
+
+    def _send(self) -> bool:
+        assert self._socket is not None
+        outbox, sent = self._core.outbox, False
+        try:
+            while outbox:
+                self._socket.send_multipart(outbox[0], zmq.DONTWAIT)
+                outbox.popleft()
+                sent = True
+        except zmq.Again:
+            pass  # no room: it signals when there is
+        return sent
+
+    def _seen(self, event: int, value: int) -> None:
+        """Something happened to the connection. What came before it broke has been read by now."""
+        if event == _RETRIED:
+            self._core.trouble = "nobody listens there"
+        elif event == _BROKE:
+            self._core.lost(self._trouble or "the connection broke")
+        elif event == _REFUSED and value == _FORBIDDEN and self._pair is not None:
+            text = f"server {self._core.where}: it does not let the key {self._pair.public} in; ask its operator to"
+            self._core.fail(KeyRefused(text))
+        else:
+            self._trouble = _TROUBLE.get(event, "a server that cannot check keys")
+
+
+def closed(why: str = "it was closed") -> ClientClosed:
+    """The error for a client that is of no use any more."""
+    return ClientClosed(f"client: {why}; make a new one")

@@ -1,0 +1,164 @@
+"""What was asked and has not ended: what waits to be sent, what waits for an answer, what was turned away for now.
+
+Pure data, like `core.py`, which owns one. Every step takes constant time, or logarithmic, however much is asked.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from ...errors import SalonError, complaint
+from ..wire.codec import encode
+from ..wire.errors import BadMessage
+from ..wire.frames import NO_ID
+from ..wire.messages import Failure, Limits, Record, Unwatch
+from .errors import failed
+from .exchanges import Exchange, Fetching, Watching
+
+RETRY_S: Final = 0.25  # after being turned away, where the server does not say when to come again
+_AGAIN: Final = ("too_fast", "busy")  # codes after which the same request may work soon
+_AGAIN_IF_TOLD: Final = ("unavailable",)  # if the server says when
+
+
+def pause_of(failure: Failure) -> float | None:
+    """Seconds after which the same may be asked again; None: no use."""
+    if failure.code in _AGAIN or (failure.code in _AGAIN_IF_TOLD and failure.retry_after_ms > 0):
+        return failure.retry_after_ms / 1000 if failure.retry_after_ms > 0 else RETRY_S
+    return None
+
+
+class Pending:
+    """See above.
+
+    Args:
+        outbox: where messages go, as frames.
+        patience_s: how long an exchange may be turned away.
+        chance: 0 to 1, at random.
+
+    Attributes:
+        limits: of the server.
+    """
+
+    def __init__(self, outbox: deque[list[bytes]], *, patience_s: float, chance: Callable[[], float]) -> None:
+        self.outbox, self.limits = outbox, Limits()
+        self._patience_s, self._chance = patience_s, chance
+        self._all: dict[Exchange, bytes] = {}  # -> the id that it was sent with; b"": it was not
+        self._by_id: dict[bytes, Exchange] = {}
+        self._queues: dict[str, dict[Exchange, None]] = {"": {}, "watch": {}, "fetch": {}}  # to be sent, by slot
+        self._open = {"": 0, "watch": 0, "fetch": 0}  # sent, by slot
+        self._later: list[tuple[float, int, Exchange]] = []  # turned away for now, a heap
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __iter__(self) -> Iterator[Exchange]:
+        return iter(list(self._all))
+
+    @property
+    def due(self) -> float:
+        """When something that was turned away is to be sent again."""
+        return self._later[0][0] if self._later else math.inf
+
+    def find(self, id: bytes) -> Exchange | None:
+        """What was sent with this id, on this connection."""
+        return self._by_id.get(id)
+
+    def push(self, record: Record, id: bytes | None = None) -> bytes:
+        """Send a message that belongs to no exchange. `id`: None: a new one. Returns the id."""
+        id = self._new_id() if id is None else id
+        self.outbox.append([id, encode(record)])
+        return id
+
+    def add(self, exchange: Exchange) -> None:
+        """A new one."""
+        self._all[exchange] = b""
+        self._queues[exchange.slot][exchange] = None
+
+    def drop(self, exchange: Exchange, *, connected: bool) -> None:
+        """Nobody waits for it any more. The server is told where that frees something."""
+        exchange.wake = None
+        id = self._all.get(exchange)
+        if id and connected and isinstance(exchange, Fetching):
+            exchange.orphan = True  # no message ends a fetch: it is taken to its end, so that its slot gets free
+            return
+        if id and connected and isinstance(exchange, Watching):
+            self.push(Unwatch(watch=id))
+        self.remove(exchange)
+
+    def end(self, exchange: Exchange, error: SalonError) -> None:
+        """It ends with an error."""
+        self.remove(exchange)
+        exchange.end(error)
+
+    def remove(self, exchange: Exchange) -> None:
+        """It has ended."""
+        if exchange in self._all:
+            self._unsend(exchange)
+            del self._all[exchange]
+            self._queues[exchange.slot].pop(exchange, None)
+
+    def again(self, exchange: Exchange) -> None:
+        """It goes out again."""
+        self._unsend(exchange)
+        self._queues[exchange.slot][exchange] = None
+
+    def flush(self, now: float) -> bool:
+        """Send whatever may go out now; whether anything did."""
+        before = len(self.outbox)
+        while self._later and self._later[0][0] <= now:
+            exchange = heapq.heappop(self._later)[2]
+            if exchange in self._all and not exchange.sent:
+                self._queues[exchange.slot][exchange] = None
+        room = {"": math.inf, "watch": self.limits.max_watches, "fetch": self.limits.max_fetches}
+        for slot, queue in self._queues.items():
+            while queue and self._open[slot] < max(1, room[slot]):
+                exchange = next(iter(queue))
+                del queue[exchange]
+                self._send(exchange)
+        return len(self.outbox) > before
+
+    def turned_away(self, exchange: Exchange, failure: Failure, now: float) -> None:
+        """The server did not do it: again later, if that makes sense and there is time, or the end."""
+        pause = pause_of(failure)
+        if pause is not None and not exchange.orphan:
+            exchange.refused_since = now if exchange.refused_since is None else exchange.refused_since
+            at = now + pause * (1 + self._chance() / 4)
+            if at < min(exchange.deadline, exchange.refused_since + self._patience_s):
+                self._unsend(exchange)
+                self._count += 1
+                heapq.heappush(self._later, (at, self._count, exchange))
+                return
+        self.end(exchange, failed(failure))
+
+    def _send(self, exchange: Exchange) -> None:
+        try:
+            body = encode(exchange.request())
+        except BadMessage as error:
+            self.end(exchange, failed(Failure(code="invalid", kind="BadMessage", text=str(error))))
+            return
+        if len(body) > self.limits.max_message:
+            text = complaint("request", f"{len(body):,} bytes", f"up to {self.limits.max_message:,}", "shorten it")
+            self.end(exchange, failed(Failure(code="too_large", kind="TooLarge", text=text)))
+            return
+        id = self._new_id()  # a new one each time: an answer to what was sent before finds nobody
+        exchange.sent = True
+        self._all[exchange] = id
+        self._by_id[id] = exchange
+        self._open[exchange.slot] += 1
+        self.outbox.append([id, body])
+
+    def _unsend(self, exchange: Exchange) -> None:
+        if id := self._all[exchange]:
+            del self._by_id[id]
+            self._all[exchange] = NO_ID
+            self._open[exchange.slot] -= 1
+        exchange.sent = False
+
+    def _new_id(self) -> bytes:
+        self._count += 1
+        return self._count.to_bytes(6, "big")

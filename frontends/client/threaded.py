@@ -1,0 +1,213 @@
+"""The blocking client's engine: any number of threads that ask, and one of its own that listens.
+
+Why a thread of its own: heartbeats go on and events are read while the user's threads do something else, so a
+connection lives as long as the client. Requests do not go through it: whoever asks sends by himself, under the lock,
+and is woken when the answer is there, so an idle thread costs nothing and a busy one adds a single switch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator
+from typing import Any, TypeVar
+
+import zmq
+
+from .core import Core
+from .errors import ClientError
+from .link import Link, closed
+from .steps import Item, Steps, Stream, Wait, Work
+
+T = TypeVar("T")
+LONGEST_S = 3600.0  # of one poll
+JOIN_S = 2.0  # for the thread to end; it only ever waits in `poll`
+
+
+class Bell:
+    """Wakes a thread that polls. It may be rung by anybody at any time, so its ends are open while it lives."""
+
+    def __init__(self) -> None:
+        self.fd, self._end = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._end, False)
+
+    def ring(self) -> None:
+        """Wake it, now or when it polls next."""
+        with contextlib.suppress(BlockingIOError):  # full: it was rung enough
+            os.write(self._end, b"!")
+
+    def hush(self) -> None:
+        """It is awake."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 4096)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+        os.close(self._end)
+
+
+class Threaded:
+    """Runs steps for several threads. Its thread starts with the first request, and is a daemon."""
+
+    def __init__(self, core: Core, link: Link) -> None:
+        self._core, self._link = core, link
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._bell = Bell()
+        self._thread: threading.Thread | None = None
+        self._alarm = -math.inf  # when the thread will wake by itself; -inf: it is awake
+        self._left: deque[Generator[Any, Any, Any]] = deque()  # steps that were left in the middle
+        self._doomed = False
+        self._closed = False
+
+    def run(self, steps: Steps[T]) -> T:
+        """The result of an operation.
+
+        Raises:
+            ClientClosed: after `close`, or in a forked process.
+        """
+        value: Any = None
+        try:
+            while True:
+                step, bell = self._step(steps, value)
+                value = self._do(step, bell)
+        except _Ended as end:
+            result: T = end.value
+            return result
+        except BaseException:  # while waiting, or working
+            self._leave(steps)
+            raise
+
+    def iterate(self, stream: Stream[T]) -> Iterator[T]:
+        """The items of a stream, each when it is wanted."""
+        value: Any = None
+        try:
+            while True:
+                step, bell = self._step(stream, value)
+                if isinstance(step, Item):
+                    value = yield step.value
+                else:
+                    value = self._do(step, bell)
+        except _Ended:
+            return
+        except BaseException:
+            self._leave(stream)
+            raise
+
+    def close(self) -> None:
+        """End the connection and the thread. Again: nothing."""
+        if os.getpid() != self._pid:
+            return  # a copy after a fork: thread and sockets belong to the other process
+        with self._lock:
+            self._shut(closed())
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(JOIN_S)
+
+    def abandon(self) -> None:
+        """`close`, but soon, and without waiting for anything: whoever calls may be a garbage collection anywhere."""
+        if os.getpid() == self._pid:
+            self._doomed = True
+            self._bell.ring()
+
+    def _step(self, steps: Generator[Any, Any, Any], value: Any) -> tuple[Any, threading.Event | None]:
+        """To the next thing that it waits for, and what is set when that is there."""
+        if os.getpid() != self._pid:
+            raise closed("it was made before a fork")
+        with self._lock:
+            if self._closed:
+                raise closed()
+            bell = None
+            try:
+                step = steps.send(value)
+                if isinstance(step, Wait):
+                    bell = threading.Event()
+                    step.exchange.wake = bell.set
+            except StopIteration as end:
+                raise _Ended(end.value) from None
+            finally:
+                self._pump()
+                self._attend()
+            if bell is not None and step.exchange.ready:
+                bell.set()
+            return step, bell
+
+    def _do(self, step: Wait | Work, bell: threading.Event | None) -> Any:
+        """What a step asks for, outside of the lock."""
+        if isinstance(step, Work):
+            return step.call()
+        assert bell is not None
+        bell.wait(min(max(0.0, step.until - self._core.clock()), LONGEST_S))
+        return None
+
+    def _leave(self, steps: Generator[Any, Any, Any]) -> None:
+        """End steps in the middle. Not here: this may be a garbage collection inside of any step, under the lock."""
+        self._left.append(steps)
+        self._bell.ring()
+
+    def _shut(self, why: ClientError) -> None:
+        if not self._closed:
+            self._closed = True
+            self._core.close(why)
+            self._link.close()
+            self._bell.ring()
+
+    def _pump(self, *, mend: bool = False) -> None:
+        if self._closed:
+            return
+        try:
+            if mend:
+                self._link.mend()
+            self._link.pump()
+            if mend:
+                self._link.release()
+        except zmq.ZMQError as error:  # such as: the context was ended, no more sockets or files
+            self._shut(closed(f"its socket failed ({error})"))
+
+    # ---- the thread ------------------------------------------------------------------------------------------------
+
+    def _attend(self) -> None:
+        """See to it that the thread wakes when the core needs it."""
+        if self._closed:
+            return
+        if self._thread is None:
+            if self._core.due < math.inf:
+                self._thread = threading.Thread(target=self._listen, name="salon-client", daemon=True)
+                self._thread.start()
+        elif self._core.due < self._alarm or (self._link.fds and not self._core.has_socket):
+            self._alarm = -math.inf
+            self._bell.ring()
+
+    def _listen(self) -> None:
+        poll = select.poll()
+        poll.register(self._bell.fd, select.POLLIN)
+        watched: tuple[int, ...] = ()
+        while True:
+            with self._lock:
+                if self._doomed:
+                    self._shut(closed())
+                while self._left:
+                    self._left.popleft().close()
+                self._pump(mend=True)
+                if self._closed:
+                    return
+                for fd in set(watched) - set(self._link.fds):
+                    poll.unregister(fd)
+                watched = self._link.fds
+                for fd in watched:
+                    poll.register(fd, select.POLLIN)
+                self._alarm = self._core.due
+                pause = min(max(0.0, self._alarm - self._core.clock()), LONGEST_S)
+            poll.poll(math.ceil(pause * 1000))
+            self._bell.hush()
+
+
+class _Ended(Exception):
+    """StopIteration, which must not leave a generator."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
