@@ -47,8 +47,7 @@ class Gate:
 
     def answer(self, question: list[bytes]) -> list[bytes]:
         """The reply to a ZAP request: status 200 with the account as user id, or 400."""
-        version, number, *rest = [*question, b"", b""][:8] if len(question) < 8 else question
-        mechanism, key = (rest[4], rest[5]) if len(rest) > 5 else (b"", b"")
+        version, number, _domain, _peer, _route, mechanism, key = [*question, *[b""] * 7][:7]
         status, user = b"400", b""
         if mechanism == b"CURVE" and len(key) == 32:
             account = key.hex()

@@ -18,7 +18,6 @@ from ...studio.errors import StoreError, StoreFull
 from ...studio.store.retention import check_quota
 from ...studio.store.rows import FINAL, JobRow, PictureRow
 from ...studio.store.writes import AddJob, DeleteJob, SetJob
-from ..wire.codec import encode
 from ..wire.messages import Accepted, Done, JobInfo, JobList, ListJobs, Picture, Submit
 from . import views
 from .events import JobLog, told_again
@@ -238,7 +237,8 @@ class Service:
 
 def fingerprint(request: Submit) -> bytes:
     """Of everything but the key: to tell a repeated request from another one under the same key."""
-    return hashlib.sha256(encode(msgspec.structs.replace(request, key=""))).digest()
+    values = [getattr(request, name) for name in request.__struct_fields__ if name != "key"]
+    return hashlib.sha256(msgspec.msgpack.encode(values)).digest()  # not of the record, which may leave defaults out
 
 
 def may_see(row: JobRow, account: str, *, owner: bool = False) -> bool:

@@ -1,0 +1,57 @@
+"""Servers over the tiny checkpoint, in this process, and plain clients of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salon.frontends.server.background import BackgroundServer
+from salon.frontends.server.options import ServeOptions
+
+from ...engine.conftest import write_tiny
+from ...studio.conftest import BACKEND
+from ..wire.plain_client import PlainClient
+
+Serve = Callable[..., BackgroundServer]
+Connect = Callable[..., PlainClient]
+TINY: dict[str, Any] = {"width": 16, "height": 16, "steps": 2, "images": 2}
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture
+def serve(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Starts servers; stop one before the next is started in the same folder."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    with ExitStack() as stack:
+
+        def start(folder: str = "data", **options: Any) -> BackgroundServer:
+            values: dict[str, Any] = {
+                "listen": ("tcp://127.0.0.1:0",),
+                "data": tmp_path / folder,
+                "model": str(tiny),
+                "backend": BACKEND,
+                "threads": 1,
+                "process": False,
+                "metrics": None,
+                "grace_s": 0.2,
+            }
+            data = values["data"]
+            data.mkdir(exist_ok=True)
+            return stack.enter_context(BackgroundServer(ServeOptions(**(values | options))))
+
+        yield start
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Connects plain clients, which have said hello."""
+    with ExitStack() as stack:
+        yield lambda server, **options: stack.enter_context(PlainClient(server.address, **options))
