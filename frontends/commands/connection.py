@@ -24,8 +24,8 @@ def server_of(options: argparse.Namespace) -> str | None:
 
 
 @contextmanager
-def connected(options: argparse.Namespace) -> Iterator[Client]:
-    """A client of that server.
+def connected(options: argparse.Namespace, timeout_s: float | None = None) -> Iterator[Client]:
+    """A client of that server. `timeout_s`: instead of --timeout.
 
     Raises:
         UsageError: no server is named.
@@ -37,5 +37,5 @@ def connected(options: argparse.Namespace) -> Iterator[Client]:
 
     from ..client.client import Client
 
-    with Client(address, timeout_s=options.timeout) as client:
+    with Client(address, timeout_s=options.timeout if timeout_s is None else timeout_s) as client:
         yield client

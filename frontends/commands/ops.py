@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from . import exits, words
 from .connection import connected
 from .tables import print_json, print_pairs, print_table
 
 if TYPE_CHECKING:
-    from ..client.client import Client
     from ..wire.messages import Status, WorkerInfo
 
-WORKER_COLUMNS = ("worker", ">busy", ">step", ">steps", ">jobs", ">cost error", ">restarts", "state")
-POLL_S = 1.0
+WORKER_COLUMNS: Final = ("worker", ">busy", ">step", ">steps", ">jobs", ">cost error", ">restarts", "state")
+POLL_S: Final = 0.5
+GONE_S: Final = 2.0  # without a connection: a server that was to stop has done so
+PATIENCE_S: Final = 60.0  # with one, and no answer
 
 
 def status(options: argparse.Namespace) -> int:
@@ -98,36 +99,48 @@ def drain(options: argparse.Namespace) -> int:
     """Accept no further jobs; perhaps wait for the rest of them."""
     with connected(options) as client:
         changed = client.ops.drain(stop=options.stop)
-        if not options.json:
-            print("draining" if changed else "was draining before", flush=True)
-        left = _wait(client, stop=options.stop, quiet=options.json) if options.wait else None
+    if not options.json:
+        print("draining" if changed else "was draining before", flush=True)
+    left = _wait(options) if options.wait else None
     if options.json:
         print_json({"draining": changed, "stop": options.stop, "left": left})
     elif left == 0:
         print("all jobs have ended" + (", the server stops" if options.stop else ""))
-    return exits.DONE
+    elif left is not None:
+        print(f"{words.plural(left, 'job')} left: the server drains no more")
+    return exits.BROKEN if left else exits.DONE
 
 
-def _wait(client: Client, *, stop: bool, quiet: bool) -> int:
-    """Until no job is left: 0. Ends with the client's error if the server does not answer any more, except that a
-    server which is to stop may be gone before we have seen the last job end."""
-    from ..client.errors import Disconnected
+def _wait(options: argparse.Namespace) -> int:
+    """Until no job is left: 0; or how many there are, if somebody ends the drain. A server that is to stop may be gone
+    before we have seen its last job end, which is found out soon.
 
-    last = -1
-    while True:
-        try:
-            found = client.ops.status()
-        except Disconnected:
-            if stop and last >= 0:
-                return 0
-            raise
-        left = sum(found.queued.values()) + sum(found.running.values())
-        if left == 0 or found.state != "draining":
-            return left  # somebody else may have resumed it
-        if left != last and not quiet:
-            print(f"{words.plural(left, 'job')} left", file=sys.stderr, flush=True)
-        last = left
-        time.sleep(POLL_S)
+    Raises:
+        Disconnected, TimedOut: the server does not answer any more, and was not to stop.
+    """
+    from ..client.errors import Disconnected, TimedOut
+
+    last, heard = -1, time.monotonic()
+    with connected(options, timeout_s=GONE_S if options.stop else None) as client:
+        while True:
+            try:
+                found = client.ops.status()
+            except Disconnected:
+                if options.stop:
+                    return 0
+                raise
+            except TimedOut:  # it is there, and busy
+                if time.monotonic() - heard > max(PATIENCE_S, options.timeout):
+                    raise
+                continue
+            heard = time.monotonic()
+            left = sum(found.queued.values()) + sum(found.running.values())
+            if left == 0 or found.state != "draining":
+                return left
+            if left != last and not options.json:
+                print(f"{words.plural(left, 'job')} left", file=sys.stderr, flush=True)
+            last = left
+            time.sleep(POLL_S)
 
 
 def retry(options: argparse.Namespace) -> int:

@@ -1,0 +1,171 @@
+"""The commands against a real server, each in a process of its own, as a user has them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salon.frontends.recipe import read_png
+
+from .conftest import Made, Result, finish, start
+
+Run = Callable[..., Result]
+WORDS = ["imagine", "a red apple,", "on teal", "--n", "2", "--steps", "2", "--seed", "7", "--ar", "2:1"]  # as in `made`
+
+
+def listening(process: subprocess.Popen[str]) -> str:
+    """The address that a starting server prints."""
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], 60)[0], "it says nothing"
+    line = process.stdout.readline()
+    match = re.search(r"SALON_SERVER='([^']+)'", line)
+    assert match is not None, line
+    return match[1]
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A server, and the environment in which clients find it. Encrypted: the first user is its operator."""
+    folder = tmp_path_factory.mktemp("serving")
+    env = {**os.environ, "SALON_KEY": str(folder / "key"), "TZ": "UTC"}
+    env.pop("SALON_SERVER", None)
+    words = ["serve", "--listen", "tcp://127.0.0.1:0", "--data", "data", "--metrics", "off", "--curve"]
+    with open(folder / "log", "w") as log:
+        process = start(words, folder, env=env, stderr=log)
+        try:
+            yield process, {**env, "SALON_SERVER": listening(process)}
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+@pytest.fixture
+def salon(serving: tuple[subprocess.Popen[str], dict[str, str]], tmp_path: Path) -> Run:
+    """Run `salon WORDS` in an empty folder, as a client of the server."""
+
+    def run(*words: str, **more: str) -> Result:
+        return finish(start(words, tmp_path, env={**serving[1], **more}))
+
+    return run
+
+
+def test_the_same_pictures_as_here(salon: Run, made: Made, tmp_path: Path) -> None:
+    """The same words make the same files with the same pixels, on a server or in one's own process."""
+    result = salon(*WORDS, "--preview", "unfinished.jpg")
+    assert result.returncode == 0, result.stderr
+    folder, here = made
+    assert result.stdout == here.stdout
+    for name in result.stdout.split():
+        (pixels, recipe), (expected, original) = read_png(tmp_path / name), read_png(folder / name)
+        assert np.array_equal(pixels, expected)
+        assert recipe.spec == original.spec
+    lines = result.stderr.splitlines()
+    assert re.fullmatch(r"2 pictures, 192 x 96, 2 steps, seed 7, job \S+, lane fast", lines[0])
+    assert lines[-1].startswith("made in ")
+
+
+def test_a_job_from_its_start_to_its_end(salon: Run, tmp_path: Path) -> None:
+    detached = salon("imagine", "a whale", "--n", "1", "--steps", "2", "--detach")
+    assert (detached.returncode, detached.stderr) == (0, "")
+    job = detached.stdout.strip()
+    followed = salon("show", job, "--follow", "-o", ".", "--json")
+    assert followed.returncode == 0, followed.stderr
+    *events, last = map(json.loads, followed.stdout.splitlines())
+    assert [event["type"] for event in events] == ["event"] * len(events)
+    assert events[-1]["kind"] == "done"
+    assert (last["type"], last["job"], last["state"]) == ("job", job, "done")
+    (file,) = last["files"]
+    assert re.fullmatch(r"a-whale-\d+\.png", file)
+    assert read_png(tmp_path / file)[1].spec.prompt == "a whale"
+
+    listed = salon("jobs", "--limit", "1")
+    assert listed.stdout.splitlines()[1].startswith(f"{job}  done ")
+    assert salon("delete", job).stdout == f"{job} deleted\n"
+    assert salon("show", job, "-o", "again.png").returncode == 2
+    assert not (tmp_path / "again.png").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_is_cancelled(
+    serving: tuple[subprocess.Popen[str], dict[str, str]], salon: Run, tmp_path: Path, number: int, code: int
+) -> None:
+    process = start(["imagine", "a cat", "--steps", "200", "--n", "8"], tmp_path, env=serving[1])
+    assert process.stderr is not None
+    assert select.select([process.stderr], [], [], 60)[0]
+    match = re.search(r"job (\S+),", process.stderr.readline())
+    assert match is not None
+    process.send_signal(number)
+    result = finish(process)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert result.stderr.splitlines()[-1] == f"salon: error: interrupted; job {match[1]} is cancelled"
+    assert json.loads(salon("show", match[1], "--json").stdout)["state"] == "cancelled"
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_the_server_refuses_is_one_line(salon: Run) -> None:
+    result = salon("imagine", "a cat", "--steps", "1000")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("salon: error: steps: got ")
+    assert result.stderr.count("\n") == 1
+    assert salon("show", "nope").returncode == 2
+
+
+def test_strangers_are_turned_away(salon: Run, tmp_path: Path) -> None:
+    result = salon("info", "--timeout", "5", SALON_KEY=str(tmp_path / "another"))
+    assert (result.returncode, result.stdout) == (2, ""), result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_new_account(salon: Run, tmp_path: Path) -> None:
+    other = str(tmp_path / "another")
+    account = salon("keys", SALON_KEY=other).stdout.strip()
+    opened = salon("ops", "accounts", "set", account, "--name", "Ada", "--plan", "basic")
+    assert opened.returncode == 0, opened.stderr
+    assert "name       Ada\n" in opened.stdout
+    granted = salon("ops", "grant", account, "7.5", "--json", "--key", "first")
+    assert json.loads(granted.stdout)["fast_ms"]["bought"] == 450_000
+    granted = salon("ops", "grant", account, "7.5", "--json", "--key", "first")
+    assert json.loads(granted.stdout)["fast_ms"]["bought"] == 450_000  # the same grant
+    assert json.loads(salon("info", "--json", SALON_KEY=other).stdout)["name"] == "Ada"
+    assert salon("ops", "status", SALON_KEY=other).returncode == 2  # no operator
+    found = json.loads(salon("ops", "ledger", account, "--json").stdout)
+    assert 450_000 in [entry["amount_ms"] for entry in found["entries"]]
+    assert account in salon("ops", "accounts").stdout
+
+
+def test_a_look_at_it(salon: Run) -> None:
+    status = json.loads(salon("ops", "status", "--json").stdout)
+    assert (status["state"], len(status["workers"])) == ("running", 1)
+    for words in (["status"], ["top"], ["workers"]):
+        assert "worker-0" in salon("ops", *words).stdout
+
+
+def test_paused_jobs_wait(salon: Run) -> None:
+    assert salon("ops", "pause").stdout == "paused\n"
+    assert salon("ops", "pause").stdout == "was paused before\n"
+    job = salon("imagine", "a cat", "--n", "1", "--steps", "1", "--detach").stdout.strip()
+    assert json.loads(salon("show", job, "--json").stdout)["state"] == "queued"
+    assert salon("cancel", job).stdout == f"{job} cancelled\n"
+    assert salon("ops", "resume").stdout == "resumed\n"
+
+
+def test_the_end(serving: tuple[subprocess.Popen[str], dict[str, str]], salon: Run) -> None:
+    """Runs last: it drains and stops the server."""
+    job = salon("imagine", "a cat", "--n", "1", "--steps", "30", "--detach").stdout.strip()
+    result = salon("ops", "drain", "--stop", "--wait")
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "all jobs have ended, the server stops"), job
+    end = time.monotonic() + 30
+    while serving[0].poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert serving[0].returncode == 0
+    assert salon("jobs", "--timeout", "0.5").returncode == 3
