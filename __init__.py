@@ -11,13 +11,17 @@ if TYPE_CHECKING:
     from .engine.engine import Engine
     from .engine.spec import GenerationSpec
     from .errors import SalonError
+    from .frontends.client.aio import AsyncClient
+    from .frontends.client.client import Client
     from .studio.studio import Studio
 
     __version__: str
 
-__all__ = ["Engine", "GenerationSpec", "SalonError", "Studio", "__version__"]
+__all__ = ["AsyncClient", "Client", "Engine", "GenerationSpec", "SalonError", "Studio", "__version__"]
 
 _HOME = {
+    "AsyncClient": ".frontends.client.aio",
+    "Client": ".frontends.client.client",
     "Engine": ".engine.engine",
     "GenerationSpec": ".engine.spec",
     "SalonError": ".errors",

@@ -44,6 +44,7 @@ class Looped:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched: tuple[int, ...] = ()
         self._timer: asyncio.TimerHandle | None = None
+        self._alarm = math.inf  # when it rings
         self._closed = False
 
     async def run(self, steps: Steps[T]) -> T:
@@ -121,7 +122,7 @@ class Looped:
     def _leave(self, steps: Any) -> None:
         if os.getpid() == self._pid:
             steps.close()
-            if self._loop is not None and not self._loop.is_closed():
+            if self._core.outbox and self._loop is not None and not self._loop.is_closed():
                 self._turn()
 
     def _turn(self) -> None:
@@ -140,12 +141,17 @@ class Looped:
             self._shut(closed(f"its socket failed ({error})"))
             return
         self._watch(self._link.fds)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._core.due < math.inf:
+        due = self._core.due
+        if due < self._alarm:  # a timer that is early does no harm, and making one for each request costs
             assert self._loop is not None
-            self._timer = self._loop.call_later(max(0.0, self._core.due - self._core.clock()), self._turn)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._alarm = due
+            self._timer = self._loop.call_later(max(0.0, due - self._core.clock()), self._alarmed)
+
+    def _alarmed(self) -> None:
+        self._alarm, self._timer = math.inf, None
+        self._turn()
 
     def _watch(self, fds: tuple[int, ...]) -> None:
         if fds == self._watched or self._loop is None or self._loop.is_closed():

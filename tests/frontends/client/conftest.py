@@ -1,0 +1,35 @@
+"""A fake server, clients of both flavours, and the check that nothing of them is left."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from salon.frontends.client.fake import FakeServer
+
+from .helpers import Connect, until
+
+
+def _left() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(("salon", "test-loop"))]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    yield
+    until(lambda: not _left())
+
+
+@pytest.fixture
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as server:
+        yield server
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def connect(request: pytest.FixtureRequest) -> Iterator[Connect]:
+    connect = Connect(request.param)
+    yield connect
+    connect.close()
