@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,9 +11,12 @@ from typing import Any
 
 import pytest
 
+from salon.frontends import cli
+
 Result = subprocess.CompletedProcess[str]
 Salon = Callable[..., Result]
 Made = tuple[Path, Result]
+Main = Callable[..., tuple[int, str, str]]
 COMMAND = (sys.executable, "-m", "salon.frontends.cli")
 
 
@@ -34,6 +38,22 @@ def salon(tmp_path: Path) -> Salon:
 
     def run(*words: str, **options: Any) -> Result:
         return finish(start(words, tmp_path, **options))
+
+    return run
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Main:
+    """Run a command line in this process, in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.delenv("SALON_SERVER", raising=False)
+    monkeypatch.setenv("SALON_KEY", str(tmp_path / "home" / "key"))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = cli.main(words)
+        out, err = capsys.readouterr()
+        return code, out, err
 
     return run
 

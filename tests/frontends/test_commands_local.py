@@ -4,37 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from salon.frontends import cli
 from salon.frontends.wire.keys import load_pair
 
-from .conftest import Salon
+from .conftest import Main, Salon
 
-Main = Callable[..., tuple[int, str, str]]
 SERVER = "tcp://127.0.0.1:9"
-
-
-@pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Main:
-    """Run a command line in this process, in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.delenv("SALON_SERVER", raising=False)
-    monkeypatch.setenv("SALON_KEY", str(tmp_path / "home" / "key"))
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = cli.main(words)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 def test_keys_are_made_once_and_the_secret_stays_where_it_is(main: Main, tmp_path: Path) -> None:
