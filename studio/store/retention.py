@@ -16,6 +16,7 @@ from .store import Store
 from .writes import DeleteJob
 
 BATCH: Final = 50  # jobs in one transaction: other writes go in between
+PAGE: Final = 500  # pictures that are looked up at a time
 # A picture is put before its job's row is stored. Longer than that takes, and nobody can be about to refer to it.
 GRACE_S: Final = 10.0
 ORPHAN_S: Final = 3600.0
@@ -53,7 +54,7 @@ def collect(store: Store, blobs: Blobs, min_age_s: float = ORPHAN_S) -> Swept:
     last hour may be on their way. Looks at every picture: once a day is enough."""
     removed = Swept()
     digests = blobs.digests()
-    while part := list(islice(digests, 500)):
+    while part := list(islice(digests, PAGE)):
         kept = store.referenced(part)
         removed = _sum(removed, discard(blobs, (digest for digest in part if digest not in kept), min_age_s))
     return removed

@@ -15,7 +15,7 @@ from ..errors import StoreBroken, StoreBusy, StoreClosed, StoreError, StoreLocke
 from .writes import Write
 
 LOG: Final = logging.getLogger("salon.store")
-Done = Callable[[StoreError | None], None]
+Done = Callable[[StoreError | None], object]
 
 
 class Target(Protocol):
@@ -52,9 +52,9 @@ class Writer:
         self,
         store: Target,
         before: Callable[[], Sequence[Write]] = tuple,
-        after: Callable[[bool], None] = lambda ok: None,
+        after: Callable[[bool], object] = lambda ok: None,
         *,
-        freed: Callable[[tuple[str, ...]], None] = lambda digests: None,
+        freed: Callable[[tuple[str, ...]], object] = lambda digests: None,
         max_waiting: int = 4096,
         max_group: int = 256,
     ) -> None:
@@ -157,7 +157,7 @@ class Writer:
         self._call("done", lambda: put.done(error))
 
     @staticmethod
-    def _call(name: str, function: Callable[[], None]) -> None:
+    def _call(name: str, function: Callable[[], object]) -> None:
         try:
             function()
         except Exception:

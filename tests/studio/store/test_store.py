@@ -84,10 +84,10 @@ def test_lives_are_counted(place: Place) -> None:
     ids=lambda write: type(write).__name__,
 )
 def test_a_batch_with_a_bad_write_changes_nothing(store: Store, bad: Write) -> None:
-    start = [AddJob(job_row("old")), AddJob(job_row("gone")), EndJob("gone", ENDED), DeleteJob("gone")]
-    store.write([*start, AddEntries(ledger_entries(1)[0])])
+    gone = AddJob(job_row("gone")), EndJob("gone", ENDED), DeleteJob("gone")
+    store.write([AddJob(job_row("old")), *gone, AddEntries(ledger_entries(1)[0])])
     rows, entries = store.jobs(None), store.entries(None)
-    good = [
+    good: list[Write] = [
         AddJob(job_row("other")),
         SetJob("old", {"state": "running"}),
         EndJob("other", ENDED, (picture_row("other"),)),
@@ -98,7 +98,7 @@ def test_a_batch_with_a_bad_write_changes_nothing(store: Store, bad: Write) -> N
         with pytest.raises(StoreRefused):
             store.write(batch)
         assert (store.jobs(None), store.entries(None)) == (rows, entries)
-        assert store.job("other") is store.meta("a") is store.account("a") is None
+        assert (store.job("other"), store.meta("a"), store.account("a")) == (None, None, None)
         assert store.usage("a") == 0
     store.write(good)  # and the store is none the worse
     assert [row.seq for row in store.jobs(None)] == [3, 1]
