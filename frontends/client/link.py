@@ -97,7 +97,10 @@ class Link:
             news = self._listen()
             self._receive()
             for event, value in news:
-                self._seen(event, value)
+                if (
+                    self._core.has_socket
+                ):  # what comes after the end, such as a new try of this socket, is of no interest
+                    self._seen(event, value)
             self._core.tick()
             if not self._core.has_socket or not self._send():
                 return  # after sending, look again: it may have taken the signal of what came meanwhile

@@ -130,9 +130,8 @@ def test_jobs_end_in_other_ways(connect: Connect) -> None:
         with pytest.raises(NotFound):
             job.picture()
         assert job.pictures() == []
-    with FakeServer(block="not that") as server:
-        with pytest.raises(JobBlocked, match="was blocked: not that"):
-            connect(server.address).imagine("a red apple").wait(timeout_s=5)
+    with FakeServer(block="not that") as server, pytest.raises(JobBlocked, match="was blocked: not that"):
+        connect(server.address).imagine("a red apple").wait(timeout_s=5)
 
 
 def test_cancel_and_delete(connect: Connect, tmp_path: Path) -> None:
@@ -229,9 +228,8 @@ def test_a_failed_job_is_run_again(connect: Connect) -> None:
 
 
 def test_operators_only(connect: Connect) -> None:
-    with FakeServer(role="user") as server:
-        with pytest.raises(Forbidden, match="operator"):
-            connect(server.address).ops.status()
+    with FakeServer(role="user") as server, pytest.raises(Forbidden, match="operator"):
+        connect(server.address).ops.status()
 
 
 @pytest.mark.parametrize("code", BY_CODE)

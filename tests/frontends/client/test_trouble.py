@@ -1,0 +1,363 @@
+"""What goes wrong with a connection, in both flavours: the user notices nothing, or gets a typed error in time."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import zmq
+
+from salon.frontends.client.errors import (
+    BadAnswer,
+    BadPicture,
+    Busy,
+    ClientClosed,
+    Disconnected,
+    KeyRefused,
+    Unsupported,
+)
+from salon.frontends.client.fake import FakeServer
+from salon.frontends.wire import messages as m
+from salon.frontends.wire.errors import AddressError, KeyFileError
+from salon.frontends.wire.keys import make_pair, save_pair
+
+from .helpers import Connect, until
+
+QUICK = m.Limits(heartbeat_ms=60)
+NOISE = hashlib.shake_256(b"noise").digest(200_000)
+
+
+def count(server: FakeServer, kind: type[m.Record]) -> int:
+    return sum(isinstance(request, kind) for request in server.requests)
+
+
+def test_nobody_is_there(connect: Connect) -> None:
+    with FakeServer() as server:
+        address = server.address
+    started = time.monotonic()
+    with pytest.raises(Disconnected, match=f"server {address}: got nobody listens there.*check that it runs"):
+        connect(address, timeout_s=0.3).ping()
+    assert 0.25 < time.monotonic() - started < 2
+
+
+def test_somebody_else_is_there(connect: Connect) -> None:
+    mute = zmq.Context.instance().socket(zmq.REP)  # not the other half of a DEALER: ZeroMQ refuses it, or nothing comes
+    port = mute.bind_to_random_port("tcp://127.0.0.1")
+    try:
+        with pytest.raises(Disconnected, match="check that it runs"):
+            connect(f"tcp://127.0.0.1:{port}", timeout_s=0.3).ping()
+    finally:
+        mute.close(0)
+
+
+@pytest.mark.parametrize("kind", ["tcp", "ipc", "inproc"])
+def test_the_server_comes_later_and_again(connect: Connect, kind: str, tmp_path: Path) -> None:
+    with FakeServer() as first:
+        address = first.address
+    if kind != "tcp":
+        address = f"ipc://{tmp_path}/s" if kind == "ipc" else f"inproc://{tmp_path.name}"
+    client = connect(address, timeout_s=8)
+    late: list[FakeServer] = []
+    timer = threading.Timer(0.2, lambda: late.append(FakeServer(address, limits=QUICK, hold=True).start()))
+    timer.start()
+    job = client.imagine("a red apple")
+    timer.join()
+    stream = job.events()
+    assert next(stream).kind == "queued"
+    late[0].stop()
+    with FakeServer(address, limits=QUICK, house=late[0].house) as second:
+        assert client.job(job.id).id == job.id
+        numbers = [event.number for event in stream]
+        assert numbers == list(range(2, second.house.jobs[job.id].info.last_event + 1))
+        assert len(job.pictures()) == 4
+
+
+def test_the_answer_to_a_submit_gets_lost(server: FakeServer, connect: Connect) -> None:
+    client = connect(server.address)
+    server.lose("submit", times=2)
+    job = client.imagine("a red apple")
+    assert count(server, m.Submit) == 3
+    assert list(server.house.jobs) == [job.id]
+    assert job.wait(timeout_s=5).state == "done"
+
+
+def test_the_answer_to_a_grant_gets_lost(server: FakeServer, connect: Connect) -> None:
+    client = connect(server.address)
+    server.lose("ops.grant")
+    assert client.ops.grant("ab" * 32, 5).fast_ms == {"bought": 5}
+
+
+@pytest.mark.parametrize("kind", ["ops.drain", "ops.retry"])
+def test_what_must_not_be_done_twice(server: FakeServer, connect: Connect, kind: str) -> None:
+    server.fail = "no luck"
+    client = connect(server.address)
+    job = client.imagine("a red apple")
+    until(lambda: bool(client.job(job.id).state == "failed"))
+    server.lose(kind)
+    with pytest.raises(Disconnected, match="look whether it was done"):
+        client.ops.drain(stop=True) if kind == "ops.drain" else client.ops.retry(job.id)
+    assert count(server, m.OpsDrain) + count(server, m.OpsRetry) == 1
+    server.forget()  # what is answered with "hello" was surely not done
+    assert client.ops.drain(stop=True) in (True, False)
+
+
+def test_a_watch_goes_on(connect: Connect) -> None:
+    with FakeServer(hold=True, limits=QUICK) as server:
+        job = connect(server.address).imagine("a red apple", images=1)
+        numbers = []
+        faults = [server.drop, server.forget, server.say_closing, lambda: server.silence(0.3), server.drop]
+        server.tell(job.id, "paused", state="paused")
+        for event in job.events():
+            numbers.append(event.number)
+            if faults:
+                fault = faults.pop()
+                fault()
+                server.tell(job.id, "resumed", state="queued")
+            else:
+                server.release()
+        assert numbers == list(range(1, server.house.jobs[job.id].info.last_event + 1))
+        assert job.state == "done"
+
+
+def test_a_picture_goes_on_where_it_was(connect: Connect) -> None:
+    limits = m.Limits(chunk=8192, heartbeat_ms=60)
+    with FakeServer(pictures=[NOISE], limits=limits) as server:
+        job = connect(server.address).imagine("a red apple", images=1)
+        job.wait(timeout_s=5)
+        server.cut(50_000)
+        server.cut(120_000)
+        assert job.picture() == NOISE
+        offsets = [request.offset for request in server.requests if isinstance(request, m.Fetch)]
+        assert len(offsets) == 3
+        assert offsets[0] == 0 < offsets[1] < offsets[2]
+
+
+def test_a_picture_that_changes_or_lies(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = m.Limits(chunk=8192)
+    with FakeServer(pictures=[NOISE], limits=limits) as server:
+        job = connect(server.address).imagine("a red apple", images=1)
+        job.wait(timeout_s=5)
+        server.cut(50_000)
+        other = NOISE[::-1]
+        rebind = server._rebind
+
+        def change() -> None:
+            server.house.jobs[job.id].files[0] = other
+            rebind()
+
+        monkeypatch.setattr(server, "_rebind", change)
+        assert job.picture() == other  # begun anew, once
+        true = hashlib.sha256
+
+        class Liar:
+            def __init__(self, data: bytes) -> None:
+                self._data = data
+
+            def hexdigest(self) -> str:
+                return true(self._data + b"!").hexdigest()
+
+        monkeypatch.setattr("salon.frontends.client.fake_sessions.hashlib.sha256", true)
+        monkeypatch.setattr("salon.frontends.client.fake_sessions.hashlib", type("h", (), {"sha256": Liar}))
+        with pytest.raises(BadPicture, match="picture 0 of job job-1.*sha256"):
+            job.picture()
+
+
+def test_silence_is_noticed(connect: Connect) -> None:
+    with FakeServer(limits=QUICK) as server:
+        client = connect(server.address)
+        client.ping()
+        server.silence(0.5)
+        started = time.monotonic()
+        assert client.info().account == "local"
+        assert 0.3 < time.monotonic() - started < 3
+        assert count(server, m.Hello) >= 2
+
+
+def test_an_idle_connection_is_kept(connect: Connect) -> None:
+    with FakeServer(limits=QUICK) as server:
+        client = connect(server.address)
+        client.ping()
+        time.sleep(0.5)
+        client.ping()
+        assert count(server, m.Hello) == 1
+        assert 4 <= count(server, m.Ping) <= 20
+
+
+def test_silence_for_too_long(connect: Connect) -> None:
+    with FakeServer(limits=QUICK, hold=True) as server:
+        client = connect(server.address, timeout_s=0.5)
+        job = client.imagine("a red apple")
+        stream = job.events()  # without a deadline of its own
+        next(stream)
+        server.silence(30)
+        with pytest.raises(Disconnected, match="silence|no answer"):
+            next(stream)
+        with pytest.raises(Disconnected):
+            client.info()
+
+
+def test_the_server_closes_for_good(server: FakeServer, connect: Connect) -> None:
+    client = connect(server.address)
+    client.ping()
+    server.delay_s = 0.3
+    timer = threading.Timer(0.1, lambda: server.say_closing("this server moves", retry_after_ms=-1))
+    timer.start()
+    server.refuse("busy", times=100, retry_after_ms=50)
+    with pytest.raises(Disconnected, match="got this server moves"):
+        client.info()
+    timer.join()
+    with pytest.raises(Disconnected, match="got this server moves"):
+        client.ping()
+
+
+def test_a_server_that_speaks_another_version(
+    server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.refuse("busy")
+    monkeypatch.setattr("salon.frontends.client.fake_sessions.negotiate", lambda hello: (99, ()))
+    with pytest.raises(Unsupported, match="got 99, allowed 1 to 1"):
+        connect(server.address).ping()
+
+
+def test_a_server_that_turns_hello_away(server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = server._greet
+    turned: list[float] = []
+
+    def greet(route: bytes, id: bytes, hello: m.Hello, account: str) -> None:
+        if len(turned) < 2:
+            turned.append(time.monotonic())
+            server._reply(route, id, m.Failure(code="busy", kind="Busy", text="full", retry_after_ms=50))
+        else:
+            true(route, id, hello, account)
+
+    monkeypatch.setattr(server, "_greet", greet)
+    assert connect(server.address).ping() < 5
+    assert turned[1] - turned[0] >= 0.05
+
+
+@pytest.mark.parametrize("answer", [m.Done(), m.Watched(), b"\x80", b"", b"\xc1"])
+def test_answers_that_do_not_fit(
+    server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, answer: m.Record | bytes
+) -> None:
+    client = connect(server.address)
+    job = client.imagine("a red apple")
+    job.wait(timeout_s=5)
+    true = server._request
+
+    def request(route: bytes, id: bytes, request: m.Request, kind: str) -> None:
+        if kind not in ("show", "fetch", "watch"):
+            true(route, id, request, kind)
+        elif isinstance(answer, bytes):
+            server._out([route, id, answer])
+        else:
+            server._reply(route, id, answer)
+
+    monkeypatch.setattr(server, "_request", request)
+    with pytest.raises(BadAnswer):
+        job.refresh()
+    with pytest.raises(BadAnswer):
+        job.picture()
+    if not isinstance(answer, m.Watched):
+        with pytest.raises(BadAnswer):
+            list(job.events())
+    monkeypatch.undo()
+    assert client.ping() < 5
+
+
+def test_nothing_is_lost_while_the_server_comes_and_goes(connect: Connect) -> None:
+    """A server that drops everybody every 30 ms, and a job whose events all matter."""
+    with FakeServer(steps=40, step_s=0.01, limits=m.Limits(heartbeat_ms=100, chunk=4096), pictures=[NOISE]) as server:
+        client = connect(server.address, timeout_s=15)
+        stop = threading.Event()
+
+        def drop() -> None:
+            while not stop.wait(0.03):
+                server.drop()
+
+        thread = threading.Thread(target=drop)
+        thread.start()
+        try:
+            job = client.imagine("a red apple", images=1)
+            numbers = [event.number for event in job.events()]
+        finally:
+            stop.set()
+            thread.join()
+        assert numbers == list(range(1, 46))  # queued, started, 40 steps, 2 images, done
+        assert len(server.house.jobs) == 1
+        assert job.picture() == NOISE
+
+
+def test_closing(server: FakeServer, connect: Connect) -> None:
+    client = connect(server.address)
+    client.ping()
+    job = client.imagine("a red apple")
+    client.close()
+    client.close()
+    for use in (client.ping, job.refresh, lambda: next(job.events())):
+        with pytest.raises(ClientClosed, match="it was closed"):
+            use()
+    until(lambda: count(server, m.Bye) == 1)
+    never = connect(server.address)
+    never.close()
+    with pytest.raises(ClientClosed):
+        never.ping()
+
+
+def test_closing_ends_whoever_waits(connect: Connect) -> None:
+    with FakeServer(hold=True) as server:
+        client = connect(server.address)
+        job = client.imagine("a red apple")
+        timer = threading.Timer(0.2, client.close)
+        timer.start()
+        with pytest.raises(ClientClosed):
+            job.wait(timeout_s=5)
+        timer.join()
+
+
+def test_addresses_and_keys(connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with pytest.raises(AddressError):
+        connect("localhost")
+    monkeypatch.setenv("SALON_SERVER", "tcp://127.0.0.1:1")
+    assert connect(None).address == "tcp://127.0.0.1:1"
+    monkeypatch.delenv("SALON_SERVER")
+    assert connect(None).address == "tcp://127.0.0.1:5599"
+    monkeypatch.setenv("SALON_KEY", str(tmp_path / "none"))
+    assert connect("tcp://127.0.0.1:1").address  # needs no key
+    with pytest.raises(KeyFileError, match="none"):
+        connect("tcp://127.0.0.1:1#" + "0" * 64)
+
+
+def test_encrypted(connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ours, theirs, stranger = make_pair(), make_pair(), make_pair()
+    save_pair(tmp_path / "key", ours)
+    with FakeServer(pair=theirs, let_in={ours.public}) as server:
+        assert server.address.endswith(f"#{theirs.public}")
+        client = connect(server.address, key=tmp_path / "key")
+        assert client.server.account == ours.public
+        job = client.imagine("a red apple")
+        server.drop()
+        assert job.wait(timeout_s=5).account == ours.public
+        monkeypatch.setenv("SALON_KEY", str(tmp_path / "key"))
+        assert connect(server.address).server.account == ours.public
+        started = time.monotonic()
+        with pytest.raises(KeyRefused, match=f"does not let the key {stranger.public} in"):
+            connect(server.address, key=stranger).ping()
+        assert time.monotonic() - started < 2  # not only after the timeout
+        plain, _, _ = server.address.partition("#")
+        for wrong in (plain, f"{plain}#{stranger.public}"):
+            with pytest.raises(Disconnected, match="handshake|protocol|encryption"):
+                connect(wrong, key=ours, timeout_s=0.5).ping()
+
+
+def test_turned_away_until_the_deadline(server: FakeServer, connect: Connect) -> None:
+    client = connect(server.address, timeout_s=0.5)
+    client.ping()
+    server.refuse("busy", times=100, retry_after_ms=50)
+    started = time.monotonic()
+    with pytest.raises(Busy):
+        client.info()
+    assert 0.3 < time.monotonic() - started < 0.6
+    assert count(server, m.Info) >= 5
