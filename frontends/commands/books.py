@@ -16,8 +16,18 @@ from .tables import print_json, print_table
 if TYPE_CHECKING:
     from ..wire.messages import AccountInfo, LedgerEntry
 
-ACCOUNT_COLUMNS = ("account", "role", "plan", "fast time", ">running", ">queued", ">jobs", ">stored", "name")
-LEDGER_COLUMNS = (">no", "time", "account", "kind", ">amount", "source", "expires", "job")
+ACCOUNT_COLUMNS = (
+    "account",
+    "?role",
+    "?plan",
+    "?fast time",
+    "?>running",
+    "?>queued",
+    "?>jobs",
+    "?>stored",
+    "name",
+)
+LEDGER_COLUMNS = (">no", "time", "?account", "kind", ">amount", "?source", "?expires", "job")
 DAY_MS = 86_400_000
 
 

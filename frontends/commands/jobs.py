@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
-COLUMNS = ("job", "state", "lane", ">n", "size", ">step", ">age", ">gpu time", "prompt")
+COLUMNS = ("job", "state", "?lane", "?>n", "?size", ">step", "?>age", "?>gpu time", "prompt")
 
 
 def jobs(options: argparse.Namespace) -> int:
@@ -36,7 +36,7 @@ def jobs(options: argparse.Namespace) -> int:
         return exits.DONE
     if options.account:
         rows = [[row[0], words.short_account(info.account), *row[1:]] for info in found for row in [job_row(info)]]
-        print_table(("job", "account", *COLUMNS[1:]), rows, "no jobs")
+        print_table(("job", "?account", *COLUMNS[1:]), rows, "no jobs")
     else:
         print_table(COLUMNS, map(job_row, found), "no jobs")
     if before:

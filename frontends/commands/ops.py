@@ -14,7 +14,7 @@ from .tables import print_json, print_pairs, print_table
 if TYPE_CHECKING:
     from ..wire.messages import Status, WorkerInfo
 
-WORKER_COLUMNS: Final = ("worker", ">busy", ">step", ">steps", ">jobs", ">cost error", ">restarts", "state")
+WORKER_COLUMNS: Final = ("worker", ">busy", ">step", "?>steps", ">jobs", "?>cost error", "?>restarts", "state")
 POLL_S: Final = 0.5
 GONE_S: Final = 2.0  # without a connection: a server that was to stop has done so
 PATIENCE_S: Final = 60.0  # with one, and no answer

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import complaint
 from ..outputs import Destination, slug
@@ -12,16 +13,18 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
+_CHUNK: Final = b"iTXtsalon\0\0\0"
+
 
 def destination_of(output: str | None, info: JobInfo, *, force: bool) -> Destination:
     """The files of a job. OutputError: as `Destination.of`."""
     return Destination.of(output, f"{slug(info.prompt)}-{info.seed}", max(1, info.images), force=force)
 
 
-def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> list[str]:
+def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> tuple[list[str], Any]:
     """Fetch the pictures of a job that is done and write them, as they come: all of them, or on any error none.
 
-    Returns: their paths, the grid first if there are several.
+    Returns: their paths, the grid first if there are several, and the recipe of the first one.
 
     Raises:
         UsageError: the job has no pictures (any more).
@@ -36,4 +39,18 @@ def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> list[str]:
     destination.check(max(1, sum(picture.size for picture in info.pictures)))
     contents = [] if info.images == 1 else [job.grid()]
     contents += [job.picture(index) for index in range(info.images)]
-    return [str(path) for path in destination.write(contents)]
+    return [str(path) for path in destination.write(contents)], recipe_in(contents[0])
+
+
+def recipe_in(png: bytes) -> Any:
+    """The recipe in a PNG file, as JSON has it; None: there is none. (`recipe.read_png` reads the pixels, too, and for
+    that loads the engine.)"""
+    start = png.find(_CHUNK)  # type, keyword, and no compression, as `recipe.encode_png` writes them
+    if start < 4:
+        return None
+    length = int.from_bytes(png[start - 4 : start])
+    text = png[start + len(_CHUNK) : start + 4 + length].split(b"\0", 2)[-1]  # after language and translated keyword
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

@@ -85,14 +85,17 @@ def imagine(options: argparse.Namespace) -> int:
         if info.state != "done":
             return _ended(info, json=options.json)
         made = time.perf_counter()
-        files = fetch(job, info, destination_of(options.output, info, force=options.force))
+        files, recipe = fetch(job, info, destination_of(options.output, info, force=options.force))
+    if not options.quiet:
+        for warning in (recipe or {}).get("warnings", ()):
+            _say(f"salon: note: {warning}")
     seconds = {
         "accept": round(accepted - started, 3),
         "make": round(made - accepted, 3),
         "fetch": round(time.perf_counter() - made, 3),
     }
     if options.json:
-        print_json({"files": files, "seed": info.seed, "seconds": seconds, "job": plain(info)})
+        print_json({"files": files, "seed": info.seed, "seconds": seconds, "recipe": recipe, "job": plain(info)})
     elif not options.quiet:
         cost = f", {words.span(info.charged_ms)} of GPU time" if info.charged_ms else ""
         _say(f"made in {seconds['make']:.2f} s{cost}")

@@ -33,7 +33,7 @@ def show(options: argparse.Namespace) -> int:
             info = job.refresh()
         files = None
         if target is not None and (info.state == "done" or not options.follow):
-            files = fetch(job, info, target)
+            files, _ = fetch(job, info, target)
     if options.json:
         found = plain(info)
         if files is not None:

@@ -25,8 +25,10 @@ COLOURS: Final = {
     "cancelled": "bright_black",
 }
 GAP: Final = 2  # between columns
-MIN_LAST: Final = 8  # of the last column
+MIN_LAST: Final = 8  # columns of a terminal for the last one, whatever the others take
+ENOUGH_LAST: Final = 24  # before others are left out for it
 RIGHT: Final = ">"  # before a column's name: its cells are numbers
+SPARE: Final = "?"  # before that: the column is left out where a terminal has no room, the last such one first
 
 
 def plain(value: Any) -> Any:
@@ -50,7 +52,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
     """Rows under a head; `empty` instead if there are none. The last column may be long, the others are short.
 
     Args:
-        columns: names; one that begins with ">" is aligned right.
+        columns: names; with `RIGHT` and `SPARE` before them.
         rows: cells, of foreign text, too; cleaned here.
     """
     body = [[clean(cell) for cell in row] for row in rows]
@@ -83,9 +85,9 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """A plain table: columns two spaces apart."""
-    names = [name.lstrip(RIGHT).upper() for name in columns]
+    names = [name.strip(RIGHT + SPARE).upper() for name in columns]
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    right = [name.startswith(RIGHT) for name in columns]
+    right = [RIGHT in name for name in columns]
     return [
         "  ".join(
             cell.rjust(width) if end else cell.ljust(width) for cell, width, end in zip(row, widths, right, strict=True)
@@ -101,13 +103,19 @@ def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
     from rich.table import Table
     from rich.text import Text
 
-    names = [name.lstrip(RIGHT).upper() for name in columns]
-    taken = sum(max(map(cell_len, column)) + GAP for column in list(zip(names, *rows, strict=True))[:-1])
+    names = [name.strip(RIGHT + SPARE).upper() for name in columns]
+    widths = [max(map(cell_len, column)) + GAP for column in zip(names, *rows, strict=True)]
+    shown = list(range(len(columns)))
+    room = min(ENOUGH_LAST, widths[-1])
+    for i in reversed(shown[:-1]):
+        if SPARE in columns[i] and sum(widths[j] for j in shown[:-1]) + room > width:
+            shown.remove(i)
+    left = width - sum(widths[i] for i in shown[:-1])
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, GAP, 0, 0))
-    for name, column in zip(names, columns, strict=True):
-        table.add_column(name, justify="right" if column.startswith(RIGHT) else "left", no_wrap=True)
+    for i in shown:
+        table.add_column(names[i], justify="right" if RIGHT in columns[i] else "left", no_wrap=True)
     for row in rows:
-        cells = [Text(cell, COLOURS.get(cell, "")) for cell in row]
-        cells[-1].truncate(max(MIN_LAST, width - taken), overflow="ellipsis")
+        cells = [Text(row[i], COLOURS.get(row[i], "")) for i in shown]
+        cells[-1].truncate(max(MIN_LAST, left), overflow="ellipsis")
         table.add_row(*cells)
     return table

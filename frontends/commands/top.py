@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import select
 import sys
 import time
@@ -24,7 +25,7 @@ EVERY_S: Final = 1.0
 MAX_JOBS: Final = 50
 LANES: Final = ("turbo", "fast", "draft", "relax")
 LANE_COLUMNS: Final = ("lane", ">queued", ">running")
-JOB_COLUMNS: Final = ("job", "account", "lane", ">n", "size", ">step", ">age", "prompt")
+JOB_COLUMNS: Final = ("job", "?account", "?lane", "?>n", "?size", ">step", "?>age", "prompt")
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def top(options: argparse.Namespace) -> int:
         frame = look(client)
         if options.json:
             print_json({"status": plain(frame.status), "jobs": plain(frame.jobs)})
-        elif options.once or not sys.stdout.isatty():
+        elif options.once or not sys.stdout.isatty() or os.environ.get("TERM", "dumb") in ("dumb", "unknown"):
             print("\n".join(plain_lines(frame)))
         else:
             _live(client, frame)
@@ -169,7 +170,6 @@ def _keys() -> Iterator[Any]:
 
         yield sleep
         return
-    import os
     import termios
     import tty
 

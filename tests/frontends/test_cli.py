@@ -16,14 +16,19 @@ from salon.frontends import cli, progress
 from .conftest import Salon
 
 
-@pytest.mark.parametrize("words", [["--help"], ["--version"], ["imagine", "--help"], ["imagine", "x", "--sed", "3"]])
+@pytest.mark.parametrize(
+    "words",
+    [["--help"], ["--version"], ["imagine", "--help"], ["imagine", "x", "--sed", "3"], ["jobs", "--help"]]
+    + [["ops", "accounts", "set", "--help"], ["serve", "--help"], ["ops", "grant", "x"], ["completion", "tcsh"]],
+)
 def test_starting_is_light(words: list[str]) -> None:
     """Help, version and refusals come without numpy, the engine or anything else that is not Python's own."""
     code = (
         "import sys\n"
         "from salon.frontends.cli import main\n"
         f"assert main({words}) in (0, 2)\n"
-        "heavy = {'numpy', 'msgspec', 'rich', 'PIL', 'tokenizers', 'zmq', 'torch', 'salon.engine.engine'}\n"
+        "heavy = {'numpy', 'msgspec', 'rich', 'PIL', 'tokenizers', 'zmq', 'sqlalchemy', 'torch'}\n"
+        "heavy |= {'salon.engine.engine', 'salon.frontends.client.client', 'salon.frontends.server.main'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
@@ -64,7 +69,9 @@ def test_closed_standard_output(salon: Salon) -> None:
         (SalonError("two\nlines"), 2, "salon: error: two lines"),
         (MemoryError(), 2, "salon: error: out of memory; make fewer or smaller pictures, or free some memory"),
         (ModuleNotFoundError("No module named 'x'"), 2, "salon: error: the installation is incomplete (No module"),
+        (SalonError("a \x1b[31mcolour"), 2, "salon: error: a \ufffd[31mcolour"),
         (KeyboardInterrupt(), 130, "salon: error: interrupted"),
+        (KeyboardInterrupt("told so"), 130, "salon: error: told so"),
     ],
 )
 def test_errors_are_one_line(
@@ -100,6 +107,14 @@ def test_plain_progress_has_at_most_four_lines_and_the_last(total: int, capsys: 
     lines = capsys.readouterr().err.splitlines()
     assert lines[-1] == f"step {total}/{total}"
     assert len(lines) == min(total, 4)
+
+
+def test_plain_progress_with_steps_that_nobody_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A server leaves out steps for a slow reader."""
+    with progress.progress(20, quiet=False) as advance:
+        for done in (3, 6, 11, 12, 20):
+            advance(done)
+    assert capsys.readouterr().err.splitlines() == ["step 6/20", "step 11/20", "step 20/20"]
 
 
 def test_quiet_progress(capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,6 +119,7 @@ def test_imagine_json(ask: Main, tmp_path: Path) -> None:
     found = json.loads(out)
     assert (found["files"], found["seed"], found["job"]["state"]) == (["x.png"], 0, "done")
     assert set(found["seconds"]) == {"accept", "make", "fetch"}
+    assert found["recipe"] is None  # the fake's pictures have none
     assert os.listdir(tmp_path) == ["x.png"]
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from salon.frontends.recipe import read_png
+from salon.frontends.recipe import plain, read_png
 
 from .conftest import Made, Result, finish, start
 
@@ -110,6 +110,12 @@ def test_interrupted_is_cancelled(
     assert result.stderr.splitlines()[-1] == f"salon: error: interrupted; job {match[1]} is cancelled"
     assert json.loads(salon("show", match[1], "--json").stdout)["state"] == "cancelled"
     assert os.listdir(tmp_path) == []
+
+
+def test_json_has_the_recipe(salon: Run, tmp_path: Path) -> None:
+    found = json.loads(salon("imagine", "a cät", "--n", "1", "--steps", "1", "--json").stdout)
+    assert found["recipe"] == json.loads(json.dumps(plain(read_png(tmp_path / found["files"][0])[1])))
+    assert found["recipe"]["spec"]["prompt"] == "a cät"
 
 
 def test_what_the_server_refuses_is_one_line(salon: Run) -> None:

@@ -147,6 +147,21 @@ def test_a_table_on_a_terminal(
     assert "nothing" not in out
 
 
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [(90, "JOB A N PROMPT"), (45, "JOB A N PROMPT"), (44, "JOB A PROMPT"), (42, "JOB A PROMPT"), (41, "JOB PROMPT")],
+)
+def test_columns_that_can_be_spared(width: int, head: str) -> None:
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width)
+    rows = [["job-123456789", "1", "2", "x" * 50]]  # 15 for the id, 3 for each of the others, 24 for the prompt
+    console.print(tables.rich_table(("job", "?a", "?>n", "prompt"), rows, width))
+    out = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert out[0].split() == head.split()
+    assert "job-123456789" in out[1]
+
+
 def test_json_has_every_field_and_cannot_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     tables.print_json([JOB])
     out = capsys.readouterr().out
