@@ -62,6 +62,7 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
             pool_size=size,
             max_overflow=size if size > 1 else 0,
             pool_timeout=busy_s,
+            hide_parameters=True,  # prompts have no place in a log
             connect_args={"check_same_thread": False, "timeout": busy_s},
         )
 
@@ -110,6 +111,7 @@ def postgres_database(url: str, busy_s: float) -> Database:
                 pool_size=size,
                 max_overflow=size if size > 1 else 0,
                 pool_timeout=busy_s,
+                hide_parameters=True,
                 isolation_level=isolation,
                 connect_args={"connect_timeout": max(2, int(busy_s))},
             )

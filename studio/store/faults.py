@@ -51,7 +51,8 @@ def translate(error: BaseException, where: str) -> StoreError:
     kind = _kind(error)
     origin = getattr(error, "orig", None) or error
     allowed, remedy = _TEXTS[kind]
-    got = " ".join(f"{type(origin).__name__}: {origin}".split())[:300]
+    first = f"{origin}".strip().partition("\n")[0][:300]  # further lines of PostgreSQL may quote a row
+    got = f"{type(origin).__name__}: {first}"
     return kind(complaint(f"store {where}", got, allowed, remedy))
 
 

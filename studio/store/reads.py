@@ -78,8 +78,9 @@ class Reads:
     def old_jobs(self, before_ms: int, limit: int) -> tuple[JobRow, ...]:
         """Jobs that ended before a time, oldest first, without tombstones."""
         ended = JOBS.c.ended_ms.between(1, before_ms - 1)
+        final = JOBS.c.state.not_in(OPEN)  # not "in FINAL", which SQLite would take for the better way in
         order = JOBS.c.ended_ms, JOBS.c.seq
-        return self._jobs(sa.select(JOBS).where(LIVE, ended, JOBS.c.state.in_(FINAL)).order_by(*order).limit(limit))
+        return self._jobs(sa.select(JOBS).where(LIVE, ended, final).order_by(*order).limit(limit))
 
     def _jobs(self, query: sa.Select[Any]) -> tuple[JobRow, ...]:
         rows = self._ask(lambda connection: connection.execute(query).mappings().all())

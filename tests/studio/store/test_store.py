@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -69,6 +70,7 @@ def test_lives_are_counted(place: Place) -> None:
         AddJob(job_row("old", key="new")),
         AddJob(job_row("new", key="key of old")),
         AddJob(job_row("new", prompt="a\0b")),
+        AddJob(job_row("new", prompt="a\ud800b")),
         AddJob(job_row("new", made_ms=2**63)),
         SetJob("nobody", {"step": 1}),
         SetJob("gone", {"step": 1}),
@@ -113,6 +115,13 @@ def test_impossible_changes_are_our_bugs(changes: dict[str, object]) -> None:
         EndJob("a", changes)
     with pytest.raises(AssertionError):
         EndJob("a", {"state": "running"})
+
+
+def test_no_prompt_in_an_error(store: Store) -> None:
+    store.write([AddJob(job_row("one"))])
+    with pytest.raises(StoreRefused) as caught:
+        store.write([AddJob(job_row("one", prompt="something private"))])
+    assert "something private" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_every_changeable_field_changes(store: Store) -> None:
