@@ -78,5 +78,5 @@ def _accounts(below: Any) -> None:
 
 
 _label = matching(
-    "--name", r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]{0,100}", "up to 100 characters on one line", "shorten it"
+    "--name", r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,100}", "up to 100 characters on one line", "shorten it"
 )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
+import io
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from salon.frontends import arguments, cli
 from salon.frontends.arguments import UsageError, parse
@@ -194,6 +198,7 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["ops", "accounts", "set", ACCOUNT, "--role", "king"], r"--role: got 'king', allowed user or operator"),
         (["ops", "accounts", "set", ACCOUNT, "--plan", "Pro!"], r"--plan: got 'Pro!', allowed the name of a plan"),
         (["ops", "accounts", "set", ACCOUNT, "--name", "a\nb"], r"--name: got 'a\\nb', allowed up to 100 characters"),
+        (["ops", "accounts", "set", ACCOUNT, "--name", "\udcff"], r"--name: got '\\udcff'"),  # bytes that are no UTF-8
         (["ops", "accounts", "set", ACCOUNT, "--block", "--unblock"], r"--unblock: not allowed with argument --block"),
         (["ops", "grant", ACCOUNT], r"required: MINUTES"),
         (["ops", "grant", ACCOUNT, "0"], r"MINUTES: got '0', allowed a number from 0.001 to 1000000"),
@@ -245,3 +250,23 @@ def test_addresses_refused(words: list[str], message: str) -> None:
 def test_flags_of_roles_and_sources_are_words_of_the_wire() -> None:
     assert flags_ops.SOURCES == ("bought", "bonus", "operator")
     assert flags_ops.ROLES == ("user", "operator")
+
+
+WORDS = sorted(
+    {word for path in PATHS for word in path.split()}
+    | {name for command in walk(arguments.parser("1")) for flag in command.flags for name in flag.names}
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(WORDS) | st.text(max_size=8) | st.sampled_from(["--", "-", "=", "--n=", ACCOUNT, "7"])))
+def test_anything_is_read_or_refused_in_one_line(words: list[str]) -> None:
+    outcome: object = None
+    with contextlib.redirect_stdout(io.StringIO()):  # help
+        try:
+            outcome = parse(words, "1.2.3").command
+        except UsageError as error:
+            outcome = error
+        except SystemExit as done:
+            outcome = done
+    assert isinstance(outcome, UsageError) or outcome in cli.COMMANDS or getattr(outcome, "code", 1) == 0
