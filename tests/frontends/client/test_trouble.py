@@ -44,7 +44,9 @@ def test_nobody_is_there(connect: Connect) -> None:
 
 
 def test_somebody_else_is_there(connect: Connect) -> None:
-    mute = zmq.Context.instance().socket(zmq.REP)  # not the other half of a DEALER: ZeroMQ refuses it, or nothing comes
+    mute: zmq.Socket[bytes] = zmq.Context.instance().socket(
+        zmq.REP
+    )  # not the other half of a DEALER: ZeroMQ refuses it, or nothing comes
     port = mute.bind_to_random_port("tcp://127.0.0.1")
     try:
         with pytest.raises(Disconnected, match="check that it runs"):
@@ -240,7 +242,7 @@ def test_a_server_that_turns_hello_away(server: FakeServer, connect: Connect, mo
 
 @pytest.mark.parametrize("answer", [m.Done(), m.Watched(), b"\x80", b"", b"\xc1"])
 def test_answers_that_do_not_fit(
-    server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, answer: m.Record | bytes
+    server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch, answer: m.Done | m.Watched | bytes
 ) -> None:
     client = connect(server.address)
     job = client.imagine("a red apple")
