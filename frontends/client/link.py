@@ -9,6 +9,7 @@ message signals. They may be watched from another thread while none is in here.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -107,8 +108,9 @@ class Link:
 
     def close(self) -> None:
         """Send what the core still has to say, and close the sockets."""
-        if self._socket is not None:
-            self._send()
+        with contextlib.suppress(zmq.ZMQError):  # the context may be ended
+            if self._socket is not None:
+                self._send()
         self._shut(BYE_MS)
 
     def _open(self) -> None:
@@ -133,7 +135,8 @@ class Link:
 
     def _shut(self, linger_ms: int = 0) -> None:
         if self._socket is not None:
-            self._socket.disable_monitor()
+            with contextlib.suppress(zmq.ZMQError):
+                self._socket.disable_monitor()
             self._socket.close(linger_ms)
         if self._monitor is not None:
             self._monitor.close(0)
