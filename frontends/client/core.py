@@ -184,7 +184,7 @@ class Core:
         self._failures = 0 if steady else self._failures + 1
         self.trouble = why
         self.outbox.clear()
-        self._unsend_all(why)
+        self._pending.disconnect(why)
         self.away_since = now if self.away_since is None else self.away_since
         pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures, 20)) * (1 + self._chance()) / 2
         self._wait(max(pause, pause_s * (1 + self._chance() / 4)))
@@ -259,21 +259,9 @@ class Core:
             self.lost("the server forgets this connection")  # a pause, and a new socket
             return
         self.outbox.clear()
-        self._unsend_all("the server forgot this connection")
+        self._pending.disconnect("the server forgot this connection")
         self.away_since = self.clock()
         self._greet()
-
-    def _unsend_all(self, why: str) -> None:
-        for exchange in self._pending:
-            if exchange.orphan:
-                self._pending.remove(exchange)
-            elif not exchange.sent:
-                continue
-            elif exchange.repeatable:
-                self._pending.again(exchange)
-            else:
-                text = complaint("connection", why, "an answer", "look whether it was done before you ask again")
-                self._pending.end(exchange, Disconnected(text))
 
     def _closing(self, notice: Closing) -> None:
         why = notice.reason or "the server ends the connection"

@@ -6,7 +6,6 @@ simply sent again: a watch from its last event, a picture from its last byte.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import deque
 from collections.abc import Callable
@@ -32,6 +31,7 @@ class Exchange:
         error: why nothing more comes.
         ended: nothing more comes.
         sent: it was sent on this connection, and may be answered.
+        doubtful: it was sent on a connection that broke, so it may have been done already.
         refused_since: since when it is being turned away.
         orphan: nobody waits for it any more, and what comes is thrown away.
         wake: called when something came; whoever waits sets it.
@@ -47,6 +47,7 @@ class Exchange:
         self.error: SalonError | None = None
         self.ended = False
         self.sent = False
+        self.doubtful = False
         self.refused_since: float | None = None
         self.orphan = False
         self.wake: Callable[[], object] | None = None
@@ -148,6 +149,8 @@ class Fetching(Exchange):
         self._size = 0  # bytes that came, also of an orphan, which keeps none
         self._total: int | None = None
         self._digest = ""
+        import hashlib  # OpenSSL: not for those who fetch nothing
+
         self._sum = hashlib.sha256()
 
     def request(self) -> Fetch:

@@ -122,6 +122,7 @@ class FakeHouse:
         self.accounts: dict[str, m.AccountInfo] = {}
         self.entries: list[m.LedgerEntry] = []
         self._keys: dict[tuple[str, str], str] = {}
+        self._deleted: set[str] = set()
 
     def answer(self, request: m.Request, account: str, steps: int) -> m.Reply:
         """The one answer to a request that has one. Raises `Refusal`."""
@@ -134,7 +135,7 @@ class FakeHouse:
     def find(self, job: str, account: str) -> FakeJob:
         """A job of that account. Raises `Refusal`."""
         found = self.jobs.get(job)
-        if found is None or found.info.account != account:
+        if found is None or found.info.account != account or job in self._deleted:
             raise Refusal("not_found", "UnknownJob", complaint("job", repr(job), "a job of yours", "see `jobs`"))
         return found
 
@@ -177,7 +178,8 @@ class FakeHouse:
         found = [
             (number, info)
             for number, info in reversed(numbered)
-            if (info.account in (account, request.account) or request.account == "*")
+            if info.job not in self._deleted
+            and (info.account in (account, request.account) or request.account == "*")
             and (not request.states or info.state in request.states)
             and (not request.before or number < request.before)
         ]
@@ -197,8 +199,8 @@ class FakeHouse:
         job = self.find(request.job, account)
         if job.info.state not in FINAL:
             raise Refusal("invalid", "JobNotEnded", complaint("job", job.info.state, "an ended one", "cancel it first"))
+        self._deleted.add(request.job)
         job.files.clear()
-        job.info = replace(job.info, prompt="", negative_prompt="", pictures=())
         return m.Done()
 
     def _info(self, request: m.Info, account: str) -> m.AccountInfo:

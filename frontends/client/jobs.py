@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from ..wire import messages as m
-from .errors import JobBlocked, JobCancelled, JobFailed
-from .exchanges import FINAL, Exchange, Watching
+from .errors import JobBlocked, JobCancelled, JobFailed, NotFound
+from .exchanges import FINAL, Call, Exchange, Watching
 from .flavours import Flavour, operation, stream
-from .steps import Item, JobEvent, Steps, Stream, Wait, Work, call, fetch, take, wait, watch
+from .steps import Item, JobEvent, Steps, Stream, Wait, Work, answer, call, fetch, take, wait, watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -133,7 +133,7 @@ class JobCommands(Flavour):
         Args:
             folder: made, if it is not there.
         """
-        pictures = (yield from self._refresh()).pictures
+        pictures = sorted((yield from self._refresh()).pictures, key=lambda picture: picture.index)
         files = yield from fetch(self._core, self.id, [picture.index for picture in pictures], self._timeout_s)
         names = [_name(self.id, picture, alone=len(pictures) == 1) for picture in pictures]
         paths: list[Path] = yield Work(lambda: _write(Path(folder), dict(zip(names, files, strict=True))))
@@ -142,12 +142,22 @@ class JobCommands(Flavour):
     @operation
     def cancel(self) -> Steps[bool]:
         """End exactly this job. Whether it had not ended yet."""
-        return (yield from call(self._core, m.Cancel(job=self.id), m.Done, self._timeout_s)).changed
+        exchange = Call(m.Cancel(job=self.id), self._core.clock() + self._timeout_s)
+        changed = (yield from answer(self._core, exchange, m.Done)).changed
+        if not changed and exchange.doubtful:  # perhaps by ourselves, and the answer was lost
+            changed = (yield from self._refresh()).state == "cancelled"
+        return changed
 
     @operation
     def delete(self) -> Steps[None]:
-        """Remove its pictures from the server's disk, and its prompt from the books. It has to have ended."""
-        yield from call(self._core, m.Delete(job=self.id), m.Done, self._timeout_s)
+        """Remove it: its pictures from the server's disk, its prompt from the books. It has to have ended, and there is
+        no such job (NotFound) from then on."""
+        exchange = Call(m.Delete(job=self.id), self._core.clock() + self._timeout_s)
+        try:
+            yield from answer(self._core, exchange, m.Done)
+        except NotFound:
+            if not exchange.doubtful:  # else by ourselves, and the answer was lost
+                raise
 
     def _refresh(self) -> Steps[m.JobInfo]:
         self.info = yield from call(self._core, m.Show(job=self.id), m.JobInfo, self._timeout_s)

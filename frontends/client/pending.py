@@ -16,7 +16,7 @@ from ..wire.codec import encode
 from ..wire.errors import BadMessage
 from ..wire.frames import NO_ID
 from ..wire.messages import Failure, Limits, Record, Unwatch
-from .errors import failed
+from .errors import Disconnected, failed
 from .exchanges import Exchange, Fetching, Watching
 
 RETRY_S: Final = 0.25  # after being turned away, where the server does not say when to come again
@@ -106,6 +106,18 @@ class Pending:
         """It goes out again."""
         self._unsend(exchange)
         self._queues[exchange.slot][exchange] = None
+
+    def disconnect(self, why: str) -> None:
+        """The connection is gone: what was sent on it goes out again on the next one, where that does no harm."""
+        for exchange in self:
+            if exchange.orphan:
+                self.remove(exchange)
+            elif exchange.sent and exchange.repeatable:
+                exchange.doubtful = True
+                self.again(exchange)
+            elif exchange.sent:
+                text = complaint("connection", why, "an answer", "look whether it was done before you ask again")
+                self.end(exchange, Disconnected(text))
 
     def flush(self, now: float) -> bool:
         """Send whatever may go out now; whether anything did."""

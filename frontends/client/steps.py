@@ -112,7 +112,11 @@ def call(core: Core, request: Record, kind: type[R], timeout_s: float) -> Steps[
         TimedOut, Disconnected: no answer in time.
         BadAnswer: one of another kind.
     """
-    exchange = Call(request, core.clock() + timeout_s)
+    return (yield from answer(core, Call(request, core.clock() + timeout_s), kind))
+
+
+def answer(core: Core, exchange: Call, kind: type[R]) -> Steps[R]:
+    """`call`, for who wants to see the exchange afterwards."""
     core.ask(exchange)
     try:
         yield from wait(core, exchange)

@@ -148,9 +148,11 @@ def test_cancel_and_delete(connect: Connect, tmp_path: Path) -> None:
         done = client.imagine("a whale")
         done.wait(timeout_s=5)
         assert done.delete() is None
-        assert done.refresh().prompt == ""
-        assert done.pictures() == []
-        assert done.save(tmp_path) == []
+        for use in (done.refresh, done.pictures, done.delete, lambda: done.save(tmp_path)):
+            with pytest.raises(NotFound):
+                use()
+        assert [info.job for info in client.jobs().jobs] == [job.id]
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_finding_jobs(server: FakeServer, connect: Connect) -> None:

@@ -17,6 +17,7 @@ from salon.frontends.client.errors import (
     ClientClosed,
     Disconnected,
     KeyRefused,
+    NotFound,
     Unsupported,
 )
 from salon.frontends.client.fake import FakeServer
@@ -90,6 +91,20 @@ def test_the_answer_to_a_grant_gets_lost(server: FakeServer, connect: Connect) -
     client = connect(server.address)
     server.lose("ops.grant")
     assert client.ops.grant("ab" * 32, 5).fast_ms == {"bought": 5}
+
+
+def test_the_answers_to_cancel_and_delete_get_lost(connect: Connect) -> None:
+    with FakeServer(hold=True) as server:
+        job = connect(server.address).imagine("a red apple")
+        server.lose("cancel")
+        assert job.cancel() is True
+        assert count(server, m.Cancel) == 2
+        assert job.cancel() is False
+        server.lose("delete")
+        job.delete()
+        assert count(server, m.Delete) == 2
+        with pytest.raises(NotFound):
+            job.delete()
 
 
 @pytest.mark.parametrize("kind", ["ops.drain", "ops.retry"])
