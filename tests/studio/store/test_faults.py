@@ -39,6 +39,17 @@ def test_kill_loses_nothing_in_postgres(cluster: Cluster, tmp_path: Path) -> Non
     assert crash_writer.rounds(2, tmp_path / "store", cluster.url(cluster.new_schema()), seed=2) >= 2
 
 
+def test_a_commit_is_flushed(place: Place) -> None:
+    """What a loss of power would show: nothing else here does."""
+    store = place.open()
+    with store._database.writer.connect() as connection:
+        if place.url is not None:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+            return
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+        assert {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted} == wanted
+
+
 # ---- a full disk ---------------------------------------------------------------------------------------------------
 
 
@@ -350,7 +361,7 @@ class Cutter:
                     data = source.recv(65536)
                     if not data or cut:
                         return
-                    if source is client and self.armed and b"COMMIT" in data:
+                    if source is client and self.armed and b"COMMIT\0" in data:
                         self.armed, cut = False, True  # it gets there; its answer goes nowhere
                         self.cuts += 1
                     (server if source is client else client).sendall(data)
