@@ -67,7 +67,7 @@ class Router:
         self._buckets: dict[str, Bucket] = {}
         self._dirty: dict[Session, None] = {}  # have something to be told
         self._stuck: dict[Session, None] = {}  # did not take it
-        self._scheduled = False
+        self._scheduled = self._pumping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         socket = context.socket(zmq.ROUTER)
         socket.set(zmq.ROUTER_MANDATORY, 1)
@@ -157,6 +157,8 @@ class Router:
     def _send(self, route: bytes, frames: Sequence[Buffer]) -> bool | None:
         """True: sent. False: it reads too slowly. None: nobody is there."""
         socket = self._socket
+        if not self._pumping:
+            self._wake()
         try:
             socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
             for frame in frames[:-1]:
@@ -218,20 +220,22 @@ class Router:
         self._scheduled = False
         if self._loop is None:
             return
-        for _ in range(AT_ONCE):
-            try:
-                route = self._socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            self._one(route)
-        else:
-            self._wake()
-        dirty, self._dirty = self._dirty, {}
-        for session in dirty:
-            if not session.outbox and not session.gone:
-                self._flush(session)
-        if self._loop is not None and self._socket.get(zmq.EVENTS) & zmq.POLLIN:
-            self._wake()
+        self._pumping = True
+        try:
+            for _ in range(AT_ONCE):
+                try:
+                    route = self._socket.recv(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                self._one(route)
+            dirty, self._dirty = self._dirty, {}
+            for session in dirty:
+                if not session.outbox and not session.gone:
+                    self._flush(session)
+        finally:
+            self._pumping = False
+            if self._loop is not None and self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+                self._wake()
 
     def _one(self, route: bytes) -> None:
         """The rest of a message, from a connection."""
