@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ from ..errors import StoreInUse, StoreLost, StoreMismatch, StoreMissing
 from .sql import sa
 
 READERS: Final = 4  # connections that are kept open; as many again when all are busy
+# A network that swallows everything is noticed within half a minute; the server's own timeouts could not tell.
+_ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
 _KEY: Final = 0x53414C4F  # of the advisory lock in PostgreSQL
 
 
@@ -69,7 +72,7 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
         @sa.event.listens_for(made, "connect")
         def connected(connection: sqlite3.Connection, record: Any) -> None:
             connection.isolation_level = None  # the module would begin transactions on its own, and too late
-            with closing(connection.cursor()) as cursor:
+            with _closed_unless_ready(connection), closing(connection.cursor()) as cursor:
                 for pragma in (*pragmas, *more):
                     cursor.execute(f"PRAGMA {pragma}").fetchall()
 
@@ -113,7 +116,7 @@ def postgres_database(url: str, busy_s: float) -> Database:
                 pool_timeout=busy_s,
                 hide_parameters=True,
                 isolation_level=isolation,
-                connect_args={"connect_timeout": max(2, int(busy_s))},
+                connect_args={"connect_timeout": max(2, int(busy_s)), **_ALIVE},
             )
         except ImportError as error:
             remedy = "run: pip install 'salon[postgres]'"
@@ -125,21 +128,32 @@ def postgres_database(url: str, busy_s: float) -> Database:
     def owns(connection: Any, record: Any) -> None:
         """Of every connection that writes, also of one after the database was away."""
         deadline = time.monotonic() + busy_s
-        with connection.cursor() as cursor:
+        with _closed_unless_ready(connection), connection.cursor() as cursor:
             cursor.execute(f"{settings}; SET synchronous_commit = on")
             while not cursor.execute(f"SELECT pg_try_advisory_lock({_KEY}, hashtext(current_schema()))").fetchone()[0]:
                 if time.monotonic() > deadline:  # that of a server that died is free as soon as its end is noticed
                     allowed, remedy = "one server for a schema", "stop that one, or choose another database"
                     raise StoreInUse(complaint(f"store {name}", "in use by another server", allowed, remedy))
                 time.sleep(0.05)
-        connection.commit()
+            connection.commit()
 
     @sa.event.listens_for(reader, "connect")
     def reads(connection: Any, record: Any) -> None:
-        connection.execute(f"{settings}; SET default_transaction_read_only = on")
-        connection.commit()
+        with _closed_unless_ready(connection):
+            connection.execute(f"{settings}; SET default_transaction_read_only = on")
+            connection.commit()
 
     return Database(name, writer, reader)
+
+
+@contextmanager
+def _closed_unless_ready(connection: Any) -> Iterator[None]:
+    """A new connection that cannot be used is not left to whoever collects garbage."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 def check_alive(database: Database) -> None:
