@@ -1,4 +1,4 @@
-"""The parent's side of the candidates' processes: start, ask with a deadline, end."""
+"""The parent's side of the processes that are measured: start, ask with a deadline, end."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import select
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .peers.base import Peer
 
@@ -19,44 +20,41 @@ class CandidateFailed(Exception):
     """A candidate's process answered with an error, ended, or took longer than it may."""
 
 
-class Candidate:
-    """One candidate's process. `spec`: see `worker.peer_class`."""
+class Child:
+    """A process that answers commands, a JSON object a line. A context manager.
 
-    def __init__(self, spec: str, peer: type[Peer], model: Path, cache: Path, job: Path, threads: int) -> None:
-        self.spec, self.peer, self.threads = spec, peer, threads
-        self.arguments = [spec, str(model), str(cache), str(job), str(threads)]
-        self.cache = cache
+    Args:
+        module: of this package, without its name; run with `arguments`.
+        log: file for what it prints to standard error; its folder is made.
+    """
+
+    def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
+        self.module, self.arguments, self.log = module, arguments, log
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.buffer = b""
 
     def environment(self) -> dict[str, str]:
-        """One thread count for every library that reads it from the environment; no tuning left over from here."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS_", "TORCHINDUCTOR_"))}
-        threads = str(self.threads)
-        return {
-            **kept,
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-            "SALON_THREADS": threads,
-            "HF_HUB_OFFLINE": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-            "TOKENIZERS_PARALLELISM": "false",
-            "TORCHINDUCTOR_CACHE_DIR": str(self.cache / "inductor"),
-            **self.peer.environment,
-        }
+        """Of the process."""
+        return dict(os.environ)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
 
     def start(self) -> None:
         """Start a fresh process (ending the one before)."""
         self.stop()
-        self.cache.mkdir(parents=True, exist_ok=True)
-        log = open(self.cache / "log.txt", "ab")  # noqa: SIM115  # handed to the process, closed below
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        log = open(self.log, "ab")  # noqa: SIM115  # handed to the process, closed below
         self.buffer = b""
         self.started_at = time.monotonic()
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.worker", *self.arguments],
+                [sys.executable, "-m", f"{__package__}.{self.module}", *self.arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -114,3 +112,29 @@ class Candidate:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+class Candidate(Child):
+    """One candidate's process. `spec`: see `worker.peer_class`."""
+
+    def __init__(self, spec: str, peer: type[Peer], model: Path, cache: Path, job: Path, threads: int) -> None:
+        super().__init__("worker", [spec, str(model), str(cache), str(job), str(threads)], cache / "log.txt")
+        self.spec, self.peer, self.threads = spec, peer, threads
+        self.cache = cache
+
+    def environment(self) -> dict[str, str]:
+        """One thread count for every library that reads it from the environment; no tuning left over from here."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS_", "TORCHINDUCTOR_"))}
+        threads = str(self.threads)
+        return {
+            **kept,
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+            "SALON_THREADS": threads,
+            "HF_HUB_OFFLINE": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "TOKENIZERS_PARALLELISM": "false",
+            "TORCHINDUCTOR_CACHE_DIR": str(self.cache / "inductor"),
+            **self.peer.environment,
+        }

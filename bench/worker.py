@@ -7,16 +7,14 @@ Only the standard library, numpy and the candidate itself are imported here, so 
 from __future__ import annotations
 
 import importlib
-import json
-import os
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .answers import serve
 from .peers.base import Job, Peer, Setting
 
 
@@ -104,25 +102,10 @@ class Worker:
         return {"ms": [elapsed]}
 
 
-def serve(peer: Peer) -> None:
-    """Answer until stdin ends. Whatever a library prints goes to stderr: stdout carries answers only."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    worker = Worker(peer)
-    for line in sys.stdin:
-        request = json.loads(line)
-        try:
-            answer = getattr(worker, request.pop("do"))(**request)
-        except Exception as error:  # a candidate may fail in any way; the failure becomes its row
-            traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
-        print(json.dumps(answer), file=answers)
-
-
 def main() -> None:
     spec, model, cache, job, threads = sys.argv[1:6]
     setting = Setting(Path(model), Path(cache), Job.load(Path(job)), int(threads))
-    serve(peer_class(spec)(setting))
+    serve(Worker(peer_class(spec)(setting)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""A grid without a server, on a bare engine or on a Studio: `python -m salon.bench.wire.alone engine THREADS`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...engine.engine import Engine
+from ...frontends.mosaic import mosaic
+from ...frontends.recipe import encode_png, model_identity, recipe_of
+from ...frontends.server.pictures import files_of, store_files
+from ...studio.store.folder_blobs import FolderBlobs
+from ...studio.studio import Studio
+from ..answers import serve
+
+WAIT_S = 60.0
+
+
+class Alone:
+    """Makes grids in this process (or, a Studio's, in its worker's)."""
+
+    def __init__(self, what: str, threads: int) -> None:
+        self.engine = Engine.load(threads=threads) if what == "engine" else None
+        self.studio = Studio(threads=threads, process=True) if what == "studio" else None
+        self.model = model_identity(self.engine) if self.engine is not None else None
+        self.folder = tempfile.TemporaryDirectory()
+        self.blobs = FolderBlobs(Path(self.folder.name))
+
+    def grid(self, prompt: str, steps: int, seed: int) -> dict[str, Any]:
+        """Milliseconds until the pixels of four pictures are there, and until they and their grid are PNG files on
+        disk, as the server makes them."""
+        start = time.perf_counter()
+        if self.studio is not None:
+            job = self.studio.imagine(prompt, steps=steps, seed=seed, images=4)
+            pixels = job.result(WAIT_S)
+            done = time.perf_counter()
+            store_files(self.blobs, job.id, files_of(self.studio.loop.profile, job, pixels, __version__))
+        else:
+            engine = self.engine
+            assert engine is not None
+            assert self.model is not None
+            generation = engine.open(engine.make_spec(prompt, steps=steps, seed=seed, images=4))
+            while generation.state == "running":
+                engine.step([generation])
+            pixels = engine.finish(generation)
+            done = time.perf_counter()
+            for index, shot in (*enumerate(pixels), (None, mosaic(pixels))):
+                recipe = recipe_of(engine, generation, self.model, index, shot, __version__)
+                self.blobs.put(encode_png(shot, recipe))
+            engine.close(generation)
+        return {"done_ms": 1e3 * (done - start), "file_ms": 1e3 * (time.perf_counter() - start)}
+
+
+if __name__ == "__main__":
+    serve(Alone(sys.argv[1], int(sys.argv[2])))

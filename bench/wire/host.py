@@ -1,0 +1,106 @@
+"""The server that is measured: `salon serve` in a process of its own, on a free port of loopback."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+START_S = 60.0
+PLANS = Path(__file__).resolve().parents[2] / "scheduler" / "plans.toml"
+ROOM = 100_000  # jobs that may wait: what is measured is how they are accepted, not when they would be refused
+
+
+class HostFailed(Exception):
+    """The server did not start."""
+
+
+def rss_bytes(process: int) -> int:
+    """Resident memory of a process now."""
+    text = Path(f"/proc/{process}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+class Host:
+    """A server over the embedded model. A context manager.
+
+    Args:
+        folder: of its data, keys, plans and log; kept from one start to the next.
+        threads: of its engine.
+        curve: encrypted; every key gets an account.
+
+    Attributes:
+        address: as clients want it; the fragment is the server's key.
+    """
+
+    def __init__(self, folder: Path, threads: int, *, curve: bool = False) -> None:
+        self.folder, self.threads, self.curve = folder, threads, curve
+        self.data = folder / "data"
+        self.address = ""
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Host:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+    def start(self) -> Host:
+        """Start it, and wait until it listens. HostFailed: it does not."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        plans = self.folder / "plans.toml"
+        plans.write_text(PLANS.read_text().replace("queued = 1_000\n", f"queued = {ROOM}\n"))
+        flags = ["--listen", "tcp://127.0.0.1:0", "--data", str(self.data), "--plans", str(plans), "--metrics", "off"]
+        flags += ["--threads", str(self.threads), "--grace", "0"]
+        flags += ["--curve", "--open", "--rate", "0"] if self.curve else ["--no-curve"]
+        with open(self.folder / "log.txt", "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "salon.frontends.cli", "serve", *flags],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "XDG_CONFIG_HOME": str(self.folder / "config")},
+            )
+        self.address = self._listening()
+        return self
+
+    def _listening(self) -> str:
+        assert self.process is not None
+        assert self.process.stdout is not None
+        pipe, end, text = self.process.stdout.fileno(), time.monotonic() + START_S, ""
+        while (found := re.search(r"SALON_SERVER='([^']+)'", text)) is None:
+            ready = select.select([pipe], [], [], max(0.0, end - time.monotonic()))[0]
+            part = os.read(pipe, 65536) if ready else b""
+            if not part:
+                self.stop()
+                tail = (self.folder / "log.txt").read_text().strip().splitlines()[-1:]
+                raise HostFailed(f"the server did not start within {START_S:g} s: {' '.join(tail)}")
+            text += part.decode()
+        return found[1]
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if process.stdout is not None:
+            process.stdout.close()
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def remove(self) -> None:
+        """Its folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
