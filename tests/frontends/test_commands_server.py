@@ -118,7 +118,6 @@ def test_json_has_the_recipe(salon: Run, tmp_path: Path) -> None:
     assert found["recipe"]["spec"]["prompt"] == "a cät"
 
 
-@pytest.mark.xfail(reason="the server picks jobs by their stored state, which is still queued while they run")
 def test_running_jobs_can_be_listed(salon: Run) -> None:
     job = salon("imagine", "a cat", "--steps", "200", "--n", "8", "--detach").stdout.strip()
     try:

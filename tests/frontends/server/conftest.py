@@ -54,4 +54,11 @@ def serve(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 def connect() -> Iterator[Connect]:
     """Connects plain clients, which have said hello."""
     with ExitStack() as stack:
-        yield lambda server, **options: stack.enter_context(PlainClient(server.address, **options))
+
+        def enter(server: BackgroundServer, **options: Any) -> PlainClient:
+            client = PlainClient(server.address, **options)
+            stack.callback(client.close)  # also if nobody answers
+            client.hello()
+            return client
+
+        yield enter

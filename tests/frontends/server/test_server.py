@@ -98,11 +98,13 @@ def test_resumed_watches(serve: Serve, connect: Connect) -> None:
     rest = [event["number"] for event, _ in client.watch(job, after=middle)]
     assert rest == [event["number"] for event in events if event["number"] > middle]
     assert kinds(client, job, after=events[-1]["number"]) == []
-    server.server.keeper.logs.drop(job)  # as if it had ended long ago
+    serving = server.server
+    assert serving is not None
+    serving.keeper.logs.drop(job)  # as if it had ended long ago
     told = [event for event, _ in client.watch(job)]
     assert [event["kind"] for event in told] == ["image"] * 3 + ["done"]
     assert told[-1]["number"] == events[-1]["number"]
-    server.server.keeper.drop(job)
+    serving.keeper.drop(job)
     assert [event["kind"] for event, _ in client.watch(job)] == ["image"] * 3 + ["done"]
 
 
@@ -137,7 +139,9 @@ def test_cancel_is_exact_and_on_disk(serve: Serve, connect: Connect) -> None:
     client = connect(server)
     jobs = [client.submit(f"k{i}", "cat", seed=i, **TINY)["job"] for i in range(3)]
     assert client.cancel(jobs[1])
-    assert server.house.store.job(jobs[1]).state == "cancelled"
+    row = server.house.store.job(jobs[1])
+    assert row is not None
+    assert row.state == "cancelled"
     assert not client.cancel(jobs[1])
     client.ask("ops.resume")
     assert [[kind for kind in kinds(client, job) if kind in FINALS] for job in jobs] == [
@@ -185,9 +189,8 @@ def test_who_sees_what(serve: Serve, connect: Connect) -> None:
     secret = a.submit("s", "a secret cat", private=True, **TINY)["job"]
     public = a.submit("p", "a cat", **TINY)["job"]
     kinds(a, secret), kinds(a, public)
-    asked = [
-        ("show", {}), ("watch", {}), ("fetch", {"index": 0}), ("cancel", {}), ("delete", {}), ("watch", {"previews": True}),
-    ]  # fmt: skip
+    asked: list[tuple[str, dict[str, Any]]] = [(name, {}) for name in ("show", "watch", "fetch", "cancel", "delete")]
+    asked += [("watch", {"previews": True}), ("fetch", {"index": 0})]
     for type_, fields in asked:
         texts = []
         for job in (secret, "f" * 24):
@@ -213,8 +216,8 @@ def test_who_sees_what(serve: Serve, connect: Connect) -> None:
     assert refusal(lambda: operator.fetch(secret)).code == "not_found"
 
     operator.ask("ops.set_account", account=ben.public, blocked=True)
+    b.timeout_s = 1
     with pytest.raises((Refused, Silent)):
-        b.timeout_s = 1
         b.ping()
     for pair in (ben, stranger):
         with pytest.raises(Silent):
@@ -307,11 +310,17 @@ def test_a_failed_job_is_tried_again(serve: Serve, connect: Connect, monkeypatch
 
 def test_refused_before_there_is_a_job(serve: Serve, connect: Connect) -> None:
     client = connect(serve(quota_bytes=100))
-    for fields, code in (
-        ({"prompt": " "}, "invalid"), ({"width": 15}, "invalid"), ({"lane": "slow"}, "invalid"), ({"steps": 0}, "invalid"),
-        ({"solver": "magic"}, "invalid"), ({"images": 60000}, "too_large"), ({"aspect": [1, 100]}, "invalid"),
-        ({"guidance_scale": float("nan")}, "invalid"), ({"prompt": "x" * 7000}, "invalid"),
-    ):  # fmt: skip
+    wrong: list[dict[str, Any]] = [
+        {"prompt": " "},
+        {"prompt": "x" * 7000},
+        {"width": 15},
+        {"steps": 0},
+        {"lane": "slow"},
+        {"solver": "magic"},
+        {"aspect": [1, 100]},
+        {"guidance_scale": float("nan")},
+    ]
+    for fields, code in [*((fields, "invalid") for fields in wrong), ({"images": 60000}, "too_large")]:
         error = refusal(lambda f=fields: client.ask("submit", **({"key": "k", "prompt": "cat"} | TINY | f)))
         assert error.code == code, (fields, str(error))
     assert list(client.jobs()) == []
@@ -327,6 +336,10 @@ def test_pages(serve: Serve, connect: Connect) -> None:
     assert [job["job"] for job in client.jobs(limit=2)] == jobs[::-1]
     assert [job["state"] for job in client.jobs(states=["queued"])] == ["queued"] * 5
     assert list(client.jobs(states=["done"])) == []
+    assert list(client.jobs(states=["running"])) == []
+    client.cancel(jobs[3])
+    assert [job["job"] for job in client.jobs(states=["cancelled", "queued"], limit=2)] == jobs[::-1]
+    assert [job["job"] for job in client.jobs(states=["cancelled"])] == [jobs[3]]
 
 
 def test_old_jobs_go(serve: Serve, connect: Connect) -> None:

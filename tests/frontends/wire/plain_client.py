@@ -5,6 +5,7 @@ One thread, one socket. Records are plain dicts. A request that fails raises `Re
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Iterator
@@ -67,6 +68,7 @@ class PlainClient:
         socket = self._context.socket(zmq.DEALER)
         socket.setsockopt(zmq.MAXMSGSIZE, 1 << 20)
         socket.setsockopt(zmq.LINGER, 200)
+        socket.setsockopt(zmq.SNDTIMEO, 5000)  # while nobody lets us in, there is no room either
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 5000)
         if "[" in self.endpoint:
@@ -80,7 +82,8 @@ class PlainClient:
 
     def close(self) -> None:
         """Say bye and leave."""
-        self.notify({"type": "bye"})
+        with contextlib.suppress(zmq.Again):
+            self.socket.send_multipart([b"", msgpack.packb({"type": "bye"})], zmq.NOBLOCK)
         self.socket.close()
         self._context.term()
 

@@ -158,7 +158,7 @@ def test_it_knows_nothing_of_salon() -> None:
     tree = ast.parse(Path(plain_client.__file__).read_text())
     found = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     found |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert found == {"__future__", "collections.abc", "typing", "hashlib", "time", "msgpack", "zmq"}
+    assert found == {"__future__", "collections.abc", "contextlib", "typing", "hashlib", "time", "msgpack", "zmq"}
 
 
 def test_a_session(server: Server) -> None:
