@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import select
 import shutil
 import socket
@@ -169,7 +168,6 @@ assert not list(blobs.digests()) and not list(Path({str(tmp_path)!r}, "tmp").ite
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 blobs.verify(blobs.put(bytes(200_000)))
 """
-    assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] == resource.RLIM_INFINITY, "needs to be able to lift it again"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == 0, done.stderr
 
