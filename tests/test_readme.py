@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from salon.frontends.arguments import parse
+from salon.frontends.server.background import BackgroundServer
+from salon.frontends.server.options import ServeOptions
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -20,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 def test_there_are_two_commands() -> None:
     """.ci/run runs these two as they are written."""
-    first, second = blocks("sh")
+    first, second, *_ = blocks("sh")
     assert re.search(r'pip install \. && salon imagine "[^"]+"\n$', first)
     assert second == "pip install '.[dev]' && python -m pytest\n"
 
@@ -28,10 +31,31 @@ def test_there_are_two_commands() -> None:
 @pytest.mark.parametrize(("number", "images"), [(0, 2), (1, 4)])
 def test_the_programs_run(number: int, images: int) -> None:
     programs = blocks("python")
-    assert len(programs) == 2
+    assert len(programs) == 3
     names: dict[str, object] = {}
     exec(compile(programs[number], "README.md", "exec"), names)
     assert getattr(names["pictures"], "shape", None) == (images, 128, 128, 3)
+
+
+def test_the_client_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, address = blocks("python")[2], "tcp://127.0.0.1:5599"
+    assert address in program
+    monkeypatch.chdir(tmp_path)
+    options = ServeOptions(listen=("tcp://127.0.0.1:0",), data=tmp_path / "data", metrics=None, grace_s=0.2)
+    options.data.mkdir()
+    names: dict[str, object] = {}
+    with BackgroundServer(options) as server:
+        exec(compile(program.replace(address, server.address), "README.md", "exec"), names)
+    pictures = names["pictures"]
+    assert isinstance(pictures, list)
+    assert [picture.size for picture in pictures] == [(128, 128)] * 4
+    assert len(list((tmp_path / "outputs").glob("*.png"))) == 5
+
+
+def test_the_commands_of_the_server_exist() -> None:
+    (commands,) = [block for block in blocks("sh") if "SALON_SERVER" in block]
+    lines = [shlex.split(line) for line in commands.splitlines()]
+    assert [parse(words[1:], "").command for words in lines if words[0] == "salon"] == ["imagine", "jobs", "ops top"]
 
 
 def test_the_flags_exist() -> None:

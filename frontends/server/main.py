@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from socket import gethostname
 
 import zmq
+from msgspec.json import encode
 
 from ...errors import SalonError, complaint
 from ..wire.address import is_loopback, parse_address
@@ -89,13 +91,22 @@ async def running(house: House, key: KeyPair | None) -> AsyncIterator[Server]:
         metrics.close()
 
 
+def _say_where(addresses: list[str], *, json: bool) -> None:
+    """On standard output, for people or for whoever started it."""
+    if json:
+        print(encode({"listening": addresses}).decode(), flush=True)
+        return
+    for address in addresses:
+        shown = address.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")
+        print(f"Salon listens. To use it: export SALON_SERVER='{shown}'", flush=True)
+
+
 async def _run(house: House, key: KeyPair | None) -> int:
     loop = asyncio.get_running_loop()
     async with running(house, key) as server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stopped.set)
-        for address in server.addresses:
-            print(f"Salon listens. To use it: export SALON_SERVER='{address}'", flush=True)
+        _say_where(server.addresses, json=house.options.log_json)
         LOG.info("ready", extra={"address": " ".join(server.addresses), "life": house.life})
         await server.stopped.wait()
         LOG.info("ending", extra={"jobs": len(server.keeper.live)})
