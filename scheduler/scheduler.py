@@ -256,6 +256,10 @@ class Scheduler:
             return None
         return sum(j.queued and j.is_relax == found.is_relax and j.seq < found.seq for j in self._jobs.values())
 
+    def rows(self, job: str) -> int:
+        """Rows of a step of a job. UnknownJob."""
+        return self._job(job).ticket.shape.rows
+
     def service(self, account: str, *, relax: bool = False) -> float:
         """ms of work done for an account in the class of Fast and Draft, or of Relax (its use in this period)."""
         queue = self._relax if relax else self._prompt

@@ -194,7 +194,8 @@ class Core:
         plan = self.fleet.ran(slot, answer)
         if plan is None:
             return
-        self.tally.ran(plan, answer)
+        rows = sum(self.scheduler.rows(name) for name in plan.jobs)
+        self.tally.ran(plan, answer, rows, self.scheduler.workers[plan.worker].spec.max_rows)
         for name, reading in answer.readings.items():
             self.fleet.entries[name].job.reading = reading
         for name, progress in answer.progress.items():

@@ -21,16 +21,16 @@ from ..scheduler.entries import Entry as LedgerEntry
 from ..scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
-from ..scheduler.tickets import Ended, Lane, Plan
+from ..scheduler.tickets import Ended, Lane
 from . import registry
 from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, WorkerLost
 from .fleet import Entry
 from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress
-from .messages import Ran
 from .port import Port
 from .snapshot import Snapshot, take
+from .tally import Seen
 from .tickets import Profile
 
 
@@ -225,8 +225,8 @@ class Loop:
             self._core.held = False
         self._core.wake()
 
-    def watch_plans(self, seen: Callable[[Plan, Ran], object]) -> None:
-        """Have `seen` called with every plan that was carried out, under the loop's lock: short, and never raising."""
+    def watch_plans(self, seen: Seen) -> None:
+        """See `Tally.seen`; called under the loop's lock."""
         with self._core.lock:
             self._core.tally.seen = seen
 

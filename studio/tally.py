@@ -11,7 +11,7 @@ from ..scheduler.tickets import Plan, Stage
 from .messages import ArenaUse, Ran
 
 WINDOW_S = 60.0  # of `WorkerTally.busy_share`
-Seen = Callable[[Plan, Ran], object]
+Seen = Callable[[Plan, Ran, int, int], object]
 
 
 @dataclass
@@ -55,21 +55,22 @@ class Tally:
     Attributes:
         plans: by stage.
         stage_ms: by stage.
-        batch_jobs: sum over the step plans of the jobs in each.
+        batch_jobs, batch_rows: sums over the step plans of the jobs and rows in each.
         workers: by name.
-        seen: called with every plan that was carried out; short, and it does not raise.
+        seen: called as (plan, answer, rows, most rows that the worker takes) for every plan that was carried out;
+            short, and it does not raise.
     """
 
     def __init__(self) -> None:
         self.start = time.monotonic()
         self.plans: dict[Stage, int] = defaultdict(int)
         self.stage_ms: dict[Stage, float] = defaultdict(float)
-        self.batch_jobs = 0
+        self.batch_jobs = self.batch_rows = 0
         self.workers: dict[str, WorkerTally] = defaultdict(WorkerTally)
         self.seen: Seen | None = None
 
-    def ran(self, plan: Plan, answer: Ran) -> None:
-        """A plan was carried out."""
+    def ran(self, plan: Plan, answer: Ran, rows: int, max_rows: int) -> None:
+        """A plan was carried out, with so many rows of those that the worker takes at once."""
         worker, ms = self.workers[plan.worker], answer.elapsed_ms
         self.plans[plan.stage] += 1
         self.stage_ms[plan.stage] += ms
@@ -77,11 +78,12 @@ class Tally:
         worker.arena = answer.arena
         if plan.stage is Stage.STEP:
             self.batch_jobs += len(plan.jobs)
+            self.batch_rows += rows
             worker.steps += 1
             worker.step_ms += ms
             worker.error += abs(plan.predicted_ms - ms) / ms if ms > 0 else 0.0
         if self.seen is not None:
-            self.seen(plan, answer)
+            self.seen(plan, answer, rows, max_rows)
 
     def lost(self, worker: str) -> None:
         """A worker was lost."""

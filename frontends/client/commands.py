@@ -169,9 +169,13 @@ class OpsCommands(Flavour):
         plan: str | None = None,
         role: str | None = None,
         blocked: bool | None = None,
+        quota_bytes: int | None = None,
     ) -> Steps[m.AccountInfo]:
-        """Open an account (64 hex digits of its public key), or change what is not None."""
-        request = m.OpsSetAccount(account=account, name=name, plan=plan, role=role, blocked=blocked)
+        """Open an account (64 hex digits of its public key), or change what is not None. `quota_bytes` of stored
+        pictures; 0: the server's own limit."""
+        request = m.OpsSetAccount(
+            account=account, name=name, plan=plan, role=role, blocked=blocked, quota_bytes=quota_bytes
+        )
         return (yield from call(self._core, request, m.AccountInfo, self._timeout_s))
 
     @operation

@@ -66,7 +66,12 @@ def accounts_set(options: argparse.Namespace) -> int:
     """Open an account, or change it."""
     with connected(options) as client:
         account = client.ops.set_account(
-            options.account, name=options.name, plan=options.plan, role=options.role, blocked=options.blocked
+            options.account,
+            name=options.name,
+            plan=options.plan,
+            role=options.role,
+            blocked=options.blocked,
+            quota_bytes=None if options.quota is None else round(options.quota * 1_000_000),
         )
     show_account(account, json=options.json)
     return exits.DONE

@@ -70,6 +70,8 @@ def _accounts(below: Any) -> None:
     change.add_argument("--plan", type=plan, metavar="NAME", help="basic, standard, pro, mega, unlimited, ...")
     role = Names("--role", ROLES)
     change.add_argument("--role", type=role, metavar="NAME", help=" or ".join(ROLES))
+    quota = number("--quota", 0, 1e9, "0 is the server's own limit")
+    change.add_argument("--quota", type=quota, metavar="MB", help="pictures that it may store (0: as the server says)")
     block = change.add_mutually_exclusive_group()
     block.add_argument("--block", dest="blocked", action="store_true", default=None, help="refuse its requests")
     block.add_argument("--unblock", dest="blocked", action="store_false", default=None, help="take them again")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("salon.server")
 STEP_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5)
 WAIT_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
+ROWS: Final = tuple(64 * 2**i for i in range(12))
+SHARES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -43,6 +45,8 @@ class Metrics:
         self._step = histogram("salon_step_seconds", "Duration of a step", registry=registry, buckets=STEP_S)
         self._stage = counter("salon_stage_seconds", "Time of workers", ["stage"], registry=registry)
         self._batch = histogram("salon_batch_jobs", "Jobs in a step's batch", registry=registry, buckets=BATCH)
+        self._rows = histogram("salon_batch_rows", "Rows in a step's batch", registry=registry, buckets=ROWS)
+        self._full = histogram("salon_batch_occupancy", "Of the worker's most rows", registry=registry, buckets=SHARES)
         self._failed = counter("salon_failures", "Failed jobs, by the kind of error", ["kind"], registry=registry)
         self._wait = histogram(
             "salon_wait_seconds", "From acceptance to the first step", ["lane"], registry=registry, buckets=WAIT_S
@@ -120,12 +124,14 @@ class Metrics:
         yield count("arena_misses", "Adapters made anew", "worker", _of(workers, lambda w: w.arena_misses))
         yield gauge("arena_bytes", "Of the adapter arena", "worker", _of(workers, lambda w: w.arena_bytes))
 
-    def _ran(self, plan: Plan, answer: Ran) -> None:
+    def _ran(self, plan: Plan, answer: Ran, rows: int, max_rows: int) -> None:
         """Called by the loop under its lock."""
         self._stage.labels(str(plan.stage)).inc(answer.elapsed_ms / 1e3)
         if plan.stage is Stage.STEP:
             self._step.observe(answer.elapsed_ms / 1e3)
             self._batch.observe(len(plan.jobs))
+            self._rows.observe(rows)
+            self._full.observe(rows / max_rows)
 
     def _seen(self, what: str, row: JobRow) -> None:
         """A job was "started" or "ended"."""

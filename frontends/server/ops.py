@@ -102,7 +102,7 @@ class Ops:
             row = house.new_account(AccountRow(account=request.account, plan=plan))
         elif plan is not None and plan != row.plan:
             house.studio.loop.accounts(lambda books, now: books.change_plan(request.account, plan, now))
-        given = {"name": request.name, "plan": plan, "role": request.role, "blocked": request.blocked}
+        given = {name: getattr(request, name) for name in ("name", "role", "blocked", "quota_bytes")} | {"plan": plan}
         house.put_account(msgspec.structs.replace(row, **{k: v for k, v in given.items() if v is not None}))
         await self._keeper.write([SetMeta("accounts", str(len(house.accounts)))])  # answered when it is on disk
         if request.blocked:

@@ -148,7 +148,13 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.Credit: (("fetch", _bytes), ("chunks", _credit)),
     m.Info: (("account", _any_account),),
     m.OpsAccounts: (("after", _label), ("limit", _page)),
-    m.OpsSetAccount: (("account", _account), ("name", _label), ("plan", _word), ("role", _word)),
+    m.OpsSetAccount: (
+        ("account", _account),
+        ("name", _label),
+        ("plan", _word),
+        ("role", _word),
+        ("quota_bytes", _count),
+    ),
     m.OpsGrant: (
         ("account", _account),
         ("amount_ms", _whole(1, MAX_COUNT)),

@@ -274,6 +274,7 @@ class OpsSetAccount(Record, tag="ops.set_account"):
     plan: str | None = None
     role: str | None = None
     blocked: bool | None = None
+    quota_bytes: int | None = None
 
 
 class OpsGrant(Record, tag="ops.grant"):

@@ -286,7 +286,7 @@ def test_many_threads(new_loop: MakeLoop, solo: Solo) -> None:
 def test_held_and_released(new_loop: MakeLoop, new_engine: MakeEngine) -> None:
     loop = new_loop([new_engine(), new_engine()])
     seen: list[str] = []
-    loop._core.tally.seen = lambda plan, answer: seen.append(plan.stage)
+    loop._core.tally.seen = lambda plan, *_: seen.append(plan.stage)
     loop.hold()
     told: list[str] = []
     hook = lambda job, event: told.append(event.kind) if job.spec.seed == 2 else None  # noqa: E731

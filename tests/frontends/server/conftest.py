@@ -14,6 +14,7 @@ from salon.frontends.server.options import ServeOptions
 
 from ...engine.conftest import write_tiny
 from ...studio.conftest import BACKEND
+from ...studio.store.conftest import cluster, postgres_place  # noqa: F401  (fixtures)
 from ..wire.plain_client import PlainClient
 
 Serve = Callable[..., BackgroundServer]

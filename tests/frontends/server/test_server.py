@@ -20,6 +20,7 @@ from salon.studio.errors import StoreInUse
 from salon.studio.store.retention import collect
 
 from ...studio.conftest import BACKEND
+from ...studio.store.conftest import Place
 from ..wire.plain_client import PlainClient, Refused, Silent
 from .conftest import TINY, Connect, Serve
 
@@ -126,6 +127,22 @@ def test_after_a_restart(serve: Serve, connect: Connect) -> None:
     entries = list(again.house.store.all_entries())
     assert sorted(entry.job for entry in entries if entry.kind == "done") == sorted(jobs)
     assert Ledger.replay(entries).open_jobs() == ()
+
+
+def test_on_postgresql(serve: Serve, connect: Connect, postgres_place: Place) -> None:
+    server = serve(database=postgres_place.url)
+    client = connect(server)
+    done, waiting = (client.submit(f"k{i}", "cat", seed=i, **TINY)["job"] for i in range(2))
+    kinds(client, done)
+    client.ask("ops.pause")
+    waiting = client.submit("k2", "cat", seed=2, **TINY)["job"]
+    server.stop()
+    client = connect(serve(database=postgres_place.url))
+    assert kinds(client, waiting)[-1] == "done"
+    assert client.show(done)["state"] == "done"
+    assert len(client.fetch(waiting)) > 100
+    client.delete(done)
+    assert len(list(client.jobs())) == 2
 
 
 def test_one_server_for_a_folder(serve: Serve) -> None:
@@ -327,6 +344,8 @@ def test_refused_before_there_is_a_job(serve: Serve, connect: Connect) -> None:
     kinds(client, client.submit("k", "cat", **TINY)["job"])
     error = refusal(lambda: client.submit("k2", "cat", **TINY))
     assert (error.code, error.kind) == ("refused", "QuotaExceeded")
+    assert client.ask("ops.set_account", account="local", quota_bytes=10**6)["quota_bytes"] == 10**6
+    client.submit("k2", "cat", **TINY)
 
 
 def test_pages(serve: Serve, connect: Connect) -> None:

@@ -90,6 +90,7 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.OpsSetAccount, "name"): ([None, *LABELS[0]], LABELS[1]),
     (m.OpsSetAccount, "plan"): ([None, *WORDS[0]], WORDS[1]),
     (m.OpsSetAccount, "role"): ([None, *WORDS[0]], WORDS[1]),
+    (m.OpsSetAccount, "quota_bytes"): ([None, *COUNTS[0]], COUNTS[1]),
     (m.OpsGrant, "account"): (ACCOUNTS[0], [*ACCOUNTS[1], "", "*"]),
     (m.OpsGrant, "amount_ms"): ([1, 2**63 - 1], [0, -1, 2**63]),
     (m.OpsGrant, "key"): NAMES,
