@@ -22,7 +22,7 @@ from .echo import CHUNK
 
 WAIT_MS: Final = 20_000
 CREDIT: Final = 16
-AGAIN: Final = 4  # chunks, after which as many are asked for again
+AGAIN: Final = 8  # chunks, after which as many are asked for again, like the client library
 PING_S: Final = 4.0
 
 Socket = zmq.Socket[bytes]

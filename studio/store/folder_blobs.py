@@ -18,6 +18,7 @@ from .files import sync, translate_os
 
 TEMPORARY: Final = "tmp"
 _PART: Final = 1 << 20
+_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 
 
 class FileBlob:
@@ -43,6 +44,13 @@ class FileBlob:
         except OSError as error:
             raise translate_os(error, str(self._path)) from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_cached(self, into: bytearray, offset: int) -> bool:
+        """Fill `into` with the bytes from `offset` on, if the system has them in memory. Never waits for a disk."""
+        try:
+            return os.preadv(self._file, [into], offset, _NOWAIT) == len(into) if _NOWAIT else False
+        except OSError:  # not in memory, or a file system that cannot say
+            return False
 
     def close(self) -> None:
         file, self._file = self._file, -1
@@ -99,6 +107,12 @@ class FolderBlobs:
     def read(self, digest: str, offset: int, size: int) -> bytes:
         with self.open(digest) as blob:
             return blob.read(offset, size)
+
+    def read_cached(self, digest: str, offset: int, size: int) -> bytes | bytearray | None:
+        """`read`, if it takes no longer than to copy: all of it is in memory. None: it is not, or nobody can say."""
+        data = bytearray(size)
+        with self.open(digest) as blob:
+            return data if blob.read_cached(data, offset) else None
 
     def open(self, digest: str) -> FileBlob:
         path = self._path(digest)
