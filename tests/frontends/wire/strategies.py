@@ -107,6 +107,7 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
         "name": st.none() | LABELS,
         "plan": st.none() | WORDS,
         "role": st.none() | WORDS,
+        "quota_bytes": st.none() | COUNTS,
     },
     m.OpsGrant: {
         "account": ACCOUNTS,
