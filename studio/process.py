@@ -5,6 +5,7 @@ They talk msgpack over a ZeroMQ PAIR socket in a directory that only this user m
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -194,7 +195,7 @@ class ProcessPort:
                 socket.set(zmq.SNDHWM, 0)
                 socket.bind(endpoint)
                 # a process group of its own: an interrupt at the terminal is for us to handle
-                command = [sys.executable, "-m", f"{__package__}.worker_main", endpoint]
+                command = [sys.executable, "-m", f"{__package__}.worker_main", endpoint, str(os.getpid())]
                 process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
                 self._process = process
                 try:

@@ -1,4 +1,5 @@
-"""`python -m salon.studio.worker_main ENDPOINT`: one worker in a process of its own. Started by `process.ProcessPort`.
+"""`python -m salon.studio.worker_main ENDPOINT PARENT`: one worker in a process of its own. Started by
+`process.ProcessPort`, which is in process PARENT.
 
 The main thread drives the engine; another one owns the socket and beats, so that a long step beats too.
 """
@@ -26,16 +27,17 @@ BEAT_S = 0.2
 
 
 class Talker(threading.Thread):
-    """The thread that owns the socket. It ends the process when the parent is gone."""
+    """The thread that owns the socket. It ends the process when the parent is gone; that may have happened before this
+    process could look, so it is told which one that is."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, parent: int) -> None:
         super().__init__(name="salon-talker", daemon=True)
         self.commands: queue.SimpleQueue[tuple[Command, list[Any]]] = queue.SimpleQueue()
         self._endpoint = endpoint
         self._answers: deque[list[Any]] = deque()
         self._wake = Wake()
         self._ending = False
-        self._parent = os.getppid()
+        self._parent = parent
 
     def say(self, answer: Answer, frames: list[Any]) -> None:
         """Send, from any thread."""
@@ -94,9 +96,9 @@ def load(setup: Setup) -> Engine:
     )
 
 
-def main(endpoint: str) -> None:
+def main(endpoint: str, parent: int) -> None:
     """Work until told to stop, or until the parent is gone."""
-    talker = Talker(endpoint)
+    talker = Talker(endpoint, parent)
     talker.start()
     worker: Worker | None = None
     while True:
@@ -116,4 +118,4 @@ def main(endpoint: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

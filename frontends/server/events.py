@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ..wire.messages import Event, Picture
+from ..wire.messages import GRID, Event, Picture
 
 if TYPE_CHECKING:
     from .sessions import Watcher
@@ -102,10 +102,11 @@ class Logs:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, job: str) -> JobLog:
-        """A new log, or the one that the job has."""
+    def open(self, job: str, last: int = 0) -> JobLog:
+        """A new log, or the one that the job has. `last`: the latest number that it had before, in this life or another;
+        a job that is tried again goes on behind it."""
         self._ended.pop(job, None)
-        return self._open.setdefault(job, JobLog(job, self._first))
+        return self._open.setdefault(job, JobLog(job, max(self._first, last)))
 
     def get(self, job: str) -> JobLog | None:
         """The log of a job, if it is here."""
@@ -126,9 +127,10 @@ class Logs:
 
 
 def told_again(job: str, kind: str, at_ms: int, reason: str, pictures: tuple[Picture, ...], last: int) -> JobLog:
-    """The log of a job that ended long ago, from what is stored: its images and its final event, numbered to `last`."""
+    """The log of a job that ended long ago, from what is stored: its images and its final event, numbered to `last`,
+    each with the number that it had when it happened."""
     log = JobLog(job, last - len(pictures) - 1)
-    for picture in pictures:
+    for picture in sorted(pictures, key=lambda picture: (picture.index == GRID, picture.index)):  # as they were made
         log.add("image", at_ms, picture=picture)
     log.add(kind, at_ms, reason=reason)
     return log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ import msgspec
 
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
-from ...scheduler.entries import Entry
+from ...scheduler.entries import Entry, EntryKind
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
 from ...studio.desk import Desk, utc_ms
@@ -40,6 +40,7 @@ class House:
     Attributes:
         life: which start of this store it is, from 1.
         accounts: every account's row.
+        charged: ms of jobs that were charged before a restart, but whose end did not get on disk.
 
     Raises:
         StoreError: the store cannot be opened (locked by another server, broken, newer).
@@ -57,7 +58,8 @@ class House:
         try:
             self.life = self.store.begin_life()
             self.blobs = FolderBlobs(Path(options.data) / "pictures")
-            self.ledger = Ledger.replay(self.store.all_entries())
+            self.charged: dict[str, int] = {}
+            self.ledger = Ledger.replay(self._stored_entries())
             self.books = Accounts(book, self.ledger)
             self.writer = Writer(self.store, before=self._before, after=self._after)
         except BaseException:
@@ -140,6 +142,14 @@ class House:
     def quota(self, row: AccountRow) -> int:
         """Bytes of pictures that it may store; 0: no limit."""
         return row.quota_bytes or self.options.quota_bytes
+
+    def _stored_entries(self) -> Iterator[Entry]:
+        """All entries; those that charge for open jobs are remembered on the way."""
+        open_jobs = {row.job for row in self.store.open_jobs()}
+        for entry in self.store.all_entries():
+            if entry.kind is EntryKind.CHARGE and entry.job in open_jobs:
+                self.charged[entry.job] = self.charged.get(entry.job, 0) - entry.amount_ms
+            yield entry
 
     def _open_accounts(self) -> None:
         after = ""

@@ -103,7 +103,7 @@ class Keeper:
             restored=restored,
         )
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note)
-        live = Live(row, self.logs.open(row.job), handle, stored=restored)
+        live = Live(row, self.logs.open(row.job, row.last_event), handle, stored=restored)
         self.live[row.job] = live
         self.idle.clear()
         self._add(live, "queued", reason=handle.note)
@@ -115,7 +115,7 @@ class Keeper:
             spec, work = views.spec_of(row), views.work_of(row)
             self.start(row, spec, work, lane_of(row.asked_lane), restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
-            live = Live(row, self.logs.open(row.job), stored=True)
+            live = Live(row, self.logs.open(row.job, row.last_event), stored=True)
             self.live[row.job] = live
             self.idle.clear()
             changes = {"state": "failed", "reason": f"after a restart: {error}", "failure": type(error).__name__}
@@ -182,7 +182,8 @@ class Keeper:
         """Store a job's end, with its charge; then tell it."""
         job = live.row.job
         if live.handle is not None:
-            changes |= {"charged_ms": live.handle.charged_ms, "step": live.handle.step, "lane": str(live.handle.lane)}
+            charged_ms = live.handle.charged_ms or self.house.charged.get(job, 0)
+            changes |= {"charged_ms": charged_ms, "step": live.handle.step, "lane": str(live.handle.lane)}
         last = live.log.last + len(pictures) + 1
         changes |= {"ended_ms": self.house.now_ms(), "started_ms": live.row.started_ms, "last_event": last}
         row = msgspec.structs.replace(live.row, **changes)

@@ -16,7 +16,7 @@ from ...scheduler.admission import Work
 from ...scheduler.plans import Kind
 from ...studio.errors import StoreError, StoreFull
 from ...studio.store.retention import check_quota
-from ...studio.store.rows import FINAL, JobRow, PictureRow
+from ...studio.store.rows import FINAL, OPEN, JobRow, PictureRow
 from ...studio.store.writes import AddJob, DeleteJob, SetJob
 from ..wire.messages import Accepted, Done, JobInfo, JobList, ListJobs, Picture, Submit
 from . import views
@@ -187,27 +187,29 @@ class Service:
 
     async def page(self, account: str, request: ListJobs, *, everybody: bool) -> JobList:
         """A page of jobs; `everybody`: of all accounts."""
-        store = self.house.store
-        states = tuple(request.states)
-
-        def look() -> list[tuple[JobRow, tuple[PictureRow, ...]]]:
-            rows = store.jobs(None if everybody else account, request.before, request.limit + 1, states)
-            return [(row, store.pictures(row.job) if row.state == "done" else ()) for row in rows]
-
-        found = await self.keeper.read(look)
-        more = len(found) > request.limit
-        found = found[: request.limit]
+        store, states = self.house.store, set(request.states)
+        stored = tuple(states & set(FINAL)) + (OPEN if states - set(FINAL) else ())  # how open jobs stand, memory knows
         jobs: list[JobInfo] = []
-        room = MAX_PAGE_BYTES
-        for row, pictures in found:
-            room -= 600 + 4 * (len(row.prompt) + len(row.reason)) + 200 * len(pictures)
-            if jobs and room < 0:
-                more = True
-                break
-            live = self.keeper.live.get(row.job)
-            fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
-            jobs.append(self.keeper.info_of(fresh, tuple(map(views.picture, pictures))))
-        return JobList(jobs=tuple(jobs), next=found[len(jobs) - 1][0].seq if more else 0)
+        room, before = MAX_PAGE_BYTES, request.before
+        while True:
+
+            def look(before: int = before) -> list[tuple[JobRow, tuple[PictureRow, ...]]]:
+                rows = store.jobs(None if everybody else account, before, request.limit + 1, stored)
+                return [(row, store.pictures(row.job) if row.state == "done" else ()) for row in rows]
+
+            found = await self.keeper.read(look)
+            for row, pictures in found:
+                live = self.keeper.live.get(row.job)
+                fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
+                info = self.keeper.info_of(fresh, tuple(map(views.picture, pictures)))
+                room -= 600 + 4 * (len(row.prompt) + len(row.reason)) + 200 * len(pictures)
+                if len(jobs) == request.limit or (jobs and room < 0):
+                    return JobList(jobs=tuple(jobs), next=before)
+                before = row.seq
+                if not states or info.state in states:
+                    jobs.append(info)
+            if len(found) <= request.limit:
+                return JobList(jobs=tuple(jobs))
 
     # ---- cancel, delete --------------------------------------------------------------------------------------------
 
@@ -215,7 +217,8 @@ class Service:
         """End exactly this job. Answers when that is on disk."""
         await self.find(job, account, owner=True)
         live = self.keeper.live.get(job)
-        if live is None or live.handle is None or not live.handle.cancel():
+        paid = job in self.house.charged  # before a restart; it is finished, and only its pictures are missing
+        if paid or live is None or live.handle is None or not live.handle.cancel():
             return Done(changed=False)
         ended = asyncio.get_running_loop().create_future()
         live.log.waiting.append(lambda: settle(ended, None))
