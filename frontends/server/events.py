@@ -103,8 +103,8 @@ class Logs:
         return len(self._open)
 
     def open(self, job: str, last: int = 0) -> JobLog:
-        """A new log, or the one that the job has. `last`: the latest number that it had before, in this life or another: a
-        job that is tried again goes on behind it."""
+        """A new log, or the one that the job has. `last`: the latest number that it had before: a job that is tried
+        again goes on behind it."""
         self._ended.pop(job, None)
         return self._open.setdefault(job, JobLog(job, max(self._first, last)))
 
