@@ -1,0 +1,152 @@
+"""A full disk, and a database that somebody else has locked: work waits, submits are refused, and nothing is lost."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salon.bench.faulty.audit import Solo, audit
+from salon.bench.faulty.disk import Disk, small_disk
+from salon.bench.faulty.process import ServerFailed
+
+from ...wire.plain_client import PlainClient, Refused, Silent
+from .conftest import Processes, Reach
+
+SPEC: dict[str, Any] = {"width": 64, "height": 64, "steps": 2, "images": 3}
+LEFT = (0, 20_000, 60_000, 120_000)  # bytes that are left on the disk: too few for anything, for pictures, for the end
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with small_disk(tmp_path / "disk") as made:
+        if made is None:
+            pytest.skip("only root may mount a small disk")
+        yield made
+
+
+def refused(client: PlainClient, key: str, **fields: Any) -> Refused | None:
+    try:
+        client.submit(key, "cat", **(SPEC | fields))
+    except Refused as error:
+        return error
+    return None
+
+
+def done(client: PlainClient, job: str) -> bool:
+    client.timeout_s = 15.0
+    return [event["kind"] for event, _ in client.watch(job)][-1] == "done"
+
+
+def test_a_full_disk(process: Processes, reach: Reach, solo: Solo, disk: Disk) -> None:
+    server = process(data=disk.folder)
+    client = reach(server.address)
+    jobs = []
+    for left in LEFT:
+        client.ask("ops.pause")
+        mine = [client.submit(f"{left}-{i}", "a red apple", seed=len(jobs) + i, **SPEC)["job"] for i in range(3)]
+        disk.fill(left)
+        client.ask("ops.resume")
+        if not left:
+            error = wait_until_refused(client)
+            assert (error.code, error.kind, error.record["retry_after_ms"] > 0) == ("unavailable", "StoreFull", True)
+            client.ping()
+            for job in mine:
+                assert client.show(job)["state"] in ("queued", "running")
+            watch = client.send({"type": "watch", "job": mine[0]})
+            with pytest.raises(Silent):  # no end is told that is not on disk
+                while client.answer(watch, 1.0)[0]["kind"] != "done":
+                    pass
+        else:
+            time.sleep(0.3)
+        disk.free()
+        jobs += mine
+        assert all(done(client, job) for job in mine)
+    end = time.monotonic() + 10
+    while refused(client, "after") is not None:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert server.stop() == 0
+    found = audit(disk.folder, solo)
+    assert found.wrong == []
+    assert found.jobs["done"] >= len(jobs)
+
+
+def wait_until_refused(client: PlainClient) -> Refused:
+    end = time.monotonic() + 15
+    for i in range(1000):
+        if (error := refused(client, f"more-{i}")) is not None:
+            return error
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    raise AssertionError("the disk is not full")
+
+
+def test_a_disk_that_is_too_full_for_a_job_to_be_accepted(
+    process: Processes, reach: Reach, solo: Solo, disk: Disk
+) -> None:
+    """The database has to grow. What was refused is not there; the same key is accepted when there is space."""
+    server = process("--paused", data=disk.folder)
+    client = reach(server.address)
+    disk.fill()
+    accepted, error = [], None
+    for i in range(200):
+        if (error := refused(client, f"k{i}", negative_prompt="big dog " * 200)) is not None:
+            break
+        accepted.append(f"k{i}")
+    assert error is not None
+    assert (error.code, error.kind) == ("unavailable", "StoreFull")
+    listed = [job["job"] for job in client.jobs(limit=100)]
+    assert len(listed) == len(accepted)
+    assert client.ask("ops.status").get("queued", {}).get("fast", 0) == len(accepted)
+    server.kill()
+    with pytest.raises(ServerFailed, match="StoreFull|space on disk|disk is full"):
+        server.start()
+    disk.free()
+    server.start()
+    client = reach(server.address)
+    again = client.ask(
+        "submit", key=f"k{len(accepted)}", prompt="cat", **(SPEC | {"negative_prompt": "big dog " * 200})
+    )
+    assert not again.get("existing", False)
+    client.ask("ops.resume")
+    assert all(done(client, job) for job in (*listed, again["job"]["job"]))
+    server.kill()
+    found = audit(disk.folder, solo)
+    assert (found.wrong, found.jobs["done"]) == ([], len(accepted) + 1)
+
+
+def test_a_locked_database(process: Processes, reach: Reach, solo: Solo) -> None:
+    """For a while, writes wait; for long, they are answered "busy". Reading goes on."""
+    server = process()
+    client = reach(server.address)
+    first = client.submit("first", "cat", **SPEC)["job"]
+    assert done(client, first)
+    with closing(sqlite3.connect(server.data / "salon.db", isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        waiting = client.send({"type": "submit", "key": "second", "prompt": "cat", "seed": 1, **SPEC})
+        assert client.show(first)["state"] == "done"
+        assert [job["job"] for job in client.jobs()][-1] == first
+        assert len(client.fetch(first)) > 100
+        with pytest.raises(Silent):
+            client.answer(waiting, 1.0)
+        other.execute("ROLLBACK")
+        second = client.answer(waiting)[0]["job"]["job"]
+        assert done(client, second)
+        other.execute("BEGIN EXCLUSIVE")
+        start = time.monotonic()
+        error = refused(client, "third")
+        assert time.monotonic() - start < 12
+        assert error is not None
+        assert (error.code, error.kind) == ("busy", "StoreLocked")
+        other.execute("ROLLBACK")
+    third = client.submit("third", "cat", **SPEC)["job"]
+    assert done(client, third)
+    server.kill()
+    found = audit(server.data, solo)
+    assert (found.wrong, found.jobs["done"]) == ([], 3)
