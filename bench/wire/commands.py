@@ -18,6 +18,7 @@ from .host import Host
 CLIENTS: Final = 64
 WINDOW: Final = 8
 GOAL: Final = 20_000.0
+QUICK, FULL = (0.25, 2), (1.5, 7)  # (seconds of a turn, rounds)
 ASK_S: Final = 60.0
 MIX: Final = ("ping", "show, live job", "show, ended job", "submit, refused")
 PROMPT: Final = "a red apple, 3d render, on a teal background"
@@ -67,7 +68,7 @@ def measure(bench: Bench, host: Host, load: Child, echo: Child) -> None:
         pairs |= dict(zip(ask.records, answers, strict=True))
     floor = echo.ask("listen", timeout=ASK_S)["address"]
     echo.ask("teach", answers=pairs, timeout=ASK_S)
-    seconds, rounds = (0.3, 2) if bench.quick else (1.5, 7)
+    seconds, rounds = QUICK if bench.quick else FULL
     results: dict[tuple[str, str], list[dict[str, float]]] = {}
 
     def turn(name: str, side: str, address: str) -> list[float]:

@@ -11,6 +11,7 @@ from ..runner import Bench
 from .host import Host, rss_bytes
 
 CLIENTS: Final = 1000
+QUICK_S, FULL_S = 0.5, 9.0  # that they do nothing
 MIB: Final = 1 << 20
 
 
@@ -42,7 +43,7 @@ def _connect(bench: Bench, name: str, address: str, process: int, load: Child, *
     start = time.monotonic()
     load.ask("connect", address=address, clients=CLIENTS, hello=hello, timeout=120)
     connect_s = time.monotonic() - start
-    load.ask("idle", seconds=0.5 if bench.quick else 9.0, timeout=120)
+    load.ask("idle", seconds=QUICK_S if bench.quick else FULL_S, timeout=120)
     after = rss_bytes(process)
     bench.row(
         part="idle clients",

@@ -16,6 +16,7 @@ from .host import Host
 
 STEPS: Final = 20
 GOAL: Final = 3.0
+QUICK, FULL = (2, 1), (25, 2)  # (rounds, grids of each in a round)
 WAIT_S: Final = 60.0
 ENGINE, STUDIO, SERVER = "engine alone", "studio, worker process", "server and client"
 
@@ -23,7 +24,7 @@ ENGINE, STUDIO, SERVER = "engine alone", "studio, worker process", "server and c
 def measure(bench: Bench, folder: Path) -> None:
     """Medians of four pictures in 20 steps: until they are made, and until they are files (or fetched)."""
     threads = str(bench.threads)
-    rounds = 3 if bench.quick else 25
+    rounds, each = QUICK if bench.quick else FULL
     with (
         Host(folder / "overhead", bench.threads) as host,
         Child("wire.load", [], folder / "overhead.log") as load,
@@ -38,7 +39,7 @@ def measure(bench: Bench, folder: Path) -> None:
             nonlocal count
             count += 1
             made = []
-            for number in range(3):  # the first one brings caches back
+            for number in range(1 + each):  # the first one brings caches back
                 more = {"key": f"{count}-{number}"} if child is load else {}
                 made.append(child.ask("grid", prompt=PROMPT, steps=STEPS, seed=count, timeout=WAIT_S, **more))
             files.setdefault(name, Samples()).values.extend(one["file_ms"] for one in made[1:])
