@@ -98,9 +98,7 @@ class Link:
             news = self._listen()
             self._receive()
             for event, value in news:
-                if (
-                    self._core.has_socket
-                ):  # what comes after the end, such as a new try of this socket, is of no interest
+                if self._core.has_socket:  # after its end, this socket's new tries are of no interest
                     self._seen(event, value)
             self._core.tick()
             if not self._core.has_socket or not self._send():

@@ -48,8 +48,9 @@ class World:
         self.done: list[str] = []  # keys of submits
         self.busy = 0
         self.ids: set[bytes] = set()
+        self.requests: list[m.Request] = []
         self._watches: dict[bytes, int] = {}
-        self._fetches: dict[bytes, tuple[int, int]] = {}
+        self.fetches: dict[bytes, tuple[int, int]] = {}
         self.most = {"watch": 0, "fetch": 0}
 
     def link(self) -> None:
@@ -76,7 +77,7 @@ class World:
     def forget(self) -> None:
         self.session = False
         self._watches.clear()
-        self._fetches.clear()
+        self.fetches.clear()
 
     def serve(self) -> None:
         """One message of the client's."""
@@ -84,16 +85,17 @@ class World:
             return
         id, body = self.up.popleft()
         request = codec.decode_request(body)
+        self.requests.append(request)
         if isinstance(request, m.Hello):
             self.session = True
             self.say(id, m.Welcome(version=1, limits=LIMITS))
         elif not self.session:
             self.say(id, m.Failure(code="hello", kind="", text=""))
         elif isinstance(request, m.Credit):
-            if request.fetch in self._fetches:
-                offset, credit = self._fetches[request.fetch]
+            if request.fetch in self.fetches:
+                offset, credit = self.fetches[request.fetch]
                 assert credit + request.chunks <= LIMITS.max_credit
-                self._fetches[request.fetch] = (offset, credit + request.chunks)
+                self.fetches[request.fetch] = (offset, credit + request.chunks)
         elif id and self.busy:
             self.busy -= 1
             self.say(id, m.Failure(code="busy", kind="", text="", retry_after_ms=100))
@@ -108,11 +110,11 @@ class World:
                 self.say(request.watch, m.Watched())
             self.say(id, m.Done())
         elif isinstance(request, m.Fetch):
-            self._fetches[id] = (request.offset, request.credit)
+            self.fetches[id] = (request.offset, request.credit)
         elif isinstance(request, m.Ping):
             self.say(id, m.Pong())
         self.most["watch"] = max(self.most["watch"], len(self._watches))
-        self.most["fetch"] = max(self.most["fetch"], len(self._fetches))
+        self.most["fetch"] = max(self.most["fetch"], len(self.fetches))
 
     def stream(self) -> None:
         """A part of everything that flows."""
@@ -125,13 +127,13 @@ class World:
                 if final:
                     del self._watches[id]
                     self.say(id, m.Watched(last=last))
-        for id, (offset, credit) in list(self._fetches.items()):
+        for id, (offset, credit) in list(self.fetches.items()):
             if credit:
                 part = FILE[offset : offset + LIMITS.chunk]
                 self.say(id, m.Chunk(offset=offset, total=len(FILE), digest=DIGEST), part)
-                self._fetches[id] = (offset + len(part), credit - 1)
+                self.fetches[id] = (offset + len(part), credit - 1)
                 if offset + len(part) >= len(FILE):
-                    del self._fetches[id]
+                    del self.fetches[id]
 
     def say(self, id: bytes, reply: m.Record, payload: bytes | None = None) -> None:
         self.down.append([id, codec.encode(reply), *([] if payload is None else [payload])])
@@ -325,6 +327,39 @@ def test_a_slow_reader_misses_steps_and_previews_only() -> None:
     assert sum(event.kind == "image" for event, _ in watch.answers) == 20
     assert [event.kind for event, _ in watch.answers][-1] == "done"
     assert max(event.number for event, _ in watch.answers if event.kind == "preview") == 951
+
+
+def test_an_event_that_is_told_again_is_dropped() -> None:
+    watch = x.Watching("j", 5, False)
+    for number in (4, 5, 6, 6, 3, 7):
+        watch.accept(m.Event(number=number, kind="image"), None, b"", 0.0)
+    assert [event.number for event, _ in watch.answers] == [6, 7]
+    assert watch.request().after == 7
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_fetch_that_nobody_wants_frees_its_slot(broken: bool) -> None:
+    world = opened()
+    left = x.Fetching("j", 0, math.inf, math.inf, credit=2)
+    world.core.ask(left)
+    for _ in range(2):
+        world.link()
+        world.serve()
+        world.stream()
+        world.deliver()
+    assert len(world.fetches) == 1
+    world.core.drop(left)
+    if broken:
+        world.break_line()
+    other = x.Call(m.Ping(), math.inf)
+    world.core.ask(other)
+    world.settle()
+    assert other.ended
+    assert world.fetches == {}
+    assert len(world.core._pending) == 0
+    fetched = [request for request in world.requests if isinstance(request, m.Fetch)]
+    assert len(fetched) == 1
+    assert len(left.data) < len(FILE)
 
 
 def test_closed_is_the_end() -> None:

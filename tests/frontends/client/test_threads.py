@@ -144,20 +144,21 @@ async def _ping(address: str) -> float:
 
 def test_the_end_of_the_context_is_the_end_of_the_client() -> None:
     out = run(
-        "import threading, time, zmq\n"
+        "import threading, zmq\n"
         "from salon.frontends.client.client import Client\n"
         "from salon.frontends.client.fake import FakeServer\n"
-        "with FakeServer(hold=True) as server:\n"
-        "    client = Client(server.address)\n"
+        "from salon.frontends.wire.keys import make_pair\n"
+        "with FakeServer(hold=True, pair=make_pair()) as server:  # which has a context of its own\n"
+        "    client = Client(server.address, key=make_pair())\n"
         "    job = client.imagine('a red apple')\n"
-        "done = threading.Thread(target=zmq.Context.instance().term, daemon=True)\n"
-        "done.start()\n"
-        "try:\n"
-        "    job.wait()\n"
-        "except Exception as error:\n"
-        "    print(type(error).__name__)\n"
-        "done.join(5)\n"
-        "print(done.is_alive())\n"
+        "    end = threading.Timer(0.2, zmq.Context.instance().term)\n"
+        "    end.start()\n"
+        "    try:\n"
+        "        job.wait()\n"
+        "    except Exception as error:\n"
+        "        print(type(error).__name__)\n"
+        "    end.join(10)\n"
+        "    print(end.is_alive())\n"
     )
     assert out == "ClientClosed\nFalse\n"
 

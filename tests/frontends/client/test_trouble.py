@@ -117,6 +117,8 @@ def test_what_must_not_be_done_twice(server: FakeServer, connect: Connect, kind:
     with pytest.raises(Disconnected, match="look whether it was done"):
         client.ops.drain(stop=True) if kind == "ops.drain" else client.ops.retry(job.id)
     assert count(server, m.OpsDrain) + count(server, m.OpsRetry) == 1
+    client.ping()
+    time.sleep(0.1)
     server.forget()  # what is answered with "hello" was surely not done
     assert client.ops.drain(stop=True) in (True, False)
 
@@ -182,6 +184,14 @@ def test_a_picture_that_changes_or_lies(connect: Connect, monkeypatch: pytest.Mo
             job.picture()
 
 
+def test_pictures_that_wait_for_others_are_not_late(connect: Connect) -> None:
+    with FakeServer(limits=m.Limits(max_fetches=1)) as server:
+        job = connect(server.address, timeout_s=0.5).imagine("a red apple", images=8)
+        job.wait(timeout_s=5)
+        server.delay_s = 0.1  # for each
+        assert len(job.pictures()) == 8
+
+
 def test_silence_is_noticed(connect: Connect) -> None:
     with FakeServer(limits=QUICK) as server:
         client = connect(server.address)
@@ -205,7 +215,7 @@ def test_an_idle_connection_is_kept(connect: Connect) -> None:
 
 def test_silence_for_too_long(connect: Connect) -> None:
     with FakeServer(limits=QUICK, hold=True) as server:
-        client = connect(server.address, timeout_s=0.5)
+        client = connect(server.address, timeout_s=0.3)
         job = client.imagine("a red apple")
         stream = job.events()  # without a deadline of its own
         next(stream)
@@ -366,7 +376,7 @@ def test_encrypted(connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: 
         plain, _, _ = server.address.partition("#")
         for wrong in (plain, f"{plain}#{stranger.public}"):
             with pytest.raises(Disconnected, match="handshake|protocol|encryption"):
-                connect(wrong, key=ours, timeout_s=0.5).ping()
+                connect(wrong, key=ours, timeout_s=0.25).ping()
 
 
 def test_turned_away_until_the_deadline(server: FakeServer, connect: Connect) -> None:
