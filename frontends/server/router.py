@@ -27,6 +27,8 @@ LOG = logging.getLogger("salon.server")
 AT_ONCE: Final = 256  # messages that are read before others get a turn
 RETRY_S: Final = 0.02  # until a connection that did not read is tried again
 MAX_SESSIONS: Final = 20_000
+FIRST: Final = int(zmq.NOBLOCK | zmq.SNDMORE)  # combining flags costs as much as sending does
+MORE, NOBLOCK, RCVMORE = int(zmq.SNDMORE), int(zmq.NOBLOCK), int(zmq.RCVMORE)
 MAX_WORKING: Final = 256  # unanswered requests of one connection
 PONG: Final = encode(Pong())
 
@@ -160,9 +162,9 @@ class Router:
         if not self._pumping:
             self._wake()
         try:
-            socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
+            socket.send(route, FIRST)
             for frame in frames[:-1]:
-                socket.send(frame, zmq.SNDMORE)
+                socket.send(frame, MORE)
             socket.send(frames[-1], copy=len(frames) < 3)
             return True
         except zmq.Again:
@@ -224,7 +226,7 @@ class Router:
         try:
             for _ in range(AT_ONCE):
                 try:
-                    route = self._socket.recv(zmq.NOBLOCK)
+                    route = self._socket.recv(NOBLOCK)
                 except zmq.Again:
                     break
                 self._one(route)
@@ -245,7 +247,7 @@ class Router:
             self._stranger(route)
             return
         frames = [socket.recv()]
-        while socket.rcvmore:
+        while socket.get(RCVMORE):
             if len(frames) < 4:
                 frames.append(socket.recv())
             else:
@@ -292,7 +294,7 @@ class Router:
         """A message of a connection that has not said hello: that, or a refusal."""
         socket = self._socket
         parts = [socket.recv(copy=False)]
-        while socket.rcvmore:
+        while socket.get(RCVMORE):
             part = socket.recv(copy=False)
             if len(parts) < 4:
                 parts.append(part)
