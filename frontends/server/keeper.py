@@ -84,6 +84,7 @@ class Keeper:
         self._touched = touched
         self._loop = asyncio.get_running_loop()
         self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
+        self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
         self._pinned: dict[str, int] = {}  # digests of files whose rows are not stored yet
         self._reads = ThreadPoolExecutor(4, "salon-read")
         self._files = ThreadPoolExecutor(2, "salon-files")
@@ -230,11 +231,17 @@ class Keeper:
     def info_of(self, row: JobRow, pictures: tuple[Picture, ...] = ()) -> JobInfo:
         live = self.live.get(row.job)
         if live is None or live.handle is None:
-            return views.job_info(row, pictures)
+            kept = self._shown.get(row.job)
+            if kept is not None and kept[0] is row:
+                return kept[1]
+            info = views.job_info(row, pictures)
+            if row.job in self._recent:
+                self._shown[row.job] = (row, info)
+            return info
         state = live.handle.state
         shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
         row = msgspec.structs.replace(live.row, state=str(shown))
-        return views.job_info(row, step=live.handle.step, last=live.log.last)
+        return views.job_info(row, step=live.handle.step, last=live.log.last, spec=live.handle.spec)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -277,7 +284,8 @@ class Keeper:
     def remember(self, row: JobRow, pictures: tuple[Picture, ...]) -> None:
         self._recent[row.job] = (row, pictures)
         while len(self._recent) > RECENT:
-            self._recent.popitem(last=False)
+            oldest, _ = self._recent.popitem(last=False)
+            self._shown.pop(oldest, None)
 
     def forget(self, live: Live, *, keep_log: bool = False) -> None:
         self.live.pop(live.row.job, None)
@@ -293,6 +301,7 @@ class Keeper:
     def drop(self, job: str) -> None:
         """Forget what is remembered of an ended job."""
         self._recent.pop(job, None)
+        self._shown.pop(job, None)
         self.logs.drop(job)
 
     def forget_before(self, ended_ms: int) -> None:

@@ -33,11 +33,19 @@ def work_of(row: JobRow) -> Work:
     return _works.decode(row.work)
 
 
-def job_info(row: JobRow, pictures: tuple[Picture, ...] = (), *, step: int | None = None, last: int = 0) -> JobInfo:
-    """A job for those who may see it; `step`, `last`: fresher than what is stored."""
+def job_info(
+    row: JobRow,
+    pictures: tuple[Picture, ...] = (),
+    *,
+    step: int | None = None,
+    last: int = 0,
+    spec: GenerationSpec | None = None,
+) -> JobInfo:
+    """A job for those who may see it; `step`, `last`: fresher than what is stored; `spec`: the row's, unpacked."""
     fields: dict[str, Any] = {}
-    if row.spec:
+    if spec is None and row.spec:
         spec = spec_of(row)
+    if spec is not None:
         fields = {
             "negative_prompt": spec.negative_prompt,
             "width": spec.width,
