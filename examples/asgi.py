@@ -251,7 +251,7 @@ def _state(job: Job) -> dict[str, Any]:
 
 
 async def _body(receive: Receive) -> bytes:
-    body = b""
+    body: bytes = b""
     while True:
         message = await receive()
         body += message.get("body", b"")

@@ -291,7 +291,9 @@ class Server:
                 place = fetch.digest, fetch.offset, size
                 found = blobs.read_cached(*place)  # usually: a thread costs as much as the copy
                 await asyncio.sleep(0)  # others get a turn
-                data = memoryview(found or await self.keeper.read(partial(blobs.read, *place)))
+                if found is None:
+                    found = await self.keeper.read(partial(blobs.read, *place))
+                data = memoryview(found)
                 if len(data) != size:
                     raise no_such_job(fetch.job)
                 for start in range(0, size, chunk):
