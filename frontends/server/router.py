@@ -21,7 +21,7 @@ from ..wire.keys import KeyPair, secure_server
 from ..wire.messages import Bye, Closing, Failure, Hello, Limits, Ping, Pong, Record, Request
 from .failures import RequestRefused, failure_of
 from .rates import Bucket
-from .sessions import MAX_WAITING, Session
+from .sessions import MAX_WAITING, MAX_WAITING_BYTES, Session
 
 LOG = logging.getLogger("salon.server")
 AT_ONCE: Final = 256  # messages that are read before others get a turn
@@ -126,7 +126,8 @@ class Router:
                 return sent is True or self._forget(session)
         session.outbox.append(frames)
         self._stuck[session] = None
-        if len(session.outbox) > MAX_WAITING:
+        session.waiting_bytes += sum(map(len, frames))
+        if len(session.outbox) > MAX_WAITING or session.waiting_bytes > MAX_WAITING_BYTES:
             self.dropped += 1
             LOG.warning("connection dropped: it does not read", extra={"account": session.account})
             return self._forget(session)
@@ -189,7 +190,7 @@ class Router:
                 self._forget(session)
             if not sent:
                 return
-            session.outbox.popleft()
+            session.waiting_bytes -= sum(map(len, session.outbox.popleft()))
         self._stuck.pop(session, None)
         for watcher in list(session.watchers.values()):
             while not session.outbox and (news := session.news(watcher)) is not None:

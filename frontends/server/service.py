@@ -25,7 +25,7 @@ from .failures import RequestRefused, no_such_job
 from .keeper import Keeper, lane_of, settle
 
 LOG = logging.getLogger("salon.server")
-MAX_PAGE_BYTES: Final = 1 << 19  # of a list: half of what a client takes
+MAX_PAGE_BYTES: Final = 1 << 17  # of a list; who does not read has hundreds of them waiting
 CANCEL_S: Final = 120.0  # a step of a large model, and the write
 
 
@@ -202,7 +202,8 @@ class Service:
                 live = self.keeper.live.get(row.job)
                 fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
                 info = self.keeper.info_of(fresh, tuple(map(views.picture, pictures)))
-                room -= 600 + 4 * (len(row.prompt) + len(row.reason)) + 200 * len(pictures)
+                words = len(info.prompt) + len(info.negative_prompt) + len(info.reason)
+                room -= 600 + 4 * words + 200 * len(pictures)
                 if len(jobs) == request.limit or (jobs and room < 0):
                     return JobList(jobs=tuple(jobs), next=before)
                 before = row.seq

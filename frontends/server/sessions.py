@@ -10,6 +10,7 @@ from ..wire.messages import Event, Watched
 from .events import JobLog
 
 MAX_WAITING: Final = 1024  # answers that a connection may leave unread, beyond what the socket holds
+MAX_WAITING_BYTES: Final = 64 << 20  # of these: all chunks that may be outstanding
 
 
 @dataclass(eq=False, slots=True)
@@ -46,6 +47,7 @@ class Session:
         heard: when something came last, by the monotonic clock.
         watchers, fetches: by the id of their request.
         outbox: messages that could not be sent yet, oldest first, each a list of frames without the routing id.
+        waiting_bytes: of the outbox.
         working: requests that are not answered yet.
     """
 
@@ -56,6 +58,7 @@ class Session:
     watchers: dict[bytes, Watcher] = field(default_factory=dict)
     fetches: dict[bytes, Fetching] = field(default_factory=dict)
     outbox: deque[list[bytes | memoryview]] = field(default_factory=deque)
+    waiting_bytes: int = 0
     working: int = 0
     gone: bool = False
 
@@ -77,3 +80,4 @@ class Session:
         self.watchers.clear()
         self.fetches.clear()
         self.outbox.clear()
+        self.waiting_bytes = 0
