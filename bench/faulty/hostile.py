@@ -160,10 +160,9 @@ class Fuzz:
     def _heard(self, id: bytes, record: m.Record, payload: bytes | None) -> None:
         if isinstance(record, m.Event) or not id or id == b"hello":
             return
-        if isinstance(record, m.Chunk):
-            if record.offset + len(payload or b"") < record.total:
-                self.whole.put([b"", encode(m.Credit(fetch=id, chunks=16))])
-                return
+        if isinstance(record, m.Chunk) and record.offset + len(payload or b"") < record.total:
+            self.whole.put([b"", encode(m.Credit(fetch=id, chunks=16))])
+            return
         if id in self._ended:
             self.twice += 1
         self.open.pop(id, None)

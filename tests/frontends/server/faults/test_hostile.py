@@ -1,4 +1,4 @@
-"""Clients that flood, send garbage, never read, or come and go: the others are served, and the server's memory stays."""
+"""Clients that flood, send noise, never read, or come and go: others are served, and the server does not grow."""
 
 from __future__ import annotations
 
