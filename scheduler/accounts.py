@@ -237,7 +237,7 @@ class Accounts:
         del self._places[job]
         del place.jobs[job]
         if not place.jobs:
-            del state.places[place]
+            state.remove(place)
             self._places.pop(place.parent, None)
         return Settlement(job, place.account, served, charge, entries)
 
@@ -273,7 +273,7 @@ class Accounts:
 
     def _place(self, account: str, state: Account, lane: Lane, work: Work, job: str, jobs: tuple[str, ...]) -> None:
         place = Place(account, lane, work, job, dict.fromkeys(jobs))
-        state.places[place] = None
+        state.add(place)
         self._places |= dict.fromkeys((job, *jobs), place)
 
     def _give(self, account: str, amount_ms: int, source: Source, now_ms: int, expires_ms: int) -> tuple[Entry, ...]:

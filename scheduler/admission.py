@@ -134,16 +134,26 @@ class Account:
     anchor_ms: int
     places: dict[Place, None] = field(default_factory=dict)
     started: set[str] = field(default_factory=set)
+    sorts: Counter[tuple[bool, bool]] = field(default_factory=Counter)  # of `places`, by what shares a running limit
+
+    def add(self, place: Place) -> None:
+        """Count a place."""
+        self.places[place] = None
+        self.sorts[_sort(place.lane, place.work.kind)] += 1
+
+    def remove(self, place: Place) -> None:
+        """Count it no more."""
+        del self.places[place]
+        self.sorts[_sort(place.lane, place.work.kind)] -= 1
 
     def num_places(self, lane: Lane, kind: Kind) -> int:
         """Places of the sort that shares a running limit with this one."""
-        return sum(_sort(place.lane, place.work.kind) == _sort(lane, kind) for place in self.places)
+        return self.sorts[_sort(lane, kind)]
 
     def num_queued(self) -> int:
         """Places beyond what the plan runs at a time, over all sorts."""
-        sorts = Counter(_sort(place.lane, place.work.kind) for place in self.places)
         limits = {_sort(lane, kind): self.plan.max_running(lane, kind) for lane in Lane for kind in Kind}
-        return sum(max(0, num - limits[sort]) for sort, num in sorts.items())
+        return sum(max(0, num - limits[sort]) for sort, num in self.sorts.items())
 
 
 def check_plan(book: PlanBook, plan: AccountPlan, lane: Lane, work: Work, count: int) -> None:
