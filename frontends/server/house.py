@@ -52,7 +52,8 @@ class House:
         self.options = options
         self._entries: deque[Entry] = deque()  # made, not stored yet
         self._taken = 0
-        self._lock = threading.Lock()
+        self._lock, self._clock = threading.Lock(), threading.Lock()
+        self._latest = 0
         book = load_plans(options.plans)
         self.store = Store.open(options.database, Path(options.data))
         try:
@@ -94,8 +95,11 @@ class House:
         return self._studio
 
     def now_ms(self) -> int:
-        """UTC ms, never before the last entry of the books, even if the clock was put back meanwhile."""
-        return max(utc_ms(), self.ledger.now_ms)
+        """UTC ms; never before anything that was dated before, in this start or another, even if the clock was put
+        back meanwhile."""
+        with self._clock:
+            self._latest = max(self._latest, utc_ms(), self.ledger.now_ms)
+            return self._latest
 
     def close(self, timeout_s: float = 10.0) -> None:
         """End workers, write what waits. Open jobs go on at the next start."""
@@ -156,7 +160,10 @@ class House:
         while page := self.store.accounts(after, 500):
             for row in page:
                 self.accounts[row.account] = row
+                self._latest = max(self._latest, row.anchor_ms)
             after = page[-1].account
+        if (ahead_s := (self.now_ms() - utc_ms()) // 1000) > 60:
+            LOG.warning("the clock was put back; time stands still until it is there again", extra={"ahead_s": ahead_s})
         for row in self.accounts.values():
             self._open_books(row)
         for account in dict.fromkeys((LOCAL, *self.options.operators)):
