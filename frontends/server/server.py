@@ -288,23 +288,18 @@ class Server:
             while fetch.credit > 0 and not session.gone:
                 count = min(fetch.credit, AHEAD)
                 size = min(count * chunk, fetch.total - fetch.offset)
-                place = fetch.digest, fetch.offset, size
-                found = blobs.read_cached(*place)  # usually: a thread costs as much as the copy
-                await asyncio.sleep(0)  # others get a turn
-                if found is None:
-                    found = await self.keeper.read(partial(blobs.read, *place))
-                data = memoryview(found)
-                if len(data) != size:
-                    raise no_such_job(fetch.job)
-                for start in range(0, size, chunk):
-                    part = data[start : start + chunk]
-                    record = m.Chunk(offset=fetch.offset, total=fetch.total, digest=fetch.digest)
-                    fetch.offset += len(part)
-                    fetch.credit -= 1
-                    if fetch.offset == fetch.total:
-                        session.fetches.pop(fetch.id, None)
-                    self.sent_bytes += len(part)
-                    self.router.reply(session, fetch.id, record, part)
+                end = fetch.offset + size
+                for part in blobs.read_cached(fetch.digest, fetch.offset, size, chunk):
+                    self._chunk(session, fetch, part)
+                if fetch.offset == end:
+                    await asyncio.sleep(0)  # others get a turn
+                else:
+                    read = partial(blobs.read, fetch.digest, fetch.offset, end - fetch.offset)
+                    data = memoryview(await self.keeper.read(read))
+                    if len(data) != end - fetch.offset:
+                        raise no_such_job(fetch.job)
+                    for start in range(0, len(data), chunk):
+                        self._chunk(session, fetch, data[start : start + chunk])
                 if fetch.offset == fetch.total:
                     return
         except Exception as error:
@@ -312,6 +307,15 @@ class Server:
             self.router.reply(session, fetch.id, failure_of(error))
         finally:
             fetch.busy = False
+
+    def _chunk(self, session: Session, fetch: Fetching, part: bytearray | memoryview) -> None:
+        record = m.Chunk(offset=fetch.offset, total=fetch.total, digest=fetch.digest)
+        fetch.offset += len(part)
+        fetch.credit -= 1
+        if fetch.offset == fetch.total:
+            session.fetches.pop(fetch.id, None)
+        self.sent_bytes += len(part)
+        self.router.reply(session, fetch.id, record, memoryview(part))
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

@@ -108,11 +108,15 @@ class FolderBlobs:
         with self.open(digest) as blob:
             return blob.read(offset, size)
 
-    def read_cached(self, digest: str, offset: int, size: int) -> bytes | bytearray | None:
-        """`read`, if it takes no longer than to copy: all of it is in memory. None: it is not, or nobody can say."""
-        data = bytearray(size)
+    def read_cached(self, digest: str, offset: int, size: int, part: int) -> Iterator[bytearray]:
+        """`read` in parts of `part` bytes, each as soon as it is copied, never waiting for a disk. Ends early where the
+        system does not have the next part in memory, or cannot say."""
         with self.open(digest) as blob:
-            return data if blob.read_cached(data, offset) else None
+            for start in range(offset, offset + size, part):
+                data = bytearray(min(part, offset + size - start))
+                if not blob.read_cached(data, start):
+                    return
+                yield data
 
     def open(self, digest: str) -> FileBlob:
         path = self._path(digest)
