@@ -31,7 +31,6 @@ def measure(bench: Bench, folder: Path) -> None:
         Child("wire.alone", ["engine", threads], folder / "overhead.log") as engine,
         Child("wire.alone", ["studio", threads], folder / "overhead.log") as studio,
     ):
-        load.ask("connect", address=host.address, clients=1, timeout=WAIT_S)
         files: dict[str, Samples] = {}
         count = 0
 
@@ -39,6 +38,8 @@ def measure(bench: Bench, folder: Path) -> None:
             nonlocal count
             count += 1
             made = []
+            if child is load:  # it may have been silent for too long meanwhile
+                load.ask("connect", address=host.address, clients=1, timeout=WAIT_S)
             for number in range(1 + each):  # the first one brings caches back
                 more = {"key": f"{count}-{number}"} if child is load else {}
                 made.append(child.ask("grid", prompt=PROMPT, steps=STEPS, seed=count, timeout=WAIT_S, **more))
