@@ -33,7 +33,8 @@ def answer(client: PlainClient, job: str, **record: Any) -> tuple[str, str, str]
 def requests() -> list[dict[str, Any]]:
     """Everything that names a job."""
     return [
-        {"type": "show"}, {"type": "cancel"}, {"type": "delete"}, {"type": "watch"}, {"type": "watch", "after": 1 << 24},
+        {"type": "show"}, {"type": "cancel"}, {"type": "delete"},
+        {"type": "watch"}, {"type": "watch", "after": 1 << 24},
         {"type": "watch", "previews": True}, *({"type": "fetch", "index": i} for i in (-1, 0, 1, 99)),
         {"type": "fetch", "offset": 10**12},
     ]  # fmt: skip
@@ -106,7 +107,8 @@ def check_others(
     assert [job["job"] for job in b.jobs()] == [own]
     assert sorted(job["job"] for job in a.jobs()) == sorted([hidden, shown])
     for record in (
-        {"type": "list", "account": ann.public}, {"type": "list", "account": "*"}, {"type": "info", "account": ann.public},
+        {"type": "list", "account": ann.public}, {"type": "list", "account": "*"},
+        {"type": "info", "account": ann.public},
         {"type": "ops.ledger", "account": ann.public}, {"type": "ops.ledger", "account": ben.public},
         {"type": "ops.status"}, {"type": "ops.workers"}, {"type": "ops.accounts"}, {"type": "ops.drain", "stop": True},
         {"type": "ops.pause"}, {"type": "ops.set_account", "account": ben.public, "role": "operator"},
