@@ -71,7 +71,7 @@ def kills(bench: Bench, folder: Path, solo: Solo) -> None:
     )  # fmt: skip
     for text in siege.wrong[:20]:
         bench.note(f"wrong: {text}")
-    bench.goal(Goal.at_least("rounds of kills", 3 if bench.quick else 60, counts["rounds"]))
+    bench.goal(Goal.at_least("rounds of kills", 1 if bench.quick else 60, counts["rounds"]))
     bench.goal(Goal.at_most("jobs lost", 0, counts["lost"]))
     bench.goal(Goal.at_most("jobs doubled", 0, counts["doubled"]))
     bench.goal(Goal.at_most("pictures that differ from their solo run", 0, counts["different"]))
@@ -91,7 +91,7 @@ def full_disks(bench: Bench, folder: Path, solo: Solo) -> None:
             return
         with bench.progress("full disks", rounds) as advance:
             for number in range(rounds):
-                if bench.deadline.left() < 15:
+                if bench.deadline.left() < 10:
                     break
                 _full_disk(server, disk, draw, counts, kill=number % 3 == 2)
                 counts["rounds"] += 1
