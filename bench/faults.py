@@ -95,7 +95,7 @@ def full_disks(bench: Bench, folder: Path, solo: Solo) -> None:
                     break
                 _full_disk(server, disk, draw, counts, kill=number % 3 == 2)
                 counts["rounds"] += 1
-                advance()
+                advance("")
         server.kill()
         found = audit(server.data, solo)
     bench.row(

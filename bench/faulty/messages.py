@@ -43,7 +43,8 @@ class Maker:
             for field in self._fields[kind]
             if field.required or draw.random() < 0.4
         }
-        return kind(**values)
+        made: m.Record = kind(**values)
+        return made
 
     def _value(self, kind: type, name: str, hint: Any) -> Any:
         draw = self.draw

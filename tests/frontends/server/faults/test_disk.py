@@ -50,13 +50,14 @@ def told(client: PlainClient, watch: bytes) -> list[str]:
 
 def done(client: PlainClient, job: str) -> bool:
     client.timeout_s = 15.0
-    return [event["kind"] for event, _ in client.watch(job)][-1] == "done"
+    kinds = [event["kind"] for event, _ in client.watch(job)]
+    return bool(kinds[-1] == "done")
 
 
 def test_a_full_disk(process: Processes, reach: Reach, solo: Solo, disk: Disk) -> None:
     server = process(data=disk.folder)
     client = reach(server.address)
-    jobs = []
+    jobs: list[str] = []
     for left in LEFT:
         client.ask("ops.pause")
         mine = [client.submit(f"{left}-{i}", "a red apple", seed=len(jobs) + i, **SPEC)["job"] for i in range(3)]
