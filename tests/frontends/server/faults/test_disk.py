@@ -130,6 +130,29 @@ def test_a_disk_that_is_too_full_for_a_job_to_be_accepted(
     assert (found.wrong, found.jobs["done"]) == ([], len(accepted) + 1)
 
 
+def test_told_to_end_while_the_disk_is_full(process: Processes, reach: Reach, solo: Solo, disk: Disk) -> None:
+    """It does not wait for space; the jobs whose pictures had no room are made again, the same."""
+    server = process("--paused", data=disk.folder)
+    client = reach(server.address)
+    jobs = [client.submit(f"k{i}", "cat", seed=i, **SPEC)["job"] for i in range(3)]
+    disk.fill()
+    client.ask("ops.resume")
+    end = time.monotonic() + 15
+    while "disk full" not in server.log.read_text() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert server.stop() == 0
+    disk.free()
+    left = audit(disk.folder, None, complete=False)
+    assert (left.wrong, left.jobs.total(), left.orphans) == ([], 3, 0)
+    server.start()
+    client = reach(server.address)
+    client.ask("ops.resume")
+    assert all(done(client, job) for job in jobs)
+    server.kill()
+    found = audit(disk.folder, solo)
+    assert (found.wrong, found.jobs["done"]) == ([], 3)
+
+
 def test_a_locked_database(process: Processes, reach: Reach, solo: Solo) -> None:
     """For a while, writes wait; for long, they are answered "busy". Reading goes on."""
     server = process()
