@@ -18,7 +18,7 @@ from .host import Host
 CLIENTS: Final = 64
 WINDOW: Final = 8
 GOAL: Final = 20_000.0
-QUICK, FULL = (0.25, 2), (1.5, 5)  # (seconds of a turn, rounds)
+QUICK, FULL = (0.25, 2), (1.0, 3)  # (seconds of a turn, rounds)
 ASK_S: Final = 60.0
 MIX: Final = ("ping", "show, live job", "show, ended job", "submit, refused")
 PROMPT: Final = "a red apple, 3d render, on a teal background"

@@ -23,7 +23,7 @@ SIZE: Final = 32 << 20
 SIDE: Final = 3345  # of a picture with so many bytes of pixels
 JOB: Final = "large"
 GOAL: Final = 80.0
-QUICK, FULL = (2, 2), (12, 4)  # (rounds, fetches of each in a round)
+QUICK, FULL = (2, 2), (8, 3)  # (rounds, fetches of each in a round)
 MB: Final = 1e6
 
 

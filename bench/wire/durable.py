@@ -14,7 +14,7 @@ from ..runner import Bench
 from .commands import ASK_S, told
 from .host import Host
 
-QUICK, FULL = (2, 20), (6, 50)  # (rounds, jobs of each client in a round)
+QUICK, FULL = (2, 20), (5, 40)  # (rounds, jobs of each client in a round)
 BLOCK: Final = 4096  # bytes that the floor appends
 
 

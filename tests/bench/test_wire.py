@@ -42,7 +42,9 @@ def test_every_part_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert all(row["after_mib"] > 1 for row in parts["idle clients"])
     assert all(row["file_ms"] >= row["done_ms"] > 0 for row in parts["overhead"])
     assert len(document["goals"]) == 5
-    assert all(goal["value"] is not None for goal in document["goals"])
+    assert all(goal["value"] is not None for goal in document["goals"][:3])
+    for goal in document["goals"][3:]:  # where others use the machine, 3 % cannot be told, and that is said
+        assert goal["value"] is not None or "others used" in goal["note"]
 
 
 def test_a_server_that_does_not_start_is_said(tmp_path: Path) -> None:
