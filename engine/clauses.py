@@ -1,6 +1,7 @@
-"""From a prompt to clauses: which words describe the subject, the style, the background and the palette.
+"""From a prompt to clauses: which words describe the subject, and which its style, background, palette and so on.
 
-Pure text work, driven by a checkpoint's `salon.json`; `text.py` turns the clauses into numbers.
+Pure text work, driven by a checkpoint's `salon.json`: which slots there are, and the words of each, are its data.
+`text.py` turns the clauses into numbers.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 SUBJECT: Final = "subject"
-STYLE: Final = "style"
-BACKGROUND: Final = "background"
+BACKGROUND: Final = "background"  # the one slot with a grammar of its own: "on teal", "against a plain teal backdrop"
 PALETTE: Final = "palette"
 
 _BREAK = re.compile(r"[,;\n]+|\.(?=\s|$)")
@@ -24,15 +24,26 @@ _GROUND = re.compile(r"\s(?:background|backdrop)$")
 _PLACED = re.compile(r"^(?:(?P<rest>.*)\s)?(?:on|against|over|with|in front of)\s(?P<colour>.+)$")
 _PLAIN = re.compile(r"^(?:(?:an?|the|plain|simple|solid)\s)+")
 _LEAD = re.compile(r"^(?:in\s+the\s+style\s+of|in|as|with)\s+")
+_JOINT = re.compile(r"\s(in the style of|in|as|with)\s")
 
 
 @dataclass(frozen=True)
 class Slot:
-    """A run of text rows that one clause fills: `tokens` rows; `form` is the wording of the training captions."""
+    """A run of text rows that one clause fills.
+
+    Attributes:
+        name: "subject", "background" or any other.
+        tokens: rows.
+        form: the wording of the training captions, "{}" where the words go.
+        words: key of the slot's known words in the "text" part of `salon.json`; "" = the name with an s.
+        endings: last words of an unknown clause that put it here ("gold palette"), once there is a subject.
+    """
 
     name: str
     tokens: int
     form: str = "{}"
+    words: str = ""
+    endings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -50,25 +61,25 @@ class Clauses:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words that belong to a slot: spoken form -> the form that the model was trained with."""
+    """Known words of each slot: slot -> spoken form -> the form that the model was trained with ("" = no clause)."""
 
-    styles: Mapping[str, str]
-    palettes: Mapping[str, str]  # "" = no palette clause
-    backgrounds: frozenset[str]
+    tables: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def from_json(cls, text: Mapping[str, Any]) -> Vocabulary:
-        """From the "text" part of `salon.json`."""
+        """From the "text" part of `salon.json`. A slot's words are a list, or map a form to its other spoken forms."""
 
-        def spoken(table: Mapping[str, Sequence[str]]) -> dict[str, str]:
-            return {normalise(form): name for name, forms in table.items() for form in (name, *forms)}
+        def spoken(words: Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, str]:
+            forms = words if isinstance(words, Mapping) else dict.fromkeys(words, ())
+            return {normalise(form): name for name, others in forms.items() for form in (name, *others)}
 
-        natural = {normalise(form): "" for form in text.get("natural_palette", ())}
-        return cls(
-            styles=spoken(text.get("styles", {})),
-            palettes=spoken(text.get("palettes", {})) | natural,
-            backgrounds=frozenset(normalise(name) for name in text.get("backgrounds", ())),
-        )
+        tables = {}
+        for slot in (Slot(**entry) for entry in text["slots"]):
+            if slot.name != SUBJECT:
+                tables[slot.name] = spoken(text.get(slot.words or f"{slot.name}s", ()))
+        if PALETTE in tables:
+            tables[PALETTE] |= {normalise(form): "" for form in text.get("natural_palette", ())}
+        return cls(tables)
 
 
 def normalise(clause: str) -> str:
@@ -85,8 +96,9 @@ class ClauseReader:
     """Assigns the clauses of a prompt to slots.
 
     The first clause that is not an attribute is the subject. Attributes are found anywhere: "... background", "on ..."
-    with a known background, known styles ("3d", "3d render of a ...") and palettes. A later clause that is neither
-    joins the subject while the subject's slot has room, and is otherwise left out with a warning.
+    with a known background, and the known words of any other slot, on their own ("3d", "as a sticker"), before a
+    subject ("3d render of a ...") or behind it ("... in neon colours", "... with sticker outline"). A later clause that
+    is none joins the subject while the subject's slot has room, and is otherwise left out with a warning.
 
     Args:
         slots: in the order of their rows; one must be called "subject".
@@ -98,7 +110,9 @@ class ClauseReader:
         self.slots = {slot.name: slot for slot in slots}
         if SUBJECT not in self.slots:
             raise ValueError(f"text slots: got {', '.join(self.slots)}, want one called {SUBJECT!r}")
-        self.vocabulary = vocabulary
+        self.backgrounds = vocabulary.tables.get(BACKGROUND, {})
+        others = [slot.name for slot in slots if slot.name not in (SUBJECT, BACKGROUND)]
+        self.tables = {name: vocabulary.tables.get(name, {}) for name in others}
         self.count = count
 
     def read(self, prompt: str) -> Clauses:
@@ -106,53 +120,68 @@ class ClauseReader:
         clauses = split(prompt)
         if not clauses:
             raise ValueError("the prompt has no words")
-        found: dict[str, str] = {}
-        warnings: list[str] = []
-        plain: list[str] = []
+        reading = _Reading({}, [], [])
         for clause in clauses:
-            plain.extend(self._take_attributes(clause, found, warnings))
-        if not plain:  # nothing but attributes: the first clause must be the subject after all
-            found = {}
-            plain, clauses = clauses[:1], clauses[1:]
-            for clause in clauses:
-                plain.extend(self._take_attributes(clause, found, warnings := []))
-        subject = plain[0]
-        for clause in plain[1:]:
+            self._read_clause(clause, reading)
+        if not reading.plain:  # nothing but attributes: the first clause must be the subject after all
+            reading = _Reading({}, [], clauses[:1])
+            for clause in clauses[1:]:
+                self._read_clause(clause, reading)
+        subject = reading.plain[0]
+        for clause in reading.plain[1:]:
             joined = f"{subject} {clause}"
             if self.count(joined) <= self.slots[SUBJECT].tokens:
                 subject = joined
             else:
-                warnings.append(f"no room for {clause!r}: it is left out (shorten the subject {subject!r})")
-        return Clauses({SUBJECT: subject, **found}, tuple(warnings))
+                reading.warnings.append(f"no room for {clause!r}: it is left out (shorten the subject {subject!r})")
+        return Clauses({SUBJECT: subject, **reading.found}, tuple(reading.warnings))
 
-    def _take_attributes(self, clause: str, found: dict[str, str], warnings: list[str]) -> list[str]:
-        """Put the attributes of one clause into `found`; what is left of it, as a list of none or one."""
-
-        def take(slot: str, words: str) -> bool:
-            """Whether `slot` holds `words` or has refused them with a warning; False if the model has no such slot."""
-            if slot not in self.slots:
-                return False
-            text = self.slots[slot].form.format(words) if words else ""
-            if found.setdefault(slot, text) != text:
-                warnings.append(f"a second {slot}, {words or 'natural'!r}, is left out ({found[slot]!r} came first)")
-            return True
-
+    def _read_clause(self, clause: str, reading: _Reading) -> None:
+        """Put the attributes of one clause into `reading.found`, and what is left of it into `reading.plain`."""
         rest, colour = self._background(clause)
-        if colour and take(BACKGROUND, colour):
-            return self._take_attributes(rest, found, warnings) if rest else []
+        if colour and self._take(BACKGROUND, self.backgrounds.get(colour, colour), reading):
+            if rest:
+                self._read_clause(rest, reading)
+            return
         bare = _ARTICLE.sub("", _LEAD.sub("", clause))
-        if bare in self.vocabulary.palettes and take(PALETTE, self.vocabulary.palettes[bare]):
-            return []
-        if bare in self.vocabulary.styles and take(STYLE, self.vocabulary.styles[bare]):
-            return []
-        for spoken, style in self.vocabulary.styles.items():  # "a 3d render of a red apple"
-            head = f"{spoken} of "
-            if bare.startswith(head) and take(STYLE, style):
-                return [bare.removeprefix(head)]
-        if bare.endswith(" style") and self._fits(STYLE, bare.removesuffix(" style")):
-            take(STYLE, bare.removesuffix(" style"))
-            return []
-        return [clause]
+        for slot, table in self.tables.items():
+            if bare in table:
+                self._take(slot, table[bare], reading)
+                return
+        for slot, table in self.tables.items():  # "a 3d render of a red apple"
+            for spoken, words in table.items():
+                if bare.startswith(f"{spoken} of "):
+                    self._take(slot, words, reading)
+                    self._read_clause(bare.removeprefix(f"{spoken} of "), reading)
+                    return
+        for joint in _JOINT.finditer(clause):  # "a fox in neon colours"; "with ink" may well be part of the subject
+            words = _ARTICLE.sub("", clause[joint.end() :])
+            known = [slot for slot, table in self.tables.items() if words in table]
+            if known and (joint[1] != "with" or " " in words):
+                self._take(known[0], self.tables[known[0]][words], reading)
+                self._read_clause(clause[: joint.start()], reading)
+                return
+        for slot, table in self.tables.items():
+            form = self.slots[slot].form.partition("{}")[2]
+            head = bare.removesuffix(form)
+            if form and head != bare and self._fits(slot, head):
+                self._take(slot, table.get(head, head), reading)
+                return
+            ending = bare.endswith(tuple(f" {word}" for word in self.slots[slot].endings))
+            if ending and reading.plain and self._fits(slot, bare):
+                self._take(slot, bare, reading)
+                return
+        reading.plain.append(clause)
+
+    def _take(self, slot: str, words: str, reading: _Reading) -> bool:
+        """Whether `slot` holds `words` or has refused them with a warning; False if the model has no such slot."""
+        if slot not in self.slots:
+            return False
+        text = self.slots[slot].form.format(words) if words else ""
+        if reading.found.setdefault(slot, text) != text:
+            first = reading.found[slot] or "natural"
+            reading.warnings.append(f"a second {slot}, {words or 'natural'!r}, is left out ({first!r} came first)")
+        return True
 
     def _background(self, clause: str) -> tuple[str, str]:
         """(what is left, background) of "a red apple on a teal background", "teal background" or "on teal"."""
@@ -161,16 +190,25 @@ class ClauseReader:
         placed = _PLACED.match(head)
         if placed:
             colour = _PLAIN.sub("", placed["colour"])
-            if named or colour in self.vocabulary.backgrounds:
+            if named or colour in self.backgrounds:
                 return placed["rest"] or "", colour
         if not named:
-            return ("", clause) if clause in self.vocabulary.backgrounds else (clause, "")
+            return ("", clause) if clause in self.backgrounds else (clause, "")
         colour = _PLAIN.sub("", head)
         if not self._fits(BACKGROUND, colour):  # "red apple teal background": the known colour at its end, if any
-            for known in sorted(self.vocabulary.backgrounds, key=len, reverse=True):
+            for known in sorted(self.backgrounds, key=len, reverse=True):
                 if head.endswith(" " + known):
                     return head.removesuffix(" " + known), known
         return "", colour
 
     def _fits(self, slot: str, words: str) -> bool:
         return slot in self.slots and self.count(self.slots[slot].form.format(words)) <= self.slots[slot].tokens
+
+
+@dataclass
+class _Reading:
+    """What has been read of a prompt so far."""
+
+    found: dict[str, str]
+    warnings: list[str]
+    plain: list[str]

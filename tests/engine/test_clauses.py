@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from importlib.resources import files
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,6 +48,13 @@ TEAL = {"subject": "a red apple", "style": "3d render style", "background": "tea
             {"subject": "a cat", "palette": "neon colours", "background": "sky blue background"},
         ),
         ("a cat, sunset gradient", {"subject": "a cat", "background": "sunset gradient background"}),
+        (
+            "a cat in pastel colours on teal",
+            {"subject": "a cat", "palette": "pastel colours", "background": TEAL["background"]},
+        ),
+        ("a cat, cartoon style", {"subject": "a cat", "style": "flat cartoon style"}),
+        ("a squid with ink", {"subject": "a squid with ink"}),
+        ("a fox, gold palette", {"subject": "a fox gold palette"}),
         ("a cat, art deco style", {"subject": "a cat", "style": "art deco style"}),
         ("red apple sky blue background", {"subject": "red apple", "background": "sky blue background"}),
         ("a ghost with a hat on pink", {"subject": "a ghost with a hat", "background": "pink background"}),
@@ -85,12 +93,55 @@ def test_no_words(prompt: str) -> None:
 
 
 def test_a_model_without_attribute_slots_gets_one_subject() -> None:
-    reader = ClauseReader([Slot("subject", 20)], Vocabulary({}, {}, frozenset()), count)
+    reader = ClauseReader([Slot("subject", 20)], Vocabulary({}), count)
     assert reader.read("a red apple, 3d render, on a teal background").texts == {
         "subject": "a red apple 3d render on a teal background"
     }
     with pytest.raises(ValueError, match="want one called 'subject'"):
-        ClauseReader([Slot("name", 6)], Vocabulary({}, {}, frozenset()), count)
+        ClauseReader([Slot("name", 6)], Vocabulary({}), count)
+
+
+MORE: dict[str, Any] = {
+    "slots": [
+        {"name": "subject", "tokens": 6},
+        {"name": "style", "tokens": 4, "form": "{} style"},
+        {"name": "background", "tokens": 4, "form": "{} background"},
+        {"name": "palette", "tokens": 3, "endings": ["palette", "colours", "tones"]},
+        {"name": "finish", "tokens": 3, "words": "finishes", "endings": ["outline", "texture"]},
+    ],
+    "styles": {"3d render": ["3d"], "doodle": []},
+    "palettes": {"neon colours": ["neon"]},
+    "natural_palette": ["natural"],
+    "backgrounds": {"teal": [], "grey": ["gray"], "sunset gradient": ["sunset"]},
+    "finishes": {"sticker outline": ["sticker", "white outline"], "halftone dots": ["halftone", "dots"]},
+}
+FOX = {"subject": "a fox", "style": "3d render style", "background": "teal background"}
+
+
+@pytest.mark.parametrize(
+    ("prompt", "texts"),
+    [
+        (
+            "a fox, 3d, gold palette, on teal, with sticker outline",
+            FOX | {"palette": "gold palette", "finish": "sticker outline"},
+        ),
+        (
+            "a 3d render of a fox with sticker outline on teal, neon",
+            FOX | {"palette": "neon colours", "finish": "sticker outline"},
+        ),
+        ("as a sticker, a fox, in halftone dots", {"subject": "a fox", "finish": "sticker outline"}),
+        ("a sticker of a fox in neon", {"subject": "a fox", "palette": "neon colours", "finish": "sticker outline"}),
+        ("a fox, pencil outline", {"subject": "a fox", "finish": "pencil outline"}),
+        ("an artist palette, doodle", {"subject": "an artist palette", "style": "doodle style"}),
+        ("a dress with dots, natural", {"subject": "a dress with dots", "palette": ""}),
+        ("a dress, dots", {"subject": "a dress", "finish": "halftone dots"}),
+        ("a fox on gray", {"subject": "a fox", "background": "grey background"}),
+        ("a fox, sunset background", {"subject": "a fox", "background": "sunset gradient background"}),
+    ],
+)
+def test_slots_and_their_words_are_data(prompt: str, texts: dict[str, str]) -> None:
+    reader = ClauseReader([Slot(**slot) for slot in MORE["slots"]], Vocabulary.from_json(MORE), count)
+    assert reader.read(prompt).texts == texts
 
 
 SAMPLE = "a red apple, teal background on 3d render style neon ; . of pink cat with natural the"

@@ -12,7 +12,7 @@ from salon.engine.text import TextPipeline, TextStats
 
 WIDTH = 5
 SLOTS = [Slot("subject", 4), Slot("style", 3, "{} style"), Slot("background", 2, "{} background")]
-VOCABULARY = Vocabulary({"3d": "3d render", "3d render": "3d render"}, {}, frozenset({"teal"}))
+VOCABULARY = Vocabulary({"style": {"3d": "3d render", "3d render": "3d render"}, "background": {"teal": "teal"}})
 STATS = TextStats(*(np.random.default_rng(i).random(WIDTH).astype(np.float32) + np.float32(0.5) for i in range(4)))
 
 
