@@ -81,11 +81,11 @@ def kills(bench: Bench, folder: Path, solo: Solo) -> None:
 
 
 def full_disks(bench: Bench, folder: Path, solo: Solo) -> None:
-    """A disk of 8 MB that is filled to some degree while jobs run, and given back; in every third round the server is
+    """A disk of 64 MB that is filled to some degree while jobs run, and given back; in every third round the server is
     killed while it is full."""
     rounds, draw = (2 if bench.quick else 20), random.Random(2)
     counts: Counter[str] = Counter()
-    with small_disk(folder / "disk") as disk, ServerProcess(folder, data=folder / "disk") as server:
+    with small_disk(folder / "disk", "64m") as disk, ServerProcess(folder, data=folder / "disk") as server:
         if disk is None:
             bench.note("full disks: not measured, only root may mount a small one")
             return
