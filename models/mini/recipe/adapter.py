@@ -26,12 +26,12 @@ from torch import Tensor, nn
 
 from .config import Run, parser, run_of, with_changes
 from .network import AdapterBlock, Velocity, unpack
+from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, open_stage
 from .text import WIDTH
 from .torch_tools import (
     Average,
-    bf16,
     generator_state,
     load_state,
     restore_generator,
@@ -175,7 +175,7 @@ def run_stage(run: Run) -> Done:
         use: Tensor,
         targets: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        with bf16(device):
+        with autocast(device):
             vector = encoder(unpack(reference, h, w))
             mixed = torch.where(use[:, None] > 0, vector, adapter.null[None].expand_as(vector))
             ip = adapter.project(mixed)

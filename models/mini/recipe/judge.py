@@ -22,9 +22,10 @@ from .config import JudgeConfig, Run, parser, run_of, with_changes
 from .pictures import Pictures, open_pictures
 from .plan import HELD, JUDGE_HELD, TRAIN
 from .plan import stage as plan_stage
+from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, open_stage
-from .torch_tools import bf16, from_float, generator_state, load_state, restore_generator, save_state, schedule, set_up
+from .torch_tools import from_float, generator_state, load_state, restore_generator, save_state, schedule, set_up
 
 HEADS = ("concept", "style", "palette", "background", "finish")
 LOSS_WEIGHT = {"concept": 1.0, "style": 0.7, "palette": 0.3, "background": 0.2, "finish": 0.2}
@@ -105,7 +106,7 @@ def score(judge: Judge, pictures: np.ndarray, device: torch.device) -> dict[str,
     judge.eval()
     out: dict[str, list[np.ndarray]] = {h: [] for h in HEADS}
     for part in np.array_split(pictures, max(1, len(pictures) // 64)):
-        with bf16(device):
+        with autocast(device):
             scores = judge(from_float(part.astype(np.float32)).to(device))
         for head in HEADS:
             out[head].append(scores[head].float().cpu().numpy())
@@ -152,7 +153,7 @@ def run_stage(run: Run) -> Done:
             group["lr"] = config.rate * factor
         rows = train[rng.integers(len(train), size=config.batch)]
         x = augment(from_float(pictures.batch(rows.tolist())), rng).to(device, memory_format=torch.channels_last)
-        with bf16(device):
+        with autocast(device):
             scores = judge(x)
         loss = torch.zeros((), device=device)
         for head in HEADS:

@@ -19,9 +19,10 @@ from .autoencoder import load_model
 from .config import Run, parser, run_of
 from .pictures import open_pictures
 from .plan import stage as plan_stage
+from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, atomic, open_stage
-from .torch_tools import bf16, from_float, set_up
+from .torch_tools import from_float, set_up
 
 PART = 1024
 
@@ -52,7 +53,7 @@ def run_stage(run: Run) -> Done:
                 out = []
                 for few in np.array_split(mine, max(1, len(mine) * height * width // 2**19)):
                     x = from_float(pictures.batch(few.tolist())).to(device)
-                    with torch.no_grad(), bf16(device):
+                    with torch.no_grad(), autocast(device):
                         mean = model.encoder(x).float().chunk(2, 1)[0]
                     out.append(mean.cpu().numpy().astype(np.float16))
                     bar.step(len(few))

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from .network import Velocity, unpack
-from .torch_tools import bf16
+from .precision import autocast
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def sample(
     rotary, sigmas = net.rotary(h, w), np.linspace(1, 0, steps + 1)
     for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
         t = torch.full((2 * b,), float(now), device=device)
-        with bf16(device):
+        with autocast(device):
             v = net(torch.cat([x, x]), both_tokens, both_pooled, t, rotary, ip_tokens, ip_weight).float()
         conditional, unconditional = v.chunk(2)
         x = x + float(then - now) * (unconditional + guidance * (conditional - unconditional))
@@ -65,7 +65,7 @@ def decode(autoencoder: AutoencoderKL, x: Tensor, *, size: tuple[int, int], shif
     """Packed latents to pictures [B, H, W, 3] in 0..1."""
     out = []
     for part in unpack(x, size[0] // 8, size[1] // 8).split(16):
-        with bf16(x.device):
+        with autocast(x.device):
             y = autoencoder.decoder((part / scale + shift).contiguous(memory_format=torch.channels_last)).float()
         out.append(((y.clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(out)

@@ -25,11 +25,11 @@ from .network import Velocity, build, pack
 from .parallel import average_gradients, rank, run_in, world
 from .pictures import open_pictures
 from .plan import HELD
+from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, file_digest, open_stage
 from .torch_tools import (
     Average,
-    bf16,
     generator_state,
     load_state,
     restore_generator,
@@ -176,7 +176,7 @@ def validate(net: Velocity, batches: Batches, device: torch.device, number: int 
         for at in range(0, number, 64):
             part = slice(at, at + 64)
             rotary = net.rotary(bucket.height // 8, bucket.width // 8)
-            with bf16(device):
+            with autocast(device):
                 losses.append(flow_loss(net, x0[part], noise[part], t[part], tokens[part], pooled[part], rotary))
         out[name] = float(torch.cat(losses).mean())
     return out
@@ -224,7 +224,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
             batches.rng = np.random.default_rng([config.seed, rank(), done])
 
     def train_step(x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, rotary: Any) -> Tensor:
-        with bf16(device):
+        with autocast(device):
             return flow_loss(net, x0, noise, t, tokens, pooled, rotary).mean()
 
     fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
