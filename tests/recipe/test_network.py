@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
 from salon.models.mini.recipe.adapter import StyleAdapter, StyleEncoder  # noqa: E402
+from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
 from salon.models.mini.recipe.network import Velocity, build, pack, position_ids, unpack  # noqa: E402
 
@@ -28,7 +29,7 @@ def make(seed: int = 0) -> Any:
 
 
 def inputs(b: int = 3, h: int = 6, w: int = 4) -> tuple[Any, ...]:
-    x, tokens = torch.randn(b, h // 2 * (w // 2), 32), torch.randn(b, 20, 384)
+    x, tokens = torch.randn(b, h // 2 * (w // 2), 32), torch.randn(b, ROWS, 384)
     return x, tokens, torch.randn(b, 384), torch.rand(b)
 
 

@@ -55,7 +55,7 @@ def test_the_report_has_every_row_and_goal(work: Path) -> None:
         "generated, full caption",
         "generated, by reference",
     } <= rows
-    assert all({"goal", "target", "value", "met"} == set(g) for g in report["goals"])
+    assert all({"goal", "target", "value", "met"} <= set(g) for g in report["goals"])
     assert all(np.isfinite(r["concept"]) for r in report["rows"])
 
 

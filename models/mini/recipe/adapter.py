@@ -14,14 +14,14 @@ reference for the unconditional branch, and with classification of the style vec
 
 from collections import defaultdict
 from dataclasses import asdict, replace
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
 from diffusers.models.embeddings import ImageProjection
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .config import Run, parser, run_of, with_changes
@@ -39,10 +39,9 @@ from .torch_tools import (
     schedule,
     set_up,
 )
-from .transformer import Batches, Bucket, flow_loss, times
+from .transformer import Batches, Bucket, flow_loss, put, times
 
 FACTORS = ("style", "palette", "background", "finish")
-DEFAULT_STYLE = "fluent-3d"
 
 
 def stage(run: Run) -> Stage:
@@ -239,10 +238,7 @@ def run_stage(run: Run) -> Done:
 
 @torch.no_grad()
 def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device) -> Tensor:
-    """The mean style vector of every drawing set's plain pictures [sets, width], of unit RMS: styles to start from.
-
-    The one of `DEFAULT_STYLE` is the model's own taste: what a mild default weight adds unless a user wants none.
-    """
+    """The mean style vector of every drawing set's plain pictures [sets, width], of unit RMS: styles to start from."""
     bucket, out = batches.buckets[0], []
     style = batches.labels["style"][bucket.entry]
     for number in range(int(style.max()) + 1):
@@ -253,12 +249,10 @@ def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device)
     return torch.stack(out)
 
 
-def put(f: BinaryIO, tensors: dict[str, Tensor]) -> None:
-    f.write(save(tensors))
-
-
-def load_adapter(run: Run, model: FluxTransformer2DModel, device: torch.device) -> tuple[StyleEncoder, StyleAdapter]:
-    """The trained style encoder and adapter, from the files that ship."""
+def load_adapter(
+    run: Run, model: FluxTransformer2DModel, device: torch.device
+) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
+    """The trained style encoder, the adapter and the mean style vectors, from the files that ship."""
     done = open_stage(run.work, "adapter")
     encoder, adapter = build_adapter(run, model, done.figures["classes"])
     rest, layout = load_file(done.folder / "style_encoder.safetensors"), load_file(done.folder / "adapter.safetensors")
@@ -271,7 +265,7 @@ def load_adapter(run: Run, model: FluxTransformer2DModel, device: torch.device) 
             name = "blocks." + name.removeprefix("ip_adapter.")
         state[name] = value
     adapter.load_state_dict({**state, "null": rest["null"]})
-    return encoder.to(device).eval(), adapter.to(device).eval()
+    return encoder.to(device).eval(), adapter.to(device).eval(), rest["styles"].to(device)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from .sets import BY_NAME
 SLOTS = (
     ("subject", 6, "{}"),
     ("style", 4, "{} style"),
-    ("background", 4, "{} background"),
+    ("background", 3, "{} background"),
     ("palette", 3, "{}"),
     ("finish", 3, "{}"),
 )

@@ -46,8 +46,8 @@ class TransformerConfig:
     seed: int = 2
     heads: int = 6
     head_width: int = 64
-    double: int = 4
-    single: int = 2
+    double: int = 3  # with three single ones as fast as four and two, and 6 MB smaller: all weights are to fit 60 MB
+    single: int = 3
     batch: int = 64
     samples: int = 2_500_000  # the budget
     rate: float = 1e-3
@@ -58,6 +58,7 @@ class TransformerConfig:
     compile: bool = True
     warm: str = ""
     checkpoint_every: int = 300  # steps
+    snapshots: int = 6  # averaged weights set aside on the way, for the curve of quality against samples
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,12 @@ class EvaluateConfig:
     seed: int = 5
     pictures: int = 1024
     held: int = 512
+    probe: int = 192  # pictures of each row of a probe
     steps: int = 20
-    draft_steps: int = 8  # a row with fewer ordinary steps: does a draft hold its quality?
-    guidance: float = 3.0
+    guidances: tuple[float, ...] = (3.0, 2.0, 4.5)  # the best one is taken
+    few_steps: tuple[int, ...] = (4, 6, 8)  # does a draft hold its quality?
+    few_heun: tuple[int, ...] = (3,)
+    shifts: tuple[float, ...] = (1.0, 2.0)
     batch: int = 32
 
 
@@ -132,11 +136,30 @@ def smoke() -> Recipe:
             channels=(8, 16, 16, 16), crop=32, batch=4, crops=48, warmup=2, gate_psnr=0.0, gate_r2=-1e9
         ),
         transformer=TransformerConfig(
-            heads=2, head_width=16, double=1, single=1, batch=8, samples=64, warmup=2, compile=False, checkpoint_every=4
+            heads=2,
+            head_width=16,
+            double=1,
+            single=1,
+            batch=8,
+            samples=64,
+            warmup=2,
+            compile=False,
+            checkpoint_every=4,
+            snapshots=2,
         ),
         adapter=AdapterConfig(batch=8, samples=32, warmup=2, compile=False, checkpoint_every=4),
         judge=JudgeConfig(width=8, batch=8, samples=64),
-        evaluate=EvaluateConfig(pictures=8, held=4, steps=2, batch=8),
+        evaluate=EvaluateConfig(
+            pictures=8,
+            held=4,
+            probe=4,
+            steps=2,
+            guidances=(3.0, 2.0),
+            few_steps=(1,),
+            few_heun=(2,),
+            shifts=(1.0,),
+            batch=8,
+        ),
     )
 
 

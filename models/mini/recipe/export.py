@@ -17,14 +17,14 @@ import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from safetensors.torch import load_file, save
 
-from .adapter import DEFAULT_STYLE
 from .autoencoder import save_model
 from .captions import SLOTS
 from .card import card
 from .config import Run, parser, run_of
+from .default_style import as_data
 from .errors import SpaceError
 from .looks import BACKGROUNDS, FINISHES, PALETTES
-from .sets import BY_NAME, SETS
+from .sets import SETS
 from .store import atomic, open_stage, read_json, write_json
 from .vocabulary import read_vocabulary
 
@@ -54,16 +54,38 @@ SPOKEN = {  # what people say -> the words of the training captions
 }
 
 
-def salon_json(run: Run, plan: dict[str, Any], version: str) -> dict[str, Any]:
-    """The text pipeline as data, default settings and the vocabulary."""
+BACKGROUND_SPOKEN = {
+    "grey": ("gray",),
+    "navy": ("dark blue", "navy blue"),
+    "sky blue": ("light blue",),
+    "cream": ("beige",),
+    "purple": ("violet",),
+    "sunset gradient": ("sunset",),
+    "ocean gradient": ("ocean",),
+    "mint gradient": ("mint",),
+    "night gradient": ("night", "night sky"),
+}
+WORDS = {"finish": "finishes"}  # where a slot's known words stand, if not under its name with an s
+ENDINGS = {
+    "palette": ["palette", "colours", "colors", "tones"],
+    "finish": ["outline", "finish", "texture"],
+}  # last words that tell where an unknown clause belongs
+
+
+def salon_json(run: Run, plan: dict[str, Any], version: str, report: dict[str, Any] | None) -> dict[str, Any]:
+    """The text pipeline as data, default settings and the vocabulary. `report`: the evaluation's, which chose them."""
     concepts = {c.name: c for c in read_vocabulary()}
 
     def table(words: list[str]) -> dict[str, list[str]]:
         return {w: [*SPOKEN.get(w, ())] for w in words if w}
 
     styles = {w: [f"{w} style", *forms] for w, forms in table([s.words for s in SETS]).items()}
-    slots = [{"name": n, "tokens": t} | ({"form": f} if f != "{}" else {}) for n, t, f in SLOTS]
+    slots = []
+    for n, t, f in SLOTS:
+        extra = {"form": f if f != "{}" else "", "words": WORDS.get(n), "endings": ENDINGS.get(n)}
+        slots.append({"name": n, "tokens": t} | {k: v for k, v in extra.items() if v})
     size, config = run.recipe.data.size, run.recipe.evaluate
+    guidance = report["sampler"]["guidance"] if report else config.guidances[0]
     return {
         "format": 1,
         "name": "salon-mini",
@@ -76,17 +98,19 @@ def salon_json(run: Run, plan: dict[str, Any], version: str) -> dict[str, Any]:
             "styles": styles,
             "palettes": table(list(PALETTES.values())),
             "natural_palette": ["natural", "natural colours", "natural colors"],
-            "backgrounds": list(BACKGROUNDS),
+            "backgrounds": {b: list(BACKGROUND_SPOKEN.get(b, ())) for b in BACKGROUNDS},
             "finishes": table(list(FINISHES.values())),
         },
         "defaults": {
             "width": size,
             "height": size,
             "steps": config.steps,
-            "guidance_scale": config.guidance,
+            "guidance_scale": guidance,
             "solver": "euler",
         },
-        "style_vectors": {"rows": [s.words for s in SETS], "default": BY_NAME[DEFAULT_STYLE].words},
+        "draft": report["draft"] if report else {},
+        "style_vectors": {"file": "style_encoder.safetensors", "tensor": "styles", "rows": [s.words for s in SETS]},
+        "default_style": as_data(),
         "vocabulary": {
             "concepts": [{"name": n, "synonyms": list(concepts[n].synonyms)} for n in plan["concepts"]],
         },
@@ -125,7 +149,9 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
     write_json(out / "drawings.json", fetched.json("licences.json"))
     with atomic(out / "ATTRIBUTION.md") as f:
         f.write((fetched.folder / "ATTRIBUTION.md").read_bytes())
-    write_json(out / "salon.json", salon_json(run, plan, version))
+    path = run.work / "evaluate" / "report.json"
+    report = read_json(path) if path.is_file() else None
+    write_json(out / "salon.json", salon_json(run, plan, version, report))
     weights = {}
     for path in sorted(out.rglob("*.safetensors")):
         name = str(path.relative_to(out))
@@ -136,9 +162,8 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
     if total > LIMIT:
         raise SpaceError(f"the weights are {total / 1e6:.1f} MB, allowed are {LIMIT / 1e6:.0f}: train a smaller model")
     write_json(out / "weights.json", weights)
-    report = run.work / "evaluate" / "report.json"
     with atomic(out / "CARD.md") as f:
-        f.write(card(run, plan, weights, read_json(report) if report.is_file() else None).encode())
+        f.write(card(run, plan, weights, report).encode())
     return weights
 
 

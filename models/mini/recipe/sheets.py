@@ -13,18 +13,15 @@ reference, weights 0 to 2.5) and `between.png` (from one style vector to another
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 
-from .adapter import load_adapter
 from .autoencoder import load_model, rebuild
 from .captions import caption
 from .config import Run, parser, run_of
-from .evaluate import Painter, open_painter, rows_of
-from .network import Velocity, unpack
+from .painter import Painter, open_painter, open_stylist, rows_of
 from .pictures import Pictures, open_pictures
 from .plan import HELD, TRAIN
-from .sample import Reference
+from .probes import BETWEEN, WEIGHTS
 from .store import atomic
 from .torch_tools import set_up
 
@@ -69,7 +66,7 @@ def grid(painter: Painter, pictures: Pictures, concepts: list[str], factor: str,
         labels = keep | {k: np.zeros_like(keep[k]) for k in ("palette", "finish", "background")}
         labels[factor] = np.full_like(keep[factor], value)
         painter.batches.labels = labels
-        columns.append(painter.paint(entry, painter.first_forms(entry), seed=11))
+        columns.append(painter.paint(entry, seed=11))
     painter.batches.labels = keep
     return np.stack(columns, 1).reshape(-1, *columns[0].shape[1:])
 
@@ -87,7 +84,7 @@ def run_sheets(run: Run, out: Path) -> None:
         return
     painter = open_painter(run, device)
     entry = rows_of(pictures, TRAIN, 100, 9)
-    write(sheet(painter.paint(entry, painter.first_forms(entry), seed=9), 10), out / "random.png")
+    write(sheet(painter.paint(entry, seed=9), 10), out / "random.png")
     with atomic(out / "random.txt") as f:
         lines = [caption(pictures.concept(int(e)), pictures.style(int(e)), pictures.look(int(e))).text() for e in entry]
         f.write(("\n".join(lines) + "\n").encode())
@@ -101,37 +98,30 @@ def run_sheets(run: Run, out: Path) -> None:
         write(sheet(x, len(values), values), out / f"{name}.png")
     named = entries_for(pictures, concepts[:6])
     for height, width in pictures.plan["buckets"][1:]:
-        x = painter.paint(named, painter.first_forms(named), say=("style",), seed=11, size=(height, width))
+        x = painter.paint(named, say=("style",), seed=11, size=(height, width))
         write(sheet(x, len(named)), out / f"size-{height}x{width}.png")
-    if (run.work / "adapter" / "stage.json").is_file():
-        adapter_sheets(run, painter, pictures, concepts[:6], out)
+    adapter_sheets(run, painter, pictures, concepts[:6], out)
 
 
 def adapter_sheets(run: Run, painter: Painter, pictures: Pictures, concepts: list[str], out: Path) -> None:
-    """The adapter's weight from none to strong, and the straight line between two styles."""
-    encoder, adapter = load_adapter(run, painter.net.model, painter.device)
-    painter.net = Velocity(painter.net.model, list(adapter.blocks))
+    """With an adapter: its weight from none to strong, and the straight line between two styles."""
+    stylist = open_stylist(run, painter)
+    if stylist is None:
+        return
     bucket = painter.batches.buckets[0]
     entry = entries_for(pictures, concepts)
-    rng = np.random.default_rng(4)
-    two = rng.choice(bucket.other if len(bucket.other) > 1 else bucket.plain, 2)
-    with torch.no_grad():
-        z = unpack(bucket.x[torch.from_numpy(two).to(painter.device)].float(), bucket.height // 8, bucket.width // 8)
-        first, second = encoder(z)
-        null = adapter.project(adapter.null[None])
-
-        def column(vector: torch.Tensor, weight: float) -> np.ndarray:
-            tokens = adapter.project(vector[None]).expand(len(entry), -1, -1)
-            reference = Reference(tokens, null, weight)
-            return painter.paint(entry, painter.first_forms(entry), say=(), reference=reference, seed=11)
-
-        weights, steps = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5], [0.0, 0.25, 0.5, 0.75, 1.0]
-        for name, columns, titles in (
-            ("weights", [column(first, w) for w in weights], [f"weight {w}" for w in weights]),
-            ("between", [column(first + (second - first) * a, 1.0) for a in steps], [f"{a:.2f}" for a in steps]),
-        ):
-            x = np.stack(columns, 1)
-            write(sheet(x.reshape(-1, *x.shape[2:]), len(columns), titles), out / f"{name}.png")
+    two = np.random.default_rng(4).choice(bucket.other if len(bucket.other) > 1 else bucket.plain, 2)
+    first, second = stylist.vectors(painter, two).split(1)
+    for name, columns in (
+        ("weights", [(f"weight {w}", first, w) for w in WEIGHTS]),
+        ("between", [(f"{a:.2f}", first + (second - first) * a, 1.0) for a in BETWEEN]),
+    ):
+        drawn = [
+            painter.paint(entry, say=(), reference=stylist.reference(vector, weight), seed=11)
+            for _, vector, weight in columns
+        ]
+        x = np.stack(drawn, 1)
+        write(sheet(x.reshape(-1, *x.shape[2:]), len(columns), [title for title, _, _ in columns]), out / f"{name}.png")
     write(sheet(pictures.batch([int(bucket.entry[i]) for i in two]), 2, ["first", "second"]), out / "references.png")
 
 

@@ -3,7 +3,7 @@
     python -m salon.models.mini.recipe.transformer --work DIR [--warm FOLDER] [--samples N]
 
 Resumes where it was stopped. `curve.json` has the loss on fixed validation noise, for seen and held-out pairs, against
-samples seen; `model/` the averaged weights so far.
+samples seen; `model/` the averaged weights so far, `snapshots/` some of them from on the way.
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
@@ -12,11 +12,12 @@ samples seen; `model/` the averaged weights so far.
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from diffusers import FluxTransformer2DModel
+from safetensors.torch import save
 from torch import Tensor
 
 from .autoencoder import save_model
@@ -50,6 +51,7 @@ def stage(run: Run) -> Stage:
     if config["warm"]:
         config["warm"] = file_digest(Path(config["warm"]) / "diffusion_pytorch_model.safetensors")
     config["compile"] = False  # how a step is run is no part of what it computes
+    config["snapshots"] = 0
     inputs = {name: open_stage(run.work, name).key for name in ("latents", "text", "plan")}
     return Stage(run.work, "transformer", config, inputs)
 
@@ -182,6 +184,10 @@ def validate(net: Velocity, batches: Batches, device: torch.device, number: int 
     return out
 
 
+def put(f: BinaryIO, tensors: dict[str, Tensor]) -> None:
+    f.write(save(tensors))
+
+
 def load_warm(model: FluxTransformer2DModel, folder: str) -> list[str]:
     """Copy every weight of the same name and shape from a diffusers folder; returns the names left as they were."""
     old, new = FluxTransformer2DModel.from_pretrained(folder).float().state_dict(), model.state_dict()
@@ -245,6 +251,15 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         )  # fmt: skip
         print(curve[-1], flush=True)
 
+    marks = [config.samples * n // config.snapshots for n in range(1, config.snapshots + 1)]
+
+    def set_aside(before: int) -> None:
+        """The averaged weights in half precision, when a mark of the budget has been passed since `before`."""
+        if any(before < mark <= done for mark in marks):
+            names = [n for n, _ in model.named_parameters()]
+            halves = {n: m.to(torch.bfloat16).contiguous().cpu() for n, m in zip(names, average.mean, strict=True)}
+            s.write_with(f"snapshots/{done:09d}.safetensors", lambda f: put(f, halves))
+
     end = min(config.samples, stop_at or config.samples)
     while done < end:
         bucket = batches.pick(done / config.samples, step)
@@ -268,6 +283,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         done, step = done + number * world(), step + 1
         if rank():
             continue
+        set_aside(done - number * world())
         bar.step(number * world(), f"loss {np.mean(recent[-100:]):.4f}")
         if step % config.checkpoint_every == 0 and done < end:
             keep()
@@ -283,7 +299,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
 def lasting_part(config: TransformerConfig) -> dict[str, Any]:
     """The configuration that a resumed run must share; its budget, rate and manner of running may change."""
     out = asdict(config)
-    free = "samples rate warmup decay_from compile checkpoint_every warm average plain_share"
+    free = "samples rate warmup decay_from compile checkpoint_every snapshots warm average plain_share"
     for key in free.split():
         out.pop(key)
     return out

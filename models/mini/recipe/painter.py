@@ -1,0 +1,145 @@
+"""The trained model, ready to draw entries of the plan: by words, by kept-back synonyms, by a style reference."""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, FluxTransformer2DModel
+from torch import Tensor
+
+from .adapter import References, StyleAdapter, StyleEncoder, load_adapter
+from .autoencoder import load_model
+from .config import Run
+from .errors import CacheError
+from .network import Velocity, unpack
+from .pictures import Pictures
+from .progress import Progress
+from .sample import Reference, Sampler, decode, sample
+from .transformer import Batches
+
+SAY_ALL = ("style", "background", "palette", "finish")
+
+
+@dataclass
+class Painter:
+    """Transformer, decoder and texts. `sampler` is used where a call names no other."""
+
+    net: Velocity
+    autoencoder: AutoencoderKL
+    batches: Batches
+    device: torch.device
+    sampler: Sampler
+    batch: int
+
+    def paint(
+        self,
+        entry: np.ndarray,
+        *,
+        say: tuple[str, ...] = SAY_ALL,
+        held_words: np.ndarray | None = None,
+        reference: Reference | None = None,
+        seed: int = 0,
+        size: tuple[int, int] | None = None,
+        sampler: Sampler | None = None,
+    ) -> np.ndarray:
+        """Pictures [N, H, W, 3] of plan entries, named by the concept, bare, or by rows of kept-back synonyms."""
+        out, n, batches = [], len(entry), self.batches
+        keep = {k: np.full(n, k == "subject" or k in say) for k in ("subject", *SAY_ALL)}
+        tokens, pooled = batches.texts(entry, keep, batches.forms[batches.first[batches.labels["concept"][entry]]])
+        if held_words is not None:
+            rows = torch.from_numpy(held_words).to(self.device)
+            subject = batches.text["held"][rows]
+            tokens = torch.cat([subject, tokens[:, subject.shape[1] :]], 1)
+            pooled = batches.text["held_pooled"][rows]
+        bucket = batches.buckets[0]
+        size = size or (bucket.height, bucket.width)
+        bar = Progress("paint", n)
+        for at in range(0, n, self.batch):
+            part = slice(at, at + self.batch)
+            mine = reference
+            if reference is not None and len(reference.tokens) > 1:
+                mine = Reference(reference.tokens[part], reference.null, reference.weight)
+            elif reference is not None:
+                one = reference.tokens.expand(len(tokens[part]), -1, -1)
+                mine = Reference(one, reference.null, reference.weight)
+            x = sample(
+                self.net, tokens[part], pooled[part], sampler=sampler or self.sampler, size=size, seed=seed + at,
+                reference=mine,
+            )  # fmt: skip
+            out.append(decode(self.autoencoder, x, size=size, shift=batches.shift, scale=batches.scale))
+            bar.step(len(out[-1]))
+        return np.concatenate(out)
+
+    @contextmanager
+    def weights_of(self, state: dict[str, Tensor]) -> Iterator[None]:
+        """Other weights of the transformer for a while, as of an earlier moment of its training."""
+        kept = {k: v.clone() for k, v in self.net.model.state_dict().items()}
+        self.net.model.load_state_dict(state)
+        try:
+            yield
+        finally:
+            self.net.model.load_state_dict(kept)
+
+
+@dataclass
+class Stylist:
+    """Style encoder and adapter of a painter's transformer."""
+
+    encoder: StyleEncoder
+    adapter: StyleAdapter
+    styles: Tensor  # mean style vector of each drawing set [sets, width]
+
+    @torch.no_grad()
+    def vectors(self, painter: Painter, rows: np.ndarray) -> Tensor:
+        """Style vectors [N, width] of the square cached pictures `rows`."""
+        bucket = painter.batches.buckets[0]
+        x = bucket.x[torch.from_numpy(rows).to(painter.device)].float()
+        return self.encoder(unpack(x, bucket.height // 8, bucket.width // 8))
+
+    @torch.no_grad()
+    def reference(self, vectors: Tensor, weight: float = 1.0) -> Reference:
+        """What a painter takes: one vector [1, width] for all pictures, or one for each."""
+        null = self.adapter.project(self.adapter.null[None])
+        return Reference(self.adapter.project(vectors), null, weight)
+
+
+def open_painter(run: Run, device: torch.device) -> Painter:
+    """Load autoencoder and transformer: the finished stage, or the latest checkpoint of a running one."""
+    folder = run.work / "transformer" / "model"
+    if not folder.is_dir():
+        raise CacheError(f"{folder} is missing: run `python -m salon.models.mini.recipe.transformer --work {run.work}`")
+    model = FluxTransformer2DModel.from_pretrained(folder).float().to(device).eval()
+    batches, config = Batches(run, device, np.random.default_rng(0)), run.recipe.evaluate
+    sampler = Sampler(config.steps, config.guidances[0])
+    return Painter(Velocity(model), load_model(run, device), batches, device, sampler, config.batch)
+
+
+def open_stylist(run: Run, painter: Painter) -> Stylist | None:
+    """The adapter, put into the painter's transformer; None when it has not been trained."""
+    if not (run.work / "adapter" / "stage.json").is_file():
+        return None
+    encoder, adapter, styles = load_adapter(run, painter.net.model, painter.device)
+    painter.net = Velocity(painter.net.model, list(adapter.blocks))
+    return Stylist(encoder, adapter, styles)
+
+
+def references(painter: Painter, entry: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(which entries have one, cached pictures of the same style and another concept for those)."""
+    bucket = painter.batches.buckets[0]
+    at = {int(e): i for i, e in enumerate(bucket.entry)}
+    mine = np.array([at[int(e)] for e in entry])
+    other = References(painter.batches, bucket, np.random.default_rng(seed)).pick(mine)
+    return other >= 0, other[other >= 0]
+
+
+def rows_of(pictures: Pictures, split: int, number: int, seed: int) -> np.ndarray:
+    """Random square plan entries of a split."""
+    e: Any = pictures.entries
+    rows = np.flatnonzero((e[:, 5] == split) & (e[:, 4] == 0))
+    return np.random.default_rng(seed).permutation(rows)[:number]

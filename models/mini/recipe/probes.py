@@ -1,0 +1,121 @@
+"""What the evaluation looks at beside its main rows: guidance, few steps, the adapter's weight, the line between two
+styles, the default style, and quality against samples seen. Every function returns rows of figures.
+"""
+
+# mypy: disable-error-code="misc,untyped-decorator,no-any-return"
+# (torch is untyped to the checker: its classes and decorators are Any)
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+
+from .captions import style_clause
+from .config import EvaluateConfig, Run
+from .default_style import DEFAULT_STYLE, weight_of
+from .judge import HEADS, Judge, accuracy, score
+from .painter import Painter, Stylist, references
+from .sample import Sampler
+from .sets import STYLES
+
+Row = dict[str, Any]
+WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
+BETWEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def judged(painter: Painter, judge: Judge, entry: np.ndarray, pictures: np.ndarray, **change: np.ndarray) -> Row:
+    """Accuracy of every head on pictures of plan entries; `change` are labels that differ from the entries'."""
+    labels = {h: painter.batches.labels[h][entry] for h in HEADS} | change
+    return {"pictures": len(pictures), **accuracy(score(judge, pictures, painter.device), labels)}
+
+
+def guidance_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: EvaluateConfig, seed: int) -> list[Row]:
+    """Full captions under each guidance of the configuration: what the others are then drawn with is the best's."""
+    out = []
+    for guidance in config.guidances:
+        x = painter.paint(entry, sampler=Sampler(config.steps, guidance), seed=seed)
+        out.append({"guidance": guidance, **judged(painter, judge, entry, x)})
+    return out
+
+
+def best_guidance(rows: list[Row]) -> float:
+    """By concept and style together, the concept counting twice."""
+    return float(max(rows, key=lambda r: 2 * r["concept"] + r["style"])["guidance"])
+
+
+def few_step_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: EvaluateConfig, seed: int) -> list[Row]:
+    """Full captions in few steps, for several shifts of the sigmas, and in as many as usual for comparison."""
+    usual = painter.sampler
+    samplers = [replace(usual, steps=n, shift=s) for n in config.few_steps for s in config.shifts]
+    samplers += [replace(usual, steps=n, solver="heun", shift=s) for n in config.few_heun for s in config.shifts]
+    out = []
+    for sampler in (*samplers, usual):
+        x = painter.paint(entry, sampler=sampler, seed=seed)
+        how = {"steps": sampler.steps, "solver": sampler.solver, "shift": sampler.shift}
+        how["evaluations"] = sampler.evaluations()
+        out.append({**how, **judged(painter, judge, entry, x)})
+    return out
+
+
+def draft_choice(rows: list[Row], keep: float = 0.95) -> Row:
+    """The sampler with the fewest evaluations that keeps `keep` of the usual one's concepts and styles."""
+    usual = rows[-1]
+    good = [r for r in rows if all(r[h] >= keep * usual[h] for h in ("concept", "style"))]
+    best = min(good, key=lambda r: (r["evaluations"], -r["concept"] - r["style"]))
+    return {k: best[k] for k in ("steps", "solver", "shift")}
+
+
+def weight_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
+    """A reference picture under weights from none to strong; `moved` is the RMS distance from no reference at all."""
+    have, other = references(painter, entry, seed)
+    entry, out = entry[have], []
+    plain, vectors = painter.paint(entry, say=(), seed=seed), stylist.vectors(painter, other)
+    for weight in WEIGHTS:
+        x = painter.paint(entry, say=(), reference=stylist.reference(vectors, weight), seed=seed)
+        moved = float(np.sqrt(((x - plain) ** 2).mean()))
+        row: Row = {"weight": weight, "moved": moved, "same": bool(np.array_equal(x, plain))}
+        out.append(row | judged(painter, judge, entry, x))
+    return out
+
+
+def between_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
+    """Straight lines between the mean vectors of two drawing sets: how likely the judge thinks either end's style."""
+    rng, number = np.random.default_rng(seed), len(stylist.styles)
+    first = rng.integers(number, size=len(entry))
+    second = (first + rng.integers(1, number, size=len(entry))) % number
+    out = []
+    for at in BETWEEN:
+        vectors = stylist.styles[first] * (1 - at) + stylist.styles[second] * at
+        x = painter.paint(entry, say=(), reference=stylist.reference(vectors), seed=seed)
+        scores = score(judge, x, painter.device)
+        p = np.exp(scores["style"] - scores["style"].max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        each = np.arange(len(entry))
+        right = scores["concept"].argmax(1) == painter.batches.labels["concept"][entry]
+        ends = {"first": float(p[each, first].mean()), "second": float(p[each, second].mean())}
+        out.append({"at": at, "pictures": len(x), **ends, "concept": float(right.mean())})
+    return out
+
+
+def default_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
+    """Bare names with the default style at `--s` 0, 100 and 1000; `style`: how many are then drawn in it."""
+    number = STYLES.index(DEFAULT_STYLE)
+    vector, out = stylist.styles[number][None], []
+    for stylize in (0, 100, 1000):
+        weight = weight_of(stylize)
+        x = painter.paint(entry, say=(), reference=stylist.reference(vector, weight), seed=seed)
+        row: Row = {"stylize": stylize, "weight": weight, "words": style_clause(DEFAULT_STYLE)}
+        out.append(row | judged(painter, judge, entry, x, style=np.full(len(entry), number)))
+    return out
+
+
+def curve_rows(run: Run, painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
+    """Quality against samples seen, from the averaged weights that the transformer stage has set aside."""
+    out = []
+    for path in sorted((run.work / "transformer" / "snapshots").glob("*.safetensors")):
+        state = {k: v.float().to(painter.device) for k, v in load_file(path).items()}
+        with painter.weights_of(state):
+            x = painter.paint(entry, seed=seed)
+        out.append({"samples": int(path.stem), **judged(painter, judge, entry, x)})
+    return out
