@@ -103,7 +103,7 @@ class Keeper:
             on_end=lambda job: self.post(self._studio_ended, job),
             restored=restored,
         )
-        row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note)
+        row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
         live = Live(row, self.logs.open(row.job, row.last_event), handle, stored=restored)
         self.live[row.job] = live
         self.idle.clear()
@@ -114,7 +114,10 @@ class Keeper:
         """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
         try:
             spec, work = views.spec_of(row), views.work_of(row)
-            self.start(row, spec, work, lane_of(row.asked_lane), restored=True)
+            lane = lane_of(row.lane)  # that was promised
+            if lane is Lane.TURBO and self.house.charged.get(row.job) == work.charge(self.house.books.book, Lane.FAST):
+                lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
+            self.start(row, spec, work, lane, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             live = Live(row, self.logs.open(row.job, row.last_event), stored=True)
             self.live[row.job] = live

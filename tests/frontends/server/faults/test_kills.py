@@ -130,3 +130,37 @@ def test_a_worker_that_dies_again_and_again(process: Processes, reach: Reach, tm
     server.kill()
     assert server.leftovers() == []
     assert audit(server.data, solo).wrong == []
+
+
+def test_a_job_goes_on_in_the_lane_that_it_was_given(serve: Serve, connect: Connect, tmp_path: Path) -> None:
+    """Turbo was full, so some were taken for Fast, and said so; a restart, with room for all, changes no price."""
+    boss, ann = make_pair(), make_pair()
+    options: dict[str, Any] = {"curve": True, "operators": (boss.public,), "paused": True}
+    server = serve(**options)
+    connect(server, public=boss.public, secret=boss.secret).ask("ops.set_account", account=ann.public, plan="mega")
+    client = connect(server, public=ann.public, secret=ann.secret)
+    jobs = [client.submit(f"k{i}", "cat", lane="turbo", **(TINY | {"seed": i, "images": 16}))["job"] for i in range(8)]
+    before = [client.show(job) for job in jobs]
+    downgraded = [job["job"] for job in before if job.get("lane", "fast") == "fast"]
+    assert downgraded
+    server.stop()
+    store = Store.open(None, tmp_path / "data")
+    ledger = Ledger.replay(store.all_entries())
+    moved = next(job for job in jobs if job not in downgraded)  # as if when its worker died, which is only known later
+    for job in (downgraded[0], moved):
+        store.write([AddEntries(ledger.settle(job, 240_000, ledger.now_ms, use_ms=240_000, relax_ms=0))])
+    store.close()
+    server = serve(**options)
+    operator = connect(server, public=boss.public, secret=boss.secret)
+    client = connect(server, public=ann.public, secret=ann.secret)
+    again = [client.show(job) for job in jobs]
+    for name in ("lane", "note", "asked_lane"):
+        assert [job.get(name) for job in again if job["job"] in downgraded] == [
+            job.get(name) for job in before if job["job"] in downgraded
+        ]
+    operator.ask("ops.resume")
+    for job in jobs:
+        assert [event["kind"] for event, _ in client.watch(job)][-1] == "done"
+    assert (client.show(moved).get("lane", "fast"), client.show(moved)["charged_ms"]) == ("fast", 240_000)
+    server.stop()
+    assert audit(tmp_path / "data", None).wrong == []
