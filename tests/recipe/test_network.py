@@ -13,7 +13,7 @@ diffusers = pytest.importorskip("diffusers")
 from salon.models.mini.recipe.adapter import StyleAdapter, StyleEncoder  # noqa: E402
 from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
-from salon.models.mini.recipe.network import Velocity, build, pack, position_ids, unpack  # noqa: E402
+from salon.models.mini.recipe.network import Velocity, build, fold_empty, pack, position_ids, unpack  # noqa: E402
 
 CONFIG = TransformerConfig(heads=2, head_width=16, double=2, single=1)
 CLASSES = {"style": 3, "palette": 2}
@@ -63,6 +63,35 @@ def test_velocity_equals_diffusers(h: int, w: int) -> None:
     assert float(expected.std()) > 0.01
     net = Velocity(model)
     close(net(*given, net.rotary(h, w)), expected)
+
+
+@torch.no_grad()
+def test_folded_empty_rows_give_the_same_picture() -> None:
+    net, (x, tokens, pooled, t) = Velocity(make()), inputs(4)
+    for i, gaps in enumerate((range(2, ROWS), range(0, 4), range(5, ROWS, 2), range(ROWS))):
+        tokens[i, list(gaps)] = 0
+    room = int((tokens.abs().amax(-1) > 0).sum(1).max()) + 1
+    assert room < ROWS
+    rows, bias = fold_empty(tokens, room)
+    assert rows.shape == (4, room, 384)
+    expected = net(x, tokens, pooled, t, net.rotary(6, 4))
+    assert float(expected.std()) > 0.01
+    close(net(x, rows, pooled, t, net.rotary(6, 4), text_bias=bias), expected)
+    assert float((net(x, rows, pooled, t, net.rotary(6, 4)) - expected).abs().max()) > 1e-3  # the bias matters
+
+
+def test_folded_empty_rows_give_the_same_gradients() -> None:
+    x, tokens, pooled, t = inputs(2)
+    tokens[0, 4:] = 0
+    tokens[1, 1:7] = 0
+    found = []
+    for fold in (False, True):
+        model = make()
+        net = Velocity(model)
+        rows, bias = fold_empty(tokens, ROWS - 5) if fold else (tokens, None)
+        (net(x, rows, pooled, t, net.rotary(6, 4), text_bias=bias) ** 2).mean().backward()
+        found.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    close(found[1], found[0])
 
 
 def adapter_for(model: Any) -> StyleAdapter:

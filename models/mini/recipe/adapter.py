@@ -24,6 +24,7 @@ from diffusers.models.embeddings import ImageProjection
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from .batches import Batches, Bucket
 from .config import Run, parser, run_of, with_changes
 from .network import AdapterBlock, Velocity, unpack
 from .precision import autocast
@@ -39,7 +40,7 @@ from .torch_tools import (
     schedule,
     set_up,
 )
-from .transformer import Batches, Bucket, flow_loss, put, times
+from .transformer import flow_loss, put, times
 
 FACTORS = ("style", "palette", "background", "finish")
 
@@ -165,11 +166,13 @@ def run_stage(run: Run) -> Done:
         restore_generator(rng, state["numpy"])
         done, step, curve = state["done"], state["step"], state["curve"]
 
+    rotary = net.rotary(h, w)
+
     def train_step(
         x0: Tensor,
         noise: Tensor,
         t: Tensor,
-        text: tuple[Tensor, Tensor],
+        text: tuple[Tensor, Tensor, Tensor],
         reference: Tensor,
         use: Tensor,
         targets: Tensor,
@@ -178,7 +181,7 @@ def run_stage(run: Run) -> Done:
             vector = encoder(unpack(reference, h, w))
             mixed = torch.where(use[:, None] > 0, vector, adapter.null[None].expand_as(vector))
             ip = adapter.project(mixed)
-            flow = flow_loss(net, x0, noise, t, *text, net.rotary(h, w), ip, torch.ones_like(use)).mean()
+            flow = flow_loss(net, x0, noise, t, *text[:2], rotary, ip, torch.ones_like(use), text[2]).mean()
         heads = [
             (F.cross_entropy(adapter.heads[f](vector).float(), targets[:, i], reduction="none") * use).sum()
             / use.sum().clamp(min=1)
@@ -186,7 +189,6 @@ def run_stage(run: Run) -> Done:
         ]
         return flow, torch.stack(heads).mean()
 
-    net.rotary(h, w)
     fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
     bar, recent = Progress("adapter", config.samples, skip=done), []
     bar.done = done
@@ -202,7 +204,7 @@ def run_stage(run: Run) -> Done:
             keep[f] &= ~use | (rng.random(config.batch) < 0.15)
         keep["subject"] |= use & (rng.random(config.batch) < 0.95)
         entry = bucket.entry[rows]
-        text = batches.texts(entry, keep, batches.random_forms(entry))
+        text = batches.folded(entry, keep, batches.random_forms(entry))
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
         reference = bucket.x[torch.from_numpy(np.maximum(other, 0)).to(device)].float()
         noise, t = torch.randn(x0.shape).to(device), times(config.batch).to(device)

@@ -11,6 +11,7 @@ normed one before rotary embedding, and its output joins the image rows behind `
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
 from diffusers.models.embeddings import apply_rotary_emb
 from torch import Tensor, nn
@@ -71,11 +72,31 @@ def position_ids(h: int, w: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
     return ids.reshape(-1, 3), torch.zeros(rows, 3)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Softmax attention over [B, L, H, d] as matrix products, softmax in float32; returns [B, L, H * d]."""
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Softmax attention over [B, L, H, d] as matrix products, softmax in float32; returns [B, L, H * d].
+
+    `bias` [B, L] is added to every query's score of a key."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
-    weights = torch.matmul(q, k.transpose(-1, -2)) * q.shape[-1] ** -0.5
-    return torch.matmul(weights.float().softmax(-1).to(v.dtype), v).transpose(1, 2).flatten(2)
+    scores = (torch.matmul(q, k.transpose(-1, -2)) * q.shape[-1] ** -0.5).float()
+    if bias is not None:
+        scores = scores + bias[:, None, None]
+    return torch.matmul(scores.softmax(-1).to(v.dtype), v).transpose(1, 2).flatten(2)
+
+
+def fold_empty(tokens: Tensor, room: int) -> tuple[Tensor, Tensor]:
+    """Text rows [B, R, E] with the empty (all-zero) ones folded into one: ([B, room, E], attention bias [B, room]).
+
+    Empty rows of a sample are alike in everything (text rows have no positions), so one of them, whose score as a key
+    is raised by the logarithm of their number, stands for all: the image rows come out the same, and a quarter of a
+    step's text work is saved. Every sample must have fewer than `room` filled rows.
+    """
+    filled = tokens.abs().amax(-1) > 0
+    count = filled.sum(1, keepdim=True)
+    order = (~filled).to(torch.uint8).argsort(dim=1, stable=True)[:, :room]
+    at = torch.arange(room, device=tokens.device)[None]
+    many = (tokens.shape[1] - count).clamp(min=1).float().log()
+    bias = torch.where(at < count, torch.zeros_like(many), torch.where(at == count, many, torch.full_like(many, -1e4)))
+    return tokens.gather(1, order[..., None].expand(-1, -1, tokens.shape[2])), bias
 
 
 def normed(norm: Any, x: Tensor) -> Tensor:
@@ -99,6 +120,7 @@ class DoubleAttention:
         image_rotary_emb: Any = None,
         ip_tokens: Tensor | None = None,
         ip_weight: Tensor | None = None,
+        key_bias: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (attn.heads, -1))
@@ -113,7 +135,7 @@ class DoubleAttention:
         v = torch.cat([split(attn.add_v_proj(encoder_hidden_states)), v], 1)
         q = apply_rotary_emb(q, image_rotary_emb, sequence_dim=1).to(v.dtype)
         k = apply_rotary_emb(k, image_rotary_emb, sequence_dim=1).to(v.dtype)
-        out = attend(q, k, v)
+        out = attend(q, k, v, key_bias)
         image, text = attn.to_out[0](out[:, n:]), attn.to_add_out(out[:, :n])
         if self.adapter is None or ip_tokens is None or ip_weight is None:
             return image, text
@@ -132,7 +154,7 @@ class SingleAttention:
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
         image_rotary_emb: Any = None,
-        **unused: Any,
+        key_bias: Tensor | None = None,
     ) -> Tensor:
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (attn.heads, -1))
@@ -144,7 +166,7 @@ class SingleAttention:
         v = split(attn.to_v(hidden_states))
         q = apply_rotary_emb(q, image_rotary_emb, sequence_dim=1).to(v.dtype)
         k = apply_rotary_emb(k, image_rotary_emb, sequence_dim=1).to(v.dtype)
-        return attend(q, k, v)
+        return attend(q, k, v, key_bias)
 
 
 class AdapterBlock(nn.Module):
@@ -187,17 +209,26 @@ class Velocity(nn.Module):
         rotary: tuple[Tensor, Tensor],
         ip_tokens: Tensor | None = None,
         ip_weight: Tensor | None = None,
+        text_bias: Tensor | None = None,
     ) -> Tensor:
-        """x [B, L, 4C], tokens [B, R, 384], pooled [B, 384], t [B] in 0..1 -> velocity [B, L, 4C]."""
+        """x [B, L, 4C], tokens [B, R, 384], pooled [B, 384], t [B] in 0..1 -> velocity [B, L, 4C].
+
+        `text_bias` [B, R] comes with folded text rows (see `fold_empty`)."""
         m = self.model
+        length = x.shape[1] + tokens.shape[1]
+        rotary = (rotary[0][-length:], rotary[1][-length:])  # the text rows, which come first, are all alike
         image, text = m.x_embedder(x), m.context_embedder(tokens)
         cond = m.time_text_embed(t * 1000, pooled)
-        kwargs = {} if ip_tokens is None else {"ip_tokens": ip_tokens, "ip_weight": ip_weight}
+        every = {} if text_bias is None else {"key_bias": F.pad(text_bias, (0, x.shape[1]))}
+        kwargs = every if ip_tokens is None else {**every, "ip_tokens": ip_tokens, "ip_weight": ip_weight}
         for block in m.transformer_blocks:
             text, image = block(
                 hidden_states=image, encoder_hidden_states=text, temb=cond, image_rotary_emb=rotary,
                 joint_attention_kwargs=kwargs,
             )  # fmt: skip
         for block in m.single_transformer_blocks:
-            text, image = block(hidden_states=image, encoder_hidden_states=text, temb=cond, image_rotary_emb=rotary)
+            text, image = block(
+                hidden_states=image, encoder_hidden_states=text, temb=cond, image_rotary_emb=rotary,
+                joint_attention_kwargs=every,
+            )  # fmt: skip
         return m.proj_out(m.norm_out(image, cond))

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from .adapter import References, StyleAdapter, StyleEncoder, load_adapter
 from .autoencoder import load_model
+from .batches import Batches
 from .config import Run
 from .errors import CacheError
 from .network import Velocity, unpack
 from .pictures import Pictures
 from .progress import Progress
 from .sample import Reference, Sampler, decode, sample
-from .transformer import Batches
 
 SAY_ALL = ("style", "background", "palette", "finish")
 

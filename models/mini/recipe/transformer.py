@@ -10,7 +10,7 @@ samples seen; `model/` the averaged weights so far, `snapshots/` some of them fr
 # (torch is untyped to the checker: its classes and decorators are Any)
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,11 +21,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .autoencoder import save_model
+from .batches import DROPPED, Batches
 from .config import Run, TransformerConfig, parser, run_of, with_changes
-from .network import Velocity, build, pack
+from .network import Velocity, build
 from .parallel import average_gradients, rank, run_in, world
-from .pictures import open_pictures
-from .plan import HELD
 from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, file_digest, open_stage
@@ -39,12 +38,6 @@ from .torch_tools import (
     set_up,
 )  # fmt: skip
 
-# How often a clause is left out of a training caption, so that any part of it may be missing at inference.
-ALL_DROPPED, NAME_ONLY = 0.10, 0.25
-DROPPED = {"style": 0.2, "background": 0.2, "palette": 0.2, "finish": 0.1}
-ASPECT_FROM, ASPECT_SHARE = 0.5, 0.15  # the other aspects join after half of the budget,
-LARGE_FROM, LARGE_SHARE = 0.8, 0.5  # pictures of twice the side at its end (in batches of a quarter)
-
 
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.transformer)
@@ -54,98 +47,6 @@ def stage(run: Run) -> Stage:
     config["snapshots"] = 0
     inputs = {name: open_stage(run.work, name).key for name in ("latents", "text", "plan")}
     return Stage(run.work, "transformer", config, inputs)
-
-
-@dataclass
-class Bucket:
-    """The cached pictures of one size; `x` [N, L, 4C] packed latents, `entry` rows of the plan."""
-
-    height: int
-    width: int
-    x: Tensor
-    entry: np.ndarray
-    plain: np.ndarray  # rows of x that a training step may draw
-    other: np.ndarray
-    held: np.ndarray
-
-
-class Batches:
-    """Draws training batches: latents, text rows and pooled vector, with clauses left out at random."""
-
-    def __init__(self, run: Run, device: torch.device, rng: np.random.Generator) -> None:
-        self.rng, self.device, self.config = rng, device, run.recipe.transformer
-        pictures = open_pictures(run)
-        self.labels, entries = pictures.labels(), pictures.entries
-        source = open_stage(run.work, "latents")
-        facts = source.json("latents.json")
-        self.shift, self.scale = float(facts["shift"]), float(facts["scale"])
-        self.buckets = []
-        for height, width in facts["buckets"]:
-            z = torch.from_numpy(np.array(source.array(f"z_{height}x{width}.npy"))).float()
-            rows = np.array(source.array(f"entries_{height}x{width}.npy"))
-            e = entries[rows]
-            train = e[:, 5] != HELD
-            plain = (e[:, 1] == 0) & (e[:, 3] == 0) & np.r_[True, np.diff(e[:, 0]) != 0]
-            x = pack((z - self.shift) * self.scale).half().to(device)
-            parts = [np.flatnonzero(m) for m in (train & plain, train & ~plain, ~train)]
-            self.buckets.append(Bucket(height, width, x, rows, *parts))
-        with np.load(open_stage(run.work, "text").folder / "text.npz") as table:
-            self.text = {k: torch.from_numpy(table[k]).float().to(device) for k in table.files if "stats" not in k}
-        concept = self.text["subject_concept"].long().cpu().numpy()
-        order = np.argsort(concept, kind="stable")
-        self.forms, self.first = order, np.searchsorted(concept[order], np.arange(concept.max() + 2))
-
-    def texts(self, entry: np.ndarray, keep: dict[str, np.ndarray], form: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Text rows [B, R, 384] and pooled [B, 384] of plan entries; `keep` says per clause where it stays."""
-
-        def mask(name: str) -> Tensor:
-            return torch.from_numpy(keep[name].astype(np.float32)).to(self.device)
-
-        subject = torch.from_numpy(form).to(self.device)
-        parts = [self.text["subject"][subject] * mask("subject")[:, None, None]]
-        for name in ("style", "background", "palette", "finish"):
-            at = torch.from_numpy(self.labels[name][entry]).to(self.device)
-            parts.append(self.text[name][at] * mask(name)[:, None, None])
-        return torch.cat(parts, 1), self.text["subject_pooled"][subject] * mask("subject")[:, None]
-
-    def random_forms(self, entry: np.ndarray) -> np.ndarray:
-        """A random way of naming each entry's subject: row of the subject table."""
-        concept = self.labels["concept"][entry]
-        low, high = self.first[concept], self.first[concept + 1]
-        return self.forms[low + (self.rng.random(len(entry)) * (high - low)).astype(int)]
-
-    def keeps(self, number: int) -> dict[str, np.ndarray]:
-        """Which clauses a random training caption keeps."""
-        rng = self.rng
-        some, bare = rng.random(number) >= ALL_DROPPED, rng.random(number) < NAME_ONLY
-        keep = {name: some & ~bare & (rng.random(number) >= drop) for name, drop in DROPPED.items()}
-        return {"subject": some, **keep}
-
-    def rows(self, bucket: Bucket, number: int) -> np.ndarray:
-        """Random training rows of a bucket, the plain ones more often than their share."""
-        rng = self.rng
-        plain, other = (bucket.plain, bucket.other) if len(bucket.plain) and len(bucket.other) else (
-            (bucket.plain if len(bucket.plain) else bucket.other),) * 2  # fmt: skip
-        first, second = plain[rng.integers(len(plain), size=number)], other[rng.integers(len(other), size=number)]
-        return np.where(rng.random(number) < self.config.plain_share, first, second)
-
-    def pick(self, share_done: float, step: int) -> Bucket:
-        """The bucket of a step (of all processes): square, later now and then another aspect, at the end also large."""
-        rng = np.random.default_rng([self.config.seed, step])
-
-        def usable(parts: list[Bucket]) -> list[Bucket]:
-            return [b for b in parts if len(b.plain) + len(b.other)]
-
-        *others, large = self.buckets[1:]
-        if usable([large]) and share_done >= LARGE_FROM and rng.random() < LARGE_SHARE:
-            return large
-        if (aspects := usable(others)) and share_done >= ASPECT_FROM and rng.random() < ASPECT_SHARE:
-            return aspects[rng.integers(len(aspects))]
-        return self.buckets[0]
-
-    def number(self, bucket: Bucket) -> int:
-        """Pictures of a batch: about as many tokens whatever their size."""
-        return max(1, self.config.batch * self.buckets[0].x.shape[1] // max(bucket.x.shape[1], 1) // 4 * 4)
 
 
 def times(number: int) -> Tensor:
@@ -229,9 +130,11 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
             torch.manual_seed(done + rank())
             batches.rng = np.random.default_rng([config.seed, rank(), done])
 
-    def train_step(x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, rotary: Any) -> Tensor:
+    def train_step(
+        x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, bias: Tensor, rotary: Any
+    ) -> Tensor:
         with autocast(device):
-            return flow_loss(net, x0, noise, t, tokens, pooled, rotary).mean()
+            return flow_loss(net, x0, noise, t, tokens, pooled, rotary, None, None, bias).mean()
 
     fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
     bar = Progress("transformer", config.samples, skip=done)
@@ -269,10 +172,10 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         number = batches.number(bucket)
         rows = batches.rows(bucket, number)
         entry = bucket.entry[rows]
-        tokens, pooled = batches.texts(entry, batches.keeps(number), batches.random_forms(entry))
+        tokens, pooled, bias = batches.folded(entry, batches.keeps(number), batches.random_forms(entry))
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
         noise, t = torch.randn(x0.shape).to(device), times(number).to(device)
-        loss = fast(x0, noise, t, tokens, pooled, net.rotary(bucket.height // 8, bucket.width // 8))
+        loss = fast(x0, noise, t, tokens, pooled, bias, net.rotary(bucket.height // 8, bucket.width // 8))
         loss.backward()
         average_gradients(weights)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
