@@ -1,10 +1,11 @@
 """The default style: which style vector is the model's own taste, and how strongly `--s` adds it.
 
 A picture asked for in bare words gets the mean style vector of one drawing set through the style adapter, mildly.
-`--raw`, like `--s 0`, adds nothing: weight 0 is exactly no adapter.
+`--raw`, like `--s 0`, adds nothing: weight 0 is exactly no adapter. The engine reads all of this from `salon.json`
+(`engine/default_style.py`).
 """
 
-from collections.abc import Sequence
+import numpy as np
 
 from .sets import BY_NAME, STYLES
 
@@ -12,17 +13,10 @@ DEFAULT_STYLE = "fluent-3d"
 STYLIZE = ((0.0, 0.0), (100.0, 0.4), (1000.0, 1.6))  # (--s, adapter weight): straight lines between these
 
 
-def weight_of(stylize: float, *, raw: bool = False, points: Sequence[Sequence[float]] = STYLIZE) -> float:
-    """Adapter weight of a `--s` value; outside the points it stays at the nearest one's."""
-    if raw:
-        return 0.0
-    before = points[0]
-    for point in points:
-        if stylize <= point[0]:
-            span = point[0] - before[0]
-            return before[1] + (point[1] - before[1]) * (max(stylize, before[0]) - before[0]) / (span or 1.0)
-        before = point
-    return float(points[-1][1])
+def weight_of(stylize: float) -> float:
+    """Adapter weight of a `--s` value."""
+    at, weights = zip(*STYLIZE, strict=True)
+    return float(np.interp(stylize, at, weights))
 
 
 def as_data() -> dict[str, object]:
