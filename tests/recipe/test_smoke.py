@@ -1,7 +1,10 @@
 """The whole recipe at toy size, from made-up drawings to an exported folder. Needs the `train` extra."""
 
 import json
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +12,16 @@ import pytest
 for name in ("torch", "diffusers", "transformers", "resvg_py"):
     pytest.importorskip(name, reason="needs the train extra")
 
-from salon.models.mini.recipe import autoencoder, transformer  # noqa: E402
+from salon.engine.clauses import ClauseReader, Slot, Vocabulary  # noqa: E402
+from salon.engine.default_style import load_default_style  # noqa: E402
+from salon.models.mini.recipe import autoencoder, evaluate, export, latents, transformer  # noqa: E402
+from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
-from salon.models.mini.recipe.errors import CacheError, GateError  # noqa: E402
+from salon.models.mini.recipe.errors import CacheError, GateError, SpaceError  # noqa: E402
+from salon.models.mini.recipe.looks import Look  # noqa: E402
+from salon.models.mini.recipe.sets import SETS  # noqa: E402
 from salon.models.mini.recipe.smoke import run_smoke  # noqa: E402
-from salon.models.mini.recipe.store import open_stage  # noqa: E402
+from salon.models.mini.recipe.store import open_stage, write_json  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -99,3 +107,110 @@ def test_an_autoencoder_below_its_gate_stops_the_recipe(work: Path, tmp_path: Pa
         autoencoder.run_stage(run)
     with pytest.raises(CacheError, match="has not finished"):
         open_stage(tmp_path, "autoencoder")
+
+
+def linked(work: Path, to: Path, *names: str) -> Run:
+    """A work folder that has some finished stages of another one."""
+    for name in names:
+        (to / name).symlink_to(work / name)
+    return Run(to, smoke(), 1)
+
+
+def test_a_state_of_another_configuration_is_refused(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:6])
+    assert transformer.run_stage(run, stop_at=8) is None
+    other = replace(run, recipe=with_changes(run.recipe, transformer={"head_width": 32}))
+    with pytest.raises(CacheError, match=r"state\.pt belongs to another configuration"):
+        transformer.run_stage(other)
+
+
+def test_weights_to_start_from_must_be_there(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:6])
+    run = replace(run, recipe=with_changes(run.recipe, transformer={"warm": str(tmp_path / "nowhere")}))
+    with pytest.raises(CacheError, match=r"nowhere.*is missing"):
+        transformer.run_stage(run)
+
+
+def test_training_does_not_begin_on_a_full_disk(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = linked(work, tmp_path, *STAGES[:6])
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(SpaceError, match=r"transformer needs .* are free"):
+        transformer.run_stage(run)
+    assert not (tmp_path / "transformer" / "stage.json").exists()
+
+
+def test_a_damaged_part_of_the_latents_is_named_and_a_whole_one_used(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, "plan", "raster", "autoencoder")
+    key = latents.stage(run).key
+    part = tmp_path / "latents" / "resume" / f"{key}-32x32-0.npy"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"\x93NUMPY")
+    with pytest.raises(CacheError, match=part.name):
+        latents.run_stage(run)
+    part.unlink()
+    assert latents.run_stage(run).figures["pictures"] == open_stage(work, "latents").figures["pictures"]
+
+
+@pytest.mark.parametrize("name", ["transformer", "adapter", "autoencoder"])
+def test_damaged_weights_are_not_exported(work: Path, tmp_path: Path, name: str) -> None:
+    names = [other for other in STAGES if other != name]
+    run = linked(work, tmp_path, *names)
+    shutil.copytree(work / name, tmp_path / name)
+    victim = next((tmp_path / name).glob("**/*.safetensors"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    with pytest.raises(CacheError, match=f"{victim.name} is damaged"):
+        export.export(run, tmp_path / "out", "1")
+    assert not (tmp_path / "out" / "weights.json").exists()
+
+
+def test_an_unfinished_transformer_is_not_exported(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:6])
+    transformer.run_stage(run, stop_at=8)
+    with pytest.raises(CacheError, match="transformer has not finished"):
+        export.export(run, tmp_path / "out", "1")
+
+
+def test_an_evaluation_that_was_stopped_goes_on(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:9])
+    saved = tmp_path / "evaluate" / "resume" / f"{evaluate.stage(run).key}.json"
+    figures = json.loads((work / "evaluate" / "resume" / saved.name).read_text())
+    figures["visible"] = 0.5  # as no run would find it: so it was not measured again
+    write_json(saved, figures)
+    report = evaluate.run_stage(run).json("report.json")
+    goals = {g["goal"]: g["value"] for g in report["goals"]}
+    assert goals["pictures whose object does not vanish in its background, share"] == 0.5
+    assert evaluate.with_eye(report, 0.93)["goals"][-1]["met"]
+    assert not evaluate.with_eye(report, None)["goals"][-1]["met"]
+
+
+def test_the_report_says_how_to_draw(work: Path) -> None:
+    report = json.loads((work / "evaluate" / "report.json").read_text())
+    salon = json.loads((work / "export" / "salon.json").read_text())
+    assert salon["defaults"]["guidance_scale"] == report["sampler"]["guidance"]
+    assert salon["draft"] == report["draft"]
+    weights = report["probes"]["weights"]
+    assert weights[0]["same"], "a reference of weight 0 is none"
+    assert not weights[-1]["same"]
+    assert [row["stylize"] for row in report["probes"]["default style"]] == [0, 100, 1000]
+    assert len(report["probes"]["curve"]) == 2
+    style = load_default_style(work / "export", salon)
+    assert style is not None
+    assert style.words == "3d render"
+
+
+def test_the_exported_words_are_read_by_the_engine(work: Path) -> None:
+    text = json.loads((work / "export" / "salon.json").read_text())["text"]
+    reader = ClauseReader(
+        [Slot(**slot) for slot in text["slots"]], Vocabulary.from_json(text), lambda t: len(t.split())
+    )
+    assert reader.read("a fox, 3d, gold palette, on teal, with sticker outline").texts == {
+        "subject": "a fox",
+        "style": "3d render style",
+        "background": "teal background",
+        "palette": "gold palette",
+        "finish": "sticker outline",
+    }
+    for drawing_set in SETS:
+        for look in (Look("pastel", "sunset gradient", "halftone"), Look("ocean", "grey", "sticker")):
+            made = caption("a fox", drawing_set.name, look)
+            assert reader.read(made.text()).texts == {k: v for k, v in asdict(made).items() if v}

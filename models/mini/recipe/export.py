@@ -25,7 +25,7 @@ from .default_style import as_data
 from .errors import SpaceError
 from .looks import BACKGROUNDS, FINISHES, PALETTES
 from .sets import SETS
-from .store import atomic, open_stage, read_json, write_json
+from .store import atomic, need_space, open_stage, read_json, write_json
 from .vocabulary import read_vocabulary
 
 LIMIT = 60_000_000  # bytes of all weights but the text encoder's
@@ -121,13 +121,13 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
     """Write the folder and return `weights.json`'s content. Raises SpaceError when the weights are over their limit."""
     import numpy as np
 
-    out.mkdir(parents=True, exist_ok=True)
+    need_space(out, 2 * LIMIT)  # the old weights stay until the new ones are whole
     plan = open_stage(run.work, "plan").json("plan.json")
     facts = open_stage(run.work, "latents").json("latents.json")
     autoencoder = AutoencoderKL.from_pretrained(open_stage(run.work, "autoencoder").folder / "model")
     autoencoder.register_to_config(scaling_factor=facts["scale"], shift_factor=facts["shift"])
     save_model(autoencoder.to(torch.bfloat16), out / "vae")
-    trained = run.work / "transformer" / "model"
+    trained = open_stage(run.work, "transformer").folder / "model"
     save_model(FluxTransformer2DModel.from_pretrained(trained).to(torch.bfloat16), out / "transformer")
     with np.load(open_stage(run.work, "text").folder / "text.npz") as t:
         names = {

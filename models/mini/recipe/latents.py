@@ -17,6 +17,7 @@ import torch
 
 from .autoencoder import load_model
 from .config import Run, parser, run_of
+from .errors import CacheError
 from .pictures import open_pictures
 from .plan import stage as plan_stage
 from .precision import autocast
@@ -62,7 +63,10 @@ def run_stage(run: Run) -> Done:
             else:
                 bar.skip += len(mine)
                 bar.step(len(mine))
-            parts.append(np.load(path))
+            try:
+                parts.append(np.load(path))
+            except (ValueError, EOFError) as e:
+                raise CacheError(f"{path} is damaged ({e}): delete it and run latents again") from e
         z = np.concatenate(parts)
         s.write_array(f"z_{height}x{width}.npy", z)
         s.write_array(f"entries_{height}x{width}.npy", rows)

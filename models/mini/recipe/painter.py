@@ -22,6 +22,7 @@ from .network import Velocity, unpack
 from .pictures import Pictures
 from .progress import Progress
 from .sample import Reference, Sampler, decode, sample
+from .store import STAMP, open_stage
 
 SAY_ALL = ("style", "background", "palette", "finish")
 
@@ -114,6 +115,8 @@ def open_painter(run: Run, device: torch.device) -> Painter:
     folder = run.work / "transformer" / "model"
     if not folder.is_dir():
         raise CacheError(f"{folder} is missing: run `python -m salon.models.mini.recipe.transformer --work {run.work}`")
+    if (run.work / "transformer" / STAMP).is_file():
+        open_stage(run.work, "transformer")
     model = FluxTransformer2DModel.from_pretrained(folder).float().to(device).eval()
     batches, config = Batches(run, device, np.random.default_rng(0)), run.recipe.evaluate
     sampler = Sampler(config.steps, config.guidances[0])

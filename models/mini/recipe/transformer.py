@@ -23,11 +23,12 @@ from torch import Tensor
 from .autoencoder import save_model
 from .batches import DROPPED, Batches
 from .config import Run, TransformerConfig, parser, run_of, with_changes
+from .errors import CacheError
 from .network import Velocity, build
 from .parallel import average_gradients, rank, run_in, world
 from .precision import autocast
 from .progress import Progress
-from .store import Done, Stage, file_digest, open_stage
+from .store import Done, Stage, file_digest, need_space, open_stage
 from .torch_tools import (
     Average,
     generator_state,
@@ -42,7 +43,10 @@ from .torch_tools import (
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.transformer)
     if config["warm"]:
-        config["warm"] = file_digest(Path(config["warm"]) / "diffusion_pytorch_model.safetensors")
+        weights = Path(config["warm"]) / "diffusion_pytorch_model.safetensors"
+        if not weights.is_file():
+            raise CacheError(f"{weights} is missing: --warm wants a diffusers folder of a FluxTransformer2DModel")
+        config["warm"] = file_digest(weights)
     config["compile"] = False  # how a step is run is no part of what it computes
     config["snapshots"] = 0
     inputs = {name: open_stage(run.work, name).key for name in ("latents", "text", "plan")}
@@ -112,6 +116,10 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     state = load_state(resume, [lasting, s.inputs])
     if config.warm and state is None:
         print("not warm:", load_warm(model, config.warm), flush=True)
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    need_space(
+        s.folder, size * (5 + 1 + config.snapshots // 2)
+    )  # state (written anew beside the old), model, snapshots
     net = Velocity(model)
     torch.manual_seed(config.seed + 1000 * rank())
     weights = list(model.parameters())
