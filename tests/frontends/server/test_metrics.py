@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,3 +148,9 @@ def test_without_the_package_the_server_runs_and_says_so(
     client = connect(serve(metrics=f"127.0.0.1:{free_port()}"))
     assert "pip install 'salon[server]'" in caplog.text
     run(client, "one")
+
+
+def test_all_of_them_are_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    table = [line for line in page.splitlines() if line.startswith("| `salon_")]
+    assert set(re.findall(r"`(salon_\w+)`", "\n".join(table))) == NAMES.keys()
