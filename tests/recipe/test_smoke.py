@@ -193,6 +193,12 @@ def test_the_report_says_how_to_draw(work: Path) -> None:
     assert not weights[-1]["same"]
     assert [row["stylize"] for row in report["probes"]["default style"]] == [0, 100, 1000]
     assert len(report["probes"]["curve"]) == 2
+    assert [(row["height"], row["width"]) for row in report["probes"]["sizes"]] == [
+        (32, 32),
+        (16, 32),
+        (32, 16),
+        (64, 64),
+    ]
     style = load_default_style(work / "export", salon)
     assert style is not None
     assert style.words == "3d render"

@@ -36,6 +36,7 @@ from .probes import (
     few_step_rows,
     guidance_rows,
     judged,
+    size_rows,
     weight_rows,
 )
 from .sets import BY_NAME
@@ -128,6 +129,7 @@ class Examination:
         entry = rows_of(self.pictures, TRAIN, config.probe, seed)
         out = {
             "few steps": saved("few steps", lambda: few_step_rows(painter, judge, entry, config, seed)),
+            "sizes": saved("sizes", lambda: size_rows(painter, judge, entry[: len(entry) // 2], seed)),
             "curve": saved("curve", lambda: curve_rows(self.run, painter, judge, entry, seed)),
         }
         if stylist is not None:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from .captions import style_clause
@@ -64,6 +66,29 @@ def draft_choice(rows: list[Row], keep: float = 0.95) -> Row:
     good = [r for r in rows if all(r[h] >= keep * usual[h] for h in ("concept", "style"))]
     best = min(good, key=lambda r: (r["evaluations"], -r["concept"] - r["style"]))
     return {k: best[k] for k in ("steps", "solver", "shift")}
+
+
+def as_square(pictures: np.ndarray, side: int) -> np.ndarray:
+    """The middle square of pictures [N, H, W, 3], averaged or stretched to `side`, the size that the judge reads."""
+    n, height, width, _ = pictures.shape
+    edge = min(height, width)
+    top, left = (height - edge) // 2, (width - edge) // 2
+    x = torch.from_numpy(pictures[:, top : top + edge, left : left + edge]).permute(0, 3, 1, 2)
+    if edge % side == 0:
+        x = F.avg_pool2d(x, edge // side)
+    else:
+        x = F.interpolate(x, (side, side), mode="bilinear", align_corners=False)
+    return x.permute(0, 2, 3, 1).numpy()
+
+
+def size_rows(painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
+    """Full captions in every picture size of the training, judged by their middle square."""
+    out, side = [], painter.batches.buckets[0].height
+    for bucket in painter.batches.buckets:
+        x = painter.paint(entry, size=(bucket.height, bucket.width), seed=seed)
+        row: Row = {"height": bucket.height, "width": bucket.width}
+        out.append(row | judged(painter, judge, entry, as_square(x, side)))
+    return out
 
 
 def weight_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
