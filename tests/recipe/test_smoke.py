@@ -17,7 +17,7 @@ from salon.engine.default_style import load_default_style  # noqa: E402
 from salon.models.mini.recipe import autoencoder, evaluate, export, latents, transformer  # noqa: E402
 from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
-from salon.models.mini.recipe.errors import CacheError, GateError, SpaceError  # noqa: E402
+from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
 from salon.models.mini.recipe.looks import Look  # noqa: E402
 from salon.models.mini.recipe.sets import SETS  # noqa: E402
 from salon.models.mini.recipe.smoke import run_smoke  # noqa: E402
@@ -44,12 +44,16 @@ def test_every_stage_is_finished_and_whole(work: Path) -> None:
 
 def test_sheets_and_export_are_written(work: Path) -> None:
     assert {p.name for p in (work / "sheets").glob("*.png")} >= {"real.png", "random.png", "styles.png", "weights.png"}
-    weights = json.loads((work / "export" / "weights.json").read_text())
-    assert "transformer/diffusion_pytorch_model.safetensors" in weights
-    assert "adapter.safetensors" in weights
+    licences = json.loads((work / "export" / "licences.json").read_text())
+    paths = {a["path"] for a in licences["assets"]}
+    assert paths == {p.relative_to(work / "export").as_posix() for p in (work / "export").rglob("*.safetensors")}
+    assert {"transformer/diffusion_pytorch_model.safetensors", "adapter.safetensors"} < paths
+    notice = (work / "export" / "NOTICE").read_text()
+    assert all(f"({name})" in notice for name in licences["training_data"])
+    assert licences["training_data"]["meteocons"]["trained"] == ["autoencoder"]
     salon = json.loads((work / "export" / "salon.json").read_text())
     assert [s["name"] for s in salon["text"]["slots"]] == ["subject", "style", "background", "palette", "finish"]
-    card = (work / "export" / "CARD.md").read_text()
+    card = (work / "export" / "README.md").read_text()
     assert "nobody" in card  # the made-up drawings' author is credited
     assert "missed" in card  # and a toy misses its goals, which the card says
 
@@ -160,7 +164,17 @@ def test_damaged_weights_are_not_exported(work: Path, tmp_path: Path, name: str)
     victim.write_bytes(victim.read_bytes()[:-1])
     with pytest.raises(CacheError, match=f"{victim.name} is damaged"):
         export.export(run, tmp_path / "out", "1")
-    assert not (tmp_path / "out" / "weights.json").exists()
+    assert not (tmp_path / "out" / "licences.json").exists()
+
+
+def test_a_text_encoder_that_is_not_the_licensed_one_is_not_exported(work: Path, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "vocab.txt").write_text("another")
+    entry = {"path": "tokenizer/vocab.txt", "source": "elsewhere", "sha256": "0"}
+    write_json(tmp_path / "licences.json", {"assets": [entry]})
+    with pytest.raises(LicenceError, match=r"vocab\.txt is not the file that licences\.json names"):
+        export.export(Run(work, smoke(), 1), tmp_path, "1")
+    assert json.loads((tmp_path / "licences.json").read_text()) == {"assets": [entry]}
 
 
 def test_an_unfinished_transformer_is_not_exported(work: Path, tmp_path: Path) -> None:

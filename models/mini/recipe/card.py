@@ -1,13 +1,36 @@
 """The model card, written from the stages' own records: what was done, with which figures, and what is missed."""
 
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+from ....bench.machine import describe
 from .captions import SLOTS
 from .config import Run
 from .looks import BACKGROUNDS, FINISHES, PALETTES
 from .sets import SETS, attribution
 from .sets import Licence as _Licence
 from .store import open_stage, read_json
+
+LIMITS = Path(__file__).with_name("limits.md")  # written by hand, after looking at pictures
+PAUSE = 3600.0  # seconds between two points of a curve above which the training was stopped in between
+USE = """\
+A prompt is a list of clauses with commas between them: `a red apple, 3d render, on a teal background, sepia tones,
+sticker outline`. The first names the thing; the others come in any order. Each clause is encoded on its own. Its token
+states, without the two special tokens, are brought to mean 0 and deviation 1 with `text_stats.safetensors` and written
+into the clause's rows; empty rows are zeros. The pooled vector is the mean state of the subject clause, brought to
+mean 0 and deviation 1 with its own statistics. The unconditional input is zeros throughout. The model's timestep is
+sigma in 0..1; its output is the velocity noise - data.
+
+Every component loads in diffusers unchanged: `FluxTransformer2DModel`, `AutoencoderKL` and
+`FlowMatchEulerDiscreteScheduler` by `from_pretrained(folder, subfolder=...)`, `transformers.BertModel` and
+`BertTokenizer` likewise, `adapter.safetensors` by `load_ip_adapter`. So does the pipeline, given that there is no
+second text encoder:
+
+    FluxPipeline.from_pretrained(folder, text_encoder_2=None, tokenizer_2=None)
+
+It wants `prompt_embeds`, `pooled_prompt_embeds` and their `negative_` twins (zeros) made as above, and
+`true_cfg_scale`; it cannot encode a prompt itself, because it knows nothing of clauses."""
 
 
 def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[str, Any] | None) -> str:
@@ -16,22 +39,26 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
     fetched = open_stage(run.work, "fetch").json("licences.json")
     licences = [_Licence(**{k: v for k, v in x.items() if k != "sha256"}) for x in fetched]
     counts = open_stage(run.work, "plan").figures
+    total = sum(entry["bytes"] for entry in weights.values())
     parts = [
-        "# Model card",
+        "# Salon mini",
         "",
-        f"{len(plan['concepts'])} things in {len(SETS)} drawing styles, {len(PALETTES)} palettes, {len(BACKGROUNDS)} "
-        f"backgrounds and {len(FINISHES)} finishes, {r.data.size} x {r.data.size} pixels.",
+        f"The model that comes with Salon: {len(plan['concepts'])} simple things in {len(SETS)} drawing styles, "
+        f"{len(PALETTES)} palettes, {len(BACKGROUNDS)} backgrounds and {len(FINISHES)} finishes, {r.data.size} x "
+        f"{r.data.size} pixels, small enough to lie in the package and to run in seconds on a plain CPU. It exists so "
+        "that Salon works, can be tested and can be compared without downloading anything. It is not a rival of large "
+        "models. `recipe/` makes it.",
         "",
         "## Files",
         "",
         *(f"- `{name}`: {entry['bytes'] / 1e6:.2f} MB, SHA-256 `{entry['sha256']}`" for name, entry in weights.items()),
+        f"- together {total / 1e6:.1f} MB, bfloat16; the text encoder (all-MiniLM-L6-v2, float16) apart",
+        "- `salon.json`: text pipeline, known words, default settings, default style, vocabulary",
+        "- `licences.json`, `NOTICE`: where everything comes from, under which licence, with content hashes",
         "",
-        "## Data",
+        "## Use",
         "",
-        f"{counts['drawings']} drawings of {counts['concepts']} things, {counts['entries']} pictures; {counts['held']} "
-        "(thing, style) pairs were held out of all training.",
-        "",
-        attribution(licences).split("\n", 2)[2].strip(),
+        USE,
         "",
         "## Words",
         "",
@@ -40,6 +67,14 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
         f"- backgrounds: {', '.join(BACKGROUNDS)}",
         f"- finishes: {', '.join(v for v in FINISHES.values() if v)}",
         f"- text rows: {', '.join(f'{n} {t}' for n, t, _ in SLOTS)}",
+        "- things: `vocabulary.concepts` in `salon.json`",
+        "",
+        "## Data",
+        "",
+        f"{counts['drawings']} drawings of {counts['concepts']} things, {counts['entries']} pictures; {counts['held']} "
+        "(thing, style) pairs were held out of all training.",
+        "",
+        attribution(licences).split("\n", 2)[2].strip(),
         "",
         "## Training",
         "",
@@ -49,13 +84,24 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
         "",
         *(figures(report) if report else ["The evaluation has not run."]),
         "",
+        "## Limits",
+        "",
+        LIMITS.read_text().strip(),
+        "",
     ]
     return "\n".join(parts)
 
 
+def hours(curve: list[dict[str, Any]]) -> float:
+    """Hours of training between the first and the last point of a curve, pauses left out."""
+    steps = (b["time"] - a["time"] for a, b in pairwise(curve))
+    return sum(s for s in steps if s < PAUSE) / 3600
+
+
 def training(run: Run) -> list[str]:
     """A line for every trained part that has finished, and the loss curve of the transformer so far."""
-    out = []
+    machine = describe()
+    out = [f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; device {run.device}."]
     for name, unit in (
         ("autoencoder", "crops"),
         ("transformer", "samples"),
@@ -65,23 +111,26 @@ def training(run: Run) -> list[str]:
         if (run.work / name / "stage.json").is_file():
             done = open_stage(run.work, name)
             out.append(f"- {name}: {done.figures[unit]:,} training {unit}; settings {done.config}")
-    curve = run.work / "transformer" / "curve.json"
-    if curve.is_file():
-        points = read_json(curve)
-        out += ["", "| samples | training loss | seen pairs | held-out pairs |", "|---|---|---|---|"]
-        for p in points[:: max(1, len(points) // 12)]:
+    path = run.work / "transformer" / "curve.json"
+    if path.is_file():
+        points = read_json(path)
+        out += ["", f"The transformer's training took {hours(points):.1f} hours.", ""]
+        out += ["| samples | training loss | seen pairs | held-out pairs |", "|---|---|---|---|"]
+        for p in [*points[:: max(1, len(points) // 12)], *points[-1:]]:
             held = f"{p['held']:.4f}" if "held" in p else ""
             out.append(f"| {p['samples']:,} | {p['loss']:.4f} | {p.get('seen', float('nan')):.4f} | {held} |")
     return out
 
 
 def figures(report: dict[str, Any]) -> list[str]:
-    """The judge's table and the goals, missed ones included."""
+    """The judge's table, quality against samples, and the goals, missed ones included."""
     heads = ("concept", "concept5", "style", "palette", "background", "finish")
+    rows = [(row["row"], row) for row in report["rows"]]
+    rows += [(f"generated after {row['samples']:,} samples", row) for row in report["probes"]["curve"]]
     out = [f"| pictures | n | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
-    for row in report["rows"]:
-        out.append(f"| {row['row']} | {row['pictures']} | {' | '.join(f'{row[h]:.3f}' for h in heads)} |")
-    out += ["", "| goal | target | reached | |", "|---|---|---|---|"]
+    out += [f"| {name} | {row['pictures']} | {' | '.join(f'{row[h]:.3f}' for h in heads)} |" for name, row in rows]
+    out += ["", f"Drawn with {report['sampler']}; a draft with {report['draft']}.", ""]
+    out += ["| goal | target | reached | |", "|---|---|---|---|"]
     for g in report["goals"]:
         value = "not measured" if g["value"] is None else f"{g['value']:.3f}"
         out.append(f"| {g['goal']} | {g['target']} | {value} | {'met' if g['met'] else 'missed'} |")

@@ -3,7 +3,7 @@
     python -m salon.models.mini.recipe.export --work DIR --out FOLDER
 
 FOLDER may be `models/mini` itself: text encoder, tokenizer and scheduler configuration in it stay as they are.
-Every file is written beside its place and moved; `weights.json` has size and SHA-256 of each.
+Every file is written beside its place and moved; `licences.json` has size and SHA-256 of each, `README.md` is the card.
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
@@ -24,6 +24,7 @@ from .config import Run, parser, run_of
 from .default_style import as_data
 from .errors import SpaceError
 from .looks import BACKGROUNDS, FINISHES, PALETTES
+from .papers import licences_json, notice
 from .sets import SETS
 from .store import atomic, need_space, open_stage, read_json, write_json
 from .vocabulary import read_vocabulary
@@ -118,9 +119,14 @@ def salon_json(run: Run, plan: dict[str, Any], version: str, report: dict[str, A
 
 
 def export(run: Run, out: Path, version: str) -> dict[str, Any]:
-    """Write the folder and return `weights.json`'s content. Raises SpaceError when the weights are over their limit."""
+    """Write the folder and return size and hash of every weight file.
+
+    Raises SpaceError when the weights are over their limit, LicenceError when what is kept there is not what it was.
+    """
     import numpy as np
 
+    drawings = open_stage(run.work, "fetch").json("licences.json")
+    licences_json(out, drawings)  # a check, before anything is written
     need_space(out, 2 * LIMIT)  # the old weights stay until the new ones are whole
     plan = open_stage(run.work, "plan").json("plan.json")
     facts = open_stage(run.work, "latents").json("latents.json")
@@ -145,10 +151,8 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
             halved = {k: v.to(torch.bfloat16) for k, v in load_file(done.folder / name).items()}
             with atomic(out / name) as f:
                 f.write(save(halved, {"format": "pt"}))
-    fetched = open_stage(run.work, "fetch")
-    write_json(out / "drawings.json", fetched.json("licences.json"))
-    with atomic(out / "ATTRIBUTION.md") as f:
-        f.write((fetched.folder / "ATTRIBUTION.md").read_bytes())
+    with atomic(out / "NOTICE") as f:
+        f.write(notice(drawings).encode())
     path = run.work / "evaluate" / "report.json"
     report = read_json(path) if path.is_file() else None
     write_json(out / "salon.json", salon_json(run, plan, version, report))
@@ -161,8 +165,8 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
     total = sum(w["bytes"] for w in weights.values())
     if total > LIMIT:
         raise SpaceError(f"the weights are {total / 1e6:.1f} MB, allowed are {LIMIT / 1e6:.0f}: train a smaller model")
-    write_json(out / "weights.json", weights)
-    with atomic(out / "CARD.md") as f:
+    write_json(out / "licences.json", licences_json(out, drawings))
+    with atomic(out / "README.md") as f:
         f.write(card(run, plan, weights, report).encode())
     return weights
 
