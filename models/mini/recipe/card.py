@@ -94,8 +94,8 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
 
 def hours(curve: list[dict[str, Any]]) -> float:
     """Hours of training between the first and the last point of a curve, pauses left out."""
-    steps = (b["time"] - a["time"] for a, b in pairwise(curve))
-    return sum(s for s in steps if s < PAUSE) / 3600
+    steps = [float(b["time"] - a["time"]) for a, b in pairwise(curve)]
+    return float(sum(s for s in steps if s < PAUSE)) / 3600.0
 
 
 def training(run: Run) -> list[str]:
