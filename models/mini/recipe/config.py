@@ -50,7 +50,8 @@ class TransformerConfig:
     single: int = 3
     batch: int = 64
     samples: int = 2_500_000  # the budget
-    rate: float = 1e-3
+    rate: float = 1e-3  # of AdamW: modulations, embeddings, vectors
+    muon_rate: float = 2e-3  # of Muon: the blocks' matrices; 0 = AdamW for those, too
     warmup: int = 100
     decay_from: float = 0.5
     average: float = 0.998

@@ -24,6 +24,7 @@ from .autoencoder import save_model
 from .batches import DROPPED, Batches
 from .config import Run, TransformerConfig, parser, run_of, with_changes
 from .errors import CacheError
+from .muon import Mixed
 from .network import Velocity, build
 from .parallel import average_gradients, rank, run_in, world
 from .precision import autocast
@@ -124,7 +125,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     torch.manual_seed(config.seed + 1000 * rank())
     weights = list(model.parameters())
     average = Average(weights, config.average)
-    optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimiser = Mixed(model, config.rate, config.muon_rate)
     done, step, curve = 0, 0, []
     if state is not None:
         model.load_state_dict(state["model"])
@@ -175,8 +176,6 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     while done < end:
         bucket = batches.pick(done / config.samples, step)
         factor = schedule(done, config.samples, step, warmup=config.warmup, decay_from=config.decay_from)
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate * factor
         number = batches.number(bucket)
         rows = batches.rows(bucket, number)
         entry = bucket.entry[rows]
@@ -187,8 +186,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         loss.backward()
         average_gradients(weights)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
-        optimiser.zero_grad()
+        optimiser.step(factor)
         average.update()
         recent.append(loss.item())
         done, step = done + number * world(), step + 1
@@ -210,10 +208,10 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
 def lasting_part(config: TransformerConfig) -> dict[str, Any]:
     """The configuration that a resumed run must share; its budget, rate and manner of running may change."""
     out = asdict(config)
-    free = "samples rate warmup decay_from compile checkpoint_every snapshots warm average plain_share"
+    free = "samples rate muon_rate warmup decay_from compile checkpoint_every snapshots warm average plain_share"
     for key in free.split():
         out.pop(key)
-    return out
+    return out | {"muon": bool(config.muon_rate)}  # the state's layout depends on it
 
 
 if __name__ == "__main__":
@@ -222,12 +220,15 @@ if __name__ == "__main__":
     options.add_argument("--samples", type=int, help="training samples in all (the budget)")
     options.add_argument("--stop-at", type=int, default=0, help="stop after so many samples, to go on later")
     options.add_argument("--rate", type=float)
+    options.add_argument("--muon-rate", type=float, help="rate of the blocks' matrices, 0 for AdamW alone")
     options.add_argument("--batch", type=int)
     options.add_argument("--processes", type=int, default=1, help="training processes, --threads each")
     options.add_argument("--no-compile", action="store_true")
     args = options.parse_args()
     run = run_of(args)
     given: dict[str, object] = {k: v for k in ("warm", "samples", "rate", "batch") if (v := getattr(args, k))}
+    if args.muon_rate is not None:
+        given["muon_rate"] = args.muon_rate
     if args.no_compile:
         given["compile"] = False
     run_in(args.processes, run_stage, replace(run, recipe=with_changes(run.recipe, transformer=given)), args.stop_at)
