@@ -48,8 +48,8 @@ class TransformerConfig:
     head_width: int = 64
     double: int = 3  # with three single ones as fast as four and two, and 6 MB smaller: all weights are to fit 60 MB
     single: int = 3
-    batch: int = 64
-    samples: int = 2_500_000  # the budget
+    batch: int = 96
+    samples: int = 1_000_000  # the budget
     rate: float = 1e-3  # of AdamW: modulations, embeddings, vectors
     muon_rate: float = 2e-3  # of Muon: the blocks' matrices; 0 = AdamW for those, too
     warmup: int = 100
@@ -58,7 +58,7 @@ class TransformerConfig:
     plain_share: float = 0.4
     compile: bool = True
     warm: str = ""
-    checkpoint_every: int = 300  # steps
+    checkpoint_every: int = 200  # steps
     snapshots: int = 6  # averaged weights set aside on the way, for the curve of quality against samples
 
 
@@ -68,7 +68,7 @@ class AdapterConfig:
     width: int = 256  # of the style vector
     tokens: int = 4
     batch: int = 64
-    samples: int = 400_000
+    samples: int = 250_000
     rate: float = 6e-4
     warmup: int = 100
     decay_from: float = 0.5
@@ -94,7 +94,7 @@ class EvaluateConfig:
     seed: int = 5
     pictures: int = 1024
     held: int = 512
-    probe: int = 192  # pictures of each row of a probe
+    probe: int = 160  # pictures of each row of a probe
     steps: int = 20
     guidances: tuple[float, ...] = (3.0, 2.0, 4.5)  # the best one is taken
     few_steps: tuple[int, ...] = (4, 6, 8)  # does a draft hold its quality?

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .network import Velocity, unpack
+from .network import Velocity, fold_empty, unpack
 from .precision import autocast
 
 
@@ -63,7 +63,8 @@ def sample(
     channels = net.model.config.in_channels
     noise = torch.Generator().manual_seed(seed)
     x = torch.randn(b, h // 2 * (w // 2), channels, generator=noise).to(device)
-    both_tokens = torch.cat([tokens, torch.zeros_like(tokens)])
+    room = min(tokens.shape[1], 1 + int((tokens.abs().amax(-1) > 0).sum(1).max()))
+    both_tokens, bias = fold_empty(torch.cat([tokens, torch.zeros_like(tokens)]), room)
     both_pooled = torch.cat([pooled, torch.zeros_like(pooled)])
     ip_tokens = ip_weight = None
     if reference is not None and reference.weight:
@@ -74,7 +75,7 @@ def sample(
     def velocity(at: Tensor, sigma: float) -> Tensor:
         t = torch.full((2 * b,), sigma, device=device)
         with autocast(device):
-            v = net(torch.cat([at, at]), both_tokens, both_pooled, t, rotary, ip_tokens, ip_weight).float()
+            v = net(torch.cat([at, at]), both_tokens, both_pooled, t, rotary, ip_tokens, ip_weight, bias).float()
         conditional, unconditional = v.chunk(2)
         return unconditional + sampler.guidance * (conditional - unconditional)
 
