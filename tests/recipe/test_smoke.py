@@ -14,6 +14,10 @@ for name in ("torch", "diffusers", "transformers", "resvg_py"):
 
 from salon.engine.clauses import ClauseReader, Slot, Vocabulary  # noqa: E402
 from salon.engine.default_style import load_default_style  # noqa: E402
+from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
+from salon.engine.models.ip_adapter import load_ip_adapter  # noqa: E402
+from salon.engine.safetensors_file import SafetensorsFile  # noqa: E402
+from salon.engine.spec import AdapterUse  # noqa: E402
 from salon.models.mini.recipe import autoencoder, evaluate, export, latents, transformer  # noqa: E402
 from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
@@ -234,3 +238,31 @@ def test_the_exported_words_are_read_by_the_engine(work: Path) -> None:
         for look in (Look("pastel", "sunset gradient", "halftone"), Look("ocean", "grey", "sticker")):
             made = caption("a fox", drawing_set.name, look)
             assert reader.read(made.text()).texts == {k: v for k, v in asdict(made).items() if v}
+
+
+def test_the_exported_folder_draws_in_the_engine(work: Path, tmp_path: Path) -> None:
+    export.export(Run(work, smoke(), 1), tmp_path, "1")
+    for name in ("text_encoder", "tokenizer", "scheduler", "model_index.json"):
+        (tmp_path / name).symlink_to(EMBEDDED / name)
+    engine = Engine.load(tmp_path, backend="reference")
+    adapter = load_ip_adapter(engine.ops, engine.model.transformer, tmp_path / "adapter.safetensors")
+    style = load_default_style(tmp_path, json.loads((tmp_path / "salon.json").read_text()))
+    assert style is not None
+    file = SafetensorsFile(tmp_path / "adapter.safetensors")
+    layers = [key for key in file.tensors if key.startswith("ip_adapter.")]
+    engine.add_branch({key.removeprefix("ip_adapter."): file.array(key) for key in layers}, "style")
+    for name, vector in (("default", style.vector), ("null", style.null)):
+        engine.register_adapter(name, adapter.projection.tokens(engine.ops, vector[None]), branch="style")
+
+    def draw(uses: tuple[AdapterUse, ...]) -> np.ndarray:
+        generation = engine.open(engine.make_spec("a fox, 3d, with sticker outline", seed=1, adapters=uses))
+        for _ in range(2):
+            engine.step([generation])
+        latents = np.array(engine.ops.numpy(generation.latents))
+        engine.close(generation)
+        return latents
+
+    plain = draw(())
+    assert np.isfinite(plain).all()
+    assert np.array_equal(draw((AdapterUse("default", style.weight(raw=True), unconditional="null"),)), plain)
+    assert not np.array_equal(draw((AdapterUse("default", style.weight(), unconditional="null"),)), plain)
