@@ -112,7 +112,7 @@ class Metrics:
         yield count("messages", "Messages received", "", {"": router.received})
         yield count("refused_messages", "Messages refused", "", {"": router.refused})
         yield count("dropped_connections", "Connections dropped because they did not read", "", {"": router.dropped})
-        yield count("sent_bytes", "Bytes of pictures sent", "", {"": server.sent_bytes})
+        yield count("sent_bytes", "Bytes of pictures sent", "", {"": server.deliver.sent_bytes})
         workers = view.workers
         yield gauge(
             "worker_up", "1 while the worker is there", "worker", _of(workers, lambda w: w.state in ("idle", "busy"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,18 +16,17 @@ from ...studio.store.retention import collect, sweep
 from ..wire import messages as m
 from ..wire.keys import KeyPair
 from ..wire.version import negotiate
-from .events import JobLog
-from .failures import RequestRefused, failure_of, no_such_job
+from .deliveries import Deliveries
+from .failures import RequestRefused, failure_of
 from .gate import Gate
 from .house import House
 from .keeper import Keeper
 from .ops import Ops
 from .router import Router
 from .service import Service
-from .sessions import Fetching, Session, Watcher
+from .sessions import Session
 
 LOG = logging.getLogger("salon.server")
-AHEAD: Final = 8  # chunks of a picture that are read from disk at once
 CLEAN_UP_S: Final = 3600.0
 DAY_MS: Final = 86_400_000
 RATE: Final = 500.0  # requests a second of an account, where clients prove who they are
@@ -46,7 +44,7 @@ class Server:
         stopped: set when it shall end.
         hurry: set to cut the grace at the end short.
         grants: marks of the grants of this start.
-        sent_bytes: of pictures.
+        deliver: watches and pictures.
     """
 
     def __init__(self, house: House, key: KeyPair | None) -> None:
@@ -55,7 +53,7 @@ class Server:
         self.stopped = asyncio.Event()
         self.grants: set[str] = set()
         self.addresses: list[str] = []
-        self.keeper = Keeper(house, self._touched)
+        self.keeper = Keeper(house, lambda log: self.deliver.touched(log))
         self.service = Service(self.keeper)
         self._context: zmq.Context[Any] = zmq.Context()
         self._key = key
@@ -71,9 +69,9 @@ class Server:
             handle=self._handle,
             key=key,
         )
-        self.sent_bytes = 0
         self._next_clean_up = 0.0
         self.hurry = asyncio.Event()
+        self.deliver = Deliveries(self.service, self.router, self._spawn)
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         ops = Ops(self)
@@ -170,17 +168,10 @@ class Server:
     def _handle(self, session: Session, id: bytes, request: m.Request) -> None:
         """Answer now, or have a task answer. Exceptions become the answer at the caller's."""
         if isinstance(request, m.Credit):
-            fetch = session.fetches.get(request.fetch)
-            if fetch is not None:
-                fetch.credit = min(self.router.limits.max_credit, fetch.credit + request.chunks)
-                self._feed(session, fetch)
+            self.deliver.credit(session, request)
             return
         if isinstance(request, m.Unwatch):
-            watcher = session.watchers.pop(request.watch, None)
-            if watcher is not None:
-                watcher.log.watchers.discard(watcher)
-                self.router.reply(session, watcher.id, m.Watched(last=watcher.told))
-            self.router.reply(session, id, m.Done(changed=watcher is not None))
+            self.deliver.unwatch(session, id, request)
             return
         if isinstance(request, m.Show):
             found = self.keeper.at_hand(request.job)
@@ -218,10 +209,10 @@ class Server:
         if isinstance(request, m.Submit):
             return await service.submit(account, request)
         if isinstance(request, m.Watch):
-            await self._watch(session, id, request)
+            await self.deliver.watch(session, id, request)
             return None
         if isinstance(request, m.Fetch):
-            await self._fetch(session, id, request)
+            await self.deliver.fetch(session, id, request)
             return None
         if isinstance(request, m.Show):
             return await service.show(request.job, account, operator=session.operator)
@@ -246,76 +237,6 @@ class Server:
         from .views import redacted
 
         return lambda info: info if info.account == account else redacted(info)
-
-    # ---- watch, fetch ----------------------------------------------------------------------------------------------
-
-    async def _watch(self, session: Session, id: bytes, request: m.Watch) -> None:
-        log = await self.service.log(request.job, session.account)
-        if id in session.watchers or len(session.watchers) >= self.router.limits.max_watches:
-            raise RequestRefused("refused", f"watches: {len(session.watchers)} already, or this id; end some first")
-        watcher = Watcher(session, id, log, request.after, request.previews)
-        session.watchers[id] = watcher
-        log.watchers.add(watcher)
-        self.router.touch(session)
-
-    def _touched(self, log: JobLog) -> None:
-        for watcher in log.watchers:
-            self.router.touch(watcher.session)
-
-    async def _fetch(self, session: Session, id: bytes, request: m.Fetch) -> None:
-        row, pictures = await self.service.find(request.job, session.account)
-        picture = next((picture for picture in pictures if picture.index == request.index), None)
-        if picture is None:
-            what = "grid" if request.index == m.GRID else f"picture {request.index}"
-            raise RequestRefused("not_found", f"{what} of job {row.job!r}, which is {row.state}: there is none (yet)")
-        if request.offset >= picture.size:
-            raise RequestRefused("invalid", f"offset: got {request.offset}, allowed below {picture.size}; correct it")
-        if id in session.fetches or len(session.fetches) >= self.router.limits.max_fetches:
-            raise RequestRefused("busy", f"fetches: {len(session.fetches)} already, or this id; let some end", 100)
-        fetch = Fetching(id, row.job, picture.digest, picture.size, request.offset, request.credit)
-        session.fetches[id] = fetch
-        self._feed(session, fetch)
-
-    def _feed(self, session: Session, fetch: Fetching) -> None:
-        """Send what its credit allows, a few chunks at a time."""
-        if not fetch.busy and fetch.credit > 0 and not session.gone:
-            fetch.busy = True
-            self._spawn(self._send(session, fetch))
-
-    async def _send(self, session: Session, fetch: Fetching) -> None:
-        chunk, blobs = self.router.limits.chunk, self.house.blobs
-        try:
-            while fetch.credit > 0 and not session.gone:
-                count = min(fetch.credit, AHEAD)
-                size = min(count * chunk, fetch.total - fetch.offset)
-                end = fetch.offset + size
-                for part in blobs.read_cached(fetch.digest, fetch.offset, size, chunk):
-                    self._chunk(session, fetch, part)
-                if fetch.offset == end:
-                    await asyncio.sleep(0)  # others get a turn
-                else:
-                    read = partial(blobs.read, fetch.digest, fetch.offset, end - fetch.offset)
-                    data = memoryview(await self.keeper.read(read))
-                    if len(data) != end - fetch.offset:
-                        raise no_such_job(fetch.job)
-                    for start in range(0, len(data), chunk):
-                        self._chunk(session, fetch, data[start : start + chunk])
-                if fetch.offset == fetch.total:
-                    return
-        except Exception as error:
-            session.fetches.pop(fetch.id, None)
-            self.router.reply(session, fetch.id, failure_of(error))
-        finally:
-            fetch.busy = False
-
-    def _chunk(self, session: Session, fetch: Fetching, part: bytearray | memoryview) -> None:
-        record = m.Chunk(offset=fetch.offset, total=fetch.total, digest=fetch.digest)
-        fetch.offset += len(part)
-        fetch.credit -= 1
-        if fetch.offset == fetch.total:
-            session.fetches.pop(fetch.id, None)
-        self.sent_bytes += len(part)
-        self.router.reply(session, fetch.id, record, memoryview(part))
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,124 @@
+"""What goes out bit by bit: events of watched jobs, and pictures in chunks, as far as their reader gives credit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final
+
+from ...studio.errors import BlobMissing
+from ..wire import messages as m
+from .events import JobLog
+from .failures import RequestRefused, failure_of, no_such_job
+from .router import Router
+from .service import Service
+from .sessions import Fetching, Session, Watcher
+
+AHEAD: Final = 8  # chunks of a picture that are read from disk at once
+
+
+class Deliveries:
+    """Watches and fetches of all connections. On the loop's thread.
+
+    Args:
+        service: knows jobs, and who may see them.
+        router: sends.
+        spawn: runs a coroutine beside.
+
+    Attributes:
+        sent_bytes: of pictures.
+    """
+
+    def __init__(self, service: Service, router: Router, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        self.sent_bytes = 0
+        self._service, self._router, self._spawn = service, router, spawn
+
+    async def watch(self, session: Session, id: bytes, request: m.Watch) -> None:
+        """Begin to tell what happens to a job. RequestRefused: there is none for this account, or too many watches."""
+        log = await self._service.log(request.job, session.account)
+        if id in session.watchers or len(session.watchers) >= self._router.limits.max_watches:
+            raise RequestRefused("refused", f"watches: {len(session.watchers)} already, or this id; end some first")
+        watcher = Watcher(session, id, log, request.after, request.previews)
+        session.watchers[id] = watcher
+        log.watchers.add(watcher)
+        self._router.touch(session)
+
+    def unwatch(self, session: Session, id: bytes, request: m.Unwatch) -> None:
+        """End a watch early: it gets its final answer, and so does the request."""
+        watcher = session.watchers.pop(request.watch, None)
+        if watcher is not None:
+            watcher.log.watchers.discard(watcher)
+            self._router.reply(session, watcher.id, m.Watched(last=watcher.told))
+        self._router.reply(session, id, m.Done(changed=watcher is not None))
+
+    def touched(self, log: JobLog) -> None:
+        """A log has something new."""
+        for watcher in log.watchers:
+            self._router.touch(watcher.session)
+
+    async def fetch(self, session: Session, id: bytes, request: m.Fetch) -> None:
+        """Begin to send a picture. RequestRefused: there is none for this account, or too many fetches."""
+        row, pictures = await self._service.find(request.job, session.account)
+        picture = next((picture for picture in pictures if picture.index == request.index), None)
+        if picture is None:
+            what = "grid" if request.index == m.GRID else f"picture {request.index}"
+            raise RequestRefused("not_found", f"{what} of job {row.job!r}, which is {row.state}: there is none (yet)")
+        if request.offset >= picture.size:
+            raise RequestRefused("invalid", f"offset: got {request.offset}, allowed below {picture.size}; correct it")
+        if id in session.fetches or len(session.fetches) >= self._router.limits.max_fetches:
+            raise RequestRefused("busy", f"fetches: {len(session.fetches)} already, or this id; let some end", 100)
+        fetch = Fetching(id, row.job, picture.digest, picture.size, request.offset, request.credit)
+        session.fetches[id] = fetch
+        self._feed(session, fetch)
+
+    def credit(self, session: Session, notice: m.Credit) -> None:
+        """So many chunks more may be sent."""
+        fetch = session.fetches.get(notice.fetch)
+        if fetch is not None:
+            fetch.credit = min(self._router.limits.max_credit, fetch.credit + notice.chunks)
+            self._feed(session, fetch)
+
+    def _feed(self, session: Session, fetch: Fetching) -> None:
+        """Send what its credit allows, a few chunks at a time."""
+        if not fetch.busy and fetch.credit > 0 and not session.gone:
+            fetch.busy = True
+            self._spawn(self._send(session, fetch))
+
+    async def _send(self, session: Session, fetch: Fetching) -> None:
+        chunk, blobs = self._router.limits.chunk, self._service.house.blobs
+        try:
+            while fetch.credit > 0 and not session.gone:
+                count = min(fetch.credit, AHEAD)
+                size = min(count * chunk, fetch.total - fetch.offset)
+                end = fetch.offset + size
+                for part in blobs.read_cached(fetch.digest, fetch.offset, size, chunk):
+                    self._chunk(session, fetch, part)
+                if fetch.offset == end:
+                    await asyncio.sleep(0)  # others get a turn
+                else:
+                    read = partial(blobs.read, fetch.digest, fetch.offset, end - fetch.offset)
+                    data = memoryview(await self._service.keeper.read(read))
+                    if len(data) != end - fetch.offset:
+                        raise no_such_job(fetch.job)
+                    for start in range(0, len(data), chunk):
+                        self._chunk(session, fetch, data[start : start + chunk])
+                if fetch.offset == fetch.total:
+                    return
+        except BlobMissing:  # the job was deleted meanwhile
+            session.fetches.pop(fetch.id, None)
+            self._router.reply(session, fetch.id, failure_of(no_such_job(fetch.job)))
+        except Exception as error:
+            session.fetches.pop(fetch.id, None)
+            self._router.reply(session, fetch.id, failure_of(error))
+        finally:
+            fetch.busy = False
+
+    def _chunk(self, session: Session, fetch: Fetching, part: bytearray | memoryview) -> None:
+        record = m.Chunk(offset=fetch.offset, total=fetch.total, digest=fetch.digest)
+        fetch.offset += len(part)
+        fetch.credit -= 1
+        if fetch.offset == fetch.total:
+            session.fetches.pop(fetch.id, None)
+        self.sent_bytes += len(part)
+        self._router.reply(session, fetch.id, record, memoryview(part))
