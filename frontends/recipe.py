@@ -10,7 +10,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import msgspec
 import numpy as np
@@ -146,8 +146,8 @@ def encode_png(pixels: UInt8, recipe: Recipe) -> bytes:
     return buffer.getvalue()
 
 
-def read_png(path: str | Path) -> tuple[UInt8, Recipe]:
-    """The pixels, uint8 [height, width, 3], and the recipe of a picture that Salon made.
+def read_png(path: str | Path | IO[bytes]) -> tuple[UInt8, Recipe]:
+    """The pixels, uint8 [height, width, 3], and the recipe of a picture that Salon made: a file, or what it holds.
 
     Raises:
         RecipeError: no such file, no PNG, no recipe in it, or one of another format.

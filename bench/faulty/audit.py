@@ -54,7 +54,7 @@ def differs(solo: Solo, index: int, file: bytes, asked: Mapping[str, Any]) -> st
         asked: fields of the request, each of which has to stand in the recipe; words that it does not know are passed
             over.
     """
-    pixels, recipe = read_png(io.BytesIO(file))  # type: ignore[arg-type]  # Pillow takes both
+    pixels, recipe = read_png(io.BytesIO(file))
     others = [name for name, value in asked.items() if getattr(recipe.spec, name, value) != value]
     if others or recipe.pixels != pixel_hash(pixels) or recipe.image != (None if index == GRID else index):
         return f"another recipe {others}"

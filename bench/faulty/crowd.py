@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from ...frontends.client.client import Client, RemoteJob
@@ -132,7 +133,7 @@ def check(users: Sequence[User], tasks: Sequence[Task], solo: Solo, deadline: fl
             counts["lost"] += 1
             wrong.append(f"{task.key}: {type(task.error).__name__}: {task.error}")
             continue
-        again = insist(lambda: user.client.imagine(key=task.key, **task.fields), deadline)  # noqa: B023
+        again = insist(partial(user.client.imagine, key=task.key, **task.fields), deadline)
         if again.id != task.job:
             counts["doubled"] += 1
             wrong.append(f"{task.key}: job {task.job}, and again {again.id}")

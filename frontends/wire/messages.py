@@ -5,6 +5,8 @@ records of the server have a third frame, raw bytes. `docs/wire.md` has the whol
 and unknown fields are skipped, so that both sides may be older or newer than the other.
 
 Times are UTC ms, spans ms, of GPU time where they end in `charged_ms`, `fast_ms`, ... as said there.
+
+Long because it is one thing: the whole contract, to be read from top to bottom and compared with `docs/wire.md`.
 """
 
 # mypy: disable-error-code="misc"

@@ -9,6 +9,7 @@ green-magenta. Resumes where it was stopped; `curve.json` has the gate's figures
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -255,6 +256,9 @@ def save_model(model: Any, folder: Path) -> None:
     new = folder.with_name(folder.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     model.save_pretrained(new)
+    config = json.loads((new / "config.json").read_text())
+    config.pop("_name_or_path", None)  # where this machine had the weights that it started from
+    (new / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
 
