@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from salon.engine.errors import LimitError
 
 PROMPT = "a red apple, 3d render, on a teal background"
 STEPS = 4
-CLAUSES = [("a red apple", 6), ("3d render style", 4), ("teal background", 3), (None, 3)]
+GUIDANCE = 3.0
+WORDS = {"subject": "a red apple", "style": "3d render style", "background": "teal background"}
 
 
 def load(dtype: Any) -> Engine:
@@ -29,7 +31,7 @@ def exact() -> Engine:
 
 def run(engine: Engine, steps: int = STEPS) -> tuple[Any, Any, Any]:
     """(noise, final latents, pictures) of the prompt."""
-    generation = engine.open(engine.make_spec(PROMPT, steps=steps, seed=1))
+    generation = engine.open(engine.make_spec(PROMPT, steps=steps, guidance_scale=GUIDANCE, seed=1))
     noise = engine.ops.numpy(generation.latents)
     for _ in range(steps):
         engine.step([generation])
@@ -40,7 +42,7 @@ def run(engine: Engine, steps: int = STEPS) -> tuple[Any, Any, Any]:
 
 @pytest.fixture(scope="module")
 def text() -> tuple[Any, Any]:
-    """The prompt encoded as in training: tokens float32 [16, 384], pooled [384]."""
+    """The prompt encoded as in training: tokens float32 [rows, 384], pooled [384]."""
     torch = pytest.importorskip("torch")
     transformers = pytest.importorskip("transformers")
     from safetensors.numpy import load_file
@@ -54,13 +56,13 @@ def text() -> tuple[Any, Any]:
             return encoder(**tokenizer(clause, return_tensors="pt")).last_hidden_state[0, 1:-1].numpy()
 
     rows = []
-    for clause, slots in CLAUSES:
-        part = np.zeros((slots, 384), np.float32)
-        if clause is not None:
-            found = (states(clause) - stats["token_mean"]) / stats["token_std"]
+    for slot in json.loads((EMBEDDED / "salon.json").read_text())["text"]["slots"]:
+        part = np.zeros((slot["tokens"], 384), np.float32)
+        if slot["name"] in WORDS:
+            found = (states(WORDS[slot["name"]]) - stats["token_mean"]) / stats["token_std"]
             part[: len(found)] = found
         rows.append(part)
-    pooled = (states("a red apple").mean(0) - stats["pooled_mean"]) / stats["pooled_std"]
+    pooled = (states(WORDS["subject"]).mean(0) - stats["pooled_mean"]) / stats["pooled_std"]
     return np.concatenate(rows), pooled
 
 
@@ -86,12 +88,12 @@ def theirs(exact: Engine, text: tuple[Any, Any]) -> tuple[Any, Any]:
                     pooled_projections=scale * pooled,
                     timestep=torch.tensor([now], dtype=torch.float32),
                     img_ids=places.reshape(-1, 3),
-                    txt_ids=torch.zeros(16, 3),
+                    txt_ids=torch.zeros(tokens.shape[1], 3),
                     return_dict=False,
                 )[0]
                 for scale in (1, 0)
             )
-            x = x + (after - now) * (u + 3.0 * (v - u))
+            x = x + (after - now) * (u + GUIDANCE * (v - u))
         grid = x.reshape(1, 8, 8, 8, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(1, 8, 16, 16)
         image = vae.decode(grid / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
     return x[0].numpy(), image.permute(0, 2, 3, 1).numpy()
