@@ -74,7 +74,7 @@ class AdapterConfig:
     decay_from: float = 0.5
     average: float = 0.995
     auxiliary: float = 0.1
-    follow: float = 2.0  # weight of the distance to the transformer's own answer to the style in words
+    follow: float = 8.0  # weight of the distance to the transformer's own answer to the style in words
     null_share: float = 0.15
     compile: bool = True
     checkpoint_every: int = 300
