@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from ....bench.machine import describe
@@ -13,7 +14,7 @@ from .sets import Licence as _Licence
 from .store import open_stage, read_json
 
 LIMITS = Path(__file__).with_name("limits.md")  # written by hand, after looking at pictures
-PAUSE = 3600.0  # seconds between two points of a curve above which the training was stopped in between
+PAUSE = 1200.0  # seconds between two points of a curve above which the training was stopped in between
 USE = """\
 A prompt is a list of clauses with commas between them: `a red apple, 3d render, on a teal background, sepia tones,
 sticker outline`. The first names the thing; the others come in any order. Each clause is encoded on its own. Its token
@@ -43,11 +44,14 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
     parts = [
         "# Salon mini",
         "",
-        f"The model that comes with Salon: {len(plan['concepts'])} simple things in {len(SETS)} drawing styles, "
-        f"{len(PALETTES)} palettes, {len(BACKGROUNDS)} backgrounds and {len(FINISHES)} finishes, {r.data.size} x "
-        f"{r.data.size} pixels, small enough to lie in the package and to run in seconds on a plain CPU. It exists so "
-        "that Salon works, can be tested and can be compared without downloading anything. It is not a rival of large "
-        "models. `recipe/` makes it.",
+        fill(
+            f"The model that comes with Salon: {len(plan['concepts'])} simple things in {len(SETS)} drawing styles, "
+            f"{len(PALETTES)} palettes, {len(BACKGROUNDS)} backgrounds and {len(FINISHES)} finishes, {r.data.size} x "
+            f"{r.data.size} pixels, small enough to lie in the package and to run in seconds on a plain CPU. It exists "
+            "so that Salon works, can be tested and can be compared without downloading anything. It is not a rival "
+            "of large models. `recipe/` makes it.",
+            120,
+        ),
         "",
         "## Files",
         "",
@@ -92,6 +96,11 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
     return "\n".join(parts)
 
 
+def listed(settings: dict[str, Any]) -> str:
+    """Settings as words: 'steps 20, guidance 3.0'."""
+    return ", ".join(f"{k} {v}" for k, v in settings.items() if v != "")
+
+
 def hours(curve: list[dict[str, Any]]) -> float:
     """Hours of training between the first and the last point of a curve, pauses left out."""
     steps = [float(b["time"] - a["time"]) for a, b in pairwise(curve)]
@@ -110,7 +119,7 @@ def training(run: Run) -> list[str]:
     ):
         if (run.work / name / "stage.json").is_file():
             done = open_stage(run.work, name)
-            out.append(f"- {name}: {done.figures[unit]:,} training {unit}; settings {done.config}")
+            out.append(f"- {name}: {done.figures[unit]:,} training {unit}; settings {listed(done.config)}")
     path = run.work / "transformer" / "curve.json"
     if path.is_file():
         points = read_json(path)
@@ -129,7 +138,7 @@ def figures(report: dict[str, Any]) -> list[str]:
     rows += [(f"generated after {row['samples']:,} samples", row) for row in report["probes"]["curve"]]
     out = [f"| pictures | n | {' | '.join(heads)} |", "|---|---|" + "---|" * len(heads)]
     out += [f"| {name} | {row['pictures']} | {' | '.join(f'{row[h]:.3f}' for h in heads)} |" for name, row in rows]
-    out += ["", f"Drawn with {report['sampler']}; a draft with {report['draft']}.", ""]
+    out += ["", f"Drawn with {listed(report['sampler'])}; a draft with {listed(report['draft'])}.", ""]
     out += ["| goal | target | reached | |", "|---|---|---|---|"]
     for g in report["goals"]:
         value = "not measured" if g["value"] is None else f"{g['value']:.3f}"
