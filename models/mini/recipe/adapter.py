@@ -42,7 +42,7 @@ from .torch_tools import (
     schedule,
     set_up,
 )
-from .transformer import put, times
+from .transformer import noisy, put, times
 
 FACTORS = ("style", "palette", "background", "finish")
 
@@ -180,8 +180,7 @@ def run_stage(run: Run) -> Done:
         use: Tensor,
         targets: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        at = t[:, None, None]
-        x = (1 - at) * x0 + at * noise
+        x = noisy(x0, noise, t)
         with autocast(device):
             with torch.no_grad():
                 teacher = net(x, *told[:2], t, rotary, None, None, told[2]).float()

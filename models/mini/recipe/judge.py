@@ -117,6 +117,11 @@ def classes_of(pictures: Pictures) -> dict[str, int]:
     }
 
 
+def blurred(x: Tensor, share: float) -> Tensor:
+    """A `share` of the mean over 3 x 3 pixels, the rest the picture itself."""
+    return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) * share + x * (1 - share)
+
+
 def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
     """Shift by a few pixels, scale a little, add a little blur or noise: the judge must read generated pictures too."""
     b, _, h, w = x.shape
@@ -128,7 +133,7 @@ def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
     grid = F.affine_grid(theta, [b, 3, h, w], align_corners=False).to(x.device)
     x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     if rng.random() < 0.3:
-        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) * 0.7 + x * 0.3
+        x = blurred(x, 0.7)
     return x + 0.03 * torch.randn_like(x)
 
 
@@ -140,7 +145,7 @@ def cropped(x: Tensor, rng: np.random.Generator) -> Tensor:
     x = x[:, :, top : top + h, left : left + w]
     x = x.flip(3) if rng.random() < 0.5 else x
     if rng.random() < 0.2:
-        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) * 0.5 + x * 0.5
+        x = blurred(x, 0.5)
     return x + 0.015 * float(rng.random()) * torch.randn_like(x)
 
 

@@ -59,10 +59,15 @@ def times(number: int) -> Tensor:
     return torch.sigmoid(torch.randn(number) + 0.3)
 
 
+def noisy(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+    """x_t = (1 - t) x0 + t noise of packed latents [B, L, 4C], t [B]."""
+    at = t[:, None, None]
+    return (1 - at) * x0 + at * noise
+
+
 def flow_loss(net: Any, x0: Tensor, noise: Tensor, t: Tensor, *inputs: Any) -> Tensor:
     """Mean squared error of the velocity (noise - x0) at x_t = (1 - t) x0 + t noise, per sample [B]."""
-    at = t[:, None, None]
-    v = net((1 - at) * x0 + at * noise, inputs[0], inputs[1], t, *inputs[2:])
+    v = net(noisy(x0, noise, t), inputs[0], inputs[1], t, *inputs[2:])
     return ((v.float() - (noise - x0)) ** 2).mean((1, 2))
 
 
