@@ -26,6 +26,16 @@ def test_steps_are_about_orthogonal(shape: tuple[int, int]) -> None:
     assert float((inside - torch.diag(inside.diagonal())).abs().max()) < 1e-3
 
 
+@pytest.mark.parametrize("shape", [(160, 160), (160, 480), (480, 160), (160, 200)])
+@pytest.mark.parametrize("falling", [0.5, 0.9, 0.99])
+def test_steps_of_badly_conditioned_gradients_stay_small(shape: tuple[int, int], falling: float) -> None:
+    """Large enough for half precision, whose rounding must not grow in directions that hardly occur."""
+    torch.manual_seed(2)
+    u, _, v = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    made = orthogonal(u @ torch.diag(falling ** torch.arange(float(u.shape[1]))) @ v)
+    assert float(torch.linalg.svdvals(made).max()) < 1.7
+
+
 def test_a_zero_gradient_is_no_step() -> None:
     assert torch.equal(orthogonal(torch.zeros(4, 8)), torch.zeros(4, 8))
 

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from .half import multiply
 from .parallel import rank, world
 
 POLYNOMIALS = (
@@ -29,26 +30,35 @@ POLYNOMIALS = (
 
 
 def orthogonal(x: Tensor) -> Tensor:
-    """About the nearest matrix to `x` whose singular values are all 1 (they come out between .4 and 1.6).
-
-    Of a wide matrix only the small Gram matrix is iterated; the product of the polynomials is applied once, at the end.
-    """
+    """About the nearest matrix to `x` whose singular values are all 1 (they come out between .4 and 1.6)."""
     if x.shape[0] > x.shape[1]:
         return orthogonal(x.T).T
     x = x / (x.norm() * 1.01 + 1e-9)
-    wide = x.shape[1] >= 2 * x.shape[0]
-    gram = x @ x.T
-    total: Tensor | None = None
+    return _of_wide(x) if x.shape[1] >= 2 * x.shape[0] else _of_square(x)
+
+
+def _of_square(x: Tensor) -> Tensor:
+    for a, b, c in POLYNOMIALS:
+        gram = multiply(x, x.T)
+        step = gram * b + multiply(gram, gram) * c
+        step.diagonal().add_(a)
+        x = multiply(step, x)
+    return x
+
+
+def _of_wide(x: Tensor) -> Tensor:
+    """Only the small Gram matrix is iterated; the product of the polynomials is applied once, at the end.
+
+    In float32: an eigenvalue that rounding makes negative grows without bound, which needs no more than float16's.
+    """
+    gram, total = x @ x.T, torch.eye(len(x), device=x.device)
     for i, (a, b, c) in enumerate(POLYNOMIALS):
         step = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         step.diagonal().add_(a)
-        if not wide:
-            x = step @ x
-        else:
-            total = step if total is None else step @ total
+        total = step if i == 0 else step @ total
         if i < len(POLYNOMIALS) - 1:
-            gram = step @ (step @ gram) if wide else x @ x.T
-    return x if total is None else total @ x
+            gram = step @ (step @ gram)
+    return total @ x
 
 
 class Muon(torch.optim.Optimizer):
@@ -104,6 +114,10 @@ class Mixed:
             for group in part.param_groups:
                 group["lr"] = rate * factor
             part.step()
+            part.zero_grad()
+
+    def clear(self) -> None:
+        for part in self.parts:
             part.zero_grad()
 
     def state_dict(self) -> list[dict[str, Any]]:

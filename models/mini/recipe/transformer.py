@@ -24,6 +24,7 @@ from .autoencoder import save_model
 from .batches import DROPPED, Batches
 from .config import Run, TransformerConfig, parser, run_of, with_changes
 from .errors import CacheError
+from .half import LossScale, halve
 from .muon import Mixed
 from .network import Velocity, build
 from .parallel import average_gradients, rank, run_in, world
@@ -126,7 +127,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     need_space(
         s.folder, size * (5 + 1 + config.snapshots // 2)
     )  # state (written anew beside the old), model, snapshots
-    net = Velocity(model)
+    net, scale = Velocity(model), LossScale(halve(model, device))
     torch.manual_seed(config.seed + 1000 * rank())
     weights = list(model.parameters())
     average = Average(weights, config.average)
@@ -188,12 +189,14 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
         noise, t = torch.randn(x0.shape).to(device), times(number).to(device)
         loss = fast(x0, noise, t, tokens, pooled, bias, net.rotary(bucket.height // 8, bucket.width // 8))
-        loss.backward()
+        (loss * scale.factor).backward()
         average_gradients(weights)
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step(factor)
-        average.update()
-        recent.append(loss.item())
+        if scale.apply(weights, 1.0):
+            optimiser.step(factor)
+            average.update()
+            recent.append(loss.item())
+        else:
+            optimiser.clear()
         done, step = done + number * world(), step + 1
         if rank():
             continue
