@@ -85,8 +85,9 @@ class JudgeConfig:
     seed: int = 4
     width: int = 32
     batch: int = 64
-    samples: int = 250_000
+    samples: int = 400_000
     rate: float = 2e-3
+    compile: bool = True
     held_pairs: float = 0.06  # further pairs that the judge never sees, to know its own accuracy
 
 
@@ -150,7 +151,7 @@ def smoke() -> Recipe:
             snapshots=2,
         ),
         adapter=AdapterConfig(batch=8, samples=32, warmup=2, compile=False, checkpoint_every=4),
-        judge=JudgeConfig(width=8, batch=8, samples=64),
+        judge=JudgeConfig(width=8, batch=8, samples=64, compile=False),
         evaluate=EvaluateConfig(
             pictures=8,
             held=4,

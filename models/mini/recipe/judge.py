@@ -33,7 +33,8 @@ LOSS_WEIGHT = {"concept": 1.0, "style": 1.0, "palette": 0.3, "background": 0.2, 
 
 
 def stage(run: Run) -> Stage:
-    return Stage(run.work, "judge", asdict(run.recipe.judge), {"plan": plan_stage(run).key})
+    config = asdict(replace(run.recipe.judge, compile=False))  # how a step is run is no part of what it computes
+    return Stage(run.work, "judge", config, {"plan": plan_stage(run).key})
 
 
 def block(a: int, b: int, stride: int, kernel: int = 3) -> nn.Module:
@@ -83,7 +84,8 @@ class Judge(nn.Module):
         for level in self.texture:
             at = level(at)
             flat = at.float().flatten(2)
-            seen += [flat.mean(2), (flat.var(2, unbiased=False) + 1e-4).sqrt()]
+            mean = flat.mean(2)
+            seen += [mean, ((flat * flat).mean(2) - mean * mean).clamp(min=0).add(1e-4).sqrt()]
         texture = torch.cat(seen, 1)
         out = {"concept": self.heads["concept"](self.drop(concept))}
         return out | {name: self.heads[name](self.drop(texture)) for name in HEADS[1:]}
@@ -134,7 +136,7 @@ def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
     x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     if rng.random() < 0.3:
         x = blurred(x, 0.7)
-    return x + 0.03 * torch.randn_like(x)
+    return x + 0.03 * torch.randn_like(x) if rng.random() < 0.5 else x
 
 
 def cropped(x: Tensor, rng: np.random.Generator) -> Tensor:
@@ -146,7 +148,7 @@ def cropped(x: Tensor, rng: np.random.Generator) -> Tensor:
     x = x.flip(3) if rng.random() < 0.5 else x
     if rng.random() < 0.2:
         x = blurred(x, 0.5)
-    return x + 0.015 * float(rng.random()) * torch.randn_like(x)
+    return x + 0.01 * torch.randn_like(x) if rng.random() < 0.5 else x
 
 
 @torch.no_grad()
@@ -186,14 +188,29 @@ def run_stage(run: Run) -> Done:
     kept = Kept(pictures, train)
     judge = Judge(config.width, classes_of(pictures)).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=config.rate, weight_decay=0.05)
-    lasting = asdict(replace(config, samples=0, rate=0))
-    done, step, resume = 0, 0, s.path("resume/state.pt")
+    lasting = asdict(replace(config, samples=0, rate=0, compile=False))
+    done, step, curve, resume = 0, 0, [], s.path("resume/state.pt")
     if (state := load_state(resume, [lasting, s.inputs])) is not None:
         judge.load_state_dict(state["model"])
         optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["torch"])
         restore_generator(rng, state["numpy"])
-        done, step = state["done"], state["step"]
+        done, step, curve = state["done"], state["step"], state["curve"]
+
+    def loss_of(x: Tensor, near: Tensor, targets: dict[str, Tensor]) -> Tensor:
+        with autocast(device):
+            scores = judge(x, near)
+        loss = torch.zeros((), device=device)
+        for head, target in targets.items():
+            smooth = 0.1 if head == "concept" else 0.02
+            loss = loss + LOSS_WEIGHT[head] * F.cross_entropy(scores[head].float(), target, label_smoothing=smooth)
+        return loss
+
+    def some(value: int, number: int) -> np.ndarray:
+        """Up to `number` rows of square pictures of a part of the split, always the same ones."""
+        return np.random.default_rng(value).permutation(np.flatnonzero((split == value) & square))[:number]
+
+    fast = torch.compile(loss_of, dynamic=False) if config.compile else loss_of
     bar = Progress("judge", config.samples, skip=done)
     bar.done = done
     while done < config.samples:
@@ -205,27 +222,24 @@ def run_stage(run: Run) -> Done:
         rows = train[at]
         real = from_float(kept.batch(at))
         x, near = (f(real, rng).to(device, memory_format=torch.channels_last) for f in (augment, cropped))
-        with autocast(device):
-            scores = judge(x, near)
-        loss = torch.zeros((), device=device)
-        for head in HEADS:
-            target = torch.from_numpy(labels[head][rows]).to(device)
-            smooth = 0.1 if head == "concept" else 0.02
-            loss = loss + LOSS_WEIGHT[head] * F.cross_entropy(scores[head].float(), target, label_smoothing=smooth)
+        loss = fast(x, near, {h: torch.from_numpy(labels[h][rows]).to(device) for h in HEADS})
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         done, step = done + config.batch, step + 1
         bar.step(config.batch, f"loss {loss.item():.3f}" if step % 20 == 0 else "")
+        if step % 1000 == 0:
+            curve.append({"samples": done, **measure(judge, pictures, some(JUDGE_HELD, 500), device)})
+            s.write_json("curve.json", curve)
         if step % 200 == 0 or done >= config.samples:
             save_state(
                 resume, [lasting, s.inputs], model=judge.state_dict(), optimiser=optimiser.state_dict(),
                 torch=torch.get_rng_state(), numpy=generator_state(rng), done=done, step=step,
+                curve=curve,
             )  # fmt: skip
-    pick = np.random.default_rng(0)
     figures: dict[str, Any] = {}
     for name, value in (("seen", TRAIN), ("unseen", JUDGE_HELD), ("held", HELD)):
-        rows = pick.permutation(np.flatnonzero((split == value) & square))[:1500]
+        rows = some(value, 1500)
         if len(rows):
             figures[name] = measure(judge, pictures, rows, device) | {"pictures": len(rows)}
     s.write_with("judge.pt", lambda f: torch.save(judge.state_dict(), f))
