@@ -9,14 +9,8 @@ from salon.models.mini.recipe.errors import CacheError
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.torch_tools import (  # noqa: E402
-    Average,
-    generator_state,
-    load_state,
-    restore_generator,
-    save_state,
-    schedule,
-)
+from salon.models.mini.recipe.course import Course  # noqa: E402
+from salon.models.mini.recipe.torch_tools import Average, schedule  # noqa: E402
 
 
 def test_schedule_warms_up_and_falls() -> None:
@@ -60,20 +54,34 @@ def test_average_is_restored_after_an_error() -> None:
     assert torch.equal(p, torch.full((2,), 3.0))
 
 
-def test_state_comes_back_and_is_checked(tmp_path: Path) -> None:
-    path = tmp_path / "resume" / "state.pt"
-    assert load_state(path, {"a": 1}) is None
-    rng = np.random.default_rng(3)
+def test_a_course_comes_back_and_is_checked(tmp_path: Path) -> None:
+    path, rng = tmp_path / "resume" / "state.pt", np.random.default_rng(3)
+    layer = torch.nn.Linear(2, 2)
+    average = Average(list(layer.parameters()), 0.9)
+    course = Course(path, {"a": 1}, rng, average, model=layer)
+    assert not course.resume()
+    with torch.no_grad():
+        layer.weight.fill_(2.0)
+    average.update()
     rng.random(5)
-    save_state(path, {"a": 1}, x=torch.arange(3), numpy=generator_state(rng), done=7)
-    state = load_state(path, {"a": 1})
-    assert state is not None
-    assert torch.equal(state["x"], torch.arange(3))
-    other = np.random.default_rng(0)
-    restore_generator(other, state["numpy"])
-    assert np.array_equal(other.random(4), rng.random(4))
+    course.advance(7)
+    course.curve.append({"samples": 7})
+    course.keep()
+    drawn = rng.random(4), torch.rand(4)
+
+    other, fresh = np.random.default_rng(0), torch.nn.Linear(2, 2)
+    again = Course(path, {"a": 1}, other, Average(list(fresh.parameters()), 0.9), model=fresh)
+    assert again.resume()
+    assert (again.done, again.step, again.curve) == (7, 1, [{"samples": 7}])
+    assert torch.equal(fresh.weight, layer.weight)
+    assert again.average is not None
+    assert torch.equal(again.average.mean[0], average.mean[0])
+    assert again.average.updates == 1
+    assert np.array_equal(other.random(4), drawn[0])
+    assert torch.equal(torch.rand(4), drawn[1])
+
     with pytest.raises(CacheError, match="another configuration"):
-        load_state(path, {"a": 2})
+        Course(path, {"a": 2}, rng, average, model=layer).resume()
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CacheError, match=r"state\.pt is damaged"):
-        load_state(path, {"a": 1})
+        Course(path, {"a": 1}, rng, average, model=layer).resume()

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from .batches import Batches, Bucket
 from .config import Run, parser, run_of, with_changes
+from .course import Course
 from .network import AdapterBlock, Velocity, unpack
 from .precision import autocast
 from .progress import Progress
@@ -35,10 +36,6 @@ from .store import Done, Stage, open_stage
 from .text import WIDTH
 from .torch_tools import (
     Average,
-    generator_state,
-    load_state,
-    restore_generator,
-    save_state,
     schedule,
     set_up,
 )
@@ -158,16 +155,11 @@ def run_stage(run: Run) -> Done:
     average = Average(weights, config.average)
     optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
     lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
-    done, step, resume, curve = 0, 0, s.path("resume/state.pt"), []
-    if (state := load_state(resume, [lasting, s.inputs])) is not None:
-        encoder.load_state_dict(state["encoder"])
-        adapter.load_state_dict(state["adapter"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.mean, average.updates = [m.to(device) for m in state["mean"]], state["updates"]
-        torch.set_rng_state(state["torch"])
-        restore_generator(rng, state["numpy"])
-        done, step, curve = state["done"], state["step"], state["curve"]
-
+    course = Course(
+        s.path("resume/state.pt"), [lasting, s.inputs], rng, average, encoder=encoder, adapter=adapter,
+        optimiser=optimiser,
+    )  # fmt: skip
+    course.resume()
     rotary = net.rotary(h, w)
 
     def train_step(
@@ -198,10 +190,10 @@ def run_stage(run: Run) -> Done:
         return flow, follow, torch.stack(heads).mean()
 
     fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
-    bar, recent = Progress("adapter", config.samples, skip=done), []
-    bar.done = done
-    while done < config.samples:
-        factor = schedule(done, config.samples, step, warmup=config.warmup, decay_from=config.decay_from)
+    bar, recent = Progress("adapter", config.samples, skip=course.done), []
+    bar.done = course.done
+    while course.done < config.samples:
+        factor = schedule(course.done, config.samples, course.step, warmup=config.warmup, decay_from=config.decay_from)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
         rows = batches.rows(bucket, config.batch)
@@ -227,16 +219,12 @@ def run_stage(run: Run) -> Done:
         optimiser.zero_grad()
         average.update()
         recent.append((flow.item(), follow.item(), auxiliary.item()))
-        done, step = done + config.batch, step + 1
+        course.advance(config.batch)
         bar.step(config.batch, "loss {:.4f} to words {:.4f} auxiliary {:.3f}".format(*np.mean(recent[-100:], 0)))
-        if step % config.checkpoint_every == 0 or done >= config.samples:
-            curve.append({"samples": done, "loss": list(map(float, np.mean(recent[-200:], 0)))})
-            s.write_json("curve.json", curve)
-            save_state(
-                resume, [lasting, s.inputs], encoder=encoder.state_dict(), adapter=adapter.state_dict(),
-                optimiser=optimiser.state_dict(), mean=average.mean, updates=average.updates,
-                torch=torch.get_rng_state(), numpy=generator_state(rng), done=done, step=step, curve=curve,
-            )  # fmt: skip
+        if course.step % config.checkpoint_every == 0 or course.done >= config.samples:
+            course.curve.append({"samples": course.done, "loss": list(map(float, np.mean(recent[-200:], 0)))})
+            s.write_json("curve.json", course.curve)
+            course.keep()
     with average.applied():
         s.write_with("adapter.safetensors", lambda f: put(f, adapter.layout()))
         rest = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"null": adapter.null.detach()}
@@ -244,7 +232,7 @@ def run_stage(run: Run) -> Done:
         rest["styles"] = style_vectors(encoder, batches, device)
         rest = {k: v.float().contiguous().cpu() for k, v in rest.items()}
         s.write_with("style_encoder.safetensors", lambda f: put(f, rest))
-    s.finish(samples=done, loss=curve[-1]["loss"] if curve else None, classes=classes)
+    s.finish(samples=course.done, loss=course.curve[-1]["loss"] if course.curve else None, classes=classes)
     return open_stage(run.work, s.name)
 
 

@@ -21,6 +21,7 @@ from diffusers import AutoencoderKL
 
 from .colour import MATRIX, psnr, r_squared
 from .config import AutoencoderConfig, Run, parser, run_of, with_changes
+from .course import Course
 from .errors import GateError
 from .looks import BACKGROUNDS, FINISHES, PALETTES, Look, compose
 from .parallel import average_gradients, rank, run_in, world
@@ -34,10 +35,6 @@ from .torch_tools import (
     Average,
     bf16,
     from_float,
-    generator_state,
-    load_state,
-    restore_generator,
-    save_state,
     schedule,
     set_up,
 )  # fmt: skip
@@ -175,28 +172,18 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
     weights = list(model.parameters())
     average = Average(weights, 0.998)
     optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
-    done, step, curve = 0, 0, []
-    lasting = lasting_part(config)
-    resume = s.path("resume/state.pt")
-    if (state := load_state(resume, [lasting, s.inputs])) is not None:
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.mean, average.updates = [m.to(device) for m in state["mean"]], state["updates"]
-        done, step, curve = state["done"], state["step"], state["curve"]
-        if rank() == 0:
-            torch.set_rng_state(state["torch"])
-            restore_generator(rng, state["numpy"])
-        else:
-            torch.manual_seed(done + rank())
-            crops.rng = np.random.default_rng([config.seed, rank(), done])
+    course = Course(
+        s.path("resume/state.pt"), [lasting_part(config), s.inputs], rng, average, model=model, optimiser=optimiser
+    )
+    course.resume()
     sets = gate_pictures(pictures)
-    bar = Progress("autoencoder", config.crops, skip=done)
-    bar.done = done
-    while done < config.crops:
-        whole = done >= (1 - config.whole) * config.crops
+    bar = Progress("autoencoder", config.crops, skip=course.done)
+    bar.done = course.done
+    while course.done < config.crops:
+        whole = course.done >= (1 - config.whole) * config.crops
         crop = run.recipe.data.size if whole else config.crop
         number = max(1, config.batch * config.crop**2 // crop**2 + whole * 2)
-        factor = schedule(done, config.crops, step, warmup=config.warmup, decay_from=config.decay_from)
+        factor = schedule(course.done, config.crops, course.step, warmup=config.warmup, decay_from=config.decay_from)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
         x = crops.batch(number, crop).to(device)
@@ -205,7 +192,7 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
             log_variance = log_variance.clamp(-20, 8)
             y = model.decoder(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()).float()
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
-        loss = losses(config, y, x, 1.0 if config.warm else min(1.0, step / 300)) + config.kl * kl
+        loss = losses(config, y, x, 1.0 if config.warm else min(1.0, course.step / 300)) + config.kl * kl
         loss.backward()
         average_gradients(weights)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -213,22 +200,18 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
         optimiser.zero_grad()
         average.update()
         seen = number * crop**2 // config.crop**2 * world()
-        done, step = done + seen, step + 1
+        course.advance(seen)
         if rank():
             continue
-        bar.step(seen, f"loss {loss.item():.4f} std {mean.std().item():.2f}" if step % 20 == 0 else "")
-        if step % GATE_EVERY == 0 or done >= config.crops:
+        bar.step(seen, f"loss {loss.item():.4f} std {mean.std().item():.2f}" if course.step % 20 == 0 else "")
+        if course.step % GATE_EVERY == 0 or course.done >= config.crops:
             with average.applied():
                 figures = gate_figures(model, sets, device)
-            curve.append({"crops": done, **figures})
-            s.write_json("curve.json", curve)
-            print(curve[-1], flush=True)
-        if step % CHECK_EVERY == 0 or done >= config.crops:
-            save_state(
-                resume, [lasting, s.inputs], model=model.state_dict(), optimiser=optimiser.state_dict(),
-                mean=average.mean, updates=average.updates, torch=torch.get_rng_state(), numpy=generator_state(rng),
-                done=done, step=step, curve=curve,
-            )  # fmt: skip
+            course.curve.append({"crops": course.done, **figures})
+            s.write_json("curve.json", course.curve)
+            print(course.curve[-1], flush=True)
+        if course.step % CHECK_EVERY == 0 or course.done >= config.crops:
+            course.keep()
     if rank():
         return None
     with average.applied():
@@ -240,7 +223,7 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
             f"the autoencoder is below its gate (PSNR {config.gate_psnr}, R2 {config.gate_r2}): {figures}. Give it "
             "more crops (--crops), or --force to go on regardless"
         )
-    s.finish(crops=done, gate=figures, passes=passes(config, figures))
+    s.finish(crops=course.done, gate=figures, passes=passes(config, figures))
     return open_stage(run.work, s.name)
 
 

@@ -20,13 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import JudgeConfig, Run, parser, run_of, with_changes
+from .course import Course
 from .pictures import Pictures, open_pictures
 from .plan import HELD, JUDGE_HELD, TRAIN
 from .plan import stage as plan_stage
 from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, open_stage
-from .torch_tools import from_float, generator_state, load_state, restore_generator, save_state, schedule, set_up
+from .torch_tools import from_float, schedule, set_up
 
 HEADS = ("concept", "style", "palette", "background", "finish")
 LOSS_WEIGHT = {"concept": 1.0, "style": 1.0, "palette": 0.3, "background": 0.2, "finish": 0.2}
@@ -189,13 +190,8 @@ def run_stage(run: Run) -> Done:
     judge = Judge(config.width, classes_of(pictures)).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=config.rate, weight_decay=0.05)
     lasting = asdict(replace(config, samples=0, rate=0, compile=False))
-    done, step, curve, resume = 0, 0, [], s.path("resume/state.pt")
-    if (state := load_state(resume, [lasting, s.inputs])) is not None:
-        judge.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        torch.set_rng_state(state["torch"])
-        restore_generator(rng, state["numpy"])
-        done, step, curve = state["done"], state["step"], state["curve"]
+    course = Course(s.path("resume/state.pt"), [lasting, s.inputs], rng, model=judge, optimiser=optimiser)
+    course.resume()
 
     def loss_of(x: Tensor, near: Tensor, targets: dict[str, Tensor]) -> Tensor:
         with autocast(device):
@@ -211,11 +207,11 @@ def run_stage(run: Run) -> Done:
         return np.random.default_rng(value).permutation(np.flatnonzero((split == value) & square))[:number]
 
     fast = torch.compile(loss_of, dynamic=False) if config.compile else loss_of
-    bar = Progress("judge", config.samples, skip=done)
-    bar.done = done
-    while done < config.samples:
+    bar = Progress("judge", config.samples, skip=course.done)
+    bar.done = course.done
+    while course.done < config.samples:
         judge.train()
-        factor = schedule(done, config.samples, step, warmup=60, decay_from=0.1)
+        factor = schedule(course.done, config.samples, course.step, warmup=60, decay_from=0.1)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
         at = rng.integers(len(train), size=config.batch)
@@ -226,24 +222,20 @@ def run_stage(run: Run) -> Done:
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
-        done, step = done + config.batch, step + 1
-        bar.step(config.batch, f"loss {loss.item():.3f}" if step % 20 == 0 else "")
-        if step % 1000 == 0:
-            curve.append({"samples": done, **measure(judge, pictures, some(JUDGE_HELD, 500), device)})
-            s.write_json("curve.json", curve)
-        if step % 200 == 0 or done >= config.samples:
-            save_state(
-                resume, [lasting, s.inputs], model=judge.state_dict(), optimiser=optimiser.state_dict(),
-                torch=torch.get_rng_state(), numpy=generator_state(rng), done=done, step=step,
-                curve=curve,
-            )  # fmt: skip
+        course.advance(config.batch)
+        bar.step(config.batch, f"loss {loss.item():.3f}" if course.step % 20 == 0 else "")
+        if course.step % 1000 == 0:
+            course.curve.append({"samples": course.done, **measure(judge, pictures, some(JUDGE_HELD, 500), device)})
+            s.write_json("curve.json", course.curve)
+        if course.step % 200 == 0 or course.done >= config.samples:
+            course.keep()
     figures: dict[str, Any] = {}
     for name, value in (("seen", TRAIN), ("unseen", JUDGE_HELD), ("held", HELD)):
         rows = some(value, 1500)
         if len(rows):
             figures[name] = measure(judge, pictures, rows, device) | {"pictures": len(rows)}
     s.write_with("judge.pt", lambda f: torch.save(judge.state_dict(), f))
-    s.finish(samples=done, **figures)
+    s.finish(samples=course.done, **figures)
     return open_stage(run.work, s.name)
 
 

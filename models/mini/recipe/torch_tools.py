@@ -1,13 +1,10 @@
-"""What every trainer shares: device set-up, learning-rate schedule, averaged weights, resumable state."""
+"""What every trainer shares: device set-up, learning-rate schedule, averaged weights."""
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
-import io
-import pickle
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +12,6 @@ import torch
 from torch import nn
 
 from .config import Run
-from .errors import CacheError
-from .store import atomic, digest
 
 
 def set_up(run: Run, seed: int) -> torch.device:
@@ -68,40 +63,6 @@ class Average:
             with torch.no_grad():
                 for p, b in zip(self.live, backup, strict=True):
                     p.copy_(b)
-
-
-def save_state(path: Path, config: Any, **state: Any) -> None:
-    """A resumable state (tensors, optimiser, random generators), written atomically with its configuration's digest."""
-    buffer = io.BytesIO()
-    torch.save({"config": digest(config), **state}, buffer)
-    with atomic(path) as f:
-        f.write(buffer.getbuffer())
-
-
-def load_state(path: Path, config: Any) -> dict[str, Any] | None:
-    """The state to resume from, or None when there is none.
-
-    Raises CacheError when it is damaged or belongs to another configuration.
-    """
-    if not path.is_file():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as e:
-        raise CacheError(f"{path} is damaged ({e}): delete it to start this stage anew") from e
-    if state["config"] != digest(config):
-        raise CacheError(f"{path} belongs to another configuration: delete it to start anew, or undo the change")
-    return state
-
-
-def generator_state(rng: np.random.Generator) -> str:
-    return repr(rng.bit_generator.state)
-
-
-def restore_generator(rng: np.random.Generator, state: str) -> None:
-    import ast
-
-    rng.bit_generator.state = ast.literal_eval(state)
 
 
 def to_uint8(x: torch.Tensor) -> np.ndarray:

@@ -23,6 +23,7 @@ from torch import Tensor
 from .autoencoder import save_model
 from .batches import DROPPED, Batches
 from .config import Run, TransformerConfig, parser, run_of, with_changes
+from .course import Course
 from .errors import CacheError
 from .half import LossScale, halve
 from .muon import Mixed
@@ -31,15 +32,7 @@ from .parallel import average_gradients, rank, run_in, world
 from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, file_digest, need_space, open_stage
-from .torch_tools import (
-    Average,
-    generator_state,
-    load_state,
-    restore_generator,
-    save_state,
-    schedule,
-    set_up,
-)  # fmt: skip
+from .torch_tools import Average, schedule, set_up
 
 
 def stage(run: Run) -> Stage:
@@ -118,11 +111,6 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     batches = Batches(run, device, rng)
     channels = batches.buckets[0].x.shape[-1] // 4
     model = build(config, channels).to(device)
-    lasting = lasting_part(config)
-    resume = s.path("resume/state.pt")
-    state = load_state(resume, [lasting, s.inputs])
-    if config.warm and state is None:
-        print("not warm:", load_warm(model, config.warm), flush=True)
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     need_space(
         s.folder, size * (5 + 1 + config.snapshots // 2)
@@ -132,18 +120,12 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     weights = list(model.parameters())
     average = Average(weights, config.average)
     optimiser = Mixed(model, config.rate, config.muon_rate)
-    done, step, curve = 0, 0, []
-    if state is not None:
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        average.mean, average.updates = [m.to(device) for m in state["mean"]], state["updates"]
-        done, step, curve = state["done"], state["step"], state["curve"]
-        if rank() == 0:
-            torch.set_rng_state(state["torch"])
-            restore_generator(rng, state["numpy"])
-        else:
-            torch.manual_seed(done + rank())
-            batches.rng = np.random.default_rng([config.seed, rank(), done])
+    course = Course(
+        s.path("resume/state.pt"), [lasting_part(config), s.inputs], rng, average, model=model, optimiser=optimiser
+    )
+    if not course.resume() and config.warm:
+        print("not warm:", load_warm(model, config.warm), flush=True)
+        average = course.average = Average(weights, config.average)
 
     def train_step(
         x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, bias: Tensor, rotary: Any
@@ -152,36 +134,34 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
             return flow_loss(net, x0, noise, t, tokens, pooled, rotary, None, None, bias).mean()
 
     fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
-    bar = Progress("transformer", config.samples, skip=done)
-    bar.done = done
+    bar = Progress("transformer", config.samples, skip=course.done)
+    bar.done = course.done
     recent: list[float] = []
 
     def keep() -> None:
         with average.applied():
             figures = validate(net, batches, device)
             save_model(model, s.path("model"))
-        curve.append({"samples": done, "loss": float(np.mean(recent[-200:])), **figures, "time": time.time()})
-        s.write_json("curve.json", curve)
-        save_state(
-            resume, [lasting, s.inputs], model=model.state_dict(), optimiser=optimiser.state_dict(), mean=average.mean,
-            updates=average.updates, torch=torch.get_rng_state(), numpy=generator_state(rng), done=done, step=step,
-            curve=curve,
-        )  # fmt: skip
-        print(curve[-1], flush=True)
+        course.curve.append(
+            {"samples": course.done, "loss": float(np.mean(recent[-200:])), **figures, "time": time.time()}
+        )
+        s.write_json("curve.json", course.curve)
+        course.keep()
+        print(course.curve[-1], flush=True)
 
     marks = [config.samples * n // config.snapshots for n in range(1, config.snapshots + 1)]
 
     def set_aside(before: int) -> None:
         """The averaged weights in half precision, when a mark of the budget has been passed since `before`."""
-        if any(before < mark <= done for mark in marks):
+        if any(before < mark <= course.done for mark in marks):
             names = [n for n, _ in model.named_parameters()]
             halves = {n: m.to(torch.bfloat16).contiguous().cpu() for n, m in zip(names, average.mean, strict=True)}
-            s.write_with(f"snapshots/{done:09d}.safetensors", lambda f: put(f, halves))
+            s.write_with(f"snapshots/{course.done:09d}.safetensors", lambda f: put(f, halves))
 
     end = min(config.samples, stop_at or config.samples)
-    while done < end:
-        bucket = batches.pick(done / config.samples, step)
-        factor = schedule(done, config.samples, step, warmup=config.warmup, decay_from=config.decay_from)
+    while course.done < end:
+        bucket = batches.pick(course.done / config.samples, course.step)
+        factor = schedule(course.done, config.samples, course.step, warmup=config.warmup, decay_from=config.decay_from)
         number = batches.number(bucket)
         rows = batches.rows(bucket, number)
         entry = bucket.entry[rows]
@@ -191,25 +171,26 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         loss = fast(x0, noise, t, tokens, pooled, bias, net.rotary(bucket.height // 8, bucket.width // 8))
         (loss * scale.factor).backward()
         average_gradients(weights)
+        recent.append(loss.item())
         if scale.apply(weights, 1.0):
             optimiser.step(factor)
             average.update()
-            recent.append(loss.item())
         else:
             optimiser.clear()
-        done, step = done + number * world(), step + 1
+        before = course.done
+        course.advance(number * world())
         if rank():
             continue
-        set_aside(done - number * world())
+        set_aside(before)
         bar.step(number * world(), f"loss {np.mean(recent[-100:]):.4f}")
-        if step % config.checkpoint_every == 0 and done < end:
+        if course.step % config.checkpoint_every == 0 and course.done < end:
             keep()
     if rank():
         return None
     keep()
-    if done < config.samples:
+    if course.done < config.samples:
         return None
-    s.finish(samples=done, validation=curve[-1], shift=batches.shift, scale=batches.scale)
+    s.finish(samples=course.done, validation=course.curve[-1], shift=batches.shift, scale=batches.scale)
     return open_stage(run.work, s.name)
 
 
