@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from .batches import Batches, Bucket
 from .config import Run, parser, run_of, with_changes
 from .course import Course
+from .half import LossScale, halve
 from .network import AdapterBlock, Velocity, unpack
 from .precision import autocast
 from .progress import Progress
@@ -149,7 +150,7 @@ def run_stage(run: Run) -> Done:
     model = model.to(device).requires_grad_(False)
     classes = {f: int(batches.labels[f].max()) + 1 for f in FACTORS}
     encoder, adapter = (m.to(device) for m in build_adapter(run, model, classes))
-    net = Velocity(model, list(adapter.blocks))
+    net, scale = Velocity(model, list(adapter.blocks)), LossScale(halve(model, device))
     references = References(batches, bucket, rng)
     weights = [*encoder.parameters(), *adapter.parameters()]
     average = Average(weights, config.average)
@@ -213,11 +214,11 @@ def run_stage(run: Run) -> Done:
         targets = torch.from_numpy(references.key[np.maximum(other, 0)]).to(device)
         weight = torch.from_numpy(use.astype(np.float32)).to(device)
         flow, follow, auxiliary = fast(x0, noise, t, text, told, reference, weight, targets)
-        (flow + config.follow * follow + config.auxiliary * auxiliary).backward()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimiser.step()
+        ((flow + config.follow * follow + config.auxiliary * auxiliary) * scale.factor).backward()
+        if scale.apply(weights, 1.0):
+            optimiser.step()
+            average.update()
         optimiser.zero_grad()
-        average.update()
         recent.append((flow.item(), follow.item(), auxiliary.item()))
         course.advance(config.batch)
         bar.step(config.batch, "loss {:.4f} to words {:.4f} auxiliary {:.3f}".format(*np.mean(recent[-100:], 0)))
