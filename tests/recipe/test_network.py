@@ -13,7 +13,15 @@ diffusers = pytest.importorskip("diffusers")
 from salon.models.mini.recipe.adapter import StyleAdapter, StyleEncoder  # noqa: E402
 from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
-from salon.models.mini.recipe.network import Velocity, build, fold_empty, pack, position_ids, unpack  # noqa: E402
+from salon.models.mini.recipe.network import (  # noqa: E402
+    Velocity,
+    build,
+    fold_empty,
+    logistic_gelu,
+    pack,
+    position_ids,
+    unpack,
+)
 
 CONFIG = TransformerConfig(heads=2, head_width=16, double=2, single=1)
 CLASSES = {"style": 3, "palette": 2}
@@ -160,3 +168,18 @@ def test_no_layout_leaks_through_the_style_encoder() -> None:
     assert np.allclose(vectors.pow(2).mean(1), 1, atol=1e-3)
     near, far = float((vectors[0] - vectors[1]).norm()), float((vectors[0] - vectors[2]).norm())
     assert near < 0.05 * far
+
+
+def test_the_logistic_gelu_is_the_tanh_one_and_is_used() -> None:
+    x = torch.linspace(-30, 30, 4001, dtype=torch.float64, requires_grad=True)
+    plain = torch.nn.functional.gelu(x, approximate="tanh")
+    assert float((logistic_gelu(x) - plain).abs().max().detach()) < 1e-12
+    slopes = [torch.autograd.grad(y.sum(), x)[0] for y in (logistic_gelu(x), plain)]
+    assert float((slopes[0] - slopes[1]).abs().max()) < 1e-12
+    model = make()
+    given = inputs()
+    with torch.no_grad():
+        before = diffusers_forward(model, given, 6, 4)
+        close(Velocity(model)(*given, Velocity(model).rotary(6, 4)), before)
+    kinds = [type(m).__name__ for m in model.modules() if getattr(m, "approximate", "") == "tanh"]
+    assert set(kinds) == {"SigmoidGELU", "SigmoidGELUProjection"}

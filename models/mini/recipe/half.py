@@ -56,10 +56,10 @@ def _order(x: Tensor) -> tuple[int, int]:
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a [M, K] @ b [K, N] of float16 matrices, each with contiguous rows or columns -> float16 [M, N].
 
-    Without MKL or AVX512-FP16 it is torch's own product. Raises ValueError for other strides.
+    Without MKL or AVX512-FP16, and for other dtypes, it is torch's own product. Raises ValueError for other strides.
     """
     mkl = library()
-    if mkl is None or 0 in (*a.shape, *b.shape):
+    if mkl is None or a.dtype != torch.float16 or 0 in (*a.shape, *b.shape):
         return torch.mm(a, b)
     out = torch.empty(a.shape[0], b.shape[1], dtype=torch.float16)
     (turn_a, lead_a), (turn_b, lead_b) = _order(a), _order(b)
@@ -75,11 +75,14 @@ def _(a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty(a.shape[0], b.shape[1])
 
 
+def gains(a: Tensor, b: Tensor) -> bool:
+    """Whether a @ b is faster in half precision here."""
+    return a.device.type == "cpu" and library() is not None and a.shape[0] * a.shape[1] * b.shape[1] >= LEAST
+
+
 def multiply(a: Tensor, b: Tensor) -> Tensor:
     """a @ b of float32 matrices, in half precision where that is faster; float32 [M, N]."""
-    if a.device.type != "cpu" or library() is None or a.shape[0] * a.shape[1] * b.shape[1] < LEAST:
-        return a @ b
-    return product(a.half(), b.half()).float()
+    return product(a.half(), b.half()).float() if gains(a, b) else a @ b
 
 
 class _Linear(torch.autograd.Function):

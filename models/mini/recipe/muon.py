@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .half import multiply
+from .half import gains, multiply, product
 from .parallel import rank, world
 
 POLYNOMIALS = (
@@ -38,12 +38,13 @@ def orthogonal(x: Tensor) -> Tensor:
 
 
 def _of_square(x: Tensor) -> Tensor:
+    mine = x.half() if gains(x, x.T) else x
     for a, b, c in POLYNOMIALS:
-        gram = multiply(x, x.T)
-        step = gram * b + multiply(gram, gram) * c
+        gram = product(mine, mine.T)
+        step = (gram * b).add_(product(gram, gram), alpha=c)
         step.diagonal().add_(a)
-        x = multiply(step, x)
-    return x
+        mine = product(step, mine)
+    return mine.float()
 
 
 def _of_wide(x: Tensor) -> Tensor:
@@ -58,7 +59,7 @@ def _of_wide(x: Tensor) -> Tensor:
         total = step if i == 0 else step @ total
         if i < len(POLYNOMIALS) - 1:
             gram = step @ (step @ gram)
-    return total @ x
+    return multiply(total, x)
 
 
 class Muon(torch.optim.Optimizer):
