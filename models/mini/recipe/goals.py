@@ -21,7 +21,7 @@ def goals(
     out.append(Goal.at_least("pictures whose object does not vanish in its background, share", 1.0, visible))
 
     def figure(row: str, head: str) -> float | None:
-        return float(rows[row][head]) if row in rows else None
+        return float(rows[row][head]) if head in rows.get(row, {}) else None
 
     def ratio(row: str, base: str, head: str) -> float | None:
         mine, real = figure(row, head), figure(base, head)
@@ -36,6 +36,8 @@ def goals(
         ),
         Goal.at_least("concept top-1 by kept-back synonyms", 0.5, figure("generated, synonyms", "concept")),
         Goal.at_least("judge's style head on unseen real pictures", 0.8, figure(real, "style")),
+        Goal.at_least("the same, of those in their set's own colours", 0.8, figure(real, "style_natural")),
+        Goal.at_least("style in words, own colours, share of real", 0.85, ratio(full, real, "style_natural")),
     ]
     for head in ("style", "palette", "background"):
         out.append(Goal.at_least(f"{head} in words, share of real", 0.85, ratio(full, real, head)))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .config import JudgeConfig, Run, parser, run_of, with_changes
 from .course import Course
+from .looks import PALETTES
 from .pictures import Pictures, open_pictures
 from .plan import HELD, JUDGE_HELD, TRAIN
 from .plan import stage as plan_stage
@@ -30,6 +31,7 @@ from .store import Done, Stage, open_stage
 from .torch_tools import from_float, schedule, set_up
 
 HEADS = ("concept", "style", "palette", "background", "finish")
+NATURAL = list(PALETTES).index("natural")
 LOSS_WEIGHT = {"concept": 1.0, "style": 1.0, "palette": 0.3, "background": 0.2, "finish": 0.2}
 
 
@@ -166,10 +168,13 @@ def score(judge: Judge, pictures: np.ndarray, device: torch.device) -> dict[str,
 
 
 def accuracy(scores: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, float]:
-    """Share of right first answers per head, and of concepts among the first five."""
-    out = {h: float((scores[h].argmax(1) == labels[h]).mean()) for h in HEADS}
-    five = np.argsort(-scores["concept"], 1)[:, :5]
-    return out | {"concept5": float((five == labels["concept"][:, None]).any(1).mean())}
+    """Share of right first answers per head, of concepts among the first five, and of styles among pictures that keep
+    their set's own colours (not there without any): recoloured by one palette, some sets can hardly be told apart."""
+    right = {h: scores[h].argmax(1) == labels[h] for h in HEADS}
+    five = (np.argsort(-scores["concept"], 1)[:, :5] == labels["concept"][:, None]).any(1)
+    out = {h: float(r.mean()) for h, r in right.items()} | {"concept5": float(five.mean())}
+    natural = labels["palette"] == NATURAL
+    return out | ({"style_natural": float(right["style"][natural].mean())} if natural.any() else {})
 
 
 def measure(judge: Judge, pictures: Pictures, rows: np.ndarray, device: torch.device) -> dict[str, float]:
