@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from salon.models.mini.recipe.judge import HEADS, accuracy  # noqa: E402
+from salon.models.mini.recipe.judge import HEADS, accuracy
 
 
 def scores_for(answers: dict[str, list[int]]) -> dict[str, np.ndarray]:
