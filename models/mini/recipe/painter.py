@@ -18,6 +18,7 @@ from .autoencoder import load_model
 from .batches import Batches
 from .config import Run
 from .errors import CacheError
+from .half import halve
 from .network import Velocity, unpack
 from .pictures import Pictures
 from .progress import Progress
@@ -118,6 +119,7 @@ def open_painter(run: Run, device: torch.device) -> Painter:
     if (run.work / "transformer" / STAMP).is_file():
         open_stage(run.work, "transformer")
     model = FluxTransformer2DModel.from_pretrained(folder).float().to(device).eval()
+    halve(model, device)
     batches, config = Batches(run, device, np.random.default_rng(0)), run.recipe.evaluate
     sampler = Sampler(config.steps, config.guidances[0])
     return Painter(Velocity(model), load_model(run, device), batches, device, sampler, config.batch)
