@@ -13,7 +13,7 @@ from salon.models.mini.recipe.adapter import StyleAdapter  # noqa: E402
 from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.network import Velocity  # noqa: E402
 from salon.models.mini.recipe.probes import best_guidance, draft_choice  # noqa: E402
-from salon.models.mini.recipe.sample import Reference, Sampler, sample  # noqa: E402
+from salon.models.mini.recipe.sample import Reference, Sampler, needed_room, sample  # noqa: E402
 
 from .test_network import adapter_for, make  # noqa: E402
 
@@ -53,6 +53,18 @@ def test_heun_is_nearer_to_the_limit_than_as_many_euler_evaluations() -> None:
     assert limit.shape == (2, 6, 32)
     heun, euler = draw(net, Sampler(4, 2.0, solver="heun")), draw(net, Sampler(7, 2.0))
     assert float((heun - limit).norm()) < float((euler - limit).norm())
+
+
+def test_folding_fewer_empty_rows_draws_the_same() -> None:
+    net, (tokens, pooled) = Velocity(make()), texts()
+    assert needed_room(tokens) == 6
+
+    def with_room(room: int) -> Any:
+        return sample(net, tokens, pooled, sampler=Sampler(3), size=(32, 48), seed=3, room=room)
+
+    assert torch.equal(with_room(0), with_room(6))
+    assert torch.allclose(with_room(0), with_room(12), atol=1e-4)
+    assert torch.allclose(with_room(0), with_room(ROWS), atol=1e-4)
 
 
 def test_guidance_changes_the_picture() -> None:

@@ -12,6 +12,8 @@ import pytest
 for name in ("torch", "diffusers", "transformers", "resvg_py"):
     pytest.importorskip(name, reason="needs the train extra")
 
+import torch  # noqa: E402
+
 from salon.engine.clauses import ClauseReader, Slot, Vocabulary  # noqa: E402
 from salon.engine.default_style import load_default_style  # noqa: E402
 from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
@@ -23,6 +25,7 @@ from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
 from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
 from salon.models.mini.recipe.looks import Look  # noqa: E402
+from salon.models.mini.recipe.painter import open_painter  # noqa: E402
 from salon.models.mini.recipe.sets import SETS  # noqa: E402
 from salon.models.mini.recipe.smoke import run_smoke  # noqa: E402
 from salon.models.mini.recipe.store import open_stage, write_json  # noqa: E402
@@ -220,6 +223,15 @@ def test_the_report_says_how_to_draw(work: Path) -> None:
     style = load_default_style(work / "export", salon)
     assert style is not None
     assert style.words == "3d render"
+
+
+def test_pictures_do_not_depend_on_what_fills_the_last_batch(work: Path) -> None:
+    painter = open_painter(Run(work, smoke(), 1), torch.device("cpu"))
+    entry = painter.batches.buckets[0].entry[: painter.batch + 3]
+    drawn = painter.paint(entry, seed=5)
+    assert len(drawn) == len(entry)
+    alone = painter.paint(entry[painter.batch :], seed=5 + painter.batch)
+    np.testing.assert_allclose(drawn[painter.batch :], alone, atol=1e-3)
 
 
 def test_the_exported_words_are_read_by_the_engine(work: Path) -> None:

@@ -103,6 +103,7 @@ class EvaluateConfig:
     few_heun: tuple[int, ...] = (3,)
     shifts: tuple[float, ...] = (1.0, 2.0)
     batch: int = 32
+    compile: bool = True
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,7 @@ def smoke() -> Recipe:
             few_heun=(2,),
             shifts=(1.0,),
             batch=8,
+            compile=False,
         ),
     )
 

@@ -3,7 +3,7 @@
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,9 +22,10 @@ from .half import halve
 from .network import Velocity, unpack
 from .pictures import Pictures
 from .progress import Progress
-from .sample import Reference, Sampler, decode, sample
+from .sample import Reference, Sampler, decode, needed_room, sample
 from .store import STAMP, open_stage
 
+ROOM_STEP = 4  # text rows are left in multiples of it: a compiled forward pass is good for one shape
 SAY_ALL = ("style", "background", "palette", "finish")
 
 
@@ -38,6 +39,19 @@ class Painter:
     device: torch.device
     sampler: Sampler
     batch: int
+    compile: bool = False  # the forward pass of square pictures
+
+    def __post_init__(self) -> None:
+        self._compiled: tuple[Velocity, Callable[..., Tensor]] | None = None
+
+    def _forward(self, number: int, size: tuple[int, int]) -> Callable[..., Tensor]:
+        """The forward pass for a number of pictures of a size: compiled for many of the size that most have."""
+        square = self.batches.buckets[0]
+        if not self.compile or number < self.batch or size != (square.height, square.width):
+            return self.net
+        if self._compiled is None or self._compiled[0] is not self.net:
+            self._compiled = self.net, torch.compile(self.net, dynamic=False)
+        return self._compiled[1]
 
     def paint(
         self,
@@ -61,19 +75,18 @@ class Painter:
             pooled = batches.text["held_pooled"][rows]
         bucket = batches.buckets[0]
         size = size or (bucket.height, bucket.width)
-        bar = Progress("paint", n)
+        bar, forward, width = Progress("paint", n), self._forward(n, size), min(n, self.batch)
+        room = min(tokens.shape[1], -(-needed_room(tokens) // ROOM_STEP) * ROOM_STEP)
         for at in range(0, n, self.batch):
-            part = slice(at, at + self.batch)
+            part = np.minimum(np.arange(at, at + width), n - 1)  # whole batches: the last picture again and again
             mine = reference
-            if reference is not None and len(reference.tokens) > 1:
-                mine = Reference(reference.tokens[part], reference.null, reference.weight)
-            elif reference is not None:
-                one = reference.tokens.expand(len(tokens[part]), -1, -1)
-                mine = Reference(one, reference.null, reference.weight)
+            if reference is not None:
+                which = part if len(reference.tokens) > 1 else np.zeros_like(part)
+                mine = Reference(reference.tokens[which], reference.null, reference.weight)
             x = sample(
                 self.net, tokens[part], pooled[part], sampler=sampler or self.sampler, size=size, seed=seed + at,
-                reference=mine,
-            )  # fmt: skip
+                reference=mine, room=room, forward=forward,
+            )[: n - at]  # fmt: skip
             out.append(decode(self.autoencoder, x, size=size, shift=batches.shift, scale=batches.scale))
             bar.step(len(out[-1]))
         return np.concatenate(out)
@@ -122,7 +135,7 @@ def open_painter(run: Run, device: torch.device) -> Painter:
     halve(model, device)
     batches, config = Batches(run, device, np.random.default_rng(0)), run.recipe.evaluate
     sampler = Sampler(config.steps, config.guidances[0])
-    return Painter(Velocity(model), load_model(run, device), batches, device, sampler, config.batch)
+    return Painter(Velocity(model), load_model(run, device), batches, device, sampler, config.batch, config.compile)
 
 
 def open_stylist(run: Run, painter: Painter) -> Stylist | None:

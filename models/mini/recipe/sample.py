@@ -3,6 +3,7 @@
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +43,11 @@ class Sampler:
         return self.steps if self.solver == "euler" else 2 * self.steps - 1
 
 
+def needed_room(tokens: Tensor) -> int:
+    """Text rows of [B, R, E] that must be left when the empty ones are folded: the filled ones and one for those."""
+    return min(tokens.shape[1], 1 + int((tokens.abs().amax(-1) > 0).sum(1).max()))
+
+
 @torch.no_grad()
 def sample(
     net: Velocity,
@@ -52,30 +58,33 @@ def sample(
     size: tuple[int, int] = (128, 128),
     seed: int = 0,
     reference: Reference | None = None,
+    room: int = 0,
+    forward: Callable[..., Tensor] | None = None,
 ) -> Tensor:
     """Packed latents [B, L, 4C] for text rows [B, R, 384] and pooled [B, 384].
 
     The unconditional branch has zero text and, with a reference, the null reference, so guidance amplifies both. A
-    reference of weight 0 is no reference at all.
+    reference of weight 0 is no reference at all. `room` is how many text rows are left of the R (see `fold_empty`; 0:
+    as few as these rows allow); `forward` computes what `net` does, compiled.
     """
     device, b = tokens.device, len(tokens)
     h, w = size[0] // 8, size[1] // 8
     channels = net.model.config.in_channels
     noise = torch.Generator().manual_seed(seed)
     x = torch.randn(b, h // 2 * (w // 2), channels, generator=noise).to(device)
-    room = min(tokens.shape[1], 1 + int((tokens.abs().amax(-1) > 0).sum(1).max()))
+    room = room or needed_room(tokens)
     both_tokens, bias = fold_empty(torch.cat([tokens, torch.zeros_like(tokens)]), room)
     both_pooled = torch.cat([pooled, torch.zeros_like(pooled)])
     ip_tokens = ip_weight = None
     if reference is not None and reference.weight:
         ip_tokens = torch.cat([reference.tokens, reference.null.expand_as(reference.tokens)])
         ip_weight = torch.full((2 * b,), reference.weight, device=device)
-    rotary, sigmas = net.rotary(h, w), sampler.sigmas()
+    rotary, sigmas, forward = net.rotary(h, w), sampler.sigmas(), net if forward is None else forward
 
     def velocity(at: Tensor, sigma: float) -> Tensor:
         t = torch.full((2 * b,), sigma, device=device)
         with autocast(device):
-            v = net(torch.cat([at, at]), both_tokens, both_pooled, t, rotary, ip_tokens, ip_weight, bias).float()
+            v = forward(torch.cat([at, at]), both_tokens, both_pooled, t, rotary, ip_tokens, ip_weight, bias).float()
         conditional, unconditional = v.chunk(2)
         return unconditional + sampler.guidance * (conditional - unconditional)
 
