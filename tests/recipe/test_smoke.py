@@ -1,6 +1,7 @@
 """The whole recipe at toy size, from made-up drawings to an exported folder. Needs the `train` extra."""
 
 import json
+import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ for name in ("torch", "diffusers", "transformers", "resvg_py"):
     pytest.importorskip(name, reason="needs the train extra")
 
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from salon.engine.clauses import ClauseReader, Slot, Vocabulary  # noqa: E402
 from salon.engine.default_style import load_default_style  # noqa: E402
@@ -20,7 +22,7 @@ from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
 from salon.engine.models.ip_adapter import load_ip_adapter  # noqa: E402
 from salon.engine.safetensors_file import SafetensorsFile  # noqa: E402
 from salon.engine.spec import AdapterUse  # noqa: E402
-from salon.models.mini.recipe import autoencoder, evaluate, export, latents, transformer  # noqa: E402
+from salon.models.mini.recipe import autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
 from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
 from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
@@ -63,6 +65,18 @@ def test_sheets_and_export_are_written(work: Path) -> None:
     card = (work / "export" / "README.md").read_text()
     assert "nobody" in card  # the made-up drawings' author is credited
     assert "missed" in card  # and a toy misses its goals, which the card says
+
+
+def test_the_card_shows_the_sheets_that_are_there(work: Path, tmp_path: Path) -> None:
+    out = tmp_path / "models" / "mini"
+    sheets.Folder(tmp_path / "docs" / "images" / "mini", "webp").write(
+        sheets.sheet(np.zeros((3, 8, 8, 3)), 2), "random"
+    )
+    export.export(Run(work, smoke(), 1), out, "1")
+    shown = re.findall(r"!\[.*\]\((.*)\)", (out / "README.md").read_text())
+    assert shown == ["../../docs/images/mini/random.webp"]
+    with Image.open(out / shown[0]) as image:
+        assert (image.format, image.size) == ("WEBP", (20, 20))
 
 
 def test_the_report_has_every_row_and_goal(work: Path) -> None:

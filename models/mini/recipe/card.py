@@ -15,6 +15,16 @@ from .store import open_stage, read_json
 
 LIMITS = Path(__file__).with_name("limits.md")  # written by hand, after looking at pictures
 PAUSE = 1200.0  # seconds between two points of a curve above which the training was stopped in between
+SHEETS = "../../docs/images/mini"  # from the folder that ships
+SHOWN = {
+    "random": "100 drawn at random",
+    "styles": "styles, the noise being the same",
+    "backgrounds": "backgrounds",
+    "weights": "a style reference under weights from 0 to 2.5",
+    "between": "from one style to another",
+    "size-256x256": "256 x 256",
+    "real": "drawings that no training saw, and their reconstructions",
+}
 USE = """\
 A prompt is a list of clauses with commas between them: `a red apple, 3d render, on a teal background, sepia tones,
 sticker outline`. The first names the thing; the others come in any order. Each clause is encoded on its own. Its token
@@ -34,8 +44,8 @@ It wants `prompt_embeds`, `pooled_prompt_embeds` and their `negative_` twins (ze
 `true_cfg_scale`; it cannot encode a prompt itself, because it knows nothing of clauses."""
 
 
-def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[str, Any] | None) -> str:
-    """The card as Markdown. `report` is the evaluation's, None when it has not run."""
+def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[str, Any] | None, out: Path) -> str:
+    """The card as Markdown for the folder `out`. `report` is the evaluation's, None when it has not run."""
     r = run.recipe
     fetched = open_stage(run.work, "fetch").json("licences.json")
     licences = [_Licence(**{k: v for k, v in x.items() if k != "sha256"}) for x in fetched]
@@ -88,12 +98,20 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
         "",
         *(figures(report) if report else ["The evaluation has not run."]),
         "",
+        *pictures(out),
         "## Limits",
         "",
         LIMITS.read_text().strip(),
         "",
     ]
     return "\n".join(parts)
+
+
+def pictures(out: Path) -> list[str]:
+    """The section that shows those sheets which lie where the card looks for them."""
+    there = [name for name in SHOWN if (out / SHEETS / f"{name}.webp").is_file()]
+    lines = [line for n in there for line in (f"{SHOWN[n].capitalize()}:", "", f"![{SHOWN[n]}]({SHEETS}/{n}.webp)", "")]
+    return ["## Pictures", "", *lines] if there else []
 
 
 def listed(settings: dict[str, Any]) -> str:

@@ -167,7 +167,7 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
         raise SpaceError(f"the weights are {total / 1e6:.1f} MB, allowed are {LIMIT / 1e6:.0f}: train a smaller model")
     write_json(out / "licences.json", licences_json(out, drawings))
     with atomic(out / "README.md") as f:
-        f.write(card(run, plan, weights, report).encode())
+        f.write(card(run, plan, weights, report, out).encode())
     return weights
 
 

@@ -1,15 +1,17 @@
 """Stage `sheets`: contact sheets to look at.
 
-    python -m salon.models.mini.recipe.sheets --work DIR --out FOLDER
+    python -m salon.models.mini.recipe.sheets --work DIR --out FOLDER [--form webp]
 
-`real.png` (real above reconstructed), `random.png` (100 generated at random, captions in `random.txt`), `styles.png`
-(concepts by drawing set), `backgrounds.png`, `size-HxW.png` (the other sizes), and with an adapter `weights.png` (one
-reference, weights 0 to 2.5) and `between.png` (from one style vector to another).
+Drawn as the evaluation found best, once it has. `real.png` (real above reconstructed), `random.png` (100 generated at
+random, captions in `random.txt`), `styles.png` (concepts by drawing set), `backgrounds.png`, `size-HxW.png` (the other
+sizes), and with an adapter `weights.png` (one reference, weights 0 to 2.5) and `between.png` (from one style vector to
+another).
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,8 @@ from .painter import Painter, open_painter, open_stylist, rows_of
 from .pictures import Pictures, open_pictures
 from .plan import HELD, TRAIN
 from .probes import BETWEEN, WEIGHTS
-from .store import atomic
+from .sample import Sampler
+from .store import atomic, read_json
 from .torch_tools import set_up
 
 SHOWN = ("cat", "dog", "red apple", "rocket", "house", "car", "tree", "mushroom", "ghost", "guitar", "fish", "crown")
@@ -42,9 +45,16 @@ def sheet(pictures: np.ndarray, columns: int, titles: list[str] | None = None) -
     return out
 
 
-def write(image: Image.Image, path: Path) -> None:
-    with atomic(path) as f:
-        image.save(f, "PNG", optimize=True)
+@dataclass(frozen=True)
+class Folder:
+    """Where sheets go and as what: "png", exact, or "webp", a tenth of that, for the model card."""
+
+    path: Path
+    form: str = "png"
+
+    def write(self, image: Image.Image, name: str) -> None:
+        with atomic(self.path / f"{name}.{self.form}") as f:
+            image.save(f, self.form.upper(), **({"optimize": True} if self.form == "png" else {"quality": 85}))
 
 
 def entries_for(pictures: Pictures, concepts: list[str]) -> np.ndarray:
@@ -71,7 +81,7 @@ def grid(painter: Painter, pictures: Pictures, concepts: list[str], factor: str,
     return np.stack(columns, 1).reshape(-1, *columns[0].shape[1:])
 
 
-def run_sheets(run: Run, out: Path) -> None:
+def run_sheets(run: Run, out: Folder) -> None:
     device = set_up(run, 0)
     pictures = open_pictures(run)
     real = pictures.batch(rows_of(pictures, HELD, 24, 3).tolist())
@@ -79,13 +89,16 @@ def run_sheets(run: Run, out: Path) -> None:
     columns = min(12, len(real))
     real = real[: len(real) // columns * columns]
     pairs = np.stack([x.reshape(-1, columns, *x.shape[1:]) for x in (real, rebuild(autoencoder, real, device))], 1)
-    write(sheet(pairs.reshape(-1, *real.shape[1:]), columns), out / "real.png")
+    out.write(sheet(pairs.reshape(-1, *real.shape[1:]), columns), "real")
     if not (run.work / "transformer" / "model").is_dir():
         return
     painter = open_painter(run, device)
+    report = run.work / "evaluate" / "report.json"
+    if report.is_file():
+        painter.sampler = Sampler(**read_json(report)["sampler"])
     entry = rows_of(pictures, TRAIN, 100, 9)
-    write(sheet(painter.paint(entry, seed=9), 10), out / "random.png")
-    with atomic(out / "random.txt") as f:
+    out.write(sheet(painter.paint(entry, seed=9), 10), "random")
+    with atomic(out.path / "random.txt") as f:
         lines = [caption(pictures.concept(int(e)), pictures.style(int(e)), pictures.look(int(e))).text() for e in entry]
         f.write(("\n".join(lines) + "\n").encode())
     concepts = [c for c in SHOWN if c in pictures.plan["concepts"]] or pictures.plan["concepts"][:6]
@@ -95,15 +108,15 @@ def run_sheets(run: Run, out: Path) -> None:
         ("backgrounds", "background", concepts[:6], grounds),
     ):
         x = grid(painter, pictures, rows, factor, list(range(len(values))))
-        write(sheet(x, len(values), values), out / f"{name}.png")
+        out.write(sheet(x, len(values), values), name)
     named = entries_for(pictures, concepts[:6])
     for height, width in pictures.plan["buckets"][1:]:
         x = painter.paint(named, say=("style",), seed=11, size=(height, width))
-        write(sheet(x, len(named)), out / f"size-{height}x{width}.png")
+        out.write(sheet(x, len(named)), f"size-{height}x{width}")
     adapter_sheets(run, painter, pictures, concepts[:6], out)
 
 
-def adapter_sheets(run: Run, painter: Painter, pictures: Pictures, concepts: list[str], out: Path) -> None:
+def adapter_sheets(run: Run, painter: Painter, pictures: Pictures, concepts: list[str], out: Folder) -> None:
     """With an adapter: its weight from none to strong, and the straight line between two styles."""
     stylist = open_stylist(run, painter)
     if stylist is None:
@@ -121,12 +134,13 @@ def adapter_sheets(run: Run, painter: Painter, pictures: Pictures, concepts: lis
             for _, vector, weight in columns
         ]
         x = np.stack(drawn, 1)
-        write(sheet(x.reshape(-1, *x.shape[2:]), len(columns), [title for title, _, _ in columns]), out / f"{name}.png")
-    write(sheet(pictures.batch([int(bucket.entry[i]) for i in two]), 2, ["first", "second"]), out / "references.png")
+        out.write(sheet(x.reshape(-1, *x.shape[2:]), len(columns), [title for title, _, _ in columns]), name)
+    out.write(sheet(pictures.batch([int(bucket.entry[i]) for i in two]), 2, ["first", "second"]), "references")
 
 
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
     options.add_argument("--out", type=Path, required=True)
+    options.add_argument("--form", choices=("png", "webp"), default="png")
     args = options.parse_args()
-    run_sheets(run_of(args), args.out)
+    run_sheets(run_of(args), Folder(args.out, args.form))

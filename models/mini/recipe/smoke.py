@@ -56,7 +56,7 @@ def run_smoke(work: Path, *, threads: int = 2, drawn: bool = False) -> dict[str,
         stage.run_stage(run)
         seconds[stage.__name__.rpartition(".")[2]] = time.monotonic() - start
     start = time.monotonic()
-    sheets.run_sheets(replace(run), work / "sheets")
+    sheets.run_sheets(replace(run), sheets.Folder(work / "sheets"))
     export.export(run, work / "export", "smoke")
     return seconds | {"sheets and export": time.monotonic() - start}
 
