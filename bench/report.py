@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 KEYS = ("bench", "date", "quick", "machine", "threads", "versions", "rows", "goals", "notes")
+OPTIONAL = ("details",)
 GOAL_KEYS = ("goal", "target", "value", "met")
 
 
@@ -53,19 +54,21 @@ class Report:
     rows: list[dict[str, Any]] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)  # what is neither row nor goal; left out of the file if empty
 
     def as_dict(self) -> dict[str, Any]:
-        return {
+        document: dict[str, Any] = {
             "bench": self.bench,
             "date": self.date,
             "quick": self.quick,
             "machine": dict(self.machine),
             "threads": self.threads,
             "versions": self.versions,
-            "rows": [{key: _clean(value) for key, value in row.items()} for row in self.rows],
+            "rows": _clean(self.rows),
             "goals": [goal.as_dict() for goal in self.goals],
             "notes": self.notes,
         }
+        return document | ({"details": _clean(self.details)} if self.details else {})
 
     def write(self, folder: Path) -> Path:
         """Write `folder/NAME.json` whole or not at all, and return its path. OSError where it cannot be written."""
@@ -87,7 +90,11 @@ class Report:
 
 
 def _clean(value: Any) -> Any:
-    """Numbers rounded to five figures; what is not finite becomes None (JSON has no NaN)."""
+    """Numbers rounded to five figures, however deep; what is not finite becomes None (JSON has no NaN)."""
+    if isinstance(value, Mapping):
+        return {key: _clean(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(each) for each in value]
     if isinstance(value, float):
         return float(f"{value:.5g}") if math.isfinite(value) else None
     return value
@@ -96,7 +103,7 @@ def _clean(value: Any) -> Any:
 def problems(document: Mapping[str, Any]) -> list[str]:
     """What is wrong with a result document, in words; empty when it follows the schema."""
     found = [f"missing key {key!r}" for key in KEYS if key not in document]
-    found += [f"unknown key {key!r}" for key in document if key not in KEYS]
+    found += [f"unknown key {key!r}" for key in document if key not in (*KEYS, *OPTIONAL)]
     for name in ("rows", "goals", "notes"):
         if not isinstance(document.get(name, []), list):
             found.append(f"{name} is not a list")

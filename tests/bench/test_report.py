@@ -60,6 +60,13 @@ def test_numbers_that_json_cannot_hold_become_null(tmp_path: Path) -> None:
     assert json.loads(path.read_text())["rows"] == [{"a": None, "b": None, "c": 1.2346}]
 
 
+def test_details_are_kept_and_cleaned_however_deep(tmp_path: Path) -> None:
+    document = json.loads(report(details={"a": [{"b": math.nan, "c": (1.23456789, "x")}]}).write(tmp_path).read_text())
+    assert document["details"] == {"a": [{"b": None, "c": [1.2346, "x"]}]}
+    assert problems(document) == []
+    assert "details" not in report().as_dict()
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_no_remains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report(notes=["old"]).write(tmp_path)
 

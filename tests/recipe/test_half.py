@@ -87,6 +87,15 @@ def test_loss_scale_unscales_clips_and_leaves_out_overflows() -> None:
     assert scale.factor == 8.0
 
 
+def test_a_kept_loss_scale_goes_on() -> None:
+    scale, other, off = LossScale(True, start=8.0), LossScale(True), LossScale(False)
+    scale.calm = 3
+    for each in (other, off):
+        each.load_state_dict(scale.state_dict())
+    assert (other.factor, other.calm) == (8.0, 3)
+    assert off.factor == 1.0, "a machine that computes in float32 has nothing to scale"
+
+
 def test_divergence_is_an_error() -> None:
     p = torch.nn.Parameter(torch.zeros(1))
     p.grad = torch.tensor([math.nan])

@@ -16,6 +16,7 @@ for name in ("torch", "diffusers", "transformers", "resvg_py"):
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from salon.bench.report import problems  # noqa: E402
 from salon.engine.clauses import ClauseReader, Slot, Vocabulary  # noqa: E402
 from salon.engine.default_style import load_default_style  # noqa: E402
 from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
@@ -82,12 +83,9 @@ def test_the_card_shows_the_sheets_that_are_there(work: Path, tmp_path: Path) ->
 def test_the_report_has_every_row_and_goal(work: Path) -> None:
     report = json.loads((work / "evaluate" / "report.json").read_text())
     rows = {r["row"] for r in report["rows"]}
-    assert {
-        "real, seen pairs",
-        "reconstructed, seen pairs",
-        "generated, full caption",
-        "generated, by reference",
-    } <= rows
+    assert {"real, seen pairs", "reconstructed, seen pairs", "generated, seen pairs", "generated, by reference"} <= rows
+    assert "style" not in next(r for r in report["rows"] if r["row"] == "generated, name only"), "nobody asked for one"
+    assert problems(report) == []
     assert all({"goal", "target", "value", "met"} <= set(g) for g in report["goals"])
     assert all(np.isfinite(r["concept"]) for r in report["rows"])
 
@@ -211,24 +209,58 @@ def test_an_evaluation_that_was_stopped_goes_on(work: Path, tmp_path: Path) -> N
     figures = json.loads((work / "evaluate" / "resume" / saved.name).read_text())
     figures["visible"] = 0.5  # as no run would find it: so it was not measured again
     write_json(saved, figures)
-    report = evaluate.run_stage(run).json("report.json")
+    assert evaluate.finished(run) is None
+    evaluate.run_stage(run)
+    report = evaluate.finished(run)
+    assert report is not None
+    assert problems(report) == []
     goals = {g["goal"]: g["value"] for g in report["goals"]}
     assert goals["pictures whose object does not vanish in its background, share"] == 0.5
-    assert evaluate.with_eye(report, 0.93)["goals"][-1]["met"]
-    assert not evaluate.with_eye(report, None)["goals"][-1]["met"]
+    assert report["goals"][-1]["goal"].startswith("pictures that a person names correctly")
+    assert not report["goals"][-1]["met"], "nobody has looked yet"
+    evaluate.keep_eye(run, 0.93)
+    again = evaluate.finished(run)
+    assert again is not None
+    assert again["goals"][-1]["met"]
+
+
+def test_figures_of_other_weights_are_not_exported(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *(name for name in STAGES if name != "evaluate"))
+    shutil.copytree(work / "evaluate", tmp_path / "evaluate")
+    stamp = json.loads((tmp_path / "evaluate" / "stage.json").read_text())
+    write_json(tmp_path / "evaluate" / "stage.json", stamp | {"key": "of others"})
+    with pytest.raises(CacheError, match="evaluate in .* was made with another configuration"):
+        export.export(run, tmp_path / "out", "1")
+
+
+def test_an_unfinished_transformer_is_not_measured(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:6], "judge")
+    transformer.run_stage(run, stop_at=8)
+    with pytest.raises(CacheError, match="transformer has not finished"):
+        evaluate.run_stage(run)
+
+
+def test_a_training_begun_anew_leaves_no_old_weights_in_its_curve(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:6])
+    transformer.run_stage(run, stop_at=32)
+    assert [path.stem for path in transformer.snapshots(run)] == ["000000032"]
+    (tmp_path / "transformer" / "resume" / "state.pt").unlink()
+    transformer.run_stage(run, stop_at=8)
+    assert transformer.snapshots(run) == []
 
 
 def test_the_report_says_how_to_draw(work: Path) -> None:
     report = json.loads((work / "evaluate" / "report.json").read_text())
     salon = json.loads((work / "export" / "salon.json").read_text())
-    assert salon["defaults"]["guidance_scale"] == report["sampler"]["guidance"]
-    assert salon["draft"] == report["draft"]
-    weights = report["probes"]["weights"]
+    assert salon["defaults"]["guidance_scale"] == report["details"]["sampler"]["guidance"]
+    assert salon["draft"] == report["details"]["draft"]
+    probes = report["details"]["probes"]
+    weights = probes["weights"]
     assert weights[0]["same"], "a reference of weight 0 is none"
     assert not weights[-1]["same"]
-    assert [row["stylize"] for row in report["probes"]["default style"]] == [0, 100, 1000]
-    assert len(report["probes"]["curve"]) == 2
-    assert [(row["height"], row["width"]) for row in report["probes"]["sizes"]] == [
+    assert [row["stylize"] for row in probes["default style"]] == [0, 100, 1000]
+    assert len(probes["curve"]) == 2
+    assert [(row["height"], row["width"]) for row in probes["sizes"]] == [
         (32, 32),
         (16, 32),
         (32, 16),

@@ -158,7 +158,7 @@ def run_stage(run: Run) -> Done:
     lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
     course = Course(
         s.path("resume/state.pt"), [lasting, s.inputs], rng, average, encoder=encoder, adapter=adapter,
-        optimiser=optimiser,
+        optimiser=optimiser, scale=scale,
     )  # fmt: skip
     course.resume()
     rotary = net.rotary(h, w)

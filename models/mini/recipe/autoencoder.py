@@ -2,8 +2,9 @@
 
     python -m salon.models.mini.recipe.autoencoder --work DIR [--warm FOLDER] [--crops N]
 
-It ends with the gate: on drawings that it has not seen, PSNR and the R2 of block colours on luma, red-blue and
-green-magenta. Resumes where it was stopped; `curve.json` has the gate's figures against crops seen.
+It ends with the gate: on drawings held out of this training (weights to start from may have seen them), PSNR and the
+R2 of block colours on luma, red-blue and green-magenta. Resumes where it was stopped; `curve.json` has the gate's
+figures against crops seen.
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"

@@ -63,7 +63,8 @@ class Course:
         if state is None:
             return False
         for name, part in self.parts.items():
-            part.load_state_dict(state[name])
+            if name in state:  # a part that joined later starts as it is
+                part.load_state_dict(state[name])
         if self.average is not None:
             devices = [p.device for p in self.average.live]
             self.average.mean = [m.to(d) for m, d in zip(state["mean"], devices, strict=True)]

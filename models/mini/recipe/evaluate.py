@@ -2,9 +2,11 @@
 
     python -m salon.models.mini.recipe.evaluate --work DIR [--by-eye SHARE] [--out bench/results/mini.json]
 
-Every row draws the same plan entries: the real pictures, their reconstructions, pictures generated from the full
-caption, from the name alone, from kept-back synonyms, and with the style given by a reference picture only. The probes
-(see `probes`) stand beside the rows. Resumable row by row.
+Rows: real pictures, their reconstructions, and pictures generated from the full caption, from the name alone, from
+kept-back synonyms, and with the style given by a reference picture only. What is compared is drawn from the same plan
+entries, and those are of (thing, style) pairs that the JUDGE was not trained on: pairs that it knows are judged far
+better, whoever drew them. The held-out pairs are those that nobody was trained on. The probes (see `probes`) stand
+beside the rows. Resumable row by row.
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ....bench.machine import describe, versions
+from ....bench.report import Report
 from .autoencoder import gate_figures, gate_pictures, rebuild
 from .config import Run, parser, run_of
 from .goals import eye_goal, goals, probe_goals
@@ -82,44 +85,46 @@ class Examination:
         config, painter, saved = self.run.recipe.evaluate, self.painter, self.saved
         seed, rows = config.seed, {}
 
-        def add(name: str, entry: np.ndarray, make: Callable[[], np.ndarray], **change: np.ndarray) -> None:
-            rows[name] = saved(name, lambda: judged(painter, self.judge, entry, make(), **change))
+        def add(name: str, entry: np.ndarray, make: Callable[[], np.ndarray], **more: Any) -> None:
+            rows[name] = saved(name, lambda: judged(painter, self.judge, entry, make(), **more))
 
         def real(entry: np.ndarray) -> np.ndarray:
             return self.pictures.batch(entry.tolist())
 
-        seen, unseen, held = (
+        unseen, seen, held = (
             rows_of(self.pictures, split, number, seed)
-            for split, number in ((TRAIN, config.pictures), (JUDGE_HELD, config.pictures), (HELD, config.held))
+            for split, number in ((JUDGE_HELD, config.pictures), (TRAIN, config.held), (HELD, config.held))
         )
-        if len(unseen):
-            add("real, unseen", unseen, lambda: real(unseen))
-        parts = [("seen pairs", seen), *([("held-out pairs", held)] if len(held) else [])]
-        for name, entry in parts:
+        parts = {"unseen": unseen, "seen pairs": seen, "held-out pairs": held}
+        parts = {name: entry for name, entry in parts.items() if len(entry)}
+        for name, entry in parts.items():
             add(f"real, {name}", entry, lambda entry=entry: real(entry))
             rebuilt = lambda entry=entry: rebuild(painter.autoencoder, real(entry), painter.device)  # noqa: E731
             add(f"reconstructed, {name}", entry, rebuilt)
-        add("generated, full caption", seen, lambda: painter.paint(seen, seed=seed))
-        if len(held):
-            add("generated, held-out pairs", held, lambda: painter.paint(held, seed=seed + 1))
-        add("generated, name only", seen, lambda: painter.paint(seen, say=(), seed=seed + 2))
+        for number, (name, entry) in enumerate(parts.items()):
+            add(f"generated, {name}", entry, lambda e=entry, n=number: painter.paint(e, seed=seed + n))
+        bare = next(iter(parts.values()))
+        if stylist is not None:
+            have, other = references(painter, bare, seed)
+            bare = bare[have]
+        seed += len(parts)
+        add("generated, name only", bare, lambda: painter.paint(bare, say=(), seed=seed), asked=("concept",))
+        if stylist is not None:  # the same entries and noise: what differs is the reference's doing
+
+            def by_reference() -> np.ndarray:
+                reference = stylist.reference(stylist.vectors(painter, other))
+                return painter.paint(bare, say=(), reference=reference, seed=seed)
+
+            add("generated, by reference", bare, by_reference)
         words = painter.batches.text["held_concept"].long().cpu().numpy()
         if words.min() >= 0:
             which = np.repeat(np.arange(len(words)), max(1, config.held // len(words)))
             entry = np.resize(seen, len(which))
             add(
-                "generated, synonyms", entry, lambda: painter.paint(entry, say=(), held_words=which, seed=seed + 3),
-                concept=words[which],
+                "generated, synonyms", entry,
+                lambda: painter.paint(entry, say=(), held_words=which, seed=seed + 1),
+                asked=("concept",), concept=words[which],
             )  # fmt: skip
-        if stylist is not None:
-            have, other = references(painter, seen, seed)
-            mine = seen[have]
-
-            def by_reference() -> np.ndarray:
-                reference = stylist.reference(stylist.vectors(painter, other))
-                return painter.paint(mine, say=(), reference=reference, seed=seed + 4)
-
-            add("generated, by reference", mine, by_reference)
         return rows
 
     def probes(self, stylist: Stylist | None) -> dict[str, Any]:
@@ -157,6 +162,7 @@ def run_stage(run: Run) -> Done:
     config, s = run.recipe.evaluate, stage(run)
     if s.is_done():
         return open_stage(run.work, s.name)
+    open_stage(run.work, "transformer")  # a running one's weights may be looked at, not measured
     device = set_up(run, config.seed)
     pictures = open_pictures(run)
     judge, painter = load_judge(run, pictures, device), open_painter(run, device)
@@ -170,30 +176,50 @@ def run_stage(run: Run) -> Done:
     autoencoder = saved("autoencoder", lambda: gate_figures(painter.autoencoder, gate_pictures(pictures), device))
     visible = saved("visible", lambda: visible_share(pictures, VISIBLE, config.seed))
     reached = goals(rows, autoencoder, pictures.plan, visible) + probe_goals(probes)
-    report = {
-        "bench": "mini",
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "quick": run.recipe.name != "full",
-        "machine": describe() | {"device": str(device)},
-        "threads": run.threads,
-        "versions": versions(("torch", "diffusers", "transformers", "numpy")),
-        "settings": asdict(config),
-        "sampler": asdict(painter.sampler),
-        "draft": draft_choice(probes["few steps"]),
-        "training": {n: open_stage(run.work, n).figures for n in ("autoencoder", "judge", "adapter") if _done(run, n)},
-        "loss": _curve(run),
-        "rows": [{"row": name, **figures} for name, figures in rows.items()],
-        "probes": {"guidance": guidance, "autoencoder": autoencoder, **probes},
-        "goals": [goal.as_dict() for goal in reached],
-        "notes": [],
-    }
-    s.write_json("report.json", report)
-    s.finish(goals=report["goals"])
+    trained = {name: open_stage(run.work, name) for name in ("autoencoder", "judge", "adapter") if _done(run, name)}
+    report = Report(
+        "mini",
+        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        run.recipe.name != "full",
+        describe() | {"device": str(device)},
+        run.threads,
+        versions(("torch", "diffusers", "transformers", "numpy", "mkl")),
+        [{"row": name, **figures} for name, figures in rows.items()],
+        reached,
+        details={
+            "settings": asdict(config),
+            "sampler": asdict(painter.sampler),
+            "draft": draft_choice(probes["few steps"]),
+            "precision": f"weights bfloat16, the blocks' products {painter.products}, everything else float32",
+            "training": {name: done.figures for name, done in trained.items()},
+            "loss": _curve(run),
+            "probes": {"guidance": guidance, "autoencoder": autoencoder, **probes},
+        },
+    )
+    s.write_json("report.json", report.as_dict())
+    s.finish(goals=[goal.as_dict() for goal in reached])
     return open_stage(run.work, s.name)
 
 
-def with_eye(report: dict[str, Any], share: float | None) -> dict[str, Any]:
-    """The report with the goal that only a person can measure, last."""
+def _eye(run: Run) -> Path:
+    return stage(run).path(f"resume/{stage(run).key}-by-eye.json")
+
+
+def keep_eye(run: Run, share: float) -> None:
+    """Write down which share of sheets' `random.png` a person named correctly."""
+    write_json(_eye(run), share)
+
+
+def finished(run: Run) -> dict[str, Any] | None:
+    """The evaluation's report, last of its goals the one that only a person can measure; None when there is none.
+
+    Raises CacheError when it is damaged or not of these weights.
+    """
+    s = stage(run)
+    if not _done(run, s.name):
+        return None
+    report: dict[str, Any] = open_stage(run.work, s.name, key=s.key).json("report.json")
+    share = read_json(_eye(run)) if _eye(run).is_file() else None
     return report | {"goals": [*report["goals"], eye_goal(share).as_dict()]}
 
 
@@ -211,8 +237,12 @@ if __name__ == "__main__":
     options.add_argument("--out", type=Path, help="also write the report there")
     options.add_argument("--by-eye", type=float, help="share of sheets' random.png that a person named correctly")
     args = options.parse_args()
-    report = with_eye(run_stage(run_of(args)).json("report.json"), args.by_eye)
+    run = run_of(args)
+    run_stage(run)
+    if args.by_eye is not None:
+        keep_eye(run, args.by_eye)
+    shown = finished(run) or {}
     if args.out:
-        write_json(args.out, report)
-    for g in report["goals"]:
+        write_json(args.out, shown)
+    for g in shown["goals"]:
         print("met   " if g["met"] else "MISSED", g["goal"], g["value"], "target", g["target"])

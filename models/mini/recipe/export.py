@@ -23,10 +23,11 @@ from .card import card
 from .config import Run, parser, run_of
 from .default_style import as_data
 from .errors import SpaceError
+from .evaluate import finished
 from .looks import BACKGROUNDS, FINISHES, PALETTES
 from .papers import licences_json, notice
 from .sets import SETS
-from .store import atomic, need_space, open_stage, read_json, write_json
+from .store import atomic, need_space, open_stage, write_json
 from .vocabulary import read_vocabulary
 
 LIMIT = 60_000_000  # bytes of all weights but the text encoder's
@@ -86,7 +87,7 @@ def salon_json(run: Run, plan: dict[str, Any], version: str, report: dict[str, A
         extra = {"form": f if f != "{}" else "", "words": WORDS.get(n), "endings": ENDINGS.get(n)}
         slots.append({"name": n, "tokens": t} | {k: v for k, v in extra.items() if v})
     size, config = run.recipe.data.size, run.recipe.evaluate
-    guidance = report["sampler"]["guidance"] if report else config.guidances[0]
+    guidance = report["details"]["sampler"]["guidance"] if report else config.guidances[0]
     return {
         "format": 1,
         "name": "salon-mini",
@@ -109,7 +110,7 @@ def salon_json(run: Run, plan: dict[str, Any], version: str, report: dict[str, A
             "guidance_scale": guidance,
             "solver": "euler",
         },
-        "draft": report["draft"] if report else {},
+        "draft": report["details"]["draft"] if report else {},
         "style_vectors": {"file": "style_encoder.safetensors", "tensor": "styles", "rows": [s.words for s in SETS]},
         "default_style": as_data(),
         "vocabulary": {
@@ -153,8 +154,7 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
                 f.write(save(halved, {"format": "pt"}))
     with atomic(out / "NOTICE") as f:
         f.write(notice(drawings).encode())
-    path = run.work / "evaluate" / "report.json"
-    report = read_json(path) if path.is_file() else None
+    report = finished(run)
     write_json(out / "salon.json", salon_json(run, plan, version, report))
     weights = {}
     for path in sorted(out.rglob("*.safetensors")):

@@ -130,6 +130,14 @@ class LossScale:
     def __init__(self, on: bool, start: float = 4096.0, patience: int = 500) -> None:
         self.on, self.factor, self.patience, self.calm = on, (start if on else 1.0), patience, 0
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"factor": self.factor, "calm": self.calm}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with a kept factor, if this machine scales at all."""
+        if self.on:
+            self.factor, self.calm = max(1.0, state["factor"]), state["calm"]
+
     def apply(self, weights: list[nn.Parameter], limit: float) -> bool:
         """Undo the scale and clip the gradients to norm `limit`; False when they overflowed: leave this step out.
 

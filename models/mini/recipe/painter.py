@@ -40,6 +40,7 @@ class Painter:
     sampler: Sampler
     batch: int
     compile: bool = False  # the forward pass of square pictures
+    products: str = "float32"  # what the blocks' products are computed in
 
     def __post_init__(self) -> None:
         self._compiled: tuple[Velocity, Callable[..., Tensor]] | None = None
@@ -125,17 +126,25 @@ class Stylist:
 
 
 def open_painter(run: Run, device: torch.device) -> Painter:
-    """Load autoencoder and transformer: the finished stage, or the latest checkpoint of a running one."""
+    """Load autoencoder and transformer: the finished stage, or the latest checkpoint of a running one.
+
+    The weights are rounded to bfloat16, as those that ship."""
     folder = run.work / "transformer" / "model"
     if not folder.is_dir():
         raise CacheError(f"{folder} is missing: run `python -m salon.models.mini.recipe.transformer --work {run.work}`")
     if (run.work / "transformer" / STAMP).is_file():
         open_stage(run.work, "transformer")
-    model = FluxTransformer2DModel.from_pretrained(folder).float().to(device).eval()
-    halve(model, device)
+    model = as_shipped(FluxTransformer2DModel.from_pretrained(folder)).to(device).eval()
+    products = "float16" if halve(model, device) else "float32"
     batches, config = Batches(run, device, np.random.default_rng(0)), run.recipe.evaluate
     sampler = Sampler(config.steps, config.guidances[0])
-    return Painter(Velocity(model), load_model(run, device), batches, device, sampler, config.batch, config.compile)
+    autoencoder = as_shipped(load_model(run, device))
+    return Painter(Velocity(model), autoencoder, batches, device, sampler, config.batch, config.compile, products)
+
+
+def as_shipped(model: Any) -> Any:
+    """A module or tensor whose numbers are those of bfloat16, in float32."""
+    return model.to(torch.bfloat16).float()
 
 
 def open_stylist(run: Run, painter: Painter) -> Stylist | None:
@@ -144,7 +153,7 @@ def open_stylist(run: Run, painter: Painter) -> Stylist | None:
         return None
     encoder, adapter, styles = load_adapter(run, painter.net.model, painter.device)
     painter.net = Velocity(painter.net.model, list(adapter.blocks))
-    return Stylist(encoder, adapter, styles)
+    return Stylist(as_shipped(encoder), as_shipped(adapter), as_shipped(styles))
 
 
 def references(painter: Painter, entry: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,16 +20,27 @@ from .judge import HEADS, Judge, accuracy, score
 from .painter import Painter, Stylist, references
 from .sample import Sampler
 from .sets import STYLES
+from .transformer import snapshots
 
 Row = dict[str, Any]
 WEIGHTS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5)
 BETWEEN = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def judged(painter: Painter, judge: Judge, entry: np.ndarray, pictures: np.ndarray, **change: np.ndarray) -> Row:
-    """Accuracy of every head on pictures of plan entries; `change` are labels that differ from the entries'."""
+def judged(
+    painter: Painter,
+    judge: Judge,
+    entry: np.ndarray,
+    pictures: np.ndarray,
+    asked: tuple[str, ...] = HEADS,
+    **change: np.ndarray,
+) -> Row:
+    """Accuracy of the heads that were `asked` for on pictures of plan entries; `change` are labels that differ from
+    the entries'."""
     labels = {h: painter.batches.labels[h][entry] for h in HEADS} | change
-    return {"pictures": len(pictures), **accuracy(score(judge, pictures, painter.device), labels)}
+    figures = accuracy(score(judge, pictures, painter.device), labels)
+    kept = {k: v for k, v in figures.items() if k.removesuffix("5").removesuffix("_natural") in asked}
+    return {"pictures": len(pictures), **kept}
 
 
 def guidance_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: EvaluateConfig, seed: int) -> list[Row]:
@@ -138,7 +149,7 @@ def default_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.nda
 def curve_rows(run: Run, painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
     """Quality against samples seen, from the averaged weights that the transformer stage has set aside."""
     out = []
-    for path in sorted((run.work / "transformer" / "snapshots").glob("*.safetensors")):
+    for path in snapshots(run):
         state = {k: v.float().to(painter.device) for k, v in load_file(path).items()}
         with painter.weights_of(state):
             x = painter.paint(entry, seed=seed)

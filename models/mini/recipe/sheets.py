@@ -20,12 +20,13 @@ from PIL import Image, ImageDraw
 from .autoencoder import load_model, rebuild
 from .captions import caption
 from .config import Run, parser, run_of
+from .evaluate import finished
 from .painter import Painter, open_painter, open_stylist, rows_of
 from .pictures import Pictures, open_pictures
 from .plan import HELD, TRAIN
 from .probes import BETWEEN, WEIGHTS
 from .sample import Sampler
-from .store import atomic, read_json
+from .store import STAMP, atomic
 from .torch_tools import set_up
 
 SHOWN = ("cat", "dog", "red apple", "rocket", "house", "car", "tree", "mushroom", "ghost", "guitar", "fish", "crown")
@@ -93,9 +94,8 @@ def run_sheets(run: Run, out: Folder) -> None:
     if not (run.work / "transformer" / "model").is_dir():
         return
     painter = open_painter(run, device)
-    report = run.work / "evaluate" / "report.json"
-    if report.is_file():
-        painter.sampler = Sampler(**read_json(report)["sampler"])
+    if (run.work / "transformer" / STAMP).is_file() and (report := finished(run)):
+        painter.sampler = Sampler(**report["details"]["sampler"])
     entry = rows_of(pictures, TRAIN, 100, 9)
     out.write(sheet(painter.paint(entry, seed=9), 10), "random")
     with atomic(out.path / "random.txt") as f:

@@ -48,6 +48,11 @@ def stage(run: Run) -> Stage:
     return Stage(run.work, "transformer", config, inputs)
 
 
+def snapshots(run: Run) -> list[Path]:
+    """The averaged weights that the training has set aside so far, named by the samples seen, in order."""
+    return sorted((run.work / "transformer" / "snapshots").glob("*.safetensors"))
+
+
 def times(number: int) -> Tensor:
     """Flow times in 0..1, denser where the composition is decided (logit-normal)."""
     return torch.sigmoid(torch.randn(number) + 0.3)
@@ -121,11 +126,15 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     average = Average(weights, config.average)
     optimiser = Mixed(model, config.rate, config.muon_rate)
     course = Course(
-        s.path("resume/state.pt"), [lasting_part(config), s.inputs], rng, average, model=model, optimiser=optimiser
-    )
-    if not course.resume() and config.warm:
-        print("not warm:", load_warm(model, config.warm), flush=True)
-        average = course.average = Average(weights, config.average)
+        s.path("resume/state.pt"), [lasting_part(config), s.inputs], rng, average, model=model, optimiser=optimiser,
+        scale=scale,
+    )  # fmt: skip
+    if not course.resume():
+        for left in () if rank() else snapshots(run):  # of a run that was begun anew
+            left.unlink()
+        if config.warm:
+            print("not warm:", load_warm(model, config.warm), flush=True)
+            average = course.average = Average(weights, config.average)
 
     def train_step(
         x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, bias: Tensor, rotary: Any
