@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -77,20 +78,20 @@ def interleave(
 ) -> dict[str, Samples]:
     """Round-robin measuring: in every round each candidate takes one turn and returns its durations in milliseconds.
 
-    Drift of the machine (clock, neighbours, temperature) then falls on all candidates alike; the order rotates by one
-    each round so that nobody always follows the same neighbour. Stops before a round that would, going by the dearest
-    round so far, not fit the deadline; the first round runs candidate by candidate while time is left. A candidate that
-    raises is not asked again (its samples so far stay); the exception is the caller's to prevent or to log.
+    Drift of the machine (clock, neighbours, temperature) then falls on all candidates alike; behind the first round the
+    order is drawn anew (always the same draws), so that nobody always follows the same neighbour. Stops before a round
+    that would, going by the dearest round so far, not fit the deadline; the first round runs candidate by candidate, in
+    the order given, while time is left. A candidate that raises is not asked again (its samples so far stay); the
+    exception is the caller's to prevent or to log.
     """
     results = {name: Samples() for name in candidates}
     names = list(candidates)
-    dearest = 0.0
+    dearest, draws = 0.0, random.Random(0)
     for number in range(rounds):
         if not deadline.allows(dearest) or deadline.left() <= 0:
             break
         start = deadline.clock()
-        turn = number % len(names) if names else 0
-        for name in names[turn:] + names[:turn]:
+        for name in draws.sample(names, len(names)) if number else names:
             if deadline.left() <= 0:
                 break
             results[name].values.extend(candidates[name]())

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -36,12 +37,20 @@ def test_deadline_counts_down_and_none_never_ends() -> None:
     assert forever.allows(1e12)
 
 
-def test_rounds_rotate_so_that_nobody_always_goes_first() -> None:
+def test_nobody_always_goes_first_or_follows_the_same_neighbour() -> None:
     clock, log = Clock(), list[str]()
-    turns = {name: clock.work(1, log, name) for name in "abc"}
-    results = interleave(turns, rounds=4, deadline=Deadline(None, clock))
-    assert "".join(log) == "abcbcacababc"
-    assert {name: len(samples) for name, samples in results.items()} == {"a": 4, "b": 4, "c": 4}
+    turns = {name: clock.work(1, log, name) for name in "abcdefg"}
+    results = interleave(turns, rounds=8, deadline=Deadline(None, clock))
+    assert {name: len(samples) for name, samples in results.items()} == dict.fromkeys("abcdefg", 8)
+    rounds = [log[at : at + 7] for at in range(0, len(log), 7)]
+    assert all(sorted(each) == list("abcdefg") for each in rounds)
+    before: dict[str, list[str]] = {name: [] for name in "abcdefg"}
+    for first, second in pairwise(log):
+        before[second].append(first)
+    assert all(max(names.count(name) for name in names) <= 4 for names in before.values())
+    again = list[str]()
+    interleave({name: clock.work(1, again, name) for name in "abcdefg"}, rounds=8, deadline=Deadline(None, clock))
+    assert again == log
 
 
 @pytest.mark.parametrize(("budget", "rounds"), [(0, 0), (6, 2), (8.9, 2), (9, 3), (1000, 5)])
