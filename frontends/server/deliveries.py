@@ -34,9 +34,21 @@ class Deliveries:
         self.sent_bytes = 0
         self._service, self._router, self._spawn = service, router, spawn
 
+    def watch_now(self, session: Session, id: bytes, request: m.Watch) -> bool:
+        """`watch` of a job that is in memory, without waiting, so that an `unwatch` or `bye` that comes next cannot
+        overtake it. False: it has to be looked up first."""
+        log = self._service.log_at_hand(request.job, session.account)
+        if log is not None:
+            self._begin(session, id, request, log)
+        return log is not None
+
     async def watch(self, session: Session, id: bytes, request: m.Watch) -> None:
         """Begin to tell what happens to a job. RequestRefused: there is none for this account, or too many watches."""
         log = await self._service.log(request.job, session.account)
+        if not session.gone:  # nobody would end it
+            self._begin(session, id, request, log)
+
+    def _begin(self, session: Session, id: bytes, request: m.Watch, log: JobLog) -> None:
         if id in session.watchers or len(session.watchers) >= self._router.limits.max_watches:
             raise RequestRefused("refused", f"watches: {len(session.watchers)} already, or this id; end some first")
         watcher = Watcher(session, id, log, request.after, request.previews)
@@ -60,6 +72,8 @@ class Deliveries:
     async def fetch(self, session: Session, id: bytes, request: m.Fetch) -> None:
         """Begin to send a picture. RequestRefused: there is none for this account, or too many fetches."""
         row, pictures = await self._service.find(request.job, session.account)
+        if session.gone:
+            return
         picture = next((picture for picture in pictures if picture.index == request.index), None)
         if picture is None:
             what = "grid" if request.index == m.GRID else f"picture {request.index}"

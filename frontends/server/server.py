@@ -173,6 +173,8 @@ class Server:
         if isinstance(request, m.Unwatch):
             self.deliver.unwatch(session, id, request)
             return
+        if isinstance(request, m.Watch) and self.deliver.watch_now(session, id, request):
+            return
         if isinstance(request, m.Show):
             found = self.keeper.at_hand(request.job)
             if found is not None and found[0].account == session.account:

@@ -179,10 +179,21 @@ class Service:
 
     async def log(self, job: str, account: str) -> JobLog:
         """The events of a job that this account may see."""
-        row, pictures = await self.find(job, account)
-        log = self.keeper.logs.get(job)
+        return self._log_of(*await self.find(job, account))
+
+    def log_at_hand(self, job: str, account: str) -> JobLog | None:
+        """`log` without waiting; None: the job has to be looked up first."""
+        found = self.keeper.at_hand(job)
+        if found is None:
+            return None
+        if not may_see(found[0], account):
+            raise no_such_job(job)
+        return self._log_of(*found)
+
+    def _log_of(self, row: JobRow, pictures: tuple[Picture, ...]) -> JobLog:
+        log = self.keeper.logs.get(row.job)
         if log is None:
-            log = told_again(job, row.state, row.ended_ms, row.reason, pictures, row.last_event)
+            log = told_again(row.job, row.state, row.ended_ms, row.reason, pictures, row.last_event)
         return log
 
     async def page(self, account: str, request: ListJobs, *, everybody: bool) -> JobList:
