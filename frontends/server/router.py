@@ -257,7 +257,7 @@ class Router:
         try:
             id, body = split_request(frames)
             wait_s = self._bucket(session.account).take()
-            if wait_s > 0 or session.working >= MAX_WORKING:
+            if id and (wait_s > 0 or session.working >= MAX_WORKING):  # nobody would send a notice again
                 self._too_fast(session, id, wait_s)
                 return
             request = decode_request(body)
