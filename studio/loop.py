@@ -33,6 +33,8 @@ from .snapshot import Snapshot, take
 from .tally import Seen
 from .tickets import Profile
 
+MANY = 2**31 - 1  # steps between previews
+
 
 def monotonic_ms() -> float:
     """The default clock."""
@@ -133,11 +135,13 @@ class Loop:
         """
         if not isinstance(spec, GenerationSpec):
             raise SpecError(complaint("spec", type(spec).__name__, "a GenerationSpec", "make one with make_spec"))
-        if isinstance(preview_every, bool) or not isinstance(preview_every, int) or preview_every < 0:
-            raise SpecError(complaint("preview_every", repr(preview_every), "a whole number from 0", "correct it"))
+        if isinstance(preview_every, bool) or not isinstance(preview_every, int) or not 0 <= preview_every <= MANY:
+            allowed = f"a whole number from 0 to {MANY}"
+            raise SpecError(complaint("preview_every", repr(preview_every), allowed, "correct it"))
         if lane not in list(Lane):
             raise UnknownLane(complaint("lane", repr(lane), ", ".join(Lane), "choose one of these"))
-        name = uuid.uuid4().hex if job is None else job
+        # a worker process is told plain text, not what somebody derived from it
+        name = uuid.uuid4().hex if job is None else str.__str__(job) if isinstance(job, str) else job
         core = self._core
         with core.lock:
             profile = core.want_open()

@@ -5,6 +5,7 @@ They talk msgpack over a ZeroMQ PAIR socket in a directory that only this user m
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -24,8 +25,10 @@ from .messages import Beat, Command, Frames, Lost, Ready, Run, Setup, Stop, Unfi
 from .port import Notice
 from .wake import Wake
 
+LOG = logging.getLogger("salon.studio")
 TICK_MS = 50  # between looks at clocks and the process
 GRACE_S = 1.0  # for a worker that is told to stop
+KILLED_S = 30.0  # for one that was killed to be gone
 STABLE_S = 60.0  # a life longer than this clears the count of restarts
 
 
@@ -118,7 +121,9 @@ class ProcessPort:
                 started = time.monotonic()
                 try:
                     reason = self._live()
-                except (OSError, zmq.ZMQError, msgspec.DecodeError) as error:
+                except Exception as error:  # whatever it is, somebody waits for this worker
+                    if not isinstance(error, OSError | zmq.ZMQError | msgspec.DecodeError):
+                        LOG.exception("worker %r: a bug ends this life of it", self._name)
                     reason = f"{type(error).__name__}: {error}"
                 if reason is None or self._closed.is_set():
                     return
@@ -203,7 +208,10 @@ class ProcessPort:
                 finally:
                     self._process = None
                     process.kill()
-                    process.wait(30.0)
+                    try:
+                        process.wait(KILLED_S)
+                    except subprocess.TimeoutExpired:  # it hangs in the kernel; its successor need not wait for it
+                        LOG.warning("worker %r: process %d was killed and is still there", self._name, process.pid)
             finally:
                 context.destroy(linger=0)
 

@@ -194,8 +194,12 @@ def test_bad_requests_leave_no_job(new_loop: MakeLoop, solo: Solo) -> None:
         ({"lane": []}, UnknownLane, "lane"),
         ({"account": ""}, TicketError, "account"),
         ({"job": "x" * 201}, TicketError, "job"),
+        ({"job": "x\ud800"}, TicketError, "job"),
+        ({"account": "x\ud800"}, TicketError, "account"),
+        ({"job": 7}, TicketError, "job"),
         ({"max_running": 0}, TicketError, "max_running"),
         ({"preview_every": -1}, SpecError, "preview_every"),
+        ({"preview_every": 2**64}, SpecError, "preview_every"),
     ):
         options: dict[str, Any] = {"spec": spec()} | wrong
         with pytest.raises(error, match=words):
@@ -207,6 +211,7 @@ def test_bad_requests_leave_no_job(new_loop: MakeLoop, solo: Solo) -> None:
         loop.submit(spec(), job="mine")
     job.resume()
     np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec()))
+    assert type(loop.submit(spec(), job=np.str_("derived")).id) is str
 
 
 def test_adapters_stand_for_one_thing_for_ever(new_loop: MakeLoop) -> None:

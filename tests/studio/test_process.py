@@ -6,10 +6,12 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,11 @@ import pytest
 
 from salon.engine.spec import AdapterUse
 from salon.scheduler.tickets import Lane
+from salon.studio import process
 from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
 from salon.studio.job import Job
 from salon.studio.loop import Loop
-from salon.studio.messages import Setup
+from salon.studio.messages import Setup, pack
 from salon.studio.process import Deadlines, ProcessPort
 
 from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
@@ -149,6 +152,49 @@ def test_a_worker_that_cannot_load_says_why(new_ports: MakePorts) -> None:
     assert time.monotonic() - start < TIMEOUT
 
 
+def test_a_command_that_cannot_be_said_is_a_lost_worker(
+    new_ports: MakePorts, solo: Solo, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """A bug on this side of the socket: its job fails, and nobody waits for ever."""
+
+    def picky(message: Any) -> bytes:
+        if any(arrival.spec.seed == 13 for arrival in getattr(message, "arrivals", ())):
+            raise TypeError("Encoding objects of this type is unsupported")
+        return pack(message)
+
+    monkeypatch.setattr(process, "pack", picky)
+    ports = new_ports(deadlines=replace(QUICK, max_restarts=8))
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        bad = loop.submit(spec(seed=13))
+        good = loop.submit(spec(seed=1), account="other")
+        with pytest.raises(JobFailed, match="workers died"):
+            bad.result(TIMEOUT)
+        np.testing.assert_array_equal(good.result(TIMEOUT), solo(good.spec))
+    assert "TypeError: Encoding objects" in caplog.text
+
+
+def test_a_killed_process_that_stays_is_left_behind(
+    new_ports: MakePorts, solo: Solo, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    wait = subprocess.Popen.wait
+
+    def stuck(self: Any, timeout: float | None = None) -> int:
+        code = wait(self, timeout)
+        if timeout == process.KILLED_S:
+            raise subprocess.TimeoutExpired("worker", timeout)
+        return code
+
+    monkeypatch.setattr(subprocess.Popen, "wait", stuck)
+    ports = new_ports()
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        job = amid(loop, spec(steps=200, seed=5))
+        kill(ports[0])
+        np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
+        (requeued,) = [event for event in job.events(TIMEOUT) if event.kind == "requeued"]
+        assert "killed by signal 9" in requeued.reason
+    assert "was killed and is still there" in caplog.text
+
+
 def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, caplog: Any) -> None:
     from salon.engine.limits import Limits
 
@@ -165,7 +211,6 @@ def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, ca
 
 def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
     """The parent is killed, and cannot clean up: the worker notices, and does."""
-    import subprocess
     import sys
 
     code = (
