@@ -16,7 +16,7 @@ from ...studio.store.rows import AccountRow
 from ...studio.store.writes import SetMeta
 from ..wire import messages as m
 from . import views
-from .failures import RequestRefused, no_such_job
+from .failures import RequestRefused
 from .house import ROLES
 
 if TYPE_CHECKING:
@@ -150,11 +150,7 @@ class Ops:
 
     async def retry(self, request: m.OpsRetry) -> m.JobInfo:
         """Run a failed job again."""
-        store = self._house.store
-        row = await self._keeper.read(lambda: store.job(request.job))
-        if row is None:
-            raise no_such_job(request.job)
-        return views.redacted(views.job_info(await self._service.retry(row)))
+        return views.redacted(views.job_info(await self._service.retry(request.job)))
 
     async def account(self, account: str) -> m.AccountInfo:
         """An account as its owner and operators see it."""

@@ -43,6 +43,7 @@ class Service:
         self.draining = False
         self.accepted = 0
         self._keys: dict[tuple[str, str], asyncio.Future[JobRow]] = {}  # submits that are not stored yet
+        self._retried: set[str] = set()  # jobs that are just being taken back
 
     # ---- submit ----------------------------------------------------------------------------------------------------
 
@@ -128,15 +129,25 @@ class Service:
             **fields,
         )
 
-    async def retry(self, row: JobRow) -> JobRow:
-        """Run a failed job again, for nothing."""
-        if row.job in self.keeper.live or row.state != "failed" or row.deleted:
-            raise RequestRefused("invalid", complaint("job", f"one that is {row.state}", "a failed one", "see `jobs`"))
-        fresh = {"state": "queued", "reason": "", "failure": "", "started_ms": 0, "ended_ms": 0}
-        await self.keeper.write([SetJob(row.job, fresh)])
-        self.keeper.drop(row.job)
-        self.keeper.take_back(msgspec.structs.replace(row, **fresh))
-        return self.keeper.live[row.job].row
+    async def retry(self, job: str) -> JobRow:
+        """Run a failed job again, for nothing. Once, however many ask for it at the same time."""
+        if job in self._retried:
+            raise _not_failed("being tried again already")
+        self._retried.add(job)  # before anything is waited for: two would each take it back, and the job be lost
+        try:
+            store = self.house.store
+            row = await self.keeper.read(lambda: store.job(job))
+            if row is None:
+                raise no_such_job(job)
+            if job in self.keeper.live or row.state != "failed" or row.deleted:
+                raise _not_failed(row.state)
+            fresh = {"state": "queued", "reason": "", "failure": "", "started_ms": 0, "ended_ms": 0}
+            await self.keeper.write([SetJob(job, fresh)])
+            self.keeper.drop(job)
+            self.keeper.take_back(msgspec.structs.replace(row, **fresh))
+            return self.keeper.live[job].row
+        finally:
+            self._retried.discard(job)
 
     # ---- looking at jobs -------------------------------------------------------------------------------------------
 
@@ -254,6 +265,10 @@ def fingerprint(request: Submit) -> bytes:
     """Of everything but the key: to tell a repeated request from another one under the same key."""
     values = [getattr(request, name) for name in request.__struct_fields__ if name != "key"]
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()  # not of the record, which may leave defaults out
+
+
+def _not_failed(state: str) -> RequestRefused:
+    return RequestRefused("invalid", complaint("job", f"one that is {state}", "a failed one", "see `jobs`"))
 
 
 def may_see(row: JobRow, account: str, *, owner: bool = False) -> bool:
