@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from .options import ServeOptions
 LOG = logging.getLogger("salon.server")
 LOCAL: Final = "local"
 ROLES: Final = ("user", "operator")
+Act = Callable[[Accounts, int], tuple[Entry, ...]]
 
 
 class House:
@@ -51,7 +52,9 @@ class House:
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
         self._entries: deque[Entry] = deque()  # made, not stored yet
-        self._taken = 0
+        self._marks: deque[SetMeta] = deque()  # of grants, with their entries in one transaction
+        self._mark: SetMeta | None = None
+        self._taken = (0, 0)
         self._lock, self._clock = threading.Lock(), threading.Lock()
         self._latest = 0
         book = load_plans(options.plans)
@@ -138,6 +141,16 @@ class House:
         """Give back what was set aside for a job that does not exist."""
         self.studio.loop.accounts(lambda books, now: books.ledger.release(job, now, relax_ms=0))
 
+    def grant(self, mark: str, give: Act) -> None:
+        """Make the entries of a grant, and a mark that is stored exactly if they are: with the next transaction."""
+
+        def act(books: Accounts, now: int) -> tuple[Entry, ...]:
+            entries = give(books, now)
+            self._mark = SetMeta(mark, str(now))  # `_keep` is called next, under the same lock of the loop's
+            return entries
+
+        self.studio.loop.accounts(act)
+
     def put_account(self, row: AccountRow) -> None:
         """New values of an account's row; stored soon."""
         self.accounts[row.account] = row
@@ -192,19 +205,23 @@ class House:
     def _keep(self, entries: Sequence[Entry]) -> None:
         with self._lock:
             self._entries.extend(entries)
+            if self._mark is not None:
+                self._marks.append(self._mark)
+                self._mark = None
 
     def _before(self) -> list[Write]:
         """Called by the writer: what the books have made meanwhile rides in the same transaction."""
         with self._lock:
-            taken = tuple(self._entries)
-        self._taken = len(taken)
-        return [AddEntries(taken)] if taken else []
+            entries, marks = tuple(self._entries), tuple(self._marks)
+        self._taken = len(entries), len(marks)
+        return [*([AddEntries(entries)] if entries else []), *marks]
 
     def _after(self, ok: bool) -> None:
         if ok:
             with self._lock:
-                for _ in range(self._taken):
-                    self._entries.popleft()
+                for waiting, taken in zip((self._entries, self._marks), self._taken, strict=True):
+                    for _ in range(taken):
+                        waiting.popleft()
 
     def _logged(self, error: Any) -> None:
         if error is not None:

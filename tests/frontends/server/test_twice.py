@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from salon.studio.errors import StoreFull
+
 from ..wire.plain_client import PlainClient, Refused
 from .conftest import TINY, Connect, Serve
 
@@ -44,3 +46,42 @@ def test_a_job_that_is_retried_twice_at_once_runs_once(
     assert (told[0], told[-1]) == ("queued", "done")
     assert client.show(job)["state"] == "done"
     assert len(client.fetch(job)) > 100
+
+
+GRANT: dict[str, Any] = {"account": "local", "amount_ms": 60_000, "key": "gift"}
+
+
+def test_a_grant_that_is_asked_for_twice_at_once_counts_once(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    client = connect(server)
+    ids = [client.send({"type": "ops.grant", **GRANT}) for _ in range(4)]
+    assert codes(client, ids) == [""] * 4
+    stored = [entry for entry in server.house.store.all_entries() if entry.kind == "grant" and entry.source == "bought"]
+    assert [entry.amount_ms for entry in stored] == [60_000]
+
+
+def test_a_grant_is_acknowledged_when_it_is_on_disk_and_not_before(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    client, store = connect(server), server.house.store
+
+    def bought() -> list[int]:
+        return [entry.amount_ms for entry in store.all_entries() if entry.kind == "grant" and entry.source == "bought"]
+
+    def full(writes: Any) -> Any:
+        raise StoreFull("disk: it is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "write", full)
+        assert codes(client, [client.send({"type": "ops.grant", **GRANT}) for _ in range(3)]) == ["unavailable"] * 3
+        assert bought() == []
+    client.submit("k", "cat", **TINY)  # whatever is written next takes it along, and what tells a repeated one
+    assert bought() == [60_000]
+    assert store.meta("grant.local.gift") is not None
+    client.ask("ops.grant", **GRANT)
+    server.stop()
+    server = serve()
+    store = server.house.store
+    connect(server).ask("ops.grant", **GRANT)
+    assert bought() == [60_000]
