@@ -25,7 +25,8 @@ class Job:
         queued: it waits in its class's queue.
         planned: it is in a plan that is not reported yet.
         paused, cancelled: as asked; a planned job is taken out at its report.
-        alone: it was in a batch that broke, and is tried without company.
+        alone: it was in a batch that broke, or a worker died under it, and is tried without company.
+        wary: of its units (counted like `units_seen`), those that it does alone because a worker died in the last one.
         losses: how many workers died under it.
         unit_ms: predicted cost of one unit of each stage, alone.
         unit: of the next unit.
@@ -38,7 +39,7 @@ class Job:
     __slots__ = (
         "ageing", "alone", "arrival", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "losses", "margin",
         "paused", "planned", "queued", "seq", "stage", "state", "unit",
-        "ticket", "unit_ms", "units_seen", "worker",
+        "ticket", "unit_ms", "units_seen", "wary", "worker",
     )  # fmt: skip
 
     def __init__(self, ticket: Ticket, seq: int, arrival: float, ageing: float, cost: WorkerCost) -> None:
@@ -49,7 +50,7 @@ class Job:
         self.worker: str | None = None
         self.queued = self.planned = self.paused = self.cancelled = self.alone = False
         self.losses = 0
-        self.units_seen = 0
+        self.units_seen = self.wary = 0
         self.unit_ms: dict[Stage, float] = {}
         self.left_ms = self.unit = self.margin = self.key = 0.0
         self.price(cost)
@@ -111,6 +112,13 @@ class Job:
         self.key = self.left_ms + self.ageing * self.arrival
 
     def restart(self) -> None:
-        """Back to the beginning: whatever it had is lost. A replay gives the same pixels."""
-        self.stage, self.done, self.worker, self.planned, self.alone = Stage.ENCODE, 0, None, False, False
+        """Back to the beginning: whatever it had is lost. A replay gives the same pixels.
+
+        A job that was in a plan is a suspect: until it is past the unit in which its worker died, nobody else is put at
+        risk by it."""
+        if self.planned:
+            self.losses += 1
+            self.wary = max(self.wary, self.units_seen + 1)
+        self.stage, self.done, self.worker, self.planned = Stage.ENCODE, 0, None, False
         self.units_seen = 0
+        self.alone = self.wary > 0

@@ -58,7 +58,7 @@ class Scheduler:
         self._no_turbo[spec.name] = self._idle[spec.name] = None
 
     def lose_worker(self, name: str, now: float) -> list[Final]:
-        """A worker is gone. Its jobs start again elsewhere; one that lost too many workers fails.
+        """A worker is gone. Its jobs start again elsewhere; one under which too many workers died fails.
 
         Raises UnknownWorker, ClockError."""
         worker = self._worker(name)
@@ -71,13 +71,12 @@ class Scheduler:
         self._idle.pop(name, None)
         finals = []
         for job in jobs:
-            job.losses += 1
+            job.restart()
             if job.cancelled:
                 finals.append(self._end(job, Ended.CANCELLED, "cancelled"))
             elif job.losses > self.policy.max_losses:
                 finals.append(self._end(job, Ended.FAILED, f"{job.losses} workers died while they worked on it"))
             else:
-                job.restart()
                 job.price(self._cost())
                 self._place(job)
         return finals
@@ -209,16 +208,15 @@ class Scheduler:
             if (name := job.ticket.job) in failed:
                 finals.append(self._end(job, Ended.FAILED, failed[name]))
             elif broken and len(jobs) == 1:
-                w.suspects = None if job.alone else w.suspects
                 finals.append(self._end(job, Ended.FAILED, broken))
             elif broken:
                 job.alone = True
                 if job.cancelled:
                     finals.append(self._end(job, Ended.CANCELLED, "cancelled"))
             else:
-                if job.alone:
-                    self._proved(w, job)
                 ended = job.advance(w.cost)
+                if job.alone and job.units_seen >= job.wary:
+                    self._proved(w, job)
                 if ended or job.cancelled:
                     reason = "" if ended else "cancelled"
                     finals.append(self._end(job, Ended.DONE if ended else Ended.CANCELLED, reason))
@@ -403,7 +401,7 @@ class Scheduler:
         if job.worker is not None:
             worker = self._workers[job.worker]
             self._unseat(worker, job)
-            if worker.suspects is not None and job.alone and ended is not Ended.DONE:
+            if worker.suspects is not None and job.ticket.job in worker.suspects[1] and ended is not Ended.DONE:
                 worker.suspects = None  # the culprit, or a witness that is gone
         queue.leave(job)
         del self._jobs[job.ticket.job]

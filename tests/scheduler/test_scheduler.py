@@ -140,6 +140,49 @@ def test_a_job_that_loses_too_many_workers_fails():
     assert not scheduler.busy
 
 
+@pytest.mark.parametrize("fatal", [0, 4])
+def test_what_kills_workers_does_so_alone(fatal):
+    """From its step `fatal` on, a job kills whoever works on it: its company loses one worker by it, and is done."""
+    company: list[int] = []
+
+    def watch(house: House, plan: Plan) -> None:
+        if plan.stage is Stage.STEP and "bad" in plan.jobs and house.scheduler._jobs["bad"].done >= fatal:
+            company.append(len(plan.jobs))
+            house.at(house.now, partial(replace_worker, house, plan.worker))
+
+    def replace_worker(house: House, name: str) -> None:
+        house.lose(name)
+        house.names = [f"{name}+"]
+        house.scheduler.add_worker(WorkerSpec(f"{name}+"), house.now)
+
+    house = House(Policy(quantum_ms=0), watch=watch)
+    for name in ("a", "b", "bad", "c", "d", "e"):
+        house.submit(ticket(name, name, rows=80, steps=12))
+    house.run()
+    assert company == [6, 1, 1, 1]
+    assert house.finals["bad"].reason == "4 workers died while they worked on it"
+    assert {house.finals[name].ended for name in "abcde"} == {Ended.DONE}
+    assert max(len(plan.jobs) for _, _, plan in house.done[-20:]) == 5  # together again
+
+
+def test_only_what_a_worker_was_doing_counts_as_its_loss():
+    """A job that merely sits there may lose any number of workers."""
+    scheduler = Scheduler(Policy(max_losses=0))
+    for name in "ab":
+        scheduler.submit(ticket(name, name), 0.0)
+    scheduler.add_worker(WorkerSpec("w"), 0.0)
+    for _ in range(2):
+        plan = scheduler.plan("w", 0.0)
+        assert plan is not None
+        if plan.jobs == ("a",):
+            scheduler.report(plan, 1.0, 0.0)
+    assert [final.job for final in scheduler.lose_worker("w", 1.0)] == ["b"]
+    scheduler.add_worker(WorkerSpec("w"), 1.0)
+    again = scheduler.plan("w", 1.0)
+    assert again is not None
+    assert (again.jobs, again.stage) == (("a",), Stage.ENCODE)
+
+
 def test_an_idle_worker_takes_over_what_waits_elsewhere():
     house = House(workers=2)
     for i in range(3):
