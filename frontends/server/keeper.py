@@ -22,7 +22,7 @@ from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ...scheduler.admission import Work
 from ...scheduler.tickets import Lane
-from ...studio.errors import StoreError, StoreFull
+from ...studio.errors import StoreError
 from ...studio.job import Event, Job, JobState, UInt8
 from ...studio.store.rows import JobRow, PictureRow
 from ...studio.store.writes import EndJob, Write
@@ -37,7 +37,7 @@ LOG = logging.getLogger("salon.server")
 _T = TypeVar("_T")
 WRITE_S: Final = 30.0  # a write that takes longer is answered "busy"; it may still happen
 READ_S: Final = 10.0
-FULL_S: Final = 2.0  # between attempts to store pictures on a full disk
+FULL_S: Final = 2.0  # between attempts to store pictures on a disk that does not take them
 RECENT: Final = 2000  # ended jobs that are remembered beside the store
 KINDS: Final = {"progress": "step"}  # the studio's words for events, where they are others
 
@@ -65,7 +65,7 @@ class Keeper:
         logs: what happened to them.
         live: by id.
         ended: counts since the start, by state.
-        stuck: jobs whose pictures wait for space on disk.
+        trouble: why pictures wait until the disk takes them.
         closing: the server ends; what has not ended goes on after the next start.
         seen: called with ("started" or "ended", row).
         idle: set while there is no live job.
@@ -76,7 +76,8 @@ class Keeper:
         self.logs = Logs(house.life)
         self.live: dict[str, Live] = {}
         self.ended: dict[str, int] = {}
-        self.stuck = 0
+        self._stuck: set[Live] = set()
+        self.trouble: StoreError | None = None
         self.closing = False
         self.seen: list[Callable[[str, JobRow], object]] = []
         self.idle = asyncio.Event()
@@ -88,6 +89,11 @@ class Keeper:
         self._pinned: dict[str, int] = {}  # digests of files whose rows are not stored yet
         self._reads = ThreadPoolExecutor(4, "salon-read")
         self._files = ThreadPoolExecutor(2, "salon-files")
+
+    @property
+    def stuck(self) -> int:
+        """Jobs whose pictures wait for the disk."""
+        return len(self._stuck)
 
     def start(self, row: JobRow, spec: GenerationSpec, work: Work, lane: Lane, *, restored: bool = False) -> Live:
         """Hand a job to the studio. Raises as `Loop.submit`; there is no job then."""
@@ -161,8 +167,8 @@ class Keeper:
             digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
             self.post(self._pin, live, digests)
             pictures = store_files(self.house.blobs, job.id, files)
-        except StoreFull as error:
-            self.post(self._wait_for_space, live, job, str(error))
+        except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
+            self.post(self._wait_for_disk, live, job, error)
         except Exception as error:
             LOG.exception("pictures of job %s", job.id)
             changes = {"state": "failed", "reason": f"its pictures could not be stored: {error}", "failure": "Internal"}
@@ -170,13 +176,13 @@ class Keeper:
         else:
             self.post(self._end, live, {"state": "done"}, pictures)
 
-    def _wait_for_space(self, live: Live, job: Job, reason: str) -> None:
-        """The disk is full: the pictures wait in memory, and meanwhile nothing is accepted."""
-        LOG.error("disk full: a job's pictures wait for space", extra={"job": job.id})
-        self.stuck += 1
+    def _wait_for_disk(self, live: Live, job: Job, error: StoreError) -> None:
+        """It is full or out of order: the pictures wait in memory, and meanwhile nothing is accepted."""
+        LOG.error("a job's pictures wait for the disk: %s", error, extra={"job": job.id})
+        self._stuck.add(live)
+        self.trouble = error
 
         def again() -> None:
-            self.stuck -= 1
             if not self.closing:
                 self._files.submit(self._store_pictures, live, job)
 
@@ -184,6 +190,7 @@ class Keeper:
 
     def _end(self, live: Live, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
         """Store a job's end, with its charge; then tell it."""
+        self._stuck.discard(live)
         job = live.row.job
         if live.handle is not None:
             charged_ms = live.handle.charged_ms or self.house.charged.get(job, 0)

@@ -32,7 +32,7 @@ def files_of(profile: Profile, job: Job, pixels: UInt8, version: str) -> list[tu
 
 
 def store_files(blobs: Blobs, job: str, files: list[tuple[int, UInt8, bytes]]) -> tuple[PictureRow, ...]:
-    """Put the files away; what a row needs to find them. StoreFull: there is no space."""
+    """Put the files away; what a row needs to find them. StoreError: the disk does not take them."""
     rows = []
     for index, shot, data in files:
         digest = blobs.put(data)

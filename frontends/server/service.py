@@ -14,7 +14,7 @@ from ...engine.spec import GenerationSpec
 from ...errors import complaint
 from ...scheduler.admission import Work
 from ...scheduler.plans import Kind
-from ...studio.errors import StoreError, StoreFull
+from ...studio.errors import StoreError
 from ...studio.store.retention import check_quota
 from ...studio.store.rows import FINAL, OPEN, JobRow, PictureRow
 from ...studio.store.writes import AddJob, DeleteJob, SetJob
@@ -86,8 +86,8 @@ class Service:
             return found, True
         if self.draining:
             raise RequestRefused("draining", "server: it is draining and accepts nothing; try again later", 2000)
-        if self.keeper.stuck:
-            raise StoreFull("disk: it is full, and finished pictures wait for space; try again later")
+        if self.keeper.stuck and (trouble := self.keeper.trouble) is not None:
+            raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
         spec, lane = self._spec(request), lane_of(request.lane)
         work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
         job = secrets.token_hex(12)
