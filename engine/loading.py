@@ -36,7 +36,6 @@ class Model:
         name, version: of the checkpoint's own choosing, or the folder's name and "".
         flux, transformer: config and weights of the velocity model.
         autoencoder_config, autoencoder: config and weights of the decoder.
-        scaling_factor, shift_factor: the model's latents are (z - shift) * scale of the autoencoder's z.
         sigmas: how the checkpoint spaces its sigmas.
         text: the text pipeline, or None for a checkpoint without `salon.json`.
         defaults: fields of `GenerationSpec` that suit the model.
@@ -51,8 +50,6 @@ class Model:
     transformer: Any
     autoencoder_config: vae.AutoencoderConfig
     autoencoder: Any
-    scaling_factor: float
-    shift_factor: float
     sigmas: SigmaConfig
     text: TextPipeline | None
     defaults: Mapping[str, Any]
@@ -109,8 +106,6 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         transformer=transformer_weights,
         autoencoder_config=autoencoder_weights.config,
         autoencoder=autoencoder_weights,
-        scaling_factor=autoencoder.config.number("scaling_factor", 1.0, 1e-6, 1e6),
-        shift_factor=autoencoder.config.number("shift_factor", 0.0),
         sigmas=sigmas,
         text=_load_text(ops, checkpoint, salon, limits) if "text" in own else None,
         defaults=_read_defaults(salon, _granularity(autoencoder_weights.config)),

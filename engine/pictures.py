@@ -35,7 +35,8 @@ def decode(ops: Ops[Any, Any], model: Model, latents: Float32, together: int) ->
     Raises:
         NumericalError: NaN or infinity in a picture.
     """
-    z = unpack(latents) / np.float32(model.scaling_factor) + np.float32(model.shift_factor)
+    config = model.autoencoder_config
+    z = unpack(latents) / np.float32(config.scaling_factor) + np.float32(config.shift_factor)
     n, height, width, channels = z.shape
     factor = model.granularity // 2
     parts: list[UInt8] = []

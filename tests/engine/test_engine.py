@@ -6,6 +6,7 @@ Long because it is one subject: every test drives the public `Engine` through th
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -304,6 +305,21 @@ def test_latents_are_the_ode_solution_by_hand(engine: Engine) -> None:
     assert np.abs(velocity).max() > 0.1
     np.testing.assert_allclose(engine.ops.numpy(generation.latents), start - velocity, rtol=0, atol=1e-6)
     engine.close(generation)
+
+
+def test_factors_that_a_config_leaves_out_are_diffusers_own(tmp_path: Path, backend: str) -> None:
+    from .conftest import write_tiny
+
+    pictures = []
+    for name, factors in (("absent", {}), ("given", {"scaling_factor": 0.18215, "shift_factor": 0.0})):
+        folder = write_tiny(tmp_path / name)
+        file = folder / "vae" / "config.json"
+        config = json.loads(file.read_text())
+        for key in ("scaling_factor", "shift_factor"):
+            del config[key]
+        file.write_text(json.dumps(config | factors))
+        pictures.append(alone(Engine.load(folder, backend=backend), spec()))
+    assert_same(*pictures)
 
 
 LIMITS: list[tuple[dict[str, int], dict[str, Any], str]] = [
