@@ -8,10 +8,11 @@ checkpoint (`salon.json`, `text_stats.safetensors`).
 
 from __future__ import annotations
 
+import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,9 @@ from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
 from .errors import PromptError
 
 Float32 = NDArray[np.float32]
+
+# Normalising (NFKC) makes up to 18 characters of one. Honest text hardly grows: an ellipsis becomes three dots.
+MAX_GROWTH: Final = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,19 +107,24 @@ class TextPipeline:
         """Encode a prompt.
 
         Raises:
-            PromptError: no words in it, or longer than `max_chars` characters.
+            PromptError: no words in it, or longer than `max_chars` characters (normalised: `MAX_GROWTH` times that).
         """
         if len(prompt) > self.max_chars:
-            got, allowed = f"{len(prompt):,} characters", f"{self.max_chars:,} (Limits.max_prompt_chars)"
-            raise PromptError(complaint("prompt", got, allowed, "shorten it"))
+            self._refuse_length(f"{len(prompt):,} characters", f"{self.max_chars:,}")
         if prompt in self._cache:
             self._cache.move_to_end(prompt)
             return self._cache[prompt]
+        grown, most = len(unicodedata.normalize("NFKC", prompt)), MAX_GROWTH * self.max_chars
+        if grown > most:
+            self._refuse_length(f"{grown:,} characters once normalised", f"{MAX_GROWTH} times {self.max_chars:,}")
         encoding = self._encode(prompt)
         self._cache[prompt] = encoding
         while len(self._cache) > self.cache_size:
             self._cache.popitem(last=False)
         return encoding
+
+    def _refuse_length(self, got: str, allowed: str) -> NoReturn:
+        raise PromptError(complaint("prompt", got, f"{allowed} (Limits.max_prompt_chars)", "shorten it"))
 
     def _encode(self, prompt: str) -> TextEncoding:
         try:
@@ -152,6 +161,17 @@ class TextPipeline:
     def _words_that_fit(self, text: str, limit: int) -> str:
         """The longest run of words from the start with at most `limit` tokens; part of a word if not even one fits."""
         words = text.split()
-        while words and len(self.encoder.tokenize(" ".join(words))) > limit:
-            words.pop()
-        return " ".join(words) if words else text
+
+        def fit(count: int) -> bool:
+            return len(self.encoder.tokenize(" ".join(words[:count]))) <= limit
+
+        # A word has a token at least, but for oddities like control characters. So doubling from `limit` words finds
+        # where they stop to fit without reading the rest of a long text, and halving the very word.
+        most, more = 0, limit + 1
+        while more <= len(words) and fit(more):
+            most, more = more, 2 * more
+        more = min(more, len(words) + 1)
+        while more - most > 1:
+            middle = (most + more) // 2
+            most, more = (middle, more) if fit(middle) else (most, middle)
+        return " ".join(words[:most]) if most else text

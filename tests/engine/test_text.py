@@ -21,8 +21,10 @@ class FakeEncoder:
 
     def __init__(self) -> None:
         self.encoded: list[list[list[int]]] = []
+        self.characters = 0  # read by `tokenize` so far
 
     def tokenize(self, text: str) -> list[int]:
+        self.characters += len(text)
         return [
             sum(map(ord, word[i : i + 4])) for word in text.split() for i in range(0, len(word), 4) if word.isalnum()
         ]
@@ -76,6 +78,30 @@ def test_one_endless_word_is_cut_inside() -> None:
     encoding = pipeline.encode("x" * 40)
     assert [len(clause) for clause in encoder.encoded[0]] == [4]
     assert len(encoding.warnings) == 1
+
+
+@pytest.mark.parametrize("odd", [0, 1, 3, 9, 50])
+def test_as_many_words_are_kept_as_fit(odd: int) -> None:
+    """Also where words without a token stand between them."""
+    pipeline, encoder = make(max_chars=1000)
+    words = ["one"] + ["'"] * odd + ["two", "ten", "six", "five"]
+    assert pipeline._words_that_fit(" ".join(words), 3) == " ".join(words[:-2])
+
+
+def test_the_work_grows_with_the_length_of_a_prompt_alone() -> None:
+    """Not with its square: words that do not fit are not read again for every one of them."""
+    pipeline, encoder = make(max_chars=100_000)
+    prompt = " ".join(["cat"] * 10_000)
+    assert pipeline.encode(prompt).clauses["subject"] == "cat cat cat cat"
+    assert encoder.characters < 10 * len(prompt)
+
+
+def test_a_prompt_that_grows_when_normalised_is_bounded() -> None:
+    pipeline, encoder = make()
+    with pytest.raises(PromptError, match=r"got 900 characters once normalised, allowed 4 times 100 .*; shorten it"):
+        pipeline.encode("\ufdfa" * 50)  # 18 characters each
+    assert not encoder.characters
+    assert pipeline.encode("a cat" + "\u2026" * 95).clauses["subject"] == "a cat", "an ellipsis is three dots"
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", ",.;", "\n"])
