@@ -17,6 +17,7 @@ from msgspec.json import encode
 from ...errors import SalonError, complaint
 from ..wire.address import is_loopback, parse_address
 from ..wire.keys import KeyPair, client_key_path, load_or_make
+from .descriptors import raise_limit
 from .house import House
 from .metrics import Metrics
 from .options import ServeOptions
@@ -40,6 +41,7 @@ def serve(options: ServeOptions) -> int:
         SalonError: whatever keeps model, plans or store from being opened.
     """
     set_up_logging(json=options.log_json)
+    raise_limit()
     try:
         Path(options.data).mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

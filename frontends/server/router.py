@@ -19,6 +19,7 @@ from ..wire.errors import BadMessage, MessageError
 from ..wire.frames import NO_ID, NOTICES, split_request
 from ..wire.keys import KeyPair, secure_server
 from ..wire.messages import Bye, Closing, Failure, Hello, Limits, Ping, Pong, Record, Request
+from .descriptors import max_sessions
 from .failures import RequestRefused, failure_of
 from .rates import Bucket
 from .sessions import MAX_WAITING, MAX_WAITING_BYTES, Session
@@ -26,7 +27,6 @@ from .sessions import MAX_WAITING, MAX_WAITING_BYTES, Session
 LOG = logging.getLogger("salon.server")
 AT_ONCE: Final = 256  # messages that are read before others get a turn
 RETRY_S: Final = 0.02  # until a connection that did not read is tried again
-MAX_SESSIONS: Final = 20_000
 FIRST: Final = int(zmq.NOBLOCK | zmq.SNDMORE)  # combining flags costs as much as sending does
 MORE, NOBLOCK, RCVMORE = int(zmq.SNDMORE), int(zmq.NOBLOCK), int(zmq.RCVMORE)
 MAX_WORKING: Final = 256  # unanswered requests of one connection
@@ -64,6 +64,7 @@ class Router:
         self.sessions: dict[bytes, Session] = {}
         self.limits = limits
         self.received = self.refused = self.dropped = 0
+        self._max_sessions = max_sessions()
         self._rate, self._burst, self._clock = rate, burst, clock
         self._welcome, self._handle = welcome, handle
         self._buckets: dict[str, Bucket] = {}
@@ -310,8 +311,8 @@ class Router:
             if not isinstance(request, Hello):
                 text = f"{type(request).__name__}: got it before Hello, allowed after; say hello, then repeat it"
                 raise RequestRefused("hello", text, kind="HelloFirst")
-            if len(self.sessions) >= MAX_SESSIONS:
-                raise RequestRefused("busy", f"connections: {MAX_SESSIONS:,} already; come back later", 5000)
+            if len(self.sessions) >= self._max_sessions:
+                raise RequestRefused("busy", f"connections: {self._max_sessions:,} already; come back later", 5000)
             session = Session(route, account, False, self._clock())
             answer = self._welcome(session, request)
             self.sessions[route] = session

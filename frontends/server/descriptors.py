@@ -1,0 +1,22 @@
+"""File descriptors: every connection takes one, and so does every file that is read or stored."""
+
+from __future__ import annotations
+
+import resource
+from typing import Final
+
+MAX_SESSIONS: Final = 20_000
+OTHERS: Final = 200  # for the store, pictures, workers and the page of metrics
+FEWEST: Final = 16
+
+
+def raise_limit() -> None:
+    """Take as many as this process may have: what a shell gives (often 1,024) is meant for programs that use select."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def max_sessions() -> int:
+    """Connections that may say hello, so that descriptors are left for all else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_SESSIONS if soft == resource.RLIM_INFINITY else max(FEWEST, min(MAX_SESSIONS, soft - OTHERS))
