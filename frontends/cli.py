@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(f"the installation is incomplete ({error}); install Salon again: pip install .")
     except OSError as error:
         if error.filename is not None:
-            raise
+            return _refuse(f"{error.strerror}: {error.filename}")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _refuse(f"standard output: {error.strerror}; send it somewhere else, or pass --quiet")
 

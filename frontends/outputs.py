@@ -52,8 +52,16 @@ class Destination:
         """From what the user wrote: None (the folder "outputs" here), a folder, or a name that ends in .png.
 
         Raises:
-            OutputError: a folder that does not exist, another kind of file, or a file that exists (without `force`).
+            OutputError: a folder that does not exist or cannot be looked into, another kind of file, a name that is
+                too long, or a file that exists (without `force`).
         """
+        try:
+            return cls._of(output, stem, images, force=force)
+        except OSError as error:  # of `Path.is_dir` and the like, which take only some for "no"
+            raise _refusal(error.filename or output or "", error.strerror or str(error), "choose another") from error
+
+    @classmethod
+    def _of(cls, output: str | None, stem: str, images: int, *, force: bool) -> Destination:
         if output is None:
             return cls(Path(DEFAULT_FOLDER), stem, False, False, images)
         if not output:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -156,7 +157,10 @@ def _ended(info: JobInfo, *, json: bool) -> int:
 
 def _check_preview(path: Path) -> None:
     """Before any work, as far as it can be known."""
-    state = "a folder" if path.is_dir() else "" if path.parent.is_dir() else "in a folder that does not exist"
+    try:
+        state = "a folder" if path.is_dir() else "" if path.parent.is_dir() else "in a folder that does not exist"
+    except OSError as error:  # no right to look, a name that is too long
+        state = (error.strerror or str(error)).lower()
     if state or not os.access(path.parent, os.W_OK):
         raise OutputError(f"--preview {str(path)!r}: {state or 'in a folder without write access'}; choose another")
 
@@ -170,7 +174,8 @@ def _put_preview(path: Path, data: bytes) -> None:
     except OSError as error:
         _say(f"salon: note: preview: {error.strerror}")
     finally:
-        spare.unlink(missing_ok=True)
+        with suppress(OSError):  # of the same kind as the one that was told
+            spare.unlink(missing_ok=True)
 
 
 def _say(text: str) -> None:

@@ -119,6 +119,23 @@ def test_too_long_a_name_is_refused_before_any_work() -> None:
     assert names(".") == []
 
 
+@pytest.mark.parametrize("output", ["x" * 300 + ".png", "x" * 300, "x" * 300 + "/", "x" * 300 + "/y.png", "a/" * 3000])
+def test_a_path_too_long_to_be_looked_at(output: str) -> None:
+    with pytest.raises(OutputError, match="File name too long; choose another"):
+        Destination.of(output, "stem", 1)
+
+
+def test_a_folder_that_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may look into all of them."""
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    with pytest.raises(OutputError, match="output '/root/x.png': Permission denied; choose another"):
+        Destination.of("/root/x.png", "stem", 1)
+
+
 def test_the_default_folder_is_a_file() -> None:
     Path("outputs").write_bytes(b"")
     with pytest.raises(OutputError, match=r"'outputs': cannot be written \(Not a directory\)"):
