@@ -7,7 +7,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 import zmq
 
 from ... import __version__
@@ -279,5 +278,5 @@ class Server:
 
 def _want_operator(session: Session, request: m.Record) -> None:
     if not session.operator:
-        name = msgspec.structs.fields(type(request)) and type(request).__struct_config__.tag
+        name = type(request).__struct_config__.tag
         raise RequestRefused("forbidden", f"{name}: for operators only; ask one", kind="OperatorsOnly")

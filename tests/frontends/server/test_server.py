@@ -225,7 +225,9 @@ def test_who_sees_what(serve: Serve, connect: Connect) -> None:
         ("ops.grant", {"account": ben.public, "amount_ms": 1, "key": "g"}),
         ("ops.set_account", {"account": ben.public, "role": "operator"}),
     ):  # fmt: skip
-        assert refusal(lambda t=type_, f=fields: b.ask(t, **f)).code == "forbidden"
+        error = refusal(lambda t=type_, f=fields: b.ask(t, **f))
+        assert (error.code, error.kind) == ("forbidden", "OperatorsOnly")
+        assert str(error) == f"{type_}: for operators only; ask one"
     seen = operator.show(secret)
     assert (seen["state"], seen.get("prompt", ""), seen.get("pictures", [])) == ("done", "", [])
     listed = {job["job"]: job.get("prompt", "") for job in operator.jobs(account="*")}
