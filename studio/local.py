@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 
 from ..engine.engine import Engine
-from .messages import Command, Frames, Ready, Stop
+from .messages import Command, Failure, Frames, Lost, Ready, Stop, Unfit
 from .port import Notice
 from .tickets import Profile
 from .worker import Worker
+
+LOG = logging.getLogger("salon.studio")
 
 
 class LocalPort:
@@ -50,12 +53,23 @@ class LocalPort:
             self._thread.join(timeout_s)
 
     def _work(self, notice: Notice) -> None:
-        notice(self._name, Ready(Profile.of(self._worker.engine), 1), ())
-        while not self._closed.is_set():
-            command, frames = self._commands.get()
-            if isinstance(command, Stop):
-                break
-            answer, parts = self._worker.handle(command, frames)
+        try:
+            profile = Profile.of(self._worker.engine)
+        except Exception as error:
+            notice(self._name, Unfit(Failure.of(error)), ())
+            return
+        notice(self._name, Ready(profile, 1), ())
+        try:
+            while not self._closed.is_set():
+                command, frames = self._commands.get()
+                if isinstance(command, Stop):
+                    break
+                answer, parts = self._worker.handle(command, frames)
+                if not self._closed.is_set():
+                    notice(self._name, answer, parts)
+            self._worker.close()
+        except Exception as error:  # a bug; the engine cannot be trusted with anything more
+            LOG.exception("worker %r ends", self._name)
             if not self._closed.is_set():
-                notice(self._name, answer, parts)
-        self._worker.close()
+                reason = f"worker {self._name!r}: {Failure.of(error)}"
+                notice(self._name, Lost(reason, again=False), ())

@@ -158,7 +158,7 @@ class Worker:
             if generation.state is State.RUNNING and every and whole and report.step % every == 0:
                 try:
                     pictures.append(Array.of(job, self.engine.preview(generation)))
-                except (SalonError, MemoryError):
+                except Exception:
                     continue  # it was only a preview
         return pictures
 

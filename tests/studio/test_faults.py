@@ -13,8 +13,9 @@ from salon.engine.errors import NumericalError
 from salon.engine.generation import Generation, State
 from salon.engine.spec import AdapterUse
 from salon.scheduler.tickets import Stage
-from salon.studio.errors import JobFailed
+from salon.studio.errors import JobFailed, WorkerLost
 from salon.studio.job import Job
+from salon.studio.local import LocalPort
 from salon.studio.loop import Loop
 from salon.studio.messages import Arrival, Drop, Park, Parked, Ran, Run, Setup
 from salon.studio.worker import Worker
@@ -126,16 +127,57 @@ def test_other_stages_fail_their_job(
     same(later, solo)
 
 
+@pytest.mark.parametrize("error", [NumericalError("NaN"), MemoryError(), RuntimeError("a bug")])
 def test_a_preview_that_fails_is_left_out(
-    new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: pytest.MonkeyPatch
+    new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     engine = new_engine()
 
     def fail(_: Any) -> None:
-        raise NumericalError("NaN")
+        raise error
 
     monkeypatch.setattr(engine, "preview", fail)
     same(new_loop([engine]).submit(spec(), preview_every=1), solo)
+
+
+def break_handling(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the worker of an engine has a bug that it cannot answer for."""
+    handle = Worker.handle
+
+    def buggy(self: Worker, command: Any, frames: Any = ()) -> Any:
+        if self.engine is engine and isinstance(command, Run):
+            raise RuntimeError("a bug")
+        return handle(self, command, frames)
+
+    monkeypatch.setattr(Worker, "handle", buggy)
+
+
+def test_a_thread_that_dies_says_so(
+    new_loop: MakeLoop, new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
+    break_handling(engine, monkeypatch)
+    fails(loop.submit(spec()), "WorkerLost", "no worker is left; worker 'local-0': RuntimeError: a bug")
+    with pytest.raises(WorkerLost, match="RuntimeError: a bug"):
+        loop.submit(spec())
+
+
+def test_others_go_on_when_a_thread_dies(
+    new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines = [new_engine(), new_engine()]
+    loop = new_loop(engines)
+    break_handling(engines[0], monkeypatch)
+    for job in [loop.submit(spec(seed=i), account=str(i)) for i in range(4)]:
+        same(job, solo)
+
+
+def test_an_engine_without_a_profile_is_unfit(new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = new_engine()
+    monkeypatch.setattr(engine.model, "text", None)
+    with pytest.raises(WorkerLost, match="without a text pipeline"):
+        Loop([LocalPort(engine)], start_timeout_s=TIMEOUT).start()
 
 
 # ---- a worker by itself --------------------------------------------------------------------------------------------
