@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import complaint
+from ..kernels.bfloat16 import widen
 from ..kernels.ops import AdapterTerms, Ops
 from .arena import Arena
 from .errors import LimitError, SpecError, StateError
@@ -67,8 +68,9 @@ class Adapters:
     def __contains__(self, name: str) -> bool:
         return name in self._known
 
-    def register(self, name: str, tokens: Float32, branch: AdapterBranch) -> None:
+    def register(self, name: str, tokens: NDArray[Any], branch: AdapterBranch) -> None:
         """Make an adapter known; nothing is computed yet. The same name with the same tokens again does nothing.
+        Any float dtype, or bfloat16 bits as uint16.
 
         Raises:
             SpecError: an empty name, or tokens that are no finite [n, token_width] numbers.
@@ -77,7 +79,12 @@ class Adapters:
         """
         if not isinstance(name, str) or not name:
             raise SpecError(complaint("adapter", repr(name), "a name", "give it one"))
-        values = np.array(tokens, np.float32)
+        try:
+            values = widen(np.asarray(tokens), "tokens")
+        except (TypeError, ValueError) as error:
+            got = repr(tokens if len(repr(tokens)) < 40 else type(tokens).__name__)
+            allowed = f"numbers [n, {branch.token_width}]"
+            raise SpecError(complaint(f"adapter {name!r}", got, allowed, "look where they come from")) from error
         if values.ndim != 2 or values.shape[1] != branch.token_width:
             shape = f"tokens of shape {list(values.shape)}"
             raise SpecError(complaint(f"adapter {name!r}", shape, f"[n, {branch.token_width}]", "reshape them"))

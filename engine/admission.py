@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from ..errors import complaint
+from ..kernels.bfloat16 import widen
 from .errors import LimitError, SpecError
 from .generation import Generation
 from .limits import Limits
@@ -57,12 +61,30 @@ class Admission:
             if got > most:
                 raise LimitError(complaint(name, f"{got:,} {what}", f"{most:,} (Limits.{limit})", remedy))
 
-    def check_text(self, text: TextEncoding) -> None:
-        """SpecError unless the encoding has the widths that the model reads."""
+    def check_text(self, text: TextEncoding, name: str = "text") -> None:
+        """SpecError unless the encoding, which the message calls `name`, is finite and as wide as the model reads."""
         tokens, pooled = self.model.flux.joint_attention_dim, self.model.flux.pooled_projection_dim
         if text.tokens.ndim != 2 or text.tokens.shape[1] != tokens or text.pooled.shape != (pooled,):
             got = f"tokens {list(text.tokens.shape)}, pooled {list(text.pooled.shape)}"
-            raise SpecError(complaint("text", got, f"tokens [n, {tokens}], pooled [{pooled}]", "encode it anew"))
+            raise SpecError(complaint(name, got, f"tokens [n, {tokens}], pooled [{pooled}]", "encode it anew"))
+        if not (np.isfinite(text.tokens).all() and np.isfinite(text.pooled).all()):
+            raise SpecError(complaint(name, "NaN or infinity", "finite numbers", "look where they come from"))
+
+    def take_text(self, text: TextEncoding, name: str) -> TextEncoding:
+        """The encoding that a caller gave, as float32 copies that nobody can write to. SpecError as `check_text`, and
+        for what are no numbers."""
+        if not isinstance(text, TextEncoding):
+            raise SpecError(complaint(name, type(text).__name__, "a TextEncoding", "wrap the arrays in one"))
+        try:
+            arrays = [widen(np.asarray(part), name) for part in (text.tokens, text.pooled)]
+        except (TypeError, ValueError) as error:
+            got = "arrays without numbers or of uneven rows"
+            raise SpecError(complaint(name, got, "float32 arrays", "look where they come from")) from error
+        for part in arrays:
+            part.setflags(write=False)
+        taken = replace(text, tokens=arrays[0], pooled=arrays[1])
+        self.check_text(taken, name)
+        return taken
 
     def check_step(self, generations: Sequence[Generation]) -> None:
         """LimitError for more rows or memory than one step may take."""

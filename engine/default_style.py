@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.bfloat16 import widen
 from .errors import MalformedFile
 from .safetensors_file import SafetensorsFile
 
@@ -84,10 +85,7 @@ def _points(value: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]
 
 def _floats(file: SafetensorsFile, key: str, dimensions: int) -> NDArray[np.float32]:
     """An array as float32, bfloat16 widened. MalformedFile unless it has so many dimensions and is finite."""
-    array = file.array(key)
-    if array.dtype == np.uint16:  # the bits of bfloat16
-        array = (array.astype(np.uint32) << 16).view(np.float32)
-    values = array.astype(np.float32)
+    values = widen(file.array(key), key)
     if values.ndim != dimensions or not values.size or not np.isfinite(values).all():
         shape = f"finite numbers in {dimensions} dimensions"
         raise MalformedFile("style vectors", path=file.path, key=key, expected=shape, found=str(list(values.shape)))

@@ -304,21 +304,22 @@ class Engine:
             raise SpecError(complaint("prompt", "a prompt", "encoded text (the model has no text pipeline)", remedy))
         return self.model.text
 
+    def _encoded(self, name: str, given: TextEncoding | None, prompt: str) -> TextEncoding:
+        """The encoding that was given, else that of the prompt, else the model's own for no prompt."""
+        if given is not None:
+            return self.admission.take_text(given, name)
+        encoding: TextEncoding = self._text().encode(prompt) if prompt else self.model.unconditional
+        self.admission.check_text(encoding, name)
+        return encoding
+
     def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
         """A generation without arrays, within all limits."""
         self.admission.check_spec(spec, len(self._open))
         for name in _adapter_names(spec):
             self.adapters.digest(name)
         own_text = text is not None or negative is not None
-        if text is None:
-            text = self._text().encode(spec.prompt)
-        if not spec.guided:
-            negative = None
-        elif negative is None:
-            negative = self._text().encode(spec.negative_prompt) if spec.negative_prompt else self.model.unconditional
-        for encoding in (text, negative):
-            if encoding is not None:
-                self.admission.check_text(encoding)
+        text = self._encoded("text", text, spec.prompt)
+        negative = self._encoded("negative", negative, spec.negative_prompt) if spec.guided else None
         unit = self.model.granularity
         grid = (spec.height // unit, spec.width // unit)
         embedded = self.model.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.bfloat16 import widen
 from ..kernels.ops import Ops
 from .checkpoint import Checkpoint, hash_files
 from .clauses import Slot, Vocabulary
@@ -174,7 +175,7 @@ def _load_text(ops: Ops[Any, Any], checkpoint: Checkpoint, salon: Config, limits
 
 
 def _load_stats(file: SafetensorsFile) -> TextStats:
-    stats = {name: np.array(file.array(name), np.float32) for name in TextStats.__dataclass_fields__}
+    stats = {name: widen(file.array(name), name) for name in TextStats.__dataclass_fields__}
     for name, values in stats.items():
         good = values.ndim == 1 and len(values) > 0 and bool(np.isfinite(values).all())
         if not good or (name.endswith("_std") and values.min() <= 0):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _C
+from .bfloat16 import holds_bits, want_numbers, widen
 from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
 from .segments import Int32, Segments
 
@@ -25,21 +26,14 @@ def isa_levels() -> list[str]:
     return _C.isa_levels()
 
 
-def _plain(values: NDArray[Any]) -> NDArray[Any]:
-    """C-contiguous float32, or uint16 (bfloat16 bits) as it is."""
-    if values.dtype == np.uint16:
-        return np.ascontiguousarray(values)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"array: got dtype {values.dtype}, want a float dtype, or uint16 holding bfloat16 bits")
-    return np.ascontiguousarray(values, np.float32)
+def _plain(values: NDArray[Any], what: str) -> NDArray[Any]:
+    """C-contiguous float32, or uint16 (bfloat16 bits) as it is; no copy where it is that already."""
+    want_numbers(values, what)
+    return np.ascontiguousarray(values, np.uint16 if holds_bits(values) else np.float32)
 
 
-def _bias(values: NDArray[Any] | None) -> Float32 | None:
-    if values is None:
-        return None
-    if values.dtype == np.uint16:
-        return (values.astype(np.uint32) << 16).view(np.float32)
-    return np.ascontiguousarray(values, np.float32)
+def _bias(values: NDArray[Any] | None, what: str) -> Float32 | None:
+    return None if values is None else widen(values, what)
 
 
 class CpuOps:
@@ -87,7 +81,7 @@ class CpuOps:
     # ---- edges
 
     def array(self, values: NDArray[Any], dtype: DtypeName = "compute") -> Tensor:
-        plain = _plain(values)
+        plain = _plain(values, "array: values")
         return self._c.array(plain[None] if plain.ndim == 1 else plain, dtype)
 
     def numpy(self, x: Tensor) -> Float32:
@@ -130,7 +124,8 @@ class CpuOps:
         swiglu: bool = False,
     ) -> Weight:
         given = biases if biases is not None else [None] * len(weights)
-        return self._c.pack_linear([_plain(w) for w in weights], [_bias(b) for b in given], swiglu)
+        plain = [_plain(w, "pack_linear: weights") for w in weights]
+        return self._c.pack_linear(plain, [_bias(b, "pack_linear: biases") for b in given], swiglu)
 
     def linear(
         self,
@@ -238,7 +233,7 @@ class CpuOps:
     # ---- autoencoder
 
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> Weight:
-        return self._c.pack_conv(_plain(weight), _bias(bias))
+        return self._c.pack_conv(_plain(weight, "pack_conv: weight"), _bias(bias, "pack_conv: bias"))
 
     def conv2d(
         self, x: Tensor, weight: Weight, grids: Int32, *, residual: Tensor | None = None, dtype: DtypeName = "compute"

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bfloat16 import widen
 from ..ops import Activation, Dtype, DtypeName, Float32
 from ..segments import Int32, Segments
 from .attention import AttentionOps
@@ -26,7 +27,7 @@ from .checks import (
     want_segments,
     want_vector,
 )
-from .dense import DenseOps, ReferenceLinear, activate, to_float32
+from .dense import DenseOps, ReferenceLinear, activate
 from .image import ImageOps, ReferenceConv
 
 __all__ = ["ReferenceConv", "ReferenceLinear", "ReferenceOps"]
@@ -49,7 +50,7 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
         want_dtype_name("array", dtype)
         if values.ndim not in (1, 2):
             refuse("array", "values", f"{values.ndim} dimensions", "[T, D], or [D] taken as [1, D]")
-        return to_float32(values[None] if values.ndim == 1 else values)
+        return widen(values[None] if values.ndim == 1 else values, "array: values")
 
     def numpy(self, x: Float32) -> Float32:
         want_array("numpy", "x", x)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bfloat16 import widen
 from ..ops import Activation, DtypeName, Float32, NormKind
 from ..segments import Int32, Segments
 from .checks import (
@@ -35,15 +36,6 @@ class ReferenceLinear:
     weight: Float32
     bias: Float32
     swiglu: bool
-
-
-def to_float32(values: NDArray[Any], op: str = "array", argument: str = "values") -> Float32:
-    """Copy to contiguous float32; uint16 holds bfloat16 bits, the upper half of a float32."""
-    if values.dtype == np.uint16:
-        return (values.astype(np.uint32) << 16).view(np.float32)
-    if values.dtype.kind not in "fiub":
-        refuse(op, argument, values.dtype, "a float dtype, or uint16 holding bfloat16 bits")
-    return np.array(values, np.float32, order="C")
 
 
 def activate(x: Float32, activation: Activation) -> Float32:
@@ -93,9 +85,9 @@ class DenseOps:
                 refuse(op, "weights", describe(w), "[N, K], not empty, all of one K")
             if b is not None and b.shape != (w.shape[0],):
                 refuse(op, "biases", describe(b), f"[{w.shape[0]}]")
-        weight = np.concatenate([to_float32(w, op, "weights") for w in weights])
+        weight = np.concatenate([widen(w, "pack_linear: weights") for w in weights])
         bias = [
-            np.zeros(len(w), np.float32) if b is None else to_float32(b, op)
+            np.zeros(len(w), np.float32) if b is None else widen(b, "pack_linear: biases")
             for w, b in zip(weights, given, strict=True)
         ]
         if swiglu and len(weight) % 2:

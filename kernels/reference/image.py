@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bfloat16 import widen
 from ..ops import DtypeName, Float32
 from ..segments import Int32
 from .checks import describe, refuse, want_array, want_dtype_name, want_eps, want_grids
-from .dense import activate, to_float32
+from .dense import activate
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +55,8 @@ class ImageOps:
             refuse(op, "weight", describe(weight), "[O, I, 1, 1] or [O, I, 3, 3], not empty")
         if bias is not None and bias.shape != (weight.shape[0],):
             refuse(op, "bias", describe(bias), f"[{weight.shape[0]}]")
-        shift = np.zeros(weight.shape[0], np.float32) if bias is None else to_float32(bias, op, "bias")
-        return ReferenceConv(np.ascontiguousarray(to_float32(weight, op, "weight").transpose(2, 3, 1, 0)), shift)
+        shift = np.zeros(weight.shape[0], np.float32) if bias is None else widen(bias, "pack_conv: bias")
+        return ReferenceConv(np.ascontiguousarray(widen(weight, "pack_conv: weight").transpose(2, 3, 1, 0)), shift)
 
     @np.errstate(all="ignore")
     def conv2d(

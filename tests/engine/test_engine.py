@@ -226,13 +226,11 @@ def dataclasses_replace(parked: ParkedGeneration, **changes: Any) -> ParkedGener
     return ParkedGeneration(**(values | changes))
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [3e38, -3e38])
 def test_a_failing_generation_fails_alone(engine: Engine, solo: Any, bad: float) -> None:
-    """NaN in one text row spoils that generation, guided or not, and leaves its neighbours' bits as they are."""
+    """Numbers that overflow spoil their generation, guided or not, and leave its neighbours' bits as they are."""
     good = [spec(seed=1), spec(prompt="cat", solver="heun"), spec(width=8, guidance_scale=1.0)]
-    tokens = np.zeros((3, 12), np.float32)
-    tokens[1, 4] = bad
-    broken = TextEncoding(tokens, np.zeros(12, np.float32))
+    broken = TextEncoding(np.zeros((3, 12), np.float32), np.full(12, bad, np.float32))
     generations = [engine.open(request) for request in good]
     failing = engine.open(spec(images=2), text=broken)
     generations.insert(1, failing)
@@ -439,6 +437,8 @@ def test_registering(new_engine: MakeEngine) -> None:
         ("x", tokens[0], r"shape \[12\], allowed \[n, 12\]"),
         ("x", tokens[:, :5], r"shape \[2, 5\]"),
         ("x", tokens * np.nan, "NaN or infinity"),
+        ("x", [[1, 2], [3]], r"adapter 'x': got \[\[1, 2\], \[3\]\], allowed numbers"),
+        ("x", "abc", "adapter 'x': got 'abc', allowed numbers"),
     ]
     for name, values, message in bad:
         with pytest.raises(SpecError, match=message):
@@ -447,6 +447,46 @@ def test_registering(new_engine: MakeEngine) -> None:
         some.register_adapter("x", tokens, branch="no")
     with pytest.raises(LimitError, match="raise Limits.arena_bytes"):
         some.register_adapter("x", np.ones((4_000_000, 12), np.float32))
+
+
+def bfloat16(values: Any) -> Any:
+    """The bits of numbers that bfloat16 holds exactly."""
+    return (np.asarray(values, np.float32).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def test_bfloat16_bits_are_numbers_wherever_arrays_come_in(new_engine: MakeEngine) -> None:
+    rng = np.random.default_rng(3)
+    exact = np.round(16 * rng.standard_normal((5, 12))).astype(np.float32) / 16
+    engine = new_engine()
+    results = []
+    for values in (exact, bfloat16(exact), exact.astype(np.float64)):
+        engine.register_adapter("mine", values)
+        text = TextEncoding(values, values[0])
+        generation = engine.open(spec(adapters=(AdapterUse("mine"),)), text=text, negative=text)
+        while generation.state is State.RUNNING:
+            engine.step([generation])
+        results.append((engine.adapters.digest("mine"), *finish(engine, generation)))
+    assert len({digest for digest, *_ in results}) == 1
+    for _, *result in results[1:]:
+        assert_same((result[0], result[1]), (results[0][1], results[0][2]))
+
+
+def test_a_checkpoint_may_keep_its_statistics_in_bfloat16(tmp_path: Path, tiny_model: Path) -> None:
+    from salon.engine.safetensors_file import SafetensorsFile
+
+    from .conftest import write_tiny
+    from .test_checkpoint import write
+
+    folder = write_tiny(tmp_path / "model")
+    file = SafetensorsFile(folder / "text_stats.safetensors")
+    bits = {name: (file.array(name).view(np.uint32) >> 16).astype(np.uint16) for name in file.tensors}
+    write(folder / "stats", {name: ("BF16", b.shape, b.tobytes()) for name, b in bits.items()})
+    (folder / "stats").replace(folder / "text_stats.safetensors")
+    text, want = Engine.load(folder, backend="reference").model.text, Engine.load(tiny_model, backend="reference").model
+    assert text is not None
+    assert want.text is not None
+    np.testing.assert_allclose(text.stats.token_mean, want.text.stats.token_mean, rtol=2**-7)
+    np.testing.assert_allclose(text.stats.pooled_std, want.text.stats.pooled_std, rtol=2**-7)
 
 
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
@@ -475,8 +515,18 @@ def test_wrong_text_encodings(engine: Engine) -> None:
     ):
         with pytest.raises(SpecError, match="text: got tokens"):
             engine.open(spec(), text=bad)
-        with pytest.raises(SpecError, match="text: got tokens"):
+        with pytest.raises(SpecError, match="negative: got tokens"):
             engine.open(spec(), negative=bad)
+    odd: list[tuple[Any, str]] = [
+        (TextEncoding(np.full((3, 12), np.nan, np.float32), good.pooled), "text: got NaN or infinity"),
+        (TextEncoding(good.tokens, np.full(12, -np.inf, np.float32)), "text: got NaN or infinity"),
+        (TextEncoding([[0.0] * 12, [0.0]], good.pooled), "text: got arrays without numbers"),  # type: ignore[arg-type]
+        (TextEncoding("red", good.pooled), "text: got arrays without numbers"),  # type: ignore[arg-type]
+        ({"tokens": good.tokens}, "text: got dict, allowed a TextEncoding"),
+    ]
+    for value, message in odd:
+        with pytest.raises(SpecError, match=message):
+            engine.open(spec(), text=value)
     generation = engine.open(spec(), text=good)
     with pytest.raises(StateError, match="its own text encoding"):
         engine.park(generation)
