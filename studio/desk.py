@@ -27,7 +27,8 @@ class Desk:
 
     Args:
         accounts: opened by whoever knows them.
-        keep: given the ledger entries of every operation, to store them before anybody is told. If it raises at
+        keep: given the ledger entries of every operation, to store them before anybody is told: all of them or, if it
+            raises, none. These are then given again, before what follows them: the books have no gap. If it raises at
             admission, there is no job.
         clock: UTC ms; one that goes back is held.
     """
@@ -37,6 +38,7 @@ class Desk:
         self._keep: Keep = keep or (lambda entries: None)
         self._clock, self._last = clock, 0
         self._closed = False
+        self._unkept: list[Entry] = []  # made, and not stored yet because `keep` raised
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
     def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
@@ -46,9 +48,9 @@ class Desk:
         made = work or Work(kind=Kind.GRID, images=spec.images)
         admission = self.accounts.admit(account, lane, made, self.now(), job=job)
         try:
-            self._keep(admission.entries)
+            self._offer(admission.entries)
         except BaseException:
-            self.accounts.settle(job, Ended.CANCELLED, self.now())
+            self._unkept += self.accounts.settle(job, Ended.CANCELLED, self.now()).entries
             raise
         return admission.max_running
 
@@ -83,15 +85,34 @@ class Desk:
             return 0
         try:
             settlement = self.accounts.settle(final.job, final.ended, self.now(), lane=final.lane)
-            self._keep(settlement.entries)
-            return settlement.charged_ms
         except Exception:
             LOG.exception("job %r ended as %s and could not be settled", final.job, final.ended)
             return 0
+        try:
+            self._offer(settlement.entries)
+        except Exception:
+            LOG.exception("job %r ended as %s; its entries could not be stored yet", final.job, final.ended)
+        return settlement.charged_ms
 
     def do(self, act: Callable[[Accounts, int], tuple[Entry, ...]]) -> None:
-        """An operation on the accounts, given the time; the entries that it returns are kept."""
-        self._keep(act(self.accounts, self.now()))
+        """An operation on the accounts, given the time; the entries that it returns are kept.
+
+        Raises what `act` raises, and then nothing was done; and what `keep` raises, when it was, and is stored later.
+        """
+        self._offer(act(self.accounts, self.now()))
+
+    def flush(self) -> None:
+        """Have stored what could not be before. What goes wrong is logged."""
+        try:
+            self._offer(())
+        except Exception:
+            LOG.exception("%d entries of the ledger could not be stored", len(self._unkept))
+
+    def _offer(self, entries: tuple[Entry, ...]) -> None:
+        self._unkept += entries
+        if self._unkept:
+            self._keep(tuple(self._unkept))
+            self._unkept.clear()
 
     def close(self) -> None:
         """Settle nothing any more: what is open stays open, and goes on after a restart."""

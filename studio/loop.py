@@ -242,7 +242,7 @@ class Loop:
     def accounts(self, act: Callable[[Accounts, int], tuple[LedgerEntry, ...]]) -> None:
         """Do something with the accounts, given the time (UTC ms), alone; the entries it returns are kept.
 
-        Raises what `act` raises; UnknownAccount where there are no accounts."""
+        Raises as `Desk.do`; UnknownAccount where there are no accounts."""
         with self._core.lock:
             if self._core.desk is None:
                 raise UnknownAccount(complaint("accounts", "a change", "none (there are no accounts)", "open some"))
@@ -290,6 +290,8 @@ class Loop:
             if leave_open and self._core.desk is not None:
                 self._core.desk.close()
             self._core.stop(StudioClosed("the studio is closed; open a new one"), Ended.CANCELLED, "studio closed")
+            if self._core.desk is not None:
+                self._core.desk.flush()
         slots = self._core.fleet.slots.values()
         closers = [threading.Thread(target=slot.port.close, args=(timeout_s,), daemon=True) for slot in slots]
         for closer in closers:

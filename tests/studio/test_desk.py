@@ -99,6 +99,55 @@ def test_entries_that_cannot_be_kept_make_no_job(new_loop: MakeLoop, desk: Desk)
     assert loop.submit(spec(), account="ann").wait(TIMEOUT)
 
 
+@pytest.mark.parametrize("wrong", range(6))
+def test_what_could_not_be_kept_is_kept_later(
+    new_loop: MakeLoop, kept: list[Any], caplog: pytest.LogCaptureFixture, wrong: int
+) -> None:
+    """Whichever call of `keep` fails, the stored books are those in memory: no gap, nothing twice."""
+    calls = iter(range(100))
+
+    def keep(entries: Any) -> None:
+        if next(calls) == wrong:
+            raise OSError("no space left")
+        kept.extend(entries)
+
+    accounts = Accounts(load_plans())
+    kept += accounts.open("ann", NOW, plan="basic")
+    loop = new_loop(accounts=Desk(accounts, keep, lambda: NOW))
+    raised = 0
+    for i in range(3):  # two calls each, but for the one that is refused
+        try:
+            job = loop.submit(spec(seed=i, images=4), account="ann", job=str(i))
+        except OSError:
+            raised += 1
+        else:
+            assert job.wait(TIMEOUT)
+            assert job.charged_ms == MINUTE
+    assert raised == (wrong in (0, 2, 4))
+    loop.close()
+    assert Ledger.replay(kept).snapshot() == accounts.ledger.snapshot()
+    assert ("could not be stored yet" in caplog.text) is not bool(raised)
+
+
+def test_a_change_that_could_not_be_kept_is_kept_later(kept: list[Any]) -> None:
+    full = [True, True, False]
+
+    def keep(entries: Any) -> None:
+        if full.pop(0):
+            raise OSError("no space left")
+        kept.extend(entries)
+
+    accounts = Accounts(load_plans())
+    desk = Desk(accounts, keep, lambda: NOW)
+    with pytest.raises(OSError, match="no space left"):
+        desk.do(lambda books, now: books.open("ann", now, plan="basic"))
+    desk.flush()
+    assert not kept
+    desk.flush()
+    desk.flush()  # nothing is left to be kept
+    assert Ledger.replay(kept).snapshot() == accounts.ledger.snapshot()
+
+
 def test_without_accounts(new_loop: MakeLoop) -> None:
     with pytest.raises(UnknownAccount, match="there are no accounts"):
         new_loop().info("ann")
