@@ -120,10 +120,13 @@ class FakeSessions:
 
     def _fetch(self, route: bytes, id: bytes, request: m.Fetch, account: str) -> None:
         data = self.house.find(request.job, account).files.get(request.index)
-        if data is None or request.offset >= len(data):
+        if data is None:
             raise Refusal(
                 "not_found", "NoPicture", complaint("picture", str(request.index), "one that is there", "see `info`")
             )
+        if request.offset >= len(data):
+            text = complaint("offset", str(request.offset), f"below {len(data)}", "correct it")
+            raise Refusal("invalid", "RequestRefused", text)
         credit = min(request.credit, self.limits.max_credit)
         self._fetches[route, id] = [data, hashlib.sha256(data).hexdigest(), request.offset, credit]
 

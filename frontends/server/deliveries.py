@@ -50,7 +50,7 @@ class Deliveries:
 
     def _begin(self, session: Session, id: bytes, request: m.Watch, log: JobLog) -> None:
         if id in session.watchers or len(session.watchers) >= self._router.limits.max_watches:
-            raise RequestRefused("refused", f"watches: {len(session.watchers)} already, or this id; end some first")
+            raise RequestRefused("busy", f"watches: {len(session.watchers)} already, or this id; end some", 100)
         watcher = Watcher(session, id, log, request.after, request.previews)
         session.watchers[id] = watcher
         log.watchers.add(watcher)

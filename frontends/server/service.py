@@ -26,6 +26,7 @@ from .keeper import Keeper, lane_of, settle
 
 LOG = logging.getLogger("salon.server")
 MAX_PAGE_BYTES: Final = 1 << 17  # of a list; who does not read has hundreds of them waiting
+Found = tuple[JobRow, tuple[Picture, ...]]
 CANCEL_S: Final = 120.0  # a step of a large model, and the write
 
 
@@ -42,7 +43,7 @@ class Service:
         self.house = keeper.house
         self.draining = False
         self.accepted = 0
-        self._keys: dict[tuple[str, str], asyncio.Future[JobRow]] = {}  # submits that are not stored yet
+        self._keys: dict[tuple[str, str], asyncio.Future[Found]] = {}  # submits that are not stored yet
         self._retried: set[str] = set()  # jobs that are just being taken back
 
     # ---- submit ----------------------------------------------------------------------------------------------------
@@ -51,39 +52,42 @@ class Service:
         """Accept a job, once for each key. Whatever this raises, there is none."""
         key, print_ = (account, request.key), fingerprint(request)
         if (pending := self._keys.get(key)) is not None:
-            row, existing = await asyncio.shield(pending), True
+            found, existing = await asyncio.shield(pending), True
         else:
             future = self._keys[key] = asyncio.get_running_loop().create_future()
             try:
-                row, existing = await self._submit(account, request, print_)
-                future.set_result(row)
+                found, existing = await self._submit(account, request, print_)
+                future.set_result(found)
             except BaseException as error:
                 future.set_exception(error)
                 future.exception()  # nobody else may be waiting
                 raise
             finally:
                 del self._keys[key]
+        row, pictures = self.keeper.at_hand(found[0].job) or found  # it may have gone on meanwhile
         if row.request != print_:
             text = complaint(
                 "key", f"{request.key!r} again, with another request", "a key for each job", "make a new one"
             )
             raise RequestRefused("invalid", text, kind="KeyReused")
-        return Accepted(job=self.keeper.info_of(row), existing=existing)
+        return Accepted(job=self.keeper.info_of(row, pictures), existing=existing)
 
-    async def _submit(self, account: str, request: Submit, print_: bytes) -> tuple[JobRow, bool]:
-        """(row, whether it was there already)."""
+    async def _submit(self, account: str, request: Submit, print_: bytes) -> tuple[Found, bool]:
+        """(the job, whether it was there already)."""
         house = self.house
         owner = house.accounts[account]
 
-        def look() -> JobRow | None:
-            found = house.store.job_by_key(account, request.key)
-            if found is None and house.quota(owner):
+        def look() -> tuple[JobRow, tuple[PictureRow, ...]] | None:
+            row = house.store.job_by_key(account, request.key)
+            if row is not None:
+                return row, house.store.pictures(row.job)
+            if house.quota(owner):
                 check_quota(house.store, owner, 0, house.options.quota_bytes)
-            return found
+            return None
 
-        found = await self.keeper.read(look)
-        if found is not None:
-            return found, True
+        stored = await self.keeper.read(look)
+        if stored is not None:
+            return (stored[0], tuple(map(views.picture, stored[1]))), True
         if self.draining:
             raise RequestRefused("draining", "server: it is draining and accepts nothing; try again later", 2000)
         if self.keeper.stuck and (trouble := self.keeper.trouble) is not None:
@@ -115,7 +119,7 @@ class Service:
         live.stored = True
         self.accepted += 1
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
-        return live.row, False
+        return (live.row, ()), False
 
     def _spec(self, request: Submit) -> GenerationSpec:
         names = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")
@@ -151,7 +155,7 @@ class Service:
 
     # ---- looking at jobs -------------------------------------------------------------------------------------------
 
-    async def find(self, job: str, account: str, *, owner: bool = False) -> tuple[JobRow, tuple[Picture, ...]]:
+    async def find(self, job: str, account: str, *, owner: bool = False) -> Found:
         """A job and its pictures, for somebody who may see it (or, with `owner`, whose it is).
 
         RequestRefused: there is none for this account."""
@@ -160,7 +164,7 @@ class Service:
             raise no_such_job(job)
         return found
 
-    async def _look(self, job: str) -> tuple[JobRow, tuple[Picture, ...]]:
+    async def _look(self, job: str) -> Found:
         """Whoever asks must not be told before `may_see`. RequestRefused: there is no such job."""
         found = self.keeper.at_hand(job)
         if found is not None:

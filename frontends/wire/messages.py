@@ -347,7 +347,7 @@ class Welcome(Record, tag="welcome"):
 
 
 class Pong(Record, tag="pong"):
-    """Also sent unasked, with an empty id, when there was nothing else to say."""
+    """Answer to Ping."""
 
 
 class Accepted(Record, tag="accepted"):
