@@ -57,10 +57,11 @@ class Desk:
     def readmit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
         """Take back a job that was admitted before a restart; one that the ledger has as ended is not charged again.
 
-        How many jobs of the account may run at a time. Raises as `Accounts.restore`."""
+        How many jobs of the account may run at a time; one where its plan has no such lane any more: what was accepted
+        is done. Raises as `Accounts.restore`."""
         made = work or Work(kind=Kind.GRID, images=spec.images)
         self.accounts.restore(account, lane, made, job=job)
-        return self.accounts.max_running(account, lane, made.kind)
+        return max(1, self.accounts.max_running(account, lane, made.kind))
 
     def renewed(self, account: str) -> bool:
         """Whether a billing period has begun since this was last asked: its Relax use counts from 0 again."""

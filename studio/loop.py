@@ -157,10 +157,12 @@ class Loop:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
             if core.desk is not None:
                 admit = core.desk.readmit if restored else core.desk.admit
-                ticket = replace(ticket, max_running=admit(name, account, ticket.lane, spec, work))
-                if core.desk.renewed(account):
-                    core.scheduler.set_relax_use(account, 0.0)
+                max_running = admit(name, account, ticket.lane, spec, work)
             try:
+                if core.desk is not None:
+                    ticket = replace(ticket, max_running=max_running)
+                    if core.desk.renewed(account):
+                        core.scheduler.set_relax_use(account, 0.0)
                 admitted = core.scheduler.submit(ticket, core.now())
             except BaseException:
                 if core.desk is not None:

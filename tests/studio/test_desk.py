@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from salon.scheduler.accounts import Accounts
-from salon.scheduler.errors import DuplicateJob, Refused, UnknownAccount
+from salon.scheduler.errors import DuplicateJob, Refused, TicketError, UnknownAccount
 from salon.scheduler.ledger import Ledger
 from salon.scheduler.plans import load_plans
 from salon.studio.desk import Desk
@@ -207,6 +207,41 @@ def test_taken_back_after_a_restart(new_loop: MakeLoop, kept: list[Any], solo: S
         after.submit(spec(), account="ann", job="charged")
     assert [entry.job for entry in kept if entry.kind == "charge"] == ["charged", "open"]
     assert Ledger.replay(kept).snapshot() == ledger.snapshot()
+
+
+def test_taken_back_though_the_plan_has_no_such_lane_any_more(new_loop: MakeLoop, kept: list[Any], solo: Solo) -> None:
+    first = Accounts(load_plans())
+    kept += first.open("bob", NOW, plan="standard")
+    loop = new_loop(accounts=Desk(first, kept.extend, lambda: NOW))
+    loop.hold()
+    loop.submit(spec(seed=2), account="bob", job="open", lane="relax")
+    loop.close(leave_open=True)
+    ledger = Ledger.replay(kept)
+    accounts = Accounts(load_plans(), ledger)
+    accounts.open("bob", NOW, plan="basic")
+    after = new_loop(accounts=Desk(accounts, kept.extend, lambda: NOW))
+    with pytest.raises(Refused, match="Relax"):
+        after.submit(spec(), account="bob", lane="relax")
+    job = after.submit(spec(seed=2), account="bob", job="open", lane="relax", restored=True)
+    np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
+    assert not ledger.open_jobs()
+
+
+def test_whatever_a_submit_raises_nothing_stays_set_aside(
+    new_loop: MakeLoop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = new_loop(accounts=desk)
+    for broken in ("renewed", "admit"):
+        with monkeypatch.context() as patch:
+            if broken == "renewed":
+                patch.setattr(desk, "renewed", lambda account: 1 / 0)
+            else:  # a plans file may allow more than the scheduler takes
+                admit = desk.admit
+                patch.setattr(desk, "admit", lambda *arguments: 10**7 * admit(*arguments))
+            with pytest.raises((ZeroDivisionError, TicketError)):
+                loop.submit(spec(images=4), account="ann")
+        assert not desk.accounts.ledger.open_jobs()
+        assert loop.info("ann").held_ms == 0
 
 
 def test_no_accounts(new_loop: MakeLoop) -> None:
