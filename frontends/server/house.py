@@ -141,12 +141,12 @@ class House:
         """Give back what was set aside for a job that does not exist."""
         self.studio.loop.accounts(lambda books, now: books.ledger.release(job, now, relax_ms=0))
 
-    def grant(self, mark: str, give: Act) -> None:
+    def grant(self, mark: SetMeta, give: Act) -> None:
         """Make the entries of a grant, and a mark that is stored exactly if they are: with the next transaction."""
 
         def act(books: Accounts, now: int) -> tuple[Entry, ...]:
             entries = give(books, now)
-            self._mark = SetMeta(mark, str(now))  # `_keep` is called next, under the same lock of the loop's
+            self._mark = mark  # `_keep` is called next, under the same lock of the loop's
             return entries
 
         self.studio.loop.accounts(act)

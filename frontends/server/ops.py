@@ -120,8 +120,8 @@ class Ops:
         if source == Source.OPERATOR and not request.expires_ms:
             text = complaint("expires_ms", "none", "a time (UTC ms) with source operator", "say until when")
             raise RequestRefused("invalid", text)
-        mark = f"grant.{request.account}.{request.key}"
-        stored = await self._keeper.read(lambda: house.store.meta(mark)) is not None
+        mark, amount = f"grant.{request.account}.{request.key}", str(request.amount_ms)
+        stored = await self._keeper.read(lambda: house.store.meta(mark))
 
         def give(books: Accounts, now: int) -> tuple[Entry, ...]:
             if source == Source.BOUGHT:
@@ -130,9 +130,13 @@ class Ops:
                 return books.award(request.account, now, request.amount_ms)
             return books.credit(request.account, request.amount_ms, now, request.expires_ms)
 
-        if not stored and mark not in self._server.grants:  # after the wait: another may have given it
-            house.grant(mark, give)
-            self._server.grants.add(mark)
+        before = stored or self._server.grants.get(mark)  # looked at after the wait: another may have given it
+        if before is None:
+            house.grant(SetMeta(mark, amount), give)
+            self._server.grants[mark] = amount
+        elif before != amount:
+            text = complaint("key", f"{request.key!r} again, after {before} ms", "a key for each grant", "make one")
+            raise RequestRefused("invalid", text, kind="KeyReused")
         await self._keeper.write(())  # whoever gave it: answered when it is on disk
         return await self.account(request.account)
 

@@ -42,7 +42,7 @@ class Server:
         addresses: where it listens, with the fragment that a client needs.
         stopped: set when it shall end.
         hurry: set to cut the grace at the end short.
-        grants: marks of the grants of this start.
+        grants: marks of the grants of this start, and their ms.
         deliver: watches and pictures.
     """
 
@@ -50,7 +50,7 @@ class Server:
         options = house.options
         self.house = house
         self.stopped = asyncio.Event()
-        self.grants: set[str] = set()
+        self.grants: dict[str, str] = {}
         self.addresses: list[str] = []
         self.keeper = Keeper(house, lambda log: self.deliver.touched(log))
         self.service = Service(self.keeper)

@@ -58,6 +58,7 @@ def test_a_grant_that_is_asked_for_twice_at_once_counts_once(serve: Serve, conne
     assert codes(client, ids) == [""] * 4
     stored = [entry for entry in server.house.store.all_entries() if entry.kind == "grant" and entry.source == "bought"]
     assert [entry.amount_ms for entry in stored] == [60_000]
+    assert codes(client, [client.send({"type": "ops.grant", **GRANT, "amount_ms": 1})]) == ["invalid"]
 
 
 def test_a_grant_is_acknowledged_when_it_is_on_disk_and_not_before(
