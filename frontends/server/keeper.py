@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -252,6 +252,16 @@ class Keeper:
         shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
         row = msgspec.structs.replace(live.row, state=str(shown))
         return views.job_info(row, step=live.handle.step, last=live.log.last, spec=live.handle.spec)
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """(those that wait, those that run or whose end is not on disk yet), by lane."""
+        queued: Counter[str] = Counter()
+        running: Counter[str] = Counter()
+        for live in self.live.values():
+            waits = live.handle is not None and live.handle.state in (JobState.QUEUED, JobState.PAUSED)
+            lane = live.row.lane if live.handle is None else str(live.handle.lane)
+            (queued if waits else running)[lane] += 1
+        return dict(queued), dict(running)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ class Ops:
         stored = await self._keeper.read(house.store.stored_bytes)
         view = house.studio.loop.snapshot()
         profile = house.studio.loop.profile
+        queued, running = self._keeper.counts()
         state = "draining" if service.draining else "paused" if view.held else "running"
         return m.Status(
             state=state,
@@ -48,8 +49,8 @@ class Ops:
             model=f"{profile.name} {profile.version}".strip(),
             backend=profile.backend,
             up_ms=round(1e3 * (time.monotonic() - self._start)),
-            queued=dict(view.queued),
-            running=dict(view.running),
+            queued=queued,
+            running=running,
             clients=len(server.router.sessions),
             accepted=service.accepted,
             ended=dict(self._keeper.ended),
@@ -73,7 +74,7 @@ class Ops:
     async def resume(self, request: m.OpsResume) -> m.Done:
         """End a pause or a drain."""
         changed = self._house.studio.loop.snapshot().held or self._service.draining
-        self._service.draining = False
+        self._service.draining = self._server.stop_asked = False
         self._house.studio.loop.release()
         return m.Done(changed=changed)
 

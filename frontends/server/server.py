@@ -42,6 +42,7 @@ class Server:
         addresses: where it listens, with the fragment that a client needs.
         stopped: set when it shall end.
         hurry: set to cut the grace at the end short.
+        stop_asked: it shall end once no job is left, unless that is taken back.
         grants: marks of the grants of this start, and their ms.
         deliver: watches and pictures.
     """
@@ -50,6 +51,7 @@ class Server:
         options = house.options
         self.house = house
         self.stopped = asyncio.Event()
+        self.stop_asked = False
         self.grants: dict[str, str] = {}
         self.addresses: list[str] = []
         self.keeper = Keeper(house, lambda log: self.deliver.touched(log))
@@ -110,7 +112,8 @@ class Server:
         self._loop.call_later(1, self._every_second)
 
     def stop_when_idle(self) -> None:
-        """End once no job is left."""
+        """End once no job is left, unless `stop_asked` is taken back before."""
+        self.stop_asked = True
         self._spawn(self._stop_when_idle())
 
     async def close(self, grace_s: float) -> None:
@@ -248,7 +251,7 @@ class Server:
 
     async def _stop_when_idle(self) -> None:
         await self.keeper.idle.wait()
-        if self.service.draining:
+        if self.service.draining and self.stop_asked:
             self.stopped.set()
 
     async def _clean_up(self) -> None:
