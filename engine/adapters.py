@@ -15,7 +15,7 @@ from ..kernels.bfloat16 import widen
 from ..kernels.ops import AdapterTerms, Ops
 from .arena import Arena
 from .errors import LimitError, SpecError, StateError
-from .spec import AdapterUse
+from .spec import AdapterUse, adapter_name, shown
 
 Float32 = NDArray[np.float32]
 
@@ -77,14 +77,14 @@ class Adapters:
             LimitError: too many adapters, or one that the whole arena could not hold.
             StateError: the name is taken by other tokens that an open generation uses.
         """
-        if not isinstance(name, str) or not name:
-            raise SpecError(complaint("adapter", repr(name), "a name", "give it one"))
+        name = adapter_name(name)
         try:
             values = widen(np.asarray(tokens), "tokens")
         except (TypeError, ValueError) as error:
-            got = repr(tokens if len(repr(tokens)) < 40 else type(tokens).__name__)
             allowed = f"numbers [n, {branch.token_width}]"
-            raise SpecError(complaint(f"adapter {name!r}", got, allowed, "look where they come from")) from error
+            raise SpecError(
+                complaint(f"adapter {name!r}", shown(tokens), allowed, "look where they come from")
+            ) from error
         if values.ndim != 2 or values.shape[1] != branch.token_width:
             shape = f"tokens of shape {list(values.shape)}"
             raise SpecError(complaint(f"adapter {name!r}", shape, f"[n, {branch.token_width}]", "reshape them"))

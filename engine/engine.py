@@ -25,7 +25,7 @@ from .limits import Limits
 from .loading import Model, load_model
 from .models import flux
 from .solvers import evaluations
-from .spec import GenerationSpec, size_for_aspect
+from .spec import GenerationSpec, shown, size_for_aspect
 from .text import TextEncoding
 
 Float32 = NDArray[np.float32]
@@ -98,10 +98,11 @@ class Engine:
         `GenerationSpec`; also for `aspect` together with width or height."""
         values: dict[str, Any] = {**self.model.defaults, **fields}
         if aspect is not None:
+            if not isinstance(aspect, tuple | list) or len(aspect) != 2:
+                raise SpecError(complaint("aspect", shown(aspect), "a pair of numbers", "write it like (16, 9)"))
             if "width" in fields or "height" in fields:
-                raise SpecError(
-                    complaint("aspect", f"{aspect[0]}:{aspect[1]}", "no width or height beside it", "drop one")
-                )
+                got = ":".join(map(shown, aspect))
+                raise SpecError(complaint("aspect", got, "no width or height beside it", "drop one"))
             values["width"], values["height"] = self.size_for_aspect(*aspect)
         return GenerationSpec(prompt=prompt, **values)
 
@@ -304,12 +305,13 @@ class Engine:
             raise SpecError(complaint("prompt", "a prompt", "encoded text (the model has no text pipeline)", remedy))
         return self.model.text
 
-    def _encoded(self, name: str, given: TextEncoding | None, prompt: str) -> TextEncoding:
-        """The encoding that was given, else that of the prompt, else the model's own for no prompt."""
+    def _encoded(self, names: tuple[str, str], given: TextEncoding | None, prompt: str) -> TextEncoding:
+        """The encoding that was given, else that of the prompt, else the model's own for no prompt. `names`: what an
+        error calls the one and the other."""
         if given is not None:
-            return self.admission.take_text(given, name)
-        encoding: TextEncoding = self._text().encode(prompt) if prompt else self.model.unconditional
-        self.admission.check_text(encoding, name)
+            return self.admission.take_text(given, names[0])
+        encoding: TextEncoding = self._text().encode(prompt, names[1]) if prompt else self.model.unconditional
+        self.admission.check_text(encoding, names[0])
         return encoding
 
     def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
@@ -318,8 +320,10 @@ class Engine:
         for name in _adapter_names(spec):
             self.adapters.digest(name)
         own_text = text is not None or negative is not None
-        text = self._encoded("text", text, spec.prompt)
-        negative = self._encoded("negative", negative, spec.negative_prompt) if spec.guided else None
+        text = self._encoded(("text", "prompt"), text, spec.prompt)
+        negative = (
+            self._encoded(("negative", "negative_prompt"), negative, spec.negative_prompt) if spec.guided else None
+        )
         unit = self.model.granularity
         grid = (spec.height // unit, spec.width // unit)
         embedded = self.model.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from ..errors import complaint
-from .errors import NumericalError, StateError
+from .errors import NumericalError, SpecError, StateError
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text import TextEncoding
@@ -175,12 +175,12 @@ class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ParkedGeneration:
-        """From `to_bytes`. StateError for anything else, or for another version."""
+        """From `to_bytes`. StateError for anything else, also for a spec out of range, or for another version."""
         try:
             version = msgspec.msgpack.decode(data, type=_Version).version
             if version == PARKED_VERSION:
                 return msgspec.msgpack.decode(data, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SpecError) as error:
             raise StateError(f"parked generation: got bytes that cannot be read ({error}); open it anew") from error
         remedy = "resume it with the Salon that parked it"
         raise StateError(complaint("parked generation", f"version {version}", str(PARKED_VERSION), remedy))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Final
+
+import numpy as np
 
 from ..errors import complaint
 from .errors import PromptError, SpecError
@@ -30,16 +34,17 @@ class AdapterUse:
     unconditional: str | None = None
 
     def __post_init__(self) -> None:
-        for name in (self.adapter, self.unconditional):
-            if name is not None and (not isinstance(name, str) or not name):
-                raise SpecError(complaint("adapter", repr(name), "the id of a registered adapter", "name one"))
-        _number("adapter weight", self.weight, -10, 10)
+        object.__setattr__(self, "adapter", adapter_name(self.adapter))
+        if self.unconditional is not None:
+            object.__setattr__(self, "unconditional", adapter_name(self.unconditional))
+        object.__setattr__(self, "weight", _number("adapter weight", self.weight, -10, 10))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSpec:
     """A request for pictures, every default filled in. Checked when made; what depends on the model is checked by
-    `Engine.open` (granularity of the size, known adapters, limits).
+    `Engine.open` (granularity of the size, known adapters, limits). Numbers and text of numpy's become Python's own,
+    so that every spec can be sent.
 
     Attributes:
         prompt: what to draw.
@@ -73,28 +78,31 @@ class GenerationSpec:
     adapters: tuple[AdapterUse, ...] = ()
 
     def __post_init__(self) -> None:
-        if not isinstance(self.prompt, str) or not self.prompt.strip():
+        own: dict[str, Any] = {
+            "prompt": _text("prompt", self.prompt, PromptError),
+            "negative_prompt": _text("negative_prompt", self.negative_prompt, SpecError),
+            "width": _whole("width", self.width, 1, 2**16),
+            "height": _whole("height", self.height, 1, 2**16),
+            "steps": _whole("steps", self.steps, 1, 1000),
+            "seed": _whole("seed", self.seed, 0, 2**64 - 1),
+            "images": _whole("images", self.images, 1, 2**16),
+            "guidance_scale": _number("guidance_scale", self.guidance_scale, 0, 100),
+        }
+        if not own["prompt"].strip():
             raise PromptError(
-                complaint("prompt", repr(self.prompt), "some words", 'say what to draw, like "a red apple"')
+                complaint("prompt", shown(self.prompt), "some words", 'say what to draw, like "a red apple"')
             )
-        if not isinstance(self.negative_prompt, str):
-            raise SpecError(
-                complaint("negative_prompt", repr(self.negative_prompt), "text", "leave it out or give words")
-            )
-        for name in ("width", "height"):
-            _whole(name, getattr(self, name), 1, 2**16)
-        _whole("steps", self.steps, 1, 1000)
-        _whole("seed", self.seed, 0, 2**64 - 1)
-        _whole("images", self.images, 1, 2**16)
-        _number("guidance_scale", self.guidance_scale, 0, 100)
         if self.embedded_guidance is not None:
-            _number("embedded_guidance", self.embedded_guidance, 0, 100)
-        if self.solver not in SOLVERS:
-            raise SpecError(complaint("solver", repr(self.solver), " or ".join(SOLVERS), "choose one of these"))
+            own["embedded_guidance"] = _number("embedded_guidance", self.embedded_guidance, 0, 100)
+        if not isinstance(self.solver, str) or self.solver not in SOLVERS:
+            raise SpecError(complaint("solver", shown(self.solver), " or ".join(SOLVERS), "choose one of these"))
+        own["solver"] = str(self.solver)
         if self.shift is not None:
-            _number("shift", self.shift, 0.01, 100)
+            own["shift"] = _number("shift", self.shift, 0.01, 100)
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
         if not isinstance(self.adapters, tuple) or not all(isinstance(use, AdapterUse) for use in self.adapters):
-            raise SpecError(complaint("adapters", repr(self.adapters), "a tuple of AdapterUse", "wrap them"))
+            raise SpecError(complaint("adapters", shown(self.adapters), "a tuple of AdapterUse", "wrap them"))
         names = [use.adapter for use in self.adapters]
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -112,11 +120,11 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
     Raises:
         SpecError: a side that is no number above 0, or an aspect beyond 14:1.
     """
-    got = f"{width}:{height}"
-    for side in (width, height):
-        if isinstance(side, bool) or not isinstance(side, int | float) or not math.isfinite(side) or side <= 0:
-            raise SpecError(complaint("aspect", got, "two numbers above 0", "write it like 16:9"))
-    ratio = width / height
+    sides = [_float(side) for side in (width, height)]
+    got = ":".join(shown(side) for side in (width, height))
+    if not all(0 < side < math.inf for side in sides):
+        raise SpecError(complaint("aspect", got, "two numbers above 0", "write it like 16:9"))
+    ratio = sides[0] / sides[1]
     if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
         raise SpecError(complaint("aspect", got, f"1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1", "choose a less extreme one"))
 
@@ -135,12 +143,59 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
     )
 
 
-def _whole(name: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        allowed = f"a whole number from {low} to {high}"
-        raise SpecError(complaint(name, repr(value), allowed, f"choose another {name}"))
+def adapter_name(name: Any) -> str:
+    """The id of an adapter as plain text. SpecError for what is none."""
+    if not isinstance(name, str) or not name or not _is_sendable(name):
+        raise SpecError(complaint("adapter", shown(name), "a name", "give the id of an adapter"))
+    return str(name)
 
 
-def _number(name: str, value: Any, low: float, high: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise SpecError(complaint(name, repr(value), f"a number from {low:g} to {high:g}", f"choose another {name}"))
+def shown(value: Any) -> str:
+    """`value` for a message: short whatever it is. (Python refuses to write out integers of thousands of digits.)"""
+    try:
+        text = repr(value)
+    except ValueError:
+        return "a huge number"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _is_sendable(text: str) -> bool:
+    """Whether a text can be written as UTF-8: half of a surrogate pair, which badly decoded bytes leave, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _text(name: str, value: Any, kind: type[SpecError]) -> str:
+    if not isinstance(value, str):
+        raise kind(complaint(name, shown(value), "text", "give words"))
+    if not _is_sendable(value):
+        raise kind(complaint(name, shown(value), "text in Unicode", "decode it as what it was written in"))
+    return str(value)
+
+
+def _float(value: Any) -> float:
+    """A number as a float; NaN for what is none, or beyond all floats."""
+    try:
+        return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    except OverflowError:
+        return math.nan
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    try:
+        whole = None if isinstance(value, bool | np.bool_) else operator.index(value)
+    except TypeError:
+        whole = None
+    if whole is None or not low <= whole <= high:
+        raise SpecError(complaint(name, shown(value), f"a whole number from {low} to {high}", f"choose another {name}"))
+    return whole
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float:
+    number = _float(value)
+    if not low <= number <= high:
+        raise SpecError(complaint(name, shown(value), f"a number from {low:g} to {high:g}", f"choose another {name}"))
+    return number

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..errors import complaint
 from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
 from .errors import PromptError
+from .spec import shown
 
 Float32 = NDArray[np.float32]
 
@@ -103,35 +104,37 @@ class TextPipeline:
         """Text rows of every prompt."""
         return sum(slot.tokens for slot in self.slots)
 
-    def encode(self, prompt: str) -> TextEncoding:
-        """Encode a prompt.
+    def encode(self, prompt: str, field: str = "prompt") -> TextEncoding:
+        """Encode a prompt. `field`: what an error calls it.
 
         Raises:
             PromptError: no words in it, or longer than `max_chars` characters (normalised: `MAX_GROWTH` times that).
         """
         if len(prompt) > self.max_chars:
-            self._refuse_length(f"{len(prompt):,} characters", f"{self.max_chars:,}")
+            self._refuse_length(field, f"{len(prompt):,} characters", f"{self.max_chars:,}")
         if prompt in self._cache:
             self._cache.move_to_end(prompt)
             return self._cache[prompt]
         grown, most = len(unicodedata.normalize("NFKC", prompt)), MAX_GROWTH * self.max_chars
         if grown > most:
-            self._refuse_length(f"{grown:,} characters once normalised", f"{MAX_GROWTH} times {self.max_chars:,}")
-        encoding = self._encode(prompt)
+            self._refuse_length(
+                field, f"{grown:,} characters once normalised", f"{MAX_GROWTH} times {self.max_chars:,}"
+            )
+        encoding = self._encode(prompt, field)
         self._cache[prompt] = encoding
         while len(self._cache) > self.cache_size:
             self._cache.popitem(last=False)
         return encoding
 
-    def _refuse_length(self, got: str, allowed: str) -> NoReturn:
-        raise PromptError(complaint("prompt", got, f"{allowed} (Limits.max_prompt_chars)", "shorten it"))
+    def _refuse_length(self, field: str, got: str, allowed: str) -> NoReturn:
+        raise PromptError(complaint(field, got, f"{allowed} (Limits.max_prompt_chars)", "shorten it"))
 
-    def _encode(self, prompt: str) -> TextEncoding:
+    def _encode(self, prompt: str, field: str) -> TextEncoding:
         try:
             clauses = self.reader.read(prompt)
         except ValueError as error:
-            got = repr(prompt if len(prompt) < 40 else prompt[:40] + "...")
-            raise PromptError(complaint("prompt", got, "some words", 'say what to draw, like "a red apple"')) from error
+            remedy = 'say what to draw, like "a red apple"'
+            raise PromptError(complaint(field, shown(prompt), "some words", remedy)) from error
         stats, warnings = self.stats, list(clauses.warnings)
         texts, ids = dict(clauses.texts), []
         filled = [slot for slot in self.slots if texts.get(slot.name)]
@@ -145,7 +148,7 @@ class TextPipeline:
                 )
                 texts[slot.name], tokens = kept, self.encoder.tokenize(kept)[: slot.tokens]
             if not tokens:
-                raise PromptError(complaint("prompt", repr(prompt), "letters or figures", "say what to draw in words"))
+                raise PromptError(complaint(field, shown(prompt), "letters or figures", "say what to draw in words"))
             ids.append(tokens)
         states = dict(zip((slot.name for slot in filled), self.encoder.encode(ids), strict=True))
         rows = np.zeros((self.num_rows, len(stats.token_mean)), np.float32)

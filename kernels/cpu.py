@@ -49,8 +49,13 @@ class CpuOps:
     """
 
     def __init__(self, isa: str | None = None, dtype: Dtype | None = None, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: got {threads}, want 1 to 256")
+        for name, value in (("isa", isa), ("dtype", dtype)):
+            if value is not None and not isinstance(value, str):
+                raise ValueError(f"{name}: got {value!r}, want a name")
+        if threads is not None and (
+            isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256
+        ):
+            raise ValueError(f"threads: got {threads!r}, want 1 to 256")
         self._c = _C.Backend(isa or "", dtype or "", threads or 0)
 
     def __repr__(self) -> str:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -200,6 +201,10 @@ def test_parked_data_is_checked(engine: Engine, new_engine: MakeEngine) -> None:
     with pytest.raises(StateError, match="bytes that cannot be read"):
         ParkedGeneration.from_bytes(parked.to_bytes()[:-5])
     newer = dataclasses_replace(parked, version=99)
+    wild = msgspec.msgpack.decode(parked.to_bytes())
+    wild["spec"]["steps"] = 100_000
+    with pytest.raises(StateError, match="bytes that cannot be read .steps: got 100000"):
+        ParkedGeneration.from_bytes(msgspec.msgpack.encode(wild))
     with pytest.raises(StateError, match="got version 99, allowed 1"):
         ParkedGeneration.from_bytes(newer.to_bytes())
     for change, message in (
@@ -459,7 +464,8 @@ def test_bfloat16_bits_are_numbers_wherever_arrays_come_in(new_engine: MakeEngin
     exact = np.round(16 * rng.standard_normal((5, 12))).astype(np.float32) / 16
     engine = new_engine()
     results = []
-    for values in (exact, bfloat16(exact), exact.astype(np.float64)):
+    sources: list[Any] = [exact, bfloat16(exact), exact.astype(np.float64)]
+    for values in sources:
         engine.register_adapter("mine", values)
         text = TextEncoding(values, values[0])
         generation = engine.open(spec(adapters=(AdapterUse("mine"),)), text=text, negative=text)
@@ -495,7 +501,9 @@ BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"adapters": (AdapterUse("nobody"),)}, "adapter: got 'nobody', allowed one of the 4 registered"),
     ({"adapters": (AdapterUse("page", 1.0, "nobody"),)}, "adapter: got 'nobody'"),
     ({"embedded_guidance": 3.0}, "the model has no guidance embedding"),
-    ({"prompt": ",.;"}, "prompt: got ',.;', allowed some words"),
+    ({"prompt": ",.;"}, "^prompt: got ',.;', allowed some words"),
+    ({"negative_prompt": "!!!"}, "^negative_prompt: got '!!!', allowed some words"),
+    ({"negative_prompt": "\ufdfa" * 2000}, "^negative_prompt: got 36,000 characters once normalised"),
 ]
 
 
@@ -562,6 +570,10 @@ def test_make_spec_fills_in_the_models_defaults(engine: Engine) -> None:
     for aspect in ((0, 1), (1, 100)):
         with pytest.raises(SpecError, match="aspect: got"):
             engine.make_spec("a cat", aspect=aspect)
+    odd: list[Any] = ["16:9", (16,), (1, 2, 3), 1.5, (10**400, 1), ([], {})]
+    for aspect in odd:
+        with pytest.raises(SpecError, match="aspect: got"):
+            engine.make_spec("a cat", aspect=aspect)
     with pytest.raises(PromptError):
         engine.make_spec(" ")
 
@@ -586,6 +598,15 @@ def test_unknown_backends(tiny_model: Path) -> None:
         Engine.load(tiny_model, backend="abacus")
     with pytest.raises(UnknownBackend, match="reference backend"):
         Engine.load(tiny_model, backend="reference", isa="avx2")
+
+
+@pytest.mark.parametrize(
+    "option", [{"threads": "2"}, {"threads": 2.0}, {"threads": 0}, {"threads": 10**10}, {"isa": 3}]
+)
+def test_options_that_are_none_are_named(tiny_model: Path, backend: str, option: Any) -> None:
+    if backend == "cpu":
+        with pytest.raises(UnknownBackend, match=f"{next(iter(option))}: got {next(iter(option.values()))!r}, want"):
+            Engine.load(tiny_model, **option)
 
 
 @pytest.mark.parametrize(

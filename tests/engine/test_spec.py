@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from salon.engine.errors import PromptError, SpecError
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec, size_for_aspect
 
-BAD: list[tuple[str, Any]] = [
+BAD: list[Any] = [
     ("negative_prompt", None),
     ("width", 0),
     ("width", 128.0),
@@ -35,6 +36,13 @@ BAD: list[tuple[str, Any]] = [
     ("adapters", [AdapterUse("x")]),
     ("adapters", ("x",)),
     ("adapters", (AdapterUse("x"), AdapterUse("x", 0.5))),
+    ("negative_prompt", "a caf\udce9 racer"),
+    pytest.param("width", 10**5000, id="width-huge"),
+    ("width", np.float64(128)),
+    ("images", np.True_),
+    ("guidance_scale", 10**400),
+    ("guidance_scale", np.float32(np.nan)),
+    ("solver", ["euler"]),
 ]
 
 
@@ -45,7 +53,7 @@ def test_a_bad_value_is_named(field: str, value: Any) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("prompt", ["", "  \n", None, 3])
+@pytest.mark.parametrize("prompt", ["", "  \n", None, 3, "a caf\udce9 racer"])
 def test_empty_prompt(prompt: Any) -> None:
     with pytest.raises(PromptError, match="prompt: got"):
         GenerationSpec(prompt=prompt)
@@ -57,9 +65,47 @@ def test_bad_adapter_weight(weight: Any) -> None:
         AdapterUse("x", weight)
 
 
-def test_bad_adapter_name() -> None:
-    with pytest.raises(SpecError, match="adapter: got ''"):
-        AdapterUse("")
+@pytest.mark.parametrize("name", ["", "caf\udce9", 3])
+def test_bad_adapter_name(name: Any) -> None:
+    with pytest.raises(SpecError, match="adapter: got "):
+        AdapterUse(name)
+    with pytest.raises(SpecError, match="adapter: got "):
+        AdapterUse("x", 1.0, name)
+
+
+def test_numpys_numbers_and_text_become_pythons_own() -> None:
+    """Specs are sent as msgpack, which knows no others."""
+    spec = GenerationSpec(
+        prompt=np.str_("a cat"),
+        negative_prompt=np.str_("a dog"),
+        width=np.int64(64),  # type: ignore[arg-type]
+        height=np.uint8(32),  # type: ignore[arg-type]
+        steps=np.array(3),  # type: ignore[arg-type]
+        seed=np.uint64(2**64 - 1),  # type: ignore[arg-type]
+        images=np.int8(2),  # type: ignore[arg-type]
+        guidance_scale=np.float64(3),
+        embedded_guidance=np.float32(3.5),  # type: ignore[arg-type]
+        solver=np.str_("heun"),  # type: ignore[arg-type]
+        shift=np.int32(3),  # type: ignore[arg-type]
+        adapters=(AdapterUse(np.str_("x"), np.float16(0.5), np.str_("null")),),  # type: ignore[arg-type]
+    )
+    assert spec == GenerationSpec(
+        prompt="a cat",
+        negative_prompt="a dog",
+        width=64,
+        height=32,
+        steps=3,
+        seed=2**64 - 1,
+        images=2,
+        guidance_scale=3.0,
+        embedded_guidance=3.5,
+        solver="heun",
+        shift=3.0,
+        adapters=(AdapterUse("x", 0.5, "null"),),
+    )
+    values = [getattr(spec, field.name) for field in dataclasses.fields(spec)]
+    assert {type(value) for value in values} == {str, int, float, tuple}
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(spec), type=GenerationSpec) == spec
 
 
 def test_is_a_value() -> None:
@@ -92,9 +138,14 @@ def test_sizes(aspect: tuple[float, float], size: tuple[int, int]) -> None:
     assert size_for_aspect(*aspect, pixels=128 * 128, granularity=16) == size
 
 
-@pytest.mark.parametrize(
-    "aspect", [(0, 1), (1, 0), (1, 100), (100, 1), (-1, 1), (math.nan, 1), (math.inf, 1), (True, 1), (14.01, 1)]
-)
+BAD_ASPECTS: list[Any] = [
+    *((0, 1), (1, 0), (1, 100), (100, 1), (-1, 1), (math.nan, 1), (math.inf, 1), (True, 1), (14.01, 1), ("16", 9)),
+    pytest.param((10**400, 1), id="beyond-floats"),
+    pytest.param((1, 10**5000), id="beyond-writing"),
+]
+
+
+@pytest.mark.parametrize("aspect", BAD_ASPECTS)
 def test_bad_aspects(aspect: tuple[float, float]) -> None:
     with pytest.raises(SpecError, match="aspect: got .*allowed"):
         size_for_aspect(*aspect, pixels=128 * 128, granularity=16)
