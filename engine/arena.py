@@ -159,17 +159,17 @@ class Arena:
             self._release(self._entries.pop(oldest).pages)
 
     def _grow(self, num_pages: int) -> None:
+        """Have `num_pages` pages. All arrays or none: a backend out of memory leaves the arena as it was."""
         more = (num_pages - self._num_pages) * PAGE_ROWS
-        for arrays in (self.keys, self.values):
-            for layer in range(self.num_layers):
-                # Zeros, not whatever lay there: rows past an adapter's last token are never read, but may be copied.
-                fresh = self.ops.zeros(more, self.width)
-                if self._num_pages:
-                    arrays[layer] = self.ops.concat([arrays[layer], fresh])
-                else:
-                    arrays.append(fresh)
+        self.keys, self.values = self._grown(self.keys, more), self._grown(self.values, more)
         self._free = sorted([*self._free, *range(self._num_pages, num_pages)], reverse=True)
         self._num_pages = num_pages
+
+    def _grown(self, arrays: list[Any], more: int) -> list[Any]:
+        """Copies of the arrays of all layers with `more` rows below, or new ones where there are none."""
+        # Zeros, not whatever lay there: rows past an adapter's last token are never read, but may be copied.
+        fresh = [self.ops.zeros(more, self.width) for _ in range(self.num_layers)]
+        return [self.ops.concat([old, new]) for old, new in zip(arrays, fresh, strict=True)] if arrays else fresh
 
     def _release(self, pages: list[int]) -> None:
         self._free = sorted([*self._free, *pages], reverse=True)

@@ -110,6 +110,46 @@ def test_a_failing_fill_gives_its_pages_back() -> None:
     assert_holds(arena, "a", 16)
 
 
+class Scarce(ReferenceOps):
+    """Runs out of memory at the given array from now on, once."""
+
+    left = -1
+
+    def zeros(self, rows: int, width: int, dtype: Any = "compute") -> Any:
+        self.spend()
+        return super().zeros(rows, width, dtype)
+
+    def concat(self, parts: Any) -> Any:
+        self.spend()
+        return super().concat(parts)
+
+    def spend(self) -> None:
+        self.left -= 1
+        if self.left == -1:
+            raise MemoryError("no more")
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("array", range(2 * LAYERS))
+def test_growing_without_memory_changes_nothing(first: bool, array: int) -> None:
+    ops = Scarce()
+    arena, filler = Arena(ops, LAYERS, WIDTH, 1000 * PAGE_BYTES), Filler(ops)
+    if not first:
+        arena.pin("a", 9, filler("a", 9))
+    before = arena.allocated_bytes
+    ops.left = array
+    with pytest.raises(MemoryError, match="no more"):
+        arena.pin("b", 300, filler("b", 300))
+    arena.check()
+    assert arena.allocated_bytes == before
+    rows_of_all = {len(each) for each in (*arena.keys, *arena.values)}
+    assert rows_of_all == (set() if first else {before // PAGE_BYTES * PAGE_ROWS})
+    for name, rows in (("a", 9), ("b", 300)):
+        arena.pin(name, rows, filler(name, rows))
+        assert_holds(arena, name, rows)
+    assert len(arena.keys) == len(arena.values) == LAYERS
+
+
 def test_no_room_at_all() -> None:
     arena, filler = make(0)
     with pytest.raises(LimitError):
