@@ -92,6 +92,7 @@ class Imagine:
         self._options = options
         self._studio: Studio | None = None
         self._jobs: OrderedDict[str, Watched] = OrderedDict()
+        self._coming = 0  # jobs that a thread is just submitting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -175,17 +176,33 @@ class Imagine:
             ask = msgspec.json.decode(body, type=Ask)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise Problem(400, "BadRequest", f'body: {error}; send JSON like {{"prompt": "a red apple"}}') from error
-        if self._forget() >= MAX_OPEN:
+        if self._forget() + self._coming >= MAX_OPEN:
             raise Problem(429, "TooMany", f"jobs: {MAX_OPEN} are open, allowed {MAX_OPEN}; try again later")
         watched = Watched()
         fields = msgspec.structs.asdict(ask)
         fields = {name: value for name, value in fields.items() if value is not None}
-        watched.job = await asyncio.to_thread(
-            lambda: studio.imagine(**fields, on_progress=watched.told, on_end=watched.told)
+        self._coming += 1  # before anything is waited for, or many requests would see the same room
+        making = asyncio.ensure_future(
+            asyncio.to_thread(lambda: studio.imagine(**fields, on_progress=watched.told, on_end=watched.told))
         )
-        watched.told()  # it may have ended before the line above did
+        try:
+            watched.job = await asyncio.shield(making)
+        except asyncio.CancelledError:  # the thread goes on, and nobody would ask for its job
+            making.add_done_callback(self._abandon)
+            raise
+        except BaseException:
+            self._coming -= 1
+            raise
+        self._coming -= 1
         self._jobs[watched.job.id] = watched
+        watched.told()  # it may have ended before it was there
         return watched
+
+    def _abandon(self, making: asyncio.Future[Job]) -> None:
+        """Cancel the job of a request that was cancelled meanwhile."""
+        self._coming -= 1
+        if not making.cancelled() and making.exception() is None:
+            making.result().cancel()
 
     def _forget(self) -> int:
         """Drop the oldest of the ended jobs, beyond `KEEP`; how many are open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import importlib.util
 import io
@@ -11,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,3 +230,53 @@ def test_a_model_that_is_not_there_ends_the_start(tmp_path: Path) -> None:
     assert not site.server.started
     site.stop()
     assert site.exit_code
+
+
+class SlowStudio:
+    """Takes its time to accept a job, like a large queue under its lock."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.made: list[Any] = []
+
+    def imagine(self, *_: Any, **__: Any) -> Any:
+        self.go_on.wait(10)
+        job = SimpleNamespace(id=str(len(self.made)), cancelled=threading.Event(), state=SimpleNamespace(final=False))
+        job.cancel = job.cancelled.set
+        self.made.append(job)
+        return job
+
+
+def test_no_more_are_open_however_many_come_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.module, "MAX_OPEN", 3)
+
+    async def crowd() -> list[Any]:
+        app, studio = site.module.Imagine(), SlowStudio()
+        app._studio = studio
+        asks = [asyncio.create_task(app._submit(b'{"prompt": "a cat"}')) for _ in range(10)]
+        await asyncio.sleep(0.1)
+        studio.go_on.set()
+        answers = await asyncio.gather(*asks, return_exceptions=True)
+        assert (len(studio.made), app._coming, len(app._jobs)) == (3, 0, 3)
+        return answers
+
+    statuses = [getattr(answer, "status", 202) for answer in asyncio.run(crowd())]
+    assert sorted(statuses) == [202] * 3 + [429] * 7
+
+
+def test_a_request_that_is_cancelled_leaves_no_job(site: Site) -> None:
+    async def cancelled() -> None:
+        app, studio = site.module.Imagine(), SlowStudio()
+        app._studio = studio
+        ask = asyncio.create_task(app._submit(b'{"prompt": "a cat"}'))
+        await asyncio.sleep(0.1)
+        ask.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ask
+        assert app._coming == 1  # until the thread comes back
+        studio.go_on.set()
+        while not studio.made or not studio.made[0].cancelled.is_set():
+            await asyncio.sleep(0.01)
+        assert (app._coming, len(app._jobs)) == (0, 0)
+
+    asyncio.run(asyncio.wait_for(cancelled(), 10))
