@@ -80,6 +80,7 @@ class Core:
         entry.job.lane = final.lane
         if self.desk is not None:
             entry.job.charged_ms = self.desk.settle(final)
+            entry.job.left_open = self.desk.closed
         pictures = entry.pictures if final.ended is Ended.DONE else None
         if entry.job._ended(final.ended, final.reason, kind if final.ended is Ended.FAILED else "", pictures):
             self.hooks.call(entry.on_end, entry.job)
@@ -90,9 +91,11 @@ class Core:
         self.hooks.call(entry.on_event, entry.job, event)
 
     def stop(self, error: StudioError, ended: Ended, reason: str) -> None:
-        """Accept nothing more, and end everything."""
+        """Accept nothing more, and end everything; in the ledger nothing ends that can be taken back."""
         if isinstance(error, StudioClosed) or self.over is None:
             self.over = error
+        if not isinstance(error, StudioClosed) and self.desk is not None and self.desk.takes_back:
+            self.desk.close()
         for slot in self.fleet.slots.values():
             self.registry.lost(slot)
         for name, entry in list(self.fleet.entries.items()):

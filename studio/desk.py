@@ -31,13 +31,24 @@ class Desk:
             raises, none. These are then given again, before what follows them: the books have no gap. If it raises at
             admission, there is no job.
         clock: UTC ms; one that goes back is held.
+        takes_back: whoever keeps the entries keeps the jobs as well, and takes them back after a restart: they stay
+            open where the studio ends by itself, above all when no worker is left.
+
+    Attributes:
+        closed: what is open stays open.
     """
 
-    def __init__(self, accounts: Accounts, keep: Keep | None = None, clock: Callable[[], int] = utc_ms) -> None:
-        self.accounts = accounts
+    def __init__(
+        self,
+        accounts: Accounts,
+        keep: Keep | None = None,
+        clock: Callable[[], int] = utc_ms,
+        *,
+        takes_back: bool = False,
+    ) -> None:
+        self.accounts, self.takes_back, self.closed = accounts, takes_back, False
         self._keep: Keep = keep or (lambda entries: None)
         self._clock, self._last = clock, 0
-        self._closed = False
         self._unkept: list[Entry] = []  # made, and not stored yet because `keep` raised
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
@@ -82,7 +93,7 @@ class Desk:
     def settle(self, final: Final) -> int:
         """Charge what is done, and give back the rest: what it cost, ms of GPU time. What goes wrong here is logged:
         the job has ended. After `close`, nothing."""
-        if self._closed or self._settled(final.job):
+        if self.closed or self._settled(final.job):
             return 0
         try:
             settlement = self.accounts.settle(final.job, final.ended, self.now(), lane=final.lane)
@@ -117,7 +128,7 @@ class Desk:
 
     def close(self) -> None:
         """Settle nothing any more: what is open stays open, and goes on after a restart."""
-        self._closed = True
+        self.closed = True
 
     def _settled(self, job: str) -> bool:
         """Whether it was settled before a restart, and only its pictures were missing."""

@@ -75,12 +75,14 @@ class Job:
         note: why that is not the lane that was asked for, or nothing.
         reading: what the model reads of its prompt, once it has started.
         charged_ms: GPU time that it cost, where there are accounts; 0 until it has ended.
+        left_open: it ended because its studio did, and can be taken back by another one; see `Loop.close`.
     """
 
     def __init__(self, job: str, spec: GenerationSpec, account: str, lane: Lane, note: str, master: Master) -> None:
         self.id, self.spec, self.account, self.lane, self.note = job, spec, account, lane, note
         self.reading = Reading()
         self.charged_ms = 0
+        self.left_open = False
         self._master = master
         self._changed = threading.Condition()
         self._final = threading.Event()  # apart, so that who waits for the end is not woken by every step

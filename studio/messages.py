@@ -154,7 +154,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Unfit(msgspec.Struct, frozen=True, tag=True):
-    """The model cannot be loaded: there is no use in starting again."""
+    """The model cannot be loaded: there is no use in starting again, unless it could be before."""
 
     failure: Failure
     number: int = 0

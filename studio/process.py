@@ -69,6 +69,7 @@ class ProcessPort:
         self._lock = threading.Lock()
         self._outbox: deque[tuple[Command, Frames]] = deque()
         self._life = 0
+        self._was_ready = False
         self._wake = Wake()
         self._closed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -153,14 +154,14 @@ class ProcessPort:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE_S)
             if not self._closed.is_set():
-                return _ending(process.poll()) or watch.late() or "it closed its connection"
+                return watch.unfit or _ending(process.poll()) or watch.late() or "it closed its connection"
             with suppress(subprocess.TimeoutExpired, zmq.Again):
                 socket.send(pack(Stop()), zmq.NOBLOCK)
                 process.wait(GRACE_S)
         return None
 
     def _converse(self, socket: Any, process: subprocess.Popen[bytes], watch: _Watch) -> bool:
-        """Carry messages until there is a reason to end this life. Whether the worker is unfit."""
+        """Carry messages until there is a reason to end this life. Whether the worker is unfit for good."""
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(self._wake.reader, zmq.POLLIN)
@@ -180,8 +181,11 @@ class ProcessPort:
                     greeted = True
                     socket.send(pack(self._setup), zmq.NOBLOCK)
                 if isinstance(answer, Ready):
-                    watch.ready = True
+                    watch.ready = self._was_ready = True
                     answer = msgspec.structs.replace(answer, life=self._life)
+                if isinstance(answer, Unfit) and self._was_ready:  # it could before: memory or files may come back
+                    watch.unfit = f"its model was not loaded again: {answer.failure}"
+                    return False
                 if not isinstance(answer, Beat):
                     self._say(answer, parts)
                 if isinstance(answer, Unfit):
@@ -234,10 +238,11 @@ def _ending(code: int | None) -> str | None:
 
 
 class _Watch:
-    """Who owes an answer since when."""
+    """Who owes an answer since when; and whether the model is loaded, or why it cannot be just now."""
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.ready = False
+        self.unfit = ""
         self._deadlines = deadlines
         self._start = self._beat = self._progress = self._look = time.monotonic()
         self._owed: dict[int, float] = {}  # number of a command -> seconds that it may take, once it is its turn

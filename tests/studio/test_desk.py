@@ -14,7 +14,9 @@ from salon.scheduler.errors import DuplicateJob, Refused, TicketError, UnknownAc
 from salon.scheduler.ledger import Ledger
 from salon.scheduler.plans import load_plans
 from salon.studio.desk import Desk
+from salon.studio.errors import JobFailed
 from salon.studio.loop import Loop
+from salon.studio.worker import Worker
 
 from .conftest import TIMEOUT, Solo, spec
 
@@ -227,16 +229,49 @@ def test_taken_back_though_the_plan_has_no_such_lane_any_more(new_loop: MakeLoop
     assert not ledger.open_jobs()
 
 
+@pytest.mark.parametrize("takes_back", [True, False])
+def test_where_nobody_is_left_jobs_stay_open_for_who_takes_them_back(
+    new_loop: MakeLoop, kept: list[Any], solo: Solo, monkeypatch: pytest.MonkeyPatch, takes_back: bool
+) -> None:
+    first = Accounts(load_plans())
+    kept += first.open("ann", NOW, plan="basic")
+    loop = new_loop(accounts=Desk(first, kept.extend, lambda: NOW, takes_back=takes_back))
+    loop.hold()
+    jobs = [loop.submit(spec(seed=i, images=4), account="ann", job=str(i)) for i in range(2)]
+
+    def bug(*_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Worker, "handle", bug)
+        loop.release()
+        for job in jobs:
+            with pytest.raises(JobFailed, match="no worker is left"):
+                job.result(TIMEOUT)
+            assert (job.failure, job.left_open) == ("WorkerLost", takes_back)
+    loop.close()
+    ledger = Ledger.replay(kept)
+    assert ledger.open_jobs() == (("0", "1") if takes_back else ())
+    if takes_back:
+        accounts = Accounts(load_plans(), ledger)
+        accounts.open("ann", NOW, plan="basic")
+        after = new_loop(accounts=Desk(accounts, kept.extend, lambda: NOW))
+        for job in jobs:
+            again = after.submit(job.spec, account="ann", job=job.id, restored=True)
+            np.testing.assert_array_equal(again.result(TIMEOUT), solo(job.spec))
+            assert (again.charged_ms, again.left_open) == (MINUTE, False)
+
+
 def test_whatever_a_submit_raises_nothing_stays_set_aside(
     new_loop: MakeLoop, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = new_loop(accounts=desk)
+    admit = desk.admit
     for broken in ("renewed", "admit"):
         with monkeypatch.context() as patch:
             if broken == "renewed":
                 patch.setattr(desk, "renewed", lambda account: 1 / 0)
             else:  # a plans file may allow more than the scheduler takes
-                admit = desk.admit
                 patch.setattr(desk, "admit", lambda *arguments: 10**7 * admit(*arguments))
             with pytest.raises((ZeroDivisionError, TicketError)):
                 loop.submit(spec(images=4), account="ann")

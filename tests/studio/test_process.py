@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -193,6 +194,38 @@ def test_a_killed_process_that_stays_is_left_behind(
         (requeued,) = [event for event in job.events(TIMEOUT) if event.kind == "requeued"]
         assert "killed by signal 9" in requeued.reason
     assert "was killed and is still there" in caplog.text
+
+
+def test_a_model_that_is_away_for_a_while_loses_nothing(
+    new_ports: MakePorts, tiny: Path, tmp_path: Path, solo: Solo
+) -> None:
+    """What could be loaded once may be loadable again."""
+    model, away = tmp_path / "model", tmp_path / "away"
+    shutil.copytree(tiny, model)
+    ports = new_ports(model=str(model), deadlines=replace(QUICK, max_restarts=8))
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        job = amid(loop, spec(steps=200, seed=5))
+        model.rename(away)
+        kill(ports[0])
+        end = time.monotonic() + TIMEOUT
+        while loop.snapshot().workers[0].losses < 3:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        away.rename(model)
+        np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
+
+
+def test_a_model_that_stays_away_is_given_up(new_ports: MakePorts, tiny: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny, model)
+    ports = new_ports(model=str(model), deadlines=replace(QUICK, max_restarts=2))
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        job = amid(loop, spec(steps=200, seed=5))
+        shutil.rmtree(model)
+        kill(ports[0])
+        words = "no worker is left; .* not loaded again: ModelNotFound: .*; it was started 3 times, and is given up"
+        with pytest.raises(JobFailed, match=words):
+            job.result(TIMEOUT)
 
 
 def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, caplog: Any) -> None:
