@@ -168,8 +168,9 @@ class Arena:
     def _grown(self, arrays: list[Any], more: int) -> list[Any]:
         """Copies of the arrays of all layers with `more` rows below, or new ones where there are none."""
         # Zeros, not whatever lay there: rows past an adapter's last token are never read, but may be copied.
-        fresh = [self.ops.zeros(more, self.width) for _ in range(self.num_layers)]
-        return [self.ops.concat([old, new]) for old, new in zip(arrays, fresh, strict=True)] if arrays else fresh
+        if not arrays:
+            return [self.ops.zeros(more, self.width) for _ in range(self.num_layers)]
+        return [self.ops.concat([array, self.ops.zeros(more, self.width)]) for array in arrays]
 
     def _release(self, pages: list[int]) -> None:
         self._free = sorted([*self._free, *pages], reverse=True)
