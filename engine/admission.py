@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from .limits import Limits
 from .loading import Model
 from .memory import decode_bytes, step_bytes
 from .spec import GenerationSpec
-from .text import TextEncoding
+from .text import TextEncoding, read_only
 
 
 class Admission:
@@ -76,13 +75,11 @@ class Admission:
         if not isinstance(text, TextEncoding):
             raise SpecError(complaint(name, type(text).__name__, "a TextEncoding", "wrap the arrays in one"))
         try:
-            arrays = [widen(np.asarray(part), name) for part in (text.tokens, text.pooled)]
+            tokens, pooled = (widen(np.asarray(part), name) for part in (text.tokens, text.pooled))
         except (TypeError, ValueError) as error:
             got = "arrays without numbers or of uneven rows"
             raise SpecError(complaint(name, got, "float32 arrays", "look where they come from")) from error
-        for part in arrays:
-            part.setflags(write=False)
-        taken = replace(text, tokens=arrays[0], pooled=arrays[1])
+        taken = read_only(tokens, pooled, dict(text.clauses), tuple(text.warnings))
         self.check_text(taken, name)
         return taken
 

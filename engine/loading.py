@@ -22,7 +22,7 @@ from .models import bert, flux, vae
 from .safetensors_file import SafetensorsFile
 from .solvers import SigmaConfig
 from .spec import GenerationSpec
-from .text import Float32, TextEncoding, TextPipeline, TextStats
+from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
@@ -77,7 +77,7 @@ class Model:
         if self.text is not None:
             return self.text.unconditional
         tokens = np.zeros((0, self.flux.joint_attention_dim), np.float32)
-        return TextEncoding(tokens, np.zeros(self.flux.pooled_projection_dim, np.float32))
+        return read_only(tokens, np.zeros(self.flux.pooled_projection_dim, np.float32))
 
 
 def _granularity(config: vae.AutoencoderConfig) -> int:

@@ -12,6 +12,7 @@ import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final, NoReturn, Protocol
 
 import numpy as np
@@ -30,7 +31,7 @@ MAX_GROWTH: Final = 4
 
 @dataclass(frozen=True, eq=False)
 class TextEncoding:
-    """A prompt as a model reads it.
+    """A prompt as a model reads it. Whatever an engine holds is shared by all who asked for it, and read-only.
 
     Attributes:
         tokens: float32 [R, E] text rows.
@@ -95,9 +96,8 @@ class TextPipeline:
         self.reader = ClauseReader(self.slots, vocabulary, lambda text: len(encoder.tokenize(text)))
         self._cache: OrderedDict[str, TextEncoding] = OrderedDict()
         width, pooled = len(stats.token_mean), len(stats.pooled_mean)
-        self.unconditional = TextEncoding(
-            np.zeros((self.num_rows, width), np.float32), np.zeros(pooled, np.float32)
-        )  # what training saw in place of a dropped caption
+        rows = np.zeros((self.num_rows, width), np.float32)
+        self.unconditional = read_only(rows, np.zeros(pooled, np.float32))  # what training saw for a dropped caption
 
     @property
     def num_rows(self) -> int:
@@ -159,7 +159,7 @@ class TextPipeline:
                 rows[start : start + len(state)] = (state - stats.token_mean) / stats.token_std
             start += slot.tokens
         pooled = ((states[SUBJECT].mean(axis=0) - stats.pooled_mean) / stats.pooled_std).astype(np.float32)
-        return TextEncoding(rows, pooled, {name: text for name, text in texts.items() if text}, tuple(warnings))
+        return read_only(rows, pooled, {name: text for name, text in texts.items() if text}, tuple(warnings))
 
     def _words_that_fit(self, text: str, limit: int) -> str:
         """The longest run of words from the start with at most `limit` tokens; part of a word if not even one fits."""
@@ -178,3 +178,12 @@ class TextPipeline:
             middle = (most + more) // 2
             most, more = (middle, more) if fit(middle) else (most, middle)
         return " ".join(words[:most]) if most else text
+
+
+def read_only(
+    tokens: Float32, pooled: Float32, clauses: Mapping[str, str] | None = None, warnings: tuple[str, ...] = ()
+) -> TextEncoding:
+    """An encoding of these very arrays, which nobody can write to from now on."""
+    for array in (tokens, pooled):
+        array.setflags(write=False)
+    return TextEncoding(tokens, pooled, MappingProxyType(clauses or {}), warnings)

@@ -541,6 +541,23 @@ def test_wrong_text_encodings(engine: Engine) -> None:
     engine.close(generation)
 
 
+def test_a_callers_text_is_copied(engine: Engine) -> None:
+    rng = np.random.default_rng(2)
+    text = TextEncoding(rng.standard_normal((3, 12)).astype(np.float32), np.ones(12, np.float32), {"subject": "mine"})
+    results = []
+    for spoil in (False, True):
+        generation = engine.open(spec(), text=text, negative=text)
+        if spoil:
+            text.tokens[:] = 100
+            text.pooled[:] = 100
+        while generation.state is State.RUNNING:
+            engine.step([generation])
+        assert generation.text.clauses == {"subject": "mine"}
+        assert not generation.text.tokens.flags.writeable
+        results.append(finish(engine, generation))
+    assert_same(*results)
+
+
 def test_texts_of_any_length_share_a_batch(engine: Engine) -> None:
     rng = np.random.default_rng(1)
     texts = [

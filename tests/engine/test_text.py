@@ -138,3 +138,13 @@ def test_the_cache_is_bounded_and_least_recently_used() -> None:
     none.encode("a")
     none.encode("a")
     assert len(encoder.encoded) == 2
+
+
+def test_an_encoding_that_is_shared_is_read_only() -> None:
+    pipeline, _ = make()
+    for encoding in (pipeline.encode("a cat"), pipeline.unconditional):
+        for array in (encoding.tokens, encoding.pooled):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 1
+        with pytest.raises(TypeError):
+            encoding.clauses["subject"] = "a dog"  # type: ignore[index]
