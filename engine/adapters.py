@@ -127,7 +127,7 @@ class Adapters:
         """Make the adapters of a generation resident. All or none: SpecError or LimitError leave no pin behind."""
         done: list[str] = []
         try:
-            for name in _names(uses):
+            for name in names_used(uses):
                 self.digest(name)
                 adapter = self._known[name]
                 self.arena.pin(name, len(adapter.tokens), self._fill(adapter))
@@ -139,7 +139,7 @@ class Adapters:
 
     def unpin(self, uses: Sequence[AdapterUse]) -> None:
         """Undo one `pin` of the same uses."""
-        for name in _names(uses):
+        for name in names_used(uses):
             self.arena.unpin(name)
 
     def _fill(self, adapter: _Adapter) -> Any:
@@ -167,6 +167,7 @@ class Adapters:
         ]
 
 
-def _names(uses: Iterable[AdapterUse]) -> list[str]:
-    """The adapters that some term needs; those of weight 0 are left out altogether."""
-    return [name for use in uses if use.weight for name in (use.adapter, use.unconditional) if name is not None]
+def names_used(uses: Iterable[AdapterUse]) -> list[str]:
+    """The adapters that some term needs, each once; those of weight 0 are left out altogether."""
+    names = (name for use in uses if use.weight for name in (use.adapter, use.unconditional) if name is not None)
+    return list(dict.fromkeys(names))

@@ -15,7 +15,7 @@ from ..errors import complaint
 from ..kernels import backends
 from ..kernels.ops import Dtype, Ops
 from . import noise, parking, pictures
-from .adapters import AdapterBranch, Adapters
+from .adapters import AdapterBranch, Adapters, names_used
 from .admission import Admission
 from .arena import Arena
 from .batch import Batch
@@ -124,6 +124,10 @@ class Engine:
             LimitError: over a limit; nothing is allocated then.
         """
         generation = self._new(spec, text, negative)
+        for use in spec.adapters:  # also those of weight 0, which nothing reads: a name may be misspelt
+            for name in (use.adapter, use.unconditional):
+                if name is not None:
+                    self.adapters.digest(name)
         rows, channels = generation.rows, generation.channels
         with self._admitted(generation):
             start = [noise.normal(spec.seed, image, 0, rows, channels) for image in range(spec.images)]
@@ -216,7 +220,7 @@ class Engine:
         parked = ParkedGeneration(
             spec=generation.spec,
             model=self.model.digest,
-            adapters={name: self.adapters.digest(name) for name in _adapter_names(generation.spec)},
+            adapters={name: self.adapters.digest(name) for name in names_used(generation.spec.adapters)},
             position=generation.position,
             latents=parking.to_data(self.ops, generation.latents),
             velocity=parking.to_data(self.ops, generation.velocity),
@@ -238,8 +242,8 @@ class Engine:
             got, allowed = f"one of model {parked.model[:12]}", f"model {self.model.digest[:12]}"
             raise StateError(complaint("parked generation", got, allowed, "load the model it was parked on"))
         generation = self._new(spec, None, None)
-        for name, digest in parked.adapters.items():
-            if self.adapters.digest(name) != digest:
+        for name in names_used(spec.adapters):
+            if self.adapters.digest(name) != parked.adapters.get(name):
                 remedy = "register the tokens it was parked with"
                 raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
         arrays = parking.read_arrays(parked, generation)
@@ -317,8 +321,6 @@ class Engine:
     def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
         """A generation without arrays, within all limits."""
         self.admission.check_spec(spec, len(self._open))
-        for name in _adapter_names(spec):
-            self.adapters.digest(name)
         own_text = text is not None or negative is not None
         text = self._encoded(("text", "prompt"), text, spec.prompt)
         negative = (
@@ -377,8 +379,3 @@ class Engine:
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
         shape = (-1, *generation.grid, generation.channels)
         return pictures.decode(self.ops, self.model, latents.reshape(shape), together)
-
-
-def _adapter_names(spec: GenerationSpec) -> list[str]:
-    """Every adapter that a spec names, sorted."""
-    return sorted({name for use in spec.adapters for name in (use.adapter, use.unconditional) if name is not None})

@@ -155,7 +155,7 @@ class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
         version: of this layout.
         spec: what was asked for.
         model: content hash of the checkpoint.
-        adapters: id -> content hash of every adapter it uses.
+        adapters: id -> content hash of every adapter it uses (with a weight other than 0).
         position: evaluations taken.
         latents, velocity, base: little-endian float32 bytes of [images * rows, C]; empty where there is none.
     """

@@ -170,6 +170,25 @@ def test_weight_zero_is_no_adapter_at_all(solo: Any) -> None:
     assert (some[0] != plain[0]).any()
 
 
+def test_adapters_of_weight_zero_are_not_needed_to_park_or_resume(new_engine: MakeEngine, solo: Any) -> None:
+    """Nothing reads them: they may be forgotten, or be other ones, from one step to the next."""
+    request = spec(adapters=(AdapterUse("page", 0.0, "null"), AdapterUse("short", 0.8)))
+    engine = new_engine()
+    generation = engine.open(request)
+    engine.step([generation])
+    engine.forget_adapter("page")
+    parked = engine.park(generation)
+    assert set(parked.adapters) == {"short"}
+    engine.forget_adapter("null")
+    engine.register_adapter("page", np.ones((1, 12), np.float32))
+    resumed = engine.resume(parked)
+    while resumed.state is State.RUNNING:
+        engine.step([resumed])
+    assert_same(finish(engine, resumed), solo(request))
+    with pytest.raises(SpecError, match="adapter: got 'null'"):
+        engine.open(request)
+
+
 @pytest.mark.parametrize("solver", ["euler", "heun"])
 def test_parked_at_any_step_and_resumed_elsewhere(
     engine: Engine, new_engine: MakeEngine, solo: Any, solver: Any
