@@ -45,6 +45,17 @@ class Slot:
     words: str = ""
     endings: Sequence[str] = ()
 
+    def __post_init__(self) -> None:
+        """ValueError for what cannot be a slot: it comes from a file."""
+        if not all(isinstance(text, str) for text in (self.name, self.form, self.words, *self.endings)):
+            raise ValueError(f"text slot {self.name!r}: want its name, form, words and endings as text")
+        if type(self.tokens) is not int or not 1 <= self.tokens <= 10_000:
+            raise ValueError(f"text slot {self.name!r}: got {self.tokens!r} tokens, want 1 to 10,000")
+        try:
+            self.form.format("words")
+        except (ValueError, IndexError, KeyError, AttributeError) as error:
+            raise ValueError(f"text slot {self.name!r}: got the form {self.form!r}, want one with one {{}}") from error
+
 
 @dataclass(frozen=True)
 class Clauses:

@@ -26,6 +26,7 @@ from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
+MARKS = ("[CLS]", "[SEP]")  # tokens before and behind a text of BERT's
 
 
 @dataclass
@@ -110,7 +111,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         sigmas=sigmas,
         text=_load_text(ops, checkpoint, salon, limits) if "text" in own else None,
         defaults=_read_defaults(salon, _granularity(autoencoder_weights.config)),
-        vocabulary=own.get("vocabulary", {}),
+        vocabulary=_object(salon, "vocabulary"),
     )
 
 
@@ -137,6 +138,13 @@ class BertEncoder:
             tokenizer = Tokenizer.from_file(str(self.path))
         except Exception as error:  # the library raises bare Exception
             raise MalformedFile(f"the tokenizer cannot be read ({error})", path=self.path) from error
+        for token in MARKS:
+            if tokenizer.token_to_id(token) is None:
+                raise MalformedFile("the tokenizer lacks a token", path=self.path, key=token)
+        known, size = self.weights.config.vocab_size, tokenizer.get_vocab_size()
+        if size > known:
+            expected = f"at most the text encoder's {known}"
+            raise MalformedFile("other vocabulary", path=self.path, expected=expected, found=str(size))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer
@@ -145,7 +153,7 @@ class BertEncoder:
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode(self, clauses: Sequence[Sequence[int]]) -> list[Float32]:
-        start, end = (self._tokenizer.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+        start, end = (self._tokenizer.token_to_id(token) for token in MARKS)
         ids = [np.array([start, *clause, end], np.int32) for clause in clauses]
         states = self.ops.numpy(bert.encode(self.ops, self.weights, ids))
         cuts = np.cumsum([len(part) for part in ids])[:-1]
@@ -183,9 +191,18 @@ def _load_stats(file: SafetensorsFile) -> TextStats:
     return TextStats(**stats)
 
 
+def _object(salon: Config, key: str) -> Mapping[str, Any]:
+    """An object of `salon.json`, empty where there is none."""
+    value = salon.values.get(key, {})
+    if not isinstance(value, dict):
+        found = type(value).__name__
+        raise MalformedFile("wrong entry", path=salon.path, key=key, expected="an object", found=found)
+    return value
+
+
 def _read_defaults(salon: Config, granularity: int) -> dict[str, Any]:
     """Fields of a `GenerationSpec`, checked by making one."""
-    values = {**DEFAULTS, **salon.values.get("defaults", {})}
+    values = {**DEFAULTS, **_object(salon, "defaults")}
     try:
         spec = GenerationSpec(prompt="any", **values)
     except (SpecError, TypeError) as error:

@@ -131,7 +131,7 @@ class SafetensorsFile:
     def _read_info(self, key: str, entry: Any, data_start: int) -> TensorInfo:
         try:
             dtype, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-            sane = all(type(n) is int and n >= 0 for n in (*shape, start, stop))
+            sane = isinstance(dtype, str) and all(type(n) is int and n >= 0 for n in (*shape, start, stop))
         except (TypeError, KeyError, ValueError):
             sane = False
         if not sane:

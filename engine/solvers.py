@@ -60,8 +60,14 @@ class SigmaConfig:
     time_shift_type: Literal["exponential", "linear"] = "exponential"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.shift) and self.shift > 0):
+        for name in ("shift", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"):
+            value = getattr(self, name)
+            if type(value) not in (int, float) or not -1e30 <= value <= 1e30:
+                raise ValueError(f"{name}: got {value!r}, want a number")
+        if not self.shift > 0:
             raise ValueError(f"shift: got {self.shift!r}, want a number above 0")
+        if type(self.use_dynamic_shifting) is not bool:
+            raise ValueError(f"use_dynamic_shifting: got {self.use_dynamic_shifting!r}, want true or false")
         if self.time_shift_type not in ("exponential", "linear"):
             raise ValueError(f"time_shift_type: got {self.time_shift_type!r}, want exponential or linear")
         if self.base_image_seq_len == self.max_image_seq_len:

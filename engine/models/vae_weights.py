@@ -44,7 +44,7 @@ class AutoencoderConfig:
         channels = config.integers("block_out_channels", (64,))
         groups = config.integer("norm_num_groups", 32)
         for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
-            if list(config.values.get(key) or (kind,)) != [kind] * len(channels):
+            if (config.values.get(key) or [kind]) != [kind] * len(channels):
                 config.refuse(key, f"{len(channels)} times {kind}", config.values.get(key), UnknownArchitecture)
         for key in ("latents_mean", "latents_std"):
             if config.values.get(key) is not None:

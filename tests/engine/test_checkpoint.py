@@ -224,6 +224,8 @@ WRONG: list[tuple[str, Callable[[Path], object], type[errors.CheckpointError], s
     ("header a list", header(b"[]      "), errors.MalformedFile, "found list"),
     ("entry", header(b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}'),
      errors.MalformedFile, "key 'a'"),
+    ("entry dtype", header(b'{"a": {"dtype": [], "shape": [1], "data_offsets": [0, 4]}}', b"1234"),
+     errors.MalformedFile, "key 'a'"),
     ("entry type", header(b'{"a": 3}'), errors.MalformedFile, "key 'a'"),
     ("entry size", header(b'{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}', b"1234"),
      errors.MalformedFile, r"expected 8 bytes for F32 \[2\], found 4"),

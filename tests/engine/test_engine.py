@@ -645,6 +645,9 @@ def test_options_that_are_none_are_named(tiny_model: Path, backend: str, option:
             Engine.load(tiny_model, **option)
 
 
+TEXT_WITH = '{"text": {"pipeline": "clauses", "version": 1, "slots": [{"name": "subject", %s}]}}'
+
+
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -654,8 +657,25 @@ def test_options_that_are_none_are_named(tiny_model: Path, backend: str, option:
         ("salon.json", '{"text": 3}'),
         ("salon.json", '{"defaults": {"width": 17, "height": 16}}'),
         ("salon.json", '{"defaults": {"size": 17}}'),
+        ("salon.json", '{"defaults": null}'),
+        ("salon.json", '{"defaults": [1]}'),
+        ("salon.json", '{"vocabulary": ["cat"]}'),
+        *(
+            ("salon.json", TEXT_WITH % slot)
+            for slot in (
+                '"tokens": "4"',
+                '"tokens": 0',
+                '"tokens": 4.0',
+                '"tokens": 4, "form": "{x}"',
+                '"tokens": 4, "endings": [3]',
+            )
+        ),
         ("scheduler/scheduler_config.json", '{"use_karras_sigmas": true}'),
         ("scheduler/scheduler_config.json", '{"shift": "much"}'),
+        ("scheduler/scheduler_config.json", '{"base_shift": "0.5"}'),
+        ("scheduler/scheduler_config.json", '{"max_shift": NaN}'),
+        ("scheduler/scheduler_config.json", '{"base_image_seq_len": [256]}'),
+        ("scheduler/scheduler_config.json", '{"use_dynamic_shifting": "no"}'),
         ("scheduler/scheduler_config.json", None),
         ("tokenizer/tokenizer.json", None),
         ("text_stats.safetensors", "short"),
@@ -675,6 +695,28 @@ def test_a_damaged_folder_is_a_checkpoint_error(tmp_path: Path, file: str, conte
     with pytest.raises(CheckpointError, match=Path(file).name) as caught:
         Engine.load(folder, backend="reference")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("[CLS]", "[START]"), r"tokenizer.json: the tokenizer lacks a token, key '\[CLS\]'"),
+        (lambda text: text.replace('"z"', '"zz": 900, "z"'), "tokenizer.json: other vocabulary, expected at most"),
+        (lambda text: "{", "tokenizer.json: the tokenizer cannot be read"),
+    ],
+)
+def test_a_damaged_tokenizer_is_a_checkpoint_error(tmp_path: Path, change: Any, message: str) -> None:
+    """When it is first used: it is not read before."""
+    from salon.engine.errors import MalformedFile
+
+    from .conftest import write_tiny
+
+    folder = write_tiny(tmp_path / "model")
+    file = folder / "tokenizer" / "tokenizer.json"
+    file.write_text(change(file.read_text()))
+    engine = Engine.load(folder, backend="reference")
+    with pytest.raises(MalformedFile, match=message):
+        engine.open(spec())
 
 
 def test_starting_imports_nothing_heavy(tiny_model: Path) -> None:

@@ -156,6 +156,8 @@ def test_encode_refuses_sides_off_the_factor(zoo: Any, tmp_path: Path) -> None:
         ({"act_fn": "relu"}, errors.UnknownArchitecture, "act_fn"),
         ({"latents_mean": [0.0]}, errors.UnknownArchitecture, "latents_mean"),
         ({"up_block_types": ["AttnUpDecoderBlock2D"] * 3}, errors.UnknownArchitecture, "3 times UpDecoderBlock2D"),
+        ({"down_block_types": 5}, errors.UnknownArchitecture, "3 times DownEncoderBlock2D"),
+        ({"up_block_types": "Up"}, errors.UnknownArchitecture, "3 times UpDecoderBlock2D"),
         ({"norm_num_groups": 4}, errors.WrongConfig, "a divisor of"),
         ({"scaling_factor": 0}, errors.WrongConfig, "scaling_factor"),
         ({"layers_per_block": 2}, errors.MissingKey, "resnets.2"),
