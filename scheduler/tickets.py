@@ -90,7 +90,7 @@ class Ticket:
             raise UnknownLane(complaint("lane", repr(self.lane), ", ".join(Lane), "choose one of these"))
         for name in ("job", "account"):
             value = getattr(self, name)
-            if not isinstance(value, str) or not 1 <= len(value) <= 200 or not _is_text(value):
+            if not isinstance(value, str) or not 1 <= len(value) <= 200 or not is_text(value):
                 raise TicketError(complaint(name, repr(value)[:80], "1 to 200 characters", f"give the {name} an id"))
         bounds: tuple[tuple[str, Any, int, int], ...] = (
             ("rows", self.shape.rows, 1, MAX_ROWS),
@@ -162,7 +162,7 @@ class Final:
     reason: str = ""
 
 
-def _is_text(value: str) -> bool:
+def is_text(value: str) -> bool:
     """Whether it can be sent and stored: half a surrogate pair cannot."""
     try:
         value.encode()

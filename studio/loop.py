@@ -22,13 +22,13 @@ from ..scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.tickets import Ended, Lane
-from . import registry
 from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, WorkerLost
 from .fleet import Entry
 from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress
 from .port import Port
+from .registry import Thing
 from .snapshot import Snapshot, take
 from .tally import Seen
 from .tickets import Profile
@@ -257,26 +257,27 @@ class Loop:
     ) -> None:
         """`Engine.add_branch` on all workers, now and after every restart.
 
-        Raises as that; StateError if the name belongs to other weights."""
+        Raises as that; StateError if the name belongs to other weights, WorkerLost if a worker ends or does not answer
+        (then it is not registered)."""
         with self._core.lock:
             self._core.want_open()
-            asked = self._core.registry.add_branch(name, weights)
-        self._settle("branch", name, registry.wait(asked, timeout_s))
+            thing = self._core.registry.add_branch(name, weights)
+        self._settle(thing, thing.wait(timeout_s))
 
     def register_adapter(
         self, name: str, tokens: NDArray[Any], *, branch: str = "default", timeout_s: float = 60.0
     ) -> None:
         """`Engine.register_adapter` on all workers, now and after every restart.
 
-        Raises as that; StateError if the name belongs to other tokens."""
+        Raises as that; StateError if the name belongs to other tokens, WorkerLost as `add_branch`."""
         with self._core.lock:
             self._core.want_open()
-            asked = self._core.registry.add_adapter(name, tokens, branch)
-        self._settle("adapter", name, registry.wait(asked, timeout_s))
+            thing = self._core.registry.add_adapter(name, tokens, branch)
+        self._settle(thing, thing.wait(timeout_s))
 
-    def _settle(self, kind: str, name: str, error: SalonError | None) -> None:
+    def _settle(self, thing: Thing, error: SalonError | None) -> None:
         with self._core.lock:
-            self._core.registry.settle(kind, name, error)
+            error = self._core.registry.settle(thing, error)
         if error is not None:
             raise error
 

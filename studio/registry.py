@@ -14,20 +14,29 @@ from numpy.typing import NDArray
 from ..engine import errors
 from ..engine.errors import SpecError, StateError
 from ..errors import SalonError, complaint
+from ..scheduler.tickets import is_text
 from .errors import StudioError, WorkerLost
 from .fleet import Fleet, Slot
 from .messages import Ack, AddAdapter, AddBranch, Array, Failure
 
 
-@dataclass
-class _Thing:
-    """A branch, or an adapter of a branch."""
+@dataclass(eq=False)
+class Thing:
+    """A branch, or an adapter of a branch.
 
+    Attributes:
+        asked: what workers are to answer, those that were ready when it came.
+        settled: all of them took it: it can be used, and is told to every worker that starts.
+    """
+
+    kind: str
     name: str
     arrays: dict[str, NDArray[np.float32]]
-    branch: str | None = None
+    branch: str = "default"
+    asked: list[Future[Failure | None]] = field(default_factory=list)
+    settled: bool = False
 
-    def same(self, other: _Thing) -> bool:
+    def same(self, other: Thing) -> bool:
         """Whether it is the other one again."""
         return (
             self.branch == other.branch
@@ -35,10 +44,22 @@ class _Thing:
             and all(np.array_equal(values, other.arrays[key]) for key, values in self.arrays.items())
         )
 
+    def wait(self, timeout_s: float) -> SalonError | None:
+        """Without the lock: until all workers have answered. The first error."""
+        end = time.monotonic() + timeout_s
+        for future in self.asked:
+            try:
+                failure = future.result(max(0.0, end - time.monotonic()))
+            except TimeoutError:
+                return WorkerLost(complaint("worker", "no answer", f"one within {timeout_s:g} s", "look at its log"))
+            if failure is not None:
+                return typed(failure)
+        return None
+
 
 @dataclass
 class Registry:
-    """Driven under the loop's lock, but for `wait`.
+    """Driven under the loop's lock.
 
     Attributes:
         adapters: id -> tokens, of those that are ready to be used.
@@ -46,88 +67,106 @@ class Registry:
 
     fleet: Fleet
     adapters: dict[str, int] = field(default_factory=dict)
-    _things: dict[tuple[str, str], _Thing] = field(default_factory=dict)
-    _acks: dict[int, tuple[str, Future[Failure | None]]] = field(default_factory=dict)
+    _things: dict[tuple[str, str], Thing] = field(default_factory=dict)
+    _acks: dict[int, tuple[str, Thing, Future[Failure | None]]] = field(default_factory=dict)
 
-    def add_branch(self, name: str, weights: Mapping[str, NDArray[Any]]) -> list[Future[Failure | None]]:
-        """Tell all workers. StateError if the name belongs to other weights."""
-        arrays = {key: np.array(values, np.float32) for key, values in weights.items()}
-        return self._add("branch", _Thing(name, arrays))
+    def add_branch(self, name: str, weights: Mapping[str, NDArray[Any]]) -> Thing:
+        """Tell all workers. StateError if the name belongs to other weights, SpecError for none that could be told."""
+        name = _text("branch", name)
+        arrays = {_text("weight", key): _floats(f"weight {key!r}", values) for key, values in weights.items()}
+        return self._add(Thing("branch", name, arrays))
 
-    def add_adapter(self, name: str, tokens: NDArray[Any], branch: str) -> list[Future[Failure | None]]:
+    def add_adapter(self, name: str, tokens: NDArray[Any], branch: str) -> Thing:
         """Tell all workers. StateError if the name belongs to other tokens: an id stands for one adapter for ever."""
-        if not isinstance(name, str) or not name:
-            raise SpecError(complaint("adapter", repr(name), "a name", "give it one"))
-        values = np.array(tokens, np.float32)
+        name, branch = _text("adapter", name), _text("adapter branch", branch)
+        values = _floats(f"adapter {name!r}", tokens)
         if values.ndim != 2 or not np.isfinite(values).all():
             got = f"tokens of shape {list(values.shape)}"
             raise SpecError(complaint(f"adapter {name!r}", got, "[n, token width], all finite", "correct them"))
-        return self._add("adapter", _Thing(name, {"tokens": values}, branch))
+        return self._add(Thing("adapter", name, {"tokens": values}, branch))
 
-    def settle(self, kind: str, name: str, error: SalonError | None) -> None:
-        """After `wait`: from now on it can be used, or it never was."""
-        thing = self._things.get((kind, name))
-        if error is not None:
-            if name not in self.adapters or kind != "adapter":
-                self._things.pop((kind, name), None)
-        elif kind == "adapter" and thing is not None:
-            self.adapters[name] = len(thing.arrays["tokens"])
+    def settle(self, thing: Thing, error: SalonError | None) -> SalonError | None:
+        """After `Thing.wait`: from now on it can be used, or it never was. The error, if it cannot."""
+        if self._things.get((thing.kind, thing.name)) is not thing:
+            return error or _gone(thing)  # it was dropped already
+        if error is None:
+            thing.settled = True
+            if thing.kind == "adapter":
+                self.adapters[thing.name] = len(thing.arrays["tokens"])
+        elif not thing.settled:
+            del self._things[thing.kind, thing.name]
+        return error
 
     def replay(self, slot: Slot) -> None:
         """Tell a worker that starts everything, in the order in which it came."""
-        for (kind, _), thing in self._things.items():
-            self._tell(slot, kind, thing)
+        for thing in self._things.values():
+            self._tell(slot, thing)
 
     def heard(self, answer: Ack) -> Failure | None:
         """A worker's answer; the failure, if nobody waits for it."""
-        _, future = self._acks.pop(answer.number, ("", None))
-        if future is None:
+        if answer.number not in self._acks:
             return answer.failure
+        _, thing, future = self._acks.pop(answer.number)
         future.set_result(answer.failure)
-        return None
+        return answer.failure if thing.settled else None
 
     def lost(self, slot: Slot) -> None:
-        """A worker died: it will be told again when it is back."""
-        for number in [number for number, (name, _) in self._acks.items() if name == slot.port.name]:
-            self._acks.pop(number)[1].set_result(None)
+        """A worker is gone. What it was told and has not answered may be the cause: it is not told again, unless it is
+        in use already."""
+        for number in [number for number, (name, _, _) in self._acks.items() if name == slot.port.name]:
+            _, thing, future = self._acks.pop(number)
+            error = _gone(thing)
+            future.set_result(Failure.of(error))
+            self.settle(thing, error)
 
-    def _add(self, kind: str, thing: _Thing) -> list[Future[Failure | None]]:
-        known = self._things.get((kind, thing.name))
+    def _add(self, thing: Thing) -> Thing:
+        known = self._things.get((thing.kind, thing.name))
         if known is not None:
             if known.same(thing):
-                return []
+                return known  # ready, or on its way
             remedy = "choose another name"
-            raise StateError(complaint(f"{kind} {thing.name!r}", "other values", "those that it has", remedy))
-        self._things[kind, thing.name] = thing
-        return [self._tell(slot, kind, thing) for slot in self.fleet.slots.values() if slot.life]
+            raise StateError(complaint(f"{thing.kind} {thing.name!r}", "other values", "those that it has", remedy))
+        ready = [slot for slot in self.fleet.slots.values() if slot.life]
+        if not ready:  # nobody could say whether it is sound
+            raise WorkerLost(complaint("worker", "none that is ready", "one", "try again in a moment"))
+        self._things[thing.kind, thing.name] = thing
+        thing.asked += [self._tell(slot, thing) for slot in ready]
+        return thing
 
-    def _tell(self, slot: Slot, kind: str, thing: _Thing) -> Future[Failure | None]:
+    def _tell(self, slot: Slot, thing: Thing) -> Future[Failure | None]:
         number, future = self.fleet.number(), Future[Failure | None]()
-        self._acks[number] = slot.port.name, future
+        self._acks[number] = slot.port.name, thing, future
         pairs = [Array.of(key, values) for key, values in thing.arrays.items()]
         records, frames = tuple(record for record, _ in pairs), [frame for _, frame in pairs]
-        if kind == "branch":
+        if thing.kind == "branch":
             self.fleet.send(slot, AddBranch(number, thing.name, records), frames)
         else:
-            self.fleet.send(slot, AddAdapter(number, thing.name, thing.branch or "default", records[0]), frames)
+            self.fleet.send(slot, AddAdapter(number, thing.name, thing.branch, records[0]), frames)
         return future
 
 
-def wait(futures: list[Future[Failure | None]], timeout_s: float) -> SalonError | None:
-    """Without the lock: until all workers have answered. The first error."""
-    end = time.monotonic() + timeout_s
-    for future in futures:
-        try:
-            failure = future.result(max(0.0, end - time.monotonic()))
-        except TimeoutError:
-            return WorkerLost(complaint("worker", "no answer", f"one within {timeout_s:g} s", "look at its log"))
-        if failure is not None:
-            return typed(failure)
-    return None
+def _gone(thing: Thing) -> WorkerLost:
+    return WorkerLost(complaint(f"{thing.kind} {thing.name!r}", "a worker that ended", "an answer", "try again"))
+
+
+def _text(what: str, value: Any) -> str:
+    """A name as plain text. SpecError for what a worker process could not be told."""
+    if not isinstance(value, str) or not value or not is_text(value):
+        raise SpecError(complaint(what, repr(value)[:80], "a name", "give it one"))
+    return str.__str__(value)
+
+
+def _floats(what: str, values: Any) -> NDArray[np.float32]:
+    try:
+        return np.array(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise SpecError(complaint(what, type(values).__name__, "an array of numbers", "correct it")) from error
 
 
 def typed(failure: Failure) -> SalonError:
     """A worker's failure as the error that it was."""
+    if failure.kind == WorkerLost.__name__:
+        return WorkerLost(failure.text)
     kind = getattr(errors, failure.kind, None)
     if isinstance(kind, type) and issubclass(kind, SalonError) and not issubclass(kind, errors.CheckpointError):
         return kind(failure.text)

@@ -228,6 +228,53 @@ def test_adapters_stand_for_one_thing_for_ever(new_loop: MakeLoop) -> None:
     with pytest.raises(SpecError, match="adapter: got 'other'"):
         loop.submit(spec(adapters=(AdapterUse("other"),)))
     loop.register_adapter("other", np.ones((2, 12), np.float32))  # a failure leaves the name free
+    wrong: Any
+    for wrong in ("", 7, "x\ud800", None):
+        with pytest.raises(SpecError, match="adapter: got"):
+            loop.register_adapter(wrong, np.ones((2, 12), np.float32))
+        with pytest.raises(SpecError, match="branch: got"):
+            loop.add_branch({}, wrong)
+        with pytest.raises(SpecError, match="weight: got"):
+            loop.add_branch({wrong: np.ones(2)}, "mine")
+    with pytest.raises(SpecError, match="adapter branch: got None"):
+        loop.register_adapter("third", np.ones((2, 12), np.float32), branch=wrong)
+    wrong = "words"
+    with pytest.raises(SpecError, match="adapter 'third': got str, allowed an array of numbers"):
+        loop.register_adapter("third", wrong)
+
+
+def test_who_registers_the_same_again_waits_for_it(
+    new_loop: MakeLoop, new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
+    entered, release = threading.Event(), threading.Event()
+
+    def slow(*_: Any, **__: Any) -> None:
+        entered.set()
+        assert release.wait(TIMEOUT)
+        raise SpecError("not this one")
+
+    monkeypatch.setattr(engine, "register_adapter", slow)
+    errors: list[Exception] = []
+
+    def register() -> None:
+        try:
+            loop.register_adapter("mine", np.ones((2, 12), np.float32))
+        except SpecError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=register) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        assert entered.wait(TIMEOUT)
+    time.sleep(0.05)
+    release.set()
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert [str(error) for error in errors] == ["not this one"] * 2
+    with pytest.raises(SpecError, match="adapter: got 'mine'"):
+        loop.submit(spec(adapters=(AdapterUse("mine"),)))
 
 
 def test_a_clock_that_goes_back_is_held(new_loop: MakeLoop, solo: Solo) -> None:

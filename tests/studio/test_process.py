@@ -25,7 +25,7 @@ from salon.studio import process
 from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
 from salon.studio.job import Job
 from salon.studio.loop import Loop
-from salon.studio.messages import Setup, pack
+from salon.studio.messages import AddAdapter, Setup, pack
 from salon.studio.process import Deadlines, ProcessPort
 
 from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
@@ -194,6 +194,33 @@ def test_a_killed_process_that_stays_is_left_behind(
         (requeued,) = [event for event in job.events(TIMEOUT) if event.kind == "requeued"]
         assert "killed by signal 9" in requeued.reason
     assert "was killed and is still there" in caplog.text
+
+
+def test_a_registration_that_kills_its_worker_is_told_once(
+    new_ports: MakePorts, solo: Solo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It fails, and the worker that comes next lives."""
+    ports = new_ports()
+    with Loop(ports, start_timeout_s=TIMEOUT) as loop:
+        add_adapters(loop)
+        pid = ports[0].pid
+
+        def deadly(message: Any) -> bytes:
+            if isinstance(message, AddAdapter) and message.name == "deadly":
+                kill(ports[0])
+            return pack(message)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(process, "pack", deadly)
+            with pytest.raises(WorkerLost, match="adapter 'deadly': got a worker that ended"):
+                loop.register_adapter("deadly", np.ones((2, 12), np.float32))
+            with pytest.raises(WorkerLost, match="none that is ready"):
+                loop.register_adapter("early", np.ones((2, 12), np.float32))
+        job = loop.submit(spec(seed=6, adapters=(AdapterUse("page", 0.5, "null"),)))
+        np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
+        assert ports[0].pid not in (None, pid)
+        assert loop.snapshot().workers[0].losses == 1
+        loop.register_adapter("deadly", np.ones((2, 12), np.float32))  # the name is free
 
 
 def test_a_model_that_is_away_for_a_while_loses_nothing(
