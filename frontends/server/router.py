@@ -1,7 +1,9 @@
-"""The one socket: what comes in is bounded before it is read, what goes out waits for its reader, never in our memory.
+"""The one socket: what comes in is bounded before it is read, and so is what waits for its reader.
 
-ZeroMQ fair-queues connections, so that a flood of one delays the others by a message each. A connection that does not
-read has its answers kept up to a bound, is then forgotten, and has to say hello again.
+ZeroMQ fair-queues connections, so that a flood of one delays the others by a message each. Of each connection it keeps
+128 messages that were not read here, and 64 that were not read there; a frame has at most `MAXMSGSIZE` bytes. Who reads
+still less has answers kept here, up to bounds for a connection and for an account (`sessions.py`); then the connection
+is forgotten, and has to say hello again.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from ..wire.messages import Bye, Closing, Failure, Hello, Limits, Ping, Pong, Re
 from .descriptors import max_sessions
 from .failures import RequestRefused, failure_of
 from .rates import Bucket
-from .sessions import MAX_WAITING, MAX_WAITING_BYTES, Session
+from .sessions import MAX_CONNECTIONS, MAX_HELD_BYTES, Holder, Session
 
 LOG = logging.getLogger("salon.server")
 AT_ONCE: Final = 256  # messages that are read before others get a turn
+SNDHWM: Final = 64  # messages of a connection that libzmq keeps: 16 MiB of chunks; several fetches at full credit
+RCVHWM: Final = 128
 RETRY_S: Final = 0.02  # until a connection that did not read is tried again
 FIRST: Final = int(zmq.NOBLOCK | zmq.SNDMORE)  # combining flags costs as much as sending does
 MORE, NOBLOCK, RCVMORE = int(zmq.SNDMORE), int(zmq.NOBLOCK), int(zmq.RCVMORE)
@@ -67,6 +71,7 @@ class Router:
         self._max_sessions = max_sessions()
         self._rate, self._burst, self._clock = rate, burst, clock
         self._welcome, self._handle = welcome, handle
+        self._holders: dict[str, Holder] = {}  # by account
         self._buckets: dict[str, Bucket] = {}
         self._dirty: dict[Session, None] = {}  # have something to be told
         self._stuck: dict[Session, None] = {}  # did not take it
@@ -75,8 +80,8 @@ class Router:
         socket = context.socket(zmq.ROUTER)
         socket.set(zmq.ROUTER_MANDATORY, 1)
         socket.set(zmq.MAXMSGSIZE, 4 * limits.max_message)  # beyond, the connection is cut; below, it gets an answer
-        socket.set(zmq.SNDHWM, 256)
-        socket.set(zmq.RCVHWM, 128)
+        socket.set(zmq.SNDHWM, SNDHWM)
+        socket.set(zmq.RCVHWM, RCVHWM)
         socket.set(zmq.LINGER, 500)
         socket.set(zmq.BACKLOG, 1024)
         socket.set(zmq.HANDSHAKE_IVL, 10_000)
@@ -108,6 +113,7 @@ class Router:
         for session in list(self.sessions.values()):
             session.close()
         self.sessions.clear()
+        self._holders.clear()
         self._socket.close()
 
     # ---- out -------------------------------------------------------------------------------------------------------
@@ -125,14 +131,17 @@ class Router:
             sent = self._send(session.route, frames)
             if sent is not False:
                 return sent is True or self._forget(session)
-        session.outbox.append(frames)
         self._stuck[session] = None
-        session.waiting_bytes += sum(map(len, frames))
-        if len(session.outbox) > MAX_WAITING or session.waiting_bytes > MAX_WAITING_BYTES:
-            self.dropped += 1
-            LOG.warning("connection dropped: it does not read", extra={"account": session.account})
-            return self._forget(session)
-        return True
+        if not session.keep(frames):
+            return self._drop_lazy(session)
+        if session.holder.waiting_bytes > MAX_HELD_BYTES:
+            self._drop_lazy(session.holder.laziest)
+        return not session.gone
+
+    def _drop_lazy(self, session: Session) -> bool:
+        self.dropped += 1
+        LOG.warning("connection dropped: it does not read", extra={"account": session.account})
+        return self._forget(session)
 
     def touch(self, session: Session) -> None:
         """It has something to be told: a watch or a fetch may go on."""
@@ -148,7 +157,8 @@ class Router:
 
     def drop(self, account: str) -> None:
         """End the sessions of an account."""
-        for session in [session for session in self.sessions.values() if session.account == account]:
+        holder = self._holders.get(account) or Holder()
+        for session in list(holder.sessions):
             self.reply(session, NO_ID, Closing(reason="the account is blocked", retry_after_ms=-1))
             self._forget(session)
 
@@ -181,6 +191,8 @@ class Router:
         self._dirty.pop(session, None)
         self._stuck.pop(session, None)
         session.close()
+        if not session.holder.sessions:
+            self._holders.pop(session.account, None)
         return False
 
     def _flush(self, session: Session) -> None:
@@ -191,7 +203,7 @@ class Router:
                 self._forget(session)
             if not sent:
                 return
-            session.waiting_bytes -= sum(map(len, session.outbox.popleft()))
+            session.took()
         self._stuck.pop(session, None)
         for watcher in list(session.watchers.values()):
             while not session.outbox and (news := session.news(watcher)) is not None:
@@ -234,7 +246,7 @@ class Router:
                 self._one(route)
             dirty, self._dirty = self._dirty, {}
             for session in dirty:
-                if not session.outbox and not session.gone:
+                if not session.gone:
                     self._flush(session)
         finally:
             self._pumping = False
@@ -255,6 +267,8 @@ class Router:
             else:
                 socket.recv(copy=False)
         session.heard = self._clock()
+        if session.outbox:
+            self._dirty[session] = None  # it may have read, too
         try:
             id, body = split_request(frames)
             wait_s = self._bucket(session.account).take()
@@ -313,9 +327,15 @@ class Router:
                 raise RequestRefused("hello", text, kind="HelloFirst")
             if len(self.sessions) >= self._max_sessions:
                 raise RequestRefused("busy", f"connections: {self._max_sessions:,} already; come back later", 5000)
-            session = Session(route, account, False, self._clock())
+            holder = self._holders.get(account) or Holder()
+            if self.encrypted and len(holder.sessions) >= MAX_CONNECTIONS:
+                text = f"connections: {MAX_CONNECTIONS} of this account already; close some, or come back later"
+                raise RequestRefused("busy", text, 5000)
+            session = Session(route, account, False, self._clock(), holder)
             answer = self._welcome(session, request)
             self.sessions[route] = session
+            self._holders[account] = holder
+            holder.sessions.add(session)
             self.reply(session, id, answer)
         except Exception as error:
             self.refused += 1

@@ -11,6 +11,21 @@ from .events import JobLog
 
 MAX_WAITING: Final = 1024  # answers that a connection may leave unread, beyond what the socket holds
 MAX_WAITING_BYTES: Final = 64 << 20  # of these: all chunks that may be outstanding
+MAX_HELD_BYTES: Final = 256 << 20  # of these, over all connections of an account
+MAX_CONNECTIONS: Final = 64  # of one account, where keys tell accounts apart
+
+
+@dataclass(eq=False, slots=True)
+class Holder:
+    """The connections of one account, and the bytes that they leave unread together."""
+
+    sessions: set[Session] = field(default_factory=set)
+    waiting_bytes: int = 0
+
+    @property
+    def laziest(self) -> Session:
+        """The connection that leaves most unread. There is one."""
+        return max(self.sessions, key=lambda session: session.waiting_bytes)
 
 
 @dataclass(eq=False, slots=True)
@@ -44,6 +59,7 @@ class Session:
     Attributes:
         route: routing id of the connection.
         account, operator: who it is.
+        holder: the account's connections; this one belongs to it until it is closed.
         heard: when something came last, by the monotonic clock.
         watchers, fetches: by the id of their request.
         outbox: messages that could not be sent yet, oldest first, each a list of frames without the routing id.
@@ -55,6 +71,7 @@ class Session:
     account: str
     operator: bool
     heard: float
+    holder: Holder = field(default_factory=Holder)
     watchers: dict[bytes, Watcher] = field(default_factory=dict)
     fetches: dict[bytes, Fetching] = field(default_factory=dict)
     outbox: deque[list[bytes | memoryview]] = field(default_factory=deque)
@@ -72,6 +89,20 @@ class Session:
                 return event, log.preview
         return (Watched(last=watcher.told), None) if log.final else None
 
+    def keep(self, frames: list[bytes | memoryview]) -> bool:
+        """A message that has to wait. False: too many do, or too large ones."""
+        self.outbox.append(frames)
+        self._wait(sum(map(len, frames)))
+        return len(self.outbox) <= MAX_WAITING and self.waiting_bytes <= MAX_WAITING_BYTES
+
+    def took(self) -> None:
+        """The oldest message that waited was sent."""
+        self._wait(-sum(map(len, self.outbox.popleft())))
+
+    def _wait(self, more_bytes: int) -> None:
+        self.waiting_bytes += more_bytes
+        self.holder.waiting_bytes += more_bytes
+
     def close(self, *, gone: bool = True) -> None:
         """Forget what it watches and fetches, and what it has not read."""
         self.gone = gone
@@ -80,4 +111,6 @@ class Session:
         self.watchers.clear()
         self.fetches.clear()
         self.outbox.clear()
-        self.waiting_bytes = 0
+        self._wait(-self.waiting_bytes)
+        if gone:
+            self.holder.sessions.discard(self)

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+import pytest
+import zmq
+
+from salon.frontends.server import router as routers
+from salon.frontends.server.router import Router
+from salon.frontends.server.sessions import Holder, Session
+from salon.frontends.wire.keys import make_pair
+from salon.frontends.wire.messages import Limits
 
 from ..wire.plain_client import Refused
 from .conftest import TINY, Connect, Serve
@@ -25,3 +35,53 @@ def test_the_rate_never_costs_a_fetch_its_credit(serve: Serve, connect: Connect)
         except Refused as error:
             codes.append(error.code)
     assert set(codes) == {"too_fast"}
+
+
+def test_connections_of_one_account(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routers, "MAX_CONNECTIONS", 3)
+    ann, ben = make_pair(), make_pair()
+    server = serve(curve=True, open=True)
+    clients = [connect(server, public=ann.public, secret=ann.secret) for _ in range(3)]
+    with pytest.raises(Refused, match="3 of this account") as info:
+        connect(server, public=ann.public, secret=ann.secret)
+    assert info.value.code == "busy"
+    connect(server, public=ben.public, secret=ben.secret).ping()
+    clients[0].hello()  # again: it is the same connection
+    clients[0].notify({"type": "bye"})
+    clients[1].ping()
+    connect(server, public=ann.public, secret=ann.secret).ping()
+
+
+def test_without_keys_everybody_is_one_account(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routers, "MAX_CONNECTIONS", 1)
+    server = serve()
+    for client in [connect(server) for _ in range(3)]:
+        client.ping()
+
+
+def test_unread_bytes_of_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many connections it has: the one that leaves most unread goes."""
+    monkeypatch.setattr(routers, "MAX_HELD_BYTES", 1000)
+    context: zmq.Context[Any] = zmq.Context()
+    router = Router(context, Limits(), rate=0, burst=1, welcome=lambda *_: Limits(), handle=lambda *_: None)  # type: ignore[arg-type,return-value]
+    try:
+        monkeypatch.setattr(router, "_send", lambda *_: False)  # nobody reads
+        ann, ben = Holder(), Holder()
+        lazy, late, other = (
+            Session(name, "x", False, 0.0, who) for name, who in ((b"1", ann), (b"2", ann), (b"3", ben))
+        )
+        for session in (lazy, late, other):
+            session.holder.sessions.add(session)
+        assert router.reply_frames(other, [bytes(900)])
+        assert router.reply_frames(lazy, [bytes(600)])
+        assert router.reply_frames(late, [bytes(300)])
+        assert router.reply_frames(late, [bytes(200)])
+        assert (lazy.gone, late.gone, other.gone) == (True, False, False)
+        assert (ann.waiting_bytes, ben.waiting_bytes, router.dropped) == (500, 900, 1)
+        late.took()
+        assert ann.waiting_bytes == 200
+        late.close()
+        assert (ann.waiting_bytes, ann.sessions) == (0, set())
+    finally:
+        router.close()
+        context.term()
