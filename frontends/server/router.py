@@ -4,6 +4,9 @@ ZeroMQ fair-queues connections, so that a flood of one delays the others by a me
 128 messages that were not read here, and 64 that were not read there; a frame has at most `MAXMSGSIZE` bytes. Who reads
 still less has answers kept here, up to bounds for a connection and for an account (`sessions.py`); then the connection
 is forgotten, and has to say hello again.
+
+What nothing bounds is the number of frames of a message that does not end: libzmq keeps them until the last one is
+there, and has no option against it. docs/operations.md says what to do about peers that nobody trusts.
 """
 
 from __future__ import annotations
@@ -79,7 +82,8 @@ class Router:
         self._loop: asyncio.AbstractEventLoop | None = None
         socket = context.socket(zmq.ROUTER)
         socket.set(zmq.ROUTER_MANDATORY, 1)
-        socket.set(zmq.MAXMSGSIZE, 4 * limits.max_message)  # beyond, the connection is cut; below, it gets an answer
+        # Beyond, the connection is cut; what is just too large, and what encryption adds, gets through and an answer.
+        socket.set(zmq.MAXMSGSIZE, limits.max_message + limits.max_message // 8)
         socket.set(zmq.SNDHWM, SNDHWM)
         socket.set(zmq.RCVHWM, RCVHWM)
         socket.set(zmq.LINGER, 500)

@@ -85,3 +85,13 @@ def test_unread_bytes_of_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         router.close()
         context.term()
+
+
+def test_no_frame_is_much_larger_than_a_legal_one(serve: Serve, connect: Connect) -> None:
+    server = serve()
+    assert server.server is not None
+    client = connect(server)
+    with pytest.raises(Refused) as info:
+        client.ask("ping", x="x" * 70_000)
+    assert info.value.code == "too_large"
+    assert server.server.router._socket.get(zmq.MAXMSGSIZE) < 80_000
