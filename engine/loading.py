@@ -13,10 +13,10 @@ import numpy as np
 
 from ..kernels.bfloat16 import widen
 from ..kernels.ops import Ops
-from .checkpoint import Checkpoint, hash_files
+from .checkpoint import Checkpoint, Component, hash_files
 from .clauses import Slot, Vocabulary
 from .config import Config, read_json
-from .errors import MalformedFile, MissingFile, SpecError
+from .errors import MalformedFile, MissingFile, SpecError, WrongShape
 from .limits import Limits
 from .models import bert, flux, vae
 from .safetensors_file import SafetensorsFile
@@ -98,6 +98,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         sigmas = SigmaConfig.from_json(read_json(scheduler))
     except (ValueError, TypeError) as error:
         raise MalformedFile(f"scheduler config: {error}", path=scheduler) from error
+    _want_one_model(transformer, autoencoder)
     transformer_weights = flux.load_flux(ops, transformer)
     autoencoder_weights = vae.load_autoencoder(ops, autoencoder)
     return Model(
@@ -109,10 +110,21 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         autoencoder_config=autoencoder_weights.config,
         autoencoder=autoencoder_weights,
         sigmas=sigmas,
-        text=_load_text(ops, checkpoint, salon, limits) if "text" in own else None,
+        text=_load_text(ops, checkpoint, salon, limits, transformer.config) if "text" in own else None,
         defaults=_read_defaults(salon, _granularity(autoencoder_weights.config)),
         vocabulary=_object(salon, "vocabulary"),
     )
+
+
+def _want_one_model(transformer: Component, autoencoder: Component) -> None:
+    """WrongConfig unless the autoencoder makes colours of what the transformer makes, before any weight is packed."""
+    coder = vae.AutoencoderConfig.read(autoencoder.config)
+    channels = flux.FluxConfig.read(transformer.config).in_channels
+    if channels != 4 * coder.latent_channels:
+        expected = f"{4 * coder.latent_channels}, 2 x 2 of the autoencoder's {coder.latent_channels} latent channels"
+        transformer.config.refuse("in_channels", expected, channels)
+    if coder.out_channels != 3:
+        autoencoder.config.refuse("out_channels", "3, red, green and blue", coder.out_channels)
 
 
 class BertEncoder:
@@ -160,7 +172,9 @@ class BertEncoder:
         return [part[1:-1] for part in np.split(states, cuts)]
 
 
-def _load_text(ops: Ops[Any, Any], checkpoint: Checkpoint, salon: Config, limits: Limits) -> TextPipeline:
+def _load_text(
+    ops: Ops[Any, Any], checkpoint: Checkpoint, salon: Config, limits: Limits, transformer: Config
+) -> TextPipeline:
     text = salon.values["text"]
     settings = Config(salon.path, text if isinstance(text, dict) else {})
     settings.only("pipeline", ("clauses",))
@@ -174,7 +188,8 @@ def _load_text(ops: Ops[Any, Any], checkpoint: Checkpoint, salon: Config, limits
     try:
         slots = [Slot(**slot) for slot in text["slots"]]
         vocabulary = Vocabulary.from_json(text)
-        stats = _load_stats(SafetensorsFile(stats_path))
+        stats = _load_stats(SafetensorsFile(stats_path), encoder.weights.config.hidden_size)
+        _want_fitting_text(encoder.weights.config, slots, transformer)
         return TextPipeline(
             encoder, slots, vocabulary, stats, max_chars=limits.max_prompt_chars, cache_size=limits.text_cache
         )
@@ -182,13 +197,28 @@ def _load_text(ops: Ops[Any, Any], checkpoint: Checkpoint, salon: Config, limits
         raise MalformedFile(f"text pipeline: {error!r}", path=salon.path, key="text") from error
 
 
-def _load_stats(file: SafetensorsFile) -> TextStats:
+def _load_stats(file: SafetensorsFile, width: int) -> TextStats:
+    """Statistics of a text encoder so wide."""
     stats = {name: widen(file.array(name), name) for name in TextStats.__dataclass_fields__}
     for name, values in stats.items():
-        good = values.ndim == 1 and len(values) > 0 and bool(np.isfinite(values).all())
-        if not good or (name.endswith("_std") and values.min() <= 0):
-            raise MalformedFile("wrong statistics", path=file.path, key=name, expected="finite [E], deviations above 0")
+        if values.shape != (width,):
+            expected = f"[{width}], the width of the text encoder"
+            found = str(list(values.shape))
+            raise WrongShape("wrong statistics", path=file.path, key=name, expected=expected, found=found)
+        if not np.isfinite(values).all() or (name.endswith("_std") and values.min() <= 0):
+            raise MalformedFile("wrong statistics", path=file.path, key=name, expected="finite, deviations above 0")
     return TextStats(**stats)
+
+
+def _want_fitting_text(encoder: bert.BertConfig, slots: Sequence[Slot], transformer: Config) -> None:
+    """WrongConfig unless the transformer reads what the text pipeline makes."""
+    config, width = flux.FluxConfig.read(transformer), encoder.hidden_size
+    for key in ("joint_attention_dim", "pooled_projection_dim"):
+        if getattr(config, key) != width:
+            transformer.refuse(key, f"{width}, the width of the text encoder", getattr(config, key))
+    longest, most = max(slot.tokens for slot in slots), encoder.max_position_embeddings - len(MARKS)
+    if longest > most:
+        raise ValueError(f"a slot of {longest} tokens, want at most {most} (the text encoder's positions)")
 
 
 def _object(salon: Config, key: str) -> Mapping[str, Any]:

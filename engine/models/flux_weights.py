@@ -59,16 +59,6 @@ class FluxConfig:
         return self.num_attention_heads * self.attention_head_dim
 
     @property
-    def text_width(self) -> int:
-        """Columns of a text token."""
-        return self.joint_attention_dim
-
-    @property
-    def pooled_width(self) -> int:
-        """Columns of the pooled text vector."""
-        return self.pooled_projection_dim
-
-    @property
     def num_double_blocks(self) -> int:
         """Blocks with an adapter branch."""
         return self.num_layers

@@ -6,9 +6,6 @@ Long because it is one subject: every test drives the public `Engine` through th
 from __future__ import annotations
 
 import dataclasses
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -329,21 +326,6 @@ def test_latents_are_the_ode_solution_by_hand(engine: Engine) -> None:
     engine.close(generation)
 
 
-def test_factors_that_a_config_leaves_out_are_diffusers_own(tmp_path: Path, backend: str) -> None:
-    from .conftest import write_tiny
-
-    pictures = []
-    for name, factors in (("absent", {}), ("given", {"scaling_factor": 0.18215, "shift_factor": 0.0})):
-        folder = write_tiny(tmp_path / name)
-        file = folder / "vae" / "config.json"
-        config = json.loads(file.read_text())
-        for key in ("scaling_factor", "shift_factor"):
-            del config[key]
-        file.write_text(json.dumps(config | factors))
-        pictures.append(alone(Engine.load(folder, backend=backend), spec()))
-    assert_same(*pictures)
-
-
 LIMITS: list[tuple[dict[str, int], dict[str, Any], str]] = [
     ({"max_prompt_chars": 10}, {"prompt": "a red apple"}, r"prompt: got 11 characters, allowed 10 \(Limits.max_prompt"),
     ({"max_prompt_chars": 30}, {"negative_prompt": "dog " * 9}, "negative_prompt: got 36 characters"),
@@ -496,24 +478,6 @@ def test_bfloat16_bits_are_numbers_wherever_arrays_come_in(new_engine: MakeEngin
         assert_same((result[0], result[1]), (results[0][1], results[0][2]))
 
 
-def test_a_checkpoint_may_keep_its_statistics_in_bfloat16(tmp_path: Path, tiny_model: Path) -> None:
-    from salon.engine.safetensors_file import SafetensorsFile
-
-    from .conftest import write_tiny
-    from .test_checkpoint import write
-
-    folder = write_tiny(tmp_path / "model")
-    file = SafetensorsFile(folder / "text_stats.safetensors")
-    bits = {name: (file.array(name).view(np.uint32) >> 16).astype(np.uint16) for name in file.tensors}
-    write(folder / "stats", {name: ("BF16", b.shape, b.tobytes()) for name, b in bits.items()})
-    (folder / "stats").replace(folder / "text_stats.safetensors")
-    text, want = Engine.load(folder, backend="reference").model.text, Engine.load(tiny_model, backend="reference").model
-    assert text is not None
-    assert want.text is not None
-    np.testing.assert_allclose(text.stats.token_mean, want.text.stats.token_mean, rtol=2**-7)
-    np.testing.assert_allclose(text.stats.pooled_std, want.text.stats.pooled_std, rtol=2**-7)
-
-
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"width": 18}, "width: got 18, allowed multiples of 4; try"),
     ({"height": 1}, "height: got 1, allowed multiples of 4; try 4"),
@@ -643,91 +607,6 @@ def test_options_that_are_none_are_named(tiny_model: Path, backend: str, option:
     if backend == "cpu":
         with pytest.raises(UnknownBackend, match=f"{next(iter(option))}: got {next(iter(option.values()))!r}, want"):
             Engine.load(tiny_model, **option)
-
-
-TEXT_WITH = '{"text": {"pipeline": "clauses", "version": 1, "slots": [{"name": "subject", %s}]}}'
-
-
-@pytest.mark.parametrize(
-    ("file", "content"),
-    [
-        ("salon.json", "{"),
-        ("salon.json", '{"text": {"pipeline": "magic"}}'),
-        ("salon.json", '{"text": {"pipeline": "clauses", "version": 1, "slots": [{"nome": 1}]}}'),
-        ("salon.json", '{"text": 3}'),
-        ("salon.json", '{"defaults": {"width": 17, "height": 16}}'),
-        ("salon.json", '{"defaults": {"size": 17}}'),
-        ("salon.json", '{"defaults": null}'),
-        ("salon.json", '{"defaults": [1]}'),
-        ("salon.json", '{"vocabulary": ["cat"]}'),
-        *(
-            ("salon.json", TEXT_WITH % slot)
-            for slot in (
-                '"tokens": "4"',
-                '"tokens": 0',
-                '"tokens": 4.0',
-                '"tokens": 4, "form": "{x}"',
-                '"tokens": 4, "endings": [3]',
-            )
-        ),
-        ("scheduler/scheduler_config.json", '{"use_karras_sigmas": true}'),
-        ("scheduler/scheduler_config.json", '{"shift": "much"}'),
-        ("scheduler/scheduler_config.json", '{"base_shift": "0.5"}'),
-        ("scheduler/scheduler_config.json", '{"max_shift": NaN}'),
-        ("scheduler/scheduler_config.json", '{"base_image_seq_len": [256]}'),
-        ("scheduler/scheduler_config.json", '{"use_dynamic_shifting": "no"}'),
-        ("scheduler/scheduler_config.json", None),
-        ("tokenizer/tokenizer.json", None),
-        ("text_stats.safetensors", "short"),
-        ("text_stats.safetensors", None),
-    ],
-)
-def test_a_damaged_folder_is_a_checkpoint_error(tmp_path: Path, file: str, content: str | None) -> None:
-    from salon.engine.errors import CheckpointError
-
-    from .conftest import write_tiny
-
-    folder = write_tiny(tmp_path / "model")
-    if content is None:
-        (folder / file).unlink()
-    else:
-        (folder / file).write_text(content)
-    with pytest.raises(CheckpointError, match=Path(file).name) as caught:
-        Engine.load(folder, backend="reference")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda text: text.replace("[CLS]", "[START]"), r"tokenizer.json: the tokenizer lacks a token, key '\[CLS\]'"),
-        (lambda text: text.replace('"z"', '"zz": 900, "z"'), "tokenizer.json: other vocabulary, expected at most"),
-        (lambda text: "{", "tokenizer.json: the tokenizer cannot be read"),
-    ],
-)
-def test_a_damaged_tokenizer_is_a_checkpoint_error(tmp_path: Path, change: Any, message: str) -> None:
-    """When it is first used: it is not read before."""
-    from salon.engine.errors import MalformedFile
-
-    from .conftest import write_tiny
-
-    folder = write_tiny(tmp_path / "model")
-    file = folder / "tokenizer" / "tokenizer.json"
-    file.write_text(change(file.read_text()))
-    engine = Engine.load(folder, backend="reference")
-    with pytest.raises(MalformedFile, match=message):
-        engine.open(spec())
-
-
-def test_starting_imports_nothing_heavy(tiny_model: Path) -> None:
-    code = (
-        "import sys\n"
-        "from salon.engine.engine import Engine\n"
-        "Engine.load(sys.argv[1], backend='reference')\n"
-        "heavy = {'torch', 'tokenizers', 'transformers', 'diffusers', 'PIL', 'scipy'} & set(sys.modules)\n"
-        "assert not heavy, heavy\n"
-    )
-    subprocess.run([sys.executable, "-c", code, str(tiny_model)], check=True, timeout=120)
 
 
 def test_all_errors_are_of_one_tree() -> None:

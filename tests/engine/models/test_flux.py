@@ -123,8 +123,8 @@ def test_the_embedded_transformer(backend: Any) -> None:
     config = weights.config
     sample = Sample(
         rng.standard_normal((15, config.in_channels)).astype(np.float32),
-        rng.standard_normal((16, config.text_width)).astype(np.float32),
-        rng.standard_normal(config.pooled_width).astype(np.float32),
+        rng.standard_normal((16, config.joint_attention_dim)).astype(np.float32),
+        rng.standard_normal(config.pooled_projection_dim).astype(np.float32),
         0.6,
         1.0,
         (3, 5),

@@ -1,0 +1,190 @@
+"""A folder becomes a model: what the parts must have in common, and the error for what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from salon.engine.engine import Engine
+from salon.engine.errors import CheckpointError, MalformedFile
+from salon.engine.generation import State
+from salon.engine.safetensors_file import SafetensorsFile
+
+from .conftest import autoencoder, transformer, write_tiny
+from .test_checkpoint import write
+
+
+def picture(engine: Engine) -> Any:
+    """What a model draws."""
+    generation = engine.open(engine.make_spec("a red apple, 3d, on teal"))
+    while generation.state is State.RUNNING:
+        engine.step([generation])
+    return engine.finish(generation)
+
+
+def test_factors_that_a_config_leaves_out_are_diffusers_own(tmp_path: Path, backend: str) -> None:
+    pictures = []
+    for name, factors in (("absent", {}), ("given", {"scaling_factor": 0.18215, "shift_factor": 0.0})):
+        folder = write_tiny(tmp_path / name)
+        file = folder / "vae" / "config.json"
+        config = json.loads(file.read_text())
+        for key in ("scaling_factor", "shift_factor"):
+            del config[key]
+        file.write_text(json.dumps(config | factors))
+        pictures.append(picture(Engine.load(folder, backend=backend)))
+    np.testing.assert_array_equal(*pictures)
+
+
+def test_a_checkpoint_may_keep_its_statistics_in_bfloat16(tmp_path: Path, tiny_model: Path) -> None:
+    folder = write_tiny(tmp_path / "model")
+    file = SafetensorsFile(folder / "text_stats.safetensors")
+    bits = {name: (file.array(name).view(np.uint32) >> 16).astype(np.uint16) for name in file.tensors}
+    write(folder / "stats", {name: ("BF16", b.shape, b.tobytes()) for name, b in bits.items()})
+    (folder / "stats").replace(folder / "text_stats.safetensors")
+    text, want = Engine.load(folder, backend="reference").model.text, Engine.load(tiny_model, backend="reference").model
+    assert text is not None
+    assert want.text is not None
+    np.testing.assert_allclose(text.stats.token_mean, want.text.stats.token_mean, rtol=2**-7)
+    np.testing.assert_allclose(text.stats.pooled_std, want.text.stats.pooled_std, rtol=2**-7)
+
+
+TEXT_WITH = '{"text": {"pipeline": "clauses", "version": 1, "slots": [{"name": "subject", %s}]}}'
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("salon.json", "{"),
+        ("salon.json", '{"text": {"pipeline": "magic"}}'),
+        ("salon.json", '{"text": {"pipeline": "clauses", "version": 1, "slots": [{"nome": 1}]}}'),
+        ("salon.json", '{"text": 3}'),
+        ("salon.json", '{"defaults": {"width": 17, "height": 16}}'),
+        ("salon.json", '{"defaults": {"size": 17}}'),
+        ("salon.json", '{"defaults": null}'),
+        ("salon.json", '{"defaults": [1]}'),
+        ("salon.json", '{"vocabulary": ["cat"]}'),
+        *(
+            ("salon.json", TEXT_WITH % slot)
+            for slot in (
+                '"tokens": "4"',
+                '"tokens": 0',
+                '"tokens": 4.0',
+                '"tokens": 4, "form": "{x}"',
+                '"tokens": 4, "endings": [3]',
+            )
+        ),
+        ("scheduler/scheduler_config.json", '{"use_karras_sigmas": true}'),
+        ("scheduler/scheduler_config.json", '{"shift": "much"}'),
+        ("scheduler/scheduler_config.json", '{"base_shift": "0.5"}'),
+        ("scheduler/scheduler_config.json", '{"max_shift": NaN}'),
+        ("scheduler/scheduler_config.json", '{"base_image_seq_len": [256]}'),
+        ("scheduler/scheduler_config.json", '{"use_dynamic_shifting": "no"}'),
+        ("scheduler/scheduler_config.json", None),
+        ("tokenizer/tokenizer.json", None),
+        ("text_stats.safetensors", "short"),
+        ("text_stats.safetensors", None),
+    ],
+)
+def test_a_damaged_folder_is_a_checkpoint_error(tmp_path: Path, file: str, content: str | None) -> None:
+    folder = write_tiny(tmp_path / "model")
+    if content is None:
+        (folder / file).unlink()
+    else:
+        (folder / file).write_text(content)
+    with pytest.raises(CheckpointError, match=Path(file).name) as caught:
+        Engine.load(folder, backend="reference")
+    assert "\n" not in str(caught.value)
+
+
+Tensors = dict[str, Any]
+
+
+def other_autoencoder(**changes: Any) -> tuple[dict[str, Any], Tensors]:
+    """The tiny one with other channels at the decoder's ends, whole in itself."""
+    config, weights = autoencoder()
+    config |= changes
+    latents, colours = config["latent_channels"], config["out_channels"]
+    weights["decoder.conv_in.weight"] = np.zeros((8, latents, 3, 3), np.float32)
+    weights["encoder.conv_out.weight"] = np.zeros((2 * latents, 8, 3, 3), np.float32)
+    weights["encoder.conv_out.bias"] = np.zeros(2 * latents, np.float32)
+    weights["decoder.conv_out.weight"] = np.zeros((colours, 8, 3, 3), np.float32)
+    weights["decoder.conv_out.bias"] = np.zeros(colours, np.float32)
+    return config, weights
+
+
+def other_transformer(**changes: Any) -> tuple[dict[str, Any], Tensors]:
+    """The tiny one with other text inputs, whole in itself."""
+    config, weights = transformer(False)
+    config |= changes
+    weights["context_embedder.weight"] = np.zeros((16, config["joint_attention_dim"]), np.float32)
+    pooled = np.zeros((16, config["pooled_projection_dim"]), np.float32)
+    weights["time_text_embed.text_embedder.linear_1.weight"] = pooled
+    return config, weights
+
+
+STATS = ("token_mean", "token_std", "pooled_mean", "pooled_std")
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "kind", "message"),
+    [
+        ("vae", other_autoencoder(latent_channels=8), "WrongConfig", "'in_channels', expected 32, 2 x 2 .* found 16"),
+        ("vae", other_autoencoder(out_channels=4), "WrongConfig", "'out_channels', expected 3, red, .*, found 4"),
+        ("transformer", other_transformer(joint_attention_dim=8), "WrongConfig",
+         "'joint_attention_dim', expected 12, the width of the text encoder, found 8"),
+        ("transformer", other_transformer(pooled_projection_dim=16), "WrongConfig", "'pooled_projection_dim', .* 16"),
+        ("", ({}, {name: np.ones(5, np.float32) for name in STATS}), "WrongShape",
+         r"text_stats.safetensors: .*'token_mean', expected \[12\], the width of the text encoder, found \[5\]"),
+        ("", ({}, {name: np.ones(12 + 4 * (name == "token_std"), np.float32) for name in STATS}), "WrongShape",
+         r"'token_std', expected \[12\]"),
+    ],
+)  # fmt: skip
+def test_parts_of_different_models_are_refused(
+    tmp_path: Path, name: str, part: tuple[dict[str, Any], Tensors], kind: str, message: str
+) -> None:
+    """Each is right by itself."""
+    folder = write_tiny(tmp_path / "model")
+    if name:
+        (folder / name / "config.json").write_text(json.dumps(part[0]))
+        save_file(part[1], folder / name / "diffusion_pytorch_model.safetensors")
+    else:
+        save_file(part[1], folder / "text_stats.safetensors")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        Engine.load(folder, backend="reference")
+    assert type(caught.value).__name__ == kind
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("[CLS]", "[START]"), r"tokenizer.json: the tokenizer lacks a token, key '\[CLS\]'"),
+        (lambda text: text.replace('"z"', '"zz": 900, "z"'), "tokenizer.json: other vocabulary, expected at most"),
+        (lambda text: "{", "tokenizer.json: the tokenizer cannot be read"),
+    ],
+)
+def test_a_damaged_tokenizer_is_a_checkpoint_error(tmp_path: Path, change: Any, message: str) -> None:
+    """When it is first used: it is not read before."""
+    folder = write_tiny(tmp_path / "model")
+    file = folder / "tokenizer" / "tokenizer.json"
+    file.write_text(change(file.read_text()))
+    engine = Engine.load(folder, backend="reference")
+    with pytest.raises(MalformedFile, match=message):
+        engine.open(engine.make_spec("a cat"))
+
+
+def test_starting_imports_nothing_heavy(tiny_model: Path) -> None:
+    code = (
+        "import sys\n"
+        "from salon.engine.engine import Engine\n"
+        "Engine.load(sys.argv[1], backend='reference')\n"
+        "heavy = {'torch', 'tokenizers', 'transformers', 'diffusers', 'PIL', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tiny_model)], check=True, timeout=120)
