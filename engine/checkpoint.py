@@ -10,6 +10,7 @@ Everything that is wrong with a folder is a `CheckpointError` that names path, k
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -215,14 +216,22 @@ class Checkpoint:
             raise MissingFile("no such folder", path=component.path, expected="a component's folder")
         return component
 
-    @cached_property
-    def content_hash(self) -> str:
-        """blake2b over the index and the content hashes of all components: what a picture's recipe names."""
+    def content_hash(self, components: Mapping[str, Component]) -> str:
+        """blake2b over the index and the content hashes of some components: those that were loaded, since a folder may
+        well name others that it does not hold."""
         digest = hashlib.blake2b(digest_size=32)
         digest.update(hash_files(self.path, [self.path / "model_index.json"]).encode())
-        for name in sorted(self.components):
-            digest.update(f"{name}={self.component(name).content_hash}\n".encode())
+        for name, component in sorted(components.items()):
+            digest.update(f"{name}={component.content_hash}\n".encode())
         return digest.hexdigest()
+
+
+def file_named(source: Path, key: str, name: Any) -> Path:
+    """The file that an entry of `source` names, somewhere in the same folder. MalformedFile for any other place."""
+    if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        expected = "the name of a file beside this one"
+        raise MalformedFile("wrong name", path=source, key=key, expected=expected, found=str(name)[:80])
+    return source.parent / name
 
 
 def hash_files(root: Path, files: list[Path]) -> str:

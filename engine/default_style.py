@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.bfloat16 import widen
+from .checkpoint import file_named
 from .errors import MalformedFile
 from .safetensors_file import SafetensorsFile
 
@@ -57,7 +58,8 @@ def load_default_style(folder: Path, salon: Mapping[str, Any]) -> DefaultStyle |
         return None
     path = folder / "salon.json"
     try:
-        file, tensor, row = SafetensorsFile(folder / str(entry["file"])), str(entry["tensor"]), int(entry["row"])
+        file = SafetensorsFile(file_named(path, "default_style.file", entry["file"]))
+        tensor, row = str(entry["tensor"]), int(entry["row"])
         points = _points(entry["stylize"])
         words = str(entry.get("words", ""))
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..kernels.bfloat16 import widen
 from ..kernels.ops import Ops
-from .checkpoint import Checkpoint, Component, hash_files
+from .checkpoint import Checkpoint, Component, file_named, hash_files
 from .clauses import Slot, Vocabulary
 from .config import Config, read_json
 from .errors import MalformedFile, MissingFile, SpecError, WrongShape
@@ -26,6 +26,7 @@ from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
+STATS = "text_stats.safetensors"  # unless `salon.json` names another file
 MARKS = ("[CLS]", "[SEP]")  # tokens before and behind a text of BERT's
 
 
@@ -42,6 +43,8 @@ class Model:
         text: the text pipeline, or None for a checkpoint without `salon.json`.
         defaults: fields of `GenerationSpec` that suit the model.
         vocabulary: what `salon.json` says of the things it knows, for frontends to show.
+        components: what was loaded of the folder's components, by name.
+        files: what was read beside them: `salon.json` and the files that it names.
         embedded_guidance: default of models with a guidance embedding.
     """
 
@@ -56,6 +59,8 @@ class Model:
     text: TextPipeline | None
     defaults: Mapping[str, Any]
     vocabulary: Mapping[str, Any]
+    components: Mapping[str, Component]
+    files: Sequence[Path]
     embedded_guidance: float = EMBEDDED_GUIDANCE
 
     @property
@@ -65,11 +70,10 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
-        """Content hash of weights, configs and text data. Reads everything, so it is made when first wanted."""
-        digest = hashlib.blake2b(self.checkpoint.content_hash.encode(), digest_size=32)
-        path = self.checkpoint.path
-        extra = [file for file in (path / "salon.json", path / "text_stats.safetensors") if file.is_file()]
-        digest.update(hash_files(path, extra).encode())
+        """Content hash of all that was loaded: `components` and `files`. Reads everything, so it is made when first
+        wanted."""
+        digest = hashlib.blake2b(self.checkpoint.content_hash(self.components).encode(), digest_size=32)
+        digest.update(hash_files(self.checkpoint.path, list(self.files)).encode())
         return digest.hexdigest()
 
     @cached_property
@@ -90,10 +94,13 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
     """Load a checkpoint folder. CheckpointError, with path and key, for anything wrong with it."""
     checkpoint = Checkpoint(path)
     transformer, autoencoder = checkpoint.component("transformer"), checkpoint.component("vae")
+    components = {"transformer": transformer, "vae": autoencoder, "scheduler": Component(path / "scheduler")}
     file = path / "salon.json"
     own = read_json(file) if file.exists() else {}
     salon = Config(file, own)
-    scheduler = path / "scheduler" / "scheduler_config.json"
+    if "text" in own:
+        components |= {name: checkpoint.component(name) for name in ("text_encoder", "tokenizer")}
+    scheduler = components["scheduler"].path / "scheduler_config.json"
     try:
         sigmas = SigmaConfig.from_json(read_json(scheduler))
     except (ValueError, TypeError) as error:
@@ -110,9 +117,11 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         autoencoder_config=autoencoder_weights.config,
         autoencoder=autoencoder_weights,
         sigmas=sigmas,
-        text=_load_text(ops, checkpoint, salon, limits, transformer.config) if "text" in own else None,
+        text=_load_text(ops, components, salon, limits) if "text" in own else None,
         defaults=_read_defaults(salon, _granularity(autoencoder_weights.config)),
         vocabulary=_object(salon, "vocabulary"),
+        components=components,
+        files=_files(salon),
     )
 
 
@@ -172,24 +181,31 @@ class BertEncoder:
         return [part[1:-1] for part in np.split(states, cuts)]
 
 
-def _load_text(
-    ops: Ops[Any, Any], checkpoint: Checkpoint, salon: Config, limits: Limits, transformer: Config
-) -> TextPipeline:
+def _files(salon: Config) -> list[Path]:
+    """`salon.json` and the files that it names, where there are such."""
+    files = [salon.path]
+    for key, entry, default in (("text", "stats", STATS), ("default_style", "file", None)):
+        part = salon.values.get(key)
+        name = part.get(entry, default) if isinstance(part, dict) else None
+        if name is not None:
+            files.append(file_named(salon.path, f"{key}.{entry}", name))
+    return [file for file in dict.fromkeys(files) if file.is_file()]
+
+
+def _load_text(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> TextPipeline:
     text = salon.values["text"]
     settings = Config(salon.path, text if isinstance(text, dict) else {})
     settings.only("pipeline", ("clauses",))
     settings.only("version", (1,))
-    stats_path = checkpoint.path / str(settings.values.get("stats", "text_stats.safetensors"))
+    stats_path = file_named(salon.path, "text.stats", settings.values.get("stats", STATS))
     encoder = BertEncoder(
-        ops,
-        bert.load_bert(ops, checkpoint.component("text_encoder")),
-        checkpoint.component("tokenizer").path / "tokenizer.json",
+        ops, bert.load_bert(ops, components["text_encoder"]), components["tokenizer"].path / "tokenizer.json"
     )
     try:
         slots = [Slot(**slot) for slot in text["slots"]]
         vocabulary = Vocabulary.from_json(text)
         stats = _load_stats(SafetensorsFile(stats_path), encoder.weights.config.hidden_size)
-        _want_fitting_text(encoder.weights.config, slots, transformer)
+        _want_fitting_text(encoder.weights.config, slots, components["transformer"].config)
         return TextPipeline(
             encoder, slots, vocabulary, stats, max_chars=limits.max_prompt_chars, cache_size=limits.text_cache
         )

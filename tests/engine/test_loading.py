@@ -188,3 +188,62 @@ def test_starting_imports_nothing_heavy(tiny_model: Path) -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tiny_model)], check=True, timeout=120)
+
+
+def digest(folder: Path) -> str:
+    return Engine.load(folder, backend="reference").model.digest
+
+
+def edit_json(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_the_digest_covers_what_was_loaded(tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "model")
+    digests = {digest(folder)}
+    save_file({"styles": np.ones((2, 3), np.float32)}, folder / "style.safetensors")
+    edit_json(folder / "salon.json", default_style={"file": "style.safetensors"})
+    digests.add(digest(folder))
+    save_file({"styles": np.zeros((2, 3), np.float32)}, folder / "style.safetensors")
+    digests.add(digest(folder))
+    (folder / "text_stats.safetensors").rename(folder / "other.safetensors")
+    salon = json.loads((folder / "salon.json").read_text())
+    edit_json(folder / "salon.json", text=salon["text"] | {"stats": "other.safetensors"})
+    digests.add(digest(folder))
+    stats = {name: np.ones(12, np.float32) for name in STATS}
+    save_file(stats, folder / "other.safetensors")
+    digests.add(digest(folder))
+    edit_json(folder / "scheduler" / "scheduler_config.json", shift=2.0)
+    digests.add(digest(folder))
+    edit_json(folder / "vae" / "config.json", scaling_factor=0.5)
+    digests.add(digest(folder))
+    (folder / "tokenizer" / "tokenizer.json").write_text((folder / "tokenizer" / "tokenizer.json").read_text() + "\n")
+    digests.add(digest(folder))
+    assert len(digests) == 8
+
+
+def test_components_that_nobody_loads_are_not_read(tmp_path: Path) -> None:
+    """Not even for the digest: the text encoders of a large model, or what the index names and nobody downloaded."""
+    folder = write_tiny(tmp_path / "model")
+    edit_json(folder / "model_index.json", text_encoder_2=["transformers", "T5EncoderModel"])
+    engine = Engine.load(folder, backend="reference")
+    without = engine.model.digest
+    assert engine.park(engine.open(engine.make_spec("a cat"))).model == without
+    assert set(engine.model.components) == {"transformer", "vae", "scheduler", "text_encoder", "tokenizer"}
+    (folder / "text_encoder_2").mkdir()
+    (folder / "text_encoder_2" / "model.safetensors").write_bytes(b"whatever")
+    assert digest(folder) == without
+
+    (folder / "salon.json").unlink()
+    wordless = digest(folder)
+    (folder / "text_encoder" / "model.safetensors").unlink()
+    assert digest(folder) == wordless
+
+
+@pytest.mark.parametrize("name", ["../text_stats.safetensors", "/etc/passwd", "", 3, ["x"]])
+def test_files_that_a_model_names_lie_in_its_folder(tmp_path: Path, name: Any) -> None:
+    folder = write_tiny(tmp_path / "model")
+    salon = json.loads((folder / "salon.json").read_text())
+    edit_json(folder / "salon.json", text=salon["text"] | {"stats": name})
+    with pytest.raises(MalformedFile, match=r"salon.json: wrong name, key 'text.stats', expected the name of a file"):
+        Engine.load(folder, backend="reference")
