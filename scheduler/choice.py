@@ -40,14 +40,13 @@ class Chooser:
         step_cap: float,
     ) -> None:
         self.policy, self.worker, self.prompt, self.relax = policy, worker, prompt, relax
-        turbo = worker.turbo
-        self.turbo = turbo if turbo is not None and not turbo.paused else None
+        self.turbo = worker.turbo
         self.step_cap = step_cap
         self.first: Job | None = None  # who rides with the Turbo job before all others
         self.prompts: list[Job] = []
         self.relaxed: list[Job] = []
         for job in worker.seats.values():
-            if not job.paused and job is not turbo:
+            if not job.paused and job is not self.turbo:
                 (self.relaxed if job.is_relax else self.prompts).append(job)
         self.newcomer = prompt.head() if newcomers and worker.free_seats(relax=False) > 0 else None
         lowest = min([job.state.service for job in self.prompts], default=float("inf"))

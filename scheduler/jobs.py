@@ -26,6 +26,7 @@ class Job:
         planned: it is in a plan that is not reported yet.
         paused, cancelled: as asked; a planned job is taken out at its report.
         alone: it was in a batch that broke, or a worker died under it, and is tried without company.
+        slack: of a paused Turbo job, that of its worker (`Worker.slack`) when it was paused.
         wary: of its units (counted like `units_seen`), those that it does alone because a worker died in the last one.
         losses: how many workers died under it.
         unit_ms: predicted cost of one unit of each stage, alone.
@@ -38,7 +39,7 @@ class Job:
 
     __slots__ = (
         "ageing", "alone", "arrival", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "losses", "margin",
-        "paused", "planned", "queued", "seq", "stage", "state", "unit",
+        "paused", "planned", "queued", "seq", "slack", "stage", "state", "unit",
         "ticket", "unit_ms", "units_seen", "wary", "worker",
     )  # fmt: skip
 
@@ -52,7 +53,7 @@ class Job:
         self.losses = 0
         self.units_seen = self.wary = 0
         self.unit_ms: dict[Stage, float] = {}
-        self.left_ms = self.unit = self.margin = self.key = 0.0
+        self.left_ms = self.unit = self.margin = self.key = self.slack = 0.0
         self.price(cost)
 
     # what the queue asks for

@@ -119,22 +119,36 @@ class Scheduler:
         return self._end(found, Ended.CANCELLED, "cancelled")
 
     def pause(self, job: str, now: float) -> None:
-        """Take no further unit of it until `resume`; it keeps its place. Raises UnknownJob, ClockError."""
+        """Take no further unit of it until `resume`. It keeps its seat, and its slack, but not a worker's one place for
+        Turbo: others need not wait for it. Raises UnknownJob, ClockError."""
         found = self._job(job)
         self._tick(now)
         if not found.paused:
             found.paused = True
             if found.queued:
                 self._queue(found).remove(found)
+            elif found.worker is not None and (worker := self._workers[found.worker]).turbo is found:
+                found.slack = worker.slack
+                worker.turbo, self._no_turbo[found.worker] = None, None
 
-    def resume(self, job: str, now: float) -> None:
-        """Go on with a paused job. Raises UnknownJob, ClockError."""
+    def resume(self, job: str, now: float) -> Admitted:
+        """Go on with a paused job. One of Turbo whose place is taken meanwhile is served, and charged, as Fast.
+
+        Raises UnknownJob, ClockError."""
         found = self._job(job)
         self._tick(now)
+        reason = ""
         if found.paused:
             found.paused = False
             if found.worker is None:
-                self._queue(found).push(found)
+                reason = self._place(found)
+            elif found.lane is Lane.TURBO:
+                worker = self._workers[found.worker]
+                if self._has_turbo_time(worker):
+                    self._give_turbo(worker, found)
+                else:
+                    found.lane, reason = Lane.FAST, "its Turbo capacity was taken meanwhile; served and charged as Fast"
+        return Admitted(job, found.lane, reason)
 
     # ---- work ------------------------------------------------------------------------------------------------------
 
@@ -294,20 +308,27 @@ class Scheduler:
         return WorkerCost()
 
     def _place(self, job: Job) -> str:
-        """Give a new (or restarted) job its place. Why a Turbo job is not served as one, or nothing."""
+        """Give a new, restarted or resumed job its place; a paused one gets none yet. Why a Turbo job is not served as
+        one, or nothing."""
         reason = ""
+        if job.paused:
+            return reason
         if job.lane is Lane.TURBO:
             worker, reason = self._turbo_worker(job)
             if worker is not None:
-                worker.turbo, worker.slack = job, 0.0
-                del self._no_turbo[worker.spec.name]
+                job.slack = 0.0
+                self._give_turbo(worker, job)
                 self._idle.pop(worker.spec.name, None)
                 self._seat(worker, job)
                 return ""
             job.lane = Lane.FAST
-        if not job.paused:
-            self._queue(job).push(job)
+        self._queue(job).push(job)
         return reason
+
+    def _give_turbo(self, worker: Worker, job: Job) -> None:
+        """It is the job that this worker serves as Turbo, from now on."""
+        worker.turbo, worker.slack = job, job.slack
+        del self._no_turbo[worker.spec.name]
 
     def _turbo_worker(self, job: Job) -> tuple[Worker | None, str]:
         account = self._prompt.accounts[job.account]
@@ -332,9 +353,10 @@ class Scheduler:
 
     def _takes_turbo(self, w: Worker) -> bool:
         """Whether it has Turbo capacity (T4 of docs/lanes.md)."""
-        if w.turbo is not None or w.free_seats(relax=False) < 1:
-            return False
-        return w.turbo_used(self._now, self.policy.window_ms) < self.policy.turbo_share
+        return w.free_seats(relax=False) >= 1 and self._has_turbo_time(w)
+
+    def _has_turbo_time(self, w: Worker) -> bool:
+        return w.turbo is None and w.turbo_used(self._now, self.policy.window_ms) < self.policy.turbo_share
 
     def _may_start(self, w: Worker, now: float) -> bool:
         """Newcomers go to the workers with the fewest started jobs; one that waits too long to any."""
@@ -380,9 +402,13 @@ class Scheduler:
         relax_part = sum(weight * scale for job, weight in zip(jobs, weights, strict=True) if job.is_relax)
         relax_waits = w.num_relax > 0 or self._relax.num_waiting > 0
         w.account_for(plan, elapsed, relax_part, relax_waits, self.policy)
-        if jobs[0] is w.turbo:
+        if plan.lead is Lane.TURBO:
             alone = jobs[0].unit
-            w.slack += self.policy.turbo_slack * alone - max(0.0, plan.predicted_ms - alone)
+            gained = self.policy.turbo_slack * alone - max(0.0, plan.predicted_ms - alone)
+            if jobs[0] is w.turbo:
+                w.slack += gained
+            else:  # it was paused meanwhile
+                jobs[0].slack += gained
             w.served_turbo(elapsed, now)
 
     def _proved(self, w: Worker, job: Job) -> None:

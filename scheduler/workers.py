@@ -34,8 +34,9 @@ class Worker:
     Attributes:
         spec, cost: what it is, and how long things take there.
         seats: started jobs that sit here, by id, in the order in which they came; the Turbo job from its submission.
+            Paused ones keep their seats.
         num_relax: how many of them are Relax jobs.
-        turbo: the Turbo job that it serves, if any. At most one.
+        turbo: the Turbo job that it serves, if any. At most one, and never a paused one.
         slack: ms by which other work may still hold up the Turbo job that is served now.
         relax_credit: ms that Relax is owed, of its guaranteed share.
         plan: what it does now; plan_end: when it should be done, by prediction.

@@ -207,9 +207,10 @@ class Loop:
             if entry is None:
                 return False
             if entry.job.state is JobState.PAUSED:
-                core.scheduler.resume(job, core.now())
+                admitted = core.scheduler.resume(job, core.now())
+                entry.job.lane, entry.job.note = admitted.lane, admitted.reason or entry.job.note
                 state = JobState.QUEUED if entry.where is None else JobState.RUNNING
-                core.tell(entry, Event("resumed", entry.job.step), state)
+                core.tell(entry, Event("resumed", entry.job.step, admitted.reason), state)
         core.wake()
         return True
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from salon.scheduler.policy import Policy
 from salon.scheduler.tickets import Lane, Plan, Stage
+from salon.scheduler.workers import WorkerSpec
 
-from .house import FIXED, PER_ROW, House, ticket
+from .house import FIXED, PER_ROW, House, exact_cost, ticket
 
 CLOSE = 1e-3
 
@@ -179,6 +180,56 @@ def test_turbo_share_of_a_worker_is_capped():
         )
         longest = max(house.alone(job) for job in house.lanes)
         assert inside <= 0.3 * 1000 + longest + CLOSE
+
+
+def paused_turbo(policy: Policy, others: int, until: float) -> House:
+    """A Turbo job that is paused amid its work from 100 to `until` ms, beside Fast jobs that go on."""
+    house = House(policy)
+    for i in range(others):
+        house.submit(ticket(f"f{i}", f"f{i}", rows=160, steps=400, images=0))
+    house.submit(ticket("t", "t", Lane.TURBO, rows=1280, steps=20), 30.0)
+    house.at(100.0, lambda: house.scheduler.pause("t", house.now))
+    house.at(until, lambda: house.lanes.update(t=house.scheduler.resume("t", house.now).lane))
+    return house
+
+
+@pytest.mark.parametrize("until", [101.0, 1500.0])  # also while its step is on the way
+def test_a_pause_leaves_turbo_and_the_others_what_they_are_promised(until):
+    """Afterwards it is held up by its slack and one running plan, and the others are not made to pay for the pause."""
+    policy = Policy()
+    house = paused_turbo(policy, 3, until)
+    house.run()
+    assert house.all_done()
+    assert house.finals["t"].lane is Lane.TURBO
+    inside = [entry for entry in house.done if entry[0] >= until and entry[1] <= house.ended_at["t"]]
+    mine = sum(end - start for start, end, plan in inside if "t" in plan.jobs)
+    first = min(start for start, _, plan in inside if "t" in plan.jobs)
+    took = house.ended_at["t"] - first
+    longest = max(end - start for start, end, plan in house.done if "t" not in plan.jobs)
+    assert took <= (1 + policy.turbo_slack) * mine + longest + CLOSE
+    assert any(job != "t" for _, _, plan in inside for job in plan.jobs)
+
+
+def test_a_paused_turbo_job_keeps_no_other_one_away():
+    house = paused_turbo(Policy(), 0, 300.0)
+    house.submit(ticket("u", "u", Lane.TURBO, rows=1280, steps=20), 150.0)
+    house.submit(ticket("v", "v", Lane.TURBO, rows=1280, steps=20), 200.0)
+    house.run()
+    assert house.lanes == {"t": Lane.FAST, "u": Lane.TURBO, "v": Lane.FAST}
+    assert house.finals["t"].lane is Lane.FAST
+    assert house.all_done()
+    assert house.ended_at["u"] - house.arrivals["u"] <= 1.06 * house.alone("u") + CLOSE
+
+
+def test_a_paused_turbo_job_whose_worker_dies_is_turbo_again():
+    house = paused_turbo(Policy(), 0, 300.0)
+    house.at(200.0, lambda: house.lose("w0"))
+    house.at(250.0, lambda: house.scheduler.add_worker(WorkerSpec("w0", cost=exact_cost()), house.now))
+    house.run(until=290.0)
+    assert house.scheduler.workers["w0"].turbo is None
+    house.run()
+    assert house.all_done()
+    assert house.finals["t"].lane is Lane.TURBO
 
 
 @settings(max_examples=60, deadline=None)
