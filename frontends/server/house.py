@@ -70,7 +70,7 @@ class House:
             self.store.close()
             raise
         try:
-            self.desk = Desk(self.books, self._keep, self.now_ms)
+            self.desk = Desk(self.books, self._keep, self.now_ms, takes_back=True)
             self._studio: Studio | None = None
             self.accounts: dict[str, AccountRow] = {}
             self._open_accounts()
@@ -96,6 +96,11 @@ class House:
         """The workers."""
         assert self._studio is not None
         return self._studio
+
+    @property
+    def over(self) -> bool:
+        """Whether the workers have ended, by themselves or with the house: no job ends any more, and none can begin."""
+        return self.desk.closed
 
     def now_ms(self) -> int:
         """UTC ms; never before anything that was dated before, in this start or another, even if the clock was put

@@ -151,9 +151,9 @@ class Keeper:
             self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
-        """The studio is done with it. Where it is the server that ends, the job goes on after the next start."""
+        """The studio is done with it. Where that has ended, or the server ends, it goes on after the next start."""
         live = self.live.get(job.id)
-        if live is None or (self.closing and job.state is not JobState.DONE):
+        if live is None or (job.state is not JobState.DONE and (self.closing or job.left_open)):
             return
         if job.state is JobState.DONE:
             self._files.submit(self._store_pictures, live, job)

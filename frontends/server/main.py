@@ -27,6 +27,7 @@ from .tracing import Tracing
 
 LOG = logging.getLogger("salon.server")
 KEY = "server.key"
+BROKEN = 1  # the exit code after the last worker was lost; a service manager starts the server again
 
 
 class ServeError(SalonError):
@@ -115,4 +116,4 @@ async def _run(house: House, key: KeyPair | None) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):  # a second one does not wait
             loop.add_signal_handler(number, server.hurry.set)
     LOG.info("ended")
-    return 0
+    return BROKEN if server.broken else 0

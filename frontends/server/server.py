@@ -41,6 +41,7 @@ class Server:
     Attributes:
         addresses: where it listens, with the fragment that a client needs.
         stopped: set when it shall end.
+        broken: it ends because it cannot go on.
         hurry: set to cut the grace at the end short.
         stop_asked: it shall end once no job is left, unless that is taken back.
         grants: marks of the grants of this start, and their ms.
@@ -51,7 +52,7 @@ class Server:
         options = house.options
         self.house = house
         self.stopped = asyncio.Event()
-        self.stop_asked = False
+        self.stop_asked = self.broken = False
         self.grants: dict[str, str] = {}
         self.addresses: list[str] = []
         self.keeper = Keeper(house, lambda log: self.deliver.touched(log))
@@ -141,7 +142,8 @@ class Server:
     def _working(self) -> bool:
         """Whether a job has a seat, or pictures of one are being stored."""
         running = self.house.studio.loop.snapshot().running
-        return bool(running) or any(live.handle and live.handle.state.final for live in self.keeper.live.values())
+        handles = [live.handle for live in self.keeper.live.values() if live.handle is not None]
+        return bool(running) or any(handle.state.final and not handle.left_open for handle in handles)
 
     def refresh_roles(self) -> None:
         """Sessions may what their accounts may now."""
@@ -272,6 +274,10 @@ class Server:
 
     def _every_second(self) -> None:
         self.router.sweep()
+        if self.house.over and not self.keeper.closing and not self.broken:
+            LOG.error("no worker is left: ending, to be started again", extra={"jobs": len(self.keeper.live)})
+            self.broken = True
+            self.stopped.set()
         if self._loop.time() >= self._next_clean_up:
             self._next_clean_up = self._loop.time() + CLEAN_UP_S
             self._spawn(self._clean_up())
