@@ -140,7 +140,8 @@ class Core:
             if slot.idle and (plan := self.scheduler.plan(slot.port.name, self.now())) is not None:
                 for name in plan.jobs:
                     entry = self.fleet.entries[name]
-                    if entry.job.state is JobState.QUEUED:
+                    if not entry.started:
+                        entry.started = True
                         if self.desk is not None:
                             self.desk.started(name)
                         self.tell(entry, Event("started"), JobState.RUNNING)
@@ -181,15 +182,18 @@ class Core:
     def _lost(self, slot: Slot, reason: str, *, again: bool) -> None:
         slot.gone = not again
         self.registry.lost(slot)
-        orphans = self.fleet.lost(slot)
+        self.fleet.lost(slot)
         self.tally.lost(slot.port.name)
         if slot.port.name in self.scheduler.workers:
-            slot.cost = self.scheduler.workers[slot.port.name].cost
+            known = self.scheduler.workers[slot.port.name]
+            slot.cost, orphans = known.cost, list(known.seats)
             for final in self.scheduler.lose_worker(slot.port.name, self.now()):
                 self.end(final, kind="WorkerLost")
-        for entry in orphans:
-            if entry.job.state is JobState.RUNNING:
-                self.tell(entry, Event("requeued", reason=reason), JobState.QUEUED)
+            for entry in [self.fleet.entries[name] for name in orphans if name in self.fleet.entries]:
+                if entry.started:
+                    entry.started = False
+                    state = JobState.PAUSED if entry.job.state is JobState.PAUSED else JobState.QUEUED
+                    self.tell(entry, Event("requeued", reason=reason), state)
         if all(other.gone for other in self.fleet.slots.values()):
             self.stop(WorkerLost(f"no worker is left; {reason}"), Ended.FAILED, f"no worker is left; {reason}")
 

@@ -20,6 +20,7 @@ class Entry:
 
     Attributes:
         job: the user's side of it.
+        started: it has been in a plan, and its worker has not died since.
         where: name of the worker that holds its state; None: nobody does.
         position: evaluations taken; whoever lacks its state can replay to here.
         parking: number of the command that takes its state out of `where`.
@@ -32,6 +33,7 @@ class Entry:
     on_preview: OnPreview | None = None
     on_end: OnEnd | None = None
     on_event: OnEvent | None = None
+    started: bool = False
     where: str | None = None
     position: int = 0
     parking: int | None = None
@@ -132,17 +134,15 @@ class Fleet:
                 entry.position = answer.progress[name].position
         return plan
 
-    def lost(self, slot: Slot) -> list[Entry]:
-        """A worker died: what it held or was about to do is done elsewhere. The jobs that it concerns."""
-        planned = slot.plan.jobs if slot.plan is not None else ()
+    def lost(self, slot: Slot) -> None:
+        """A worker died: what was on its way from it to another one is replayed there."""
         slot.life, slot.plan, slot.run = 0, None, None
         slot.waiting, slot.arrivals = set(), []
-        held = [entry for entry in self.entries.values() if entry.where == slot.port.name]
-        for entry in held:
-            if entry.parking is not None:
-                self._bring(entry, b"")
-            entry.where = None
-        return held + [self.entries[name] for name in planned if self.entries[name] not in held]
+        for entry in self.entries.values():
+            if entry.where == slot.port.name:
+                if entry.parking is not None:
+                    self._bring(entry, b"")
+                entry.where = None
 
     def forget(self, entry: Entry) -> None:
         """Have its state dropped, wherever it is."""

@@ -209,7 +209,7 @@ class Loop:
             if entry.job.state is JobState.PAUSED:
                 admitted = core.scheduler.resume(job, core.now())
                 entry.job.lane, entry.job.note = admitted.lane, admitted.reason or entry.job.note
-                state = JobState.QUEUED if entry.where is None else JobState.RUNNING
+                state = JobState.RUNNING if entry.started else JobState.QUEUED
                 core.tell(entry, Event("resumed", entry.job.step, admitted.reason), state)
         core.wake()
         return True

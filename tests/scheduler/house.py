@@ -57,7 +57,7 @@ class House:
         self.finals: dict[str, Final] = {}
         self.ended_at: dict[str, float] = {}
         self.done: list[tuple[float, float, Plan]] = []
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._running: dict[str, int] = {}
         self._count = 0
         self.names = [f"w{i}" for i in range(self.workers)]
@@ -70,7 +70,7 @@ class House:
             return FIXED + PER_ROW * sum(self.tickets[job].shape.rows for job in plan.jobs)
         return exact_cost().predict(plan.stage, first)
 
-    def at(self, time: float, action: Callable[[], None]) -> None:
+    def at(self, time: float, action: Callable[[], object]) -> None:
         self._count += 1
         heapq.heappush(self._events, (time, self._count, action))
 
