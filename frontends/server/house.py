@@ -224,9 +224,11 @@ class House:
     def _after(self, ok: bool) -> None:
         if ok:
             with self._lock:
-                for waiting, taken in zip((self._entries, self._marks), self._taken, strict=True):
-                    for _ in range(taken):
-                        waiting.popleft()
+                entries, marks = self._taken
+                for _ in range(entries):
+                    self._entries.popleft()
+                for _ in range(marks):
+                    self._marks.popleft()
 
     def _logged(self, error: Any) -> None:
         if error is not None:

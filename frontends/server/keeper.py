@@ -32,6 +32,7 @@ from .events import JobLog, Logs
 from .failures import RequestRefused
 from .house import House
 from .pictures import files_of, preview_of, store_files
+from .pins import Pins
 
 LOG = logging.getLogger("salon.server")
 _T = TypeVar("_T")
@@ -44,14 +45,12 @@ KINDS: Final = {"progress": "step"}  # the studio's words for events, where they
 
 @dataclass(eq=False)
 class Live:
-    """A job that has not ended, or whose pictures are not stored yet. `stored`: its row is on disk;
-    `pins`: digests of its files, while their rows are not."""
+    """A job that has not ended, or whose pictures are not stored yet. `stored`: its row is on disk."""
 
     row: JobRow
     log: JobLog
     handle: Job | None = None
     stored: bool = False
-    pins: tuple[str, ...] = ()
 
 
 class Keeper:
@@ -86,7 +85,7 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
         self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
-        self._pinned: dict[str, int] = {}  # digests of files whose rows are not stored yet
+        self._pins = Pins()
         self._reads = ThreadPoolExecutor(4, "salon-read")
         self._files = ThreadPoolExecutor(2, "salon-files")
 
@@ -165,7 +164,7 @@ class Keeper:
         try:
             files = files_of(self.house.studio.loop.profile, job, job.result(0), __version__)
             digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
-            self.post(self._pin, live, digests)
+            self.post(self._pins.hold, job.id, digests)
             pictures = store_files(self.house.blobs, job.id, files)
         except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
             self.post(self._wait_for_disk, live, job, error)
@@ -217,7 +216,7 @@ class Keeper:
                 changes = {"state": row.state, "reason": row.reason, "failure": row.failure}
                 self._loop.call_later(FULL_S, self._end, live, changes, pictures)
             return
-        self._unpin(live)
+        self._pins.release(row.job)
         shown = tuple(map(views.picture, pictures))
         self.remember(row, shown)
         self.forget(live, keep_log=True)
@@ -332,21 +331,8 @@ class Keeper:
     def remove(self, digests: Sequence[str]) -> None:
         """Delete the files among these that no job has. On a thread for reads."""
         for digest in set(digests) - self.house.store.referenced(digests):
-            if digest not in self._pinned:
+            if digest not in self._pins:
                 self.house.blobs.delete(digest)
-
-    def _pin(self, live: Live, digests: Sequence[str]) -> None:
-        if not live.pins:
-            live.pins = tuple(digests)
-            for digest in live.pins:
-                self._pinned[digest] = self._pinned.get(digest, 0) + 1
-
-    def _unpin(self, live: Live) -> None:
-        for digest in live.pins:
-            self._pinned[digest] -= 1
-            if not self._pinned[digest]:
-                del self._pinned[digest]
-        live.pins = ()
 
 
 def lane_of(name: str) -> Lane:

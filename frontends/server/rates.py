@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
+
+from ..wire.messages import Failure
+
+MAX_WORKING: Final = 256  # unanswered requests of one connection
 
 
 class Bucket:
@@ -26,3 +31,27 @@ class Bucket:
             self._left -= 1
             return 0.0
         return (1 - self._left) / self.rate
+
+
+class Rates:
+    """A bucket for each account, made when it first asks. Arguments: as `Bucket`."""
+
+    def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
+        self._rate, self._burst, self._clock = rate, burst, clock
+        self._buckets: dict[str, Bucket] = {}
+
+    def take(self, account: str) -> float:
+        """As `Bucket.take`."""
+        bucket = self._buckets.get(account)
+        if bucket is None:
+            bucket = self._buckets[account] = Bucket(self._rate, self._burst, self._clock)
+        return bucket.take()
+
+    def refusal(self, wait_s: float) -> Failure:
+        """For a request that came too fast; `wait_s` 0: too many of its connection are not answered yet."""
+        if wait_s > 0:
+            text = f"requests: got more than {self._rate:g} a second, allowed {self._rate:g} ({self._burst} at once)"
+        else:
+            text = f"requests: got {MAX_WORKING + 1} without waiting for an answer, allowed {MAX_WORKING}"
+        retry = max(1, round(1e3 * wait_s))
+        return Failure(code="too_fast", kind="TooFast", text=f"{text}; wait", retry_after_ms=retry)

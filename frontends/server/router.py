@@ -23,10 +23,10 @@ from ..wire.codec import decode_request, encode
 from ..wire.errors import BadMessage, MessageError
 from ..wire.frames import NO_ID, NOTICES, split_request
 from ..wire.keys import KeyPair, secure_server
-from ..wire.messages import Bye, Closing, Failure, Hello, Limits, Ping, Pong, Record, Request
+from ..wire.messages import Bye, Closing, Hello, Limits, Ping, Pong, Record, Request
 from .descriptors import max_sessions
 from .failures import RequestRefused, failure_of
-from .rates import Bucket
+from .rates import MAX_WORKING, Rates
 from .sessions import MAX_CONNECTIONS, MAX_HELD_BYTES, Holder, Session
 
 LOG = logging.getLogger("salon.server")
@@ -36,7 +36,6 @@ RCVHWM: Final = 128
 RETRY_S: Final = 0.02  # until a connection that did not read is tried again
 FIRST: Final = int(zmq.NOBLOCK | zmq.SNDMORE)  # combining flags costs as much as sending does
 MORE, NOBLOCK, RCVMORE = int(zmq.SNDMORE), int(zmq.NOBLOCK), int(zmq.RCVMORE)
-MAX_WORKING: Final = 256  # unanswered requests of one connection
 PONG: Final = encode(Pong())
 
 Buffer = bytes | memoryview
@@ -72,10 +71,9 @@ class Router:
         self.limits = limits
         self.received = self.refused = self.dropped = 0
         self._max_sessions = max_sessions()
-        self._rate, self._burst, self._clock = rate, burst, clock
+        self._rates, self._clock = Rates(rate, burst, clock), clock
         self._welcome, self._handle = welcome, handle
         self._holders: dict[str, Holder] = {}  # by account
-        self._buckets: dict[str, Bucket] = {}
         self._dirty: dict[Session, None] = {}  # have something to be told
         self._stuck: dict[Session, None] = {}  # did not take it
         self._scheduled = self._pumping = False
@@ -275,9 +273,10 @@ class Router:
             self._dirty[session] = None  # it may have read, too
         try:
             id, body = split_request(frames)
-            wait_s = self._bucket(session.account).take()
+            wait_s = self._rates.take(session.account)
             if id and (wait_s > 0 or session.working >= MAX_WORKING):  # nobody would send a notice again
-                self._too_fast(session, id, wait_s)
+                self.refused += 1
+                self.reply(session, id, self._rates.refusal(wait_s))
                 return
             request = decode_request(body)
             if isinstance(request, Ping):
@@ -294,21 +293,6 @@ class Router:
         except Exception as error:
             self.refused += 1
             self.reply(session, getattr(error, "id", b"") or frames[0][:16], failure_of(error))
-
-    def _bucket(self, account: str) -> Bucket:
-        bucket = self._buckets.get(account)
-        if bucket is None:
-            bucket = self._buckets[account] = Bucket(self._rate, self._burst, self._clock)
-        return bucket
-
-    def _too_fast(self, session: Session, id: bytes, wait_s: float) -> None:
-        self.refused += 1
-        if wait_s > 0:
-            text = f"requests: got more than {self._rate:g} a second, allowed {self._rate:g} ({self._burst} at once)"
-        else:
-            text = f"requests: got {MAX_WORKING + 1} without waiting for an answer, allowed {MAX_WORKING}"
-        retry = max(1, round(1e3 * wait_s))
-        self.reply(session, id, Failure(code="too_fast", kind="TooFast", text=f"{text}; wait", retry_after_ms=retry))
 
     def _stranger(self, route: bytes) -> None:
         """A message of a connection that has not said hello: that, or a refusal."""

@@ -63,7 +63,7 @@ def test_unread_bytes_of_one_account(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many connections it has: the one that leaves most unread goes."""
     monkeypatch.setattr(routers, "MAX_HELD_BYTES", 1000)
     context: zmq.Context[Any] = zmq.Context()
-    router = Router(context, Limits(), rate=0, burst=1, welcome=lambda *_: Limits(), handle=lambda *_: None)  # type: ignore[arg-type,return-value]
+    router = Router(context, Limits(), rate=0, burst=1, welcome=lambda *_: Limits(), handle=lambda *_: None)  # type: ignore[arg-type]
     try:
         monkeypatch.setattr(router, "_send", lambda *_: False)  # nobody reads
         ann, ben = Holder(), Holder()
