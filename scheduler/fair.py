@@ -2,8 +2,9 @@
 
 An account's `service` is the work done for it so far, in predicted ms. The next job comes from the account with the
 lowest rank = service + ageing * arrival of its head. With `lifted` accounts (Fast and Draft), one that comes back from
-idleness starts at the lowest service of those that are busy: nobody saves up time by being away. Without (Relax),
-service is the use in the billing period and is only reset from outside. Within an account the job with the lowest key
+idleness starts at the lowest service of those that are busy: nobody saves up time by being away. So an idle account no
+further than that is forgotten, and of those further on, the furthest `IDLE` are remembered. Without (Relax), service is
+the use in the billing period and is only reset from outside. Within an account the job with the lowest key
 goes first.
 
 Source: start-time fair queueing (Goyal, Vin, Cheng 1996) and its form for model servers, VTC (2401.00588); here the
@@ -13,7 +14,9 @@ cost of a unit is known before it runs, so that the bound of docs/lanes.md holds
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+IDLE: Final = 10_000  # accounts without jobs that are remembered
 
 
 class Queued(Protocol):
@@ -63,6 +66,7 @@ class FairQueue(Generic[J]):
         self.num_waiting = 0
         self._startable: list[tuple[float, float, int, str]] = []  # (rank, arrival of the head, version, account)
         self._busy: list[tuple[float, str]] = []  # (service, account) of active accounts
+        self._gone: list[tuple[float, str]] = []  # (service, account) when its last job ended
         self._versions = 0
         self._floor = 0.0  # lowest service of the busy accounts, when last looked at
 
@@ -88,8 +92,18 @@ class FairQueue(Generic[J]):
         """A job ended (or changed its class)."""
         account = self.accounts[job.account]
         account.active -= 1
-        if not account.active and not self.lifted and not account.service:
-            del self.accounts[job.account]
+        if account.active:
+            return
+        if not self.lifted:
+            if not account.service:
+                del self.accounts[job.account]
+            return
+        heappush(self._gone, (account.service, account.name))
+        while self._gone and (self._gone[0][0] <= self._floor or len(self._gone) > IDLE):
+            service, name = heappop(self._gone)
+            gone = self.accounts.get(name)
+            if gone is not None and not gone.active and gone.service == service:
+                del self.accounts[name]
 
     def push(self, job: J) -> None:
         """A job waits to be started."""

@@ -273,7 +273,8 @@ class Scheduler:
         return self._job(job).ticket.shape.rows
 
     def service(self, account: str, *, relax: bool = False) -> float:
-        """ms of work done for an account in the class of Fast and Draft, or of Relax (its use in this period)."""
+        """ms of work done for an account in the class of Fast and Draft (0 for one that may be forgotten), or of Relax
+        (its use in this period)."""
         queue = self._relax if relax else self._prompt
         return queue.accounts[account].service if account in queue.accounts else 0.0
 
