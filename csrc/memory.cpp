@@ -19,14 +19,52 @@ std::size_t size_class(std::size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
+constexpr std::size_t kKept = 3;  // blocks in use and kept together are at most so many times the most ever in use
+
+// Blocks of one size that wait to be handed out again, and when one of them last came or went.
+struct Shelf {
+  std::vector<void*> blocks;
+  std::uint64_t used = 0;
+};
+
 struct Cache {
   std::mutex mutex;
-  std::map<std::size_t, std::vector<void*>> blocks;
+  std::map<std::size_t, Shelf> shelves;
+  std::uint64_t clock = 0;
   MemoryStats stats{};
+
+  void count_in_use(std::size_t size) noexcept {
+    stats.in_use += size;
+    if (stats.in_use > stats.most_in_use) stats.most_in_use = stats.in_use;
+  }
+
+  void free_one(std::map<std::size_t, Shelf>::iterator shelf) noexcept {
+    std::free(static_cast<char*>(shelf->second.blocks.back()) - kHeader);
+    shelf->second.blocks.pop_back();
+    stats.cached -= shelf->first;
+  }
+
+  // Gives kept blocks back, of the size first that was not used for longest, until no more than `most` bytes are held.
+  void keep_within(std::size_t most) noexcept {
+    while (stats.cached && stats.in_use + stats.cached > most) {
+      auto oldest = shelves.end();
+      for (auto shelf = shelves.begin(); shelf != shelves.end(); ++shelf)
+        if (!shelf->second.blocks.empty() && (oldest == shelves.end() || shelf->second.used < oldest->second.used)) oldest = shelf;
+      while (!oldest->second.blocks.empty() && stats.in_use + stats.cached > most) free_one(oldest);
+    }
+  }
 };
 Cache& cache() {
   static Cache* c = new Cache();  // leaked on purpose: tensors may outlive static destruction
   return *c;
+}
+
+// Null only if there is no room even without the kept blocks.
+void* ask_system(std::size_t bytes) noexcept {
+  void* block = std::aligned_alloc(64, bytes);
+  if (block) return block;
+  trim_memory();
+  return std::aligned_alloc(64, bytes);
 }
 
 struct Scratch {
@@ -42,18 +80,22 @@ void* acquire(std::size_t bytes) {
   Cache& c = cache();
   {
     std::lock_guard<std::mutex> lock(c.mutex);
-    auto found = c.blocks.find(size);
-    c.stats.in_use += size;
-    if (found != c.blocks.end() && !found->second.empty()) {
-      void* block = found->second.back();
-      found->second.pop_back();
-      c.stats.cached -= size;
+    // A block of this size, or of up to half as much again: batches of ever new sizes share the same blocks.
+    for (auto shelf = c.shelves.lower_bound(size); shelf != c.shelves.end() && shelf->first <= size + size / 2; ++shelf) {
+      if (shelf->second.blocks.empty()) continue;
+      void* block = shelf->second.blocks.back();
+      shelf->second.blocks.pop_back();
+      shelf->second.used = ++c.clock;
+      c.stats.cached -= shelf->first;
+      c.count_in_use(shelf->first);
       return block;
     }
     ++c.stats.system_calls;
+    c.count_in_use(size);
+    c.keep_within(kKept * c.stats.most_in_use);
     if (c.stats.in_use + c.stats.cached > c.stats.peak) c.stats.peak = c.stats.in_use + c.stats.cached;
   }
-  char* base = static_cast<char*>(std::aligned_alloc(64, size + kHeader));
+  char* base = static_cast<char*>(ask_system(size + kHeader));
   if (!base) {
     std::lock_guard<std::mutex> lock(c.mutex);
     c.stats.in_use -= size;
@@ -70,7 +112,9 @@ void release(void* block) noexcept {
   std::lock_guard<std::mutex> lock(c.mutex);
   c.stats.in_use -= size;
   try {
-    c.blocks[size].push_back(block);
+    Shelf& shelf = c.shelves[size];
+    shelf.blocks.push_back(block);
+    shelf.used = ++c.clock;
     c.stats.cached += size;
   } catch (...) {  // no room to remember it: let it go
     std::free(static_cast<char*>(block) - kHeader);
@@ -86,20 +130,14 @@ MemoryStats memory_stats() noexcept {
 void trim_memory() noexcept {
   Cache& c = cache();
   std::lock_guard<std::mutex> lock(c.mutex);
-  for (auto& entry : c.blocks) {
-    for (void* block : entry.second) {
-      c.stats.cached -= entry.first;
-      std::free(static_cast<char*>(block) - kHeader);
-    }
-    entry.second.clear();
-  }
+  c.keep_within(0);
 }
 
 void* thread_scratch(std::size_t bytes) {
   static thread_local Scratch scratch;
   if (bytes > scratch.size) {
     const std::size_t size = (bytes + 4095) / 4096 * 4096;
-    void* fresh = std::aligned_alloc(64, size);
+    void* fresh = ask_system(size);
     if (!fresh) throw std::bad_alloc();
     std::free(scratch.data);
     scratch.data = fresh;

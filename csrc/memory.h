@@ -1,4 +1,5 @@
 // Activation memory: 64-byte aligned blocks that are kept and handed out again, so that a steady step allocates nothing.
+// What is kept stays within a few times what was ever in use, whatever sizes batches have; it goes when memory runs out.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -10,6 +11,7 @@ struct MemoryStats {
   std::uint64_t cached;          // bytes kept for reuse
   std::uint64_t system_calls;    // blocks ever asked of the operating system
   std::uint64_t peak;            // largest in_use + cached so far
+  std::uint64_t most_in_use;     // largest in_use so far
 };
 
 // A block of at least `bytes` bytes; throws std::bad_alloc. Contents are unspecified.

@@ -31,6 +31,7 @@ py::dict memory() {
   d["cached"] = s.cached;
   d["system_calls"] = s.system_calls;
   d["peak"] = s.peak;
+  d["most_in_use"] = s.most_in_use;
   return d;
 }
 

@@ -81,6 +81,47 @@ def test_memory_returns():
     assert _C.memory()["cached"] == 0
 
 
+def test_batches_of_ever_new_sizes_keep_little():
+    """What is kept for reuse is bounded by what was in use, not by how many sizes there were."""
+    code = """
+from salon.kernels import _C
+from salon.kernels.cpu import CpuOps
+ops = CpuOps(threads=1)
+for rows in [*range(1000, 40_000, 491), *range(40_000, 1000, -491)]:
+    some = [ops.empty(rows, 64, "float32"), ops.empty(rows // 3, 64, "float32"), ops.empty(rows // 7, 64, "float32")]
+    del some
+m = _C.memory()
+assert m["in_use"] == 0
+assert m["most_in_use"] > 40_000 * 64 * 4
+assert m["cached"] <= m["peak"] <= 3 * m["most_in_use"], m
+assert m["system_calls"] < 150, m
+before = m["system_calls"]
+for rows in (20_000, 18_100, 16_300):  # blocks that are a little larger will do
+    ops.empty(rows, 64, "float32")
+assert _C.memory()["system_calls"] <= before + 1, _C.memory()
+print("bounded")
+"""
+    result = run(code)
+    assert result.stdout == "bounded\n", result.stderr
+
+
+def test_kept_memory_goes_where_the_system_has_no_more():
+    code = """
+import resource
+from salon.kernels import _C
+from salon.kernels.cpu import CpuOps
+ops = CpuOps(threads=1)
+ops.zeros(100_000, 250, "float32")
+assert _C.memory()["cached"] > 100_000_000
+pages = int(open("/proc/self/statm").read().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + 30_000_000, resource.RLIM_INFINITY))
+ops.zeros(110_000, 250, "float32")
+print(_C.memory()["in_use"])
+"""
+    result = run(code)
+    assert result.stdout == "0\n", result.stderr
+
+
 def test_absurd_sizes_are_refused():
     ops = CpuOps(threads=1)
     with pytest.raises(ValueError, match="too large"):
