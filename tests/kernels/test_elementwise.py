@@ -23,6 +23,21 @@ def test_cast_round_trip(pair, rng, shape):
         pair.close(pair.cpu.numpy(held), x)
 
 
+def test_bfloat16_bits_are_kept_exactly(pair):
+    """All of them: also the smallest numbers, and NaN with its payload."""
+    bits = np.arange(2**16, dtype=np.uint16).reshape(256, 256)[:, :251]
+    ops = pair.cpu
+    want = np.ascontiguousarray(bits).astype(np.uint32) << 16
+    if ops.compute == "bfloat16":
+        held = ops.array(bits)
+        for same in (held, ops.cast(held), ops.concat([ops.rows(held, 0, 100), ops.rows(held, 100, 256)])):
+            np.testing.assert_array_equal(ops.numpy(same).view(np.uint32), want)
+    else:
+        held = ops.array(want.view(np.float32))
+        for same in (held, ops.cast(held), ops.concat([held])):
+            np.testing.assert_array_equal(ops.numpy(same).view(np.uint32), want)
+
+
 def test_rounding_is_to_nearest_even(pair):
     """Halfway cases, NaN, infinities and the largest finite number."""
     bits = np.array([0x3F808000, 0x3F818000, 0x3F808001, 0x7F7FFFFF, 0x7F800000, 0xFF800000, 0x7F800001], np.uint32)
