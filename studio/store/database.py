@@ -156,8 +156,24 @@ def _closed_unless_ready(connection: Any) -> Iterator[None]:
         raise
 
 
-def check_alive(database: Database) -> None:
-    """StoreLost if SQLite's file is gone from under an open connection: what is written there would vanish."""
-    if database.file is not None and not database.file.exists():
-        got, remedy = "a file that is no longer there", "restore it from its last copy, and start again"
-        raise StoreLost(complaint(f"store {database.name}", got, "that it stays", remedy))
+def file_of(database: Database) -> tuple[int, int] | None:
+    """Which file SQLite's is, whatever its name; None for PostgreSQL. StoreLost if it is gone."""
+    if database.file is None:
+        return None
+    try:
+        found = database.file.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _lost(database, "a file that is no longer there") from None
+    return found.st_dev, found.st_ino
+
+
+def check_alive(database: Database, opened: tuple[int, int] | None) -> None:
+    """StoreLost if SQLite's file is gone from under an open connection, or is another one than was `opened`: what is
+    written to it would vanish."""
+    if file_of(database) != opened:
+        raise _lost(database, "another file than was opened")
+
+
+def _lost(database: Database, got: str) -> StoreLost:
+    remedy = "restore it from its last copy, and start again"
+    return StoreLost(complaint(f"store {database.name}", got, "that it stays", remedy))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from .database import Database, check_alive, postgres_database, sqlite_database
+from .database import Database, check_alive, file_of, postgres_database, sqlite_database
 from .files import sync, translate_os
 from .folder_lock import FolderLock
 from .migrations import copy_sqlite, prepare
@@ -35,6 +35,7 @@ class Store(Reads):
         super().__init__(database, busy_s)
         self._lock = lock
         self._writing = threading.Lock()
+        self._file: tuple[int, int] | None = None
         self._ends: Ends | None = None  # None: ask the database
         self._names = (f"{secrets.token_hex(8)}.{i}" for i in itertools.count())
 
@@ -108,7 +109,7 @@ class Store(Reads):
 
         def attempt() -> T:
             ends, self._ends = self._ends, None
-            check_alive(self._database)
+            check_alive(self._database, self._file)
             with self._database.writer.begin() as connection:
                 if not self._database.is_sqlite:
                     if results and self._is_stored(connection, name):
@@ -138,3 +139,4 @@ class Store(Reads):
                 prepare(connection, self._database.name, lambda version: file and copy_sqlite(file, version))
 
         self._try(attempt)
+        self._file = file_of(self._database)

@@ -291,6 +291,18 @@ def test_the_file_goes_away(sqlite_place: Place) -> None:
         store.write([AddJob(job_row())])
 
 
+def test_another_file_takes_its_place(sqlite_place: Place) -> None:
+    """A backup that is moved over the file of a running server: nothing is written to what nobody will find."""
+    store, file = sqlite_place.open(), sqlite_place.folder / FILE
+    shutil.copy(file, file.with_suffix(".backup"))
+    file.with_suffix(".backup").replace(file)
+    with pytest.raises(StoreLost, match="another file than was opened"):
+        store.write([AddJob(job_row())])
+    store.close()
+    again = sqlite_place.open()
+    again.write([AddJob(job_row())])
+
+
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreLost, match="file"):
