@@ -217,25 +217,6 @@ class WorkerCost:
         else:
             (self.decode if stage is Stage.DECODE else self.upscale).observe(ticket.pixels / 1000, ms)
 
-    def solo(self, ticket: Ticket) -> float:
-        """Milliseconds of the whole job, alone on the idle worker."""
-        return self.remaining(ticket, Stage.ENCODE, 0)
-
-    def remaining(self, ticket: Ticket, stage: Stage, done: int) -> float:
-        """Milliseconds that are left of a job that stands in `stage`, `done` pieces of it finished, alone."""
-        thousands = ticket.pixels / 1000
-        left = 0.0
-        if stage is Stage.ENCODE:
-            left += self.encode.predict(ticket.text_rows) * max(0, 1 - done)
-            stage, done = Stage.STEP, 0
-        if stage is Stage.STEP:
-            left += self.step.predict(ticket.shape) * max(0, ticket.steps - done)
-            stage, done = Stage.DECODE, 0
-        if stage is Stage.DECODE:
-            left += self.decode.predict(thousands) * max(0, ticket.images - done)
-            done = 0
-        return left + self.upscale.predict(thousands) * max(0, ticket.upscales - done)
-
 
 class _Bucket:
     """Mean of the observations of one size class: `sizes` the features, `ms` the time at pace 1, `weight` in

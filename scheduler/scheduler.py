@@ -259,15 +259,6 @@ class Scheduler:
         """Jobs that wait to be started, paused ones aside."""
         return self._prompt.num_waiting + self._relax.num_waiting
 
-    def position(self, job: str) -> int | None:
-        """How many jobs of its class were submitted before it and still wait; None once it is started. O(n).
-
-        Raises UnknownJob."""
-        found = self._job(job)
-        if not found.queued:
-            return None
-        return sum(j.queued and j.is_relax == found.is_relax and j.seq < found.seq for j in self._jobs.values())
-
     def rows(self, job: str) -> int:
         """Rows of a step of a job. UnknownJob."""
         return self._job(job).ticket.shape.rows

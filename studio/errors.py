@@ -7,7 +7,6 @@ SalonError
     ├── JobTimeout      the job is not done yet, and the caller did not want to wait longer
     ├── StudioClosed    a request to a studio that is closed
     ├── WorkerLost      no worker is left that could do it
-    ├── WorkerMismatch  workers of one studio that would not make the same pictures
     └── StoreError          jobs, pictures and ledger entries on disk
         ├── StoreMissing    a package that the store needs is not installed
         ├── StoreMismatch   not a store that this version can open
@@ -58,10 +57,6 @@ class StudioClosed(StudioError):
 
 class WorkerLost(StudioError):
     """No worker is left that could do it."""
-
-
-class WorkerMismatch(StudioError):
-    """Workers of one studio that would not make the same pictures."""
 
 
 class StoreError(StudioError):

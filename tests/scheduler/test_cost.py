@@ -242,17 +242,6 @@ def test_a_worker_prices_each_stage_by_its_own_units(ticket):
         assert cost.high(stage, ticket) == pytest.approx(2 * cost.predict(stage, ticket))
 
 
-def test_what_is_left_of_a_job_adds_up(ticket):
-    cost = WorkerCost()
-    encode, step, decode, upscale = (cost.predict(stage, ticket) for stage in Stage)
-    assert cost.solo(ticket) == pytest.approx(encode + 10 * step + 3 * decode + 2 * upscale)
-    assert cost.remaining(ticket, Stage.ENCODE, 1) == pytest.approx(cost.remaining(ticket, Stage.STEP, 0))
-    assert cost.remaining(ticket, Stage.STEP, 4) == pytest.approx(6 * step + 3 * decode + 2 * upscale)
-    assert cost.remaining(ticket, Stage.DECODE, 1) == pytest.approx(2 * decode + 2 * upscale)
-    assert cost.remaining(ticket, Stage.UPSCALE, 1) == pytest.approx(upscale)
-    assert cost.remaining(ticket, Stage.UPSCALE, 2) == 0
-
-
 def test_an_observation_goes_to_its_stage_alone(ticket):
     for stage in Stage:
         cost = WorkerCost()

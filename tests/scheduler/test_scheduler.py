@@ -307,13 +307,3 @@ def test_impossible_tickets(fields, names):
 def test_unknown_lane():
     with pytest.raises(UnknownLane, match="turbo, fast, draft, relax"):
         Ticket("a", "a", "express", StepShape(1, 1), 1)  # type: ignore[arg-type]
-
-
-def test_position():
-    scheduler = Scheduler()
-    for i in range(3):
-        scheduler.submit(ticket(f"j{i}", max_running=1), float(i))
-    assert [scheduler.position(f"j{i}") for i in range(3)] == [0, 1, 2]
-    scheduler.add_worker(WorkerSpec("w"), 3.0)
-    scheduler.plan("w", 3.0)
-    assert [scheduler.position(f"j{i}") for i in range(3)] == [None, 0, 1]
