@@ -16,7 +16,8 @@ def create(
 
     Args:
         name: "cpu" (compiled kernels) or "reference" (numpy float32, slow, the definition).
-        isa, dtype, threads: see `CpuOps`; the reference has neither and takes only its own dtype, "float32".
+        isa, dtype, threads: see `CpuOps`; the reference has no instruction sets, one thread, and takes only its own
+            dtype, "float32".
 
     Raises:
         ValueError: unknown name, or an option that the backend does not have.
@@ -28,7 +29,8 @@ def create(
     if name == "reference":
         from .reference import ReferenceOps
 
-        if isa is not None or dtype not in (None, "float32"):
-            raise ValueError(f"the reference backend is plain float32: got isa={isa!r}, dtype={dtype!r}, want neither")
+        if isa is not None or dtype not in (None, "float32") or threads not in (None, 1):
+            got = f"isa={isa!r}, dtype={dtype!r}, threads={threads!r}"
+            raise ValueError(f"the reference backend is plain float32 on one thread: got {got}, want neither")
         return ReferenceOps()
     raise ValueError(f"backend: got {name!r}, want one of {', '.join(NAMES)}")

@@ -16,9 +16,10 @@ def holds_bits(values: NDArray[Any]) -> bool:
 
 
 def want_numbers(values: NDArray[Any], what: str) -> None:
-    """ValueError, which names `what`, unless the array holds numbers."""
-    if values.dtype.kind not in "fiub":
-        raise ValueError(f"{what}: got {values.dtype}, want a float dtype, or uint16 holding bfloat16 bits")
+    """ValueError, which names `what`, unless this is an array that holds numbers."""
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        got = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
+        raise ValueError(f"{what}: got {got}, want a float dtype, or uint16 holding bfloat16 bits")
 
 
 def widen(values: NDArray[Any], what: str) -> Float32:

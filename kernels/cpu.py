@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import _C
 from .bfloat16 import holds_bits, want_numbers, widen
+from .explain import explained
 from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
 from .segments import Int32, Segments
 
@@ -36,6 +37,7 @@ def _bias(values: NDArray[Any] | None, what: str) -> Float32 | None:
     return None if values is None else widen(values, what)
 
 
+@explained
 class CpuOps:
     """The op table on C++ kernels.
 

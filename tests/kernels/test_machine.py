@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +16,8 @@ import pytest
 from salon.kernels import _C
 from salon.kernels.backends import create
 from salon.kernels.cpu import CpuOps, isa_levels
+from salon.kernels.ops import AdapterTerms
+from salon.kernels.segments import Segments
 
 
 def run(code: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -49,6 +54,71 @@ def test_refusals():
         create("tpu")
     with pytest.raises(ValueError, match="reference"):
         create("reference", isa="avx2")
+    with pytest.raises(ValueError, match="reference backend is plain float32 on one thread: .* threads=5"):
+        create("reference", threads=5)
+    assert create("reference", threads=1, dtype="float32").name == "reference"
+
+
+def wrong_types() -> dict[str, Callable[[CpuOps], object]]:
+    """Calls with an argument of another type than the op table says, by what the error must begin with."""
+    i, f = np.zeros(1, np.int32), np.ones(1, np.float32)
+    one, plain = Segments.of([4]), np.ones((4, 8), np.float32)
+
+    def terms(o: CpuOps, **changes: Any) -> AdapterTerms:
+        values = {"segments": i, "offsets": np.array([0, 1], np.int32), "rows": i, "weights": f}
+        return AdapterTerms(**({"keys": o.zeros(4, 8), "values": o.zeros(4, 8)} | values | changes))
+
+    def solve(o: CpuOps, **changes: Any) -> None:
+        x = o.zeros(4, 8, "float32")
+        values: dict[str, Any] = {"cond": i, "uncond": i, "guidance": f, "a": f, "b": 0 * f}
+        o.solver_step(x, x, one, **(values | changes))
+
+    def attend(o: CpuOps, **changes: Any) -> object:
+        x = o.zeros(4, 8)
+        return o.attention(x, x, x, one, 2, adapters=terms(o, **changes))
+
+    square = np.ones((8, 8), np.float32)
+    calls: dict[str, Callable[[Any], object]] = {
+        "array: values: got list, want a float dtype": lambda o: o.array([[1.0]]),
+        "cast: activation: got int, want text": lambda o: o.cast(o.zeros(4, 8), activation=3),
+        "cast: x: got [4, 8] float32, want an array of this backend": lambda o: o.cast(plain),
+        "zeros: width: got str, want a whole number": lambda o: o.zeros(3, "8"),
+        "concat: parts: got [4, 8] float32, want an array": lambda o: o.concat([o.zeros(4, 8), plain]),
+        "linear: x: got [4, 8] float32, want an array": lambda o: o.linear(plain, o.pack_linear([square])),
+        "linear: weight: got [8, 8] float32, want a packed weight": lambda o: o.linear(o.zeros(4, 8), square),
+        "pack_linear: weights: got list, want a float dtype": lambda o: o.pack_linear([[1.0]]),
+        "conv2d: grids: got [1, 2] int64, want an array of int32": lambda o: o.conv2d(
+            o.zeros(4, 8), o.pack_conv(square[..., None, None], None), np.array([[2, 2]])
+        ),
+        "embed: indices: got [1] int64, want an array of int32": lambda o: o.embed(
+            [np.zeros(1, np.int64)], [o.zeros(4, 8)]
+        ),
+        "embed: tables: got [4, 8] float32, want an array": lambda o: o.embed([i], [plain]),
+        "timestep_embedding: timesteps: got [3] float64, want an array of float32": lambda o: o.timestep_embedding(
+            np.ones(3), 8
+        ),
+        "add: only: got [1] int64, want an array of int32": lambda o: o.add(
+            o.zeros(4, 8, "float32"), o.zeros(4, 8), one, np.zeros(1, np.int64)
+        ),
+        "solver_step: cond: got [1] int64, want an array of int32": lambda o: solve(o, cond=i.astype(np.int64)),
+        "solver_step: b: got [1] float64, want an array of float32": lambda o: solve(o, b=f.astype(np.float64)),
+        "attention: adapters.rows: got [1] int64, want an array of int32": lambda o: attend(o, rows=i.astype(np.int64)),
+        "attention: adapters.keys: got [4, 8] float32, want an array of this": lambda o: attend(o, keys=plain),
+    }
+    return calls
+
+
+@pytest.mark.parametrize("message", wrong_types())
+def test_an_argument_of_another_type_is_named(message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        wrong_types()[message](CpuOps(threads=1))
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_call_that_is_none_stays_a_type_error():
+    with pytest.raises(TypeError, match="width"):
+        CpuOps(threads=1).zeros(3)  # type: ignore[call-arg]
 
 
 def test_steady_state_asks_nothing_of_the_system():

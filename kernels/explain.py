@@ -1,0 +1,93 @@
+"""Arguments that the bindings turn away, named in the op table's own words.
+
+The bindings check values by themselves, but an argument of another type or dtype never reaches them: pybind11 raises
+TypeError with every signature it knows, where the op table promises a ValueError that names the argument.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+_VECTORS: Final[dict[str, type[Any]]] = {
+    **dict.fromkeys(("only", "cond", "uncond", "grids", "indices"), np.int32),
+    **dict.fromkeys(("timesteps", "guidance", "a", "b"), np.float32),
+    **dict.fromkeys(("adapters.segments", "adapters.offsets", "adapters.rows"), np.int32),
+    "adapters.weights": np.float32,
+}
+_PLAIN: Final[tuple[tuple[str, Any, str], ...]] = (
+    *((word, str, "text") for word in ("DtypeName", "Activation", "NormKind")),
+    ("int", (int, np.integer), "a whole number"),
+    ("float", (int, float, np.number), "a number"),
+)
+_TERMS: Final = ("keys", "values", "segments", "offsets", "rows", "weights", "queries", "out")
+
+
+def explained(table: type[T]) -> type[T]:
+    """A backend whose ops raise ValueError for an argument of another type."""
+    for name, op in list(vars(table).items()):
+        if inspect.isfunction(op) and not name.startswith("_"):
+            setattr(table, name, _explained(op))
+    return table
+
+
+def _explained(op: Callable[P, R]) -> Callable[P, R]:
+    @wraps(op)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return op(*args, **kwargs)
+        except (TypeError, RuntimeError) as error:  # RuntimeError: from inside the terms of adapters
+            try:
+                bound = inspect.signature(op).bind(*args, **kwargs)
+            except TypeError:
+                raise error from None  # a call that is none: an argument missing, or one too many
+            for found in _wrong(bound, inspect.signature(op)):
+                raise ValueError(f"{op.__name__}: {found}") from error
+            raise
+
+    return call
+
+
+def _wrong(bound: inspect.BoundArguments, signature: inspect.Signature) -> Iterator[str]:
+    """What is wrong with the arguments, one after another."""
+    for name, value in bound.arguments.items():
+        kind = str(signature.parameters[name].annotation)  # text: this module's annotations are never evaluated
+        if value is None and "None" in kind:
+            continue
+        if "AdapterTerms" in kind and all(hasattr(value, part) for part in _TERMS):
+            for part in _TERMS:
+                inner = getattr(value, part)
+                if inner is not None or part not in ("queries", "out"):
+                    yield from _wrong_part(
+                        f"adapters.{part}", inner, "" if f"adapters.{part}" in _VECTORS else "Tensor"
+                    )
+        elif "Sequence" in kind and isinstance(value, list | tuple):
+            for part in value:
+                yield from _wrong_part(name, part, kind)
+        else:
+            yield from _wrong_part(name, value, kind)
+
+
+def _wrong_part(name: str, value: Any, kind: str) -> Iterator[str]:
+    got = f"{list(value.shape)} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
+    if name in _VECTORS:
+        dtype = np.dtype(_VECTORS[name])
+        if not isinstance(value, np.ndarray) or value.dtype != dtype:
+            yield f"{name}: got {got}, want an array of {dtype}"
+    elif "Tensor" in kind and type(value).__name__ != "Tensor":
+        yield f"{name}: got {got}, want an array of this backend"
+    elif "Weight" in kind and type(value).__name__ != "Weight":
+        yield f"{name}: got {got}, want a packed weight of this backend"
+    elif "Segments" in kind and type(value).__name__ != "Segments":
+        yield f"{name}: got {got}, want Segments"
+    for word, types, want in _PLAIN:
+        if kind.split(" ")[0] == word and not isinstance(value, types):
+            yield f"{name}: got {got}, want {want}"
