@@ -266,10 +266,14 @@ class Engine:
 
     # ---- adapters --------------------------------------------------------------------------------------------------
 
-    def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
-        """Pack an adapter branch under a name; see `flux.load_adapter_branch` for its layout. CheckpointError if its
+    def add_branch(self, weights: Mapping[str, NDArray[Any]] | flux.IpAdapter, name: str = "default") -> None:
+        """Pack an adapter branch under a name; see `flux.load_adapter_branch` for its layout. Also what
+        `flux.load_ip_adapter` made of a file, for this engine's `ops` and `model.transformer`. CheckpointError if its
         shapes are not the model's."""
-        self._branches[name] = flux.load_adapter_branch(self.ops, self.model.transformer, weights)
+        if isinstance(weights, flux.IpAdapter):
+            self._branches[name] = weights.branch
+        else:
+            self._branches[name] = flux.load_adapter_branch(self.ops, self.model.transformer, weights)
 
     def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
         """Make an adapter known by its tokens, float32 [n, token_width]; keys and values are computed when it is used.

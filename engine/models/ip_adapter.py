@@ -75,12 +75,14 @@ class IpAdapter:
     projection: ImageProjection
 
 
-def load_ip_adapter(ops: Ops[Any, Any], transformer: FluxWeights, path: Path) -> IpAdapter:
-    """Read an adapter file for a transformer.
+def load_ip_adapter(ops: Ops[Any, Any], transformer: FluxWeights, path: str | Path) -> IpAdapter:
+    """Read an adapter file for a transformer. `Engine.add_branch` takes the result, and `projection.tokens` makes of an
+    image embedding what `Engine.register_adapter` takes.
 
     Raises:
         CheckpointError: anything wrong with the file, or made for another transformer.
     """
+    path = Path(path)
     file = SafetensorsFile(path)
     weights = {_diffusers_name(path, key): file.array(key) for key in file.tensors}
     own = {key: array for key, array in weights.items() if not key.startswith("image_proj.")}

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from salon.engine.engine import Engine
 from salon.engine.errors import LimitError, PromptError, SalonError, SpecError, StateError, UnknownBackend
@@ -23,6 +24,8 @@ from salon.engine.generation import Generation, ParkedGeneration, State
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.engine.text import TextEncoding
+
+from .conftest import branch_weights, write_tiny
 
 MakeEngine = Callable[..., Engine]
 TEXT_ROWS = 9
@@ -478,6 +481,27 @@ def test_bfloat16_bits_are_numbers_wherever_arrays_come_in(new_engine: MakeEngin
         assert_same((result[0], result[1]), (results[0][1], results[0][2]))
 
 
+def test_an_ip_adapter_file_is_a_branch(new_engine: MakeEngine, tmp_path: Path) -> None:
+    """In diffusers' layout, with its projection of image embeddings: the same pictures as from the weights by hand."""
+    from salon.engine.models import flux
+
+    rng = np.random.default_rng(5)
+    arrays: dict[str, Any] = {f"ip_adapter.{key}": value for key, value in branch_weights().items()}
+    shapes = {"proj.weight": (24, 7), "proj.bias": (24,), "norm.weight": (12,), "norm.bias": (12,)}
+    for key, shape in shapes.items():
+        arrays[f"image_proj.{key}"] = rng.standard_normal(shape).astype(np.float32)
+    save_file(arrays, tmp_path / "ip.safetensors")
+    results = []
+    for from_file in (True, False):
+        engine = new_engine()
+        adapter = flux.load_ip_adapter(engine.ops, engine.model.transformer, str(tmp_path / "ip.safetensors"))
+        engine.add_branch(adapter if from_file else branch_weights(), "ip")
+        embedding = np.linspace(-1, 1, 7, dtype=np.float32)[None]
+        engine.register_adapter("image", adapter.projection.tokens(engine.ops, embedding), branch="ip")
+        results.append(alone(engine, spec(adapters=(AdapterUse("image"),))))
+    assert_same(*results)
+
+
 BAD_SPECS: list[tuple[dict[str, Any], str]] = [
     ({"width": 18}, "width: got 18, allowed multiples of 4; try"),
     ({"height": 1}, "height: got 1, allowed multiples of 4; try 4"),
@@ -585,8 +609,6 @@ def test_warnings_of_the_text_pipeline_are_on_the_generation(engine: Engine) -> 
 
 
 def test_guidance_embedding(tmp_path: Path, backend: str) -> None:
-    from .conftest import write_tiny
-
     engine = Engine.load(write_tiny(tmp_path / "model", guidance_embeds=True), backend=backend)
     results = {g: alone(engine, spec(guidance_scale=1.0, embedded_guidance=g))[0] for g in (None, 3.5, 7.0)}
     np.testing.assert_array_equal(results[None], results[3.5])
