@@ -138,7 +138,7 @@ def test_told_to_end_while_the_disk_is_full(process: Processes, reach: Reach, so
     disk.fill()
     client.ask("ops.resume")
     end = time.monotonic() + 15
-    while "disk full" not in server.log.read_text() and time.monotonic() < end:
+    while "wait for the disk" not in server.log.read_text() and time.monotonic() < end:
         time.sleep(0.05)
     assert server.stop() == 0
     disk.free()
