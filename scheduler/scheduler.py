@@ -188,12 +188,20 @@ class Scheduler:
         return w.plan
 
     def report(
-        self, plan: Plan, elapsed_ms: float, now: float, *, failed: Mapping[str, str] | None = None, broken: str = ""
+        self,
+        plan: Plan,
+        elapsed_ms: float,
+        now: float,
+        *,
+        failed: Mapping[str, str] | None = None,
+        broken: str = "",
+        preview_ms: Mapping[str, float] | None = None,
     ) -> list[Final]:
         """A plan was carried out.
 
         Args:
-            elapsed_ms: how long it took.
+            elapsed_ms: how long it took, but for previews.
+            preview_ms: how long the previews of its jobs took, after it.
             failed: jobs that failed alone, with the reason; the others advanced.
             broken: why the plan as a whole failed; nobody advanced. Its only job fails; of several each is tried alone.
 
@@ -207,14 +215,16 @@ class Scheduler:
         w = self._worker(plan.worker)
         if w.plan is None or w.plan.number != plan.number:
             raise SchedulerError(complaint("report", f"plan {plan.number}", "the outstanding plan", "report it once"))
-        if not math.isfinite(elapsed_ms) or elapsed_ms < 0:
-            raise SchedulerError(complaint("elapsed_ms", elapsed_ms, "a time from 0", "measure it again"))
+        previews = preview_ms or {}
+        for took in (elapsed_ms, *previews.values()):
+            if not math.isfinite(took) or took < 0:
+                raise SchedulerError(complaint("elapsed_ms", took, "a time from 0", "measure it again"))
         now = self._tick(now)
         failed = failed or {}
         jobs = [self._jobs[name] for name in plan.jobs]
         if not failed and not broken and elapsed_ms > 0:
             w.cost.observe(plan.stage, jobs[0].ticket, elapsed_ms, _total(jobs))
-        self._book(w, plan, jobs, elapsed_ms, now)
+        self._book(w, plan, jobs, elapsed_ms, previews, now)
         w.plan = None
         finals = []
         for job in jobs:
@@ -387,21 +397,30 @@ class Scheduler:
                     return job
         return None
 
-    def _book(self, w: Worker, plan: Plan, jobs: list[Job], elapsed: float, now: float) -> None:
-        """The accounts of the promises, before anybody leaves."""
+    def _book(
+        self, w: Worker, plan: Plan, jobs: list[Job], elapsed: float, previews: Mapping[str, float], now: float
+    ) -> None:
+        """The accounts of the promises, before anybody leaves. Previews were not planned: they are booked here."""
         weights = [job.unit for job in jobs]
         scale = elapsed / max(sum(weights), 1e-9)
-        relax_part = sum(weight * scale for job, weight in zip(jobs, weights, strict=True) if job.is_relax)
+        after = [previews.get(job.ticket.job, 0.0) for job in jobs] if previews else [0.0] * len(jobs)
+        relax_part = 0.0
+        for job, weight, preview in zip(jobs, weights, after, strict=True):
+            if job.is_relax:
+                relax_part += weight * scale + preview
+            if preview and job.lane is not Lane.TURBO:
+                self._queue(job).charge(job.account, preview)
         relax_waits = w.num_relax > 0 or self._relax.num_waiting > 0
-        w.account_for(plan, elapsed, relax_part, relax_waits, self.policy)
+        w.account_for(plan, elapsed + sum(after), relax_part, relax_waits, self.policy)
         if plan.lead is Lane.TURBO:
             alone = jobs[0].unit
-            gained = self.policy.turbo_slack * alone - max(0.0, plan.predicted_ms - alone)
+            gained = self.policy.turbo_slack * (alone + after[0])
+            gained -= max(0.0, plan.predicted_ms - alone) + sum(after[1:])
             if jobs[0] is w.turbo:
                 w.slack += gained
             else:  # it was paused meanwhile
                 jobs[0].slack += gained
-            w.served_turbo(elapsed, now)
+            w.served_turbo(elapsed + after[0], now)
 
     def _proved(self, w: Worker, job: Job) -> None:
         """It works alone. When all of a batch that broke do, the batch was too large for this worker."""

@@ -98,6 +98,7 @@ class Worker:
         """Book a finished plan: Turbo's slack and Relax's credit.
 
         Args:
+            elapsed: ms, previews included.
             relax_part: ms of `elapsed` that Relax jobs had.
             relax_waits: whether Relax work was there to be done.
         """

@@ -221,6 +221,9 @@ class Core:
         failed = {name: str(failure) for name, failure in answer.failed.items()}
         broken = "" if answer.broken is None else str(answer.broken)
         kinds = {name: failure.kind for name, failure in answer.failed.items()}
-        for final in self.scheduler.report(plan, answer.elapsed_ms, self.now(), failed=failed, broken=broken):
+        finals = self.scheduler.report(
+            plan, answer.elapsed_ms, self.now(), failed=failed, broken=broken, preview_ms=answer.preview_ms
+        )
+        for final in finals:
             kind = kinds.get(final.job, answer.broken.kind if answer.broken is not None else "")
             self.end(final, kind=kind)

@@ -187,6 +187,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     Attributes:
         elapsed_ms: of the work itself: neither opening arrivals (but for ENCODE), nor previews, nor any transport.
+        preview_ms: of the previews that followed, by job; also of one that came to nothing.
         failed: jobs that failed alone; the worker has let go of them.
         broken: the plan as a whole raised, and nobody advanced.
         dropped: jobs whose state the worker no longer trusts or holds; they must arrive again.
@@ -199,6 +200,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
     number: int
     elapsed_ms: float = 0.0
+    preview_ms: dict[str, float] = {}
     failed: dict[str, Failure] = {}
     broken: Failure | None = None
     dropped: tuple[str, ...] = ()

@@ -74,7 +74,7 @@ class Tally:
         worker, ms = self.workers[plan.worker], answer.elapsed_ms
         self.plans[plan.stage] += 1
         self.stage_ms[plan.stage] += ms
-        worker.add(time.monotonic(), ms)
+        worker.add(time.monotonic(), ms + sum(answer.preview_ms.values()))
         worker.arena = answer.arena
         if plan.stage is Stage.STEP:
             self.batch_jobs += len(plan.jobs)

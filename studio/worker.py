@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from ..engine.engine import Engine
@@ -122,11 +123,13 @@ class Worker:
                 failed[job] = Failure.of(report.error)
         self._drop([job for job in jobs if job in failed])
         progress = self._progress([job for job in jobs if job not in failed])
-        pictures += self._previews(reports, jobs)
+        previews, preview_ms = self._previews(reports, jobs)
+        pictures += previews
         records = tuple(record for record, _ in pictures)
         answer = Ran(
             number=run.number,
             elapsed_ms=elapsed,
+            preview_ms=preview_ms,
             failed=failed,
             progress=progress,
             arena=self._arena(),
@@ -147,20 +150,20 @@ class Worker:
                 if report.error is not None:
                     raise report.error
 
-    def _previews(self, reports: list[StepReport], jobs: list[str]) -> list[tuple[Array, Any]]:
-        """Pictures of the unfinished jobs that want them now."""
-        pictures = []
+    def _previews(self, reports: list[StepReport], jobs: list[str]) -> tuple[list[tuple[Array, Any]], dict[str, float]]:
+        """Pictures of the unfinished jobs that want them now; and what each took, ms."""
+        pictures, took = [], {}
         for job, report in zip(jobs, reports, strict=False):
             generation, every = report.generation, self._preview_every.get(job, 0)
             whole = report.position == report.num_evaluations or generation.evaluations[report.position].step == (
                 generation.evaluations[report.position - 1].step + 1
             )
             if generation.state is State.RUNNING and every and whole and report.step % every == 0:
-                try:
+                start = time.perf_counter()
+                with suppress(Exception):  # it was only a preview
                     pictures.append(Array.of(job, self.engine.preview(generation)))
-                except Exception:
-                    continue  # it was only a preview
-        return pictures
+                took[job] = 1e3 * (time.perf_counter() - start)
+        return pictures, took
 
     def _park(self, job: str) -> bytes:
         try:

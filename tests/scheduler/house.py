@@ -41,12 +41,14 @@ class House:
         done: (start, end, plan) of every plan, in the order of their ends.
         finals: final answers, by job; a second one for a job is an error here.
         watch: called after every plan was made, before it runs.
+        previews: job -> ms of the preview that follows each of its steps.
     """
 
     policy: Policy = field(default_factory=Policy)
     workers: int = 1
     spec: dict[str, Any] = field(default_factory=dict)
     watch: Callable[[House, Plan], None] | None = None
+    previews: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.scheduler = Scheduler(self.policy)
@@ -107,16 +109,21 @@ class House:
             if self.watch:
                 self.watch(self, plan)
             self._running[name] = plan.number
-            start, elapsed = self.now, self.cost(plan)
+            start, elapsed, after = self.now, self.cost(plan), {}
+            if plan.stage is Stage.STEP:
+                after = {job: self.previews[job] for job in plan.jobs if job in self.previews}
 
-            def report(plan: Plan = plan, start: float = start, elapsed: float = elapsed) -> None:
+            def report(
+                plan: Plan = plan, start: float = start, elapsed: float = elapsed, after: dict[str, float] = after
+            ) -> None:
                 if self._running.get(plan.worker) != plan.number:
                     return  # the worker was lost
                 del self._running[plan.worker]
                 self.done.append((start, self.now, plan))
-                self.finish(self.scheduler.report(plan, elapsed, self.now, **(outcome(plan) if outcome else {})))
+                more = outcome(plan) if outcome else {}
+                self.finish(self.scheduler.report(plan, elapsed, self.now, preview_ms=after, **more))
 
-            self.at(self.now + elapsed, report)
+            self.at(self.now + elapsed + sum(after.values()), report)
 
     def lose(self, name: str) -> None:
         self._running.pop(name, None)

@@ -182,6 +182,50 @@ def test_turbo_share_of_a_worker_is_capped():
         assert inside <= 0.3 * 1000 + longest + CLOSE
 
 
+def test_previews_of_others_come_off_turbos_slack():
+    """Riders want a preview after every step: the Turbo job waits for those of one plan more than its slack."""
+    riders = [f"d{i}" for i in range(3)]
+    house = House(Policy(turbo_slack=0.06), previews={**dict.fromkeys(riders, 20.0), "t": 10.0})
+    for name in riders:
+        house.submit(ticket(name, name, Lane.DRAFT, rows=80, steps=400, images=0))
+    house.submit(ticket("t", "t", Lane.TURBO, rows=1280, steps=80), 100.0)
+    house.run()
+    plans = house.of("t")
+    assert house.finals["t"].lane is Lane.TURBO
+    assert sum(len(plan.jobs) > 1 for _, _, plan in plans) >= 2
+    took, mine = house.ended_at["t"] - plans[0][0], house.alone("t") + 80 * 10.0
+    assert took <= 1.06 * mine + 3 * 20.0 + CLOSE
+
+
+@pytest.mark.parametrize("lane", [Lane.FAST, Lane.RELAX])
+def test_previews_are_work_of_their_account(lane):
+    """One account's previews take three times what its steps do: it gets no more of the device than the other one."""
+    house = House(Policy(quantum_ms=0, efficiency=0.5, relax_ageing=1e-6), previews={f"a{i}": 36.0 for i in range(4)})
+    for i in range(4):
+        for account in "ab":
+            house.submit(ticket(f"{account}{i}", account, lane, rows=400, steps=400, images=0))
+    house.run(until=3000.0)
+    got = dict.fromkeys("ab", 0.0)
+    for start, end, plan in house.done:
+        after = sum(house.previews.get(job, 0.0) for job in plan.jobs if plan.stage is Stage.STEP)
+        for job in plan.jobs:
+            got[job[0]] += (end - start - after) / len(plan.jobs)
+        got["a"] += after
+    assert not house.finals
+    assert abs(got["a"] - got["b"]) <= 2 * (2 + 10 + 4 * 36)
+
+
+def test_relax_gets_its_share_of_time_with_previews():
+    house = House(Policy(relax_share=0.2), previews={f"f{i}": 30.0 for i in range(8)})
+    for i in range(8):
+        house.submit(ticket(f"f{i}", f"f{i}", rows=640, steps=40))
+    house.submit(ticket("r", "r", Lane.RELAX, rows=400, steps=400, images=0))
+    house.run(until=3000.0)
+    got = sum(end - start for start, end, plan in house.done if "r" in plan.jobs)
+    longest = max(end - start for start, end, _ in house.done)
+    assert got >= 0.2 * house.done[-1][1] - 1.2 * longest - CLOSE
+
+
 def paused_turbo(policy: Policy, others: int, until: float) -> House:
     """A Turbo job that is paused amid its work from 100 to `until` ms, beside Fast jobs that go on."""
     house = House(policy)

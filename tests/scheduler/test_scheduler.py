@@ -276,6 +276,8 @@ def test_refusals_change_nothing():
         (SchedulerError, lambda: scheduler.plan("w", 11.0)),
         (SchedulerError, lambda: scheduler.report(plan, -1.0, 11.0)),
         (SchedulerError, lambda: scheduler.report(plan, math.inf, 11.0)),
+        (SchedulerError, lambda: scheduler.report(plan, 1.0, 11.0, preview_ms={"a": math.nan})),
+        (SchedulerError, lambda: scheduler.report(plan, 1.0, 11.0, preview_ms={"a": -1.0})),
     ):
         with pytest.raises(error, match="allowed"):
             call()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -220,6 +221,27 @@ def test_state_moves_or_is_replayed(
     np.testing.assert_array_equal(said.pictures[0].read(frames[0]), solo(request)[0])
     other.handle(Drop(8, ("a", "unknown")))
     assert engine.num_open == 0
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_previews_are_measured(worker: Worker, monkeypatch: pytest.MonkeyPatch, sound: bool) -> None:
+    preview = worker.engine.preview
+
+    def slow(generation: Generation) -> Any:
+        time.sleep(0.02)
+        if not sound:
+            raise NumericalError("NaN")
+        return preview(generation)
+
+    monkeypatch.setattr(worker.engine, "preview", slow)
+    wanted, other = (Arrival(job=job, spec=spec(), preview_every=every) for job, every in (("a", 1), ("b", 0)))
+    run(worker, Stage.ENCODE, "a", arrivals=(wanted,))
+    run(worker, Stage.ENCODE, "b", arrivals=(other,))
+    said, frames = run(worker, Stage.STEP, "a", "b")
+    assert [len(frames), len(said.pictures)] == [sound, sound]
+    assert said.preview_ms.keys() == {"a"}
+    assert said.preview_ms["a"] >= 20 > said.elapsed_ms
+    assert not run(worker, Stage.STEP, "a", "b")[0].preview_ms  # it is done: its pictures come
 
 
 def test_a_worker_answers_anything(worker: Worker) -> None:
