@@ -424,7 +424,7 @@ class Scheduler:
 
     def _proved(self, w: Worker, job: Job) -> None:
         """It works alone. When all of a batch that broke do, the batch was too large for this worker."""
-        job.alone = False
+        job.alone, job.wary = False, 0
         if w.suspects is not None:
             rows, names = w.suspects
             names.discard(job.ticket.job)

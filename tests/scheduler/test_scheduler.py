@@ -183,6 +183,27 @@ def test_only_what_a_worker_was_doing_counts_as_its_loss():
     assert (again.jobs, again.stage) == (("a",), Stage.ENCODE)
 
 
+def test_who_was_cleared_is_no_suspect_again():
+    """A worker dies during a shared step; its jobs pass that step alone; the next one dies while they are paused."""
+    house = House(Policy(quantum_ms=0))
+    for name in "ab":
+        house.submit(ticket(name, name, rows=80, steps=400))
+    found = house.scheduler._jobs
+    house.run(until=40.0)
+    house.lose("w0")
+    assert all(job.alone for job in found.values())
+    house.names = ["w1"]
+    house.scheduler.add_worker(WorkerSpec("w1"), house.now)
+    house.at(41.0, lambda: None)
+    house.run(until=400.0)
+    assert not any(job.alone for job in found.values())
+    for name in found:
+        house.scheduler.pause(name, house.now)
+    house.run(until=800.0)
+    house.lose("w1")
+    assert not any(job.alone for job in found.values())
+
+
 def test_an_idle_worker_takes_over_what_waits_elsewhere():
     house = House(workers=2)
     for i in range(3):
