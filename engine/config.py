@@ -92,6 +92,14 @@ class Config:
             self.refuse(key, f"a list of integers in {low}..{high}", value)
         return tuple(value)
 
+    def mapping(self, key: str) -> dict[str, Any]:
+        """An object, empty where there is none. MalformedFile for anything else."""
+        value = self.values.get(key, {})
+        if not isinstance(value, dict):
+            found = type(value).__name__
+            raise MalformedFile("wrong entry", path=self.path, key=key, expected="an object", found=found)
+        return value
+
     def only(self, key: str, allowed: Collection[Any], default: Any = _REQUIRED) -> Any:
         """One of the values that Salon implements; any other is a variant it does not know."""
         value = self._get(key, default)

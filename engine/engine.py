@@ -19,13 +19,14 @@ from .adapters import AdapterBranch, Adapters, names_used
 from .admission import Admission
 from .arena import Arena
 from .batch import Batch
+from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .generation import Generation, ParkedGeneration, State, StepReport
 from .limits import Limits
 from .loading import Model, load_model
 from .models import flux
 from .solvers import evaluations
-from .spec import GenerationSpec, shown, size_for_aspect
+from .spec import GenerationSpec, size_for_aspect
 from .text import TextEncoding
 
 Float32 = NDArray[np.float32]
@@ -95,16 +96,9 @@ class Engine:
         """A spec with the model's own defaults for what is not given.
 
         `aspect` chooses width and height: about the model's default area, in this proportion. SpecError as
-        `GenerationSpec`; also for `aspect` together with width or height."""
-        values: dict[str, Any] = {**self.model.defaults, **fields}
-        if aspect is not None:
-            if not isinstance(aspect, tuple | list) or len(aspect) != 2:
-                raise SpecError(complaint("aspect", shown(aspect), "a pair of numbers", "write it like (16, 9)"))
-            if "width" in fields or "height" in fields:
-                got = ":".join(map(shown, aspect))
-                raise SpecError(complaint("aspect", got, "no width or height beside it", "drop one"))
-            values["width"], values["height"] = self.size_for_aspect(*aspect)
-        return GenerationSpec(prompt=prompt, **values)
+        `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height."""
+        model = self.model
+        return complete(prompt, fields, defaults=model.defaults, aspect=aspect, granularity=model.granularity)
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
         """(width, height) in pixels for an aspect, at the model's default area. SpecError beyond 14:1."""

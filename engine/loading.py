@@ -16,15 +16,14 @@ from ..kernels.ops import Ops
 from .checkpoint import Checkpoint, Component, file_named, hash_files
 from .clauses import Slot, Vocabulary
 from .config import Config, read_json
-from .errors import MalformedFile, MissingFile, SpecError, WrongShape
+from .defaults import read_defaults
+from .errors import MalformedFile, MissingFile, WrongShape
 from .limits import Limits
 from .models import bert, flux, vae
 from .safetensors_file import SafetensorsFile
 from .solvers import SigmaConfig
-from .spec import GenerationSpec
 from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
-DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
 STATS = "text_stats.safetensors"  # unless `salon.json` names another file
 MARKS = ("[CLS]", "[SEP]")  # tokens before and behind a text of BERT's
@@ -42,6 +41,7 @@ class Model:
         sigmas: how the checkpoint spaces its sigmas.
         text: the text pipeline, or None for a checkpoint without `salon.json`.
         defaults: fields of `GenerationSpec` that suit the model.
+        draft: those that a quick draft has otherwise; empty: none.
         vocabulary: what `salon.json` says of the things it knows, for frontends to show.
         components: what was loaded of the folder's components, by name.
         files: what was read beside them: `salon.json` and the files that it names.
@@ -58,6 +58,7 @@ class Model:
     sigmas: SigmaConfig
     text: TextPipeline | None
     defaults: Mapping[str, Any]
+    draft: Mapping[str, Any]
     vocabulary: Mapping[str, Any]
     components: Mapping[str, Component]
     files: Sequence[Path]
@@ -108,6 +109,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
     _want_one_model(transformer, autoencoder)
     transformer_weights = flux.load_flux(ops, transformer)
     autoencoder_weights = vae.load_autoencoder(ops, autoencoder)
+    defaults, draft = read_defaults(salon, _granularity(autoencoder_weights.config))
     return Model(
         checkpoint=checkpoint,
         name=str(own.get("name", path.resolve().name)),
@@ -118,8 +120,9 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         autoencoder=autoencoder_weights,
         sigmas=sigmas,
         text=_load_text(ops, components, salon, limits) if "text" in own else None,
-        defaults=_read_defaults(salon, _granularity(autoencoder_weights.config)),
-        vocabulary=_object(salon, "vocabulary"),
+        defaults=defaults,
+        draft=draft,
+        vocabulary=salon.mapping("vocabulary"),
         components=components,
         files=_files(salon),
     )
@@ -235,25 +238,3 @@ def _want_fitting_text(encoder: bert.BertConfig, slots: Sequence[Slot], transfor
     longest, most = max(slot.tokens for slot in slots), encoder.max_position_embeddings - len(MARKS)
     if longest > most:
         raise ValueError(f"a slot of {longest} tokens, want at most {most} (the text encoder's positions)")
-
-
-def _object(salon: Config, key: str) -> Mapping[str, Any]:
-    """An object of `salon.json`, empty where there is none."""
-    value = salon.values.get(key, {})
-    if not isinstance(value, dict):
-        found = type(value).__name__
-        raise MalformedFile("wrong entry", path=salon.path, key=key, expected="an object", found=found)
-    return value
-
-
-def _read_defaults(salon: Config, granularity: int) -> dict[str, Any]:
-    """Fields of a `GenerationSpec`, checked by making one."""
-    values = {**DEFAULTS, **_object(salon, "defaults")}
-    try:
-        spec = GenerationSpec(prompt="any", **values)
-    except (SpecError, TypeError) as error:
-        raise MalformedFile(f"defaults: {error}", path=salon.path, key="defaults") from error
-    if spec.width % granularity or spec.height % granularity:
-        expected, found = f"multiples of {granularity}", f"{spec.width} x {spec.height}"
-        raise MalformedFile("default size", path=salon.path, key="defaults", expected=expected, found=found)
-    return values

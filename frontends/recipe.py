@@ -82,7 +82,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 def model_identity(engine: Engine) -> ModelIdentity:
     """Of the loaded model. Reads all of its files. CheckpointError: they are gone by now."""
     model = engine.model
-    hashes = {name: component.content_hash for name, component in sorted(model.checkpoint.components.items())}
+    hashes = {name: component.content_hash for name, component in sorted(model.components.items())}
     return ModelIdentity(name=model.name, version=model.version, digest=model.digest, components=hashes)
 
 

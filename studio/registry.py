@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..engine import errors
 from ..engine.errors import SpecError, StateError
 from ..errors import SalonError, complaint
+from ..kernels.bfloat16 import widen
 from ..scheduler.tickets import is_text
 from .errors import StudioError, WorkerLost
 from .fleet import Fleet, Slot
@@ -157,8 +158,9 @@ def _text(what: str, value: Any) -> str:
 
 
 def _floats(what: str, values: Any) -> NDArray[np.float32]:
+    """A copy; bfloat16 bits come as uint16."""
     try:
-        return np.array(values, np.float32)
+        return widen(np.asarray(values), what)
     except (TypeError, ValueError) as error:
         raise SpecError(complaint(what, type(values).__name__, "an array of numbers", "correct it")) from error
 

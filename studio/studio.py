@@ -17,6 +17,7 @@ from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..kernels.ops import Dtype
 from ..scheduler.admission import Work
+from ..scheduler.plans import lane_of
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from .desk import Desk
@@ -90,9 +91,17 @@ class Studio:
     ) -> None:
         self.close()
 
-    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
-        """See `Engine.make_spec`."""
-        return self.loop.profile.make_spec(prompt, aspect=aspect, **fields)
+    def make_spec(
+        self,
+        prompt: str,
+        *,
+        lane: Lane | str | None = None,
+        aspect: tuple[float, float] | None = None,
+        **fields: Any,
+    ) -> GenerationSpec:
+        """See `Profile.make_spec`. UnknownLane for a lane that is none."""
+        which = None if lane is None else lane_of(lane)
+        return self.loop.profile.make_spec(prompt, lane=which, aspect=aspect, **fields)
 
     def imagine(
         self,
@@ -111,7 +120,7 @@ class Studio:
     ) -> Job:
         """Accept a job: `make_spec` and `Loop.submit` in one. Raises as those; there is no job then."""
         return self.loop.submit(
-            self.make_spec(prompt, aspect=aspect, **fields),
+            self.make_spec(prompt, lane=lane, aspect=aspect, **fields),
             account=account,
             lane=lane,
             job=job,

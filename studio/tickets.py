@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from dataclasses import fields as fields_of
 from typing import Any, cast
 
 import msgspec
 
 from ..engine.admission import Admission
+from ..engine.defaults import complete
 from ..engine.engine import Engine
 from ..engine.errors import SpecError
 from ..engine.generation import Generation
@@ -17,7 +17,7 @@ from ..engine.limits import Limits
 from ..engine.models.flux import FluxConfig
 from ..engine.models.vae import AutoencoderConfig
 from ..engine.solvers import SigmaConfig, evaluations
-from ..engine.spec import GenerationSpec, size_for_aspect
+from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..scheduler.tickets import Lane, StepShape, Ticket
 from .errors import StudioError
@@ -42,6 +42,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         text_rows, unconditional_rows: of a prompt, and of the empty unconditional input.
         itemsize: bytes of the compute dtype.
         defaults: fields of `GenerationSpec` that suit the model.
+        draft: those that a draft has otherwise.
         name, version: of the model, as it calls itself.
         components: content hash of each of its components.
         ops, compute: name of the backend's op table, and its compute dtype.
@@ -58,6 +59,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     sigmas: SigmaConfig
     limits: Limits
     defaults: dict[str, Any]
+    draft: dict[str, Any] = {}
     name: str = ""
     version: str = ""
     components: dict[str, str] = {}
@@ -83,9 +85,10 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
             sigmas=model.sigmas,
             limits=engine.limits,
             defaults=dict(model.defaults),
+            draft=dict(model.draft),
             name=model.name,
             version=model.version,
-            components={name: part.content_hash for name, part in sorted(model.checkpoint.components.items())},
+            components={name: part.content_hash for name, part in sorted(model.components.items())},
             ops=engine.ops.name,
             compute=engine.ops.compute,
         )
@@ -98,20 +101,20 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
         a_sample = self.flux.num_modulations * 4 / (self.text_rows + 1)  # a sample has more rows than its text
         return max(1, min(self.limits.max_rows, int(self.limits.max_step_bytes / (a_row + a_sample))))
 
-    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
-        """`Engine.make_spec`: a spec with the model's own defaults for what is not given. SpecError as there."""
-        values = {**self.defaults, **fields}
-        if aspect is not None:
-            if "width" in fields or "height" in fields:
-                got = f"{aspect[0]}:{aspect[1]}"
-                raise SpecError(complaint("aspect", got, "no width or height beside it", "drop one"))
-            pixels = self.defaults["width"] * self.defaults["height"]
-            size = size_for_aspect(*aspect, pixels=pixels, granularity=self.granularity)
-            values["width"], values["height"] = size
-        unknown = values.keys() - {field.name for field in fields_of(GenerationSpec)}
-        if unknown:
-            raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
-        return GenerationSpec(prompt=prompt, **values)
+    def make_spec(
+        self,
+        prompt: str,
+        *,
+        lane: Lane | None = None,
+        aspect: tuple[float, float] | None = None,
+        **fields: Any,
+    ) -> GenerationSpec:
+        """`Engine.make_spec`: a spec with the model's own defaults for what is not given; in the Draft lane with its
+        settings for drafts, unless steps, solver or shift are given. SpecError as there."""
+        draft = self.draft if lane is Lane.DRAFT else None
+        return complete(
+            prompt, fields, defaults=self.defaults, draft=draft, aspect=aspect, granularity=self.granularity
+        )
 
     def ticket(
         self,

@@ -22,7 +22,7 @@ from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ...scheduler.admission import Work
 from ...scheduler.tickets import Lane
-from ...studio.errors import StoreError
+from ...studio.errors import StoreError, StudioClosed, WorkerLost
 from ...studio.job import Event, Job, JobState, UInt8
 from ...studio.store.rows import JobRow, PictureRow
 from ...studio.store.writes import EndJob, Write
@@ -124,6 +124,10 @@ class Keeper:
                 lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
             self.start(row, spec, work, lane, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
+            if isinstance(error, StudioClosed | WorkerLost):
+                return  # the studio is over already: the job waits for the next start
+            if self.house.books.ledger.is_open(row.job):
+                self.house.release(row.job)
             live = Live(row, self.logs.open(row.job, row.last_event), stored=True)
             self.live[row.job] = live
             self.idle.clear()

@@ -14,6 +14,7 @@ from ...engine.spec import GenerationSpec
 from ...errors import complaint
 from ...scheduler.admission import Work
 from ...scheduler.plans import Kind
+from ...scheduler.tickets import Lane
 from ...studio.errors import StoreError
 from ...studio.store.retention import check_quota
 from ...studio.store.rows import FINAL, OPEN, JobRow, PictureRow
@@ -92,7 +93,8 @@ class Service:
             raise RequestRefused("draining", "server: it is draining and accepts nothing; try again later", 2000)
         if self.keeper.stuck and (trouble := self.keeper.trouble) is not None:
             raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
-        spec, lane = self._spec(request), lane_of(request.lane)
+        lane = lane_of(request.lane)
+        spec = self._spec(request, lane)
         work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
         job = secrets.token_hex(12)
         live = self.keeper.start(JobRow(
@@ -121,12 +123,13 @@ class Service:
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
         return (live.row, ()), False
 
-    def _spec(self, request: Submit) -> GenerationSpec:
+    def _spec(self, request: Submit, lane: Lane) -> GenerationSpec:
         names = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")
         fields = {name: value for name in names if (value := getattr(request, name)) is not None}
         fields.setdefault("seed", secrets.randbelow(2**32))
         return self.house.studio.make_spec(
             request.prompt,
+            lane=lane,
             aspect=request.aspect,
             negative_prompt=request.negative_prompt,
             images=request.images,
@@ -148,8 +151,10 @@ class Service:
             fresh = {"state": "queued", "reason": "", "failure": "", "started_ms": 0, "ended_ms": 0}
             await self.keeper.write([SetJob(job, fresh)])
             self.keeper.drop(job)
-            self.keeper.take_back(msgspec.structs.replace(row, **fresh))
-            return self.keeper.live[job].row
+            row = msgspec.structs.replace(row, **fresh)
+            self.keeper.take_back(row)
+            live = self.keeper.live.get(job)
+            return row if live is None else live.row  # without a studio it waits for the next start
         finally:
             self._retried.discard(job)
 

@@ -247,3 +247,21 @@ def test_files_that_a_model_names_lie_in_its_folder(tmp_path: Path, name: Any) -
     edit_json(folder / "salon.json", text=salon["text"] | {"stats": name})
     with pytest.raises(MalformedFile, match=r"salon.json: wrong name, key 'text.stats', expected the name of a file"):
         Engine.load(folder, backend="reference")
+
+
+def with_draft(folder: Path, draft: Any) -> Path:
+    file = write_tiny(folder) / "salon.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"draft": draft}))
+    return folder
+
+
+def test_a_model_says_how_drafts_are_drawn(tmp_path: Path, tiny_model: Path) -> None:
+    draft = {"steps": 3, "solver": "heun", "shift": 2.0}
+    assert Engine.load(with_draft(tmp_path, draft), backend="reference").model.draft == draft
+    assert Engine.load(tiny_model, backend="reference").model.draft == {}
+
+
+@pytest.mark.parametrize("draft", [[], {"steps": 0}, {"solver": "best"}, {"guidance_scale": 2.0}, {"haste": 1}])
+def test_settings_for_drafts_that_no_spec_takes_are_refused(tmp_path: Path, draft: Any) -> None:
+    with pytest.raises(MalformedFile, match="draft"):
+        Engine.load(with_draft(tmp_path, draft), backend="reference")

@@ -56,6 +56,18 @@ def test_the_numbers_are_the_engines(engine: Engine) -> None:
         engine.close(generation)
 
 
+def test_drafts_have_the_models_settings_for_them_unless_the_request_has_its_own(engine: Engine) -> None:
+    plain, draft = Profile.of(engine), {"steps": 3, "solver": "heun", "shift": 2.0}
+    profile = msgspec.structs.replace(plain, draft=draft)
+    usual = profile.make_spec("a cat")
+    for lane in (None, Lane.FAST, Lane.TURBO, Lane.RELAX):
+        assert profile.make_spec("a cat", lane=lane) == usual == plain.make_spec("a cat", lane=Lane.DRAFT)
+    made = profile.make_spec("a cat", lane=Lane.DRAFT, seed=4)
+    assert (made.steps, made.solver, made.shift, made.seed) == (3, "heun", 2.0, 4)
+    for given in ({"steps": 9}, {"solver": "euler"}, {"shift": 1.5}):
+        assert profile.make_spec("a cat", lane=Lane.DRAFT, **given) == profile.make_spec("a cat", **given)
+
+
 def test_refusals_are_the_engines(tiny: object, new_engine: Callable[[], Engine]) -> None:
     engine = new_engine()
     limited = Engine(engine.ops, engine.model, Limits(max_rows=200, max_steps=9, max_side=64, max_images=4))

@@ -6,6 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from salon.engine.errors import SpecError
+from salon.frontends.server import views
+from salon.studio.errors import WorkerLost
+from salon.studio.loop import Loop
 from salon.studio.messages import Lost
 
 from ...studio.conftest import BACKEND
@@ -53,6 +59,42 @@ def test_jobs_go_on_after_the_next_start(serve: Serve, connect: Connect) -> None
         assert [event["kind"] for event, _ in client.watch(job)][-1] == "done"
     ended = [entry.job for entry in again.house.store.all_entries() if entry.kind in ("done", "void")]
     assert sorted(ended) == sorted(jobs)
+
+
+def test_a_job_that_cannot_be_taken_back_gives_back_what_was_set_aside(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(paused=True)
+    job = connect(server).submit("k", "cat", **TINY)["job"]
+    server.stop()
+
+    def refuse(row: object) -> None:
+        raise SpecError("width: got 16, allowed 32; use another model")
+
+    monkeypatch.setattr(views, "spec_of", refuse)
+    again = serve()
+    (last, _) = [*connect(again).watch(job)][-1]
+    assert (last["kind"], last["reason"]) == ("failed", "after a restart: width: got 16, allowed 32; use another model")
+    assert again.house.ledger.open_jobs() == ()
+
+
+def test_a_job_that_meets_a_studio_without_workers_waits_for_the_next_start(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(paused=True)
+    job = connect(server).submit("k", "cat", **TINY)["job"]
+    server.stop()
+
+    def gone(*arguments: object, **options: object) -> None:
+        raise WorkerLost("worker: got none, allowed one")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Loop, "submit", gone)
+        again = serve()
+        assert [row.job for row in again.house.store.open_jobs()] == [job]
+        assert again.house.ledger.open_jobs() == (job,)
+        again.stop()
+    assert [event["kind"] for event, _ in connect(serve()).watch(job)][-1] == "done"
 
 
 def test_the_exit_code_says_so(tiny: Path, tmp_path: Path) -> None:

@@ -1,0 +1,69 @@
+"""A model's own settings, in place of what a request leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields as fields_of
+from typing import Any
+
+from ..errors import complaint
+from .config import Config
+from .errors import MalformedFile, SpecError
+from .spec import GenerationSpec, shown, size_for_aspect
+
+DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
+SAMPLING = ("steps", "solver", "shift")  # what a model may do otherwise for drafts
+_FIELDS = {field.name for field in fields_of(GenerationSpec)}
+
+
+def read_defaults(salon: Config, granularity: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(fields of a `GenerationSpec` that suit the model, those that a draft has otherwise) of `salon.json`.
+
+    Raises:
+        MalformedFile: a value that no spec takes, or a size off the granularity.
+    """
+    values, draft = {**DEFAULTS, **salon.mapping("defaults")}, salon.mapping("draft")
+    for key, these in (("defaults", values), ("draft", {**values, **draft})):
+        try:
+            spec = GenerationSpec(prompt="any", **these)
+        except (SpecError, TypeError) as error:
+            raise MalformedFile(f"{key}: {error}", path=salon.path, key=key) from error
+    if extra := draft.keys() - set(SAMPLING):
+        expected = " and ".join(SAMPLING)
+        raise MalformedFile("draft settings", path=salon.path, key="draft", expected=expected, found=min(extra))
+    if spec.width % granularity or spec.height % granularity:
+        expected, found = f"multiples of {granularity}", f"{spec.width} x {spec.height}"
+        raise MalformedFile("default size", path=salon.path, key="defaults", expected=expected, found=found)
+    return values, draft
+
+
+def complete(
+    prompt: str,
+    given: Mapping[str, Any],
+    *,
+    defaults: Mapping[str, Any],
+    draft: Mapping[str, Any] | None = None,
+    aspect: tuple[float, float] | None = None,
+    granularity: int,
+) -> GenerationSpec:
+    """A spec of what is given, and of the defaults for the rest.
+
+    Args:
+        draft: the model's settings for drafts, if it is to be one; they hold unless any of `SAMPLING` is given.
+        aspect: chooses width and height: about the default area, in this proportion.
+
+    Raises:
+        SpecError: as `GenerationSpec`; an unknown field; an aspect that is none, or with width or height beside it.
+    """
+    if unknown := given.keys() - _FIELDS:
+        raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
+    values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}
+    if aspect is not None:
+        if not isinstance(aspect, tuple | list) or len(aspect) != 2:
+            raise SpecError(complaint("aspect", shown(aspect), "a pair of numbers", "write it like (16, 9)"))
+        if "width" in given or "height" in given:
+            got = ":".join(map(shown, aspect))
+            raise SpecError(complaint("aspect", got, "no width or height beside it", "drop one"))
+        pixels = defaults["width"] * defaults["height"]
+        values["width"], values["height"] = size_for_aspect(*aspect, pixels=pixels, granularity=granularity)
+    return GenerationSpec(prompt=prompt, **values)
