@@ -148,7 +148,7 @@ def training(run: Run) -> list[str]:
         points = read_json(path)
         out += ["", f"The transformer's training took {hours(points):.1f} hours.", ""]
         out += ["| samples | training loss | seen pairs | held-out pairs |", "|---|---|---|---|"]
-        for p in [*points[:: max(1, len(points) // 12)], *points[-1:]]:
+        for p in (*points[: -1 : max(1, len(points) // 12)], points[-1]):
             held = f"{p['held']:.4f}" if "held" in p else ""
             out.append(f"| {p['samples']:,} | {p['loss']:.4f} | {p.get('seen', float('nan')):.4f} | {held} |")
     return out
