@@ -54,7 +54,7 @@ TEAL = {"subject": "a red apple", "style": "3d render style", "background": "tea
         ),
         ("a cat, cartoon style", {"subject": "a cat", "style": "flat cartoon style"}),
         ("a squid with ink", {"subject": "a squid with ink"}),
-        ("a fox, gold palette", {"subject": "a fox gold palette"}),
+        ("a fox, gold palette", {"subject": "a fox", "palette": "gold palette"}),
         ("a cat, art deco style", {"subject": "a cat", "style": "art deco style"}),
         ("red apple sky blue background", {"subject": "red apple", "background": "sky blue background"}),
         ("a ghost with a hat on pink", {"subject": "a ghost with a hat", "background": "pink background"}),
