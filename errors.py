@@ -2,7 +2,8 @@
 
 SalonError
 ├── engine/errors.py      models, requests, numbers
-└── scheduler/errors.py   lanes, plans, GPU time
+├── scheduler/errors.py   lanes, plans, GPU time
+└── studio/errors.py      jobs, workers, the store
 """
 
 from __future__ import annotations
@@ -17,3 +18,12 @@ class SalonError(Exception):
 def complaint(what: str, got: Any, allowed: str, remedy: str) -> str:
     """`what: got X, allowed Y; do Z`, in one line."""
     return f"{what}: got {got}, allowed {allowed}; {remedy}"
+
+
+def is_text(value: str) -> bool:
+    """Whether it can be sent and stored: half of a surrogate pair, which badly decoded bytes leave, cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

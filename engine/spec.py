@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import complaint
+from ..errors import complaint, is_text
 from .errors import PromptError, SpecError
 from .solvers import SOLVERS, SolverName
 
@@ -145,7 +145,7 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
 
 def adapter_name(name: Any) -> str:
     """The id of an adapter as plain text. SpecError for what is none."""
-    if not isinstance(name, str) or not name or not _is_sendable(name):
+    if not isinstance(name, str) or not name or not is_text(name):
         raise SpecError(complaint("adapter", shown(name), "a name", "give the id of an adapter"))
     return str(name)
 
@@ -159,19 +159,10 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _is_sendable(text: str) -> bool:
-    """Whether a text can be written as UTF-8: half of a surrogate pair, which badly decoded bytes leave, cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _text(name: str, value: Any, kind: type[SpecError]) -> str:
     if not isinstance(value, str):
         raise kind(complaint(name, shown(value), "text", "give words"))
-    if not _is_sendable(value):
+    if not is_text(value):
         raise kind(complaint(name, shown(value), "text in Unicode", "decode it as what it was written in"))
     return str(value)
 

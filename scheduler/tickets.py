@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from ..errors import complaint
+from ..errors import complaint, is_text
 from .errors import ClockError, TicketError, UnknownLane
 
 MAX_ROWS = 2**28  # of one step of one job: more is no request but a mistake
@@ -160,15 +160,6 @@ class Final:
     ended: Ended
     lane: Lane
     reason: str = ""
-
-
-def is_text(value: str) -> bool:
-    """Whether it can be sent and stored: half a surrogate pair cannot."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def check_time(now: Any, last: float) -> float:

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from ..engine import errors
 from ..engine.errors import SpecError, StateError
-from ..errors import SalonError, complaint
+from ..errors import SalonError, complaint, is_text
 from ..kernels.bfloat16 import widen
-from ..scheduler.tickets import is_text
 from .errors import StudioError, WorkerLost
 from .fleet import Fleet, Slot
 from .messages import Ack, AddAdapter, AddBranch, Array, Failure

@@ -70,7 +70,7 @@ def test_closed_standard_output(salon: Salon) -> None:
         (MemoryError(), 2, "salon: error: out of memory; make fewer or smaller pictures, or free some memory"),
         (ModuleNotFoundError("No module named 'x'"), 2, "salon: error: the installation is incomplete (No module"),
         (SalonError("a \x1b[31mcolour"), 2, "salon: error: a \ufffd[31mcolour"),
-        (PermissionError(13, "Permission denied", "/root/x"), 2, "salon: error: Permission denied: /root/x"),
+        (PermissionError(13, "Permission denied", "/secret/x"), 2, "salon: error: Permission denied: /secret/x"),
         (KeyboardInterrupt(), 130, "salon: error: interrupted"),
         (KeyboardInterrupt("told so"), 130, "salon: error: told so"),
     ],

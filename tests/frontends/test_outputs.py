@@ -132,8 +132,8 @@ def test_a_folder_that_may_not_be_looked_into(monkeypatch: pytest.MonkeyPatch) -
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_dir", denied)
-    with pytest.raises(OutputError, match="output '/root/x.png': Permission denied; choose another"):
-        Destination.of("/root/x.png", "stem", 1)
+    with pytest.raises(OutputError, match="output '/secret/x.png': Permission denied; choose another"):
+        Destination.of("/secret/x.png", "stem", 1)
 
 
 def test_the_default_folder_is_a_file() -> None:
