@@ -100,10 +100,8 @@ class Desk:
         except Exception:
             LOG.exception("job %r ended as %s and could not be settled", final.job, final.ended)
             return 0
-        try:
-            self._offer(settlement.entries)
-        except Exception:
-            LOG.exception("job %r ended as %s; its entries could not be stored yet", final.job, final.ended)
+        self._unkept += settlement.entries
+        self.flush()
         return settlement.charged_ms
 
     def do(self, act: Callable[[Accounts, int], tuple[Entry, ...]]) -> None:
@@ -114,11 +112,11 @@ class Desk:
         self._offer(act(self.accounts, self.now()))
 
     def flush(self) -> None:
-        """Have stored what could not be before. What goes wrong is logged."""
+        """Have stored what is not yet. What goes wrong is logged."""
         try:
             self._offer(())
-        except Exception:
-            LOG.exception("%d entries of the ledger could not be stored", len(self._unkept))
+        except Exception:  # `keep` is the user's own code and may raise anything; what it missed is offered again
+            LOG.exception("%d entries of the ledger could not be stored yet", len(self._unkept))
 
     def _offer(self, entries: tuple[Entry, ...]) -> None:
         self._unkept += entries
