@@ -98,6 +98,11 @@ def normalise(clause: str) -> str:
     return _EDGE.sub("", _SPACE.sub(" ", unicodedata.normalize("NFKC", clause).lower())).strip()
 
 
+def without_article(clause: str) -> str:
+    """A normalised clause without "a", "an" or "the" before it."""
+    return _ARTICLE.sub("", clause)
+
+
 def split(prompt: str) -> list[str]:
     """The prompt's clauses, normalised, without empty ones."""
     return [clause for part in _BREAK.split(prompt) if (clause := normalise(part))]

@@ -20,6 +20,7 @@ from .defaults import read_defaults
 from .errors import MalformedFile, MissingFile, WrongShape
 from .limits import Limits
 from .models import bert, flux, vae
+from .neighbours import load_neighbours
 from .safetensors_file import SafetensorsFile
 from .solvers import SigmaConfig
 from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
@@ -187,11 +188,15 @@ class BertEncoder:
 def _files(salon: Config) -> list[Path]:
     """`salon.json` and the files that it names, where there are such."""
     files = [salon.path]
-    for key, entry, default in (("text", "stats", STATS), ("default_style", "file", None)):
-        part = salon.values.get(key)
-        name = part.get(entry, default) if isinstance(part, dict) else None
+    text, own = (part if isinstance(part, dict) else {} for part in map(salon.values.get, ("text", "default_style")))
+    near = text.get("neighbours")
+    for key, name in (
+        ("text.stats", text.get("stats", STATS) if "text" in salon.values else None),
+        ("text.neighbours.file", near.get("file") if isinstance(near, dict) else None),
+        ("default_style.file", own.get("file")),
+    ):
         if name is not None:
-            files.append(file_named(salon.path, f"{key}.{entry}", name))
+            files.append(file_named(salon.path, key, name))
     return [file for file in dict.fromkeys(files) if file.is_file()]
 
 
@@ -208,10 +213,12 @@ def _load_text(ops: Ops[Any, Any], components: Mapping[str, Component], salon: C
         slots = [Slot(**slot) for slot in text["slots"]]
         vocabulary = Vocabulary.from_json(text)
         stats = _load_stats(SafetensorsFile(stats_path), encoder.weights.config.hidden_size)
+        neighbours = load_neighbours(salon, encoder.weights.config.hidden_size)
         _want_fitting_text(encoder.weights.config, slots, components["transformer"].config)
         return TextPipeline(
-            encoder, slots, vocabulary, stats, max_chars=limits.max_prompt_chars, cache_size=limits.text_cache
-        )
+            encoder, slots, vocabulary, stats, neighbours=neighbours, max_chars=limits.max_prompt_chars,
+            cache_size=limits.text_cache,
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MalformedFile(f"text pipeline: {error!r}", path=salon.path, key="text") from error
 

@@ -2,8 +2,9 @@
 
 Each clause is encoded on its own; its token states, without the two special tokens, are brought to mean 0 and
 deviation 1 per dimension and written into the clause's slots. Empty slots are zeros. The pooled vector is the mean
-state of the subject clause, brought to mean 0 and deviation 1 with its own statistics. All of it is data of the
-checkpoint (`salon.json`, `text_stats.safetensors`).
+state of the subject clause, brought to mean 0 and deviation 1 with its own statistics. A subject that the model does
+not know gives way to the nearest one that it knows (see `neighbours.py`). All of it is data of the checkpoint
+(`salon.json`, `text_stats.safetensors`).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from ..errors import complaint
 from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
 from .errors import PromptError
+from .neighbours import Neighbours
 from .spec import shown
 
 Float32 = NDArray[np.float32]
@@ -73,7 +75,7 @@ class TextPipeline:
 
     Args:
         encoder: tokenizer and text encoder.
-        slots, vocabulary, stats: the checkpoint's data.
+        slots, vocabulary, stats, neighbours: the checkpoint's data.
         max_chars: longest prompt taken.
         cache_size: prompts whose encoding is kept, the least recently used going first.
     """
@@ -85,12 +87,14 @@ class TextPipeline:
         vocabulary: Vocabulary,
         stats: TextStats,
         *,
+        neighbours: Neighbours | None = None,
         max_chars: int,
         cache_size: int,
     ) -> None:
         self.encoder = encoder
         self.slots = tuple(slots)
         self.stats = stats
+        self.neighbours = neighbours
         self.max_chars = max_chars
         self.cache_size = cache_size
         self.reader = ClauseReader(self.slots, vocabulary, lambda text: len(encoder.tokenize(text)))
@@ -151,6 +155,14 @@ class TextPipeline:
                 raise PromptError(complaint(field, shown(prompt), "letters or figures", "say what to draw in words"))
             ids.append(tokens)
         states = dict(zip((slot.name for slot in filled), self.encoder.encode(ids), strict=True))
+        pooled = self._pooled(states[SUBJECT])
+        if self.neighbours is not None and not self.neighbours.knows(texts[SUBJECT]):
+            name = self.neighbours.nearest(pooled)
+            if name is not None:
+                warnings.append(f"{texts[SUBJECT]!r} is drawn as {name!r}, the nearest thing that the model knows")
+                texts[SUBJECT] = name
+                (states[SUBJECT],) = self.encoder.encode([self.encoder.tokenize(name)])
+                pooled = self._pooled(states[SUBJECT])
         rows = np.zeros((self.num_rows, len(stats.token_mean)), np.float32)
         start = 0
         for slot in self.slots:
@@ -158,8 +170,11 @@ class TextPipeline:
                 state = states[slot.name]
                 rows[start : start + len(state)] = (state - stats.token_mean) / stats.token_std
             start += slot.tokens
-        pooled = ((states[SUBJECT].mean(axis=0) - stats.pooled_mean) / stats.pooled_std).astype(np.float32)
         return read_only(rows, pooled, {name: text for name, text in texts.items() if text}, tuple(warnings))
+
+    def _pooled(self, states: Float32) -> Float32:
+        pooled: Float32 = (states.mean(axis=0) - self.stats.pooled_mean) / self.stats.pooled_std
+        return pooled.astype(np.float32)
 
     def _words_that_fit(self, text: str, limit: int) -> str:
         """The longest run of words from the start with at most `limit` tokens; part of a word if not even one fits."""

@@ -8,6 +8,7 @@ import pytest
 
 from salon.engine.clauses import Slot, Vocabulary
 from salon.engine.errors import PromptError
+from salon.engine.neighbours import Neighbours
 from salon.engine.text import TextPipeline, TextStats
 
 WIDTH = 5
@@ -34,9 +35,51 @@ class FakeEncoder:
         return [np.random.default_rng(list(ids)).random((len(ids), WIDTH)).astype(np.float32) for ids in clauses]
 
 
-def make(**options: int) -> tuple[TextPipeline, FakeEncoder]:
+def make(**options: Any) -> tuple[TextPipeline, FakeEncoder]:
     encoder = FakeEncoder()
-    return TextPipeline(encoder, SLOTS, VOCABULARY, STATS, **({"max_chars": 100, "cache_size": 3} | options)), encoder
+    settings: dict[str, Any] = {"max_chars": 100, "cache_size": 3}
+    return TextPipeline(encoder, SLOTS, VOCABULARY, STATS, **(settings | options)), encoder
+
+
+def known(*names: str, least: float = -1.0) -> Neighbours:
+    """Neighbours of the fake encoder's, at the names' own pooled vectors."""
+    plain, _ = make()
+    vectors = np.stack([plain.encode(name).pooled for name in names])
+    return Neighbours(names, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), least)
+
+
+def test_a_subject_that_is_known_stays_as_it_is() -> None:
+    pipeline, encoder = make(neighbours=known("cat", "dog"))
+    plain, _ = make()
+    for prompt in ("dog", "a dog, teal", "The Dog"):
+        assert np.array_equal(pipeline.encode(prompt).tokens, plain.encode(prompt).tokens)
+        assert pipeline.encode(prompt).warnings == plain.encode(prompt).warnings
+    assert all(len(clauses) < 3 for clauses in encoder.encoded)
+
+
+def test_the_nearest_known_subject_stands_in_for_others_and_is_said() -> None:
+    plain, _ = make()
+    pipeline, _ = make(neighbours=known("cat", "dog", "fox"))
+    vector = plain.encode("puppy").pooled
+
+    def cosine(name: str) -> float:
+        other = plain.encode(name).pooled
+        return float(vector @ other / np.linalg.norm(other))
+
+    name = max(("cat", "dog", "fox"), key=cosine)
+    got, want = pipeline.encode("puppy, 3d, teal"), plain.encode(f"{name}, 3d, teal")
+    assert np.array_equal(got.tokens, want.tokens)
+    assert np.array_equal(got.pooled, want.pooled)
+    assert got.clauses == want.clauses
+    assert got.warnings[-1] == f"'puppy' is drawn as {name!r}, the nearest thing that the model knows"
+
+
+def test_words_that_are_near_nothing_stay() -> None:
+    pipeline, _ = make(neighbours=known("cat", least=1.0))
+    plain, _ = make()
+    assert np.array_equal(pipeline.encode("puppy").tokens, plain.encode("puppy").tokens)
+    assert pipeline.encode("puppy").warnings == ()
+    assert known("cat").nearest(np.zeros(WIDTH, np.float32)) is None
 
 
 def test_rows_stand_in_their_slots() -> None:

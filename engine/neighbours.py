@@ -1,0 +1,90 @@
+"""Words that a checkpoint has not been trained on: the nearest of those that it knows stand in for them.
+
+A small model has learned to draw things by their names, and only near those names does the text encoder's space mean
+anything to it. So a subject that is none of them ("puppy", "a cat riding a bicycle") is replaced by the one whose mean
+state is nearest in angle ("dog", "cat"), if that is near enough; the user is told. All of it is data of the checkpoint:
+`text.neighbours` of `salon.json` names the vectors, `vocabulary.concepts` the words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.bfloat16 import widen
+from .checkpoint import file_named
+from .clauses import normalise, without_article
+from .config import Config
+from .errors import MalformedFile, WrongShape
+from .safetensors_file import SafetensorsFile
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """Known subjects and where they lie.
+
+    Attributes:
+        names: normalised, without an article.
+        vectors: float32 [N, E], the names' pooled vectors as the model reads them, of length 1.
+        least: smallest cosine at which a name stands in for other words.
+    """
+
+    names: tuple[str, ...]
+    vectors: Float32
+    least: float
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    def knows(self, subject: str) -> bool:
+        """Whether a normalised subject is one of the names, an article before it or not."""
+        return without_article(subject) in self._known
+
+    def nearest(self, pooled: Float32) -> str | None:
+        """The name nearest to a pooled vector [E], or None when none is near."""
+        length = float(np.linalg.norm(pooled))
+        if length == 0.0:
+            return None
+        cosines = self.vectors @ (pooled / length)
+        at = int(cosines.argmax())
+        return self.names[at] if cosines[at] >= self.least else None
+
+
+def load_neighbours(salon: Config, width: int) -> Neighbours | None:
+    """What `salon.json` says of a text encoder's neighbours so wide; None if it says nothing.
+
+    Raises:
+        CheckpointError: the file is missing, or its vectors are not one finite row for every name.
+    """
+    entry = salon.mapping("text").get("neighbours")
+    if not entry:
+        return None
+    try:
+        path = file_named(salon.path, "text.neighbours.file", entry["file"])
+        tensor, least = entry["tensor"], entry["least"]
+        names = tuple(normalise(name) for name in names_of(salon.mapping("vocabulary")))
+        if type(least) not in (int, float) or not -1 <= least <= 1:
+            raise ValueError(f"got the least cosine {least!r}, want -1 to 1")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedFile(f"neighbours: {error!r}", path=salon.path, key="text.neighbours") from error
+    vectors = widen(SafetensorsFile(path).array(tensor), tensor)
+    if vectors.shape != (len(names), width):
+        expected, found = f"[{len(names)}, {width}], a row for every name", str(list(vectors.shape))
+        raise WrongShape("wrong neighbours", path=path, key=tensor, expected=expected, found=found)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not names or not np.isfinite(vectors).all() or lengths.min() <= 0:
+        raise MalformedFile("wrong neighbours", path=path, key=tensor, expected="finite rows, none of them zero")
+    return Neighbours(names, (vectors / lengths).astype(np.float32), float(least))
+
+
+def names_of(vocabulary: Mapping[str, Any]) -> Sequence[str]:
+    """Every name of every concept, in the order of the rows."""
+    return [name for c in vocabulary.get("concepts", ()) for name in (c["name"], *c["synonyms"])]
