@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.muon import Mixed, Muon, orthogonal  # noqa: E402
+from salon.models.mini.recipe.muon import Mixed, Muon, orthogonal, orthogonal_together  # noqa: E402
 from salon.models.mini.recipe.parallel import rank, run_in  # noqa: E402
 
 
@@ -34,6 +34,36 @@ def test_steps_of_badly_conditioned_gradients_stay_small(shape: tuple[int, int],
     u, _, v = torch.linalg.svd(torch.randn(shape), full_matrices=False)
     made = orthogonal(u @ torch.diag(falling ** torch.arange(float(u.shape[1]))) @ v)
     assert float(torch.linalg.svdvals(made).max()) < 1.7
+
+
+@pytest.mark.parametrize("shape", [(3, 24, 24), (2, 24, 96), (4, 96, 24), (1, 20, 30)])
+def test_steps_made_together_are_those_made_alone(shape: tuple[int, int, int]) -> None:
+    torch.manual_seed(3)
+    x = torch.randn(shape)
+    made = orthogonal_together(x)
+    assert made.shape == x.shape
+    assert made.dtype == torch.float32
+    for one, alone in zip(made, map(orthogonal, x), strict=True):
+        assert float((one - alone).norm() / alone.norm()) < 0.15  # bfloat16
+        assert float(torch.linalg.svdvals(one).max()) < 1.6
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_a_gpus_step_is_the_cpus(momentum: float) -> None:
+    torch.manual_seed(4)
+    weights = [torch.nn.Parameter(torch.randn(shape)) for shape in ((16, 16), (16, 16), (8, 32), (32, 8))]
+    others = [torch.nn.Parameter(w.detach().clone()) for w in weights]
+    alone, together = (Muon(w, lr=0.1, momentum=momentum) for w in (weights, others))
+    for _ in range(3):
+        for w, other in zip(weights, others, strict=True):
+            w.grad = torch.randn_like(w)
+            other.grad = w.grad.clone()
+        alone.step()
+        with torch.no_grad():
+            together._step_together(others, together.param_groups[0])
+    for w, other in zip(weights, others, strict=True):
+        assert torch.isfinite(other).all()
+        assert float((w - other).detach().norm() / w.detach().norm()) < 0.02
 
 
 def test_a_zero_gradient_is_no_step() -> None:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ for name in ("torch", "diffusers", "transformers", "resvg_py"):
 
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 from salon.bench.report import problems  # noqa: E402
 from salon.engine.clauses import ClauseReader, Slot, Vocabulary  # noqa: E402
@@ -23,7 +25,7 @@ from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
 from salon.engine.models.ip_adapter import load_ip_adapter  # noqa: E402
 from salon.engine.safetensors_file import SafetensorsFile  # noqa: E402
 from salon.engine.spec import AdapterUse  # noqa: E402
-from salon.models.mini.recipe import autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
+from salon.models.mini.recipe import adapter, autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
 from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
 from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
@@ -154,6 +156,35 @@ def test_weights_to_start_from_must_be_there(work: Path, tmp_path: Path) -> None
         transformer.run_stage(run)
 
 
+def test_an_adapter_to_start_from_must_be_one_of_this_configuration(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:7])
+
+    def started(folder: Path) -> Any:
+        return adapter.run_stage(replace(run, recipe=with_changes(run.recipe, adapter={"warm": str(folder)})))
+
+    with pytest.raises(CacheError, match=r"nowhere holds no adapter"):
+        started(tmp_path / "nowhere")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "adapter.safetensors").write_bytes((work / "adapter" / "adapter.safetensors").read_bytes())
+    with pytest.raises(CacheError, match=r"style_encoder\.safetensors"):
+        started(tmp_path / "half")
+    before = load_file(work / "adapter" / "style_encoder.safetensors")
+    done = started(work / "adapter")
+    after = load_file(done.folder / "style_encoder.safetensors")
+    moved = max(float((after[k] - before[k]).abs().max()) for k in before if k.startswith("encoder."))
+    assert 0 < moved < 0.1  # it went on from there: a new one lies further away
+
+
+def test_weights_that_are_trained_on_say_what_they_were_before(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:6])
+    warm = {"warm": str(work / "transformer" / "model"), "samples": 16}
+    done = transformer.run_stage(replace(run, recipe=with_changes(run.recipe, transformer=warm)))
+    assert done is not None
+    figures = open_stage(work, "transformer").figures
+    assert done.figures["before"]["samples"] == figures["samples"]
+    assert done.figures["before"]["curve"][-1]["held"] == figures["validation"]["held"]
+
+
 def test_training_does_not_begin_on_a_full_disk(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = linked(work, tmp_path, *STAGES[:6])
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
@@ -260,12 +291,9 @@ def test_the_report_says_how_to_draw(work: Path) -> None:
     assert not weights[-1]["same"]
     assert [row["stylize"] for row in probes["default style"]] == [0, 100, 1000]
     assert len(probes["curve"]) == 2
-    assert [(row["height"], row["width"]) for row in probes["sizes"]] == [
-        (32, 32),
-        (16, 32),
-        (32, 16),
-        (64, 64),
-    ]
+    *asked, enlarged = probes["sizes"]
+    assert [(row["height"], row["width"]) for row in asked] == [(32, 32), (16, 32), (32, 16), (64, 64)]
+    assert (enlarged["height"], enlarged["width"], enlarged["enlarged"]) == (64, 64, True)
     style = load_default_style(work / "export", salon)
     assert style is not None
     assert style.words == "3d render"
@@ -278,6 +306,31 @@ def test_pictures_do_not_depend_on_what_fills_the_last_batch(work: Path) -> None
     assert len(drawn) == len(entry)
     alone = painter.paint(entry[painter.batch :], seed=5 + painter.batch)
     np.testing.assert_allclose(drawn[painter.batch :], alone, atol=1e-3)
+
+
+def test_enlarging_keeps_the_picture_and_adds_to_it(work: Path) -> None:
+    painter = open_painter(Run(work, smoke(), 1), torch.device("cpu"))
+    entry = painter.batches.buckets[0].entry[:3]
+    small = painter.paint(entry, seed=5)
+    large = painter.enlarge(entry, small, seed=5)
+    assert large.shape == (3, 64, 64, 3)
+    assert np.isfinite(large).all()
+    again = painter.enlarge(entry, small, seed=5)
+    np.testing.assert_array_equal(large, again)
+    other = painter.enlarge(entry, 1 - small, seed=5)
+    assert float(np.abs(other - large).max()) > 0  # it begins with the pictures
+
+
+def test_kept_back_words_give_way_to_the_nearest_name(work: Path) -> None:
+    painter = open_painter(Run(work, smoke(), 1), torch.device("cpu"))
+    text, names = painter.batches.text, painter.batches.names
+    text["held"] = text["subject"][names[:1]] * 2  # its direction is that name's
+    text["held_pooled"] = text["subject_pooled"][names[:1]] * 2
+    rows, pooled = painter._held(np.zeros(2, int), nearest_known=True)
+    assert torch.equal(rows, text["subject"][names[:1]].expand_as(rows))
+    assert torch.equal(pooled, text["subject_pooled"][names[:1]].expand_as(pooled))
+    rows, pooled = painter._held(np.zeros(2, int), nearest_known=False)
+    assert torch.equal(pooled, text["held_pooled"].expand_as(pooled))
 
 
 def test_the_exported_words_are_read_by_the_engine(work: Path) -> None:
@@ -303,6 +356,11 @@ def test_the_exported_folder_draws_in_the_engine(work: Path, tmp_path: Path) -> 
     for name in ("text_encoder", "tokenizer", "scheduler", "model_index.json"):
         (tmp_path / name).symlink_to(EMBEDDED / name)
     engine = Engine.load(tmp_path, backend="reference")
+    assert engine.model.text is not None
+    known = engine.model.text.neighbours
+    assert known is not None
+    for name in known.names:  # every name lies where the engine's own text encoder puts it
+        assert known.nearest(engine.model.text.encode(name).pooled) == name
     adapter = load_ip_adapter(engine.ops, engine.model.transformer, tmp_path / "adapter.safetensors")
     style = load_default_style(tmp_path, json.loads((tmp_path / "salon.json").read_text()))
     assert style is not None

@@ -9,17 +9,44 @@ from salon.models.mini.recipe.errors import CacheError
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.course import Course  # noqa: E402
+from salon.models.mini.recipe.course import Course, Losses  # noqa: E402
 from salon.models.mini.recipe.torch_tools import Average, schedule  # noqa: E402
 
 
 def test_schedule_warms_up_and_falls() -> None:
-    factors = [schedule(n, 100, n, warmup=10, decay_from=0.5) for n in range(101)]
+    factors = [schedule(n / 100, n, warmup=10, decay_from=0.5) for n in range(101)]
     assert factors[0] == pytest.approx(0.1)
     assert factors[10:50] == [1.0] * 40
     assert all(a >= b for a, b in zip(factors[50:], factors[51:], strict=False))
     assert factors[-1] == pytest.approx(0.02)
-    assert schedule(0, 0, 0, warmup=0, decay_from=1.0) == 1.0
+    assert schedule(0.0, 0, warmup=0, decay_from=1.0) == 1.0
+
+
+def test_a_course_ends_at_its_budget_or_when_its_time_is_over(tmp_path: Path) -> None:
+    course = Course(tmp_path / "state.pt", {}, np.random.default_rng(0))
+    course.advance(30)
+    assert course.share(100, 0.0) == pytest.approx(0.3)
+    assert course.share(100, 1e9) == pytest.approx(0.3)
+    assert course.share(100, 1e-9) == 1.0
+    course.advance(80)
+    assert course.share(100, 0.0) == 1.0
+
+
+def test_losses_are_means_of_the_last_steps() -> None:
+    losses = Losses()
+    assert losses.mean() == []
+    losses.fetch()
+    for n in range(Losses.MEMORY + 50):
+        losses.add(torch.tensor(float(n)), torch.tensor(1.0))
+    assert len(losses.values) == Losses.MEMORY
+    assert losses.mean(2) == [Losses.MEMORY + 48.5, 1.0]
+
+
+def test_a_loss_that_is_not_finite_ends_the_training() -> None:
+    losses = Losses()
+    losses.add(torch.tensor(1.0))
+    with pytest.raises(FloatingPointError, match="diverged"):
+        losses.add(torch.tensor(float("nan")))
 
 
 def test_average_follows_and_swaps_back() -> None:

@@ -14,8 +14,8 @@ far fewer samples are needed. Writes `adapter.safetensors` in diffusers' Flux IP
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
-from collections import defaultdict
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,27 +27,29 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from .batches import Batches, Bucket
+from .checked import Checked
 from .config import Run, parser, run_of, with_changes
-from .course import Course
+from .course import Course, Losses
+from .errors import CacheError
 from .half import LossScale, halve
 from .network import AdapterBlock, Velocity, unpack
 from .precision import autocast
 from .progress import Progress
-from .store import Done, Stage, open_stage
+from .store import Done, Stage, file_digest, open_stage
 from .text import WIDTH
-from .torch_tools import (
-    Average,
-    schedule,
-    set_up,
-)
+from .torch_tools import Average, machine_of, schedule, set_up
 from .transformer import noisy, put, times
 
 FACTORS = ("style", "palette", "background", "finish")
+FILES = ("style_encoder.safetensors", "adapter.safetensors")
 
 
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.adapter)
-    config["compile"] = False
+    config |= {"compile": False, "checkpoint_every": 0}  # how a step is run is no part of what it computes
+    if config["warm"]:
+        paths = [Path(config["warm"]) / name for name in FILES]
+        config["warm"] = [file_digest(path) if path.is_file() else "" for path in paths]
     return Stage(run.work, "adapter", config, {"transformer": open_stage(run.work, "transformer").key})
 
 
@@ -109,23 +111,19 @@ class References:
         self.key = np.stack([batches.labels[f][entry] for f in FACTORS], 1)
         self.concept, self.rng = batches.labels["concept"][entry], rng
         train = np.r_[bucket.plain, bucket.other]
-        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for row in train:
-            groups[tuple(self.key[row].tolist())].append(int(row))
-        self.groups = {k: np.array(v) for k, v in groups.items()}
+        self.group = np.unique(self.key, axis=0, return_inverse=True)[1].reshape(-1)  # of every row: its style's number
+        self.members = train[np.argsort(self.group[train], kind="stable")]  # training rows, style by style
+        every = np.arange(self.group.max() + 2)
+        self.first = np.searchsorted(self.group[self.members], every)
 
     def pick(self, rows: np.ndarray) -> np.ndarray:
-        """A reference row for each row, -1 where the style has no other concept."""
+        """A reference row for each row, -1 where the style has no other concept (or none came up)."""
         out = np.full(len(rows), -1)
-        for i, row in enumerate(rows):
-            group = self.groups.get(tuple(self.key[row].tolist()))
-            if group is None:
-                continue
-            for _ in range(4):
-                other = int(group[self.rng.integers(len(group))])
-                if self.concept[other] != self.concept[row]:
-                    out[i] = other
-                    break
+        low, high = self.first[self.group[rows]], self.first[self.group[rows] + 1]
+        for _ in range(4):
+            at = low + (self.rng.random(len(rows)) * (high - low)).astype(int)
+            other = self.members[np.minimum(at, len(self.members) - 1)]
+            out = np.where((out < 0) & (high > low) & (self.concept[other] != self.concept[rows]), other, out)
         return out
 
 
@@ -155,12 +153,14 @@ def run_stage(run: Run) -> Done:
     weights = [*encoder.parameters(), *adapter.parameters()]
     average = Average(weights, config.average)
     optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
+    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0, warm=""))
     course = Course(
         s.path("resume/state.pt"), [lasting, s.inputs], rng, average, encoder=encoder, adapter=adapter,
         optimiser=optimiser, scale=scale,
     )  # fmt: skip
-    course.resume()
+    if not course.resume() and config.warm:
+        read_adapter(Path(config.warm), encoder, adapter)
+        average = course.average = Average(weights, config.average)
     rotary = net.rotary(h, w)
 
     def train_step(
@@ -190,11 +190,24 @@ def run_stage(run: Run) -> Done:
         ]
         return flow, follow, torch.stack(heads).mean()
 
-    fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
-    bar, recent = Progress("adapter", config.samples, skip=course.done), []
+    fast: Any = train_step
+    if config.compile and device.type == "cpu":
+        fast = torch.compile(train_step, dynamic=False)
+    elif config.compile:
+        net.compile_blocks()
+        fast = Checked(train_step, weights)
+    bar = Progress("adapter", config.samples, skip=course.done)
     bar.done = course.done
-    while course.done < config.samples:
-        factor = schedule(course.done, config.samples, course.step, warmup=config.warmup, decay_from=config.decay_from)
+    losses = Losses()
+
+    def write_down() -> None:
+        losses.fetch()
+        course.curve.append({"samples": course.done, "loss": losses.mean()})
+        s.write_json("curve.json", course.curve)
+        course.keep()
+
+    while (share := course.share(config.samples, run.seconds)) < 1:
+        factor = schedule(share, course.step, warmup=config.warmup, decay_from=config.decay_from)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
         rows = batches.rows(bucket, config.batch)
@@ -210,7 +223,7 @@ def run_stage(run: Run) -> Done:
         told = batches.folded(entry, {k: np.ones(config.batch, bool) for k in keep}, forms)
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
         reference = bucket.x[torch.from_numpy(np.maximum(other, 0)).to(device)].float()
-        noise, t = torch.randn(x0.shape).to(device), times(config.batch).to(device)
+        noise, t = torch.randn(x0.shape, device=device), times(config.batch).to(device)
         targets = torch.from_numpy(references.key[np.maximum(other, 0)]).to(device)
         weight = torch.from_numpy(use.astype(np.float32)).to(device)
         flow, follow, auxiliary = fast(x0, noise, t, text, told, reference, weight, targets)
@@ -219,13 +232,13 @@ def run_stage(run: Run) -> Done:
             optimiser.step()
             average.update()
         optimiser.zero_grad()
-        recent.append((flow.item(), follow.item(), auxiliary.item()))
+        losses.add(flow, follow, auxiliary)
         course.advance(config.batch)
-        bar.step(config.batch, "loss {:.4f} to words {:.4f} auxiliary {:.3f}".format(*np.mean(recent[-100:], 0)))
-        if course.step % config.checkpoint_every == 0 or course.done >= config.samples:
-            course.curve.append({"samples": course.done, "loss": list(map(float, np.mean(recent[-200:], 0)))})
-            s.write_json("curve.json", course.curve)
-            course.keep()
+        named = zip(("loss", "to words", "auxiliary"), losses.mean(100), strict=False)
+        bar.step(config.batch, " ".join(f"{name} {v:.4f}" for name, v in named))
+        if course.step % config.checkpoint_every == 0:
+            write_down()
+    write_down()
     with average.applied():
         s.write_with("adapter.safetensors", lambda f: put(f, adapter.layout()))
         rest = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"null": adapter.null.detach()}
@@ -233,7 +246,10 @@ def run_stage(run: Run) -> Done:
         rest["styles"] = style_vectors(encoder, batches, device)
         rest = {k: v.float().contiguous().cpu() for k, v in rest.items()}
         s.write_with("style_encoder.safetensors", lambda f: put(f, rest))
-    s.finish(samples=course.done, loss=course.curve[-1]["loss"] if course.curve else None, classes=classes)
+    if run.seconds:  # what the time was enough for
+        s = replace(s, config=s.config | {"samples": course.done})
+    s.finish(samples=course.done, machine=machine_of(device), loss=course.curve[-1]["loss"] if course.curve else None,
+             classes=classes)  # fmt: skip
     return open_stage(run.work, s.name)
 
 
@@ -250,32 +266,50 @@ def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device)
     return torch.stack(out)
 
 
+def read_adapter(folder: Path, encoder: StyleEncoder, adapter: StyleAdapter) -> Tensor:
+    """Load the weights of a folder's two files; returns the mean style vectors of the drawing sets.
+
+    Raises CacheError when a file is missing or of another configuration."""
+    try:
+        rest, layout = (load_file(folder / name) for name in FILES)
+        encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in rest.items() if k.startswith("encoder.")})
+        state: dict[str, Any] = {
+            f"heads.{k.removeprefix('heads.')}": v for k, v in rest.items() if k.startswith("heads.")
+        }
+        for name, value in layout.items():
+            if name.startswith("image_proj."):
+                name = "project." + name.removeprefix("image_proj.").replace("proj.", "image_embeds.")
+            else:
+                name = "blocks." + name.removeprefix("ip_adapter.")
+            state[name] = value
+        adapter.load_state_dict({**state, "null": rest["null"]})
+        return rest["styles"]
+    except (OSError, KeyError, RuntimeError) as e:
+        raise CacheError(f"{folder} holds no adapter of this configuration ({e}): want {' and '.join(FILES)}") from e
+
+
 def load_adapter(
     run: Run, model: FluxTransformer2DModel, device: torch.device
 ) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
     """The trained style encoder, the adapter and the mean style vectors, from the files that ship."""
     done = open_stage(run.work, "adapter")
     encoder, adapter = build_adapter(run, model, done.figures["classes"])
-    rest, layout = load_file(done.folder / "style_encoder.safetensors"), load_file(done.folder / "adapter.safetensors")
-    encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in rest.items() if k.startswith("encoder.")})
-    state: dict[str, Any] = {f"heads.{k.removeprefix('heads.')}": v for k, v in rest.items() if k.startswith("heads.")}
-    for name, value in layout.items():
-        if name.startswith("image_proj."):
-            name = "project." + name.removeprefix("image_proj.").replace("proj.", "image_embeds.")
-        else:
-            name = "blocks." + name.removeprefix("ip_adapter.")
-        state[name] = value
-    adapter.load_state_dict({**state, "null": rest["null"]})
-    return encoder.to(device).eval(), adapter.to(device).eval(), rest["styles"].to(device)
+    styles = read_adapter(done.folder, encoder, adapter)
+    return encoder.to(device).eval(), adapter.to(device).eval(), styles.to(device)
 
 
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
+    options.add_argument("--warm", default="", help="folder of an adapter to start from")
     options.add_argument("--samples", type=int, help="training samples in all (the budget)")
+    options.add_argument("--batch", type=int)
+    options.add_argument("--rate", type=float)
+    options.add_argument("--checkpoint-every", type=int, help="steps between two saved states")
     options.add_argument("--no-compile", action="store_true")
     args = options.parse_args()
     run = run_of(args)
-    given: dict[str, object] = {"samples": args.samples} if args.samples else {}
+    names = ("warm", "samples", "batch", "rate", "checkpoint_every")
+    given: dict[str, object] = {k: v for k in names if (v := getattr(args, k))}
     if args.no_compile:
         given["compile"] = False
     run_stage(replace(run, recipe=with_changes(run.recipe, adapter=given)))

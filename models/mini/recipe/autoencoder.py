@@ -36,6 +36,7 @@ from .torch_tools import (
     Average,
     bf16,
     from_float,
+    machine_of,
     schedule,
     set_up,
 )  # fmt: skip
@@ -180,11 +181,11 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
     sets = gate_pictures(pictures)
     bar = Progress("autoencoder", config.crops, skip=course.done)
     bar.done = course.done
-    while course.done < config.crops:
-        whole = course.done >= (1 - config.whole) * config.crops
+    while (share := course.share(config.crops, run.seconds)) < 1:
+        whole = share >= 1 - config.whole
         crop = run.recipe.data.size if whole else config.crop
         number = max(1, config.batch * config.crop**2 // crop**2 + whole * 2)
-        factor = schedule(course.done, config.crops, course.step, warmup=config.warmup, decay_from=config.decay_from)
+        factor = schedule(share, course.step, warmup=config.warmup, decay_from=config.decay_from)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
         x = crops.batch(number, crop).to(device)
@@ -205,18 +206,22 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
         if rank():
             continue
         bar.step(seen, f"loss {loss.item():.4f} std {mean.std().item():.2f}" if course.step % 20 == 0 else "")
-        if course.step % GATE_EVERY == 0 or course.done >= config.crops:
+        if course.step % GATE_EVERY == 0:
             with average.applied():
                 figures = gate_figures(model, sets, device)
             course.curve.append({"crops": course.done, **figures})
             s.write_json("curve.json", course.curve)
             print(course.curve[-1], flush=True)
-        if course.step % CHECK_EVERY == 0 or course.done >= config.crops:
+        if course.step % CHECK_EVERY == 0:
             course.keep()
     if rank():
         return None
     with average.applied():
         figures = gate_figures(model, sets, device)
+    course.curve.append({"crops": course.done, **figures})
+    s.write_json("curve.json", course.curve)
+    course.keep()
+    with average.applied():
         save_model(model, s.path("model"))
     write_json(s.path("gate.json"), {**figures, "passes": passes(config, figures)})
     if not passes(config, figures) and not force:
@@ -224,7 +229,7 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
             f"the autoencoder is below its gate (PSNR {config.gate_psnr}, R2 {config.gate_r2}): {figures}. Give it "
             "more crops (--crops), or --force to go on regardless"
         )
-    s.finish(crops=course.done, gate=figures, passes=passes(config, figures))
+    s.finish(crops=course.done, machine=machine_of(device), gate=figures, passes=passes(config, figures))
     return open_stage(run.work, s.name)
 
 

@@ -14,13 +14,13 @@ from .network import fold_empty, pack
 from .pictures import open_pictures
 from .plan import HELD
 from .store import open_stage
+from .text import bare_names
+from .vocabulary import read_vocabulary
 
 # How often a clause is left out of a training caption, so that any part of it may be missing at inference.
 ALL_DROPPED, NAME_ONLY = 0.10, 0.25
 DROPPED = {"style": 0.2, "background": 0.2, "palette": 0.2, "finish": 0.1}
-ASPECT_FROM, ASPECT_SHARE = 0.5, 0.15  # the other aspects join after half of the budget,
 ROOM = 13  # text rows of a training sample, the empty ones folded into one; 2 % of the captions lose a clause by it
-LARGE_FROM, LARGE_SHARE = 0.8, 0.5  # pictures of twice the side at its end (in batches of a quarter)
 
 
 @dataclass
@@ -56,7 +56,10 @@ class Batches:
             x = pack((z - self.shift) * self.scale).half().to(device)
             parts = [np.flatnonzero(m) for m in (train & plain, train & ~plain, ~train)]
             self.buckets.append(Bucket(height, width, x, rows, *parts))
-        with np.load(open_stage(run.work, "text").folder / "text.npz") as table:
+        texts, known = open_stage(run.work, "text"), {c.name: c for c in read_vocabulary()}
+        concepts = [known[name] for name in pictures.plan["concepts"]]
+        self.names = np.array(bare_names(texts.json("texts.json")["subject"], concepts))  # rows of the subject table
+        with np.load(texts.folder / "text.npz") as table:
             self.text = {k: torch.from_numpy(table[k]).float().to(device) for k in table.files if "stats" not in k}
         self.lengths = {
             k: (self.text[k].abs().amax(-1) > 0).sum(1).cpu().numpy() for k in ("subject", *DROPPED)
@@ -115,15 +118,15 @@ class Batches:
 
     def pick(self, share_done: float, step: int) -> Bucket:
         """The bucket of a step (of all processes): square, later now and then another aspect, at the end also large."""
-        rng = np.random.default_rng([self.config.seed, step])
+        rng, config = np.random.default_rng([self.config.seed, step]), self.config
 
         def usable(parts: list[Bucket]) -> list[Bucket]:
             return [b for b in parts if len(b.plain) + len(b.other)]
 
         *others, large = self.buckets[1:]
-        if usable([large]) and share_done >= LARGE_FROM and rng.random() < LARGE_SHARE:
+        if usable([large]) and share_done >= config.large_from and rng.random() < config.large_share:
             return large
-        if (aspects := usable(others)) and share_done >= ASPECT_FROM and rng.random() < ASPECT_SHARE:
+        if (aspects := usable(others)) and share_done >= config.aspect_from and rng.random() < config.aspect_share:
             return aspects[rng.integers(len(aspects))]
         return self.buckets[0]
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any
 
-from ....bench.machine import describe
 from .captions import SLOTS
 from .config import Run
 from .looks import BACKGROUNDS, FINISHES, PALETTES
@@ -26,7 +25,9 @@ SHOWN = {
     "backgrounds": "backgrounds",
     "weights": "a style reference under weights from 0 to 2.5",
     "between": "from one style to another",
-    "size-256x256": "256 x 256",
+    "size-256x256": "256 x 256, asked for directly",
+    "enlarged": "128 x 128, enlarged to 256 x 256 by the second stage",
+    "size-96x176": "16:9",
     "real": "drawings held out of the training, and their reconstructions",
 }
 USE = """\
@@ -132,8 +133,7 @@ def hours(curve: list[dict[str, Any]]) -> float:
 
 def training(run: Run) -> list[str]:
     """A line for every trained part that has finished, and the loss curve of the transformer so far."""
-    machine = describe()
-    out = [f"Machine: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB; device {run.device}."]
+    out = []
     for name, unit in (
         ("autoencoder", "crops"),
         ("transformer", "samples"),
@@ -142,16 +142,25 @@ def training(run: Run) -> list[str]:
     ):
         if (run.work / name / "stage.json").is_file():
             done = open_stage(run.work, name)
-            out.append(f"- {name}: {done.figures[unit]:,} training {unit}; settings {listed(done.config)}")
+            where = f" on {machine}" if (machine := done.figures.get("machine")) else ""
+            out.append(f"- {name}: {done.figures[unit]:,} training {unit}{where}; settings {listed(done.config)}")
+            if earlier := done.figures.get("before"):
+                out.append(f"  - it goes on from weights of {earlier['samples']:,} {unit} on {earlier['machine']}")
+                out += curve(f"the {name} until there", earlier["curve"])
     path = run.work / "transformer" / "curve.json"
-    if path.is_file():
-        points = read_json(path)
-        out += ["", f"The transformer's training took {hours(points):.1f} hours.", ""]
-        out += ["| samples | training loss | seen pairs | held-out pairs |", "|---|---|---|---|"]
-        for p in (*points[: -1 : max(1, len(points) // 12)], points[-1]):
-            held = f"{p['held']:.4f}" if "held" in p else ""
-            out.append(f"| {p['samples']:,} | {p['loss']:.4f} | {p.get('seen', float('nan')):.4f} | {held} |")
-    return out
+    return out + (curve("the transformer", read_json(path)) if path.is_file() else [])
+
+
+def curve(of: str, points: list[dict[str, Any]]) -> list[str]:
+    """The table of a loss curve."""
+    if not points:
+        return []
+    out = ["", f"Loss of {of} ({hours(points) * 60:.0f} minutes):", ""]
+    out += ["| samples | training loss | seen pairs | held-out pairs |", "|---|---|---|---|"]
+    for p in (*points[: -1 : max(1, len(points) // 12)], points[-1]):
+        held = f"{p['held']:.4f}" if "held" in p else ""
+        out.append(f"| {p['samples']:,} | {p['loss']:.4f} | {p.get('seen', float('nan')):.4f} | {held} |")
+    return [*out, ""]
 
 
 def cell(row: dict[str, Any], head: str) -> str:

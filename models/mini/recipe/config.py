@@ -13,9 +13,9 @@ class DataConfig:
     size: int = 128  # side of a training picture, pixels
     min_sets: int = 3  # a concept is kept when at least this many drawing sets have it
     max_concepts: int = 0  # 0 = all
-    looks: int = 7  # square pictures of one drawing beside its plain one
-    aspect_looks: int = 2  # further ones in random other aspects
-    large_looks: int = 1  # further ones of twice the side
+    looks: int = 15  # square pictures of one drawing beside its plain one
+    aspect_looks: int = 3  # further ones in random other aspects
+    large_looks: int = 3  # further ones of twice the side
     held_pairs: float = 0.05  # share of (concept, set) pairs that no training stage sees
     extra_sets: bool = True  # sets that train the autoencoder only
     max_extra: int = 700  # drawings taken from each of those
@@ -55,7 +55,11 @@ class TransformerConfig:
     warmup: int = 100
     decay_from: float = 0.5
     average: float = 0.998
-    plain_share: float = 0.4
+    plain_share: float = 0.15  # of the square pictures: plain ones, drawn more often than their number says
+    aspect_from: float = 0.3  # share of the budget after which the other aspects join,
+    aspect_share: float = 0.15  # in so many of the steps
+    large_from: float = 0.5  # likewise pictures of twice the side (in batches of a quarter)
+    large_share: float = 0.4
     compile: bool = True
     warm: str = ""
     checkpoint_every: int = 200  # steps
@@ -77,6 +81,7 @@ class AdapterConfig:
     follow: float = 8.0  # weight of the distance to the transformer's own answer to the style in words
     null_share: float = 0.15
     compile: bool = True
+    warm: str = ""
     checkpoint_every: int = 300
 
 
@@ -88,6 +93,7 @@ class JudgeConfig:
     samples: int = 400_000
     rate: float = 2e-3
     compile: bool = True
+    checkpoint_every: int = 200  # steps
     held_pairs: float = 0.06  # further pairs that the judge never sees, to know its own accuracy
 
 
@@ -102,7 +108,7 @@ class EvaluateConfig:
     few_steps: tuple[int, ...] = (4, 6, 8)  # does a draft hold its quality?
     few_heun: tuple[int, ...] = (3,)
     shifts: tuple[float, ...] = (1.0, 2.0)
-    batch: int = 32
+    batch: int = 128  # pictures drawn at a time; their noise depends on it
     compile: bool = True
 
 
@@ -179,6 +185,7 @@ class Run:
     recipe: Recipe
     threads: int = 2
     device: str = "cpu"
+    seconds: float = 0.0  # a training that is given some ends when they are over, if not before: for a leased machine
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -188,11 +195,12 @@ def parser(description: str) -> argparse.ArgumentParser:
     p.add_argument("--preset", choices=sorted(PRESETS), default="full")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--device", default="cpu", help="cpu or cuda")
+    p.add_argument("--seconds", type=float, default=0.0, help="end a training after so many, if not before")
     return p
 
 
 def run_of(args: argparse.Namespace) -> Run:
-    return Run(work=args.work, recipe=PRESETS[args.preset](), threads=args.threads, device=args.device)
+    return Run(args.work, PRESETS[args.preset](), args.threads, args.device, args.seconds)
 
 
 def with_changes(recipe: Recipe, **parts: dict[str, object]) -> Recipe:

@@ -6,11 +6,13 @@
 import ast
 import io
 import pickle
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .errors import CacheError
 from .parallel import rank
@@ -42,6 +44,33 @@ def load_state(path: Path, config: Any) -> dict[str, Any] | None:
     return state
 
 
+class Losses:
+    """The losses of the last steps. A GPU's are fetched now and then, so that it never waits for the next step."""
+
+    EVERY, MEMORY = 20, 200
+
+    def __init__(self) -> None:
+        self.values: list[list[float]] = []
+        self._waiting: list[Tensor] = []
+
+    def add(self, *losses: Tensor) -> None:
+        """One step's. Raises FloatingPointError as `fetch`."""
+        self._waiting.append(torch.stack([x.detach() for x in losses]))
+        if losses[0].device.type == "cpu" or len(self._waiting) >= self.EVERY:
+            self.fetch()
+
+    def fetch(self) -> None:
+        """Raises FloatingPointError when they are not finite: the training has diverged."""
+        new = torch.stack(self._waiting).tolist() if self._waiting else []
+        self.values, self._waiting = (self.values + new)[-self.MEMORY :], []
+        if not np.isfinite(new).all():
+            raise FloatingPointError(f"a loss is {new[-1]}: the training has diverged, lower the rate")
+
+    def mean(self, steps: int = MEMORY) -> list[float]:
+        """Of each loss over the last so many steps that have been fetched; empty before the first."""
+        return [float(v) for v in np.mean(self.values[-steps:], 0)] if self.values else []
+
+
 class Course:
     """A training's progress: `done` samples in `step` steps, the `curve` so far.
 
@@ -52,7 +81,7 @@ class Course:
         self, path: Path, config: Any, rng: np.random.Generator, average: Average | None = None, **parts: Any
     ) -> None:
         self.path, self.config, self.rng, self.average, self.parts = path, config, rng, average, parts
-        self.done, self.step = 0, 0
+        self.done, self.step, self.start = 0, 0, time.monotonic()
         self.curve: list[dict[str, Any]] = []
 
     def resume(self) -> bool:
@@ -77,6 +106,11 @@ class Course:
             torch.manual_seed(self.done + rank())
             self.rng.bit_generator.state = np.random.default_rng([rank(), self.done]).bit_generator.state
         return True
+
+    def share(self, budget: int, seconds: float) -> float:
+        """How much of the training is done, 0 to 1: of its samples, or of its time if `seconds` are given and less."""
+        late = (time.monotonic() - self.start) / seconds if seconds else 0.0
+        return min(1.0, max(late, self.done / max(budget, 1)))
 
     def advance(self, number: int) -> None:
         self.done, self.step = self.done + number, self.step + 1

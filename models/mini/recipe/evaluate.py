@@ -15,6 +15,7 @@ beside the rows. Resumable row by row.
 import datetime
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from .probes import (
 )
 from .sets import BY_NAME
 from .store import Done, Stage, open_stage, read_json, write_json
-from .torch_tools import set_up
+from .torch_tools import machine_of, set_up
 
 VISIBLE = 2000  # entries of the plan whose objects are looked for
 
@@ -88,9 +89,6 @@ class Examination:
         def add(name: str, entry: np.ndarray, make: Callable[[], np.ndarray], **more: Any) -> None:
             rows[name] = saved(name, lambda: judged(painter, self.judge, entry, make(), **more))
 
-        def real(entry: np.ndarray) -> np.ndarray:
-            return self.pictures.batch(entry.tolist())
-
         unseen, seen, held = (
             rows_of(self.pictures, split, number, seed)
             for split, number in ((JUDGE_HELD, config.pictures), (TRAIN, config.held), (HELD, config.held))
@@ -98,9 +96,9 @@ class Examination:
         parts = {"unseen": unseen, "seen pairs": seen, "held-out pairs": held}
         parts = {name: entry for name, entry in parts.items() if len(entry)}
         for name, entry in parts.items():
-            add(f"real, {name}", entry, lambda entry=entry: real(entry))
-            rebuilt = lambda entry=entry: rebuild(painter.autoencoder, real(entry), painter.device)  # noqa: E731
-            add(f"reconstructed, {name}", entry, rebuilt)
+            drawn = cache(lambda entry=entry: self.pictures.batch(entry.tolist()))
+            add(f"real, {name}", entry, drawn)
+            add(f"reconstructed, {name}", entry, lambda x=drawn: rebuild(painter.autoencoder, x(), painter.device))
         for number, (name, entry) in enumerate(parts.items()):
             add(f"generated, {name}", entry, lambda e=entry, n=number: painter.paint(e, seed=seed + n))
         bare = next(iter(parts.values()))
@@ -120,11 +118,14 @@ class Examination:
         if words.min() >= 0:
             which = np.repeat(np.arange(len(words)), max(1, config.held // len(words)))
             entry = np.resize(seen, len(which))
-            add(
-                "generated, synonyms", entry,
-                lambda: painter.paint(entry, say=(), held_words=which, seed=seed + 1),
-                asked=("concept",), concept=words[which],
-            )  # fmt: skip
+            for name, known in (("generated, synonyms", True), ("generated, synonyms as they are", False)):
+                add(
+                    name, entry,
+                    lambda known=known: painter.paint(
+                        entry, say=(), held_words=which, nearest_known=known, seed=seed + 1
+                    ),
+                    asked=("concept",), concept=words[which],
+                )  # fmt: skip
         return rows
 
     def probes(self, stylist: Stylist | None) -> dict[str, Any]:
@@ -181,7 +182,7 @@ def run_stage(run: Run) -> Done:
         "mini",
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         run.recipe.name != "full",
-        describe() | {"device": str(device)},
+        describe() | {"device": machine_of(device)},
         run.threads,
         versions(("torch", "diffusers", "transformers", "numpy", "mkl")),
         [{"row": name, **figures} for name, figures in rows.items()],

@@ -28,9 +28,11 @@ from .looks import BACKGROUNDS, FINISHES, PALETTES
 from .papers import licences_json, notice
 from .sets import SETS
 from .store import atomic, need_space, open_stage, write_json
+from .text import LEAST, bare_names
 from .vocabulary import read_vocabulary
 
 LIMIT = 60_000_000  # bytes of all weights but the text encoder's
+NEIGHBOURS = "neighbours.safetensors"  # where the known names lie in the text encoder's space
 SPOKEN = {  # what people say -> the words of the training captions
     "soft shaded": ("soft shading", "softly shaded"),
     "flat cartoon": ("cartoon", "flat"),
@@ -102,6 +104,7 @@ def salon_json(run: Run, plan: dict[str, Any], version: str, report: dict[str, A
             "natural_palette": ["natural", "natural colours", "natural colors"],
             "backgrounds": {b: list(BACKGROUND_SPOKEN.get(b, ())) for b in BACKGROUNDS},
             "finishes": table(list(FINISHES.values())),
+            "neighbours": {"file": NEIGHBOURS, "tensor": "vectors", "least": LEAST},
         },
         "defaults": {
             "width": size,
@@ -130,7 +133,7 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
     licences_json(out, drawings)  # a check, before anything is written
     need_space(out, 2 * LIMIT)  # the old weights stay until the new ones are whole
     plan = open_stage(run.work, "plan").json("plan.json")
-    facts = open_stage(run.work, "latents").json("latents.json")
+    facts = open_stage(run.work, "transformer").figures  # shift and scale are those that it was trained with
     autoencoder = AutoencoderKL.from_pretrained(open_stage(run.work, "autoencoder").folder / "model")
     autoencoder.register_to_config(scaling_factor=facts["scale"], shift_factor=facts["shift"])
     save_model(autoencoder.to(torch.bfloat16), out / "vae")
@@ -144,6 +147,11 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
             "pooled_std": "pooled_deviation",
         }
         stats = {k: torch.from_numpy(t[f"stats_{v}"]).float() for k, v in names.items()}
+        known = {c.name: c for c in read_vocabulary()}
+        forms = open_stage(run.work, "text").json("texts.json")["subject"]
+        pooled = torch.from_numpy(t["subject_pooled"][bare_names(forms, [known[c] for c in plan["concepts"]])]).float()
+    with atomic(out / NEIGHBOURS) as f:
+        f.write(save({"vectors": (pooled / pooled.norm(dim=1, keepdim=True)).bfloat16()}, {"format": "pt"}))
     with atomic(out / "text_stats.safetensors") as f:
         f.write(save(stats, {"format": "np"}))
     if (run.work / "adapter" / "stage.json").is_file():

@@ -141,8 +141,12 @@ class LossScale:
     def apply(self, weights: list[nn.Parameter], limit: float) -> bool:
         """Undo the scale and clip the gradients to norm `limit`; False when they overflowed: leave this step out.
 
-        Raises FloatingPointError when they are not finite without any scale: the training has diverged.
+        Raises FloatingPointError when they are not finite without any scale: the training has diverged. (On a GPU,
+        which needs no scale, asking would cost a wait at every step: there `Losses` raises it.)
         """
+        if not self.on and weights[0].device.type == "cuda":
+            torch.nn.utils.clip_grad_norm_(weights, limit)
+            return True
         grads = [p.grad for p in weights if p.grad is not None]
         norm = float(torch.nn.utils.get_total_norm(grads)) / self.factor
         if not math.isfinite(norm):

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from .config import JudgeConfig, Run, parser, run_of, with_changes
 from .course import Course
 from .looks import PALETTES
-from .pictures import Pictures, open_pictures
+from .pictures import Pictures, composed, open_pictures, to_bytes
 from .plan import HELD, JUDGE_HELD, TRAIN
 from .plan import stage as plan_stage
 from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, open_stage
-from .torch_tools import from_float, schedule, set_up
+from .torch_tools import from_bytes, from_float, machine_of, schedule, set_up
 
 HEADS = ("concept", "style", "palette", "background", "finish")
 NATURAL = list(PALETTES).index("natural")
@@ -36,7 +36,8 @@ LOSS_WEIGHT = {"concept": 1.0, "style": 1.0, "palette": 0.3, "background": 0.2, 
 
 
 def stage(run: Run) -> Stage:
-    config = asdict(replace(run.recipe.judge, compile=False))  # how a step is run is no part of what it computes
+    # how a step is run is no part of what it computes
+    config = asdict(replace(run.recipe.judge, compile=False, checkpoint_every=0))
     return Stage(run.work, "judge", config, {"plan": plan_stage(run).key})
 
 
@@ -95,20 +96,30 @@ class Judge(nn.Module):
 
 
 class Kept:
-    """Training pictures, each composed when first asked for and kept in bytes (2.4 GB in all at full size)."""
+    """Training pictures, each composed when first asked for and kept in bytes (4.2 GB in all at full size).
 
-    def __init__(self, pictures: Pictures, rows: np.ndarray) -> None:
-        self.pictures, self.rows = pictures, rows
+    On a GPU all are composed beforehand and kept there."""
+
+    def __init__(self, run: Run, pictures: Pictures, rows: np.ndarray, device: torch.device) -> None:
+        self.pictures, self.rows, self.device = pictures, rows, device
         height, width = pictures.plan["buckets"][0]
-        self.bytes = np.empty((len(rows), height, width, 3), np.uint8)  # memory is taken as it is written
+        self.bytes = torch.empty(
+            len(rows), height, width, 3, dtype=torch.uint8, device=device
+        )  # taken as it is written
         self.have = np.zeros(len(rows), bool)
+        if device.type != "cpu":
+            bar = Progress("compose", len(rows))
+            for part in composed(run, pictures, [rows]):
+                self.bytes[bar.done : bar.done + len(part)] = torch.from_numpy(part).to(device)
+                bar.step(len(part))
+            self.have[:] = True
 
-    def batch(self, at: np.ndarray) -> np.ndarray:
-        """Pictures [N, H, W, 3] in 0..1 of positions in `rows`."""
+    def batch(self, at: np.ndarray) -> Tensor:
+        """Pictures [N, 3, H, W] in -1..1 of positions in `rows`."""
         for i in at[~self.have[at]]:
-            self.bytes[i] = (self.pictures.draw(int(self.rows[i])) * 255).round()
+            self.bytes[i] = torch.from_numpy(to_bytes(self.pictures.draw(int(self.rows[i]))))
             self.have[i] = True
-        return self.bytes[at].astype(np.float32) / 255
+        return from_bytes(self.bytes[torch.from_numpy(at).to(self.device)], self.device)
 
 
 def classes_of(pictures: Pictures) -> dict[str, int]:
@@ -135,7 +146,7 @@ def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
     theta = torch.zeros(b, 2, 3)
     theta[:, 0, 0] = theta[:, 1, 1] = scale
     theta[:, :, 2] = shift
-    grid = F.affine_grid(theta, [b, 3, h, w], align_corners=False).to(x.device)
+    grid = F.affine_grid(theta.to(x.device), [b, 3, h, w], align_corners=False)
     x = F.grid_sample(x, grid, padding_mode="border", align_corners=False)
     if rng.random() < 0.3:
         x = blurred(x, 0.7)
@@ -191,10 +202,10 @@ def run_stage(run: Run) -> Done:
     labels, square = pictures.labels(), pictures.entries[:, 4] == 0
     split = pictures.entries[:, 5]
     train = np.flatnonzero((split == TRAIN) & square)
-    kept = Kept(pictures, train)
+    kept = Kept(run, pictures, train, device)
     judge = Judge(config.width, classes_of(pictures)).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=config.rate, weight_decay=0.05)
-    lasting = asdict(replace(config, samples=0, rate=0, compile=False))
+    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
     course = Course(s.path("resume/state.pt"), [lasting, s.inputs], rng, model=judge, optimiser=optimiser)
     course.resume()
 
@@ -211,18 +222,19 @@ def run_stage(run: Run) -> Done:
         """Up to `number` rows of square pictures of a part of the split, always the same ones."""
         return np.random.default_rng(value).permutation(np.flatnonzero((split == value) & square))[:number]
 
-    fast = torch.compile(loss_of, dynamic=False) if config.compile else loss_of
+    # a GPU gains less by it than compiling takes
+    fast = torch.compile(loss_of, dynamic=False) if config.compile and device.type == "cpu" else loss_of
     bar = Progress("judge", config.samples, skip=course.done)
     bar.done = course.done
-    while course.done < config.samples:
+    while (share := course.share(config.samples, run.seconds)) < 1:
         judge.train()
-        factor = schedule(course.done, config.samples, course.step, warmup=60, decay_from=0.1)
+        factor = schedule(share, course.step, warmup=60, decay_from=0.1)
         for group in optimiser.param_groups:
             group["lr"] = config.rate * factor
         at = rng.integers(len(train), size=config.batch)
         rows = train[at]
-        real = from_float(kept.batch(at))
-        x, near = (f(real, rng).to(device, memory_format=torch.channels_last) for f in (augment, cropped))
+        real = kept.batch(at)
+        x, near = (f(real, rng).contiguous(memory_format=torch.channels_last) for f in (augment, cropped))
         loss = fast(x, near, {h: torch.from_numpy(labels[h][rows]).to(device) for h in HEADS})
         loss.backward()
         optimiser.step()
@@ -232,15 +244,18 @@ def run_stage(run: Run) -> Done:
         if course.step % 1000 == 0:
             course.curve.append({"samples": course.done, **measure(judge, pictures, some(JUDGE_HELD, 500), device)})
             s.write_json("curve.json", course.curve)
-        if course.step % 200 == 0 or course.done >= config.samples:
+        if course.step % config.checkpoint_every == 0:
             course.keep()
+    course.keep()
     figures: dict[str, Any] = {}
     for name, value in (("seen", TRAIN), ("unseen", JUDGE_HELD), ("held", HELD)):
         rows = some(value, 1500)
         if len(rows):
             figures[name] = measure(judge, pictures, rows, device) | {"pictures": len(rows)}
     s.write_with("judge.pt", lambda f: torch.save(judge.state_dict(), f))
-    s.finish(samples=course.done, **figures)
+    if run.seconds:  # what the time was enough for
+        s = replace(s, config=s.config | {"samples": course.done})
+    s.finish(samples=course.done, machine=machine_of(device), **figures)
     return open_stage(run.work, s.name)
 
 
@@ -254,7 +269,10 @@ def load_judge(run: Run, pictures: Pictures, device: torch.device) -> Judge:
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
     options.add_argument("--samples", type=int, help="training pictures in all (the budget)")
+    options.add_argument("--batch", type=int)
+    options.add_argument("--rate", type=float)
+    options.add_argument("--checkpoint-every", type=int, help="steps between two saved states")
     args = options.parse_args()
     run = run_of(args)
-    given = {"samples": args.samples} if args.samples else {}
+    given = {k: v for k in ("samples", "batch", "rate", "checkpoint_every") if (v := getattr(args, k))}
     print(run_stage(replace(run, recipe=with_changes(run.recipe, judge=given))).figures)

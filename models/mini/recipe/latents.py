@@ -11,6 +11,7 @@ parts of 1,024 pictures.
 # (torch is untyped to the checker: its classes and decorators are Any)
 
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,14 +19,14 @@ import torch
 from .autoencoder import load_model
 from .config import Run, parser, run_of
 from .errors import CacheError
-from .pictures import open_pictures
+from .pictures import composed, open_pictures
 from .plan import stage as plan_stage
 from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, atomic, open_stage
-from .torch_tools import from_float, set_up
+from .torch_tools import from_bytes, set_up
 
-PART = 1024
+PART = 1024  # pictures between two saved states
 
 
 def stage(run: Run) -> Stage:
@@ -44,25 +45,29 @@ def run_stage(run: Run) -> Done:
     bar, start = Progress("latents", len(entries)), time.monotonic()
     total, square, count = 0.0, 0.0, 0
     channels = int(model.config.latent_channels)
+    todo: list[tuple[Path, np.ndarray]] = []  # every part's file and its rows
+    for number, (height, width) in enumerate(shapes):
+        rows = np.flatnonzero(entries[:, 4] == number)
+        for at in range(0, len(rows), PART):
+            todo.append((s.path(f"resume/{s.key}-{height}x{width}-{at}.npy"), rows[at : at + PART]))
+    missing = [(path, mine) for path, mine in todo if not path.is_file()]
+    bar.skip = bar.done = len(entries) - sum(len(mine) for _, mine in missing)
+    source = composed(run, pictures, [mine for _, mine in missing])
+    for path, mine in missing:
+        out: list[np.ndarray] = []
+        while sum(map(len, out)) < len(mine):
+            few = next(source)
+            for x in from_bytes(few, device).split(max(1, 2**19 // (few.shape[1] * few.shape[2]))):
+                with torch.no_grad(), autocast(device):
+                    mean = model.encoder(x).float().chunk(2, 1)[0]
+                out.append(mean.half().cpu().numpy())
+            bar.step(len(few))
+        with atomic(path) as f:
+            np.save(f, np.concatenate(out))
     for number, (height, width) in enumerate(shapes):
         rows = np.flatnonzero(entries[:, 4] == number)
         parts = [np.zeros((0, channels, height // 8, width // 8), np.float16)]
-        for at in range(0, len(rows), PART):
-            mine = rows[at : at + PART]
-            path = s.path(f"resume/{s.key}-{height}x{width}-{at}.npy")
-            if not path.is_file():
-                out = []
-                for few in np.array_split(mine, max(1, len(mine) * height * width // 2**19)):
-                    x = from_float(pictures.batch(few.tolist())).to(device)
-                    with torch.no_grad(), autocast(device):
-                        mean = model.encoder(x).float().chunk(2, 1)[0]
-                    out.append(mean.cpu().numpy().astype(np.float16))
-                    bar.step(len(few))
-                with atomic(path) as f:
-                    np.save(f, np.concatenate(out))
-            else:
-                bar.skip += len(mine)
-                bar.step(len(mine))
+        for path in [path for path, mine in todo if entries[mine[0], 4] == number]:
             try:
                 parts.append(np.load(path))
             except (ValueError, EOFError) as e:

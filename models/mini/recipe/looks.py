@@ -142,7 +142,12 @@ def place(drawing: Array, height: int, width: int) -> Array:
 
 def compose(drawing: Array, look: Look, *, ink: bool, height: int = 128, width: int = 128) -> Array:
     """The picture of a drawing in a look, [height, width, 3] in 0..1."""
-    layer = place(drawing, height, width)
+    return compose_placed(place(drawing, height, width), look, ink=ink)
+
+
+def compose_placed(layer: Array, look: Look, *, ink: bool) -> Array:
+    """The picture of a drawing that `place` has put on its canvas: scaling it costs four times as much as the rest."""
+    height, width = layer.shape[:2]
     alpha = layer[..., 3:]
     dark = lightness(look.background) < 0.45
     behind = background(look.background, height, width)

@@ -37,6 +37,17 @@ def orthogonal(x: Tensor) -> Tensor:
     return _of_wide(x) if x.shape[1] >= 2 * x.shape[0] else _of_square(x)
 
 
+def orthogonal_together(x: Tensor) -> Tensor:
+    """As `orthogonal`, of matrices [N, R, C] of one shape, in bfloat16, which the coefficients allow for."""
+    if x.shape[1] > x.shape[2]:
+        return orthogonal_together(x.mT).mT
+    x = (x / (x.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-9)).bfloat16()
+    for a, b, c in POLYNOMIALS:
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.float()
+
+
 def _of_square(x: Tensor) -> Tensor:
     mine = x.half() if gains(x, x.T) else x
     for a, b, c in POLYNOMIALS:
@@ -72,6 +83,9 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:
         for group in self.param_groups:
             mine = [p for p in group["params"] if p.grad is not None]
+            if mine and mine[0].device.type == "cuda" and world() == 1:
+                self._step_together(mine, group)
+                continue
             steps = [self._step_of(p, group["momentum"], i % world() == rank()) for i, p in enumerate(mine)]
             if world() > 1:
                 flat = torch.cat([s.reshape(-1) for s in steps])
@@ -80,6 +94,18 @@ class Muon(torch.optim.Optimizer):
                 steps = [part.view_as(s) for part, s in zip(parts, steps, strict=True)]
             for p, s in zip(mine, steps, strict=True):
                 p.mul_(1 - group["lr"] * group["decay"]).add_(s, alpha=-group["lr"])
+
+    def _step_together(self, mine: list[nn.Parameter], group: dict[str, Any]) -> None:
+        """The same step for all matrices at once: a GPU would spend its time on starting thousands of small kernels."""
+        means = [self.state[p].setdefault("mean", torch.zeros_like(p)) for p in mine]
+        grads: list[Tensor] = [p.grad for p in mine if p.grad is not None]
+        torch._foreach_lerp_(means, grads, 1 - group["momentum"])
+        updates = torch._foreach_lerp(grads, means, group["momentum"])
+        torch._foreach_mul_(mine, 1 - group["lr"] * group["decay"])
+        for shape in {p.shape for p in mine}:
+            at = [i for i, p in enumerate(mine) if p.shape == shape]
+            steps = orthogonal_together(torch.stack([updates[i] for i in at])) * (0.2 * max(shape) ** 0.5)
+            torch._foreach_add_([mine[i] for i in at], list(steps.unbind()), alpha=-group["lr"])
 
     def _step_of(self, p: nn.Parameter, momentum: float, here: bool) -> Tensor:
         """The step of one matrix, RMS .2 like a typical step of AdamW; zeros if another process makes it."""

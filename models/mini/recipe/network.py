@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 import torch
+import torch._inductor.config
 import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
 from diffusers.models.activations import GELU
@@ -226,6 +227,20 @@ class Velocity(nn.Module):
         for block in model.single_transformer_blocks:
             block.attn.processor = SingleAttention()
         self.tables: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+        self.by_block = False
+
+    def compile_blocks(self) -> None:
+        """Compile each kind of block once for each picture size: a whole step takes a GPU minutes."""
+        torch._dynamo.config.cache_size_limit = max(64, torch._dynamo.config.cache_size_limit)
+        if hasattr(torch._inductor.config.triton, "mix_order_reduction"):  # wrong gradients: see `checked.py`
+            torch._inductor.config.triton.mix_order_reduction = False
+        for block in (*self.model.transformer_blocks, *self.model.single_transformer_blocks):
+            block.compile(dynamic=False)
+        self.by_block = True
+
+    def _alike(self, x: Tensor) -> Tensor:
+        """Rows with the strides that every compiled block expects."""
+        return x.contiguous() if self.by_block else x
 
     def rotary(self, h: int, w: int) -> tuple[Tensor, Tensor]:
         """Rotary tables of a latent of h x w."""
@@ -258,11 +273,13 @@ class Velocity(nn.Module):
         every = {} if text_bias is None else {"key_bias": F.pad(text_bias, (0, x.shape[1]))}
         kwargs = every if ip_tokens is None else {**every, "ip_tokens": ip_tokens, "ip_weight": ip_weight}
         for block in m.transformer_blocks:
+            text, image = self._alike(text), self._alike(image)
             text, image = block(
                 hidden_states=image, encoder_hidden_states=text, temb=cond, image_rotary_emb=rotary,
                 joint_attention_kwargs=kwargs,
             )  # fmt: skip
         for block in m.single_transformer_blocks:
+            text, image = self._alike(text), self._alike(image)
             text, image = block(
                 hidden_states=image, encoder_hidden_states=text, temb=cond, image_rotary_emb=rotary,
                 joint_attention_kwargs=every,

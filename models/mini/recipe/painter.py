@@ -5,11 +5,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from torch import Tensor
 
@@ -21,9 +22,11 @@ from .errors import CacheError
 from .half import halve
 from .network import Velocity, unpack
 from .pictures import Pictures
+from .precision import computes_in_bfloat16
 from .progress import Progress
-from .sample import Reference, Sampler, decode, needed_room, sample
+from .sample import Reference, Sampler, Start, decode, encode, needed_room, sample
 from .store import STAMP, open_stage
+from .text import nearest
 
 ROOM_STEP = 4  # text rows are left in multiples of it: a compiled forward pass is good for one shape
 SAY_ALL = ("style", "background", "palette", "finish")
@@ -47,8 +50,8 @@ class Painter:
 
     def _forward(self, number: int, size: tuple[int, int]) -> Callable[..., Tensor]:
         """The forward pass for a number of pictures of a size: compiled for many of the size that most have."""
-        square = self.batches.buckets[0]
-        if not self.compile or number < self.batch or size != (square.height, square.width):
+        square, compiles = self.batches.buckets[0], self.compile and self.device.type == "cpu"
+        if not compiles or number < self.batch or size != (square.height, square.width):
             return self.net
         if self._compiled is None or self._compiled[0] is not self.net:
             self._compiled = self.net, torch.compile(self.net, dynamic=False)
@@ -60,20 +63,23 @@ class Painter:
         *,
         say: tuple[str, ...] = SAY_ALL,
         held_words: np.ndarray | None = None,
+        nearest_known: bool = True,
         reference: Reference | None = None,
         seed: int = 0,
         size: tuple[int, int] | None = None,
         sampler: Sampler | None = None,
+        start: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Pictures [N, H, W, 3] of plan entries, named by the concept, bare, or by rows of kept-back synonyms."""
+        """Pictures [N, H, W, 3] of plan entries, named by the concept, bare, or by rows of kept-back synonyms.
+
+        In the place of such a synonym the nearest known name stands, as in the engine, if `nearest_known`. `start`:
+        pictures [N, H, W, 3] of this size to begin with (see `Start`)."""
         out, n, batches = [], len(entry), self.batches
         keep = {k: np.full(n, k == "subject" or k in say) for k in ("subject", *SAY_ALL)}
         tokens, pooled = batches.texts(entry, keep, batches.forms[batches.first[batches.labels["concept"][entry]]])
         if held_words is not None:
-            rows = torch.from_numpy(held_words).to(self.device)
-            subject = batches.text["held"][rows]
+            subject, pooled = self._held(held_words, nearest_known)
             tokens = torch.cat([subject, tokens[:, subject.shape[1] :]], 1)
-            pooled = batches.text["held_pooled"][rows]
         bucket = batches.buckets[0]
         size = size or (bucket.height, bucket.width)
         bar, forward, width = Progress("paint", n), self._forward(n, size), min(n, self.batch)
@@ -84,13 +90,42 @@ class Painter:
             if reference is not None:
                 which = part if len(reference.tokens) > 1 else np.zeros_like(part)
                 mine = Reference(reference.tokens[which], reference.null, reference.weight)
+            begin = None
+            if start is not None:
+                begin = Start(encode(self.autoencoder, start[part], self.device, batches.shift, batches.scale))
             x = sample(
                 self.net, tokens[part], pooled[part], sampler=sampler or self.sampler, size=size, seed=seed + at,
-                reference=mine, room=room, forward=forward,
+                reference=mine, room=room, forward=forward, start=begin,
             )[: n - at]  # fmt: skip
             out.append(decode(self.autoencoder, x, size=size, shift=batches.shift, scale=batches.scale))
             bar.step(len(out[-1]))
         return np.concatenate(out)
+
+    def enlarge(
+        self, entry: np.ndarray, pictures: np.ndarray, *, say: tuple[str, ...] = SAY_ALL, seed: int = 0
+    ) -> np.ndarray:
+        """The second stage: pictures [N, H, W, 3] of those entries at twice their size, their detail drawn anew."""
+        x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+        x = F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False).clamp(0, 1).permute(0, 2, 3, 1)
+        sampler = replace(self.sampler, steps=max(1, self.sampler.steps // 2))
+        size = (int(x.shape[1]), int(x.shape[2]))
+        return self.paint(entry, say=say, seed=seed, size=size, sampler=sampler, start=x.numpy())
+
+    def _held(self, rows: np.ndarray, nearest_known: bool) -> tuple[Tensor, Tensor]:
+        """Subject rows and pooled vectors of kept-back synonyms, or of the known names nearest to them."""
+        text, batches = self.batches.text, self.batches
+        at = torch.from_numpy(rows).to(self.device)
+        subject, pooled = text["held"][at], text["held_pooled"][at]
+        if not nearest_known:
+            return subject, pooled
+        names, forms = batches.names, text["subject_pooled"].cpu().numpy()
+        near = nearest(forms[names], pooled.cpu().numpy())
+        form = torch.from_numpy(names[np.maximum(near, 0)]).to(self.device)
+        found = torch.from_numpy(near >= 0).to(self.device)
+        return (
+            torch.where(found[:, None, None], text["subject"][form], subject),
+            torch.where(found[:, None], text["subject_pooled"][form], pooled),
+        )
 
     @contextmanager
     def weights_of(self, state: dict[str, Tensor]) -> Iterator[None]:
@@ -135,7 +170,7 @@ def open_painter(run: Run, device: torch.device) -> Painter:
     if (run.work / "transformer" / STAMP).is_file():
         open_stage(run.work, "transformer")
     model = as_shipped(FluxTransformer2DModel.from_pretrained(folder)).to(device).eval()
-    products = "float16" if halve(model, device) else "float32"
+    products = "float16" if halve(model, device) else "bfloat16" if computes_in_bfloat16(device) else "float32"
     batches, config = Batches(run, device, np.random.default_rng(0)), run.recipe.evaluate
     sampler = Sampler(config.steps, config.guidances[0])
     autoencoder = as_shipped(load_model(run, device))

@@ -20,6 +20,7 @@ MADE = {
     "adapter.safetensors": TRAINED,
     "style_encoder.safetensors": TRAINED,
     "text_stats.safetensors": "statistics of the text encoder over the names of the drawings",
+    "neighbours.safetensors": "states of the text encoder of the names of the drawings",
 }
 TITLES = {
     "Apache-2.0": "Apache License 2.0 (http://www.apache.org/licenses/LICENSE-2.0)",

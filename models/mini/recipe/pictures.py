@@ -1,16 +1,19 @@
 """Pictures by entry of the plan, composed when needed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
 from .config import Run
-from .looks import Look, compose
+from .looks import Look, compose_placed, place
 from .plan import stage as plan_stage
 from .sets import BY_NAME
 from .store import open_stage
+
+PART = 64  # pictures that one process composes at a time
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Pictures:
     icons: list[dict[str, str]]
     entries: np.ndarray
     plan: dict[str, Any]
+    _placed: dict[tuple[int, int, int], np.ndarray] = field(default_factory=dict, repr=False)
 
     def look(self, entry: int) -> Look:
         _, p, b, f, _, _ = (int(v) for v in self.entries[entry])
@@ -35,8 +39,11 @@ class Pictures:
     def draw(self, entry: int, size: tuple[int, int] | None = None) -> np.ndarray:
         """One picture [height, width, 3] in 0..1, in its bucket's size unless another is asked for."""
         height, width = size or self.plan["buckets"][int(self.entries[entry, 4])]
-        drawing = self.rgba[int(self.entries[entry, 0])]
-        return compose(drawing, self.look(entry), ink=BY_NAME[self.style(entry)].ink, height=height, width=width)
+        key = int(self.entries[entry, 0]), height, width
+        if key not in self._placed:  # the last one is kept: a drawing's looks follow each other in the plan
+            self._placed.clear()
+            self._placed[key] = place(self.rgba[key[0]], height, width)
+        return compose_placed(self._placed[key], self.look(entry), ink=BY_NAME[self.style(entry)].ink)
 
     def batch(self, entries: Sequence[int]) -> np.ndarray:
         return np.stack([self.draw(int(e)) for e in entries])
@@ -61,3 +68,33 @@ def open_pictures(run: Run) -> Pictures:
     done, raster = open_stage(run.work, "plan", key=plan_stage(run).key), open_stage(run.work, "raster")
     entries = np.array(done.array("entries.npy"))
     return Pictures(raster.array("rgba.npy"), raster.json("icons.json"), entries, done.json("plan.json"))
+
+
+_mine: Pictures | None = None  # of a composing process
+
+
+def _open(run: Run) -> None:
+    global _mine
+    _mine = open_pictures(run)
+
+
+def _compose(entries: np.ndarray) -> np.ndarray:
+    assert _mine is not None
+    return to_bytes(_mine.batch(entries.tolist()))
+
+
+def to_bytes(pictures: np.ndarray) -> np.ndarray:
+    """Pictures in 0..1 as uint8."""
+    return (pictures * 255).round().astype(np.uint8)
+
+
+def composed(run: Run, pictures: Pictures, groups: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pictures of groups of plan entries, in order, as uint8 [n, H, W, 3] of up to `PART` pictures of one group.
+
+    The pictures of a group have one size. For a GPU, which would wait, `run.threads` processes compose them."""
+    parts = [part for group in groups for part in np.split(group, range(PART, len(group), PART)) if len(part)]
+    if run.device == "cpu" or run.threads == 1 or len(parts) < 2 * run.threads:
+        yield from (to_bytes(pictures.batch(part.tolist())) for part in parts)
+        return
+    with get_context("spawn").Pool(run.threads, _open, (run,)) as pool:
+        yield from pool.imap(_compose, parts)

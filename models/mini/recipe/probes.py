@@ -93,13 +93,15 @@ def as_square(pictures: np.ndarray, side: int) -> np.ndarray:
 
 
 def size_rows(painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """Full captions in every picture size of the training, judged by their middle square."""
+    """Full captions in every size of the training and, last, square ones enlarged, judged by their middle square."""
     out, side = [], painter.batches.buckets[0].height
     for bucket in painter.batches.buckets:
         x = painter.paint(entry, size=(bucket.height, bucket.width), seed=seed)
         row: Row = {"height": bucket.height, "width": bucket.width}
         out.append(row | judged(painter, judge, entry, as_square(x, side)))
-    return out
+    x = painter.enlarge(entry, painter.paint(entry, seed=seed), seed=seed)
+    row = {"height": 2 * side, "width": 2 * side, "enlarged": True}
+    return [*out, row | judged(painter, judge, entry, as_square(x, side))]
 
 
 def weight_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 class Progress:
     """Counts towards `total` and prints rate, time left and a note; `skip` are units done by an earlier run."""
 
-    def __init__(self, title: str, total: int, *, skip: int = 0, every: float = 30.0) -> None:
+    def __init__(self, title: str, total: int, *, skip: int = 0, every: float = 10.0) -> None:
         self.title, self.total, self.done, self.skip = title, max(total, 1), skip, skip
         self.tty = sys.stderr.isatty()
         self.every = 0.2 if self.tty else every

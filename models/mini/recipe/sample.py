@@ -11,8 +11,9 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from .network import Velocity, fold_empty, unpack
+from .network import Velocity, fold_empty, pack, unpack
 from .precision import autocast
+from .torch_tools import from_float
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,14 @@ class Reference:
     tokens: Tensor
     null: Tensor
     weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """Packed latents [B, L, 4C] to begin with, and the sigma of the noise added to them (SDEdit, 2108.01073)."""
+
+    latents: Tensor
+    strength: float = 0.4
 
 
 @dataclass(frozen=True)
@@ -60,12 +69,14 @@ def sample(
     reference: Reference | None = None,
     room: int = 0,
     forward: Callable[..., Tensor] | None = None,
+    start: Start | None = None,
 ) -> Tensor:
     """Packed latents [B, L, 4C] for text rows [B, R, 384] and pooled [B, 384].
 
     The unconditional branch has zero text and, with a reference, the null reference, so guidance amplifies both. A
     reference of weight 0 is no reference at all. `room` is how many text rows are left of the R (see `fold_empty`; 0:
-    as few as these rows allow); `forward` computes what `net` does, compiled.
+    as few as these rows allow); `forward` computes what `net` does, compiled. With a `start`, noise is added to those
+    latents and all steps are spent on taking it away again.
     """
     device, b = tokens.device, len(tokens)
     h, w = size[0] // 8, size[1] // 8
@@ -80,6 +91,9 @@ def sample(
         ip_tokens = torch.cat([reference.tokens, reference.null.expand_as(reference.tokens)])
         ip_weight = torch.full((2 * b,), reference.weight, device=device)
     rotary, sigmas, forward = net.rotary(h, w), sampler.sigmas(), net if forward is None else forward
+    if start is not None:
+        x = (1 - start.strength) * start.latents + start.strength * x
+        sigmas = [start.strength * sigma for sigma in sigmas]
 
     def velocity(at: Tensor, sigma: float) -> Tensor:
         t = torch.full((2 * b,), sigma, device=device)
@@ -94,6 +108,18 @@ def sample(
             v = (v + velocity(x + (then - now) * v, then)) / 2
         x = x + (then - now) * v
     return x
+
+
+@torch.no_grad()
+def encode(
+    autoencoder: AutoencoderKL, pictures: np.ndarray, device: torch.device, shift: float, scale: float
+) -> Tensor:
+    """Pictures [B, H, W, 3] in 0..1 to packed latents [B, L, 4C]: `decode` the other way."""
+    out = []
+    for part in np.array_split(pictures, max(1, len(pictures) // 8)):
+        with autocast(device):
+            out.append(autoencoder.encoder(from_float(part).to(device)).float().chunk(2, 1)[0])
+    return pack((torch.cat(out) - shift) * scale)
 
 
 @torch.no_grad()

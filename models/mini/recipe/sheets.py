@@ -4,8 +4,8 @@
 
 Drawn as the evaluation found best, once it has. `real.png` (real above reconstructed), `random.png` (100 generated at
 random, captions in `random.txt`), `styles.png` (concepts by drawing set), `backgrounds.png`, `size-HxW.png` (the other
-sizes), and with an adapter `weights.png` (one reference, weights 0 to 2.5) and `between.png` (from one style vector to
-another).
+sizes), `enlarged.png` (the second stage), and with an adapter `weights.png` (one reference, weights 0 to 2.5) and
+`between.png` (from one style vector to another).
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
@@ -113,6 +113,9 @@ def run_sheets(run: Run, out: Folder) -> None:
     for height, width in pictures.plan["buckets"][1:]:
         x = painter.paint(named, say=("style",), seed=11, size=(height, width))
         out.write(sheet(x, len(named)), f"size-{height}x{width}")
+    small = painter.paint(named, say=("style",), seed=11)
+    large = painter.enlarge(named, small, say=("style",), seed=11)
+    out.write(sheet(large, len(named)), "enlarged")
     adapter_sheets(run, painter, pictures, concepts[:6], out)
 
 

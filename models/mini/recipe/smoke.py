@@ -8,7 +8,6 @@ With `--drawn` the drawings are made up instead of fetched, so that it needs no 
 import json
 import tarfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from . import adapter, autoencoder, evaluate, export, fetch, judge, latents, plan, raster, sheets, text, transformer
@@ -45,9 +44,9 @@ def draw_packages(folder: Path) -> None:
                 path.unlink()
 
 
-def run_smoke(work: Path, *, threads: int = 2, drawn: bool = False) -> dict[str, float]:
+def run_smoke(work: Path, *, threads: int = 2, drawn: bool = False, device: str = "cpu") -> dict[str, float]:
     """Run every stage; seconds of each by name."""
-    run = Run(work, smoke(), threads)
+    run = Run(work, smoke(), threads, device)
     if drawn:
         draw_packages(work / "fetch" / "packages")
     seconds = {}
@@ -56,7 +55,7 @@ def run_smoke(work: Path, *, threads: int = 2, drawn: bool = False) -> dict[str,
         stage.run_stage(run)
         seconds[stage.__name__.rpartition(".")[2]] = time.monotonic() - start
     start = time.monotonic()
-    sheets.run_sheets(replace(run), sheets.Folder(work / "sheets"))
+    sheets.run_sheets(run, sheets.Folder(work / "sheets"))
     export.export(run, work / "export", "smoke")
     return seconds | {"sheets and export": time.monotonic() - start}
 
@@ -65,5 +64,5 @@ if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
     options.add_argument("--drawn", action="store_true", help="made-up drawings, no network")
     args = options.parse_args()
-    for name, value in run_smoke(args.work, threads=args.threads, drawn=args.drawn).items():
+    for name, value in run_smoke(args.work, threads=args.threads, drawn=args.drawn, device=args.device).items():
         print(f"{value:7.1f} s  {name}")

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ....bench.machine import describe
 from .config import Run
 
 
@@ -25,14 +26,22 @@ def set_up(run: Run, seed: int) -> torch.device:
     return torch.device(run.device)
 
 
+def machine_of(device: torch.device) -> str:
+    """What a stage ran on, for the model card: the GPU's name, or the CPU's and its cores."""
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    facts = describe()
+    return f"{facts['cpu']}, {facts['cores']} cores"
+
+
 def bf16(device: torch.device) -> AbstractContextManager[Any]:
     """Autocast to bf16; the weights stay float32 (weights in pure bf16 did not learn)."""
     return torch.autocast(device.type, torch.bfloat16)
 
 
-def schedule(done: int, budget: int, step: int, *, warmup: int, decay_from: float, floor: float = 0.02) -> float:
-    """Factor of the learning rate: linear warm-up in steps, flat, then linear to `floor` at the end of the budget."""
-    share = done / max(budget, 1)
+def schedule(share: float, step: int, *, warmup: int, decay_from: float, floor: float = 0.02) -> float:
+    """Factor of the learning rate: linear warm-up in steps, flat, then linear to `floor` at the end of the budget, of
+    which `share` is done."""
     fall = 1.0 if share < decay_from else max(floor, 1 - (share - decay_from) / max(1 - decay_from, 1e-9))
     return min(1.0, (step + 1) / max(warmup, 1)) * fall
 
@@ -68,6 +77,12 @@ class Average:
 def to_uint8(x: torch.Tensor) -> np.ndarray:
     """[B, 3, H, W] in -1..1 to [B, H, W, 3] uint8."""
     return ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def from_bytes(pictures: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
+    """[B, H, W, 3] uint8 to [B, 3, H, W] in -1..1 on `device`, channels last in memory."""
+    x = torch.as_tensor(pictures).to(device).permute(0, 3, 1, 2)
+    return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def from_float(pictures: np.ndarray) -> torch.Tensor:

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from .autoencoder import save_model
 from .batches import DROPPED, Batches
+from .checked import Checked
 from .config import Run, TransformerConfig, parser, run_of, with_changes
-from .course import Course
+from .course import Course, Losses
 from .errors import CacheError
 from .half import LossScale, halve
 from .muon import Mixed
@@ -31,8 +32,8 @@ from .network import Velocity, build
 from .parallel import average_gradients, rank, run_in, world
 from .precision import autocast
 from .progress import Progress
-from .store import Done, Stage, file_digest, need_space, open_stage
-from .torch_tools import Average, schedule, set_up
+from .store import STAMP, Done, Stage, file_digest, need_space, open_stage, read_json
+from .torch_tools import Average, machine_of, schedule, set_up
 
 
 def stage(run: Run) -> Stage:
@@ -42,8 +43,7 @@ def stage(run: Run) -> Stage:
         if not weights.is_file():
             raise CacheError(f"{weights} is missing: --warm wants a diffusers folder of a FluxTransformer2DModel")
         config["warm"] = file_digest(weights)
-    config["compile"] = False  # how a step is run is no part of what it computes
-    config["snapshots"] = 0
+    config |= {"compile": False, "snapshots": 0, "checkpoint_every": 0}  # no part of what it computes
     inputs = {name: open_stage(run.work, name).key for name in ("latents", "text", "plan")}
     return Stage(run.work, "transformer", config, inputs)
 
@@ -88,7 +88,7 @@ def validate(net: Velocity, batches: Batches, device: torch.device, number: int 
         for at in range(0, number, 64):
             part = slice(at, at + 64)
             rotary = net.rotary(bucket.height // 8, bucket.width // 8)
-            with autocast(device):
+            with autocast(device), torch.compiler.set_stance("force_eager"):
                 losses.append(flow_loss(net, x0[part], noise[part], t[part], tokens[part], pooled[part], rotary))
         out[name] = float(torch.cat(losses).mean())
     return out
@@ -96,6 +96,16 @@ def validate(net: Velocity, batches: Batches, device: torch.device, number: int 
 
 def put(f: BinaryIO, tensors: dict[str, Tensor]) -> None:
     f.write(save(tensors))
+
+
+def before(warm: str) -> dict[str, Any] | None:
+    """How the weights were trained that a training starts from, if they lie in a finished stage's folder."""
+    stamp = Path(warm).parent / STAMP
+    if not warm or not stamp.is_file():
+        return None
+    figures = read_json(stamp)["figures"]
+    curve = Path(warm).parent / "curve.json"
+    return figures | {"curve": read_json(curve) if curve.is_file() else []}
 
 
 def load_warm(model: FluxTransformer2DModel, folder: str) -> list[str]:
@@ -142,75 +152,85 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         with autocast(device):
             return flow_loss(net, x0, noise, t, tokens, pooled, rotary, None, None, bias).mean()
 
-    fast = torch.compile(train_step, dynamic=False) if config.compile else train_step
+    fast: Any = train_step
+    if config.compile and device.type == "cpu":
+        fast = torch.compile(train_step, dynamic=False)
+    elif config.compile:
+        net.compile_blocks()
+        fast = Checked(train_step, weights)
     bar = Progress("transformer", config.samples, skip=course.done)
     bar.done = course.done
-    recent: list[float] = []
+    losses = Losses()
 
     def keep() -> None:
+        losses.fetch()
         with average.applied():
             figures = validate(net, batches, device)
             save_model(model, s.path("model"))
-        course.curve.append(
-            {"samples": course.done, "loss": float(np.mean(recent[-200:])), **figures, "time": time.time()}
-        )
+        loss = losses.mean() or [course.curve[-1]["loss"]]  # none yet: resumed when all was done
+        course.curve.append({"samples": course.done, "loss": loss[0], **figures, "time": time.time()})
         s.write_json("curve.json", course.curve)
         course.keep()
         print(course.curve[-1], flush=True)
 
-    marks = [config.samples * n // config.snapshots for n in range(1, config.snapshots + 1)]
-
-    def set_aside(before: int) -> None:
-        """The averaged weights in half precision, when a mark of the budget has been passed since `before`."""
-        if any(before < mark <= course.done for mark in marks):
+    def set_aside(before: float, now: float) -> None:
+        """The averaged weights in half precision, when another part of the training is done."""
+        if int(before * config.snapshots) < int(now * config.snapshots):
             names = [n for n, _ in model.named_parameters()]
             halves = {n: m.to(torch.bfloat16).contiguous().cpu() for n, m in zip(names, average.mean, strict=True)}
             s.write_with(f"snapshots/{course.done:09d}.safetensors", lambda f: put(f, halves))
 
-    end = min(config.samples, stop_at or config.samples)
-    while course.done < end:
-        bucket = batches.pick(course.done / config.samples, course.step)
-        factor = schedule(course.done, config.samples, course.step, warmup=config.warmup, decay_from=config.decay_from)
+    while (share := course.share(config.samples, run.seconds)) < 1 and not 0 < stop_at <= course.done:
+        bucket = batches.pick(share, course.step)
+        factor = schedule(share, course.step, warmup=config.warmup, decay_from=config.decay_from)
         number = batches.number(bucket)
         rows = batches.rows(bucket, number)
         entry = bucket.entry[rows]
         tokens, pooled, bias = batches.folded(entry, batches.keeps(number), batches.random_forms(entry))
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
-        noise, t = torch.randn(x0.shape).to(device), times(number).to(device)
+        noise, t = torch.randn(x0.shape, device=device), times(number).to(device)
         loss = fast(x0, noise, t, tokens, pooled, bias, net.rotary(bucket.height // 8, bucket.width // 8))
         (loss * scale.factor).backward()
         average_gradients(weights)
-        recent.append(loss.item())
+        losses.add(loss)
         if scale.apply(weights, 1.0):
             optimiser.step(factor)
             average.update()
         else:
             optimiser.clear()
-        before = course.done
         course.advance(number * world())
         if rank():
             continue
-        set_aside(before)
-        bar.step(number * world(), f"loss {np.mean(recent[-100:]):.4f}")
-        if course.step % config.checkpoint_every == 0 and course.done < end:
+        set_aside(share, course.share(config.samples, run.seconds))
+        bar.step(number * world(), "loss " + " ".join(f"{v:.4f}" for v in losses.mean(100)))
+        if course.step % config.checkpoint_every == 0:
             keep()
     if rank():
         return None
     keep()
-    if course.done < config.samples:
+    if share < 1:
         return None
-    s.finish(samples=course.done, validation=course.curve[-1], shift=batches.shift, scale=batches.scale)
+    if run.seconds:  # what the time was enough for
+        s = replace(s, config=s.config | {"samples": course.done})
+    s.finish(samples=course.done, machine=machine_of(device), validation=course.curve[-1], shift=batches.shift,
+             scale=batches.scale, before=before(config.warm))  # fmt: skip
     return open_stage(run.work, s.name)
 
 
 def lasting_part(config: TransformerConfig) -> dict[str, Any]:
     """The configuration that a resumed run must share; its budget, rate and manner of running may change."""
     out = asdict(config)
-    free = "samples rate muon_rate warmup decay_from compile checkpoint_every snapshots warm average plain_share"
+    free = (
+        "samples rate muon_rate warmup decay_from compile checkpoint_every snapshots warm average plain_share "
+        "aspect_from aspect_share large_from large_share"
+    )
     for key in free.split():
         out.pop(key)
     return out | {"muon": bool(config.muon_rate)}  # the state's layout depends on it
 
+
+SHARES = ("aspect_from", "aspect_share", "large_from", "large_share")
+GIVEN = ("warm", "samples", "rate", "batch", "checkpoint_every", "snapshots", "average", "warmup")
 
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
@@ -221,12 +241,19 @@ if __name__ == "__main__":
     options.add_argument("--muon-rate", type=float, help="rate of the blocks' matrices, 0 for AdamW alone")
     options.add_argument("--batch", type=int)
     options.add_argument("--processes", type=int, default=1, help="training processes, --threads each")
+    options.add_argument("--checkpoint-every", type=int, help="steps between two saved states")
+    options.add_argument("--snapshots", type=int, help="weights set aside on the way")
+    options.add_argument("--average", type=float, help="decay of the averaged weights")
+    options.add_argument("--warmup", type=int, help="steps until the full rate")
+    for name in SHARES:
+        options.add_argument(f"--{name.replace('_', '-')}", type=float, help="see TransformerConfig")
     options.add_argument("--no-compile", action="store_true")
     args = options.parse_args()
     run = run_of(args)
-    given: dict[str, object] = {k: v for k in ("warm", "samples", "rate", "batch") if (v := getattr(args, k))}
+    given: dict[str, object] = {k: v for k in GIVEN if (v := getattr(args, k))}
     if args.muon_rate is not None:
         given["muon_rate"] = args.muon_rate
+    given |= {k: v for k in SHARES if (v := getattr(args, k)) is not None}
     if args.no_compile:
         given["compile"] = False
     run_in(args.processes, run_stage, replace(run, recipe=with_changes(run.recipe, transformer=given)), args.stop_at)
