@@ -177,7 +177,7 @@ def figures(report: dict[str, Any]) -> list[str]:
     out += [f"| {name} | {row['pictures']} | {' | '.join(cell(row, h) for h in heads)} |" for name, row in rows]
     how = report["details"]
     out += ["", f"Drawn with {listed(how['sampler'])}; a draft with {listed(how['draft'])}. {how['precision']}.", ""]
-    out += [NOISE, ""]
+    out += [NOISE, "", *(f"- {note}" for note in report["notes"]), ""]
     out += ["| goal | target | reached | |", "|---|---|---|---|"]
     for g in report["goals"]:
         name = f"{g['goal']} ({g['note']})" if g.get("note") else g["goal"]

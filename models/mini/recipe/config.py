@@ -62,6 +62,7 @@ class TransformerConfig:
     large_share: float = 0.4
     compile: bool = True
     warm: str = ""
+    warm_share: float = 0.0  # of the weights that it started from, in the mean that it ends with
     checkpoint_every: int = 200  # steps
     snapshots: int = 6  # averaged weights set aside on the way, for the curve of quality against samples
 
@@ -101,8 +102,8 @@ class JudgeConfig:
 class EvaluateConfig:
     seed: int = 5
     pictures: int = 1024
-    held: int = 512
-    probe: int = 160  # pictures of each row of a probe
+    held: int = 384  # pictures of every further row
+    probe: int = 96  # pictures of each row of a probe
     steps: int = 20
     guidances: tuple[float, ...] = (3.0, 2.0, 4.5)  # the best one is taken
     few_steps: tuple[int, ...] = (4, 6, 8)  # does a draft hold its quality?

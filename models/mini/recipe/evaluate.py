@@ -101,7 +101,7 @@ class Examination:
             add(f"reconstructed, {name}", entry, lambda x=drawn: rebuild(painter.autoencoder, x(), painter.device))
         for number, (name, entry) in enumerate(parts.items()):
             add(f"generated, {name}", entry, lambda e=entry, n=number: painter.paint(e, seed=seed + n))
-        bare = next(iter(parts.values()))
+        bare = next(iter(parts.values()))[: config.held]
         if stylist is not None:
             have, other = references(painter, bare, seed)
             bare = bare[have]
@@ -177,7 +177,11 @@ def run_stage(run: Run) -> Done:
     autoencoder = saved("autoencoder", lambda: gate_figures(painter.autoencoder, gate_pictures(pictures), device))
     visible = saved("visible", lambda: visible_share(pictures, VISIBLE, config.seed))
     reached = goals(rows, autoencoder, pictures.plan, visible) + probe_goals(probes)
-    trained = {name: open_stage(run.work, name) for name in ("autoencoder", "judge", "adapter") if _done(run, name)}
+    trained = {
+        name: open_stage(run.work, name)
+        for name in ("autoencoder", "transformer", "judge", "adapter")
+        if _done(run, name)
+    }
     report = Report(
         "mini",
         datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -108,6 +108,15 @@ def before(warm: str) -> dict[str, Any] | None:
     return figures | {"curve": read_json(curve) if curve.is_file() else []}
 
 
+@torch.no_grad()
+def blend(model: FluxTransformer2DModel, folder: str, share: float) -> None:
+    """Mix a `share` of a diffusers folder's weights into the model's: what a short training has taught stays, most
+    of what it has made worse goes. Source: Wortsman et al., Robust fine-tuning of zero-shot models (2109.01903)."""
+    old = FluxTransformer2DModel.from_pretrained(folder).float().state_dict()
+    for name, value in model.state_dict().items():
+        value.lerp_(old[name].to(value.device), share)
+
+
 def load_warm(model: FluxTransformer2DModel, folder: str) -> list[str]:
     """Copy every weight of the same name and shape from a diffusers folder; returns the names left as they were."""
     old, new = FluxTransformer2DModel.from_pretrained(folder).float().state_dict(), model.state_dict()
@@ -162,9 +171,11 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     bar.done = course.done
     losses = Losses()
 
-    def keep() -> None:
+    def keep(last: bool = False) -> None:
         losses.fetch()
         with average.applied():
+            if last and config.warm and config.warm_share:
+                blend(model, config.warm, config.warm_share)
             figures = validate(net, batches, device)
             save_model(model, s.path("model"))
         loss = losses.mean() or [course.curve[-1]["loss"]]  # none yet: resumed when all was done
@@ -207,7 +218,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
             keep()
     if rank():
         return None
-    keep()
+    keep(last=share >= 1)
     if share < 1:
         return None
     if run.seconds:  # what the time was enough for
@@ -222,14 +233,14 @@ def lasting_part(config: TransformerConfig) -> dict[str, Any]:
     out = asdict(config)
     free = (
         "samples rate muon_rate warmup decay_from compile checkpoint_every snapshots warm average plain_share "
-        "aspect_from aspect_share large_from large_share"
+        "aspect_from aspect_share large_from large_share warm_share"
     )
     for key in free.split():
         out.pop(key)
     return out | {"muon": bool(config.muon_rate)}  # the state's layout depends on it
 
 
-SHARES = ("aspect_from", "aspect_share", "large_from", "large_share")
+SHARES = ("aspect_from", "aspect_share", "large_from", "large_share", "warm_share")
 GIVEN = ("warm", "samples", "rate", "batch", "checkpoint_every", "snapshots", "average", "warmup")
 
 if __name__ == "__main__":
