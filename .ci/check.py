@@ -19,6 +19,7 @@ FILES = (
     "salon/models/mini/model_index.json",
     "salon/models/mini/salon.json",
     "salon/models/mini/style_encoder.safetensors",
+    "salon/models/mini/neighbours.safetensors",
     "salon/models/mini/text_stats.safetensors",
     "salon/models/mini/tokenizer/tokenizer.json",
 )
