@@ -10,7 +10,6 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
-from salon.models.mini.recipe.adapter import StyleAdapter, StyleEncoder  # noqa: E402
 from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
 from salon.models.mini.recipe.network import (  # noqa: E402
@@ -22,6 +21,7 @@ from salon.models.mini.recipe.network import (  # noqa: E402
     position_ids,
     unpack,
 )
+from salon.models.mini.recipe.style import StyleAdapter, StyleEncoder  # noqa: E402
 
 CONFIG = TransformerConfig(heads=2, head_width=16, double=2, single=1)
 CLASSES = {"style": 3, "palette": 2}

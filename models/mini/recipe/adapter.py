@@ -22,26 +22,22 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
-from diffusers.models.embeddings import ImageProjection
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from .batches import Batches, Bucket
 from .checked import Checked
 from .config import Run, parser, run_of, with_changes
 from .course import Course, Losses
-from .errors import CacheError
 from .half import LossScale, halve
-from .network import AdapterBlock, Velocity, unpack
+from .network import Velocity, unpack
 from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, file_digest, open_stage
-from .text import WIDTH
+from .style import FILES, StyleEncoder, build_adapter, read_adapter
 from .torch_tools import Average, machine_of, schedule, set_up
 from .transformer import noisy, put, times
 
 FACTORS = ("style", "palette", "background", "finish")
-FILES = ("style_encoder.safetensors", "adapter.safetensors")
 
 
 def stage(run: Run) -> Stage:
@@ -51,56 +47,6 @@ def stage(run: Run) -> Stage:
         paths = [Path(config["warm"]) / name for name in FILES]
         config["warm"] = [file_digest(path) if path.is_file() else "" for path in paths]
     return Stage(run.work, "adapter", config, {"transformer": open_stage(run.work, "transformer").key})
-
-
-class StyleEncoder(nn.Module):
-    """Latents [B, C, h, w] (shifted and scaled) -> style vectors [B, width] of unit RMS.
-
-    Mean and deviation over the picture of shallow and deep features: where things are is lost before the vector.
-    """
-
-    def __init__(self, channels: int, width: int, hidden: int = 96) -> None:
-        super().__init__()
-        self.first = nn.Sequential(nn.Conv2d(channels, hidden, 3, 1, 1), nn.SiLU())
-        self.second = nn.Sequential(nn.Conv2d(hidden, hidden, 3, 1, 1), nn.SiLU())
-        self.third = nn.Sequential(nn.Conv2d(hidden, 2 * hidden, 3, 2, 1), nn.SiLU())
-        self.out = nn.Sequential(
-            nn.Linear(2 * (channels + 4 * hidden), 2 * width), nn.SiLU(), nn.Linear(2 * width, width)
-        )
-
-    def forward(self, z: Tensor) -> Tensor:
-        a = self.first(z)
-        b = self.second(a)
-        c = self.third(b)
-        flat = [f.float().flatten(2) for f in (z, a, b, c)]
-        seen = torch.cat([s for f in flat for s in (f.mean(2), (f.var(2, unbiased=False) + 1e-4).sqrt())], 1)
-        v = self.out(seen).float()
-        return v / (v.pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
-
-
-class StyleAdapter(nn.Module):
-    """Style vector -> tokens -> keys and values; with the null vector and the auxiliary heads."""
-
-    def __init__(self, width: int, tokens: int, hidden: int, blocks: int, classes: dict[str, int]) -> None:
-        super().__init__()
-        # diffusers gives the projection the width of the text rows
-        self.project = ImageProjection(image_embed_dim=width, cross_attention_dim=WIDTH, num_image_text_embeds=tokens)
-        self.blocks = nn.ModuleList([AdapterBlock(WIDTH, hidden) for _ in range(blocks)])
-        self.null = nn.Parameter(torch.zeros(width))
-        self.heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
-
-    def layout(self) -> dict[str, Tensor]:
-        """The weights under the names of diffusers' Flux IP-Adapter files."""
-        out = {
-            "image_proj.proj.weight": self.project.image_embeds.weight,
-            "image_proj.proj.bias": self.project.image_embeds.bias,
-            "image_proj.norm.weight": self.project.norm.weight,
-            "image_proj.norm.bias": self.project.norm.bias,
-        }
-        for i, block in enumerate(self.blocks):
-            for name, p in block.named_parameters():
-                out[f"ip_adapter.{i}.{name}"] = p
-        return {k: v.detach().float().contiguous().cpu() for k, v in out.items()}
 
 
 class References:
@@ -125,15 +71,6 @@ class References:
             other = self.members[np.minimum(at, len(self.members) - 1)]
             out = np.where((out < 0) & (high > low) & (self.concept[other] != self.concept[rows]), other, out)
         return out
-
-
-def build_adapter(
-    run: Run, model: FluxTransformer2DModel, classes: dict[str, int]
-) -> tuple[StyleEncoder, StyleAdapter]:
-    config = run.recipe.adapter
-    encoder = StyleEncoder(model.config.in_channels // 4, config.width)
-    hidden = model.config.num_attention_heads * model.config.attention_head_dim
-    return encoder, StyleAdapter(config.width, config.tokens, hidden, model.config.num_layers, classes)
 
 
 def run_stage(run: Run) -> Done:
@@ -264,38 +201,6 @@ def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device)
         mean = encoder(z).mean(0)
         out.append(mean / (mean.pow(2).mean() + 1e-6).sqrt())
     return torch.stack(out)
-
-
-def read_adapter(folder: Path, encoder: StyleEncoder, adapter: StyleAdapter) -> Tensor:
-    """Load the weights of a folder's two files; returns the mean style vectors of the drawing sets.
-
-    Raises CacheError when a file is missing or of another configuration."""
-    try:
-        rest, layout = (load_file(folder / name) for name in FILES)
-        encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in rest.items() if k.startswith("encoder.")})
-        state: dict[str, Any] = {
-            f"heads.{k.removeprefix('heads.')}": v for k, v in rest.items() if k.startswith("heads.")
-        }
-        for name, value in layout.items():
-            if name.startswith("image_proj."):
-                name = "project." + name.removeprefix("image_proj.").replace("proj.", "image_embeds.")
-            else:
-                name = "blocks." + name.removeprefix("ip_adapter.")
-            state[name] = value
-        adapter.load_state_dict({**state, "null": rest["null"]})
-        return rest["styles"]
-    except (OSError, KeyError, RuntimeError) as e:
-        raise CacheError(f"{folder} holds no adapter of this configuration ({e}): want {' and '.join(FILES)}") from e
-
-
-def load_adapter(
-    run: Run, model: FluxTransformer2DModel, device: torch.device
-) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
-    """The trained style encoder, the adapter and the mean style vectors, from the files that ship."""
-    done = open_stage(run.work, "adapter")
-    encoder, adapter = build_adapter(run, model, done.figures["classes"])
-    styles = read_adapter(done.folder, encoder, adapter)
-    return encoder.to(device).eval(), adapter.to(device).eval(), styles.to(device)
 
 
 if __name__ == "__main__":

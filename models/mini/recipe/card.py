@@ -155,7 +155,7 @@ def curve(of: str, points: list[dict[str, Any]]) -> list[str]:
     """The table of a loss curve."""
     if not points:
         return []
-    out = ["", f"Loss of {of} ({hours(points) * 60:.0f} minutes):", ""]
+    out = ["", f"Loss of {of} ({hours(points) * 60:.0f} minutes from the first point to the last):", ""]
     out += ["| samples | training loss | seen pairs | held-out pairs |", "|---|---|---|---|"]
     for p in (*points[: -1 : max(1, len(points) // 12)], points[-1]):
         held = f"{p['held']:.4f}" if "held" in p else ""

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from torch import Tensor
 
-from .adapter import References, StyleAdapter, StyleEncoder, load_adapter
+from .adapter import References
 from .autoencoder import load_model
 from .batches import Batches
 from .config import Run
@@ -26,6 +26,7 @@ from .precision import computes_in_bfloat16
 from .progress import Progress
 from .sample import Reference, Sampler, Start, decode, encode, needed_room, sample
 from .store import STAMP, open_stage
+from .style import StyleAdapter, StyleEncoder, load_adapter
 from .text import nearest
 
 ROOM_STEP = 4  # text rows are left in multiples of it: a compiled forward pass is good for one shape
