@@ -210,7 +210,7 @@ def test_nobody_reads_standard_output(salon: Salon, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
-    process = start(["imagine", "x", "--n", "8", "--steps", "200", "--backend", "reference"], tmp_path)
+    process = start(["imagine", "cat", "--n", "8", "--steps", "200", "--backend", "reference"], tmp_path)
     assert process.stderr is not None
     assert process.stderr.readline().startswith("8 pictures")
     process.send_signal(number)
