@@ -16,7 +16,6 @@ far fewer samples are needed. Writes `adapter.safetensors` in diffusers' Flux IP
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ from diffusers import FluxTransformer2DModel
 from torch import Tensor
 
 from .batches import Batches, Bucket
-from .checked import Checked
+from .checked import compiled
 from .config import Run, parser, run_of, with_changes
 from .course import Course, Losses
 from .half import LossScale, halve
@@ -127,12 +126,7 @@ def run_stage(run: Run) -> Done:
         ]
         return flow, follow, torch.stack(heads).mean()
 
-    fast: Any = train_step
-    if config.compile and device.type == "cpu":
-        fast = torch.compile(train_step, dynamic=False)
-    elif config.compile:
-        net.compile_blocks()
-        fast = Checked(train_step, weights)
+    fast = compiled(train_step, net, weights) if config.compile else train_step
     bar = Progress("adapter", config.samples, skip=course.done)
     bar.done = course.done
     losses = Losses()

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .network import Velocity
+
 TOLERANCE = 0.1  # of the gradients' norm; bfloat16 in another order makes some .02
 
 
@@ -49,3 +51,11 @@ class Checked:
         total = sum(parts) if isinstance(parts, tuple) else parts
         made = torch.autograd.grad(total, self.weights, allow_unused=True)
         return torch.cat([g.float().reshape(-1) for g in made if g is not None])
+
+
+def compiled(step: Callable[..., Any], net: Velocity, weights: list[nn.Parameter]) -> Callable[..., Any]:
+    """A training step over `net`, compiled: as a whole on a CPU, block by block and checked on a GPU."""
+    if weights[0].device.type == "cpu":
+        return torch.compile(step, dynamic=False)
+    net.compile_blocks()
+    return Checked(step, weights)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from .autoencoder import save_model
 from .batches import DROPPED, Batches
-from .checked import Checked
+from .checked import compiled
 from .config import Run, TransformerConfig, parser, run_of, with_changes
 from .course import Course, Losses
 from .errors import CacheError
@@ -161,12 +161,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         with autocast(device):
             return flow_loss(net, x0, noise, t, tokens, pooled, rotary, None, None, bias).mean()
 
-    fast: Any = train_step
-    if config.compile and device.type == "cpu":
-        fast = torch.compile(train_step, dynamic=False)
-    elif config.compile:
-        net.compile_blocks()
-        fast = Checked(train_step, weights)
+    fast = compiled(train_step, net, weights) if config.compile else train_step
     bar = Progress("transformer", config.samples, skip=course.done)
     bar.done = course.done
     losses = Losses()
