@@ -278,7 +278,7 @@ class Core:
             self._pending.turned_away(exchange, reply, self._heard)
             self._flush()
             return
-        exchange.refused_since = None
+        exchange.refused_since = exchange.refusal = None
         notice = exchange.accept(reply, payload, id, self._heard)
         if notice is not None:
             self._pending.push(notice, NO_ID)

@@ -33,6 +33,7 @@ class Exchange:
         sent: it was sent on this connection, and may be answered.
         doubtful: it was sent on a connection that broke, so it may have been done already.
         refused_since: since when it is being turned away.
+        refusal: why, the last time; None: it was not, or something else came since.
         orphan: nobody waits for it any more, and what comes is thrown away.
         wake: called when something came; whoever waits sets it.
     """
@@ -49,6 +50,7 @@ class Exchange:
         self.sent = False
         self.doubtful = False
         self.refused_since: float | None = None
+        self.refusal: SalonError | None = None
         self.orphan = False
         self.wake: Callable[[], object] | None = None
 

@@ -139,6 +139,7 @@ class Pending:
         pause = pause_of(failure)
         if pause is not None and not exchange.orphan:
             exchange.refused_since = now if exchange.refused_since is None else exchange.refused_since
+            exchange.refusal = failed(failure)
             at = now + pause * (1 + self._chance() / 4)
             if at < min(exchange.deadline, exchange.refused_since + self._patience_s):
                 self._unsend(exchange)

@@ -79,6 +79,7 @@ def wait(core: Core, exchange: Exchange) -> Steps[None]:
 
     Raises:
         TimedOut, Disconnected: its deadline passed, or there was no server for too long.
+        RequestFailed: its deadline passed while the server turned it away.
     """
     while not exchange.ready:
         limit, away = exchange.deadline, core.away_since
@@ -87,6 +88,8 @@ def wait(core: Core, exchange: Exchange) -> Steps[None]:
         if core.clock() >= limit:
             if away is not None:
                 raise core.unreachable()
+            if exchange.refusal is not None:  # turned away, and no answer to the last try yet: that says more
+                raise copy(exchange.refusal)
             raise TimedOut(complaint("server", "nothing new in time", "an answer or event", "wait longer"))
         yield Wait(exchange, limit)
 
