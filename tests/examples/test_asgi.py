@@ -220,6 +220,7 @@ def test_it_ends_cleanly_with_a_job_open(tiny: Path) -> None:
     site = Site(model=tiny, backend=BACKEND, threads=1).start()
     job = site.json("POST", "/imagine", LONG)[1]["job"]
     handle = site.app._jobs[job].job
+    assert handle.pause()  # so that it is open for as long as the web server takes to end
     site.stop()
     assert handle.state == "cancelled"
     assert set(threading.enumerate()) <= before
