@@ -63,6 +63,8 @@ class TransformerConfig:
     compile: bool = True
     warm: str = ""
     warm_share: float = 0.0  # of the weights that it started from, in the mean that it ends with
+    follow: str = ""  # diffusers folder of a transformer whose answers square pictures are to keep
+    follow_weight: float = 4.0  # of the distance to those, which has no noise of its own and is a tenth of the loss
     checkpoint_every: int = 200  # steps
     snapshots: int = 6  # averaged weights set aside on the way, for the curve of quality against samples
 

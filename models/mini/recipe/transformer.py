@@ -38,11 +38,12 @@ from .torch_tools import Average, machine_of, schedule, set_up
 
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.transformer)
-    if config["warm"]:
-        weights = Path(config["warm"]) / "diffusion_pytorch_model.safetensors"
-        if not weights.is_file():
-            raise CacheError(f"{weights} is missing: --warm wants a diffusers folder of a FluxTransformer2DModel")
-        config["warm"] = file_digest(weights)
+    for name in ("warm", "follow"):
+        if config[name]:
+            weights = Path(config[name]) / "diffusion_pytorch_model.safetensors"
+            if not weights.is_file():
+                raise CacheError(f"{weights} is missing: --{name} wants a diffusers folder of a FluxTransformer2DModel")
+            config[name] = file_digest(weights)
     config |= {"compile": False, "snapshots": 0, "checkpoint_every": 0}  # no part of what it computes
     inputs = {name: open_stage(run.work, name).key for name in ("latents", "text", "plan")}
     return Stage(run.work, "transformer", config, inputs)
@@ -155,11 +156,23 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
             print("not warm:", load_warm(model, config.warm), flush=True)
             average = course.average = Average(weights, config.average)
 
+    teacher = None
+    if config.follow:
+        teacher = Velocity(FluxTransformer2DModel.from_pretrained(config.follow).float().to(device))
+        teacher.requires_grad_(False)
+    square = batches.buckets[0].x.shape[1:]
+
     def train_step(
         x0: Tensor, noise: Tensor, t: Tensor, tokens: Tensor, pooled: Tensor, bias: Tensor, rotary: Any
     ) -> Tensor:
         with autocast(device):
-            return flow_loss(net, x0, noise, t, tokens, pooled, rotary, None, None, bias).mean()
+            if teacher is None or x0.shape[1:] != square:
+                return flow_loss(net, x0, noise, t, tokens, pooled, rotary, None, None, bias).mean()
+            x = noisy(x0, noise, t)
+            with torch.no_grad():
+                told = teacher(x, tokens, pooled, t, rotary, None, None, bias).float()
+            own = net(x, tokens, pooled, t, rotary, None, None, bias).float()
+            return config.follow_weight * ((own - told) ** 2).mean()
 
     fast = compiled(train_step, net, weights) if config.compile else train_step
     bar = Progress("transformer", config.samples, skip=course.done)
@@ -228,7 +241,7 @@ def lasting_part(config: TransformerConfig) -> dict[str, Any]:
     out = asdict(config)
     free = (
         "samples rate muon_rate warmup decay_from compile checkpoint_every snapshots warm average plain_share "
-        "aspect_from aspect_share large_from large_share warm_share"
+        "aspect_from aspect_share large_from large_share warm_share follow follow_weight"
     )
     for key in free.split():
         out.pop(key)
@@ -236,11 +249,12 @@ def lasting_part(config: TransformerConfig) -> dict[str, Any]:
 
 
 SHARES = ("aspect_from", "aspect_share", "large_from", "large_share", "warm_share")
-GIVEN = ("warm", "samples", "rate", "batch", "checkpoint_every", "snapshots", "average", "warmup")
+GIVEN = ("warm", "follow", "samples", "rate", "batch", "checkpoint_every", "snapshots", "average", "warmup")
 
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
     options.add_argument("--warm", default="", help="diffusers folder of a transformer to start from")
+    options.add_argument("--follow", default="", help="diffusers folder of a transformer whose square pictures to keep")
     options.add_argument("--samples", type=int, help="training samples in all (the budget)")
     options.add_argument("--stop-at", type=int, default=0, help="stop after so many samples, to go on later")
     options.add_argument("--rate", type=float)
