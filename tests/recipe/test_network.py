@@ -24,7 +24,6 @@ from salon.models.mini.recipe.network import (  # noqa: E402
 from salon.models.mini.recipe.style import StyleAdapter, StyleEncoder  # noqa: E402
 
 CONFIG = TransformerConfig(heads=2, head_width=16, double=2, single=1)
-CLASSES = {"style": 3, "palette": 2}
 
 
 def make(seed: int = 0) -> Any:
@@ -103,7 +102,7 @@ def test_folded_empty_rows_give_the_same_gradients() -> None:
 
 
 def adapter_for(model: Any) -> StyleAdapter:
-    adapter = StyleAdapter(256, 4, 32, CONFIG.double, CLASSES)
+    adapter = StyleAdapter(256, 4, 32, CONFIG.double)
     with torch.no_grad():
         for p in adapter.parameters():
             p.add_(0.1 * torch.randn_like(p))

@@ -6,7 +6,6 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,12 +24,12 @@ from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
 from salon.engine.models.ip_adapter import load_ip_adapter  # noqa: E402
 from salon.engine.safetensors_file import SafetensorsFile  # noqa: E402
 from salon.engine.spec import AdapterUse  # noqa: E402
-from salon.models.mini.recipe import adapter, autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
+from salon.models.mini.recipe import autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
 from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
 from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
 from salon.models.mini.recipe.looks import Look  # noqa: E402
-from salon.models.mini.recipe.painter import open_painter  # noqa: E402
+from salon.models.mini.recipe.painter import open_painter, open_stylist  # noqa: E402
 from salon.models.mini.recipe.sets import SETS  # noqa: E402
 from salon.models.mini.recipe.smoke import run_smoke  # noqa: E402
 from salon.models.mini.recipe.store import open_stage, write_json  # noqa: E402
@@ -39,7 +38,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
 ]
-STAGES = ("fetch", "raster", "plan", "autoencoder", "text", "latents", "transformer", "adapter", "judge", "evaluate")
+DRAWING = ("fetch", "raster", "plan", "autoencoder", "text", "latents", "transformer", "style_encoder", "adapter")
+STAGES = (*DRAWING, "judge", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -156,23 +156,34 @@ def test_weights_to_start_from_must_be_there(work: Path, tmp_path: Path) -> None
         transformer.run_stage(run)
 
 
-def test_an_adapter_to_start_from_must_be_one_of_this_configuration(work: Path, tmp_path: Path) -> None:
-    run = linked(work, tmp_path, *STAGES[:7])
+def test_the_adapter_keeps_the_style_encoder_as_it_is(work: Path) -> None:
+    taught, shipped = (load_file(work / name / "style_encoder.safetensors") for name in ("style_encoder", "adapter"))
+    assert all(torch.equal(shipped[k], taught[k]) for k in taught)
+    assert set(shipped) - set(taught) == {"null", "styles"}
 
-    def started(folder: Path) -> Any:
-        return adapter.run_stage(replace(run, recipe=with_changes(run.recipe, adapter={"warm": str(folder)})))
 
-    with pytest.raises(CacheError, match=r"nowhere holds no adapter"):
-        started(tmp_path / "nowhere")
-    (tmp_path / "half").mkdir()
-    (tmp_path / "half" / "adapter.safetensors").write_bytes((work / "adapter" / "adapter.safetensors").read_bytes())
-    with pytest.raises(CacheError, match=r"style_encoder\.safetensors"):
-        started(tmp_path / "half")
-    before = load_file(work / "adapter" / "style_encoder.safetensors")
-    done = started(work / "adapter")
-    after = load_file(done.folder / "style_encoder.safetensors")
-    moved = max(float((after[k] - before[k]).abs().max()) for k in before if k.startswith("encoder."))
-    assert 0 < moved < 0.1  # it went on from there: a new one lies further away
+def test_an_adapter_of_another_configuration_is_refused(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:9])
+    painter = open_painter(run, torch.device("cpu"))
+    other = replace(run, recipe=with_changes(run.recipe, adapter={"width": 128}))
+    with pytest.raises(CacheError, match=r"(?s)holds no adapter of this configuration.*style_encoder\.safetensors"):
+        open_stylist(other, painter)
+
+
+def test_square_pictures_may_follow_another_transformer(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:6])
+    model = str(work / "transformer" / "model")
+
+    def loss(**change: object) -> float:
+        change |= {"warm": model, "samples": 32, "large_share": 0.0, "aspect_share": 0.0}
+        done = transformer.run_stage(replace(run, recipe=with_changes(run.recipe, transformer=change)))
+        assert done is not None
+        shutil.rmtree(tmp_path / "transformer")
+        return float(done.figures["validation"]["loss"])
+
+    assert loss(follow=model) < 0.1 * loss()  # it is that transformer, and has nothing to learn
+    with pytest.raises(CacheError, match=r"nowhere.*is missing: --follow"):
+        loss(follow=str(tmp_path / "nowhere"))
 
 
 def test_weights_that_are_trained_on_say_what_they_were_before(work: Path, tmp_path: Path) -> None:
@@ -235,7 +246,7 @@ def test_an_unfinished_transformer_is_not_exported(work: Path, tmp_path: Path) -
 
 
 def test_an_evaluation_that_was_stopped_goes_on(work: Path, tmp_path: Path) -> None:
-    run = linked(work, tmp_path, *STAGES[:9])
+    run = linked(work, tmp_path, *STAGES[:10])
     saved = tmp_path / "evaluate" / "resume" / f"{evaluate.stage(run).key}.json"
     figures = json.loads((work / "evaluate" / "resume" / saved.name).read_text())
     figures["visible"] = 0.5  # as no run would find it: so it was not measured again

@@ -1,13 +1,13 @@
-"""Stage `adapter`: the style encoder and the style adapter, on the finished transformer (whose weights stay).
+"""Stage `adapter`: the style adapter, on the finished transformer and style encoder (whose weights stay).
 
     python -m salon.models.mini.recipe.adapter --work DIR
 
 A reference picture goes through a small convolutional encoder that keeps only statistics over the picture (no layout
 can leak through) to a 256-d style vector, then to four tokens, then to keys and values of each double block. It is
-trained with references of the same style (set, palette, background, finish) and ANOTHER concept, with a learned null
-reference for the unconditional branch, and with classification of the style vector as an auxiliary loss. Beside the
-flow's own target it follows the transformer itself, told the style in words: that target has no noise of its own, so
-far fewer samples are needed. Writes `adapter.safetensors` in diffusers' Flux IP-Adapter layout and
+trained with references of the same style (set, palette, background, finish) and ANOTHER concept, to answer as the
+transformer itself does when it is told that style in words: that target has no noise of its own, so far fewer samples
+are needed than with the flow's. With a learned null reference, for the unconditional branch, it is to answer as the
+transformer does without an adapter. Writes `adapter.safetensors` in diffusers' Flux IP-Adapter layout and
 `style_encoder.safetensors`.
 """
 
@@ -15,12 +15,11 @@ far fewer samples are needed. Writes `adapter.safetensors` in diffusers' Flux IP
 # (torch is untyped to the checker: its classes and decorators are Any)
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import FluxTransformer2DModel
+from safetensors.torch import load_file
 from torch import Tensor
 
 from .batches import Batches, Bucket
@@ -28,24 +27,21 @@ from .checked import compiled
 from .config import Run, parser, run_of, with_changes
 from .course import Course, Losses
 from .half import LossScale, halve
+from .muon import Mixed
 from .network import Velocity, unpack
 from .precision import autocast
 from .progress import Progress
-from .store import Done, Stage, file_digest, open_stage
-from .style import FILES, StyleEncoder, build_adapter, read_adapter
+from .store import Done, Stage, open_stage
+from .style import FACTORS, FILES, StyleEncoder, build_adapter, build_encoder, part
 from .torch_tools import Average, machine_of, schedule, set_up
 from .transformer import noisy, put, times
-
-FACTORS = ("style", "palette", "background", "finish")
 
 
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.adapter)
     config |= {"compile": False, "checkpoint_every": 0}  # how a step is run is no part of what it computes
-    if config["warm"]:
-        paths = [Path(config["warm"]) / name for name in FILES]
-        config["warm"] = [file_digest(path) if path.is_file() else "" for path in paths]
-    return Stage(run.work, "adapter", config, {"transformer": open_stage(run.work, "transformer").key})
+    inputs = {name: open_stage(run.work, name).key for name in ("transformer", "style_encoder")}
+    return Stage(run.work, "adapter", config, inputs)
 
 
 class References:
@@ -82,49 +78,38 @@ def run_stage(run: Run) -> Done:
     h, w = bucket.height // 8, bucket.width // 8
     model = FluxTransformer2DModel.from_pretrained(open_stage(run.work, "transformer").folder / "model").float()
     model = model.to(device).requires_grad_(False)
-    classes = {f: int(batches.labels[f].max()) + 1 for f in FACTORS}
-    encoder, adapter = (m.to(device) for m in build_adapter(run, model, classes))
+    taught = load_file(open_stage(run.work, "style_encoder").folder / FILES[0])
+    encoder = build_encoder(run, model.config.in_channels // 4)
+    encoder.load_state_dict(part(taught, "encoder."))
+    encoder.requires_grad_(False).to(device)
+    adapter = build_adapter(run, model).to(device)
     net, scale = Velocity(model, list(adapter.blocks)), LossScale(halve(model, device))
     references = References(batches, bucket, rng)
-    weights = [*encoder.parameters(), *adapter.parameters()]
+    weights = list(adapter.parameters())
     average = Average(weights, config.average)
-    optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0, warm=""))
+    optimiser = Mixed(adapter, config.rate, config.muon_rate)
+    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
     course = Course(
-        s.path("resume/state.pt"), [lasting, s.inputs], rng, average, encoder=encoder, adapter=adapter,
-        optimiser=optimiser, scale=scale,
-    )  # fmt: skip
-    if not course.resume() and config.warm:
-        read_adapter(Path(config.warm), encoder, adapter)
-        average = course.average = Average(weights, config.average)
+        s.path("resume/state.pt"), [lasting, s.inputs], rng, average, adapter=adapter, optimiser=optimiser, scale=scale
+    )
+    course.resume()
     rotary = net.rotary(h, w)
 
     def train_step(
-        x0: Tensor,
-        noise: Tensor,
+        x: Tensor,
         t: Tensor,
         text: tuple[Tensor, Tensor, Tensor],
         told: tuple[Tensor, Tensor, Tensor],
         reference: Tensor,
         use: Tensor,
-        targets: Tensor,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        x = noisy(x0, noise, t)
+    ) -> Tensor:
         with autocast(device):
             with torch.no_grad():
                 teacher = net(x, *told[:2], t, rotary, None, None, told[2]).float()
-            vector = encoder(unpack(reference, h, w))
+                vector = encoder(unpack(reference, h, w))
             mixed = torch.where(use[:, None] > 0, vector, adapter.null[None].expand_as(vector))
-            ip = adapter.project(mixed)
-            v = net(x, *text[:2], t, rotary, ip, torch.ones_like(use), text[2]).float()
-        flow = ((v - (noise - x0)) ** 2).mean()
-        follow = (((v - teacher) ** 2).mean((1, 2)) * use).sum() / use.sum().clamp(min=1)
-        heads = [
-            (F.cross_entropy(adapter.heads[f](vector).float(), targets[:, i], reduction="none") * use).sum()
-            / use.sum().clamp(min=1)
-            for i, f in enumerate(FACTORS)
-        ]
-        return flow, follow, torch.stack(heads).mean()
+            v = net(x, *text[:2], t, rotary, adapter.project(mixed), torch.ones_like(use), text[2]).float()
+        return ((v - teacher) ** 2).mean()
 
     fast = compiled(train_step, net, weights) if config.compile else train_step
     bar = Progress("adapter", config.samples, skip=course.done)
@@ -139,8 +124,6 @@ def run_stage(run: Run) -> Done:
 
     while (share := course.share(config.samples, run.seconds)) < 1:
         factor = schedule(share, course.step, warmup=config.warmup, decay_from=config.decay_from)
-        for group in optimiser.param_groups:
-            group["lr"] = config.rate * factor
         rows = batches.rows(bucket, config.batch)
         other = references.pick(rows)
         use = (other >= 0) & (rng.random(config.batch) >= config.null_share)
@@ -151,36 +134,32 @@ def run_stage(run: Run) -> Done:
         entry = bucket.entry[rows]
         forms = batches.random_forms(entry)
         text = batches.folded(entry, keep, forms)
-        told = batches.folded(entry, {k: np.ones(config.batch, bool) for k in keep}, forms)
+        said = {k: keep[k] | use if k in FACTORS else keep[k] for k in keep}
+        told = batches.folded(entry, said, forms)
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
         reference = bucket.x[torch.from_numpy(np.maximum(other, 0)).to(device)].float()
-        noise, t = torch.randn(x0.shape, device=device), times(config.batch).to(device)
-        targets = torch.from_numpy(references.key[np.maximum(other, 0)]).to(device)
-        weight = torch.from_numpy(use.astype(np.float32)).to(device)
-        flow, follow, auxiliary = fast(x0, noise, t, text, told, reference, weight, targets)
-        ((flow + config.follow * follow + config.auxiliary * auxiliary) * scale.factor).backward()
+        x, t = torch.randn(x0.shape, device=device), times(config.batch).to(device)
+        loss = fast(noisy(x0, x, t), t, text, told, reference, torch.from_numpy(use.astype(np.float32)).to(device))
+        (loss * scale.factor).backward()
         if scale.apply(weights, 1.0):
-            optimiser.step()
+            optimiser.step(factor)
             average.update()
-        optimiser.zero_grad()
-        losses.add(flow, follow, auxiliary)
+        else:
+            optimiser.clear()
+        losses.add(loss)
         course.advance(config.batch)
-        named = zip(("loss", "to words", "auxiliary"), losses.mean(100), strict=False)
-        bar.step(config.batch, " ".join(f"{name} {v:.4f}" for name, v in named))
+        bar.step(config.batch, " ".join(f"to words {v:.4f}" for v in losses.mean(100)))
         if course.step % config.checkpoint_every == 0:
             write_down()
     write_down()
     with average.applied():
         s.write_with("adapter.safetensors", lambda f: put(f, adapter.layout()))
-        rest = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"null": adapter.null.detach()}
-        rest |= {f"heads.{k}": v for k, v in adapter.heads.state_dict().items()}
-        rest["styles"] = style_vectors(encoder, batches, device)
-        rest = {k: v.float().contiguous().cpu() for k, v in rest.items()}
+        more = {"null": adapter.null.detach(), "styles": style_vectors(encoder, batches, device)}
+        rest = taught | {k: v.float().contiguous().cpu() for k, v in more.items()}
         s.write_with("style_encoder.safetensors", lambda f: put(f, rest))
     if run.seconds:  # what the time was enough for
         s = replace(s, config=s.config | {"samples": course.done})
-    s.finish(samples=course.done, machine=machine_of(device), loss=course.curve[-1]["loss"] if course.curve else None,
-             classes=classes)  # fmt: skip
+    s.finish(samples=course.done, machine=machine_of(device), loss=course.curve[-1]["loss"])
     return open_stage(run.work, s.name)
 
 
@@ -199,16 +178,18 @@ def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device)
 
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
-    options.add_argument("--warm", default="", help="folder of an adapter to start from")
     options.add_argument("--samples", type=int, help="training samples in all (the budget)")
     options.add_argument("--batch", type=int)
     options.add_argument("--rate", type=float)
+    options.add_argument("--muon-rate", type=float, help="rate of the keys' and values' matrices, 0 for AdamW alone")
     options.add_argument("--checkpoint-every", type=int, help="steps between two saved states")
     options.add_argument("--no-compile", action="store_true")
     args = options.parse_args()
     run = run_of(args)
-    names = ("warm", "samples", "batch", "rate", "checkpoint_every")
+    names = ("samples", "batch", "rate", "checkpoint_every")
     given: dict[str, object] = {k: v for k in names if (v := getattr(args, k))}
+    if args.muon_rate is not None:
+        given["muon_rate"] = args.muon_rate
     if args.no_compile:
         given["compile"] = False
     run_stage(replace(run, recipe=with_changes(run.recipe, adapter=given)))

@@ -70,21 +70,30 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
+class StyleEncoderConfig:
+    seed: int = 6
+    batch: int = 128
+    samples: int = 500_000
+    rate: float = 2e-3
+    decay_from: float = 0.3
+    average: float = 0.99
+    checkpoint_every: int = 500  # steps
+
+
+@dataclass(frozen=True)
 class AdapterConfig:
     seed: int = 3
     width: int = 256  # of the style vector
     tokens: int = 4
-    batch: int = 64
+    batch: int = 32
     samples: int = 250_000
-    rate: float = 6e-4
+    rate: float = 1e-3  # of AdamW: projection, null vector, biases
+    muon_rate: float = 4e-3  # of Muon: keys' and values' matrices
     warmup: int = 100
     decay_from: float = 0.5
     average: float = 0.995
-    auxiliary: float = 0.1
-    follow: float = 8.0  # weight of the distance to the transformer's own answer to the style in words
     null_share: float = 0.15
     compile: bool = True
-    warm: str = ""
     checkpoint_every: int = 300
 
 
@@ -121,6 +130,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    style_encoder: StyleEncoderConfig = field(default_factory=StyleEncoderConfig)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     judge: JudgeConfig = field(default_factory=JudgeConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -160,6 +170,7 @@ def smoke() -> Recipe:
             checkpoint_every=4,
             snapshots=2,
         ),
+        style_encoder=StyleEncoderConfig(batch=8, samples=64),
         adapter=AdapterConfig(batch=8, samples=32, warmup=2, compile=False, checkpoint_every=4),
         judge=JudgeConfig(width=8, batch=8, samples=64, compile=False),
         evaluate=EvaluateConfig(

@@ -10,7 +10,21 @@ import tarfile
 import time
 from pathlib import Path
 
-from . import adapter, autoencoder, evaluate, export, fetch, judge, latents, plan, raster, sheets, text, transformer
+from . import (
+    adapter,
+    autoencoder,
+    evaluate,
+    export,
+    fetch,
+    judge,
+    latents,
+    plan,
+    raster,
+    sheets,
+    style_encoder,
+    text,
+    transformer,
+)
 from .config import Run, parser, smoke
 from .sets import EXTRA_SETS, SETS
 from .vocabulary import read_vocabulary
@@ -50,7 +64,8 @@ def run_smoke(work: Path, *, threads: int = 2, drawn: bool = False, device: str 
     if drawn:
         draw_packages(work / "fetch" / "packages")
     seconds = {}
-    for stage in (fetch, raster, plan, autoencoder, text, latents, transformer, adapter, judge, evaluate):
+    drawing = (fetch, raster, plan, autoencoder, text, latents, transformer, style_encoder, adapter)
+    for stage in (*drawing, judge, evaluate):
         start = time.monotonic()
         stage.run_stage(run)
         seconds[stage.__name__.rpartition(".")[2]] = time.monotonic() - start

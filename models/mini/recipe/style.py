@@ -1,9 +1,10 @@
-"""The style encoder and the style adapter themselves, and their two files; `adapter.py` trains them."""
+"""The style encoder and the style adapter themselves, and their two files; `style_encoder.py` and `adapter.py` train
+them."""
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from .network import AdapterBlock
 from .store import open_stage
 from .text import WIDTH
 
+FACTORS = ("style", "palette", "background", "finish")
 FILES = ("style_encoder.safetensors", "adapter.safetensors")
 
 
@@ -46,16 +48,20 @@ class StyleEncoder(nn.Module):
         return v / (v.pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
 
 
-class StyleAdapter(nn.Module):
-    """Style vector -> tokens -> keys and values; with the null vector and the auxiliary heads."""
+def heads_of(width: int, classes: Mapping[str, int]) -> nn.ModuleDict:
+    """A linear classifier of style vectors [B, width] for each factor."""
+    return nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
 
-    def __init__(self, width: int, tokens: int, hidden: int, blocks: int, classes: dict[str, int]) -> None:
+
+class StyleAdapter(nn.Module):
+    """Style vector -> tokens -> keys and values; with the null vector, that of no style."""
+
+    def __init__(self, width: int, tokens: int, hidden: int, blocks: int) -> None:
         super().__init__()
         # diffusers gives the projection the width of the text rows
         self.project = ImageProjection(image_embed_dim=width, cross_attention_dim=WIDTH, num_image_text_embeds=tokens)
         self.blocks = nn.ModuleList([AdapterBlock(WIDTH, hidden) for _ in range(blocks)])
         self.null = nn.Parameter(torch.zeros(width))
-        self.heads = nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
 
     def layout(self) -> dict[str, Tensor]:
         """The weights under the names of diffusers' Flux IP-Adapter files."""
@@ -71,42 +77,41 @@ class StyleAdapter(nn.Module):
         return {k: v.detach().float().contiguous().cpu() for k, v in out.items()}
 
 
-def build_adapter(
-    run: Run, model: FluxTransformer2DModel, classes: dict[str, int]
-) -> tuple[StyleEncoder, StyleAdapter]:
+def build_encoder(run: Run, channels: int) -> StyleEncoder:
+    return StyleEncoder(channels, run.recipe.adapter.width)
+
+
+def build_adapter(run: Run, model: FluxTransformer2DModel) -> StyleAdapter:
     config = run.recipe.adapter
-    encoder = StyleEncoder(model.config.in_channels // 4, config.width)
     hidden = model.config.num_attention_heads * model.config.attention_head_dim
-    return encoder, StyleAdapter(config.width, config.tokens, hidden, model.config.num_layers, classes)
+    return StyleAdapter(config.width, config.tokens, hidden, model.config.num_layers)
 
 
-def read_adapter(folder: Path, encoder: StyleEncoder, adapter: StyleAdapter) -> Tensor:
-    """Load the weights of a folder's two files; returns the mean style vectors of the drawing sets.
+def load_adapter(
+    run: Run, model: FluxTransformer2DModel, device: torch.device
+) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
+    """The trained style encoder, the adapter and the mean style vectors, from the files that ship.
 
     Raises CacheError when a file is missing or of another configuration."""
+    folder = open_stage(run.work, "adapter").folder
+    encoder, adapter = build_encoder(run, model.config.in_channels // 4), build_adapter(run, model)
     try:
         rest, layout = (load_file(folder / name) for name in FILES)
-        encoder.load_state_dict({k.removeprefix("encoder."): v for k, v in rest.items() if k.startswith("encoder.")})
-        state: dict[str, Any] = {
-            f"heads.{k.removeprefix('heads.')}": v for k, v in rest.items() if k.startswith("heads.")
-        }
+        encoder.load_state_dict(part(rest, "encoder."))
+        state: dict[str, Any] = {"null": rest["null"]}
         for name, value in layout.items():
             if name.startswith("image_proj."):
                 name = "project." + name.removeprefix("image_proj.").replace("proj.", "image_embeds.")
             else:
                 name = "blocks." + name.removeprefix("ip_adapter.")
             state[name] = value
-        adapter.load_state_dict({**state, "null": rest["null"]})
-        return rest["styles"]
+        adapter.load_state_dict(state)
+        styles = rest["styles"]
     except (OSError, KeyError, RuntimeError) as e:
         raise CacheError(f"{folder} holds no adapter of this configuration ({e}): want {' and '.join(FILES)}") from e
-
-
-def load_adapter(
-    run: Run, model: FluxTransformer2DModel, device: torch.device
-) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
-    """The trained style encoder, the adapter and the mean style vectors, from the files that ship."""
-    done = open_stage(run.work, "adapter")
-    encoder, adapter = build_adapter(run, model, done.figures["classes"])
-    styles = read_adapter(done.folder, encoder, adapter)
     return encoder.to(device).eval(), adapter.to(device).eval(), styles.to(device)
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, named by the rest."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
