@@ -137,6 +137,7 @@ def training(run: Run) -> list[str]:
     for name, unit in (
         ("autoencoder", "crops"),
         ("transformer", "samples"),
+        ("style_encoder", "samples"),
         ("adapter", "samples"),
         ("judge", "samples"),
     ):
@@ -144,9 +145,11 @@ def training(run: Run) -> list[str]:
             done = open_stage(run.work, name)
             where = f" on {machine}" if (machine := done.figures.get("machine")) else ""
             out.append(f"- {name}: {done.figures[unit]:,} training {unit}{where}; settings {listed(done.config)}")
-            if earlier := done.figures.get("before"):
+            earlier = done.figures.get("before")
+            while earlier:  # the last one first
                 out.append(f"  - it goes on from weights of {earlier['samples']:,} {unit} on {earlier['machine']}")
                 out += curve(f"the {name} until there", earlier["curve"])
+                earlier = earlier.get("before")
     path = run.work / "transformer" / "curve.json"
     return out + (curve("the transformer", read_json(path)) if path.is_file() else [])
 

@@ -179,7 +179,7 @@ def run_stage(run: Run) -> Done:
     reached = goals(rows, autoencoder, pictures.plan, visible) + probe_goals(probes)
     trained = {
         name: open_stage(run.work, name)
-        for name in ("autoencoder", "transformer", "judge", "adapter")
+        for name in ("autoencoder", "transformer", "judge", "style_encoder", "adapter")
         if _done(run, name)
     }
     report = Report(
