@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
+from salon.models.mini.recipe.batches import lengthened  # noqa: E402
 from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
 from salon.models.mini.recipe.network import (  # noqa: E402
@@ -186,3 +187,16 @@ def test_the_logistic_gelu_is_the_tanh_one_and_is_used(monkeypatch: pytest.Monke
         close(Velocity(model)(*given, Velocity(model).rotary(6, 4)), before)
     kinds = [type(m).__name__ for m in model.modules() if getattr(m, "approximate", "") == "tanh"]
     assert set(kinds) == {"SigmoidGELU", "SigmoidGELUProjection"}
+
+
+@pytest.mark.parametrize(("h", "w"), [(14, 18), (18, 14), (12, 22), (2, 4)])
+def test_a_lengthened_picture_is_the_same_with_more_background(h: int, w: int) -> None:
+    z = torch.randn(2, 8, h, w)
+    x, tall, wide = lengthened(pack(z), h, w)
+    assert (tall, wide) == ((h + 2, w) if h > w else (h, w + 2))
+    new = unpack(x, tall, wide)
+    new, old = (new.mT, z.mT) if h > w else (new, z)
+    assert torch.equal(new[..., [0, 1]], old[..., [0, 1]])
+    assert torch.equal(new[..., [1, -2]], new[..., [2, -3]])  # each stands twice
+    assert torch.equal(new[..., 2:-2], old[..., 1:-1])
+    assert torch.equal(new[..., [-2, -1]], old[..., [-2, -1]])

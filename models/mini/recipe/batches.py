@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .config import Run
-from .network import fold_empty, pack
+from .network import fold_empty, pack, unpack
 from .pictures import open_pictures
 from .plan import HELD
 from .store import open_stage
@@ -34,6 +34,18 @@ class Bucket:
     plain: np.ndarray  # rows of x that a training step may draw
     other: np.ndarray
     held: np.ndarray
+
+
+def lengthened(x: Tensor, h: int, w: int) -> tuple[Tensor, int, int]:
+    """Packed latents [B, L, 4C] of h x w with one more row of tokens along the longer side, and their new h and w.
+
+    The drawing stays in the middle: next to both ends, where there is nothing but background, a row of latents stands
+    twice. So a model learns more sizes than its pictures were made in."""
+    z = unpack(x, h, w)
+    axis = 2 if h > w else 3
+    n = z.shape[axis]
+    z = z.index_select(axis, torch.tensor(sorted([*range(n), 1, n - 2]), device=z.device))
+    return pack(z), int(z.shape[2]), int(z.shape[3])
 
 
 class Batches:
@@ -129,6 +141,12 @@ class Batches:
         if (aspects := usable(others)) and share_done >= config.aspect_from and rng.random() < config.aspect_share:
             return aspects[rng.integers(len(aspects))]
         return self.buckets[0]
+
+    def longer(self, bucket: Bucket, step: int) -> bool:
+        """Whether a step (of all processes) takes a bucket's pictures as `lengthened` makes them."""
+        square = bucket.height == bucket.width
+        rng = np.random.default_rng([self.config.seed, step, 1])
+        return not square and bool(rng.random() < self.config.longer_share)
 
     def number(self, bucket: Bucket) -> int:
         """Pictures of a batch: about as many tokens whatever their size."""

@@ -58,6 +58,7 @@ class TransformerConfig:
     plain_share: float = 0.15  # of the square pictures: plain ones, drawn more often than their number says
     aspect_from: float = 0.3  # share of the budget after which the other aspects join,
     aspect_share: float = 0.15  # in so many of the steps
+    longer_share: float = 0.3  # of those steps: the picture a row of tokens longer than it was made, as for 2:3 and 2:1
     large_from: float = 0.5  # likewise pictures of twice the side (in batches of a quarter)
     large_share: float = 0.4
     compile: bool = True

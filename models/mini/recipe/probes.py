@@ -92,12 +92,19 @@ def as_square(pictures: np.ndarray, side: int) -> np.ndarray:
     return x.permute(0, 2, 3, 1).numpy()
 
 
+def longer(height: int, width: int, token: int = 16) -> tuple[int, int]:
+    """A size that is a row of tokens longer on its longer side."""
+    return (height + token, width) if height > width else (height, width + token)
+
+
 def size_rows(painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """Full captions in every size of the training and, last, square ones enlarged, judged by their middle square."""
+    """Full captions in every size of the training, in the sizes between those (3:2 and 2:3) and, last, square ones
+    enlarged, judged by their middle square."""
     out, side = [], painter.batches.buckets[0].height
-    for bucket in painter.batches.buckets:
-        x = painter.paint(entry, size=(bucket.height, bucket.width), seed=seed)
-        row: Row = {"height": bucket.height, "width": bucket.width}
+    sizes = [(b.height, b.width) for b in painter.batches.buckets]
+    for height, width in (*sizes, *(longer(*size) for size in sizes[1:3])):
+        x = painter.paint(entry, size=(height, width), seed=seed)
+        row: Row = {"height": height, "width": width}
         out.append(row | judged(painter, judge, entry, as_square(x, side)))
     x = painter.enlarge(entry, painter.paint(entry, seed=seed), seed=seed)
     row = {"height": 2 * side, "width": 2 * side, "enlarged": True}

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from .autoencoder import save_model
-from .batches import DROPPED, Batches
+from .batches import DROPPED, Batches, lengthened
 from .checked import compiled
 from .config import Run, TransformerConfig, parser, run_of, with_changes
 from .course import Course, Losses
@@ -207,8 +207,11 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         entry = bucket.entry[rows]
         tokens, pooled, bias = batches.folded(entry, batches.keeps(number), batches.random_forms(entry))
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
+        h, w = bucket.height // 8, bucket.width // 8
+        if batches.longer(bucket, course.step):
+            x0, h, w = lengthened(x0, h, w)
         noise, t = torch.randn(x0.shape, device=device), times(number).to(device)
-        loss = fast(x0, noise, t, tokens, pooled, bias, net.rotary(bucket.height // 8, bucket.width // 8))
+        loss = fast(x0, noise, t, tokens, pooled, bias, net.rotary(h, w))
         (loss * scale.factor).backward()
         average_gradients(weights)
         losses.add(loss)
@@ -241,14 +244,14 @@ def lasting_part(config: TransformerConfig) -> dict[str, Any]:
     out = asdict(config)
     free = (
         "samples rate muon_rate warmup decay_from compile checkpoint_every snapshots warm average plain_share "
-        "aspect_from aspect_share large_from large_share warm_share follow follow_weight"
+        "aspect_from aspect_share longer_share large_from large_share warm_share follow follow_weight"
     )
     for key in free.split():
         out.pop(key)
     return out | {"muon": bool(config.muon_rate)}  # the state's layout depends on it
 
 
-SHARES = ("aspect_from", "aspect_share", "large_from", "large_share", "warm_share")
+SHARES = ("aspect_from", "aspect_share", "longer_share", "large_from", "large_share", "warm_share")
 GIVEN = ("warm", "follow", "samples", "rate", "batch", "checkpoint_every", "snapshots", "average", "warmup")
 
 if __name__ == "__main__":
