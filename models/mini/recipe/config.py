@@ -63,7 +63,7 @@ class TransformerConfig:
     large_share: float = 0.4
     compile: bool = True
     warm: str = ""
-    warm_share: float = 0.0  # of the weights that it started from, in the mean that it ends with
+    warm_share: float = 0.0  # of the weights that it follows, or else started from, in the mean that it ends with
     follow: str = ""  # diffusers folder of a transformer whose answers square pictures are to keep
     follow_weight: float = 4.0  # of the distance to those, which has no noise of its own and is a tenth of the loss
     checkpoint_every: int = 200  # steps

@@ -182,8 +182,8 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
     def keep(last: bool = False) -> None:
         losses.fetch()
         with average.applied():
-            if last and config.warm and config.warm_share:
-                blend(model, config.warm, config.warm_share)
+            if last and (other := config.follow or config.warm) and config.warm_share:
+                blend(model, other, config.warm_share)
             figures = validate(net, batches, device)
             save_model(model, s.path("model"))
         loss = losses.mean() or [course.curve[-1]["loss"]]  # none yet: resumed when all was done
