@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
+from salon.models.mini.recipe.adapter import refit  # noqa: E402
 from salon.models.mini.recipe.batches import lengthened  # noqa: E402
 from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
@@ -168,6 +169,24 @@ def test_no_layout_leaks_through_the_style_encoder() -> None:
     assert np.allclose(vectors.pow(2).mean(1), 1, atol=1e-3)
     near, far = float((vectors[0] - vectors[1]).norm()), float((vectors[0] - vectors[2]).norm())
     assert near < 0.05 * far
+
+
+@torch.no_grad()
+def test_an_adapter_is_refitted_to_another_style_encoder() -> None:
+    torch.manual_seed(0)
+    old, new = StyleEncoder(8, 32).eval(), StyleEncoder(8, 32).eval()
+    new.load_state_dict(old.state_dict())
+    turn = torch.linalg.qr(torch.randn(32, 32)).Q
+    new.out[2].weight.copy_(turn @ old.out[2].weight)  # the same vectors, turned
+    new.out[2].bias.copy_(turn @ old.out[2].bias)
+    adapter = StyleAdapter(32, 4, 32, CONFIG.double)
+    torch.nn.init.normal_(adapter.null)
+    z = torch.randn(64, 8, 6, 6) * torch.rand(64, 8, 1, 1) * 4
+    wanted, null = adapter.project(old(z)), adapter.project(adapter.null[None])
+    assert float((adapter.project(new(z)) - wanted).abs().max()) > 0.5
+    refit(adapter, old, new, z)
+    assert torch.allclose(adapter.project(new(z)), wanted, atol=0.02)
+    assert torch.allclose(adapter.project(adapter.null[None]), null, atol=0.02)
 
 
 def test_the_logistic_gelu_is_the_tanh_one_and_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

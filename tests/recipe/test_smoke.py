@@ -6,6 +6,7 @@ import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
 from salon.engine.models.ip_adapter import load_ip_adapter  # noqa: E402
 from salon.engine.safetensors_file import SafetensorsFile  # noqa: E402
 from salon.engine.spec import AdapterUse  # noqa: E402
-from salon.models.mini.recipe import autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
+from salon.models.mini.recipe import adapter, autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
 from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
 from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
@@ -170,6 +171,20 @@ def test_an_adapter_of_another_configuration_is_refused(work: Path, tmp_path: Pa
         open_stylist(other, painter)
 
 
+def test_an_adapter_to_start_from_must_be_one_of_this_configuration(work: Path, tmp_path: Path) -> None:
+    run = linked(work, tmp_path, *STAGES[:8])
+
+    def started(folder: Path) -> Any:
+        return adapter.run_stage(replace(run, recipe=with_changes(run.recipe, adapter={"warm": str(folder)})))
+
+    with pytest.raises(CacheError, match=r"nowhere holds no adapter"):
+        started(tmp_path / "nowhere")
+    before = load_file(work / "adapter" / "adapter.safetensors")
+    after = load_file(started(work / "adapter").folder / "adapter.safetensors")
+    layers = [k for k in before if k.startswith("ip_adapter.")]
+    assert 0 < max(float((after[k] - before[k]).abs().max()) for k in layers) < 0.1  # a new one lies further away
+
+
 def test_square_pictures_may_follow_another_transformer(work: Path, tmp_path: Path) -> None:
     run = linked(work, tmp_path, *STAGES[:6])
     model = str(work / "transformer" / "model")
@@ -303,7 +318,8 @@ def test_the_report_says_how_to_draw(work: Path) -> None:
     assert [row["stylize"] for row in probes["default style"]] == [0, 100, 1000]
     assert len(probes["curve"]) == 2
     *asked, enlarged = probes["sizes"]
-    assert [(row["height"], row["width"]) for row in asked] == [(32, 32), (16, 32), (32, 16), (64, 64)]
+    sizes = [(32, 32), (16, 32), (32, 16), (64, 64), (16, 48), (48, 16)]
+    assert [(row["height"], row["width"]) for row in asked] == sizes
     assert (enlarged["height"], enlarged["width"], enlarged["enlarged"]) == (64, 64, True)
     style = load_default_style(work / "export", salon)
     assert style is not None

@@ -15,6 +15,7 @@ transformer does without an adapter. Writes `adapter.safetensors` in diffusers' 
 # (torch is untyped to the checker: its classes and decorators are Any)
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,19 +28,23 @@ from .checked import compiled
 from .config import Run, parser, run_of, with_changes
 from .course import Course, Losses
 from .half import LossScale, halve
-from .muon import Mixed
 from .network import Velocity, unpack
 from .precision import autocast
 from .progress import Progress
-from .store import Done, Stage, open_stage
-from .style import FACTORS, FILES, StyleEncoder, build_adapter, build_encoder, part
+from .store import Done, Stage, file_digest, open_stage
+from .style import FACTORS, FILES, StyleAdapter, StyleEncoder, build_adapter, build_encoder, part, read_adapter
 from .torch_tools import Average, machine_of, schedule, set_up
 from .transformer import noisy, put, times
+
+REFITTED = 8192  # pictures that a style encoder is compared with another on
 
 
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.adapter)
     config |= {"compile": False, "checkpoint_every": 0}  # how a step is run is no part of what it computes
+    if config["warm"]:
+        paths = [Path(config["warm"]) / name for name in FILES]
+        config["warm"] = [file_digest(path) if path.is_file() else "" for path in paths]
     inputs = {name: open_stage(run.work, name).key for name in ("transformer", "style_encoder")}
     return Stage(run.work, "adapter", config, inputs)
 
@@ -68,6 +73,20 @@ class References:
         return out
 
 
+@torch.no_grad()
+def refit(adapter: StyleAdapter, old: StyleEncoder, new: StyleEncoder, z: Tensor) -> None:
+    """Have an adapter read the vectors of another style encoder than it was trained with: by least squares over latents
+    `z` [N, C, h, w], the new vectors are mapped to the old ones, and the map goes into the projection."""
+    before, after = (torch.cat([encoder(part) for part in z.split(256)]) for encoder in (old, new))
+    ones = torch.ones(len(after), 1, device=after.device)
+    found = torch.linalg.lstsq(torch.cat([after, ones], 1).cpu(), before.cpu()).solution.to(after.device)
+    to_old, offset = found[:-1].T, found[-1]  # old = to_old @ new + offset
+    first = adapter.project.image_embeds
+    first.bias += first.weight @ offset
+    first.weight.copy_(first.weight @ to_old)
+    adapter.null.copy_(torch.linalg.lstsq(to_old.cpu(), (adapter.null - offset).cpu()[:, None]).solution[:, 0])
+
+
 def run_stage(run: Run) -> Done:
     config, s = run.recipe.adapter, stage(run)
     if s.is_done():
@@ -87,12 +106,17 @@ def run_stage(run: Run) -> Done:
     references = References(batches, bucket, rng)
     weights = list(adapter.parameters())
     average = Average(weights, config.average)
-    optimiser = Mixed(adapter, config.rate, config.muon_rate)
-    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
+    optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
+    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0, warm=""))
     course = Course(
         s.path("resume/state.pt"), [lasting, s.inputs], rng, average, adapter=adapter, optimiser=optimiser, scale=scale
     )
-    course.resume()
+    if not course.resume() and config.warm:
+        old, taught_before, _ = read_adapter(run, model, Path(config.warm))
+        adapter.load_state_dict(taught_before.state_dict())
+        some = torch.from_numpy(np.r_[bucket.plain, bucket.other][::4][:REFITTED]).to(device)
+        refit(adapter, old.to(device), encoder, unpack(bucket.x[some].float(), h, w))
+        average = course.average = Average(weights, config.average)
     rotary = net.rotary(h, w)
 
     def train_step(
@@ -124,6 +148,8 @@ def run_stage(run: Run) -> Done:
 
     while (share := course.share(config.samples, run.seconds)) < 1:
         factor = schedule(share, course.step, warmup=config.warmup, decay_from=config.decay_from)
+        for group in optimiser.param_groups:
+            group["lr"] = config.rate * factor
         rows = batches.rows(bucket, config.batch)
         other = references.pick(rows)
         use = (other >= 0) & (rng.random(config.batch) >= config.null_share)
@@ -142,10 +168,9 @@ def run_stage(run: Run) -> Done:
         loss = fast(noisy(x0, x, t), t, text, told, reference, torch.from_numpy(use.astype(np.float32)).to(device))
         (loss * scale.factor).backward()
         if scale.apply(weights, 1.0):
-            optimiser.step(factor)
+            optimiser.step()
             average.update()
-        else:
-            optimiser.clear()
+        optimiser.zero_grad()
         losses.add(loss)
         course.advance(config.batch)
         bar.step(config.batch, " ".join(f"to words {v:.4f}" for v in losses.mean(100)))
@@ -178,18 +203,16 @@ def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device)
 
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
+    options.add_argument("--warm", default="", help="folder of an adapter, of any style encoder, to start from")
     options.add_argument("--samples", type=int, help="training samples in all (the budget)")
     options.add_argument("--batch", type=int)
     options.add_argument("--rate", type=float)
-    options.add_argument("--muon-rate", type=float, help="rate of the keys' and values' matrices, 0 for AdamW alone")
     options.add_argument("--checkpoint-every", type=int, help="steps between two saved states")
     options.add_argument("--no-compile", action="store_true")
     args = options.parse_args()
     run = run_of(args)
-    names = ("samples", "batch", "rate", "checkpoint_every")
+    names = ("warm", "samples", "batch", "rate", "checkpoint_every")
     given: dict[str, object] = {k: v for k in names if (v := getattr(args, k))}
-    if args.muon_rate is not None:
-        given["muon_rate"] = args.muon_rate
     if args.no_compile:
         given["compile"] = False
     run_stage(replace(run, recipe=with_changes(run.recipe, adapter=given)))

@@ -88,13 +88,13 @@ class AdapterConfig:
     tokens: int = 4
     batch: int = 32
     samples: int = 250_000
-    rate: float = 1e-3  # of AdamW: projection, null vector, biases
-    muon_rate: float = 4e-3  # of Muon: keys' and values' matrices
-    warmup: int = 100
+    rate: float = 8e-4
+    warmup: int = 40
     decay_from: float = 0.5
     average: float = 0.995
     null_share: float = 0.15
     compile: bool = True
+    warm: str = ""
     checkpoint_every: int = 300
 
 

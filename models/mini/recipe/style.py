@@ -5,6 +5,7 @@ them."""
 # (torch is untyped to the checker: its classes and decorators are Any)
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,7 +94,12 @@ def load_adapter(
     """The trained style encoder, the adapter and the mean style vectors, from the files that ship.
 
     Raises CacheError when a file is missing or of another configuration."""
-    folder = open_stage(run.work, "adapter").folder
+    encoder, adapter, styles = read_adapter(run, model, open_stage(run.work, "adapter").folder)
+    return encoder.to(device).eval(), adapter.to(device).eval(), styles.to(device)
+
+
+def read_adapter(run: Run, model: FluxTransformer2DModel, folder: Path) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
+    """As `load_adapter`, from the two files of any folder."""
     encoder, adapter = build_encoder(run, model.config.in_channels // 4), build_adapter(run, model)
     try:
         rest, layout = (load_file(folder / name) for name in FILES)
@@ -109,7 +115,7 @@ def load_adapter(
         styles = rest["styles"]
     except (OSError, KeyError, RuntimeError) as e:
         raise CacheError(f"{folder} holds no adapter of this configuration ({e}): want {' and '.join(FILES)}") from e
-    return encoder.to(device).eval(), adapter.to(device).eval(), styles.to(device)
+    return encoder, adapter, styles
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
