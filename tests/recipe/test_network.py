@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
-from salon.models.mini.recipe.adapter import refit  # noqa: E402
+from salon.models.mini.recipe.adapter import refit, strengthen  # noqa: E402
 from salon.models.mini.recipe.batches import lengthened  # noqa: E402
 from salon.models.mini.recipe.captions import ROWS  # noqa: E402
 from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
@@ -169,6 +169,16 @@ def test_no_layout_leaks_through_the_style_encoder() -> None:
     assert np.allclose(vectors.pow(2).mean(1), 1, atol=1e-3)
     near, far = float((vectors[0] - vectors[1]).norm()), float((vectors[0] - vectors[2]).norm())
     assert near < 0.05 * far
+
+
+@torch.no_grad()
+def test_a_strengthened_adapter_does_at_weight_1_what_it_did_at_more() -> None:
+    model, given = make(), inputs()
+    adapter = adapter_for(model)
+    net, tokens = Velocity(model, list(adapter.blocks)), adapter.project(torch.randn(3, 256))
+    wanted = net(*given, net.rotary(6, 4), tokens, torch.full((3,), 1.5))
+    strengthen(adapter, 1.5)
+    close(net(*given, net.rotary(6, 4), tokens, torch.ones(3)), wanted)
 
 
 @torch.no_grad()

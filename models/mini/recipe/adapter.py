@@ -107,7 +107,7 @@ def run_stage(run: Run) -> Done:
     weights = list(adapter.parameters())
     average = Average(weights, config.average)
     optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0, warm=""))
+    lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0, warm="", strength=0))
     course = Course(
         s.path("resume/state.pt"), [lasting, s.inputs], rng, average, adapter=adapter, optimiser=optimiser, scale=scale
     )
@@ -178,6 +178,7 @@ def run_stage(run: Run) -> Done:
             write_down()
     write_down()
     with average.applied():
+        strengthen(adapter, config.strength)
         s.write_with("adapter.safetensors", lambda f: put(f, adapter.layout()))
         more = {"null": adapter.null.detach(), "styles": style_vectors(encoder, batches, device)}
         rest = taught | {k: v.float().contiguous().cpu() for k, v in more.items()}
@@ -186,6 +187,14 @@ def run_stage(run: Run) -> Done:
         s = replace(s, config=s.config | {"samples": course.done})
     s.finish(samples=course.done, machine=machine_of(device), loss=course.curve[-1]["loss"])
     return open_stage(run.work, s.name)
+
+
+@torch.no_grad()
+def strengthen(adapter: StyleAdapter, factor: float) -> None:
+    """Multiply the adapter's values: at weight 1 it then acts as it did at weight `factor`."""
+    for block in adapter.blocks:
+        for p in (block.to_v_ip.weight, block.to_v_ip.bias):
+            p *= factor
 
 
 @torch.no_grad()

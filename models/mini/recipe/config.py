@@ -88,11 +88,12 @@ class AdapterConfig:
     tokens: int = 4
     batch: int = 32
     samples: int = 250_000
-    rate: float = 8e-4
+    rate: float = 2e-4
     warmup: int = 40
     decay_from: float = 0.5
     average: float = 0.995
     null_share: float = 0.15
+    strength: float = 1.5  # factor of the values when all is learned: the least squares answer is a mild one
     compile: bool = True
     warm: str = ""
     checkpoint_every: int = 300
