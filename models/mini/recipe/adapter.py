@@ -56,7 +56,7 @@ class References:
         entry = bucket.entry
         self.key = np.stack([batches.labels[f][entry] for f in FACTORS], 1)
         self.concept, self.rng = batches.labels["concept"][entry], rng
-        train = np.r_[bucket.plain, bucket.other]
+        train = bucket.train
         self.group = np.unique(self.key, axis=0, return_inverse=True)[1].reshape(-1)  # of every row: its style's number
         self.members = train[np.argsort(self.group[train], kind="stable")]  # training rows, style by style
         every = np.arange(self.group.max() + 2)
@@ -114,7 +114,7 @@ def run_stage(run: Run) -> Done:
     if not course.resume() and config.warm:
         old, taught_before, _ = read_adapter(run, model, Path(config.warm))
         adapter.load_state_dict(taught_before.state_dict())
-        some = torch.from_numpy(np.r_[bucket.plain, bucket.other][::4][:REFITTED]).to(device)
+        some = torch.from_numpy(bucket.train[::4][:REFITTED]).to(device)
         refit(adapter, old.to(device), encoder, unpack(bucket.x[some].float(), h, w))
         average = course.average = Average(weights, config.average)
     rotary = net.rotary(h, w)
@@ -164,8 +164,9 @@ def run_stage(run: Run) -> Done:
         told = batches.folded(entry, said, forms)
         x0 = bucket.x[torch.from_numpy(rows).to(device)].float()
         reference = bucket.x[torch.from_numpy(np.maximum(other, 0)).to(device)].float()
-        x, t = torch.randn(x0.shape, device=device), times(config.batch).to(device)
-        loss = fast(noisy(x0, x, t), t, text, told, reference, torch.from_numpy(use.astype(np.float32)).to(device))
+        noise, t = torch.randn(x0.shape, device=device), times(config.batch).to(device)
+        x, shown = noisy(x0, noise, t), torch.from_numpy(use.astype(np.float32)).to(device)
+        loss = fast(x, t, text, told, reference, shown)
         (loss * scale.factor).backward()
         if scale.apply(weights, 1.0):
             optimiser.step()

@@ -35,6 +35,11 @@ class Bucket:
     other: np.ndarray
     held: np.ndarray
 
+    @property
+    def train(self) -> np.ndarray:
+        """All rows that a training step may draw."""
+        return np.r_[self.plain, self.other]
+
 
 def lengthened(x: Tensor, h: int, w: int) -> tuple[Tensor, int, int]:
     """Packed latents [B, L, 4C] of h x w with one more row of tokens along the longer side, and their new h and w.

@@ -49,11 +49,6 @@ class StyleEncoder(nn.Module):
         return v / (v.pow(2).mean(1, keepdim=True) + 1e-6).sqrt()
 
 
-def heads_of(width: int, classes: Mapping[str, int]) -> nn.ModuleDict:
-    """A linear classifier of style vectors [B, width] for each factor."""
-    return nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
-
-
 class StyleAdapter(nn.Module):
     """Style vector -> tokens -> keys and values; with the null vector, that of no style."""
 

@@ -26,7 +26,7 @@ from .network import unpack
 from .precision import autocast
 from .progress import Progress
 from .store import Done, Stage, open_stage
-from .style import FACTORS, FILES, StyleEncoder, build_encoder, heads_of
+from .style import FACTORS, FILES, StyleEncoder, build_encoder
 from .torch_tools import Average, machine_of, schedule, set_up
 from .transformer import put
 
@@ -41,6 +41,11 @@ def stage(run: Run) -> Stage:
 def classes_of(batches: Batches) -> dict[str, int]:
     """How many classes each factor has."""
     return {f: int(batches.labels[f].max()) + 1 for f in FACTORS}
+
+
+def heads_of(width: int, classes: Mapping[str, int]) -> nn.ModuleDict:
+    """A linear classifier of style vectors [B, width] for each factor."""
+    return nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
 
 
 def losses_of(heads: Mapping[str, nn.Module], vector: Tensor, targets: Tensor) -> Tensor:
@@ -76,7 +81,7 @@ def run_stage(run: Run) -> Done:
         s.path("resume/state.pt"), [lasting, s.inputs], rng, average, encoder=encoder, heads=heads, optimiser=optimiser
     )
     course.resume()
-    train, losses = np.r_[bucket.plain, bucket.other], Losses()
+    train, losses = bucket.train, Losses()
     bar = Progress("style encoder", config.samples, skip=course.done)
     bar.done = course.done
     while (share := course.share(config.samples, run.seconds)) < 1:
