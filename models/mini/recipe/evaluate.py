@@ -26,7 +26,8 @@ from ....bench.report import Report
 from .autoencoder import gate_figures, gate_pictures, rebuild
 from .config import Run, parser, run_of
 from .goals import eye_goal, goals, probe_goals
-from .judge import Judge, load_judge
+from .judge import load_judge
+from .judge_network import Judge
 from .looks import is_visible, thumbnail
 from .painter import Painter, Stylist, open_painter, open_stylist, references, rows_of
 from .pictures import Pictures, open_pictures

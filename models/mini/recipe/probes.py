@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from .captions import style_clause
 from .config import EvaluateConfig, Run
 from .default_style import DEFAULT_STYLE, weight_of
-from .judge import HEADS, Judge, accuracy, score
+from .judge import accuracy, score
+from .judge_network import HEADS, Judge
 from .painter import Painter, Stylist, references
 from .sample import Sampler
 from .sets import STYLES
