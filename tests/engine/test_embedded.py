@@ -94,7 +94,8 @@ def theirs(exact: Engine, text: tuple[Any, Any]) -> tuple[Any, Any]:
                 for scale in (1, 0)
             )
             x = x + (after - now) * (u + GUIDANCE * (v - u))
-        grid = x.reshape(1, 8, 8, 8, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(1, 8, 16, 16)
+        channels = vae.config.latent_channels
+        grid = x.reshape(1, 8, 8, channels, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(1, channels, 16, 16)
         image = vae.decode(grid / vae.config.scaling_factor + vae.config.shift_factor, return_dict=False)[0]
     return x[0].numpy(), image.permute(0, 2, 3, 1).numpy()
 

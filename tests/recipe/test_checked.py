@@ -63,3 +63,14 @@ def test_gradients_that_are_no_numbers_are_not_believed() -> None:
     checked = Checked(lambda x: (weight * x).sum() * float("nan"), [weight])
     checked(torch.ones(2))
     assert checked.trusted == {torch.Size([2]): False}
+
+
+def test_only_the_shape_of_most_steps_is_compiled_if_one_is_named(checked: Checked) -> None:
+    only = Checked(checked.loss, checked.weights, torch.Size([4]))
+    only(torch.randn(5, 4))
+    assert only.trusted == {torch.Size([5, 4]): True}
+    weight, bias = only.weights
+    x = torch.randn(2, 3, 4)  # what is not compiled is not wrong, either
+    right = torch.nn.functional.linear(x, weight, bias).square().mean().item()
+    assert only(x).item() == pytest.approx(right)
+    assert only.trusted[x.shape] is False

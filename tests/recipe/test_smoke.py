@@ -25,15 +25,27 @@ from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
 from salon.engine.models.ip_adapter import load_ip_adapter  # noqa: E402
 from salon.engine.safetensors_file import SafetensorsFile  # noqa: E402
 from salon.engine.spec import AdapterUse  # noqa: E402
-from salon.models.mini.recipe import adapter, autoencoder, evaluate, export, latents, sheets, transformer  # noqa: E402
+from salon.models.mini.recipe import (  # noqa: E402
+    adapter,
+    autoencoder,
+    compose,
+    evaluate,
+    export,
+    latents,
+    sheets,
+    transformer,
+)
 from salon.models.mini.recipe.captions import caption  # noqa: E402
 from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
+from salon.models.mini.recipe.crops import KeptCrops  # noqa: E402
 from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
 from salon.models.mini.recipe.looks import Look  # noqa: E402
 from salon.models.mini.recipe.painter import open_painter, open_stylist  # noqa: E402
+from salon.models.mini.recipe.pictures import composed, open_pictures  # noqa: E402
 from salon.models.mini.recipe.sets import SETS  # noqa: E402
 from salon.models.mini.recipe.smoke import run_smoke  # noqa: E402
 from salon.models.mini.recipe.store import open_stage, write_json  # noqa: E402
+from salon.models.mini.recipe.torch_tools import from_bytes  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -123,6 +135,26 @@ def test_a_damaged_latent_cache_stops_the_transformer(work: Path, tmp_path: Path
     victim.write_bytes(victim.read_bytes()[:-8])
     with pytest.raises(CacheError, match=victim.name):
         transformer.run_stage(Run(tmp_path, smoke(), 1))
+
+
+def test_kept_pictures_are_those_that_would_be_composed(work: Path, tmp_path: Path) -> None:
+    shutil.copytree(work, tmp_path / "run")
+    run = Run(tmp_path / "run", smoke(), 1)
+    pictures = open_pictures(run)
+    groups = [np.flatnonzero(pictures.entries[:, 4] == b)[::-3] for b in (2, 0)]
+    before = [np.concatenate([*composed(run, pictures, [group])]) for group in groups]
+    compose.run_stage(run)
+    shutil.rmtree(run.work / "raster")  # from now on they can only be read
+    for group, expected in zip(groups, before, strict=True):
+        assert np.array_equal(np.concatenate([*composed(run, pictures, [group])]), expected)
+    crops = KeptCrops(run, pictures, run.recipe.data.size, np.random.default_rng(0), torch.device("cpu"))
+    for crop in (16, 32):
+        x = crops.batch(9, crop)
+        assert x.shape == (9, 3, crop, crop)
+        assert -1.2 <= x.min() < -0.3 < 0.3 < x.max() <= 1.2  # random colours overshoot a little
+    plain = crops.batch(9, 32)[8]  # the last of a batch is a whole picture in its own colours, mirrored or not
+    seen = [from_bytes(crops.whole[i : i + 1], torch.device("cpu"))[0] for i in range(len(crops.whole))]
+    assert any(torch.equal(plain, one) or torch.equal(plain, one.flip(2)) for one in seen)
 
 
 def test_an_autoencoder_below_its_gate_stops_the_recipe(work: Path, tmp_path: Path) -> None:

@@ -76,8 +76,9 @@ class References:
 @torch.no_grad()
 def refit(adapter: StyleAdapter, old: StyleEncoder, new: StyleEncoder, z: Tensor) -> None:
     """Have an adapter read the vectors of another style encoder than it was trained with: by least squares over latents
-    `z` [N, C, h, w], the new vectors are mapped to the old ones, and the map goes into the projection."""
-    before, after = (torch.cat([encoder(part) for part in z.split(256)]) for encoder in (old, new))
+    `z` [N, C, h, w], the new vectors are mapped to the old ones, and the map goes into the projection. Of latents that
+    have been given more channels an encoder sees the first, as many as it knows."""
+    before, after = (torch.cat([e(part[:, : e.channels]) for part in z.split(256)]) for e in (old, new))
     ones = torch.ones(len(after), 1, device=after.device)
     found = torch.linalg.lstsq(torch.cat([after, ones], 1).cpu(), before.cpu()).solution.to(after.device)
     to_old, offset = found[:-1].T, found[-1]  # old = to_old @ new + offset
@@ -217,11 +218,12 @@ if __name__ == "__main__":
     options.add_argument("--samples", type=int, help="training samples in all (the budget)")
     options.add_argument("--batch", type=int)
     options.add_argument("--rate", type=float)
+    options.add_argument("--strength", type=float, help="factor of the values when all is learned")
     options.add_argument("--checkpoint-every", type=int, help="steps between two saved states")
     options.add_argument("--no-compile", action="store_true")
     args = options.parse_args()
     run = run_of(args)
-    names = ("warm", "samples", "batch", "rate", "checkpoint_every")
+    names = ("warm", "samples", "batch", "rate", "strength", "checkpoint_every")
     given: dict[str, object] = {k: v for k in names if (v := getattr(args, k))}
     if args.no_compile:
         given["compile"] = False

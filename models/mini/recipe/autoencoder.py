@@ -23,8 +23,8 @@ from diffusers import AutoencoderKL
 from .colour import MATRIX, psnr, r_squared
 from .config import AutoencoderConfig, Run, parser, run_of, with_changes
 from .course import Course
+from .crops import Crops, KeptCrops
 from .errors import GateError
-from .looks import BACKGROUNDS, FINISHES, PALETTES, Look, compose
 from .parallel import average_gradients, rank, run_in, world
 from .pictures import Pictures, open_pictures
 from .plan import HELD
@@ -32,14 +32,8 @@ from .progress import Progress
 from .raster import stage as raster_stage
 from .sets import BY_NAME
 from .store import Done, Stage, file_digest, open_stage, write_json
-from .torch_tools import (
-    Average,
-    bf16,
-    from_float,
-    machine_of,
-    schedule,
-    set_up,
-)  # fmt: skip
+from .torch_tools import Average, bf16, from_float, machine_of, schedule, set_up
+from .widen import even_out, widen_autoencoder
 
 AXIS_SCALE = (0.55, 0.75, 0.30)  # standard deviation of block colours in the data: a loss blind to it drops green
 CHECK_EVERY = 100  # steps between saved states
@@ -48,17 +42,19 @@ GATE_EVERY = 300  # steps between looks at the gate
 
 def stage(run: Run) -> Stage:
     config = asdict(run.recipe.autoencoder)
-    if config["warm"]:
-        config["warm"] = file_digest(Path(config["warm"]) / "diffusion_pytorch_model.safetensors")
+    for name in ("warm", "follow"):
+        if config[name]:
+            config[name] = file_digest(Path(config[name]) / "diffusion_pytorch_model.safetensors")
     # of the plan it reads the held-out pairs alone: a change of looks or sizes does not ask for a new autoencoder
     config["held"] = [run.recipe.data.seed, run.recipe.data.held_pairs]
     return Stage(run.work, "autoencoder", config, {"raster": raster_stage(run).key})
 
 
 def build(config: AutoencoderConfig) -> AutoencoderKL:
-    """An untrained autoencoder, or the one in `config.warm`."""
+    """An untrained autoencoder, or the one in `config.warm`, with more latent channels if it has fewer."""
     if config.warm:
-        return AutoencoderKL.from_pretrained(config.warm).float()
+        old = AutoencoderKL.from_pretrained(config.warm).float()
+        return old if old.config.latent_channels == config.latents else widen_autoencoder(old, config.latents)
     levels = len(config.channels)
     model = AutoencoderKL(
         block_out_channels=config.channels,
@@ -76,39 +72,20 @@ def build(config: AutoencoderConfig) -> AutoencoderKL:
     return model
 
 
-class Crops:
-    """Random crops of the training drawings in random looks, a third of them with random colours."""
+def followed(config: AutoencoderConfig, device: torch.device) -> Any:
+    """The encoder whose means the first latent channels are to keep; None if there is none."""
+    if not config.follow:
+        return None
+    encoder = AutoencoderKL.from_pretrained(config.follow).float().encoder
+    return encoder.requires_grad_(False).to(device, memory_format=torch.channels_last)
 
-    def __init__(self, pictures: Pictures, size: int, rng: np.random.Generator) -> None:
-        held = set(pictures.entries[pictures.entries[:, 5] == HELD, 0].tolist())
-        self.drawings = np.array([i for i in range(len(pictures.icons)) if i not in held])
-        self.rgba, self.icons, self.size, self.rng = pictures.rgba, pictures.icons, size, rng
 
-    def picture(self, size: int) -> np.ndarray:
-        rng = self.rng
-        i = int(self.drawings[rng.integers(len(self.drawings))])
-        palette = "natural" if rng.random() < 0.6 else list(PALETTES)[rng.integers(len(PALETTES))]
-        background = "white" if rng.random() < 0.2 else list(BACKGROUNDS)[rng.integers(len(BACKGROUNDS))]
-        finish = "none" if rng.random() < 0.7 else list(FINISHES)[rng.integers(len(FINISHES))]
-        look = Look(palette, background, finish)
-        x = compose(self.rgba[i], look, ink=BY_NAME[self.icons[i]["set"]].ink, height=size, width=size)
-        if rng.random() < 0.35:
-            gain = rng.uniform(0.6, 1.1, 3).astype(np.float32)
-            x = x[..., rng.permutation(3)] * gain + (1 - gain) * rng.random(3).astype(np.float32)
-        return x[:, ::-1] if rng.random() < 0.5 else x
-
-    def batch(self, number: int, crop: int) -> torch.Tensor:
-        """[number, 3, crop, crop] in -1..1; up to two crops of each picture, some from twice the resolution."""
-        out = np.empty((number, crop, crop, 3), np.float32)
-        x, size = self.picture(self.size), self.size
-        for i in range(number):
-            if i and (crop >= self.size or i % 2 == 0):
-                size = self.size * (2 if crop < self.size and self.rng.random() < 0.2 else 1)
-                x = self.picture(size)
-            room = size - crop
-            y0, x0 = np.clip(self.rng.normal(room / 2, size / 5.5, 2), 0, room).astype(int)
-            out[i] = x[y0 : y0 + crop, x0 : x0 + crop]
-        return from_float(out)
+@torch.no_grad()
+def deviations(model: AutoencoderKL, crops: Crops | KeptCrops, size: int, device: torch.device) -> torch.Tensor:
+    """Deviation of every latent channel's means [C] over some training pictures."""
+    with bf16(device):
+        parts = [model.encoder(crops.batch(16, size).to(device)).float().chunk(2, 1)[0] for _ in range(16)]
+    return torch.cat(parts).std((0, 2, 3)).cpu()
 
 
 def losses(config: AutoencoderConfig, y: torch.Tensor, x: torch.Tensor, sharp: float) -> torch.Tensor:
@@ -169,8 +146,10 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
         return open_stage(run.work, s.name)
     device = set_up(run, config.seed + 1000 * rank())
     pictures, rng = open_pictures(run), np.random.default_rng([config.seed, rank()])
-    crops = Crops(pictures, run.recipe.data.size, rng)
+    size = run.recipe.data.size
+    crops = Crops(pictures, size, rng) if device.type == "cpu" else KeptCrops(run, pictures, size, rng, device)
     model = build(config).to(device, memory_format=torch.channels_last)
+    former = followed(config, device)
     weights = list(model.parameters())
     average = Average(weights, 0.998)
     optimiser = torch.optim.AdamW(weights, lr=config.rate, betas=(0.9, 0.98), weight_decay=1e-3, fused=True)
@@ -183,7 +162,7 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
     bar.done = course.done
     while (share := course.share(config.crops, run.seconds)) < 1:
         whole = share >= 1 - config.whole
-        crop = run.recipe.data.size if whole else config.crop
+        crop = size if whole else config.crop
         number = max(1, config.batch * config.crop**2 // crop**2 + whole * 2)
         factor = schedule(share, course.step, warmup=config.warmup, decay_from=config.decay_from)
         for group in optimiser.param_groups:
@@ -193,8 +172,11 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
             mean, log_variance = model.encoder(x).float().chunk(2, 1)
             log_variance = log_variance.clamp(-20, 8)
             y = model.decoder(mean + torch.randn_like(mean) * (0.5 * log_variance).exp()).float()
+            told = former(x).float().chunk(2, 1)[0] if former is not None else mean[:, :0]
         kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
         loss = losses(config, y, x, 1.0 if config.warm else min(1.0, course.step / 300)) + config.kl * kl
+        if former is not None:
+            loss = loss + config.follow_weight * F.mse_loss(mean[:, : told.shape[1]], told)
         loss.backward()
         average_gradients(weights)
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
@@ -222,6 +204,8 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
     s.write_json("curve.json", course.curve)
     course.keep()
     with average.applied():
+        if former is not None:
+            even_out(model, former.conv_out.out_channels // 2, deviations(model, crops, size, device))
         save_model(model, s.path("model"))
     write_json(s.path("gate.json"), {**figures, "passes": passes(config, figures)})
     if not passes(config, figures) and not force:
@@ -229,6 +213,8 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
             f"the autoencoder is below its gate (PSNR {config.gate_psnr}, R2 {config.gate_r2}): {figures}. Give it "
             "more crops (--crops), or --force to go on regardless"
         )
+    if run.seconds:  # what the time was enough for
+        s = replace(s, config=s.config | {"crops": course.done})
     s.finish(crops=course.done, machine=machine_of(device), gate=figures, passes=passes(config, figures))
     return open_stage(run.work, s.name)
 
@@ -262,6 +248,7 @@ def load_model(run: Run, device: torch.device) -> AutoencoderKL:
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
     options.add_argument("--warm", default="", help="diffusers folder of an autoencoder to start from")
+    options.add_argument("--follow", default="", help="diffusers folder whose latents the first channels are to keep")
     options.add_argument("--crops", type=int, help="training crops in all (the budget)")
     options.add_argument("--rate", type=float)
     options.add_argument("--batch", type=int, help="crops a step")
@@ -271,5 +258,7 @@ if __name__ == "__main__":
     options.add_argument("--force", action="store_true", help="go on although the gate is not reached")
     args = options.parse_args()
     run = run_of(args)
-    given = {k: v for k in ("warm", "crops", "rate", "batch", "decay_from", "whole") if (v := getattr(args, k))}
+    given = {
+        k: v for k in ("warm", "follow", "crops", "rate", "batch", "decay_from", "whole") if (v := getattr(args, k))
+    }
     run_in(args.processes, run_stage, replace(run, recipe=with_changes(run.recipe, autoencoder=given)), args.force)

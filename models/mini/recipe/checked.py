@@ -22,15 +22,18 @@ TOLERANCE = 0.1  # of the gradients' norm; bfloat16 in another order makes some 
 class Checked:
     """A loss function over compiled modules that falls back to plain ones, shape by shape.
 
-    `loss`: returns one tensor or several. `weights`: what it is differentiated by.
+    `loss`: returns one tensor or several. `weights`: what it is differentiated by. `most`: what follows the batch in
+    the shape that most steps have; if it is given, other shapes are not compiled, which takes half a minute each.
     """
 
-    def __init__(self, loss: Callable[..., Any], weights: list[nn.Parameter]) -> None:
-        self.loss, self.weights = loss, weights
+    def __init__(self, loss: Callable[..., Any], weights: list[nn.Parameter], most: torch.Size | None = None) -> None:
+        self.loss, self.weights, self.most = loss, weights, most
         self.trusted: dict[torch.Size, bool] = {}
 
     def __call__(self, *inputs: Any) -> Any:
         shape = inputs[0].shape
+        if self.most is not None and shape[1:] != self.most:
+            self.trusted[shape] = False
         if shape not in self.trusted:
             self.trusted[shape] = self._agrees(*inputs)
             if not self.trusted[shape]:
@@ -53,9 +56,11 @@ class Checked:
         return torch.cat([g.float().reshape(-1) for g in made if g is not None])
 
 
-def compiled(step: Callable[..., Any], net: Velocity, weights: list[nn.Parameter]) -> Callable[..., Any]:
-    """A training step over `net`, compiled: as a whole on a CPU, block by block and checked on a GPU."""
+def compiled(
+    step: Callable[..., Any], net: Velocity, weights: list[nn.Parameter], most: torch.Size | None = None
+) -> Callable[..., Any]:
+    """A training step over `net`, compiled: as a whole on a CPU, block by block and checked (see there) on a GPU."""
     if weights[0].device.type == "cpu":
         return torch.compile(step, dynamic=False)
     net.compile_blocks()
-    return Checked(step, weights)
+    return Checked(step, weights, most)

@@ -25,7 +25,7 @@ class DataConfig:
 class AutoencoderConfig:
     seed: int = 1
     channels: tuple[int, ...] = (32, 64, 128, 128)
-    latents: int = 8
+    latents: int = 16
     groups: int = 4
     crop: int = 64
     batch: int = 16
@@ -36,7 +36,9 @@ class AutoencoderConfig:
     kl: float = 2e-4
     colour: float = 2.0  # weight of the block colour loss
     whole: float = 0.15  # share of the budget, at its end, spent on whole pictures
-    warm: str = ""  # diffusers folder to start from
+    warm: str = ""  # diffusers folder to start from; it may have fewer latent channels
+    follow: str = ""  # diffusers folder of an autoencoder whose latents the first channels are to keep
+    follow_weight: float = 1.0
     gate_psnr: float = 28.0
     gate_r2: float = 0.98
 
@@ -93,7 +95,7 @@ class AdapterConfig:
     decay_from: float = 0.5
     average: float = 0.995
     null_share: float = 0.15
-    strength: float = 1.5  # factor of the values when all is learned: the least squares answer is a mild one
+    strength: float = 1.1  # factor of the values when all is learned: the least squares answer is a mild one
     compile: bool = True
     warm: str = ""
     checkpoint_every: int = 300

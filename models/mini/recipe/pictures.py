@@ -1,4 +1,4 @@
-"""Pictures by entry of the plan, composed when needed."""
+"""Pictures by entry of the plan, composed when needed, or read where the stage `compose` has kept them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from .config import Run
 from .looks import Look, compose_placed, place
 from .plan import stage as plan_stage
 from .sets import BY_NAME
-from .store import open_stage
+from .store import STAMP, open_stage
 
 PART = 64  # pictures that one process composes at a time
 
@@ -88,11 +88,25 @@ def to_bytes(pictures: np.ndarray) -> np.ndarray:
     return (pictures * 255).round().astype(np.uint8)
 
 
+def file_of(height: int, width: int) -> str:
+    """The file of `compose` that holds the pictures of a size."""
+    return f"pictures_{height}x{width}.npy"
+
+
 def composed(run: Run, pictures: Pictures, groups: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     """Pictures of groups of plan entries, in order, as uint8 [n, H, W, 3] of up to `PART` pictures of one group.
 
-    The pictures of a group have one size. For a GPU, which would wait, `run.threads` processes compose them."""
+    The pictures of a group have one size. Those that `compose` has kept are read. Else, for a GPU, which would wait,
+    `run.threads` processes compose them."""
     parts = [part for group in groups for part in np.split(group, range(PART, len(group), PART)) if len(part)]
+    if (run.work / "compose" / STAMP).is_file():
+        done, bucket = open_stage(run.work, "compose"), pictures.entries[:, 4]
+        kept = [done.array(file_of(*size)) for size in pictures.plan["buckets"]]
+        row = np.empty(len(bucket), np.int64)  # of an entry in its size's file
+        for number in range(len(kept)):
+            row[bucket == number] = np.arange((bucket == number).sum())
+        yield from (kept[int(bucket[part[0]])][row[part]] for part in parts)
+        return
     if run.device == "cpu" or run.threads == 1 or len(parts) < 2 * run.threads:
         yield from (to_bytes(pictures.batch(part.tolist())) for part in parts)
         return

@@ -32,6 +32,7 @@ class StyleEncoder(nn.Module):
 
     def __init__(self, channels: int, width: int, hidden: int = 96) -> None:
         super().__init__()
+        self.channels = channels
         self.first = nn.Sequential(nn.Conv2d(channels, hidden, 3, 1, 1), nn.SiLU())
         self.second = nn.Sequential(nn.Conv2d(hidden, hidden, 3, 1, 1), nn.SiLU())
         self.third = nn.Sequential(nn.Conv2d(hidden, 2 * hidden, 3, 2, 1), nn.SiLU())
@@ -89,15 +90,19 @@ def load_adapter(
     """The trained style encoder, the adapter and the mean style vectors, from the files that ship.
 
     Raises CacheError when a file is missing or of another configuration."""
-    encoder, adapter, styles = read_adapter(run, model, open_stage(run.work, "adapter").folder)
+    folder = open_stage(run.work, "adapter").folder
+    encoder, adapter, styles = read_adapter(run, model, folder)
+    if encoder.channels != model.config.in_channels // 4:
+        raise CacheError(f"{folder} has a style encoder of {encoder.channels} latent channels: train it again")
     return encoder.to(device).eval(), adapter.to(device).eval(), styles.to(device)
 
 
 def read_adapter(run: Run, model: FluxTransformer2DModel, folder: Path) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
-    """As `load_adapter`, from the two files of any folder."""
-    encoder, adapter = build_encoder(run, model.config.in_channels // 4), build_adapter(run, model)
+    """As `load_adapter`, from the two files of any folder; its encoder may know another number of latent channels."""
+    adapter = build_adapter(run, model)
     try:
         rest, layout = (load_file(folder / name) for name in FILES)
+        encoder = build_encoder(run, rest["encoder.first.0.weight"].shape[1])
         encoder.load_state_dict(part(rest, "encoder."))
         state: dict[str, Any] = {"null": rest["null"]}
         for name, value in layout.items():

@@ -34,6 +34,7 @@ from .precision import autocast
 from .progress import Progress
 from .store import STAMP, Done, Stage, file_digest, need_space, open_stage, read_json
 from .torch_tools import Average, machine_of, schedule, set_up
+from .widen import widened_rows
 
 
 def stage(run: Run) -> Stage:
@@ -109,18 +110,26 @@ def before(warm: str) -> dict[str, Any] | None:
     return figures | {"curve": read_json(curve) if curve.is_file() else []}
 
 
+def weights_in(folder: str, model: FluxTransformer2DModel) -> dict[str, Tensor]:
+    """The weights in a diffusers folder, made as wide as `model` where they know fewer latent channels."""
+    old = FluxTransformer2DModel.from_pretrained(folder).float().state_dict()
+    if old["x_embedder.weight"].shape[1] < model.x_embedder.weight.shape[1]:
+        old |= widened_rows(old, model)
+    return old
+
+
 @torch.no_grad()
 def blend(model: FluxTransformer2DModel, folder: str, share: float) -> None:
     """Mix a `share` of a diffusers folder's weights into the model's: what a short training has taught stays, most
     of what it has made worse goes. Source: Wortsman et al., Robust fine-tuning of zero-shot models (2109.01903)."""
-    old = FluxTransformer2DModel.from_pretrained(folder).float().state_dict()
+    old = weights_in(folder, model)
     for name, value in model.state_dict().items():
         value.lerp_(old[name].to(value.device), share)
 
 
 def load_warm(model: FluxTransformer2DModel, folder: str) -> list[str]:
     """Copy every weight of the same name and shape from a diffusers folder; returns the names left as they were."""
-    old, new = FluxTransformer2DModel.from_pretrained(folder).float().state_dict(), model.state_dict()
+    old, new = weights_in(folder, model), model.state_dict()
     kept = [k for k in new if k not in old or old[k].shape != new[k].shape]
     model.load_state_dict({k: new[k] if k in kept else old[k] for k in new})
     return kept
@@ -174,7 +183,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
             own = net(x, tokens, pooled, t, rotary, None, None, bias).float()
             return config.follow_weight * ((own - told) ** 2).mean()
 
-    fast = compiled(train_step, net, weights) if config.compile else train_step
+    fast = compiled(train_step, net, weights, square) if config.compile else train_step
     bar = Progress("transformer", config.samples, skip=course.done)
     bar.done = course.done
     losses = Losses()
