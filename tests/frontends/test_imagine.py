@@ -20,6 +20,7 @@ from salon.frontends.recipe import Recipe, pixel_hash, read_png
 from .conftest import Made, Result, Salon, finish, start
 
 STEM = "a-red-apple-on-teal-7"
+GUIDANCE = json.loads((EMBEDDED / "salon.json").read_text())["defaults"]["guidance_scale"]
 
 
 def refusal(result: Result) -> str:
@@ -68,7 +69,7 @@ def test_the_recipe_is_complete(made: Made) -> None:
             steps=2,
             seed=7,
             images=2,
-            guidance_scale=3.0,
+            guidance_scale=GUIDANCE,
             solver="euler",
         )
         assert "red apple" in recipe.clauses["subject"]
