@@ -362,6 +362,7 @@ def test_held_and_released(new_loop: MakeLoop, new_engine: MakeEngine) -> None:
     assert sum(worker.steps for worker in view.workers) == view.steps
     assert all(0 <= worker.busy_share <= 1 and worker.step_ms >= 0 for worker in view.workers)
     assert {worker.state for worker in view.workers} == {"idle"}
+    until(lambda: len(told) == 6)  # what happened is told beside, not before the result
     assert told == ["paused", "resumed", "started", "progress", "progress", "progress"]
 
 
