@@ -10,6 +10,7 @@ from salon.models.mini.recipe.errors import CacheError
 torch = pytest.importorskip("torch")
 
 from salon.models.mini.recipe.course import Course, Losses  # noqa: E402
+from salon.models.mini.recipe.progress import Progress  # noqa: E402
 from salon.models.mini.recipe.torch_tools import Average, schedule  # noqa: E402
 
 
@@ -30,6 +31,13 @@ def test_a_course_ends_at_its_budget_or_when_its_time_is_over(tmp_path: Path) ->
     assert course.share(100, 1e-9) == 1.0
     course.advance(80)
     assert course.share(100, 0.0) == 1.0
+
+
+def test_a_last_step_that_is_too_large_does_not_run_over_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    Progress("crops", 1).step(16)
+    text = capsys.readouterr().err
+    assert text.count("#") == 24
+    assert " 0s left" in text
 
 
 def test_losses_are_means_of_the_last_steps() -> None:

@@ -27,8 +27,8 @@ class Progress:
 
     def _print(self, now: float, note: str) -> None:
         rate = (self.done - self.skip) / max(now - self.start, 1e-9)
-        left = (self.total - self.done) / max(rate, 1e-9)
-        bar = "#" * (24 * self.done // self.total)
+        left = max(self.total - self.done, 0) / max(rate, 1e-9)  # the last step may do more than was left
+        bar = "#" * min(24, 24 * self.done // self.total)
         text = f"{self.title} [{bar:<24}] {self.done}/{self.total} {rate:.1f}/s {left:.0f}s left {note}"
         end = "\n" if not self.tty or self.done >= self.total else "\r"
         print(f"{text:<100}", end=end, file=sys.stderr, flush=True)
