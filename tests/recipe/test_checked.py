@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.checked import Checked  # noqa: E402
+from salon.models.mini.recipe.checked import Checked
 
 
 class Layer(torch.nn.Module):  # type: ignore[misc, name-defined]

@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe import half  # noqa: E402
-from salon.models.mini.recipe.half import HalfLinear, LossScale, halve, multiply, product  # noqa: E402
+from salon.models.mini.recipe import half
+from salon.models.mini.recipe.half import HalfLinear, LossScale, halve, multiply, product
 
 
 @pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (5, 1, 3), (1, 9, 4), (33, 70, 17), (200, 129, 96)])

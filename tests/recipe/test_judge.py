@@ -5,8 +5,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.judge import accuracy, cropped, middle  # noqa: E402
-from salon.models.mini.recipe.judge_network import HEADS, Judge  # noqa: E402
+from salon.models.mini.recipe.judge import accuracy, cropped, middle
+from salon.models.mini.recipe.judge_network import HEADS, Judge
 
 
 def scores_for(answers: dict[str, list[int]]) -> dict[str, np.ndarray]:

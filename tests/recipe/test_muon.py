@@ -8,8 +8,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.muon import Mixed, Muon, orthogonal, orthogonal_together  # noqa: E402
-from salon.models.mini.recipe.parallel import rank, run_in  # noqa: E402
+from salon.models.mini.recipe.muon import Mixed, Muon, orthogonal, orthogonal_together
+from salon.models.mini.recipe.parallel import rank, run_in
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (24, 96), (96, 24), (20, 30), (1, 7)])

@@ -10,11 +10,11 @@ import pytest
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
-from salon.models.mini.recipe.adapter import refit, strengthen  # noqa: E402
-from salon.models.mini.recipe.batches import lengthened  # noqa: E402
-from salon.models.mini.recipe.captions import ROWS  # noqa: E402
-from salon.models.mini.recipe.config import TransformerConfig  # noqa: E402
-from salon.models.mini.recipe.network import (  # noqa: E402
+from salon.models.mini.recipe.adapter import refit, strengthen
+from salon.models.mini.recipe.batches import lengthened
+from salon.models.mini.recipe.captions import ROWS
+from salon.models.mini.recipe.config import TransformerConfig
+from salon.models.mini.recipe.network import (
     Velocity,
     build,
     fold_empty,
@@ -23,7 +23,7 @@ from salon.models.mini.recipe.network import (  # noqa: E402
     position_ids,
     unpack,
 )
-from salon.models.mini.recipe.style import StyleAdapter, StyleEncoder  # noqa: E402
+from salon.models.mini.recipe.style import StyleAdapter, StyleEncoder
 
 CONFIG = TransformerConfig(heads=2, head_width=16, double=2, single=1)
 

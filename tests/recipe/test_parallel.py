@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.parallel import average_gradients, rank, run_in, world  # noqa: E402
+from salon.models.mini.recipe.parallel import average_gradients, rank, run_in, world
 
 
 def job(folder: Path) -> tuple[int, int, list[float]]:

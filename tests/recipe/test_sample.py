@@ -9,13 +9,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.models.mini.recipe.captions import ROWS  # noqa: E402
-from salon.models.mini.recipe.network import Velocity  # noqa: E402
-from salon.models.mini.recipe.probes import best_guidance, draft_choice  # noqa: E402
-from salon.models.mini.recipe.sample import Reference, Sampler, needed_room, sample  # noqa: E402
-from salon.models.mini.recipe.style import StyleAdapter  # noqa: E402
+from salon.models.mini.recipe.captions import ROWS
+from salon.models.mini.recipe.network import Velocity
+from salon.models.mini.recipe.probes import best_guidance, draft_choice
+from salon.models.mini.recipe.sample import Reference, Sampler, needed_room, sample
+from salon.models.mini.recipe.style import StyleAdapter
 
-from .test_network import adapter_for, make  # noqa: E402
+from .test_network import adapter_for, make
 
 
 @pytest.mark.parametrize("steps", [1, 4, 20])

@@ -14,18 +14,18 @@ import pytest
 for name in ("torch", "diffusers", "transformers", "resvg_py"):
     pytest.importorskip(name, reason="needs the train extra")
 
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from safetensors.torch import load_file  # noqa: E402
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
-from salon.bench.report import problems  # noqa: E402
-from salon.engine.clauses import ClauseReader, Slot, Vocabulary  # noqa: E402
-from salon.engine.default_style import load_default_style  # noqa: E402
-from salon.engine.engine import EMBEDDED, Engine  # noqa: E402
-from salon.engine.models.ip_adapter import load_ip_adapter  # noqa: E402
-from salon.engine.safetensors_file import SafetensorsFile  # noqa: E402
-from salon.engine.spec import AdapterUse  # noqa: E402
-from salon.models.mini.recipe import (  # noqa: E402
+from salon.bench.report import problems
+from salon.engine.clauses import ClauseReader, Slot, Vocabulary
+from salon.engine.default_style import load_default_style
+from salon.engine.engine import EMBEDDED, Engine
+from salon.engine.models.ip_adapter import load_ip_adapter
+from salon.engine.safetensors_file import SafetensorsFile
+from salon.engine.spec import AdapterUse
+from salon.models.mini.recipe import (
     adapter,
     autoencoder,
     compose,
@@ -35,17 +35,17 @@ from salon.models.mini.recipe import (  # noqa: E402
     sheets,
     transformer,
 )
-from salon.models.mini.recipe.captions import caption  # noqa: E402
-from salon.models.mini.recipe.config import Run, smoke, with_changes  # noqa: E402
-from salon.models.mini.recipe.crops import KeptCrops  # noqa: E402
-from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError  # noqa: E402
-from salon.models.mini.recipe.looks import Look  # noqa: E402
-from salon.models.mini.recipe.painter import open_painter, open_stylist  # noqa: E402
-from salon.models.mini.recipe.pictures import composed, open_pictures  # noqa: E402
-from salon.models.mini.recipe.sets import SETS  # noqa: E402
-from salon.models.mini.recipe.smoke import run_smoke  # noqa: E402
-from salon.models.mini.recipe.store import open_stage, write_json  # noqa: E402
-from salon.models.mini.recipe.torch_tools import from_bytes  # noqa: E402
+from salon.models.mini.recipe.captions import caption
+from salon.models.mini.recipe.config import Run, smoke, with_changes
+from salon.models.mini.recipe.crops import KeptCrops
+from salon.models.mini.recipe.errors import CacheError, GateError, LicenceError, SpaceError
+from salon.models.mini.recipe.looks import Look
+from salon.models.mini.recipe.painter import open_painter, open_stylist
+from salon.models.mini.recipe.pictures import composed, open_pictures
+from salon.models.mini.recipe.sets import SETS
+from salon.models.mini.recipe.smoke import run_smoke
+from salon.models.mini.recipe.store import open_stage, write_json
+from salon.models.mini.recipe.torch_tools import from_bytes
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -9,9 +9,9 @@ from salon.models.mini.recipe.errors import CacheError
 
 torch = pytest.importorskip("torch")
 
-from salon.models.mini.recipe.course import Course, Losses  # noqa: E402
-from salon.models.mini.recipe.progress import Progress  # noqa: E402
-from salon.models.mini.recipe.torch_tools import Average, schedule  # noqa: E402
+from salon.models.mini.recipe.course import Course, Losses
+from salon.models.mini.recipe.progress import Progress
+from salon.models.mini.recipe.torch_tools import Average, schedule
 
 
 def test_schedule_warms_up_and_falls() -> None:

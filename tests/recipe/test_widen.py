@@ -9,13 +9,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers", reason="needs the train extra")
 
-from salon.models.mini.recipe import autoencoder, transformer  # noqa: E402
-from salon.models.mini.recipe.adapter import refit  # noqa: E402
-from salon.models.mini.recipe.config import smoke  # noqa: E402
-from salon.models.mini.recipe.network import Velocity, build  # noqa: E402
-from salon.models.mini.recipe.style import StyleAdapter, StyleEncoder  # noqa: E402
-from salon.models.mini.recipe.text import WIDTH  # noqa: E402
-from salon.models.mini.recipe.widen import even_out  # noqa: E402
+from salon.models.mini.recipe import autoencoder, transformer
+from salon.models.mini.recipe.adapter import refit
+from salon.models.mini.recipe.config import smoke
+from salon.models.mini.recipe.errors import CacheError
+from salon.models.mini.recipe.network import Velocity, build
+from salon.models.mini.recipe.style import StyleAdapter, StyleEncoder
+from salon.models.mini.recipe.text import WIDTH
+from salon.models.mini.recipe.widen import even_out
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -46,6 +47,11 @@ def test_a_wider_autoencoder_rebuilds_as_before(narrow: Path) -> None:
         assert more[:, HAD:NOW].std() > 1e-4  # the new ones say something, so that the decoder can learn to listen
         noise = torch.randn(2, NOW, 4, 4)
         assert torch.allclose(new.decoder(noise), old.decoder(noise[:, :HAD]), atol=1e-6)
+
+
+def test_an_autoencoder_of_more_channels_is_refused(narrow: Path) -> None:
+    with pytest.raises(CacheError, match="has 4 latent channels, 3 are wanted"):
+        autoencoder.build(replace(smoke().autoencoder, warm=str(narrow), latents=HAD - 1))
 
 
 def test_evening_out_changes_deviations_and_nothing_else(narrow: Path) -> None:

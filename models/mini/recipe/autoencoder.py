@@ -31,7 +31,7 @@ from .plan import HELD
 from .progress import Progress
 from .raster import stage as raster_stage
 from .sets import BY_NAME
-from .store import Done, Stage, file_digest, open_stage, write_json
+from .store import Done, Stage, open_stage, weights_digest, write_json
 from .torch_tools import Average, bf16, from_float, machine_of, schedule, set_up
 from .widen import even_out, widen_autoencoder
 
@@ -44,7 +44,7 @@ def stage(run: Run) -> Stage:
     config = asdict(run.recipe.autoencoder)
     for name in ("warm", "follow"):
         if config[name]:
-            config[name] = file_digest(Path(config[name]) / "diffusion_pytorch_model.safetensors")
+            config[name] = weights_digest(config[name], name, "an AutoencoderKL")
     # of the plan it reads the held-out pairs alone: a change of looks or sizes does not ask for a new autoencoder
     config["held"] = [run.recipe.data.seed, run.recipe.data.held_pairs]
     return Stage(run.work, "autoencoder", config, {"raster": raster_stage(run).key})
@@ -81,10 +81,10 @@ def followed(config: AutoencoderConfig, device: torch.device) -> Any:
 
 
 @torch.no_grad()
-def deviations(model: AutoencoderKL, crops: Crops | KeptCrops, size: int, device: torch.device) -> torch.Tensor:
+def deviations(model: AutoencoderKL, crops: Crops | KeptCrops, device: torch.device) -> torch.Tensor:
     """Deviation of every latent channel's means [C] over some training pictures."""
     with bf16(device):
-        parts = [model.encoder(crops.batch(16, size).to(device)).float().chunk(2, 1)[0] for _ in range(16)]
+        parts = [model.encoder(crops.batch(16, crops.size).to(device)).float().chunk(2, 1)[0] for _ in range(16)]
     return torch.cat(parts).std((0, 2, 3)).cpu()
 
 
@@ -205,7 +205,7 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
     course.keep()
     with average.applied():
         if former is not None:
-            even_out(model, former.conv_out.out_channels // 2, deviations(model, crops, size, device))
+            even_out(model, former.conv_out.out_channels // 2, deviations(model, crops, device))
         save_model(model, s.path("model"))
     write_json(s.path("gate.json"), {**figures, "passes": passes(config, figures)})
     if not passes(config, figures) and not force:

@@ -54,6 +54,14 @@ def file_digest(path: Path) -> str:
     return h.hexdigest()
 
 
+def weights_digest(folder: str, option: str, model: str) -> str:
+    """Digest of the weights in a diffusers folder that an option names. Raises CacheError when they are missing."""
+    weights = Path(folder) / "diffusion_pytorch_model.safetensors"
+    if not weights.is_file():
+        raise CacheError(f"{weights} is missing: --{option} wants a diffusers folder of {model}")
+    return file_digest(weights)
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary neighbour of `path` for writing; on success it is synced and renamed, on failure removed."""

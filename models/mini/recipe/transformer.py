@@ -25,14 +25,13 @@ from .batches import DROPPED, Batches, lengthened
 from .checked import compiled
 from .config import Run, TransformerConfig, parser, run_of, with_changes
 from .course import Course, Losses
-from .errors import CacheError
 from .half import LossScale, halve
 from .muon import Mixed
 from .network import Velocity, build
 from .parallel import average_gradients, rank, run_in, world
 from .precision import autocast
 from .progress import Progress
-from .store import STAMP, Done, Stage, file_digest, need_space, open_stage, read_json
+from .store import STAMP, Done, Stage, need_space, open_stage, read_json, weights_digest
 from .torch_tools import Average, machine_of, schedule, set_up
 from .widen import widened_rows
 
@@ -41,10 +40,7 @@ def stage(run: Run) -> Stage:
     config = asdict(run.recipe.transformer)
     for name in ("warm", "follow"):
         if config[name]:
-            weights = Path(config[name]) / "diffusion_pytorch_model.safetensors"
-            if not weights.is_file():
-                raise CacheError(f"{weights} is missing: --{name} wants a diffusers folder of a FluxTransformer2DModel")
-            config[name] = file_digest(weights)
+            config[name] = weights_digest(config[name], name, "a FluxTransformer2DModel")
     config |= {"compile": False, "snapshots": 0, "checkpoint_every": 0}  # no part of what it computes
     inputs = {name: open_stage(run.work, name).key for name in ("latents", "text", "plan")}
     return Stage(run.work, "transformer", config, inputs)

@@ -11,11 +11,19 @@ import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from torch import Tensor
 
+from .errors import CacheError
+
 
 @torch.no_grad()
 def widen_autoencoder(old: AutoencoderKL, latents: int) -> AutoencoderKL:
-    """`old` with `latents` channels: the first are its own, the decoder does not listen to the others yet."""
+    """`old` with `latents` channels: the first are its own, the decoder does not listen to the others yet.
+
+    Raises CacheError when it has more."""
     had = int(old.config.latent_channels)
+    if had > latents:
+        raise CacheError(
+            f"the autoencoder to start from has {had} latent channels, {latents} are wanted: none is left out"
+        )
     new = AutoencoderKL.from_config({**old.config, "latent_channels": latents})
     state, source = new.state_dict(), old.state_dict()
     for name, value in source.items():
