@@ -58,6 +58,10 @@ class Weights:
         """Shape of an array. MissingKey if there is none."""
         return self._home(key).tensors[key].shape
 
+    def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """(dtype, shape) of every array by name."""
+        return {key: (home.tensors[key].dtype, home.tensors[key].shape) for key, home in self._homes.items()}
+
     def take(self, key: str, *shape: int) -> NDArray[Any]:
         """A memory-mapped array of exactly this shape: a float dtype, or uint16 holding bfloat16 bits.
 

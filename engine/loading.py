@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +12,11 @@ import numpy as np
 
 from ..kernels.bfloat16 import widen
 from ..kernels.ops import Ops
-from .checkpoint import Checkpoint, Component, file_named, hash_files
+from .checkpoint import Checkpoint, Component, file_named
 from .clauses import Slot, Vocabulary
 from .config import Config, read_json
 from .defaults import read_defaults
+from .digests import STATS, architecture_digest, content_digest, shipped_files
 from .errors import MalformedFile, MissingFile, WrongShape
 from .limits import Limits
 from .models import bert, flux, vae
@@ -26,7 +26,6 @@ from .solvers import SigmaConfig
 from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
-STATS = "text_stats.safetensors"  # unless `salon.json` names another file
 MARKS = ("[CLS]", "[SEP]")  # tokens before and behind a text of BERT's
 
 
@@ -45,7 +44,8 @@ class Model:
         draft: those that a quick draft has otherwise; empty: none.
         vocabulary: what `salon.json` says of the things it knows, for frontends to show.
         components: what was loaded of the folder's components, by name.
-        files: what was read beside them: `salon.json` and the files that it names.
+        salon: `salon.json`; without values for a folder that has none.
+        files: what the model has beside them: `salon.json`, every file that it names, and the style adapter.
         embedded_guidance: default of models with a guidance embedding.
     """
 
@@ -62,6 +62,7 @@ class Model:
     draft: Mapping[str, Any]
     vocabulary: Mapping[str, Any]
     components: Mapping[str, Component]
+    salon: Config
     files: Sequence[Path]
     embedded_guidance: float = EMBEDDED_GUIDANCE
 
@@ -72,11 +73,14 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
-        """Content hash of all that was loaded: `components` and `files`. Reads everything, so it is made when first
-        wanted."""
-        digest = hashlib.blake2b(self.checkpoint.content_hash(self.components).encode(), digest_size=32)
-        digest.update(hash_files(self.checkpoint.path, list(self.files)).encode())
-        return digest.hexdigest()
+        """Content hash of all that the model is made of: `components` and `files`. Reads everything, so it is made
+        when first wanted."""
+        return content_digest(self.checkpoint, self.components, self.files)
+
+    @cached_property
+    def architecture_digest(self) -> str:
+        """Hash of what decides how much work the model is: sizes and tensors' shapes, not their values."""
+        return architecture_digest(self.components, self.salon, self.files)
 
     @cached_property
     def unconditional(self) -> TextEncoding:
@@ -125,7 +129,8 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         draft=draft,
         vocabulary=salon.mapping("vocabulary"),
         components=components,
-        files=_files(salon),
+        salon=salon,
+        files=shipped_files(salon),
     )
 
 
@@ -183,21 +188,6 @@ class BertEncoder:
         states = self.ops.numpy(bert.encode(self.ops, self.weights, ids))
         cuts = np.cumsum([len(part) for part in ids])[:-1]
         return [part[1:-1] for part in np.split(states, cuts)]
-
-
-def _files(salon: Config) -> list[Path]:
-    """`salon.json` and the files that it names, where there are such."""
-    files = [salon.path]
-    text, own = (part if isinstance(part, dict) else {} for part in map(salon.values.get, ("text", "default_style")))
-    near = text.get("neighbours")
-    for key, name in (
-        ("text.stats", text.get("stats", STATS) if "text" in salon.values else None),
-        ("text.neighbours.file", near.get("file") if isinstance(near, dict) else None),
-        ("default_style.file", own.get("file")),
-    ):
-        if name is not None:
-            files.append(file_named(salon.path, key, name))
-    return [file for file in dict.fromkeys(files) if file.is_file()]
 
 
 def _load_text(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> TextPipeline:

@@ -97,6 +97,7 @@ def _model(engine: Any) -> dict[str, Any]:
         "version": identity.version,
         "path": str(path.resolve()),
         "digest": identity.digest,
+        "architecture_digest": engine.model.architecture_digest,
         "bytes": sum(_size(path / name) for name in identity.components),
         "components": {
             name: {"digest": digest, "bytes": _size(path / name)} for name, digest in identity.components.items()
@@ -128,7 +129,8 @@ def describe(report: dict[str, Any]) -> str:
     if report.get("model"):
         model = report["model"]
         rows.append(("model", f"{model['name']} {model['version']}, {_megabytes(model['bytes'])}, {model['path']}"))
-        rows.append(("", f"digest {model['digest'][:16]}, loaded in {model['load_seconds']:.2f} s"))
+        digests = f"digest {model['digest'][:16]}, of its architecture alone {model['architecture_digest'][:16]}"
+        rows.append(("", f"{digests}, loaded in {model['load_seconds']:.2f} s"))
         for name, part in model["components"].items():
             rows.append(("", f"{name}: {_megabytes(part['bytes'])}, {part['digest'][:16]}"))
     if report.get("parity"):

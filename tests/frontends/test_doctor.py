@@ -28,7 +28,8 @@ def test_everything_is_well_and_said(salon: Salon) -> None:
     assert report["backend"]["name"] == f"cpu/{isa_levels()[0]}"
     assert report["model"]["path"] == str(Path(EMBEDDED).resolve())
     assert report["model"]["components"]["transformer"]["bytes"] > 40_000_000
-    assert len(report["model"]["digest"]) == 64
+    assert len(report["model"]["digest"]) == len(report["model"]["architecture_digest"]) == 64
+    assert report["model"]["digest"] != report["model"]["architecture_digest"]
     assert set(report["versions"]) == set(machine.REQUIRED)
     assert report["parity"].keys() == {"linear", "attention", "modulate", "conv2d"}
     assert report["picture"]["steps"] == 2
@@ -40,6 +41,7 @@ def test_people_read_it(salon: Salon) -> None:
     lines = result.stdout.splitlines()
     assert lines[-1] == "verdict   all is well"
     assert any(line.startswith("backend   cpu/portable, float32, threads: ") for line in lines)
+    assert any("digest " in line and "of its architecture alone " in line for line in lines)
 
 
 def test_the_reference_backend_passes(salon: Salon) -> None:

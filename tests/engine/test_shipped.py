@@ -1,0 +1,296 @@
+"""The model that Salon ships: every file of it loads and is drawn with, and its settings resolve to what they are.
+
+Numbers here are golden: who changes a default of the shipped model on purpose changes it here too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from salon.engine.default_style import load_default_style
+from salon.engine.engine import EMBEDDED, Engine
+from salon.engine.errors import MissingFile
+from salon.engine.generation import State
+from salon.engine.models import flux
+from salon.engine.neighbours import names_of
+from salon.engine.safetensors_file import SafetensorsFile
+from salon.engine.spec import AdapterUse
+from salon.kernels.bfloat16 import widen
+
+from .conftest import write_tiny
+from .test_loading import edit_json
+
+SALON: dict[str, Any] = json.loads((EMBEDDED / "salon.json").read_text())
+PROMPT = "a red apple"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return Engine.load(dtype="float32")
+
+
+def pixels(engine: Engine, *uses: AdapterUse) -> Any:
+    """A picture in two steps."""
+    generation = engine.open(engine.make_spec(PROMPT, steps=2, seed=3, adapters=uses))
+    while generation.state is State.RUNNING:
+        engine.step([generation])
+    picture = engine.finish(generation)
+    engine.close(generation)
+    return picture
+
+
+# ---- every file -----------------------------------------------------------------------------------------------------
+
+
+def copy_of_shipped(path: Path) -> Path:
+    """The shipped folder with links for its files, so that single ones can be replaced."""
+    shutil.copytree(EMBEDDED, path, ignore=shutil.ignore_patterns("recipe"), copy_function=os.symlink)
+    return path
+
+
+def flip(path: Path) -> None:
+    """Flip a bit of the last byte, in a file of its own."""
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.unlink()
+    path.write_bytes(data)
+
+
+def test_the_digest_covers_every_file_that_the_model_ships(tmp_path: Path, engine: Engine) -> None:
+    """house.md 4, drift: the adapter was in no digest, and the style encoder only where it gives the default style, so
+    that a picture in a style was vouched for by the digest of a model that draws it differently."""
+    changed = {}
+    for file in sorted(path.relative_to(EMBEDDED) for path in EMBEDDED.rglob("*") if path.is_file()):
+        if "recipe" in file.parts or file.name in ("README.md", "NOTICE", "licences.json"):
+            continue  # about the model, not of it
+        folder = copy_of_shipped(tmp_path / file.as_posix().replace("/", "-"))
+        if file.suffix == ".json":  # stays JSON, with other bytes
+            text = (folder / file).read_text()
+            (folder / file).unlink()
+            (folder / file).write_text(text + "\n")
+        else:
+            flip(folder / file)
+        model = engine.model
+        changed[file.as_posix()] = digest_of(folder, model) != model.digest
+        shutil.rmtree(folder)
+    assert {"adapter.safetensors", "style_encoder.safetensors", "neighbours.safetensors"} < changed.keys()
+    assert [name for name, noticed in changed.items() if not noticed] == []
+
+
+def digest_of(folder: Path, model: Any) -> str:
+    """The digest of a copy of a loaded model, without packing its weights again."""
+    from salon.engine.checkpoint import Checkpoint, Component
+    from salon.engine.config import Config
+    from salon.engine.digests import content_digest, shipped_files
+
+    components = {name: Component(folder / name, name) for name in model.components}
+    salon = Config(folder / "salon.json", json.loads((folder / "salon.json").read_text()))
+    return content_digest(Checkpoint(folder), components, shipped_files(salon))
+
+
+def test_a_step_with_the_shipped_adapter_and_default_style(engine: Engine) -> None:
+    """house.md 6: nothing noticed when the adapter was cut, made random or given other style vectors' width."""
+    style = load_default_style(EMBEDDED, SALON)
+    assert style is not None
+    adapter = flux.load_ip_adapter(engine.ops, engine.model.transformer, EMBEDDED / "adapter.safetensors")
+    assert adapter.projection.embedding_width == len(style.vector)
+    assert (adapter.projection.num_tokens, adapter.branch.token_width) == (4, 384)
+    engine.add_branch(adapter)
+    engine.register_adapter("style", adapter.projection.tokens(engine.ops, style.vector[None]))
+    engine.register_adapter("null", adapter.projection.tokens(engine.ops, style.null[None]))
+    plain = pixels(engine)
+    half = pixels(engine, AdapterUse("style", 0.5, "null"))
+    np.testing.assert_array_equal(pixels(engine, AdapterUse("style", 0.0, "null")), plain)
+    difference = np.abs(half.astype(int) - plain.astype(int))
+    assert difference.max() > 0
+    assert 1 < difference.mean() < 40, "a style changes a picture and does not destroy it"
+
+
+def test_the_shipped_default_style() -> None:
+    style = load_default_style(EMBEDDED, SALON)
+    assert style is not None
+    assert style.words == "3d render"
+    assert style.points == ((0.0, 0.0), (100.0, 0.4), (1000.0, 1.6))
+    assert [style.weight(s) for s in (0, 50, 100, 1000)] == pytest.approx([0.0, 0.2, 0.4, 1.6])
+    vectors = style_vectors()
+    rows = SALON["style_vectors"]["rows"]
+    assert np.array_equal(style.vector, vectors[rows.index("3d render")])
+
+
+def style_vectors() -> Any:
+    entry = SALON["style_vectors"]
+    return widen(SafetensorsFile(EMBEDDED / entry["file"]).array(entry["tensor"]), "styles")
+
+
+def test_every_style_vector_is_a_drawing_style_of_its_own() -> None:
+    vectors = style_vectors()
+    assert SALON["style_vectors"]["rows"] == list(SALON["text"]["styles"])
+    assert vectors.shape == (12, 256)
+    assert np.isfinite(vectors).all()
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    assert np.triu(unit @ unit.T, 1).max() < 0.99
+
+
+ENCODER = {  # PyTorch's layers of `models/mini/recipe/style.py`, by name
+    "encoder.first.0": (96, 16, 3, 3),
+    "encoder.second.0": (96, 96, 3, 3),
+    "encoder.third.0": (192, 96, 3, 3),
+    "encoder.out.0": (512, 800),
+    "encoder.out.2": (256, 512),
+    "heads.style": (12, 256),
+    "heads.background": (18, 256),
+    "heads.palette": (7, 256),
+    "heads.finish": (4, 256),
+}
+
+
+def test_the_style_encoders_tensors() -> None:
+    file = SafetensorsFile(EMBEDDED / "style_encoder.safetensors")
+    wanted = {"styles": (12, 256), "null": (256,)}
+    for name, shape in ENCODER.items():
+        wanted |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    assert {name: info.shape for name, info in file.tensors.items()} == wanted
+    for name in wanted:
+        assert np.isfinite(widen(file.array(name), name)).all(), name
+
+
+def test_statistics_and_neighbours(engine: Engine) -> None:
+    text = engine.model.text
+    assert text is not None
+    assert 0.05 < text.stats.token_std.min() < text.stats.token_std.max() < 5
+    neighbours = text.neighbours
+    assert neighbours is not None
+    assert (len(neighbours.names), neighbours.least) == (988, 0.3)
+    assert len(neighbours.names) == len(names_of(SALON["vocabulary"]))
+    for name in ("abacus", "red apple", "cat", "zebra"):  # each name's row is its own
+        assert neighbours.nearest(text.encode(name).pooled) == name
+
+
+def test_no_file_is_shipped_that_no_test_here_reads() -> None:
+    read = {"adapter.safetensors", "style_encoder.safetensors", "neighbours.safetensors", "text_stats.safetensors"}
+    assert {path.name for path in EMBEDDED.glob("*.safetensors")} == read
+
+
+def test_a_file_that_salon_json_names_and_nobody_has_is_refused(tmp_path: Path) -> None:
+    """It was left out of the digest without a word."""
+    folder = write_tiny(tmp_path / "model")
+    edit_json(folder / "salon.json", default_style={"file": "style.safetensors", "tensor": "styles", "row": 0})
+    with pytest.raises(MissingFile, match=r"style.safetensors: no such file, expected .* default_style.file of salon"):
+        Engine.load(folder, backend="reference")
+
+
+# ---- the digest of the architecture ---------------------------------------------------------------------------------
+
+
+def test_the_architecture_is_the_same_with_other_values(tmp_path: Path) -> None:
+    def of(folder: Path) -> tuple[str, str]:
+        model = Engine.load(folder, backend="reference").model
+        return model.digest, model.architecture_digest
+
+    folder = write_tiny(tmp_path / "model")
+    first = of(folder)
+    assert len(first[1]) == 64
+    seen, path = {first[0]}, folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    for change in (
+        lambda: save_file({n: 2 * a for n, a in arrays(path).items()}, path),
+        lambda: edit_json(folder / "vae" / "config.json", scaling_factor=0.5),
+        lambda: edit_json(folder / "salon.json", name="other", defaults=SALON_TINY | {"guidance_scale": 2.0}),
+        lambda: edit_json(folder / "scheduler" / "scheduler_config.json", shift=2.0),
+    ):
+        change()
+        digest, architecture = of(folder)
+        assert architecture == first[1]
+        seen.add(digest)
+    assert len(seen) == 5
+    slots = json.loads((folder / "salon.json").read_text())["text"]
+    slots["slots"][0]["tokens"] += 1
+    edit_json(folder / "salon.json", text=slots)
+    rows = of(folder)[1]
+    save_file({n: a.astype(np.float16) for n, a in arrays(path).items()}, path)
+    halves = of(folder)[1]
+    save_file({"vectors": np.ones((2, 3), np.float32)}, folder / "adapter.safetensors")
+    adapter = of(folder)[1]
+    assert len({first[1], rows, halves, adapter}) == 4
+
+
+SALON_TINY = {"width": 16, "height": 16, "steps": 3, "solver": "euler"}
+
+
+def arrays(path: Path) -> dict[str, Any]:
+    """All arrays of a file, read whole, so that it can be written again."""
+    file = SafetensorsFile(path)
+    return {name: file.array(name).copy() for name in file.tensors}
+
+
+# ---- the settings ---------------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_defaults_as_the_engine_resolves_them(engine: Engine) -> None:
+    """house.md 6: no test noticed another guidance, number of steps or draft in salon.json."""
+    spec = engine.make_spec(PROMPT)
+    assert (spec.width, spec.height, spec.steps, spec.solver) == (128, 128, 20, "euler")
+    assert (spec.guidance_scale, spec.embedded_guidance, spec.shift) == (2.0, None, None)
+    assert (spec.seed, spec.images, spec.adapters, spec.negative_prompt) == (0, 1, (), "")
+    assert dict(engine.model.draft) == {"steps": 4, "solver": "euler", "shift": 2.0}
+    assert engine.model.granularity == 16
+    assert engine.size_for_aspect(16, 9) == (176, 96)
+    assert engine.make_spec(PROMPT, aspect=(9, 16)).width == 96
+    assert (engine.model.name, engine.model.version) == ("salon-mini", "1")
+
+
+def test_the_shipped_text_pipeline(engine: Engine) -> None:
+    text = engine.model.text
+    assert text is not None
+    slots = [(slot.name, slot.tokens, slot.form) for slot in text.slots]
+    assert slots == [
+        ("subject", 6, "{}"), ("style", 4, "{} style"), ("background", 3, "{} background"), ("palette", 3, "{}"),
+        ("finish", 3, "{}"),
+    ]  # fmt: skip
+    assert text.num_rows == 19
+    assert [len(SALON["text"][key]) for key in ("styles", "palettes", "backgrounds", "finishes")] == [12, 6, 18, 3]
+
+
+def test_the_shipped_sigmas(engine: Engine) -> None:
+    sigmas = engine.model.sigmas
+    assert (sigmas.shift, sigmas.use_dynamic_shifting) == (1.0, False)
+    np.testing.assert_array_equal(sigmas.sigmas(4, 64), np.array([1, 0.75, 0.5, 0.25, 0], np.float32))
+
+
+THREADS = """
+import os
+if os.environ["ONE"]:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from salon.kernels.cpu import CpuOps
+print(CpuOps().threads, len(os.sched_getaffinity(0)))
+"""
+
+
+@pytest.mark.parametrize("one", ["", "yes"])
+def test_threads_are_one_for_each_usable_core(one: str) -> None:
+    """house.md 6: a default of one thread was noticed by nothing but the clock."""
+    env = {key: value for key, value in os.environ.items() if key != "SALON_THREADS"} | {"ONE": one}
+    run = subprocess.run([sys.executable, "-c", THREADS], env=env, capture_output=True, text=True, timeout=60)
+    threads, cores = map(int, run.stdout.split())
+    assert threads == min(cores, allowed_cores())
+
+
+def allowed_cores() -> int:
+    """What the control groups of this process leave it of the cores, rounded up."""
+    own = Path("/proc/self/cgroup").read_text().rpartition("0::")[2].strip().lstrip("/")
+    folder, least = Path("/sys/fs/cgroup") / own, 1 << 20
+    for path in (folder, *folder.parents):
+        file = path / "cpu.max"
+        if file.is_file() and not file.read_text().startswith("max"):
+            quota, period = map(int, file.read_text().split())
+            least = min(least, max(1, -(-quota // period)))
+    return least
