@@ -1,5 +1,6 @@
 // One table of kernels per instruction set. Arguments are checked before they get here: kernels trust them.
 #pragma once
+#include "call_memory.h"
 #include "tensor.h"
 
 namespace salon {
@@ -86,6 +87,7 @@ struct AttentionArgs {
   View term_keys, term_values;      // [R, H*E]
   View term_q;                      // [Tq, H*E] or data null: use q
   View term_out;                    // [Tq, H*E] or data null: add into out
+  CallMemory* memory;
   int threads;
 };
 
@@ -115,6 +117,7 @@ struct ConvArgs {
   std::int64_t images;
   int upsample;           // 1, or 2: nearest 2x before the convolution
   int stride;             // 1, or 2: padding is then below and right only
+  CallMemory* memory;
   int threads;
 };
 
@@ -125,6 +128,7 @@ struct GroupNormArgs {
   std::int64_t images, groups;
   float eps;
   bool silu;
+  CallMemory* memory;
   int threads;
 };
 

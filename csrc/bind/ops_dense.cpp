@@ -302,6 +302,8 @@ TensorPtr attention(const Backend& b, const TensorPtr& q, const TensorPtr& k, co
   args.heads = heads;
   args.width = q->view.cols / heads;
   args.samples = samples;
+  CallMemory memory;
+  args.memory = &memory;
   args.threads = b.threads;
   args.q_segments = want_segments(op, q_offsets, q_owners, q->view.rows, samples);
   args.kv_segments = want_segments(op, kv_offsets, kv_owners, k->view.rows, samples);

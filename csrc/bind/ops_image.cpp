@@ -54,7 +54,8 @@ WeightPtr pack_conv(const Backend& b, const py::array& weight, const std::option
 TensorPtr run(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids, std::int64_t images,
               const View& residual, std::int64_t rows, Dtype dtype, int upsample, int stride) {
   TensorPtr out = new_tensor(rows, w->view.n, dtype);
-  const ConvArgs args{x->view, out->view, &w->view, residual, grids.data(), images, upsample, stride, b.threads};
+  CallMemory memory;
+  const ConvArgs args{x->view, out->view, &w->view, residual, grids.data(), images, upsample, stride, &memory, b.threads};
   py::gil_scoped_release nogil;
   b.table->conv2d(args);
   return out;
@@ -104,8 +105,9 @@ TensorPtr group_norm_silu(const Backend& b, const TensorPtr& x, const TensorPtr&
   want_finite(op, "eps", eps);
   const std::int64_t images = want_grids(op, grids, v, 1);
   TensorPtr out = new_tensor(v.rows, v.cols, v.dtype);
+  CallMemory memory;
   const GroupNormArgs args{v, out->view, static_cast<const float*>(weight->view.data), static_cast<const float*>(bias->view.data),
-                           grids.data(), images, groups, float(eps), silu, b.threads};
+                           grids.data(), images, groups, float(eps), silu, &memory, b.threads};
   py::gil_scoped_release nogil;
   b.table->group_norm_silu(args);
   return out;

@@ -126,7 +126,7 @@ template <class T> void attend_in_phases(Call<T>& call) {
     units += ceil_div(a.q_segments.offsets[j + 1] - a.q_segments.offsets[j], kRows);
 
   const size_t list_bytes = size_t(2 * a.samples + 1 + 3 * (all_pairs + 1)) * sizeof(int64_t);
-  char* lists = static_cast<char*>(acquire(list_bytes + size_t(units) * sizeof(Unit)));
+  char* lists = static_cast<char*>(a.memory->take(list_bytes + size_t(units) * sizeof(Unit)));
   Phases<T> phases{call, reinterpret_cast<Unit*>(lists + list_bytes), reinterpret_cast<int64_t*>(lists), nullptr, nullptr,
                    nullptr, nullptr, 0, 0, nullptr};
   phases.keys = phases.first_rows + a.samples + 1;
@@ -149,7 +149,7 @@ template <class T> void attend_in_phases(Call<T>& call) {
   phases.first_rows[a.samples] = n;
 
   const int64_t room = least(most(largest_pair, kShared / int64_t(sizeof(T))), largest_pair * all_pairs);
-  phases.packed = static_cast<T*>(acquire(size_t(room) * sizeof(T)));
+  phases.packed = static_cast<T*>(a.memory->take(size_t(room) * sizeof(T)));
   for (int64_t pair = 0; pair < all_pairs; pair += phases.pairs) {
     phases.first_pair = pair;
     phases.pairs = 0;
@@ -167,8 +167,6 @@ template <class T> void attend_in_phases(Call<T>& call) {
     parallel(phases.start2[phases.pairs], [](void* c, int64_t task) { static_cast<Phases<T>*>(c)->attend(task); }, &phases,
              a.threads);
   }
-  release(phases.packed);
-  release(lists);
 }
 
 template <class T> void run(const AttentionArgs& a) {

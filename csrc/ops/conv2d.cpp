@@ -191,6 +191,9 @@ template <class T> void run_tile(Work& k, int64_t in_first, int64_t part) {
   product.tap_weights = w.kp * kPanel;
   constexpr int64_t kElements = sizeof(T) == 2 ? 2 : 1;
   product.last = int(ceil_div(w.k - (p.lines - 1) * kSteps * kElements, kElements));
+#if defined(SALON_AMX)
+  if constexpr (sizeof(T) == 2) tiles_configure();  // not before the scratch: nothing would release them if that throws
+#endif
   for (k.phase = 0; k.phase < p.phases; ++k.phase) {
     for (int t = 0; t < product.count; ++t) {
       const int64_t y = t / p.side + k.phase / 2, x = t % p.side + k.phase % 2;
@@ -205,6 +208,9 @@ template <class T> void run_tile(Work& k, int64_t in_first, int64_t part) {
 #endif
     }
   }
+#if defined(SALON_AMX)
+  if constexpr (sizeof(T) == 2) tiles_release();
+#endif
 }
 
 void run_task(void* context, int64_t task) {
@@ -229,13 +235,7 @@ void run_task(void* context, int64_t task) {
   k.finish = choose_finish(a);
 #if defined(__AVX512BF16__)
   if (a.w->dtype == Dtype::bf16) {
-#if defined(SALON_AMX)
-    tiles_configure();
-#endif
     run_tile<uint16_t>(k, in_first, part);
-#if defined(SALON_AMX)
-    tiles_release();
-#endif
     return;
   }
 #endif
@@ -285,9 +285,8 @@ void conv2d(const ConvArgs& args) {
   }
   p.parts = least(p.groups, most(1, wanted / 2 / most(1, tasks)));
 
-  void* sums = nullptr;
   if (p.phases == 4) {
-    sums = acquire(size_t(w.panels * 16 * w.kp * kPanel * bytes_of(w.dtype)));
+    void* sums = args.memory->take(size_t(w.panels * 16 * w.kp * kPanel * bytes_of(w.dtype)));
     p.weights = sums;
     struct Job { const Packed* w; void* out; } job{&w, sums};
     parallel(w.panels, [](void* context, int64_t panel) {
@@ -297,7 +296,6 @@ void conv2d(const ConvArgs& args) {
     }, &job, args.threads);
   }
   parallel(tasks * p.parts, run_task, &p, args.threads);
-  release(sums);
 }
 
 }  // namespace salon::SALON_ISA_NS

@@ -191,7 +191,7 @@ void group_norm_silu(const GroupNormArgs& args) {
   int64_t chunks = 0;
   for (int64_t i = 0; i < args.images; ++i) chunks += ceil_div(pixels_of(args, i), job.chunk_rows);
   const int64_t moments_bytes = chunks * args.groups * int64_t(sizeof(Moments));
-  void* memory = acquire(size_t(moments_bytes + args.images * 3 * args.x.cols * 4));
+  void* memory = args.memory->take(size_t(moments_bytes + args.images * 3 * args.x.cols * 4));
   job.moments = static_cast<Moments*>(memory);
   job.coefficients = reinterpret_cast<float*>(static_cast<char*>(memory) + moments_bytes);
 
@@ -205,7 +205,6 @@ void group_norm_silu(const GroupNormArgs& args) {
     m += ceil_div(pixels_of(args, i), job.chunk_rows) * args.groups;
   }
   parallel(chunks, args.silu ? choose_map<true>(args) : choose_map<false>(args), &job, args.threads);
-  release(memory);
 }
 
 }  // namespace salon::SALON_ISA_NS
