@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -25,14 +25,11 @@ from .errors import (
     ModelNotFound,
     UnexpectedKey,
     UnreadableFile,
-    UnsafeFile,
     WrongConfig,
     WrongShape,
 )
-from .safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES, SafetensorsFile
-
-# diffusers' name first, then transformers'.
-_WEIGHTS: Final = ("diffusion_pytorch_model.safetensors", "model.safetensors")
+from .safetensors_file import SafetensorsFile
+from .weight_files import WeightFiles, find_weights
 
 
 class Weights:
@@ -125,9 +122,9 @@ class Component:
         """The weights, none of them taken yet.
 
         Raises:
-            MissingFile, UnsafeFile, UnreadableFile, TruncatedFile, MalformedFile.
+            MissingFile, AmbiguousWeights, UnsafeFile, UnreadableFile, TruncatedFile, MalformedFile.
         """
-        path, shards = self._weight_files
+        path, shards = self._weight_files.path, self._weight_files.shards
         homes: dict[str, SafetensorsFile] = {}
         if not shards:
             file = SafetensorsFile(path)
@@ -155,26 +152,14 @@ class Component:
         tokenizer) hashes every file of its folder.
         """
         try:
-            path, shards = self._weight_files
-            files = [path, *(self.path / name for name in set(shards.values())), self.path / "config.json"]
+            files = [*self._weight_files.files, self.path / "config.json"]
         except MissingFile:
             files = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return hash_files(self.path, files)
 
     @cached_property
-    def _weight_files(self) -> tuple[Path, dict[str, str]]:
-        """(weight file, {}) or (index file, key -> shard)."""
-        for name in _WEIGHTS:
-            path, index = self.path / name, self.path / f"{name}.index.json"
-            if path.is_file():
-                return path, {}
-            if index.is_file():
-                return index, _read_index(index)
-        pickled = sorted(path for suffix in PICKLE_SUFFIXES for path in self.path.glob(f"*{suffix}"))
-        if pickled:
-            raise UnsafeFile("the weights are pickled", path=pickled[0], expected=_WEIGHTS[0], remedy=PICKLE_REMEDY)
-        expected = " or ".join(f"{name}[.index.json]" for name in _WEIGHTS)
-        raise MissingFile("no weights", path=self.path, expected=expected)
+    def _weight_files(self) -> WeightFiles:
+        return find_weights(self.path)
 
 
 class Checkpoint:
@@ -252,13 +237,3 @@ def hash_files(root: Path, files: list[Path]) -> str:
         except OSError as error:
             raise UnreadableFile(f"cannot be read ({error.strerror})", path=path, remedy="check its rights") from error
     return digest.hexdigest()
-
-
-def _read_index(path: Path) -> dict[str, str]:
-    shards = read_json(path).get("weight_map")
-    shards = shards if isinstance(shards, dict) else {}
-    names = list(shards.values())
-    if not names or not all(isinstance(name, str) and Path(name).name == name for name in names):
-        expected = "weight_map: weight -> name of a file beside this one"
-        raise MalformedFile("wrong index", path=path, key="weight_map", expected=expected, found=str(shards)[:80])
-    return dict(zip(shards, names, strict=True))

@@ -8,6 +8,7 @@
     │   ├── TruncatedFile           shorter than its header says
     │   ├── MalformedFile           broken JSON, or a header that is no safetensors header
     │   ├── UnsafeFile              pickled weights, which could run code while loading
+    │   ├── AmbiguousWeights        several sets of weights in a folder, and nothing says which is the model's
     │   ├── UnknownArchitecture     a class, or a variant of one, that Salon does not implement
     │   ├── WrongConfig             a config key missing, of the wrong type or out of range
     │   ├── MissingKey              a weight that the architecture needs is in no file
@@ -87,6 +88,10 @@ class MalformedFile(CheckpointError):
 
 class UnsafeFile(CheckpointError):
     """Pickled weights, which could run code while loading."""
+
+
+class AmbiguousWeights(CheckpointError):
+    """Several sets of weights lie in a folder, and nothing says which is the model's."""
 
 
 class UnknownArchitecture(CheckpointError):
