@@ -32,7 +32,7 @@ from .events import JobLog, Logs
 from .failures import RequestRefused
 from .house import House
 from .pictures import files_of, preview_of, store_files
-from .pins import Pins
+from .pins import Pins, Unpinned
 
 LOG = logging.getLogger("salon.server")
 _T = TypeVar("_T")
@@ -65,6 +65,7 @@ class Keeper:
         live: by id.
         ended: counts since the start, by state.
         trouble: why pictures wait until the disk takes them.
+        files: the pictures on disk, for whoever deletes some.
         closing: the server ends; what has not ended goes on after the next start.
         seen: called with ("started" or "ended", row).
         idle: set while there is no live job.
@@ -86,6 +87,7 @@ class Keeper:
         self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
         self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
         self._pins = Pins()
+        self.files = Unpinned(house.store, house.blobs, self._pins)
         self._reads = ThreadPoolExecutor(4, "salon-read")
         self._files = ThreadPoolExecutor(2, "salon-files")
 
@@ -168,7 +170,7 @@ class Keeper:
         try:
             files = files_of(self.house.studio.loop.profile, job, job.result(0), __version__)
             digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
-            self.post(self._pins.hold, job.id, digests)
+            self._pins.hold(job.id, digests)
             pictures = store_files(self.house.blobs, job.id, files)
         except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
             self.post(self._wait_for_disk, live, job, error)
@@ -334,9 +336,8 @@ class Keeper:
 
     def remove(self, digests: Sequence[str]) -> None:
         """Delete the files among these that no job has. On a thread for reads."""
-        for digest in set(digests) - self.house.store.referenced(digests):
-            if digest not in self._pins:
-                self.house.blobs.delete(digest)
+        for digest in dict.fromkeys(digests):
+            self.files.delete(digest)
 
 
 def lane_of(name: str) -> Lane:

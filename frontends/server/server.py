@@ -262,10 +262,10 @@ class Server:
         keep_ms = None if options.keep_days is None else round(options.keep_days * DAY_MS)
         now = house.now_ms()
         try:
-            swept = await asyncio.to_thread(sweep, house.store, house.blobs, now, keep_ms)
+            swept = await asyncio.to_thread(sweep, house.store, self.keeper.files, now, keep_ms)
             if keep_ms is not None:
                 self.keeper.forget_before(now - keep_ms)
-            left = await asyncio.to_thread(collect, house.store, house.blobs)
+            left = await asyncio.to_thread(collect, house.store, self.keeper.files)
         except SalonError:
             LOG.exception("cleaning up; it is tried again")
         else:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from ...errors import complaint
 from ..errors import QuotaExceeded, StoreRefused
-from .blobs import Blobs
 from .rows import AccountRow
 from .store import Store
 from .writes import DeleteJob
@@ -22,6 +21,16 @@ GRACE_S: Final = 10.0
 ORPHAN_S: Final = 3600.0
 
 
+class Removable(Protocol):
+    """Pictures that may be deleted: `Blobs`, or what keeps back those that somebody is about to need."""
+
+    def delete(self, digest: str, min_age_s: float = 0.0) -> int:
+        """See `Blobs.delete`."""
+
+    def digests(self) -> Iterator[str]:
+        """See `Blobs.digests`."""
+
+
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
     """What was removed: jobs, pictures, and the bytes that this gave back."""
 
@@ -30,7 +39,7 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
-def sweep(store: Store, blobs: Blobs, now_ms: int, keep_ms: int | None) -> Swept:
+def sweep(store: Store, blobs: Removable, now_ms: int, keep_ms: int | None) -> Swept:
     """Delete the jobs that ended more than `keep_ms` before `now_ms` (None: jobs stay for ever), with their pictures.
 
     Raises as `Store.write` and `Blobs.delete`; what was deleted until then stays so, and the next sweep goes on.
@@ -42,14 +51,14 @@ def sweep(store: Store, blobs: Blobs, now_ms: int, keep_ms: int | None) -> Swept
     return removed
 
 
-def discard(blobs: Blobs, freed: Iterable[str], min_age_s: float = GRACE_S) -> Swept:
+def discard(blobs: Removable, freed: Iterable[str], min_age_s: float = GRACE_S) -> Swept:
     """Remove pictures that a write has freed (`Store.write`, `Writer(freed=...)`). One that was put in the last
     `min_age_s` may be meant for another job, which has the very same picture; `collect` sees to it later."""
     sizes = [size for digest in freed if (size := blobs.delete(digest, min_age_s))]
     return Swept(blobs=len(sizes), bytes=sum(sizes))
 
 
-def collect(store: Store, blobs: Blobs, min_age_s: float = ORPHAN_S) -> Swept:
+def collect(store: Store, blobs: Removable, min_age_s: float = ORPHAN_S) -> Swept:
     """Remove the pictures that no job has, as a crash between a picture and its job's row leaves them; those of the
     last hour may be on their way. Looks at every picture: once a day is enough."""
     removed = Swept()
