@@ -112,7 +112,7 @@ class Deliveries:
                     await asyncio.sleep(0)  # others get a turn
                 else:
                     read = partial(blobs.read, fetch.digest, fetch.offset, end - fetch.offset)
-                    data = memoryview(await self._service.keeper.read(read))
+                    data = memoryview(await self._service.waits.read(read))
                     if len(data) != end - fetch.offset:
                         raise no_such_job(fetch.job)
                     for start in range(0, len(data), chunk):

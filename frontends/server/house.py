@@ -11,14 +11,14 @@ from typing import Any, Final
 
 import msgspec
 
-from ...errors import complaint
+from ...errors import SalonError, complaint
 from ...scheduler.accounts import Accounts
 from ...scheduler.entries import Entry, EntryKind
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
 from ...studio.desk import Desk, utc_ms
 from ...studio.store.folder_blobs import FolderBlobs
-from ...studio.store.rows import AccountRow
+from ...studio.store.rows import AccountRow, JobRow
 from ...studio.store.store import Store
 from ...studio.store.writer import Writer
 from ...studio.store.writes import AddEntries, PutAccount, SetMeta, Write
@@ -29,6 +29,7 @@ from .options import ServeOptions
 LOG = logging.getLogger("salon.server")
 LOCAL: Final = "local"
 ROLES: Final = ("user", "operator")
+REPAID: Final = "repaid"  # in meta, with the job
 Act = Callable[[Accounts, int], tuple[Entry, ...]]
 
 
@@ -41,7 +42,7 @@ class House:
     Attributes:
         life: which start of this store it is, from 1.
         accounts: every account's row.
-        charged: ms of jobs that were charged before a restart, but whose end did not get on disk.
+        charged: ms of jobs that were charged before a restart, and not repaid, but whose end did not get on disk.
 
     Raises:
         StoreError: the store cannot be opened (locked by another server, broken, newer).
@@ -64,6 +65,8 @@ class House:
             self.blobs = FolderBlobs(Path(options.data) / "pictures")
             self.charged: dict[str, int] = {}
             self.ledger = Ledger.replay(self._stored_entries())
+            for job in [job for job in self.charged if self.store.meta(f"{REPAID}.{job}") is not None]:
+                del self.charged[job]
             self.books = Accounts(book, self.ledger)
             self.writer = Writer(self.store, before=self._before, after=self._after)
         except BaseException:
@@ -155,6 +158,21 @@ class House:
             return entries
 
         self.studio.loop.accounts(act)
+
+    def repay(self, row: JobRow, amount_ms: int) -> None:
+        """Give back what a job cost that was charged and has nothing to show: time that lasts as long as bought time.
+        Once for each job, also if its end is stored in another start only."""
+        self.charged.pop(row.job, None)
+
+        def give(books: Accounts, now: int) -> tuple[Entry, ...]:
+            return books.credit(row.account, amount_ms, now, now + books.book.bought_lifetime_ms)
+
+        try:
+            self.grant(SetMeta(f"{REPAID}.{row.job}", str(amount_ms)), give)
+        except SalonError:
+            LOG.exception("job %s was charged, has failed, and could not be repaid", row.job)
+        else:
+            LOG.warning("a charged job failed and was repaid", extra={"job": row.job, "ms": amount_ms})
 
     def put_account(self, row: AccountRow) -> None:
         """New values of an account's row; stored soon."""

@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 
@@ -22,10 +22,10 @@ from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ...scheduler.admission import Work
 from ...scheduler.tickets import Lane
-from ...studio.errors import StoreError, StudioClosed, WorkerLost
+from ...studio.errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
 from ...studio.job import Event, Job, JobState, UInt8
 from ...studio.store.rows import JobRow, PictureRow
-from ...studio.store.writes import EndJob, Write
+from ...studio.store.writes import AddJob, EndJob, Write
 from ..wire.messages import JobInfo, Picture
 from . import views
 from .events import JobLog, Logs
@@ -33,11 +33,9 @@ from .failures import RequestRefused
 from .house import House
 from .pictures import files_of, preview_of, store_files
 from .pins import Pins, Unpinned
+from .waits import Waits, settle
 
 LOG = logging.getLogger("salon.server")
-_T = TypeVar("_T")
-WRITE_S: Final = 30.0  # a write that takes longer is answered "busy"; it may still happen
-READ_S: Final = 10.0
 FULL_S: Final = 2.0  # between attempts to store pictures on a disk that does not take them
 RECENT: Final = 2000  # ended jobs that are remembered beside the store
 KINDS: Final = {"progress": "step"}  # the studio's words for events, where they are others
@@ -45,12 +43,12 @@ KINDS: Final = {"progress": "step"}  # the studio's words for events, where they
 
 @dataclass(eq=False)
 class Live:
-    """A job that has not ended, or whose pictures are not stored yet. `stored`: its row is on disk."""
+    """A job that has not ended, or whose pictures are not stored yet. `repaid`: it failed after it had been charged."""
 
     row: JobRow
     log: JobLog
     handle: Job | None = None
-    stored: bool = False
+    repaid: bool = False
 
 
 class Keeper:
@@ -61,6 +59,7 @@ class Keeper:
         touched: called with a log that has something new.
 
     Attributes:
+        waits: for what takes long.
         logs: what happened to them.
         live: by id.
         ended: counts since the start, by state.
@@ -73,6 +72,7 @@ class Keeper:
 
     def __init__(self, house: House, touched: Callable[[JobLog], None]) -> None:
         self.house = house
+        self.waits = Waits(house.writer)
         self.logs = Logs(house.life)
         self.live: dict[str, Live] = {}
         self.ended: dict[str, int] = {}
@@ -88,7 +88,6 @@ class Keeper:
         self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
         self._pins = Pins()
         self.files = Unpinned(house.store, house.blobs, self._pins)
-        self._reads = ThreadPoolExecutor(4, "salon-read")
         self._files = ThreadPoolExecutor(2, "salon-files")
 
     @property
@@ -105,17 +104,48 @@ class Keeper:
             job=row.job,
             work=work,
             preview_every=row.preview_every,
-            on_event=lambda job, event: self.post(self._happened, job, event),
+            on_event=lambda job, event: self.waits.post(self._happened, job, event),
             on_preview=self._previewed,
-            on_end=lambda job: self.post(self._studio_ended, job),
+            on_end=lambda job: self.waits.post(self._studio_ended, job),
             restored=restored,
         )
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
-        live = Live(row, self.logs.open(row.job, row.last_event), handle, stored=restored)
+        live = Live(row, self.logs.open(row.job, row.last_event), handle)
         self.live[row.job] = live
         self.idle.clear()
         self._add(live, "queued", reason=handle.note)
         return live
+
+    def add(self, live: Live) -> asyncio.Future[None]:
+        """Have the row of a new job stored. The future ends when it is; or with the StoreError for which it is not, and
+        then there is no such job."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._put_row(live, future)
+        return future
+
+    def _put_row(self, live: Live, future: asyncio.Future[None], lost: bool = False) -> None:
+        try:
+            self.house.writer.put(
+                [AddJob(live.row)], lambda error: self.waits.post(self._row_put, live, future, lost, error)
+            )
+        except StoreError as error:  # it is busy, or closed
+            self._row_put(live, future, lost, error)
+
+    def _row_put(self, live: Live, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
+        """`lost`: an earlier attempt may have been stored without an answer; then the row is refused as there."""
+        refused = isinstance(error, StoreRefused)
+        if error is None or (lost and refused):
+            settle(future, None)
+            return
+        handle = live.handle
+        ended = handle is not None and not handle.cancel()
+        if ended and handle is not None and handle.state is JobState.DONE and not (refused or self.closing):
+            LOG.error("a job that is done waits for the store: %s", error, extra={"job": live.row.job})
+            lost = lost or isinstance(error, StoreLost)  # made and paid for, like its pictures: it can be put right
+            self._loop.call_later(FULL_S, self._put_row, live, future, lost)
+            return
+        self.forget(live)
+        settle(future, error)
 
     def take_back(self, row: JobRow) -> None:
         """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
@@ -130,7 +160,7 @@ class Keeper:
                 return  # the studio is over already: the job waits for the next start
             if self.house.books.ledger.is_open(row.job):
                 self.house.release(row.job)
-            live = Live(row, self.logs.open(row.job, row.last_event), stored=True)
+            live = Live(row, self.logs.open(row.job, row.last_event))
             self.live[row.job] = live
             self.idle.clear()
             changes = {"state": "failed", "reason": f"after a restart: {error}", "failure": type(error).__name__}
@@ -149,7 +179,7 @@ class Keeper:
 
     def _previewed(self, job: Job, step: int, pixels: UInt8) -> None:
         """On the hooks' thread."""
-        self.post(self._show_preview, job, step, preview_of(pixels))
+        self.waits.post(self._show_preview, job, step, preview_of(pixels))
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
@@ -173,13 +203,13 @@ class Keeper:
             self._pins.hold(job.id, digests)
             pictures = store_files(self.house.blobs, job.id, files)
         except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
-            self.post(self._wait_for_disk, live, job, error)
+            self.waits.post(self._wait_for_disk, live, job, error)
         except Exception as error:
             LOG.exception("pictures of job %s", job.id)
             changes = {"state": "failed", "reason": f"its pictures could not be stored: {error}", "failure": "Internal"}
-            self.post(self._end, live, changes, ())
+            self.waits.post(self._end, live, changes, ())
         else:
-            self.post(self._end, live, {"state": "done"}, pictures)
+            self.waits.post(self._end, live, {"state": "done"}, pictures)
 
     def _wait_for_disk(self, live: Live, job: Job, error: StoreError) -> None:
         """It is full or out of order: the pictures wait in memory, and meanwhile nothing is accepted."""
@@ -194,11 +224,21 @@ class Keeper:
         self._loop.call_later(FULL_S, again)
 
     def _end(self, live: Live, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
-        """Store a job's end, with its charge; then tell it."""
+        """Store a job's end, with its charge; then tell it. One that was charged and has nothing to show is repaid."""
         self._stuck.discard(live)
         job = live.row.job
+        if self.live.get(job) is not live:  # its row could not be stored: there is no such job
+            self._pins.release(job)
+            return
+        charged_ms = self.house.charged.get(job, 0)
         if live.handle is not None:
-            charged_ms = live.handle.charged_ms or self.house.charged.get(job, 0)
+            charged_ms = live.handle.charged_ms or charged_ms
+        if changes["state"] != "done" and charged_ms:
+            if not live.repaid:
+                live.repaid = True
+                self.house.repay(live.row, charged_ms)
+            charged_ms = 0
+        if live.handle is not None:
             changes |= {"charged_ms": charged_ms, "step": live.handle.step, "lane": str(live.handle.lane)}
         last = live.log.last + len(pictures) + 1
         changes |= {"ended_ms": self.house.now_ms(), "started_ms": live.row.started_ms, "last_event": last}
@@ -208,7 +248,7 @@ class Keeper:
             writes += self.house.relax_use(row.account)
 
         def stored(error: StoreError | None) -> None:
-            self.post(self._stored_end, live, row, pictures, error)
+            self.waits.post(self._stored_end, live, row, pictures, error)
 
         try:
             self.house.writer.put(writes, stored)
@@ -218,7 +258,7 @@ class Keeper:
     def _stored_end(self, live: Live, row: JobRow, pictures: tuple[PictureRow, ...], error: StoreError | None) -> None:
         if error is not None:
             LOG.error("the end of job %s could not be stored: %s", row.job, error)
-            if live.stored and not self.closing:
+            if not self.closing:
                 changes = {"state": row.state, "reason": row.reason, "failure": row.failure}
                 self._loop.call_later(FULL_S, self._end, live, changes, pictures)
             return
@@ -270,37 +310,9 @@ class Keeper:
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
-    async def read(self, look: Callable[[], _T]) -> _T:
-        """Do something slow on a thread for reads. RequestRefused: it takes too long."""
-        try:
-            return await asyncio.wait_for(self._loop.run_in_executor(self._reads, look), READ_S)
-        except TimeoutError as error:
-            raise RequestRefused("busy", f"store: no answer within {READ_S:g} s; try again", 1000) from error
-
-    async def write(self, writes: Sequence[Write]) -> None:
-        """Have it stored. StoreError: it was not; RequestRefused: it takes too long, and may still happen."""
-        future: asyncio.Future[None] = self._loop.create_future()
-
-        def done(error: StoreError | None) -> None:
-            self.post(settle, future, error)
-
-        self.house.writer.put(writes, done)
-        try:
-            await asyncio.wait_for(future, WRITE_S)
-        except TimeoutError as error:
-            raise RequestRefused("busy", f"store: no answer within {WRITE_S:g} s; ask again", 1000) from error
-
     def close(self) -> None:
-        """End the threads."""
-        self._reads.shutdown(wait=False, cancel_futures=True)
+        """Store the pictures that were made, and end."""
         self._files.shutdown(wait=True, cancel_futures=False)
-
-    def post(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have it called on the loop's thread; after its end, never."""
-        try:
-            self._loop.call_soon_threadsafe(call, *arguments)
-        except RuntimeError:
-            LOG.debug("late: %s", call)
 
     def _add(self, live: Live, kind: str, **fields: Any) -> None:
         live.log.add(kind, self.house.now_ms(), **fields)
@@ -347,11 +359,3 @@ def lane_of(name: str) -> Lane:
         raise RequestRefused(
             "invalid", complaint("lane", repr(name), ", ".join(Lane), "choose one"), kind="UnknownLane"
         ) from None
-
-
-def settle(future: asyncio.Future[None], error: StoreError | None) -> None:
-    if not future.done():
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)

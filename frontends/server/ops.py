@@ -33,12 +33,13 @@ class Ops:
         self._house = server.house
         self._service = server.service
         self._keeper = server.keeper
+        self._waits = server.keeper.waits
         self._start = time.monotonic()
 
     async def status(self, request: m.OpsStatus) -> m.Status:
         """The server at a glance."""
         house, service, server = self._house, self._service, self._server
-        stored = await self._keeper.read(house.store.stored_bytes)
+        stored = await self._waits.read(house.store.stored_bytes)
         view = house.studio.loop.snapshot()
         profile = house.studio.loop.profile
         queued, running = self._keeper.counts()
@@ -105,7 +106,7 @@ class Ops:
             house.studio.loop.accounts(lambda books, now: books.change_plan(request.account, plan, now))
         given = {name: getattr(request, name) for name in ("name", "role", "blocked", "quota_bytes")} | {"plan": plan}
         house.put_account(msgspec.structs.replace(row, **{k: v for k, v in given.items() if v is not None}))
-        await self._keeper.write([SetMeta("accounts", str(len(house.accounts)))])  # answered when it is on disk
+        await self._waits.write([SetMeta("accounts", str(len(house.accounts)))])  # answered when it is on disk
         if request.blocked:
             self._server.router.drop(request.account)
         self._server.refresh_roles()
@@ -122,7 +123,7 @@ class Ops:
             text = complaint("expires_ms", "none", "a time (UTC ms) with source operator", "say until when")
             raise RequestRefused("invalid", text)
         mark, amount = f"grant.{request.account}.{request.key}", str(request.amount_ms)
-        stored = await self._keeper.read(lambda: house.store.meta(mark))
+        stored = await self._waits.read(lambda: house.store.meta(mark))
 
         def give(books: Accounts, now: int) -> tuple[Entry, ...]:
             if source == Source.BOUGHT:
@@ -138,13 +139,13 @@ class Ops:
         elif before != amount:
             text = complaint("key", f"{request.key!r} again, after {before} ms", "a key for each grant", "make one")
             raise RequestRefused("invalid", text, kind="KeyReused")
-        await self._keeper.write(())  # whoever gave it: answered when it is on disk
+        await self._waits.write(())  # whoever gave it: answered when it is on disk
         return await self.account(request.account)
 
     async def ledger(self, request: m.OpsLedger) -> m.LedgerPage:
         """A page of the books, as they are on disk."""
         store, account = self._house.store, request.account or None
-        found = await self._keeper.read(lambda: store.entries(account, request.after, request.limit + 1))
+        found = await self._waits.read(lambda: store.entries(account, request.after, request.limit + 1))
         balance = self._house.ledger.balance(request.account) if request.account else 0
         entries = tuple(map(views.ledger_entry, found[: request.limit]))
         return m.LedgerPage(entries=entries, balance_ms=balance, more=len(found) > request.limit)
@@ -159,7 +160,7 @@ class Ops:
         row = house.accounts.get(account)
         if row is None:
             raise _unknown(account)
-        stored: Any = await self._keeper.read(lambda: house.store.usage(account))
+        stored: Any = await self._waits.read(lambda: house.store.usage(account))
         return views.account_info(row, house.studio.loop.info(account), stored, house.quota(row))
 
 

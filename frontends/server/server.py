@@ -132,6 +132,7 @@ class Server:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.keeper.waits.close()
         self.router.close()
         if self._gate is not None:
             self._gate.close()

@@ -15,15 +15,15 @@ from ...errors import complaint
 from ...scheduler.admission import Work
 from ...scheduler.plans import Kind
 from ...scheduler.tickets import Lane
-from ...studio.errors import StoreError
 from ...studio.store.retention import check_quota
 from ...studio.store.rows import FINAL, OPEN, JobRow, PictureRow
-from ...studio.store.writes import AddJob, DeleteJob, SetJob
+from ...studio.store.writes import DeleteJob, SetJob
 from ..wire.messages import Accepted, Done, JobInfo, JobList, ListJobs, Picture, Submit
 from . import views
 from .events import JobLog, told_again
 from .failures import RequestRefused, no_such_job
-from .keeper import Keeper, lane_of, settle
+from .keeper import Keeper, lane_of
+from .waits import settle
 
 LOG = logging.getLogger("salon.server")
 MAX_PAGE_BYTES: Final = 1 << 17  # of a list; who does not read has hundreds of them waiting
@@ -44,27 +44,23 @@ class Service:
         self.house = keeper.house
         self.draining = False
         self.accepted = 0
-        self._keys: dict[tuple[str, str], asyncio.Future[Found]] = {}  # submits that are not stored yet
+        self.waits = keeper.waits
+        self._keys: dict[tuple[str, str], asyncio.Task[tuple[Found, bool]]] = {}  # submits that are not stored yet
         self._retried: set[str] = set()  # jobs that are just being taken back
 
     # ---- submit ----------------------------------------------------------------------------------------------------
 
     async def submit(self, account: str, request: Submit) -> Accepted:
-        """Accept a job, once for each key. Whatever this raises, there is none."""
+        """Accept a job, once for each key. Whatever this raises, there is none; but if the store is too slow (`busy`),
+        there may be one, and the same key finds it."""
         key, print_ = (account, request.key), fingerprint(request)
-        if (pending := self._keys.get(key)) is not None:
-            found, existing = await asyncio.shield(pending), True
-        else:
-            future = self._keys[key] = asyncio.get_running_loop().create_future()
-            try:
-                found, existing = await self._submit(account, request, print_)
-                future.set_result(found)
-            except BaseException as error:
-                future.set_exception(error)
-                future.exception()  # nobody else may be waiting
-                raise
-            finally:
-                del self._keys[key]
+        task = self._keys.get(key)
+        pending = task is not None
+        if task is None:
+            task = self._keys[key] = self.waits.begin(self._submit(account, request, print_))
+            task.add_done_callback(lambda _: self._keys.pop(key))
+        found, existing = await self.waits.outlast(task)
+        existing = existing or pending
         row, pictures = self.keeper.at_hand(found[0].job) or found  # it may have gone on meanwhile
         if row.request != print_:
             text = complaint(
@@ -86,7 +82,7 @@ class Service:
                 check_quota(house.store, owner, 0, house.options.quota_bytes)
             return None
 
-        stored = await self.keeper.read(look)
+        stored = await self.waits.read(look)
         if stored is not None:
             return (stored[0], tuple(map(views.picture, stored[1]))), True
         if self.draining:
@@ -111,14 +107,7 @@ class Service:
             made_ms=house.now_ms(),
             steps=spec.steps,
         ), spec, work, lane)  # fmt: skip
-        try:
-            await self.keeper.write([AddJob(live.row)])
-        except StoreError:
-            if live.handle is not None:
-                live.handle.cancel()
-            self.keeper.forget(live)
-            raise
-        live.stored = True
+        await self.keeper.add(live)
         self.accepted += 1
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
         return (live.row, ()), False
@@ -138,18 +127,21 @@ class Service:
 
     async def retry(self, job: str) -> JobRow:
         """Run a failed job again, for nothing. Once, however many ask for it at the same time."""
+        return await self.waits.outlast(self.waits.begin(self._retry(job)))
+
+    async def _retry(self, job: str) -> JobRow:
         if job in self._retried:
             raise _not_failed("being tried again already")
         self._retried.add(job)  # before anything is waited for: two would each take it back, and the job be lost
         try:
             store = self.house.store
-            row = await self.keeper.read(lambda: store.job(job))
+            row = await self.waits.read(lambda: store.job(job))
             if row is None:
                 raise no_such_job(job)
             if job in self.keeper.live or row.state != "failed" or row.deleted:
                 raise _not_failed(row.state)
             fresh = {"state": "queued", "reason": "", "failure": "", "started_ms": 0, "ended_ms": 0}
-            await self.keeper.write([SetJob(job, fresh)])
+            await self.waits.stored([SetJob(job, fresh)])
             self.keeper.drop(job)
             row = msgspec.structs.replace(row, **fresh)
             self.keeper.take_back(row)
@@ -180,7 +172,7 @@ class Service:
             row = store.job(job)
             return row, store.pictures(job) if row is not None else ()
 
-        row, pictures = await self.keeper.read(look)
+        row, pictures = await self.waits.read(look)
         if row is None or row.deleted:
             raise no_such_job(job)
         found = row, tuple(map(views.picture, pictures))
@@ -228,7 +220,7 @@ class Service:
                 rows = store.jobs(None if everybody else account, before, request.limit + 1, stored)
                 return [(row, store.pictures(row.job) if row.state == "done" else ()) for row in rows]
 
-            found = await self.keeper.read(look)
+            found = await self.waits.read(look)
             for row, pictures in found:
                 live = self.keeper.live.get(row.job)
                 fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
@@ -263,11 +255,13 @@ class Service:
         if job in self.keeper.live:
             text = complaint("job", f"one that is {row.state}", "one that has ended", "cancel it first")
             raise RequestRefused("invalid", text, kind="NotEnded")
-        await self.keeper.write([DeleteJob(job)])
-        self.keeper.drop(job)
-        digests = [picture.digest for picture in pictures]
-        await self.keeper.read(lambda: self.keeper.remove(digests))
+        await self.waits.outlast(self.waits.begin(self._delete(job, [picture.digest for picture in pictures])))
         return Done()
+
+    async def _delete(self, job: str, digests: list[str]) -> None:
+        await self.waits.stored([DeleteJob(job)])
+        self.keeper.drop(job)
+        await self.waits.read(lambda: self.keeper.remove(digests))
 
 
 def fingerprint(request: Submit) -> bytes:
