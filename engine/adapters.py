@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ..errors import complaint
 from ..kernels.bfloat16 import widen
 from ..kernels.ops import AdapterTerms, Ops
+from ..values import shown
 from .arena import Arena
 from .errors import LimitError, SpecError, StateError
-from .spec import AdapterUse, adapter_name, shown
+from .spec import AdapterUse, adapter_name
 
 Float32 = NDArray[np.float32]
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields as fields_of
 from typing import Any
 
 from ..errors import complaint
+from ..values import number_of, shown
 from .config import Config
 from .errors import MalformedFile, SpecError
-from .spec import GenerationSpec, shown, size_for_aspect
+from .spec import GenerationSpec, size_for_aspect
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 SAMPLING = ("steps", "solver", "shift")  # what a model may do otherwise for drafts
@@ -59,11 +60,12 @@ def complete(
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}
     if aspect is not None:
-        if not isinstance(aspect, tuple | list) or len(aspect) != 2:
+        sides = tuple(aspect) if isinstance(aspect, Iterable) and not isinstance(aspect, str) else ()
+        if len(sides) != 2 or any(number_of(side) is None for side in sides):
             raise SpecError(complaint("aspect", shown(aspect), "a pair of numbers", "write it like (16, 9)"))
         if "width" in given or "height" in given:
-            got = ":".join(map(shown, aspect))
+            got = ":".join(map(shown, sides))
             raise SpecError(complaint("aspect", got, "no width or height beside it", "drop one"))
         pixels = defaults["width"] * defaults["height"]
-        values["width"], values["height"] = size_for_aspect(*aspect, pixels=pixels, granularity=granularity)
+        values["width"], values["height"] = size_for_aspect(*sides, pixels=pixels, granularity=granularity)
     return GenerationSpec(prompt=prompt, **values)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import complaint
 from ..kernels import backends
 from ..kernels.ops import Dtype, Ops
+from ..values import whole_of
 from . import noise, parking, pictures
 from .adapters import AdapterBranch, Adapters, names_used
 from .admission import Admission
@@ -195,10 +196,11 @@ class Engine:
         """
         self._own(generation)
         generation.want("decode", State.DONE)
-        if isinstance(image, bool) or not isinstance(image, int) or not 0 <= image < generation.spec.images:
+        which = whole_of(image)
+        if which is None or not 0 <= which < generation.spec.images:
             allowed = f"0 to {generation.spec.images - 1}"
             raise StateError(complaint("decode", f"image {image!r}", allowed, "name one that was asked for"))
-        start = image * generation.rows
+        start = which * generation.rows
         latents = self.ops.rows(generation.latents, start, start + generation.rows)
         picture: UInt8 = self._decode(generation, self.ops.numpy(latents))[0]
         return picture

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 from ..errors import complaint
+from ..values import shown, whole_of
 from .errors import SpecError
 
 
@@ -44,6 +45,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-                raise SpecError(complaint(f"Limits.{field.name}", repr(value), "a whole number from 0", "change it"))
+            given = getattr(self, field.name)
+            value = whole_of(given)
+            if value is None or value < 0:
+                raise SpecError(complaint(f"Limits.{field.name}", shown(given), "a whole number from 0", "change it"))
+            object.__setattr__(self, field.name, value)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Final
 
-import numpy as np
-
 from ..errors import complaint, is_text
+from ..values import number_of, shown, text_of, whole_of
 from .errors import PromptError, SpecError
 from .solvers import SOLVERS, SolverName
 
@@ -94,9 +91,9 @@ class GenerationSpec:
             )
         if self.embedded_guidance is not None:
             own["embedded_guidance"] = _number("embedded_guidance", self.embedded_guidance, 0, 100)
-        if not isinstance(self.solver, str) or self.solver not in SOLVERS:
+        own["solver"] = text_of(self.solver)
+        if own["solver"] not in SOLVERS:
             raise SpecError(complaint("solver", shown(self.solver), " or ".join(SOLVERS), "choose one of these"))
-        own["solver"] = str(self.solver)
         if self.shift is not None:
             own["shift"] = _number("shift", self.shift, 0.01, 100)
         for name, value in own.items():
@@ -120,7 +117,7 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
     Raises:
         SpecError: a side that is no number above 0, or an aspect beyond 14:1.
     """
-    sides = [_float(side) for side in (width, height)]
+    sides = [number_of(side) or 0.0 for side in (width, height)]
     got = ":".join(shown(side) for side in (width, height))
     if not all(0 < side < math.inf for side in sides):
         raise SpecError(complaint("aspect", got, "two numbers above 0", "write it like 16:9"))
@@ -145,48 +142,30 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
 
 def adapter_name(name: Any) -> str:
     """The id of an adapter as plain text. SpecError for what is none."""
-    if not isinstance(name, str) or not name or not is_text(name):
+    text = text_of(name)
+    if not text or not is_text(text):
         raise SpecError(complaint("adapter", shown(name), "a name", "give the id of an adapter"))
-    return str(name)
-
-
-def shown(value: Any) -> str:
-    """`value` for a message: short whatever it is. (Python refuses to write out integers of thousands of digits.)"""
-    try:
-        text = repr(value)
-    except ValueError:
-        return "a huge number"
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text
 
 
 def _text(name: str, value: Any, kind: type[SpecError]) -> str:
-    if not isinstance(value, str):
+    text = text_of(value)
+    if text is None:
         raise kind(complaint(name, shown(value), "text", "give words"))
-    if not is_text(value):
+    if not is_text(text):
         raise kind(complaint(name, shown(value), "text in Unicode", "decode it as what it was written in"))
-    return str(value)
-
-
-def _float(value: Any) -> float:
-    """A number as a float; NaN for what is none, or beyond all floats."""
-    try:
-        return math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
-    except OverflowError:
-        return math.nan
+    return text
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
-    try:
-        whole = None if isinstance(value, bool | np.bool_) else operator.index(value)
-    except TypeError:
-        whole = None
+    whole = whole_of(value)
     if whole is None or not low <= whole <= high:
         raise SpecError(complaint(name, shown(value), f"a whole number from {low} to {high}", f"choose another {name}"))
     return whole
 
 
 def _number(name: str, value: Any, low: float, high: float) -> float:
-    number = _float(value)
-    if not low <= number <= high:
+    number = number_of(value)
+    if number is None or not low <= number <= high:
         raise SpecError(complaint(name, shown(value), f"a number from {low:g} to {high:g}", f"choose another {name}"))
     return number

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import complaint
+from ..values import shown
 from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
 from .errors import PromptError
 from .neighbours import Neighbours
-from .spec import shown
 
 Float32 = NDArray[np.float32]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import complaint
+from ..values import flag_of, shown, whole_of
 from .entries import Entry, Source
 from .errors import Refused, TicketError
 from .plans import AccountPlan, Kind, PlanBook, kind_of
@@ -39,8 +40,13 @@ class Work:
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", kind_of(self.kind))
         for name in ("omni", "draft", "stealth"):
-            if not isinstance(getattr(self, name), bool):
-                raise TicketError(complaint(name, repr(getattr(self, name))[:80], "True or False", "give one of these"))
+            flag = flag_of(given := getattr(self, name))
+            if flag is None:
+                raise TicketError(complaint(name, shown(given), "True or False", "give one of these"))
+            object.__setattr__(self, name, flag)
+        for name in ("images", "quality"):
+            number = whole_of(given := getattr(self, name))
+            object.__setattr__(self, name, given if number is None else number)  # the price list refuses what is none
 
     def charge(self, book: PlanBook, lane: Lane) -> int:
         """ms of fast time. TicketError for numbers that the price list does not have."""

@@ -22,6 +22,7 @@ from ..scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.tickets import Ended, Lane
+from ..values import shown, text_of, whole_of
 from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, WorkerLost
@@ -135,13 +136,17 @@ class Loop:
         """
         if not isinstance(spec, GenerationSpec):
             raise SpecError(complaint("spec", type(spec).__name__, "a GenerationSpec", "make one with make_spec"))
-        if isinstance(preview_every, bool) or not isinstance(preview_every, int) or not 0 <= preview_every <= MANY:
+        every = whole_of(preview_every)
+        if every is None or not 0 <= every <= MANY:
             allowed = f"a whole number from 0 to {MANY}"
-            raise SpecError(complaint("preview_every", repr(preview_every), allowed, "correct it"))
+            raise SpecError(complaint("preview_every", shown(preview_every), allowed, "correct it"))
+        running = whole_of(max_running)
+        max_running = max_running if running is None else running  # what is no number, the ticket refuses
         if lane not in list(Lane):
             raise UnknownLane(complaint("lane", repr(lane), ", ".join(Lane), "choose one of these"))
         # a worker process is told plain text, not what somebody derived from it
-        name = uuid.uuid4().hex if job is None else str.__str__(job) if isinstance(job, str) else job
+        name = uuid.uuid4().hex if job is None else text_of(job) or job
+        account = text_of(account) or account  # and so is the desk
         core = self._core
         with core.lock:
             profile = core.want_open()
@@ -169,7 +174,7 @@ class Loop:
                     core.desk.withdraw(name, ticket.lane)
                 raise
             handle = Job(name, spec, account, admitted.lane, admitted.reason, self)
-            entry = Entry(handle, preview_every, on_progress, on_preview, on_end, on_event)
+            entry = Entry(handle, every, on_progress, on_preview, on_end, on_event)
             core.fleet.entries[name] = entry
             handle._happened(Event("queued", reason=admitted.reason))
         core.wake()

@@ -20,6 +20,7 @@ from ..scheduler.admission import Work
 from ..scheduler.plans import lane_of
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
+from ..values import shown, whole_of
 from .desk import Desk
 from .job import Job, OnEnd, OnPreview, OnProgress
 from .local import LocalPort
@@ -67,8 +68,10 @@ class Studio:
         deadlines: Deadlines | None = None,
         accounts: Desk | None = None,
     ) -> None:
-        if isinstance(workers, bool) or not isinstance(workers, int) or not 1 <= workers <= MAX_WORKERS:
-            raise SpecError(complaint("workers", repr(workers), f"1 to {MAX_WORKERS}", "choose another number"))
+        count = whole_of(workers)
+        if count is None or not 1 <= count <= MAX_WORKERS:
+            raise SpecError(complaint("workers", shown(workers), f"1 to {MAX_WORKERS}", "choose another number"))
+        workers = count
         if threads is None and workers > 1:
             threads = max(1, len(os.sched_getaffinity(0)) // workers)
         ports: list[Port] = []

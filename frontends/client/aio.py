@@ -16,17 +16,15 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import zmq
-
 from ..wire.messages import JobInfo
 from .client import NAME
 from .commands import Commands, OpsCommands
 from .core import Core
-from .errors import ClientError
+from .errors import ClientClosed, fresh
 from .flavours import Awaiting
 from .jobs import JobCommands
-from .link import Link, closed, find_address, find_pair
-from .steps import Item, Steps, Stream, Wait, Work
+from .link import Link, closed, find_address, find_pair, shut, unforeseen
+from .steps import Item, Steps, Stream, Wait, Work, seconds_of
 
 if TYPE_CHECKING:
     from ..wire.keys import KeyPair
@@ -45,13 +43,14 @@ class Looped:
         self._watched: tuple[int, ...] = ()
         self._timer: asyncio.TimerHandle | None = None
         self._alarm = math.inf  # when it rings
-        self._closed = False
+        self._over: ClientClosed | None = None  # why it is of no use any more
 
     async def run(self, steps: Steps[T]) -> T:
         """The result of an operation.
 
         Raises:
-            ClientClosed: after `close`, in a forked process, or in another loop than the first.
+            ClientClosed: after `close`, in a forked process, in another loop than the first, or after an error that
+                nobody foresaw.
         """
         value: Any = None
         try:
@@ -89,8 +88,8 @@ class Looped:
     def _step(self, steps: Any, value: Any) -> Any:
         if os.getpid() != self._pid:
             raise closed("it was made before a fork")
-        if self._closed:
-            raise closed()
+        if self._over is not None:
+            raise fresh(self._over)
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -127,7 +126,7 @@ class Looped:
 
     def _turn(self) -> None:
         """Carry whatever can be carried, and see to the next time."""
-        if self._closed:
+        if self._over is not None:
             return
         try:
             if not self._core.has_socket:
@@ -137,10 +136,13 @@ class Looped:
             if not self._core.has_socket:
                 self._watch(())
                 self._link.release()
-        except zmq.ZMQError as error:  # such as: the context was ended, no more sockets or files
-            self._shut(closed(f"its socket failed ({error})"))
-            return
-        self._watch(self._link.fds)
+            self._watch(self._link.fds)
+            self._attend()
+        except Exception as error:
+            self._shut(unforeseen(error))
+
+    def _attend(self) -> None:
+        """See to it that the loop comes back when the core needs it."""
         due = self._core.due
         if due < self._alarm:  # a timer that is early does no harm, and making one for each request costs
             assert self._loop is not None
@@ -162,19 +164,15 @@ class Looped:
             self._loop.add_reader(fd, self._turn)
         self._watched = fds
 
-    def _shut(self, why: ClientError) -> None:
-        if self._closed:
+    def _shut(self, why: ClientClosed) -> None:
+        if self._over is not None:
             return
-        self._closed = True
-        self._watch(())
+        self._over = why
+        with contextlib.suppress(Exception):  # the loop may be what is broken
+            self._watch(())
         if self._timer is not None:
             self._timer.cancel()
-        if self._loop is not None and self._loop.is_closed():
-            with contextlib.suppress(RuntimeError):  # those who waited went with their loop
-                self._core.close(why)
-        else:
-            self._core.close(why)
-        self._link.close()
+        shut(self._core, self._link, why)
 
 
 class _Part(Awaiting):
@@ -213,7 +211,7 @@ class AsyncClient(Commands[AsyncRemoteJob], _Part):
         key: str | os.PathLike[str] | KeyPair | None = None,
         timeout_s: float = 30.0,
     ) -> None:
-        place = find_address(address)
+        timeout_s, place = seconds_of(timeout_s), find_address(address)
         pair = find_pair(key, place)
         core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
         super().__init__(core, Looped(core, Link(core, place, pair)), timeout_s)

@@ -20,7 +20,7 @@ from .core import Core
 from .flavours import Blocking
 from .jobs import JobCommands
 from .link import Link, find_address, find_pair
-from .steps import Steps, Stream
+from .steps import Steps, Stream, seconds_of
 from .threaded import Threaded
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class Client(Commands[RemoteJob], _Part):
 
     Raises:
         AddressError, KeyFileError: of `wire/errors.py`.
+        Invalid: a `timeout_s` that is no number from 0.
+        ClientError: this machine has no descriptor for it.
     """
 
     def __init__(
@@ -80,7 +82,7 @@ class Client(Commands[RemoteJob], _Part):
         key: str | os.PathLike[str] | KeyPair | None = None,
         timeout_s: float = 30.0,
     ) -> None:
-        place = find_address(address)
+        timeout_s, place = seconds_of(timeout_s), find_address(address)
         pair = find_pair(key, place)
         core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
         super().__init__(core, Threaded(core, Link(core, place, pair)), timeout_s)

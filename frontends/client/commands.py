@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from ..wire import messages as m
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
-from .steps import Steps, call
+from .steps import Steps, asked, call
 
 J = TypeVar("J", bound=JobCommands)
 
@@ -80,7 +80,7 @@ class Commands(Flavour, Generic[J]):
             key: 1 to 64 letters, digits, . _ : -; the same key is the same job, however often it is asked for, also by
                 another process. None: a random one, so that a lost connection makes no second job.
         """
-        request = m.Submit(
+        fields = m.Submit(
             key=new_key() if key is None else key,
             prompt=prompt,
             lane=lane,
@@ -97,6 +97,7 @@ class Commands(Flavour, Generic[J]):
             private=private,
             preview_every=previews,
         )
+        request = asked(fields, preview_every="previews")
         return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
 
     @operation
@@ -114,7 +115,7 @@ class Commands(Flavour, Generic[J]):
             states: only these: queued, running, paused, done, failed, cancelled, blocked.
             account: for operators: of that one, or "*", of all.
         """
-        request = m.ListJobs(before=before, limit=limit, states=tuple(states), account=account)
+        request = m.ListJobs(before=before, limit=limit, states=states, account=account)  # type: ignore[arg-type]
         return (yield from call(self._core, request, m.JobList, self._timeout_s))
 
     @operation

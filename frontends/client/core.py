@@ -15,7 +15,6 @@ unanswered is sent again after the next Welcome. `closed` is the end.
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -27,19 +26,13 @@ from ..wire.messages import FEATURES, VERSION, Bye, Closing, Failure, Hello, Pin
 from ..wire.version import OLDEST
 from .errors import BadAnswer, Disconnected, failed
 from .exchanges import Exchange
+from .pauses import FIRST_PAUSE_S, dice, pause_before
 from .pending import Pending, pause_of
 
-FIRST_PAUSE_S: Final = 0.05  # before another socket; doubled for each one after
-LONGEST_PAUSE_S: Final = 5.0
 STEADY_S: Final = 5.0  # a connection that lived so long is no part of a row of failures
 SILENCES: Final = 3  # heartbeats without a word: gone
 TALK: Final = 0.75  # of a heartbeat without a word of our own: say something
 REMEDY: Final = "check that it runs, the address, the key after #, and what is between"
-
-
-def dice() -> float:
-    """0 to 1, at random: clients that were cut off together do not come back together."""
-    return os.urandom(1)[0] / 255
 
 
 class Core:
@@ -58,6 +51,7 @@ class Core:
         trouble: what was last seen to go wrong, in words.
         outbox: messages to send, as frames.
         away_since: since when there is no open connection; None: there is one.
+        pending: what has not ended.
     """
 
     def __init__(
@@ -76,13 +70,14 @@ class Core:
         self.outbox: deque[list[bytes]] = deque()
         self.away_since: float | None = clock()
         self._client, self._chance = client, chance
-        self._pending = Pending(self.outbox, patience_s=patience_s, chance=chance)
+        self.pending = Pending(self.outbox, patience_s=patience_s, chance=chance)
         self._reopen_at = math.inf
         self._hello = NO_ID
         self._failures = 0  # connections in a row that came to nothing
         self._since = 0.0  # when this state began
         self._heard = self._said = 0.0
         self._barred: SalonError | None = None
+        self._shortage = ""  # why there was no socket to be had, the last time
 
     # ---- for operations --------------------------------------------------------------------------------------------
 
@@ -95,16 +90,19 @@ class Core:
             self._wait(0.0)
             self.away_since = self.clock()
         exchange.asked_at = self.clock()
-        self._pending.add(exchange)
+        self.pending.add(exchange)
         self._flush()
 
     def drop(self, exchange: Exchange) -> None:
         """Nobody waits for it any more."""
-        self._pending.drop(exchange, connected=self.state == "open")
+        self.pending.drop(exchange, connected=self.state == "open")
         self._flush()
 
     def unreachable(self) -> Disconnected:
         """The error for having no connection."""
+        if self._shortage:
+            remedy = "close some files or raise the limit (ulimit -n), and ask again"
+            return Disconnected(f"client: there is no socket to be had here ({self._shortage}); {remedy}")
         seen = self.trouble or "no answer"
         return Disconnected(complaint(f"server {self.where}", seen, "a Salon server that answers", REMEDY))
 
@@ -128,13 +126,21 @@ class Core:
         if self.state == "greeting":
             return self._heard + self._beat * SILENCES
         if self.state == "open":
-            return min(self._said + self._beat * TALK, self._heard + self._beat * SILENCES, self._pending.due)
+            return min(self._said + self._beat * TALK, self._heard + self._beat * SILENCES, self.pending.due)
         return math.inf
 
     def opened(self) -> None:
         """There is a new socket."""
         assert self.state == "waiting"
+        self._shortage = ""
         self._greet()
+
+    def unopened(self, why: str) -> None:
+        """There is no socket to be had at the moment: later, as long as somebody waits."""
+        self._failures, self._shortage = self._failures + 1, why
+        self._wait(pause_before(self._failures, self._chance))
+        if not self.pending:
+            self._become("idle")
 
     def receive(self, message: list[bytes]) -> None:
         """The server said something."""
@@ -146,9 +152,9 @@ class Core:
         except UnknownMessage:
             return  # of a newer server: no answer to anything that this side asks
         except MessageError as error:
-            if (exchange := self._pending.find(error.id)) is not None:
+            if (exchange := self.pending.find(error.id)) is not None:
                 text = complaint("answer", str(error), "what docs/wire.md says", "use versions that fit")
-                self._pending.end(exchange, BadAnswer(text))
+                self.pending.end(exchange, BadAnswer(text))
                 self._flush()
             return
         if isinstance(reply, Closing):
@@ -158,7 +164,7 @@ class Core:
         elif self.state == "greeting":
             if id == self._hello:
                 self._greeted(reply)
-        elif (exchange := self._pending.find(id)) is not None:
+        elif (exchange := self.pending.find(id)) is not None:
             self._answered(exchange, id, reply, payload)
 
     def tick(self) -> None:
@@ -171,7 +177,7 @@ class Core:
         elif self.state == "open":
             self._flush()
             if now >= self._said + self._beat * TALK:
-                self._pending.push(Ping(), NO_ID)
+                self.pending.push(Ping(), NO_ID)
                 self._said = now
 
     def lost(self, why: str, pause_s: float = 0.0) -> None:
@@ -184,21 +190,20 @@ class Core:
         self._failures = 0 if steady else self._failures + 1
         self.trouble = why
         self.outbox.clear()
-        self._pending.disconnect(why)
+        self.pending.disconnect(why)
         self.away_since = now if self.away_since is None else self.away_since
-        pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self._failures, 20)) * (1 + self._chance()) / 2
-        self._wait(max(pause, pause_s * (1 + self._chance() / 4)))
-        if not self._pending:
+        self._wait(max(pause_before(self._failures, self._chance), pause_s * (1 + self._chance() / 4)))
+        if not self.pending:
             self._become("idle")
-        for exchange in self._pending:
+        for exchange in self.pending:
             exchange.call()  # how long it waits at the most has changed
 
     def fail(self, error: SalonError, *, bar: bool = False) -> None:
         """All that is asked ends with an error; with `bar` all that is asked later, too, else that tries anew."""
         self._barred = error if bar else None
         self.outbox.clear()
-        for exchange in self._pending:
-            self._pending.end(exchange, error)
+        for exchange in self.pending:
+            self.pending.end(exchange, error)
         self.away_since = self.clock() if self.away_since is None else self.away_since
         self._become("idle")
 
@@ -207,14 +212,14 @@ class Core:
         was_open = self.state == "open"
         self.fail(error, bar=True)
         if was_open:
-            self._pending.push(Bye(), NO_ID)
+            self.pending.push(Bye(), NO_ID)
         self._become("closed")
 
     # ---- the connection --------------------------------------------------------------------------------------------
 
     @property
     def _beat(self) -> float:
-        return max(0.01, self._pending.limits.heartbeat_ms / 1000)
+        return max(0.01, self.pending.limits.heartbeat_ms / 1000)
 
     def _become(self, state: str) -> None:
         self.state, self._since = state, self.clock()
@@ -225,7 +230,7 @@ class Core:
 
     def _greet(self) -> None:
         self._become("greeting")
-        self._hello = self._pending.push(Hello(version=VERSION, oldest=OLDEST, features=FEATURES, client=self._client))
+        self._hello = self.pending.push(Hello(version=VERSION, oldest=OLDEST, features=FEATURES, client=self._client))
         self._heard = self._said = self.clock()
 
     def _greeted(self, reply: Reply) -> None:
@@ -243,23 +248,23 @@ class Core:
             )
             self.fail(failed(Failure(code="unsupported", kind="UnsupportedVersion", text=text)))
         else:
-            self.welcome, self._pending.limits = reply, reply.limits
+            self.welcome, self.pending.limits = reply, reply.limits
             self.away_since = None
             self._become("open")
             self._flush()
 
     def _forgotten(self, id: bytes) -> None:
         """The server wants a Hello first: the connection was made anew below us, or the server was."""
-        exchange = self._pending.find(id)
+        exchange = self.pending.find(id)
         if exchange is not None:
-            self._pending.again(exchange)  # this one was surely not done
+            self.pending.again(exchange)  # this one was surely not done
         if self.state == "greeting":
             return  # sent before the Hello that is on its way
         if self.clock() - self._since < FIRST_PAUSE_S:
             self.lost("the server forgets this connection")  # a pause, and a new socket
             return
         self.outbox.clear()
-        self._pending.disconnect("the server forgot this connection")
+        self.pending.disconnect("the server forgot this connection")
         self.away_since = self.clock()
         self._greet()
 
@@ -275,21 +280,21 @@ class Core:
 
     def _answered(self, exchange: Exchange, id: bytes, reply: Reply, payload: bytes | None) -> None:
         if isinstance(reply, Failure):
-            self._pending.turned_away(exchange, reply, self._heard)
+            self.pending.turned_away(exchange, reply, self._heard)
             self._flush()
             return
         exchange.refused_since = exchange.refusal = None
         notice = exchange.accept(reply, payload, id, self._heard)
         if notice is not None:
-            self._pending.push(notice, NO_ID)
+            self.pending.push(notice, NO_ID)
             self._said = self._heard
         if exchange.ended:
-            self._pending.remove(exchange)
+            self.pending.remove(exchange)
             self._flush()
         elif not exchange.sent:
-            self._pending.again(exchange)
+            self.pending.again(exchange)
             self._flush()
 
     def _flush(self) -> None:
-        if self.state == "open" and self._pending.flush(self.clock()):
+        if self.state == "open" and self.pending.flush(self.clock()):
             self._said = self.clock()

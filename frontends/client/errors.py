@@ -2,7 +2,9 @@
 
 SalonError
 └── ClientError
-    ├── ClientClosed             used after `close`, after a fork, or from a second event loop
+    │                            (itself: this machine has no thread or descriptor for a client at the moment)
+    ├── ClientClosed             used after `close`, after a fork, from a second event loop, or after an error that
+    │                            nobody foresaw in the client itself, which is then its cause
     ├── Disconnected             no server in time: its address, what was seen, and what to look at
     │   └── KeyRefused           the server is there, and does not let this key in
     ├── TimedOut                 the server is there, and the answer, event or end of a job did not come in time
@@ -30,10 +32,13 @@ What is wrong with an address or a key file is an error of `frontends/wire/error
 
 from __future__ import annotations
 
-from typing import ClassVar
+from copy import copy
+from typing import ClassVar, TypeVar
 
 from ...errors import SalonError
 from ..wire.messages import Failure, JobInfo
+
+E = TypeVar("E", bound=SalonError)
 
 
 class ClientError(SalonError):
@@ -41,7 +46,8 @@ class ClientError(SalonError):
 
 
 class ClientClosed(ClientError):
-    """Used after `close`, after a fork, or from a second event loop."""
+    """Used after `close`, after a fork, from a second event loop, or after an error that nobody foresaw in the client
+    itself, which is then its cause."""
 
 
 class Disconnected(ClientError):
@@ -178,6 +184,18 @@ BY_CODE: dict[str, type[RequestFailed]] = {
     "unsupported": Unsupported,
     "internal": ServerBug,
 }
+
+
+def fresh(error: E) -> E:
+    """A copy to raise: several may get the same error, each with a traceback of its own."""
+    own = copy(error)
+    own.__cause__ = error.__cause__
+    return own
+
+
+def invalid(text: str) -> RequestFailed:
+    """The error for a request that is refused on this side already."""
+    return failed(Failure(code="invalid", kind="BadMessage", text=text))
 
 
 def failed(failure: Failure) -> RequestFailed:

@@ -25,6 +25,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import zmq
@@ -104,8 +105,13 @@ class FakeServer(FakeSessions):
     def start(self) -> FakeServer:
         """Bind and serve."""
         self._socket.bind()
-        self._thread = threading.Thread(target=self._serve, name="salon-fake-server", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._serve, name="salon-fake-server", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._socket.close()
+            raise
+        self._thread = thread
         return self
 
     def stop(self) -> None:
@@ -179,12 +185,19 @@ class FakeServer(FakeSessions):
         """Have it done by the server's thread."""
         if self._thread is None:
             return order()
-        done: queue.SimpleQueue[T] = queue.SimpleQueue()
-        self._orders.put(lambda: done.put(order()))
+        done: Future[T] = Future()
+
+        def obey() -> None:
+            try:
+                done.set_result(order())
+            except Exception as error:  # of whoever asked for it
+                done.set_exception(error)
+
+        self._orders.put(obey)
         self._bell.ring()
         try:
-            return done.get(timeout=START_S)
-        except queue.Empty:
+            return done.result(START_S)
+        except TimeoutError:
             raise SalonError("fake server: its thread does not answer; see what it printed") from None
 
     def _serve(self) -> None:

@@ -18,7 +18,7 @@ from ..wire import messages as m
 from .errors import JobBlocked, JobCancelled, JobFailed, NotFound
 from .exchanges import FINAL, Call, Exchange, Watching
 from .flavours import Flavour, operation, stream
-from .steps import Item, JobEvent, Steps, Stream, Wait, Work, answer, call, fetch, take, wait, watch
+from .steps import Item, JobEvent, Steps, Stream, Wait, Work, answer, call, fetch, seconds_of, take, wait, watch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,7 +86,7 @@ class JobCommands(Flavour):
         Raises:
             JobFailed, JobCancelled, JobBlocked: it ended without pictures.
         """
-        end = math.inf if timeout_s is None else self._core.clock() + timeout_s
+        end = math.inf if timeout_s is None else self._core.clock() + seconds_of(timeout_s)
         while True:
             yield from self._until_final(end)
             info = yield from self._refresh()

@@ -10,6 +10,7 @@ message signals. They may be watched from another thread while none is in here.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 from pathlib import Path
@@ -37,6 +38,7 @@ _TROUBLE: Final = {
 }
 _REFUSED: Final = int(zmq.Event.HANDSHAKE_FAILED_AUTH)
 _EVENTS: Final = _RETRIED | _BROKE | _REFUSED | sum(_TROUBLE)
+_SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)  # there may be some again soon
 _FORBIDDEN: Final = 400  # ZAP's status for a key that is not let in; others are for the moment
 
 
@@ -83,8 +85,16 @@ class Link:
     def mend(self) -> None:
         """Open or close sockets, as the core needs it. Only ever called by the one that watches `fds`."""
         self.release()
-        if self._core.wants_socket:
+        if not self._core.wants_socket:
+            return
+        try:
             self._open()
+        except zmq.ZMQError as error:
+            if error.errno not in _SCARCE:
+                raise
+            self._shut()
+            self._core.unopened(str(error))
+        else:
             self._core.opened()
 
     def release(self) -> None:
@@ -182,6 +192,29 @@ class Link:
             self._core.fail(KeyRefused(text))
         else:
             self._trouble = _TROUBLE.get(event, "a server that cannot check keys")
+
+
+def shut(core: Core, link: Link, why: ClientClosed) -> None:
+    """The end of both. Nobody waits any longer, even if it is the core or the link that is broken: then `why` says more
+    than what else fails now."""
+    with contextlib.suppress(Exception):
+        core.close(why)
+    for exchange in core.pending:
+        with contextlib.suppress(Exception):  # such as: whoever waited went with his event loop
+            exchange.end(why)
+    with contextlib.suppress(Exception):
+        link.close()
+
+
+def unforeseen(error: BaseException) -> ClientClosed:
+    """The error for a client that cannot go on, for that reason."""
+    if isinstance(error, zmq.ZMQError):  # such as: the context was ended
+        end = closed(f"its socket failed ({error})")
+    else:
+        line = " ".join(str(error).split())[:200]
+        end = closed(f"it met an error that nobody foresaw ({type(error).__name__}: {line})")
+    end.__cause__ = error
+    return end
 
 
 def closed(why: str = "it was closed") -> ClientClosed:

@@ -16,7 +16,7 @@ from ..wire.codec import encode
 from ..wire.errors import BadMessage
 from ..wire.frames import NO_ID
 from ..wire.messages import Failure, Limits, Record, Unwatch
-from .errors import Disconnected, failed
+from .errors import Disconnected, failed, invalid
 from .exchanges import Exchange, Fetching, Watching
 
 RETRY_S: Final = 0.25  # after being turned away, where the server does not say when to come again
@@ -151,8 +151,8 @@ class Pending:
     def _send(self, exchange: Exchange) -> None:
         try:
             body = encode(exchange.request())
-        except BadMessage as error:
-            self.end(exchange, failed(Failure(code="invalid", kind="BadMessage", text=str(error))))
+        except BadMessage as error:  # here, not where it was asked: whoever sends now may be somebody else
+            self.end(exchange, invalid(str(error)))
             return
         if len(body) > self.limits.max_message:
             text = complaint("request", f"{len(body):,} bytes", f"up to {self.limits.max_message:,}", "shorten it")

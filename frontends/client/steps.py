@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator
-from copy import copy
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from ...errors import complaint
-from ..wire.messages import Event, Picture, Record
+from ...values import number_of, shown
+from ..wire.errors import BadMessage
+from ..wire.messages import Event, Fetch, Picture, Record, Watch
+from ..wire.plain import plain
 from .core import Core
-from .errors import BadAnswer, TimedOut
+from .errors import BadAnswer, TimedOut, fresh, invalid
 from .exchanges import Call, Exchange, Fetching, Watching
 
 T = TypeVar("T")
@@ -74,6 +76,30 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     preview: bytes | None = None
 
 
+def asked(request: R, **typed: str) -> R:
+    """A request as it can be sent; see `wire.plain`.
+
+    Raises:
+        Invalid: a field is something else than its type says.
+    """
+    try:
+        return plain(request, **typed)
+    except BadMessage as error:
+        raise invalid(str(error)) from error
+
+
+def seconds_of(timeout_s: Any) -> float:
+    """How long to wait.
+
+    Raises:
+        Invalid: that is no number from 0.
+    """
+    seconds = number_of(timeout_s)
+    if seconds is None or not seconds >= 0:
+        raise invalid(complaint("timeout_s", shown(timeout_s), "seconds, from 0", "correct it"))
+    return seconds
+
+
 def wait(core: Core, exchange: Exchange) -> Steps[None]:
     """Until something came for it, or nothing more will.
 
@@ -89,7 +115,7 @@ def wait(core: Core, exchange: Exchange) -> Steps[None]:
             if away is not None:
                 raise core.unreachable()
             if exchange.refusal is not None:  # turned away, and no answer to the last try yet: that says more
-                raise copy(exchange.refusal)
+                raise fresh(exchange.refusal)
             raise TimedOut(complaint("server", "nothing new in time", "an answer or event", "wait longer"))
         yield Wait(exchange, limit)
 
@@ -103,7 +129,7 @@ def take(exchange: Exchange) -> tuple[Any, bytes | None] | None:
     if exchange.answers:
         return exchange.answers.popleft()
     if exchange.error is not None:
-        raise copy(exchange.error)  # several may get the same, each with a traceback of its own
+        raise fresh(exchange.error)
     return None
 
 
@@ -114,8 +140,9 @@ def call(core: Core, request: Record, kind: type[R], timeout_s: float) -> Steps[
         RequestFailed: the server did not do it.
         TimedOut, Disconnected: no answer in time.
         BadAnswer: one of another kind.
+        Invalid: a field is something else than its type says; nothing was sent.
     """
-    return (yield from answer(core, Call(request, core.clock() + timeout_s), kind))
+    return (yield from answer(core, Call(asked(request), core.clock() + timeout_s), kind))
 
 
 def answer(core: Core, exchange: Call, kind: type[R]) -> Steps[R]:
@@ -137,8 +164,9 @@ def fetch(core: Core, job: str, indexes: list[int], timeout_s: float) -> Steps[l
 
     Raises:
         BadPicture: its bytes do not have its sha256.
-        RequestFailed, TimedOut, Disconnected: as `call`.
+        RequestFailed, TimedOut, Disconnected, Invalid: as `call`.
     """
+    indexes = [asked(Fetch(job=job, index=index)).index for index in indexes]
     credit = min(CREDIT, core.welcome.limits.max_credit) if core.welcome is not None else 4
     exchanges = [Fetching(job, index, core.clock() + timeout_s, timeout_s, max(1, credit)) for index in indexes]
     for exchange in exchanges:
@@ -160,13 +188,15 @@ def watch(core: Core, job: str, after: int, previews: bool, timeout_s: float | N
     """A job's events. `timeout_s`: the longest time without one; None: for as long as there is a server.
 
     Raises:
-        RequestFailed, TimedOut, Disconnected: as `call`.
+        RequestFailed, TimedOut, Disconnected, Invalid: as `call`.
     """
-    exchange = Watching(job, after, previews)
+    patience = math.inf if timeout_s is None else seconds_of(timeout_s)
+    request = asked(Watch(job=job, after=after, previews=previews))
+    exchange = Watching(request.job, request.after, request.previews)
     core.ask(exchange)
     try:
         while True:
-            exchange.deadline = math.inf if timeout_s is None else core.clock() + timeout_s
+            exchange.deadline = core.clock() + patience
             yield from wait(core, exchange)
             taken = take(exchange)
             if taken is None:

@@ -16,11 +16,9 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from typing import Any, TypeVar
 
-import zmq
-
 from .core import Core
-from .errors import ClientError
-from .link import Link, closed
+from .errors import ClientClosed, ClientError, fresh
+from .link import Link, closed, shut, unforeseen
 from .steps import Item, Steps, Stream, Wait, Work
 
 T = TypeVar("T")
@@ -32,7 +30,12 @@ class Bell:
     """Wakes a thread that polls. It may be rung by anybody at any time, so its ends are open while it lives."""
 
     def __init__(self) -> None:
-        self.fd, self._end = os.pipe()
+        self.fd = self._end = -1
+        try:
+            self.fd, self._end = os.pipe()
+        except OSError as error:
+            remedy = "close some files or raise the limit (ulimit -n), and make it again"
+            raise ClientError(f"client: there is no pipe to be had here ({error.strerror}); {remedy}") from error
         os.set_blocking(self.fd, False)
         os.set_blocking(self._end, False)
 
@@ -47,8 +50,9 @@ class Bell:
             os.read(self.fd, 4096)
 
     def __del__(self) -> None:
-        os.close(self.fd)
-        os.close(self._end)
+        for fd in (self.fd, self._end):
+            if fd >= 0:
+                os.close(fd)
 
 
 class Threaded:
@@ -63,13 +67,14 @@ class Threaded:
         self._alarm = -math.inf  # when the thread will wake by itself; -inf: it is awake
         self._left: deque[Generator[Any, Any, Any]] = deque()  # steps that were left in the middle
         self._doomed = False
-        self._closed = False
+        self._over: ClientClosed | None = None  # why it is of no use any more
 
     def run(self, steps: Steps[T]) -> T:
         """The result of an operation.
 
         Raises:
-            ClientClosed: after `close`, or in a forked process.
+            ClientClosed: after `close`, in a forked process, or after an error that nobody foresaw.
+            ClientError: its thread does not start; nothing was asked.
         """
         value: Any = None
         try:
@@ -105,8 +110,9 @@ class Threaded:
             return  # a copy after a fork: thread and sockets belong to the other process
         with self._lock:
             self._shut(closed())
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(JOIN_S)
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(JOIN_S)
 
     def abandon(self) -> None:
         """`close`, but soon, and without waiting for anything: whoever calls may be a garbage collection anywhere."""
@@ -119,8 +125,9 @@ class Threaded:
         if os.getpid() != self._pid:
             raise closed("it was made before a fork")
         with self._lock:
-            if self._closed:
-                raise closed()
+            if self._over is not None:
+                raise fresh(self._over)
+            self._begin()
             bell = None
             try:
                 step = steps.send(value)
@@ -149,15 +156,14 @@ class Threaded:
         self._left.append(steps)
         self._bell.ring()
 
-    def _shut(self, why: ClientError) -> None:
-        if not self._closed:
-            self._closed = True
-            self._core.close(why)
-            self._link.close()
+    def _shut(self, why: ClientClosed) -> None:
+        if self._over is None:
+            self._over = why
+            shut(self._core, self._link, why)
             self._bell.ring()
 
     def _pump(self, *, mend: bool = False) -> None:
-        if self._closed:
+        if self._over is not None:
             return
         try:
             if mend:
@@ -165,24 +171,38 @@ class Threaded:
             self._link.pump()
             if mend:
                 self._link.release()
-        except zmq.ZMQError as error:  # such as: the context was ended, no more sockets or files
-            self._shut(closed(f"its socket failed ({error})"))
+        except Exception as error:
+            self._shut(unforeseen(error))
 
     # ---- the thread ------------------------------------------------------------------------------------------------
 
+    def _begin(self) -> None:
+        """Start the thread, if it does not run yet: before anything is asked that would wait for it."""
+        if self._thread is None:
+            thread = threading.Thread(target=self._listen, name="salon-client", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                remedy = "end some threads or processes, or raise the limit (ulimit -u), and ask again"
+                raise ClientError(f"client: its thread does not start ({error}); {remedy}") from error
+            self._thread = thread
+
     def _attend(self) -> None:
         """See to it that the thread wakes when the core needs it."""
-        if self._closed:
+        if self._over is not None:
             return
-        if self._thread is None:
-            if self._core.due < math.inf:
-                self._thread = threading.Thread(target=self._listen, name="salon-client", daemon=True)
-                self._thread.start()
-        elif self._core.due < self._alarm or (self._link.fds and not self._core.has_socket):
+        if self._core.due < self._alarm or (self._link.fds and not self._core.has_socket):
             self._alarm = -math.inf
             self._bell.ring()
 
     def _listen(self) -> None:
+        try:
+            self._carry()
+        except BaseException as error:  # whatever it is: nobody would ever wake those who wait
+            with self._lock:
+                self._shut(unforeseen(error))
+
+    def _carry(self) -> None:
         poll = select.poll()
         poll.register(self._bell.fd, select.POLLIN)
         watched: tuple[int, ...] = ()
@@ -193,7 +213,7 @@ class Threaded:
                 while self._left:
                     self._left.popleft().close()
                 self._pump(mend=True)
-                if self._closed:
+                if self._over is not None:
                     return
                 for fd in set(watched) - set(self._link.fds):
                     poll.unregister(fd)

@@ -52,11 +52,11 @@ def encode(record: Record) -> bytes:
     """A record as msgpack.
 
     Raises:
-        BadMessage: text with lone surrogates, or a whole number beyond 64 bits.
+        BadMessage: text with lone surrogates, a whole number beyond 64 bits, or what is no value of the wire's.
     """
     try:
         return _encoder.encode(record)
-    except (UnicodeEncodeError, OverflowError) as error:
+    except Exception as error:  # a field can hold anything, and it may raise whatever it likes
         raise BadMessage(
             complaint("message", _line(str(error)), "Unicode text and 64-bit numbers", "correct it")
         ) from error

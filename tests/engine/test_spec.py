@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import msgspec
@@ -71,6 +73,17 @@ def test_bad_adapter_name(name: Any) -> None:
         AdapterUse(name)
     with pytest.raises(SpecError, match="adapter: got "):
         AdapterUse("x", 1.0, name)
+
+
+class Word(str, Enum):  # noqa: UP042 - whose own text is "Word.APPLE"
+    APPLE = "a red apple"
+
+
+def test_text_is_what_it_is_and_not_what_its_class_writes() -> None:
+    """faults.md 7's kind: of somebody's own class of text, what `str` of it says was drawn."""
+    assert GenerationSpec(prompt=Word.APPLE).prompt == "a red apple"
+    assert type(GenerationSpec(prompt=Word.APPLE).prompt) is str
+    assert GenerationSpec(prompt="x", guidance_scale=Decimal("2.5")).guidance_scale == 2.5  # type: ignore[arg-type]
 
 
 def test_numpys_numbers_and_text_become_pythons_own() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from salon.engine.errors import ModelNotFound, SpecError
+from salon.engine.errors import LimitError, ModelNotFound, SpecError
+from salon.engine.limits import Limits
+from salon.scheduler.admission import Work
+from salon.scheduler.plans import Kind
 from salon.studio.studio import Studio
 
 from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, spec
@@ -22,6 +26,34 @@ def test_a_prompt_becomes_pictures(tiny: Path, solo: Solo, workers: int, process
             np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(prompt="cat", steps=3, seed=i)))
         wide = studio.imagine("cat", aspect=(2, 1), images=2)
         assert wide.result(TIMEOUT).shape == (2, 12, 24, 3) or wide.result(0).shape[2] > wide.result(0).shape[1]
+
+
+class Text(str):
+    """As somebody derived it."""
+
+    def __str__(self) -> str:
+        return "another text"
+
+
+def test_numpys_numbers_are_numbers_everywhere(tiny: Path, solo: Solo) -> None:
+    """faults.md 7's kind: of a studio's own fields, only Python's own `int` was a number, only a tuple an aspect."""
+    limits = Limits(max_images=np.int64(3))  # type: ignore[arg-type]
+    options: dict[str, Any] = {"workers": np.int64(1), "threads": 1, "backend": BACKEND, "limits": limits}
+    with Studio(tiny, **options) as studio:
+        fields: dict[str, Any] = {
+            "images": np.uint8(2),
+            "seed": np.int64(5),
+            "preview_every": np.int64(1),
+            "aspect": np.array([2, 1]),
+            "account": Text("me"),
+            "work": Work(kind=Kind.GRID, images=np.int64(2), draft=np.bool_(False)),  # type: ignore[arg-type]
+        }
+        job = studio.imagine(Text("cat"), np.str_("relax"), **fields)
+        size = {"width": job.spec.width, "height": job.spec.height}
+        np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(prompt="cat", steps=3, seed=5, images=2, **size)))
+        assert job.account == "me"
+        with pytest.raises(LimitError, match="images: got 4 images, allowed 3"):
+            studio.imagine("cat", images=np.int64(4))
 
 
 def test_bad_requests(tiny: Path) -> None:

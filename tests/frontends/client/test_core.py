@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from salon.errors import SalonError
 from salon.frontends.client import exchanges as x
-from salon.frontends.client.core import LONGEST_PAUSE_S, Core
+from salon.frontends.client.core import Core
 from salon.frontends.client.errors import BY_CODE, Busy, Disconnected, JobFailed, failed
+from salon.frontends.client.pauses import LONGEST_PAUSE_S
 from salon.frontends.wire import codec
 from salon.frontends.wire import messages as m
 
@@ -145,7 +146,7 @@ class World:
     def settle(self, seconds: float = 30.0) -> None:
         """No more trouble: let everything come to its end."""
         end = self.clock.now + seconds
-        while self.clock.now < end and (len(self.core._pending) or self.core.outbox or self.up or self.down):
+        while self.clock.now < end and (len(self.core.pending) or self.core.outbox or self.up or self.down):
             for _ in range(20):
                 self.link()
                 self.serve()
@@ -219,7 +220,7 @@ def test_whatever_happens_everything_comes_to_its_end(data: st.DataObject) -> No
         assert fetch.ended
         assert fetch.error is None
         assert bytes(fetch.data) == FILE
-    assert len(world.core._pending) == 0
+    assert len(world.core.pending) == 0
     assert not left[1].data or not left[1].orphan or left[1].ended or len(left[1].data) < len(FILE)
     assert world.most["watch"] <= LIMITS.max_watches
     assert world.most["fetch"] <= LIMITS.max_fetches
@@ -356,7 +357,7 @@ def test_a_fetch_that_nobody_wants_frees_its_slot(broken: bool) -> None:
     world.settle()
     assert other.ended
     assert world.fetches == {}
-    assert len(world.core._pending) == 0
+    assert len(world.core.pending) == 0
     fetched = [request for request in world.requests if isinstance(request, m.Fetch)]
     assert len(fetched) == 1
     assert len(left.data) < len(FILE)
@@ -388,7 +389,7 @@ def test_errors_can_be_copied_and_sent_elsewhere() -> None:
 
 def test_a_watch_is_not_turned_away_for_ever() -> None:
     world = opened()
-    world.core._pending._patience_s = 1.0
+    world.core.pending._patience_s = 1.0
     world.busy = 10**6
     watch = x.Watching("j", 0, False)
     world.core.ask(watch)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -75,8 +77,16 @@ def test_the_largest_submit_fits() -> None:
     assert decode_request(data) == m.Submit(key="k", prompt=prompt, negative_prompt=prompt)
 
 
-@pytest.mark.parametrize(
-    "record", [m.Submit(key="k", prompt="\ud800"), m.Watch(job="j", after=2**64), m.Watch(job="j", after=-(2**70))]
+@pytest.mark.parametrize(  # faults.md 7: of the last three, a TypeError ended the thread that sent them
+    "record",
+    [
+        m.Submit(key="k", prompt="\ud800"),
+        m.Watch(job="j", after=2**64),
+        m.Watch(job="j", after=-(2**70)),
+        m.Show(job=object()),  # type: ignore[arg-type]
+        m.Submit(key="k", prompt="p", seed=np.int64(7)),  # type: ignore[arg-type]
+        m.Show(job=Path("j")),  # type: ignore[arg-type]
+    ],
 )
 def test_what_msgpack_cannot_say_is_refused_when_it_is_sent(record: m.Record) -> None:
     with pytest.raises(BadMessage, match="allowed Unicode text and 64-bit numbers"):
