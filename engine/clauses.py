@@ -45,6 +45,11 @@ class Slot:
     words: str = ""
     endings: Sequence[str] = ()
 
+    @property
+    def table(self) -> str:
+        """The key of its known words."""
+        return self.words or f"{self.name}s"
+
     def __post_init__(self) -> None:
         """ValueError for what cannot be a slot: it comes from a file."""
         if not all(isinstance(text, str) for text in (self.name, self.form, self.words, *self.endings)):
@@ -87,7 +92,7 @@ class Vocabulary:
         tables = {}
         for slot in (Slot(**entry) for entry in text["slots"]):
             if slot.name != SUBJECT:
-                tables[slot.name] = spoken(text.get(slot.words or f"{slot.name}s", ()))
+                tables[slot.name] = spoken(text.get(slot.table, ()))
         if PALETTE in tables:
             tables[PALETTE] |= {normalise(form): "" for form in text.get("natural_palette", ())}
         return cls(tables)

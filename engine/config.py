@@ -1,4 +1,9 @@
-"""A component's config.json, read key by key with the type and range that the architecture wants."""
+"""A component's config.json, read key by key with the type and range that the architecture wants.
+
+A key that nobody reads could change the picture, so `Config.finish` refuses it by name, unless its reader lists it as
+harmless and says why, or it asks for nothing: null, false or an empty value. That is how a newer version of a library
+writes an option that older models do without, and it needs no newer Salon.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +15,17 @@ from typing import Any, Final, NoReturn
 from .errors import MalformedFile, MissingFile, UnknownArchitecture, UnreadableFile, WrongConfig
 
 _REQUIRED: Final = object()
+
+# Keys that both libraries write into every config about the config itself: key -> why it changes nothing.
+BOOKKEEPING: Final[Mapping[str, str]] = {
+    "_diffusers_version": "what wrote the file",
+    "_name_or_path": "where the model was loaded from before it was saved here",
+    "_use_default_values": "which of the values were left at their defaults",
+    "transformers_version": "what wrote the file",
+    "dtype": "the weight files say themselves how each number is stored",
+    "torch_dtype": "the same, by its former name",
+}
+QUANTIZED: Final = "quantization_config"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -43,10 +59,12 @@ class Config:
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
         self.path = path
         self.values = values
+        self._read: set[str] = set()
 
     @property
     def architecture(self) -> str:
         """The class that the weights belong to, in diffusers' or transformers' way of saying it."""
+        self._read |= {"_class_name", "architectures"}
         name = self.values.get("_class_name")
         if name is None:
             names = self.values.get("architectures")
@@ -94,6 +112,7 @@ class Config:
 
     def mapping(self, key: str) -> dict[str, Any]:
         """An object, empty where there is none. MalformedFile for anything else."""
+        self._read.add(key)
         value = self.values.get(key, {})
         if not isinstance(value, dict):
             found = type(value).__name__
@@ -107,6 +126,43 @@ class Config:
             self.refuse(key, " or ".join(json.dumps(v) for v in allowed), value, UnknownArchitecture)
         return value
 
+    def raw(self, key: str) -> Any:
+        """The value as it stands, for a reader that checks it itself. None where there is none."""
+        self._read.add(key)
+        return self.values.get(key)
+
+    def unset(self, key: str) -> None:
+        """UnknownArchitecture if a key asks for something that Salon does not implement."""
+        self._read.add(key)
+        if not _asks_for_nothing(self.values.get(key)):
+            self.refuse(key, "null (not implemented)", self.values[key], UnknownArchitecture)
+
+    def finish(self, harmless: Mapping[str, str]) -> None:
+        """Refuse what is left over, when every key that the architecture has was read.
+
+        Args:
+            harmless: key -> why it changes no picture. `BOOKKEEPING` is harmless everywhere.
+
+        Raises:
+            UnknownArchitecture: a key that is neither read nor harmless and asks for something; quantized weights.
+        """
+        left = [key for key in self.values if not (key in self._read or key in harmless or key in BOOKKEEPING)]
+        for key in sorted(left, key=lambda key: (key != QUANTIZED, key)):
+            value = self.values[key]
+            if _asks_for_nothing(value):
+                continue
+            if key == QUANTIZED:
+                method = value.get("quant_method", "some method") if isinstance(value, dict) else value
+                bits = [
+                    name for name in ("load_in_4bit", "load_in_8bit") if isinstance(value, dict) and value.get(name)
+                ]
+                raise UnknownArchitecture(
+                    "the weights are quantized", path=self.path, key=key, expected="plain weights",
+                    found=" ".join([str(method), *bits])[:80],
+                    remedy="use the folder that it was quantized from, in float16, bfloat16 or float32",
+                )  # fmt: skip
+            self.refuse(key, "no such setting (Salon does not implement it)", value, UnknownArchitecture)
+
     def refuse(
         self, key: str, expected: str, found: Any, kind: type[WrongConfig | UnknownArchitecture] = WrongConfig
     ) -> NoReturn:
@@ -116,9 +172,14 @@ class Config:
         raise kind(what, path=self.path, key=key, expected=expected, found=shown)
 
     def _get(self, key: str, default: Any) -> Any:
+        self._read.add(key)
         value = self.values.get(key)
         if value is None:
             if default is _REQUIRED:
                 self.refuse(key, "a value", None)
             return default
         return value
+
+
+def _asks_for_nothing(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, str | list | dict) and not value)

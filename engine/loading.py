@@ -21,11 +21,27 @@ from .errors import MalformedFile, MissingFile, WrongShape
 from .limits import Limits
 from .models import bert, flux, vae
 from .neighbours import load_neighbours
+from .pipeline import want_flux_pipeline
 from .safetensors_file import SafetensorsFile
 from .solvers import SigmaConfig
 from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
+FORMAT = 1  # of salon.json
+SETTINGS = {  # keys of salon.json that loading passes over, and who reads them
+    "name": "of the model, to be shown",
+    "version": "of the model, to be shown",
+    "text": "the text pipeline, below",
+    "style_vectors": "the recipe, and who applies a style",
+    "default_style": "engine/default_style.py, when a style is wanted",
+}
+WORDS = {  # keys of its "text" that are read elsewhere
+    "slots": "below",
+    "stats": "below",
+    "neighbours": "engine/neighbours.py",
+    "natural_palette": "engine/clauses.py",
+    **dict.fromkeys(("styles", "backgrounds", "palettes", "finishes"), "known words, of a slot that a model may lack"),
+}
 MARKS = ("[CLS]", "[SEP]")  # tokens before and behind a text of BERT's
 
 
@@ -99,22 +115,22 @@ def _granularity(config: vae.AutoencoderConfig) -> int:
 def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
     """Load a checkpoint folder. CheckpointError, with path and key, for anything wrong with it."""
     checkpoint = Checkpoint(path)
-    transformer, autoencoder = checkpoint.component("transformer"), checkpoint.component("vae")
-    components = {"transformer": transformer, "vae": autoencoder, "scheduler": Component(path / "scheduler")}
     file = path / "salon.json"
     own = read_json(file) if file.exists() else {}
     salon = Config(file, own)
-    if "text" in own:
-        components |= {name: checkpoint.component(name) for name in ("text_encoder", "tokenizer")}
+    salon.only("format", (FORMAT,), FORMAT)
+    names = ("transformer", "vae", "scheduler", *(("text_encoder", "tokenizer") if "text" in own else ()))
+    want_flux_pipeline(checkpoint, names)
+    components = {name: checkpoint.component(name) for name in names}
+    transformer, autoencoder = components["transformer"], components["vae"]
     scheduler = components["scheduler"].path / "scheduler_config.json"
-    try:
-        sigmas = SigmaConfig.from_json(read_json(scheduler))
-    except (ValueError, TypeError) as error:
-        raise MalformedFile(f"scheduler config: {error}", path=scheduler) from error
+    sigmas = SigmaConfig.read(Config(scheduler, read_json(scheduler)))
     _want_one_model(transformer, autoencoder)
     transformer_weights = flux.load_flux(ops, transformer)
     autoencoder_weights = vae.load_autoencoder(ops, autoencoder)
     defaults, draft = read_defaults(salon, _granularity(autoencoder_weights.config))
+    vocabulary = salon.mapping("vocabulary")
+    salon.finish(SETTINGS)
     return Model(
         checkpoint=checkpoint,
         name=str(own.get("name", path.resolve().name)),
@@ -127,7 +143,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
         text=_load_text(ops, components, salon, limits) if "text" in own else None,
         defaults=defaults,
         draft=draft,
-        vocabulary=salon.mapping("vocabulary"),
+        vocabulary=vocabulary,
         components=components,
         salon=salon,
         files=shipped_files(salon),
@@ -201,6 +217,7 @@ def _load_text(ops: Ops[Any, Any], components: Mapping[str, Component], salon: C
     )
     try:
         slots = [Slot(**slot) for slot in text["slots"]]
+        settings.finish(WORDS | {slot.table: "known words of a slot" for slot in slots})
         vocabulary = Vocabulary.from_json(text)
         stats = _load_stats(SafetensorsFile(stats_path), encoder.weights.config.hidden_size)
         neighbours = load_neighbours(salon, encoder.weights.config.hidden_size)

@@ -17,19 +17,23 @@ FlowMatchEulerDiscreteScheduler and FluxPipeline to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .config import Config
 
 Float32 = NDArray[np.float32]
 
 SolverName = Literal["euler", "heun"]
 SOLVERS: Final[tuple[SolverName, ...]] = ("euler", "heun")
 
-# Keys of a diffusers scheduler config that, when set, ask for sigmas which this module does not compute.
+SCHEDULER: Final = "FlowMatchEulerDiscreteScheduler"
+_TIMESTEPS: Final = 1000  # a model sees sigma times as many
+
+# Keys of its config that, when set, ask for sigmas which this module does not compute.
 _UNSUPPORTED: Final = (
     "invert_sigmas",
     "shift_terminal",
@@ -76,15 +80,28 @@ class SigmaConfig:
             )
 
     @classmethod
-    def from_json(cls, config: Mapping[str, Any]) -> SigmaConfig:
-        """From a diffusers scheduler config. ValueError for one that needs sigmas which Salon does not compute."""
+    def read(cls, config: Config) -> SigmaConfig:
+        """From scheduler_config.json, with diffusers' defaults. UnknownArchitecture for a scheduler other than
+        `SCHEDULER`, or one that wants sigmas which Salon does not compute; WrongConfig."""
+        config.want_architecture([SCHEDULER])
+        config.only("num_train_timesteps", (_TIMESTEPS,), _TIMESTEPS)
         for key in _UNSUPPORTED:
-            if config.get(key):
-                raise ValueError(
-                    f"{key}: got {config[key]!r}, want it unset (this way of spacing sigmas is not supported)"
-                )
-        known = {field.name for field in fields(cls)}
-        return cls(**{key: value for key, value in config.items() if key in known and value is not None})
+            config.unset(key)
+        tokens = {
+            name: config.integer(name, getattr(cls, name)) for name in ("base_image_seq_len", "max_image_seq_len")
+        }
+        if tokens["base_image_seq_len"] == tokens["max_image_seq_len"]:
+            config.refuse("max_image_seq_len", "another number than base_image_seq_len", tokens["max_image_seq_len"])
+        result = cls(
+            shift=config.number("shift", cls.shift, 1e-6, 1e6),
+            use_dynamic_shifting=config.boolean("use_dynamic_shifting", cls.use_dynamic_shifting),
+            base_shift=config.number("base_shift", cls.base_shift),
+            max_shift=config.number("max_shift", cls.max_shift),
+            time_shift_type=config.only("time_shift_type", ("exponential", "linear"), cls.time_shift_type),
+            **tokens,
+        )
+        config.finish({})
+        return result
 
     def mu(self, image_tokens: int) -> float:
         """The shift exponent of an image of so many tokens (after 2x2 packing): linear, and extrapolated beyond."""

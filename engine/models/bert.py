@@ -19,6 +19,28 @@ from ..config import Config
 from ..errors import LimitError
 
 ARCHITECTURE: Final = "BertModel"
+_TRAINING: Final = "of training alone"
+_HEADS: Final = "of heads behind the encoder, which Salon does not read"
+_SHAPE: Final = "how transformers answers, not what"
+HARMLESS: Final = {
+    "attention_probs_dropout_prob": _TRAINING,
+    "hidden_dropout_prob": _TRAINING,
+    "initializer_range": _TRAINING,
+    "gradient_checkpointing": _TRAINING,
+    "classifier_dropout": _HEADS,
+    "id2label": _HEADS,
+    "label2id": _HEADS,
+    "problem_type": _HEADS,
+    "tie_word_embeddings": _HEADS,
+    "output_attentions": _SHAPE,
+    "output_hidden_states": _SHAPE,
+    "return_dict": _SHAPE,
+    "use_cache": "of decoders, and this is none",
+    "chunk_size_feed_forward": "saves memory; the numbers are the same",
+    "pad_token_id": "rows are ragged: there is no padding",
+    "bos_token_id": "the tokenizer says which tokens stand around a text",
+    "eos_token_id": "the tokenizer says which tokens stand around a text",
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +62,9 @@ class BertConfig:
         config.want_architecture([ARCHITECTURE])
         config.only("hidden_act", ("gelu",), "gelu")
         config.only("position_embedding_type", ("absolute",), "absolute")
-        config.only("is_decoder", (False,), False)
+        config.only("model_type", ("bert",), "bert")
+        for key in ("is_decoder", "add_cross_attention", "is_encoder_decoder"):
+            config.only(key, (False,), False)
         result = cls(
             hidden_size=config.integer("hidden_size", 768),
             num_hidden_layers=config.integer("num_hidden_layers", 12),
@@ -53,6 +77,7 @@ class BertConfig:
         )
         if result.hidden_size % result.num_attention_heads:
             config.refuse("num_attention_heads", f"a divisor of {result.hidden_size}", result.num_attention_heads)
+        config.finish(HARMLESS)
         return result
 
 

@@ -41,7 +41,7 @@ class FluxConfig:
         axes = config.integers("axes_dims_rope", (16, 56, 56))
         if len(axes) != 3 or sum(axes) != head or any(dim % 2 for dim in axes):
             config.refuse("axes_dims_rope", f"three even numbers that sum to attention_head_dim {head}", list(axes))
-        return cls(
+        result = cls(
             in_channels=in_channels,
             num_layers=config.integer("num_layers", 19, 0),
             num_single_layers=config.integer("num_single_layers", 38, 0),
@@ -52,6 +52,8 @@ class FluxConfig:
             guidance_embeds=config.boolean("guidance_embeds", False),
             axes_dims_rope=axes,
         )
+        config.finish({})
+        return result
 
     @property
     def width(self) -> int:

@@ -16,6 +16,10 @@ from ..config import Config
 from ..errors import UnknownArchitecture
 
 ARCHITECTURE: Final = "AutoencoderKL"
+HARMLESS: Final = {
+    "sample_size": "the side of the training pictures, which only diffusers' tiling looks at",
+    "force_upcast": "a guard against overflow in float16, in which Salon computes nothing",
+}
 # Names of attention layers, and how checkpoints of diffusers before 0.18 call them.
 _OLD_NAMES: Final = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
@@ -44,14 +48,14 @@ class AutoencoderConfig:
         channels = config.integers("block_out_channels", (64,))
         groups = config.integer("norm_num_groups", 32)
         for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
-            if (config.values.get(key) or [kind]) != [kind] * len(channels):
-                config.refuse(key, f"{len(channels)} times {kind}", config.values.get(key), UnknownArchitecture)
+            kinds = config.raw(key)
+            if (kinds or [kind]) != [kind] * len(channels):
+                config.refuse(key, f"{len(channels)} times {kind}", kinds, UnknownArchitecture)
         for key in ("latents_mean", "latents_std"):
-            if config.values.get(key) is not None:
-                config.refuse(key, "null", config.values[key], UnknownArchitecture)
+            config.unset(key)
         if any(n % groups for n in channels):
             config.refuse("norm_num_groups", f"a divisor of {list(channels)}", groups)
-        return cls(
+        result = cls(
             in_channels=config.integer("in_channels", 3),
             out_channels=config.integer("out_channels", 3),
             latent_channels=config.integer("latent_channels", 4),
@@ -64,6 +68,8 @@ class AutoencoderConfig:
             use_post_quant_conv=config.boolean("use_post_quant_conv", True),
             mid_block_add_attention=config.boolean("mid_block_add_attention", True),
         )
+        config.finish(HARMLESS)
+        return result
 
     @property
     def factor(self) -> int:

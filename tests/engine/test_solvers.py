@@ -1,12 +1,15 @@
 """Solvers: the right sigmas, the right order of convergence, and agreement with diffusers."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from salon.engine.solvers import SOLVERS, Evaluation, SigmaConfig, euler, evaluations, heun
+from salon.engine.config import Config
+from salon.engine.errors import UnknownArchitecture
+from salon.engine.solvers import SCHEDULER, SOLVERS, Evaluation, SigmaConfig, euler, evaluations, heun
 
 
 def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, dtype: Any = np.float64) -> Any:
@@ -81,9 +84,13 @@ def test_bad_arguments() -> None:
         SigmaConfig(shift=-1)
     with pytest.raises(ValueError, match="shift: got nan"):
         SigmaConfig(shift=math.nan)
-    with pytest.raises(ValueError, match="use_karras_sigmas: got True"):
-        SigmaConfig.from_json({"use_karras_sigmas": True})
-    assert SigmaConfig.from_json({"_class_name": "x", "shift": 2, "shift_terminal": None}) == SigmaConfig(shift=2)
+    with pytest.raises(UnknownArchitecture, match=r"s.json: .*'use_karras_sigmas', expected null .*, found true"):
+        SigmaConfig.read(scheduler(use_karras_sigmas=True))
+    assert SigmaConfig.read(scheduler(shift=2, shift_terminal=None)) == SigmaConfig(shift=2)
+
+
+def scheduler(**values: Any) -> Config:
+    return Config(Path("s.json"), {"_class_name": SCHEDULER, **values})
 
 
 CONFIGS: list[dict[str, Any]] = [
@@ -106,7 +113,7 @@ def test_sigmas_equal_diffusers(config: dict[str, Any], steps: int, tokens: int)
     c = theirs.config
     mu = calculate_shift(tokens, c.base_image_seq_len, c.max_image_seq_len, c.base_shift, c.max_shift)
     theirs.set_timesteps(steps, sigmas=np.linspace(1.0, 1 / steps, steps), mu=mu)
-    ours = SigmaConfig.from_json(dict(c))
+    ours = SigmaConfig.read(scheduler(**{**c, "_class_name": SCHEDULER}))
     np.testing.assert_array_equal(ours.sigmas(steps, tokens), theirs.sigmas.numpy())
 
 
