@@ -267,6 +267,7 @@ class Server:
             if keep_ms is not None:
                 self.keeper.forget_before(now - keep_ms)
             left = await asyncio.to_thread(collect, house.store, self.keeper.files)
+            await asyncio.to_thread(house.store.tidy)
         except SalonError:
             LOG.exception("cleaning up; it is tried again")
         else:

@@ -44,8 +44,8 @@ class Blobs(Protocol):
     """
 
     def put(self, data: bytes) -> str:
-        """Keep this, durably, and say its digest. One that is there already is not written again, but counts as put
-        now. StoreFull: there is no space; nothing is left behind."""
+        """Keep this, durably, and say its digest. One that is there already, sound, is not written again, but counts as
+        put now; one that was damaged is mended. StoreFull: there is no space; nothing is left behind."""
 
     def get(self, digest: str) -> bytes:
         """All of it."""

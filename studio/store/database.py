@@ -53,7 +53,7 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
         "journal_mode = WAL",
         "synchronous = FULL",  # a commit outlives a power failure
         "foreign_keys = ON",
-        "secure_delete = FAST",  # a deleted prompt is overwritten
+        "secure_delete = ON",  # a deleted prompt is overwritten, also in pages that nothing uses any more
         "journal_size_limit = 67108864",
         "trusted_schema = OFF",
     )

@@ -95,7 +95,7 @@ class FolderBlobs:
                 there = self._size(path) == len(data)
                 if there:
                     os.utime(path, (self._clock(), self._clock()))
-            if not there:
+            if not (there and self._same(path, data)):
                 self._write(path, data)
             sync(path.parent)  # also of one that is there: another thread may just have made it
         return digest
@@ -183,6 +183,15 @@ class FolderBlobs:
             return path.stat().st_size
         except FileNotFoundError:
             return None
+
+    @staticmethod
+    def _same(path: Path, data: bytes) -> bool:
+        """Whether a file of the right size has the right bytes, too. One that cannot be read has not."""
+        try:
+            with open(path, "rb") as file:
+                return all(file.read(_PART) == data[start : start + _PART] for start in range(0, len(data), _PART))
+        except OSError:
+            return False
 
     def _write(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir():

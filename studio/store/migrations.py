@@ -80,9 +80,8 @@ def copy_sqlite(file: Path, version: int) -> Path:
     half = target.with_name(f"{target.name}.part")
     try:
         half.unlink(missing_ok=True)
-        source, copy = sqlite3.connect(file), sqlite3.connect(half)
-        with contextlib.closing(source), contextlib.closing(copy):
-            source.backup(copy)
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as source:
+            source.execute("VACUUM INTO ?", (str(half),))  # without the free pages, and what was deleted from them
         sync(half)
         half.replace(target)
         sync(file.parent)

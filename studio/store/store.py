@@ -14,10 +14,11 @@ from .files import sync, translate_os
 from .folder_lock import FolderLock
 from .migrations import copy_sqlite, prepare
 from .reads import Reads
+from .scrub import Scrubber
 from .sql import sa
 from .tables import META
 from .transaction import Ends, Transaction
-from .writes import Write
+from .writes import DeleteJob, Write
 
 T = TypeVar("T")
 FILE: Final = "salon.db"
@@ -35,6 +36,7 @@ class Store(Reads):
         super().__init__(database, busy_s)
         self._lock = lock
         self._writing = threading.Lock()
+        self._scrubber = Scrubber(database, busy_s)
         self._file: tuple[int, int] | None = None
         self._ends: Ends | None = None  # None: ask the database
         self._names = (f"{secrets.token_hex(8)}.{i}" for i in itertools.count())
@@ -91,7 +93,20 @@ class Store(Reads):
             StoreFull, StoreLocked, StoreLost, StoreBroken: see there. After a StoreLost of PostgreSQL it can be that
                 the writes were stored all the same, if the connection broke amid the commit and stayed away.
         """
-        return self._transact(lambda transaction, _: transaction.apply(writes)) if writes else ()
+        if not writes:
+            return ()
+        freed = self._transact(lambda transaction, _: transaction.apply(writes))
+        if self._scrubber.due or any(isinstance(write, DeleteJob) for write in writes):
+            with self._writing:
+                self._scrubber.due = True
+                self._scrubber.empty_log()
+        return freed
+
+    def tidy(self) -> None:
+        """What was deleted, and may still be in some file, goes from there. Never raises; once an hour is enough."""
+        with self._writing:
+            self._scrubber.empty_log()
+            self._scrubber.drop_old_copies()
 
     def begin_life(self) -> int:
         """The number of this start, one more than the last, on disk when this returns."""
@@ -139,4 +154,5 @@ class Store(Reads):
                 prepare(connection, self._database.name, lambda version: file and copy_sqlite(file, version))
 
         self._try(attempt)
+        self._scrubber.overwrite_free_pages()
         self._file = file_of(self._database)

@@ -58,6 +58,25 @@ def test_put_again(blobs: Blobs) -> None:
     assert len(list(blobs.digests())) == 1
 
 
+@pytest.mark.parametrize("size", [1, 5, (1 << 20) + 3])
+def test_a_damaged_file_of_the_right_size_is_mended(tmp_path: Path, size: int) -> None:
+    """house 4.12: a file with the right size was taken for the right file, and every job of these pixels was broken."""
+    blobs = FolderBlobs(tmp_path / "pictures")
+    data = bytes(range(1, 256)) * (size // 255) + bytes(size % 255)
+    digest = blobs.put(data)
+    path = tmp_path / "pictures" / digest[:2] / digest[2:]
+    path.write_bytes(data[:-1] + b"x")
+    with pytest.raises(StoreBroken):
+        blobs.verify(digest)
+    assert blobs.put(data) == digest
+    blobs.verify(digest)
+    assert (blobs.get(digest), blobs.total_bytes()) == (data, size)
+    node = path.stat().st_ino
+    blobs.put(data)
+    assert path.stat().st_ino == node  # sound: not written again
+    assert list((tmp_path / "pictures" / "tmp").iterdir()) == []
+
+
 def test_what_is_not_there(blobs: Blobs, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     for digest in ("0" * 64, "", "../../secret", "0" * 63 + "/", "A" * 64, "0" * 64 + "\n"):
