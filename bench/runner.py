@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from ..kernels.machine import usable_cores
 from . import machine
 from .measure import Deadline
 from .report import Goal, Report
@@ -89,7 +90,7 @@ class Bench:
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m salon.bench.{name}", description=description)
     parser.add_argument("--quick", action="store_true", help="fewer samples; ends within 50 s")
-    parser.add_argument("--threads", type=_positive, default=machine.usable_cores(), help="threads of every candidate")
+    parser.add_argument("--threads", type=_positive, default=usable_cores(), help="threads of every candidate")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file (default: bench/results)")
     return parser
 

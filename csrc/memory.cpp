@@ -6,6 +6,8 @@
 #include <new>
 #include <vector>
 
+#include <pthread.h>
+
 namespace salon {
 namespace {
 
@@ -36,6 +38,7 @@ struct Cache {
   void count_in_use(std::size_t size) noexcept {
     stats.in_use += size;
     if (stats.in_use > stats.most_in_use) stats.most_in_use = stats.in_use;
+    if (stats.in_use + stats.cached > stats.peak) stats.peak = stats.in_use + stats.cached;
   }
 
   void free_one(std::map<std::size_t, Shelf>::iterator shelf) noexcept {
@@ -54,8 +57,13 @@ struct Cache {
     }
   }
 };
+
 Cache& cache() {
-  static Cache* c = new Cache();  // leaked on purpose: tensors may outlive static destruction
+  static Cache* c = [] {
+    // A fork copies the mutex as it stands, and another thread that holds it stays behind: it is free at every fork.
+    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); });
+    return new Cache();  // leaked on purpose: tensors may outlive static destruction
+  }();
   return *c;
 }
 
@@ -91,15 +99,14 @@ void* acquire(std::size_t bytes) {
       return block;
     }
     ++c.stats.system_calls;
-    c.count_in_use(size);
-    c.keep_within(kKept * c.stats.most_in_use);
-    if (c.stats.in_use + c.stats.cached > c.stats.peak) c.stats.peak = c.stats.in_use + c.stats.cached;
+    const std::size_t in_use = c.stats.in_use + size;  // what was kept makes room before more is asked for
+    c.keep_within(kKept * (in_use > c.stats.most_in_use ? in_use : c.stats.most_in_use) - size);
   }
   char* base = static_cast<char*>(ask_system(size + kHeader));
-  if (!base) {
+  if (!base) throw std::bad_alloc();
+  {
     std::lock_guard<std::mutex> lock(c.mutex);
-    c.stats.in_use -= size;
-    throw std::bad_alloc();
+    c.count_in_use(size);
   }
   *reinterpret_cast<std::size_t*>(base) = size;
   return base + kHeader;

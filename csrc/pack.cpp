@@ -4,26 +4,15 @@
 #include <cstring>
 #include <new>
 
+#include "bf16.h"
 #include "pool.h"
 
 namespace salon {
 namespace {
 
-float widen(std::uint16_t v) {
-  const std::uint32_t bits = std::uint32_t(v) << 16;
-  float f;
-  std::memcpy(&f, &bits, 4);
-  return f;
-}
-std::uint16_t narrow(float f) {  // round to nearest even, NaN stays NaN
-  std::uint32_t bits;
-  std::memcpy(&bits, &f, 4);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return std::uint16_t((bits >> 16) | 0x40);
-  return std::uint16_t((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
-}
 void convert(std::uint16_t v, std::uint16_t& o) { o = v; }
-void convert(std::uint16_t v, float& o) { o = widen(v); }
-void convert(float v, std::uint16_t& o) { o = narrow(v); }
+void convert(std::uint16_t v, float& o) { o = bf16_to_f32(v); }
+void convert(float v, std::uint16_t& o) { o = f32_to_bf16(v); }
 void convert(float v, float& o) { o = v; }
 
 struct Job {

@@ -2,18 +2,23 @@
 
 #include <atomic>
 #include <cerrno>
-#include <condition_variable>
+#include <chrono>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
 #include <stdexcept>
-#include <string>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "float_mode.h"
+#include "machine.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -22,21 +27,46 @@
 namespace salon {
 namespace {
 
-inline void relax() {
+using Word = std::atomic<std::uint32_t>;
+
+// How long a thread looks for news before it sleeps. Ops of a step follow each other within tens of microseconds, and to
+// wake a sleeper takes as long; a thread that looks for longer takes the core from the one that it waits for.
+constexpr std::chrono::microseconds kPatience{100};
+
+// Returns once `done()`, or after kPatience.
+template <class Done> void look_out(Done done) {
+  const auto start = std::chrono::steady_clock::now();
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (done()) return;
 #if defined(__x86_64__)
-  _mm_pause();
+      _mm_pause();
 #endif
+    }
+  } while (std::chrono::steady_clock::now() - start < kPatience);
 }
 
-// Ops of a step follow each other within microseconds: a helper spins that long before it sleeps.
-constexpr int kSpins = 4000;
+// Sleeps unless `word` has changed from `seen`; may wake for nothing.
+void sleep_on(Word& word, std::uint32_t seen) { syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, seen, nullptr, nullptr, 0); }
+void wake(Word& word, int threads) { syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, threads, nullptr, nullptr, 0); }
+
+thread_local bool in_task = false;
+
+// What holds on a thread while it runs tasks.
+class InTask {
+ public:
+  InTask() { in_task = true; }
+  ~InTask() { in_task = false; }
+
+ private:
+  FloatMode mode_;
+};
 
 class Pool {
  public:
   void run(std::int64_t count, Task task, void* context, int threads) {
     std::lock_guard<std::mutex> one_job(job_);
-    grow(threads - 1);
-    const int helpers = threads - 1;
+    threads = 1 + grow(threads - 1);
     task_ = task;
     context_ = context;
     threads_ = threads;
@@ -44,35 +74,44 @@ class Pool {
       shares_[t].end = count * (t + 1) / threads;
       shares_[t].next.store(count * t / threads, std::memory_order_relaxed);
     }
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      wanted_ = helpers;
-      open_ = true;
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    if (sleeping_.load(std::memory_order_seq_cst) > 0) wake_.notify_all();
+    helpers_.store(threads - 1, std::memory_order_relaxed);
+    const std::uint32_t job = (state_.load(std::memory_order_relaxed) & ~(kOpen | kActive)) + kJob;
+    const std::uint32_t ends = done_.load(std::memory_order_relaxed);
+    state_.store(job | kOpen, std::memory_order_seq_cst);
+    if (sleeping_.load(std::memory_order_seq_cst) > 0) wake(state_, kMaxThreads);
     work(0);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      open_ = false;  // a helper that has not come by now (it may not have a core) is not waited for
-    }
-    for (int spin = 0; active_.load(std::memory_order_acquire) != 0; ++spin) {
-      if (spin < kSpins) {
-        relax();
-      } else {
-        sched_yield();  // a helper holds a task but lost its core
-      }
-    }
+    // A helper that has not come by now (it may not have a core) is not waited for.
+    if (state_.fetch_and(~kOpen, std::memory_order_acq_rel) & kActive) await_helpers(ends);
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
+  int start(int helpers, std::string& why) {
+    std::lock_guard<std::mutex> one_job(job_);
+    refused_.clear();  // the system may have room by now
+    const int started = grow(helpers);
+    if (started < helpers) why = refused_;
+    return started;
+  }
+
  private:
-  void grow(int helpers) {
-    while (static_cast<int>(workers_.size()) < helpers) {
+  // State of the pool: the number of the job, whether helpers may still join it, and how many are in it.
+  static constexpr std::uint32_t kActive = 0x7fff, kOpen = 0x8000, kJob = 0x10000;
+
+  // Starts threads until there are so many helpers or the system starts no more; returns how many of them to use.
+  int grow(int helpers) {
+    while (static_cast<int>(workers_.size()) < helpers && refused_.empty()) {
       const int index = static_cast<int>(workers_.size());
-      const unsigned seen = generation_.load(std::memory_order_relaxed);
-      workers_.emplace_back([this, index, seen] { loop(index, seen); });
+      const std::uint32_t seen = state_.load(std::memory_order_relaxed);
+      try {
+        workers_.reserve(workers_.size() + 1);
+        workers_.emplace_back([this, index, seen] { loop(index, seen); });
+      } catch (const std::system_error& error) {  // a limit of processes or of memory
+        refused_ = error.code().message();
+      } catch (const std::bad_alloc&) {
+        refused_ = "out of memory";
+      }
     }
+    return helpers < static_cast<int>(workers_.size()) ? helpers : static_cast<int>(workers_.size());
   }
 
   // The tasks of one thread; on a cache line of its own.
@@ -82,6 +121,7 @@ class Pool {
   };
 
   void work(int thread) {
+    const InTask inside;
     for (int i = 0; i < threads_; ++i) {
       Share& share = shares_[(thread + i) % threads_];
       for (;;) {
@@ -90,46 +130,72 @@ class Pool {
         if (task >= share.end) break;
         try {
           task_(context_, task);
-        } catch (...) {  // no memory for scratch: the caller hears of it once all threads are out of the job
-          std::lock_guard<std::mutex> lock(mutex_);
+        } catch (...) {  // the caller hears of it once all threads are out of the job
+          std::lock_guard<std::mutex> lock(failing_);
           if (!failure_) failure_ = std::current_exception();
         }
       }
     }
   }
 
-  void loop(int index, unsigned seen) {
+  // Sleeping rather than yielding leaves this core to a helper that lost its own amid a task.
+  void await_helpers(std::uint32_t seen) {
+    look_out([&] { return done_.load(std::memory_order_acquire) != seen; });
+    while (done_.load(std::memory_order_acquire) == seen) {
+      awaited_.store(true, std::memory_order_seq_cst);
+      if (done_.load(std::memory_order_seq_cst) == seen) sleep_on(done_, seen);
+      awaited_.store(false, std::memory_order_relaxed);
+    }
+  }
+
+  bool is_news(std::uint32_t seen) const { return ((state_.load(std::memory_order_acquire) ^ seen) & ~(kOpen | kActive)) != 0; }
+
+  void await_job(std::uint32_t seen) {
+    look_out([&] { return is_news(seen); });
+    while (!is_news(seen)) {
+      sleeping_.fetch_add(1, std::memory_order_seq_cst);
+      const std::uint32_t now = state_.load(std::memory_order_seq_cst);
+      if (!((now ^ seen) & ~(kOpen | kActive))) sleep_on(state_, now);
+      sleeping_.fetch_sub(1, std::memory_order_relaxed);
+    }
+  }
+
+  // Enters the present job, if it is open and wants this helper.
+  bool join(int index, std::uint32_t& seen) {
+    seen = state_.load(std::memory_order_acquire);
+    do {
+      if (!(seen & kOpen) || index >= helpers_.load(std::memory_order_relaxed)) return false;
+    } while (!state_.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel, std::memory_order_acquire));
+    return true;
+  }
+
+  void leave() {
+    const std::uint32_t before = state_.fetch_sub(1, std::memory_order_acq_rel);
+    if ((before & kOpen) || (before & kActive) != 1) return;
+    done_.fetch_add(1, std::memory_order_seq_cst);  // the last one out of a job that its caller waits for
+    if (awaited_.load(std::memory_order_seq_cst)) wake(done_, 1);
+  }
+
+  void loop(int index, std::uint32_t seen) {
     for (;;) {
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) relax();
-      if (generation_.load(std::memory_order_acquire) == seen) {
-        std::unique_lock<std::mutex> lock(mutex_);
-        sleeping_.fetch_add(1, std::memory_order_seq_cst);
-        wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
-        sleeping_.fetch_sub(1, std::memory_order_relaxed);
-      }
-      {
-        std::lock_guard<std::mutex> lock(mutex_);
-        seen = generation_.load(std::memory_order_relaxed);
-        if (!open_ || index >= wanted_) continue;
-        active_.fetch_add(1, std::memory_order_relaxed);
-      }
-      work(index + 1);
-      active_.fetch_sub(1, std::memory_order_release);
+      await_job(seen);
+      if (!join(index, seen)) continue;
+      if (index < helpers_.load(std::memory_order_relaxed)) work(index + 1);
+      leave();
     }
   }
 
   std::vector<std::thread> workers_;
-  std::mutex job_, mutex_;
-  std::condition_variable wake_;
+  std::mutex job_, failing_;
+  std::string refused_;  // why the system started no more threads
   Task task_ = nullptr;
   void* context_ = nullptr;
   int threads_ = 1;
   Share shares_[kMaxThreads];
-  std::atomic<int> active_{0}, sleeping_{0};
-  std::atomic<unsigned> generation_{0};
+  std::atomic<int> helpers_{0}, sleeping_{0};
+  std::atomic<bool> awaited_{false};
+  Word state_{0}, done_{0};  // done_: jobs whose caller had to wait for helpers, and need not any more
   std::exception_ptr failure_;
-  int wanted_ = 0;
-  bool open_ = false;
 };
 
 Pool*& slot() {
@@ -149,13 +215,20 @@ Pool& pool() {
 }  // namespace
 
 void parallel(std::int64_t count, Task run, void* context, int threads) {
+  if (in_task) throw std::logic_error("parallel: called by a task of parallel, which would wait for itself for ever");
   if (count < threads) threads = static_cast<int>(count);
   if (threads > kMaxThreads) threads = kMaxThreads;
   if (threads <= 1) {
+    const InTask inside;
     for (std::int64_t task = 0; task < count; ++task) run(context, task);
     return;
   }
   pool().run(count, run, context, threads);
+}
+
+int start_threads(int threads, std::string& why) {
+  if (threads > kMaxThreads) threads = kMaxThreads;
+  return threads <= 1 ? 1 : 1 + pool().start(threads - 1, why);
 }
 
 int default_threads() {
@@ -168,14 +241,8 @@ int default_threads() {
                                   std::to_string(kMaxThreads));
     return static_cast<int>(value);
   }
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    const int cores = CPU_COUNT(&set);
-    if (cores > 0) return cores < kMaxThreads ? cores : kMaxThreads;
-  }
-  const unsigned cores = std::thread::hardware_concurrency();
-  return cores ? static_cast<int>(cores) : 1;
+  const int cores = usable_cores();
+  return cores < kMaxThreads ? cores : kMaxThreads;
 }
 
 }  // namespace salon

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "bf16.h"
 #include "tensor.h"
 
 #if defined(__x86_64__)
@@ -21,20 +22,6 @@ SALON_INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 SALON_INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 // Rows of a task of a row-wise op, so that it has about `elements` to do and small calls stay on one thread.
 SALON_INLINE int64_t rows_per_task(int64_t cols, int64_t elements) { return most(1, elements / most(1, cols)); }
-
-SALON_INLINE float bf16_to_f32(uint16_t v) {
-  uint32_t bits = uint32_t(v) << 16;
-  float f;
-  memcpy(&f, &bits, 4);
-  return f;
-}
-// Round to nearest even; NaN stays NaN.
-SALON_INLINE uint16_t f32_to_bf16(float f) {
-  uint32_t bits;
-  memcpy(&bits, &f, 4);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return uint16_t((bits >> 16) | 0x40);
-  return uint16_t((bits + 0x7fffu + ((bits >> 16) & 1)) >> 16);
-}
 
 #if defined(__AVX512F__)
 

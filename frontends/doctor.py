@@ -84,6 +84,7 @@ def _backend(engine: Any) -> dict[str, Any]:
         "name": engine.ops.name,
         "dtype": engine.ops.compute,
         "threads": getattr(engine.ops, "threads", 1),
+        "notes": list(getattr(engine.ops, "notes", ())),
     }
 
 
@@ -126,6 +127,7 @@ def describe(report: dict[str, Any]) -> str:
     if report.get("backend"):
         backend = report["backend"]
         rows.append(("backend", f"{backend['name']}, {backend['dtype']}, threads: {backend['threads']}"))
+        rows += [("note", note) for note in backend["notes"]]
     if report.get("model"):
         model = report["model"]
         rows.append(("model", f"{model['name']} {model['version']}, {_megabytes(model['bytes'])}, {model['path']}"))

@@ -49,7 +49,7 @@ def imagine(options: argparse.Namespace) -> int:
     destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     loaded = time.perf_counter()
     if not options.quiet:
-        for warning in generation.text.warnings:
+        for warning in (*getattr(engine.ops, "notes", ()), *generation.text.warnings):
             print(f"salon: note: {warning}", file=sys.stderr)
         pictures = "1 picture" if spec.images == 1 else f"{spec.images} pictures"
         print(

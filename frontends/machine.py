@@ -25,8 +25,8 @@ OPTIONAL: Final = ("torch", "triton", "onnxruntime", "openvino", "diffusers", "t
 
 
 class Cpu(TypedDict):
-    """Model name ("unknown" where the system does not tell), cores that this process may use, and which of `FEATURES`
-    it has."""
+    """Model name ("unknown" where the system does not tell), cores that this process can keep busy (its affinity and
+    its container's quota), and which of `FEATURES` it has."""
 
     model: str
     architecture: str
@@ -35,7 +35,7 @@ class Cpu(TypedDict):
 
 
 class Memory(TypedDict):
-    """Bytes; `limit` is that of the container, or None."""
+    """Bytes; `limit` is that of the container or service, or None."""
 
     total: int
     available: int
@@ -43,7 +43,7 @@ class Memory(TypedDict):
 
 
 def cpu() -> Cpu:
-    """Of this machine."""
+    """Look at this machine."""
     fields: dict[str, str] = {}
     for line in _lines("/proc/cpuinfo"):
         name, _, value = line.partition(":")
@@ -52,22 +52,19 @@ def cpu() -> Cpu:
     return Cpu(
         model=fields.get("model name", "unknown"),
         architecture=platform.machine(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=_usable_cores(),
         features=[name for name in FEATURES if name in flags],
     )
 
 
 def memory() -> Memory:
-    """Of this machine; 0 where the system does not tell."""
+    """Look at this machine; 0 where the system does not tell."""
     sizes = {"MemTotal": 0, "MemAvailable": 0}
     for line in _lines("/proc/meminfo"):
         name, _, value = line.partition(":")
         if name in sizes:
             sizes[name] = int(value.split()[0]) * 1024
-    limit = "".join(_lines("/sys/fs/cgroup/memory.max")).strip()
-    return Memory(
-        total=sizes["MemTotal"], available=sizes["MemAvailable"], limit=int(limit) if limit.isdigit() else None
-    )
+    return Memory(total=sizes["MemTotal"], available=sizes["MemAvailable"], limit=_memory_limit())
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
@@ -79,6 +76,22 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
         except PackageNotFoundError:
             found[package] = None
     return found
+
+
+def _usable_cores() -> int:
+    try:
+        from ..kernels.machine import usable_cores
+    except ImportError:  # the kernels cannot be loaded; `salon doctor` says so, and goes on
+        return len(os.sched_getaffinity(0))
+    return usable_cores()
+
+
+def _memory_limit() -> int | None:
+    try:
+        from ..kernels.machine import memory_limit
+    except ImportError:
+        return None
+    return memory_limit()
 
 
 def _lines(path: str) -> list[str]:

@@ -44,7 +44,8 @@ class CpuOps:
     Args:
         isa: one of `isa_levels()`; None: SALON_ISA, else the best.
         dtype: compute dtype, "bfloat16" or "float32"; None: bfloat16 where the instruction set has a bf16 dot product.
-        threads: 1 to 256; None: SALON_THREADS, else the cores that this process may use.
+        threads: 1 to 256; None: SALON_THREADS, else `machine.usable_cores`. Where the system starts no more, there are
+            fewer, and `notes` says so.
 
     Raises:
         ValueError: the machine cannot run `isa`, the instruction set has no `dtype`, threads out of range.
@@ -78,8 +79,13 @@ class CpuOps:
 
     @property
     def threads(self) -> int:
-        """How many threads an op may use."""
+        """How many threads an op may use: as many as were asked for, or as the system started."""
         return self._c.threads
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know: that there are fewer threads than were asked for, and why."""
+        return (self._c.note,) if self._c.note else ()
 
     def peak(self, seconds: float = 0.2) -> float:
         """FLOP/s of one core's dot products in the compute dtype, register to register, measured for `seconds`."""

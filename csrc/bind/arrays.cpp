@@ -1,10 +1,12 @@
 #include "arrays.h"
+#include "unlocked.h"
 
 #include <pybind11/stl.h>
 
 #include <cmath>
 #include <cstring>
 
+#include "../bf16.h"
 #include "../memory.h"
 
 namespace salon {
@@ -64,22 +66,35 @@ void want_finite(const char* op, const char* argument, double value) {
   if (!(value > 0) || !std::isfinite(value)) refuse(op, argument, std::to_string(value), "a positive number");
 }
 
+float nearest(double value) {
+  const volatile double given = value;  // keeps the conversion where it is written
+  const FloatMode mode;
+  const volatile float rounded = float(given);
+  return rounded;
+}
+
+void want_offsets(const char* op, const Int32Array& offsets, std::int64_t rows) {
+  if (offsets.ndim() != 1 || offsets.size() < 1) refuse(op, "segments", std::to_string(offsets.size()) + " offsets", "at least one");
+  const std::int32_t* o = offsets.data();
+  const std::int64_t count = offsets.size() - 1;
+  if (o[0] != 0) refuse(op, "segments", "first offset " + std::to_string(o[0]), "0");
+  for (std::int64_t j = 0; j < count; ++j)
+    if (o[j + 1] < o[j]) refuse(op, "segments", "falling offsets at segment " + std::to_string(j), "offsets that never fall");
+  if (o[count] != rows) refuse(op, "segments", std::to_string(o[count]) + " rows", std::to_string(rows) + " rows");
+}
+
 SegmentView want_segments(const char* op, const Int32Array& offsets, const Int32Array& owners, std::int64_t rows,
                           std::int64_t samples) {
   if (offsets.ndim() != 1 || owners.ndim() != 1 || offsets.size() != owners.size() + 1)
     refuse(op, "segments", std::to_string(offsets.size()) + " offsets and " + std::to_string(owners.size()) + " owners",
            "one offset more than owners");
-  const std::int32_t* o = offsets.data();
-  const std::int64_t count = owners.size();
-  if (o[0] != 0) refuse(op, "segments", "first offset " + std::to_string(o[0]), "0");
-  for (std::int64_t j = 0; j < count; ++j) {
-    if (o[j + 1] < o[j]) refuse(op, "segments", "falling offsets at segment " + std::to_string(j), "offsets that never fall");
+  want_offsets(op, offsets, rows);
+  for (std::int64_t j = 0; j < owners.size(); ++j) {
     const std::int32_t owner = owners.data()[j];
     if (owner < 0 || (samples >= 0 && owner >= samples))
       refuse(op, "segments", "owner " + std::to_string(owner), samples >= 0 ? "0 to " + std::to_string(samples - 1) : "no negative owner");
   }
-  if (o[count] != rows) refuse(op, "segments", std::to_string(o[count]) + " rows", std::to_string(rows) + " rows");
-  return SegmentView{o, owners.data(), count};
+  return SegmentView{offsets.data(), owners.data(), owners.size()};
 }
 
 namespace {
@@ -97,17 +112,14 @@ FloatArray to_numpy(const Tensor& t) {
   const View& v = t.view;
   FloatArray out({py::ssize_t(v.rows), py::ssize_t(v.cols)});
   float* o = out.mutable_data();
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   for (std::int64_t r = 0; r < v.rows; ++r, o += v.cols) {
     if (v.dtype == Dtype::f32) {
       std::memcpy(o, static_cast<const float*>(v.data) + r * v.stride, std::size_t(v.cols) * 4);
       continue;
     }
     const std::uint16_t* x = static_cast<const std::uint16_t*>(v.data) + r * v.stride;
-    for (std::int64_t c = 0; c < v.cols; ++c) {
-      const std::uint32_t bits = std::uint32_t(x[c]) << 16;
-      std::memcpy(o + c, &bits, 4);
-    }
+    for (std::int64_t c = 0; c < v.cols; ++c) o[c] = bf16_to_f32(x[c]);
   }
   return out;
 }

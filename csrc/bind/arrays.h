@@ -29,6 +29,7 @@ struct Backend {
   const Table* table = nullptr;
   Dtype compute = Dtype::f32;
   int threads = 1;
+  std::string note;  // why there are fewer threads than were asked for; empty: there are not
 };
 
 inline std::size_t dtype_bytes(Dtype d) { return d == Dtype::bf16 ? 2 : 4; }
@@ -46,12 +47,17 @@ void want_shape(const char* op, const char* argument, const View& v, std::int64_
 void want_dtype(const char* op, const char* argument, const View& v, Dtype dtype);
 void want_length(const char* op, const char* argument, py::ssize_t got, std::int64_t want);
 void want_finite(const char* op, const char* argument, double value);  // and positive
+float nearest(double value);  // rounded to nearest, whatever the caller's mode
+
+// Checks that offsets begin with 0, never fall and end with T rows.
+void want_offsets(const char* op, const Int32Array& offsets, std::int64_t rows);
 
 // Checks offsets and owners against T rows and, where >= 0, S samples; pointers live as long as the arrays.
 SegmentView want_segments(const char* op, const Int32Array& offsets, const Int32Array& owners, std::int64_t rows,
                           std::int64_t samples);
 
 void bind_arrays(py::module_& m);
+void bind_elementary(py::module_& m);
 void bind_dense_ops(py::class_<Backend>& backend);
 void bind_image_ops(py::class_<Backend>& backend);
 

@@ -2,9 +2,11 @@
 #include <pybind11/stl.h>
 
 #include "../cpu.h"
+#include "../machine.h"
 #include "../memory.h"
 #include "../pool.h"
 #include "arrays.h"
+#include "unlocked.h"
 
 namespace py = pybind11;
 using namespace salon;
@@ -20,7 +22,12 @@ Backend create(const std::string& isa, const std::string& dtype, int threads) {
   else if (dtype == "bfloat16") throw py::value_error(std::string("dtype: got bfloat16, but isa ") + b.table->name + " has no bf16 dot product: use float32");
   else throw py::value_error("dtype: got " + dtype + ", want bfloat16 or float32");
   if (threads < 0 || threads > kMaxThreads) throw py::value_error("threads: got " + std::to_string(threads) + ", want 1 to " + std::to_string(kMaxThreads));
-  b.threads = threads ? threads : default_threads();
+  const int asked = threads ? threads : default_threads();
+  std::string why;
+  b.threads = start_threads(asked, why);
+  if (b.threads < asked)
+    b.note = "threads: " + std::to_string(b.threads) + " of " + std::to_string(asked) + " are used, since the system started no more (" +
+             why + "); ask for fewer, or raise its limit of processes or memory";
   return b;
 }
 
@@ -39,19 +46,23 @@ py::dict memory() {
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   bind_arrays(m);
+  bind_elementary(m);
   py::class_<Backend> backend(m, "Backend");
   backend.def(py::init(&create), py::arg("isa"), py::arg("dtype"), py::arg("threads"))
       .def_property_readonly("isa", [](const Backend& b) { return std::string(b.table->name); })
       .def_property_readonly("compute", [](const Backend& b) { return std::string(dtype_name(b.compute)); })
       .def_readonly("threads", &Backend::threads)
+      .def_readonly("note", &Backend::note)
       .def("peak", [](const Backend& b, double seconds) {
-        py::gil_scoped_release nogil;
+        const Unlocked unlocked;
         return b.table->peak(seconds, b.compute == Dtype::bf16);
       }, py::arg("seconds"));
   bind_dense_ops(backend);
   bind_image_ops(backend);
   m.def("isa_levels", &isa_levels);
   m.def("default_threads", &default_threads);
+  m.def("usable_cores", &usable_cores, py::arg("root"), py::arg("affinity"));
+  m.def("memory_limit", &memory_limit, py::arg("root"));
   m.def("memory", &memory);
   m.def("trim_memory", &trim_memory);
 }

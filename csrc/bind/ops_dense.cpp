@@ -2,11 +2,12 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <vector>
 
+#include "../timestep_embedding.h"
 #include "arrays.h"
+#include "unlocked.h"
 
 namespace salon {
 namespace {
@@ -31,7 +32,7 @@ TensorPtr array(const Backend& b, const py::array& values, const std::string& dt
   const Dtype from = want_array("array", "values", values, {values.shape(0), values.shape(1)});
   TensorPtr out = new_tensor(values.shape(0), values.shape(1), parse_dtype(b, dtype));
   const View source{const_cast<void*>(values.data()), out->view.rows, out->view.cols, out->view.cols, from};
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->cast(CastArgs{source, out->view, Act::none, b.threads});
   return out;
 }
@@ -46,7 +47,7 @@ TensorPtr cast(const Backend& b, const TensorPtr& x, const std::string& dtype, c
   const Act act = parse_activation(activation);
   if (act != Act::none && act != Act::silu) refuse("cast", "activation", activation, "none or silu");
   TensorPtr out = new_tensor(x->view.rows, x->view.cols, parse_dtype(b, dtype));
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->cast(CastArgs{x->view, out->view, act, b.threads});
   return out;
 }
@@ -60,7 +61,7 @@ TensorPtr concat(const Backend& b, const std::vector<TensorPtr>& parts) {
     rows += p->view.rows;
   }
   TensorPtr out = new_tensor(rows, parts[0]->view.cols, parts[0]->view.dtype);
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   std::int64_t row = 0;
   for (const TensorPtr& p : parts) {
     View target = out->view;
@@ -80,7 +81,7 @@ void add(const Backend& b, const TensorPtr& x, const TensorPtr& y, const std::op
   const std::int64_t rows = x->view.rows;
   if (only) {
     if (!offsets) refuse("add", "only", "without segments", "segments that it indexes");
-    if (offsets->size() < 1 || offsets->data()[offsets->size() - 1] != rows) refuse("add", "segments", "other rows", std::to_string(rows) + " rows");
+    want_offsets("add", *offsets, rows);
     std::vector<bool> seen(std::size_t(offsets->size() - 1), false);
     for (py::ssize_t i = 0; i < only->size(); ++i) {
       const std::int32_t j = only->data()[i];
@@ -96,7 +97,7 @@ void add(const Backend& b, const TensorPtr& x, const TensorPtr& y, const std::op
       ranges.push_back(std::int32_t(std::min(rows, r + kRows)));
     }
   }
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->add(AddArgs{x->view, y->view, ranges.data(), std::int64_t(ranges.size() / 2), b.threads});
 }
 
@@ -116,7 +117,7 @@ WeightPtr pack_linear(const Backend& b, const Arrays& weights, const std::vector
   }
   if (k < 1 || n < 1) refuse("pack_linear", "weights", "an empty matrix", "at least one row and column");
   if (swiglu && n % 2) refuse("pack_linear", "weights", std::to_string(n) + " rows", "an even number for swiglu");
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   return pack_weight(sources, k, 1, b.compute, swiglu, b.threads);
 }
 
@@ -161,7 +162,7 @@ TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
     }
   }
   args.out = target->view;
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->linear(args);
   return target;
 }
@@ -177,8 +178,8 @@ TensorPtr modulate(const Backend& b, const TensorPtr& x, const TensorPtr& shift,
   want_finite(op, "eps", eps);
   const SegmentView segments = want_segments(op, offsets, owners, x->view.rows, shift->view.rows);
   TensorPtr out = new_tensor(x->view.rows, x->view.cols, b.compute);
-  const ModulateArgs args{x->view, out->view, shift->view, scale->view, segments, parse_norm(kind), float(eps), b.threads};
-  py::gil_scoped_release nogil;
+  const ModulateArgs args{x->view, out->view, shift->view, scale->view, segments, parse_norm(kind), nearest(eps), b.threads};
+  const Unlocked unlocked;
   b.table->modulate(args);
   return out;
 }
@@ -196,8 +197,8 @@ TensorPtr norm(const Backend& b, const TensorPtr& x, const TensorPtr& weight, co
   want_finite(op, "eps", eps);
   TensorPtr out = new_tensor(x->view.rows, x->view.cols, parse_dtype(b, dtype));
   const NormArgs args{x->view, out->view, static_cast<const float*>(weight->view.data), static_cast<const float*>(shift.data),
-                      parse_norm(kind), float(eps), b.threads};
-  py::gil_scoped_release nogil;
+                      parse_norm(kind), nearest(eps), b.threads};
+  const Unlocked unlocked;
   b.table->norm(args);
   return out;
 }
@@ -209,7 +210,7 @@ void qk_norm_rope(const Backend& b, const TensorPtr& qkv, std::int64_t heads, co
   want_dtype(op, "qkv", qkv->view, b.compute);
   want_finite(op, "eps", eps);
   const std::int64_t width = qkv->view.cols / (3 * heads), rows = qkv->view.rows;
-  QkNormRopeArgs args{qkv->view, view_or_none(plain_q), heads, width, nullptr, nullptr, view_or_none(cos), view_or_none(sin), float(eps), b.threads};
+  QkNormRopeArgs args{qkv->view, view_or_none(plain_q), heads, width, nullptr, nullptr, view_or_none(cos), view_or_none(sin), nearest(eps), b.threads};
   const auto weight = [&](const char* name, const OptionalTensor& t) -> const float* {
     if (!t || !*t) return nullptr;
     want_shape(op, name, (*t)->view, 1, width);
@@ -230,7 +231,7 @@ void qk_norm_rope(const Backend& b, const TensorPtr& qkv, std::int64_t heads, co
     want_shape(op, "plain_q", args.plain_q, rows, heads * width);
     want_dtype(op, "plain_q", args.plain_q, b.compute);
   }
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->qk_norm_rope(args);
 }
 
@@ -320,7 +321,7 @@ TensorPtr attention(const Backend& b, const TensorPtr& q, const TensorPtr& k, co
   want_shape(op, "out", target->view, q->view.rows, q->view.cols);
   want_dtype(op, "out", target->view, b.compute);
   args.out = target->view;
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->attention(args);
   return target;
 }
@@ -342,25 +343,19 @@ TensorPtr embed(const Backend& b, const std::vector<Int32Array>& indices, const 
     views.push_back(tables[t]->view);
   }
   TensorPtr out = new_tensor(rows, cols, Dtype::f32);
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->embed(EmbedArgs{data.data(), views.data(), std::int64_t(views.size()), out->view, b.threads});
   return out;
 }
 
-TensorPtr timestep_embedding(const Backend& b, const FloatArray& timesteps, std::int64_t width, double max_period) {
+TensorPtr embed_timesteps(const Backend& b, const FloatArray& timesteps, std::int64_t width, double max_period) {
   if (width < 2 || width % 2) refuse("timestep_embedding", "width", std::to_string(width), "an even number");
   want_finite("timestep_embedding", "max_period", max_period);
-  const std::int64_t rows = timesteps.size(), half = width / 2;
+  const std::int64_t rows = timesteps.size();
   std::vector<float> values(std::size_t(rows * width));
-  for (std::int64_t i = 0; i < half; ++i) {
-    const float frequency = std::exp(-std::log(float(max_period)) * float(i) / float(half));
-    for (std::int64_t r = 0; r < rows; ++r) {
-      const float angle = timesteps.data()[r] * frequency;
-      values[std::size_t(r * width + i)] = std::cos(angle);
-      values[std::size_t(r * width + half + i)] = std::sin(angle);
-    }
-  }
   TensorPtr out = new_tensor(rows, width, b.compute);
+  const Unlocked unlocked;
+  timestep_embedding(timesteps.data(), rows, width, max_period, values.data());
   b.table->cast(CastArgs{View{values.data(), rows, width, width, Dtype::f32}, out->view, Act::none, 1});
   return out;
 }
@@ -392,7 +387,7 @@ void solver_step(const Backend& b, const TensorPtr& latents, const TensorPtr& ve
       refuse(op, "cond, uncond", "rows past the end", "row ranges within velocity " + shape_of(args.velocity));
     if (args.b[j] != 0 && !args.previous.data) refuse(op, "previous", "None", "an array where b is not 0");
   }
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->solver_step(args);
 }
 
@@ -417,7 +412,7 @@ void bind_dense_ops(py::class_<Backend>& backend) {
       .def("attention", &attention, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("heads"), py::arg("samples"), py::arg("q_offsets"), py::arg("q_owners"),
            py::arg("kv_offsets"), py::arg("kv_owners"), py::arg("adapters").none(true), py::arg("out").none(true))
       .def("embed", &embed, py::arg("indices"), py::arg("tables"))
-      .def("timestep_embedding", &timestep_embedding, py::arg("timesteps"), py::arg("width"), py::arg("max_period"))
+      .def("timestep_embedding", &embed_timesteps, py::arg("timesteps"), py::arg("width"), py::arg("max_period"))
       .def("solver_step", &solver_step, py::arg("latents"), py::arg("velocity"), py::arg("offsets"), py::arg("owners"), py::arg("cond"), py::arg("uncond"),
            py::arg("guidance"), py::arg("a"), py::arg("b"), py::arg("base").none(true), py::arg("previous").none(true), py::arg("keep").none(true));
 }

@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include "arrays.h"
+#include "unlocked.h"
 
 namespace salon {
 namespace {
@@ -47,7 +48,7 @@ WeightPtr pack_conv(const Backend& b, const py::array& weight, const std::option
   const std::int64_t n = weight.shape(0), k = weight.shape(1), taps = weight.shape(2) * weight.shape(3);
   if (bias) want_length(op, "bias", bias->size(), n);
   const std::vector<Source> sources{{weight.data(), bits ? Dtype::bf16 : Dtype::f32, n, bias ? bias->data() : nullptr}};
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   return pack_weight(sources, k, taps, b.compute, false, b.threads);
 }
 
@@ -56,7 +57,7 @@ TensorPtr run(const Backend& b, const TensorPtr& x, const WeightPtr& w, const In
   TensorPtr out = new_tensor(rows, w->view.n, dtype);
   CallMemory memory;
   const ConvArgs args{x->view, out->view, &w->view, residual, grids.data(), images, upsample, stride, &memory, b.threads};
-  py::gil_scoped_release nogil;
+  const Unlocked unlocked;
   b.table->conv2d(args);
   return out;
 }
@@ -107,8 +108,8 @@ TensorPtr group_norm_silu(const Backend& b, const TensorPtr& x, const TensorPtr&
   TensorPtr out = new_tensor(v.rows, v.cols, v.dtype);
   CallMemory memory;
   const GroupNormArgs args{v, out->view, static_cast<const float*>(weight->view.data), static_cast<const float*>(bias->view.data),
-                           grids.data(), images, groups, float(eps), silu, &memory, b.threads};
-  py::gil_scoped_release nogil;
+                           grids.data(), images, groups, nearest(eps), silu, &memory, b.threads};
+  const Unlocked unlocked;
   b.table->group_norm_silu(args);
   return out;
 }
