@@ -50,10 +50,11 @@ class Neighbours:
 
     def nearest(self, pooled: Float32) -> str | None:
         """The name nearest to a pooled vector [E], or None when none is near."""
-        length = float(np.linalg.norm(pooled))
+        wide = pooled.astype(np.float64)
+        length = float(_lengths(wide))
         if length == 0.0:
             return None
-        cosines = self.vectors @ (pooled / length)
+        cosines = (self.vectors * (wide / length)).sum(axis=-1)
         at = int(cosines.argmax())
         return self.names[at] if cosines[at] >= self.least else None
 
@@ -79,7 +80,7 @@ def load_neighbours(salon: Config, width: int) -> Neighbours | None:
     if vectors.shape != (len(names), width):
         expected, found = f"[{len(names)}, {width}], a row for every name", str(list(vectors.shape))
         raise WrongShape("wrong neighbours", path=path, key=tensor, expected=expected, found=found)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = _lengths(vectors.astype(np.float64))[:, None]
     if not names or not np.isfinite(vectors).all() or lengths.min() <= 0:
         raise MalformedFile("wrong neighbours", path=path, key=tensor, expected="finite rows, none of them zero")
     return Neighbours(names, (vectors / lengths).astype(np.float32), float(least))
@@ -88,3 +89,9 @@ def load_neighbours(salon: Config, width: int) -> Neighbours | None:
 def names_of(vocabulary: Mapping[str, Any]) -> Sequence[str]:
     """Every name of every concept, in the order of the rows."""
     return [name for c in vocabulary.get("concepts", ()) for name in (c["name"], *c["synonyms"])]
+
+
+def _lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Lengths of the rows, by sums of products: a matrix product's bits, and so a name, depend on the machine."""
+    lengths: NDArray[np.float64] = np.sqrt((vectors * vectors).sum(axis=-1))
+    return lengths

@@ -16,13 +16,13 @@ FlowMatchEulerDiscreteScheduler and FluxPipeline to the bit.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.elementary import exp
 from .config import Config
 
 Float32 = NDArray[np.float32]
@@ -120,7 +120,7 @@ class SigmaConfig:
             spaced = constant * even / (1 + (constant - 1) * even)
         else:
             mu = self.mu(image_tokens)
-            weight = math.exp(mu) if self.time_shift_type == "exponential" else mu
+            weight = float(exp(mu)) if self.time_shift_type == "exponential" else mu
             spaced = weight / (weight + (1 / even - 1))
         return np.append(spaced.astype(np.float32), np.float32(0))
 

@@ -133,10 +133,13 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
         units = side / granularity
         return {max(1, math.floor(units)) * granularity, max(1, math.ceil(units)) * granularity}
 
+    def off(one: float, other: float) -> float:
+        return max(one, other) / min(one, other)  # no logarithm: its last bit, and so a tie, differs among machines
+
     wide, high = math.sqrt(pixels * ratio), math.sqrt(pixels / ratio)
     return min(
         itertools.product(sorted(near(wide)), sorted(near(high))),
-        key=lambda size: abs(math.log(size[0] / size[1] / ratio)) + abs(math.log(size[0] * size[1] / pixels)),
+        key=lambda size: off(size[0], size[1] * ratio) * off(size[0] * size[1], pixels),
     )
 
 

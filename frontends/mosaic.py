@@ -22,7 +22,8 @@ def mosaic(pictures: UInt8) -> UInt8:
 
     def badness(columns: int) -> tuple[float, int]:
         rows = math.ceil(count / columns)
-        off_square = abs(math.log(columns * width / (rows * height)))
+        wide, high = columns * width, rows * height
+        off_square = math.log(max(wide, high) / min(wide, high))  # equal for a shape and its transpose, to the bit
         return _EMPTY_CELL * (rows * columns - count) + 2 * off_square, -columns
 
     columns = min(range(1, count + 1), key=badness)

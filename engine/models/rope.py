@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ...kernels.elementary import cos_sin, exp, log
 from ...kernels.ops import Ops
 from ...kernels.segments import Int32
 
@@ -24,15 +25,17 @@ def grid_tables(height: int, width: int, axes: tuple[int, ...]) -> tuple[Float32
     """cos and sin, float32 [height * width, sum(axes) / 2], of one image's tokens in row-major order.
 
     Axis i has axes[i] columns, that is axes[i] / 2 frequencies THETA^(-2j / axes[i]) (RoFormer, 2104.09864, eq. 15);
-    its position is 0 for every token, the token's row, and its column, for i = 0, 1, 2. In float64, rounded once.
+    its position is 0 for every token, the token's row, and its column, for i = 0, 1, 2. In float64, rounded
+    once; the same bits on every machine.
     """
     rows, columns = np.divmod(np.arange(height * width), width)
     angles = [
-        np.outer(position, THETA ** (-np.arange(0, dim, 2) / dim))
+        np.outer(position, exp(log(THETA) * (-np.arange(0, dim, 2) / dim)))
         for position, dim in zip((np.zeros_like(rows), rows, columns), axes, strict=True)
     ]
     joined = np.concatenate(angles, axis=1)
-    return np.cos(joined).astype(np.float32), np.sin(joined).astype(np.float32)
+    cos, sin = cos_sin(joined)
+    return cos.astype(np.float32), sin.astype(np.float32)
 
 
 class RopeTables:
