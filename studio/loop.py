@@ -23,6 +23,7 @@ from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.tickets import Ended, Lane
 from ..values import shown, text_of, whole_of
+from . import at_exit
 from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, WorkerLost
@@ -68,6 +69,7 @@ class Loop:
     def start(self) -> Loop:
         """Start the workers, and wait for the first one. WorkerLost if none comes to life."""
         core = self._core
+        at_exit.watch(core)
         core.start()
         in_time = core.settled.wait(self._start_timeout_s)
         if core.over is not None or not in_time:
@@ -308,3 +310,4 @@ class Loop:
         for closer in closers:
             closer.join(max(0.1, end - time.monotonic()))
         self._core.hooks.close(max(0.1, end - time.monotonic()))
+        at_exit.forget(self._core)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +14,7 @@ from ..engine.errors import SpecError
 from ..engine.limits import Limits
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
+from ..kernels.machine import usable_cores
 from ..kernels.ops import Dtype
 from ..scheduler.admission import Work
 from ..scheduler.plans import lane_of
@@ -73,7 +73,7 @@ class Studio:
             raise SpecError(complaint("workers", shown(workers), f"1 to {MAX_WORKERS}", "choose another number"))
         workers = count
         if threads is None and workers > 1:
-            threads = max(1, len(os.sched_getaffinity(0)) // workers)
+            threads = max(1, usable_cores() // workers)
         ports: list[Port] = []
         for i in range(workers):
             if process:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from typing import Any
@@ -30,6 +31,8 @@ from .messages import (
     Run,
 )
 
+LOG = logging.getLogger("salon.studio")
+
 Said = tuple[Answer, list[Any]]  # an answer and its frames
 
 
@@ -42,6 +45,8 @@ class Worker:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        for note in getattr(engine.ops, "notes", ()):
+            LOG.warning("%s", note)
         self._held: dict[str, Generation] = {}
         self._preview_every: dict[str, int] = {}
 

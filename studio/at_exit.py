@@ -1,0 +1,46 @@
+"""A loop that is still open when the interpreter ends is closed: no thread of it is left amid a kernel or a hook."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import time
+import weakref
+
+from ..scheduler.tickets import Ended
+from .core import Core
+from .errors import StudioClosed
+
+AT_EXIT_S = 2.0  # for all workers together; a thread that is amid a longer step then ends with the process
+
+_OPEN: weakref.WeakKeyDictionary[Core, int] = weakref.WeakKeyDictionary()  # by the process that started each
+
+
+def watch(core: Core) -> None:
+    """Close this loop when the interpreter ends. It is held weakly: its own threads keep it alive."""
+    _OPEN[core] = os.getpid()
+
+
+def forget(core: Core) -> None:
+    """It is closed."""
+    _OPEN.pop(core, None)
+
+
+@atexit.register
+def _close_all() -> None:
+    """Runs when all threads but daemons have ended. No thread is started here: Python 3.12 and later refuse to."""
+    end = time.monotonic() + AT_EXIT_S
+    mine = [core for core, pid in list(_OPEN.items()) if pid == os.getpid()]  # a fork's child has no workers
+    for core in mine:
+        with core.lock:
+            if core.desk is not None and core.desk.takes_back:
+                core.desk.close()  # its jobs run again after a restart, as after a crash
+            core.stop(StudioClosed("the interpreter ends"), Ended.CANCELLED, "the interpreter ends")
+            if core.desk is not None:
+                core.desk.flush()
+    ports = [slot.port for core in mine for slot in core.fleet.slots.values()]
+    for wait in (False, True):  # all are told before one is waited for
+        for port in ports:
+            port.close(max(0.0, end - time.monotonic()) if wait else 0.0)
+    for core in mine:
+        core.hooks.close(max(0.0, end - time.monotonic()))

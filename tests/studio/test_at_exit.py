@@ -1,0 +1,108 @@
+"""A script that ends amid work ends as it says: with its own exit code, its own traceback, and nothing else.
+
+faults 1: `terminate called without an active exception`, exit code 134, in place of both. A daemon thread that came back
+from a kernel while the interpreter ended was unwound through a destructor. Now a studio ends itself before that, and a
+thread that asks a finalizing interpreter for its lock stops for good.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import BACKEND
+
+STUDIO = """
+import sys, threading
+from salon import Studio
+running = threading.Event()
+def make():
+    studio = Studio({model!r}, process={process}, backend={backend!r})
+    for _ in range(4):
+        studio.imagine("cat", steps=200, images=4, on_progress=lambda *_: running.set())
+    return studio
+{hold}make()
+assert running.wait(30)
+{ending}
+"""
+
+ENGINE = """
+import sys, threading
+from salon import Engine
+running = threading.Event()
+engine = Engine.load({model!r}, backend={backend!r}, threads=2)
+def work():
+    while True:
+        generation = engine.open(engine.make_spec("cat", steps=200, images=4))
+        while not engine.step([generation])[0].done:
+            running.set()
+        engine.finish(generation)
+        engine.close(generation)
+threading.Thread(target=work, daemon=True).start()
+assert running.wait(30)
+{ending}
+"""
+
+CLIENT = """
+import sys
+from salon import Client
+from salon.frontends.client.fake import FakeServer
+server = FakeServer().start()
+client = Client(server.address, timeout_s=20)
+job = client.imagine("a red apple")
+{ending}
+"""
+
+# the script's last line: exit code, the last line of its traceback
+ENDINGS = {
+    "": (0, ""),
+    "sys.exit(0)": (0, ""),
+    "sys.exit(3)": (3, ""),
+    "raise ValueError('mine')": (1, "ValueError: mine"),
+}
+
+
+def check(script: str, times: int, tmp_path: Path, ending: str) -> None:
+    """Run it several times at once; each must end as its last line says."""
+    code, last = ENDINGS[ending]
+    running = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=-1, stderr=-1, text=True, cwd=tmp_path)
+        for _ in range(times)
+    ]
+    try:
+        said = [process.communicate(timeout=60) for process in running]
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+    for process, (out, err) in zip(running, said, strict=True):
+        assert (process.returncode, out) == (code, ""), err
+        assert (err.splitlines() or [""])[-1] == last
+        assert err.startswith("Traceback") or not last
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("hold", ["studio = ", ""])
+def test_a_studio_ends_with_the_script(tiny: Path, tmp_path: Path, hold: str, ending: str) -> None:
+    """Also one that nobody holds any more: its threads work on."""
+    words = {"model": str(tiny), "backend": BACKEND, "process": False, "hold": hold, "ending": ending}
+    check(STUDIO.format(**words), 2, tmp_path, ending)
+
+
+def test_worker_processes_end_with_the_script(tiny: Path, tmp_path: Path) -> None:
+    ending = "sys.exit(3)"
+    words = {"model": str(tiny), "backend": BACKEND, "process": True, "hold": "studio = ", "ending": ending}
+    check(STUDIO.format(**words), 1, tmp_path, ending)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_an_engine_in_a_daemon_thread(tiny: Path, tmp_path: Path, ending: str) -> None:
+    check(ENGINE.format(model=str(tiny), backend=BACKEND, ending=ending), 3, tmp_path, ending)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_client(tmp_path: Path, ending: str) -> None:
+    check(CLIENT.format(ending=ending), 1, tmp_path, ending)
