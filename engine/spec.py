@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import itertools
 import math
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from .errors import PromptError, SpecError
 from .solvers import SOLVERS, SolverName
 
 MAX_ASPECT: Final = 14.0
+_DIGITS: Final = decimal.Context(prec=40)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +135,17 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
         units = side / granularity
         return {max(1, math.floor(units)) * granularity, max(1, math.ceil(units)) * granularity}
 
-    def off(one: float, other: float) -> float:
-        return max(one, other) / min(one, other)  # no logarithm: its last bit, and so a tie, differs among machines
-
     wide, high = math.sqrt(pixels * ratio), math.sqrt(pixels / ratio)
     return min(
         itertools.product(sorted(near(wide)), sorted(near(high))),
-        key=lambda size: off(size[0], size[1] * ratio) * off(size[0] * size[1], pixels),
+        key=lambda size: abs(_log(size[0] / size[1] / ratio)) + abs(_log(size[0] * size[1] / pixels)),
     )
+
+
+def _log(x: float) -> float:
+    """The natural logarithm, rounded once. Sizes often tie but for rounding, and then the last bit decides, which the
+    C library's logarithm does not promise on another machine."""
+    return float(_DIGITS.ln(decimal.Decimal(x)))
 
 
 def adapter_name(name: Any) -> str:

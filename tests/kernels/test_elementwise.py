@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from salon.kernels.cpu import CpuOps
 from salon.kernels.segments import Segments
 
 
@@ -76,6 +77,18 @@ def test_add_touches_only_what_it_is_told(pair, rng):
         ops.add(stream, ops.array(y), segments, np.array([4], np.int32))
     with pytest.raises(ValueError, match="only"):
         ops.add(stream, ops.array(y), segments, np.array([1, 1], np.int32))
+
+
+@pytest.mark.parametrize(
+    ("offsets", "words"), [([0, 6, 4, 10], "falling offsets at segment 1"), ([1, 5, 9, 10], "first offset 1")]
+)
+def test_add_refuses_wrong_offsets(offsets: list[int], words: str) -> None:
+    """house 4.17: the binding looked at the last offset only, and a range of rows from 6 to 4 went to the kernel."""
+    ops = CpuOps(threads=1)
+    segments = Segments.of([3, 3, 4])
+    segments.offsets[:] = offsets  # `Segments` refuses them, but its arrays can be written
+    with pytest.raises(ValueError, match=words):
+        ops.add(ops.zeros(10, 7, "float32"), ops.zeros(10, 7), segments, np.array([2], np.int32))
 
 
 def test_views_and_concat(pair, rng):

@@ -140,6 +140,32 @@ def test_steady_state_asks_nothing_of_the_system():
     assert after["in_use"] == before["in_use"]
 
 
+def test_threads_that_do_not_start_are_told():
+    """faults 8: `--threads 64` under a small limit of processes was a traceback. Here there is no room for stacks."""
+    code = """
+import resource, threading
+import numpy as np
+from salon.kernels.cpu import CpuOps
+pages = int(open("/proc/self/statm").read().split()[0])
+stack = min(max(resource.getrlimit(resource.RLIMIT_STACK)[0], 2 << 20), 64 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (pages * 4096 + 4 * stack, resource.RLIM_INFINITY))
+ops = CpuOps("portable", threads=64)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+x = ops.array(np.ones((500, 64), np.float32))
+assert (ops.numpy(ops.linear(x, ops.pack_linear([np.ones((64, 64), np.float32)]))) == 64).all()
+print(ops.threads, *ops.notes)
+assert CpuOps("portable", threads=64).threads == 64
+assert CpuOps("portable", threads=64).notes == ()
+"""
+    result = run(code)
+    assert result.returncode == 0, result.stderr
+    found = re.fullmatch(
+        r"(\d+) threads: (\d+) of 64 are used, since the system started no more \((.+)\); .*\n", result.stdout
+    )
+    assert found, result.stdout
+    assert 1 < int(found[1]) == int(found[2]) < 64
+
+
 def test_memory_returns():
     ops = CpuOps(threads=1)
     before = _C.memory()["in_use"]

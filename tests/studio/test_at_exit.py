@@ -1,8 +1,8 @@
 """A script that ends amid work ends as it says: with its own exit code, its own traceback, and nothing else.
 
-faults 1: `terminate called without an active exception`, exit code 134, in place of both. A daemon thread that came back
-from a kernel while the interpreter ended was unwound through a destructor. Now a studio ends itself before that, and a
-thread that asks a finalizing interpreter for its lock stops for good.
+faults 1: `terminate called without an active exception`, exit code 134, in place of both. A daemon thread that came
+back from a kernel while the interpreter ended was unwound through a destructor. Now a studio ends itself before that,
+and a thread that asks a finalizing interpreter for its lock stops for good.
 """
 
 from __future__ import annotations
