@@ -63,12 +63,53 @@ template <bool Coarse, int V> SALON_INLINE void quick_silu(vf (&x)[V]) {
   quick_logistic<Coarse>(x, z);
 }
 
-// x/2 (1 + tanh(y)) = x / (1 + e^(-2y)), y = sqrt(2/pi) (x + .044715 x^3)
+// x/2 (1 + tanh(y)) = x / (1 + e^(-2y)), y = sqrt(2/pi) (x + .044715 x^3), for bf16 results: relative error 1.7e-4, a tenth of
+// bf16's half unit. In four steps, which linear_tiles.h takes apart. From x = -9.98 down the result stays at -1e-36.
+template <int V> struct CoarseGelu { vf x[V], t[V], whole[V], p[V]; };
+
+template <int V> SALON_INLINE void gelu_power(CoarseGelu<V>& g) {  // t = -2y log2(e)
+  constexpr float kScale = -2 * 0.7978845608028654f * 1.44269504088896341f;
+  SALON_EACH g.x[v] = max2(set1(-9.98f), g.x[v]);
+  SALON_EACH g.t[v] = g.x[v] * g.x[v];
+  SALON_EACH g.t[v] = fma(g.t[v], set1(kScale * 0.044715f), set1(kScale));
+  SALON_EACH g.t[v] = g.t[v] * g.x[v];
+}
+template <int V> SALON_INLINE void gelu_split(CoarseGelu<V>& g) {  // t = whole + rest; begins with 2^rest
+  const vf shifter = set1(12582912.0f);
+  SALON_EACH g.t[v] = max2(set1(-125.0f), g.t[v]);
+  SALON_EACH g.whole[v] = g.t[v] + shifter;
+  SALON_EACH g.p[v] = g.whole[v] - shifter;
+  SALON_EACH g.t[v] = g.t[v] - g.p[v];
+  SALON_EACH g.p[v] = fma(g.t[v], set1(0.05517167f), set1(0.24261113f));
+}
+template <int V> SALON_INLINE void gelu_raise(CoarseGelu<V>& g) {  // p = 1 + 2^t
+  SALON_EACH g.p[v] = fma(g.p[v], g.t[v], set1(0.69326099f));
+  SALON_EACH g.p[v] = fma(g.p[v], g.t[v], set1(0.99992807f));
+  SALON_EACH g.p[v] = add_to_exponent(g.p[v], g.whole[v]) + set1(1.0f);
+}
+template <int V> SALON_INLINE void gelu_divide(CoarseGelu<V>& g) {
+#if defined(__AVX512F__)
+  SALON_EACH g.x[v] = g.x[v] * vf{_mm512_rcp14_ps(g.p[v].v)};
+#else
+  SALON_EACH g.x[v] = g.x[v] / g.p[v];
+#endif
+}
+
 template <bool Coarse, int V> SALON_INLINE void quick_gelu_tanh(vf (&x)[V]) {
-  vf z[V];
-  SALON_EACH z[v] = x[v] * x[v];
-  SALON_EACH z[v] = x[v] * fma(z[v], set1(2 * 0.7978845608028654f * 0.044715f), set1(2 * 0.7978845608028654f));
-  quick_logistic<Coarse>(x, z);
+  if constexpr (Coarse) {
+    CoarseGelu<V> gelu;
+    SALON_EACH gelu.x[v] = x[v];
+    gelu_power(gelu);
+    gelu_split(gelu);
+    gelu_raise(gelu);
+    gelu_divide(gelu);
+    SALON_EACH x[v] = gelu.x[v];
+  } else {
+    vf z[V];
+    SALON_EACH z[v] = x[v] * x[v];
+    SALON_EACH z[v] = x[v] * fma(z[v], set1(2 * 0.7978845608028654f * 0.044715f), set1(2 * 0.7978845608028654f));
+    quick_logistic<Coarse>(x, z);
+  }
 }
 #undef SALON_EACH
 

@@ -1,23 +1,20 @@
 // linear: rows x packed weight with a fused epilogue.
 //
 // A task is one panel of 32 output columns over one chunk of rows that fits L2. Rows are shared out among the threads before
-// columns: a thread then finds its rows where it left them, and weights are what travels. Within a
-// task a block of rows by 32 columns is accumulated in registers (AMX: tiles) over the whole depth, in order, stored to an
-// L1 buffer, and finished from there. The depth is never split, so a row's sums do not depend on the rows beside it.
-#include "amx.h"
-#include "logistic.h"
+// columns: a thread then finds its rows where it left them, and weights are what travels. Within a task a block of rows by
+// 32 columns is accumulated in registers over the depth, in order, stored to an L1 buffer, and finished from there. So a
+// row's sums do not depend on the rows beside it. AMX: linear_tiles.h.
 #include "memory.h"
 #include "pool.h"
-#include "table.h"
-#include "vecmath.h"
+#include "linear_finish.h"
+#if defined(SALON_AMX)
+#include "linear_tiles.h"
+#endif
 
 namespace salon::SALON_ISA_NS {
 namespace {
 
-constexpr int kVectors = int(kPanel) / kLanes;  // vectors across a panel
-#if defined(SALON_AMX)
-constexpr int kRows = 32;
-#elif defined(__AVX512F__)
+#if defined(__AVX512F__)
 constexpr int kRows = 12;  // 12 x 2 accumulators + 2 weights + 1 input of 32 registers
 #else
 constexpr int kRows = 6;
@@ -30,91 +27,7 @@ constexpr int64_t kFewBlocks = 4;    // fewer blocks of rows to a thread: share 
 
 // Elements of depth that are taken at a time: equal even parts of some kSlice, all of a shallow layer. Tiles take it whole.
 SALON_INLINE int64_t slice_of(int64_t k) {
-#if defined(SALON_AMX)
-  return k;
-#else
   return k < 2 * kSlice ? k : ceil_div(ceil_div(k, k / kSlice), 2) * 2;
-#endif
-}
-
-// ---- epilogue -----------------------------------------------------------------------------------------------------
-
-// buffer = activation(buffer + bias), four vectors at a time; may go on over the unused rows of a whole block.
-template <Act A, bool Coarse> SALON_INLINE void activate(float* buffer, int rows, const float* bias) {
-  constexpr int V = 4;
-  for (int i = 0; i < rows * kVectors; i += V) {
-    vf x[V];
-    for (int v = 0; v < V; ++v) x[v] = load(buffer + (i + v) * kLanes) + load(bias + (i + v) % kVectors * kLanes);
-    if constexpr (A == Act::gelu_tanh) quick_gelu_tanh<Coarse>(x);
-    if constexpr (A == Act::silu) quick_silu<Coarse>(x);
-    if constexpr (A == Act::gelu) for (int v = 0; v < V; ++v) x[v] = gelu_erf(x[v]);
-    for (int v = 0; v < V; ++v) store(buffer + (i + v) * kLanes, x[v]);
-  }
-}
-
-template <class O> SALON_INLINE void put(O* o, vf v, int64_t left) {
-  if (left >= kLanes) store(o, v);
-  else if (left > 0) store(o, v, int(left));
-}
-
-// out[row][col0 ..] = activation(buffer + bias) for `rows` rows of a panel.
-template <Act A, class O>
-void finish_store(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
-  activate<A, sizeof(O) == 2>(buffer, rows, a.w->bias + panel * kPanel);
-  const int64_t col = panel * kPanel, left = a.w->n - col;
-  for (int r = 0; r < rows; ++r) {
-    O* o = row_of<O>(a.out, row + r) + col;
-    for (int j = 0; j < kVectors; ++j) put(o + j * kLanes, load(buffer + r * kPanel + j * kLanes), left - j * kLanes);
-  }
-}
-
-template <class O> void finish_swiglu(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
-  constexpr int kHalf = int(kPanel) / 2;
-  const float* bias = a.w->bias + panel * kPanel;
-  const int64_t col = panel * kHalf, left = a.w->n / 2 - col;
-  for (int r = 0; r < rows; ++r) {
-    O* o = row_of<O>(a.out, row + r) + col;
-    for (int j = 0; j < kHalf / kLanes; ++j) {
-      const vf gate = load(buffer + r * kPanel + j * kLanes) + load(bias + j * kLanes);
-      const vf value = load(buffer + r * kPanel + kHalf + j * kLanes) + load(bias + kHalf + j * kLanes);
-      put(o + j * kLanes, silu(gate) * value, left - j * kLanes);
-    }
-  }
-}
-
-template <bool Gated> void finish_residual(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
-  const float* bias = a.w->bias + panel * kPanel;
-  const int64_t col = panel * kPanel, left = a.w->n - col;
-  for (int r = 0; r < rows; ++r) {
-    float* o = row_of<float>(a.out, row + r) + col;
-    const float* gate = Gated ? row_of<const float>(a.gate, a.row_owner[row + r]) + col : nullptr;
-    for (int j = 0; j < kVectors; ++j) {
-      const int64_t n = left - j * kLanes;
-      if (n <= 0) break;
-      const int lanes_here = n < kLanes ? int(n) : kLanes;
-      const vf y = load(buffer + r * kPanel + j * kLanes) + load(bias + j * kLanes);
-      const vf old = n < kLanes ? load(o + j * kLanes, lanes_here) : load(o + j * kLanes);
-      vf g = set1(1);
-      if constexpr (Gated) g = n < kLanes ? load(gate + j * kLanes, lanes_here) : load(gate + j * kLanes);
-      put(o + j * kLanes, fma(g, y, old), n);
-    }
-  }
-}
-
-using Finish = void (*)(const LinearArgs&, float* buffer, int64_t row, int rows, int64_t panel);
-
-template <class O> Finish choose_store(Act act) {
-  switch (act) {
-    case Act::gelu_tanh: return finish_store<Act::gelu_tanh, O>;
-    case Act::gelu: return finish_store<Act::gelu, O>;
-    case Act::silu: return finish_store<Act::silu, O>;
-    case Act::swiglu: return finish_swiglu<O>;
-    default: return finish_store<Act::none, O>;
-  }
-}
-Finish choose(const LinearArgs& a) {
-  if (a.residual) return a.gate.data ? finish_residual<true> : finish_residual<false>;
-  return a.out.dtype == Dtype::bf16 ? choose_store<uint16_t>(a.act) : choose_store<float>(a.act);
 }
 
 // ---- blocks: `R` rows x 32 columns into buffer [R][32], going on with the sums that it holds if there is `more` ---------------------------------------------------------------
@@ -220,65 +133,13 @@ void run_chunk(const LinearArgs& a, int64_t panel, int64_t begin, int64_t end, F
   }
 }
 
-#if defined(SALON_AMX)
-// 32 x 32 outputs in four tiles; x has at least 32 (two = false: 16) readable rows of kp elements.
-template <bool Two> SALON_INLINE void block_tiles(const uint16_t* x, int64_t stride, const uint16_t* panel, int64_t kp, float* buffer) {
-  tile_zero<0>();
-  tile_zero<1>();
-  if (Two) { tile_zero<2>(); tile_zero<3>(); }
-  for (int64_t i = 0; i < kp; i += kDepth) {
-    const uint16_t* b = panel + i * kPanel;
-    tile_load<6>(b, 4 * kPanel);
-    tile_load<4>(x + i, stride * 2);
-    tile_dot<0, 4, 6>();
-    tile_load<7>(b + kPanel, 4 * kPanel);
-    tile_dot<1, 4, 7>();
-    if (Two) {
-      tile_load<5>(x + 16 * stride + i, stride * 2);
-      tile_dot<2, 5, 6>();
-      tile_dot<3, 5, 7>();
-    }
-  }
-  tile_store<0>(buffer, 4 * kPanel);
-  tile_store<1>(buffer + 16, 4 * kPanel);
-  if (Two) {
-    tile_store<2>(buffer + 16 * kPanel, 4 * kPanel);
-    tile_store<3>(buffer + 16 * kPanel + 16, 4 * kPanel);
-  }
-}
-
-void run_chunk_tiles(const LinearArgs& a, int64_t panel, int64_t begin, int64_t end, Finish finish) {
-  alignas(64) float buffer[32 * kPanel];
-  const Packed& w = *a.w;
-  const uint16_t* weights = static_cast<const uint16_t*>(w.data) + panel * w.kp * kPanel;
-  tiles_configure();
-  for (int64_t row = begin; row < end; row += 32) {
-    const int rows = int(least(32, end - row));
-    const uint16_t* x = row_of<const uint16_t>(a.x, row);
-    int64_t stride = a.x.stride;
-    if (w.k != w.kp || rows % 16) {  // tiles read whole: give them zeros past the end of rows and of the depth
-      const int whole = rows > 16 ? 32 : 16;
-      uint16_t* padded = static_cast<uint16_t*>(thread_scratch(size_t(32 * w.kp) * 2));
-      for (int r = 0; r < whole; ++r) {
-        const int64_t have = r < rows ? w.k : 0;
-        memcpy(padded + r * w.kp, x + (r < rows ? r : 0) * stride, size_t(have) * 2);
-        memset(padded + r * w.kp + have, 0, size_t(w.kp - have) * 2);
-      }
-      x = padded;
-      stride = w.kp;
-    }
-    if (rows > 16) block_tiles<true>(x, stride, weights, w.kp, buffer);
-    else block_tiles<false>(x, stride, weights, w.kp, buffer);
-    finish(a, buffer, row, rows, panel);
-  }
-  tiles_release();
-}
-#endif
-
 }  // namespace
 
 void linear(const LinearArgs& args) {
   if (!args.x.rows || !args.w->n) return;
+#if defined(SALON_AMX)
+  if (args.w->dtype == Dtype::bf16) return linear_tiles(args);
+#endif
   const int64_t row_bytes = slice_of(args.w->k) * (args.w->dtype == Dtype::bf16 ? 2 : 4) + 1;
   const int64_t blocks = ceil_div(args.x.rows, kRows);
   int64_t chunks = ceil_div(args.x.rows * row_bytes, kChunkBytes);
@@ -293,9 +154,7 @@ void linear(const LinearArgs& args) {
     const LinearArgs& a = *j.a;
     const int64_t panel = task % a.w->panels, begin = task / a.w->panels * j.rows;
     const int64_t end = least(begin + j.rows, a.x.rows);
-#if defined(SALON_AMX)
-    if (a.w->dtype == Dtype::bf16) return run_chunk_tiles(a, panel, begin, end, j.finish);
-#elif defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) && !defined(SALON_AMX)
     if (a.w->dtype == Dtype::bf16) return run_chunk<uint16_t>(a, panel, begin, end, j.finish);
 #endif
     run_chunk<float>(a, panel, begin, end, j.finish);

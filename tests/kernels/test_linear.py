@@ -149,3 +149,40 @@ def test_refusals_name_the_argument(pair):
     with pytest.raises(ValueError, match="even number for swiglu"):
         ops.pack_linear([np.ones((5, 8), np.float32)], swiglu=True)
     np.testing.assert_array_equal(ops.numpy(stream), 0)
+
+
+@pytest.mark.parametrize("depth", [32, 64, 352, 384, 2080])
+@pytest.mark.parametrize("way", ["none", "gelu_tanh", "float32", "residual", "gated"])
+def test_whole_blocks_of_rows_and_columns(pair, rng, depth, way):
+    """Large enough for every path of a blocked kernel, next to rows that it must not touch.
+
+    Kernels over tiles finish a block of 32 x 32 a few vectors at a time between the products of the next; what is left
+    of it at the end once ran past its last row.
+    """
+    rows, width, samples = 96, 100, 3
+    x = pair.round(rng.standard_normal((rows, depth)))
+    stream = rng.standard_normal((rows + 2, width)).astype(np.float32)
+    w, b = weights(pair, rng, width, depth)
+    gates = rng.standard_normal((samples, width)).astype(np.float32)
+    owners = Segments.of([31, 33, 32])
+
+    def run(ops, start, stop):
+        """Rows start..stop, and what stands around them afterwards."""
+        packed, source = ops.pack_linear([w], [b]), ops.array(x[start:stop])
+        if way in ("residual", "gated"):
+            target = ops.array(stream, "float32")
+            part = Segments.of([1] * (stop - start), owners.row_owners()[start:stop], samples)
+            gate = ops.array(gates, "float32") if way == "gated" else None
+            ops.linear(source, packed, residual=ops.rows(target, start, stop), gate=gate, segments=part)
+        else:
+            target = ops.array(stream, "float32" if way == "float32" else "compute")
+            activation = way if way == "gelu_tanh" else "none"
+            ops.linear(source, packed, activation=activation, out=ops.rows(target, start, stop))
+        got = ops.numpy(target)
+        return got[start:stop], np.concatenate([got[:start], got[stop:]])
+
+    got, around = run(pair.cpu, 0, rows)
+    pair.close(got, run(pair.reference, 0, rows)[0])
+    np.testing.assert_array_equal(around, pair.round(stream[rows:]) if way in ("none", "gelu_tanh") else stream[rows:])
+    for start, stop in [(0, 1), (31, 34), (95, 96), (32, 96)]:
+        np.testing.assert_array_equal(run(pair.cpu, start, stop)[0], got[start:stop])
