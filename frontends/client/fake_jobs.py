@@ -196,6 +196,8 @@ class FakeHouse:
         return m.Done()
 
     def _delete(self, request: m.Delete, account: str) -> m.Done:
+        if request.job in self._deleted and self.jobs[request.job].info.account == account:
+            return m.Done(changed=False)
         job = self.find(request.job, account)
         if job.info.state not in FINAL:
             raise Refusal("invalid", "JobNotEnded", complaint("job", job.info.state, "an ended one", "cancel it first"))

@@ -56,7 +56,7 @@ def job_row(info: JobInfo) -> list[str]:
         f"{info.step}/{info.steps}",
         words.age(info.made_ms),
         words.span(info.charged_ms) if info.charged_ms else "",
-        ("private: " if info.private else "") + info.prompt,
+        "(private)" if words.is_hidden(info) else ("private: " if info.private else "") + info.prompt,
     ]
 
 

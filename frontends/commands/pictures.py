@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import complaint
 from ..outputs import Destination, slug
+from . import words
 from .parsing import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> tuple[list
         OutputError: as `Destination.write`.
         ClientError: as `RemoteJob.picture`.
     """
+    if words.is_hidden(info):
+        got, remedy = "somebody else's private one", "ask its owner"
+        raise UsageError(complaint(f"job {info.job}", got, "one whose pictures this account may see", remedy))
     indexes = {picture.index for picture in info.pictures}
     if not indexes.issuperset(range(info.images)) or not info.images:
         got = f"{info.state}, with {len(indexes - {-1})} of {info.images} pictures"

@@ -36,6 +36,8 @@ def show(options: argparse.Namespace) -> int:
             files, _ = fetch(job, info, target)
     if options.json:
         found = plain(info)
+        if words.is_hidden(info):
+            del found["seed"]  # it is not 0
         if files is not None:
             found["files"] = files
         print_json({"type": "job", **found} if options.follow else found)
@@ -81,6 +83,7 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
     waited = info.started_ms - info.made_ms if info.started_ms else -1
     ran = info.ended_ms - info.started_ms if info.started_ms and info.ended_ms else -1
     spans = [f"waited {words.span(waited)}" if waited >= 0 else "", f"ran {words.span(ran)}" if ran >= 0 else ""]
+    seed = "" if words.is_hidden(info) else f", seed {info.seed}"
     number = len([picture for picture in info.pictures if picture.index >= 0])
     return [
         ("job", info.job),
@@ -89,9 +92,9 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("account", info.account),
         ("lane", lane + (f": {info.note}" if info.note else "")),
         ("private", "yes" if info.private else ""),
-        ("prompt", info.prompt),
+        ("prompt", "(somebody else's private one)" if words.is_hidden(info) else info.prompt),
         ("without", info.negative_prompt),
-        ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}, seed {info.seed}"),
+        ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
         ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
         ("ended", words.moment(info.ended_ms)),

@@ -77,7 +77,7 @@ def tables(frame: Frame) -> Iterator[tuple[Sequence[str], list[list[str]]]]:
             f"{info.width}x{info.height}",
             f"{info.step}/{info.steps}",
             words.age(info.started_ms or info.made_ms),
-            "(private)" if info.private and not info.prompt else info.prompt,
+            "(private)" if words.is_hidden(info) else info.prompt,
         ]
         for info in frame.jobs
     ]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from ..wire.messages import JobInfo
 
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts, and of some emoji
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
@@ -90,3 +93,9 @@ def plural(count: int, noun: str) -> str:
 def short_account(account: str) -> str:
     """The first of an account's 64 digits, enough to tell a few hundred apart."""
     return account if len(account) <= 16 else f"{account[:12]}…"
+
+
+def is_hidden(info: JobInfo) -> bool:
+    """Whether it is somebody else's private job, of which an operator is told that it is there and how it goes: its
+    prompt, seed and pictures are left out, not empty."""
+    return info.private and not info.prompt

@@ -204,8 +204,9 @@ class House:
             self._open_books(row)
         for account in dict.fromkeys((LOCAL, *self.options.operators)):
             row = self.accounts.get(account) or self.new_account(AccountRow(account=account, role="operator"))
-            if row.role != "operator":
-                self.put_account(msgspec.structs.replace(row, role="operator"))
+            if row.role != "operator" or row.blocked:  # whoever has the folder in hand gets back in like this
+                LOG.warning("an operator again, since the server was started so", extra={"account": account})
+                self.put_account(msgspec.structs.replace(row, role="operator", blocked=False))
 
     def _open_books(self, row: AccountRow) -> None:
         do = self.desk.do if self._studio is None else self.studio.loop.accounts  # alone, or under the loop's lock

@@ -17,7 +17,7 @@ from ...studio.store.writes import SetMeta
 from ..wire import messages as m
 from . import views
 from .failures import RequestRefused
-from .house import ROLES
+from .house import LOCAL, ROLES
 
 if TYPE_CHECKING:
     from .server import Server
@@ -93,24 +93,43 @@ class Ops:
         shown = [await self.account(name) for name in names[: request.limit]]
         return m.AccountList(accounts=tuple(shown), more=len(names) > request.limit)
 
-    async def set_account(self, request: m.OpsSetAccount) -> m.AccountInfo:
-        """Open an account, or change one."""
+    async def set_account(self, request: m.OpsSetAccount, caller: str) -> m.AccountInfo:
+        """Open an account, or change one. RequestRefused: nobody could undo it."""
         house = self._house
         if request.role is not None and request.role not in ROLES:
             raise RequestRefused("invalid", complaint("role", repr(request.role), " or ".join(ROLES), "choose one"))
         plan = None if request.plan is None else house.books.book.plan(request.plan).name
         row = house.accounts.get(request.account)
+        if row is not None and row.role == "operator" and (request.blocked or request.role == "user"):
+            self._want_another_operator(row, caller, "blocked" if request.blocked else "made a user")
         if row is None:
             row = house.new_account(AccountRow(account=request.account, plan=plan))
         elif plan is not None and plan != row.plan:
             house.studio.loop.accounts(lambda books, now: books.change_plan(request.account, plan, now))
         given = {name: getattr(request, name) for name in ("name", "role", "blocked", "quota_bytes")} | {"plan": plan}
         house.put_account(msgspec.structs.replace(row, **{k: v for k, v in given.items() if v is not None}))
-        await self._waits.write([SetMeta("accounts", str(len(house.accounts)))])  # answered when it is on disk
+        self._server.refresh_roles()  # before anything is waited for: two must not lock each other out at once
         if request.blocked:
             self._server.router.drop(request.account)
-        self._server.refresh_roles()
+        await self._waits.write([SetMeta("accounts", str(len(house.accounts)))])  # answered when it is on disk
         return await self.account(request.account)
+
+    def _want_another_operator(self, row: AccountRow, caller: str, what: str) -> None:
+        """Nobody locks himself out, and somebody stays who can come in: with keys, not `local`; without, only that."""
+        house = self._house
+        keyed = self._server.router.encrypted
+        others = [
+            other
+            for other in house.accounts.values()
+            if other.role == "operator" and not other.blocked and (other.account != LOCAL) == keyed
+        ]
+        if row.account == caller:
+            text = complaint("account", f"the caller's own, to be {what}", "others", "have another operator do it")
+        elif all(other.account == row.account for other in others):
+            text = complaint("account", f"the last operator, to be {what}", "others", "make another operator first")
+        else:
+            return
+        raise RequestRefused("invalid", text, kind="LastOperator")
 
     async def grant(self, request: m.OpsGrant) -> m.AccountInfo:
         """Give GPU time, once for each key, however often and whenever it is asked for."""

@@ -33,7 +33,7 @@ class ServeOptions:
         paused: accept jobs, but start no step before `salon ops resume`.
         plans: another plans file than `scheduler/plans.toml`.
         metrics: `HOST:PORT` of the page of metrics; None: none.
-        operators: accounts (64 hex digits) that are operators, besides those in the books.
+        operators: accounts (64 hex digits) that are operators, besides those in the books; blocked ones no longer are.
         curve: encrypt and identify; None: exactly if an address of `listen` is beyond loopback.
         open: a key that is not in the books gets an account on the default plan; else it is turned away.
         keep_days: pictures are deleted so long after their job's end; None: never.

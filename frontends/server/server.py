@@ -85,7 +85,6 @@ class Server:
             m.OpsDrain: ops.drain,
             m.OpsWorkers: ops.workers,
             m.OpsAccounts: ops.accounts,
-            m.OpsSetAccount: ops.set_account,
             m.OpsGrant: ops.grant,
             m.OpsLedger: ops.ledger,
             m.OpsRetry: ops.retry,
@@ -213,6 +212,9 @@ class Server:
         if (act := self._operator.get(type(request))) is not None:
             _want_operator(session, request)
             return await act(request)
+        if isinstance(request, m.OpsSetAccount):
+            _want_operator(session, request)
+            return await self._ops.set_account(request, account)
         if isinstance(request, m.Submit):
             return await service.submit(account, request)
         if isinstance(request, m.Watch):
@@ -230,9 +232,9 @@ class Server:
             page = await service.page(request.account, request, everybody=request.account == "*")
             return m.JobList(jobs=tuple(map(self._redact(account), page.jobs)), next=page.next)
         if isinstance(request, m.Cancel):
-            return await service.cancel(request.job, account)
+            return await service.cancel(request.job, account, operator=session.operator)
         if isinstance(request, m.Delete):
-            return await service.delete(request.job, account)
+            return await service.delete(request.job, account, operator=session.operator)
         if isinstance(request, m.Info):
             if request.account not in ("", account):
                 _want_operator(session, request)

@@ -152,16 +152,21 @@ class Service:
 
     # ---- looking at jobs -------------------------------------------------------------------------------------------
 
-    async def find(self, job: str, account: str, *, owner: bool = False) -> Found:
-        """A job and its pictures, for somebody who may see it (or, with `owner`, whose it is).
-
-        RequestRefused: there is none for this account."""
+    async def find(self, job: str, account: str) -> Found:
+        """A job and its pictures, for somebody who may see it. RequestRefused: there is none for this account."""
         found = await self._look(job)
-        if not may_see(found[0], account, owner=owner):
+        if not may_see(found[0], account):
             raise no_such_job(job)
         return found
 
-    async def _look(self, job: str) -> Found:
+    async def _own(self, job: str, account: str, *, operator: bool, deleted: bool = False) -> Found:
+        """A job and its pictures, for its owner or an operator; with `deleted`, also one that was. RequestRefused."""
+        found = await self._look(job, deleted=deleted)
+        if not (operator or may_see(found[0], account, owner=True)):
+            raise no_such_job(job)
+        return found
+
+    async def _look(self, job: str, *, deleted: bool = False) -> Found:
         """Whoever asks must not be told before `may_see`. RequestRefused: there is no such job."""
         found = self.keeper.at_hand(job)
         if found is not None:
@@ -173,10 +178,10 @@ class Service:
             return row, store.pictures(job) if row is not None else ()
 
         row, pictures = await self.waits.read(look)
-        if row is None or row.deleted:
+        if row is None or (row.deleted and not deleted):
             raise no_such_job(job)
         found = row, tuple(map(views.picture, pictures))
-        if row.state in FINAL:
+        if row.state in FINAL and not row.deleted:
             self.keeper.remember(*found)
         return found
 
@@ -237,9 +242,9 @@ class Service:
 
     # ---- cancel, delete --------------------------------------------------------------------------------------------
 
-    async def cancel(self, job: str, account: str) -> Done:
-        """End exactly this job. Answers when that is on disk."""
-        await self.find(job, account, owner=True)
+    async def cancel(self, job: str, account: str, *, operator: bool) -> Done:
+        """End exactly this job, one's own or, as an operator, anybody's. Answers when that is on disk."""
+        await self._own(job, account, operator=operator)
         live = self.keeper.live.get(job)
         paid = job in self.house.charged  # before a restart; it is finished, and only its pictures are missing
         if paid or live is None or live.handle is None or not live.handle.cancel():
@@ -249,9 +254,12 @@ class Service:
         await asyncio.wait_for(ended, CANCEL_S)
         return Done(changed=live.log.events[-1].kind == "cancelled")
 
-    async def delete(self, job: str, account: str) -> Done:
-        """Remove an ended job's pictures and words."""
-        row, pictures = await self.find(job, account, owner=True)
+    async def delete(self, job: str, account: str, *, operator: bool) -> Done:
+        """Remove an ended job's pictures and words: one's own or, as an operator, anybody's. Another time changes
+        nothing."""
+        row, pictures = await self._own(job, account, operator=operator, deleted=True)
+        if row.deleted:
+            return Done(changed=False)
         if job in self.keeper.live:
             text = complaint("job", f"one that is {row.state}", "one that has ended", "cancel it first")
             raise RequestRefused("invalid", text, kind="NotEnded")

@@ -26,6 +26,9 @@ from salon.frontends.client.errors import (
 from salon.frontends.client.steps import JobEvent
 from salon.frontends.commands import exits, tables, top, words
 from salon.frontends.commands.account import fast_time
+from salon.frontends.commands.jobs import job_row
+from salon.frontends.commands.parsing import UsageError
+from salon.frontends.commands.pictures import fetch
 from salon.frontends.commands.show import event_line, job_pairs
 from salon.frontends.wire.messages import AccountInfo, Failure, JobInfo, Picture, Status, WorkerInfo
 
@@ -237,6 +240,20 @@ def test_jobs_in_words() -> None:
     pairs = dict(job_pairs(relaxed))
     assert (pairs["state"], pairs["why"]) == ("failed", "NumericalError: NaN")
     assert pairs["lane"] == "relax, asked for fast: no time"
+
+
+def test_a_private_job_of_somebody_else() -> None:
+    """faults.md 27: an operator read "seed 0", and was told to make it again."""
+    info = JobInfo(job="j1", state="done", private=True, images=4, width=128, height=128)
+    text = repr(job_pairs(info))
+    assert "seed" not in text
+    assert "somebody else's private one" in text
+    assert job_row(info)[-1] == "(private)"
+    with pytest.raises(UsageError, match="ask its owner"):
+        fetch(None, info, None)  # type: ignore[arg-type]
+    own = JobInfo(job="j1", state="done", private=True, prompt="a cat", seed=0, images=4, width=128, height=128)
+    assert "seed 0" in repr(job_pairs(own))
+    assert job_row(own)[-1] == "private: a cat"
 
 
 def test_events_in_words() -> None:

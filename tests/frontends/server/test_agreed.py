@@ -68,3 +68,9 @@ def test_too_much_at_a_time_is_busy(serve: Serve, connect: Connect) -> None:
         client.answer(client.send({"type": "watch", "job": job}))
     assert info.value.code == "busy"
     assert info.value.record["retry_after_ms"] > 0
+
+
+def test_a_repeated_deletion_changes_nothing(client: PlainClient) -> None:
+    job = client.submit("k", "cat", **TINY)["job"]
+    assert list(client.watch(job))
+    assert [client.ask("delete", job=job).get("changed", True) for _ in range(3)] == [True, False, False]

@@ -122,7 +122,7 @@ def check_others(
         text = repr({key: value for key, value in record.items() if key != "account"})
         assert not any(word in text for word in ("secret", "digest"))
     assert "seed" not in boss.show(hidden)
-    for record in ({"type": "fetch"}, {"type": "watch"}, {"type": "cancel"}, {"type": "delete"}):
+    for record in ({"type": "fetch"}, {"type": "watch"}):
         assert answer(boss, hidden, **record)[0] == "not_found"
 
 
