@@ -10,6 +10,7 @@ Everything that is wrong with a folder is a `CheckpointError` that names path, k
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -229,7 +230,7 @@ def hash_files(root: Path, files: list[Path]) -> str:
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
         try:
             with path.open("rb") as file:
-                digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+                digest.update(os.fsencode(name) + f"\0{path.stat().st_size}\0".encode())
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
         except FileNotFoundError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from .errors import MalformedFile, MissingFile, UnknownArchitecture, UnreadableFile, WrongConfig
+from .lfs import refuse_pointer
 
 _REQUIRED: Final = object()
 
@@ -36,7 +37,9 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     again = "copy or download the file again"
     try:
-        value = json.loads(path.read_bytes())
+        data = path.read_bytes()
+        refuse_pointer(path, data)
+        value = json.loads(data)
     except FileNotFoundError as error:
         raise MissingFile("no such file", path=path, remedy=again) from error
     except OSError as error:

@@ -72,6 +72,7 @@ class Engine:
         dtype: Dtype | None = None,
         threads: int | None = None,
         limits: Limits | None = None,
+        require_text: bool = False,
     ) -> Engine:
         """Load a model.
 
@@ -79,6 +80,7 @@ class Engine:
             model: diffusers-layout folder; None: the embedded one.
             backend, isa, dtype, threads: see `kernels.backends.create`.
             limits: what the engine takes on; None: `Limits()`.
+            require_text: refuse a model that reads no prompts, before its weights are packed.
 
         Raises:
             CheckpointError: the folder cannot be loaded.
@@ -89,7 +91,8 @@ class Engine:
         except ValueError as error:
             raise UnknownBackend(str(error)) from error
         limits = limits or Limits()
-        return cls(ops, load_model(ops, EMBEDDED if model is None else Path(model), limits), limits)
+        folder = EMBEDDED if model is None else Path(model)
+        return cls(ops, load_model(ops, folder, limits, require_text=require_text), limits)
 
     # ---- requests --------------------------------------------------------------------------------------------------
 

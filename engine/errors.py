@@ -28,6 +28,7 @@ A message is one line: what came, what is allowed, what to do. Bugs of Salon its
 
 from __future__ import annotations
 
+import os
 from os import PathLike, fspath
 
 from ..errors import SalonError as SalonError
@@ -56,7 +57,7 @@ class CheckpointError(SalonError):
     ) -> None:
         self.what, self.path, self.key = what, fspath(path), key
         self.expected, self.found, self.remedy = expected, found, remedy
-        parts = [f"{self.path}: {what}"]
+        parts = [f"{printable(self.path)}: {what}"]
         if key is not None:
             parts.append(f"key {key!r}")
         if expected is not None:
@@ -64,6 +65,11 @@ class CheckpointError(SalonError):
         if found is not None:
             parts.append(f"found {found}")
         super().__init__(", ".join(parts) + (f"; {remedy}" if remedy else ""))
+
+
+def printable(path: str) -> str:
+    """A path as text that can be shown and sent: bytes of it that are no UTF-8 are written as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 class ModelNotFound(CheckpointError):

@@ -17,7 +17,8 @@ from .clauses import Slot, Vocabulary
 from .config import Config, read_json
 from .defaults import read_defaults
 from .digests import STATS, architecture_digest, content_digest, shipped_files
-from .errors import MalformedFile, MissingFile, WrongShape
+from .errors import MalformedFile, MissingFile, UnreadableFile, WrongConfig, WrongShape, printable
+from .lfs import POINTER, refuse_pointer
 from .limits import Limits
 from .models import bert, flux, vae
 from .neighbours import load_neighbours
@@ -112,8 +113,15 @@ def _granularity(config: vae.AutoencoderConfig) -> int:
     return int(2 ** len(config.block_out_channels))
 
 
-def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
-    """Load a checkpoint folder. CheckpointError, with path and key, for anything wrong with it."""
+def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: bool = False) -> Model:
+    """Load a checkpoint folder.
+
+    Args:
+        require_text: refuse a folder without a text pipeline, before any weight is packed.
+
+    Raises:
+        CheckpointError: anything wrong with the folder, with path and key.
+    """
     checkpoint = Checkpoint(path)
     file = path / "salon.json"
     own = read_json(file) if file.exists() else {}
@@ -121,6 +129,11 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
     salon.only("format", (FORMAT,), FORMAT)
     names = ("transformer", "vae", "scheduler", *(("text_encoder", "tokenizer") if "text" in own else ()))
     want_flux_pipeline(checkpoint, names)
+    if require_text and "text" not in own:
+        raise WrongConfig(
+            "a model without a text pipeline", path=file, key="text", expected="how prompts are read", found="nothing",
+            remedy="it draws what a program has encoded and passes to Engine.open; use a folder that reads prompts",
+        )  # fmt: skip
     components = {name: checkpoint.component(name) for name in names}
     transformer, autoencoder = components["transformer"], components["vae"]
     scheduler = components["scheduler"].path / "scheduler_config.json"
@@ -133,7 +146,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits) -> Model:
     salon.finish(SETTINGS)
     return Model(
         checkpoint=checkpoint,
-        name=str(own.get("name", path.resolve().name)),
+        name=str(own.get("name", printable(path.resolve().name))),
         version=str(own.get("version", "")),
         flux=transformer_weights.config,
         transformer=transformer_weights,
@@ -173,15 +186,26 @@ class BertEncoder:
         self.ops = ops
         self.weights = weights
         self.path = path
-        if not path.is_file():
-            raise MissingFile("no tokenizer", path=path, expected="tokenizer.json of the tokenizers library")
+        refuse_pointer(path, self._bytes()[: len(POINTER)])
+
+    def _bytes(self) -> bytes:
+        """The file, read by its path as it is: the tokenizers library takes paths in UTF-8 only."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError as error:
+            expected = "tokenizer.json of the tokenizers library"
+            raise MissingFile("no tokenizer", path=self.path, expected=expected) from error
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            raise UnreadableFile(reason, path=self.path, remedy="check its rights") from error
 
     @cached_property
     def _tokenizer(self) -> Any:
         from tokenizers import Tokenizer  # an extension module of some megabytes: not before the first prompt
 
+        data = self._bytes()
         try:
-            tokenizer = Tokenizer.from_file(str(self.path))
+            tokenizer = Tokenizer.from_buffer(data)
         except Exception as error:  # the library raises bare Exception
             raise MalformedFile(f"the tokenizer cannot be read ({error})", path=self.path) from error
         for token in MARKS:

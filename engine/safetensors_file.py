@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import MalformedFile, MissingFile, MissingKey, TruncatedFile, UnreadableFile, UnsafeFile, WrongDtype
+from .lfs import POINTER, refuse_pointer
 
 MAX_HEADER_BYTES: Final = 100_000_000  # the limit of the format's own library
 PICKLE_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -65,6 +66,7 @@ class SafetensorsFile:
         self.path = path
         try:
             with path.open("rb") as file:
+                refuse_pointer(path, file.read(len(POINTER)))
                 size = file.seek(0, 2)
                 file.seek(0)
                 header, data_start = self._read_header(file, size)

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..engine.errors import SalonError
+from ..engine.errors import SalonError, printable
 from . import machine
+
+WORDLESS = "salon imagine and salon serve need a folder whose salon.json says how prompts are read"
 
 
 def doctor(options: argparse.Namespace) -> int:
@@ -96,8 +98,9 @@ def _model(engine: Any) -> dict[str, Any]:
     return {
         "name": identity.name,
         "version": identity.version,
-        "path": str(path.resolve()),
+        "path": printable(str(path.resolve())),
         "digest": identity.digest,
+        "text": None if engine.model.text is None else "clauses",
         "architecture_digest": engine.model.architecture_digest,
         "bytes": sum(_size(path / name) for name in identity.components),
         "components": {
@@ -133,6 +136,8 @@ def describe(report: dict[str, Any]) -> str:
         rows.append(("model", f"{model['name']} {model['version']}, {_megabytes(model['bytes'])}, {model['path']}"))
         digests = f"digest {model['digest'][:16]}, of its architecture alone {model['architecture_digest'][:16]}"
         rows.append(("", f"{digests}, loaded in {model['load_seconds']:.2f} s"))
+        if model["text"] is None:
+            rows.append(("", f"no text pipeline: a program encodes the text and passes it to Engine.open; {WORDLESS}"))
         for name, part in model["components"].items():
             rows.append(("", f"{name}: {_megabytes(part['bytes'])}, {part['digest'][:16]}"))
     if report.get("parity"):

@@ -42,7 +42,12 @@ def imagine(options: argparse.Namespace) -> int:
     from .recipe import encode_png, model_identity, plain, recipe_of
 
     engine = Engine.load(
-        options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads
+        options.model,
+        backend=options.backend,
+        isa=options.isa,
+        dtype=options.dtype,
+        threads=options.threads,
+        require_text=True,
     )
     spec = engine.make_spec(options.prompt, aspect=options.ar, seed=seed, images=options.n, **_given(options))
     generation = engine.open(spec)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..engine.errors import SalonError
+from ..engine.text import TextEncoding
 from ..kernels.ops import Ops
 from ..kernels.reference import ReferenceOps
 from ..kernels.segments import Segments
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 TOLERANCE: Final = {"bfloat16": 2e-2, "float32": 1e-4}
 STEPS: Final = 2
+TEXT_ROWS: Final = 8  # of an encoding in place of a prompt
 
 
 class SelfTestError(SalonError):
@@ -71,6 +73,14 @@ def _grid(height: int, width: int) -> Any:
     return np.array([[height, width]], np.int32)
 
 
+def _text(engine: Engine) -> TextEncoding:
+    """An encoding of random numbers, for a model that reads no prompts."""
+    sizes = engine.model.flux
+    rng = np.random.default_rng(0)
+    tokens = rng.standard_normal((TEXT_ROWS, sizes.joint_attention_dim)).astype(np.float32)
+    return TextEncoding(tokens, rng.standard_normal(sizes.pooled_projection_dim).astype(np.float32))
+
+
 def picture(engine: Engine) -> dict[str, Any]:
     """One small picture in two steps: {"steps", "seconds"}.
 
@@ -81,7 +91,7 @@ def picture(engine: Engine) -> dict[str, Any]:
     started = time.perf_counter()
     side = 4 * engine.model.granularity
     spec = engine.make_spec("a red apple", width=side, height=side, steps=STEPS, seed=1, images=1)
-    generation = engine.open(spec)
+    generation = engine.open(spec, text=None if engine.model.text is not None else _text(engine))
     try:
         while not (report := engine.step([generation])[0]).done:
             if report.error is not None:

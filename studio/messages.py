@@ -81,10 +81,10 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Load a model; see `Engine.load`. Answer: Ready or Unfit."""
+    """Load a model; see `Engine.load`. Answer: Ready or Unfit. A path is bytes, since it need not be text."""
 
     number: int = 0
-    model: str | None = None
+    model: bytes | None = None
     backend: str = "cpu"
     isa: str | None = None
     dtype: str | None = None

@@ -77,11 +77,13 @@ class Studio:
         ports: list[Port] = []
         for i in range(workers):
             if process:
-                folder = None if model is None else str(Path(model).resolve())
+                folder = None if model is None else os.fsencode(Path(model).resolve())
                 setup = Setup(model=folder, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits)
                 ports.append(ProcessPort(setup, f"worker-{i}", deadlines))
             else:
-                engine = Engine.load(model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits)
+                engine = Engine.load(
+                    model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, require_text=True
+                )
                 ports.append(LocalPort(engine, f"worker-{i}"))
         self.loop = Loop(ports, policy=policy, accounts=accounts)
         self.loop.start()

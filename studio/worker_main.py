@@ -87,12 +87,13 @@ class Talker(threading.Thread):
 def load(setup: Setup) -> Engine:
     """The engine that a setup asks for. Raises as `Engine.load`."""
     return Engine.load(
-        setup.model,
+        None if setup.model is None else os.fsdecode(setup.model),
         backend=setup.backend,
         isa=setup.isa,
         dtype=cast(Any, setup.dtype),
         threads=setup.threads,
         limits=setup.limits,
+        require_text=True,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from salon.frontends import machine, selftest
 from salon.kernels.cpu import CpuOps, isa_levels
 from salon.kernels.reference import ReferenceOps
 
+from ..engine.conftest import write_tiny
 from .conftest import Salon
 
 
@@ -105,3 +107,33 @@ def test_machine_facts() -> None:
     assert 0 < memory["available"] <= memory["total"]
     found = machine.versions(("numpy", "no-such-package-anywhere"))
     assert found == {"numpy": np.__version__, "no-such-package-anywhere": None}
+
+
+def test_a_healthy_model_without_a_text_pipeline(salon: Salon, tmp_path: Path) -> None:
+    """faults.md 18: doctor said that something was broken, and imagine packed all weights before it refused."""
+    (write_tiny(tmp_path / "model") / "salon.json").unlink()
+    result = salon("doctor", "--model", "model")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "no text pipeline: a program encodes the text and passes it to Engine.open; salon imagine" in result.stdout
+    assert result.stdout.endswith("verdict   all is well\n")
+    report = json.loads(salon("doctor", "--model", "model", "--json").stdout)
+    assert (report["model"]["text"], report["picture"]["steps"], report["problems"]) == (None, 2, [])
+    (tmp_path / "model" / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"never looked at")
+    result = salon("imagine", "a red apple", "--model", "model", "--n", "1")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "salon.json: a model without a text pipeline, key 'text'" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_model_folder_whose_name_is_no_utf8(salon: Salon, tmp_path: Path) -> None:
+    """faults.md 18: its tokenizer was called broken, and an error about the folder could not be printed."""
+    name = os.fsdecode(b"mod\xe8le")
+    result = salon("imagine", "a red apple", "--model", name, "--n", "1")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert r"mod\xe8le: no such model folder" in result.stderr
+    write_tiny(tmp_path / "plain").rename(tmp_path / name)
+    result = salon("imagine", "a red apple", "--model", name, "--n", "1", "--steps", "1", "--seed", "1")
+    assert result.returncode == 0
+    result = salon("doctor", "--model", name)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert r"mod\xe8le" in result.stdout

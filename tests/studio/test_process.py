@@ -53,7 +53,7 @@ def new_ports(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
     def make(count: int = 1, deadlines: Deadlines = QUICK, **setup: Any) -> list[ProcessPort]:
-        fields: dict[str, Any] = {"model": str(tiny), "backend": BACKEND, "threads": 1} | setup
+        fields: dict[str, Any] = {"model": os.fsencode(tiny), "backend": BACKEND, "threads": 1} | setup
         made.extend(ProcessPort(Setup(**fields), f"process-{len(made)}", deadlines) for _ in range(count))
         for i, port in enumerate(made):
             port._name = f"process-{i}"
@@ -147,7 +147,10 @@ def test_close_amid_work_leaves_nothing(new_ports: MakePorts) -> None:
 
 def test_a_worker_that_cannot_load_says_why(new_ports: MakePorts) -> None:
     start = time.monotonic()
-    for setup, words in (({"model": "/nowhere"}, "ModelNotFound: /nowhere"), ({"backend": "abacus"}, "UnknownBackend")):
+    for setup, words in (
+        ({"model": b"/nowhere"}, "ModelNotFound: /nowhere"),
+        ({"backend": "abacus"}, "UnknownBackend"),
+    ):
         with pytest.raises(WorkerLost, match=words):
             Loop([new_ports(**setup)[-1]], start_timeout_s=TIMEOUT).start()
     assert time.monotonic() - start < TIMEOUT
@@ -229,7 +232,7 @@ def test_a_model_that_is_away_for_a_while_loses_nothing(
     """What could be loaded once may be loadable again."""
     model, away = tmp_path / "model", tmp_path / "away"
     shutil.copytree(tiny, model)
-    ports = new_ports(model=str(model), deadlines=replace(QUICK, max_restarts=8))
+    ports = new_ports(model=os.fsencode(model), deadlines=replace(QUICK, max_restarts=8))
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
         job = amid(loop, spec(steps=200, seed=5))
         model.rename(away)
@@ -245,7 +248,7 @@ def test_a_model_that_is_away_for_a_while_loses_nothing(
 def test_a_model_that_stays_away_is_given_up(new_ports: MakePorts, tiny: Path, tmp_path: Path) -> None:
     model = tmp_path / "model"
     shutil.copytree(tiny, model)
-    ports = new_ports(model=str(model), deadlines=replace(QUICK, max_restarts=2))
+    ports = new_ports(model=os.fsencode(model), deadlines=replace(QUICK, max_restarts=2))
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
         job = amid(loop, spec(steps=200, seed=5))
         shutil.rmtree(model)
@@ -278,7 +281,7 @@ def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
         "from salon.studio.loop import Loop\n"
         "from salon.studio.messages import Setup\n"
         "from salon.studio.process import ProcessPort\n"
-        f"port = ProcessPort(Setup(model={str(tiny)!r}, backend={BACKEND!r}, threads=1))\n"
+        f"port = ProcessPort(Setup(model={os.fsencode(tiny)!r}, backend={BACKEND!r}, threads=1))\n"
         "loop = Loop([port]).start()\n"
         "print(port.pid, flush=True)\n"
         "time.sleep(60)\n"

@@ -1,0 +1,21 @@
+"""Git LFS pointers: the few lines that a clone without Git LFS has in place of a large file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from .errors import MalformedFile
+
+POINTER: Final = b"version https://git-lfs.github.com/spec/v1"  # how each begins
+
+
+def refuse_pointer(path: Path, head: bytes) -> None:
+    """MalformedFile if a file begins as a pointer. `head`: its first bytes, at least as many as `POINTER` has."""
+    if head.startswith(POINTER):
+        raise MalformedFile(
+            "a Git LFS pointer in place of the file",
+            path=path,
+            expected="the file itself",
+            remedy="fetch it: run git lfs pull where the repository was cloned, or download the file",
+        )
