@@ -11,6 +11,8 @@ INSTALL_LIMIT = 260  # MiB of the default install, with weights, text encoder an
 FOLDERS = ("engine", "kernels", "scheduler", "studio", "frontends", "bench", "models/mini")
 FILES = (
     "salon/__init__.py",
+    "salon/errors.py",
+    "salon/system.py",
     "salon/py.typed",
     "salon/kernels/_C.pyi",
     "salon/models/mini/NOTICE",

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..system import home
 from . import machine
 from .fleet import Candidate, CandidateFailed
 from .footprint import install_mib
@@ -263,7 +264,8 @@ def cache_folder(chosen: Path | None, model: Path, threads: int) -> Path:
     """A folder for what rivals build, one per checkpoint content, library versions, CPU and thread count."""
     import os
 
-    root = chosen or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "salon" / "bench"
+    base = os.environ.get("XDG_CACHE_HOME")
+    root = chosen or (Path(base) if base else home("name a folder with --cache") / ".cache") / "salon" / "bench"
     digest = hashlib.sha256()
     for source in ("bench/job.py", "bench/peers/export.py", "engine/noise.py"):  # what the kept files are made by
         digest.update((Path(__file__).resolve().parent.parent / source).read_bytes())

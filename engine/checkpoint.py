@@ -18,6 +18,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..system import explain
 from .config import Config, read_json
 from .errors import (
     MalformedFile,
@@ -236,5 +237,6 @@ def hash_files(root: Path, files: list[Path]) -> str:
         except FileNotFoundError as error:
             raise MissingFile("no such file", path=path) from error
         except OSError as error:
-            raise UnreadableFile(f"cannot be read ({error.strerror})", path=path, remedy="check its rights") from error
+            got, _, remedy = explain(error)
+            raise UnreadableFile(f"cannot be read ({got})", path=path, remedy=remedy) from error
     return digest.hexdigest()

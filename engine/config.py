@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from ..system import explain
 from .errors import MalformedFile, MissingFile, UnknownArchitecture, UnreadableFile, WrongConfig
 from .lfs import refuse_pointer
 
@@ -43,7 +44,8 @@ def read_json(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise MissingFile("no such file", path=path, remedy=again) from error
     except OSError as error:
-        raise UnreadableFile(f"cannot be read ({error.strerror})", path=path, remedy="check its rights") from error
+        got, _, remedy = explain(error)
+        raise UnreadableFile(f"cannot be read ({got})", path=path, remedy=remedy) from error
     except (ValueError, RecursionError) as error:
         raise MalformedFile(f"broken JSON ({error})", path=path, remedy=again) from error
     if not isinstance(value, dict):

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..system import explain
 from .errors import MalformedFile, MissingFile, MissingKey, TruncatedFile, UnreadableFile, UnsafeFile, WrongDtype
 from .lfs import POINTER, refuse_pointer
 
@@ -75,7 +76,8 @@ class SafetensorsFile:
         except FileNotFoundError as error:
             raise MissingFile("no such file", path=path, remedy=_AGAIN) from error
         except OSError as error:
-            raise UnreadableFile(f"cannot be read ({error.strerror})", path=path, remedy="check its rights") from error
+            got, _, remedy = explain(error)
+            raise UnreadableFile(f"cannot be read ({got})", path=path, remedy=remedy) from error
 
     def array(self, key: str) -> NDArray[Any]:
         """A read-only view of the file: float16, float32, float64, or uint16 holding bfloat16 bits.

@@ -6,6 +6,7 @@ are imported by the command that needs them, after its arguments were read.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -16,6 +17,8 @@ from typing import Final, NoReturn
 
 from .. import __version__
 from ..errors import SalonError
+from ..system import explain
+from . import streams
 from .arguments import parse
 from .commands import exits
 from .commands.words import clean
@@ -47,6 +50,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # where each one's function of a namespa
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line (default: that of this process) and return its exit code."""
+    streams.prepare()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         try:
@@ -57,21 +61,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt as stop:
         return _refuse(str(stop) or "interrupted", exits.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output is gone. Python would complain again while flushing at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except SalonError as error:
         return _refuse(str(error), exits.code_of(error))
     except MemoryError:
         return _refuse("out of memory; make fewer or smaller pictures, or free some memory")
     except ImportError as error:
-        return _refuse(f"the installation is incomplete ({error}); install Salon again: pip install .")
+        return _refuse(_of_import(error))
     except OSError as error:
-        if error.filename is not None:
-            return _refuse(f"{error.strerror}: {error.filename}")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _refuse(f"standard output: {error.strerror}; send it somewhere else, or pass --quiet")
+        return _of_system(error)
+
+
+def _of_system(error: OSError) -> int:
+    """Tell an error of the system by its own number; a floor below should have said more about it."""
+    if streams.is_output(error):
+        streams.silence()
+        if isinstance(error, BrokenPipeError):  # whoever read our output is gone
+            return 128 + signal.SIGPIPE
+        return _refuse(f"{streams.STDOUT}: {explain(error).got}; send it somewhere else, or pass --quiet")
+    got, _, remedy = explain(error)
+    return _refuse(f"{got}: {error.filename}; {remedy}" if error.filename is not None else f"{got}; {remedy}")
+
+
+def _of_import(error: ImportError) -> str:
+    """A module that is missing, or one that the system could not load: dlopen tells its reason in words only."""
+    for number in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.EPERM):
+        if os.strerror(number) in str(error):
+            return f"a module could not be loaded ({error}); {explain(OSError(number, os.strerror(number))).remedy}"
+    if "failed to map segment" in str(error):
+        return f"a module could not be loaded ({error}); free some memory, and try again"
+    return f"the installation is incomplete ({error}); install Salon again: pip install ."
 
 
 def _run(argv: Sequence[str]) -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from ..engine.errors import OutputError
+from ..system import appear, calling, explain, flush_file, flush_folder, make_folder, reserve
+from .deferral import deferred
 
 DEFAULT_FOLDER: Final = "outputs"
 _SLUG_CHARS: Final = 40
@@ -58,7 +60,8 @@ class Destination:
         try:
             return cls._of(output, stem, images, force=force)
         except OSError as error:  # of `Path.is_dir` and the like, which take only some for "no"
-            raise _refusal(error.filename or output or "", error.strerror or str(error), "choose another") from error
+            got, _, remedy = explain(error)
+            raise _refusal(error.filename or output or "", got, remedy) from error
 
     @classmethod
     def _of(cls, output: str | None, stem: str, images: int, *, force: bool) -> Destination:
@@ -95,18 +98,20 @@ class Destination:
         Raises:
             OutputError: no right to write there, no space, a name too long.
         """
-        with self._translated():
+        with self._translated(), deferred():
             # The default folder comes into being when there is something to put there.
             folder = self.folder if os.path.lexists(self.folder) else self.folder.parent
-            longest = os.pathconf(folder, "PC_NAME_MAX")
+            with calling("pathconf", folder):
+                longest = os.pathconf(folder, "PC_NAME_MAX")
             for path in self.paths():
                 if len(os.fsencode(path.name)) > longest:
                     raise _refusal(path.name, f"a name over {longest} bytes", "choose a shorter one")
             temporary = _temporary(folder)
             try:
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+                with calling("open", folder):
+                    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
                 try:
-                    os.posix_fallocate(descriptor, 0, max(1, size))
+                    reserve(descriptor, size, folder)
                 finally:
                     os.close(descriptor)
             finally:
@@ -115,42 +120,53 @@ class Destination:
     def write(self, contents: Sequence[bytes]) -> list[Path]:
         """Write the files, in the order of `paths()`: all of them, or on any error none. Returns their paths.
 
+        A signal that would end us acts between two files, or when all of them have their names.
+
         Raises:
             OutputError: as `check`, or a fixed name was taken meanwhile.
         """
         assert len(contents) == len(self.paths())
         temporaries = [_temporary(self.folder) for _ in contents]
-        with self._translated():
-            if not self.fixed:
-                self.folder.mkdir(exist_ok=True)
+        with self._translated(), deferred() as act:
+            made = not os.path.lexists(self.folder)  # the default one, or one that was removed while we worked
+            make_folder(self.folder)
+            whole = False
             try:
                 for path, content in zip(temporaries, contents, strict=True):
-                    _write_durably(path, content)
+                    act()
+                    with calling("write", self.folder):
+                        _write_durably(path, content)
+                act()
                 paths = self._publish(temporaries)
-                _sync_folder(self.folder)
+                whole = True
                 return paths
             finally:
                 for path in temporaries:
                     path.unlink(missing_ok=True)
+                if made and not whole:
+                    with contextlib.suppress(OSError):  # somebody else's files are in it
+                        self.folder.rmdir()
 
     def _publish(self, temporaries: Sequence[Path]) -> list[Path]:
         if self.force:
             for temporary, path in zip(temporaries, self.paths(), strict=True):
                 os.replace(temporary, path)
+            flush_folder(self.folder)
             return self.paths()
         for run in itertools.count(1):
             paths = self.paths(run)
             if any(os.path.lexists(path) for path in paths) and not self.fixed:
                 continue
-            done: list[Path] = []
+            done: list[tuple[Path, Path]] = []
             try:
                 for temporary, path in zip(temporaries, paths, strict=True):
-                    _appear(temporary, path)
-                    done.append(path)
+                    appear(temporary, path)
+                    done.append((temporary, path))
+                flush_folder(self.folder)
                 return paths
             except BaseException as error:
-                for path in done:
-                    path.unlink(missing_ok=True)
+                for temporary, path in done:
+                    _disappear(temporary, path)
                 if not isinstance(error, FileExistsError) or self.fixed:
                     raise
         raise AssertionError("unreachable")
@@ -160,29 +176,21 @@ class Destination:
         try:
             yield
         except OSError as error:
-            remedies = {
-                "FileExistsError": "choose another name",
-                "PermissionError": "choose another folder with -o, or change its rights",
-                "NotADirectoryError": "choose another folder with -o",
-            }
-            remedy = remedies.get(type(error).__name__, "free some space, or choose another folder with -o")
-            raise _refusal(self.folder, f"cannot be written ({error.strerror})", remedy) from error
+            got, _, remedy = explain(error)
+            what = error.filename2 or self.folder  # of two names, the second is the one that was to appear
+            raise _refusal(what, f"cannot be written ({got})", f"{remedy} (-o says where)") from error
 
 
 def _temporary(folder: Path) -> Path:
     return folder / f".salon-{secrets.token_hex(8)}.tmp"
 
 
-def _appear(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, which must not exist: FileExistsError."""
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links; the check and the rename are two steps there
-        if os.path.lexists(path):
-            raise FileExistsError(17, os.strerror(17), str(path)) from None
-        os.rename(temporary, path)
+def _disappear(temporary: Path, path: Path) -> None:
+    """Take a name back, so that the file can get another one."""
+    if os.path.lexists(temporary):
+        path.unlink(missing_ok=True)
+    else:
+        os.rename(path, temporary)
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -190,15 +198,7 @@ def _write_durably(path: Path, content: bytes) -> None:
     with open(descriptor, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush_file(descriptor, path)
 
 
 def _refusal(what: str | Path, got: str, remedy: str) -> OutputError:

@@ -23,6 +23,7 @@ from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..studio.messages import Reading
 from ..studio.tickets import Profile
+from ..system import explain
 
 CHUNK: Final = "salon"
 FORMAT: Final = 1
@@ -159,8 +160,11 @@ def read_png(path: str | Path | IO[bytes]) -> tuple[UInt8, Recipe]:
             pixels = np.asarray(image.convert("RGB"))
             text = image.info.get(CHUNK)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, UnidentifiedImageError) as error:
-        reason = getattr(error, "strerror", None) or "no PNG, or a damaged one"
-        raise RecipeError(f"{str(path)!r}: cannot be read ({reason}); give a PNG that Salon made") from error
+        if isinstance(error, OSError) and error.errno:
+            got, _, remedy = explain(error)
+        else:
+            got, remedy = "no PNG, or a damaged one", "give a PNG that Salon made"
+        raise RecipeError(f"{str(path)!r}: cannot be read ({got}); {remedy}") from error
     if not isinstance(text, str):
         raise RecipeError(complaint(repr(str(path)), "no recipe inside", "a PNG that Salon made", "give the original"))
     try:

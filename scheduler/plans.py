@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from ..errors import complaint
+from ..system import explain
 from .calendar import END_MS
 from .errors import PlanFileError, Refused, TicketError, UnknownLane
 from .policy import Policy
@@ -195,7 +196,7 @@ def load_plans(source: str | bytes | Path | None = None) -> PlanBook:
             raise PlanFileError(complaint(name, type(text).__name__, "TOML text or a Path", "give one of these"))
         data = tomllib.loads(text)
     except OSError as error:
-        raise PlanFileError(complaint(name, str(error), "a file that can be read", "check the path")) from error
+        raise PlanFileError(complaint(name, *explain(error))) from error
     except (ValueError, RecursionError) as error:  # bad UTF-8, bad TOML, a key twice, tables nested without end
         raise PlanFileError(complaint(name, str(error)[:200], "TOML, every key once", "correct this place")) from error
     return _book(Table(name, "", data))

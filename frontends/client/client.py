@@ -72,7 +72,7 @@ class Client(Commands[RemoteJob], _Part):
     Raises:
         AddressError, KeyFileError: of `wire/errors.py`.
         Invalid: a `timeout_s` that is no number from 0.
-        ClientError: this machine has no descriptor for it.
+        TooFewDescriptors, NoHome: of `system.py`.
     """
 
     def __init__(

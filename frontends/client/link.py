@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import zmq
 
+from ...system import TooFewDescriptors, need_descriptors
 from ..wire.address import Address, parse_address
 from .core import Core
 from .errors import ClientClosed, KeyRefused
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 DEFAULT: Final = "tcp://127.0.0.1:5599"  # where a server listens by default
 MAX_FRAME: Final = 1 << 21  # bytes; twice the largest that the wire allows
+OF_A_SOCKET: Final = 12  # descriptors, the context's with it
+DESCRIPTORS: Final = OF_A_SOCKET + 4  # of a client, which also has a pipe, and files for a moment
 BYE_MS: Final = 100  # in the background, for the last word
 
 _HEAD: Final = struct.Struct("=hi")  # event, value
@@ -73,9 +76,13 @@ class Link:
         core: what it carries.
         address: of the server.
         pair: identity, where the connection is encrypted.
+
+    Raises:
+        TooFewDescriptors: of `system.py`; libzmq itself would abort the process.
     """
 
     def __init__(self, core: Core, address: Address, pair: KeyPair | None) -> None:
+        need_descriptors(DESCRIPTORS, "client")
         self._core, self._address, self._pair = core, address, pair
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
@@ -122,6 +129,7 @@ class Link:
         self._shut(BYE_MS)
 
     def _open(self) -> None:
+        need_descriptors(OF_A_SOCKET, "client")
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
         socket = context.socket(zmq.DEALER)
         try:
@@ -210,6 +218,8 @@ def unforeseen(error: BaseException) -> ClientClosed:
     """The error for a client that cannot go on, for that reason."""
     if isinstance(error, zmq.ZMQError):  # such as: the context was ended
         end = closed(f"its socket failed ({error})")
+    elif isinstance(error, TooFewDescriptors):
+        end = ClientClosed(str(error))
     else:
         line = " ".join(str(error).split())[:200]
         end = closed(f"it met an error that nobody foresaw ({type(error).__name__}: {line})")

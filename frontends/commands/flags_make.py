@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 from ...errors import complaint
+from ...system import expand_home
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, number, server_flags, shown, whole
 
 MAX_SEED: Final = 2**32 - 1
@@ -77,17 +78,21 @@ def _imagine(parser: Parser) -> None:
 
 def output_flag(parser: Any, text: str) -> None:
     """Where pictures go. Not a `PathName`: `outputs` has its own wording for the empty name."""
-    action = parser.add_argument("-o", "--output", metavar="PATH", help=text)
+
+    def path(text: str) -> str:
+        return expand_home(text, "-o")
+
+    action = parser.add_argument("-o", "--output", type=path, metavar="PATH", help=text)
     action.completes = FILE
 
 
 def engine_flags(parser: Any, title: str = "how to compute it") -> None:
     """Those of `Engine.load`."""
     group = parser.add_argument_group(title)
-    model = group.add_argument(
-        "--model", metavar="FOLDER", help="a model folder in diffusers' layout (the embedded one)"
+    model = PathName("--model", FOLDER)
+    group.add_argument(
+        "--model", type=model, metavar="FOLDER", help="a model folder in diffusers' layout (the embedded one)"
     )
-    model.completes = FOLDER
     backend = Names("--backend", BACKENDS)
     group.add_argument(
         "--backend", type=backend, default="cpu", metavar="NAME", help="cpu, or reference: numpy, slow (cpu)"

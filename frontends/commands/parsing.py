@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn
 
 from ...errors import SalonError, complaint
+from ...system import expand_home
 
 FILE: Final = "file"  # hints for completion: what a value names
 FOLDER: Final = "folder"
@@ -93,7 +94,7 @@ class ListOfNames(Names):
 
 
 class PathName:
-    """A reader of a path; completion finds in `kind` what it names."""
+    """A reader of a path, in which `~` means home; completion finds in `kind` what it names."""
 
     def __init__(self, flag: str, kind: str) -> None:
         self.flag = flag
@@ -102,7 +103,7 @@ class PathName:
     def __call__(self, text: str) -> str:
         if not text or "\0" in text:
             raise UsageError(complaint(self.flag, shown(text), f"the name of a {self.kind}", "write one, or drop it"))
-        return text
+        return expand_home(text, self.flag)
 
 
 def whole(flag: str, low: int, high: int, remedy: str) -> Callable[[str], int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from ...engine.errors import OutputError
 from ...errors import SalonError
+from ...system import explain
 from ..outputs import Destination, slug
 from ..progress import progress
 from . import exits, words
@@ -160,7 +161,7 @@ def _check_preview(path: Path) -> None:
     try:
         state = "a folder" if path.is_dir() else "" if path.parent.is_dir() else "in a folder that does not exist"
     except OSError as error:  # no right to look, a name that is too long
-        state = (error.strerror or str(error)).lower()
+        raise OutputError(f"--preview {str(path)!r}: {explain(error).got}; {explain(error).remedy}") from error
     if state or not os.access(path.parent, os.W_OK):
         raise OutputError(f"--preview {str(path)!r}: {state or 'in a folder without write access'}; choose another")
 
@@ -172,7 +173,7 @@ def _put_preview(path: Path, data: bytes) -> None:
         spare.write_bytes(data)
         os.replace(spare, path)
     except OSError as error:
-        _say(f"salon: note: preview: {error.strerror}")
+        _say(f"salon: note: preview {str(path)!r}: {explain(error).got}; {explain(error).remedy}")
     finally:
         with suppress(OSError):  # of the same kind as the one that was told
             spare.unlink(missing_ok=True)

@@ -30,7 +30,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         raise UsageError(f"--listen: got {keyed.partition('#')[0]} with a key, allowed without; its key is in --data")
     return ServeOptions(
         listen=listen,
-        data=Path(options.data).expanduser() if options.data else default_data(),
+        data=Path(options.data) if options.data else default_data(),
         database=options.database,
         model=options.model,
         workers=options.workers,
@@ -40,7 +40,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         dtype=options.dtype,
         process=not options.in_process,
         paused=options.paused,
-        plans=None if options.plans is None else Path(options.plans).expanduser(),
+        plans=None if options.plans is None else Path(options.plans),
         metrics=None if options.metrics == "off" else options.metrics,
         operators=tuple(dict.fromkeys(options.operator or ())),
         curve=options.curve,

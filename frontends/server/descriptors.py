@@ -5,15 +5,24 @@ from __future__ import annotations
 import resource
 from typing import Final
 
+from ...system import need_descriptors
+
 MAX_SESSIONS: Final = 20_000
 OTHERS: Final = 200  # for the store, pictures, workers and the page of metrics
 FEWEST: Final = 16
+LEAST: Final = 64  # of a server with few clients: ZeroMQ, connections to the database, pictures, the page of metrics
+OF_A_WORKER: Final = 16
 
 
-def raise_limit() -> None:
-    """Take as many as this process may have: what a shell gives (often 1,024) is meant for programs that use select."""
+def raise_limit(workers: int) -> None:
+    """Take as many as this process may have: what a shell gives (often 1,024) is meant for programs that use select.
+
+    Raises:
+        TooFewDescriptors: they are not enough for a server with so many workers; libzmq would abort it later.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    need_descriptors(LEAST + OF_A_WORKER * workers, "server")
 
 
 def max_sessions() -> int:

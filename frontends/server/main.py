@@ -15,6 +15,7 @@ import zmq
 from msgspec.json import encode
 
 from ...errors import SalonError, complaint
+from ...system import explain, make_folder
 from ..wire.address import is_loopback, parse_address
 from ..wire.keys import KeyPair, client_key_path, load_or_make
 from .descriptors import raise_limit
@@ -42,12 +43,13 @@ def serve(options: ServeOptions) -> int:
         SalonError: whatever keeps model, plans or store from being opened.
     """
     set_up_logging(json=options.log_json)
-    raise_limit()
+    raise_limit(options.workers)
     try:
-        Path(options.data).mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(Path(options.data), 0o700)
     except OSError as error:
-        got = f"{str(options.data)!r} ({error.strerror})"
-        raise ServeError(complaint("data", got, "a folder that can be made", "choose another with --data")) from error
+        got, allowed, remedy = explain(error)
+        where = f"--data {str(error.filename or options.data)!r}"
+        raise ServeError(complaint(where, got, allowed, remedy)) from error
     key = server_key(options)
     if key is not None:
         options = replace(options, operators=(*options.operators, own_account()))
@@ -85,8 +87,9 @@ async def running(house: House, key: KeyPair | None) -> AsyncIterator[Server]:
             server.start()
             metrics.start(house.options.metrics)
         except zmq.ZMQError as error:
-            got = f"{', '.join(house.options.listen)} ({error})"
-            raise ServeError(complaint("--listen", got, "a free address", "choose another")) from error
+            got, allowed, remedy = explain(error)
+            where = f"--listen {', '.join(house.options.listen)}"
+            raise ServeError(complaint(where, got, allowed, remedy)) from error
         yield server
     finally:
         with suppress(asyncio.CancelledError):

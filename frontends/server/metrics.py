@@ -11,6 +11,7 @@ from ...errors import SalonError, complaint
 from ...scheduler.tickets import Plan, Stage
 from ...studio.messages import Ran
 from ...studio.store.rows import JobRow
+from ...system import explain
 
 if TYPE_CHECKING:
     from .server import Server
@@ -66,9 +67,12 @@ class Metrics:
         host, _, port = address.rpartition(":")
         try:
             self._page, _ = self._prometheus.start_http_server(int(port), host.strip("[]"), registry=self.registry)
-        except (OSError, ValueError, OverflowError) as error:
-            text = complaint("--metrics", f"{address!r} ({error})", "HOST:PORT that is free, or off", "choose another")
+        except (ValueError, OverflowError) as error:  # the port, or characters of a host's name
+            text = complaint(f"--metrics {address}", str(error), "HOST:PORT that is free, or off", "choose another")
             raise MetricsError(text) from error
+        except OSError as error:
+            got, allowed, remedy = explain(error)
+            raise MetricsError(complaint(f"--metrics {address}", got, f"{allowed}, or off", remedy)) from error
         LOG.info("metrics", extra={"address": f"http://{host}:{self._page.server_port}/metrics"})
 
     def close(self) -> None:

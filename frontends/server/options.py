@@ -7,14 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ...system import home
+
 DEFAULT_LISTEN: Final = "tcp://127.0.0.1:5599"
 DEFAULT_METRICS: Final = "127.0.0.1:5600"
 
 
 def default_data() -> Path:
-    """`$XDG_DATA_HOME/salon`, or `~/.local/share/salon` where that is not set (or relative, which does not count)."""
+    """`$XDG_DATA_HOME/salon`, or `~/.local/share/salon` where that is not set (or relative, which does not count).
+
+    Raises:
+        NoHome: neither is there.
+    """
     base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share") / "salon"
+    folder = Path(base) if os.path.isabs(base) else home("name a folder with --data") / ".local" / "share"
+    return folder / "salon"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ import secrets
 import stat
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,7 @@ import zmq
 from zmq.utils import z85
 
 from ...errors import complaint
+from ...system import appear, calling, expand_home, explain, flush_file, flush_folder, home, make_folder
 from .errors import KeyFileError
 
 MODE: Final = 0o600
@@ -88,11 +90,17 @@ def secure_server(socket: zmq.Socket[Any], pair: KeyPair) -> None:
 
 
 def client_key_path(env: Mapping[str, str] = os.environ) -> Path:
-    """Where the user's key is: `SALON_KEY`, or `salon/key` in `XDG_CONFIG_HOME` or `~/.config`."""
+    """Where the user's key is: `SALON_KEY`, or `salon/key` in `XDG_CONFIG_HOME` or `~/.config`.
+
+    Raises:
+        NoHome: the name begins with `~`, or none is given, and there is no home.
+    """
     if named := env.get("SALON_KEY"):
-        return Path(named).expanduser()
+        return Path(expand_home(named, "SALON_KEY"))
     base = Path(env.get("XDG_CONFIG_HOME", ""))
-    return (base if base.is_absolute() else Path.home() / ".config") / "salon" / "key"  # XDG: relative ones are ignored
+    if not base.is_absolute():  # XDG: relative ones are ignored
+        base = home("set SALON_KEY to the name of the key's file") / ".config"
+    return base / "salon" / "key"
 
 
 def load_pair(path: Path) -> KeyPair:
@@ -102,16 +110,18 @@ def load_pair(path: Path) -> KeyPair:
         KeyFileError: not there, not a plain file of this user with mode 0600, or damaged.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe of that name must not hold us up
+        # A pipe of that name must not hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             _check_owner(path, os.fstat(descriptor))  # of what was opened, whatever the name means a moment later
-            data = os.read(descriptor, MAX_BYTES + 1)
+            with calling("read", path):
+                data = os.read(descriptor, MAX_BYTES + 1)
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
         raise _bad(path, "no file", "a key file", "make one with `salon keys`") from error
     except OSError as error:
-        raise _bad(path, error.strerror or "an error", "a readable file", "look at its folder and its mode") from error
+        raise _bad(path, *explain(error)) from error
     try:
         fields = tomllib.loads(data.decode()) if len(data) <= MAX_BYTES else {}
     except ValueError:
@@ -133,33 +143,37 @@ def save_pair(path: Path, pair: KeyPair, *, overwrite: bool = False) -> None:
         KeyFileError: a file is there already (without `overwrite`), or it cannot be written.
     """
     spare = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    made = [folder for folder in (path.parent, *path.parent.parents) if not os.path.lexists(folder)]
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise _bad(path, error.strerror or "an error", "a folder that can be made", "choose another") from None
-    try:
-        descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL, MODE)
+        make_folder(path.parent, 0o700)
         try:
-            with open(descriptor, "w", encoding="ascii") as file:
-                os.fchmod(descriptor, MODE)
-                file.write(_TEXT.format(public=pair.public, secret=pair.secret))
-                file.flush()
-                os.fsync(descriptor)
+            _write(spare, pair)
             if overwrite:
                 os.replace(spare, path)
             else:
-                os.link(spare, path)  # unlike a rename, it never takes the place of a key that somebody lives by
+                appear(spare, path)  # unlike a rename, it never takes the place of a key that somebody lives by
         finally:
             spare.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except FileExistsError as error:
-        raise _bad(path, "a file that is there already", "a new name", "keep it, or move it away first") from error
-    except OSError as error:
-        raise _bad(path, error.strerror or "an error", "a folder that can be written", "choose another") from error
+        flush_folder(path.parent)
+    except BaseException as error:
+        for folder in made:
+            with suppress(OSError):  # somebody else has put something there
+                folder.rmdir()
+        if isinstance(error, FileExistsError):
+            raise _bad(path, "a file that is there already", "a new name", "keep it, or move it away first") from error
+        if isinstance(error, OSError):
+            raise _bad(path, *explain(error)) from error
+        raise
+
+
+def _write(spare: Path, pair: KeyPair) -> None:
+    descriptor = os.open(spare, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+    with open(descriptor, "w", encoding="ascii") as file, calling("write", spare):
+        with calling("fchmod", spare):
+            os.fchmod(descriptor, MODE)
+        file.write(_TEXT.format(public=pair.public, secret=pair.secret))
+        file.flush()
+        flush_file(descriptor, spare)
 
 
 def load_or_make(path: Path) -> KeyPair:
@@ -168,7 +182,11 @@ def load_or_make(path: Path) -> KeyPair:
     Raises:
         KeyFileError: as `load_pair` and `save_pair`.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise _bad(path, *explain(error)) from error
+    if not there:
         try:
             save_pair(path, make_pair())
         except KeyFileError as error:

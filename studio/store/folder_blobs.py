@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from ...system import calling, flush_file, flush_folder, make_folder
 from .blobs import check_digest, digest_of, is_digest, missing
-from .files import sync, translate_os
+from .files import translate_os
 
 TEMPORARY: Final = "tmp"
 _PART: Final = 1 << 20
@@ -82,10 +83,10 @@ class FolderBlobs:
         self._lock = threading.Lock()  # between a look at a blob's age and its end, or a new put
         self._total: int | None = None
         with self._faults(folder):
-            (folder / TEMPORARY).mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder / TEMPORARY, 0o700)
             for leftover in (folder / TEMPORARY).iterdir():
                 leftover.unlink()
-            sync(folder)
+            flush_folder(folder)
 
     def put(self, data: bytes) -> str:
         digest = digest_of(data)
@@ -97,7 +98,7 @@ class FolderBlobs:
                     os.utime(path, (self._clock(), self._clock()))
             if not (there and self._same(path, data)):
                 self._write(path, data)
-            sync(path.parent)  # also of one that is there: another thread may just have made it
+            flush_folder(path.parent)  # also of one that is there: another thread may just have made it
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -196,16 +197,17 @@ class FolderBlobs:
     def _write(self, path: Path, data: bytes) -> None:
         if not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, exist_ok=True)
-            sync(self._folder)
+            flush_folder(self._folder)
         half = self._folder / TEMPORARY / secrets.token_hex(16)
         try:
             file = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
                 left = memoryview(data)
-                while left:
-                    left = left[os.write(file, left) :]
+                with calling("write", half):
+                    while left:
+                        left = left[os.write(file, left) :]
                 os.utime(file, (self._clock(), self._clock()))
-                os.fsync(file)
+                flush_file(file, half)
             finally:
                 os.close(file)
             with self._lock:

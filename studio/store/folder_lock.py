@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from ...errors import complaint
+from ...system import calling
 from ..errors import StoreInUse
 from .files import translate_os
 
@@ -26,9 +27,11 @@ class FolderLock:
         except OSError as error:
             raise translate_os(error, str(path)) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+            with calling("flock", path):
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with calling("write", path):
+                os.ftruncate(self._file, 0)
+                os.pwrite(self._file, str(os.getpid()).encode(), 0)
         except BlockingIOError as error:
             pid = os.pread(self._file, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(self._file)

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Final
 
 from ...errors import complaint
+from ...system import flush_file, flush_folder
 from ..errors import StoreMismatch
 from .faults import translate
-from .files import sync, translate_os
+from .files import translate_os
 from .sql import sa
 from .tables import JOBS, META, METADATA, VERSION
 
@@ -82,9 +83,10 @@ def copy_sqlite(file: Path, version: int) -> Path:
         half.unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as source:
             source.execute("VACUUM INTO ?", (str(half),))  # without the free pages, and what was deleted from them
-        sync(half)
+        with half.open("rb") as copied:
+            flush_file(copied.fileno(), half)
         half.replace(target)
-        sync(file.parent)
+        flush_folder(file.parent)
     except sqlite3.Error as error:
         half.unlink(missing_ok=True)
         raise translate(error, str(half)) from error

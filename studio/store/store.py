@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
+from ...system import flush_folder, make_folder
 from .database import Database, check_alive, file_of, postgres_database, sqlite_database
-from .files import sync, translate_os
+from .files import translate_os
 from .folder_lock import FolderLock
 from .migrations import copy_sqlite, prepare
 from .reads import Reads
@@ -57,7 +58,7 @@ class Store(Reads):
             StoreError: as for any write.
         """
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(folder, 0o700)
         except OSError as error:
             raise translate_os(error, str(folder)) from error
         lock = FolderLock(folder)
@@ -66,7 +67,10 @@ class Store(Reads):
             database = sqlite_database(folder / FILE, busy_s) if url is None else postgres_database(url, busy_s)
             store = cls(database, lock, busy_s)
             store._prepare()
-            sync(folder)
+            try:
+                flush_folder(folder)
+            except OSError as error:
+                raise translate_os(error, str(folder)) from error
             return store
         except BaseException:
             if database is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,3 +66,20 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("made")
     words = ["imagine", "a red apple,", "on teal", "--n", "2", "--steps", "2", "--seed", "7", "--ar", "2:1"]
     return folder, finish(start(words, folder))
+
+
+@pytest.fixture(scope="session")
+def faulty_calls(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, str]]:
+    """The environment of a process whose system calls fail as told: see `tests/faulty_calls.c`."""
+    compiler = shutil.which("cc") or shutil.which("c++")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    library = tmp_path_factory.mktemp("faulty") / "faulty_calls.so"
+    source = Path(__file__).parents[1] / "faulty_calls.c"
+    command = [compiler, "-x", "c", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(command, check=True, timeout=60)
+
+    def environment(faults: str) -> dict[str, str]:
+        return {**os.environ, "LD_PRELOAD": str(library), "SALON_FAULTS": faults}
+
+    return environment

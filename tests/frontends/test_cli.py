@@ -58,9 +58,9 @@ def test_nobody_reads_the_help(salon: Salon, words: list[str]) -> None:
 
 
 def test_closed_standard_output(salon: Salon) -> None:
-    """`salon --version >&-`: Python then has no sys.stdout at all, and argparse turns to standard error."""
+    """`salon --version >&-`: what was to be printed goes nowhere."""
     result = salon("--version", preexec_fn=lambda: os.close(1))
-    assert (result.returncode, result.stderr) == (0, f"salon {__version__}\n")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,19 @@ def test_closed_standard_output(salon: Salon) -> None:
         (SalonError("two\nlines"), 2, "salon: error: two lines"),
         (MemoryError(), 2, "salon: error: out of memory; make fewer or smaller pictures, or free some memory"),
         (ModuleNotFoundError("No module named 'x'"), 2, "salon: error: the installation is incomplete (No module"),
+        (
+            ImportError("libx.so: Too many open files"),
+            2,
+            "salon: error: a module could not be loaded (libx.so: Too many",
+        ),
+        (ImportError("x.so: failed to map segment"), 2, "salon: error: a module could not be loaded (x.so: failed"),
+        (OSError(22, "Invalid argument"), 2, "salon: error: Invalid argument (EINVAL); choose a folder on another one"),
         (SalonError("a \x1b[31mcolour"), 2, "salon: error: a \ufffd[31mcolour"),
-        (PermissionError(13, "Permission denied", "/secret/x"), 2, "salon: error: Permission denied: /secret/x"),
+        (
+            PermissionError(13, "Permission denied", "/secret/x"),
+            2,
+            "salon: error: Permission denied (EACCES): /secret/x; change its",
+        ),
         (KeyboardInterrupt(), 130, "salon: error: interrupted"),
         (KeyboardInterrupt("told so"), 130, "salon: error: told so"),
     ],

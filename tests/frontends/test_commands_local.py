@@ -106,7 +106,7 @@ def test_what_can_be_refused_is_refused_before_anything_is_sent(main: Main, tmp_
     assert "a file that exists" in main(*there, "-o", "x.png")[2]
     assert "in a folder that does not exist" in main(*there, "--preview", "nowhere/x.jpg")[2]
     assert "a folder" in main(*there, "--preview", ".")[2]
-    assert "file name too long; choose another" in main(*there, "--preview", "x" * 300)[2]
+    assert "File name too long (ENAMETOOLONG); choose a shorter one" in main(*there, "--preview", "x" * 300)[2]
     assert main("imagine", " ", "--server", SERVER)[2].startswith("salon: error: prompt: got ' '")
 
 
@@ -131,4 +131,7 @@ def test_a_preview_whose_spare_name_is_too_long_costs_no_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _put_preview(tmp_path / ("x" * 250), b"a JPEG")
-    assert capsys.readouterr().err == "salon: note: preview: File name too long\n"
+    assert (
+        capsys.readouterr().err
+        == f"salon: note: preview '{tmp_path}/{'x' * 250}': File name too long (ENAMETOOLONG); choose a shorter one\n"
+    )

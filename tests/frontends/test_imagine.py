@@ -185,7 +185,7 @@ def test_no_space_left_is_seen_before_the_first_step(salon: Salon, tmp_path: Pat
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
     line = refusal(salon("imagine", "x", "-o", ".", "--quiet", preexec_fn=limit))
-    assert "'.': cannot be written (File too large); free some space" in line
+    assert "'.': cannot be written (posix_fallocate: File too large (EFBIG)); raise the limit" in line
     assert os.listdir(tmp_path) == []
 
 
@@ -193,7 +193,7 @@ def test_standard_output_is_full(salon: Salon, tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         result = salon("imagine", "x", "--n", "1", "--steps", "1", "-o", "x.png", stdout=full)
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("salon: error: standard output: No space left on device;")
+    assert result.stderr.splitlines()[-1].startswith("salon: error: standard output: No space left on device (ENOSPC);")
     assert os.listdir(tmp_path) == ["x.png"]
 
 

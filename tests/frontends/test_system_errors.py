@@ -1,0 +1,144 @@
+"""Errors of the system below a command, as file systems and limits cause them: told as they are, or none (faults 16).
+
+Each of them was once blamed on something else: on standard output, on a lack of space, on rights, on the installation.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import Salon, finish, start
+
+Faulty = Callable[[str], dict[str, str]]
+QUICK = ("--n", "1", "--steps", "1", "--seed", "2")
+
+
+def limited(count: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+
+
+def test_a_folder_that_cannot_be_flushed_keeps_pictures(salon: Salon, faulty_calls: Faulty, tmp_path: Path) -> None:
+    """SMB and WSL answer EINVAL: the picture was there, and the command exited with 2. Nor can every file system
+    reserve space, which was told as a full disk."""
+    result = salon("imagine", "apple", *QUICK, env=faulty_calls("fsync:folder:22 posix_fallocate:*:95"))
+    assert (result.returncode, result.stdout) == (0, "outputs/apple-2.png\n"), result.stderr
+    assert os.listdir(tmp_path / "outputs") == ["apple-2.png"]
+
+
+def test_a_folder_whose_disk_fails_keeps_nothing(salon: Salon, faulty_calls: Faulty, tmp_path: Path) -> None:
+    result = salon("imagine", "apple", *QUICK, env=faulty_calls("fsync:folder:5"))
+    assert result.returncode == 2
+    error = result.stderr.splitlines()[-1]
+    assert error == (
+        "salon: error: output 'outputs': cannot be written (fsync: Input/output error (EIO)); look at the system's log "
+        "(dmesg), or choose another folder (-o says where)"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_keys_where_folders_cannot_be_flushed_or_files_linked(
+    salon: Salon, faulty_calls: Faulty, tmp_path: Path
+) -> None:
+    """`salon keys` exited with 2 though the key was made."""
+    env = faulty_calls("fsync:folder:22 link:*:1") | {"SALON_KEY": str(tmp_path / "here" / "key")}
+    made = salon("keys", env=env)
+    assert made.returncode == 0, made.stderr
+    assert salon("keys", "--show", env=env).stdout == made.stdout
+    assert os.listdir(tmp_path / "here") == ["key"]
+
+
+def test_a_key_that_cannot_be_written_leaves_nothing(salon: Salon, faulty_calls: Faulty, tmp_path: Path) -> None:
+    """A failed start left its folders behind (faults 27)."""
+    path = tmp_path / "a" / "b" / "key"
+    env = faulty_calls("fsync:file:28") | {"SALON_KEY": str(path)}
+    result = salon("keys", env=env)
+    assert result.returncode == 2
+    assert result.stderr == (
+        f"salon: error: key file {path}: got fsync: No space left on device (ENOSPC), allowed space on that disk; make "
+        "room there, or choose another folder\n"
+    )
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_server_starts_where_folders_cannot_be_flushed(faulty_calls: Faulty, tmp_path: Path) -> None:
+    words = ["serve", "--data", "data", "--metrics", "off", "--listen", "tcp://127.0.0.1:0", "--in-process"]
+    process = start(words, tmp_path, env=faulty_calls("fsync:folder:22"))
+    assert process.stdout is not None
+    assert select.select([process.stdout], [], [], 60)[0]
+    assert process.stdout.readline().startswith("Salon listens.")
+    process.send_signal(signal.SIGTERM)
+    result = finish(process)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        (
+            "flock:*:37",
+            "/lock: got flock: No locks available (ENOLCK), allowed a file system that keeps locks; choose a",
+        ),
+        ("open:/lock:12", "/lock: got Cannot allocate memory (ENOMEM), allowed enough memory; free some memory"),
+        ("open:/lock:24", "/lock: got Too many open files (EMFILE), allowed a free file descriptor; raise the limit"),
+        ("open:/plans.toml:5", "plans.toml: got Input/output error (EIO), allowed a disk that works; look at"),
+    ],
+)
+def test_a_server_says_why_it_cannot_start(salon: Salon, faulty_calls: Faulty, fault: str, text: str) -> None:
+    result = salon("serve", "--data", "data", "--metrics", "off", "--in-process", env=faulty_calls(fault))
+    assert result.returncode == 2
+    assert text in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "standard output" not in result.stderr
+
+
+@pytest.mark.parametrize(("number", "text"), [(12, "(ENOMEM)); free some memory"), (24, "(EMFILE)); raise the limit")])
+@pytest.mark.parametrize("file", ["transformer/config.json", "text_encoder/model.safetensors"])
+def test_a_model_that_cannot_be_read(salon: Salon, faulty_calls: Faulty, file: str, number: int, text: str) -> None:
+    """Whatever it was, it was "check its rights"."""
+    result = salon("imagine", "apple", *QUICK, env=faulty_calls(f"open:{file}:{number}"))
+    assert result.returncode == 2
+    assert f"{file}: cannot be read (" in result.stderr
+    assert text in result.stderr
+
+
+@pytest.mark.parametrize("count", [7, 8, 9, 16])
+def test_too_few_descriptors_for_a_client(salon: Salon, count: int) -> None:
+    """libzmq aborted the process (134)."""
+    result = salon("jobs", "--server", "tcp://127.0.0.1:1", preexec_fn=limited(count))
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith(f"salon: error: client: got at most {count} file descriptors, ")
+    assert result.stderr.endswith("; raise the limit: ulimit -n 1024\n")
+
+
+@pytest.mark.parametrize("count", [14, 20, 27, 60])
+def test_too_few_descriptors_for_a_server(salon: Salon, tmp_path: Path, count: int) -> None:
+    result = salon("serve", "--data", "data", preexec_fn=limited(count))
+    assert result.returncode == 2, result.stderr
+    assert result.stderr.startswith(f"salon: error: server: got at most {count} file descriptors, ")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_least_descriptors_are_enough(salon: Salon) -> None:
+    """A client that was let through gets as far as with a thousand."""
+    refused = salon("jobs", "--server", "tcp://127.0.0.1:1", preexec_fn=limited(7)).stderr
+    least = int(refused.split("allowed at least ")[1].split(";")[0])
+    result = salon("jobs", "--server", "tcp://127.0.0.1:1", "--timeout", "0.3", preexec_fn=limited(least))
+    assert (result.returncode, "nobody listens there" in result.stderr) == (3, True), result.stderr
+
+
+def test_what_cannot_be_written_is_standard_output_only_where_it_is(salon: Salon) -> None:
+    with open("/dev/full", "w") as full:
+        result = salon("--version", stdout=full, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        again = salon("--version", stdout=full)
+    assert result.returncode == again.returncode == 2
+    assert result.stderr == again.stderr
+    assert result.stderr.startswith(
+        "salon: error: standard output: No space left on device (ENOSPC); send it somewhere"
+    )
