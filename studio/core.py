@@ -169,7 +169,7 @@ class Core:
         elif self.profile != answer.profile:
             reason = f"worker {slot.port.name!r}: its model, backend or limits are not those of the others"
             LOG.error("%s", reason)
-            threading.Thread(target=slot.port.close, args=(10.0,), daemon=True).start()
+            slot.port.close(0.0)  # on its own thread, which therefore is not waited for
             self._lost(slot, reason, again=False)
             return
         slot.life = answer.life

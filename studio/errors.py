@@ -5,8 +5,10 @@ SalonError
     ├── JobFailed       the job ended without pictures; says why
     ├── JobCancelled    the job was cancelled, or the studio closed before it was done
     ├── JobTimeout      the job is not done yet, and the caller did not want to wait longer
-    ├── StudioClosed    a request to a studio that is closed
+    ├── StudioClosed    a request to a studio that is closed, or that was made before a fork
     ├── WorkerLost      no worker is left that could do it
+    ├── ThreadUnavailable   the system gives no further thread
+    ├── GreenThreads    gevent or eventlet has replaced threads where real ones are needed
     └── StoreError          jobs, pictures and ledger entries on disk
         ├── StoreMissing    a package that the store needs is not installed
         ├── StoreMismatch   not a store that this version can open
@@ -52,11 +54,19 @@ class JobTimeout(StudioError):
 
 
 class StudioClosed(StudioError):
-    """A request to a studio that is closed."""
+    """A request to a studio that is closed, or that was made before a fork."""
 
 
 class WorkerLost(StudioError):
     """No worker is left that could do it."""
+
+
+class ThreadUnavailable(StudioError):
+    """The system gives no further thread. What was to be started is as it was before."""
+
+
+class GreenThreads(StudioError):
+    """gevent or eventlet has replaced threads by coroutines where real threads are needed."""
 
 
 class StoreError(StudioError):

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from .threads import start_thread
+
 LOG = logging.getLogger("salon.studio")
 MANY = 256  # calls that wait; beyond, optional ones are left out
 
@@ -17,10 +19,11 @@ class Hooks:
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="salon-hooks", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to call. ThreadUnavailable if there is no thread for it."""
+        self._thread = start_thread(self._work, name="salon-hooks")
 
     def call(self, hook: Callable[..., object] | None, *arguments: Any, optional: bool = False) -> None:
         """Call a hook soon; at once nothing happens. An optional call is left out when too many wait."""
@@ -30,7 +33,7 @@ class Hooks:
     def close(self, timeout_s: float) -> None:
         """Make the calls that wait, at most so long."""
         self._calls.put(None)
-        if self._thread.ident is not None and threading.current_thread() is not self._thread:
+        if self._thread is not None and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from ..errors import complaint
 from ..scheduler.tickets import Ended, Lane
 from .errors import JobCancelled, JobFailed, JobTimeout
 from .messages import Reading
+from .threads import check_process
 
 UInt8 = NDArray[np.uint8]
 
@@ -84,6 +86,7 @@ class Job:
         self.charged_ms = 0
         self.left_open = False
         self._master = master
+        self._pid = os.getpid()
         self._changed = threading.Condition()
         self._final = threading.Event()  # apart, so that who waits for the end is not woken by every step
         self._state = JobState.QUEUED
@@ -122,7 +125,10 @@ class Job:
         return self._preview
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, at most `timeout` seconds. Whether it has."""
+        """Wait until it has ended, at most `timeout` seconds. Whether it has. StudioClosed in a forked child, if it had
+        not ended before."""
+        if not self._state.final:
+            check_process(self._pid)
         return self._final.wait(timeout)
 
     def result(self, timeout: float | None = None) -> UInt8:
@@ -131,6 +137,7 @@ class Job:
         Raises:
             JobTimeout: it has not ended within `timeout` seconds.
             JobFailed, JobCancelled: it ended without.
+            StudioClosed: this is a forked child, and it had not ended before.
         """
         if not self.wait(timeout):
             allowed = "one that has ended"
@@ -153,6 +160,8 @@ class Job:
 
     def _event(self, position: int, timeout: float | None) -> tuple[Event, bool]:
         """(event, whether it is the final one)."""
+        if not self._state.final:
+            check_process(self._pid)
         with self._changed:
             if not self._changed.wait_for(lambda: len(self._events) > position, timeout):
                 raise JobTimeout(complaint(f"job {self.id!r}", "nothing new", "an event", "wait longer"))

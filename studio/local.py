@@ -9,6 +9,7 @@ import threading
 from ..engine.engine import Engine
 from .messages import Command, Failure, Frames, Lost, Ready, Stop, Unfit
 from .port import Notice
+from .threads import start_thread
 from .tickets import Profile
 from .worker import Worker
 
@@ -38,8 +39,7 @@ class LocalPort:
 
     def start(self, notice: Notice) -> None:
         """See `Port`."""
-        self._thread = threading.Thread(target=self._work, args=(notice,), name=f"salon-{self._name}", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._work, notice, name=f"salon-{self._name}")
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
         """See `Port`."""
@@ -49,7 +49,7 @@ class LocalPort:
         """See `Port`: it ends after the plan that it is doing."""
         self._closed.set()
         self._commands.put((Stop(), ()))
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
 
     def _work(self, notice: Notice) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
+import os
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any
@@ -26,13 +27,14 @@ from ..values import shown, text_of, whole_of
 from . import at_exit
 from .core import Core
 from .desk import Desk
-from .errors import StudioClosed, WorkerLost
+from .errors import StudioClosed, ThreadUnavailable, WorkerLost
 from .fleet import Entry
 from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress
 from .port import Port
 from .registry import Thing
 from .snapshot import Snapshot, take
 from .tally import Seen
+from .threads import check_process, start_thread
 from .tickets import Profile
 
 MANY = 2**31 - 1  # steps between previews
@@ -64,13 +66,23 @@ class Loop:
         accounts: Desk | None = None,
     ) -> None:
         self._core = Core(ports, policy, clock, accounts)
+        self._pid = os.getpid()
         self._start_timeout_s = start_timeout_s
 
     def start(self) -> Loop:
-        """Start the workers, and wait for the first one. WorkerLost if none comes to life."""
+        """Start the workers, and wait for the first one.
+
+        Raises:
+            WorkerLost: none comes to life.
+            ThreadUnavailable: the system gives too few threads; nothing of the loop is left running.
+        """
         core = self._core
         at_exit.watch(core)
-        core.start()
+        try:
+            core.start()
+        except BaseException:
+            self.close()
+            raise
         in_time = core.settled.wait(self._start_timeout_s)
         if core.over is not None or not in_time:
             reason = f"no worker was ready within {self._start_timeout_s:g} s; look at its log"
@@ -150,7 +162,7 @@ class Loop:
         name = uuid.uuid4().hex if job is None else text_of(job) or job
         account = text_of(account) or account  # and so is the desk
         core = self._core
-        with core.lock:
+        with self._mine():
             profile = core.want_open()
             ticket = profile.ticket(
                 spec,
@@ -185,7 +197,7 @@ class Loop:
     def cancel(self, job: str) -> bool:
         """See `Job.cancel`."""
         core = self._core
-        with core.lock:
+        with self._mine():
             if job not in core.fleet.entries:
                 return False
             final = core.scheduler.cancel(job, core.now())
@@ -197,7 +209,7 @@ class Loop:
     def pause(self, job: str) -> bool:
         """See `Job.pause`."""
         core = self._core
-        with core.lock:
+        with self._mine():
             entry = core.fleet.entries.get(job)
             if entry is None:
                 return False
@@ -209,7 +221,7 @@ class Loop:
     def resume(self, job: str) -> bool:
         """See `Job.resume`."""
         core = self._core
-        with core.lock:
+        with self._mine():
             entry = core.fleet.entries.get(job)
             if entry is None:
                 return False
@@ -223,37 +235,37 @@ class Loop:
 
     def info(self, account: str) -> Info:
         """Plan, time left, running and queued jobs. UnknownAccount, also where there are no accounts."""
-        with self._core.lock:
+        with self._mine():
             if self._core.desk is None:
                 raise UnknownAccount(complaint("account", repr(account), "none (there are no accounts)", "open some"))
             return self._core.desk.info(account)
 
     def hold(self) -> None:
         """Make no further plan until `release`; jobs are still accepted, and what runs finishes its step."""
-        with self._core.lock:
+        with self._mine():
             self._core.held = True
 
     def release(self) -> None:
         """Go on after `hold`."""
-        with self._core.lock:
+        with self._mine():
             self._core.held = False
         self._core.wake()
 
     def watch_plans(self, seen: Seen) -> None:
         """See `Tally.seen`; called under the loop's lock."""
-        with self._core.lock:
+        with self._mine():
             self._core.tally.seen = seen
 
     def snapshot(self) -> Snapshot:
         """Queues, workers and what was done so far."""
-        with self._core.lock:
+        with self._mine():
             return take(self._core)
 
     def accounts(self, act: Callable[[Accounts, int], tuple[LedgerEntry, ...]]) -> None:
         """Do something with the accounts, given the time (UTC ms), alone; the entries it returns are kept.
 
         Raises as `Desk.do`; UnknownAccount where there are no accounts."""
-        with self._core.lock:
+        with self._mine():
             if self._core.desk is None:
                 raise UnknownAccount(complaint("accounts", "a change", "none (there are no accounts)", "open some"))
             self._core.desk.do(act)
@@ -267,7 +279,7 @@ class Loop:
 
         Raises as that; StateError if the name belongs to other weights, WorkerLost if a worker ends or does not answer
         (then it is not registered)."""
-        with self._core.lock:
+        with self._mine():
             self._core.want_open()
             thing = self._core.registry.add_branch(name, weights)
         self._settle(thing, thing.wait(timeout_s))
@@ -278,35 +290,50 @@ class Loop:
         """`Engine.register_adapter` on all workers, now and after every restart.
 
         Raises as that; StateError if the name belongs to other tokens, WorkerLost as `add_branch`."""
-        with self._core.lock:
+        with self._mine():
             self._core.want_open()
             thing = self._core.registry.add_adapter(name, tokens, branch)
         self._settle(thing, thing.wait(timeout_s))
 
     def _settle(self, thing: Thing, error: SalonError | None) -> None:
-        with self._core.lock:
+        with self._mine():
             error = self._core.registry.settle(thing, error)
         if error is not None:
             raise error
 
+    # ---- the process -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _mine(self) -> Iterator[None]:
+        """The lock. StudioClosed in a forked child, which has neither threads nor workers, and where the lock may be
+        held for ever."""
+        check_process(self._pid)
+        with self._core.lock:
+            yield
+
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def close(self, timeout_s: float = 10.0, *, leave_open: bool = False) -> None:
-        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. Twice is fine.
+        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. A second call changes nothing,
+        nor does one in a forked child: jobs and workers are the parent's.
 
         `leave_open`: in the ledger the jobs stay open, to be taken back with `submit(restored=True)` after a restart.
         """
+        if os.getpid() != self._pid:
+            return
         end = time.monotonic() + timeout_s
-        with self._core.lock:
+        with self._mine():
             if leave_open and self._core.desk is not None:
                 self._core.desk.close()
             self._core.stop(StudioClosed("the studio is closed; open a new one"), Ended.CANCELLED, "studio closed")
             if self._core.desk is not None:
                 self._core.desk.flush()
-        slots = self._core.fleet.slots.values()
-        closers = [threading.Thread(target=slot.port.close, args=(timeout_s,), daemon=True) for slot in slots]
-        for closer in closers:
-            closer.start()
+        closers = []
+        for slot in self._core.fleet.slots.values():
+            try:
+                closers.append(start_thread(slot.port.close, timeout_s, name=f"salon-close-{slot.port.name}"))
+            except ThreadUnavailable:
+                slot.port.close(max(0.1, end - time.monotonic()))
         for closer in closers:
             closer.join(max(0.1, end - time.monotonic()))
         self._core.hooks.close(max(0.1, end - time.monotonic()))

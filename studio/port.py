@@ -23,7 +23,7 @@ class Port(Protocol):
         ...
 
     def start(self, notice: Notice) -> None:
-        """Begin. The first notice is Ready, Unfit or Lost."""
+        """Begin. The first notice is Ready, Unfit or Lost. ThreadUnavailable if there is no thread for it."""
         ...
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
@@ -31,5 +31,6 @@ class Port(Protocol):
         ...
 
     def close(self, timeout_s: float) -> None:
-        """End the worker, whatever it is doing; at most so long. No notice comes afterwards. Twice is fine."""
+        """End the worker, whatever it is doing, and wait for that at most so long (on the port's own thread: not at
+        all). No notice comes afterwards. A second call changes nothing."""
         ...

@@ -5,8 +5,11 @@ They talk msgpack over a ZeroMQ PAIR socket in a directory that only this user m
 
 from __future__ import annotations
 
+import atexit
+import errno
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,19 +19,24 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 import zmq
 
+from ..errors import complaint
+from .errors import GreenThreads
 from .messages import Beat, Command, Frames, Lost, Ready, Run, Setup, Stop, Unfit, pack, read_answer
 from .port import Notice
+from .threads import green_threads, start_thread
 from .wake import Wake
 
 LOG = logging.getLogger("salon.studio")
 TICK_MS = 50  # between looks at clocks and the process
 GRACE_S = 1.0  # for a worker that is told to stop
 KILLED_S = 30.0  # for one that was killed to be gone
+MAX_COMMANDS = 4096  # that wait for a worker which does not take them
 STABLE_S = 60.0  # a life longer than this clears the count of restarts
 
 
@@ -75,6 +83,11 @@ class ProcessPort:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._notice: Notice | None = None
+        if (library := green_threads()) is not None:
+            remedy = (
+                f"leave threads out of what {library} replaces, or keep the engines in this process (process=False)"
+            )
+            raise GreenThreads(complaint("worker process", f"threads replaced by {library}", "Python's own", remedy))
 
     @property
     def name(self) -> str:
@@ -89,13 +102,12 @@ class ProcessPort:
     def start(self, notice: Notice) -> None:
         """See `Port`."""
         self._notice = notice
-        self._thread = threading.Thread(target=self._supervise, name=f"salon-{self._name}", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._supervise, name=f"salon-{self._name}")
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
         """See `Port`."""
         with self._lock:
-            if life == self._life:
+            if life == self._life and len(self._outbox) <= MAX_COMMANDS:  # one more than those says that it overflows
                 self._outbox.append((command, frames))
         self._wake.set()
 
@@ -105,6 +117,8 @@ class ProcessPort:
         self._wake.set()
         if self._thread is None:
             self._wake.close()
+            return
+        if self._thread is threading.current_thread():
             return
         self._thread.join(timeout_s)
         process = self._process
@@ -120,8 +134,11 @@ class ProcessPort:
         try:
             while not self._closed.is_set():
                 started = time.monotonic()
+                lasting = False
                 try:
                     reason = self._live()
+                except _Unstartable as error:
+                    reason, lasting = str(error), not self._was_ready
                 except Exception as error:  # whatever it is, somebody waits for this worker
                     if not isinstance(error, OSError | zmq.ZMQError | msgspec.DecodeError):
                         LOG.exception("worker %r: a bug ends this life of it", self._name)
@@ -130,8 +147,8 @@ class ProcessPort:
                     return
                 if time.monotonic() - started > STABLE_S:
                     restarts = 0
-                again = restarts < deadlines.max_restarts
-                tries = "" if again else f"; it was started {restarts + 1} times, and is given up"
+                again = restarts < deadlines.max_restarts and not lasting
+                tries = "" if again or lasting else f"; it was started {restarts + 1} times, and is given up"
                 self._say(Lost(f"worker {self._name!r}: {reason}{tries}", again), ())
                 if not again:
                     return
@@ -154,7 +171,13 @@ class ProcessPort:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(GRACE_S)
             if not self._closed.is_set():
-                return watch.unfit or _ending(process.poll()) or watch.late() or "it closed its connection"
+                code = process.poll()
+                if code is not None and code >= 0 and not watch.greeted:
+                    raise _Unstartable(
+                        f"{sys.executable!r} ended with {code} before it said anything; sys.executable must be a "
+                        "Python that has Salon"
+                    )
+                return watch.unfit or _ending(code) or watch.late() or "it closed its connection"
             with suppress(subprocess.TimeoutExpired, zmq.Again):
                 socket.send(pack(Stop()), zmq.NOBLOCK)
                 process.wait(GRACE_S)
@@ -165,20 +188,23 @@ class ProcessPort:
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(self._wake.reader, zmq.POLLIN)
-        greeted = False
         while not self._closed.is_set() and process.poll() is None and watch.late() is None:
             ready = dict(poller.poll(TICK_MS))
             if self._wake.reader in ready:
                 self._wake.clear()
-            for command, frames in self._take():
+            if len(self._outbox) > MAX_COMMANDS:
+                watch.unfit = f"{MAX_COMMANDS} commands wait, and it takes none"
+                return False
+            while socket.poll(0, zmq.POLLOUT) and (item := self._next()) is not None:
+                command, frames = item
                 watch.asked(command)
                 socket.send_multipart([pack(command), *frames], zmq.NOBLOCK)
             while socket.poll(0):
                 head, *parts = socket.recv_multipart()
                 answer = read_answer(head)
                 watch.heard(answer.number)
-                if not greeted:  # not before it is there: a send without a peer would wait for it
-                    greeted = True
+                if not watch.greeted:  # not before it is there: a send without a peer would wait for it
+                    watch.greeted = True
                     socket.send(pack(self._setup), zmq.NOBLOCK)
                 if isinstance(answer, Ready):
                     watch.ready = self._was_ready = True
@@ -195,18 +221,14 @@ class ProcessPort:
     @contextmanager
     def _connected(self) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]:
         """A socket and the process at its other end. Nothing is left of either afterwards."""
-        with tempfile.TemporaryDirectory(prefix="salon-", ignore_cleanup_errors=True) as folder:  # mode 0700
+        with _private_folder() as folder:
             endpoint = f"ipc://{folder}/w"
             context = zmq.Context()
             try:
                 socket = context.socket(zmq.PAIR)
                 socket.set(zmq.LINGER, 0)
-                socket.set(zmq.SNDHWM, 0)
                 socket.bind(endpoint)
-                # a process group of its own: an interrupt at the terminal is for us to handle
-                command = [sys.executable, "-m", f"{__package__}.worker_main", endpoint, str(os.getpid())]
-                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
-                self._process = process
+                self._process = process = _start(endpoint)
                 try:
                     yield socket, process
                 finally:
@@ -219,15 +241,66 @@ class ProcessPort:
             finally:
                 context.destroy(linger=0)
 
-    def _take(self) -> list[tuple[Command, Frames]]:
+    def _next(self) -> tuple[Command, Frames] | None:
         with self._lock:
-            taken = list(self._outbox)
-            self._outbox.clear()
-        return taken
+            return self._outbox.popleft() if self._outbox else None
 
     def _say(self, answer: Any, frames: Frames) -> None:
         if self._notice is not None and not self._closed.is_set():
             self._notice(self._name, answer, frames)
+
+
+class _Unstartable(Exception):
+    """A worker cannot be started here, and trying again would not change that."""
+
+
+@contextmanager
+def _private_folder() -> Iterator[str]:
+    """Make a directory for a socket, that only this user may enter, and remove it afterwards or when Python ends. A
+    fork's child, which has a copy of all this, leaves it alone.
+
+    Raises _Unstartable if there is no place for one, or its name is too long for a socket."""
+    try:
+        folder = tempfile.mkdtemp(prefix="salon-")  # mode 0700
+    except OSError as error:
+        raise _Unstartable(
+            f"no temporary folder for its socket: {error}; set TMPDIR to one that can be written"
+        ) from error
+    remove = partial(_remove, folder, os.getpid())
+    atexit.register(remove)
+    try:
+        size = len(os.fsencode(f"{folder}/w"))
+        if size > zmq.IPC_PATH_MAX_LEN:
+            raise _Unstartable(
+                f"its socket's path, in {folder!r}, has {size} bytes, and at most {zmq.IPC_PATH_MAX_LEN} are possible; "
+                "set TMPDIR to a shorter folder"
+            )
+        yield folder
+    finally:
+        atexit.unregister(remove)
+        remove()
+
+
+def _remove(folder: str, pid: int) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(endpoint: str) -> subprocess.Popen[bytes]:
+    """Start a worker's process. Raises _Unstartable, or OSError for what may change, like too little memory.
+
+    It has a process group of its own, since an interrupt at the terminal is for us to handle, and -P, since a file of
+    the working folder that is named like a module of Python's is not that module."""
+    if not sys.executable:
+        raise _Unstartable("sys.executable is empty: it must be a Python that has Salon")
+    command = [sys.executable, "-P", "-m", f"{__package__}.worker_main", endpoint, str(os.getpid())]
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            raise
+        reason = f"sys.executable, {sys.executable!r}, cannot be run: {error.strerror}"
+        raise _Unstartable(f"{reason}; it must be a Python that has Salon") from error
 
 
 def _ending(code: int | None) -> str | None:
@@ -238,10 +311,12 @@ def _ending(code: int | None) -> str | None:
 
 
 class _Watch:
-    """Who owes an answer since when; and whether the model is loaded, or why it cannot be just now."""
+    """Who owes an answer since when; whether the worker has said anything yet, and whether its model is loaded, or why
+    it cannot be just now."""
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.ready = False
+        self.greeted = False
         self.unfit = ""
         self._deadlines = deadlines
         self._start = self._beat = self._progress = self._look = time.monotonic()

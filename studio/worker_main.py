@@ -54,7 +54,6 @@ class Talker(threading.Thread):
         context = zmq.Context()
         socket = context.socket(zmq.PAIR)
         socket.set(zmq.LINGER, 500)
-        socket.set(zmq.SNDHWM, 0)
         socket.connect(self._endpoint)
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
@@ -64,9 +63,9 @@ class Talker(threading.Thread):
             ready = dict(poller.poll(max(0, round(1e3 * (next_beat - time.monotonic())))))
             if self._wake.reader in ready:
                 self._wake.clear()
-            while self._answers:
+            while self._answers and socket.poll(0, zmq.POLLOUT):  # a parent that stands still gets them later
                 socket.send_multipart(self._answers.popleft(), zmq.NOBLOCK)
-            if self._ending:
+            if self._ending and not self._answers:
                 break
             if socket in ready:
                 head, *frames = socket.recv_multipart()
@@ -78,7 +77,8 @@ class Talker(threading.Thread):
                         os.unlink(path)
                         os.rmdir(os.path.dirname(path))  # which removes nothing that is not empty
                     os._exit(1)
-                socket.send(pack(Beat()), zmq.NOBLOCK)
+                with suppress(zmq.Again):  # as many as it may owe wait already
+                    socket.send(pack(Beat()), zmq.NOBLOCK)
                 next_beat = time.monotonic() + BEAT_S
         socket.close()
         context.term()

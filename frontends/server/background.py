@@ -6,6 +6,7 @@ import asyncio
 import threading
 from types import TracebackType
 
+from ...studio.threads import start_thread
 from .house import House
 from .main import running, server_key
 from .options import ServeOptions
@@ -33,7 +34,7 @@ class BackgroundServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="salon-server", daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def address(self) -> str:
@@ -43,7 +44,7 @@ class BackgroundServer:
 
     def start(self, timeout_s: float = 30.0) -> BackgroundServer:
         """Listen. What keeps it from that is raised here."""
-        self._thread.start()
+        self._thread = start_thread(self._work, name="salon-server")
         if not self._ready.wait(timeout_s):
             raise TimeoutError(f"the server did not start within {timeout_s:g} s")
         if self._error is not None:
@@ -52,10 +53,16 @@ class BackgroundServer:
 
     def stop(self, timeout_s: float = 60.0) -> None:
         """End it; open jobs go on at the next start. Twice is fine."""
-        if self._loop is not None and self.server is not None and self._thread.is_alive():
+        if self._loop is not None and self.server is not None and self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self.server.stopped.set)
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(timeout_s)
+
+    def ended(self, timeout_s: float = 0.0) -> bool:
+        """Wait at most so long for its end. Whether it has ended (or was never started)."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return self._thread is None or not self._thread.is_alive()
 
     def __enter__(self) -> BackgroundServer:
         return self.start()

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import zmq
 
+from ...studio.threads import start_thread
+
 LOG = logging.getLogger("salon.server")
 ENDPOINT: Final = "inproc://zeromq.zap.01"
 
@@ -27,16 +29,16 @@ class Gate:
         self._socket.set(zmq.LINGER, 0)
         self._socket.bind(ENDPOINT)
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="salon-gate", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
+        """Begin to answer. ThreadUnavailable if there is no thread for it."""
+        self._thread = start_thread(self._work, name="salon-gate")
 
     def close(self) -> None:
         """Answer no more."""
         self._closed.set()
-        if self._thread.ident is not None:
+        if self._thread is not None:
             self._thread.join(2)
         self._socket.close()
 

@@ -11,7 +11,6 @@ import hashlib
 import logging
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,6 +25,7 @@ from ...studio.errors import StoreError, StoreLost, StoreRefused, StudioClosed, 
 from ...studio.job import Event, Job, JobState, UInt8
 from ...studio.store.rows import JobRow, PictureRow
 from ...studio.store.writes import AddJob, EndJob, Write
+from ...studio.threads import thread_pool
 from ..wire.messages import JobInfo, Picture
 from . import views
 from .events import JobLog, Logs
@@ -87,8 +87,8 @@ class Keeper:
         self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
         self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
         self._pins = Pins()
-        self.files = Unpinned(house.store, house.blobs, self._pins)
-        self._files = ThreadPoolExecutor(2, "salon-files")
+from ...studio.store.writes import AddJob, EndJob, Write
+from ...studio.threads import thread_pool
 
     @property
     def stuck(self) -> int:

@@ -12,6 +12,7 @@ import zmq
 from ... import __version__
 from ...errors import SalonError
 from ...studio.store.retention import collect, sweep
+from ...studio.threads import thread_pool
 from ..wire import messages as m
 from ..wire.keys import KeyPair
 from ..wire.version import negotiate
@@ -91,8 +92,14 @@ class Server:
         }
 
     def start(self) -> None:
-        """Take back what was accepted before a restart, listen, and begin. zmq.ZMQError: it cannot listen there."""
+        """Take back what was accepted before a restart, listen, and begin.
+
+        Raises:
+            zmq.ZMQError: it cannot listen there.
+            ThreadUnavailable: the system gives too few threads.
+        """
         house = self.house
+        self._loop.set_default_executor(thread_pool(2, "salon-aside"))  # which asyncio starts when it needs them
         rows = house.store.open_jobs()
         known = {row.job for row in rows}
         for job in house.ledger.open_jobs():

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from ...errors import complaint
 from ..errors import StoreBroken, StoreBusy, StoreClosed, StoreError, StoreLocked, StoreLost
+from ..threads import start_thread
 from .writes import Write
 
 LOG: Final = logging.getLogger("salon.store")
@@ -63,8 +64,7 @@ class Writer:
         self._waiting: deque[_Put] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name="salon-store", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, name="salon-store")
 
     def put(self, writes: Sequence[Write], done: Done = lambda error: None) -> None:
         """Store these, soon. Never waits. No writes at all: a put that is done when all before it are, and takes along

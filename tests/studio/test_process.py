@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -25,7 +26,7 @@ from salon.studio import process
 from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
 from salon.studio.job import Job
 from salon.studio.loop import Loop
-from salon.studio.messages import AddAdapter, Setup, pack
+from salon.studio.messages import AddAdapter, Drop, Ready, Setup, pack
 from salon.studio.process import Deadlines, ProcessPort
 
 from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
@@ -274,8 +275,6 @@ def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, ca
 
 def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
     """The parent is killed, and cannot clean up: the worker notices, and does."""
-    import sys
-
     code = (
         "import sys, time\n"
         "from salon.studio.loop import Loop\n"
@@ -299,3 +298,122 @@ def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
         assert time.monotonic() < end
         time.sleep(0.02)
     assert not list(tmp_path.glob("salon-*"))
+
+
+# ---- what trying again does not change ------------------------------------------------------------------------------
+
+
+def first_word(ports: list[ProcessPort]) -> str:
+    """Why a loop on the last of these ports does not start; it must not have been tried twice."""
+    with pytest.raises(WorkerLost) as refused:
+        Loop([ports[-1]], start_timeout_s=TIMEOUT).start()
+    assert ports[-1]._life == 1
+    return str(refused.value)
+
+
+def test_a_socket_path_that_is_too_long(new_ports: MakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """faults.md 20, house.md 4.14: a TMPDIR of 110 characters was tried nine times, for 33 seconds."""
+    folder = tmp_path / ("x" * 110)
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    words = first_word(new_ports())
+    assert str(folder) in words
+    assert "at most 107 are possible; set TMPDIR to a shorter folder" in words
+    assert not list(folder.iterdir())
+
+
+def test_no_temporary_folder(new_ports: MakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """faults.md 20"""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    words = first_word(new_ports())
+    assert f"No such file or directory: '{tmp_path}/none/salon-" in words
+    assert "set TMPDIR to one that can be written" in words
+
+
+@pytest.mark.parametrize(
+    ("executable", "words"),
+    [
+        ("/nowhere/python", "sys.executable, '/nowhere/python', cannot be run: No such file or directory"),
+        ("/etc/passwd", "sys.executable, '/etc/passwd', cannot be run: Permission denied"),
+        ("/bin/true", "'/bin/true' ended with 0 before it said anything; sys.executable must be a Python"),
+        ("", "sys.executable is empty"),
+    ],
+)
+def test_an_executable_that_is_no_python(
+    new_ports: MakePorts, monkeypatch: pytest.MonkeyPatch, executable: str, words: str
+) -> None:
+    """faults.md 20"""
+    monkeypatch.setattr(sys, "executable", executable)
+    assert words in first_word(new_ports())
+
+
+def test_files_of_the_working_folder_are_not_run(
+    new_ports: MakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """faults.md 21: a `queue.py` or a folder `salon` there was what the worker imported."""
+    folder = tmp_path / "work"
+    (folder / "salon").mkdir(parents=True)
+    for name in ("queue.py", "secrets.py", "salon/__init__.py"):
+        (folder / name).write_text("open('ran', 'w')\nraise SystemExit(3)\n")
+    monkeypatch.chdir(folder)
+    with Loop(new_ports(), start_timeout_s=TIMEOUT) as loop:
+        assert loop.submit(spec()).result(TIMEOUT).shape == (1, 16, 16, 3)
+    assert not (folder / "ran").exists()
+
+
+def test_commands_that_a_stopped_worker_does_not_take_are_bounded(new_ports: MakePorts) -> None:
+    """house.md 4.14: the queue to a hung worker had no bound."""
+    (port,) = new_ports(deadlines=Deadlines(start_s=TIMEOUT, beat_s=TIMEOUT, command_s=TIMEOUT, max_restarts=0))
+    heard: list[Any] = []
+    ready, lost = threading.Event(), threading.Event()
+
+    def notice(name: str, answer: Any, frames: Any) -> None:
+        heard.append(answer)
+        (ready if isinstance(answer, Ready) else lost).set()
+
+    port.start(notice)
+    assert ready.wait(TIMEOUT)
+    kill(port, signal.SIGSTOP)
+    for number in range(3 * process.MAX_COMMANDS):
+        port.send(Drop(number, ("nobody",)), life=heard[0].life)
+    assert lost.wait(TIMEOUT)
+    assert "4096 commands wait, and it takes none" in heard[-1].reason
+
+
+FORK = """
+import os, sys, threading
+from salon.studio.errors import StudioClosed
+from salon.studio.studio import Studio
+studio = Studio({model!r}, backend={backend!r}, threads=1, process=True)
+job = studio.imagine("a red apple", images=1, steps=60, seed=1, width=256, height=256)
+done = studio.imagine("a red apple", images=1, steps=1, seed=1)
+done.result(60)
+if os.fork() == 0:
+    for act in (job.result, job.wait, job.cancel, lambda: list(job.events()), studio.loop.snapshot,
+                lambda: studio.imagine("a cat", seed=1), lambda: studio.loop.info("x")):
+        try:
+            act()
+        except StudioClosed as error:
+            assert "made before a fork" in str(error), error
+        else:
+            os._exit(4)
+    assert done.result().shape[0] == 1
+    studio.close()
+    sys.exit(0)  # all that is done at exit is done here
+_, status = os.wait()
+print(os.waitstatus_to_exitcode(status), job.result(60).shape)
+kept = studio.imagine("a cat", images=1, steps=2, seed=2).result(60)
+studio.close()
+print("closed", os.listdir(os.environ["TMPDIR"]))
+"""
+
+
+def test_a_studio_in_a_forked_child(tiny: Path, tmp_path: Path) -> None:
+    """faults.md 10: `result()` waited for ever in the child, and the child's end removed the parent's folder."""
+    code = FORK.format(model=str(tiny), backend=BACKEND)
+    places = os.environ | {"TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, env=places)
+    first, last = done.stdout.splitlines()
+    assert first.startswith("0 (1, ")
+    assert last == "closed []"
+    assert done.returncode == 0

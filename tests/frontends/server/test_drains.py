@@ -24,12 +24,10 @@ def test_a_resume_takes_back_the_stop(serve: Serve, connect: Connect) -> None:
     client.ask("ops.pause")
     client.ask("ops.drain")  # of this nobody said that the server should end after it
     client.cancel(second)
-    server._thread.join(0.5)
-    assert server._thread.is_alive()
+    assert not server.ended(0.5)
     assert client.ask("ops.status")["state"] == "draining"
     client.ask("ops.drain", stop=True)
-    server._thread.join(20)
-    assert not server._thread.is_alive()
+    assert server.ended(20)
 
 
 def test_a_job_whose_pictures_are_being_stored_is_left(

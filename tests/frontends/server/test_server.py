@@ -300,8 +300,7 @@ def test_operators(serve: Serve, connect: Connect) -> None:
     client.submit("k3", "cat", **TINY)
     client.ask("ops.drain", stop=True)
     assert server.server is not None
-    server._thread.join(20)
-    assert not server._thread.is_alive()
+    assert server.ended(20)
 
 
 def test_a_failed_job_is_tried_again(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

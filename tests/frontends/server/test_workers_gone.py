@@ -49,8 +49,7 @@ def test_jobs_go_on_after_the_next_start(serve: Serve, connect: Connect) -> None
     core = server.house.studio.loop._core
     (name,) = core.fleet.slots
     core.hear(name, Lost("the device is gone", False), ())
-    server._thread.join(10)  # it waits for nothing
-    assert not server._thread.is_alive()
+    assert server.ended(10)  # it waits for nothing
     assert server.server is not None
     assert server.server.broken
     again = serve()
