@@ -87,8 +87,8 @@ class Keeper:
         self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
         self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
         self._pins = Pins()
-from ...studio.store.writes import AddJob, EndJob, Write
-from ...studio.threads import thread_pool
+        self.files = Unpinned(house.store, house.blobs, self._pins)
+        self._files = thread_pool(2, "salon-files")
 
     @property
     def stuck(self) -> int:

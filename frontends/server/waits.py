@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 from ...studio.errors import StoreError
 from ...studio.store.writer import Writer
 from ...studio.store.writes import Write
+from ...studio.threads import thread_pool
 from .failures import RequestRefused
 
 LOG = logging.getLogger("salon.server")
@@ -32,7 +32,7 @@ class Waits:
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._loop = asyncio.get_running_loop()
-        self._reads = ThreadPoolExecutor(4, "salon-read")
+        self._reads = thread_pool(4, "salon-read")
         self._lasting: set[asyncio.Task[Any]] = set()
         self._left: set[asyncio.Task[Any]] = set()  # of these, those for which nobody waits any more
 
