@@ -16,9 +16,10 @@ SUBJECT: Final = "subject"
 BACKGROUND: Final = "background"  # the one slot with a grammar of its own: "on teal", "against a plain teal backdrop"
 PALETTE: Final = "palette"
 
-_BREAK = re.compile(r"[,;\n]+|\.(?=\s|$)")
+# Patterns are run on normalised text (NFKC), where full-width punctuation is ASCII's. Other scripts' own commas, and
+# full stops that no space follows, stand beside.
+_BREAK = re.compile(r"[,;\n\r\u2028\u2029\u060c\u061b\u3001\u3002]+|\.(?=\s|$)")
 _SPACE = re.compile(r"[\s\-_/]+")
-_EDGE = re.compile(r"^\W+|\W+$")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+")
 _GROUND = re.compile(r"\s(?:background|backdrop)$")
 _PLACED = re.compile(r"^(?:(?P<rest>.*)\s)?(?:on|against|over|with|in front of)\s(?P<colour>.+)$")
@@ -100,7 +101,7 @@ class Vocabulary:
 
 def normalise(clause: str) -> str:
     """Lower case, hyphens and runs of space as one space, no punctuation at the edges: as the training captions are."""
-    return _EDGE.sub("", _SPACE.sub(" ", unicodedata.normalize("NFKC", clause).lower())).strip()
+    return _trimmed(_SPACE.sub(" ", unicodedata.normalize("NFKC", clause).lower()))
 
 
 def without_article(clause: str) -> str:
@@ -110,7 +111,40 @@ def without_article(clause: str) -> str:
 
 def split(prompt: str) -> list[str]:
     """The prompt's clauses, normalised, without empty ones."""
-    return [clause for part in _BREAK.split(prompt) if (clause := normalise(part))]
+    parts = _BREAK.split(unicodedata.normalize("NFKC", prompt))
+    return [clause for part in parts if (clause := normalise(part))]
+
+
+def words_of(text: str) -> list[str]:
+    """Split text into runs of letters and figures, each with the marks that belong to it.
+
+    A vowel sign or an accent of its own is part of the letter before it, though `\\w` does not know it: without these
+    Hindi and Thai words fall apart."""
+    words, start = [], None
+    for at, char in enumerate(text):
+        inside = char.isalnum() or (start is not None and is_mark(char))
+        if inside and start is None:
+            start = at
+        elif not inside and start is not None:
+            words.append(text[start:at])
+            start = None
+    return words if start is None else [*words, text[start:]]
+
+
+def is_mark(char: str) -> bool:
+    """Whether a character is no letter of its own, but a part of the one before it: a vowel sign, tone or accent."""
+    return unicodedata.category(char).startswith("M")
+
+
+def _trimmed(text: str) -> str:
+    """The text from its first letter or figure to its last one, with the marks of that."""
+    inside = [at for at, char in enumerate(text) if char.isalnum()]
+    if not inside:
+        return ""
+    end = inside[-1] + 1
+    while end < len(text) and is_mark(text[end]):
+        end += 1
+    return text[inside[0] : end]
 
 
 class ClauseReader:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 _GROUPS: Final = (flags_make, flags_jobs, flags_ops, flags_serve)
+_DASHES = re.compile("^(?:—|\uff0d\uff0d)(?=[A-Za-z])")  # what phones, editors and full-width keyboards make of --
 _IN_TEXT = re.compile(r"(?:^|\s)(?:--|—)(?P<gap>\s*)(?P<name>[A-Za-z][\w-]*)")
 
 
@@ -57,7 +59,7 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     Raises:
         UsageError: an unknown, repeated or misspelt flag, a value out of range, a missing command or prompt.
     """
-    words = [re.sub(r"^—(?=[A-Za-z])", "--", word) for word in argv]  # phones and editors make -- into an em dash
+    words = [_DASHES.sub("--", word) for word in argv]
     if not words:
         raise UsageError('no command; try `salon imagine "a red apple"`, or see `salon --help`')
     if words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
@@ -99,7 +101,7 @@ def _refuse_unknown(unknown: Sequence[str], leaf: Parser) -> NoReturn:
 
 def _refuse_parameters(prompt: str, leaf: Parser) -> None:
     flags = flags_of(leaf)
-    for match in _IN_TEXT.finditer(prompt):
+    for match in _IN_TEXT.finditer(unicodedata.normalize("NFKC", prompt)):  # a full-width dash is one
         flag = f"--{match['name']}"
         if match["gap"] and flag not in flags:
             continue  # a dash between words

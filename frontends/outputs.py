@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import secrets
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ..engine.clauses import is_mark, words_of
 from ..engine.errors import OutputError
 from ..system import appear, calling, explain, flush_file, flush_folder, make_folder, reserve
 from .deferral import deferred
@@ -22,13 +23,21 @@ _SLUG_CHARS: Final = 40
 
 def slug(prompt: str) -> str:
     """A file name's worth of a prompt: lower-case words joined by dashes, at most 40 characters."""
-    words = re.findall(r"\w+", prompt.lower())
-    text = words[0][:_SLUG_CHARS] if words else "picture"
+    words = words_of(unicodedata.normalize("NFKC", prompt).lower())
+    text = _cut(words[0]) if words else "picture"
     for word in words[1:]:
         if len(text) + 1 + len(word) > _SLUG_CHARS:
             break
         text += f"-{word}"
     return text
+
+
+def _cut(word: str) -> str:
+    """The start of a long word, without the first half of a letter and its marks."""
+    end = min(len(word), _SLUG_CHARS)
+    while 0 < end < len(word) and is_mark(word[end]):
+        end -= 1
+    return word[:end]
 
 
 @dataclass(frozen=True)

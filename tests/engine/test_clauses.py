@@ -1,6 +1,7 @@
 """Prompts, taken apart by the embedded model's own data."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salon.engine.clauses import ClauseReader, Slot, Vocabulary, normalise, split
+from salon.engine.clauses import ClauseReader, Slot, Vocabulary, normalise, split, words_of
 
 TEXT = json.loads((files("salon.models") / "mini" / "salon.json").read_text())["text"]
 SLOTS = [Slot(**slot) for slot in TEXT["slots"]]
@@ -168,3 +169,53 @@ def test_any_text_is_read_or_refused(prompt: str) -> None:
         assert not split(prompt)
     else:
         assert clauses.texts["subject"] == normalise(clauses.texts["subject"])
+
+
+# ---- other scripts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a red apple，3d render，on a teal background",
+        "ａ red apple；３ｄ render；teal background．",
+        "a red apple、3d render、teal background。",
+        "a red apple。3d render。teal background",
+        "a red apple، 3d render؛ teal background",
+        "a red apple\r3d render\u2028teal background",
+    ],
+)  # fmt: skip
+def test_punctuation_of_other_scripts_breaks_clauses(prompt: str) -> None:
+    """faults.md 5: the pattern ran before the text was normalised, so that style and background were lost."""
+    assert read(prompt) == (TEAL, ())
+
+
+@given(st.text())
+def test_normalised_text_is_read_alike(prompt: str) -> None:
+    """No pattern sees text before it is normalised."""
+    assert split(prompt) == split(unicodedata.normalize("NFKC", prompt))
+
+
+@pytest.mark.parametrize("word", ["बिल्ली", "कुत्ता", "ไก่", "ตู้", "ნაყინი", "தமிழ்", "cafe\u0301s\u0301"])
+def test_marks_stay_with_their_letters(word: str) -> None:
+    """faults.md 6: the last vowel sign of a clause was cut off as if it were punctuation."""
+    word = unicodedata.normalize("NFKC", word)
+    assert normalise(word) == normalise(f"«{word}»!") == word
+    assert split(f"{word}, {word}.") == [word, word]
+    assert words_of(f"¿{word} {word}-{word}!") == [word] * 3
+
+
+def test_marks_without_a_letter_are_none() -> None:
+    assert normalise("\u0301 a heart \u2764\ufe0f!") == "a heart"
+    assert words_of("\u0301\u2764\ufe0f") == []
+
+
+@given(st.text())
+def test_words_are_what_is_between(text: str) -> None:
+    words = words_of(text)
+    assert all(word[0].isalnum() for word in words)
+    rest = text
+    for word in words:
+        before, _, rest = rest.partition(word)
+        assert not any(char.isalnum() for char in before)
+    assert not any(char.isalnum() for char in rest)

@@ -39,9 +39,9 @@ def engine() -> Engine:
     return Engine.load(dtype="float32")
 
 
-def pixels(engine: Engine, *uses: AdapterUse) -> Any:
+def pixels(engine: Engine, *uses: AdapterUse, prompt: str = PROMPT) -> Any:
     """A picture in two steps."""
-    generation = engine.open(engine.make_spec(PROMPT, steps=2, seed=3, adapters=uses))
+    generation = engine.open(engine.make_spec(prompt, steps=2, seed=3, adapters=uses))
     while generation.state is State.RUNNING:
         engine.step([generation])
     picture = engine.finish(generation)
@@ -258,6 +258,14 @@ def test_the_shipped_text_pipeline(engine: Engine) -> None:
     ]  # fmt: skip
     assert text.num_rows == 19
     assert [len(SALON["text"][key]) for key in ("styles", "palettes", "backgrounds", "finishes")] == [12, 6, 18, 3]
+
+
+def test_full_width_punctuation_draws_what_ascii_draws(engine: Engine) -> None:
+    """faults.md 5: style and background were lost."""
+    ascii = pixels(engine, prompt="a red apple, 3d render, teal background")
+    wide = pixels(engine, prompt="a red apple\uff0c3d render\uff0cteal background")
+    np.testing.assert_array_equal(wide, ascii)
+    assert (wide != pixels(engine)).any()
 
 
 def test_the_shipped_sigmas(engine: Engine) -> None:

@@ -41,6 +41,7 @@ def test_everything_is_read() -> None:
 
 def test_an_em_dash_serves_as_two_dashes() -> None:
     assert parse(["imagine", "a cat", "—ar", "2:1"], "").ar == (2, 1)
+    assert parse(["imagine", "a cat", "\uff0d\uff0dar", "2:1"], "").ar == (2, 1)  # of a full-width keyboard
 
 
 @pytest.mark.parametrize("text", ["14:1", "1:14", "1:1", "99999:99999", "140:10"])
@@ -101,6 +102,8 @@ def test_refusals_name_the_flag_the_range_and_the_remedy(words: list[str], messa
         ("a cat --ar 2:1", r"parameter '--ar' inside the text.*close the quotes before --ar"),
         ("--ar 2:1 a cat", r"parameter '--ar' inside"),
         ("a cat —ar 2:1", r"parameter '--ar' inside"),
+        ("a cat \uff0d\uff0dar 2:1", r"parameter '--ar' inside"),  # faults.md 5: drawn as words
+        ("a cat \u3000--\uff41\uff52 2:1", r"parameter '--ar' inside"),
         ("a cat — ar 2:1", r"got '— ar' in the text; write --ar"),
         ("a cat -- ar 2:1", r"got '-- ar' in the text; write --ar"),
         ("a cat --sede 2", r"parameter '--sede' inside.*did you mean --seed\?"),

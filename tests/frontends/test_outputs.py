@@ -35,6 +35,10 @@ def names(folder: Path | str) -> list[str]:
         ("ein Käfer", "ein-käfer"),
         ("苹果", "苹果"),
         ("?!", "picture"),
+        ("एक बिल्ली，साइकिल", "एक-बिल्ली-साइकिल"),  # faults.md 6: vowel signs cut words to pieces
+        ("ไก่ กับ ตู้", "ไก่-กับ-ตู้"),
+        ("ａ ｒｅｄ apple", "a-red-apple"),
+        ("x" * 39 + "कि", "x" * 39),  # a letter and its vowel sign are one
     ],
 )
 def test_slug(prompt: str, text: str) -> None:
