@@ -239,7 +239,7 @@ def test_the_shipped_defaults_as_the_engine_resolves_them(engine: Engine) -> Non
     """house.md 6: no test noticed another guidance, number of steps or draft in salon.json."""
     spec = engine.make_spec(PROMPT)
     assert (spec.width, spec.height, spec.steps, spec.solver) == (128, 128, 20, "euler")
-    assert (spec.guidance_scale, spec.embedded_guidance, spec.shift) == (2.0, None, None)
+    assert (spec.guidance_scale, spec.embedded_guidance, spec.shift) == (4.0, None, None)
     assert (spec.seed, spec.images, spec.adapters, spec.negative_prompt) == (0, 1, (), "")
     assert dict(engine.model.draft) == {"steps": 4, "solver": "euler", "shift": 2.0}
     assert engine.model.granularity == 16

@@ -120,7 +120,7 @@ class EvaluateConfig:
     held: int = 384  # pictures of every further row
     probe: int = 96  # pictures of each row of a probe
     steps: int = 20
-    guidances: tuple[float, ...] = (3.0, 2.0, 4.5)  # the best one is taken
+    guidances: tuple[float, ...] = (4.0, 2.0, 3.0, 5.0, 6.0)  # the best one is taken
     few_steps: tuple[int, ...] = (4, 6, 8)  # does a draft hold its quality?
     few_heun: tuple[int, ...] = (3,)
     shifts: tuple[float, ...] = (1.0, 2.0)

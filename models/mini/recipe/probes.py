@@ -45,17 +45,21 @@ def judged(
 
 
 def guidance_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: EvaluateConfig, seed: int) -> list[Row]:
-    """Full captions under each guidance of the configuration: what the others are then drawn with is the best's."""
+    """Full captions, and names alone (`name_concept`), under each guidance of the configuration: what the others are
+    then drawn with is the best's. Names are what people type, and captions forgive a low guidance that names do not."""
     out = []
     for guidance in config.guidances:
-        x = painter.paint(entry, sampler=Sampler(config.steps, guidance), seed=seed)
-        out.append({"guidance": guidance, **judged(painter, judge, entry, x)})
+        sampler = Sampler(config.steps, guidance)
+        row = judged(painter, judge, entry, painter.paint(entry, sampler=sampler, seed=seed))
+        names = painter.paint(entry, say=(), sampler=sampler, seed=seed + 1)
+        named = judged(painter, judge, entry, names, asked=("concept",))
+        out.append({"guidance": guidance, **row, "name_concept": named["concept"]})
     return out
 
 
 def best_guidance(rows: list[Row]) -> float:
-    """By concept and style together, the concept counting twice."""
-    return float(max(rows, key=lambda r: 2 * r["concept"] + r["style"])["guidance"])
+    """By the concepts of captions and of names alone and by the captions' style, together."""
+    return float(max(rows, key=lambda r: r["concept"] + r["name_concept"] + r["style"])["guidance"])
 
 
 def few_step_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: EvaluateConfig, seed: int) -> list[Row]:
