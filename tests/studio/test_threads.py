@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -55,7 +56,7 @@ def test_a_start_that_failed_can_be_tried_again(tiny: Path) -> None:
     """faults.md 8: what had taken note of its thread before it ran was dead for ever, and could not even be closed."""
     ports: list[Port] = [
         LocalPort(Engine.load(tiny, backend=BACKEND, threads=1)),
-        ProcessPort(Setup(model=str(tiny), backend=BACKEND, threads=1)),
+        ProcessPort(Setup(model=os.fsencode(tiny), backend=BACKEND, threads=1)),
     ]
     hooks, heard = Hooks(), threading.Event()
     with no_thread():
