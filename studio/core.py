@@ -19,7 +19,7 @@ from ..scheduler.workers import WorkerSpec
 from .desk import Desk
 from .errors import StudioClosed, StudioError, WorkerLost
 from .fleet import Entry, Fleet, Slot
-from .hooks import Hooks
+from .hooks import FEW, Hooks
 from .job import Event, JobState
 from .messages import Ack, Answer, Frames, Lost, Parked, Ran, Ready, Unfit
 from .port import Port
@@ -88,7 +88,8 @@ class Core:
     def tell(self, entry: Entry, event: Event, state: JobState | None = None) -> None:
         """Something happened to a job that has not ended."""
         entry.job._happened(event, state)
-        self.hooks.call(entry.on_event, entry.job, event)
+        newest = ("event", entry.job.id) if event.kind == "progress" else None
+        self.hooks.call(entry.on_event, entry.job, event, newest=newest)
 
     def stop(self, error: StudioError, ended: Ended, reason: str) -> None:
         """Accept nothing more, and end everything; in the ledger nothing ends that can be taken back."""
@@ -149,8 +150,12 @@ class Core:
 
     def _hear(self, slot: Slot, answer: Answer, frames: Frames) -> None:
         if isinstance(answer, Ran):
+            for complaint in answer.complaints:
+                LOG.warning("worker %r: %s", slot.port.name, complaint)
             self._ran(slot, answer, frames)
         elif isinstance(answer, Parked):
+            if answer.complaint:
+                LOG.warning("worker %r: %s", slot.port.name, answer.complaint)
             self.fleet.parked(slot, answer)
         elif isinstance(answer, Ack):
             if (failure := self.registry.heard(answer)) is not None:
@@ -209,7 +214,8 @@ class Core:
             entry = self.fleet.entries[name]
             if progress.step != entry.job.step:
                 self.tell(entry, Event("progress", progress.step))
-                self.hooks.call(entry.on_progress, entry.job, progress.step, entry.job.spec.steps)
+                steps = entry.job.spec.steps
+                self.hooks.call(entry.on_progress, entry.job, progress.step, steps, newest=("progress", name))
         for array, frame in zip(answer.pictures, frames, strict=True):
             entry = self.fleet.entries[array.name]
             if plan.stage is Stage.DECODE:
@@ -217,7 +223,7 @@ class Core:
             else:
                 pictures, step = array.read(frame), answer.progress[array.name].step
                 entry.job._previewed(pictures)
-                self.hooks.call(entry.on_preview, entry.job, step, pictures, optional=True)
+                self.hooks.call(entry.on_preview, entry.job, step, pictures, newest=("preview", array.name), many=FEW)
         failed = {name: str(failure) for name, failure in answer.failed.items()}
         broken = "" if answer.broken is None else str(answer.broken)
         kinds = {name: failure.kind for name, failure in answer.failed.items()}

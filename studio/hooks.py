@@ -1,45 +1,93 @@
-"""The callbacks of users, on a thread of their own: a slow or raising one holds up no device."""
+"""The callbacks of users, on a thread of their own: a slow or raising one holds up no device, and fills no memory."""
 
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 from .threads import start_thread
 
 LOG = logging.getLogger("salon.studio")
-MANY = 256  # calls that wait; beyond, optional ones are left out
+MANY = 256  # calls that wait; beyond, of what is out of date soon only the newest of each sort
+FEW = 16  # the same for calls with pictures in them
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    hook: Callable[..., object]
+    arguments: tuple[Any, ...]
+    newest: Hashable
 
 
 class Hooks:
-    """Calls hooks one after another, in the order in which things happened."""
+    """Calls hooks one after another, in the order in which things happened.
+
+    What waits is bounded by the jobs: a few calls of each (it began, it ended, it was paused), and beyond `MANY` one
+    for each `newest`.
+    """
 
     def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = queue.SimpleQueue()
+        self._calls: deque[_Call] = deque()
+        self._last: dict[Hashable, _Call] = {}  # the latest one that waits, by `newest`
+        self._changed = threading.Condition()
+        self._closed = False
         self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        """Calls that wait."""
+        return len(self._calls)
 
     def start(self) -> None:
         """Begin to call. ThreadUnavailable if there is no thread for it."""
         self._thread = start_thread(self._work, name="salon-hooks")
 
-    def call(self, hook: Callable[..., object] | None, *arguments: Any, optional: bool = False) -> None:
-        """Call a hook soon; at once nothing happens. An optional call is left out when too many wait."""
-        if hook is not None and not (optional and self._calls.qsize() > MANY):
-            self._calls.put((hook, arguments))
+    def call(
+        self, hook: Callable[..., object] | None, *arguments: Any, newest: Hashable = None, many: int = MANY
+    ) -> None:
+        """Call a hook soon; at once nothing happens.
+
+        Args:
+            newest: what it tells is out of date as soon as there is another call with this: when `many` wait, that one
+                takes its place.
+        """
+        if hook is None:
+            return
+        with self._changed:
+            last = None if newest is None else self._last.get(newest)
+            if last is not None and len(self._calls) > many:
+                last.hook, last.arguments = hook, arguments
+                return
+            call = _Call(hook, arguments, newest)
+            if newest is not None:
+                self._last[newest] = call
+            self._calls.append(call)
+            self._changed.notify()
 
     def close(self, timeout_s: float) -> None:
         """Make the calls that wait, at most so long."""
-        self._calls.put(None)
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
         if self._thread is not None and threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
 
     def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            hook, arguments = call
+        while True:
+            with self._changed:
+                while not self._calls and not self._closed:
+                    self._changed.wait()  # ended by `call` or `close`; there is nothing else to wait for
+                if not self._calls:
+                    return
+                call = self._calls.popleft()
+                if self._last.get(call.newest) is call:
+                    del self._last[call.newest]
+                hook, arguments = call.hook, call.arguments
             try:
                 hook(*arguments)
             except Exception:
                 LOG.exception("a hook raised: %r", hook)
+            del call, hook, arguments  # not kept until the next one comes

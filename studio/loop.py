@@ -140,7 +140,8 @@ class Loop:
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
             on_end: called as (job) after its final event. Hooks run one after another on a thread of their own; one
-                that raises is logged.
+                that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
+                date are passed over.
 
         Raises:
             SpecError, LimitError: the engine would refuse it.

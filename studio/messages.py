@@ -196,6 +196,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         arena: of the adapters.
         pictures: one frame each, uint8 [height, width, 3] (DECODE, `index` the image) or [images, height, width, 3]
             (preview).
+        complaints: what went wrong beside the plan and changes no picture, in words, each kind once in a worker's life.
     """
 
     number: int
@@ -208,14 +209,16 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     readings: dict[str, Reading] = {}
     arena: ArenaUse = ArenaUse()
     pictures: tuple[Array, ...] = ()
+    complaints: tuple[str, ...] = ()
 
 
 class Parked(msgspec.Struct, frozen=True, tag=True):
-    """A job's state, or nothing if it could not be had: then it is replayed."""
+    """A job's state, or nothing if it could not be had: then it is replayed. `complaint`: why, once for each kind."""
 
     number: int
     job: str
     data: bytes = b""
+    complaint: str = ""
 
 
 class Ack(msgspec.Struct, frozen=True, tag=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import suppress
 from typing import Any
 
 from ..engine.engine import Engine
@@ -49,13 +48,14 @@ class Worker:
             LOG.warning("%s", note)
         self._held: dict[str, Generation] = {}
         self._preview_every: dict[str, int] = {}
+        self._complaints: set[tuple[str, str]] = set()  # kinds that were told
 
     def handle(self, command: Command, frames: Frames = ()) -> Said:
         """Do what a command says. Whatever goes wrong is in the answer."""
         if isinstance(command, Run):
             return self._run(command)
         if isinstance(command, Park):
-            return Parked(command.number, command.job, self._park(command.job)), []
+            return self._park(command), []
         try:
             if isinstance(command, Drop):
                 self._drop(command.jobs)
@@ -128,7 +128,7 @@ class Worker:
                 failed[job] = Failure.of(report.error)
         self._drop([job for job in jobs if job in failed])
         progress = self._progress([job for job in jobs if job not in failed])
-        previews, preview_ms = self._previews(reports, jobs)
+        previews, preview_ms, complaints = self._previews(reports, jobs)
         pictures += previews
         records = tuple(record for record, _ in pictures)
         answer = Ran(
@@ -139,6 +139,7 @@ class Worker:
             progress=progress,
             arena=self._arena(),
             pictures=records,
+            complaints=complaints,
         )
         return answer, [frame for _, frame in pictures]
 
@@ -155,9 +156,12 @@ class Worker:
                 if report.error is not None:
                     raise report.error
 
-    def _previews(self, reports: list[StepReport], jobs: list[str]) -> tuple[list[tuple[Array, Any]], dict[str, float]]:
-        """Pictures of the unfinished jobs that want them now; and what each took, ms."""
-        pictures, took = [], {}
+    def _previews(
+        self, reports: list[StepReport], jobs: list[str]
+    ) -> tuple[list[tuple[Array, Any]], dict[str, float], tuple[str, ...]]:
+        """Pictures of the unfinished jobs that want them now; what each took, ms; and complaints about those that came
+        to nothing."""
+        pictures, took, complaints = [], {}, []
         for job, report in zip(jobs, reports, strict=False):
             generation, every = report.generation, self._preview_every.get(job, 0)
             whole = report.position == report.num_evaluations or generation.evaluations[report.position].step == (
@@ -165,20 +169,31 @@ class Worker:
             )
             if generation.state is State.RUNNING and every and whole and report.step % every == 0:
                 start = time.perf_counter()
-                with suppress(Exception):  # it was only a preview
+                try:
                     pictures.append(Array.of(job, self.engine.preview(generation)))
+                except Exception as error:  # it was only a preview
+                    complaints.append(self._complaint("a preview could not be made", error))
                 took[job] = 1e3 * (time.perf_counter() - start)
-        return pictures, took
+        return pictures, took, tuple(filter(None, complaints))
 
-    def _park(self, job: str) -> bytes:
+    def _park(self, command: Park) -> Parked:
+        job, data, complaint = command.job, b"", ""
         try:
             if job in self._held:
-                return self.engine.park(self._held[job]).to_bytes()
-        except Exception:
-            return b""  # the job is replayed from its beginning, which gives the same pixels
+                data = self.engine.park(self._held[job]).to_bytes()
+        except Exception as error:  # the job is replayed from its beginning, which gives the same pixels
+            complaint = self._complaint("a job could not be parked and is run from its beginning", error)
         finally:
             self._drop([job])
-        return b""
+        return Parked(command.number, job, data, complaint)
+
+    def _complaint(self, what: str, error: Exception) -> str:
+        """For the log; empty if this kind of error was told before."""
+        kind = what, type(error).__name__
+        if kind in self._complaints:
+            return ""
+        self._complaints.add(kind)
+        return f"{what}: {Failure.of(error)}; more of this kind are not told"
 
     def _drop(self, jobs: list[str] | tuple[str, ...]) -> None:
         for job in jobs:

@@ -22,7 +22,7 @@ from ...errors import SalonError, complaint
 from ...scheduler.admission import Work
 from ...scheduler.tickets import Lane
 from ...studio.errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
-from ...studio.job import Event, Job, JobState, UInt8
+from ...studio.job import Event, Job, JobState
 from ...studio.store.rows import JobRow, PictureRow
 from ...studio.store.writes import AddJob, EndJob, Write
 from ...studio.threads import thread_pool
@@ -31,8 +31,9 @@ from . import views
 from .events import JobLog, Logs
 from .failures import RequestRefused
 from .house import House
-from .pictures import files_of, preview_of, store_files
+from .pictures import files_of, store_files
 from .pins import Pins, Unpinned
+from .previews import Previews
 from .waits import Waits, settle
 
 LOG = logging.getLogger("salon.server")
@@ -86,6 +87,7 @@ class Keeper:
         self._loop = asyncio.get_running_loop()
         self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
         self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
+        self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
         self._pins = Pins()
         self.files = Unpinned(house.store, house.blobs, self._pins)
         self._files = thread_pool(2, "salon-files")
@@ -105,7 +107,7 @@ class Keeper:
             work=work,
             preview_every=row.preview_every,
             on_event=lambda job, event: self.waits.post(self._happened, job, event),
-            on_preview=self._previewed,
+            on_preview=self._previews.add,
             on_end=lambda job: self.waits.post(self._studio_ended, job),
             restored=restored,
         )
@@ -176,10 +178,6 @@ class Keeper:
             live.row = msgspec.structs.replace(live.row, started_ms=self.house.now_ms())
             self._tell_seen("started", live.row)
         self._add(live, KINDS.get(event.kind, event.kind), step=event.step, steps=job.spec.steps, reason=event.reason)
-
-    def _previewed(self, job: Job, step: int, pixels: UInt8) -> None:
-        """On the hooks' thread."""
-        self.waits.post(self._show_preview, job, step, preview_of(pixels))
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
@@ -312,6 +310,7 @@ class Keeper:
 
     def close(self) -> None:
         """Store the pictures that were made, and end."""
+        self._previews.close()
         self._files.shutdown(wait=True, cancel_futures=False)
 
     def _add(self, live: Live, kind: str, **fields: Any) -> None:

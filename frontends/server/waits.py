@@ -33,6 +33,7 @@ class Waits:
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._reads = thread_pool(4, "salon-read")
+        self._late: set[str] = set()  # kinds of calls after the end that were told
         self._lasting: set[asyncio.Task[Any]] = set()
         self._left: set[asyncio.Task[Any]] = set()  # of these, those for which nobody waits any more
 
@@ -41,7 +42,10 @@ class Waits:
         try:
             self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
-            LOG.debug("late: %s", call)
+            kind = getattr(call, "__qualname__", repr(call))
+            if kind not in self._late:
+                self._late.add(kind)
+                LOG.warning("%s was called after the end; more of these are not told", kind)
 
     async def read(self, look: Callable[[], _T]) -> _T:
         """Do something slow on a thread for reads. RequestRefused: it takes too long."""

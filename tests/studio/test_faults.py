@@ -130,15 +130,48 @@ def test_other_stages_fail_their_job(
 
 @pytest.mark.parametrize("error", [NumericalError("NaN"), MemoryError(), RuntimeError("a bug")])
 def test_a_preview_that_fails_is_left_out(
-    new_loop: MakeLoop, new_engine: MakeEngine, solo: Solo, monkeypatch: pytest.MonkeyPatch, error: Exception
+    new_loop: MakeLoop,
+    new_engine: MakeEngine,
+    solo: Solo,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
+    """And told in the log, once: previews that never worked were noticed by nobody."""
     engine = new_engine()
 
     def fail(_: Any) -> None:
         raise error
 
     monkeypatch.setattr(engine, "preview", fail)
-    same(new_loop([engine]).submit(spec(), preview_every=1), solo)
+    loop = new_loop([engine])
+    for seed in (0, 1):
+        same(loop.submit(spec(seed=seed, steps=4), preview_every=1), solo)
+    assert caplog.text.count(f"a preview could not be made: {type(error).__name__}") == 1
+
+
+def test_a_job_that_cannot_be_parked_is_told_once(
+    new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, new_loop: MakeLoop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is run from its beginning, which costs time and says nothing."""
+    engine = new_engine()
+    worker = Worker(engine)
+
+    def fail(_: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(engine, "park", fail)
+    answers = []
+    for number in (1, 2):
+        run(worker, Stage.ENCODE, "a", arrivals=(Arrival(job="a", spec=spec()),))
+        answers.append(worker.handle(Park(number, "a"))[0])
+    assert [answer.complaint.partition(":")[0] for answer in answers if isinstance(answer, Parked)] == [
+        "a job could not be parked and is run from its beginning",
+        "",
+    ]
+    loop = new_loop()
+    loop._core.hear("local-0", answers[0], [])
+    assert "a job could not be parked" in caplog.text
 
 
 def break_handling(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
