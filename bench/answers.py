@@ -6,6 +6,15 @@ import json
 import os
 import sys
 import traceback
+from pathlib import Path
+
+
+def described(error: Exception) -> str:
+    """What failed, and where, in one line: type, the whole message, and the innermost line of code."""
+    message = " | ".join(line.strip() for line in str(error).splitlines() if line.strip())
+    places = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(places[-1].filename).name}:{places[-1].lineno})" if places else ""
+    return f"{type(error).__name__}{': ' if message else ''}{message}{place}"
 
 
 def serve(worker: object) -> None:
@@ -19,5 +28,5 @@ def serve(worker: object) -> None:
             answer = getattr(worker, request.pop("do"))(**request)
         except Exception as error:  # a candidate may fail in any way; the failure becomes its row
             traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"}
+            answer = {"error": described(error)}
         print(json.dumps(answer), file=answers)

@@ -1,22 +1,22 @@
 """What sharing a step costs: eight generations of different sizes, prompts, guidance, adapters and strengths.
 
-`python -m salon.bench.batch [--quick] [--threads N] [--model DIR]`
+`python -m salon.bench.batch [--quick] [--threads N]`
 
-One ragged step of all eight is compared with eight steps of one each, and with the same batch without adapters. Before
-anything is timed, the latents of the shared step are checked to be those of the separate steps, bit for bit.
+One ragged step of all eight is compared with eight steps of one each, and with the same batch without adapters. The
+adapters are random ones, which nothing can skip, and the shipped one with the checkpoint's styles. Before anything is
+timed, the latents of the shared step are checked to be those of the separate steps, bit for bit.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from .job import GUIDANCE
+from .adapters import Shipped, random_branch, random_tokens
 from .measure import interleave, timed
 from .report import Goal
 from .runner import Bench, run
@@ -28,31 +28,19 @@ PROMPTS = (
     "a cat, bold ink", "a guitar, storybook", "a house, on a yellow background", "an umbrella, sepia tones",
 )  # fmt: skip
 SIZES = ((128, 128), (160, 96), (96, 160), (128, 96), (192, 128), (64, 64), (128, 128), (144, 112))
-VARIANTS = ("no adapters", "1 adapter each", "4 adapters each")
+VARIANTS = {  # name -> (adapters of a generation, whether they are the shipped one's)
+    "no adapters": (0, False), "1 adapter each": (1, False), "4 adapters each": (4, False),
+    "1 shipped style each": (1, True),
+}  # fmt: skip
+NONE, ONE, FOUR, SHIPPED_ONE = VARIANTS
 COLUMNS = [["step", "adapters", "ms", "p10", "p90", "samples", "rows", "against_none"]]
-
-
-def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", type=Path, help="diffusers-layout folder (default: the embedded model)")
-
-
-def adapter_branch(layers: int, width: int, token_width: int) -> dict[str, np.ndarray[Any, Any]]:
-    """A random branch in diffusers' Flux IP-Adapter layout: it moves the picture, so nothing can be skipped."""
-    random = np.random.default_rng(3)
-    weights: dict[str, np.ndarray[Any, Any]] = {}
-    for layer in range(layers):
-        for name in ("to_k_ip", "to_v_ip"):
-            shape = (width, token_width)
-            weights[f"{layer}.{name}.weight"] = random.standard_normal(shape, np.float32) / token_width**0.5
-            weights[f"{layer}.{name}.bias"] = np.zeros(width, np.float32)
-    return weights
 
 
 class Group:
     """Eight generations stepped together or one by one; opened anew when their steps are used up."""
 
-    def __init__(self, engine: Any, adapters: int, together: bool) -> None:
-        self.engine, self.adapters, self.together = engine, adapters, together
+    def __init__(self, engine: Any, adapters: Sequence[Sequence[str]], together: bool) -> None:
+        self.engine, self.adapters, self.together = engine, adapters, together  # names of adapters of each generation
         self.generations: list[Any] = []
         self.left = 0
 
@@ -61,8 +49,8 @@ class Group:
 
         specs = []
         for i, (prompt, (width, height)) in enumerate(zip(PROMPTS, SIZES, strict=True)):
-            uses = tuple(AdapterUse(f"{i}.{k}", 0.2 + 0.1 * i) for k in range(self.adapters))
-            guidance = GUIDANCE + 0.25 * i
+            uses = tuple(AdapterUse(name, 0.2 + 0.1 * i) for name in self.adapters[i])
+            guidance = self.engine.model.defaults["guidance_scale"] + 0.25 * i
             specs.append(
                 GenerationSpec(
                     prompt=prompt, width=width, height=height, steps=MOST_STEPS, seed=i, guidance_scale=guidance,
@@ -117,22 +105,24 @@ def verify(groups: Sequence[Group]) -> None:
 def body(bench: Bench) -> None:
     from ..engine.engine import Engine
 
-    engine = Engine.load(model=bench.options.model, backend="cpu", threads=bench.threads)
+    engine = Engine.load(backend="cpu", threads=bench.threads)
     bench.note(f"Salon runs {engine.ops.name} ({engine.ops.compute}); 8 guided generations, {TOKENS} tokens an adapter")
     flux = engine.model.flux
-    engine.add_branch(adapter_branch(flux.num_double_blocks, flux.width, flux.width))
-    random = np.random.default_rng(5)
-    for i in range(len(PROMPTS)):
-        for k in range(4):
-            engine.register_adapter(f"{i}.{k}", random.standard_normal((TOKENS, flux.width), np.float32))
+    engine.add_branch(random_branch(flux.num_double_blocks, flux.width, flux.width))
+    names = [[f"{i}.{k}" for k in range(4)] for i in range(len(PROMPTS))]
+    flat = [name for each in names for name in each]
+    for name, tokens in zip(flat, random_tokens(engine, [TOKENS] * len(flat)), strict=True):
+        engine.register_adapter(name, tokens)
+    styles = Shipped.of(engine).register(engine, len(PROMPTS))
     groups: dict[tuple[str, str], Group] = {}
-    for number, name in zip((0, 1, 4), VARIANTS, strict=True):
-        pair = [Group(engine, number, together) for together in (True, False)]
+    for variant, (number, ours) in VARIANTS.items():
+        chosen = [[style] for style in styles] if ours else [each[:number] for each in names]
+        pair = [Group(engine, chosen, together) for together in (True, False)]
         verify(pair)
-        groups[("one step of 8", name)], groups[("8 steps of one", name)] = pair
-    bench.note("latents of the shared step equal those of separate steps, bit for bit, with 0, 1 and 4 adapters each")
+        groups[("one step of 8", variant)], groups[("8 steps of one", variant)] = pair
+    bench.note(f"latents of the shared step equal those of separate steps, bit for bit, with {', '.join(VARIANTS)}")
 
-    rounds, count = (4, 5) if bench.quick else (20, 10)
+    rounds, count = bench.pick((1, 1), (4, 5), (20, 10))
     with bench.progress("batch", rounds) as advance:
         results = interleave(
             {" / ".join(key): group.turn(count) for key, group in groups.items()},
@@ -145,7 +135,7 @@ def body(bench: Bench) -> None:
         samples = results[f"{step} / {adapters}"]
         medians[step, adapters] = samples.median
         spread = samples.spread or (None, None)
-        none = medians[step, VARIANTS[0]]
+        none = medians[step, NONE]
         bench.row(
             step=step,
             adapters=adapters,
@@ -164,14 +154,19 @@ def body(bench: Bench) -> None:
 
 
 def goals(bench: Bench, medians: dict[tuple[str, str], float | None]) -> None:
-    none, one, four = (medians["one step of 8", name] for name in VARIANTS)
-    alone = medians["8 steps of one", VARIANTS[1]]
+    none, one, four, ours = (medians["one step of 8", name] for name in (NONE, ONE, FOUR, SHIPPED_ONE))
+    alone = medians["8 steps of one", ONE]
     more = (one / none - 1) * 100 if one and none else None
     bench.goal(Goal.at_most("8 different adapters, sizes, strengths: more than with none", 5.0, more, " %"))
+    more = (ours / none - 1) * 100 if ours and none else None
+    bench.goal(Goal.at_most("8 shipped styles, sizes, strengths: more than with none", 5.0, more, " %"))
     each = (four / none - 1) * 100 / 4 if four and none else None
     bench.goal(Goal.at_most("each adapter of a generation", 2.0, each, " % of a step", "slope of 4 adapters each"))
     bench.goal(Goal.at_least("one shared step against 8 separate", 1.0, alone / one if alone and one else None, "x"))
 
 
+main = partial(run, "batch", (__doc__ or "").splitlines()[0], body)
+
+
 if __name__ == "__main__":
-    sys.exit(run("batch", (__doc__ or "").splitlines()[0], body, arguments=arguments))
+    sys.exit(main())

@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.ops import AdapterTerms
+from ..kernels.segments import Segments
 from .peers.base import F32
+from .recording import Call as Recorded
 
 Call = Callable[[], object]
 
@@ -28,6 +31,7 @@ class Case:
     result: Callable[[], F32]  # Salon's result as float32
     truth: F32
     tags: set[str] = field(default_factory=set)
+    before: Call = lambda: None  # goes before each of Salon's calls, untimed: a fresh input for an op that is in place
 
     def verify(self, tolerance: float = 0.02) -> None:
         """ArithmeticError unless Salon's result is finite and within `tolerance` of the truth's largest magnitude."""
@@ -46,6 +50,11 @@ class Cases:
         self.ops, self.torch = ops, torch
         self.random = np.random.default_rng(7)
 
+    def of(self, call: Recorded) -> Case:
+        """The case of a call that was recorded."""
+        made: Case = getattr(self, call.op)(**dict(call.arguments))
+        return made
+
     # ---- helpers
 
     def normal(self, *shape: int, scale: float = 1.0) -> F32:
@@ -62,43 +71,63 @@ class Cases:
 
     # ---- dense
 
-    def linear(self, rows: int, k: int, n: int, activation: str = "none") -> Case:
-        """y = activation(x W^T + b), weights packed once by both."""
-        torch, ops = self.torch, self.ops
+    def linear(
+        self, rows: int, k: int, n: int, activation: str = "none", gated: int = 0, dtype: str = "compute"
+    ) -> Case:
+        """y = activation(x W^T + b), weights packed once by both. `gated`: r += gate * y, for so many samples, r in
+        float32 by Salon and in bf16 by torch."""
+        torch, ops, F = self.torch, self.ops, self.torch.nn.functional
         x, w, b = self.normal(rows, k), self.normal(n, k, scale=k**-0.5), self.normal(n)
         mine, packed = ops.array(x), ops.pack_linear([w], [b])
         tx, tw, tb = self.tensor(x), self.tensor(w), self.tensor(b)
-        gelu = activation == "gelu_tanh"
-        F = torch.nn.functional
+        functions = {"none": lambda y: y, "silu": F.silu, "gelu_tanh": lambda y: F.gelu(y, approximate="tanh")}
+        act = functions[activation]
+        named: dict[str, Any] = {"activation": activation, "dtype": dtype}
+        start, gate = self.normal(rows, n), self.normal(max(1, gated), n, scale=0.01)
+        if gated:
+            named = {
+                "gate": ops.array(gate, "float32"), "residual": ops.array(start, "float32"),
+                "segments": Segments.of([rows // gated] * gated),
+            }  # fmt: skip
 
-        def act(y: Any) -> Any:
-            return F.gelu(y, approximate="tanh") if gelu else y
+        def join(y: Any, residual: Any, by: Any) -> Any:
+            return torch.addcmul(residual, by[:, None], y.unflatten(0, (gated, -1))) if gated else y
 
-        rivals: dict[str, Call] = {"torch": lambda: act(F.linear(tx, tw, tb))}
+        ty, tg = self.tensor(start).unflatten(0, (max(1, gated), -1)), self.tensor(gate)
+        rivals: dict[str, Call] = {"torch": lambda: join(act(F.linear(tx, tw, tb)), ty, tg)}
         if torch.backends.mkldnn.is_available():
             # What inductor's frozen graphs call: weights in oneDNN's own layout, reordered once.
             onednn = torch.ops.mkldnn
             with torch.no_grad():
                 packed_weight = onednn._reorder_linear_weight(tw, rows)
-            how: tuple[str, list[Any], str] = ("gelu", [], "tanh") if gelu else ("none", [], "")
-            rivals["oneDNN packed"] = lambda: onednn._linear_pointwise(tx, packed_weight, tb, *how)
+            how: dict[str, tuple[str, list[Any], str]] = {
+                "none": ("none", [], ""), "silu": ("swish", [], ""), "gelu_tanh": ("gelu", [], "tanh"),
+            }  # fmt: skip
+            rivals["oneDNN packed"] = lambda: join(
+                onednn._linear_pointwise(tx, packed_weight, tb, *how[activation]), ty, tg
+            )
+
+        def once() -> F32:
+            own = {**named, "residual": ops.array(start, "float32")} if gated else named
+            return np.asarray(ops.numpy(ops.linear(mine, packed, **own)), np.float32)
+
+        wide = 4 if dtype == "float32" or gated else 2
+        what = {"none": "", "silu": " + silu", "gelu_tanh": " + gelu"}[activation] + (" + gate" if gated else "")
+        truth = self.true(lambda: join(act(F.linear(tx.float(), tw.float(), tb.float())), ty.float(), tg.float()))
         return Case(
-            "linear" + (" + gelu" if gelu else ""),
+            f"linear{what}",
             f"{rows} x {k} -> {n}",
             2.0 * rows * k * n,
-            2.0 * (rows * k + n * k + rows * n) + 4 * n,
-            lambda: ops.linear(mine, packed, activation=activation),
+            2.0 * (rows * k + n * k) + wide * rows * n * (2 if gated else 1) + 4 * n,
+            lambda: ops.linear(mine, packed, **named),
             rivals,
-            lambda: ops.numpy(ops.linear(mine, packed, activation=activation)),
-            self.true(lambda: act(F.linear(tx.float(), tw.float(), tb.float()))),
+            once,
+            truth.reshape(rows, n),
             {"gemm"} if rows >= 64 else {"few rows"},
         )
 
     def attention(self, samples: int, rows: int, heads: int, width: int, adapters: int = 0, tokens: int = 4) -> Case:
         """Self-attention of `samples` equal segments; with `adapters` terms of `tokens` rows each for every sample."""
-        from ..kernels.ops import AdapterTerms
-        from ..kernels.segments import Segments
-
         torch, ops, d = self.torch, self.ops, heads * width
         qkv = self.normal(samples * rows, 3 * d)
         mine = ops.array(qkv)
@@ -154,8 +183,6 @@ class Cases:
     # ---- rows in, rows out
 
     def modulate(self, samples: int, rows: int, d: int) -> Case:
-        from ..kernels.segments import Segments
-
         ops, F = self.ops, self.torch.nn.functional
         x, shift, scale = self.normal(samples * rows, d), self.normal(samples, d), self.normal(samples, d)
         mine = [ops.array(a, "float32") for a in (x, shift, scale)]
@@ -178,7 +205,7 @@ class Cases:
         qkv, qw, kw = self.normal(rows, 3 * d), self.normal(1, width), self.normal(1, width)
         angle = self.random.uniform(-3, 3, (rows, width // 2)).astype(np.float32)
         cos, sin = np.cos(angle), np.sin(angle)
-        mine = ops.array(qkv)
+        source, work = ops.array(qkv), [ops.array(qkv)]
         extra = [ops.array(a, "float32") for a in (qw, kw, cos, sin)]
         t = self.tensor(qkv)
         tc, ts = (torch.from_numpy(a.repeat(2, axis=1))[:, None] for a in (cos, sin))
@@ -193,53 +220,81 @@ class Cases:
         def rival(source: Any) -> Any:
             return torch.cat([one(source[:, :d], tqw), one(source[:, d : 2 * d], tkw), source[:, 2 * d :]], -1)
 
+        def fresh() -> None:
+            work[0] = ops.concat([source])
+
         def once() -> F32:
-            fresh = ops.array(qkv)
-            ops.qk_norm_rope(fresh, heads, *extra)
-            return np.asarray(ops.numpy(fresh), np.float32)
+            fresh()
+            ops.qk_norm_rope(work[0], heads, *extra)
+            return np.asarray(ops.numpy(work[0]), np.float32)
 
         return Case(
             "qk_norm_rope", f"{rows} x 2 x {heads} x {width}", 0.0, rows * d * 2 * 2 * 2.0,
-            lambda: ops.qk_norm_rope(mine, heads, *extra), {"torch": lambda: rival(t)},
-            once, self.true(lambda: rival(t.float())), {"memory"},
+            lambda: ops.qk_norm_rope(work[0], heads, *extra), {"torch": lambda: rival(t)},
+            once, self.true(lambda: rival(t.float())), {"memory"}, fresh,
         )  # fmt: skip
 
     # ---- pictures
 
-    def conv(self, images: int, side: int, inputs: int, outputs: int, upsample: bool = False) -> Case:
+    def conv2d(
+        self, images: int, height: int, width: int, inputs: int, outputs: int, taps: int = 9, residual: bool = False
+    ) -> Case:
+        """A convolution of 1 or 9 taps; with `residual`, an array that is added to its result."""
+        return self._conv(images, height, width, inputs, outputs, taps, residual, upsample=False)
+
+    def upsample(self, images: int, height: int, width: int, inputs: int, outputs: int) -> Case:
+        """Nearest 2x, then a convolution of 9 taps."""
+        return self._conv(images, height, width, inputs, outputs, 9, residual=False, upsample=True)
+
+    def _conv(
+        self, images: int, height: int, width: int, inputs: int, outputs: int, taps: int, residual: bool, upsample: bool
+    ) -> Case:
         torch, ops, F = self.torch, self.ops, self.torch.nn.functional
-        x = self.normal(images * side * side, inputs)
-        w, b = self.normal(outputs, inputs, 3, 3, scale=(9 * inputs) ** -0.5), self.normal(outputs)
+        x, edge = self.normal(images * height * width, inputs), 3 if taps == 9 else 1
+        w, b = self.normal(outputs, inputs, edge, edge, scale=(taps * inputs) ** -0.5), self.normal(outputs)
         mine, packed = ops.array(x), ops.pack_conv(w, b)
-        grids = np.full((images, 2), side, np.int32)
+        grids = np.tile(np.array([height, width], np.int32), (images, 1))
+        factor = 2 if upsample else 1
+        pixels = images * height * width * factor**2
+        added = self.normal(pixels if residual else 1, outputs)
+        add = ops.array(added)
 
         def call() -> Any:
-            return ops.upsample(mine, packed, grids) if upsample else ops.conv2d(mine, packed, grids)
+            if upsample:
+                return ops.upsample(mine, packed, grids)
+            return ops.conv2d(mine, packed, grids, residual=add if residual else None)
 
         last = {"memory_format": torch.channels_last}
-        tx = self.tensor(x).view(images, side, side, inputs).permute(0, 3, 1, 2).contiguous(**last)
-        tw, tb = self.tensor(w).contiguous(**last), self.tensor(b)
 
-        def rival(x: Any, w: Any, b: Any) -> Any:
-            return F.conv2d(F.interpolate(x, scale_factor=2.0) if upsample else x, w, b, padding=1)
+        def picture(values: F32, high: int, wide: int) -> Any:
+            return self.tensor(values).view(images, high, wide, -1).permute(0, 3, 1, 2).contiguous(**last)
 
-        out_side = side * 2 if upsample else side
-        pixels = images * out_side**2
-        taps = 4 if upsample else 9  # after nearest 2x nine taps fall on four pixels: their weights can be summed
-        truth = self.true(lambda: rival(tx.float(), tw.float(), tb.float()).permute(0, 2, 3, 1))
+        tx, tw, tb = picture(x, height, width), self.tensor(w).contiguous(**last), self.tensor(b)
+        ta = picture(added, height, width) if residual else None
+
+        def rival(x: Any, w: Any, b: Any, added: Any) -> Any:
+            y = F.conv2d(F.interpolate(x, scale_factor=2.0) if upsample else x, w, b, padding=edge // 2)
+            return y if added is None else y + added
+
+        work = 4 if upsample else taps  # after nearest 2x nine taps fall on four pixels: their weights can be summed
+        wide = None if ta is None else ta.float()
+        truth = self.true(lambda: rival(tx.float(), tw.float(), tb.float(), wide).permute(0, 2, 3, 1))
+        name = "upsample + conv2d" if upsample else f"conv2d {edge}x{edge}" + (" + residual" if residual else "")
+        moved = x.size + pixels * outputs * (2 if residual else 1) + w.size
         return Case(
-            "upsample + conv2d" if upsample else "conv2d", f"{images} x {side}x{side} x {inputs} -> {outputs}",
-            2.0 * taps * pixels * inputs * outputs, 2.0 * (x.size + pixels * outputs + w.size),
-            call, {"torch": lambda: rival(tx, tw, tb)},
+            name, f"{images} x {height}x{width} x {inputs} -> {outputs}",
+            2.0 * work * pixels * inputs * outputs, 2.0 * moved,
+            call, {"torch": lambda: rival(tx, tw, tb, ta)},
             lambda: ops.numpy(call()), truth.reshape(pixels, outputs), {"conv"},
         )  # fmt: skip
 
-    def group_norm_silu(self, images: int, side: int, channels: int, groups: int) -> Case:
+    def group_norm_silu(self, images: int, height: int, width: int, channels: int, groups: int) -> Case:
         torch, ops, F = self.torch, self.ops, self.torch.nn.functional
-        x, w, b = self.normal(images * side * side, channels), self.normal(1, channels), self.normal(1, channels)
+        x = self.normal(images * height * width, channels)
+        w, b = self.normal(1, channels), self.normal(1, channels)
         mine, mw, mb = ops.array(x), ops.array(w, "float32"), ops.array(b, "float32")
-        grids = np.full((images, 2), side, np.int32)
-        nchw = self.tensor(x).view(images, side, side, channels).permute(0, 3, 1, 2)
+        grids = np.tile(np.array([height, width], np.int32), (images, 1))
+        nchw = self.tensor(x).view(images, height, width, channels).permute(0, 3, 1, 2)
         tx = nchw.contiguous(memory_format=torch.channels_last)
         tw, tb = self.tensor(w)[0], self.tensor(b)[0]
 
@@ -248,7 +303,7 @@ class Cases:
 
         truth = self.true(lambda: rival(lambda t: t.float()).permute(0, 2, 3, 1)).reshape(x.shape)
         return Case(
-            "group_norm_silu", f"{images} x {side}x{side} x {channels}", 0.0, x.size * 2 * 3.0,
+            "group_norm_silu", f"{images} x {height}x{width} x {channels}", 0.0, x.size * 2 * 3.0,
             lambda: ops.group_norm_silu(mine, mw, mb, grids, groups), {"torch": rival},
             lambda: ops.numpy(ops.group_norm_silu(mine, mw, mb, grids, groups)), truth, {"memory"},
         )  # fmt: skip

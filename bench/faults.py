@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,14 +51,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def kills(bench: Bench, folder: Path, solo: Solo) -> None:
     """Rounds of jobs, with one to three kills in each."""
-    rounds = bench.options.rounds or (3 if bench.quick else 70)
+    rounds = bench.options.rounds or bench.pick(1, 3, 70)
     started = time.monotonic()
     with Siege(folder, solo, sides=SIDES, max_steps=MAX_STEPS, users=3, seed=1) as siege:
         with bench.progress("kills", rounds) as advance:
             for number in range(rounds):
                 if bench.deadline.left() < 25:
                     break
-                siege.round(JOBS, siege.draw.choices(KILLS, k=1 + number % 3), spread_s=1.5)
+                siege.round(
+                    bench.pick(3, JOBS, JOBS),
+                    siege.draw.choices(KILLS, k=1 + number % 3),
+                    spread_s=bench.pick(0.3, 1.5, 1.5),
+                )
                 advance(f"{len(siege.wrong)} wrong")
         siege.inspect(last=True)
         counts, down = siege.counts, sorted(siege.down_s) or [0.0]
@@ -83,7 +88,7 @@ def kills(bench: Bench, folder: Path, solo: Solo) -> None:
 def full_disks(bench: Bench, folder: Path, solo: Solo) -> None:
     """A disk of 64 MB that is filled to some degree while jobs run, and given back; in every third round the server is
     killed while it is full."""
-    rounds, draw = (2 if bench.quick else 20), random.Random(2)
+    rounds, draw = bench.pick(1, 2, 20), random.Random(2)
     counts: Counter[str] = Counter()
     with small_disk(folder / "disk", "64m") as disk, ServerProcess(folder, data=folder / "disk") as server:
         if disk is None:
@@ -149,7 +154,7 @@ def _end(peer: Peer, job: str) -> str:
 
 def noise(bench: Bench, folder: Path) -> None:
     """Random messages at a live server, and a good client beside them."""
-    count = bench.options.messages or (5_000 if bench.quick else 200_000)
+    count = bench.options.messages or bench.pick(300, 5_000, 200_000)
     with ServerProcess(folder) as server:
         job, *victims = _finished(server, 4)
         before = server.rss()
@@ -182,7 +187,7 @@ def unread(bench: Bench, folder: Path) -> None:
         with Peer(server.address, options={zmq.RCVHWM: 1, zmq.RCVBUF: 4096}) as lazy:
             lazy.hello()
             with GoodClient(server.address, job) as good:
-                end = time.monotonic() + (3.0 if bench.quick else LAZY_S)
+                end = time.monotonic() + bench.pick(0.5, 3.0, LAZY_S)
                 while time.monotonic() < end and bench.deadline.left() > 2:
                     number += 1
                     requests = (
@@ -204,7 +209,7 @@ def unread(bench: Bench, folder: Path) -> None:
 
 def flood(bench: Bench, folder: Path) -> None:
     """Four clients that ping as fast as they can, in a process of their own."""
-    seconds = 3.0 if bench.quick else 10.0
+    seconds = bench.pick(0.9, 3.0, 10.0)
     with ServerProcess(folder) as server:
         (job,) = _finished(server, 1)
         before = server.rss()
@@ -269,5 +274,8 @@ def body(bench: Bench) -> None:
     ]  # fmt: skip
 
 
+main = partial(run, "faults", (__doc__ or "").splitlines()[0], body, arguments=arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(run("faults", (__doc__ or "").splitlines()[0], body, arguments=arguments))
+    sys.exit(main())

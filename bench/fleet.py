@@ -15,9 +15,16 @@ from typing import Any, Self
 
 from .peers.base import Peer
 
+STDERR_LINES = 4  # of a process that ended, in its error
+
 
 class CandidateFailed(Exception):
     """A candidate's process answered with an error, ended, or took longer than it may."""
+
+
+def last_lines(text: str, count: int = STDERR_LINES) -> str:
+    """The last lines that say anything, in one: " | " between them."""
+    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-count:])
 
 
 class Child:
@@ -33,6 +40,7 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.buffer = b""
+        self._logged = 0  # bytes in the log before this process
 
     def environment(self) -> dict[str, str]:
         """Of the process."""
@@ -50,6 +58,7 @@ class Child:
         self.stop()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         log = open(self.log, "ab")  # noqa: SIM115  # handed to the process, closed below
+        self._logged = log.tell()
         self.buffer = b""
         self.started_at = time.monotonic()
         with log:
@@ -72,7 +81,7 @@ class Child:
             self.process.stdin.flush()
         except OSError as error:
             self.stop()
-            raise CandidateFailed(f"its process ended before {do!r}") from error
+            raise CandidateFailed(f"its process ended before {do!r}{self._last_words()}") from error
         answer: dict[str, Any] = json.loads(self._line(do, timeout))
         if "error" in answer:
             raise CandidateFailed(str(answer["error"]))
@@ -87,15 +96,23 @@ class Child:
             left = end - time.monotonic()
             if left <= 0 or not select.select([pipe], [], [], min(left, 3600.0))[0]:
                 self.stop()
-                raise CandidateFailed(f"no answer to {do!r} within {timeout:.0f} s")
+                raise CandidateFailed(f"no answer to {do!r} within {timeout:.0f} s{self._last_words()}")
             chunk = os.read(pipe, 65536)
             if not chunk:
                 code = self.process.wait()
                 self.stop()
-                raise CandidateFailed(f"its process ended with code {code} during {do!r}")
+                raise CandidateFailed(f"its process ended with code {code} during {do!r}{self._last_words()}")
             self.buffer += chunk
         line, _, self.buffer = self.buffer.partition(b"\n")
         return line
+
+    def _last_words(self) -> str:
+        """What the process last printed to standard error, to stand behind an error."""
+        with suppress(OSError), open(self.log, "rb") as log:
+            log.seek(self._logged)
+            if said := last_lines(log.read().decode(errors="replace")):
+                return f"; its last lines: {said}"
+        return ""
 
     def stop(self) -> None:
         """End the process, if there is one."""

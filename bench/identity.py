@@ -2,7 +2,8 @@
 
 `python -m salon.bench.identity [--quick] [--plans N] [--threads N] [--out DIR]`
 
-Two worker processes, all lanes, mixed sizes, steps, guidance, solvers, adapters. Jobs are paused and resumed at random
+Two worker processes, all lanes, mixed sizes, steps, guidance, solvers, adapters (random ones, and the shipped one with
+its null reference). Jobs are paused and resumed at random
 steps, moved between workers, and workers are killed (SIGKILL) amid their work. Every picture is compared with that of
 an engine which makes it alone, and every job has to give exactly one final answer.
 """
@@ -14,9 +15,8 @@ import os
 import random
 import signal
 import sys
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from ..engine.engine import Engine
 from ..engine.spec import AdapterUse
@@ -26,7 +26,7 @@ from ..studio.job import Job, JobState
 from ..studio.loop import Loop
 from ..studio.messages import Setup
 from ..studio.process import ProcessPort
-from .batch import adapter_branch
+from .adapters import BRANCH, Shipped, random_branch, random_tokens
 from .report import Goal
 from .runner import Bench, _positive, run
 
@@ -35,30 +35,28 @@ KILL_EVERY = 3  # rounds
 DEADLINE_S = 120.0
 SIZES = ((64, 64), (96, 64), (64, 96), (128, 128), (160, 96))
 FINAL = [state.value for state in JobState if state.final]
-ADAPTERS = {f"style{k}": k + 1 for k in range(4)}  # name -> tokens
+ADAPTERS = {f"style{k}": k + 1 for k in range(4)}  # name -> tokens, of the random branch
+STYLES = 4  # of the shipped adapter
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plans", type=_positive, help="plans to compare (default: 5000; --quick: 500)")
 
 
-def adapters(flux: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(branch, tokens by name), random but fixed."""
-    draw = np.random.default_rng(11)
-    tokens = {n: 0.2 * draw.standard_normal((k, flux.width), np.float32) for n, k in ADAPTERS.items()}
-    return adapter_branch(flux.num_double_blocks, flux.width, flux.width), tokens
-
-
-def fields(draw: random.Random) -> dict[str, Any]:
-    """A random request."""
+def fields(draw: random.Random, guidance: float, tiny: bool) -> dict[str, Any]:
+    """A random request. `guidance`: the model's own."""
     width, height = draw.choice(SIZES)
-    names = draw.sample(sorted(ADAPTERS), draw.choice((0, 0, 1, 2)))
+    known = [*sorted(ADAPTERS), *(f"{BRANCH}-{k}" for k in range(STYLES))]
+    names = draw.sample(known, draw.choice((0, 0, 1, 2)))
+    null = f"{BRANCH}-null"
     return {
         "prompt": draw.choice(("a red apple", "a blue whale, doodle", "a cat, on a pink background")),
         "width": width, "height": height, "seed": draw.randrange(2**32), "images": draw.choice((1, 1, 2, 3)),
-        "steps": draw.randint(1, 8), "guidance_scale": draw.choice((1.0, 2.0, 3.0)),
+        "steps": draw.randint(1, 2 if tiny else 8), "guidance_scale": draw.choice((1.0, guidance, guidance + 1)),
         "solver": draw.choice(("euler", "euler", "heun")),
-        "adapters": tuple(AdapterUse(name, draw.choice((0.3, 1.0))) for name in names),
+        "adapters": tuple(
+            AdapterUse(name, draw.choice((0.3, 1.0)), null if name.startswith(BRANCH) else None) for name in names
+        ),
     }  # fmt: skip
 
 
@@ -67,7 +65,12 @@ class Comparison:
 
     def __init__(self, bench: Bench) -> None:
         self.alone = Engine.load(threads=1)
-        branch, tokens = adapters(self.alone.model.flux)
+        self.tiny = bench.tiny
+        self.guidance: float = self.alone.model.defaults["guidance_scale"]
+        flux = self.alone.model.flux
+        branch = random_branch(flux.num_double_blocks, flux.width, flux.width)
+        tokens = dict(zip(ADAPTERS, random_tokens(self.alone, list(ADAPTERS.values()), 0.2, 11), strict=True))
+        shipped = Shipped.of(self.alone)
         setup = Setup(threads=1)
         self.ports = [ProcessPort(setup, f"worker-{k}") for k in range(2)]
         self.loop = Loop(self.ports, policy=Policy(max_losses=1000)).start()
@@ -75,6 +78,7 @@ class Comparison:
             house.add_branch(branch)
             for name, values in tokens.items():
                 house.register_adapter(name, values)
+            shipped.register(house, STYLES)
         self.draw = random.Random(1)
         self.jobs = self.pictures = self.different = self.kills = self.pauses = self.answers = 0
 
@@ -85,7 +89,7 @@ class Comparison:
     def round(self, number: int) -> None:
         draw, jobs = self.draw, []
         for _ in range(JOBS):
-            spec = self.loop.profile.make_spec(**fields(draw))
+            spec = self.loop.profile.make_spec(**fields(draw, self.guidance, self.tiny))
             jobs.append(self.loop.submit(spec, account=draw.choice("abcd"), lane=draw.choice(list(Lane))))
         for job in draw.sample(jobs, 3):
             self._wait_for_step(job, draw.randint(0, job.spec.steps))
@@ -120,7 +124,7 @@ class Comparison:
 
 
 def body(bench: Bench) -> None:
-    wanted = bench.options.plans or (500 if bench.quick else 5000)
+    wanted = bench.options.plans or bench.pick(60, 500, 5000)
     test = Comparison(bench)
     try:
         with bench.progress("plans", wanted) as advance:
@@ -143,5 +147,8 @@ def body(bench: Bench) -> None:
     bench.goal(Goal.at_least("workers killed", 1, test.kills))
 
 
+main = partial(run, "identity", (__doc__ or "").splitlines()[0], body, arguments=arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(run("identity", (__doc__ or "").splitlines()[0], body, arguments=arguments))
+    sys.exit(main())

@@ -1,14 +1,19 @@
-"""What a result was measured on: enough to compare with another machine, and nothing that names this one."""
+"""What a result was measured on: enough to compare with another machine, and nothing that names this one; and the
+commit of what was measured."""
 
 from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from ..kernels.machine import usable_cores
+
+PACKAGE = Path(__file__).resolve().parent.parent
+RESULTS = ("bench/results", "README.md", "docs", "CHANGELOG.md")  # what a run changes; no part of what it measures
 
 # Flags that decide which kernels run, in the order in which they are printed.
 ISA_FLAGS = (
@@ -78,6 +83,23 @@ def _cache_size(level: int) -> str:
         if _read(f"{folder}/level").strip() == str(level):
             return _read(f"{folder}/size").strip()
     return "?"
+
+
+def commit(folder: Path = PACKAGE) -> str:
+    """`git describe` of the checkout that the package lies in, with "-dirty" where files differ from that commit (other
+    than the results themselves); "unknown" for an installed package, or where there is no git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != folder:
+            return "unknown"  # a checkout of something else that it is installed in
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!{path}" for path in RESULTS))
+        return git("describe", "--always", "--tags", "--abbrev=9") + ("-dirty" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
 
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str]:

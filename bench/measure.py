@@ -59,10 +59,16 @@ class Samples:
         return (quantile(self.values, 0.1), quantile(self.values, 0.9)) if self.values else None
 
 
-def timed(call: Callable[[], object], count: int, clock: Clock = time.perf_counter) -> list[float]:
-    """Milliseconds of each of `count` calls."""
+def timed(
+    call: Callable[[], object],
+    count: int,
+    clock: Clock = time.perf_counter,
+    before: Callable[[], object] = lambda: None,
+) -> list[float]:
+    """Milliseconds of each of `count` calls, without those of `before`, which goes before each."""
     values = []
     for _ in range(count):
+        before()
         start = clock()
         call()
         values.append((clock() - start) * 1e3)
@@ -108,13 +114,17 @@ def budgeted(
     at_least: int = 3,
     at_most: int = 1000,
     clock: Clock = time.perf_counter,
+    before: Callable[[], object] = lambda: None,
 ) -> Callable[[], list[float]]:
-    """A turn for `interleave`: as many calls as fit in `seconds` (one warm-up call first, which brings caches back)."""
+    """A turn for `interleave`: as many calls as fit in `seconds` (one warm-up call first, which brings caches back).
+
+    `before`: what is done before each call and not timed, like a fresh input for an op that works in place."""
 
     def turn() -> list[float]:
+        before()
         start = clock()
         call()
         once = max(clock() - start, 1e-7)
-        return timed(call, max(at_least, min(at_most, int(seconds / once))), clock)
+        return timed(call, max(at_least, min(at_most, int(seconds / once))), clock, before)
 
     return turn

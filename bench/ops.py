@@ -2,54 +2,30 @@
 
 `python -m salon.bench.ops [--quick] [--threads N]`
 
-The floor of a case is the larger of its operations over the measured dot-product peak (all threads) and its bytes over
-the measured copy rate of an equal working set. Every result is verified against float32 before it is timed; candidates
-take turns. bf16 operands, float32 accumulation on both sides; torch's weights also prepacked, as its compiler does it.
+The shapes are those that the shipped model calls the ops with: a default grid of four is run on a backend that notes
+every call (`recording`). The floor of a case is the larger of its operations over the dot-product peak of all threads
+and its bytes over the copy rate of an equal working set. Both probes take turns with what they judge, and a share of
+the floor is best run against best run. Every result is verified against float32 before it is timed. bf16 operands,
+float32 accumulation on both sides; torch's weights also prepacked, as its compiler does it.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from . import machine
 from .cases import Case, Cases
 from .measure import Samples, budgeted, interleave
-from .peaks import bytes_per_second, flops_per_core
+from .peaks import GB, Copies, DotProducts, floor_ms, gflops_per_core
+from .recording import record
 from .report import Goal
 from .runner import Bench, run
 
-SAMPLES, TEXT_ROWS, IMAGE_ROWS, ROWS, HEADS, WIDTH = 8, 16, 64, 80, 6, 64
-D = HEADS * WIDTH
-COLUMNS = [["op", "shape", "salon_ms", "floor_ms", "share", "gflops", "rival_ms", "rival", "times"]]
-
-
-def model_cases(make: Cases) -> Iterator[Case]:
-    """The shapes of one grid of four pictures on the embedded model: a guided step, then the decoder."""
-    for rows in (SAMPLES * IMAGE_ROWS, SAMPLES * TEXT_ROWS):
-        yield make.linear(rows, D, 3 * D)
-        yield make.linear(rows, D, D)
-        yield make.linear(rows, D, 4 * D, "gelu_tanh")
-        yield make.linear(rows, 4 * D, D)
-    for k, n, activation in ((D, 3 * D, "none"), (D, 4 * D, "gelu_tanh"), (5 * D, D, "none")):
-        yield make.linear(SAMPLES * ROWS, k, n, activation)
-    yield make.linear(SAMPLES, D, 6 * D)
-    yield make.linear(SAMPLES, D, 3 * D)
-    yield make.attention(SAMPLES, ROWS, HEADS, WIDTH)
-    yield make.attention(SAMPLES, ROWS, HEADS, WIDTH, adapters=1)
-    yield make.attention(SAMPLES, ROWS, HEADS, WIDTH, adapters=4)
-    yield make.attention(2, 1040, HEADS, WIDTH)
-    yield make.modulate(SAMPLES, ROWS, D)
-    yield make.qk_norm_rope(SAMPLES * ROWS, HEADS, WIDTH)
-    for side, inputs, outputs in ((16, 8, 128), (16, 128, 128), (32, 128, 128), (64, 128, 64), (64, 64, 64),
-                                  (128, 64, 32), (128, 32, 32), (128, 32, 3)):  # fmt: skip
-        yield make.conv(4, side, inputs, outputs)
-    for side, channels in ((16, 128), (32, 128), (64, 64)):
-        yield make.conv(4, side, channels, channels, upsample=True)
-    for side, channels in ((16, 128), (64, 64), (128, 32)):
-        yield make.group_norm_silu(4, side, channels, 4)
+PEAK, COPIES = "peak", "copies"  # candidates that are the probes
+COLUMNS = [["op", "shape", "calls", "salon_ms", "floor_ms", "share", "gflops", "rival_ms", "rival", "times"]]
 
 
 def body(bench: Bench) -> None:
@@ -61,43 +37,57 @@ def body(bench: Bench) -> None:
     torch.set_grad_enabled(False)
     bench.use("torch")
     bench.columns = COLUMNS
-    ops = create("cpu", dtype="bfloat16", threads=bench.threads)
-    bench.note(f"Salon runs {ops.name}, both sides {bench.threads} threads")
-    measure(bench, list(model_cases(Cases(ops))))
+    ops = create("cpu", threads=bench.threads)
+    bench.note(f"Salon runs {ops.name} ({ops.compute}), torch bfloat16, both {bench.threads} threads")
+    bench.note("calls: how often a default grid of four makes the call, in one step or in decoding")
+    make = Cases(ops)
+    measure(bench, ((make.of(call), number) for call, number in record()[0].items()), len(record()[0]), ops.compute)
     goals(bench)
 
 
-def measure(bench: Bench, cases: list[Case]) -> None:
-    peak = flops_per_core("bfloat16")
-    bench.note(f"dot-product peak {peak / 1e9:.0f} GFLOP/s a core" if peak else "no dot-product peak measured")
-    turn, rounds = (0.02, 2) if bench.quick else (0.1, 4)
-    with bench.progress("ops", len(cases)) as advance:
-        for case in cases:
+def measure(bench: Bench, cases: Any, count: int, dtype: Any) -> None:
+    """Verify and time (case, calls) one after another, and add their rows."""
+    turn, rounds, least = bench.pick((0.001, 1, 1), (0.02, 2, 3), (0.04, 8, 3))
+    probe = DotProducts(dtype)
+    best = Samples()
+    with bench.progress("ops", count) as advance:
+        for case, calls in cases:
             if bench.deadline.left() <= 0:
                 break
             case.verify()
-            calls = {"salon": budgeted(case.salon, turn)}
-            calls |= {name: budgeted(call, turn) for name, call in case.rivals.items()}
-            results = interleave(calls, rounds=rounds, deadline=bench.deadline)
-            bench.report.rows.append(as_row(case, results, peak, bench.threads))
+            turns = {"salon": budgeted(case.salon, turn, at_least=least, before=case.before)}
+            turns |= {name: budgeted(call, turn, at_least=least) for name, call in case.rivals.items()}
+            working_set = 1 << max(16, math.ceil(math.log2(case.bytes)))
+            turns[COPIES] = Copies(bench.threads, working_set).turn
+            if probe.name:
+                turns[PEAK] = probe.turn
+            results = interleave(turns, rounds=rounds, deadline=bench.deadline)
+            best.values += results.get(PEAK, Samples()).values
+            bench.report.rows.append({**as_row(case, results, bench.threads), "calls": calls})
             advance(case.op)
+    if best.values:
+        top, middle = gflops_per_core(best), gflops_per_core(best, "median")
+        bench.note(f"dot-product peak ({probe.name}): {top:.0f} GFLOP/s a core at best, {middle:.0f} in the median")
 
 
-def as_row(case: Case, results: dict[str, Samples], peak: float | None, threads: int) -> dict[str, Any]:
-    """Medians, the floor and Salon's share of it, and how many times faster Salon is than the best rival."""
+def as_row(case: Case, results: dict[str, Samples], threads: int) -> dict[str, Any]:
+    """Medians, the floor and Salon's share of it (best run against best run), and how many times faster Salon is than
+    the best rival."""
     salon = results["salon"].median
-    rivals = {name: samples.median for name, samples in results.items() if name != "salon" and samples.median}
+    others = {name: samples for name, samples in results.items() if name not in ("salon", PEAK, COPIES)}
+    rivals = {name: samples.median for name, samples in others.items() if samples.median}
     best = min(rivals, key=lambda name: rivals[name] or math.inf) if rivals else None
     rival_ms = rivals[best] if best else None
-    floor = floor_ms(case, peak, threads)
+    floor, top = least_ms(case, results, threads), results["salon"].best
     return {
         "op": case.op,
         "shape": case.shape,
         "tags": " ".join(sorted(case.tags)),
         "salon_ms": salon,
+        "salon_best": top,
         "salon_p90": results["salon"].spread[1] if results["salon"].spread else None,
         "floor_ms": floor,
-        "share": floor / salon if floor and salon else None,
+        "share": floor / top if floor and top else None,
         "gflops": case.flops / salon / 1e6 if salon and case.flops else None,
         "rival": best,
         "rival_ms": rival_ms,
@@ -106,12 +96,15 @@ def as_row(case: Case, results: dict[str, Samples], peak: float | None, threads:
     }
 
 
-def floor_ms(case: Case, peak: float | None, threads: int) -> float | None:
-    """The least time that the machine allows: operations over the peak, or bytes over the copy rate, in ms."""
-    moved = case.bytes / bytes_per_second(threads, 1 << max(16, math.ceil(math.log2(case.bytes)))) * 1e3
+def least_ms(case: Case, results: dict[str, Samples], threads: int) -> float | None:
+    """The least time that the machine allows: operations over the peak, or bytes over the copy rate, in ms; by the best
+    runs of the probes that took turns with the case."""
+    copies, peak = results.get(COPIES), results.get(PEAK)
+    moved = case.bytes / GB * copies.best if copies is not None and copies.best else None
     if not case.flops:
         return moved
-    return None if peak is None else max(moved, case.flops / (peak * threads) * 1e3)
+    work = floor_ms(case.flops / 1e9, peak, threads)
+    return None if work is None else max(work, moved or 0.0)
 
 
 def goals(bench: Bench) -> None:
@@ -132,5 +125,8 @@ def goals(bench: Bench) -> None:
         bench.goal(Goal.at_least(goal, target, value, "x", "; ".join(filter(None, [note, spread]))))
 
 
+main = partial(run, "ops", (__doc__ or "").splitlines()[0], body)
+
+
 if __name__ == "__main__":
-    sys.exit(run("ops", (__doc__ or "").splitlines()[0], body))
+    sys.exit(main())

@@ -1,4 +1,5 @@
-"""The result file of a benchmark: rows, goals (a missed one stays as missed), machine, versions; written atomically."""
+"""The result file of a benchmark: rows, goals (a missed one stays as missed), and what they were measured on: model,
+commit, machine, instruction set, threads, versions, date. Written atomically."""
 
 from __future__ import annotations
 
@@ -8,10 +9,18 @@ import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-KEYS = ("bench", "date", "quick", "machine", "threads", "versions", "rows", "goals", "notes")
+from . import machine
+
+TiedTo = Literal["shapes", "digest", "nothing"]
+KEYS = (
+    "bench", "date", "commit", "tied_to", "model", "quick", "machine", "isa", "threads", "versions", "rows", "goals",
+    "notes",
+)  # fmt: skip
+MODEL_KEYS = ("name", "digest", "shapes")
 OPTIONAL = ("details",)
 GOAL_KEYS = ("goal", "target", "value", "met")
 
@@ -43,25 +52,82 @@ class Goal:
 
 @dataclass
 class Report:
-    """Everything that `bench/results/NAME.json` holds."""
+    """Everything that `bench/results/NAME.json` holds. Made by `start`.
+
+    Attributes:
+        bench: name of the benchmark.
+        date: ISO 8601, UTC.
+        commit: of the checkout, see `machine.commit`.
+        tied_to: what must be the same for the figures to hold: "shapes" of the model (its architecture: figures of
+            speed), the whole "digest" (figures of quality), or "nothing" (no model is run).
+        model: name, digest, digest of the architecture ("shapes"); {} with "nothing".
+        quick: whether fewer samples were taken than for a result that is quoted.
+        machine: see `machine.describe`.
+        isa: the instruction set that Salon ran.
+        threads: of every candidate.
+        versions: of Python, Salon and the rivals.
+        rows, goals, notes: what was found.
+        details: what is neither row nor goal; left out of the file if empty.
+    """
 
     bench: str
-    date: str  # ISO 8601, UTC
+    date: str
+    commit: str
+    tied_to: TiedTo
+    model: Mapping[str, str]
     quick: bool
     machine: Mapping[str, Any]
+    isa: str
     threads: int
     versions: dict[str, str] = field(default_factory=dict)
     rows: list[dict[str, Any]] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    details: dict[str, Any] = field(default_factory=dict)  # what is neither row nor goal; left out of the file if empty
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def start(
+        cls,
+        bench: str,
+        *,
+        tied_to: TiedTo,
+        threads: int,
+        model: Path | None,
+        quick: bool = False,
+        isa: str | None = None,
+        more: Mapping[str, Any] | None = None,
+    ) -> Report:
+        """An empty report of this moment, checkout and machine. The one way in which all benchmarks begin theirs.
+
+        Args:
+            model: folder of the checkpoint that is measured; None: no model, or one that is named later.
+            isa: None: what Salon runs here (with SALON_ISA heeded).
+            more: what else the machine has, like the name of a GPU.
+        """
+        from .facts import digests, running_isa  # the engine: only who measures has to load it
+
+        return cls(
+            bench=bench,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            commit=machine.commit(),
+            tied_to=tied_to,
+            model={} if tied_to == "nothing" or model is None else digests(model.resolve()),
+            quick=quick,
+            machine={**machine.describe(), **(more or {})},
+            isa=running_isa() if isa is None else isa,
+            threads=threads,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         document: dict[str, Any] = {
             "bench": self.bench,
             "date": self.date,
+            "commit": self.commit,
+            "tied_to": self.tied_to,
+            "model": dict(self.model),
             "quick": self.quick,
             "machine": dict(self.machine),
+            "isa": self.isa,
             "threads": self.threads,
             "versions": self.versions,
             "rows": _clean(self.rows),
@@ -104,6 +170,11 @@ def problems(document: Mapping[str, Any]) -> list[str]:
     """What is wrong with a result document, in words; empty when it follows the schema."""
     found = [f"missing key {key!r}" for key in KEYS if key not in document]
     found += [f"unknown key {key!r}" for key in document if key not in (*KEYS, *OPTIONAL)]
+    if document.get("tied_to", "shapes") not in get_args(TiedTo):
+        found.append(f"tied_to is none of {', '.join(get_args(TiedTo))}")
+    elif document.get("tied_to", "nothing") != "nothing":
+        found += [f"model lacks {key!r}" for key in MODEL_KEYS if not document.get("model", {}).get(key)]
+    found += [f"{key} is empty" for key in ("date", "commit", "isa") if not document.get(key, "-")]
     for name in ("rows", "goals", "notes"):
         if not isinstance(document.get(name, []), list):
             found.append(f"{name} is not a list")

@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -23,27 +23,36 @@ from rich.table import Table
 
 from ..kernels.machine import usable_cores
 from . import machine
+from .facts import SHIPPED
 from .measure import Deadline
-from .report import Goal, Report
+from .report import Goal, Report, TiedTo
 
+T = TypeVar("T")
 QUICK_SECONDS = 44.0  # a --quick run must end within 50 s, start of the interpreter and clean-up included
 BUSY = 0.05  # share of the cores; above it the result says that the machine was not idle
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
 class Bench:
-    """What a benchmark's body works with."""
+    """What a benchmark's body works with. `tiny`, which implies `quick`: every part once, on as little as it takes."""
 
-    def __init__(self, name: str, options: argparse.Namespace, console: Console, deadline: Deadline) -> None:
+    def __init__(
+        self, name: str, options: argparse.Namespace, console: Console, deadline: Deadline, tied_to: TiedTo
+    ) -> None:
         self.options = options
         self.console = console
         self.deadline = deadline
-        self.quick: bool = options.quick
+        self.quick: bool = options.quick or options.tiny
+        self.tiny: bool = options.tiny
         self.threads: int = options.threads
         self.columns: list[list[str]] | None = None  # the printed tables; the file keeps everything
-        date = datetime.now(UTC).isoformat(timespec="seconds")
         self._start = (time.monotonic(), machine.busy_seconds(), _own_seconds())
-        self.report = Report(name, date, self.quick, machine.describe(), self.threads)
+        model = getattr(options, "model", SHIPPED)
+        self.report = Report.start(name, tied_to=tied_to, threads=self.threads, quick=self.quick, model=model)
+
+    def pick(self, tiny: T, quick: T, full: T) -> T:
+        """What this run wants of three sizes."""
+        return tiny if self.tiny else quick if self.quick else full
 
     def row(self, **cells: Any) -> dict[str, Any]:
         """Add a row to the results; the returned dict may still be filled."""
@@ -90,8 +99,10 @@ class Bench:
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m salon.bench.{name}", description=description)
     parser.add_argument("--quick", action="store_true", help="fewer samples; ends within 50 s")
+    parser.add_argument("--tiny", action="store_true", help="the least that runs every part once: a test, no figures")
     parser.add_argument("--threads", type=_positive, default=usable_cores(), help="threads of every candidate")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file (default: bench/results)")
+    text = "folder of the result file (default: bench/results; with --tiny none is written)"
+    parser.add_argument("--out", type=Path, help=text)
     return parser
 
 
@@ -111,18 +122,24 @@ def run(
     argv: Sequence[str] | None = None,
     console: Console | None = None,
     deadline: Deadline | None = None,
+    tied_to: TiedTo = "shapes",
 ) -> int:
     """Run a benchmark and return its exit code: 0, also with missed goals; 2 where the results cannot be written.
 
-    `arguments` adds the benchmark's own options; `deadline` replaces the budget that --quick sets (tests).
+    `arguments` adds the benchmark's own options; `deadline` replaces the budget that --quick sets (tests). `tied_to`:
+    see `Report`.
     """
     parser = _parser(name, description)
     if arguments is not None:
         arguments(parser)
     options = parser.parse_args(argv)
+    keep = options.out is not None or not options.tiny
+    scratch = tempfile.TemporaryDirectory(prefix="salon-bench-")
+    options.out = options.out or (RESULTS if keep else Path(scratch.name))
     # Without a terminal rich assumes 80 columns, which breaks every cell of a wide table.
     console = console or (Console() if sys.stdout.isatty() else Console(width=160))
-    bench = Bench(name, options, console, deadline or Deadline(QUICK_SECONDS if options.quick else None))
+    seconds = QUICK_SECONDS if options.quick and not options.tiny else None
+    bench = Bench(name, options, console, deadline or Deadline(seconds), tied_to)
     bench.use("salon", "numpy")
     finished = False
     try:
@@ -134,7 +151,8 @@ def run(
         if bench.deadline.left() <= 0:
             bench.note(f"the time of --quick ({QUICK_SECONDS:g} s) ran out: what is missing was not measured")
         if finished or bench.report.rows:
-            code = _publish(bench)
+            code = _publish(bench, keep)
+        scratch.cleanup()
     return code
 
 
@@ -143,11 +161,13 @@ def _own_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def _publish(bench: Bench) -> int:
+def _publish(bench: Bench, keep: bool) -> int:
     load = bench.other_load()
     if load > BUSY:
         bench.note(f"NOT an idle machine: other processes used {load:.0%} of its cores during the run")
     print_report(bench.report, bench.console, bench.columns)
+    if not keep:
+        return 0
     try:
         path = bench.report.write(bench.options.out)
     except OSError as error:

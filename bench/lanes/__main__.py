@@ -11,16 +11,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from statistics import median
 from typing import Any
-
-import numpy as np
 
 from ...engine.engine import Engine
 from ...scheduler.scheduler import Scheduler
 from ...scheduler.tickets import Lane
 from ...studio.tickets import Profile
-from ..batch import adapter_branch
+from ..adapters import Shipped, random_branch, random_tokens
 from ..measure import quantile
 from ..report import Goal
 from ..runner import Bench, _positive, run
@@ -29,7 +28,7 @@ from ..simulate.physics import Physics
 from . import figures
 from .curve import measure
 from .drive import Drive, drive
-from .load import ADAPTER_TOKENS, NUM_ADAPTERS, Load
+from .load import ADAPTER_TOKENS, NUM_ADAPTERS, NUM_STYLES, Load
 from .picture import timeline
 
 SALON = "Salon"
@@ -51,10 +50,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 class Contest:
     """All runs of all schedulers."""
 
-    def __init__(self, bench: Bench, engine: Engine, physics: Physics) -> None:
-        self.bench, self.engine, self.physics = bench, engine, physics
+    def __init__(self, bench: Bench, engine: Engine, physics: Physics, adapters: dict[str, int]) -> None:
+        self.bench, self.engine, self.physics, self.adapters = bench, engine, physics, adapters
         self.profile = Profile.of(engine)
-        self.seconds: float = bench.options.seconds or (5 if bench.quick else 30)
+        self.seconds: float = bench.options.seconds or bench.pick(0.6, 5, 30)
         self.rounds: int = bench.options.rounds or (1 if bench.quick else 3)
         self.names = [SALON, *(baseline.name for baseline in BASELINES)]
         self.drives: dict[str, list[Drive]] = {name: [] for name in [*self.names, ALONE]}
@@ -72,7 +71,7 @@ class Contest:
                     seconds = self.seconds if name != ALONE else self.seconds / 2  # the Turbo user then has it alone
                     if not self.bench.deadline.allows(seconds):
                         return
-                    load = Load(self.profile, self.physics.solo_ms, self.seconds, number)
+                    load = Load(self.profile, self.physics.solo_ms, self.seconds, number, self.adapters)
                     scheduler = self.scheduler(name, load)
                     done = drive(scheduler, self.engine, load, seconds, others=name != ALONE)
                     self.drives[name].append(done)
@@ -131,11 +130,7 @@ def body(bench: Bench) -> None:
     bench.use("matplotlib")
     bench.columns = COLUMNS
     engine = Engine.load(threads=bench.threads)
-    flux = engine.model.flux
-    engine.add_branch(adapter_branch(flux.num_double_blocks, flux.width, flux.width))
-    random = np.random.default_rng(5)
-    for k in range(NUM_ADAPTERS):
-        engine.register_adapter(f"style{k}", 0.2 * random.standard_normal((ADAPTER_TOKENS, flux.width), np.float32))
+    adapters = register(engine)
     bench.console.print("measuring what steps cost on this machine; then the mixed load, for each scheduler in turn")
     rows, physics, model = measure(engine, quick=bench.quick)
     for row in rows:
@@ -144,7 +139,7 @@ def body(bench: Bench) -> None:
         f"a step costs {model.fixed_ms:.2f} ms and {1e3 * physics.row_ms:.1f} us a row; in the mixed load, work_rate "
         "is the work done, in ms of each job alone on an idle machine, over the time it took"
     )
-    contest = Contest(bench, engine, physics)
+    contest = Contest(bench, engine, physics, adapters)
     contest.run()
     contest.report()
     shown = [(name, contest.drives[name][0]) for name in contest.names[:2] if contest.drives[name]]
@@ -153,6 +148,17 @@ def body(bench: Bench) -> None:
         timeline(path, shown, min(contest.seconds, 6.0))
         bench.console.print(_story(contest))
         bench.console.print(f"picture of the first seconds: {path}")
+
+
+def register(engine: Engine) -> dict[str, int]:
+    """Give an engine random adapters and styles of the shipped one; tokens of each by name."""
+    flux = engine.model.flux
+    engine.add_branch(random_branch(flux.num_double_blocks, flux.width, flux.width))
+    counts = {f"style{k}": ADAPTER_TOKENS for k in range(NUM_ADAPTERS)}
+    for name, tokens in zip(counts, random_tokens(engine, list(counts.values()), 0.2), strict=True):
+        engine.register_adapter(name, tokens)
+    shipped = Shipped.of(engine)
+    return counts | dict.fromkeys(shipped.register(engine, NUM_STYLES), len(shipped.null))
 
 
 def _story(contest: Contest) -> str:
@@ -172,5 +178,8 @@ def _story(contest: Contest) -> str:
     return "\n".join(lines)
 
 
+main = partial(run, "lanes", (__doc__ or "").splitlines()[0], body, arguments=arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(run("lanes", (__doc__ or "").splitlines()[0], body, arguments=arguments))
+    sys.exit(main())

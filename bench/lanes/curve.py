@@ -13,12 +13,12 @@ from ...scheduler.tickets import Lane, StepShape
 from ...studio.tickets import Profile
 from ..simulate.physics import CPU, Physics
 
-# name: fields of the spec of one job
+# name: fields of the spec of one job, the rest as the model has it by default
 JOBS: dict[str, dict[str, Any]] = {
     "draft, 1 image of 64x64": {"width": 64, "height": 64, "guidance_scale": 1.0},
-    "1 image, guided": {"guidance_scale": 3.0},
-    "4 images, guided": {"guidance_scale": 3.0, "images": 4},
-    "2 images of 192x128, guided": {"width": 192, "height": 128, "guidance_scale": 3.0, "images": 2},
+    "1 image": {},
+    "4 images": {"images": 4},
+    "2 images of 192x128": {"width": 192, "height": 128, "images": 2},
 }
 WIDTHS, QUICK_WIDTHS = (1, 2, 4, 8), (1, 4)
 STEPS = 100

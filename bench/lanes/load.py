@@ -8,6 +8,7 @@ goodput then says what a scheduler makes of the device, and Turbo's finish what 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,10 @@ from ...studio.tickets import Profile
 
 SIZES = ((128, 128), (176, 96), (96, 176), (160, 112), (192, 128))
 PROMPTS = ("a red apple, doodle", "a whale, on a pink background", "a rocket, 3d render", "a cat, bold ink", "a house")
-GUIDANCE = (1.0, 2.5, 3.0, 4.0)  # 1: unguided, half the samples
-NUM_ADAPTERS, ADAPTER_TOKENS = 6, 4
+GUIDANCE = (-0.5, 0.0, 1.0)  # of guided jobs, beside the model's own
+UNGUIDED = 0.25  # share of Fast and Relax jobs: half the samples
+NUM_ADAPTERS, ADAPTER_TOKENS = 4, 4  # random ones
+NUM_STYLES = 4  # of the shipped adapter
 FAST_LOAD, DRAFT_LOAD = 0.25, 0.10  # share of the device's time, served one by one
 RELAX_LOAD = 2.0  # the backlog, in lengths of the run
 ACCOUNTS = 8
@@ -37,17 +40,21 @@ class Request:
 class Load:
     """A seeded mix for `seconds` of run time.
 
+    Args:
+        adapters: name -> tokens of those that jobs use.
+
     Attributes:
         requests: Fast, Draft and Relax, in order of time.
         profile: makes tickets of specs.
     """
 
-    def __init__(self, profile: Profile, solo: Any, seconds: float, seed: int) -> None:
+    def __init__(self, profile: Profile, solo: Any, seconds: float, seed: int, adapters: Mapping[str, int]) -> None:
         self.profile, self._solo = profile, solo
         self._draw = random.Random(f"lanes {seed}")
         self._count = 0
         self._turbo_ms = 0.0
-        self.adapters = {f"style{k}": ADAPTER_TOKENS for k in range(NUM_ADAPTERS)}
+        self.adapters = dict(adapters)
+        self._guidance: float = profile.defaults["guidance_scale"]
         self.specs: dict[str, GenerationSpec] = {}
         horizon = 1000 * seconds
         requests = [
@@ -58,10 +65,10 @@ class Load:
         self.requests = sorted(requests, key=lambda request: request.time)
 
     def turbo(self, time: float) -> Request:
-        """The Turbo user's next grid: four guided pictures, 20 steps."""
-        spec = GenerationSpec(
-            prompt="a red apple, 3d render, on a teal background", steps=20, images=4, guidance_scale=3.0,
-            seed=self._draw.randrange(2**32), adapters=self._uses(2),
+        """The Turbo user's next grid: four pictures as the model makes them by default."""
+        spec = self.profile.make_spec(
+            "a red apple, 3d render, on a teal background", images=4, seed=self._draw.randrange(2**32),
+            adapters=self._uses(2),
         )  # fmt: skip
         request = self._request(Lane.TURBO, "turbo user", spec, time)
         self._turbo_ms = self._solo(request.ticket)
@@ -96,11 +103,12 @@ class Load:
     def _random(self, lane: Lane, time: float) -> Request:
         draw = self._draw
         width, height = (64, 64) if lane is Lane.DRAFT else draw.choice(SIZES)
+        guidance = self._guidance + draw.choice(GUIDANCE)
         spec = GenerationSpec(
             prompt=draw.choice(PROMPTS), width=width, height=height,
             steps=draw.choice((4, 6, 8) if lane is Lane.DRAFT else (8, 12, 20, 28)),
             images=draw.choice((1, 2)) if lane is Lane.DRAFT else draw.choice((1, 1, 2, 4)),
-            guidance_scale=1.0 if lane is Lane.DRAFT else draw.choice(GUIDANCE),
+            guidance_scale=1.0 if lane is Lane.DRAFT or draw.random() < UNGUIDED else guidance,
             seed=draw.randrange(2**32), adapters=self._uses(draw.choice((0, 0, 1, 2))),
         )  # fmt: skip
         return self._request(lane, f"{lane.value} {draw.randrange(ACCOUNTS)}", spec, time)

@@ -19,7 +19,8 @@ U8 = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Job:
-    """One text-to-image job as plain arrays; S = 2 x images samples a step (conditional rows first, then zeros).
+    """One text-to-image job as plain arrays; S = 2 x images samples a step (conditional rows first, then zeros), or S =
+    images where `guidance` is 1.
 
     tokens   float32 [T, E]      text tokens of the prompt (the unconditional branch is zeros)
     pooled   float32 [E]         pooled text vector
@@ -41,6 +42,11 @@ class Job:
     @property
     def steps(self) -> int:
         return len(self.sigmas) - 1
+
+    @property
+    def guided(self) -> bool:
+        """Whether every image takes a second, unconditional sample."""
+        return self.guidance != 1
 
     def save(self, path: Path) -> None:
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in vars(self).items()}
@@ -124,14 +130,19 @@ class Peer:
         self.position = 0
         tokens = np.broadcast_to(self.job.tokens, (images, *self.job.tokens.shape))
         pooled = np.broadcast_to(self.job.pooled, (images, *self.job.pooled.shape))
-        self.condition(np.concatenate([tokens, 0 * tokens]), np.concatenate([pooled, 0 * pooled]))
+        if self.job.guided:
+            tokens, pooled = np.concatenate([tokens, 0 * tokens]), np.concatenate([pooled, 0 * pooled])
+        self.condition(tokens, pooled)
 
     def step(self) -> None:
         """One denoise step with classifier-free guidance and an Euler update, in float32 outside the model."""
         s, s_next = self.job.sigmas[self.position], self.job.sigmas[self.position + 1]
-        v = self.velocity(np.concatenate([self.latents, self.latents]), float(s))
-        cond, uncond = np.split(v, 2)
-        self.latents = self.latents + (s_next - s) * (uncond + np.float32(self.job.guidance) * (cond - uncond))
+        x = np.concatenate([self.latents, self.latents]) if self.job.guided else self.latents
+        v = self.velocity(x, float(s))
+        if self.job.guided:
+            cond, uncond = np.split(v, 2)
+            v = uncond + np.float32(self.job.guidance) * (cond - uncond)
+        self.latents = self.latents + (s_next - s) * v
         self.position += 1
 
     def decode(self) -> U8:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 from ..runner import Bench, _positive, run
 from .suite import Scale, Suite, simulate_big
@@ -56,5 +57,8 @@ def body(bench: Bench) -> None:
     suite.finish()
 
 
+main = partial(run, "simulate", (__doc__ or "").splitlines()[0], body, arguments=arguments, tied_to="nothing")
+
+
 if __name__ == "__main__":
-    sys.exit(run("simulate", (__doc__ or "").splitlines()[0], body, arguments=arguments))
+    sys.exit(main())

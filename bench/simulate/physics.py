@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...scheduler.tickets import Stage, StepShape, Ticket
+from ..facts import shipped
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ H200 = Physics(
 CPU = Physics(
     name="2 CPU cores, embedded model",
     floor_ms=2.1, row_ms=0.0274, square_ms=0.0, adapter_ms=6.6e-5, order=0.0,
-    encode=(2.0, 0.1), decode=(0.2, 0.46), upscale=(0.5, 1.5), patch=16, text_rows=16, adapter_tokens=4,
+    encode=(2.0, 0.1), decode=(0.2, 0.46), upscale=(0.5, 1.5), patch=shipped().granularity,
+    text_rows=shipped().text_rows, adapter_tokens=4,
     sizes={
         "1:1": (192, 192), "16:9": (256, 144), "2:3": (160, 240),
         "small 1:1": (128, 128), "small 16:9": (176, 96), "small 2:3": (112, 160), "draft": (64, 64),

@@ -40,7 +40,9 @@ class Scale:
 
     @classmethod
     def of(cls, options: Any) -> Scale:
-        if options.quick:
+        if options.tiny:
+            scale = cls(2, 60, 8, 200, (1.2,), (100, 1_000), 1)
+        elif options.quick:
             scale = cls(4, 160, 50, 4_000, QUICK_LOADS, (100, 1_000, 10_000), 2)
         else:
             scale = cls(8, 3_000, 1_000, 1_000_000, LOADS, (100, 1_000, 10_000, 100_000), 10)
@@ -145,7 +147,7 @@ class Suite:
     def fair(self) -> None:
         """The service-difference bound on its adversary, on both devices."""
         found = []
-        jobs = 6 if self.bench.quick else 40
+        jobs = self.bench.pick(3, 6, 40)
         for physics in (H200, CPU):
             until = math.inf  # as much work as Salon did until the first account ran dry
             for name in NAMES:

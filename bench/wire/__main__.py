@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +43,8 @@ def body(bench: Bench) -> None:
         folder = Path(name)
         if {"commands", "pictures", "submits"} & set(parts):
             host = Host(folder / "main", 1)
-            digest = delivery.prepare(host.data)
+            size = bench.pick(delivery.TINY_SIZE, delivery.SIZE, delivery.SIZE)
+            digest = delivery.prepare(host.data, size)
             log = folder / "load.log"
             with host, Child("wire.load", [], log) as load:
                 if "commands" in parts:
@@ -50,7 +52,7 @@ def body(bench: Bench) -> None:
                         commands.measure(bench, host, load, echo)
                 if "pictures" in parts:
                     with Child("wire.echo", [], log) as echo:
-                        delivery.measure(bench, host, load, echo, digest)
+                        delivery.measure(bench, host, load, echo, digest, size)
                 if "submits" in parts:
                     durable.measure(bench, host, load)
             host.remove()
@@ -60,5 +62,8 @@ def body(bench: Bench) -> None:
             overhead.measure(bench, folder)
 
 
+main = partial(run, "wire", (__doc__ or "").splitlines()[0], body, arguments=arguments)
+
+
 if __name__ == "__main__":
-    sys.exit(run("wire", (__doc__ or "").splitlines()[0], body, arguments=arguments))
+    sys.exit(main())

@@ -15,10 +15,10 @@ from ..report import Goal
 from ..runner import Bench
 from .host import Host
 
-CLIENTS: Final = 64
+CLIENTS, TINY_CLIENTS = 64, 4
 WINDOW: Final = 8
 GOAL: Final = 20_000.0
-QUICK, FULL = (0.25, 2), (1.0, 3)  # (seconds of a turn, rounds)
+TINY, QUICK, FULL = (0.05, 1), (0.25, 2), (1.0, 3)  # (seconds of a turn, rounds)
 ASK_S: Final = 60.0
 MIX: Final = ("ping", "show, live job", "show, ended job", "submit, refused")
 PROMPT: Final = "a red apple, 3d render, on a teal background"
@@ -68,11 +68,12 @@ def measure(bench: Bench, host: Host, load: Child, echo: Child) -> None:
         pairs |= dict(zip(ask.records, answers, strict=True))
     floor = echo.ask("listen", timeout=ASK_S)["address"]
     echo.ask("teach", answers=pairs, timeout=ASK_S)
-    seconds, rounds = QUICK if bench.quick else FULL
+    seconds, rounds = bench.pick(TINY, QUICK, FULL)
+    many = bench.pick(TINY_CLIENTS, CLIENTS, CLIENTS)
     results: dict[tuple[str, str], list[dict[str, float]]] = {}
 
     def turn(name: str, side: str, address: str) -> list[float]:
-        load.ask("connect", address=address, clients=CLIENTS, hello=side == "server", timeout=ASK_S)
+        load.ask("connect", address=address, clients=many, hello=side == "server", timeout=ASK_S)
         ask = asks[name]
         made = load.ask(
             "drive", records=ask.records, kinds=ask.kinds, window=WINDOW, seconds=seconds, timeout=ASK_S + seconds
@@ -103,10 +104,10 @@ def measure(bench: Bench, host: Host, load: Child, echo: Child) -> None:
             echo_p50_ms=median(one["p50_ms"] for one in raw),
             echo_p99_ms=median(one["p99_ms"] for one in raw),
             of_echo=rate / most,
-            clients=CLIENTS,
+            clients=many,
             window=WINDOW,
             rounds=len(mine),
         )
         if name == "mix":
-            note = f"{CLIENTS} clients, {WINDOW} requests of each on their way; {rate / most:.0%} of an echo's rate"
+            note = f"{many} clients, {WINDOW} requests of each on their way; {rate / most:.0%} of an echo's rate"
             bench.goal(Goal.at_least("small commands, mixed", GOAL, rate, "/s", note))

@@ -19,19 +19,19 @@ from ..report import Goal
 from ..runner import Bench
 from .host import Host
 
-SIZE: Final = 32 << 20
+SIZE, TINY_SIZE = 32 << 20, 3 << 20
 SIDE: Final = 3345  # of a picture with so many bytes of pixels
 JOB: Final = "large"
 GOAL: Final = 80.0
-QUICK, FULL = (2, 2), (8, 3)  # (rounds, fetches of each in a round)
+TINY, QUICK, FULL = (1, 1), (2, 2), (8, 3)  # (rounds, fetches of each in a round)
 MB: Final = 1e6
 
 
-def prepare(data: Path) -> str:
-    """A job with a large picture, in the data folder of a server that does not run; the file's sha256."""
+def prepare(data: Path, size: int) -> str:
+    """A job with a picture of so many bytes, in the data folder of a server that does not run; the file's sha256."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    digest = FolderBlobs(data / "pictures").put(os.urandom(SIZE))
-    picture = PictureRow(job=JOB, index=0, digest=digest, size=SIZE, width=SIDE, height=SIDE)
+    digest = FolderBlobs(data / "pictures").put(os.urandom(size))
+    picture = PictureRow(job=JOB, index=0, digest=digest, size=size, width=SIDE, height=SIDE)
     store = Store.open(None, data)
     try:
         store.write([AddJob(JobRow(job=JOB, account="local", key=JOB))])
@@ -41,15 +41,15 @@ def prepare(data: Path) -> str:
     return digest
 
 
-def measure(bench: Bench, host: Host, load: Child, echo: Child, digest: str) -> None:
+def measure(bench: Bench, host: Host, load: Child, echo: Child, digest: str, size: int) -> None:
     """Bytes a second to one client and to four, of the server and of the echo, in turns."""
-    floor = echo.ask("listen", picture_bytes=SIZE, chunk=Limits().chunk, timeout=30)["address"]
-    rounds, each = QUICK if bench.quick else FULL
+    floor = echo.ask("listen", picture_bytes=size, chunk=Limits().chunk, timeout=30)["address"]
+    rounds, each = bench.pick(TINY, QUICK, FULL)
 
     def turn(clients: int, raw: bool, check: str = "") -> list[float]:
         load.ask("connect", address=floor if raw else host.address, clients=clients, hello=not raw, timeout=30)
         times = 1 if check else 1 + each
-        made = [load.ask("fetch", job=JOB, total=SIZE, raw=raw, check=check, timeout=60)["ms"] for _ in range(times)]
+        made = [load.ask("fetch", job=JOB, total=size, raw=raw, check=check, timeout=60)["ms"] for _ in range(times)]
         return made[1:]  # the first one brings caches back
 
     turn(2, False, digest)  # all bytes are right, and the file is in the cache of the system
@@ -69,10 +69,10 @@ def measure(bench: Bench, host: Host, load: Child, echo: Child, digest: str) -> 
         bench.row(
             part="pictures",
             fetching=clients,
-            mb_per_s=clients * SIZE / MB / mine * 1e3,
-            raw_mb_per_s=clients * SIZE / MB / raw * 1e3,
+            mb_per_s=clients * size / MB / mine * 1e3,
+            raw_mb_per_s=clients * size / MB / raw * 1e3,
             of_raw=raw / mine,
             fetches=len(found[f"{clients} server"]),
         )
-        note = f"a picture of {SIZE >> 20} MiB in chunks of {Limits().chunk >> 10} KiB, {clients} at the same time"
+        note = f"a picture of {size >> 20} MiB in chunks of {Limits().chunk >> 10} KiB, {clients} at the same time"
         bench.goal(Goal.at_least(f"delivery to {clients}, of a raw copy", GOAL, 100 * raw / mine, " %", note))

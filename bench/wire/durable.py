@@ -14,7 +14,7 @@ from ..runner import Bench
 from .commands import ASK_S, told
 from .host import Host
 
-QUICK, FULL = (2, 20), (5, 40)  # (rounds, jobs of each client in a round)
+TINY, QUICK, FULL = (1, 2), (2, 20), (5, 40)  # (rounds, jobs of each client in a round)
 BLOCK: Final = 4096  # bytes that the floor appends
 
 
@@ -39,7 +39,7 @@ def measure(bench: Bench, host: Host, load: Child) -> None:
     """One client alone, then sixteen; flushes of the same disk in between. The server is paused."""
     load.ask("connect", address=host.address, clients=1, timeout=ASK_S)
     told(load, OpsPause())
-    rounds, each = QUICK if bench.quick else FULL
+    rounds, each = bench.pick(TINY, QUICK, FULL)
     found: dict[int, list[float]] = {1: [], 16: []}
     rates: dict[int, list[float]] = {1: [], 16: []}
     floor: list[float] = []

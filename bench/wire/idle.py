@@ -10,8 +10,8 @@ from ..fleet import Child
 from ..runner import Bench
 from .host import Host, rss_bytes
 
-CLIENTS: Final = 1000
-QUICK_S, FULL_S = 0.5, 6.0  # that they do nothing
+CLIENTS, TINY_CLIENTS = 1000, 20
+TINY_S, QUICK_S, FULL_S = 0.1, 0.5, 6.0  # that they do nothing
 MIB: Final = 1 << 20
 
 
@@ -39,18 +39,19 @@ def _connect(bench: Bench, name: str, address: str, process: int, load: Child, *
     load.ask("connect", address=address, clients=8, hello=hello, timeout=60)  # what the first ones cost once
     load.ask("leave", timeout=60)
     time.sleep(0.3)
+    many = bench.pick(TINY_CLIENTS, CLIENTS, CLIENTS)
     before = rss_bytes(process)
     start = time.monotonic()
-    load.ask("connect", address=address, clients=CLIENTS, hello=hello, timeout=120)
+    load.ask("connect", address=address, clients=many, hello=hello, timeout=120)
     connect_s = time.monotonic() - start
-    load.ask("idle", seconds=QUICK_S if bench.quick else FULL_S, timeout=120)
+    load.ask("idle", seconds=bench.pick(TINY_S, QUICK_S, FULL_S), timeout=120)
     after = rss_bytes(process)
     bench.row(
         part="idle clients",
         server=name,
-        idle_clients=CLIENTS,
+        idle_clients=many,
         before_mib=before / MIB,
         after_mib=after / MIB,
-        kib_per_client=(after - before) / 1024 / CLIENTS,
+        kib_per_client=(after - before) / 1024 / many,
     )
     return connect_s

@@ -1,4 +1,4 @@
-"""Part 5: what a grid takes through server and client, on a Studio, and on a bare engine; in turns."""
+"""Part 5: what a default grid takes through server and client, on a Studio, and on a bare engine; in turns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from ..facts import shipped
 from ..fleet import Child
 from ..measure import Samples, interleave
 from ..report import Goal
@@ -14,18 +15,20 @@ from ..runner import Bench
 from .commands import PROMPT
 from .host import Host
 
-STEPS: Final = 20
+TINY_STEPS: Final = 2
 GOAL: Final = 3.0
 IDLE: Final = 0.1  # share of the cores that others may use; above it, 3 % cannot be told
-QUICK, FULL = (2, 1), (8, 2)  # (rounds, grids of each in a round)
+TINY, QUICK, FULL = (1, 1), (2, 1), (8, 2)  # (rounds, grids of each in a round)
 WAIT_S: Final = 60.0
 ENGINE, STUDIO, SERVER = "engine alone", "studio, worker process", "server and client"
 
 
 def measure(bench: Bench, folder: Path) -> None:
-    """Medians of four pictures in 20 steps: until they are made, and until they are files (or fetched)."""
+    """Medians of four pictures: until they are made, and until they are files (or fetched)."""
     threads = str(bench.threads)
-    rounds, each = QUICK if bench.quick else FULL
+    rounds, each = bench.pick(TINY, QUICK, FULL)
+    own: int = shipped().defaults["steps"]
+    steps = bench.pick(TINY_STEPS, own, own)
     with (
         Host(folder / "overhead", bench.threads) as host,
         Child("wire.load", [], folder / "overhead.log") as load,
@@ -43,7 +46,7 @@ def measure(bench: Bench, folder: Path) -> None:
                 load.ask("connect", address=host.address, clients=1, timeout=WAIT_S)
             for number in range(1 + each):  # the first one brings caches back
                 more = {"key": f"{count}-{number}"} if child is load else {}
-                made.append(child.ask("grid", prompt=PROMPT, steps=STEPS, seed=count, timeout=WAIT_S, **more))
+                made.append(child.ask("grid", prompt=PROMPT, steps=steps, seed=count, timeout=WAIT_S, **more))
             files.setdefault(name, Samples()).values.extend(one["file_ms"] for one in made[1:])
             return [one["done_ms"] for one in made[1:]]
 

@@ -50,6 +50,10 @@ class Built(Fake):
             raise RuntimeError("not built")
 
 
+class Fresh(Built):
+    name = "never built"
+
+
 class Broken(Fake):
     name = "broken"
 
@@ -58,7 +62,10 @@ class Broken(Fake):
 
 
 class Dying(Fake):
+    name = "dying"
+
     def load(self):
+        os.write(2, b"out of luck\\n")
         os._exit(7)
 
 
@@ -68,13 +75,17 @@ class Stuck(Fake):
 """
 
 
+def make_rivals(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make the candidates above importable, here and in processes that are started."""
+    (folder / "rivals").mkdir()
+    (folder / "rivals" / "fake.py").write_text(FAKE)
+    patch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    patch.syspath_prepend(str(folder))
+
+
 @pytest.fixture
 def rivals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make the candidates above importable."""
-    (tmp_path / "rivals").mkdir()
-    (tmp_path / "rivals" / "fake.py").write_text(FAKE)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
-    monkeypatch.syspath_prepend(str(tmp_path))
+    make_rivals(tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -1,15 +1,22 @@
 import json
 import math
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from salon.bench import machine
+from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import Goal, Report, problems
+from salon.engine.engine import Engine
+from salon.kernels.cpu import isa_levels
 
 
 def report(**changes: object) -> Report:
-    base = Report("demo", "2026-01-01T00:00:00+00:00", False, {"cpu": "x"}, 2)
+    model = {"name": "m", "digest": "d", "shapes": "s"}
+    base = Report("demo", "2026-01-01T00:00:00+00:00", "abc", "shapes", model, False, {"cpu": "x"}, "portable", 2)
     for key, value in changes.items():
         setattr(base, key, value)
     return base
@@ -95,11 +102,54 @@ def test_what_cannot_be_serialised_leaves_nothing(tmp_path: Path) -> None:
         ({"goals": [{"goal": "g", "target": "t", "value": None, "met": True}]}, "met without a value"),
         ({"goals": [{"goal": "g", "target": "t", "value": 1.0, "met": "yes"}]}, "not true or false"),
         ({"host": "name"}, "unknown key"),
+        ({"tied_to": "cpu"}, "tied_to is none of shapes, digest, nothing"),
+        ({"model": {"name": "m", "digest": "d"}}, "model lacks 'shapes'"),
+        ({"commit": ""}, "commit is empty"),
     ],
 )
 def test_problems_names_what_is_wrong(change: dict[str, object], word: str) -> None:
     document = {**report().as_dict(), **change}
     assert any(word in problem for problem in problems(document)), problems(document)
+
+
+def test_a_report_says_what_was_measured() -> None:
+    """house, drift 5: results named no model, so figures of weights that had gone stood in the README unseen."""
+    made = Report.start("demo", tied_to="digest", threads=1, model=SHIPPED)
+    assert problems(made.as_dict()) == []
+    assert made.model["digest"] == Engine.load(threads=1).model.digest
+    assert made.isa.split()[0] in isa_levels()
+    assert made.commit == machine.commit()
+    assert Report.start("demo", tied_to="nothing", threads=1, model=SHIPPED).model == {}
+
+
+def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
+    assert machine.commit(tmp_path) == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "one"]):
+        subprocess.run([*git, *command], check=True)
+    clean = machine.commit(tmp_path)
+    assert len(clean) >= 7
+    for path, dirty in (("bench/results/a.json", False), ("README.md", False), ("engine.py", True)):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("one")
+        subprocess.run([*git, "add", path], check=True)
+        assert machine.commit(tmp_path) == clean + ("-dirty" if dirty else ""), path
+    (tmp_path / "inside").mkdir()
+    assert machine.commit(tmp_path / "inside") == "unknown"  # installed somewhere in a checkout of another project
+
+
+def test_the_digest_of_shapes_does_not_see_values(tmp_path: Path) -> None:
+    """Ruling 4: figures of speed hold as long as architecture and shapes do, whatever the weights have learned."""
+    other = tmp_path / "mini"
+    shutil.copytree(SHIPPED, other)
+    before = digests(SHIPPED)
+    path = other / "transformer" / "diffusion_pytorch_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    again = digests(other)
+    assert again["shapes"] == before["shapes"]
+    assert again["digest"] != before["digest"]
 
 
 def test_a_missing_key_is_a_problem() -> None:

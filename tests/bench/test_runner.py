@@ -118,9 +118,23 @@ def test_every_benchmark_goes_through_the_runner_and_asks_the_deadline(path: Pat
     calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     names = {node.func.id for node in calls if isinstance(node.func, ast.Name)}
     attributes = {node.func.attr for node in calls if isinstance(node.func, ast.Attribute)}
-    assert "run" in names
+    assert "partial" in names  # main = partial(run, ...)
     looks = {node.attr for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Attribute)}
     assert "interleave" in names or "deadline" in looks
     assert "parse_args" not in attributes
     assert "deadline" in source
-    assert f'run("{path.stem}"' in source
+    assert f'main = partial(run, "{path.stem}"' in source.replace("partial(\n    run,\n    ", "partial(run, ")
+
+
+def test_a_tiny_run_writes_nothing_unless_it_is_told_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def body(bench: Bench) -> None:
+        bench.row(picked=bench.pick("tiny", "quick", "full"))
+        (bench.options.out / "picture.png").write_text("")  # a folder to write pictures to is always there
+
+    monkeypatch.setattr(runner, "RESULTS", tmp_path / "results")
+    assert run("demo", "d", body, argv=["--tiny"]) == 0
+    assert not (tmp_path / "results").exists()
+    assert run("demo", "d", body, argv=["--tiny", "--out", str(tmp_path)]) == 0
+    document = json.loads((tmp_path / "demo.json").read_text())
+    assert document["rows"] == [{"picked": "tiny"}]
+    assert document["quick"] is True

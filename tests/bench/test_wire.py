@@ -6,26 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from salon.bench.fleet import CandidateFailed, Child
-from salon.bench.measure import Deadline
 from salon.bench.report import problems
-from salon.bench.runner import run
 from salon.bench.wire import __main__ as wire
-from salon.bench.wire import commands, delivery, durable, host, idle, overhead
+from salon.bench.wire import host
 
 
-def test_every_part_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idle, "CLIENTS", 20)
-    monkeypatch.setattr(idle, "QUICK_S", 0.1)
-    monkeypatch.setattr(delivery, "SIZE", 3 << 20)
-    monkeypatch.setattr(commands, "CLIENTS", 4)
-    monkeypatch.setattr(commands, "QUICK", (0.05, 1))
-    monkeypatch.setattr(durable, "QUICK", (1, 2))
-    monkeypatch.setattr(overhead, "STEPS", 2)
-    monkeypatch.setattr(overhead, "QUICK", (1, 1))
-    argv = ["--quick", "--threads", "1", "--out", str(tmp_path)]
-    assert run("wire", "", wire.body, arguments=wire.arguments, argv=argv, deadline=Deadline(None)) == 0
+def test_every_part_measures(tmp_path: Path) -> None:
+    argv = ["--tiny", "--threads", "1", "--out", str(tmp_path)]
+    with open("/dev/null", "w") as nowhere:
+        assert wire.main(argv=argv, console=Console(file=nowhere)) == 0
     document = json.loads((tmp_path / "wire.json").read_text())
     assert problems(document) == []
     parts: dict[str, list[dict[str, float]]] = {}

@@ -1,6 +1,6 @@
 """Stage `evaluate`: generated pictures scored by the judge, beside real ones and reconstructions; the gate.
 
-    python -m salon.models.mini.recipe.evaluate --work DIR [--by-eye SHARE] [--out bench/results/mini.json]
+    python -m salon.models.mini.recipe.evaluate --work DIR [--by-eye SHARE] [--out results/mini.json] [--model DIR]
 
 Rows: real pictures, their reconstructions, and pictures generated from the full caption, from the name alone, from
 kept-back synonyms, and with the style given by a reference picture only. What is compared is drawn from the same plan
@@ -12,7 +12,6 @@ beside the rows. Resumable row by row.
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
 # (torch is untyped to the checker: its classes and decorators are Any)
 
-import datetime
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -21,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from ....bench.machine import describe, versions
+from ....bench.facts import SHIPPED, digests
+from ....bench.machine import versions
 from ....bench.report import Report
 from .autoencoder import gate_figures, gate_pictures, rebuild
 from .config import Run, parser, run_of
@@ -183,25 +183,27 @@ def run_stage(run: Run) -> Done:
         for name in ("autoencoder", "transformer", "judge", "style_encoder", "adapter")
         if _done(run, name)
     }
-    report = Report(
+    report = Report.start(
         "mini",
-        datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        run.recipe.name != "full",
-        describe() | {"device": machine_of(device)},
-        run.threads,
-        versions(("torch", "diffusers", "transformers", "numpy", "mkl")),
-        [{"row": name, **figures} for name, figures in rows.items()],
-        reached,
-        details={
-            "settings": asdict(config),
-            "sampler": asdict(painter.sampler),
-            "draft": draft_choice(probes["few steps"]),
-            "precision": f"weights bfloat16, the blocks' products {painter.products}, everything else float32",
-            "training": {name: done.figures for name, done in trained.items()},
-            "loss": _curve(run),
-            "probes": {"guidance": guidance, "autoencoder": autoencoder, **probes},
-        },
+        tied_to="digest",
+        threads=run.threads,
+        model=None,  # named by `--out`: these weights are a folder only once they are exported
+        quick=run.recipe.name != "full",
+        isa=f"torch on {device.type}",
+        more={"device": machine_of(device)},
     )
+    report.versions = versions(("torch", "diffusers", "transformers", "numpy", "mkl"))
+    report.rows = [{"row": name, **figures} for name, figures in rows.items()]
+    report.goals = reached
+    report.details = {
+        "settings": asdict(config),
+        "sampler": asdict(painter.sampler),
+        "draft": draft_choice(probes["few steps"]),
+        "precision": f"weights bfloat16, the blocks' products {painter.products}, everything else float32",
+        "training": {name: done.figures for name, done in trained.items()},
+        "loss": _curve(run),
+        "probes": {"guidance": guidance, "autoencoder": autoencoder, **probes},
+    }
     s.write_json("report.json", report.as_dict())
     s.finish(goals=[goal.as_dict() for goal in reached])
     return open_stage(run.work, s.name)
@@ -240,7 +242,8 @@ def _curve(run: Run) -> list[Any]:
 
 if __name__ == "__main__":
     options = parser(__doc__.split("\n")[0])
-    options.add_argument("--out", type=Path, help="also write the report there")
+    options.add_argument("--out", type=Path, help="also write the report there, as of the weights in --model")
+    options.add_argument("--model", type=Path, default=SHIPPED, help="where these weights were exported to")
     options.add_argument("--by-eye", type=float, help="share of sheets' random.png that a person named correctly")
     args = options.parse_args()
     run = run_of(args)
@@ -249,6 +252,6 @@ if __name__ == "__main__":
         keep_eye(run, args.by_eye)
     shown = finished(run) or {}
     if args.out:
-        write_json(args.out, shown)
+        write_json(args.out, shown | {"model": digests(args.model.resolve())})
     for g in shown["goals"]:
         print("met   " if g["met"] else "MISSED", g["goal"], g["value"], "target", g["target"])
