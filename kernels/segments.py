@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,5 +66,11 @@ class Segments:
         return np.diff(self.offsets).astype(np.int32)
 
     def row_owners(self) -> Int32:
-        """int32 [T]: the sample that each row belongs to."""
-        return np.repeat(self.owners, np.diff(self.offsets)).astype(np.int32)
+        """int32 [T], read-only: the sample that each row belongs to. Made once: every gated layer of a step asks."""
+        return self._row_owners
+
+    @cached_property
+    def _row_owners(self) -> Int32:
+        owners = np.repeat(self.owners, np.diff(self.offsets))
+        owners.flags.writeable = False
+        return owners

@@ -7,31 +7,42 @@ namespace salon::SALON_ISA_NS {
 namespace {
 
 constexpr int64_t kElements = 8192;  // work of one task
-
+constexpr int kRows = 4;             // side by side
 
 struct Moments { float mean, inverse; };  // the row becomes (x - mean) * inverse
 
-template <class X> SALON_INLINE Moments moments(const X* x, int64_t cols, Norm kind, float eps) {
+// Of R rows side by side: each one's sums are a chain of additions.
+template <int R, class X>
+SALON_INLINE void moments(const X* const (&x)[R], int64_t cols, Norm kind, float eps, Moments (&m)[R]) {
   const int tail = int(cols % kLanes);
   const int64_t body = cols - tail;
-  float mean = 0;
+  vf s[R], mean[R];
+  for (int r = 0; r < R; ++r) {
+    s[r] = mean[r] = set1(0);
+    m[r].mean = 0;
+  }
   if (kind == Norm::layer) {
-    vf s = set1(0);
-    for (int64_t c = 0; c < body; c += kLanes) s = s + load(x + c);
-    if (tail) s = s + load(x + body, tail);
-    mean = sum(s) / float(cols);
+    for (int64_t c = 0; c < body; c += kLanes)
+      for (int r = 0; r < R; ++r) s[r] = s[r] + load(x[r] + c);
+    for (int r = 0; r < R; ++r) {
+      if (tail) s[r] = s[r] + load(x[r] + body, tail);
+      m[r].mean = sum(s[r]) / float(cols);
+      mean[r] = set1(m[r].mean);
+      s[r] = set1(0);
+    }
   }
-  const vf m = set1(mean);
-  vf s = set1(0);
-  for (int64_t c = 0; c < body; c += kLanes) {
-    const vf d = load(x + c) - m;
-    s = fma(d, d, s);
+  for (int64_t c = 0; c < body; c += kLanes)
+    for (int r = 0; r < R; ++r) {
+      const vf d = load(x[r] + c) - mean[r];
+      s[r] = fma(d, d, s[r]);
+    }
+  for (int r = 0; r < R; ++r) {
+    if (tail) {
+      const vf d = keep_lanes(load(x[r] + body, tail) - mean[r], tail);
+      s[r] = fma(d, d, s[r]);
+    }
+    m[r].inverse = 1.0f / __builtin_sqrtf(sum(s[r]) / float(cols) + eps);
   }
-  if (tail) {
-    const vf d = keep_lanes(load(x + body, tail) - m, tail);
-    s = fma(d, d, s);
-  }
-  return {mean, 1.0f / __builtin_sqrtf(sum(s) / float(cols) + eps)};
 }
 
 // o = (x - mean) * inverse * (one + scale) + shift
@@ -45,24 +56,36 @@ SALON_INLINE void affine(const X* x, O* o, int64_t cols, Moments m, const float*
     store(o + c, fma((load(x + c, n) - mean) * inverse, plus + load(scale + c, n), shift ? load(shift + c, n) : zero), n);
 }
 
-template <class O> void modulate_rows(const ModulateArgs& a, int64_t begin, int64_t end) {
-  // The first segment that reaches past `begin`; segments are few, rows many.
-  int64_t j = 0;
-  while (j < a.segments.count && a.segments.offsets[j + 1] <= begin) ++j;
-  for (int64_t r = begin; r < end; ++r) {
-    while (a.segments.offsets[j + 1] <= r) ++j;
-    const int64_t sample = a.segments.owners[j];
-    const float* x = row_of<const float>(a.x, r);
-    affine(x, row_of<O>(a.out, r), a.x.cols, moments(x, a.x.cols, a.kind, a.eps), row_of<const float>(a.scale, sample),
+template <int R, class O> SALON_INLINE void modulate_some(const ModulateArgs& a, int64_t row, int64_t& segment) {
+  const float* x[R];
+  Moments m[R];
+  for (int r = 0; r < R; ++r) x[r] = row_of<const float>(a.x, row + r);
+  moments(x, a.x.cols, a.kind, a.eps, m);
+  for (int r = 0; r < R; ++r) {
+    while (a.segments.offsets[segment + 1] <= row + r) ++segment;
+    const int64_t sample = a.segments.owners[segment];
+    affine(x[r], row_of<O>(a.out, row + r), a.x.cols, m[r], row_of<const float>(a.scale, sample),
            row_of<const float>(a.shift, sample), 1.0f);
   }
 }
 
+template <class O> void modulate_rows(const ModulateArgs& a, int64_t begin, int64_t end) {
+  int64_t segment = 0;  // they are few, rows many
+  for (; begin + kRows <= end; begin += kRows) modulate_some<kRows, O>(a, begin, segment);
+  for (; begin < end; ++begin) modulate_some<1, O>(a, begin, segment);
+}
+
+template <int R, class X, class O> SALON_INLINE void norm_some(const NormArgs& a, int64_t row) {
+  const X* x[R];
+  Moments m[R];
+  for (int r = 0; r < R; ++r) x[r] = row_of<const X>(a.x, row + r);
+  moments(x, a.x.cols, a.kind, a.eps, m);
+  for (int r = 0; r < R; ++r) affine(x[r], row_of<O>(a.out, row + r), a.x.cols, m[r], a.weight, a.bias, 0.0f);
+}
+
 template <class X, class O> void norm_rows(const NormArgs& a, int64_t begin, int64_t end) {
-  for (int64_t r = begin; r < end; ++r) {
-    const X* x = row_of<const X>(a.x, r);
-    affine(x, row_of<O>(a.out, r), a.x.cols, moments(x, a.x.cols, a.kind, a.eps), a.weight, a.bias, 0.0f);
-  }
+  for (; begin + kRows <= end; begin += kRows) norm_some<kRows, X, O>(a, begin);
+  for (; begin < end; ++begin) norm_some<1, X, O>(a, begin);
 }
 
 }  // namespace

@@ -55,21 +55,21 @@ template <bool W, class T> SALON_INLINE void give(T* p, vf x, int n) {
   else store(p, x, n);
 }
 
-// 1 / rms of each head, ahead of the heads themselves: there, all of a head's work would wait for its root and division.
-template <class T> SALON_INLINE void inverse_rms(const T* x, int64_t count, int64_t width, float eps, float* inverse) {
+// The sum of squares of each head.
+template <class T> SALON_INLINE void head_squares(const T* x, int64_t count, int64_t width, float* squares) {
   const int tail = int(width % kLanes);
   const int64_t body = width - tail;
   for (int64_t i = 0; i < count; ++i, x += width) {
-    vf squares = set1(0);
+    vf s = set1(0);
     for (int64_t c = 0; c < body; c += kLanes) {
       const vf v = load(x + c);
-      squares = fma(v, v, squares);
+      s = fma(v, v, s);
     }
     if (tail) {
       const vf v = load(x + body, tail);
-      squares = fma(v, v, squares);
+      s = fma(v, v, s);
     }
-    inverse[i] = 1.0f / __builtin_sqrtf(sum(squares) / float(width) + eps);
+    squares[i] = sum(s);
   }
 }
 
@@ -84,8 +84,7 @@ template <bool W, class T> SALON_INLINE void finish(T* x, T* plain, float invers
 }
 
 template <class T>
-void heads(T* x, T* plain, int64_t count, int64_t width, const Vectors& h, float eps, float* inverse) {
-  if (h.weight) inverse_rms(x, count, width, eps, inverse);
+SALON_INLINE void heads(T* x, T* plain, int64_t count, int64_t width, const Vectors& h, const float* inverse) {
   const int tail = int(width % kLanes);
   const int64_t body = width - tail;
   for (int64_t i = 0; i < count; ++i, x += width) {
@@ -95,19 +94,31 @@ void heads(T* x, T* plain, int64_t count, int64_t width, const Vectors& h, float
   }
 }
 
+constexpr int64_t kTogether = 8;  // rows whose roots and divisions are done ahead, many at a time: heads would wait for each
+
 template <class T> void rows(const QkNormRopeArgs& a, int64_t begin, int64_t end) {
   const int64_t inner = a.heads * a.width;
-  const int64_t tables = 2 * (a.width + kLanes);
-  float* room = static_cast<float*>(thread_scratch(size_t(tables + a.heads) * sizeof(float)));
+  const int64_t tables = 2 * (a.width + kLanes), each = 2 * a.heads;
+  float* room = static_cast<float*>(thread_scratch(size_t(tables + kTogether * each + kLanes) * sizeof(float)));
   float* inverse = room + tables;
-  for (int64_t r = begin; r < end; ++r) {
-    Turn turn{};
-    if (a.cos.data) turn = spread(row_of<const float>(a.cos, r), row_of<const float>(a.sin, r), a.width, room);
-    const Turn* turned = a.cos.data ? &turn : nullptr;
-    T* q = row_of<T>(a.qkv, r);
-    T* plain = a.plain_q.data ? row_of<T>(a.plain_q, r) : nullptr;
-    if (a.q_weight || turned || plain) heads<T>(q, plain, a.heads, a.width, {a.q_weight, turned}, a.eps, inverse);
-    if (a.k_weight || turned) heads<T>(q + inner, nullptr, a.heads, a.width, {a.k_weight, turned}, a.eps, inverse);
+  for (int64_t first = begin; first < end; first += kTogether) {
+    const int64_t last = least(first + kTogether, end);
+    for (int64_t r = first; r < last; ++r) {
+      if (a.q_weight) head_squares(row_of<T>(a.qkv, r), a.heads, a.width, inverse + (r - first) * each);
+      if (a.k_weight) head_squares(row_of<T>(a.qkv, r) + inner, a.heads, a.width, inverse + (r - first) * each + a.heads);
+    }
+    for (int64_t i = 0; i < (last - first) * each; i += kLanes)  // past the end there is room for a vector
+      store(inverse + i, set1(1) / sqrt(load(inverse + i) / set1(float(a.width)) + set1(a.eps)));
+    for (int64_t r = first; r < last; ++r) {
+      Turn turn{};
+      if (a.cos.data) turn = spread(row_of<const float>(a.cos, r), row_of<const float>(a.sin, r), a.width, room);
+      const Turn* turned = a.cos.data ? &turn : nullptr;
+      T* q = row_of<T>(a.qkv, r);
+      T* plain = a.plain_q.data ? row_of<T>(a.plain_q, r) : nullptr;
+      const float* mine = inverse + (r - first) * each;
+      if (a.q_weight || turned || plain) heads<T>(q, plain, a.heads, a.width, {a.q_weight, turned}, mine);
+      if (a.k_weight || turned) heads<T>(q + inner, nullptr, a.heads, a.width, {a.k_weight, turned}, mine + a.heads);
+    }
   }
 }
 

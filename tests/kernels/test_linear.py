@@ -70,6 +70,17 @@ def test_residual_is_written_in_place(pair, rng, lengths, gated):
     assert not np.array_equal(results[0], stream)
 
 
+def test_the_owners_of_rows_are_found_once():  # house 1A.4
+    """Every gated layer built the same array anew, more than a hundred times a step."""
+    segments = Segments.of([2, 0, 3], owners=[1, 2, 0])
+    owners = segments.row_owners()
+    assert owners.dtype == np.int32
+    assert owners.tolist() == [1, 1, 0, 0, 0]
+    assert segments.row_owners() is owners
+    with pytest.raises(ValueError, match="read-only"):
+        owners[0] = 0
+
+
 def test_packed_together_and_strided_views(pair, rng):
     """q, k and v as one layer, read from and written into column views."""
     x = pair.round(rng.standard_normal((21, 96)))
