@@ -19,7 +19,7 @@ constexpr int kSums = kBlock * int(kPanel);
 constexpr int kPiece = 6;             // vectors finished behind a step: more of them would keep the next products waiting
 constexpr int64_t kMostDepth = 2048;  // of a slice
 constexpr int64_t kMostBlocks = 16;   // of a task: their slice of the rows and a group's weights share L2
-constexpr int64_t kGroupBytes = 768 * 1024;
+constexpr int64_t kFetchDepth = 1024;   // deeper layers wait for L2 already: no fetching ahead
 constexpr int64_t kStepBytes = kDepth * kPanel * 2;  // of a panel's weights
 
 // ---- what becomes of a block of 32 x 32 sums ------------------------------------------------------------------------
@@ -102,21 +102,27 @@ template <int T> SALON_INLINE void tile_change(float* from, const float* to) {
   else tile_zero<T>();
 }
 
+// Some lines of the weights that the next task will want, at each step: 5 % of a step of the embedded model.
+struct Fetch { const char* w; int lines; };
+SALON_INLINE void fetch_step(Fetch& f) {
+  for (int i = 0; i < f.lines; ++i, f.w += 64) __builtin_prefetch(f.w, 0, 2);
+}
+
 // The products of a block, from the sums at `begin` (null: zero) on; they stay in the tiles. `open`: the block before, whose
 // sums are still there (sums null: none). Rows go to tiles 4 / 5, weights to 6 7; the order of the loads, and what of a
 // piece stands between them, is the fastest of a dozen.
 template <Way W>
 SALON_INLINE void block_tiles(const LinearArgs& a, Finish finish, Operands o, int64_t steps, const float* begin,
-                              const TileBlock& open) {
+                              const TileBlock& open, Fetch fetch) {
   const int64_t half = 16 * o.stride;
   tile_load<4>(o.x, o.stride);
   tile_load<6>(o.w, 4 * kPanel);
-  tile_load<7>(o.w + 64, 4 * kPanel);
   tile_change<0>(open.sums, begin);
   tile_dot<0, 4, 6>();
-  tile_load<5>(o.x + half, o.stride);
+  tile_load<7>(o.w + 64, 4 * kPanel);
   tile_change<1>(open.sums, begin);
   tile_dot<1, 4, 7>();
+  tile_load<5>(o.x + half, o.stride);
   tile_change<2>(open.sums, begin);
   tile_dot<2, 5, 6>();
   tile_change<3>(open.sums, begin);
@@ -125,6 +131,7 @@ SALON_INLINE void block_tiles(const LinearArgs& a, Finish finish, Operands o, in
   int64_t i = 1;
   for (; i < steps && v + kPiece <= kSums / kLanes; ++i, v += kPiece) {
     CoarseGelu<kPiece> piece;
+    fetch_step(fetch);
     o.x += 64;
     o.w += kStepBytes;
     tile_load<4>(o.x, o.stride);
@@ -141,6 +148,7 @@ SALON_INLINE void block_tiles(const LinearArgs& a, Finish finish, Operands o, in
     tile_dot<3, 5, 7>();
   }
   for (; i < steps; ++i) {
+    fetch_step(fetch);
     o.x += 64;
     o.w += kStepBytes;
     tile_load<4>(o.x, o.stride);
@@ -183,6 +191,9 @@ template <Way W> void run_tiles(const LinearArgs& a, Finish finish, Task task, i
   uint16_t* copy = reinterpret_cast<uint16_t*>(sums + group * kSums);
   const char* weights = static_cast<const char*>(w.data);
   const int64_t panel_bytes = w.kp / kDepth * kStepBytes;
+  // The next group of panels, spread over this one's steps.
+  const int64_t next = least(panels, w.panels - task.last) * panel_bytes, all_steps = blocks * panels * (w.kp / kDepth);
+  Fetch fetch{weights + task.last * panel_bytes, w.kp > kFetchDepth ? 0 : int(ceil_div(next, all_steps * 64))};
   TileBlock open{};
   tiles_configure();
   for (int64_t k = 0; k < w.kp; k += depth) {
@@ -196,7 +207,8 @@ template <Way W> void run_tiles(const LinearArgs& a, Finish finish, Task task, i
         const char* panel = weights + (task.first + p) * panel_bytes + k / kDepth * kStepBytes;
         const TileBlock block{sliced ? sums + (b * panels + p) * kSums : sums, row, task.first + p, rows,
                               rows == kBlock && (task.first + p + 1) * kPanel <= w.n, k + depth >= w.kp};
-        block_tiles<W>(a, finish, {x, panel, stride}, steps, k ? block.sums : nullptr, open);
+        block_tiles<W>(a, finish, {x, panel, stride}, steps, k ? block.sums : nullptr, open, fetch);
+        fetch.w += fetch.lines * steps * 64;
         open = block;
       }
     }
@@ -221,14 +233,23 @@ RunTiles choose_tiles(const LinearArgs& a) {
   }
 }
 
+// Of a group's weights: beside the rows where these fit L2; else rows come by once for a large group.
+SALON_INLINE int64_t group_bytes(int64_t blocks, int64_t depth, bool sliced) {
+  constexpr int64_t kKiB = 1024, kRoom = 1536 * kKiB;
+  const int64_t rows = blocks * kBlock * depth * 2;
+  if (sliced) return 768 * kKiB;  // the sums want room as well
+  return rows > 1280 * kKiB ? kRoom : least(384 * kKiB, kRoom - rows);
+}
+
 void linear_tiles(const LinearArgs& args) {
   const Packed& w = *args.w;
   struct Job { const LinearArgs* a; Finish finish; RunTiles run; int64_t depth, rows, panels, groups; };
   const int64_t depth = round_up(ceil_div(w.kp, ceil_div(w.kp, kMostDepth)), kDepth);
   const int64_t blocks = ceil_div(args.x.rows, kBlock);
-  int64_t groups = ceil_div(w.panels * depth * kPanel * 2, kGroupBytes), shares = ceil_div(blocks, kMostBlocks);
-  // Two shares of the rows for each thread, so that one who is ahead can help. Few rows: more groups of panels instead.
-  if (args.threads > 1) shares = least(most(shares, 2 * args.threads), most(1, blocks / 2));
+  // A share of the rows for each thread, and groups enough that one who is ahead can help. Few rows: more groups instead.
+  int64_t shares = ceil_div(blocks, kMostBlocks);
+  if (args.threads > 1) shares = least(most(shares, args.threads), most(1, blocks / 2));
+  int64_t groups = ceil_div(w.panels * depth * kPanel * 2, group_bytes(ceil_div(blocks, shares), depth, depth < w.kp));
   if (args.threads > 1) groups = least(most(groups, ceil_div(4 * args.threads, shares)), w.panels);
   const int64_t panels = ceil_div(w.panels, groups), rows = ceil_div(blocks, shares) * kBlock;
   Job job{&args, choose(args), choose_tiles(args), depth, rows, panels, ceil_div(w.panels, panels)};
