@@ -10,7 +10,7 @@ from ..errors import complaint
 from ..values import number_of, shown
 from .config import Config
 from .errors import MalformedFile, SpecError
-from .spec import GenerationSpec, size_for_aspect
+from .spec import GenerationSpec, check_negative, size_for_aspect
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 SAMPLING = ("steps", "solver", "shift")  # what a model may do otherwise for drafts
@@ -54,10 +54,12 @@ def complete(
         aspect: chooses width and height: about the default area, in this proportion.
 
     Raises:
-        SpecError: as `GenerationSpec`; an unknown field; an aspect that is none, or with width or height beside it.
+        SpecError: as `GenerationSpec`; an unknown field; an aspect that is none, or with width or height beside it; a
+            negative prompt without guidance.
     """
     if unknown := given.keys() - _FIELDS:
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
+    given = {name: value for name, value in given.items() if name != "seed" or value is not None}  # None: left out
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}
     if aspect is not None:
         sides = tuple(aspect) if isinstance(aspect, Iterable) and not isinstance(aspect, str) else ()
@@ -68,4 +70,6 @@ def complete(
             raise SpecError(complaint("aspect", got, "no width or height beside it", "drop one"))
         pixels = defaults["width"] * defaults["height"]
         values["width"], values["height"] = size_for_aspect(*sides, pixels=pixels, granularity=granularity)
-    return GenerationSpec(prompt=prompt, **values)
+    spec = GenerationSpec(prompt=prompt, **values)
+    check_negative(spec)
+    return spec

@@ -27,7 +27,7 @@ from .limits import Limits
 from .loading import Model, load_model
 from .models import flux
 from .solvers import evaluations
-from .spec import GenerationSpec, size_for_aspect
+from .spec import GenerationSpec, check_negative, size_for_aspect
 from .text import TextEncoding
 
 Float32 = NDArray[np.float32]
@@ -118,9 +118,11 @@ class Engine:
         looked at; such a generation cannot be parked).
 
         Raises:
-            SpecError: a size off the model's granularity, an unknown adapter, an unreadable prompt.
+            SpecError: a size off the model's granularity, an unknown adapter, an unreadable prompt, a negative prompt
+                without guidance.
             LimitError: over a limit; nothing is allocated then.
         """
+        check_negative(spec)
         generation = self._new(spec, text, negative)
         for use in spec.adapters:  # also those of weight 0, which nothing reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):

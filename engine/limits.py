@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from ..bounds import MAX_PROMPT, MAX_SIDE, MAX_STEPS
 from ..errors import complaint
 from ..values import shown, whole_of
 from .errors import SpecError
@@ -29,10 +30,10 @@ class Limits:
         text_cache: prompts whose encoding is kept.
     """
 
-    max_prompt_chars: int = 2_000
+    max_prompt_chars: int = MAX_PROMPT
     max_pixels: int = 2**20
-    max_side: int = 4_096
-    max_steps: int = 200
+    max_side: int = MAX_SIDE
+    max_steps: int = MAX_STEPS
     max_images: int = 64
     max_adapters: int = 16
     max_open: int = 1_024

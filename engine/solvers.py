@@ -22,13 +22,13 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounds import SOLVERS
 from ..kernels.elementary import exp
 from .config import Config
 
 Float32 = NDArray[np.float32]
 
-SolverName = Literal["euler", "heun"]
-SOLVERS: Final[tuple[SolverName, ...]] = ("euler", "heun")
+SolverName = Literal["euler", "heun"]  # `bounds.SOLVERS`
 
 SCHEDULER: Final = "FlowMatchEulerDiscreteScheduler"
 _TIMESTEPS: Final = 1000  # a model sees sigma times as many

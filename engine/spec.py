@@ -5,15 +5,25 @@ from __future__ import annotations
 import decimal
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from ..bounds import (
+    ANY_IMAGES,
+    ANY_SIDE,
+    ANY_STEPS,
+    GUIDANCE,
+    MAX_ASPECT,
+    MAX_SEED,
+    SHIFT,
+    SOLVERS,
+    random_seed,
+)
 from ..errors import complaint, is_text
 from ..values import number_of, shown, text_of, whole_of
 from .errors import PromptError, SpecError
-from .solvers import SOLVERS, SolverName
+from .solvers import SolverName
 
-MAX_ASPECT: Final = 14.0
 _DIGITS: Final = decimal.Context(prec=40)
 
 
@@ -47,10 +57,11 @@ class GenerationSpec:
 
     Attributes:
         prompt: what to draw.
-        negative_prompt: what the unconditional branch sees; empty: the model's own unconditional input.
+        negative_prompt: what the unconditional branch sees; empty: the model's own unconditional input. An engine takes
+            one only with guidance, since nothing else reads it.
         width, height: pixels.
         steps: solver steps.
-        seed: with the image's index, the key of its noise.
+        seed: with the image's index, the key of its noise; left out: a random one below 2^32, which is then here.
         images: how many pictures; picture i has the noise (seed, i), whatever their number.
         guidance_scale: classifier-free guidance; 1 means none (and then one model sample an image, not two).
         embedded_guidance: for models with a guidance embedding; None: the model's default.
@@ -68,7 +79,7 @@ class GenerationSpec:
     width: int = 128
     height: int = 128
     steps: int = 20
-    seed: int = 0
+    seed: int = field(default_factory=random_seed)
     images: int = 1
     guidance_scale: float = 3.0
     embedded_guidance: float | None = None
@@ -80,24 +91,24 @@ class GenerationSpec:
         own: dict[str, Any] = {
             "prompt": _text("prompt", self.prompt, PromptError),
             "negative_prompt": _text("negative_prompt", self.negative_prompt, SpecError),
-            "width": _whole("width", self.width, 1, 2**16),
-            "height": _whole("height", self.height, 1, 2**16),
-            "steps": _whole("steps", self.steps, 1, 1000),
-            "seed": _whole("seed", self.seed, 0, 2**64 - 1),
-            "images": _whole("images", self.images, 1, 2**16),
-            "guidance_scale": _number("guidance_scale", self.guidance_scale, 0, 100),
+            "width": _whole("width", self.width, 1, ANY_SIDE, "max_side"),
+            "height": _whole("height", self.height, 1, ANY_SIDE, "max_side"),
+            "steps": _whole("steps", self.steps, 1, ANY_STEPS, "max_steps"),
+            "seed": _whole("seed", self.seed, 0, MAX_SEED),
+            "images": _whole("images", self.images, 1, ANY_IMAGES, "max_images"),
+            "guidance_scale": _number("guidance_scale", self.guidance_scale, *GUIDANCE),
         }
         if not own["prompt"].strip():
             raise PromptError(
                 complaint("prompt", shown(self.prompt), "some words", 'say what to draw, like "a red apple"')
             )
         if self.embedded_guidance is not None:
-            own["embedded_guidance"] = _number("embedded_guidance", self.embedded_guidance, 0, 100)
+            own["embedded_guidance"] = _number("embedded_guidance", self.embedded_guidance, *GUIDANCE)
         own["solver"] = text_of(self.solver)
         if own["solver"] not in SOLVERS:
             raise SpecError(complaint("solver", shown(self.solver), " or ".join(SOLVERS), "choose one of these"))
         if self.shift is not None:
-            own["shift"] = _number("shift", self.shift, 0.01, 100)
+            own["shift"] = _number("shift", self.shift, *SHIFT)
         for name, value in own.items():
             object.__setattr__(self, name, value)
         if not isinstance(self.adapters, tuple) or not all(isinstance(use, AdapterUse) for use in self.adapters):
@@ -148,6 +159,15 @@ def _log(x: float) -> float:
     return float(_DIGITS.ln(decimal.Decimal(x)))
 
 
+def check_negative(spec: GenerationSpec) -> None:
+    """SpecError for a negative prompt without guidance: nothing would read it. (Not part of a spec's own checks, since
+    there are pictures and jobs of such specs, and they can still be read.)"""
+    if spec.negative_prompt.strip() and not spec.guided:
+        got = f"{shown(spec.negative_prompt)} with guidance_scale 1, which reads none"
+        remedy = "raise guidance_scale, or leave negative_prompt out"
+        raise SpecError(complaint("negative_prompt", got, "one with guidance", remedy))
+
+
 def adapter_name(name: Any) -> str:
     """The id of an adapter as plain text. SpecError for what is none."""
     text = text_of(name)
@@ -165,10 +185,12 @@ def _text(name: str, value: Any, kind: type[SpecError]) -> str:
     return text
 
 
-def _whole(name: str, value: Any, low: int, high: int) -> int:
+def _whole(name: str, value: Any, low: int, high: int, limit: str = "") -> int:
+    """`limit`: of the engine's `Limits`, which bounds it too."""
     whole = whole_of(value)
     if whole is None or not low <= whole <= high:
-        raise SpecError(complaint(name, shown(value), f"a whole number from {low} to {high}", f"choose another {name}"))
+        allowed = f"a whole number from {low} to {high}" + (f", and to the engine's Limits.{limit}" if limit else "")
+        raise SpecError(complaint(name, shown(value), allowed, f"choose another {name}"))
     return whole
 
 

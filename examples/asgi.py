@@ -1,6 +1,6 @@
 """Salon inside a web application: no server of ours and no socket, only a `Studio` in the application's own process.
 
-    pip install salon uvicorn
+    pip install . uvicorn        # in a clone of the repository
     uvicorn --app-dir examples asgi:app
     curl -d '{"prompt": "a red apple, doodle"}' -H 'accept: image/png' -o apple.png localhost:8000/imagine
 

@@ -14,8 +14,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
+from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, SOLVERS
 from .commands import exits, flags_jobs, flags_make, flags_ops, flags_serve
-from .commands.flags_make import BACKENDS, DTYPES, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, SOLVERS
+from .commands.flags_make import BACKENDS, DTYPES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
 
 __all__ = [
@@ -64,6 +65,7 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
         raise UsageError('no command; try `salon imagine "a red apple"`, or see `salon --help`')
     if words[0].startswith("-") and words[0] not in ("-h", "--help", "--version"):
         raise UsageError(f"{shown(words[0])}: unknown flag, before any command; see `salon --help`")
+    options: argparse.Namespace
     options, unknown = parser(version).parse_known_args(words)
     leaf: Parser = options.leaf
     del options.leaf
@@ -73,11 +75,9 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
         _refuse_unknown(unknown, leaf)
     if options.command == "imagine":
         options.prompt = " ".join(options.prompt)
-        _refuse_parameters(options.prompt, leaf)
+        _refuse_parameters(options.prompt, leaf, after_end="--" in words)
         if options.no is not None and options.guidance == 1:
             raise UsageError("--no: got it with --guidance 1, allowed with guidance; raise --guidance or drop --no")
-        if options.quiet and options.json:
-            raise UsageError("--quiet: got it with --json, allowed alone; drop one")
         if options.detach and options.output is not None:
             raise UsageError("-o: got it with --detach, allowed without; fetch them later: salon show JOB -o PATH")
         if options.detach and options.preview is not None:
@@ -99,7 +99,8 @@ def _refuse_unknown(unknown: Sequence[str], leaf: Parser) -> NoReturn:
     raise UsageError(f"{shown(' '.join(unknown))}: got words too many; see `{leaf.prog} --help`")
 
 
-def _refuse_parameters(prompt: str, leaf: Parser) -> None:
+def _refuse_parameters(prompt: str, leaf: Parser, *, after_end: bool) -> None:
+    """`after_end`: there was a `--`, after which every word is part of the prompt."""
     flags = flags_of(leaf)
     for match in _IN_TEXT.finditer(unicodedata.normalize("NFKC", prompt)):  # a full-width dash is one
         flag = f"--{match['name']}"
@@ -107,6 +108,9 @@ def _refuse_parameters(prompt: str, leaf: Parser) -> None:
             continue  # a dash between words
         if match["gap"]:
             raise UsageError(f"prompt: got {shown(match[0].strip())} in the text; write {flag}, after the text")
+        if after_end and flag in flags:
+            got = f"the parameter {shown(flag)} after --, which ends the flags"
+            raise UsageError(f"prompt: got {got}, allowed only before it; move {flag} before the --")
         near = f"drop the dashes, or {remedy_for(flag, leaf)}"
         remedy = f"close the quotes before {flag}" if flag in flags else near
         raise UsageError(f"prompt: got the parameter {shown(flag)} inside the text, allowed only after it; {remedy}")

@@ -21,7 +21,7 @@ from ..system import explain
 from . import streams
 from .arguments import parse
 from .commands import exits
-from .commands.words import clean
+from .commands.words import clean, typed
 
 COMMANDS: Final[Mapping[str, str]] = {  # where each one's function of a namespace is
     "imagine": "imagine",
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return _refuse(str(stop) or "interrupted", exits.INTERRUPTED)
     except SalonError as error:
-        return _refuse(str(error), exits.code_of(error))
+        return _refuse(typed(str(error)), exits.code_of(error))
     except MemoryError:
         return _refuse("out of memory; make fewer or smaller pictures, or free some memory")
     except ImportError as error:

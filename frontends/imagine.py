@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import secrets
 import sys
 import time
 from typing import Any
 
 from .. import __version__
+from ..bounds import MAX_PROMPT, random_seed
 from ..engine.errors import PromptError
 from ..errors import complaint
-from .commands import remote
+from .commands import remote, words
 from .commands.connection import server_of
-from .commands.flags_make import MAX_SEED
 from .outputs import Destination, slug
 from .progress import progress
 
@@ -32,7 +31,7 @@ def imagine(options: argparse.Namespace) -> int:
     remote.refuse_misplaced(options)
     if server_of(options) is not None:
         return remote.imagine(options)
-    seed = secrets.randbelow(MAX_SEED + 1) if options.seed is None else options.seed
+    seed = random_seed() if options.seed is None else options.seed
     stem = f"{slug(options.prompt)}-{seed}"
     destination = Destination.of(options.output, stem, options.n, force=options.force)
     destination.check(1)
@@ -56,9 +55,9 @@ def imagine(options: argparse.Namespace) -> int:
     if not options.quiet:
         for warning in (*getattr(engine.ops, "notes", ()), *generation.text.warnings):
             print(f"salon: note: {warning}", file=sys.stderr)
-        pictures = "1 picture" if spec.images == 1 else f"{spec.images} pictures"
+        pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps, "step")
         print(
-            f"{pictures}, {spec.width} x {spec.height}, {spec.steps} steps, seed {seed}, on {engine.ops.name}",
+            f"{pictures}, {spec.width} x {spec.height}, {steps}, seed {seed}, on {engine.ops.name}",
             file=sys.stderr,
             flush=True,
         )
@@ -106,6 +105,8 @@ def _check_text(name: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         raise PromptError(complaint(name, "bytes that are no UTF-8", "text", "type it again")) from error
+    if len(text) > MAX_PROMPT:
+        raise PromptError(complaint(name, f"{len(text):,} characters", f"up to {MAX_PROMPT:,}", "shorten it"))
     if not text.strip():
         raise PromptError(complaint(name, repr(text), "some words", 'write some, like "a red apple"'))
 

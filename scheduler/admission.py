@@ -174,7 +174,7 @@ def check_plan(book: PlanBook, plan: AccountPlan, lane: Lane, work: Work, count:
         raise Refused(complaint("lane", f"relax for a video {on}", others, words))
     if work.stealth and not plan.stealth:
         words = f"Stealth mode is only available for users with a {book.least('stealth')}"
-        raise Refused(complaint("--stealth", f"stealth {on}", "public images", words))
+        raise Refused(complaint("private", f"a private job {on}", "public images", words))
     if count > plan.permutations:
         allowed = f"{plan.permutations} {on}"
         raise Refused(

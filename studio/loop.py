@@ -13,6 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ..bounds import MAX_PREVIEW_EVERY
 from ..engine.errors import SpecError
 from ..engine.spec import GenerationSpec
 from ..errors import SalonError, complaint
@@ -36,8 +37,6 @@ from .snapshot import Snapshot, take
 from .tally import Seen
 from .threads import check_process, start_thread
 from .tickets import Profile
-
-MANY = 2**31 - 1  # steps between previews
 
 
 def monotonic_ms() -> float:
@@ -152,8 +151,8 @@ class Loop:
         if not isinstance(spec, GenerationSpec):
             raise SpecError(complaint("spec", type(spec).__name__, "a GenerationSpec", "make one with make_spec"))
         every = whole_of(preview_every)
-        if every is None or not 0 <= every <= MANY:
-            allowed = f"a whole number from 0 to {MANY}"
+        if every is None or not 0 <= every <= MAX_PREVIEW_EVERY:
+            allowed = f"a whole number from 0 to {MAX_PREVIEW_EVERY}"
             raise SpecError(complaint("preview_every", shown(preview_every), allowed, "correct it"))
         running = whole_of(max_running)
         max_running = max_running if running is None else running  # what is no number, the ticket refuses

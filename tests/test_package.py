@@ -60,7 +60,7 @@ def test_imports_go_only_downwards(path: Path) -> None:
         if top[0] != "salon" or len(top) < 2:
             continue
         there = top[1]
-        if there in (here, "__version__", "errors", "system", "values") or (here, there) == MEASURES:
+        if there in (here, "__version__", "bounds", "errors", "system", "values") or (here, there) == MEASURES:
             continue
         assert there not in BESIDE, f"{name}: nothing imports {there}"
         assert there in FLOORS, f"{name}: import it from where it is defined"
@@ -83,6 +83,11 @@ def test_exported_names() -> None:
     assert salon.Client.__module__ == "salon.frontends.client.client"
     assert salon.AsyncClient.__module__ == "salon.frontends.client.aio"
     assert issubclass(salon.SalonError, Exception)
+
+
+def test_its_names_are_listed() -> None:
+    """faults.md 27: what is imported when first used was hidden from `dir` and completion."""
+    assert set(salon.__all__) <= {*dir(salon)}
 
 
 def test_unknown_names() -> None:

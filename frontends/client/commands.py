@@ -65,16 +65,16 @@ class Commands(Flavour, Generic[J]):
     ) -> Steps[J]:
         """Ask for pictures. Returns when the job is on the server's disk, and sure to end; then see `job.wait`.
 
-        What is None is the model's default.
+        What is None is the model's default, but for the seed; the ranges are those of docs/wire.md.
 
         Args:
             prompt: what to draw.
             lane: turbo, fast, draft or relax.
-            images: pictures.
+            images: pictures, 1 to 8.
             aspect: width to height, like (16, 9); or `width` and `height`, in pixels.
             steps, guidance_scale, solver, shift: of the solver.
-            seed: the same seed gives the same pictures; None: random.
-            negative_prompt: what to leave out.
+            seed: the same seed gives the same pictures; None: a random one, see `job.info.seed`.
+            negative_prompt: what to leave out; only with guidance (a `guidance_scale` other than 1).
             private: nobody else is told of it.
             previews: solver steps between previews; 0: none.
             key: 1 to 64 letters, digits, . _ : -; the same key is the same job, however often it is asked for, also by

@@ -11,12 +11,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from ...bounds import FINAL, REPLACED
 from ...errors import SalonError, complaint
 from ..wire.messages import Chunk, Credit, Event, Fetch, OpsDrain, OpsRetry, Record, Watch, Watched
 from .errors import BadAnswer, BadPicture
 
-FINAL: Final = ("done", "failed", "cancelled", "blocked")  # kinds of a job's last event, and its states then
-REPLACED: Final = ("step", "preview")  # events of which a slow reader may miss all but the latest
 MANY: Final = 64  # events that wait for the reader before that happens
 MAX_PICTURE: Final = 1 << 30  # bytes
 

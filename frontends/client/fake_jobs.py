@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
+from ...bounds import FINAL, random_seed
 from ...errors import complaint
 from ..wire import messages as m
-from .exchanges import FINAL
 
 MODEL: Final = "fake"
 _STEP_MS: Final = 10  # what a step costs
@@ -160,7 +160,7 @@ class FakeHouse:
             width=request.width or 8,
             height=request.height or 8,
             steps=request.steps or steps,
-            seed=0 if request.seed is None else request.seed,
+            seed=random_seed() if request.seed is None else request.seed,
             images=request.images,
             guidance_scale=request.guidance_scale or 1.0,
             solver=request.solver or "euler",

@@ -7,12 +7,12 @@ import math
 import time
 from typing import Any
 
+from ...bounds import FINAL
 from ...errors import complaint
 from ..wire import frames
 from ..wire import messages as m
 from ..wire.errors import MessageError
 from ..wire.version import negotiate
-from .exchanges import FINAL
 from .fake_jobs import MODEL, FakeHouse, FakeJob, Refusal
 from .fake_socket import FakeSocket
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import zmq
 
+from ...bounds import LOCAL
 from ..wire.address import Address, parse_address
-from ..wire.checks import LOCAL
 
 if TYPE_CHECKING:
     from ..wire.keys import KeyPair

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from ...bounds import FINAL
+from ...errors import complaint
 from ..wire import messages as m
-from .errors import JobBlocked, JobCancelled, JobFailed, NotFound
-from .exchanges import FINAL, Call, Exchange, Watching
+from .errors import BadPicture, JobBlocked, JobCancelled, JobFailed, NotFound
+from .exchanges import Call, Exchange, Watching
 from .flavours import Flavour, operation, stream
 from .steps import Item, JobEvent, Steps, Stream, Wait, Work, answer, call, fetch, seconds_of, take, wait, watch
 
@@ -120,7 +122,7 @@ class JobCommands(Flavour):
 
     @operation
     def images(self) -> Steps[list[Image]]:
-        """As `pictures`, as images of Pillow (`pip install pillow`)."""
+        """As `pictures`, as images of Pillow. BadPicture also for what Pillow cannot read."""
         files = yield from self._pictures()
         images: list[Image] = yield Work(lambda: [_decode(file) for file in files])
         return images
@@ -207,8 +209,11 @@ def _decode(file: bytes) -> Image:
 
     from PIL import Image
 
-    image = Image.open(BytesIO(file))
-    image.load()
+    try:
+        image = Image.open(BytesIO(file))
+        image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadPicture(complaint("picture", str(error), "a picture that Pillow reads", "take its bytes")) from error
     return image
 
 

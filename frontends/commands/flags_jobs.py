@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ...bounds import FINAL, MAX_PAGE
 from .flags_make import output_flag
 from .parsing import ListOfNames, account_id, job_id, json_flag, server_flags, whole
 
-STATES: Final = ("queued", "running", "paused", "done", "failed", "cancelled", "blocked")
-MAX_PAGE: Final = 200
+STATES: Final = ("queued", "running", "paused", *FINAL)
 
 
 def add(commands: Any) -> None:

@@ -5,17 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from ...bounds import GUIDANCE, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_STEPS, SOLVERS
 from ...errors import complaint
 from ...system import expand_home
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, number, server_flags, shown, whole
 
-MAX_SEED: Final = 2**32 - 1
-MAX_IMAGES: Final = 8
-MAX_ASPECT: Final = 14
-SOLVERS: Final = ("euler", "heun")
 BACKENDS: Final = ("cpu", "reference")
 DTYPES: Final = ("bfloat16", "float32")
-LANES: Final = ("fast", "relax", "turbo", "draft")
 
 
 def add(commands: Any) -> None:
@@ -46,13 +42,13 @@ def _imagine(parser: Parser) -> None:
     )
     remedy = "choose one of these, or leave it out for a random one"
     seed = whole("--seed", 0, MAX_SEED, remedy)
-    what.add_argument("--seed", type=seed, metavar="N", help=f"0 to {MAX_SEED} (random, and printed)")
+    what.add_argument("--seed", type=seed, metavar="N", help="0 to 2^64 - 1 (random below 2^32, and printed)")
     images = whole("--n", 1, MAX_IMAGES, "run it again with another seed for more")
     what.add_argument("--n", type=images, default=4, metavar="N", help=f"pictures, 1 to {MAX_IMAGES} (4)")
     what.add_argument("--no", metavar="TEXT", help="what to leave out")
-    steps = whole("--steps", 1, 1000, "20 is usual")
-    what.add_argument("--steps", type=steps, metavar="N", help="solver steps (the model's default)")
-    guidance = number("--guidance", 0, 100, "3 is usual, 1 is none")
+    steps = whole("--steps", 1, MAX_STEPS, "leave it out for the model's own")
+    what.add_argument("--steps", type=steps, metavar="N", help=f"solver steps, 1 to {MAX_STEPS} (the model's default)")
+    guidance = number("--guidance", *GUIDANCE, "leave it out for the model's own; 1 is none")
     what.add_argument(
         "--guidance", type=guidance, metavar="X", help="how strongly to follow the prompt; 1 is none (the model's)"
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ...bounds import MAX_LABEL, ROLES
 from .flags_jobs import page_flags
 from .parsing import Names, account_id, job_id, json_flag, matching, number, server_flags, whole
 
 SOURCES: Final = ("bought", "bonus", "operator")
-ROLES: Final = ("user", "operator")
 MAX_MINUTES: Final = 1_000_000
 
 
@@ -80,5 +80,8 @@ def _accounts(below: Any) -> None:
 
 
 _label = matching(
-    "--name", r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{0,100}", "up to 100 characters on one line", "shorten it"
+    "--name",
+    rf"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{{0,{MAX_LABEL}}}",
+    f"up to {MAX_LABEL} characters on one line",
+    "shorten it",
 )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ...bounds import MAX_PAGE
 from ...errors import SalonError
 from . import exits, words
 from .connection import connected
@@ -40,7 +41,7 @@ def jobs(options: argparse.Namespace) -> int:
     else:
         print_table(COLUMNS, map(job_row, found), "no jobs")
     if before:
-        print(f"salon: note: there are more; pass --all-pages, or --limit up to {200}", file=sys.stderr)
+        print(f"salon: note: there are more; pass --all-pages, or --limit up to {MAX_PAGE}", file=sys.stderr)
     return exits.DONE
 
 

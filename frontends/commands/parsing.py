@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn
 
@@ -32,9 +33,25 @@ class Parser(argparse.ArgumentParser):
         self.register("action", None, _Once)
         self.register("action", "store", _Once)
         self.set_defaults(leaf=self)
+        self._words: list[str] = []
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self._words = list(args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        match = re.match(r"argument (\S+): expected one argument", message)
+        if match is not None:
+            self._refuse_missing(match[1].split("/"))
         raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def _refuse_missing(self, names: Sequence[str]) -> NoReturn:
+        """A flag without its value. What looks like a flag is a value only behind an equals sign."""
+        typed, *after = self._words[next(i for i, word in enumerate(self._words) if word in names) :]
+        if after and after[0].startswith("-") and after[0].partition("=")[0] not in ("--", *flags_of(self)):
+            joined = shlex.quote(after[0])
+            raise UsageError(f"{typed}: got {shown(after[0])}, which looks like a flag; write {names[-1]}={joined}")
+        raise UsageError(f"{typed}: got nothing after it, allowed one value; write it, or drop {typed}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
@@ -110,7 +127,7 @@ def whole(flag: str, low: int, high: int, remedy: str) -> Callable[[str], int]:
     """A reader of whole numbers from `low` to `high`."""
 
     def read(text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not low <= int(text) <= high:
+        if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or not low <= int(text) <= high:
             raise UsageError(complaint(flag, shown(text), f"a whole number from {low} to {high}", remedy))
         return int(text)
 

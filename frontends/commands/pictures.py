@@ -56,5 +56,5 @@ def recipe_in(png: bytes) -> Any:
     text = png[start + len(_CHUNK) : start + 4 + length].split(b"\0", 2)[-1]  # after language and translated keyword
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from ...bounds import RANDOM_SEEDS
 from ...engine.errors import OutputError
 from ...errors import SalonError
 from ...system import explain
@@ -51,7 +52,7 @@ def imagine(options: argparse.Namespace) -> int:
     target = None
     if not options.detach:
         # As far as it can be known before the server has chosen a seed.
-        stem = f"{slug(options.prompt)}-{2**32 - 1 if options.seed is None else options.seed}"
+        stem = f"{slug(options.prompt)}-{RANDOM_SEEDS - 1 if options.seed is None else options.seed}"
         target = Destination.of(options.output, stem, options.n, force=options.force)
         target.check(1)
     if options.preview is not None:
@@ -108,8 +109,8 @@ def imagine(options: argparse.Namespace) -> int:
 def _headline(info: JobInfo) -> str:
     lane = info.lane if info.lane == info.asked_lane else f"{info.lane} instead of {info.asked_lane}"
     note = f" ({info.note})" if info.note else ""
-    pictures = words.plural(info.images, "picture")
-    what = f"{pictures}, {info.width} x {info.height}, {info.steps} steps, seed {info.seed}"
+    pictures, steps = words.plural(info.images, "picture"), words.plural(info.steps, "step")
+    what = f"{pictures}, {info.width} x {info.height}, {steps}, seed {info.seed}"
     return f"{what}, job {info.job}, lane {lane}{note}"
 
 

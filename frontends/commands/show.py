@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ...bounds import FINAL
 from . import exits, words
 from .connection import connected
 from .pictures import destination_of, fetch
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..client.steps import JobEvent
     from ..wire.messages import JobInfo
-
-FINAL = ("done", "failed", "cancelled", "blocked")
 
 
 def show(options: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ...bounds import LANES
 from . import exits, words
 from .connection import connected
 from .ops import WORKER_COLUMNS, status_pairs, worker_row
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 EVERY_S: Final = 1.0
 MAX_JOBS: Final = 50
-LANES: Final = ("turbo", "fast", "draft", "relax")
 LANE_COLUMNS: Final = ("lane", ">queued", ">running")
 JOB_COLUMNS: Final = ("job", "?account", "?lane", "?>n", "?size", ">step", "?>age", "prompt")
 

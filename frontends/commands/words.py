@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
@@ -10,6 +11,22 @@ if TYPE_CHECKING:
     from ..wire.messages import JobInfo
 
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts, and of some emoji
+_FLAGS: Final = {
+    "negative_prompt": "--no",
+    "guidance_scale": "--guidance",
+    "preview_every": "--preview",
+    "private": "--private",
+    "images": "--n",
+    "aspect": "--ar",
+    "steps": "--steps",
+    "seed": "--seed",
+    "solver": "--solver",
+    "lane": "--lane",
+    "account": "--account",
+    "quota_bytes": "--quota",
+    "expires_ms": "--expires",
+}
+_FIELDS: Final = re.compile(r"\b(negative_prompt|guidance_scale|preview_every)\b")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -18,6 +35,13 @@ def clean(text: str) -> str:
     direction."""
     line = " ".join(text.split())
     return "".join(char if char.isprintable() or char in _JOINERS else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def typed(text: str) -> str:
+    """A refusal of the engine or a server, with the names of fields as they are typed here."""
+    name, colon, rest = text.partition(":")
+    text = f"{_FLAGS.get(name, name)}{colon}{rest}"
+    return _FIELDS.sub(lambda match: _FLAGS[match[0]], text)
 
 
 def shorten(text: str, most: int) -> str:

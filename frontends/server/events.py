@@ -10,14 +10,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from ..wire.messages import GRID, Event, Picture
+from ...bounds import FINAL, GRID, REPLACED
+from ..wire.messages import Event, Picture
 
 if TYPE_CHECKING:
     from .sessions import Watcher
 
 PER_LIFE: Final = 1 << 24  # numbers of a start: 2**53 (what JavaScript can count) lasts for 500 million starts
-FINAL: Final = ("done", "failed", "cancelled", "blocked")
-REPLACED: Final = ("step", "preview")  # kinds of which only the latest is kept
 
 
 class JobLog:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ...bounds import LOCAL
 from ...errors import SalonError, complaint
 from ...scheduler.accounts import Accounts
 from ...scheduler.entries import Entry, EntryKind
@@ -27,8 +28,6 @@ from .failures import RequestRefused
 from .options import ServeOptions
 
 LOG = logging.getLogger("salon.server")
-LOCAL: Final = "local"
-ROLES: Final = ("user", "operator")
 REPAID: Final = "repaid"  # in meta, with the job
 Act = Callable[[Accounts, int], tuple[Entry, ...]]
 

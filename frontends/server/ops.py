@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ... import __version__
+from ...bounds import LOCAL, ROLES
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
 from ...scheduler.entries import Entry, Source
@@ -17,7 +18,6 @@ from ...studio.store.writes import SetMeta
 from ..wire import messages as m
 from . import views
 from .failures import RequestRefused
-from .house import LOCAL, ROLES
 
 if TYPE_CHECKING:
     from .server import Server

@@ -235,7 +235,7 @@ class Server:
         if isinstance(request, m.ListJobs):
             if request.account in ("", account):
                 return await service.page(account, request, everybody=False)
-            _want_operator(session, request)
+            _want_operator(session, request, "account")
             page = await service.page(request.account, request, everybody=request.account == "*")
             return m.JobList(jobs=tuple(map(self._redact(account), page.jobs)), next=page.next)
         if isinstance(request, m.Cancel):
@@ -244,7 +244,7 @@ class Server:
             return await service.delete(request.job, account, operator=session.operator)
         if isinstance(request, m.Info):
             if request.account not in ("", account):
-                _want_operator(session, request)
+                _want_operator(session, request, "account")
             return await self._ops.account(request.account or account)
         raise AssertionError(f"no way to answer {type(request).__name__}")
 
@@ -296,7 +296,9 @@ class Server:
             self._loop.call_later(1, self._every_second)
 
 
-def _want_operator(session: Session, request: m.Record) -> None:
+def _want_operator(session: Session, request: m.Record, field: str = "") -> None:
+    """`field`: what of it is for operators, such as naming another account; none: all of it is."""
     if not session.operator:
-        name = type(request).__struct_config__.tag
-        raise RequestRefused("forbidden", f"{name}: for operators only; ask one", kind="OperatorsOnly")
+        name = field or type(request).__struct_config__.tag
+        remedy = "leave it out, or ask one" if field else "ask one"
+        raise RequestRefused("forbidden", f"{name}: for operators only; {remedy}", kind="OperatorsOnly")

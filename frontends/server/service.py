@@ -115,7 +115,6 @@ class Service:
     def _spec(self, request: Submit, lane: Lane) -> GenerationSpec:
         names = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")
         fields = {name: value for name in names if (value := getattr(request, name)) is not None}
-        fields.setdefault("seed", secrets.randbelow(2**32))
         return self.house.studio.make_spec(
             request.prompt,
             lane=lane,

@@ -1,5 +1,5 @@
 """The ranges of what clients send: whatever a type cannot say. What depends on model, plan or configuration is the
-server's business; nothing that an engine could take is refused here."""
+server's business."""
 
 from __future__ import annotations
 
@@ -10,17 +10,26 @@ from typing import Any, Final
 
 import msgspec
 
+from ...bounds import (
+    GUIDANCE,
+    LOCAL,
+    MAX_IMAGES,
+    MAX_LABEL,
+    MAX_PAGE,
+    MAX_PREVIEW_EVERY,
+    MAX_PROMPT,
+    MAX_SEED,
+    MAX_SIDE,
+    MAX_STEPS,
+    SHIFT,
+)
 from ...errors import complaint
 from . import messages as m
 from .errors import BadMessage
 
 MAX_ID: Final = 16  # bytes of a message's id
-MAX_PROMPT: Final = 6_000  # characters
-MAX_LABEL: Final = 100  # characters of a name for people
-MAX_PAGE: Final = 200  # lines of a page
 MAX_FEATURES: Final = 64
 MAX_COUNT: Final = 2**63 - 1  # of numbers, times and offsets: what a database's integer holds
-LOCAL: Final = "local"  # the account of whoever connects without a key
 
 _NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _WORD: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
@@ -80,7 +89,7 @@ def _bytes(name: str, value: bytes) -> None:
 
 def _prompt(name: str, value: str) -> None:
     if len(value) > MAX_PROMPT:
-        raise _bad(name, f"{len(value):,} characters", f"{MAX_PROMPT:,}", "shorten it")
+        raise _bad(name, f"{len(value):,} characters", f"up to {MAX_PROMPT:,}", "shorten it")
     if "\0" in value:
         raise _bad(name, value, "text without NUL")
 
@@ -113,7 +122,7 @@ _accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {L
 _count = _whole(0, MAX_COUNT)
 _credit = _whole(1, m.Limits().max_credit)
 _page = _whole(1, MAX_PAGE)
-_side = _whole(1, 2**16)
+_side = _whole(1, MAX_SIDE)
 
 RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.Hello: (
@@ -130,13 +139,13 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("aspect", _aspect),
         ("width", _side),
         ("height", _side),
-        ("steps", _whole(1, 1000)),
-        ("seed", _whole(0, 2**64 - 1)),
-        ("images", _whole(1, 2**16)),
-        ("guidance_scale", _number(0, 100)),
+        ("steps", _whole(1, MAX_STEPS)),
+        ("seed", _whole(0, MAX_SEED)),
+        ("images", _whole(1, MAX_IMAGES)),
+        ("guidance_scale", _number(*GUIDANCE)),
         ("solver", _word),
-        ("shift", _number(0.01, 100)),
-        ("preview_every", _whole(0, 1000)),
+        ("shift", _number(*SHIFT)),
+        ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
     ),
     m.Watch: (("job", _job), ("after", _count)),
     m.Unwatch: (("watch", _bytes),),

@@ -18,9 +18,10 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from ...bounds import GRID as GRID
+
 VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
 FEATURES: Final = ("previews", "private", "ops")  # what this side knows beyond version 1's core
-GRID: Final = -1  # index of a job's grid among its pictures
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -145,7 +146,8 @@ class Ping(Record, tag="ping"):
 
 
 class Submit(Record, tag="submit"):
-    """Make pictures. Answer: Accepted, once the job is on disk. What is None is the model's default.
+    """Make pictures. Answer: Accepted, once the job is on disk. What is None is the model's default; the seed: a random
+    one below 2^32, which the answer tells.
 
     `key` makes it idempotent: the same key of the same account is the same job, however often it is sent.
     `preview_every`: solver steps between previews; 0: none.

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-GRID: Final = -1  # index of a job's grid among its pictures
-OPEN: Final = ("queued", "running")
-FINAL: Final = ("done", "failed", "cancelled", "blocked")
+from ...bounds import FINAL as FINAL
+from ...bounds import GRID as GRID
+from ...bounds import OPEN as OPEN
+
 STATES: Final = (*OPEN, *FINAL)
 
 

@@ -33,7 +33,7 @@ TEXT_ROWS = 9
 
 def spec(**fields: Any) -> GenerationSpec:
     """A small request: 4 x 4 tokens, 2 steps."""
-    values: dict[str, Any] = {"prompt": "a red apple, 3d, on teal", "width": 16, "height": 16, "steps": 2}
+    values: dict[str, Any] = {"prompt": "a red apple, 3d, on teal", "width": 16, "height": 16, "steps": 2, "seed": 0}
     return GenerationSpec(**(values | fields))
 
 
@@ -84,7 +84,9 @@ USES = st.builds(
     st.sampled_from([None, "null"]),
 )
 SPECS = st.builds(
-    spec,
+    lambda negative_prompt, guidance_scale, **fields: spec(
+        negative_prompt="" if guidance_scale == 1 else negative_prompt, guidance_scale=guidance_scale, **fields
+    ),
     prompt=st.sampled_from(["a red apple, 3d, on teal", "cat", "a big dog, pink background", "house, neon"]),
     negative_prompt=st.sampled_from(["", "a dog"]),
     width=st.sampled_from([4, 8, 16, 20]),
@@ -600,6 +602,28 @@ def test_make_spec_fills_in_the_models_defaults(engine: Engine) -> None:
             engine.make_spec("a cat", aspect=aspect)
     with pytest.raises(PromptError):
         engine.make_spec(" ")
+
+
+def test_a_seed_that_is_left_out_is_random_and_told(engine: Engine) -> None:
+    """faults.md 14: it was 0, so that every caller got the same picture."""
+    seeds = {engine.make_spec("a cat", **given).seed for given in ({}, {"seed": None}) for _ in range(20)}
+    assert len(seeds | {GenerationSpec(prompt="a cat").seed}) > 30
+    assert all(0 <= seed < 2**32 for seed in seeds)
+    assert engine.make_spec("a cat", seed=0).seed == 0
+    generation = engine.open(engine.make_spec("a cat", steps=1))
+    assert generation.spec.seed == dataclasses.replace(generation.spec).seed  # it is drawn once
+    engine.close(generation)
+
+
+def test_a_negative_prompt_without_guidance_is_refused(engine: Engine) -> None:
+    """faults.md 15, house.md 4.15: it was ignored without a word."""
+    words = "^negative_prompt: got 'red' with guidance_scale 1, .*, allowed .*; raise guidance_scale, or leave neg"
+    with pytest.raises(SpecError, match=words):
+        engine.make_spec("a cat", negative_prompt="red", guidance_scale=1)
+    with pytest.raises(SpecError, match=words):
+        engine.open(GenerationSpec(prompt="a cat", negative_prompt="red", guidance_scale=1.0))
+    assert engine.make_spec("a cat", negative_prompt=" ", guidance_scale=1).guided is False
+    assert engine.make_spec("a cat", negative_prompt="red", guidance_scale=0.5).guided
 
 
 def test_warnings_of_the_text_pipeline_are_on_the_generation(engine: Engine) -> None:

@@ -23,7 +23,7 @@ from .test_checkpoint import write
 
 def picture(engine: Engine) -> Any:
     """What a model draws."""
-    generation = engine.open(engine.make_spec("a red apple, 3d, on teal"))
+    generation = engine.open(engine.make_spec("a red apple, 3d, on teal", seed=0))
     while generation.state is State.RUNNING:
         engine.step([generation])
     return engine.finish(generation)

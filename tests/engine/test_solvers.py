@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from salon.bounds import SOLVERS
 from salon.engine.config import Config
 from salon.engine.errors import UnknownArchitecture
-from salon.engine.solvers import SCHEDULER, SOLVERS, Evaluation, SigmaConfig, euler, evaluations, heun
+from salon.engine.solvers import SCHEDULER, Evaluation, SigmaConfig, euler, evaluations, heun
 
 
 def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, dtype: Any = np.float64) -> Any:

@@ -117,6 +117,13 @@ def test_who_wants_a_picture_gets_the_grid(site: Site, tmp_path: Path) -> None:
     assert site.ask("POST", "/imagine", SMALL, accept="image/png")[2] == data
 
 
+def test_every_visitor_gets_another_picture(site: Site) -> None:
+    """faults.md 14: without a seed everybody got the same one."""
+    ask = {name: value for name, value in SMALL.items() if name != "seed"}
+    seeds = {json.loads(site.ask("POST", "/imagine", ask)[2])["seed"] for _ in range(4)}
+    assert len(seeds) > 1
+
+
 def test_a_job_its_events_and_its_grid(site: Site) -> None:
     status, headers, body = site.ask("POST", "/imagine", SMALL)
     made = json.loads(body)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from salon.engine.solvers import SOLVERS
-from salon.engine.spec import MAX_ASPECT
+from salon.engine.solvers import SolverName
 from salon.frontends import arguments
 from salon.frontends.arguments import UsageError, parse
 from salon.kernels import backends
+from salon.scheduler.tickets import Lane
 
 
 def imagine(*words: str) -> object:
@@ -16,9 +18,9 @@ def imagine(*words: str) -> object:
 
 
 def test_names_agree_with_the_engine() -> None:
-    assert tuple(SOLVERS) == arguments.SOLVERS
+    assert get_args(SolverName) == arguments.SOLVERS
     assert arguments.BACKENDS == backends.NAMES
-    assert arguments.MAX_ASPECT == MAX_ASPECT
+    assert tuple(Lane) == arguments.LANES
 
 
 def test_defaults_leave_the_choice_to_the_model() -> None:
@@ -30,11 +32,24 @@ def test_defaults_leave_the_choice_to_the_model() -> None:
 
 
 def test_everything_is_read() -> None:
-    what = ["--ar", "16:9", "--seed", "4294967295", "--steps", "3", "--n", "8", "--guidance", "2.5", "--no", "a worm"]
+    what = [
+        "--ar",
+        "16:9",
+        "--seed",
+        "18446744073709551615",
+        "--steps",
+        "3",
+        "--n",
+        "8",
+        "--guidance",
+        "2.5",
+        "--no",
+        "a worm",
+    ]
     how = ["--solver", "heun", "-o", "x.png", "--force", "--dtype=float32", "--threads", "2"]
     options = parse(["imagine", "a", "red", "apple", *what, *how], "")
     assert options.prompt == "a red apple"
-    assert (options.ar, options.seed, options.steps, options.n) == ((16, 9), 2**32 - 1, 3, 8)
+    assert (options.ar, options.seed, options.steps, options.n) == ((16, 9), 2**64 - 1, 3, 8)
     assert (options.guidance, options.solver, options.no) == (2.5, "heun", "a worm")
     assert (options.output, options.force, options.dtype, options.threads) == ("x.png", True, "float32", 2)
 
@@ -59,23 +74,28 @@ def test_aspects_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--steps", "0"], r"--steps: got '0', allowed a whole number from 1 to 1000"),
-        (["--steps", "1001"], r"--steps: got '1001'"),
+        (["--steps", "0"], r"--steps: got '0', allowed a whole number from 1 to 200"),
+        (["--steps", "201"], r"--steps: got '201'"),
         (["--steps", "2.5"], r"--steps: got '2.5'"),
         (["--steps", "٣"], r"--steps: got '٣'"),
         (["--steps", "1_0"], r"--steps: got '1_0'"),
         (["--n", "99"], r"--n: got '99', allowed a whole number from 1 to 8"),
         (["--n", "0"], r"--n: got '0'"),
-        (["--seed", "-1"], r"--seed: got '-1', allowed a whole number from 0 to 4294967295"),
-        (["--seed", "4294967296"], r"--seed: got '4294967296'"),
+        (["--seed", "-1"], r"--seed: got '-1', allowed a whole number from 0 to 18446744073709551615"),
+        (["--seed", "18446744073709551616"], r"--seed: got '18446744073709551616'"),
         (["--seed", "9" * 5000], r"--seed: got '9{40}\.\.\.'"),
         (["--guidance", "nan"], r"--guidance: got 'nan', allowed a number from 0 to 100"),
-        (["--guidance", "101"], r"--guidance: got '101'"),
+        (["--guidance", "101"], r"--guidance: got '101', allowed .*; leave it out for the model's own; 1 is none$"),
         (["--solver", "ddim"], r"--solver: got 'ddim', allowed euler or heun"),
         (["--backend", "cuda"], r"--backend: got 'cuda', allowed cpu or reference"),
         (["--dtype", "int8"], r"--dtype: got 'int8', allowed bfloat16 or float32"),
         (["--threads", "0"], r"--threads: got '0', allowed a whole number from 1 to 256"),
-        (["--seed"], r"--seed: expected one argument; see `salon imagine --help`"),
+        (["--seed"], r"--seed: got nothing after it, allowed one value; write it, or drop --seed$"),
+        # faults.md 17: "expected one argument"
+        (["--no", "-red"], r"^--no: got '-red', which looks like a flag; write --no=-red$"),
+        (["--no", "-it's"], r"^--no: got \"-it's\", which looks like a flag; write --no='-it'\"'\"'s'$"),
+        (["-o", "-x.png"], r"^-o: got '-x.png', which looks like a flag; write --output=-x.png$"),
+        (["--no", "--n", "1"], r"^--no: got nothing after it"),
         (["--seed", "1", "--seed", "1"], r"--seed: got it twice, allowed once"),
         (["--no", "a", "--n", "2", "--no", "b"], r"--no: got it twice"),
         (["--sed", "3"], r"'--sed': unknown flag; did you mean --seed\?"),
@@ -86,7 +106,6 @@ def test_aspects_refused(text: str) -> None:
         (["--n", "2", "apple"], r"'apple': got words after the flags"),
         (["--no", "a", "--guidance", "1"], r"--no: got it with --guidance 1"),
         (["--force"], r"--force: got it without -o"),
-        (["--quiet", "--json"], r"--quiet: got it with --json"),
     ],
 )
 def test_refusals_name_the_flag_the_range_and_the_remedy(words: list[str], message: str) -> None:
@@ -113,6 +132,21 @@ def test_refusals_name_the_flag_the_range_and_the_remedy(words: list[str], messa
 def test_parameters_inside_the_text_are_not_taken_for_words(prompt: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         imagine(prompt)
+
+
+@pytest.mark.parametrize("words", [["-a red apple", "--n", "1"], ["-a red apple --n 1"]])
+def test_flags_after_the_end_of_flags_are_told_from_open_quotes(words: list[str]) -> None:
+    """faults.md 17: "close the quotes", which are closed."""
+    with pytest.raises(UsageError, match=r"'--n' after --, which ends the flags, allowed only before it; move --n "):
+        imagine("--", *words)
+    assert parse(["imagine", "--n", "1", "--", "-a red apple"], "").prompt == "-a red apple"
+
+
+def test_quiet_and_json_go_together() -> None:
+    """faults.md 27: what a program reads, and nothing for people beside it."""
+    options = parse(["imagine", "x", "--quiet", "--json"], "")
+    assert options.quiet
+    assert options.json
 
 
 @pytest.mark.parametrize(

@@ -114,13 +114,20 @@ def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:
 
 
 def test_imagine_json(ask: Main, tmp_path: Path) -> None:
-    code, out, err = ask("imagine", "x", "--n", "1", "--json", "-o", "x.png")
-    assert code == 0, err
+    code, out, err = ask("imagine", "x", "--n", "1", "--seed", str(2**64 - 1), "--json", "--quiet", "-o", "x.png")
+    assert (code, err) == (0, "")  # faults.md 27: --quiet and --json were refused together
     found = json.loads(out)
-    assert (found["files"], found["seed"], found["job"]["state"]) == (["x.png"], 0, "done")
+    assert (found["files"], found["seed"], found["job"]["state"]) == (["x.png"], 2**64 - 1, "done")
     assert set(found["seconds"]) == {"accept", "make", "fetch"}
     assert found["recipe"] is None  # the fake's pictures have none
     assert os.listdir(tmp_path) == ["x.png"]
+
+
+def test_one_of_a_thing_is_one(ask: Main) -> None:
+    """faults.md 27: "1 steps"."""
+    code, _, err = ask("imagine", "x", "--n", "1", "--steps", "1", "--seed", "3", "-o", "x.png")
+    assert code == 0
+    assert err.startswith("1 picture, 8 x 8, 1 step, seed 3, ")
 
 
 def test_imagine_detached(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
@@ -245,7 +252,7 @@ def test_show(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
 
 def test_show_follow(ask: Main, fake: FakeServer) -> None:
     fake.hold = True
-    ask("imagine", "x", "--detach", "--n", "1")
+    ask("imagine", "x", "--detach", "--n", "1", "--seed", "0")
     code, out, err = ask("show", "job-1", "-o", ".")
     assert (code, out) == (2, "")
     assert "queued, with 0 of 1 pictures" in err

@@ -132,11 +132,21 @@ def test_running_jobs_can_be_listed(salon: Run) -> None:
     assert [[found["job"] for found in jobs] for jobs in (listed, waiting, on_top)] == [[job], [], [job]]
 
 
-def test_what_the_server_refuses_is_one_line(salon: Run) -> None:
-    result = salon("imagine", "a cat", "--steps", "1000")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr.startswith("salon: error: steps: got ")
-    assert result.stderr.count("\n") == 1
+def test_what_the_server_refuses_is_one_line(salon: Run, tmp_path: Path) -> None:
+    """faults.md 17: `--private` was refused as `--stealth`, `jobs --account` as `list:`."""
+    other = str(tmp_path / "plain")
+    account = salon("keys", SALON_KEY=other).stdout.strip()
+    assert salon("ops", "accounts", "set", account, "--plan", "basic").returncode == 0
+    for words, refusal in (
+        (("imagine", "a cat", "--private"), "--private: got a private job on the basic plan, allowed public images; "),
+        (("imagine", "a cat", "--lane", "relax"), "--lane: got relax on the basic plan, allowed "),
+        (("jobs", "--account", "*"), "--account: for operators only; "),
+        (("info", "--account", "local"), "--account: for operators only; "),
+    ):
+        result = salon(*words, SALON_KEY=other)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert result.stderr.startswith(f"salon: error: {refusal}"), result.stderr
+        assert result.stderr.count("\n") == 1
     assert salon("show", "nope").returncode == 2
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import struct
+import tracemalloc
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,3 +82,50 @@ def test_the_pixel_hash_knows_the_shape() -> None:
     hashes = {pixel_hash(pixels), pixel_hash(pixels.reshape(6, 2, 3)), pixel_hash(pixels + 1)}
     assert len(hashes) == 3
     assert pixel_hash(pixels[:, ::2]) == pixel_hash(np.zeros((2, 3, 3), np.uint8))
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def huge(width: int, height: int, text: bytes = b"") -> bytes:
+    """A PNG of a few hundred bytes that says it is that large; its pixels are all there, and black."""
+    packed = zlib.compressobj(9)
+    row = b"\0" * (1 + width // 8)
+    pixels = b"".join([*(packed.compress(row) for _ in range(height)), packed.flush()])
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + text + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [8_200, 10_000, 13_000], ids=["quiet", "with a warning", "nearly refused"])
+@pytest.mark.parametrize("where", ["a file", "what it holds"])
+def test_a_small_file_of_a_huge_picture_is_not_unpacked(tmp_path: Path, side: int, where: str) -> None:
+    """house.md 4.13: up to 178 million pixels were converted, half a GB, with at most a warning."""
+    data = huge(side, side)
+    assert len(data) < 100_000
+    file: Any = io.BytesIO(data)
+    if where == "a file":
+        file = tmp_path / "x.png"
+        file.write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(RecipeError, match=rf"got {side:,} x {side:,} pixels, allowed up to 67,108,864 in all; give"):
+        read_png(file)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+
+
+def test_text_of_any_size_is_not_unpacked(tmp_path: Path) -> None:
+    """house.md 4.13."""
+    plain_text = chunk(b"iTXt", b"salon\0\0\0\0\0" + b"x" * (2 << 20))
+    packed = chunk(b"iTXt", b"salon\0\1\0\0\0" + zlib.compress(b"x" * (16 << 20)))
+    with pytest.raises(RecipeError, match="got a recipe of 2,097,152 characters, allowed up to 1,048,576"):
+        read_png(io.BytesIO(huge(8, 8, plain_text)))
+    with pytest.raises(RecipeError, match="no PNG, or a damaged one"):
+        read_png(io.BytesIO(huge(8, 8, packed)))
+
+
+def test_two_headers_are_no_png() -> None:
+    """The first says how large it is, the second is what is decoded."""
+    second = chunk(b"IHDR", struct.pack(">IIBBBBB", 9_000, 9_000, 1, 0, 0, 0, 0))
+    with pytest.raises(RecipeError, match="no PNG, or a damaged one"):
+        read_png(io.BytesIO(huge(8, 8, second)))

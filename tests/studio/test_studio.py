@@ -56,6 +56,15 @@ def test_numpys_numbers_are_numbers_everywhere(tiny: Path, solo: Solo) -> None:
             studio.imagine("cat", images=np.int64(4))
 
 
+def test_a_seed_that_is_left_out_is_random_and_told(tiny: Path, solo: Solo) -> None:
+    """faults.md 14: it was 0, so that every visitor of an application got the same picture."""
+    with Studio(tiny, backend=BACKEND, threads=1) as studio:
+        jobs = [studio.imagine("cat") for _ in range(3)]
+        assert len({job.spec.seed for job in jobs}) > 1
+        for job in jobs:
+            np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(prompt="cat", steps=3, seed=job.spec.seed)))
+
+
 def test_bad_requests(tiny: Path) -> None:
     with Studio(tiny, backend=BACKEND, threads=1) as studio:
         for fields, words in (
@@ -63,6 +72,7 @@ def test_bad_requests(tiny: Path) -> None:
             ({"wdith": 8}, "spec: got wdith"),
             ({"prompt": " "}, "prompt"),
             ({"steps": 0}, "steps"),
+            ({"negative_prompt": "red", "guidance_scale": 1}, "negative_prompt: got 'red' with guidance_scale 1"),
         ):
             with pytest.raises(SpecError, match=words):
                 studio.imagine(**({"prompt": "cat"} | fields))

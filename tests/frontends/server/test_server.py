@@ -227,7 +227,10 @@ def test_who_sees_what(serve: Serve, connect: Connect) -> None:
     ):  # fmt: skip
         error = refusal(lambda t=type_, f=fields: b.ask(t, **f))
         assert (error.code, error.kind) == ("forbidden", "OperatorsOnly")
-        assert str(error) == f"{type_}: for operators only; ask one"
+        # faults.md 17: another account in a list or `info` was "list:", which nobody had typed
+        account = type_ in ("list", "info")
+        whom = "account: for operators only; leave it out, or ask one"
+        assert str(error) == (whom if account else f"{type_}: for operators only; ask one")
     seen = operator.show(secret)
     assert (seen["state"], seen.get("prompt", ""), seen.get("pictures", [])) == ("done", "", [])
     listed = {job["job"]: job.get("prompt", "") for job in operator.jobs(account="*")}
@@ -337,8 +340,10 @@ def test_refused_before_there_is_a_job(serve: Serve, connect: Connect) -> None:
         {"solver": "magic"},
         {"aspect": [1, 100]},
         {"guidance_scale": float("nan")},
+        {"guidance_scale": 1.0, "negative_prompt": "red"},  # faults.md 15: it was ignored without a word
+        {"images": 9},
     ]
-    for fields, code in [*((fields, "invalid") for fields in wrong), ({"images": 60000}, "too_large")]:
+    for fields, code in [*((fields, "invalid") for fields in wrong), ({"width": 4096, "height": 4096}, "too_large")]:
         error = refusal(lambda f=fields: client.ask("submit", **({"key": "k", "prompt": "cat"} | TINY | f)))
         assert error.code == code, (fields, str(error))
     assert list(client.jobs()) == []

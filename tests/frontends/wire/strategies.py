@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from hypothesis import strategies as st
 
+from salon.bounds import MAX_IMAGES, MAX_SEED, MAX_SIDE, MAX_STEPS
 from salon.frontends.wire import messages as m
 
 REQUESTS: tuple[type[m.Record], ...] = get_args(m.Request)
@@ -28,7 +29,7 @@ PROMPTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_siz
 IDS = st.binary(min_size=1, max_size=16)
 CREDITS = st.integers(1, m.Limits().max_credit)
 PAGES = st.integers(1, 200)
-SIDES = st.integers(1, 2**16)
+SIDES = st.integers(1, MAX_SIDE)
 
 
 def of_type(kind: Any) -> st.SearchStrategy[Any]:
@@ -79,9 +80,9 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
         "aspect": st.none() | st.tuples(*[st.floats(1e-6, 1e6)] * 2),
         "width": st.none() | SIDES,
         "height": st.none() | SIDES,
-        "steps": st.none() | st.integers(1, 1000),
-        "seed": st.none() | st.integers(0, 2**64 - 1),
-        "images": SIDES,
+        "steps": st.none() | st.integers(1, MAX_STEPS),
+        "seed": st.none() | st.integers(0, MAX_SEED),
+        "images": st.integers(1, MAX_IMAGES),
         "guidance_scale": st.none() | st.floats(0, 100),
         "solver": st.none() | WORDS,
         "shift": st.none() | st.floats(0.01, 100),

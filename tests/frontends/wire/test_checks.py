@@ -7,7 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from salon.engine.spec import GenerationSpec
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.checks import RULES, check
 from salon.frontends.wire.codec import decode_request, encode
@@ -42,8 +41,8 @@ WORDS = (["a", "fast", "ops.v2", "x" * 32], ["", "x" * 33, "Fast", "a b", "-a", 
 COUNTS = ([0, 1, 2**63 - 1], [-1, 2**63, 2**64 - 1])
 PAGES = ([1, 200], [0, -1, 201])
 LABELS = (["", "salon 1.0", "\N{GRINNING FACE}" * 100], ["x" * 101, "a\nb", "\x7f", "\x1b[31m", "\u2028"])
-PROMPTS = (["a", "two\nlines\t", "\N{GRINNING FACE}" * 6_000], ["x" * 6_001, "a\0b"])
-SIDES = ([1, 65536, None], [0, -1, 65537])
+PROMPTS = (["a", "two\nlines\t", "\N{GRINNING FACE}" * 2_000], ["x" * 2_001, "a\0b"])
+SIDES = ([1, 4096, None], [0, -1, 4097])
 ACCOUNTS = ([KEY, "local"], [KEY[1:], KEY + "a", KEY.upper(), "alice", f"{KEY}\n"])
 IDS = ([b"1", b"x" * 16], [b"", b"x" * 17])
 CREDITS = ([1, 16], [0, -1, 17])
@@ -60,9 +59,9 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.Submit, "aspect"): ([None, (16, 9), (1e-9, 1e9)], [(0, 1), (1, -1), (NAN, 1), (1, INF)]),
     (m.Submit, "width"): SIDES,
     (m.Submit, "height"): SIDES,
-    (m.Submit, "steps"): ([None, 1, 1000], [0, 1001]),
+    (m.Submit, "steps"): ([None, 1, 200], [0, 201]),
     (m.Submit, "seed"): ([None, 0, 2**64 - 1], [-1]),
-    (m.Submit, "images"): ([1, 65536], [0, -1, 65537]),
+    (m.Submit, "images"): ([1, 8], [0, -1, 9]),
     (m.Submit, "guidance_scale"): ([None, 0, 100.0], [-0.1, 100.1, NAN, INF, -INF]),
     (m.Submit, "solver"): ([None, *WORDS[0]], WORDS[1]),
     (m.Submit, "shift"): ([None, 0.01, 100], [0.009, 100.1, NAN, INF]),
@@ -137,23 +136,6 @@ def test_oldest_up_to_version() -> None:
     check(m.Hello(version=3, oldest=3))
     with pytest.raises(BadMessage, match=r"oldest: got 4, allowed up to version \(3\)"):
         check(m.Hello(version=3, oldest=4))
-
-
-@pytest.mark.parametrize("extreme", [0, -1], ids=["least", "most"])
-def test_nothing_is_refused_that_an_engine_could_take(extreme: int) -> None:
-    """A GenerationSpec checks itself; its edges pass here, too."""
-    spec = GenerationSpec(
-        prompt="p",
-        width=(1, 2**16)[extreme],
-        height=(1, 2**16)[extreme],
-        steps=(1, 1000)[extreme],
-        seed=(0, 2**64 - 1)[extreme],
-        images=(1, 2**16)[extreme],
-        guidance_scale=(0, 100)[extreme],
-        shift=(0.01, 100)[extreme],
-    )
-    names = ("prompt", "width", "height", "steps", "seed", "images", "guidance_scale", "shift", "solver")
-    check(m.Submit(key="k", **{name: getattr(spec, name) for name in names}))
 
 
 # ---- frames --------------------------------------------------------------------------------------------------------

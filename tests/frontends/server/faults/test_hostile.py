@@ -23,7 +23,7 @@ from .conftest import Processes, Reach
 
 MIB = 1 << 20
 WAIT_MS = 3_000  # a good client's longest wait, with all machines that run these tests in mind
-NOISY: dict[str, Any] = {"width": 128, "height": 128, "steps": 1, "images": 16, "seed": 0}
+NOISY: dict[str, Any] = {"width": 128, "height": 128, "steps": 1, "images": 8, "seed": 0}
 
 
 def ready(server: ServerProcess, count: int = 3, **fields: Any) -> list[str]:

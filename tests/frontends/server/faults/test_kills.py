@@ -139,7 +139,7 @@ def test_a_job_goes_on_in_the_lane_that_it_was_given(serve: Serve, connect: Conn
     server = serve(**options)
     connect(server, public=boss.public, secret=boss.secret).ask("ops.set_account", account=ann.public, plan="mega")
     client = connect(server, public=ann.public, secret=ann.secret)
-    jobs = [client.submit(f"k{i}", "cat", lane="turbo", **(TINY | {"seed": i, "images": 16}))["job"] for i in range(8)]
+    jobs = [client.submit(f"k{i}", "cat", lane="turbo", **(TINY | {"seed": i, "images": 8}))["job"] for i in range(8)]
     before = [client.show(job) for job in jobs]
     downgraded = [job["job"] for job in before if job.get("lane", "fast") == "fast"]
     assert downgraded
@@ -148,7 +148,7 @@ def test_a_job_goes_on_in_the_lane_that_it_was_given(serve: Serve, connect: Conn
     ledger = Ledger.replay(store.all_entries())
     moved = next(job for job in jobs if job not in downgraded)  # as if when its worker died, which is only known later
     for job in (downgraded[0], moved):
-        store.write([AddEntries(ledger.settle(job, 240_000, ledger.now_ms, use_ms=240_000, relax_ms=0))])
+        store.write([AddEntries(ledger.settle(job, 120_000, ledger.now_ms, use_ms=120_000, relax_ms=0))])
     store.close()
     server = serve(**options)
     operator = connect(server, public=boss.public, secret=boss.secret)
@@ -161,6 +161,6 @@ def test_a_job_goes_on_in_the_lane_that_it_was_given(serve: Serve, connect: Conn
     operator.ask("ops.resume")
     for job in jobs:
         assert [event["kind"] for event, _ in client.watch(job)][-1] == "done"
-    assert (client.show(moved).get("lane", "fast"), client.show(moved)["charged_ms"]) == ("fast", 240_000)
+    assert (client.show(moved).get("lane", "fast"), client.show(moved)["charged_ms"]) == ("fast", 120_000)
     server.stop()
     assert audit(tmp_path / "data", None).wrong == []

@@ -1,0 +1,46 @@
+"""From where to where, and which words: every limit and every closed list of a request, in one place.
+
+The command line, the wire, the server and the engine take theirs from here, so that what one of them says is allowed is
+allowed by the next one too. Standard library only: `salon --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+# ---- a request for pictures ----------------------------------------------------------------------------------------
+
+MAX_PROMPT: Final = 2_000  # characters; also of a negative prompt
+MAX_SIDE: Final = 4_096  # pixels
+MAX_STEPS: Final = 200
+MAX_IMAGES: Final = 8  # of a job; an engine of one's own makes more at a time (`Limits.max_images`)
+MAX_PREVIEW_EVERY: Final = 1_000  # solver steps
+MAX_ASPECT: Final = 14
+GUIDANCE: Final = (0.0, 100.0)
+SHIFT: Final = (0.01, 100.0)
+MAX_SEED: Final = 2**64 - 1
+RANDOM_SEEDS: Final = 2**32  # random ones are below: short enough to be read out and typed in
+SOLVERS: Final = ("euler", "heun")
+LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
+
+# What a `GenerationSpec` can hold at all: an engine with larger `Limits` than the default ones may take it.
+ANY_SIDE: Final = 2**16
+ANY_STEPS: Final = 1_000
+ANY_IMAGES: Final = 2**16
+
+# ---- jobs and accounts -----------------------------------------------------------------------------------------------
+
+OPEN: Final = ("queued", "running")  # states of a job that goes on, as they are stored
+FINAL: Final = ("done", "failed", "cancelled", "blocked")  # kinds of a job's last event, and its states then
+REPLACED: Final = ("step", "preview")  # events of which a slow reader may miss all but the latest
+GRID: Final = -1  # index of a job's grid among its pictures
+LOCAL: Final = "local"  # the account of whoever connects without a key
+ROLES: Final = ("user", "operator")
+MAX_LABEL: Final = 100  # characters of a name for people
+MAX_PAGE: Final = 200  # lines of a page
+
+
+def random_seed() -> int:
+    """A seed for a request that has none."""
+    return int.from_bytes(os.urandom(8), "little") % RANDOM_SEEDS
