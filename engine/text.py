@@ -161,7 +161,8 @@ class TextPipeline:
             if name is not None:
                 warnings.append(f"{texts[SUBJECT]!r} is drawn as {name!r}, the nearest thing that the model knows")
                 texts[SUBJECT] = name
-                (states[SUBJECT],) = self.encoder.encode([self.encoder.tokenize(name)])
+                room = next(slot.tokens for slot in self.slots if slot.name == SUBJECT)
+                (states[SUBJECT],) = self.encoder.encode([self.encoder.tokenize(name)[:room]])
                 pooled = self._pooled(states[SUBJECT])
         rows = np.zeros((self.num_rows, len(stats.token_mean)), np.float32)
         start = 0
@@ -177,7 +178,8 @@ class TextPipeline:
         return pooled.astype(np.float32)
 
     def _words_that_fit(self, text: str, limit: int) -> str:
-        """The longest run of words from the start with at most `limit` tokens; part of a word if not even one fits."""
+        """The longest run of words from the start with at most `limit` tokens; what is read of the first word if not
+        even that fits."""
         words = text.split()
 
         def fit(count: int) -> bool:
@@ -192,7 +194,19 @@ class TextPipeline:
         while more - most > 1:
             middle = (most + more) // 2
             most, more = (middle, more) if fit(middle) else (most, middle)
-        return " ".join(words[:most]) if most else text
+        return " ".join(words[:most]) if most else self._part_that_fits(words[0], limit)
+
+    def _part_that_fits(self, word: str, limit: int) -> str:
+        """The start of a word (in a script without spaces: of a text) that has the word's first `limit` tokens."""
+
+        def tokens(length: int) -> list[int]:
+            return self.encoder.tokenize(word[:length])
+
+        length, read = limit, self.encoder.tokenize(word)[:limit]
+        while length < len(word) and len(tokens(length)) <= limit:
+            length *= 2
+        length = min(length, len(word))
+        return next((word[:end] for end in range(length, 0, -1) if tokens(end) == read), word[:limit])
 
 
 def read_only(

@@ -268,6 +268,23 @@ def test_full_width_punctuation_draws_what_ascii_draws(engine: Engine) -> None:
     assert (wide != pixels(engine)).any()
 
 
+@pytest.mark.parametrize(
+    ("prompt", "used"),
+    [
+        ("一只红色的苹果在桌子上", "一只红色的苹"),
+        ("supercalifragilisticexpialidocious", "supercalifragilistic"),
+        ("Донаудампфшиффартсгезельшафт", "донауда"),
+    ],
+)
+def test_what_is_used_of_a_text_without_spaces(engine: Engine, prompt: str, used: str) -> None:
+    """faults.md 4: "6 of 11 tokens fit", and note and recipe claimed that all of it is used."""
+    text = engine.model.text
+    assert text is not None
+    encoding = text.encode(prompt)
+    assert f"6 fit: only {used!r} is used" in encoding.warnings[0]
+    np.testing.assert_array_equal(text.encode(used).tokens, encoding.tokens)
+
+
 def test_the_shipped_sigmas(engine: Engine) -> None:
     sigmas = engine.model.sigmas
     assert (sigmas.shift, sigmas.use_dynamic_shifting) == (1.0, False)

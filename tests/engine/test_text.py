@@ -123,6 +123,26 @@ def test_one_endless_word_is_cut_inside() -> None:
     assert len(encoding.warnings) == 1
 
 
+@pytest.mark.parametrize("rest", ["", " and more"])
+def test_what_is_read_of_an_endless_word_is_said(rest: str) -> None:
+    """faults.md 4: a text without spaces that did not fit was said to be used whole, in the note and in the recipe."""
+    word = "abcdefghijklmnopqrstuvwxyz"
+    pipeline, encoder = make()
+    encoding = pipeline.encode(word + rest)
+    assert encoding.clauses["subject"] == word[:16]
+    assert encoding.warnings[0].endswith(f"and 4 fit: only {word[:16]!r} is used (shorten it)")
+    assert encoder.encoded[0] == [encoder.tokenize(word)[:4]]
+    assert np.array_equal(pipeline.encode(word[:16]).tokens, encoding.tokens)
+
+
+def test_the_name_of_a_neighbour_stays_in_its_slot() -> None:
+    """One longer than the subject's slot was written on into the style's."""
+    long = Neighbours(("one two ten six five ace",), np.full((1, WIDTH), WIDTH**-0.5, np.float32), -1.0)
+    tokens = make(neighbours=long)[0].encode("puppy").tokens
+    assert tokens[:4].all()
+    assert not tokens[4:].any()
+
+
 @pytest.mark.parametrize("odd", [0, 1, 3, 9, 50])
 def test_as_many_words_are_kept_as_fit(odd: int) -> None:
     """Also where words without a token stand between them."""
