@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import SalonError, complaint
-from ...scheduler.tickets import Plan, Stage
+from ...scheduler.tickets import Lane, Plan, Stage
 from ...studio.messages import Ran
-from ...studio.store.rows import JobRow
+from ...studio.store.rows import FINAL, JobRow
 from ...system import explain
+from .records import dropped_lines
 
 if TYPE_CHECKING:
     from .server import Server
@@ -21,6 +22,8 @@ STEP_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1, 
 WAIT_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 ROWS: Final = tuple(64 * 2**i for i in range(12))
 SHARES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
+LANES: Final = tuple(map(str, Lane))
+STAGES: Final = tuple(map(str, Stage))
 BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -56,6 +59,13 @@ class Metrics:
             "salon_job_seconds", "From acceptance to the end", ["lane", "state"], registry=registry, buckets=WAIT_S
         )
         self._charged = counter("salon_charged_seconds", "GPU time charged", ["lane"], registry=registry)
+        for stage in STAGES:
+            self._stage.labels(stage)
+        for lane in LANES:
+            self._wait.labels(lane)
+            self._charged.labels(lane)
+            for state in FINAL:
+                self._whole.labels(lane, state)
         registry.register(self)
         server.house.studio.loop.watch_plans(self._ran)
         server.keeper.seen.append(self._seen)
@@ -102,8 +112,12 @@ class Metrics:
                 family.add_metric([key] if label else [], value)
             return family
 
-        yield gauge("queued_jobs", "Jobs that wait", "lane", dict(view.queued))
-        yield gauge("running_jobs", "Jobs that have a seat", "lane", dict(view.running))
+        idle, none_ended = (
+            dict.fromkeys(LANES, 0.0),
+            dict.fromkeys(FINAL, 0.0),
+        )  # there from the start, so that rules work
+        yield gauge("queued_jobs", "Jobs that wait", "lane", idle | dict(view.queued))
+        yield gauge("running_jobs", "Jobs that have a seat", "lane", idle | dict(view.running))
         yield gauge("held", "1 while the server is paused", "", {"": float(view.held)})
         yield gauge("draining", "1 while nothing is accepted", "", {"": float(server.service.draining)})
         yield gauge("connections", "Clients that said hello", "", {"": len(router.sessions)})
@@ -112,10 +126,11 @@ class Metrics:
             "free_bytes", "Free on the data folder's disk", "", {"": shutil.disk_usage(house.options.data).free}
         )
         yield count("accepted_jobs", "Jobs accepted since the start", "", {"": server.service.accepted})
-        yield count("ended_jobs", "Jobs ended since the start", "state", dict(keeper.ended))
+        yield count("ended_jobs", "Jobs ended since the start", "state", none_ended | keeper.ended)
         yield count("messages", "Messages received", "", {"": router.received})
         yield count("refused_messages", "Messages refused", "", {"": router.refused})
         yield count("dropped_connections", "Connections dropped because they did not read", "", {"": router.dropped})
+        yield count("dropped_log_lines", "Log lines that nobody read", "", {"": dropped_lines()})
         yield count("sent_bytes", "Bytes of pictures sent", "", {"": server.deliver.sent_bytes})
         workers = view.workers
         yield gauge(

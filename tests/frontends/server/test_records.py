@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
-from salon.frontends.server.records import JsonLines, TextLines, set_up_logging
+from salon.frontends.server import records
+from salon.frontends.server.records import JsonLines, Lines, TextLines, set_up_logging
 
 from .conftest import TINY, Connect, Serve
 
@@ -119,3 +123,65 @@ def test_an_internal_error_is_logged_and_told_without_its_words(
     line = json.loads(lines().splitlines()[-1])
     assert (line["level"], line["event"]) == ("error", "internal error")
     assert line["error"].endswith("ZeroDivisionError: a bug of ours")
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    """A pipe that takes 4096 bytes."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    yield reader, writer
+    for end in (reader, writer):
+        with suppress(OSError):
+            os.close(end)
+
+
+def test_who_logs_never_waits_and_what_is_dropped_is_counted(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """faults.md 22: with a full pipe, the line that found no room stopped the whole server."""
+    monkeypatch.setattr(records, "MANY", 10)
+    reader, writer = pipe
+    handler = Lines(writer)
+    handler.setFormatter(TextLines())
+    for i in range(200):
+        handler.handle(record("x" * 500, number=i))
+    dropped = handler.dropped
+    assert 200 - 10 - 9 <= dropped < 200 - 8  # 8 lines are in the pipe; then one is being written, and 10 wait
+    said = b""
+    while f"lines={dropped}".encode() not in said:
+        said += os.read(reader, 65536)
+    numbers = [int(number) for number in re.findall(rb"number=(\d+)", said)]
+    assert numbers == list(range(len(numbers)))
+    handler.handle(record("last"))
+    while b"last" not in said:
+        said += os.read(reader, 65536)
+    assert said.count(b"were dropped") == 1
+    assert handler.dropped == dropped
+
+
+def test_a_reader_that_is_gone_and_a_line_that_cannot_be_made(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    handler = Lines(writer)
+    handler.setFormatter(TextLines())
+    handler.handle(logging.LogRecord("salon", logging.INFO, "here.py", 1, "%d", ("no number",), None))
+    assert handler.dropped == 1
+    os.close(reader)
+    handler.handle(record("nobody reads it"))
+    handler.flush()
+    assert handler.dropped == 2
+
+
+def test_the_end_of_a_process_waits_for_its_lines_but_not_long(
+    pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(records, "FLUSH_S", 0.05)
+    reader, writer = pipe
+    handler = Lines(writer)
+    handler.setFormatter(TextLines())
+    handler.handle(record("first"))
+    handler.flush()
+    assert b"first" in os.read(reader, 4096)
+    for _ in range(20):
+        handler.handle(record("x" * 500))
+    handler.flush()  # returns, though nobody reads
