@@ -88,7 +88,7 @@ class Core:
     def tell(self, entry: Entry, event: Event, state: JobState | None = None) -> None:
         """Something happened to a job that has not ended."""
         entry.job._happened(event, state)
-        newest = ("event", entry.job.id) if event.kind == "progress" else None
+        newest = ("event", entry.job.id) if event.kind == "step" else None
         self.hooks.call(entry.on_event, entry.job, event, newest=newest)
 
     def stop(self, error: StudioError, ended: Ended, reason: str) -> None:
@@ -213,7 +213,7 @@ class Core:
         for name, progress in answer.progress.items():
             entry = self.fleet.entries[name]
             if progress.step != entry.job.step:
-                self.tell(entry, Event("progress", progress.step))
+                self.tell(entry, Event("step", progress.step))
                 steps = entry.job.spec.steps
                 self.hooks.call(entry.on_progress, entry.job, progress.step, steps, newest=("progress", name))
         for array, frame in zip(answer.pictures, frames, strict=True):

@@ -43,7 +43,7 @@ class Event:
     """Something that happened to a job.
 
     Attributes:
-        kind: "queued", "started", "progress", "preview", "paused", "resumed", "requeued" (its worker died), or the one
+        kind: "queued", "started", "step", "preview", "paused", "resumed", "requeued" (its worker died), or the one
             final "done", "failed" or "cancelled".
         step: solver steps done by then.
         reason: why, where there is something to say.
@@ -124,22 +124,22 @@ class Job:
         """The latest preview, uint8 [images, height, width, 3], if previews were asked for."""
         return self._preview
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, at most `timeout` seconds. Whether it has. StudioClosed in a forked child, if it had
-        not ended before."""
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it has ended, at most `timeout_s` seconds. Whether it has. StudioClosed in a forked child, if it
+        had not ended before."""
         if not self._state.final:
             check_process(self._pid)
-        return self._final.wait(timeout)
+        return self._final.wait(timeout_s)
 
-    def result(self, timeout: float | None = None) -> UInt8:
+    def result(self, timeout_s: float | None = None) -> UInt8:
         """The pictures, uint8 [images, height, width, 3].
 
         Raises:
-            JobTimeout: it has not ended within `timeout` seconds.
+            JobTimeout: it has not ended within `timeout_s` seconds.
             JobFailed, JobCancelled: it ended without.
             StudioClosed: this is a forked child, and it had not ended before.
         """
-        if not self.wait(timeout):
+        if not self.wait(timeout_s):
             allowed = "one that has ended"
             raise JobTimeout(complaint(f"job {self.id!r}", f"one that is {self.state}", allowed, "wait longer"))
         if self._pictures is not None:
@@ -148,22 +148,22 @@ class Job:
             raise JobCancelled(f"job {self.id!r}: {self._reason}")
         raise JobFailed(f"job {self.id!r}: {self._reason}", self._kind)
 
-    def events(self, timeout: float | None = None) -> Iterator[Event]:
+    def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Everything that happens to it, from the beginning to its final event.
 
-        JobTimeout when nothing happens for `timeout` seconds."""
+        JobTimeout when nothing happens for `timeout_s` seconds."""
         position, ended = 0, False
         while not ended:
-            event, ended = self._event(position, timeout)
+            event, ended = self._event(position, timeout_s)
             position += 1
             yield event
 
-    def _event(self, position: int, timeout: float | None) -> tuple[Event, bool]:
+    def _event(self, position: int, timeout_s: float | None) -> tuple[Event, bool]:
         """(event, whether it is the final one)."""
         if not self._state.final:
             check_process(self._pid)
         with self._changed:
-            if not self._changed.wait_for(lambda: len(self._events) > position, timeout):
+            if not self._changed.wait_for(lambda: len(self._events) > position, timeout_s):
                 raise JobTimeout(complaint(f"job {self.id!r}", "nothing new", "an event", "wait longer"))
             return self._events[position], self._state.final and position == len(self._events) - 1
 
@@ -185,7 +185,7 @@ class Job:
         with self._changed:
             if self._state.final:
                 return
-            self._step = event.step if event.kind in ("progress", "requeued") else self._step
+            self._step = event.step if event.kind in ("step", "requeued") else self._step
             self._state = state or self._state
             self._events.append(event)
             self._changed.notify_all()

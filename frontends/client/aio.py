@@ -23,7 +23,7 @@ from .core import Core
 from .errors import ClientClosed, fresh
 from .flavours import Awaiting
 from .jobs import JobCommands
-from .link import Link, closed, find_address, find_pair, shut, unforeseen
+from .link import Link, closed, find_address, find_pair, shut, threadless, unforeseen
 from .steps import Item, Steps, Stream, Wait, Work, seconds_of
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Looped:
         Raises:
             ClientClosed: after `close`, in a forked process, in another loop than the first, or after an error that
                 nobody foresaw.
+            ClientError: a thread for slow work, such as writing files, does not start.
         """
         value: Any = None
         try:
@@ -98,9 +99,13 @@ class Looped:
         return steps.send(value)
 
     async def _await(self, step: Wait | Work) -> Any:
-        if isinstance(step, Work):
-            return await asyncio.to_thread(step.call)
         assert self._loop is not None
+        if isinstance(step, Work):
+            try:
+                work = self._loop.run_in_executor(None, step.call)
+            except RuntimeError as error:  # not of the work itself, which has not begun
+                raise threadless(error) from error
+            return await work
         rung: asyncio.Future[None] = self._loop.create_future()
 
         def ring() -> None:

@@ -20,7 +20,7 @@ SalonError
         ├── NotFound             not_found
         ├── Forbidden            forbidden
         ├── TooFast              too_fast
-        ├── TooLarge             too_large
+        ├── LimitError           too_large (`TooLarge` is its name of before)
         ├── Busy                 busy
         ├── Draining             draining
         ├── Unavailable          unavailable
@@ -147,8 +147,11 @@ class TooFast(RequestFailed):
     """Too many requests, until the deadline."""
 
 
-class TooLarge(RequestFailed):
-    """More than the server takes."""
+class LimitError(RequestFailed):
+    """More than the server or its engine takes; the engine has an error of the same name."""
+
+
+TooLarge = LimitError  # its name of before
 
 
 class Busy(RequestFailed):
@@ -177,7 +180,7 @@ BY_CODE: dict[str, type[RequestFailed]] = {
     "not_found": NotFound,
     "forbidden": Forbidden,
     "too_fast": TooFast,
-    "too_large": TooLarge,
+    "too_large": LimitError,
     "busy": Busy,
     "draining": Draining,
     "unavailable": Unavailable,

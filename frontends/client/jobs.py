@@ -88,6 +88,16 @@ class JobCommands(Flavour):
         Raises:
             JobFailed, JobCancelled, JobBlocked: it ended without pictures.
         """
+        return (yield from self._wait(timeout_s))
+
+    @operation
+    def result(self, timeout_s: float | None = None) -> Steps[list[bytes]]:
+        """All single pictures, in order, once it is done: `wait` and `pictures` in one, as a `Studio`'s job has it.
+        Errors as those."""
+        yield from self._wait(timeout_s)
+        return (yield from self._pictures())
+
+    def _wait(self, timeout_s: float | None) -> Steps[m.JobInfo]:
         end = math.inf if timeout_s is None else self._core.clock() + seconds_of(timeout_s)
         while True:
             yield from self._until_final(end)

@@ -21,7 +21,7 @@ import zmq
 from ...system import TooFewDescriptors, need_descriptors
 from ..wire.address import Address, parse_address
 from .core import Core
-from .errors import ClientClosed, KeyRefused
+from .errors import ClientClosed, ClientError, KeyRefused
 
 if TYPE_CHECKING:
     from ..wire.keys import KeyPair
@@ -212,6 +212,12 @@ def shut(core: Core, link: Link, why: ClientClosed) -> None:
             exchange.end(why)
     with contextlib.suppress(Exception):
         link.close()
+
+
+def threadless(error: RuntimeError) -> ClientError:
+    """The error for a thread that does not start; the client is as it was."""
+    remedy = "end some threads or processes, or raise the limit (ulimit -u), and ask again"
+    return ClientError(f"client: a thread does not start ({error}); {remedy}")
 
 
 def unforeseen(error: BaseException) -> ClientClosed:

@@ -156,7 +156,7 @@ class Pending:
             return
         if len(body) > self.limits.max_message:
             text = complaint("request", f"{len(body):,} bytes", f"up to {self.limits.max_message:,}", "shorten it")
-            self.end(exchange, failed(Failure(code="too_large", kind="TooLarge", text=text)))
+            self.end(exchange, failed(Failure(code="too_large", kind="LimitError", text=text)))
             return
         id = self._new_id()  # a new one each time: an answer to what was sent before finds nobody
         exchange.sent = True

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from .core import Core
 from .errors import ClientClosed, ClientError, fresh
-from .link import Link, closed, shut, unforeseen
+from .link import Link, closed, shut, threadless, unforeseen
 from .steps import Item, Steps, Stream, Wait, Work
 
 T = TypeVar("T")
@@ -183,8 +183,7 @@ class Threaded:
             try:
                 thread.start()
             except RuntimeError as error:
-                remedy = "end some threads or processes, or raise the limit (ulimit -u), and ask again"
-                raise ClientError(f"client: its thread does not start ({error}); {remedy}") from error
+                raise threadless(error) from error
             self._thread = thread
 
     def _attend(self) -> None:

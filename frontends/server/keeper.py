@@ -39,7 +39,6 @@ from .waits import Waits, settle
 LOG = logging.getLogger("salon.server")
 FULL_S: Final = 2.0  # between attempts to store pictures on a disk that does not take them
 RECENT: Final = 2000  # ended jobs that are remembered beside the store
-KINDS: Final = {"progress": "step"}  # the studio's words for events, where they are others
 
 
 @dataclass(eq=False)
@@ -177,7 +176,7 @@ class Keeper:
         if event.kind == "started" and not live.row.started_ms:
             live.row = msgspec.structs.replace(live.row, started_ms=self.house.now_ms())
             self._tell_seen("started", live.row)
-        self._add(live, KINDS.get(event.kind, event.kind), step=event.step, steps=job.spec.steps, reason=event.reason)
+        self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:

@@ -75,7 +75,7 @@ def test_an_error_about_such_a_path_can_be_shown(tmp_path: Path) -> None:
 
 def test_a_worker_process_finds_such_a_path(tmp_path: Path) -> None:
     with Studio(write_tiny(tmp_path / "plain").rename(latin(tmp_path)), process=True, threads=1) as studio:
-        assert len(studio.imagine("a red apple", width=16, height=16, steps=1).result(timeout=60)) == 1
+        assert len(studio.imagine("a red apple", width=16, height=16, steps=1).result(timeout_s=60)) == 1
 
 
 def without_text(folder: Path) -> Path:

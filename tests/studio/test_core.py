@@ -82,7 +82,7 @@ def test_a_pause_amid_the_encoding_does_not_start_it_twice(loop: Loop, ports: li
     assert job.state is JobState.RUNNING
     ports[0].ran(encoding)
     ports[0].ran(ports[0].take())
-    assert told(job) == ["queued", "started", "paused", "resumed", "progress"]
+    assert told(job) == ["queued", "started", "paused", "resumed", "step"]
 
 
 def test_a_job_on_its_way_to_another_worker_goes_on(loop: Loop, ports: list[ScriptedPort]) -> None:
@@ -100,14 +100,14 @@ def test_a_job_on_its_way_to_another_worker_goes_on(loop: Loop, ports: list[Scri
     assert isinstance(park, Park)
     assert park.job == moving.id
     a.lose()
-    assert told(staying) == ["queued", "started", "progress", "requeued"]
+    assert told(staying) == ["queued", "started", "step", "requeued"]
     assert (staying.state, staying.step) == (JobState.QUEUED, 0)
     assert told(moving) == ["queued", "started"]
     assert moving.state is JobState.RUNNING
     run = b.take()
     assert [(arrival.job, arrival.parked) for arrival in run.arrivals] == [(moving.id, b"")]
     b.ran(run)
-    assert told(moving) == ["queued", "started", "progress"]
+    assert told(moving) == ["queued", "started", "step"]
 
 
 def test_a_paused_job_whose_worker_dies_stays_paused_and_is_told(loop: Loop, ports: list[ScriptedPort]) -> None:
@@ -119,7 +119,7 @@ def test_a_paused_job_whose_worker_dies_stays_paused_and_is_told(loop: Loop, por
     waiting.pause()
     assert job.step == 1
     a.lose()
-    assert told(job) == ["queued", "started", "progress", "paused", "requeued"]
+    assert told(job) == ["queued", "started", "step", "paused", "requeued"]
     assert told(waiting) == ["queued", "paused"]  # nothing was lost
     assert (job.state, job.step) == (JobState.PAUSED, 0)
     job.resume()

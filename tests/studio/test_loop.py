@@ -125,7 +125,7 @@ def test_pause_and_resume(new_loop: MakeLoop, solo: Solo) -> None:
     assert job.resume()
     np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(steps=200, seed=1)))
     kinds = [event.kind for event in job.events(TIMEOUT)]
-    assert kinds.count("progress") == 200
+    assert kinds.count("step") == 200
     assert kinds[:2] == ["queued", "started"]
     assert kinds.index("paused") < kinds.index("resumed") < kinds.index("done") == len(kinds) - 1
 
@@ -363,7 +363,7 @@ def test_held_and_released(new_loop: MakeLoop, new_engine: MakeEngine) -> None:
     assert all(0 <= worker.busy_share <= 1 and worker.step_ms >= 0 for worker in view.workers)
     assert {worker.state for worker in view.workers} == {"idle"}
     until(lambda: len(told) == 6)  # what happened is told beside, not before the result
-    assert told == ["paused", "resumed", "started", "progress", "progress", "progress"]
+    assert told == ["paused", "resumed", "started", "step", "step", "step"]
 
 
 def test_arena_use_is_told(new_loop: MakeLoop) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from salon.engine import errors as engine_errors
+from salon.frontends.client import errors
 from salon.frontends.client.errors import (
     BY_CODE,
     Draining,
@@ -18,10 +20,10 @@ from salon.frontends.client.errors import (
     JobBlocked,
     JobCancelled,
     JobFailed,
+    LimitError,
     NotFound,
     RequestFailed,
     TimedOut,
-    TooLarge,
 )
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.client.fake_jobs import PREVIEW, make_png
@@ -275,7 +277,7 @@ def test_what_cannot_be_sent(server: FakeServer, connect: Connect) -> None:
     with pytest.raises(Invalid):
         client.imagine("a red apple", seed=2**80)
     client.ping()  # now it knows the limits
-    with pytest.raises(TooLarge, match="up to 65,536"):
+    with pytest.raises(LimitError, match="up to 65,536"):
         client.imagine("long " * 20_000)
     with pytest.raises(Invalid, match="steps"):
         client.imagine("a red apple", steps=0)
@@ -303,6 +305,22 @@ def test_more_at_a_time_than_the_server_takes(connect: Connect) -> None:
         for stream in streams[1:]:
             assert [event.kind for event in stream][-1] == "done"
         assert [len(job.pictures()) for job in jobs] == [3, 3, 3]
+
+
+def test_result_is_to_wait_and_the_pictures(server: FakeServer, connect: Connect) -> None:
+    """faults.md 27: a `Studio`'s job had `result`, a client's had not."""
+    job = connect(server.address).imagine("a red apple", images=2)
+    assert job.result(timeout_s=5) == job.pictures() == server.pictures[:2]
+    assert job.state == "done"
+    server.fail = "no memory"
+    with pytest.raises(JobFailed, match="no memory"):
+        connect(server.address).imagine("a red apple").result()
+
+
+def test_one_name_for_more_than_is_taken() -> None:
+    """faults.md 27: it was TooLarge here, and LimitError in the engine."""
+    assert BY_CODE["too_large"] is LimitError is errors.TooLarge
+    assert LimitError.__name__ == engine_errors.LimitError.__name__
 
 
 def test_waiting_has_an_end(connect: Connect) -> None:

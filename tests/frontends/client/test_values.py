@@ -275,6 +275,28 @@ def test_a_thread_that_does_not_start_leaves_the_client_as_it_was(
     assert [one.key for one in server.requests if isinstance(one, m.Submit)] == ["second"]
 
 
+def test_neither_does_one_for_slow_work(server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """faults.md 8: of the asyncio client, whose files are written by a thread; it was a RuntimeError of Python's."""
+    start = threading.Thread.start
+
+    def reluctant(thread: threading.Thread) -> None:
+        if thread.name.startswith("asyncio_"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    connect = Connect("asyncio")
+    try:
+        job = connect(server.address).imagine("a red apple", images=1)
+        job.wait(timeout_s=5)
+        monkeypatch.setattr(threading.Thread, "start", reluctant)
+        with pytest.raises(ClientError, match=r"^client: a thread does not start \(can't start new thread\); "):
+            job.save(tmp_path)
+        monkeypatch.undo()
+        assert [path.exists() for path in job.save(tmp_path)] == [True, True]
+    finally:
+        connect.close()
+
+
 def test_a_client_whose_thread_never_started_can_be_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     """faults.md 8."""
     monkeypatch.setattr(threading.Thread, "start", broken)
