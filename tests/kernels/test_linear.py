@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from salon.kernels.cpu import CpuOps
+from salon.kernels.cpu import CpuOps, isa_levels
 from salon.kernels.segments import Segments
 
 SHAPES = [
@@ -121,6 +121,21 @@ def test_rows_do_not_depend_on_company_or_threads(pair, rng, threads, depth):
     for start, stop in [(0, 1), (1, 2), (149, 150), (3, 20), (17, 150), (0, 33), (64, 128), (0, 150)]:
         part = many.numpy(many.linear(many.array(x[start:stop]), packed, activation="gelu_tanh"))
         np.testing.assert_array_equal(part, whole[start:stop])
+
+
+@pytest.mark.skipif("avx512_bf16" not in isa_levels(), reason="needs AVX512-BF16")
+@pytest.mark.parametrize("depth", [31, 128, 150, 2050])
+def test_products_of_bfloat16_have_one_result(rng, depth):
+    """On Intel's CPUs avx512_bf16 takes multiply-adds for the dot product, which the modelled tiles still use."""
+    x, w = rng.standard_normal((30, depth)), rng.standard_normal((70, depth))
+    x[:, ::5] *= 1e-39  # denormal numbers
+    w[:, ::7] *= 1e-30
+    results = []
+    for isa in ("avx512_bf16", "amx_model"):
+        ops = CpuOps(isa, "bfloat16", 1)
+        layer = ops.pack_linear([w.astype(np.float32)])
+        results.append(ops.numpy(ops.linear(ops.array(x.astype(np.float32)), layer, dtype="float32")))
+    np.testing.assert_array_equal(*results)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
