@@ -37,6 +37,7 @@ class Child:
 
     def __init__(self, module: str, arguments: Sequence[str], log: Path) -> None:
         self.module, self.arguments, self.log = module, arguments, log
+        self.python = sys.executable
         self.process: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
         self.buffer = b""
@@ -63,7 +64,7 @@ class Child:
         self.started_at = time.monotonic()
         with log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.{self.module}", *self.arguments],
+                [self.python, "-m", f"{__package__}.{self.module}", *self.arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -132,16 +133,26 @@ class Child:
 
 
 class Candidate(Child):
-    """One candidate's process. `spec`: see `worker.peer_class`."""
+    """One candidate's process.
 
-    def __init__(self, spec: str, peer: type[Peer], model: Path, cache: Path, job: Path, threads: int) -> None:
+    Args:
+        spec: see `worker.peer_class`.
+        python: of the environment whose Salon is the candidate; "": this one.
+    """
+
+    def __init__(
+        self, spec: str, peer: type[Peer], model: Path, cache: Path, job: Path, threads: int, python: str = ""
+    ) -> None:
         super().__init__("worker", [spec, str(model), str(cache), str(job), str(threads)], cache / "log.txt")
         self.spec, self.peer, self.threads = spec, peer, threads
         self.cache = cache
+        self.foreign = bool(python)
+        self.python = python or self.python
 
     def environment(self) -> dict[str, str]:
         """One thread count for every library that reads it from the environment; no tuning left over from here."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS_", "TORCHINDUCTOR_"))}
+        dropped = ("OPENBLAS_", "TORCHINDUCTOR_", *(("PYTHONPATH", "VIRTUAL_ENV") if self.foreign else ()))
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         threads = str(self.threads)
         return {
             **kept,

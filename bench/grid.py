@@ -1,12 +1,13 @@
 """The main job, side by side: one grid of four pictures by Salon and by its rivals, on one checkpoint.
 
-`python -m salon.bench.grid [--quick] [--threads N] [--model DIR] [--only NAME,...]`
+`python -m salon.bench.grid [--quick] [--threads N] [--model DIR] [--only NAME,...] [--rival NAME=PYTHON]`
 
 Same weights, text tokens, initial noise, the checkpoint's own size, steps and guidance (see `job`), same thread count,
 each candidate in a process of its own, measured in interleaved rounds, in which the probe of the machine's peak takes
 its turn too. Rivals are set up as their own documentation advises (peers/). What a rival builds once (an exported
 graph, a compiled kernel) is kept in a cache folder and is not part of its cold start; with --quick a rival that has
-nothing built yet is left out, with --tiny the one that takes minutes to build.
+nothing built yet is left out, with --tiny the one that takes minutes to build. `--rival` adds another build of Salon,
+in the environment of the named Python, as one more candidate; `--only salon` measures nothing else beside it.
 """
 
 from __future__ import annotations
@@ -24,17 +25,15 @@ from typing import Any
 
 import numpy as np
 
-from . import machine
 from .facts import SHIPPED, Facts
 from .fleet import Candidate, CandidateFailed, last_lines
-from .footprint import install_mib
-from .job import decode_gflop, sigmas, step_gflop
+from .grid_report import IMAGES, Probe, publish
+from .job import sigmas
 from .kept import cache_folder
-from .measure import Samples, interleave, quantile
-from .peaks import DotProducts, floor_ms, gflops_per_core
+from .measure import Samples, interleave
+from .peaks import DotProducts
 from .peers.base import Job, Peer
-from .report import Goal
-from .runner import Bench, run
+from .runner import Bench, _positive, run
 from .worker import peer_class
 
 PEERS = {
@@ -48,11 +47,19 @@ PEERS = {
 }
 REFERENCE = "fp32"
 SLOW_TO_BUILD = ("compile",)  # minutes
-IMAGES = 4
 TINY_STEPS = 2
 PEAK = "peak"  # the candidate that is the probe
 COLUMNS = [
     ["candidate", "precision", "step_ms", "step_p10", "step_p90", "step_share", "decode_ms", "decode_share", "grid_ms"],
+    [
+        "candidate",
+        "step_times",
+        "step_best_times",
+        "decode_times",
+        "decode_best_times",
+        "grid_times",
+        "grid_best_times",
+    ],
     ["candidate", "img_s_1", "img_s_4", "img_s_16", "rss_mib", "first_step_s", "image_s", "psnr_db", "latent_error"],
 ]
 
@@ -60,7 +67,17 @@ COLUMNS = [
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="diffusers-layout folder (default: models/mini)")
     parser.add_argument("--only", default=",".join(PEERS), help=f"candidates, of: {', '.join(PEERS)}; or MODULE:CLASS")
+    parser.add_argument("--rival", action="append", default=[], metavar="NAME=PYTHON", type=_rival,
+                        help="another build of Salon: its name, and the Python it is installed for")  # fmt: skip
+    parser.add_argument("--rounds", type=_positive, help="of steps, decodes and grids (default: 8, 3 of grids)")
     parser.add_argument("--cache", type=Path, help="where rivals keep what they build (default: user cache)")
+
+
+def _rival(text: str) -> tuple[str, str]:
+    name, equals, python = text.partition("=")
+    if not name or not equals or not Path(python).is_file():
+        raise argparse.ArgumentTypeError(f"got {text!r}, want NAME=PYTHON with an executable that exists")
+    return name, python
 
 
 def body(bench: Bench) -> None:
@@ -75,7 +92,7 @@ def body(bench: Bench) -> None:
             grid.measure()
         finally:
             grid.stop()
-            grid.publish()
+            publish(bench, grid.facts, grid.rows, Probe(grid.probe.name, grid.peak), grid.steps)
 
 
 class Grid:
@@ -97,6 +114,14 @@ class Grid:
             self.candidates[name] = Candidate(spec, peer, self.model, folder, self.job, bench.threads)
             self.rows[name] = bench.row(candidate=peer.name, precision=peer.precision, setup=peer.setup)
             bench.use(*peer.packages)
+            for build, python in bench.options.rival if name in ("salon", "salon-fp32") else ():
+                other, folder = f"{name}, {build}", self.cache / f"{name}-{build}"
+                self.candidates[other] = Candidate(
+                    spec, peer, self.model, folder, self.job, bench.threads, python=python
+                )
+                self.rows[other] = bench.row(
+                    candidate=f"{peer.name}, build {build}", precision=peer.precision, setup=peer.setup, build=build
+                )
         bench.columns = COLUMNS
 
     # ---- the parts of a run ------------------------------------------------------------------------------------
@@ -107,11 +132,12 @@ class Grid:
         self._each("build", self._prepare)
         self._each("cold start", self._cold, repeats=1 if quick else 3)
         self._agreement()
-        rounds = self.bench.pick(1, 3, 8)
+        rounds = self.bench.options.rounds or self.bench.pick(1, 3, 8)
         self._store("step", self._rounds("steps", IMAGES, count=self.bench.pick(1, 4, 10), rounds=rounds))
         self._store("decode", self._rounds("decode", IMAGES, count=self.bench.pick(1, 2, 4), rounds=rounds))
         if not quick:
-            self._store("grid", self._rounds("grid", IMAGES, count=1, rounds=3))
+            grids = self.bench.options.rounds or 3
+            self._store("grid", self._rounds("grid", IMAGES, count=1, rounds=grids))
         for images in (1,) if tiny else (1, 16):
             step = self._rounds("steps", images, count=2 if quick else 5, rounds=1 if quick else 3)
             decode = self._rounds("decode", images, count=1 if quick else 2, rounds=1 if quick else 3)
@@ -232,61 +258,6 @@ class Grid:
                     row[f"{what}_p10"], row[f"{what}_p90"] = low_high
                 row[f"{what}_n"] = len(samples)
 
-    # ---- rows and goals ----------------------------------------------------------------------------------------
-
-    def publish(self) -> None:
-        for row in self.rows.values():
-            for key in ("first_step_s", "image_s", "rss_mib"):
-                values = row.pop(f"_{key}", None)
-                if values:
-                    row[key] = quantile(values, 0.5)
-        bench, facts, own = self.bench, self.facts, self.facts.defaults
-        bench.note(
-            f"one grid = {IMAGES} pictures of {own['width']}x{own['height']}, {self.steps} steps, guidance "
-            f"{own['guidance_scale']:g} ({IMAGES * facts.samples} samples x {facts.rows} rows): "
-            f"{step_gflop(facts, IMAGES):.1f} GFLOP a step, {decode_gflop(facts, IMAGES):.1f} to decode"
-        )
-        whole = "steps and decodes" if bench.quick else "whole grids"
-        bench.note(f"img_s_1 and img_s_16 come from measured steps and decodes of that batch; img_s_4 from {whole}")
-        bench.note("rivals get the encoded text for nothing; Salon's cold start and memory include the text encoder")
-        self._goals()
-
-    def _goals(self) -> None:
-        bench, rows = self.bench, self.rows
-        salon = rows.get("salon", {})
-        peak = gflops_per_core(self.peak)
-        floor = floor_ms(step_gflop(self.facts, IMAGES), self.peak, bench.threads)
-        decode_floor = floor_ms(decode_gflop(self.facts, IMAGES, folded=True), self.peak, bench.threads)
-        for row in rows.values():
-            if row.get("precision") == "bf16":
-                row["step_share"] = _ratio(floor, row.get("step_best"))
-                row["decode_share"] = _ratio(decode_floor, row.get("decode_best"))
-        note = ""
-        if not machine.has_flag("amx_bf16"):
-            note = "set for a CPU with AMX, which this one lacks"
-        if peak is not None:
-            middle = gflops_per_core(self.peak, "median")
-            rates = f"{self.probe.name}, between the turns: {peak:.0f} GFLOP/s a core at best, median {middle:.0f}"
-            bench.note(f"floor at the bf16 peak ({rates}): {floor:.2f} ms a step, {decode_floor:.2f} ms to decode")
-            bench.note("step_share, decode_share: floor over the best run; the other columns are medians")
-            bench.report.details["floor"] = {"step_ms": floor, "decode_ms": decode_floor, "peak_gflops_a_core": peak}
-        for rival, target in (("eager", 6.0), ("compile", 5.0), ("openvino", 3.0)):
-            value = _ratio(rows.get(rival, {}).get("step_ms"), salon.get("step_ms"))
-            most = _ratio(rows.get(rival, {}).get("step_ms"), floor)
-            beyond = f"; even the floor would be {most:.2f}x" if most is not None and most < target else ""
-            bench.goal(Goal.at_least(f"step faster than {rival}", target, value, "x", note + beyond if note else ""))
-        bench.goal(Goal.at_most("step against its floor", 3.0, _ratio(salon.get("step_best"), floor), "x", "best runs"))
-        decode = _ratio(rows.get("eager", {}).get("decode_ms"), salon.get("decode_ms"))
-        most = _ratio(rows.get("eager", {}).get("decode_ms"), decode_floor)
-        beyond = f"; even the floor would be {most:.2f}x" if most is not None and most < 4 else ""
-        bench.goal(Goal.at_least("decoding faster than eager", 4.0, decode, "x", note + beyond if note else ""))
-        bench.goal(Goal.at_most("cold start, process to first step", 0.7, salon.get("first_step_s"), " s"))
-        bench.goal(Goal.at_most("peak memory", 400.0, _times(salon.get("rss_mib"), 1.048576), " MB"))
-        bench.goal(Goal.at_most("default install", 260.0, _times(install_mib(), 1.048576), " MB"))
-        bench.goal(Goal.at_least("PSNR against float32 diffusers, bf16", 35.0, salon.get("psnr_db"), " dB"))
-        exact = rows.get("salon-fp32", {}).get("latent_error")
-        bench.goal(Goal.at_most("largest latent difference, float32", 1e-3, exact))
-
 
 def psnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
     """10 log10(255^2 / mean squared difference) of uint8 pictures; 99 where they are equal."""
@@ -296,14 +267,6 @@ def psnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
 
 def _median(results: dict[str, Samples], name: str) -> float | None:
     return results[name].median if name in results else None
-
-
-def _ratio(a: float | None, b: float | None) -> float | None:
-    return a / b if a is not None and b else None
-
-
-def _times(a: float | None, factor: float) -> float | None:
-    return None if a is None else a * factor
 
 
 main = partial(run, "grid", (__doc__ or "").splitlines()[0], body, arguments=arguments)

@@ -3,6 +3,7 @@ from the weights."""
 
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,7 +53,7 @@ def grids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
 
 @pytest.fixture(scope="module")
 def tiny(grids: Call) -> dict[str, Any]:
-    return grids("--tiny", "--only", f"{CANDIDATES},{FAKES}")
+    return grids("--tiny", "--only", f"{CANDIDATES},{FAKES}", "--rival", f"other={sys.executable}")
 
 
 def test_the_shipped_model_is_measured_beside_real_rivals(tiny: dict[str, Any]) -> None:
@@ -81,6 +82,25 @@ def test_the_shipped_model_is_measured_beside_real_rivals(tiny: dict[str, Any]) 
         assert rows["Salon cpu"]["step_share"] == pytest.approx(floor["step_ms"] / rows["Salon cpu"]["step_best"], 1e-3)
     assert tiny["model"] == digests(SHIPPED)
     assert any(f"x {shipped().rows} rows" in note for note in tiny["notes"])
+
+
+def test_another_build_is_one_more_candidate(tiny: dict[str, Any]) -> None:
+    rows = {row["candidate"]: row for row in tiny["rows"]}
+    for name in ("Salon cpu", "Salon cpu float32"):
+        mine, other = rows[name], rows[f"{name}, build other"]
+        assert "error" not in other
+        assert other["psnr_db"] == mine["psnr_db"]  # here the other build is this one
+        for what in ("step", "decode"):
+            assert other[f"{what}_times"] == pytest.approx(other[f"{what}_ms"] / mine[f"{what}_ms"], rel=1e-3)
+            assert other[f"{what}_best_times"] > 0
+    assert sys.executable not in json.dumps(tiny)  # a result names no place
+
+
+@pytest.mark.parametrize("rival", ["name", "=python", "name=/no/such/python"])
+def test_a_rival_that_is_none_is_refused(rival: str, grids: Call, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        grids("--rival", rival)
+    assert "NAME=PYTHON" in capsys.readouterr().err
 
 
 def test_who_fails_is_kept_with_its_last_words(tiny: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ PLAIN: dict[str, Any] = {
     "negative_prompt": "", "images": 1, "guidance_scale": 2.0, "embedded_guidance": None, "solver": "euler",
     "shift": None, "adapters": (),
 }  # fmt: skip
-DRAFT = {"steps": 4, "solver": "euler", "shift": 2.0}
+DRAFT: dict[str, Any] = {"steps": 4, "solver": "euler", "shift": 2.0}
 
 
 def style(number: int, weight: float, null: bool = True) -> AdapterUse:
