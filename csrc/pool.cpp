@@ -14,6 +14,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,21 +30,41 @@ namespace {
 
 using Word = std::atomic<std::uint32_t>;
 
-// How long a thread looks for news before it sleeps. Ops of a step follow each other within tens of microseconds, and to
-// wake a sleeper takes as long; a thread that looks for longer takes the core from the one that it waits for.
-constexpr std::chrono::microseconds kPatience{100};
+using Clock = std::chrono::steady_clock;
 
-// Returns once `done()`, or after kPatience.
+// How long a thread looks for news before it sleeps. Ops of a step follow each other within tens of microseconds, and to
+// wake a sleeper takes as long. A thread alone on its core can look for longer, for the pauses between steps; where others
+// want the core, that takes their time, and theirs is what it waits for.
+constexpr std::chrono::microseconds kCrowded{20}, kAlone{1500};
+constexpr std::chrono::milliseconds kMemory{20};  // a core is crowded so long after it was taken away from the thread
+
+// Whether this thread lost its core to another one of late. Asks the system, which takes less than a microsecond.
+bool is_crowded(Clock::time_point now) {
+  static thread_local long seen = 0;
+  static thread_local Clock::time_point until{};
+  struct rusage usage;
+  if (getrusage(RUSAGE_THREAD, &usage) == 0 && usage.ru_nivcsw != seen) {
+    seen = usage.ru_nivcsw;
+    until = now + kMemory;
+  }
+  return now < until;
+}
+
+// Returns once `done()`, or when it is time to sleep.
 template <class Done> void look_out(Done done) {
-  const auto start = std::chrono::steady_clock::now();
-  do {
+  const auto start = Clock::now();
+  for (auto ask = start + kCrowded;;) {
     for (int i = 0; i < 16; ++i) {
       if (done()) return;
 #if defined(__x86_64__)
       _mm_pause();
 #endif
     }
-  } while (std::chrono::steady_clock::now() - start < kPatience);
+    const auto now = Clock::now();
+    if (now < ask) continue;
+    if (now >= start + kAlone || is_crowded(now)) return;
+    ask = now + kCrowded;
+  }
 }
 
 // Sleeps unless `word` has changed from `seen`; may wake for nothing.
