@@ -5,7 +5,7 @@
 namespace salon {
 
 // e^x: x = n ln2 + r, |r| <= ln2 / 2, degree-6 polynomial for e^r (Cephes' split of ln2). About 1 ulp.
-// Below -103.9 it is 0 or denormal, above 88.7 infinity.
+// Below -87.3 it is 0 (denormal numbers are flushed, see float_mode.h), above 88.7 infinity.
 SALON_INLINE vf exp(vf x) {
   x = min2(set1(89.0f), max2(set1(-104.0f), x));
   vf n = round_nearest(x * set1(1.44269504088896341f));

@@ -1,6 +1,7 @@
 """The cpu backend: C++ kernels (csrc/) behind the op table, for the best instruction set of the machine.
 
-Docstrings of the ops are those of `Ops`: the kernels do what they say. The bindings check every argument.
+Docstrings of the ops are those of `Ops`: the kernels do what they say. The bindings check every argument. Numbers are
+rounded to nearest and denormal ones count as zero, whatever mode the calling thread has set.
 """
 
 from __future__ import annotations

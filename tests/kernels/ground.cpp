@@ -131,7 +131,7 @@ bool few_threads() {
 
 int main(int, char** words) {
   const std::string what = words[1];
-  const bool well = what == "sums" ? sums() : what == "nested" ? nested() : what == "throws" ? throws() : what == "forks" ? forks(300)
+  const bool well = what == "sums" ? sums() : what == "nested" ? nested() : what == "throws" ? throws() : what == "forks" ? forks(120)
                     : what == "refused" ? refused() : what == "few_threads" && few_threads();
   std::puts(well ? "well" : "not well");
   return well ? 0 : 1;
