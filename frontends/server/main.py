@@ -19,9 +19,11 @@ from ...system import explain, make_folder
 from ..wire.address import is_loopback, parse_address
 from ..wire.keys import KeyPair, client_key_path, load_or_make
 from .descriptors import raise_limit
+from .first_start import FirstStart
 from .house import House
 from .metrics import Metrics
 from .options import ServeOptions
+from .places import check_place
 from .records import set_up_logging
 from .server import Server
 from .tracing import Tracing
@@ -40,21 +42,25 @@ def serve(options: ServeOptions) -> int:
 
     Raises:
         ServeError: it cannot listen there, or would listen to strangers without encryption.
+        ListenError: something is at the path of an ipc address already.
         SalonError: whatever keeps model, plans or store from being opened.
     """
     set_up_logging(json=options.log_json)
     raise_limit(options.workers)
-    try:
-        make_folder(Path(options.data), 0o700)
-    except OSError as error:
-        got, allowed, remedy = explain(error)
-        where = f"--data {str(error.filename or options.data)!r}"
-        raise ServeError(complaint(where, got, allowed, remedy)) from error
-    key = server_key(options)
-    if key is not None:
-        options = replace(options, operators=(*options.operators, own_account()))
-    house = House(options)
-    return asyncio.run(_run(house, key))
+    for address in options.listen:
+        check_place(address)
+    with FirstStart(Path(options.data), [client_key_path()]) as first:
+        try:
+            make_folder(Path(options.data), 0o700)
+        except OSError as error:
+            got, allowed, remedy = explain(error)
+            where = f"--data {str(error.filename or options.data)!r}"
+            raise ServeError(complaint(where, got, allowed, remedy)) from error
+        key = server_key(options)
+        if key is not None:
+            options = replace(options, operators=(*options.operators, own_account()))
+        house = House(options)
+        return asyncio.run(_run(house, key, first))
 
 
 def own_account() -> str:
@@ -107,9 +113,10 @@ def _say_where(addresses: list[str], *, json: bool) -> None:
         print(f"Salon listens. To use it: export SALON_SERVER='{shown}'", flush=True)
 
 
-async def _run(house: House, key: KeyPair | None) -> int:
+async def _run(house: House, key: KeyPair | None, first: FirstStart) -> int:
     loop = asyncio.get_running_loop()
     async with running(house, key) as server:
+        first.done()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stopped.set)
         _say_where(server.addresses, json=house.options.log_json)

@@ -26,6 +26,7 @@ from ..wire.keys import KeyPair, secure_server
 from ..wire.messages import Bye, Closing, Hello, Limits, Ping, Pong, Record, Request
 from .descriptors import max_sessions
 from .failures import RequestRefused, failure_of
+from .places import check_place
 from .rates import MAX_WORKING, Rates
 from .sessions import MAX_CONNECTIONS, MAX_HELD_BYTES, Holder, Session
 
@@ -95,7 +96,8 @@ class Router:
         self._socket = socket
 
     def bind(self, address: str) -> str:
-        """Listen there; the address with its port filled in. zmq.ZMQError if that cannot be."""
+        """Listen there; the address with its port filled in. zmq.ZMQError, ListenError if that cannot be."""
+        check_place(address)
         self._socket.set(zmq.IPV6, int("[" in address))  # else 127.0.0.1 is called [::ffff:127.0.0.1]
         self._socket.bind(address)
         return str(self._socket.get_string(zmq.LAST_ENDPOINT))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ...errors import complaint
@@ -21,7 +22,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "lock"
+        self._path = path = folder / "lock"
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -29,6 +30,7 @@ class FolderLock:
         try:
             with calling("flock", path):
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._want_own_name(folder)
             with calling("write", path):
                 os.ftruncate(self._file, 0)
                 os.pwrite(self._file, str(os.getpid()).encode(), 0)
@@ -43,8 +45,23 @@ class FolderLock:
             os.close(self._file)
             raise translate_os(error, str(path)) from error
 
+    def _want_own_name(self, folder: Path) -> None:
+        """StoreInUse if the file that was locked was removed meanwhile: another one may lock the next of that name."""
+        mine, there = os.fstat(self._file), None
+        with suppress(FileNotFoundError):
+            there = os.stat(self._path)
+        if there is None or (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
+            os.close(self._file)
+            got = "its lock removed just now"
+            raise StoreInUse(complaint(f"folder {folder}", got, "one server", "start it again"))
+
+    def remove(self) -> None:
+        """Remove the file, while it is held: who has it open already finds out (`_want_own_name`)."""
+        with suppress(OSError):
+            self._path.unlink()
+
     def close(self) -> None:
-        """Let go. The file stays: to remove it would race with who opens it next."""
+        """Let go. The file stays, unless it is removed before: to do so now would race with who opens it next."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
