@@ -36,19 +36,15 @@ template <int C, int A, int B> SALON_INLINE void tile_dot() {
 
 #elif defined(SALON_AMX)
 
-SALON_INLINE void tiles_configure() {
-  struct alignas(64) Config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-  } config = {};
-  config.palette = 1;
-  for (int i = 0; i < 8; ++i) {
-    config.row_bytes[i] = 64;
-    config.rows[i] = 16;
-  }
-  _tile_loadconfig(&config);
-}
+struct TileConfig {
+  uint8_t palette, start_row, reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
+};
+alignas(64) static const TileConfig kEightTiles = {
+    1, 0, {}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
+// All of it is named as read: gcc 12's _tile_loadconfig names the first 8 bytes only, and stores to the rest may be left out.
+SALON_INLINE void tiles_configure() { asm volatile("ldtilecfg %0" ::"m"(kEightTiles)); }
 // Leaves the tiles in their initial state, so that a context switch need not save them.
 SALON_INLINE void tiles_release() { _tile_release(); }
 // Inline assembly: gcc's own intrinsics are macros that want a literal tile number, not a template parameter.

@@ -63,7 +63,50 @@ template <class D> void pack_panel(const Job& job, std::int64_t p, std::int64_t 
   }
 }
 
+std::shared_ptr<void> aligned(std::size_t bytes) {
+  const std::size_t rounded = (bytes + 63) / 64 * 64;
+  void* data = std::aligned_alloc(64, rounded ? rounded : 64);
+  if (!data) throw std::bad_alloc();
+  return std::shared_ptr<void>(data, std::free);
+}
+
+// Nearest 2x upsampling before a 3x3 convolution: output pixels of one parity see only 2 x 2 source pixels, because some
+// of the nine taps fall on the same one. Parity 0 sees the source pixel before (tap 0) and its own (taps 1 and 2), parity 1
+// its own (taps 0 and 1) and the next. Tap 4 (2 py + px) + 2 ty + tx is the sum of those for tap (ty, tx) of parity (py, px).
+template <class D> void sum_taps(const Packed& w, D* out, std::int64_t panel) {
+  const std::int64_t tap = w.kp * kPanel;
+  const D* in = static_cast<const D*>(w.data) + panel * 9 * tap;
+  out += panel * 16 * tap;
+  for (int i = 0; i < 16; ++i, out += tap) {
+    const int py = i / 8, px = i / 4 % 2, ty = i / 2 % 2, tx = i % 2;
+    const int y0 = ty ? 1 + py : 0, y1 = ty ? 2 : py, x0 = tx ? 1 + px : 0, x1 = tx ? 2 : px;
+    for (std::int64_t e = 0; e < tap; ++e) {
+      float sum = 0, term;
+      for (int y = y0; y <= y1; ++y)
+        for (int x = x0; x <= x1; ++x) {
+          convert(in[(y * 3 + x) * tap + e], term);
+          sum += term;
+        }
+      convert(sum, out[e]);
+    }
+  }
+}
+
 }  // namespace
+
+const void* PackedWeight::parities(int threads) {
+  std::call_once(once_, [&] {
+    std::shared_ptr<void> data = aligned(std::size_t(view.panels * 16 * view.kp * kPanel) * (view.dtype == Dtype::bf16 ? 2 : 4));
+    struct Job { const Packed* w; void* out; } job{&view, data.get()};
+    parallel(view.panels, [](void* context, std::int64_t panel) {
+      const Job& j = *static_cast<Job*>(context);
+      if (j.w->dtype == Dtype::bf16) sum_taps(*j.w, static_cast<std::uint16_t*>(j.out), panel);
+      else sum_taps(*j.w, static_cast<float*>(j.out), panel);
+    }, &job, threads);
+    parities_ = data;
+  });
+  return parities_.get();
+}
 
 std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, std::int64_t k, std::int64_t taps,
                                           Dtype dtype, bool swiglu, int threads) {
@@ -101,11 +144,8 @@ std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, st
   job.pairs = dtype == Dtype::bf16 && taps == 1 && k % 2 == 0;
   for (const Dtype from : job.row_dtype) job.pairs = job.pairs && from == Dtype::bf16;
   packed->bytes = std::size_t(w.panels * taps * w.kp * kPanel) * (dtype == Dtype::bf16 ? 2 : 4);
-  const std::size_t rounded = (packed->bytes + 63) / 64 * 64;
-  void* data = std::aligned_alloc(64, rounded ? rounded : 64);
-  if (!data) throw std::bad_alloc();
-  packed->data = std::shared_ptr<void>(data, std::free);
-  w.data = data;
+  packed->data = aligned(packed->bytes);
+  w.data = packed->data.get();
   w.bias = packed->bias.data();
   parallel(w.panels, [](void* context, std::int64_t p) {
     const Job& j = *static_cast<Job*>(context);

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "tensor.h"
@@ -21,6 +22,14 @@ struct PackedWeight {
   std::shared_ptr<void> data;
   std::vector<float> bias;
   std::size_t bytes = 0;
+
+  // What `upsample` multiplies with: like view.data of a 3x3 convolution, with 16 taps in the place of its nine. Made when
+  // first asked for, and kept.
+  const void* parities(int threads);
+
+ private:
+  std::once_flag once_;
+  std::shared_ptr<void> parities_;
 };
 
 // Sources stand below each other as one [sum of n, k * taps] matrix. `swiglu`: the first half of the rows is the gate.

@@ -112,12 +112,12 @@ struct SolverArgs {
 struct ConvArgs {
   View x, out;            // [P, I], [P', O]
   const Packed* w;
+  const void* parities;   // with upsample 2: PackedWeight::parities of w
   View residual;          // [P', O] or data null
   const std::int32_t* grids;   // [images, 2] height, width of the INPUT
   std::int64_t images;
   int upsample;           // 1, or 2: nearest 2x before the convolution
   int stride;             // 1, or 2: padding is then below and right only
-  CallMemory* memory;
   int threads;
 };
 

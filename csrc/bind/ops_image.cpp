@@ -55,9 +55,9 @@ WeightPtr pack_conv(const Backend& b, const py::array& weight, const std::option
 TensorPtr run(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids, std::int64_t images,
               const View& residual, std::int64_t rows, Dtype dtype, int upsample, int stride) {
   TensorPtr out = new_tensor(rows, w->view.n, dtype);
-  CallMemory memory;
-  const ConvArgs args{x->view, out->view, &w->view, residual, grids.data(), images, upsample, stride, &memory, b.threads};
   const Unlocked unlocked;
+  const void* parities = upsample == 2 ? w->parities(b.threads) : nullptr;
+  const ConvArgs args{x->view, out->view, &w->view, parities, residual, grids.data(), images, upsample, stride, b.threads};
   b.table->conv2d(args);
   return out;
 }

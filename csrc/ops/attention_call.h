@@ -19,15 +19,12 @@ void attend(const T* q, int64_t n, const T* packed, int64_t keys, const Layout<T
     const T* values = block + layout.values(count);
     for (int64_t row = 0; row < n; row += kGroup<T>) {
       const int64_t rows = least(kGroup<T>, n - row);
-      for (int64_t j = 0; j < count; j += kWide)
-        score_panel(q + row * layout.padded, rows, block + j * layout.padded, count - j, layout, scores + j);
+      score_panels(q + row * layout.padded, rows, block, count, layout, scores);
       for (int64_t r = 0; r < rows; ++r) raise_top(state, row + r, scores + r * kScoreStride, count, first == 0);
       if (first) fade_factors(state, row, rows, scale);
       for (int64_t r = 0; r < rows; ++r)
         weigh_row<T>(state, row + r, scores + r * kScoreStride, count, scale, first == 0, layout.cols);
-      for (int64_t c = 0; c < layout.cols; c += kWide)
-        value_panel(scores, rows, values + c * round_up(count, kWide), count, layout.width - c,
-                    state.out + row * layout.cols + c, layout.cols, first ? Into::add : Into::fresh);
+      value_panels(scores, rows, values, count, layout, state.out + row * layout.cols, first ? Into::add : Into::fresh);
     }
   }
 }
@@ -81,7 +78,7 @@ template <class T> struct Scratch {
     take(own, call.own_elements);
     take(terms, call.term_elements);
     take(q, kRows * l.padded + kSlack<T>);
-    take(scores, 2 * kGroup<T> * kScoreStride);
+    take(scores, kGroup<T> * kScoreStride);
     take(term_out, call.a.term_start ? kRows * l.cols : 0);
     take(tokens, call.a.term_start ? kKeys * kLanes : 0);
     take(index, kKeys);

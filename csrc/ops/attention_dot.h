@@ -57,22 +57,26 @@ void dot_rows(const T* a, int64_t a_stride, int64_t n, const T* panel, int64_t s
   if (r < n) dot_tile<T, 1, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
 }
 
-// The scores of n query rows with one panel of keys; `keys` of its kWide are real.
+// The scores of n query rows with a block of keys.
 template <class T>
-SALON_INLINE void score_panel(const T* q, int64_t n, const T* panel, int64_t keys, const Layout<T>& layout, float* scores) {
+SALON_INLINE void score_panels(const T* q, int64_t n, const T* panels, int64_t keys, const Layout<T>& layout, float* scores) {
   const int64_t steps = layout.padded / kPer<T>;
-  if (keys > kLanes) dot_rows<T, 2>(q, layout.padded, n, panel, steps, scores, kScoreStride, Into::fresh);
-  else dot_rows<T, 1>(q, layout.padded, n, panel, steps, scores, kScoreStride, Into::fresh);
+  for (int64_t j = 0; j < keys; j += kWide, panels += kWide * layout.padded) {
+    if (keys - j > kLanes) dot_rows<T, 2>(q, layout.padded, n, panels, steps, scores + j, kScoreStride, Into::fresh);
+    else dot_rows<T, 1>(q, layout.padded, n, panels, steps, scores + j, kScoreStride, Into::fresh);
+  }
 }
 
-// Weights of n rows (in place of their scores) times one panel of values; `width` of its kWide columns are real.
+// Weights of n rows (in place of their scores) times a block's values.
 template <class T>
-SALON_INLINE void value_panel(const float* weights, int64_t n, const T* panel, int64_t keys, int64_t width, float* out,
-                              int64_t stride, Into into) {
+SALON_INLINE void value_panels(const float* weights, int64_t n, const T* panels, int64_t keys, const Layout<T>& layout,
+                               float* out, Into into) {
   const T* a = reinterpret_cast<const T*>(weights);
   const int64_t steps = ceil_div(keys, kPer<T>), a_stride = kScoreStride * kPer<T>;
-  if (width > kLanes) dot_rows<T, 2>(a, a_stride, n, panel, steps, out, stride, into);
-  else dot_rows<T, 1>(a, a_stride, n, panel, steps, out, stride, into);
+  for (int64_t c = 0; c < layout.cols; c += kWide, panels += kWide * round_up(keys, kWide)) {
+    if (layout.width - c > kLanes) dot_rows<T, 2>(a, a_stride, n, panels, steps, out + c, layout.cols, into);
+    else dot_rows<T, 1>(a, a_stride, n, panels, steps, out + c, layout.cols, into);
+  }
 }
 
 }  // namespace

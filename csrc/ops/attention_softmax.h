@@ -29,19 +29,11 @@ struct ExactWeight {
   vf operator()(vf score) const { return exp((score - top) * scale); }
 };
 #if defined(__AVX512BF16__)
-// For bf16 weights: 2^(c score - c top), a minimax cubic for the fraction (relative error 7.5e-5 < 2^-13, where the
-// rounding that follows has 2^-9). SCALEF takes the whole part of its exponent itself. -infinity gives 0, NaN stays.
+// For bf16 weights: 2^(c score - c top).
 struct CoarseWeight {
   vf shift, scale;
   CoarseWeight(vf top, float scale_) : shift(top * set1(-scale_ * kLog2e)), scale(set1(scale_ * kLog2e)) {}
-  vf operator()(vf score) const {
-    const vf x = fma(score, scale, shift);
-    const vf f = {_mm512_reduce_ps(x.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
-    vf p = fma(f, set1(0.07802455f), set1(0.22606719f));
-    p = fma(p, f, set1(0.6958335f));
-    p = fma(p, f, set1(0.99992526f));
-    return scale_by_power_of_two(p, x);
-  }
+  vf operator()(vf score) const { return coarse_exp2(fma(score, scale, shift)); }
 };
 #endif
 template <class T> struct WeightOf { using type = ExactWeight; };
@@ -74,8 +66,7 @@ template <class T> SALON_INLINE vf row_weights(float* s, int64_t n, float top, f
   for (; j + 2 * kLanes <= n; j += 2 * kLanes) {
     const vf p = weight(load(s + j)), q = weight(load(s + j + kLanes));
     sums = (sums + p) + q;
-    store(to + j, p);
-    store(to + j + kLanes, q);
+    store_pair(to + j, p, q);
   }
   for (const int64_t end = round_up(n, kWide); j < end; j += kLanes) {
     const int64_t left = n - j;

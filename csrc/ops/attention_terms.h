@@ -48,8 +48,7 @@ void attend_short_terms(const Call<T>& call, const Run& run, const T* packed, in
   const T* values = packed + layout.values(run.rows);
   for (int64_t row = 0; row < n; row += kGroup<T>) {
     const int64_t rows = least(kGroup<T>, n - row);
-    for (int64_t j = 0; j < run.rows; j += kWide)
-      score_panel(scratch.q + row * layout.padded, rows, packed + j * layout.padded, run.rows - j, layout, scratch.scores + j);
+    score_panels(scratch.q + row * layout.padded, rows, packed, run.rows, layout, scratch.scores);
     for (int64_t r = 0; r < rows; r += kLanes) {
       const int64_t n = least(kLanes, rows - r);
       float* scores = scratch.scores + r * kScoreStride;
@@ -66,9 +65,7 @@ void attend_short_terms(const Call<T>& call, const Run& run, const T* packed, in
       for (int64_t j = 0; j < end; j += kLanes)
         mirror(scratch.tokens + j * kLanes, kLanes, kLanes, reinterpret_cast<T*>(scores) + j, kScoreStride * kPer<T>, n);
     }
-    for (int64_t c = 0; c < layout.cols; c += kWide)
-      value_panel(scratch.scores, rows, values + c * round_up(run.rows, kWide), run.rows, layout.width - c,
-                  scratch.term_out + row * layout.cols + c, layout.cols, into);
+    value_panels(scratch.scores, rows, values, run.rows, layout, scratch.term_out + row * layout.cols, into);
   }
 }
 

@@ -11,7 +11,7 @@
 //
 // Upsampling never makes the large image. Output pixels of one parity see only 2 x 2 source pixels, because some of the
 // nine taps fall on the same one: each of the four parities is a 2 x 2 convolution whose weights are sums of the nine
-// (made anew in every call, which costs little), 4/9 of the multiplications.
+// (PackedWeight::parities), 4/9 of the multiplications.
 #include "conv2d_blocks.h"
 #include "memory.h"
 #include "pool.h"
@@ -62,7 +62,8 @@ SALON_INLINE Image image_of(const Plan& p, int64_t index) {
   return i;
 }
 
-// A tile's input in scratch. Pixel (row, column) of line l: data + l * line_stride + (row * pitch + column) * 64.
+// A tile's input. Pixel (row, column) of line l: data + l * line_stride + (row * pitch + column) * Product::pixel_stride,
+// which is 64 in scratch, and the distance of rows where the input is read as it lies.
 struct Tile {
   char* data;
   int64_t pitch, plane, line_stride;  // plane: columns from an even column to the odd one beside it (stride 2)
@@ -123,7 +124,7 @@ SALON_INLINE Place place_of(const Work& k, int64_t row, int64_t column, int64_t 
   return {k.out_first + y * k.image.columns * scale + x, scale, group * kGroup, int(least(left, kGroup))};
 }
 SALON_INLINE int64_t pixel_at(const Work& k, int64_t row, int64_t column) {
-  return (row * k.plan->a->stride * k.tile.pitch + column) * kLine;
+  return (row * k.plan->a->stride * k.tile.pitch + column) * k.product.pixel_stride;
 }
 template <class T> SALON_INLINE const T* weights_of(const Work& k, int64_t group) {
   const int64_t column = group * kGroup, taps = k.product.count;
@@ -171,7 +172,7 @@ void run_group_tiles(const Work& k, int64_t group) {
 }
 #endif
 
-template <class T> void run_tile(Work& k, int64_t in_first, int64_t part) {
+template <class T> void copy_tile(Work& k, int64_t in_first) {
   const Plan& p = *k.plan;
   const int stride = p.a->stride, reach = p.phases == 4 ? 3 : p.side;  // rows and columns that one unit's taps span
   const int64_t in_rows = (k.rows - 1) * stride + reach, in_columns = (k.columns - 1) * stride + reach;
@@ -182,9 +183,26 @@ template <class T> void run_tile(Work& k, int64_t in_first, int64_t part) {
   k.tile.data = static_cast<char*>(thread_scratch(size_t(p.lines * k.tile.line_stride + 16 * kLine)));
   for (int64_t r = 0; r < in_rows; ++r)
     fill_row<T>(p, k.image, p.a->x, in_first, k.row * stride - p.pad + r, k.column * stride - p.pad, in_columns, k.tile, r);
+  k.product.pixel_stride = kLine;
+}
 
+template <class T> void run_tile(Work& k, int64_t in_first, int64_t part) {
+  const Plan& p = *k.plan;
   const Packed& w = *p.a->w;
+  const int stride = p.a->stride;
   Product& product = k.product;
+#if defined(SALON_AMX)
+  // The pixels of a 1x1 convolution may be read where they lie, if whole tiles of pixels and channels are all there is.
+  if (sizeof(T) == 2 && p.side == 1 && k.columns % 16 == 0 && w.k == w.kp) {
+    product.pixel_stride = p.a->x.stride * int64_t(sizeof(T));
+    k.tile = {reinterpret_cast<char*>(row_of<T>(p.a->x, in_first + k.row * k.image.width + k.column)), k.image.width, 0, kLine};
+  } else {
+    copy_tile<T>(k, in_first);
+  }
+#else
+  copy_tile<T>(k, in_first);
+#endif
+
   product.count = p.side * p.side;
   product.lines = p.lines;
   product.line_stride = k.tile.line_stride;
@@ -242,25 +260,6 @@ void run_task(void* context, int64_t task) {
   run_tile<float>(k, in_first, part);
 }
 
-// ---- weights of the four parities -----------------------------------------------------------------------------------
-
-// Parity 0 sees the source pixel before (tap 0) and its own (taps 1 and 2); parity 1 its own (taps 0 and 1) and the next.
-template <class T> void sum_taps(const Packed& w, T* out, int64_t panel) {
-  const int64_t tap = w.kp * kPanel;
-  const T* in = static_cast<const T*>(w.data) + panel * 9 * tap;
-  out += panel * 16 * tap;
-  for (int i = 0; i < 16; ++i, out += tap) {
-    const int py = i / 8, px = i / 4 % 2, ty = i / 2 % 2, tx = i % 2;
-    const int y0 = ty ? 1 + py : 0, y1 = ty ? 2 : py, x0 = tx ? 1 + px : 0, x1 = tx ? 2 : px;
-    for (int64_t e = 0; e < tap; e += kLanes) {
-      vf s = set1(0);
-      for (int y = y0; y <= y1; ++y)
-        for (int x = x0; x <= x1; ++x) s = s + load(in + (y * 3 + x) * tap + e);
-      store(out + e, s);
-    }
-  }
-}
-
 }  // namespace
 
 void conv2d(const ConvArgs& args) {
@@ -268,7 +267,7 @@ void conv2d(const ConvArgs& args) {
   if (!args.out.rows || !w.n) return;
   Plan p;
   p.a = &args;
-  p.weights = w.data;
+  p.weights = args.upsample == 2 ? args.parities : w.data;
   p.phases = args.upsample == 2 ? 4 : 1;
   p.side = args.upsample == 2 ? 2 : w.taps == 9 ? 3 : 1;
   p.pad = w.taps == 9 && args.stride == 1 ? 1 : 0;
@@ -284,17 +283,6 @@ void conv2d(const ConvArgs& args) {
     tasks += image.down * image.across;
   }
   p.parts = least(p.groups, most(1, wanted / 2 / most(1, tasks)));
-
-  if (p.phases == 4) {
-    void* sums = args.memory->take(size_t(w.panels * 16 * w.kp * kPanel * bytes_of(w.dtype)));
-    p.weights = sums;
-    struct Job { const Packed* w; void* out; } job{&w, sums};
-    parallel(w.panels, [](void* context, int64_t panel) {
-      const Job& j = *static_cast<Job*>(context);
-      if (j.w->dtype == Dtype::bf16) sum_taps(*j.w, static_cast<uint16_t*>(j.out), panel);
-      else sum_taps(*j.w, static_cast<float*>(j.out), panel);
-    }, &job, args.threads);
-  }
   parallel(tasks * p.parts, run_task, &p, args.threads);
 }
 

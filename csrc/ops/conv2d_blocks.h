@@ -21,6 +21,7 @@ struct Product {
   int64_t taps[9];          // bytes from an output pixel's place to its taps' pixels
   int count;
   int64_t lines, line_stride;
+  int64_t pixel_stride;     // bytes from a pixel to the one beside it; AMX only, kLine elsewhere
   int last;                 // steps in the last line
   int64_t tap_weights;      // elements from one tap's weights to the next one's
 };
@@ -32,19 +33,6 @@ struct Place {
   int64_t first, step, column;
   int columns;
 };
-
-SALON_INLINE void store_pair(float* p, vf a, vf b) {
-  store(p, a);
-  store(p + kLanes, b);
-}
-SALON_INLINE void store_pair(uint16_t* p, vf a, vf b) {
-#if defined(__AVX512BF16__)
-  _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(b.v, a.v));
-#else
-  store(p, a);
-  store(p + kLanes, b);
-#endif
-}
 
 // out = buffer + bias (+ residual); the buffer's rows are kPanel apart. R: element of the residual, char for none.
 template <class O, class R> void finish(const ConvArgs& a, const float* buffer, int pixels, const Place& place) {
@@ -157,14 +145,14 @@ void block_tiles(const Product& p, const char* x0, const char* x1, const uint16_
     for (int64_t l = 0; l < p.lines; ++l, b += kDepth * kPanel) {
       const int64_t at = p.taps[t] + l * p.line_stride;
       tile_load<6>(b, 4 * kPanel);
-      tile_load<4>(x0 + at, kLine);
+      tile_load<4>(x0 + at, p.pixel_stride);
       tile_dot<0, 4, 6>();
       if (Columns > 1) {
         tile_load<7>(b + kPanel, 4 * kPanel);
         tile_dot<1, 4, 7>();
       }
       if (Pixels > 1) {
-        tile_load<5>(x1 + at, kLine);
+        tile_load<5>(x1 + at, p.pixel_stride);
         tile_dot<2, 5, 6>();
         if (Columns > 1) tile_dot<3, 5, 7>();
       }
