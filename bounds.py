@@ -29,6 +29,8 @@ ANY_SIDE: Final = 2**16
 ANY_STEPS: Final = 1_000
 ANY_IMAGES: Final = 2**16
 
+MAX_THREADS: Final = 256  # of an engine
+
 # ---- jobs and accounts -----------------------------------------------------------------------------------------------
 
 OPEN: Final = ("queued", "running")  # states of a job that goes on, as they are stored
@@ -37,6 +39,9 @@ REPLACED: Final = ("step", "preview")  # events of which a slow reader may miss 
 GRID: Final = -1  # index of a job's grid among its pictures
 LOCAL: Final = "local"  # the account of whoever connects without a key
 ROLES: Final = ("user", "operator")
+ID: Final = r"[A-Za-z0-9._:-]{1,64}"  # of a job, or the key of a request: a pattern, like the next two
+WORD: Final = r"[a-z0-9][a-z0-9_.-]{0,31}"  # such as the name of a plan
+PUBLIC_KEY: Final = r"[0-9a-f]{64}"  # which is an account
 MAX_LABEL: Final = 100  # characters of a name for people
 MAX_PAGE: Final = 200  # lines of a page
 

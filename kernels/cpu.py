@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounds import MAX_THREADS
+from ..values import whole_of
 from . import _C
 from .bfloat16 import holds_bits, want_numbers, widen
 from .explain import explained
@@ -56,11 +58,10 @@ class CpuOps:
         for name, value in (("isa", isa), ("dtype", dtype)):
             if value is not None and not isinstance(value, str):
                 raise ValueError(f"{name}: got {value!r}, want a name")
-        if threads is not None and (
-            isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 256
-        ):
-            raise ValueError(f"threads: got {threads!r}, want 1 to 256")
-        self._c = _C.Backend(isa or "", dtype or "", threads or 0)
+        count = whole_of(threads)
+        if threads is not None and (count is None or not 1 <= count <= MAX_THREADS):
+            raise ValueError(f"threads: got {threads!r}, want 1 to {MAX_THREADS}")
+        self._c = _C.Backend(isa or "", dtype or "", count or 0)
 
     def __repr__(self) -> str:
         return f"CpuOps(isa={self.isa!r}, dtype={self.compute!r}, threads={self.threads})"

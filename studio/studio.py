@@ -72,7 +72,7 @@ class Studio:
         count = whole_of(workers)
         if count is None or not 1 <= count <= MAX_WORKERS:
             raise SpecError(complaint("workers", shown(workers), f"1 to {MAX_WORKERS}", "choose another number"))
-        workers = count
+        workers, threads = count, whole_of(threads) or threads  # what is no number of threads, the backend refuses
         if threads is None and workers > 1:
             threads = max(1, usable_cores() // workers)
         ports: list[Port] = []

@@ -18,8 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 import zmq
 
+from ...errors import complaint
 from ...system import TooFewDescriptors, need_descriptors
+from ...values import shown
 from ..wire.address import Address, parse_address
+from ..wire.errors import KeyFileError
 from .core import Core
 from .errors import ClientClosed, ClientError, KeyRefused
 
@@ -66,7 +69,12 @@ def find_pair(key: str | os.PathLike[str] | KeyPair | None, address: Address) ->
 
     if isinstance(key, KeyPair):
         return key
-    return load_pair(client_key_path() if key is None else Path(key))
+    try:
+        path = client_key_path() if key is None else Path(key)
+    except TypeError as error:
+        allowed = "a key pair, or the path of its file"
+        raise KeyFileError(complaint("key", shown(key), allowed, "leave it out for the user's own")) from error
+    return load_pair(path)
 
 
 class Link:

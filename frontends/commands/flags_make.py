@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from ...bounds import GUIDANCE, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_STEPS, SOLVERS
+from ...bounds import GUIDANCE, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_STEPS, MAX_THREADS, SOLVERS
 from ...errors import complaint
 from ...system import expand_home
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, number, server_flags, shown, whole
@@ -96,8 +96,10 @@ def engine_flags(parser: Any, title: str = "how to compute it") -> None:
     group.add_argument("--isa", metavar="NAME", help="instruction set, see `salon doctor` (SALON_ISA, else the best)")
     dtype = Names("--dtype", DTYPES)
     group.add_argument("--dtype", type=dtype, metavar="NAME", help=f"{' or '.join(DTYPES)} (bfloat16 where it is fast)")
-    threads = whole("--threads", 1, 256, "leave it out to use every core")
-    group.add_argument("--threads", type=threads, metavar="N", help="1 to 256 (SALON_THREADS, else one a core)")
+    threads = whole("--threads", 1, MAX_THREADS, "leave it out to use every core")
+    group.add_argument(
+        "--threads", type=threads, metavar="N", help=f"1 to {MAX_THREADS} (SALON_THREADS, else one a core)"
+    )
 
 
 def _aspect(text: str) -> tuple[int, int]:

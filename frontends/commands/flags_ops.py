@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ...bounds import MAX_LABEL, ROLES
+from ...bounds import ID, MAX_LABEL, ROLES, WORD
 from .flags_jobs import page_flags
 from .parsing import Names, account_id, job_id, json_flag, matching, number, server_flags, whole
 
@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
     grant.add_argument("--source", type=source, default="bought", metavar="NAME", help=f"{', '.join(SOURCES)} (bought)")
     days = number("--expires", 0.001, 36_500, "leave it out for time that does not expire")
     grant.add_argument("--expires", type=days, metavar="DAYS", help="after so many days (operator time only)")
-    key = matching("--key", r"[A-Za-z0-9._:-]{1,64}", "1 to 64 letters, digits, '.', '_', ':' or '-'", "correct it")
+    key = matching("--key", ID, "1 to 64 letters, digits, '.', '_', ':' or '-'", "correct it")
     grant.add_argument("--key", type=key, metavar="KEY", help="a grant with the same key counts once, if repeated")
     ledger = command("ledger", "the books of GPU time", "Show entries of the books.", "print one JSON object")
     ledger.add_argument("account", type=account_id("ACCOUNT"), nargs="?", metavar="ACCOUNT", help="(all)")
@@ -66,7 +66,7 @@ def _accounts(below: Any) -> None:
     )
     change.add_argument("account", type=account_id("ACCOUNT"), metavar="ACCOUNT", help="64 hex digits (`salon keys`)")
     change.add_argument("--name", type=_label, metavar="TEXT", help="for people")
-    plan = matching("--plan", r"[a-z0-9][a-z0-9_.-]{0,31}", "the name of a plan", "see the server's plans file")
+    plan = matching("--plan", WORD, "the name of a plan", "see the server's plans file")
     change.add_argument("--plan", type=plan, metavar="NAME", help="basic, standard, pro, mega, unlimited, ...")
     role = Names("--role", ROLES)
     change.add_argument("--role", type=role, metavar="NAME", help=" or ".join(ROLES))

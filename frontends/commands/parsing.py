@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NoReturn
 
+from ...bounds import ID, LOCAL, PUBLIC_KEY
 from ...errors import SalonError, complaint
 from ...system import expand_home
 
@@ -159,13 +160,13 @@ def matching(flag: str, pattern: str, allowed: str, remedy: str) -> Callable[[st
 def job_id(flag: str = "JOB") -> Callable[[str], str]:
     """A reader of a job's id."""
     allowed = "a job's id: letters, digits, '.', '_', ':' or '-'"
-    return matching(flag, r"[A-Za-z0-9._:-]{1,64}", allowed, "`salon jobs` lists them")
+    return matching(flag, ID, allowed, "`salon jobs` lists them")
 
 
 def account_id(flag: str, *besides: str) -> Callable[[str], str]:
     """A reader of an account; `besides`: other words that are allowed."""
-    words = "".join(f", {word!r}" for word in ("local", *besides))
-    pattern = "|".join(["[0-9a-f]{64}", *(re.escape(word) for word in ("local", *besides))])
+    words = "".join(f", {word!r}" for word in (LOCAL, *besides))
+    pattern = "|".join([PUBLIC_KEY, *(re.escape(word) for word in (LOCAL, *besides))])
     return matching(flag, pattern, f"the 64 hex digits of a public key{words}", "its owner gets them from `salon keys`")
 
 

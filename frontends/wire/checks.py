@@ -12,6 +12,7 @@ import msgspec
 
 from ...bounds import (
     GUIDANCE,
+    ID,
     LOCAL,
     MAX_IMAGES,
     MAX_LABEL,
@@ -21,7 +22,9 @@ from ...bounds import (
     MAX_SEED,
     MAX_SIDE,
     MAX_STEPS,
+    PUBLIC_KEY,
     SHIFT,
+    WORD,
 )
 from ...errors import complaint
 from . import messages as m
@@ -31,9 +34,9 @@ MAX_ID: Final = 16  # bytes of a message's id
 MAX_FEATURES: Final = 64
 MAX_COUNT: Final = 2**63 - 1  # of numbers, times and offsets: what a database's integer holds
 
-_NAME: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_WORD: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}")
-_ACCOUNT: Final = re.compile(r"[0-9a-f]{64}|local")
+_NAME: Final = re.compile(ID)
+_WORD: Final = re.compile(WORD)
+_ACCOUNT: Final = re.compile(f"{PUBLIC_KEY}|{LOCAL}")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Check = Callable[[str, Any], None]  # (name of the field, its value); raises BadMessage

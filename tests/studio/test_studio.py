@@ -38,7 +38,7 @@ class Text(str):
 def test_numpys_numbers_are_numbers_everywhere(tiny: Path, solo: Solo) -> None:
     """faults.md 7's kind: of a studio's own fields, only Python's own `int` was a number, only a tuple an aspect."""
     limits = Limits(max_images=np.int64(3))  # type: ignore[arg-type]
-    options: dict[str, Any] = {"workers": np.int64(1), "threads": 1, "backend": BACKEND, "limits": limits}
+    options: dict[str, Any] = {"workers": np.int64(1), "threads": np.int64(1), "backend": BACKEND, "limits": limits}
     with Studio(tiny, **options) as studio:
         fields: dict[str, Any] = {
             "images": np.uint8(2),

@@ -25,6 +25,7 @@ from salon.frontends.client.exchanges import Call
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.client.steps import answer
 from salon.frontends.wire import messages as m
+from salon.frontends.wire.errors import KeyFileError
 
 from .helpers import Connect, until
 
@@ -159,6 +160,13 @@ def test_a_patience_that_is_none_is_refused(connect: Connect, seconds: Any) -> N
     """It was added to a clock in the client's thread."""
     with pytest.raises(Invalid, match="^timeout_s: got "):
         connect("tcp://127.0.0.1:1", timeout_s=seconds)
+
+
+@pytest.mark.parametrize("key", [7, b"key", object()])
+def test_a_key_that_is_none_is_refused(connect: Connect, key: Any) -> None:
+    """faults.md 7's kind: it was a TypeError."""
+    with pytest.raises(KeyFileError, match="^key: got .*, allowed a key pair, or the path of its file; "):
+        connect("tcp://127.0.0.1:1#" + ACCOUNT, key=key)
 
 
 # ---- whatever else may go wrong ------------------------------------------------------------------------------------
