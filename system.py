@@ -1,4 +1,4 @@
-"""What the operating system does for Salon, and what its errors mean: flushes, space, descriptors, homes.
+"""What the operating system does for Salon, and what its errors mean: flushes, space, descriptors, processes, homes.
 
 An error of the system is told by its own number, with the call and the path, never as something else. Standard library
 only: every floor may use it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -162,6 +163,12 @@ def reserve(file: int, size: int, path: str | os.PathLike[str]) -> None:
             state = os.fstatvfs(file)
             if state.f_blocks and state.f_bavail * state.f_frsize < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+
+
+def python_command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
+    """Return the command that runs a module of ours in a Python of its own. `-P`: what happens to lie in the working
+    folder, like a `queue.py`, is never taken for a module."""
+    return [python, "-P", "-m", module, *arguments]
 
 
 def need_descriptors(count: int, what: str) -> None:

@@ -1,13 +1,18 @@
-"""Checks of what was built and installed, for .ci/run: `check.py pictures FOLDER | install | wheel FILE`."""
+"""Checks of what was built and installed, for .ci/run: `check.py pictures FOLDER | install | serve | wheel FILE`."""
 
 from __future__ import annotations
 
+import json
+import select
+import subprocess
 import sys
 import sysconfig
+import tempfile
 import zipfile
 from pathlib import Path
 
-INSTALL_LIMIT = 260  # MiB of the default install, with weights, text encoder and compiled Python
+INSTALL_LIMIT = 300  # MiB of the default install, with weights, text encoder, server and compiled Python
+WAIT_S = 120  # for a server or a picture
 FOLDERS = ("engine", "kernels", "scheduler", "studio", "frontends", "bench", "models/mini")
 FILES = (
     "salon/__init__.py",
@@ -68,6 +73,30 @@ def check_install() -> None:
     print(f"{total / 2**20:8.1f} MiB  the default install, {total / 1e6:.1f} MB ({INSTALL_LIMIT} MiB allowed)")
 
 
+def check_serve() -> None:
+    """The default install serves: a picture made by a server, metrics, and an orderly end."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["--data", "data", "--listen", "tcp://127.0.0.1:0", "--metrics", "127.0.0.1:0", "--json"]
+        log = open(Path(folder, "log"), "w")  # noqa: SIM115  # closed with the process
+        server = subprocess.Popen(["salon", "serve", *words], cwd=folder, stdout=subprocess.PIPE, stderr=log)
+        assert server.stdout is not None
+        try:
+            assert select.select([server.stdout], [], [], WAIT_S)[0], "no server"
+            address = json.loads(server.stdout.readline())["listening"][0]
+            command = ["salon", "imagine", "a red apple", "--n", "1", "--server", address, "-o", "apple.png"]
+            subprocess.run(command, cwd=folder, check=True, timeout=WAIT_S)
+            assert Path(folder, "apple.png").stat().st_size > 1000
+            server.terminate()
+            assert server.wait(WAIT_S) == 0
+        finally:
+            server.kill()
+            server.wait()
+            log.close()
+            text = Path(folder, "log").read_text()
+        assert '"metrics"' in text, text
+    print("salon serve: a picture, and an orderly end")
+
+
 def check_pictures(folder: Path) -> None:
     """A grid and four pictures with their recipes, none of one colour."""
     from salon.frontends.recipe import pixel_hash, read_png
@@ -89,6 +118,8 @@ if __name__ == "__main__":
             check_wheel(Path(name))
         case ["install"]:
             check_install()
+        case ["serve"]:
+            check_serve()
         case ["pictures", name]:
             check_pictures(Path(name))
         case _:

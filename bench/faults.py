@@ -26,6 +26,7 @@ import zmq
 from ..engine.engine import Engine
 from ..frontends.wire import messages as m
 from ..frontends.wire.codec import encode
+from ..system import python_command
 from .faulty.audit import Solo, audit
 from .faulty.disk import Disk, small_disk
 from .faulty.hostile import Fuzz, GoodClient, Peer
@@ -215,7 +216,7 @@ def flood(bench: Bench, folder: Path) -> None:
         before = server.rss()
         with GoodClient(server.address, job) as alone:
             time.sleep(seconds / 3)
-        command = [sys.executable, "-m", "salon.bench.faulty.flood", server.address, f"{seconds:g}"]
+        command = python_command(f"{__package__}.faulty.flood", server.address, f"{seconds:g}")
         flooding = subprocess.Popen(command, stdout=subprocess.PIPE)
         with GoodClient(server.address, job) as good:
             said, _ = flooding.communicate(timeout=seconds + 60)

@@ -6,13 +6,13 @@ import json
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
+from ..system import python_command
 from .peers.base import Peer
 
 STDERR_LINES = 4  # of a process that ended, in its error
@@ -64,7 +64,7 @@ class Child:
         self.started_at = time.monotonic()
         with log:
             self.process = subprocess.Popen(
-                [self.python, "-m", f"{__package__}.{self.module}", *self.arguments],
+                python_command(f"{__package__}.{self.module}", *self.arguments, python=self.python),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from ..system import python_command
 from .facts import SHIPPED, Facts
 from .fleet import Candidate, CandidateFailed, last_lines
 from .grid_report import IMAGES, Probe, publish
@@ -158,7 +159,7 @@ class Grid:
         if not kept.exists():
             self.cache.mkdir(parents=True, exist_ok=True)
             made_here = kept.with_suffix(f".{os.getpid()}.npz")
-            command = [sys.executable, "-m", f"{__package__}.job", str(self.model), str(made_here)]
+            command = python_command(f"{__package__}.job", str(self.model), str(made_here))
             made = subprocess.run(command, timeout=self._timeout(120), capture_output=True, text=True, check=False)
             if made.returncode:
                 said = last_lines(made.stderr)

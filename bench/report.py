@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from ..system import flush_file
 from . import machine
 
 TiedTo = Literal["shapes", "digest", "nothing"]
@@ -146,7 +147,7 @@ class Report:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
                 file.flush()
-                os.fsync(file.fileno())
+                flush_file(file.fileno(), temporary)
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         except BaseException:

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from ..kernels.machine import usable_cores
+from ..system import explain
 from . import machine
 from .facts import SHIPPED
 from .measure import Deadline
@@ -30,7 +31,15 @@ from .report import Goal, Report, TiedTo
 T = TypeVar("T")
 QUICK_SECONDS = 44.0  # a --quick run must end within 50 s, start of the interpreter and clean-up included
 BUSY = 0.05  # share of the cores; above it the result says that the machine was not idle
-RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def default_results(package: Path) -> Path:
+    """Return where results go: beside the benchmarks in a checkout, into the working folder for an installed Salon,
+    whose own folder belongs to the package manager."""
+    return package / "bench" / "results" if (package / "pyproject.toml").exists() else Path("salon-results")
+
+
+RESULTS = default_results(Path(__file__).resolve().parents[1])
 
 
 class Bench:
@@ -101,7 +110,7 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="fewer samples; ends within 50 s")
     parser.add_argument("--tiny", action="store_true", help="the least that runs every part once: a test, no figures")
     parser.add_argument("--threads", type=_positive, default=usable_cores(), help="threads of every candidate")
-    text = "folder of the result file (default: bench/results; with --tiny none is written)"
+    text = f"folder of the result file (default: {RESULTS}; with --tiny none is written)"
     parser.add_argument("--out", type=Path, help=text)
     return parser
 
@@ -171,7 +180,9 @@ def _publish(bench: Bench, keep: bool) -> int:
     try:
         path = bench.report.write(bench.options.out)
     except OSError as error:
-        print(f"cannot write the results to {bench.options.out}: {error.strerror}; choose --out DIR", file=sys.stderr)
+        got, _, remedy = explain(error)
+        where = f"{bench.options.out} (--out DIR says where)"
+        print(f"cannot write the results to {where}: {got}; {remedy}", file=sys.stderr)
         return 2
     bench.console.print(f"[dim]written: {path}")
     return 0

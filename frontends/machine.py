@@ -20,7 +20,17 @@ FEATURES: Final = (
     "amx_tile",
     "amx_bf16",
 )
-REQUIRED: Final = ("numpy", "safetensors", "tokenizers", "msgspec", "pyzmq", "pillow", "rich")
+REQUIRED: Final = (
+    "numpy",
+    "safetensors",
+    "tokenizers",
+    "msgspec",
+    "pyzmq",
+    "pillow",
+    "rich",
+    "sqlalchemy",
+    "prometheus-client",
+)
 OPTIONAL: Final = ("torch", "triton", "onnxruntime", "openvino", "diffusers", "transformers")
 
 

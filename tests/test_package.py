@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
@@ -72,6 +74,20 @@ def test_imports_go_only_downwards(path: Path) -> None:
 def test_nothing_of_the_floors_needs_torch(path: Path) -> None:
     needs = {name.split(".")[0] for name, _ in imports(path)}
     assert not needs & {"torch", "diffusers", "transformers", "onnx", "onnxruntime", "openvino", "triton", "psutil"}
+
+
+def test_the_default_install_brings_what_every_floor_imports() -> None:
+    """`salon serve` asked for an extra; what is optional is imported where it is used, and missed in one line."""
+    optional = {"opentelemetry", "psycopg"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    brought = {re.split(r"[<>=!~; \[]", line)[0].lower() for line in project["dependencies"]}
+    called = {"PIL": "pillow", "zmq": "pyzmq", "prometheus_client": "prometheus-client"}
+    needed = {name.split(".")[0] for path in modules(*FLOORS) for name, relative in imports(path) if not relative}
+    needed -= {*sys.stdlib_module_names, *optional, "salon"}
+    needed = {called.get(name, name) for name in needed}
+    assert needed <= brought
+    assert brought - needed <= {"safetensors"}, "nothing needs it"  # benchmarks read weights for rivals with that one
+    assert project["optional-dependencies"]["server"] == [], "an alias of the default install"
 
 
 def test_exported_names() -> None:

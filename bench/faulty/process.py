@@ -8,13 +8,14 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
+
+from ...system import python_command
 
 START_S: Final = 60.0
 END_S: Final = 60.0
@@ -94,7 +95,7 @@ class ServerProcess:
         own = {"TMPDIR": str(self.temporary), "XDG_CONFIG_HOME": str(self.folder / "config"), "SALON_KEY": ""}
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__.split('.')[0]}.frontends.cli", "serve", *words],
+                python_command(f"{__package__.split('.')[0]}.frontends.cli", "serve", *words),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

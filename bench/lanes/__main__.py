@@ -143,11 +143,20 @@ def body(bench: Bench) -> None:
     contest.run()
     contest.report()
     shown = [(name, contest.drives[name][0]) for name in contest.names[:2] if contest.drives[name]]
-    path = bench.options.out / "lanes" / "timeline.png"
     if shown:
-        timeline(path, shown, min(contest.seconds, 6.0))
         bench.console.print(_story(contest))
-        bench.console.print(f"picture of the first seconds: {path}")
+        draw(bench, shown, min(contest.seconds, 6.0))
+
+
+def draw(bench: Bench, shown: list[tuple[str, Drive]], seconds: float) -> None:
+    """Draw the first seconds of these runs, or note that there is nothing to draw with."""
+    path = bench.options.out / "lanes" / "timeline.png"
+    try:
+        timeline(path, shown, seconds)
+    except ModuleNotFoundError:
+        bench.note(f"no picture {path.name}: matplotlib is not installed (pip install 'salon[peers]')")
+        return
+    bench.console.print(f"picture of the first seconds: {path}")
 
 
 def register(engine: Engine) -> dict[str, int]:

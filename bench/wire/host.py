@@ -7,9 +7,10 @@ import re
 import select
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from ...system import python_command
 
 START_S = 60.0
 PLANS = Path(__file__).resolve().parents[2] / "scheduler" / "plans.toml"
@@ -60,7 +61,7 @@ class Host:
         flags += ["--curve", "--open", "--rate", "0"] if self.curve else ["--no-curve"]
         with open(self.folder / "log.txt", "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "salon.frontends.cli", "serve", *flags],
+                python_command(f"{__package__.split('.')[0]}.frontends.cli", "serve", *flags),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env={**os.environ, "XDG_CONFIG_HOME": str(self.folder / "config")},

@@ -41,7 +41,7 @@ class Metrics:
             import prometheus_client as prometheus
         except ImportError:
             self._prometheus: Any = None
-            LOG.warning("no metrics: prometheus-client is not installed; pip install 'salon[server]'")
+            LOG.warning("no metrics: prometheus-client is not installed; install Salon again: pip install .")
             return
         self._prometheus = prometheus
         self.registry = registry = prometheus.CollectorRegistry()

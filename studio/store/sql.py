@@ -12,5 +12,5 @@ try:
     from sqlalchemy.dialects import postgresql, sqlite
 except ImportError as error:
     raise StoreMissing(
-        complaint("store", "no package SQLAlchemy", "it is installed", "run: pip install 'salon[server]'")
+        complaint("store", "no package SQLAlchemy", "it is installed", "install Salon again: pip install .")
     ) from error

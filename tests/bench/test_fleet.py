@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from salon.bench import fleet
 from salon.bench.fleet import Candidate, CandidateFailed
 from salon.bench.peers.base import Job, Peer, image_ids, to_pixels, unpack_latents
 
@@ -42,6 +43,26 @@ def test_a_candidate_answers_every_command(start: Start, tmp_path: Path, job: Jo
         np.testing.assert_allclose(out["latents"], job.noise[:2] - 0.75, rtol=0, atol=1e-5)
         assert out["pictures"].shape == (2, 32, 64, 3)
         assert out["pictures"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("name", ["queue", "secrets", "salon", "random"])
+def test_what_lies_in_the_working_folder_is_not_run(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A `queue.py` or a folder `salon` there was imported by the processes of benchmarks (faults 21)."""
+    here = tmp_path / "here"
+    here.mkdir()
+    (here / f"{name}.py").write_text("import os\nopen(os.path.join(os.path.dirname(__file__), 'run'), 'w').close()\n")
+    monkeypatch.chdir(here)
+    assert start("Fake").ask("cold", images=1, timeout=30)["peak_rss_mib"] > 1
+    assert not (here / "run").exists()
+
+
+def test_every_process_of_ours_is_started_alike() -> None:
+    """Whoever starts a Python without `-P` runs what lies in the working folder (faults 21)."""
+    root = Path(fleet.__file__).parents[1]
+    sources = [path for folder in ("bench", "frontends", "examples") for path in (root / folder).rglob("*.py")]
+    assert [path for path in sources if '"-m",' in path.read_text()] == []
 
 
 def test_a_failing_candidate_is_an_error_in_one_line_and_lives_on(start: Start) -> None:

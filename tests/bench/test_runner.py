@@ -1,10 +1,12 @@
 import ast
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
 from salon.bench import runner
+from salon.bench.lanes import __main__ as lanes
 from salon.bench.measure import Deadline
 from salon.bench.report import Goal, problems
 from salon.bench.runner import Bench, run
@@ -138,3 +140,19 @@ def test_a_tiny_run_writes_nothing_unless_it_is_told_where(monkeypatch: pytest.M
     document = json.loads((tmp_path / "demo.json").read_text())
     assert document["rows"] == [{"picked": "tiny"}]
     assert document["quick"] is True
+
+
+def test_results_of_an_installed_salon_stay_out_of_its_folder(tmp_path: Path) -> None:
+    """They were written into site-packages (faults 27)."""
+    assert runner.default_results(tmp_path / "site-packages" / "salon") == Path("salon-results")
+    (tmp_path / "pyproject.toml").touch()
+    assert runner.default_results(tmp_path) == tmp_path / "bench" / "results"
+    assert runner.default_results(BENCH.parent) == runner.RESULTS
+
+
+def test_lanes_without_matplotlib_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It failed after it had measured everything (faults 27)."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert run("lanes", "d", lambda bench: lanes.draw(bench, [], 1.0), argv=["--out", str(tmp_path)]) == 0
+    notes = json.loads((tmp_path / "lanes.json").read_text())["notes"]
+    assert "no picture timeline.png: matplotlib is not installed (pip install 'salon[peers]')" in notes

@@ -147,7 +147,7 @@ def test_without_the_package_the_server_runs_and_says_so(
 ) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     client = connect(serve(metrics=f"127.0.0.1:{free_port()}"))
-    assert "pip install 'salon[server]'" in caplog.text
+    assert "install Salon again: pip install ." in caplog.text
     run(client, "one")
 
 

@@ -24,7 +24,7 @@ def test_no_sqlalchemy() -> None:
         "try:\n"
         "    import salon.studio.store.store\n"
         "except StoreMissing as error:\n"
-        "    assert \"pip install 'salon[server]'\" in str(error), error\n"
+        '    assert "install Salon again: pip install ." in str(error), error\n'
         "else:\n"
         "    raise SystemExit('no error')\n"
     )
