@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from ...kernels.ops import Ops
 from ...kernels.segments import Int32, Segments
-from ..checkpoint import Component, Weights
+from ..checkpoint import Component
 from ..config import Config
 from ..errors import LimitError
+from .reader import Norm, Reader
 
 ARCHITECTURE: Final = "BertModel"
 _TRAINING: Final = "of training alone"
@@ -82,14 +83,6 @@ class BertConfig:
 
 
 @dataclass(frozen=True, eq=False)
-class Norm:
-    """Layer norm; weight, bias float32 [1, D]."""
-
-    weight: Any
-    bias: Any
-
-
-@dataclass(frozen=True, eq=False)
 class Layer:
     qkv: Any  # [3 D, D]
     out: Any  # [D, D]
@@ -119,22 +112,17 @@ def load_bert(ops: Ops[Any, Any], component: Component) -> BertWeights:
     """
     config = BertConfig.read(component.config)
     weights = component.weights()
+    reader = Reader(ops, weights)
     d, hidden = config.hidden_size, config.intermediate_size
-
-    def linear(names: Sequence[str], outputs: int, inputs: int) -> Any:
-        return ops.pack_linear(
-            [weights.take(f"{name}.weight", outputs, inputs) for name in names],
-            [weights.take(f"{name}.bias", outputs) for name in names],
-        )
 
     def layer(at: str) -> Layer:
         return Layer(
-            qkv=linear([f"{at}.attention.self.{name}" for name in ("query", "key", "value")], d, d),
-            out=linear([f"{at}.attention.output.dense"], d, d),
-            attention_norm=_norm(ops, weights, f"{at}.attention.output.LayerNorm", d),
-            up=linear([f"{at}.intermediate.dense"], hidden, d),
-            down=linear([f"{at}.output.dense"], d, hidden),
-            output_norm=_norm(ops, weights, f"{at}.output.LayerNorm", d),
+            qkv=reader.stack([(f"{at}.attention.self.{name}", d) for name in ("query", "key", "value")], d),
+            out=reader.linear(f"{at}.attention.output.dense", d, d),
+            attention_norm=reader.norm(f"{at}.attention.output.LayerNorm", d),
+            up=reader.linear(f"{at}.intermediate.dense", hidden, d),
+            down=reader.linear(f"{at}.output.dense", d, hidden),
+            output_norm=reader.norm(f"{at}.output.LayerNorm", d),
         )
 
     result = BertWeights(
@@ -142,7 +130,7 @@ def load_bert(ops: Ops[Any, Any], component: Component) -> BertWeights:
         words=weights.take("embeddings.word_embeddings.weight", config.vocab_size, d),
         positions=weights.take("embeddings.position_embeddings.weight", config.max_position_embeddings, d),
         types=ops.array(weights.take("embeddings.token_type_embeddings.weight", config.type_vocab_size, d), "float32"),
-        embedding_norm=_norm(ops, weights, "embeddings.LayerNorm", d),
+        embedding_norm=reader.norm("embeddings.LayerNorm", d),
         layers=tuple(layer(f"encoder.layer.{i}") for i in range(config.num_hidden_layers)),
     )
     # The pooler is for classification; position numbers are a buffer that older transformers saved.
@@ -189,10 +177,6 @@ def encode(ops: Ops[Any, Any], weights: BertWeights, tokens: Sequence[Int32]) ->
         hidden = ops.linear(ops.cast(x), layer.up, activation="gelu")
         x = _apply(ops, ops.linear(hidden, layer.down, residual=x), layer.output_norm, eps)
     return x
-
-
-def _norm(ops: Ops[Any, Any], weights: Weights, at: str, width: int) -> Norm:
-    return Norm(*(ops.array(weights.take(f"{at}.{part}", width), "float32") for part in ("weight", "bias")))
 
 
 def _apply(ops: Ops[Any, Any], x: Any, norm: Norm, eps: float) -> Any:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from ...kernels.ops import Ops
 from ..checkpoint import Component, Weights
 from ..config import Config
+from .reader import Reader
 from .rope import RopeTables
 
 ARCHITECTURE: Final = "FluxTransformer2DModel"
@@ -161,21 +160,11 @@ def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
     return weights
 
 
-class _Reader:
+class _Reader(Reader):
     def __init__(self, ops: Ops[Any, Any], weights: Weights, config: FluxConfig) -> None:
-        self.ops = ops
-        self.weights = weights
+        super().__init__(ops, weights)
         self.width = config.width
         self.head = config.attention_head_dim
-
-    def stack(self, names: list[tuple[str, int]], inputs: int) -> Any:
-        """Linear layers (name, outputs) that read the same input, packed as one."""
-        weights = [self.weights.take(f"{name}.weight", outputs, inputs) for name, outputs in names]
-        biases = [self.weights.take(f"{name}.bias", outputs) for name, outputs in names]
-        return self.ops.pack_linear(weights, biases)
-
-    def linear(self, name: str, outputs: int, inputs: int) -> Any:
-        return self.stack([(name, outputs)], inputs)
 
     def embedder(self, name: str, inputs: int) -> Embedder:
         at = f"time_text_embed.{name}"
@@ -184,7 +173,7 @@ class _Reader:
         )
 
     def head_norm(self, name: str) -> Any:
-        return self.ops.array(np.asarray(self.weights.take(f"{name}.weight", self.head)), "float32")
+        return self.vector(f"{name}.weight", self.head)
 
     def qkv(self, at: str, names: tuple[str, str, str]) -> Any:
         return self.stack([(f"{at}.attn.{name}", self.width) for name in names], self.width)

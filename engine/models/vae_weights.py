@@ -14,6 +14,7 @@ from ...kernels.ops import Ops
 from ..checkpoint import Component, Weights
 from ..config import Config
 from ..errors import UnknownArchitecture
+from .reader import Norm, Reader
 
 ARCHITECTURE: Final = "AutoencoderKL"
 HARMLESS: Final = {
@@ -75,14 +76,6 @@ class AutoencoderConfig:
     def factor(self) -> int:
         """Pixels along a side for one latent."""
         return 1 << (len(self.block_out_channels) - 1)
-
-
-@dataclass(frozen=True, eq=False)
-class Norm:
-    """Group norm; weight, bias float32 [1, C]."""
-
-    weight: Any
-    bias: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +146,9 @@ def load_autoencoder(ops: Ops[Any, Any], component: Component) -> AutoencoderWei
     return AutoencoderWeights(config, decoder, packing.encoder)
 
 
-class _Reader:
-    """Takes arrays in their shapes and packs them; with ops None it only takes them."""
-
+class _Reader(Reader):
     def __init__(self, ops: Ops[Any, Any] | None, weights: Weights, config: AutoencoderConfig) -> None:
-        self.ops = ops
-        self.weights = weights
+        super().__init__(ops, weights)
         self.config = config
 
     def encoder(self) -> Half:
@@ -221,12 +211,6 @@ class _Reader:
             else self.ops.pack_linear([weight[n] for n in inputs], [bias[n] for n in inputs]),
             out=self.pack_conv(weight["to_out.0"].reshape(width, width, 1, 1), bias["to_out.0"]),
         )
-
-    def norm(self, at: str, width: int) -> Norm:
-        weight, bias = self.weights.take(f"{at}.weight", width), self.weights.take(f"{at}.bias", width)
-        if self.ops is None:
-            return Norm(None, None)
-        return Norm(self.ops.array(weight, "float32"), self.ops.array(bias, "float32"))
 
     def conv(self, at: str, outputs: int, inputs: int, side: int) -> Any:
         weight = self.weights.take(f"{at}.weight", outputs, inputs, side, side)

@@ -1,0 +1,50 @@
+"""Takes a component's arrays in the shapes that an architecture says, and packs them for a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ...kernels.ops import Ops
+from ..checkpoint import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Norm:
+    """Scale and offset of a layer or group norm; weight, bias float32 [1, C]."""
+
+    weight: Any
+    bias: Any
+
+
+class Reader:
+    """Reads layers by their names in the file.
+
+    Args:
+        ops: backend; None: arrays are taken, and so checked, but nothing is packed.
+        weights: the component's arrays.
+    """
+
+    def __init__(self, ops: Ops[Any, Any] | None, weights: Weights) -> None:
+        self.ops = ops
+        self.weights = weights
+
+    def stack(self, layers: Sequence[tuple[str, int]], inputs: int) -> Any:
+        """Pack linear layers (name, outputs) that read the same input as one: [sum of outputs, inputs]."""
+        weights = [self.weights.take(f"{name}.weight", outputs, inputs) for name, outputs in layers]
+        biases = [self.weights.take(f"{name}.bias", outputs) for name, outputs in layers]
+        return None if self.ops is None else self.ops.pack_linear(weights, biases)
+
+    def linear(self, name: str, outputs: int, inputs: int) -> Any:
+        """Pack a linear layer: [outputs, inputs]."""
+        return self.stack([(name, outputs)], inputs)
+
+    def norm(self, name: str, width: int) -> Norm:
+        """Read a norm with scale and offset."""
+        return Norm(*(self.vector(f"{name}.{part}", width) for part in ("weight", "bias")))
+
+    def vector(self, name: str, width: int) -> Any:
+        """Read one vector as float32 [1, width]."""
+        values = self.weights.take(name, width)
+        return None if self.ops is None else self.ops.array(values, "float32")
