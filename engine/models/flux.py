@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -109,10 +110,12 @@ class _Rows:
 
     @classmethod
     def of(cls, batch: FluxBatch[Any]) -> _Rows:
-        texts = list(batch.text_lengths)
-        images = [height * width for height, width in batch.grids.tolist()]
-        owners = [*range(len(texts)), *range(len(images))]
-        both = Segments.of(texts + images, owners)
+        return cls._of(tuple(batch.text_lengths), tuple(height * width for height, width in batch.grids.tolist()))
+
+    @classmethod
+    @lru_cache(maxsize=32)  # the same batch comes back step after step
+    def _of(cls, texts: tuple[int, ...], images: tuple[int, ...]) -> _Rows:
+        both = Segments.of(texts + images, [*range(len(texts)), *range(len(images))])
         return cls(sum(texts), both.num_rows, Segments.of(texts), Segments.of(images), both)
 
 
