@@ -38,6 +38,6 @@ def deferred() -> Iterator[Callable[[], None]]:
                 signal.signal(one, lambda number, frame: came.append((number, frame)))
         yield act
     finally:
-        for number, handler in before.items():
+        for number, handler in reversed(before.items()):  # Ctrl-C last: from then on it may cut this loop, too
             signal.signal(number, handler)
     act()

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import stat
+import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
 from salon import system
 from salon.engine.errors import OutputError
-from salon.frontends import outputs
+from salon.frontends import deferral, outputs
 from salon.frontends.outputs import Destination, slug
 
 
@@ -207,3 +211,64 @@ def test_files_have_the_usual_rights() -> None:
     finally:
         os.umask(mask)
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_at_any_line_leaves_all_files_or_none(times: int, force: bool) -> None:
+    """Between a name and the note that it was given, or while temporary files were removed, it left half of a set."""
+    sources = {outputs.__file__, system.__file__, deferral.__file__}
+    whole = ["x-1.png", "x-2.png", "x.png"]
+    interrupted = complete = 0
+    for moment in range(1000):
+        left = moment
+
+        def line(frame: FrameType, event: str, _argument: object) -> Any:
+            nonlocal left
+            if frame.f_code.co_filename not in sources:
+                return None
+            if event == "line":
+                left -= 1
+                if -times <= left < 0:
+                    signal.raise_signal(signal.SIGINT)
+            return line
+
+        destination = Destination.of("x.png", "", 2, force=force)
+        before = sys.gettrace()
+        ended = False
+        try:
+            sys.settrace(line)
+            destination.write([b"g", b"1", b"2"])
+        except KeyboardInterrupt:
+            ended = True
+        finally:
+            sys.settrace(before)
+        found = names(".")
+        assert found in ([], whole), f"interrupted at line {moment}"
+        interrupted += ended
+        complete += bool(found)
+        for name in found:
+            os.unlink(name)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if left >= 0:  # it was done before that moment
+            break
+    assert interrupted > 50
+    assert complete > 10
+
+
+def test_a_folder_that_was_removed_meanwhile_is_made_again() -> None:
+    """The pictures were lost."""
+    os.mkdir("there")
+    destination = Destination.of("there", "x", 1)
+    os.rmdir("there")
+    assert destination.write([b"1"]) == [Path("there/x.png")]
+
+
+def test_a_set_that_cannot_be_written_takes_its_folder_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(outputs, "flush_file", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Destination.of(None, "x", 1).write([b"1"])
+    assert names(".") == []

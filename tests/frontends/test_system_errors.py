@@ -142,3 +142,35 @@ def test_what_cannot_be_written_is_standard_output_only_where_it_is(salon: Salon
     assert result.stderr.startswith(
         "salon: error: standard output: No space left on device (ENOSPC); send it somewhere"
     )
+
+
+def test_no_home(salon: Salon, faulty_calls: Faulty) -> None:
+    """HOME unset and a user without an entry: a traceback, also where the home is not needed (faults 20)."""
+    env = faulty_calls("getuid:*:54321")
+    for name in ("HOME", "SALON_KEY", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        env.pop(name, None)
+    who = "home folder: got no HOME, and no user 54321 in the system's list, allowed one that is set; set HOME, or"
+    for words, told in (
+        (("keys",), f"{who} set SALON_KEY to the name of the key's file"),
+        (("serve",), f"{who} name a folder with --data"),
+        (("imagine", "x", "-o", "~/x.png"), "-o: got '~/x.png' (no home for ~), allowed ~ for your home, ~NAME for a"),
+        (("imagine", "x", "--model", "~/m"), "--model: got '~/m' (no home for ~), allowed ~ for your home"),
+        (("serve", "--data", "~nosuch/x"), "--data: got '~nosuch/x' (no home for ~nosuch), allowed ~ for your home"),
+        (("serve", "--plans", "~nosuch/x"), "--plans: got '~nosuch/x' (no home for ~nosuch), allowed ~ for your home"),
+    ):
+        result = salon(*words, env=env)
+        assert (result.returncode, result.stderr.count("\n")) == (2, 1), result.stderr
+        assert result.stderr.startswith(f"salon: error: {told}")
+    assert salon("completion", "bash", env=env).returncode == 0
+    assert salon("imagine", "apple", *QUICK, env=env).stdout == "outputs/apple-2.png\n"
+
+
+def test_a_tilde_means_home_for_every_path(salon: Salon, tmp_path: Path) -> None:
+    """A shell leaves it to us in `--output=~/x.png`; some flags took it as the name of a folder."""
+    env = {**os.environ, "HOME": str(tmp_path)}
+    result = salon("imagine", "apple", *QUICK, "--output=~/x.png", env=env)
+    assert (result.returncode, result.stdout) == (0, f"{tmp_path}/x.png\n"), result.stderr
+    for words in (["--model=~/none"], ["--preview=~/none/x", "--server", "tcp://127.0.0.1:1"]):
+        result = salon("imagine", "x", *words, env=env)
+        assert result.returncode == 2
+        assert f"{tmp_path}/none" in result.stderr
