@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..engine.errors import SalonError, printable
+from ..system import explain
 from . import machine
 
 WORDLESS = "salon imagine and salon serve need a folder whose salon.json says how prompts are read"
@@ -46,9 +47,13 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
     def part(name: str, look: Callable[[], Any]) -> Any:
         try:
             report[name] = look()
-        except (SalonError, ImportError, ValueError, MemoryError) as error:
+        except (SalonError, ImportError, ValueError, MemoryError, OSError) as error:
             report[name] = None
-            report["problems"].append(f"{name}: {' '.join(str(error).split())}")
+            text = str(error)
+            if isinstance(error, OSError):
+                got, _, remedy = explain(error)
+                text = f"{got}: {error.filename}; {remedy}" if error.filename is not None else f"{got}; {remedy}"
+            report["problems"].append(f"{name}: {' '.join(text.split())}")
         return report[name]
 
     if part("isa_levels", _isa_levels) is None and options.backend == "cpu":

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from salon.engine.engine import EMBEDDED
-from salon.frontends import machine, selftest
+from salon.frontends import doctor, machine, selftest
+from salon.frontends.arguments import parse
 from salon.kernels.cpu import CpuOps, isa_levels
 from salon.kernels.reference import ReferenceOps
 
@@ -137,3 +138,15 @@ def test_a_model_folder_whose_name_is_no_utf8(salon: Salon, tmp_path: Path) -> N
     result = salon("doctor", "--model", name)
     assert (result.returncode, result.stderr) == (0, "")
     assert r"mod\xe8le" in result.stdout
+
+
+def test_an_error_of_the_system_is_a_problem_of_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too few descriptors ended the whole report (faults 16)."""
+
+    def fail() -> list[str]:
+        raise OSError(24, os.strerror(24), "/x/_C.so")
+
+    monkeypatch.setattr(doctor, "_isa_levels", fail)
+    report = doctor.examine(parse(["doctor"], ""))
+    wanted = "isa_levels: Too many open files (EMFILE): /x/_C.so; raise the limit (ulimit -n), or close what is open"
+    assert report["problems"] == [wanted]
