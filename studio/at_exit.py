@@ -32,15 +32,22 @@ def _close_all() -> None:
     end = time.monotonic() + AT_EXIT_S
     mine = [core for core, pid in list(_OPEN.items()) if pid == os.getpid()]  # a fork's child has no workers
     for core in mine:
-        with core.lock:
-            if core.desk is not None and core.desk.takes_back:
-                core.desk.close()  # its jobs run again after a restart, as after a crash
-            core.stop(StudioClosed("the interpreter ends"), Ended.CANCELLED, "the interpreter ends")
-            if core.desk is not None:
-                core.desk.flush()
+        if core.lock.acquire(timeout=max(0.0, end - time.monotonic())):  # else a disk hangs, with the lock held
+            try:
+                _stop(core)
+            finally:
+                core.lock.release()
     ports = [slot.port for core in mine for slot in core.fleet.slots.values()]
     for wait in (False, True):  # all are told before one is waited for
         for port in ports:
             port.close(max(0.0, end - time.monotonic()) if wait else 0.0)
     for core in mine:
         core.hooks.close(max(0.0, end - time.monotonic()))
+
+
+def _stop(core: Core) -> None:
+    if core.desk is not None and core.desk.takes_back:
+        core.desk.close()  # its jobs run again after a restart, as after a crash
+    core.stop(StudioClosed("the interpreter ends"), Ended.CANCELLED, "the interpreter ends")
+    if core.desk is not None:
+        core.desk.flush()
