@@ -12,12 +12,12 @@ import numpy as np
 
 from ...kernels.ops import Ops
 from ...kernels.segments import Int32, Segments
+from .reader import Norm
 from .vae_weights import (
     Attention,
     AutoencoderConfig,
     AutoencoderWeights,
     Half,
-    Norm,
     Resnet,
     load_autoencoder,
 )
