@@ -49,7 +49,8 @@ def test_a_socket_that_somebody_answers_on_stays(serve: Serve, connect: Connect,
     with pytest.raises(ListenError, match="another program listens on"):
         serve("other", listen=(f"ipc://{path}",))
     again = connect(serve("third", listen=("tcp://127.0.0.1:0",)))
-    again.ping(), first.ping()
+    again.ping()
+    first.ping()
     with PlainClient(f"ipc://{path}") as client:
         client.submit("k", "cat", **TINY)
 

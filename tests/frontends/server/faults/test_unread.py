@@ -50,5 +50,6 @@ def test_the_log_is_not_read(words: list[str], tmp_path: Path, blocking: bool) -
     finally:
         server.kill()
         server.wait()
-        server.stdout.close()
+        if server.stdout is not None:
+            server.stdout.close()
         os.close(reader)
