@@ -58,7 +58,8 @@ class Host:
         plans.write_text(PLANS.read_text().replace("queued = 1_000\n", f"queued = {ROOM}\n"))
         flags = ["--listen", "tcp://127.0.0.1:0", "--data", str(self.data), "--plans", str(plans), "--metrics", "off"]
         flags += ["--threads", str(self.threads), "--grace", "0"]
-        flags += ["--curve", "--open", "--rate", "0"] if self.curve else ["--no-curve"]
+        everybody = ["--curve", "--open", "--open-plan", "unlimited", "--open-accounts", str(ROOM), "--rate", "0"]
+        flags += everybody if self.curve else ["--no-curve"]
         with open(self.folder / "log.txt", "ab") as log:
             self.process = subprocess.Popen(
                 python_command(f"{__package__.split('.')[0]}.frontends.cli", "serve", *flags),

@@ -44,7 +44,11 @@ def _serve(parser: Parser) -> None:
         "--curve", action="store_true", default=None, help="encryption and accounts (beyond loopback: always)"
     )
     curve.add_argument("--no-curve", dest="curve", action="store_false", default=None, help="neither (loopback only)")
-    net.add_argument("--open", action="store_true", help="unknown keys get an account on the default plan")
+    net.add_argument("--open", action="store_true", help="unknown keys get an account")
+    net.add_argument("--open-plan", metavar="PLAN", help="of these accounts (the lowest one)")
+    most = whole("--open-accounts", 1, 10**6, f"{ServeOptions.open_accounts:,} is usual")
+    text = f"no more, then unknown keys are turned away ({ServeOptions.open_accounts:,})"
+    net.add_argument("--open-accounts", type=most, default=ServeOptions.open_accounts, metavar="N", help=text)
     operator = account_id("--operator")
     net.add_argument("--operator", action="append", type=operator, metavar="ID", help="an operator, may be repeated")
     net.add_argument("--plans", type=PathName("--plans", FILE), metavar="FILE", help="plans and prices (Salon's own)")
@@ -95,3 +99,5 @@ def check(options: argparse.Namespace) -> None:
     """What no single flag can say. UsageError."""
     if options.curve is False and options.open:
         raise UsageError("--open: got it with --no-curve, allowed with encryption; without it there is one account")
+    if options.open_plan is not None and not options.open:
+        raise UsageError("--open-plan: got it without --open, allowed with it; add --open")

@@ -45,6 +45,8 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         operators=tuple(dict.fromkeys(options.operator or ())),
         curve=options.curve,
         open=options.open,
+        open_plan=options.open_plan,
+        open_accounts=options.open_accounts,
         keep_days=options.keep,
         quota_bytes=0 if options.quota is None else round(options.quota * 1_000_000),
         rate=options.rate,

@@ -58,6 +58,7 @@ class House:
         self._lock, self._clock = threading.Lock(), threading.Lock()
         self._latest = 0
         book = load_plans(options.plans)
+        self._open_plan = book.plan(options.open_plan).name if options.open_plan else next(iter(book.plans))
         self.store = Store.open(options.database, Path(options.data))
         try:
             self.life = self.store.begin_life()
@@ -122,13 +123,13 @@ class House:
     def admits(self, account: str) -> bool:
         """Whether an account may connect. From any thread."""
         row = self.accounts.get(account)
-        return self.options.open if row is None else not row.blocked
+        return self._has_room() if row is None else not row.blocked
 
     def account(self, account: str) -> AccountRow:
-        """Its row; with `open`, one is made. RequestRefused for an unknown or blocked one."""
+        """Its row; with `open`, one is made while there are not too many. RequestRefused: an unknown or blocked one."""
         row = self.accounts.get(account)
-        if row is None and self.options.open:
-            row = self.new_account(AccountRow(account=account))
+        if row is None and self._has_room():
+            row = self.new_account(AccountRow(account=account, plan=self._open_plan))
         if row is None or row.blocked:
             text = complaint("account", account, "one that the operator has opened", "ask the operator for it")
             raise RequestRefused("forbidden", text, kind="UnknownAccount")
@@ -143,6 +144,10 @@ class House:
         self._open_books(row)
         self.put_account(row)
         return row
+
+    def _has_room(self) -> bool:
+        """Whether a stranger gets an account: each is kept for good, and has time of its own."""
+        return self.options.open and len(self.accounts) < self.options.open_accounts
 
     def release(self, job: str) -> None:
         """Give back what was set aside for a job that does not exist."""

@@ -22,6 +22,7 @@ from .failures import RequestRefused
 if TYPE_CHECKING:
     from .server import Server
 
+MAX_GRANTS = 10_000  # that are remembered beside the store: many more than are made while it is asked
 GRANTS = (Source.BOUGHT, Source.BONUS, Source.OPERATOR)
 
 
@@ -155,6 +156,8 @@ class Ops:
         if before is None:
             house.grant(SetMeta(mark, amount), give)
             self._server.grants[mark] = amount
+            while len(self._server.grants) > MAX_GRANTS:
+                self._server.grants.popitem(last=False)
         elif before != amount:
             text = complaint("key", f"{request.key!r} again, after {before} ms", "a key for each grant", "make one")
             raise RequestRefused("invalid", text, kind="KeyReused")

@@ -42,7 +42,9 @@ class ServeOptions:
         metrics: `HOST:PORT` of the page of metrics; None: none.
         operators: accounts (64 hex digits) that are operators, besides those in the books; blocked ones no longer are.
         curve: encrypt and identify; None: exactly if an address of `listen` is beyond loopback.
-        open: a key that is not in the books gets an account on the default plan; else it is turned away.
+        open: a key that is not in the books gets an account; else it is turned away.
+        open_plan: of these accounts; None: the lowest one of the plans file.
+        open_accounts: they are made while there are fewer accounts than this; then new keys are turned away.
         keep_days: pictures are deleted so long after their job's end; None: never.
         quota_bytes: of stored pictures, for each account; 0: no limit.
         rate, burst: requests a second that one account may send over time, and at once; a rate of 0: no limit; None:
@@ -67,6 +69,8 @@ class ServeOptions:
     operators: tuple[str, ...] = ()
     curve: bool | None = None
     open: bool = False
+    open_plan: str | None = None
+    open_accounts: int = 1000
     keep_days: float | None = None
     quota_bytes: int = 0
     rate: float | None = None

@@ -32,6 +32,11 @@ class Bucket:
             return 0.0
         return (1 - self._left) / self.rate
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a new one would be the same."""
+        return self._left + max(0.0, self._clock() - self._at) * self.rate >= self.burst
+
 
 class Rates:
     """A bucket for each account, made when it first asks. Arguments: as `Bucket`."""
@@ -42,10 +47,17 @@ class Rates:
 
     def take(self, account: str) -> float:
         """As `Bucket.take`."""
+        if self._rate <= 0:
+            return 0.0
         bucket = self._buckets.get(account)
         if bucket is None:
             bucket = self._buckets[account] = Bucket(self._rate, self._burst, self._clock)
         return bucket.take()
+
+    def sweep(self) -> None:
+        """Forget those who have been silent so long that it makes no difference."""
+        for account in [account for account, bucket in self._buckets.items() if bucket.is_full]:
+            del self._buckets[account]
 
     def refusal(self, wait_s: float) -> Failure:
         """For a request that came too fast; `wait_s` 0: too many of its connection are not answered yet."""

@@ -171,6 +171,7 @@ class Router:
         limit = self._clock() - 3e-3 * self.limits.heartbeat_ms
         for session in [session for session in self.sessions.values() if session.heard < limit]:
             self._forget(session)
+        self._rates.sweep()
 
     def _send(self, route: bytes, frames: Sequence[Buffer]) -> bool | None:
         """True: sent. False: it reads too slowly. None: nobody is there."""

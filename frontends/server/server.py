@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ class Server:
         broken: it ends because it cannot go on.
         hurry: set to cut the grace at the end short.
         stop_asked: it shall end once no job is left, unless that is taken back.
-        grants: marks of the grants of this start, and their ms.
+        grants: marks of the latest grants of this start, and their ms; of older ones the store has them.
         deliver: watches and pictures.
     """
 
@@ -54,7 +55,7 @@ class Server:
         self.house = house
         self.stopped = asyncio.Event()
         self.stop_asked = self.broken = False
-        self.grants: dict[str, str] = {}
+        self.grants: OrderedDict[str, str] = OrderedDict()
         self.addresses: list[str] = []
         self.keeper = Keeper(house, lambda log: self.deliver.touched(log))
         self.service = Service(self.keeper)

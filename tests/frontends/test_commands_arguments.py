@@ -119,7 +119,7 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
     second = ["--database", "postgresql://h/n", "--model", "m", "--workers", "3", "--threads", "2", "--isa", "avx2"]
     third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
     fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
-    fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5"]
+    fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5", "--open-plan", "basic", "--open-accounts", "7"]
     assert options_of(read("serve", *first, *second, *third, *fourth, *fifth)) == ServeOptions(
         listen=("tcp://127.0.0.1:7000", "tcp://[::1]:7000"),
         data=tmp_path,
@@ -136,6 +136,8 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         metrics="0.0.0.0:80",
         operators=(ACCOUNT,),
         open=True,
+        open_plan="basic",
+        open_accounts=7,
         keep_days=7.5,
         quota_bytes=1_500_000,
         rate=20.0,
@@ -217,6 +219,7 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["serve", "--quota", "nan"], r"--quota: got 'nan'"),
         (["serve", "--curve", "--no-curve"], r"--no-curve: not allowed with argument --curve"),
         (["serve", "--no-curve", "--open"], r"--open: got it with --no-curve"),
+        (["serve", "--open-plan", "basic"], r"--open-plan: got it without --open"),
         (["serve", "--rate", "-1"], r"--rate: got '-1', allowed a number from 0 to 1000000"),
         (["serve", "--grace", "forever"], r"--grace: got 'forever'"),
         (["serve", "--data", ""], r"--data: got ''"),

@@ -8,13 +8,16 @@ import msgspec
 import pytest
 import zmq
 
+from salon.errors import SalonError
 from salon.frontends.server import router as routers
+from salon.frontends.server.failures import RequestRefused
+from salon.frontends.server.rates import Rates
 from salon.frontends.server.router import Router
 from salon.frontends.server.sessions import Holder, Session
 from salon.frontends.wire.keys import make_pair
 from salon.frontends.wire.messages import Limits
 
-from ..wire.plain_client import Refused
+from ..wire.plain_client import Refused, Silent
 from .conftest import TINY, Connect, Serve
 
 
@@ -50,6 +53,53 @@ def test_connections_of_one_account(serve: Serve, connect: Connect, monkeypatch:
     clients[0].notify({"type": "bye"})
     clients[1].ping()
     connect(server, public=ann.public, secret=ann.secret).ping()
+
+
+def test_strangers_get_little_and_there_are_not_many(serve: Serve, connect: Connect) -> None:
+    """faults.md 27 and house 4.14: `--open` gave whoever came the unlimited plan, and made accounts without end."""
+    boss = make_pair()
+    server = serve(curve=True, open=True, open_accounts=4, operators=(boss.public,))  # and `local`
+    strangers = [make_pair() for _ in range(3)]
+    for pair in strangers[:2]:
+        client = connect(server, public=pair.public, secret=pair.secret)
+        info = client.info()
+        assert (info["plan"], info["fast_ms"]["monthly"]) == ("basic", 12_000_000)
+    with pytest.raises(Silent):
+        connect(server, public=strangers[2].public, secret=strangers[2].secret, timeout_s=0.7)
+    operator = connect(server, public=boss.public, secret=boss.secret)
+    assert operator.info()["plan"] == "unlimited"
+    operator.ask("ops.set_account", account=strangers[2].public, plan="pro")  # who is let in by hand always is
+    connect(server, public=strangers[2].public, secret=strangers[2].secret).ping()
+    assert len(server.house.accounts) == 5
+    assert server.house.options.open_accounts == 4
+    with pytest.raises(RequestRefused, match="one that the operator has opened"):
+        server.house.account(make_pair().public)
+
+
+def test_the_plan_of_strangers_can_be_chosen(serve: Serve, connect: Connect) -> None:
+    with pytest.raises(SalonError, match="plan: got 'golden'"):
+        serve("other", curve=True, open=True, open_plan="golden")
+    server, pair = serve(curve=True, open=True, open_plan="pro"), make_pair()
+    assert connect(server, public=pair.public, secret=pair.secret).info()["plan"] == "pro"
+
+
+def test_rates_of_who_is_silent_are_forgotten() -> None:
+    """A bucket of every account that ever came stayed."""
+    now = [0.0]
+    rates = Rates(2.0, 4, lambda: now[0])
+    for i in range(100):
+        rates.take(f"account {i}")
+    for _ in range(3):
+        rates.take("busy")
+    now[0] = 0.75  # 1.5 tokens later
+    rates.sweep()
+    assert list(rates._buckets) == ["busy"]
+    assert rates.take("busy") == rates.take("busy") == 0.0
+    assert rates.take("busy") > 0
+    now[0] = 10.0
+    rates.sweep()
+    assert not rates._buckets
+    assert (Rates(0.0, 1, lambda: 0.0).take("free"), rates.take("busy")) == (0.0, 0.0)
 
 
 def test_without_keys_everybody_is_one_account(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
