@@ -35,12 +35,19 @@ class Call(NamedTuple):
 
 
 class Recorder:
-    """A backend that notes the calls which it passes on. `calls`: of each, how often; None: nothing is noted."""
+    """A backend that notes the calls which it passes on.
+
+    Attributes:
+        calls: of each, how often; None: nothing is noted.
+        used: names of all ops that were called while it noted.
+        given: of each call, the arguments that it was first made with, to make it again.
+    """
 
     def __init__(self, ops: Any) -> None:
         self._ops = ops
         self.calls: Counter[Call] | None = None
         self.used: set[str] = set()
+        self.given: dict[Call, tuple[tuple[Any, ...], dict[str, Any]]] = {}
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._ops, name)
@@ -53,7 +60,9 @@ class Recorder:
 
         def noted(*arguments: Any, **named: Any) -> Any:
             assert self.calls is not None
-            self.calls[Call(name, tuple(sorted(read(*arguments, **named).items())))] += 1
+            call = Call(name, tuple(sorted(read(*arguments, **named).items())))
+            self.calls[call] += 1
+            self.given.setdefault(call, (arguments, named))
             return found(*arguments, **named)
 
         return noted

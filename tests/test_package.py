@@ -25,8 +25,9 @@ MEASURES = ("models", "bench")  # the embedded model's recipe describes machine 
 
 
 def modules(*folders: str) -> list[Path]:
-    """The Python files of these folders."""
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    """The Python files of these folders; not the micro-benchmarks, which are for pytest and import what it tests."""
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return sorted(path for path in found if path.parent != ROOT / "bench" / "micro")
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
