@@ -135,7 +135,7 @@ def test_products_of_bfloat16_have_one_result(rng, depth):
         ops = CpuOps(isa, "bfloat16", 1)
         layer = ops.pack_linear([w.astype(np.float32)])
         results.append(ops.numpy(ops.linear(ops.array(x.astype(np.float32)), layer, dtype="float32")))
-    np.testing.assert_array_equal(*results)
+    np.testing.assert_array_equal(results[0], results[1])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -197,7 +197,7 @@ def test_whole_blocks_of_rows_and_columns(pair, rng, depth, way):
         packed, source = ops.pack_linear([w], [b]), ops.array(x[start:stop])
         if way in ("residual", "gated"):
             target = ops.array(stream, "float32")
-            part = Segments.of([1] * (stop - start), owners.row_owners()[start:stop], samples)
+            part = Segments.of([1] * (stop - start), owners.row_owners()[start:stop].tolist(), samples)
             gate = ops.array(gates, "float32") if way == "gated" else None
             ops.linear(source, packed, residual=ops.rows(target, start, stop), gate=gate, segments=part)
         else:
