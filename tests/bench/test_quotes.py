@@ -9,6 +9,7 @@ from salon.bench import quotes
 from salon.bench.facts import SHIPPED, digests
 from salon.bench.quotes import QuoteError, complaints, evaluate, render, shown, written
 
+ROOT = Path(__file__).parents[2]
 MODEL = {"name": "m", "digest": "d", "shapes": "s"}
 RESULT = {
     "date": "2026-01-02T03:04:05+00:00", "commit": "abc1234", "tied_to": "shapes", "model": MODEL, "quick": False,
@@ -28,16 +29,17 @@ More.
 @pytest.fixture(autouse=True)
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     quotes.result.cache_clear()
-    if "real" not in request.function.__name__:
-        monkeypatch.setattr(quotes, "RESULTS", tmp_path)
+    real = "real" in request.function.__name__  # of the checkout: an installed package has no pages
+    monkeypatch.setattr(quotes, "ROOT", ROOT if real else tmp_path)
+    monkeypatch.setattr(quotes, "RESULTS", ROOT / "bench" / "results" if real else tmp_path)
     (tmp_path / "demo.json").write_text(json.dumps(RESULT))
     return tmp_path
 
 
 def test_the_real_pages_quote_the_real_results() -> None:
     """house, drift 5: the README's figures were those of weights that had gone for two days, and no test knew."""
-    assert (quotes.ROOT / "README.md") in quotes.pages()
-    assert quotes.BLOCK.search((quotes.ROOT / "README.md").read_text())
+    assert ROOT / "README.md" in quotes.pages()
+    assert quotes.BLOCK.search((ROOT / "README.md").read_text())
     model = digests(SHIPPED)
     wrong = [f"{page.name}: {text}" for page in quotes.pages() for text in complaints(page.read_text(), model)]
     assert wrong == []
