@@ -11,6 +11,7 @@ from ...studio.errors import BlobMissing
 from ..wire import messages as m
 from .events import JobLog
 from .failures import RequestRefused, failure_of, no_such_job
+from .recent_files import LARGEST
 from .router import Router
 from .service import Service
 from .sessions import Fetching, Session, Watcher
@@ -100,23 +101,30 @@ class Deliveries:
             self._spawn(self._send(session, fetch))
 
     async def _send(self, session: Session, fetch: Fetching) -> None:
-        chunk, blobs = self._router.limits.chunk, self._service.house.blobs
+        chunk, blobs, recent = self._router.limits.chunk, self._service.house.blobs, self._service.keeper.recent_files
+        digest = fetch.digest
         try:
+            data: bytes | None = None
+            if fetch.total <= LARGEST and (data := recent.get(digest)) is None:
+                data = await self._service.waits.read(partial(recent.read, digest, partial(blobs.get, digest)))
+            whole = None if data is None else memoryview(data)
+            if whole is not None and len(whole) != fetch.total:
+                raise no_such_job(fetch.job)
             while fetch.credit > 0 and not session.gone:
                 count = min(fetch.credit, AHEAD)
                 size = min(count * chunk, fetch.total - fetch.offset)
                 end = fetch.offset + size
-                for part in blobs.read_cached(fetch.digest, fetch.offset, size, chunk):
-                    self._chunk(session, fetch, part)
-                if fetch.offset == end:
+                if whole is not None:
+                    for start in range(fetch.offset, end, chunk):
+                        self._chunk(session, fetch, whole[start : min(start + chunk, end)])
                     await asyncio.sleep(0)  # others get a turn
                 else:
-                    read = partial(blobs.read, fetch.digest, fetch.offset, end - fetch.offset)
-                    data = memoryview(await self._service.waits.read(read))
-                    if len(data) != end - fetch.offset:
+                    read = partial(blobs.read, digest, fetch.offset, end - fetch.offset)
+                    part = memoryview(await self._service.waits.read(read))
+                    if len(part) != end - fetch.offset:
                         raise no_such_job(fetch.job)
-                    for start in range(0, len(data), chunk):
-                        self._chunk(session, fetch, data[start : start + chunk])
+                    for start in range(0, len(part), chunk):
+                        self._chunk(session, fetch, part[start : start + chunk])
                 if fetch.offset == fetch.total:
                     return
         except BlobMissing:  # the job was deleted meanwhile
@@ -128,11 +136,11 @@ class Deliveries:
         finally:
             fetch.busy = False
 
-    def _chunk(self, session: Session, fetch: Fetching, part: bytearray | memoryview) -> None:
+    def _chunk(self, session: Session, fetch: Fetching, part: memoryview) -> None:
         record = m.Chunk(offset=fetch.offset, total=fetch.total, digest=fetch.digest)
         fetch.offset += len(part)
         fetch.credit -= 1
         if fetch.offset == fetch.total:
             session.fetches.pop(fetch.id, None)
         self.sent_bytes += len(part)
-        self._router.reply(session, fetch.id, record, memoryview(part))
+        self._router.reply(session, fetch.id, record, part)

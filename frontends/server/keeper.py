@@ -34,6 +34,7 @@ from .house import House
 from .pictures import files_of, store_files
 from .pins import Pins, Unpinned
 from .previews import Previews
+from .recent_files import RecentFiles
 from .waits import Waits, settle
 
 LOG = logging.getLogger("salon.server")
@@ -64,6 +65,7 @@ class Keeper:
         live: by id.
         ended: counts since the start, by state.
         trouble: why pictures wait until the disk takes them.
+        recent_files: what was sent of them last.
         files: the pictures on disk, for whoever deletes some.
         closing: the server ends; what has not ended goes on after the next start.
         seen: called with ("started" or "ended", row).
@@ -88,7 +90,8 @@ class Keeper:
         self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
         self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
         self._pins = Pins()
-        self.files = Unpinned(house.store, house.blobs, self._pins)
+        self.recent_files = RecentFiles()
+        self.files = Unpinned(house.store, house.blobs, self._pins, self.recent_files.remove)
         self._files = thread_pool(2, "salon-files")
 
     @property

@@ -69,17 +69,27 @@ class Pins:
 
 
 class Unpinned:
-    """The files as whoever deletes may see them: what a job holds or a row has stays. See `retention.Removable`."""
+    """The files as whoever deletes may see them: what a job holds or a row has stays. See `retention.Removable`.
 
-    def __init__(self, store: Store, blobs: Blobs, pins: Pins) -> None:
-        self._store, self._blobs, self._pins = store, blobs, pins
+    Args:
+        store, blobs, pins: who may need a file, and where it is.
+        gone: told the digest of a file that goes.
+    """
+
+    def __init__(
+        self, store: Store, blobs: Blobs, pins: Pins, gone: Callable[[str], object] = lambda digest: None
+    ) -> None:
+        self._store, self._blobs, self._pins, self._gone = store, blobs, pins, gone
 
     def delete(self, digest: str, min_age_s: float = 0.0) -> int:
         """As `Blobs.delete`; 0 also for a file that somebody needs. The rows are asked while nobody can take hold of
         it: a job lets go when its row is stored, so it is found in one place or the other."""
 
         def unless_needed() -> int:
-            return 0 if self._store.referenced([digest]) else self._blobs.delete(digest, min_age_s)
+            if self._store.referenced([digest]):
+                return 0
+            self._gone(digest)
+            return self._blobs.delete(digest, min_age_s)
 
         return self._pins.delete(digest, unless_needed)
 

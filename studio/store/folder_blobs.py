@@ -19,7 +19,6 @@ from .files import translate_os
 
 TEMPORARY: Final = "tmp"
 _PART: Final = 1 << 20
-_NOWAIT: Final[int] = getattr(os, "RWF_NOWAIT", 0)
 
 
 class FileBlob:
@@ -45,13 +44,6 @@ class FileBlob:
         except OSError as error:
             raise translate_os(error, str(self._path)) from error
         return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def read_cached(self, into: bytearray, offset: int) -> bool:
-        """Fill `into` with the bytes from `offset` on, if the system has them in memory. Never waits for a disk."""
-        try:
-            return os.preadv(self._file, [into], offset, _NOWAIT) == len(into) if _NOWAIT else False
-        except OSError:  # not in memory, or a file system that cannot say
-            return False
 
     def close(self) -> None:
         file, self._file = self._file, -1
@@ -108,16 +100,6 @@ class FolderBlobs:
     def read(self, digest: str, offset: int, size: int) -> bytes:
         with self.open(digest) as blob:
             return blob.read(offset, size)
-
-    def read_cached(self, digest: str, offset: int, size: int, part: int) -> Iterator[bytearray]:
-        """`read` in parts of `part` bytes, each as soon as it is copied, never waiting for a disk. Ends early where the
-        system does not have the next part in memory, or cannot say."""
-        with self.open(digest) as blob:
-            for start in range(offset, offset + size, part):
-                data = bytearray(min(part, offset + size - start))
-                if not blob.read_cached(data, start):
-                    return
-                yield data
 
     def open(self, digest: str) -> FileBlob:
         path = self._path(digest)
