@@ -24,9 +24,14 @@ template <class T> SALON_INLINE void deconfigure() {
 #endif
 }
 
-template <class T> SALON_INLINE void put(T* to, int64_t c, int64_t width, vf x) {
-  if (width - c >= kLanes) store(to + c, x);
-  else store(to + c, x, int(width - c));
+// to[c] = at(c), kLanes columns at a time.
+template <class T, class F> SALON_INLINE void put_row(T* to, int64_t width, F at) {
+  int64_t c = 0;
+  for (; c + 2 * kLanes <= width; c += 2 * kLanes) store_pair(to + c, at(c), at(c + kLanes));
+  for (; c < width; c += kLanes) {
+    if (width - c >= kLanes) store(to + c, at(c));
+    else store(to + c, at(c), int(width - c));
+  }
 }
 
 // n <= kRows query rows of one segment and head, from `begin` on. The segment's terms are packed in scratch.
@@ -44,19 +49,22 @@ void attend_rows(const Call<T>& call, int64_t segment, int64_t begin, int64_t n,
   if (keys) attend(scratch.q, n, packed, keys, layout, call.scale, scratch.state, scratch.scores);
 
   const bool joined = terms && !a.term_out.data;
+  float* inverses = scratch.state.fades;
+  if (keys)
+    for (int64_t r = 0; r < n; r += kLanes) store(inverses + r, set1(1.0f) / each_sum(scratch.state.sums + r * kLanes));
   for (int64_t r = 0; r < n; ++r) {
     T* out = row_of<T>(a.out, begin + r) + head * layout.width;
     const float* from = scratch.state.out + r * layout.cols;
     const float* extra = scratch.term_out + r * layout.cols;
-    const vf inverse = set1(keys ? 1.0f / sum(load(scratch.state.sums + r * kLanes)) : 0);
-    for (int64_t c = 0; c < layout.width; c += kLanes) {
-      vf x = joined ? load(extra + c) : set1(0);
-      if (keys) x = fma(load(from + c), inverse, x);
-      put(out, c, layout.width, x);
-    }
+    const vf inverse = set1(keys ? inverses[r] : 0);
+    const auto at = [&](int64_t c) {
+      const vf x = joined ? load(extra + c) : set1(0);
+      return keys ? fma(load(from + c), inverse, x) : x;
+    };
+    put_row(out, layout.width, at);
     if (!terms || joined) continue;
     T* apart = row_of<T>(a.term_out, begin + r) + head * layout.width;
-    for (int64_t c = 0; c < layout.width; c += kLanes) put(apart, c, layout.width, load(extra + c));
+    put_row(apart, layout.width, [&](int64_t c) { return load(extra + c); });
   }
 }
 

@@ -20,8 +20,7 @@ void attend(const T* q, int64_t n, const T* packed, int64_t keys, const Layout<T
     for (int64_t row = 0; row < n; row += kGroup<T>) {
       const int64_t rows = least(kGroup<T>, n - row);
       score_panels(q + row * layout.padded, rows, block, count, layout, scores);
-      for (int64_t r = 0; r < rows; ++r) raise_top(state, row + r, scores + r * kScoreStride, count, first == 0);
-      if (first) fade_factors(state, row, rows, scale);
+      raise_tops(state, row, rows, scores, count, scale, first == 0);
       for (int64_t r = 0; r < rows; ++r)
         weigh_row<T>(state, row + r, scores + r * kScoreStride, count, scale, first == 0, layout.cols);
       value_panels(scores, rows, values, count, layout, state.out + row * layout.cols, first ? Into::add : Into::fresh);
@@ -78,7 +77,7 @@ template <class T> struct Scratch {
     take(own, call.own_elements);
     take(terms, call.term_elements);
     take(q, kRows * l.padded + kSlack<T>);
-    take(scores, kGroup<T> * kScoreStride);
+    take(scores, 2 * kGroup<T> * kScoreStride);
     take(term_out, call.a.term_start ? kRows * l.cols : 0);
     take(tokens, call.a.term_start ? kKeys * kLanes : 0);
     take(index, kKeys);

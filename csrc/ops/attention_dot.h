@@ -39,22 +39,75 @@ SALON_INLINE void dot_tile(const T* a, int64_t a_stride, const T* panel, int64_t
     for (int c = 0; c < C; ++c) store(out + r * stride + c * kLanes, acc[r][c]);
 }
 
+#if defined(__AVX512BF16__) && !defined(SALON_AMX)
+// The bits of dot_tile() at 1.5 times its speed on Intel's CPUs, whose VDPBF16PS takes as long as four multiply-adds and is
+// the same as two: a pair's second product, then its first (block_fma in linear.cpp).
+template <int R, int C>
+SALON_INLINE void fused_tile(const uint16_t* a, int64_t a_stride, const uint16_t* panel, int64_t steps, float* out, int64_t stride,
+                             Into into) {
+  constexpr int64_t kChunk = 2 * kLanes;  // elements of each row that are widened at a time
+  alignas(64) float wide[R][kChunk];
+  vf acc[R][C];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) acc[r][c] = into == Into::add ? load(out + r * stride + c * kLanes) : set1(0);
+  for (int64_t e = 0; e < 2 * steps; e += kChunk) {
+    const int64_t n = least(kChunk, 2 * steps - e);
+    for (int r = 0; r < R; ++r)
+      for (int64_t i = 0; i < n; i += kLanes) {
+        const uint16_t* from = a + r * a_stride + e + i;
+        store(wide[r] + i, n - i < kLanes ? load(from, int(n - i)) : load(from));
+      }
+    for (int64_t i = 0; i < n; i += 2) {
+#pragma GCC unroll 2
+      for (int second = 1; second >= 0; --second) {
+        vf b[C];
+#pragma GCC unroll 2
+        for (int c = 0; c < C; ++c) {
+          const __m512i pairs = _mm512_loadu_si512(panel + (e + i) * kWide + c * 2 * kLanes);
+          b[c] = {_mm512_castsi512_ps(second ? _mm512_and_si512(pairs, _mm512_set1_epi32(-65536)) : _mm512_slli_epi32(pairs, 16))};
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+          for (int c = 0; c < C; ++c) acc[r][c] = fma(set1(wide[r][i + second]), b[c], acc[r][c]);
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int c = 0; c < C; ++c) store(out + r * stride + c * kLanes, acc[r][c]);
+}
+template <int R, int C>
+SALON_INLINE void best_tile(const uint16_t* a, int64_t a_stride, const uint16_t* panel, int64_t steps, float* out, int64_t stride,
+                            Into into) {
+  if (__builtin_cpu_is("intel")) fused_tile<R, C>(a, a_stride, panel, steps, out, stride, into);
+  else dot_tile<uint16_t, R, C>(a, a_stride, panel, steps, out, stride, into);
+}
+#endif
+template <int R, int C>
+SALON_INLINE void best_tile(const float* a, int64_t a_stride, const float* panel, int64_t steps, float* out, int64_t stride, Into into) {
+  dot_tile<float, R, C>(a, a_stride, panel, steps, out, stride, into);
+}
+
 // n rows; `cols` <= kWide columns of the panel are wanted (up to kLanes more may be written, zeros of the padding).
 template <class T, int C>
 void dot_rows(const T* a, int64_t a_stride, int64_t n, const T* panel, int64_t steps, float* out, int64_t stride, Into into) {
   int64_t r = 0;
-  for (; r + kTile <= n; r += kTile) dot_tile<T, kTile, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+  for (; r + kTile <= n; r += kTile) best_tile<kTile, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
   if constexpr (kTile > 4) {
     if (r + 4 <= n) {
-      dot_tile<T, 4, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+      best_tile<4, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
       r += 4;
     }
   }
   if (r + 2 <= n) {
-    dot_tile<T, 2, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+    best_tile<2, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
     r += 2;
   }
-  if (r < n) dot_tile<T, 1, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
+  if (r < n) best_tile<1, C>(a + r * a_stride, a_stride, panel, steps, out + r * stride, stride, into);
 }
 
 // The scores of n query rows with a block of keys.

@@ -41,8 +41,8 @@ template <class T> struct WeightOf { using type = ExactWeight; };
 template <> struct WeightOf<uint16_t> { using type = CoarseWeight; };
 #endif
 
-// The largest of n > 0 scores. NaN may or may not win: it reaches the weights anyway.
-SALON_INLINE float row_top(const float* s, int64_t n) {
+// The largest of n > 0 scores, lane by lane. NaN may or may not win: it reaches the weights anyway.
+SALON_INLINE vf row_top(const float* s, int64_t n) {
   vf a = set1(kLowest), b = a;
   int64_t j = 0;
   for (; j + 2 * kLanes <= n; j += 2 * kLanes) {
@@ -54,7 +54,46 @@ SALON_INLINE float row_top(const float* s, int64_t n) {
     j += kLanes;
   }
   if (j < n) b = max2(b, first_lanes(load(s + j), int(n - j), set1(kLowest)));
-  return largest(max2(a, b));
+  return max2(a, b);
+}
+
+// kLanes vectors at once: each one's largest lane, and each one's sum. Along a vector either takes many operations.
+SALON_INLINE vf each_largest(const vf* x) {
+#if defined(__AVX512F__)
+  __m512i t[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) t[i] = _mm512_castps_si512(x[i].v);
+  transpose(t);
+  vf a = {_mm512_castsi512_ps(t[0])}, b = {_mm512_castsi512_ps(t[8])};
+#pragma GCC unroll 8
+  for (int i = 1; i < 8; ++i) {
+    a = max2(a, {_mm512_castsi512_ps(t[i])});
+    b = max2(b, {_mm512_castsi512_ps(t[i + 8])});
+  }
+  return max2(a, b);
+#else
+  float tops[kLanes];
+  for (int i = 0; i < kLanes; ++i) tops[i] = largest(x[i]);
+  return load(tops);
+#endif
+}
+SALON_INLINE vf each_sum(const float* x) {
+#if defined(__AVX512F__)
+  __m512i t[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) t[i] = _mm512_loadu_si512(x + i * kLanes);
+  transpose(t);
+#pragma GCC unroll 4
+  for (int half = 8; half; half /= 2)  // in the order of sum()
+#pragma GCC unroll 8
+    for (int i = 0; i < half; ++i)
+      t[i] = _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(t[i]), _mm512_castsi512_ps(t[i + half])));
+  return {_mm512_castsi512_ps(t[0])};
+#else
+  float sums[kLanes];
+  for (int i = 0; i < kLanes; ++i) sums[i] = sum(load(x + i * kLanes));
+  return load(sums);
+#endif
 }
 
 // Scores become weights, zeros from n up to a multiple of kWide; returns `sums` + the weights, lane by lane.

@@ -8,27 +8,24 @@ namespace {
 
 struct State {
   float* tops;    // [kRows] largest score so far
-  float* fades;   // [kRows] how far the top rose with this block, then e^-(scale * rise): what the past is multiplied by
+  float* fades;   // [kRows] e^-(scale * how far the top rose with this block): what the past is multiplied by
   float* sums;    // [kRows][kLanes] sum of the weights, lane by lane
   float* out;     // [kRows][cols] sum of weights times values
 };
 
-SALON_INLINE void raise_top(State& state, int64_t row, const float* scores, int64_t keys, bool first) {
-  const float top = row_top(scores, keys);
-  if (first) {
-    state.tops[row] = top;
-    return;
-  }
-  const float before = state.tops[row], now = before > top ? before : top;
-  state.fades[row] = before - now;
-  state.tops[row] = now;
-}
-
-
-SALON_INLINE void fade_factors(State& state, int64_t row, int64_t rows, float scale) {
+// The tops of `rows` rows from `row` on with this block's scores. Those behind are left alone.
+SALON_INLINE void raise_tops(State& state, int64_t row, int64_t rows, const float* scores, int64_t keys, float scale, bool first) {
   for (int64_t r = 0; r < rows; r += kLanes) {
     const int n = int(least(kLanes, rows - r));
-    store(state.fades + row + r, exp(load(state.fades + row + r, n) * set1(scale)), n);
+    vf tops[kLanes];
+    for (int i = 0; i < kLanes; ++i) tops[i] = i < n ? row_top(scores + (r + i) * kScoreStride, keys) : set1(kLowest);
+    vf top = each_largest(tops);
+    if (!first) {
+      const vf before = load(state.tops + row + r, n);
+      top = max2(before, top);
+      store(state.fades + row + r, exp((before - top) * set1(scale)), n);
+    }
+    store(state.tops + row + r, top, n);
   }
 }
 

@@ -60,10 +60,13 @@ void attend_short_terms(const Call<T>& call, const Run& run, const T* packed, in
         term_weights<T>(x, count, a.term_weights[a.term_index[t]], call.scale);
         x += count * kLanes;
       }
-      const int64_t end = round_up(run.rows, kWide);
+      const int64_t end = round_up(run.rows, kLanes);
       for (int64_t j = run.rows; j < end; ++j, x += kLanes) store(x, set1(0));
+      T* weights = reinterpret_cast<T*>(scores);
       for (int64_t j = 0; j < end; j += kLanes)
-        mirror(scratch.tokens + j * kLanes, kLanes, kLanes, reinterpret_cast<T*>(scores) + j, kScoreStride * kPer<T>, n);
+        mirror(scratch.tokens + j * kLanes, kLanes, kLanes, weights + j, kScoreStride * kPer<T>, n);
+      if (end % kWide)
+        for (int64_t i = 0; i < n; ++i) store(weights + i * kScoreStride * kPer<T> + end, set1(0));
     }
     value_panels(scratch.scores, rows, values, run.rows, layout, scratch.term_out + row * layout.cols, into);
   }

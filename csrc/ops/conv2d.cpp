@@ -136,7 +136,7 @@ template <class T> SALON_INLINE const T* weights_of(const Work& k, int64_t group
 template <class T> void run_group(const Work& k, int64_t group) {
   alignas(64) float buffer[kBlock * kPanel];
   const T* weights = weights_of<T>(k, group);
-  const Block<T>* blocks = Blocks<T>::of[k.plan->a->w->n - group * kGroup > kLanes];
+  const Block<T>* blocks = blocks_of<T>(k.plan->a->w->n - group * kGroup > kLanes ? 2 : 1);
   const int64_t pieces = ceil_div(k.columns, kBlock);
   for (int64_t row = 0; row < k.rows; ++row) {
     for (int64_t i = 0; i < pieces; ++i) {  // of nearly equal width

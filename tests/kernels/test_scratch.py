@@ -93,7 +93,7 @@ for room in range(0, 32 << 20, 65536):
         break
 print(refused > 0, seen[0])
 """
-OPS = ("attention", "attention_by_pair", "conv2d", "upsample", "group_norm_silu", "qk_norm_rope")
+OPS = ("attention", "attention_by_pair", "conv2d", "upsample", "group_norm_silu", "linear", "qk_norm_rope")
 
 
 @pytest.mark.parametrize("isa", isa_levels()[:1])
