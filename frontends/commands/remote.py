@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import time
 from contextlib import suppress
@@ -83,7 +84,7 @@ def imagine(options: argparse.Namespace) -> int:
             _cancel(job, stop)
         except SalonError as error:
             if exits.code_of(error) == exits.UNREACHABLE:
-                _say(f"salon: note: job {job.id} goes on; later: salon show {job.id} --follow -o .")
+                _say(f"salon: note: job {job.id} goes on; later: salon show {job.id} --follow -o {_place(options)}")
             raise
         if info.state != "done":
             return _ended(info, json=options.json)
@@ -104,6 +105,11 @@ def imagine(options: argparse.Namespace) -> int:
         _say(f"made in {seconds['make']:.2f} s{cost}")
         print("\n".join(files))
     return exits.DONE
+
+
+def _place(options: argparse.Namespace) -> str:
+    """What was given as -o, as a shell takes it again; the folder that pictures go to otherwise."""
+    return shlex.quote("." if options.output is None else str(options.output))
 
 
 def _headline(info: JobInfo) -> str:

@@ -171,6 +171,15 @@ def test_a_lost_server(ask: Main, fake: FakeServer) -> None:
     assert error.startswith(f"salon: error: server {fake.address}: got ")
 
 
+def test_the_way_back_names_the_place_that_was_given(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
+    """faults.md 27: the hint forgot `-o`, and the pictures landed elsewhere."""
+    fake.hold = True
+    threading.Timer(0.5, fake.stop).start()
+    code, _, err = ask("imagine", "x", "--timeout", "1", "-o", "my pictures.png")
+    assert code == 3
+    assert "later: salon show job-1 --follow -o 'my pictures.png'" in err
+
+
 def test_what_happens_meanwhile_is_told(ask: Main, fake: FakeServer) -> None:
     fake.hold = True
 
