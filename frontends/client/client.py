@@ -20,6 +20,7 @@ from .core import Core
 from .flavours import Blocking
 from .jobs import JobCommands
 from .link import Link, find_address, find_pair
+from .lookout import OnContact
 from .steps import Steps, Stream, seconds_of
 from .threaded import Threaded
 
@@ -64,6 +65,9 @@ class Client(Commands[RemoteJob], _Part):
         key: key pair or its file, where the address has a server key; None: the user's own (`SALON_KEY`, else
             ~/.config/salon/key).
         timeout_s: the longest wait for an answer, and for a server.
+        on_contact: called in the client's own thread, in turns: with seconds of silence, once something is waited for
+            and the server has not answered for some seconds; with None, when it answers again. What it raises closes
+            the client.
 
     Attributes:
         ops: what operators can ask for.
@@ -81,11 +85,12 @@ class Client(Commands[RemoteJob], _Part):
         *,
         key: str | os.PathLike[str] | KeyPair | None = None,
         timeout_s: float = 30.0,
+        on_contact: OnContact | None = None,
     ) -> None:
         timeout_s, place = seconds_of(timeout_s), find_address(address)
         pair = find_pair(key, place)
         core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
-        super().__init__(core, Threaded(core, Link(core, place, pair)), timeout_s)
+        super().__init__(core, Threaded(core, Link(core, place, pair), on_contact), timeout_s)
         self.address = str(place)
         self.ops = Ops(core, self._engine, timeout_s)
         self._finalizer = weakref.finalize(self, self._engine.abandon)

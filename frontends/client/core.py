@@ -51,6 +51,7 @@ class Core:
         trouble: what was last seen to go wrong, in words.
         outbox: messages to send, as frames.
         away_since: since when there is no open connection; None: there is one.
+        heard: when the server last said something, while there is one.
         pending: what has not ended.
     """
 
@@ -74,8 +75,7 @@ class Core:
         self._reopen_at = math.inf
         self._hello = NO_ID
         self._failures = 0  # connections in a row that came to nothing
-        self._since = 0.0  # when this state began
-        self._heard = self._said = 0.0
+        self._since = self._said = self.heard = 0.0  # the first: when this state began
         self._barred: SalonError | None = None
         self._shortage = ""  # why there was no socket to be had, the last time
 
@@ -124,9 +124,9 @@ class Core:
         if self.state == "waiting":
             return self._reopen_at
         if self.state == "greeting":
-            return self._heard + self._beat * SILENCES
+            return self.heard + self._beat * SILENCES
         if self.state == "open":
-            return min(self._said + self._beat * TALK, self._heard + self._beat * SILENCES, self.pending.due)
+            return min(self._said + self._beat * TALK, self.heard + self._beat * SILENCES, self.pending.due)
         return math.inf
 
     def opened(self) -> None:
@@ -146,7 +146,7 @@ class Core:
         """The server said something."""
         if not self.has_socket:
             return
-        self._heard = self.clock()
+        self.heard = self.clock()
         try:
             id, reply, payload = read_reply(message)
         except UnknownMessage:
@@ -172,13 +172,17 @@ class Core:
         if not self.has_socket:
             return
         now = self.clock()
-        if now >= self._heard + self._beat * SILENCES:
+        if now >= self.heard + self._beat * SILENCES:
             self.lost("no answer" if self.state == "greeting" else "silence")
         elif self.state == "open":
             self._flush()
             if now >= self._said + self._beat * TALK:
-                self.pending.push(Ping(), NO_ID)
-                self._said = now
+                self.ping()
+
+    def ping(self) -> None:
+        """Have the server say something, over an open connection."""
+        self.pending.push(Ping(), NO_ID)
+        self._said = self.clock()
 
     def lost(self, why: str, pause_s: float = 0.0) -> None:
         """The connection is gone; what was unanswered is sent again on the next one. `pause_s`: the server asks to
@@ -231,21 +235,18 @@ class Core:
     def _greet(self) -> None:
         self._become("greeting")
         self._hello = self.pending.push(Hello(version=VERSION, oldest=OLDEST, features=FEATURES, client=self._client))
-        self._heard = self._said = self.clock()
+        self.heard = self._said = self.clock()
 
     def _greeted(self, reply: Reply) -> None:
         if isinstance(reply, Failure):
-            pause = pause_of(reply)
-            if pause is None:
+            if (pause := pause_of(reply)) is None:
                 self.fail(failed(reply))
             else:
                 self.lost(reply.text, pause)
         elif not isinstance(reply, Welcome):
             self.lost("another answer than Welcome")
         elif not OLDEST <= reply.version <= VERSION:
-            text = complaint(
-                "version", str(reply.version), f"{OLDEST} to {VERSION}", "use a client that fits the server"
-            )
+            text = complaint("version", reply.version, f"{OLDEST} to {VERSION}", "use a client that fits the server")
             self.fail(failed(Failure(code="unsupported", kind="UnsupportedVersion", text=text)))
         else:
             self.welcome, self.pending.limits = reply, reply.limits
@@ -255,8 +256,7 @@ class Core:
 
     def _forgotten(self, id: bytes) -> None:
         """The server wants a Hello first: the connection was made anew below us, or the server was."""
-        exchange = self.pending.find(id)
-        if exchange is not None:
+        if (exchange := self.pending.find(id)) is not None:
             self.pending.again(exchange)  # this one was surely not done
         if self.state == "greeting":
             return  # sent before the Hello that is on its way
@@ -280,14 +280,13 @@ class Core:
 
     def _answered(self, exchange: Exchange, id: bytes, reply: Reply, payload: bytes | None) -> None:
         if isinstance(reply, Failure):
-            self.pending.turned_away(exchange, reply, self._heard)
+            self.pending.turned_away(exchange, reply, self.heard)
             self._flush()
             return
         exchange.refused_since = exchange.refusal = None
-        notice = exchange.accept(reply, payload, id, self._heard)
-        if notice is not None:
+        if (notice := exchange.accept(reply, payload, id, self.heard)) is not None:
             self.pending.push(notice, NO_ID)
-            self._said = self._heard
+            self._said = self.heard
         if exchange.ended:
             self.pending.remove(exchange)
             self._flush()

@@ -162,8 +162,8 @@ class JobCommands(Flavour):
 
     @operation
     def delete(self) -> Steps[None]:
-        """Remove it: its pictures from the server's disk, its prompt from the books. It has to have ended, and there is
-        no such job (NotFound) from then on."""
+        """Remove it: its pictures from the server's disk, its prompt from the books. It has to have ended. From then on
+        there is no such job (NotFound) for any other request; removing it again is no error and changes nothing."""
         exchange = Call(m.Delete(job=self.id), self._core.clock() + self._timeout_s)
         try:
             yield from answer(self._core, exchange, m.Done)

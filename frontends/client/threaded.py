@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from .core import Core
 from .errors import ClientClosed, ClientError, fresh
 from .link import Link, closed, shut, threadless, unforeseen
+from .lookout import Lookout, OnContact
 from .steps import Item, Steps, Stream, Wait, Work
 
 T = TypeVar("T")
@@ -56,10 +57,14 @@ class Bell:
 
 
 class Threaded:
-    """Runs steps for several threads. Its thread starts with the first request, and is a daemon."""
+    """Runs steps for several threads. Its thread starts with the first request, and is a daemon.
 
-    def __init__(self, core: Core, link: Link) -> None:
+    `on_contact`: see `client.Client`."""
+
+    def __init__(self, core: Core, link: Link, on_contact: OnContact | None = None) -> None:
         self._core, self._link = core, link
+        self._on_contact = on_contact
+        self._lookout = None if on_contact is None else Lookout(core)
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._bell = Bell()
@@ -169,6 +174,8 @@ class Threaded:
             if mend:
                 self._link.mend()
             self._link.pump()
+            if self._lookout is not None and self._lookout.look():
+                self._link.pump()
             if mend:
                 self._link.release()
         except Exception as error:
@@ -186,11 +193,16 @@ class Threaded:
                 raise threadless(error) from error
             self._thread = thread
 
+    @property
+    def _due(self) -> float:
+        return self._core.due if self._lookout is None else min(self._core.due, self._lookout.due)
+
     def _attend(self) -> None:
         """See to it that the thread wakes when the core needs it."""
         if self._over is not None:
             return
-        if self._core.due < self._alarm or (self._link.fds and not self._core.has_socket):
+        told = self._lookout is None or not self._lookout.news
+        if self._due < self._alarm or not told or (self._link.fds and not self._core.has_socket):
             self._alarm = -math.inf
             self._bell.ring()
 
@@ -200,6 +212,14 @@ class Threaded:
         except BaseException as error:  # whatever it is: nobody would ever wake those who wait
             with self._lock:
                 self._shut(unforeseen(error))
+
+    def _news(self) -> list[float | None]:
+        """What is to be told, once."""
+        if self._lookout is None:
+            return []
+        news = list(self._lookout.news)
+        self._lookout.news.clear()
+        return news
 
     def _carry(self) -> None:
         poll = select.poll()
@@ -219,8 +239,12 @@ class Threaded:
                 watched = self._link.fds
                 for fd in watched:
                     poll.register(fd, select.POLLIN)
-                self._alarm = self._core.due
+                self._alarm = self._due
                 pause = min(max(0.0, self._alarm - self._core.clock()), LONGEST_S)
+                news = self._news()
+            if news and self._on_contact is not None:  # outside of the lock: it may take its time
+                for seconds in news:
+                    self._on_contact(seconds)
             poll.poll(math.ceil(pause * 1000))
             self._bell.hush()
 

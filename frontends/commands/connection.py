@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from . import words
 from .parsing import UsageError
 
 if TYPE_CHECKING:
@@ -23,9 +25,35 @@ def server_of(options: argparse.Namespace) -> str | None:
     return os.environ.get("SALON_SERVER") or None
 
 
+class Contact:
+    """Says on standard error when the server does not answer, and when it does again; each once.
+
+    Attributes:
+        silent: it does not answer.
+        meanwhile: what happens there, and what one can do here.
+    """
+
+    def __init__(self, address: str, *, quiet: bool) -> None:
+        self.silent, self.meanwhile = False, "Ctrl-C ends the wait"
+        self._server, self._quiet = f"the server at {address}", quiet
+
+    def __call__(self, seconds: float | None) -> None:
+        """Seconds of silence; None: there was an answer."""
+        self.silent = seconds is not None
+        if self._quiet:
+            return
+        told = "answers again"
+        if seconds is not None:
+            told = f"has not answered for {round(seconds)} s; {self.meanwhile}"
+        with suppress(OSError, ValueError):  # nobody reads it: no reason to lose the connection
+            print(words.clean(f"salon: note: {self._server} {told}"), file=sys.stderr, flush=True)
+
+
 @contextmanager
-def connected(options: argparse.Namespace, timeout_s: float | None = None) -> Iterator[Client]:
-    """A client of that server. `timeout_s`: instead of --timeout.
+def connected(
+    options: argparse.Namespace, timeout_s: float | None = None, contact: Contact | None = None
+) -> Iterator[Client]:
+    """A client of that server. `timeout_s`: instead of --timeout. `contact`: what tells when that is silent.
 
     Raises:
         UsageError: no server is named.
@@ -37,5 +65,6 @@ def connected(options: argparse.Namespace, timeout_s: float | None = None) -> It
 
     from ..client.client import Client
 
-    with Client(address, timeout_s=options.timeout if timeout_s is None else timeout_s) as client:
+    timeout_s = options.timeout if timeout_s is None else timeout_s
+    with Client(address, timeout_s=timeout_s, on_contact=contact) as client:
         yield client

@@ -18,7 +18,7 @@ from ...system import explain
 from ..outputs import Destination, slug
 from ..progress import progress
 from . import exits, words
-from .connection import connected, server_of
+from .connection import Contact, connected, server_of
 from .parsing import UsageError
 from .pictures import destination_of, fetch
 from .tables import plain, print_json
@@ -58,7 +58,8 @@ def imagine(options: argparse.Namespace) -> int:
         target.check(1)
     if options.preview is not None:
         _check_preview(Path(options.preview))
-    with connected(options) as client:
+    contact = Contact(server_of(options) or "", quiet=options.quiet)
+    with connected(options, contact=contact) as client:
         job = client.imagine(
             options.prompt,
             lane=options.lane,
@@ -74,6 +75,8 @@ def imagine(options: argparse.Namespace) -> int:
         )
         if options.detach:
             return _detached(job.info, json=options.json)
+        later = f"salon show {job.id} --follow -o {_place(options)}"
+        contact.meanwhile = f"job {job.id} goes on there; Ctrl-C leaves it, {later} brings it back"
         try:
             accepted = time.perf_counter()
             if not options.quiet:
@@ -81,10 +84,12 @@ def imagine(options: argparse.Namespace) -> int:
             _follow(job, options)
             info = job.refresh()
         except (KeyboardInterrupt, SystemExit) as stop:
+            if contact.silent:
+                _stop(stop, f"interrupted; job {job.id} goes on; later: {later}")
             _cancel(job, stop)
         except SalonError as error:
             if exits.code_of(error) == exits.UNREACHABLE:
-                _say(f"salon: note: job {job.id} goes on; later: salon show {job.id} --follow -o {_place(options)}")
+                _say(f"salon: note: job {job.id} goes on; later: {later}")
             raise
         if info.state != "done":
             return _ended(info, json=options.json)
@@ -148,6 +153,10 @@ def _cancel(job: RemoteJob, stop: BaseException) -> NoReturn:
         told = f"interrupted; job {job.id} is cancelled"
     except SalonError as error:
         told = f"interrupted; job {job.id} could not be cancelled ({error}); later: salon cancel {job.id}"
+    _stop(stop, told)
+
+
+def _stop(stop: BaseException, told: str) -> NoReturn:
     if isinstance(stop, SystemExit):
         _say(f"salon: error: {told}")
         raise stop

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...bounds import FINAL
 from . import exits, words
-from .connection import connected
+from .connection import Contact, connected, server_of
 from .pictures import destination_of, fetch
 from .tables import plain, print_json, print_pairs
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def show(options: argparse.Namespace) -> int:
     """Show it; exit code 1 only if it was followed and ended without pictures."""
-    with connected(options) as client:
+    contact = Contact(server_of(options) or "", quiet=not options.follow)
+    contact.meanwhile = f"job {options.job} goes on there; Ctrl-C leaves it, the same command shows it again"
+    with connected(options, contact=contact) as client:
         job = client.job(options.job)
         info = job.info
         target = None

@@ -19,6 +19,7 @@ import pytest
 
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.client.fake_jobs import PREVIEW
+from salon.frontends.client.lookout import TELL_S
 from salon.frontends.wire.messages import AccountInfo, JobInfo
 
 from .conftest import COMMAND, Main, finish, start
@@ -178,6 +179,58 @@ def test_the_way_back_names_the_place_that_was_given(ask: Main, fake: FakeServer
     code, _, err = ask("imagine", "x", "--timeout", "1", "-o", "my pictures.png")
     assert code == 3
     assert "later: salon show job-1 --follow -o 'my pictures.png'" in err
+
+
+def test_a_silent_server_is_told_of(ask: Main, fake: FakeServer) -> None:
+    """faults.md 27: a stopped server left `salon imagine` silent until its patience had ended."""
+    fake.hold = True
+    back: list[FakeServer] = []
+
+    def stop() -> None:
+        wait_for(lambda: any(type(request).__name__ == "Watch" for request in fake.requests))
+        fake.stop()
+        time.sleep(TELL_S + 1)  # longer than it may be away without a word
+        back.append(FakeServer(fake.address, house=fake.house).start())
+        back[0].release()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    code, _, err = ask("imagine", "x", "--n", "1", "-o", "x y.png")
+    stopper.join()
+    back[0].stop()
+    assert code == 0, err
+    told = [line for line in err.splitlines() if "answer" in line]
+    assert told == [
+        f"salon: note: the server at {fake.address} has not answered for 4 s; job job-1 goes on there; Ctrl-C leaves "
+        "it, salon show job-1 --follow -o 'x y.png' brings it back",
+        f"salon: note: the server at {fake.address} answers again",
+    ]
+
+
+def test_a_server_that_is_not_there_is_told_of(ask: Main, fake: FakeServer) -> None:
+    """faults.md 27: once, however long it is waited for, and not with --quiet."""
+    fake.stop()
+    code, out, err = ask("imagine", "x", "--timeout", str(TELL_S + 1))
+    assert (code, out) == (3, "")
+    note, error = err.splitlines()
+    assert note == f"salon: note: the server at {fake.address} has not answered for 4 s; Ctrl-C ends the wait"
+    assert error.startswith("salon: error: server ")
+    code, _, err = ask("imagine", "x", "--quiet", "--timeout", str(TELL_S + 1))
+    assert (code, err.count("\n")) == (3, 1)
+
+
+def test_interrupted_while_the_server_is_silent(fake: FakeServer, env: dict[str, str], tmp_path: Path) -> None:
+    """faults.md 27: who had enough of a silent server waited half a minute more, for a job to be cancelled there."""
+    fake.hold = True
+    process = start(["imagine", "x", "-o", "x.png"], tmp_path, env=env)
+    assert process.stderr is not None
+    assert "job job-1" in process.stderr.readline()
+    fake.stop()
+    assert "has not answered" in process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    result = finish(process)
+    line = "salon: error: interrupted; job job-1 goes on; later: salon show job-1 --follow -o x.png\n"
+    assert (result.returncode, result.stderr) == (130, line)
 
 
 def test_what_happens_meanwhile_is_told(ask: Main, fake: FakeServer) -> None:

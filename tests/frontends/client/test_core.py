@@ -16,9 +16,11 @@ from salon.errors import SalonError
 from salon.frontends.client import exchanges as x
 from salon.frontends.client.core import Core
 from salon.frontends.client.errors import BY_CODE, Busy, Disconnected, JobFailed, failed
+from salon.frontends.client.lookout import ASK_S, TELL_S, Lookout
 from salon.frontends.client.pauses import LONGEST_PAUSE_S
 from salon.frontends.wire import codec
 from salon.frontends.wire import messages as m
+from salon.frontends.wire.frames import NO_ID
 
 LIMITS = m.Limits(heartbeat_ms=1000, chunk=3, max_credit=4, max_watches=2, max_fetches=2)
 FILE = b"twenty bytes of file"
@@ -395,3 +397,42 @@ def test_a_watch_is_not_turned_away_for_ever() -> None:
     world.core.ask(watch)
     world.settle(3.0)
     assert isinstance(watch.error, Busy)
+
+
+# ---- a silent server -------------------------------------------------------------------------------------------------
+
+
+def test_silence_of_an_open_connection_is_noticed_once() -> None:
+    """faults.md 27: a server that hangs keeps its connection, so nothing was noticed before the third heartbeat."""
+    world = World()
+    lookout = Lookout(world.core)
+    world.core.ask(x.Watching("job-1", NUM_EVENTS, previews=False))
+    for _ in range(2):  # Hello and Welcome, Watch
+        world.link()
+        world.serve()
+        while world.down:
+            world.core.receive(world.down.popleft())
+    assert world.core.state == "open"
+
+    def after(seconds: float) -> list[float | None]:
+        world.clock.now += seconds
+        if lookout.look():
+            world.link()
+        news = list(lookout.news)
+        lookout.news.clear()
+        return news
+
+    assert after(0) == []
+    assert lookout.due == world.clock.now + ASK_S
+    assert after(ASK_S) == []
+    assert len(world.up) == 1  # whether it is there
+    assert after(TELL_S - ASK_S) == [TELL_S]
+    assert (lookout.due, after(TELL_S)) == (math.inf, [])
+    world.core.receive([NO_ID, codec.encode(m.Pong())])
+    assert after(0) == [None]
+    assert after(0) == []
+
+
+def test_an_idle_client_looks_for_nobody() -> None:
+    core = Core("s", patience_s=1, clock=Clock())
+    assert Lookout(core).due == math.inf
