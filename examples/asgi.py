@@ -28,6 +28,8 @@ from typing import Any
 import msgspec
 
 from salon import SalonError, Studio, __version__
+from salon.bounds import MAX_IMAGES
+from salon.engine.limits import Limits
 from salon.frontends.mosaic import mosaic
 from salon.frontends.recipe import encode_png, recipe_of_job
 from salon.studio.errors import JobCancelled, JobFailed, StudioClosed
@@ -86,10 +88,11 @@ class Watched:
 
 
 class Imagine:
-    """The application. `options` are those of `Studio`, which opens when the application starts."""
+    """The application. `options` are those of `Studio`, which opens when the application starts; without `limits`, a
+    request may have as many images as on a server."""
 
     def __init__(self, **options: Any) -> None:
-        self._options = options
+        self._options = {"limits": Limits(max_images=MAX_IMAGES)} | options
         self._studio: Studio | None = None
         self._jobs: OrderedDict[str, Watched] = OrderedDict()
         self._coming = 0  # jobs that a thread is just submitting

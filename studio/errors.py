@@ -4,6 +4,7 @@ SalonError
 └── StudioError
     ├── JobFailed       the job ended without pictures; says why
     ├── JobCancelled    the job was cancelled, or the studio closed before it was done
+    ├── WrongTimeout    a time to wait that is no number of seconds from 0; also a ValueError
     ├── JobTimeout      the job is not done yet, and the caller did not want to wait longer
     ├── StudioClosed    a request to a studio that is closed, or that was made before a fork
     ├── WorkerLost      no worker is left that could do it
@@ -51,6 +52,10 @@ class JobCancelled(StudioError):
 
 class JobTimeout(StudioError):
     """The job is not done yet."""
+
+
+class WrongTimeout(StudioError, ValueError):
+    """A time to wait that is no number of seconds from 0."""
 
 
 class StudioClosed(StudioError):

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..scheduler.tickets import Ended, Lane
-from .errors import JobCancelled, JobFailed, JobTimeout
+from ..values import number_of, shown
+from .errors import JobCancelled, JobFailed, JobTimeout, WrongTimeout
 from .messages import Reading
 from .threads import check_process
 
@@ -125,8 +126,13 @@ class Job:
         return self._preview
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until it has ended, at most `timeout_s` seconds. Whether it has. StudioClosed in a forked child, if it
-        had not ended before."""
+        """Wait until it has ended, at most `timeout_s` seconds. Whether it has.
+
+        Raises:
+            WrongTimeout: `timeout_s` is no number from 0.
+            StudioClosed: this is a forked child, and it had not ended before.
+        """
+        timeout_s = _seconds(timeout_s)
         if not self._state.final:
             check_process(self._pid)
         return self._final.wait(timeout_s)
@@ -137,6 +143,7 @@ class Job:
         Raises:
             JobTimeout: it has not ended within `timeout_s` seconds.
             JobFailed, JobCancelled: it ended without.
+            WrongTimeout: `timeout_s` is no number from 0.
             StudioClosed: this is a forked child, and it had not ended before.
         """
         if not self.wait(timeout_s):
@@ -151,7 +158,13 @@ class Job:
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Everything that happens to it, from the beginning to its final event.
 
-        JobTimeout when nothing happens for `timeout_s` seconds."""
+        Raises:
+            JobTimeout: nothing happens for `timeout_s` seconds.
+            WrongTimeout: `timeout_s` is no number from 0; at once, not at the first event.
+        """
+        return self._events_from(_seconds(timeout_s))
+
+    def _events_from(self, timeout_s: float | None) -> Iterator[Event]:
         position, ended = 0, False
         while not ended:
             event, ended = self._event(position, timeout_s)
@@ -205,3 +218,13 @@ class Job:
             self._changed.notify_all()
         self._final.set()
         return True
+
+
+def _seconds(timeout_s: Any) -> float | None:
+    """How long to wait; None: for ever, also where it is more than the system's clocks can count."""
+    if timeout_s is None:
+        return None
+    seconds = number_of(timeout_s)
+    if seconds is None or not seconds >= 0:
+        raise WrongTimeout(complaint("timeout_s", shown(timeout_s), "seconds, from 0, or None", "correct it"))
+    return seconds if seconds <= threading.TIMEOUT_MAX else None

@@ -19,6 +19,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from salon.bounds import MAX_IMAGES
 from salon.frontends.recipe import read_png
 
 from ..engine.conftest import write_tiny
@@ -186,6 +187,7 @@ def test_who_leaves_the_events_cancels_nothing(site: Site) -> None:
         (SMALL | {"steps": 500}, 422, "LimitError"),
         (SMALL | {"lane": "slow"}, 422, "UnknownLane"),
         (SMALL | {"images": 0}, 422, "SpecError"),
+        (SMALL | {"images": MAX_IMAGES + 1}, 422, "LimitError"),  # it took the 64 of an engine of one's own
         (b" " * 70_000, 413, "TooLarge"),
     ],
 )

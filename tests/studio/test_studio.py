@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from salon.engine.errors import LimitError, ModelNotFound, SpecError
 from salon.engine.limits import Limits
 from salon.scheduler.admission import Work
 from salon.scheduler.plans import Kind
+from salon.studio.errors import WrongTimeout
 from salon.studio.studio import Studio
 
 from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, spec
@@ -54,6 +56,21 @@ def test_numpys_numbers_are_numbers_everywhere(tiny: Path, solo: Solo) -> None:
         assert job.account == "me"
         with pytest.raises(LimitError, match="images: got 4 images, allowed 3"):
             studio.imagine("cat", images=np.int64(4))
+
+
+@pytest.mark.parametrize("wrong", ["x", "1", True, [1], -1, -0.5, float("nan"), 10**400])
+def test_a_wrong_time_to_wait_is_refused(tiny: Path, wrong: Any) -> None:
+    """It was a TypeError or OverflowError of the standard library's locks; `events` raised it at its first event."""
+    with Studio(tiny, backend=BACKEND, threads=1) as studio:
+        job = studio.imagine("cat")
+        for wait in (job.wait, job.result, job.events):
+            with pytest.raises(WrongTimeout, match="timeout_s: got .*, allowed seconds, from 0, or None; correct it"):
+                wait(wrong)
+        assert job.wait(np.float32(TIMEOUT))  # type: ignore[arg-type]
+        assert job.wait(math.inf)
+        with pytest.raises(ValueError, match="timeout_s"):  # also of a job that has ended
+            job.wait(wrong)
+        assert [event.kind for event in job.events(1e300)][-1] == "done"
 
 
 def test_a_seed_that_is_left_out_is_random_and_told(tiny: Path, solo: Solo) -> None:
