@@ -36,7 +36,7 @@ class Ledger:
         self._accounts: dict[str, AccountBook] = {}
         self._grants: dict[int, Grant] = {}  # those that are not dead: something available or held
         self._holds: dict[str, Hold] = {}
-        self._ended: set[str] = set()
+        self._ended: set[str] = set()  # for ever: no job is charged twice, no id used again (docs/operations.md)
         self._ends: list[tuple[int, int]] = []  # heap of (expires_ms, grant); stale ones are skipped
         self._seq = 0  # of the last entry
         self._now = 0

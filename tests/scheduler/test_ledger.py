@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections import defaultdict
 
 import pytest
@@ -125,6 +126,30 @@ def test_several_jobs_are_reserved_or_none() -> None:
     unchanged(books, Refused, lambda: books.reserve("a", {"j": 100, "k": 0, "l": 101}, 1))
     books.reserve("a", {"j": 100, "k": 0, "l": 100}, 1)
     assert [books.ledger.held(job) for job in "jkl"] == [100, 0, 100]
+
+
+def test_of_a_job_that_ended_its_id_is_kept_and_nothing_else() -> None:
+    """house.md 4.14: what grows for ever is what docs/operations.md says, at most 200 bytes a job."""
+    ledger, count = Ledger(), 5_000
+    ledger.grant("a", 10**9, Source.BOUGHT, 1, 10**9)
+
+    def run(number: int) -> None:
+        job = f"{number:024x}"  # as long as a server's
+        ledger.reserve("a", {job: 5}, 2)
+        ledger.settle(job, 3, 2)
+
+    for number in range(count):
+        run(number)
+    tracemalloc.start()
+    try:
+        for number in range(count, 2 * count):
+            run(number)
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < 200 * 2 * count  # the table of all of them may have been made anew meanwhile
+    assert len(ledger.snapshot()[3]) == 1  # grants
+    assert not ledger.open_jobs()
 
 
 def unchanged(books: Books, error: type[Exception], call) -> None:
