@@ -23,6 +23,7 @@ from .peaks import DotProducts, floor_ms, gflops_per_core
 from .peers.base import F32, image_ids
 from .report import Goal
 from .runner import Bench, run
+from .torch_mode import torch_as_rival
 
 CHANNELS, TEXT_WIDTH, POOLED_WIDTH = 64, 4096, 768
 COLUMNS = [["candidate", "image_tokens", "ms", "p90", "gflops", "share", "times", "error"]]
@@ -47,10 +48,12 @@ FLUX, TINY = Shape(3072, 24, 512, (512, 1024)), Shape(256, 2, 16, (64,))
 
 
 def body(bench: Bench) -> None:
-    import torch
+    with torch_as_rival(bench.threads):
+        measure(bench)
 
-    torch.set_num_threads(bench.threads)
-    torch.set_grad_enabled(False)
+
+def measure(bench: Bench) -> None:
+    """Compare the blocks at every size that there is time for."""
     bench.use("torch", "diffusers")
     bench.columns = COLUMNS
     shape = TINY if bench.tiny else FLUX

@@ -23,18 +23,21 @@ from .peaks import GB, Copies, DotProducts, floor_ms, gflops_per_core
 from .recording import record
 from .report import Goal
 from .runner import Bench, run
+from .torch_mode import torch_as_rival
 
 PEAK, COPIES = "peak", "copies"  # candidates that are the probes
 COLUMNS = [["op", "shape", "calls", "salon_ms", "floor_ms", "share", "gflops", "rival_ms", "rival", "times"]]
 
 
 def body(bench: Bench) -> None:
-    import torch
+    with torch_as_rival(bench.threads):
+        compare(bench)
 
+
+def compare(bench: Bench) -> None:
+    """Time every op beside its rivals."""
     from ..kernels.backends import create
 
-    torch.set_num_threads(bench.threads)
-    torch.set_grad_enabled(False)
     bench.use("torch")
     bench.columns = COLUMNS
     ops = create("cpu", threads=bench.threads)
