@@ -85,6 +85,8 @@ def body(bench: Bench) -> None:
     names = bench.options.only.split(",")
     if unknown := [name for name in names if name not in PEERS and ":" not in name]:
         raise SystemExit(f"--only: got {unknown[0]!r}, want any of {', '.join(PEERS)}, or MODULE:CLASS; correct it")
+    if bench.options.rival:
+        bench.report.bench = "grid_rival"  # beside the result of the whole field, not in its place
     if bench.tiny:
         names = [name for name in names if name not in SLOW_TO_BUILD]
     with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:

@@ -44,7 +44,8 @@ def grids(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Call]:
             with open("/dev/null", "w") as nowhere:
                 code = run("grid", "d", grid.body, arguments=grid.arguments, argv=argv, console=Console(file=nowhere))
             assert code == 0
-            document: dict[str, Any] = json.loads((folder / "out" / "grid.json").read_text())
+            name = "grid_rival" if "--rival" in extra else "grid"  # which does not take the place of the other
+            document: dict[str, Any] = json.loads((folder / "out" / f"{name}.json").read_text())
             assert problems(document) == []
             return document
 
