@@ -220,11 +220,16 @@ class Job:
         return True
 
 
+def seconds_of(value: Any, name: str = "timeout_s", *, or_none: bool = False) -> float:
+    """How long to wait, at most what the system's clocks can count. WrongTimeout if it is no number from 0."""
+    seconds = number_of(value)
+    if seconds is None or not seconds >= 0:
+        allowed = f"seconds, from 0{', or None' if or_none else ''}"
+        raise WrongTimeout(complaint(name, shown(value), allowed, "correct it"))
+    return min(seconds, threading.TIMEOUT_MAX)
+
+
 def _seconds(timeout_s: Any) -> float | None:
     """How long to wait; None: for ever, also where it is more than the system's clocks can count."""
-    if timeout_s is None:
-        return None
-    seconds = number_of(timeout_s)
-    if seconds is None or not seconds >= 0:
-        raise WrongTimeout(complaint("timeout_s", shown(timeout_s), "seconds, from 0, or None", "correct it"))
-    return seconds if seconds <= threading.TIMEOUT_MAX else None
+    seconds = None if timeout_s is None else seconds_of(timeout_s, or_none=True)
+    return None if seconds == threading.TIMEOUT_MAX else seconds

@@ -30,7 +30,7 @@ from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, ThreadUnavailable, WorkerLost
 from .fleet import Entry
-from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress
+from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, seconds_of
 from .port import Port
 from .registry import Thing
 from .snapshot import Snapshot, take
@@ -53,6 +53,8 @@ class Loop:
         clock: ms; one that goes back is held.
         start_timeout_s: how long `start` waits for the first worker.
         accounts: who may submit what, and what it costs; None: everybody everything, for nothing.
+
+    A time to wait that is no number of seconds from 0 is refused everywhere with WrongTimeout, before anything is done.
     """
 
     def __init__(
@@ -64,9 +66,9 @@ class Loop:
         start_timeout_s: float = 300.0,
         accounts: Desk | None = None,
     ) -> None:
+        self._start_timeout_s = seconds_of(start_timeout_s, "start_timeout_s")
         self._core = Core(ports, policy, clock, accounts)
         self._pid = os.getpid()
-        self._start_timeout_s = start_timeout_s
 
     def start(self) -> Loop:
         """Start the workers, and wait for the first one.
@@ -279,6 +281,7 @@ class Loop:
 
         Raises as that; StateError if the name belongs to other weights, WorkerLost if a worker ends or does not answer
         (then it is not registered)."""
+        timeout_s = seconds_of(timeout_s)
         with self._mine():
             self._core.want_open()
             thing = self._core.registry.add_branch(name, weights)
@@ -290,6 +293,7 @@ class Loop:
         """`Engine.register_adapter` on all workers, now and after every restart.
 
         Raises as that; StateError if the name belongs to other tokens, WorkerLost as `add_branch`."""
+        timeout_s = seconds_of(timeout_s)
         with self._mine():
             self._core.want_open()
             thing = self._core.registry.add_adapter(name, tokens, branch)
@@ -321,6 +325,7 @@ class Loop:
         """
         if os.getpid() != self._pid:
             return
+        timeout_s = seconds_of(timeout_s)
         end = time.monotonic() + timeout_s
         with self._mine():
             if leave_open and self._core.desk is not None:

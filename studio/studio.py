@@ -146,5 +146,5 @@ class Studio:
         self.loop.register_adapter(name, tokens, branch=branch)
 
     def close(self, timeout_s: float = 10.0) -> None:
-        """End all jobs as cancelled, and all workers. Twice is fine."""
+        """End all jobs as cancelled, and all workers. See `Loop.close`."""
         self.loop.close(timeout_s)

@@ -24,6 +24,7 @@ from .errors import ClientClosed, fresh
 from .flavours import Awaiting
 from .jobs import JobCommands
 from .link import Link, closed, find_address, find_pair, shut, threadless, unforeseen
+from .lookout import Lookout, OnContact
 from .steps import Item, Steps, Stream, Wait, Work, seconds_of
 
 if TYPE_CHECKING:
@@ -34,10 +35,14 @@ LONGEST_S = 3600.0  # of one wait
 
 
 class Looped:
-    """Runs steps in one event loop: that of the first request. The loop watches the sockets' file descriptors."""
+    """Runs steps in one event loop: that of the first request. The loop watches the sockets' file descriptors.
 
-    def __init__(self, core: Core, link: Link) -> None:
+    `on_contact`: see `AsyncClient`."""
+
+    def __init__(self, core: Core, link: Link, on_contact: OnContact | None = None) -> None:
         self._core, self._link = core, link
+        self._on_contact = on_contact
+        self._lookout = None if on_contact is None else Lookout(core)
         self._pid = os.getpid()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched: tuple[int, ...] = ()
@@ -138,17 +143,31 @@ class Looped:
                 self._watch(())  # before they are closed: another socket may get the same number
             self._link.mend()
             self._link.pump()
+            if self._lookout is not None and self._lookout.look():
+                self._link.pump()
             if not self._core.has_socket:
                 self._watch(())
                 self._link.release()
             self._watch(self._link.fds)
             self._attend()
+            if self._lookout is not None and self._lookout.news:
+                assert self._loop is not None
+                self._loop.call_soon(self._tell)  # in a turn of its own: it may ask or close
+        except Exception as error:
+            self._shut(unforeseen(error))
+
+    def _tell(self) -> None:
+        """Call `on_contact` with whatever is new."""
+        try:
+            for seconds in self._lookout.take() if self._lookout is not None and self._over is None else ():
+                if self._on_contact is not None:
+                    self._on_contact(seconds)
         except Exception as error:
             self._shut(unforeseen(error))
 
     def _attend(self) -> None:
         """See to it that the loop comes back when the core needs it."""
-        due = self._core.due
+        due = self._core.due if self._lookout is None else min(self._core.due, self._lookout.due)
         if due < self._alarm:  # a timer that is early does no harm, and making one for each request costs
             assert self._loop is not None
             if self._timer is not None:
@@ -207,7 +226,8 @@ class AsyncOps(OpsCommands, _Part):
 
 
 class AsyncClient(Commands[AsyncRemoteJob], _Part):
-    """A connection to a server, for one event loop. Arguments, attributes and errors as `client.Client`."""
+    """A connection to a server, for one event loop. Arguments, attributes and errors as `client.Client`, but that
+    `on_contact` is a plain function which the event loop calls."""
 
     def __init__(
         self,
@@ -215,11 +235,12 @@ class AsyncClient(Commands[AsyncRemoteJob], _Part):
         *,
         key: str | os.PathLike[str] | KeyPair | None = None,
         timeout_s: float = 30.0,
+        on_contact: OnContact | None = None,
     ) -> None:
         timeout_s, place = seconds_of(timeout_s), find_address(address)
         pair = find_pair(key, place)
         core = Core(str(place), patience_s=timeout_s, clock=time.monotonic, client=NAME)
-        super().__init__(core, Looped(core, Link(core, place, pair)), timeout_s)
+        super().__init__(core, Looped(core, Link(core, place, pair), on_contact), timeout_s)
         self.address = str(place)
         self.ops = AsyncOps(core, self._engine, timeout_s)
 

@@ -57,3 +57,9 @@ class Lookout:
             self._silent = True
             self.news.append(now - (core.heard if core.away_since is None else core.away_since))
         return False
+
+    def take(self) -> list[float | None]:
+        """What is to be told, once."""
+        news = list(self.news)
+        self.news.clear()
+        return news

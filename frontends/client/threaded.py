@@ -213,14 +213,6 @@ class Threaded:
             with self._lock:
                 self._shut(unforeseen(error))
 
-    def _news(self) -> list[float | None]:
-        """What is to be told, once."""
-        if self._lookout is None:
-            return []
-        news = list(self._lookout.news)
-        self._lookout.news.clear()
-        return news
-
     def _carry(self) -> None:
         poll = select.poll()
         poll.register(self._bell.fd, select.POLLIN)
@@ -241,7 +233,7 @@ class Threaded:
                     poll.register(fd, select.POLLIN)
                 self._alarm = self._due
                 pause = min(max(0.0, self._alarm - self._core.clock()), LONGEST_S)
-                news = self._news()
+                news = [] if self._lookout is None else self._lookout.take()
             if news and self._on_contact is not None:  # outside of the lock: it may take its time
                 for seconds in news:
                     self._on_contact(seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from salon.engine.limits import Limits
 from salon.scheduler.admission import Work
 from salon.scheduler.plans import Kind
 from salon.studio.errors import WrongTimeout
+from salon.studio.loop import Loop
 from salon.studio.studio import Studio
 
 from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, spec
@@ -70,6 +72,16 @@ def test_a_wrong_time_to_wait_is_refused(tiny: Path, wrong: Any) -> None:
         assert job.wait(math.inf)
         with pytest.raises(ValueError, match="timeout_s"):  # also of a job that has ended
             job.wait(wrong)
+        close: Callable[[Any], None]
+        for close in (studio.close, studio.loop.close):
+            with pytest.raises(WrongTimeout, match="timeout_s: got .*, allowed seconds, from 0; correct it"):
+                close(wrong)
+        for register in (studio.loop.add_branch, studio.loop.register_adapter):
+            with pytest.raises(WrongTimeout):
+                register({}, "name", timeout_s=wrong)  # type: ignore[operator]
+        with pytest.raises(WrongTimeout, match="start_timeout_s: got"):
+            Loop([], start_timeout_s=wrong)
+        assert studio.imagine("cat").wait(TIMEOUT), "a refused close has closed it"
         assert [event.kind for event in job.events(1e300)][-1] == "done"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import queue
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import zmq
 
+from salon.frontends.client import lookout
 from salon.frontends.client.errors import (
     BadAnswer,
     BadPicture,
@@ -76,6 +78,41 @@ def test_the_server_comes_later_and_again(connect: Connect, kind: str, tmp_path:
         numbers = [event.number for event in stream]
         assert numbers == list(range(2, second.house.jobs[job.id].info.last_event + 1))
         assert len(job.pictures()) == 4
+
+
+def test_silence_is_told_and_that_it_is_over(
+    connect: Connect, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """faults.md 27, in the asyncio client, too: whoever waits hears that nobody answers, once, and when it is over."""
+    monkeypatch.setattr(lookout, "ASK_S", 0.1)
+    monkeypatch.setattr(lookout, "TELL_S", 0.2)
+    address = server.address
+    server.stop()
+    news: queue.Queue[float | None] = queue.Queue()
+    client = connect(address, timeout_s=20, on_contact=news.put)
+    asking = threading.Thread(target=client.ping)
+    asking.start()
+    told = news.get(timeout=10)
+    assert told is not None
+    assert told >= 0.2
+    with FakeServer(address):
+        asking.join(15)
+        assert not asking.is_alive()
+        assert news.get(timeout=10) is None
+    assert news.empty()
+
+
+def test_what_is_raised_by_who_is_told_closes_the_client(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout, "TELL_S", 0.1)
+    with FakeServer() as server:
+        address = server.address
+
+    def broken(seconds: float | None) -> None:
+        raise RuntimeError("it cannot be told")
+
+    client = connect(address, timeout_s=10, on_contact=broken)
+    with pytest.raises(ClientClosed, match="it cannot be told"):
+        client.ping()
 
 
 def test_the_answer_to_a_submit_gets_lost(server: FakeServer, connect: Connect) -> None:
