@@ -34,7 +34,7 @@ from .faulty.process import ServerProcess
 from .faulty.siege import Siege
 from .measure import quantile
 from .report import Goal
-from .runner import Bench, _positive, run
+from .runner import Bench, positive, run
 
 KILLS: Final = ("server", "worker")
 JOBS: Final = 9  # of a round
@@ -46,8 +46,8 @@ SMALL: Final[dict[str, Any]] = {"prompt": "a red apple", "width": 64, "height": 
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=_positive, help="of kills (default: 70; --quick: 3)")
-    parser.add_argument("--messages", type=_positive, help="random ones (default: 200000; --quick: 5000)")
+    parser.add_argument("--rounds", type=positive, help="of kills (default: 70; --quick: 3)")
+    parser.add_argument("--messages", type=positive, help="random ones (default: 200000; --quick: 5000)")
 
 
 def kills(bench: Bench, folder: Path, solo: Solo) -> None:

@@ -33,15 +33,15 @@ from .job import sigmas
 from .kept import cache_folder
 from .measure import Samples, interleave
 from .peaks import DotProducts
-from .peers.base import Job, Peer
-from .runner import Bench, _positive, run
+from .peers.base import DTYPES, USUAL, Job, Peer
+from .runner import Bench, positive, run
 from .worker import peer_class
 
 PEERS = {
     "salon": "salon_cpu:SalonCpu",
     "eager": "diffusers_eager:DiffusersEager",
     "compile": "diffusers_compile:DiffusersCompile",
-    "openvino": "openvino_bf16:OpenVino",
+    "openvino": "openvino_cpu:OpenVino",
     "onnxruntime": "onnx_runtime:OnnxRuntime",
     "salon-fp32": "salon_cpu:SalonFloat32",
     "fp32": "diffusers_eager:DiffusersFloat32",
@@ -70,7 +70,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--only", default=",".join(PEERS), help=f"candidates, of: {', '.join(PEERS)}; or MODULE:CLASS")
     parser.add_argument("--rival", action="append", default=[], metavar="NAME=PYTHON", type=_rival,
                         help="another build of Salon: its name, and the Python it is installed for")  # fmt: skip
-    parser.add_argument("--rounds", type=_positive, help="of steps, decodes and grids (default: 8, 3 of grids)")
+    parser.add_argument("--rounds", type=positive, help="of steps, decodes and grids (default: 8, 3 of grids)")
     parser.add_argument("--cache", type=Path, help="where rivals keep what they build (default: user cache)")
 
 
@@ -103,7 +103,7 @@ class Grid:
         self.bench, self.scratch = bench, scratch
         self.model: Path = bench.options.model.resolve()
         self.facts = Facts.of(self.model)
-        self.probe = DotProducts("bfloat16")
+        self.probe = DotProducts(DTYPES[USUAL])
         self.peak = Samples()
         self.cache = cache_folder(bench.options.cache, self.model, bench.threads)
         self.steps: int = TINY_STEPS if bench.tiny else self.facts.defaults["steps"]

@@ -11,6 +11,7 @@ from .footprint import install_mib
 from .job import decode_gflop, step_gflop
 from .measure import Samples, quantile
 from .peaks import floor_ms, gflops_per_core
+from .peers.base import USUAL
 from .report import Goal
 from .runner import Bench
 
@@ -57,7 +58,7 @@ def _goals(bench: Bench, facts: Facts, rows: Rows, probe: Probe) -> None:
             row[f"{what}_times"] = _ratio(row.get(f"{what}_ms"), like.get(f"{what}_ms"))
             if "build" in row:
                 row[f"{what}_best_times"] = _ratio(row.get(f"{what}_best"), like.get(f"{what}_best"))
-        if row.get("precision") == "bf16":
+        if row.get("precision") == USUAL:
             row["step_share"] = _ratio(floor, row.get("step_best"))
             row["decode_share"] = _ratio(decode_floor, row.get("decode_best"))
     note = ""
@@ -66,7 +67,7 @@ def _goals(bench: Bench, facts: Facts, rows: Rows, probe: Probe) -> None:
     if peak is not None:
         middle = gflops_per_core(probe.peak, "median")
         rates = f"{probe.name}, between the turns: {peak:.0f} GFLOP/s a core at best, median {middle:.0f}"
-        bench.note(f"floor at the bf16 peak ({rates}): {floor:.2f} ms a step, {decode_floor:.2f} ms to decode")
+        bench.note(f"floor at the {USUAL} peak ({rates}): {floor:.2f} ms a step, {decode_floor:.2f} ms to decode")
         bench.note("step_share, decode_share: floor over the best run; the other columns are medians")
         bench.report.details["floor"] = {"step_ms": floor, "decode_ms": decode_floor, "peak_gflops_a_core": peak}
     for rival, target in (("eager", 6.0), ("compile", 5.0), ("openvino", 3.0)):
@@ -82,7 +83,7 @@ def _goals(bench: Bench, facts: Facts, rows: Rows, probe: Probe) -> None:
     bench.goal(Goal.at_most("cold start, process to first step", 0.7, salon.get("first_step_s"), " s"))
     bench.goal(Goal.at_most("peak memory", 400.0, _times(salon.get("rss_mib"), 1.048576), " MB"))
     bench.goal(Goal.at_most("default install", 300.0, install_mib(), " MiB"))
-    bench.goal(Goal.at_least("PSNR against float32 diffusers, bf16", 35.0, salon.get("psnr_db"), " dB"))
+    bench.goal(Goal.at_least(f"PSNR against float32 diffusers, {USUAL}", 35.0, salon.get("psnr_db"), " dB"))
     exact = rows.get("salon-fp32", {}).get("latent_error")
     bench.goal(Goal.at_most("largest latent difference, float32", 1e-3, exact))
 

@@ -105,17 +105,18 @@ class Bench:
             yield advance
 
 
-def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m salon.bench.{name}", description=description)
+def _parser(prog: str, description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description=description)
     parser.add_argument("--quick", action="store_true", help="fewer samples; ends within 50 s")
     parser.add_argument("--tiny", action="store_true", help="the least that runs every part once: a test, no figures")
-    parser.add_argument("--threads", type=_positive, default=usable_cores(), help="threads of every candidate")
+    parser.add_argument("--threads", type=positive, default=usable_cores(), help="threads of every candidate")
     text = f"folder of the result file (default: {RESULTS}; with --tiny none is written)"
     parser.add_argument("--out", type=Path, help=text)
     return parser
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a whole number from 1 on, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
@@ -132,13 +133,14 @@ def run(
     console: Console | None = None,
     deadline: Deadline | None = None,
     tied_to: TiedTo = "shapes",
+    prog: str = "",
 ) -> int:
     """Run a benchmark and return its exit code: 0, also with missed goals; 2 where the results cannot be written.
 
     `arguments` adds the benchmark's own options; `deadline` replaces the budget that --quick sets (tests). `tied_to`:
-    see `Report`.
+    see `Report`. `prog`: its command, if that is not the usual one.
     """
-    parser = _parser(name, description)
+    parser = _parser(prog or f"python -m salon.bench.{name}", description)
     if arguments is not None:
         arguments(parser)
     options = parser.parse_args(argv)

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..machine import has_flag
+
 F32 = NDArray[np.float32]
 U8 = NDArray[np.uint8]
+Precision = Literal["bf16", "fp32"]
+DTYPES: dict[Precision, Literal["bfloat16", "float32"]] = {"bf16": "bfloat16", "fp32": "float32"}
+# What all candidates run in: a CPU without bf16 dot products only imitates them, several times as slowly.
+USUAL: Precision = "bf16" if has_flag("avx512_bf16") or has_flag("amx_bf16") else "fp32"
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,7 @@ class Peer:
     """A way to run the job. Life: `prepare` (once, in a process of its own), `load`; `begin`, `step` x n, `decode`."""
 
     name: ClassVar[str]
-    precision: ClassVar[str]
+    precision: ClassVar[Precision]
     setup: ClassVar[str]  # how it was set up, one line for the table's notes
     packages: ClassVar[tuple[str, ...]] = ()  # distributions whose versions are stated
     environment: ClassVar[dict[str, str]] = {}  # extra variables of its process

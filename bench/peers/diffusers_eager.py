@@ -1,20 +1,19 @@
-"""diffusers, eager mode: bf16 weights and activations, and the float32 run that every row is compared with."""
+"""diffusers, eager mode: in the precision of all, and the float32 run that every row is compared with."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from .base import F32, Peer, Setting, image_ids, torch_models
+from .base import DTYPES, F32, USUAL, Peer, Setting, image_ids, torch_models
 
 
 class DiffusersEager(Peer):
     name = "diffusers eager"
-    precision = "bf16"
-    setup = "from_pretrained(torch_dtype=bfloat16), no_grad, channels-last decoder"
+    precision = USUAL
+    setup = f"from_pretrained(torch_dtype={DTYPES[USUAL]}), no_grad, channels-last decoder"
     packages = ("torch", "diffusers")
-    dtype_name: ClassVar[str] = "bfloat16"
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
@@ -27,7 +26,7 @@ class DiffusersEager(Peer):
 
         torch.set_num_threads(self.setting.threads)
         self.torch = torch
-        self.dtype = getattr(torch, self.dtype_name)
+        self.dtype = getattr(torch, DTYPES[self.precision])
         self.transformer, self.vae = torch_models(self.setting.model, self.dtype)
 
     def condition(self, tokens: F32, pooled: F32) -> None:
@@ -62,4 +61,3 @@ class DiffusersFloat32(DiffusersEager):
     name = "diffusers float32"
     precision = "fp32"
     setup = "from_pretrained(torch_dtype=float32), no_grad; the reference of the agreement columns"
-    dtype_name = "float32"

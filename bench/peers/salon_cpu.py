@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from .base import F32, U8, Peer, Setting
+from .base import F32, U8, USUAL, Peer, Setting
 
 
 class SalonCpu(Peer):
     name = "Salon cpu"
-    precision = "bf16"
+    precision = USUAL
     setup = "Engine.load(backend=cpu), open, step, finish"
     packages = ("salon",)
     encodes_text = True

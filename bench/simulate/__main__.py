@@ -13,7 +13,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from ..runner import Bench, _positive, run
+from ..runner import Bench, positive, run
 from .suite import Scale, Suite, simulate_big
 from .traces import NAMES as TRACES
 
@@ -26,10 +26,10 @@ COLUMNS = [
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--gpus", type=_positive, help="simulated workers (default: 8)")
-    parser.add_argument("--jobs", type=_positive, help="jobs of a trace (default: 3000)")
-    parser.add_argument("--big-gpus", type=_positive, help="workers of the large simulation (default: 1000)")
-    parser.add_argument("--big-jobs", type=_positive, help="jobs of the large simulation (default: 1,000,000)")
+    parser.add_argument("--gpus", type=positive, help="simulated workers (default: 8)")
+    parser.add_argument("--jobs", type=positive, help="jobs of a trace (default: 3000)")
+    parser.add_argument("--big-gpus", type=positive, help="workers of the large simulation (default: 1000)")
+    parser.add_argument("--big-jobs", type=positive, help="jobs of the large simulation (default: 1,000,000)")
     parser.add_argument("--trace", choices=TRACES, help="only this trace, at every load")
     parser.add_argument("--overhead", action="store_true", help="only what the scheduler itself costs")
 

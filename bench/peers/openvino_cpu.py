@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: bf16 inference precision, latency hint, static shapes, compiled-model cache."""
+"""OpenVINO on the CPU: the precision of all, latency hint, static shapes, compiled-model cache."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from .base import F32, Peer, Setting, image_ids
+from .base import F32, USUAL, Peer, Precision, Setting, image_ids
 from .export import INPUTS, plain_modules
 
 TRANSFORMER_IR = "transformer.xml"
 DECODER_IR = "decoder.xml"
+HINTS: dict[Precision, str] = {"bf16": "bf16", "fp32": "f32"}
 
 
 class OpenVino(Peer):
     name = "OpenVINO"
-    precision = "bf16"
-    setup = "convert_model, static shapes, INFERENCE_PRECISION_HINT=bf16, LATENCY hint, CACHE_DIR"
+    precision = USUAL
+    setup = f"convert_model, static shapes, INFERENCE_PRECISION_HINT={HINTS[USUAL]}, LATENCY hint, CACHE_DIR"
     packages = ("openvino",)
 
     def __init__(self, setting: Setting) -> None:
@@ -57,7 +58,7 @@ class OpenVino(Peer):
             model.reshape(shapes)
             config = {
                 "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "bf16",
+                "INFERENCE_PRECISION_HINT": HINTS[USUAL],
                 "INFERENCE_NUM_THREADS": self.setting.threads,
             }
             self.compiled[key] = self.core.compile_model(model, "CPU", config).create_infer_request()
