@@ -28,7 +28,7 @@ from ..studio.messages import Setup
 from ..studio.process import ProcessPort
 from .adapters import BRANCH, Shipped, random_branch, random_tokens
 from .report import Goal
-from .runner import Bench, _positive, run
+from .runner import Bench, positive, run
 
 JOBS = 8  # submitted together
 KILL_EVERY = 3  # rounds
@@ -40,7 +40,7 @@ STYLES = 4  # of the shipped adapter
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--plans", type=_positive, help="plans to compare (default: 5000; --quick: 500)")
+    parser.add_argument("--plans", type=positive, help="plans to compare (default: 5000; --quick: 500)")
 
 
 def fields(draw: random.Random, guidance: float, tiny: bool) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Comparison:
     def round(self, number: int) -> None:
         draw, jobs = self.draw, []
         for _ in range(JOBS):
-            spec = self.loop.profile.make_spec(**fields(draw, self.guidance, self.tiny))
+            spec = self.loop.model.make_spec(**fields(draw, self.guidance, self.tiny))
             jobs.append(self.loop.submit(spec, account=draw.choice("abcd"), lane=draw.choice(list(Lane))))
         for job in draw.sample(jobs, 3):
             self._wait_for_step(job, draw.randint(0, job.spec.steps))

@@ -3,42 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
 from ..errors import complaint
 from ..kernels.bfloat16 import widen
 from .errors import LimitError, SpecError
-from .generation import Generation
+from .info import Architecture
 from .limits import Limits
-from .loading import Model
-from .memory import decode_bytes, step_bytes
+from .memory import MemoryCoefficients
 from .spec import GenerationSpec
 from .text import TextEncoding, read_only
 
 
+class StepSize(Protocol):
+    """How large a generation is within a step; a `Generation` is one."""
+
+    @property
+    def text_rows(self) -> int:
+        """Text rows of all its samples."""
+
+    @property
+    def image_rows(self) -> int:
+        """Image rows of all its samples."""
+
+    @property
+    def num_samples(self) -> int:
+        """Model samples a step."""
+
+
 class Admission:
-    """The limits of an engine, applied to its model.
+    """The limits of an engine, applied to its model's sizes.
 
     Args:
-        model: for widths and granularity.
+        architecture: what requests and text must fit.
+        memory: what they take.
         limits: the bounds.
-        itemsize: bytes of the backend's compute dtype.
     """
 
-    def __init__(self, model: Model, limits: Limits, itemsize: int) -> None:
-        self.model = model
+    def __init__(self, architecture: Architecture, memory: MemoryCoefficients, limits: Limits) -> None:
+        self.architecture = architecture
+        self.memory = memory
         self.limits = limits
-        self.itemsize = itemsize
 
     def check_spec(self, spec: GenerationSpec, num_open: int) -> None:
         """SpecError for a size off the model's granularity; LimitError for what one spec may not ask."""
-        limits, unit = self.limits, self.model.granularity
+        limits, unit = self.limits, self.architecture.granularity
         for name, value in (("width", spec.width), ("height", spec.height)):
             if value % unit:
                 near = max(unit, round(value / unit) * unit)
                 raise SpecError(complaint(name, value, f"multiples of {unit}", f"try {near}, or give an aspect"))
-        if spec.embedded_guidance is not None and not self.model.flux.guidance_embeds:
+        if spec.embedded_guidance is not None and self.architecture.embedded_guidance is None:
             allowed = "nothing (the model has no guidance embedding)"
             remedy = "leave it out, and set guidance_scale"
             raise SpecError(complaint("embedded_guidance", spec.embedded_guidance, allowed, remedy))
@@ -62,7 +78,7 @@ class Admission:
 
     def check_text(self, text: TextEncoding, name: str = "text") -> None:
         """SpecError unless the encoding, which the message calls `name`, is finite and as wide as the model reads."""
-        tokens, pooled = self.model.flux.joint_attention_dim, self.model.flux.pooled_projection_dim
+        tokens, pooled = self.architecture.text_width, self.architecture.pooled_width
         if text.tokens.ndim != 2 or text.tokens.shape[1] != tokens or text.pooled.shape != (pooled,):
             got = f"tokens {list(text.tokens.shape)}, pooled {list(text.pooled.shape)}"
             raise SpecError(complaint(name, got, f"tokens [n, {tokens}], pooled [{pooled}]", "encode it anew"))
@@ -83,7 +99,7 @@ class Admission:
         self.check_text(taken, name)
         return taken
 
-    def check_step(self, generations: Sequence[Generation]) -> None:
+    def check_step(self, generations: Sequence[StepSize]) -> None:
         """LimitError for more rows or memory than one step may take."""
         remedy = "step fewer generations together, or make fewer images or smaller ones"
         bounds = (
@@ -95,24 +111,18 @@ class Admission:
             if got > most:
                 raise LimitError(complaint("step", f"{got:,} {what}", f"{most:,} (Limits.{limit})", remedy))
 
-    def step_rows(self, generations: Sequence[Generation]) -> int:
+    def step_rows(self, generations: Sequence[StepSize]) -> int:
         """Text and image rows of a step."""
         return sum(g.text_rows + g.image_rows for g in generations)
 
-    def step_bytes(self, generations: Sequence[Generation]) -> int:
+    def step_bytes(self, generations: Sequence[StepSize]) -> int:
         """Estimated activation memory of a step."""
-        config = self.model.flux
-        return step_bytes(
+        return self.memory.step(
             text_rows=sum(g.text_rows for g in generations),
             image_rows=sum(g.image_rows for g in generations),
             samples=sum(g.num_samples for g in generations),
-            width=config.width,
-            channels=config.in_channels,
-            modulations=config.num_modulations,
-            itemsize=self.itemsize,
         )
 
     def decode_bytes(self, spec: GenerationSpec) -> int:
         """Estimated activation memory of decoding one image."""
-        channels = self.model.autoencoder_config.block_out_channels
-        return decode_bytes(pixels=spec.width * spec.height, channels=channels, itemsize=self.itemsize)
+        return self.memory.decode(spec.width * spec.height)

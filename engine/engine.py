@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from .batch import Batch
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .generation import Generation, ParkedGeneration, State, StepReport
+from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
 from .models import flux
@@ -48,14 +50,17 @@ class Engine:
         limits: what the engine takes on.
         adapters: the registered adapters.
         admission: the limits applied to the model, with estimates for planning.
+        backend: what the backend calls itself.
     """
 
     def __init__(self, ops: Ops[Any, Any], model: Model, limits: Limits) -> None:
         self.ops = ops
         self.model = model
         self.limits = limits
-        self.admission = Admission(model, limits, 2 if ops.compute == "bfloat16" else 4)
-        arena = Arena(ops, model.flux.num_double_blocks, model.flux.width, limits.arena_bytes)
+        self.backend = BackendInfo(name=ops.name, compute=ops.compute)
+        self.admission = Admission(model.architecture, model.memory(self.backend.itemsize), limits)
+        sizes = model.architecture
+        arena = Arena(ops, sizes.adapter_layers, sizes.adapter_width, limits.arena_bytes)
         self.adapters = Adapters(ops, arena, limits.max_registered)
         self._branches: dict[str, AdapterBranch] = {}
         self._open: dict[int, Generation] = {}
@@ -94,6 +99,23 @@ class Engine:
         folder = EMBEDDED if model is None else Path(model)
         return cls(ops, load_model(ops, folder, limits, require_text=require_text), limits)
 
+    @cached_property
+    def info(self) -> ModelInfo:
+        """What has to be known of this engine to admit and weigh requests without it. Reads the whole checkpoint, for
+        its digest, when first wanted."""
+        model = self.model
+        return ModelInfo(
+            identity=model.identity,
+            backend=self.backend,
+            architecture=model.architecture,
+            memory=self.admission.memory,
+            limits=self.limits,
+            text_rows=0 if model.text is None else model.text.num_rows,
+            unconditional_rows=len(model.unconditional.tokens),
+            defaults=dict(model.defaults),
+            draft=dict(model.draft),
+        )
+
     # ---- requests --------------------------------------------------------------------------------------------------
 
     def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
@@ -102,12 +124,14 @@ class Engine:
         `aspect` chooses width and height: about the model's default area, in this proportion. SpecError as
         `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height."""
         model = self.model
-        return complete(prompt, fields, defaults=model.defaults, aspect=aspect, granularity=model.granularity)
+        return complete(
+            prompt, fields, defaults=model.defaults, aspect=aspect, granularity=model.architecture.granularity
+        )
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
         """(width, height) in pixels for an aspect, at the model's default area. SpecError beyond 14:1."""
         pixels = self.model.defaults["width"] * self.model.defaults["height"]
-        return size_for_aspect(width, height, pixels=pixels, granularity=self.model.granularity)
+        return size_for_aspect(width, height, pixels=pixels, granularity=self.model.architecture.granularity)
 
     def open(
         self, spec: GenerationSpec, *, text: TextEncoding | None = None, negative: TextEncoding | None = None
@@ -331,19 +355,19 @@ class Engine:
         negative = (
             self._encoded(("negative", "negative_prompt"), negative, spec.negative_prompt) if spec.guided else None
         )
-        unit = self.model.granularity
+        sizes = self.model.architecture
+        unit = sizes.granularity
         grid = (spec.height // unit, spec.width // unit)
-        embedded = self.model.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance
         generation = Generation(
             spec=spec,
             number=next(self._numbers),
             text=text,
             negative=negative,
             own_text=own_text,
-            evaluations=evaluations(spec.solver, self.model.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
+            evaluations=evaluations(spec.solver, sizes.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
             grid=grid,
-            channels=self.model.flux.in_channels,
-            embedded_guidance=embedded if self.model.flux.guidance_embeds else None,
+            channels=sizes.token_channels,
+            embedded_guidance=sizes.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance,
             latents=None,
         )
         self.admission.check_step([generation])

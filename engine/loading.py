@@ -18,8 +18,10 @@ from .config import Config, read_json
 from .defaults import read_defaults
 from .digests import STATS, architecture_digest, content_digest, shipped_files
 from .errors import MalformedFile, MissingFile, UnreadableFile, WrongConfig, WrongShape, printable
+from .info import Architecture, ModelIdentity
 from .lfs import POINTER, refuse_pointer
 from .limits import Limits
+from .memory import MemoryCoefficients, flux_coefficients
 from .models import bert, flux, vae
 from .neighbours import load_neighbours
 from .pipeline import want_flux_pipeline
@@ -63,7 +65,6 @@ class Model:
         components: what was loaded of the folder's components, by name.
         salon: `salon.json`; without values for a folder that has none.
         files: what the model has beside them: `salon.json`, every file that it names, and the style adapter.
-        embedded_guidance: default of models with a guidance embedding.
     """
 
     checkpoint: Checkpoint
@@ -81,12 +82,36 @@ class Model:
     components: Mapping[str, Component]
     salon: Config
     files: Sequence[Path]
-    embedded_guidance: float = EMBEDDED_GUIDANCE
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """The sizes that requests, text and adapters must fit."""
+        return Architecture(
+            granularity=_granularity(self.autoencoder_config),
+            token_channels=self.flux.in_channels,
+            text_width=self.flux.joint_attention_dim,
+            pooled_width=self.flux.pooled_projection_dim,
+            embedded_guidance=EMBEDDED_GUIDANCE if self.flux.guidance_embeds else None,
+            adapter_layers=self.flux.num_double_blocks,
+            adapter_width=self.flux.width,
+            sigmas=self.sigmas,
+        )
+
+    def memory(self, itemsize: int) -> MemoryCoefficients:
+        """What its activations take where a number of the compute dtype has `itemsize` bytes."""
+        return flux_coefficients(
+            width=self.flux.width,
+            channels=self.flux.in_channels,
+            modulations=self.flux.num_modulations,
+            coder_channels=self.autoencoder_config.block_out_channels,
+            itemsize=itemsize,
+        )
 
     @property
-    def granularity(self) -> int:
-        """Pixels a token spans: sides must be multiples of it."""
-        return _granularity(self.autoencoder_config)
+    def identity(self) -> ModelIdentity:
+        """Which model it is. Reads everything, as `digest` does."""
+        parts = {name: part.content_hash for name, part in sorted(self.components.items())}
+        return ModelIdentity(name=self.name, version=self.version, digest=self.digest, components=parts)
 
     @cached_property
     def digest(self) -> str:

@@ -38,7 +38,7 @@ def decode(ops: Ops[Any, Any], model: Model, latents: Float32, together: int) ->
     config = model.autoencoder_config
     z = unpack(latents) / np.float32(config.scaling_factor) + np.float32(config.shift_factor)
     n, height, width, channels = z.shape
-    factor = model.granularity // 2
+    factor = model.architecture.granularity // 2
     parts: list[UInt8] = []
     for start in range(0, n, together):
         part = z[start : start + together]

@@ -259,7 +259,7 @@ class Imagine:
         def make() -> bytes:
             pixels = mosaic(job.result(0))
             return encode_png(
-                pixels, recipe_of_job(studio.loop.profile, job.spec, job.reading, None, pixels, __version__)
+                pixels, recipe_of_job(studio.loop.model, job.spec, job.reading, None, pixels, __version__)
             )
 
         await _whole(send, 200, b"image/png", await asyncio.to_thread(make))

@@ -96,9 +96,8 @@ def _backend(engine: Any) -> dict[str, Any]:
 
 
 def _model(engine: Any) -> dict[str, Any]:
-    from .recipe import model_identity
 
-    identity = model_identity(engine)
+    identity = engine.model.identity
     path: Path = engine.model.checkpoint.path
     return {
         "name": identity.name,

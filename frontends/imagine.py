@@ -38,7 +38,7 @@ def imagine(options: argparse.Namespace) -> int:
 
     from ..engine.engine import Engine
     from .mosaic import mosaic
-    from .recipe import encode_png, model_identity, plain, recipe_of
+    from .recipe import encode_png, plain, recipe_of
 
     engine = Engine.load(
         options.model,
@@ -70,7 +70,7 @@ def imagine(options: argparse.Namespace) -> int:
     images = engine.finish(generation)
     made = time.perf_counter()
 
-    model = model_identity(engine)
+    model = engine.model.identity
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
     recipes = [recipe_of(engine, generation, model, index, pixels, __version__) for index, pixels in shown]
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]

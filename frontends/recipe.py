@@ -21,11 +21,11 @@ from numpy.typing import NDArray
 from ..engine.engine import Engine
 from ..engine.errors import SalonError
 from ..engine.generation import Generation
+from ..engine.info import ModelIdentity, ModelInfo
 from ..engine.limits import Limits
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..studio.messages import Reading
-from ..studio.tickets import Profile
 from ..system import explain
 
 CHUNK: Final = "salon"
@@ -38,21 +38,6 @@ UInt8 = NDArray[np.uint8]
 
 class RecipeError(SalonError):
     """A file without a recipe, or with one that cannot be read."""
-
-
-class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model: two with the same digest make the same pictures.
-
-    Attributes:
-        name, version: as the model calls itself.
-        digest: content hash (blake2b, hex) of everything the pictures depend on.
-        components: content hash of each component.
-    """
-
-    name: str
-    version: str
-    digest: str
-    components: Mapping[str, str]
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +70,6 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     pixels: str
 
 
-def model_identity(engine: Engine) -> ModelIdentity:
-    """Of the loaded model. Reads all of its files. CheckpointError: they are gone by now."""
-    model = engine.model
-    hashes = {name: component.content_hash for name, component in sorted(model.components.items())}
-    return ModelIdentity(name=model.name, version=model.version, digest=model.digest, components=hashes)
-
-
 def recipe_of(
     engine: Engine, generation: Generation, model: ModelIdentity, image: int | None, pixels: UInt8, version: str
 ) -> Recipe:
@@ -104,14 +82,14 @@ def recipe_of(
         clauses=dict(generation.text.clauses),
         warnings=tuple(generation.text.warnings),
         model=model,
-        backend=engine.ops.name,
-        dtype=engine.ops.compute,
+        backend=engine.backend.name,
+        dtype=engine.backend.compute,
         pixels=pixel_hash(pixels),
     )
 
 
 def recipe_of_job(
-    profile: Profile, spec: GenerationSpec, reading: Reading, image: int | None, pixels: UInt8, version: str
+    info: ModelInfo, spec: GenerationSpec, reading: Reading, image: int | None, pixels: UInt8, version: str
 ) -> Recipe:
     """As `recipe_of`, of a studio's job: what its workers are, what was asked for, and what they read of the prompt."""
     return Recipe(
@@ -121,11 +99,9 @@ def recipe_of_job(
         spec=spec,
         clauses=dict(reading.clauses),
         warnings=reading.warnings,
-        model=ModelIdentity(
-            name=profile.name, version=profile.version, digest=profile.model, components=profile.components
-        ),
-        backend=profile.ops,
-        dtype=profile.compute,
+        model=info.identity,
+        backend=info.backend.name,
+        dtype=info.backend.compute,
         pixels=pixel_hash(pixels),
     )
 

@@ -89,7 +89,7 @@ def picture(engine: Engine) -> dict[str, Any]:
         SalonError: whatever the engine raises.
     """
     started = time.perf_counter()
-    side = 4 * engine.model.granularity
+    side = 4 * engine.model.architecture.granularity
     spec = engine.make_spec("a red apple", width=side, height=side, steps=STEPS, seed=1, images=1)
     generation = engine.open(spec, text=None if engine.model.text is not None else _text(engine))
     try:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ..engine.info import ModelInfo
 from ..scheduler.policy import Policy
 from ..scheduler.scheduler import Scheduler
 from ..scheduler.tickets import Ended, Final, Stage
@@ -25,7 +26,6 @@ from .messages import Ack, Answer, Frames, Lost, Parked, Ran, Ready, Unfit
 from .port import Port
 from .registry import Registry
 from .tally import Tally
-from .tickets import Profile
 
 LOG = logging.getLogger("salon.studio")
 SEATS = 64  # most started jobs of a worker
@@ -36,7 +36,7 @@ class Core:
 
     Attributes:
         lock: of everything here; never held while a user's code runs.
-        profile: what the workers' model is, once one is ready.
+        info: what the workers' model is, once one is ready.
         desk: accounts, if there are any.
         over: why nothing more is accepted, if so.
         settled: a worker is ready, or all are gone.
@@ -53,7 +53,7 @@ class Core:
         self.registry = Registry(self.fleet)
         self.hooks = Hooks()
         self.desk = desk
-        self.profile: Profile | None = None
+        self.info: ModelInfo | None = None
         self.over: StudioError | None = None
         self.held = False
         self.tally = Tally()
@@ -103,13 +103,13 @@ class Core:
             self.end(Final(name, ended, entry.job.lane, reason), kind=type(error).__name__)
         self.settled.set()
 
-    def want_open(self) -> Profile:
-        """The profile; StudioError if nothing is accepted."""
+    def want_open(self) -> ModelInfo:
+        """What the workers' model is; StudioError if nothing is accepted."""
         if self.over is not None:
             raise type(self.over)(str(self.over))
-        if self.profile is None:
+        if self.info is None:
             raise StudioClosed("the loop was not started; call start")
-        return self.profile
+        return self.info
 
     # ---- what happens ----------------------------------------------------------------------------------------------
 
@@ -169,9 +169,9 @@ class Core:
             self._lost(slot, f"worker {slot.port.name!r}: {answer.failure}", again=False)
 
     def _ready(self, slot: Slot, answer: Ready) -> None:
-        if self.profile is None:
-            self.profile = answer.profile
-        elif self.profile != answer.profile:
+        if self.info is None:
+            self.info = answer.info
+        elif self.info != answer.info:
             reason = f"worker {slot.port.name!r}: its model, backend or limits are not those of the others"
             LOG.error("%s", reason)
             slot.port.close(0.0)  # on its own thread, which therefore is not waited for
@@ -179,9 +179,9 @@ class Core:
             return
         slot.life = answer.life
         self.registry.replay(slot)
-        limits = answer.profile.limits
+        limits = answer.info.limits
         seats = min(SEATS, limits.max_open)
-        self.scheduler.add_worker(WorkerSpec(slot.port.name, answer.profile.max_rows, seats, slot.cost), self.now())
+        self.scheduler.add_worker(WorkerSpec(slot.port.name, answer.info.max_rows, seats, slot.cost), self.now())
         self.settled.set()
 
     def _lost(self, slot: Slot, reason: str, *, again: bool) -> None:

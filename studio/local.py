@@ -10,7 +10,7 @@ from ..engine.engine import Engine
 from .messages import Command, Failure, Frames, Lost, Ready, Stop, Unfit
 from .port import Notice
 from .threads import start_thread
-from .tickets import Profile
+from .tickets import info_of
 from .worker import Worker
 
 LOG = logging.getLogger("salon.studio")
@@ -54,11 +54,11 @@ class LocalPort:
 
     def _work(self, notice: Notice) -> None:
         try:
-            profile = Profile.of(self._worker.engine)
+            info = info_of(self._worker.engine)
         except Exception as error:
             notice(self._name, Unfit(Failure.of(error)), ())
             return
-        notice(self._name, Ready(profile, 1), ())
+        notice(self._name, Ready(info, 1), ())
         try:
             while not self._closed.is_set():
                 command, frames = self._commands.get()

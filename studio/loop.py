@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..bounds import MAX_PREVIEW_EVERY
 from ..engine.errors import SpecError
+from ..engine.info import ModelInfo
 from ..engine.spec import GenerationSpec
 from ..errors import SalonError, complaint
 from ..scheduler.accounts import Accounts
@@ -36,7 +37,7 @@ from .registry import Thing
 from .snapshot import Snapshot, take
 from .tally import Seen
 from .threads import check_process, start_thread
-from .tickets import Profile
+from .tickets import ticket_of
 
 
 def monotonic_ms() -> float:
@@ -101,10 +102,10 @@ class Loop:
         self.close()
 
     @property
-    def profile(self) -> Profile:
+    def model(self) -> ModelInfo:
         """What the workers' model is."""
-        assert self._core.profile is not None, "the loop was not started"
-        return self._core.profile
+        assert self._core.info is not None, "the loop was not started"
+        return self._core.info
 
     @property
     def scheduler(self) -> Scheduler:
@@ -165,8 +166,8 @@ class Loop:
         account = text_of(account) or account  # and so is the desk
         core = self._core
         with self._mine():
-            profile = core.want_open()
-            ticket = profile.ticket(
+            ticket = ticket_of(
+                core.want_open(),
                 spec,
                 job=name,
                 account=account,

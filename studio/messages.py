@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.info import ModelInfo
 from ..engine.limits import Limits
 from ..engine.spec import GenerationSpec
 from .errors import StudioError
-from .tickets import Profile
 
 Frames: TypeAlias = Sequence[Any]  # buffers: bytes, memoryview or arrays, in the order that the record names them
 
@@ -148,7 +148,7 @@ Command: TypeAlias = Setup | Run | Park | Drop | AddBranch | AddAdapter | Stop
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The model is loaded. `life` counts the starts of this worker (filled in on this side)."""
 
-    profile: Profile
+    info: ModelInfo
     life: int = 0
     number: int = 0
 

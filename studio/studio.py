@@ -105,9 +105,9 @@ class Studio:
         aspect: tuple[float, float] | None = None,
         **fields: Any,
     ) -> GenerationSpec:
-        """See `Profile.make_spec`. UnknownLane for a lane that is none."""
+        """See `ModelInfo.make_spec`; in the Draft lane it is a draft. UnknownLane for a lane that is none."""
         which = None if lane is None else lane_of(lane)
-        return self.loop.profile.make_spec(prompt, lane=which, aspect=aspect, **fields)
+        return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
 
     def imagine(
         self,

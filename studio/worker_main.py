@@ -19,7 +19,7 @@ import zmq
 
 from ..engine.engine import Engine
 from .messages import Answer, Beat, Command, Failure, Ready, Setup, Stop, Unfit, pack, read_command
-from .tickets import Profile
+from .tickets import info_of
 from .wake import Wake
 from .worker import Worker
 
@@ -110,7 +110,7 @@ def main(endpoint: str, parent: int) -> None:
             try:
                 engine = load(command)
                 worker = Worker(engine)
-                talker.say(Ready(Profile.of(engine)), [])
+                talker.say(Ready(info_of(engine)), [])
             except Exception as error:
                 talker.say(Unfit(Failure.of(error)), [])
         elif worker is not None:

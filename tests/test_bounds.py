@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from salon import bounds
+from salon.engine.admission import Admission
 from salon.engine.engine import Engine
+from salon.engine.info import ModelInfo
 from salon.engine.limits import Limits
 from salon.engine.spec import GenerationSpec
 from salon.errors import SalonError
@@ -27,7 +29,7 @@ from salon.frontends.wire.checks import check
 from salon.scheduler.entries import Source
 from salon.scheduler.tickets import Lane
 from salon.studio.store.rows import STATES as STORED
-from salon.studio.tickets import Profile
+from salon.studio.tickets import info_of
 
 from .engine.conftest import write_tiny
 
@@ -35,9 +37,9 @@ Door = Callable[[str, Any], object]  # (field, value); raises what a user would 
 
 
 @pytest.fixture(scope="module")
-def profile(tmp_path_factory: pytest.TempPathFactory) -> Profile:
+def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
     """Of an engine with the usual limits."""
-    return Profile.of(Engine.load(write_tiny(tmp_path_factory.mktemp("bounds")), backend="reference"))
+    return info_of(Engine.load(write_tiny(tmp_path_factory.mktemp("bounds")), backend="reference"))
 
 
 SOME: dict[str, Any] = {"prompt": "x"}
@@ -62,11 +64,11 @@ def sent(field: str, value: Any) -> None:
     check(m.Submit(**({"key": "k", "prompt": "x"} | {field: value})))
 
 
-def made(profile: Profile, field: str, value: Any) -> object:
+def made(info: ModelInfo, field: str, value: Any) -> object:
     """By an engine: the spec, and what is refused before anything is allocated."""
     fields: dict[str, Any] = {"prompt": "x", "width": 4, "height": 4, "guidance_scale": 2.0, "steps": 1}
-    spec = profile.make_spec(**(fields | {field: value}))
-    profile._admission().check_spec(spec, 0)
+    spec = info.make_spec(**(fields | {field: value}))
+    Admission(info.architecture, info.memory, info.limits).check_spec(spec, 0)
     return spec
 
 
@@ -84,9 +86,9 @@ LIMITS: dict[str, tuple[Any, Any, str]] = {  # field -> (the last value allowed,
 
 
 @pytest.mark.parametrize("field", LIMITS)
-def test_every_door_has_the_same_limits(profile: Profile, field: str) -> None:
+def test_every_door_has_the_same_limits(info: ModelInfo, field: str) -> None:
     last, beyond, written = LIMITS[field]
-    doors: dict[str, Door] = {"sent": sent, "made": lambda field, value: made(profile, field, value)}
+    doors: dict[str, Door] = {"sent": sent, "made": lambda field, value: made(info, field, value)}
     if field in FLAGS:
         doors["typed"] = typed
     if field == "images":
@@ -102,11 +104,11 @@ def test_every_door_has_the_same_limits(profile: Profile, field: str) -> None:
         assert written in found["allowed"].replace(",", "") or written in found["allowed"], (name, text)
 
 
-def test_what_an_engine_of_ones_own_makes_at_a_time(profile: Profile) -> None:
+def test_what_an_engine_of_ones_own_makes_at_a_time(info: ModelInfo) -> None:
     """More pictures than a job has; and a spec alone does not promise what an engine may refuse."""
-    made(profile, "images", Limits().max_images)
+    made(info, "images", Limits().max_images)
     with pytest.raises(SalonError, match=r"images: got 65 images, allowed 64 \(Limits.max_images\)"):
-        made(profile, "images", 65)
+        made(info, "images", 65)
     for field, limit in (("images", "max_images"), ("steps", "max_steps"), ("width", "max_side")):
         with pytest.raises(SalonError, match=rf"{field}: got .* to \d+, and to the engine's Limits\.{limit}; "):
             GenerationSpec(**{**SOME, field: 10**9})

@@ -18,11 +18,11 @@ from typing import Any
 from ...engine.engine import Engine
 from ...scheduler.scheduler import Scheduler
 from ...scheduler.tickets import Lane
-from ...studio.tickets import Profile
+from ...studio.tickets import info_of
 from ..adapters import Shipped, random_branch, random_tokens
 from ..measure import quantile
 from ..report import Goal
-from ..runner import Bench, _positive, run
+from ..runner import Bench, positive, run
 from ..simulate.baselines import BASELINES
 from ..simulate.physics import Physics
 from . import figures
@@ -43,8 +43,8 @@ COLUMNS = [
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seconds", type=_positive, help="of a run (default: 30; --quick: 5)")
-    parser.add_argument("--rounds", type=_positive, help="runs of each scheduler (default: 3; --quick: 1)")
+    parser.add_argument("--seconds", type=positive, help="of a run (default: 30; --quick: 5)")
+    parser.add_argument("--rounds", type=positive, help="runs of each scheduler (default: 3; --quick: 1)")
 
 
 class Contest:
@@ -52,7 +52,7 @@ class Contest:
 
     def __init__(self, bench: Bench, engine: Engine, physics: Physics, adapters: dict[str, int]) -> None:
         self.bench, self.engine, self.physics, self.adapters = bench, engine, physics, adapters
-        self.profile = Profile.of(engine)
+        self.info = info_of(engine)
         self.seconds: float = bench.options.seconds or bench.pick(0.6, 5, 30)
         self.rounds: int = bench.options.rounds or (1 if bench.quick else 3)
         self.names = [SALON, *(baseline.name for baseline in BASELINES)]
@@ -71,7 +71,7 @@ class Contest:
                     seconds = self.seconds if name != ALONE else self.seconds / 2  # the Turbo user then has it alone
                     if not self.bench.deadline.allows(seconds):
                         return
-                    load = Load(self.profile, self.physics.solo_ms, self.seconds, number, self.adapters)
+                    load = Load(self.info, self.physics.solo_ms, self.seconds, number, self.adapters)
                     scheduler = self.scheduler(name, load)
                     done = drive(scheduler, self.engine, load, seconds, others=name != ALONE)
                     self.drives[name].append(done)

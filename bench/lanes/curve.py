@@ -10,7 +10,7 @@ from typing import Any
 from ...engine.engine import Engine
 from ...scheduler.cost import CostModel
 from ...scheduler.tickets import Lane, StepShape
-from ...studio.tickets import Profile
+from ...studio.tickets import info_of, ticket_of
 from ..simulate.physics import CPU, Physics
 
 # name: fields of the spec of one job, the rest as the model has it by default
@@ -28,14 +28,14 @@ FITTED = 20  # times that the model sees each median
 
 def measure(engine: Engine, *, quick: bool) -> tuple[list[dict[str, Any]], Physics, CostModel]:
     """Rows (one a job kind and batch width), the machine as the baselines are told it, and the fitted model."""
-    profile = Profile.of(engine)
+    info = info_of(engine)
     shapes: dict[tuple[str, int], StepShape] = {}
     times: dict[tuple[str, int], list[float]] = {}
     for _ in range(1 if quick else 4):
         for name, fields in JOBS.items():
             for width in QUICK_WIDTHS if quick else WIDTHS:
                 specs = [engine.make_spec("a red apple", steps=STEPS, seed=k, **fields) for k in range(width)]
-                one = profile.ticket(specs[0], job="x", account="x", lane=Lane.FAST, max_running=1, adapters={}).shape
+                one = ticket_of(info, specs[0], job="x", account="x", lane=Lane.FAST, max_running=1, adapters={}).shape
                 shapes[name, width] = sum([one] * (width - 1), start=one)
                 generations = [engine.open(spec) for spec in specs]
                 try:

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ...engine.info import ModelInfo
 from ...engine.spec import AdapterUse, GenerationSpec
 from ...scheduler.tickets import Lane, Ticket
-from ...studio.tickets import Profile
+from ...studio.tickets import ticket_of
 
 SIZES = ((128, 128), (176, 96), (96, 176), (160, 112), (192, 128))
 PROMPTS = ("a red apple, doodle", "a whale, on a pink background", "a rocket, 3d render", "a cat, bold ink", "a house")
@@ -45,16 +46,16 @@ class Load:
 
     Attributes:
         requests: Fast, Draft and Relax, in order of time.
-        profile: makes tickets of specs.
+        info: of the engine that the requests are for.
     """
 
-    def __init__(self, profile: Profile, solo: Any, seconds: float, seed: int, adapters: Mapping[str, int]) -> None:
-        self.profile, self._solo = profile, solo
+    def __init__(self, info: ModelInfo, solo: Any, seconds: float, seed: int, adapters: Mapping[str, int]) -> None:
+        self.info, self._solo = info, solo
         self._draw = random.Random(f"lanes {seed}")
         self._count = 0
         self._turbo_ms = 0.0
         self.adapters = dict(adapters)
-        self._guidance: float = profile.defaults["guidance_scale"]
+        self._guidance: float = info.defaults["guidance_scale"]
         self.specs: dict[str, GenerationSpec] = {}
         horizon = 1000 * seconds
         requests = [
@@ -66,7 +67,7 @@ class Load:
 
     def turbo(self, time: float) -> Request:
         """The Turbo user's next grid: four pictures as the model makes them by default."""
-        spec = self.profile.make_spec(
+        spec = self.info.make_spec(
             "a red apple, 3d render, on a teal background", images=4, seed=self._draw.randrange(2**32),
             adapters=self._uses(2),
         )  # fmt: skip
@@ -121,7 +122,7 @@ class Load:
         self._count += 1
         job = f"{lane.value}-{self._count}"
         self.specs[job] = spec
-        ticket = self.profile.ticket(
-            spec, job=job, account=account, lane=lane, max_running=LIMIT, adapters=self.adapters
+        ticket = ticket_of(
+            self.info, spec, job=job, account=account, lane=lane, max_running=LIMIT, adapters=self.adapters
         )
         return Request(time, spec, ticket)

@@ -11,7 +11,7 @@ from typing import Any
 from ... import __version__
 from ...engine.engine import Engine
 from ...frontends.mosaic import mosaic
-from ...frontends.recipe import encode_png, model_identity, recipe_of
+from ...frontends.recipe import encode_png, recipe_of
 from ...frontends.server.pictures import files_of, store_files
 from ...studio.store.folder_blobs import FolderBlobs
 from ...studio.studio import Studio
@@ -26,7 +26,7 @@ class Alone:
     def __init__(self, what: str, threads: int) -> None:
         self.engine = Engine.load(threads=threads) if what == "engine" else None
         self.studio = Studio(threads=threads, process=True) if what == "studio" else None
-        self.model = model_identity(self.engine) if self.engine is not None else None
+        self.model = self.engine.model.identity if self.engine is not None else None
         self.folder = tempfile.TemporaryDirectory()
         self.blobs = FolderBlobs(Path(self.folder.name))
 
@@ -38,7 +38,7 @@ class Alone:
             job = self.studio.imagine(prompt, steps=steps, seed=seed, images=4)
             pixels = job.result(WAIT_S)
             done = time.perf_counter()
-            store_files(self.blobs, job.id, files_of(self.studio.loop.profile, job, pixels, __version__))
+            store_files(self.blobs, job.id, files_of(self.studio.loop.model, job, pixels, __version__))
         else:
             engine = self.engine
             assert engine is not None

@@ -198,7 +198,7 @@ class Keeper:
     def _store_pictures(self, live: Live, job: Job) -> None:
         """On a thread for files."""
         try:
-            files = files_of(self.house.studio.loop.profile, job, job.result(0), __version__)
+            files = files_of(self.house.studio.loop.model, job, job.result(0), __version__)
             digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
             self._pins.hold(job.id, digests)
             pictures = store_files(self.house.blobs, job.id, files)

@@ -42,14 +42,14 @@ class Ops:
         house, service, server = self._house, self._service, self._server
         stored = await self._waits.read(house.store.stored_bytes)
         view = house.studio.loop.snapshot()
-        profile = house.studio.loop.profile
+        info = house.studio.loop.model
         queued, running = self._keeper.counts()
         state = "draining" if service.draining else "paused" if view.held else "running"
         return m.Status(
             state=state,
             server=__version__,
-            model=f"{profile.name} {profile.version}".strip(),
-            backend=profile.backend,
+            model=str(info.identity),
+            backend=str(info.backend),
             up_ms=round(1e3 * (time.monotonic() - self._start)),
             queued=queued,
             running=running,

@@ -11,22 +11,22 @@ from ..mosaic import mosaic
 from ..recipe import UInt8, encode_png, recipe_of_job
 
 if TYPE_CHECKING:
+    from ...engine.info import ModelInfo
     from ...studio.job import Job
     from ...studio.store.blobs import Blobs
-    from ...studio.tickets import Profile
 
 from ...studio.store.rows import GRID, PictureRow
 
 PREVIEW_QUALITY: Final = 80  # JPEG
 
 
-def files_of(profile: Profile, job: Job, pixels: UInt8, version: str) -> list[tuple[int, UInt8, bytes]]:
+def files_of(info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tuple[int, UInt8, bytes]]:
     """(index, pixels, PNG) of the pictures of a job, uint8 [images, height, width, 3], and of its grid (`GRID`)."""
     shown = [*enumerate(pixels), (GRID, mosaic(pixels))]
     files = []
     for index, shot in shown:
         image = None if index == GRID else index
-        recipe = recipe_of_job(profile, job.spec, job.reading, image, shot, version)
+        recipe = recipe_of_job(info, job.spec, job.reading, image, shot, version)
         files.append((index, shot, encode_png(shot, recipe)))
     return files
 

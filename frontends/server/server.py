@@ -166,14 +166,13 @@ class Server:
         row = self.house.account(session.account)
         session.close(gone=False)  # a second hello: what was watched and fetched before is over
         session.operator = row.role == "operator"
-        profile = self.house.studio.loop.profile
         return m.Welcome(
             version=version,
             features=features,
             server=__version__,
             account=row.account,
             role=row.role,
-            model=f"{profile.name} {profile.version}".strip(),
+            model=str(self.house.studio.loop.model.identity),
             limits=self.router.limits,
         )
 

@@ -47,7 +47,7 @@ def test_facts_are_those_of_the_loaded_model() -> None:
     assert facts.flux == engine.model.flux
     assert facts.autoencoder == engine.model.autoencoder_config
     assert facts.sigmas == engine.model.sigmas
-    assert facts.granularity == engine.model.granularity
+    assert facts.granularity == engine.model.architecture.granularity
     assert facts.defaults == engine.model.defaults
     generation = engine.open(engine.make_spec(PROMPT))
     assert facts.rows * facts.samples == engine.step_rows([generation])

@@ -13,7 +13,7 @@ from salon.bench.simulate.physics import CPU
 from salon.engine.engine import Engine
 from salon.scheduler.scheduler import Scheduler
 from salon.scheduler.tickets import Lane, Stage
-from salon.studio.tickets import Profile
+from salon.studio.tickets import info_of
 
 
 @pytest.fixture(scope="module")
@@ -27,17 +27,17 @@ def adapters(engine: Engine) -> dict[str, int]:
 
 
 def test_a_load_is_the_same_under_a_seed(engine: Engine, adapters: dict[str, int]) -> None:
-    profile = Profile.of(engine)
-    one, two = (Load(profile, CPU.solo_ms, 2.0, 3, adapters) for _ in range(2))
+    info = info_of(engine)
+    one, two = (Load(info, CPU.solo_ms, 2.0, 3, adapters) for _ in range(2))
     assert [r.ticket for r in one.requests] == [r.ticket for r in two.requests]
     assert {r.ticket.lane for r in one.requests} == {Lane.FAST, Lane.DRAFT, Lane.RELAX}
     assert {use.adapter for r in one.requests for use in r.spec.adapters} == set(adapters)
-    assert one.requests != Load(profile, CPU.solo_ms, 2.0, 4, adapters).requests
+    assert one.requests != Load(info, CPU.solo_ms, 2.0, 4, adapters).requests
 
 
 @pytest.mark.parametrize("number", range(len(BASELINES) + 1))
 def test_every_scheduler_drives_the_engine(engine: Engine, adapters: dict[str, int], number: int) -> None:
-    load = Load(Profile.of(engine), CPU.solo_ms, 1.0, 0, adapters)
+    load = Load(info_of(engine), CPU.solo_ms, 1.0, 0, adapters)
     scheduler = Scheduler() if number == len(BASELINES) else BASELINES[number](CPU, load.traits)
     done = drive(scheduler, engine, load, 1.0)
     assert engine.num_open == 0

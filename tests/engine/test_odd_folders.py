@@ -13,7 +13,6 @@ from salon.engine.errors import CheckpointError, MalformedFile, ModelNotFound, W
 from salon.engine.generation import State
 from salon.engine.text import TextEncoding
 from salon.errors import is_text
-from salon.frontends.recipe import model_identity
 from salon.studio.studio import Studio
 
 from .conftest import write_tiny
@@ -59,7 +58,7 @@ def test_a_model_whose_path_is_no_utf8(tmp_path: Path, tiny_model: Path, backend
     (folder / "tokenizer" / os.fsdecode(b"n\xe9.txt")).write_text("also hashed")
     engine = Engine.load(folder, backend=backend)
     np.testing.assert_array_equal(picture(engine), picture(Engine.load(tiny_model, backend=backend)))
-    assert is_text(model_identity(engine).name)
+    assert is_text(engine.model.identity.name)
     assert len(digest(folder)) == 64
     (folder / "salon.json").unlink()
     assert Engine.load(folder, backend=backend).model.name == r"mod\xe8le"

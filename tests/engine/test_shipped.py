@@ -232,7 +232,7 @@ def test_the_shipped_defaults_as_the_engine_resolves_them(engine: Engine) -> Non
     assert (spec.guidance_scale, spec.embedded_guidance, spec.shift) == (4.0, None, None)
     assert (spec.images, spec.adapters, spec.negative_prompt) == (1, (), "")
     assert dict(engine.model.draft) == {"steps": 4, "solver": "euler", "shift": 2.0}
-    assert engine.model.granularity == 16
+    assert engine.model.architecture.granularity == 16
     assert engine.size_for_aspect(16, 9) == (176, 96)
     assert engine.make_spec(PROMPT, aspect=(9, 16)).width == 96
     assert (engine.model.name, engine.model.version) == ("salon-mini", "1")

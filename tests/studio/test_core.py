@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from salon.engine.engine import Engine
+from salon.engine.info import ModelInfo
 from salon.studio.job import Job, JobState
 from salon.studio.loop import Loop
 from salon.studio.messages import Lost, Park, Progress, Ran, Ready, Run
-from salon.studio.tickets import Profile
+from salon.studio.tickets import info_of
 
 from .conftest import TIMEOUT, spec
 
@@ -19,8 +20,8 @@ from .conftest import TIMEOUT, spec
 class ScriptedPort:
     """A worker that keeps what it is sent, and answers when it is told to."""
 
-    def __init__(self, name: str, profile: Profile) -> None:
-        self.name, self.profile, self.life = name, profile, 0
+    def __init__(self, name: str, info: ModelInfo) -> None:
+        self.name, self.info, self.life = name, info, 0
         self.sent: list[Any] = []
 
     def start(self, notice: Callable[..., None]) -> None:
@@ -37,7 +38,7 @@ class ScriptedPort:
 
     def ready(self) -> None:
         self.life += 1
-        self.notice(self.name, Ready(self.profile, self.life), ())
+        self.notice(self.name, Ready(self.info, self.life), ())
 
     def lose(self) -> None:
         self.sent.clear()
@@ -57,8 +58,8 @@ class ScriptedPort:
 
 @pytest.fixture
 def ports(new_engine: Callable[[], Engine]) -> list[ScriptedPort]:
-    profile = Profile.of(new_engine())
-    return [ScriptedPort(name, profile) for name in "ab"]
+    info = info_of(new_engine())
+    return [ScriptedPort(name, info) for name in "ab"]
 
 
 @pytest.fixture

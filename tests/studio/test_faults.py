@@ -207,7 +207,7 @@ def test_others_go_on_when_a_thread_dies(
         same(job, solo)
 
 
-def test_an_engine_without_a_profile_is_unfit(new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_reads_no_prompts_is_unfit(new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = new_engine()
     monkeypatch.setattr(engine.model, "text", None)
     with pytest.raises(WorkerLost, match="without a text pipeline"):

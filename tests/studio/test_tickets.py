@@ -1,4 +1,4 @@
-"""A profile weighs and refuses requests exactly as the engine that it was taken of."""
+"""A info weighs and refuses requests exactly as the engine that it was taken of."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.errors import SalonError
+from salon.engine.info import ModelInfo
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse
 from salon.scheduler.tickets import Lane, Ticket
 from salon.studio.errors import StudioError
 from salon.studio.messages import Array, Failure, Ready, Run, pack, read_answer, read_command
-from salon.studio.tickets import Profile
+from salon.studio.tickets import info_of, ticket_of
 
 from ..engine.conftest import ADAPTERS
 from .conftest import add_adapters, draw_spec, spec
@@ -29,15 +30,15 @@ def engine(new_engine: Callable[[], Engine]) -> Engine:
     return engine
 
 
-def ticket(profile: Profile, request: object) -> Ticket:
-    return profile.ticket(request, job="j", account="a", lane=Lane.FAST, max_running=3, adapters=ADAPTERS)  # type: ignore[arg-type]
+def ticket(info: ModelInfo, request: object) -> Ticket:
+    return ticket_of(info, request, job="j", account="a", lane=Lane.FAST, max_running=3, adapters=ADAPTERS)  # type: ignore[arg-type]
 
 
 def test_the_numbers_are_the_engines(engine: Engine) -> None:
-    profile, rng = Profile.of(engine), random.Random(1)
+    info, rng = info_of(engine), random.Random(1)
     for _ in range(60):
         request = draw_spec(rng)
-        got, generation = ticket(profile, request), engine.open(request)
+        got, generation = ticket(info, request), engine.open(request)
         assert got.shape.rows == engine.step_rows([generation])
         assert got.steps == len(generation.evaluations)
         assert (got.images, got.pixels) == (request.images, request.width * request.height)
@@ -57,26 +58,21 @@ def test_the_numbers_are_the_engines(engine: Engine) -> None:
 
 
 def test_drafts_have_the_models_settings_for_them_unless_the_request_has_its_own(engine: Engine) -> None:
-    plain, draft = Profile.of(engine), {"steps": 3, "solver": "heun", "shift": 2.0}
-    profile = msgspec.structs.replace(plain, draft=draft)
-    usual = profile.make_spec("a cat", seed=4)
-    for lane in (None, Lane.FAST, Lane.TURBO, Lane.RELAX):
-        assert (
-            profile.make_spec("a cat", lane=lane, seed=4) == usual == plain.make_spec("a cat", lane=Lane.DRAFT, seed=4)
-        )
-    made = profile.make_spec("a cat", lane=Lane.DRAFT, seed=4)
+    plain, draft = info_of(engine), {"steps": 3, "solver": "heun", "shift": 2.0}
+    info = msgspec.structs.replace(plain, draft=draft)
+    usual = info.make_spec("a cat", seed=4)
+    assert usual == plain.make_spec("a cat", seed=4) == plain.make_spec("a cat", draft=True, seed=4)
+    made = info.make_spec("a cat", draft=True, seed=4)
     assert (made.steps, made.solver, made.shift, made.seed) == (3, "heun", 2.0, 4)
     for given in ({"steps": 9}, {"solver": "euler"}, {"shift": 1.5}):
-        assert profile.make_spec("a cat", lane=Lane.DRAFT, seed=4, **given) == profile.make_spec(
-            "a cat", seed=4, **given
-        )
+        assert info.make_spec("a cat", draft=True, seed=4, **given) == info.make_spec("a cat", seed=4, **given)
 
 
 def test_refusals_are_the_engines(tiny: object, new_engine: Callable[[], Engine]) -> None:
     engine = new_engine()
     limited = Engine(engine.ops, engine.model, Limits(max_rows=200, max_steps=9, max_side=64, max_images=4))
     add_adapters(limited)
-    profile = Profile.of(limited)
+    info = info_of(limited)
     for fields in (
         {"width": 17},
         {"width": 68},
@@ -90,7 +86,7 @@ def test_refusals_are_the_engines(tiny: object, new_engine: Callable[[], Engine]
         with pytest.raises(SalonError) as theirs:
             limited.open(spec(**fields))
         with pytest.raises(SalonError) as ours:
-            ticket(profile, spec(**fields))
+            ticket(info, spec(**fields))
         assert type(ours.value) is type(theirs.value)
         if "adapters" not in fields:
             assert str(ours.value) == str(theirs.value)
@@ -98,15 +94,15 @@ def test_refusals_are_the_engines(tiny: object, new_engine: Callable[[], Engine]
 
 def test_a_batch_of_max_rows_fits_the_memory_bound(engine: Engine) -> None:
     for room in (10_000, 1_000_000, 2**30):
-        profile = msgspec.structs.replace(Profile.of(engine), limits=Limits(max_step_bytes=room))
+        info = msgspec.structs.replace(info_of(engine), limits=Limits(max_step_bytes=room))
         generation = engine.open(spec())
-        count = profile.max_rows // engine.step_rows([generation])
+        count = info.max_rows // engine.step_rows([generation])
         assert engine.step_bytes([generation] * count) <= room
         engine.close(generation)
 
 
 def test_messages_survive_the_wire(engine: Engine) -> None:
-    ready = Ready(Profile.of(engine), 3)
+    ready = Ready(info_of(engine), 3)
     assert read_answer(pack(ready)) == ready
     run = Run(number=2**40, stage="step", jobs=("a", "ü"))
     assert read_command(pack(run)) == run
