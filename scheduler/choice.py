@@ -186,7 +186,7 @@ class Chooser:
 
     def _wider(self, batch: list[Job], ms: float) -> Job | None:
         """A waiting Relax job to start now, so that the Relax steps that follow are shared: if that pays."""
-        if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None:
+        if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None or fresh.step_at < 0:
             return None
         if any(job.stage is not Stage.STEP for job in self.relaxed):
             return None

@@ -11,10 +11,11 @@ against the fit, and therefore a shape that the formula describes badly does not
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 from .nnls import nnls
-from .tickets import Stage, StepShape, Ticket
+from .tickets import Stage, StageWork, StepShape
 
 _BUCKETS = 128  # size classes remembered; the one longest not seen goes first
 _KEPT = 20.0  # observations that a class keeps the weight of, however long it was not seen
@@ -172,50 +173,57 @@ class StageCost:
         return self._fit.observations
 
 
-@dataclass(frozen=True, slots=True)
+PRIORS: Mapping[str, tuple[float, float]] = {  # kind of stage -> ms of a piece and us of a unit, believed at first
+    Stage.ENCODE: (2.0, 50.0),  # unit: one text row
+    Stage.DECODE: (2.0, 1000.0),  # unit: 1,000 pixels
+    Stage.UPSCALE: (2.0, 4000.0),  # unit: 1,000 pixels, before upscaling
+}
+UNKNOWN = (2.0, 1000.0)  # of a kind that is not there
+
+
 class WorkerCost:
-    """What every kind of work costs on one worker.
+    """What every kind of work costs on one worker: a line for each kind that it was given.
 
     Attributes:
         step: of steps.
-        encode: of encoding a job; unit: one text row.
-        decode: of decoding one image; unit: 1,000 pixels.
-        upscale: of upscaling one image; unit: 1,000 pixels (before upscaling).
+        stages: of every other kind, by name; one that comes for the first time begins with its prior.
     """
 
-    step: CostModel = field(default_factory=CostModel)
-    encode: StageCost = field(default_factory=lambda: StageCost(2.0, 50.0))
-    decode: StageCost = field(default_factory=lambda: StageCost(2.0, 1000.0))
-    upscale: StageCost = field(default_factory=lambda: StageCost(2.0, 4000.0))
+    __slots__ = ("stages", "step")
 
-    def predict(self, stage: Stage, ticket: Ticket, shape: StepShape | None = None) -> float:
-        """Milliseconds of one piece of `stage` of a job; a step of several jobs has their joint `shape`."""
-        if stage is Stage.STEP:
-            return self.step.predict(ticket.shape if shape is None else shape)
-        if stage is Stage.ENCODE:
-            return self.encode.predict(ticket.text_rows)
-        return (self.decode if stage is Stage.DECODE else self.upscale).predict(ticket.pixels / 1000)
+    def __init__(self, step: CostModel | None = None, stages: Mapping[str, StageCost] | None = None) -> None:
+        self.step = step or CostModel()
+        self.stages = dict(stages or {})
 
-    def high(self, stage: Stage, ticket: Ticket, shape: StepShape | None = None) -> float:
-        """Milliseconds that few such pieces exceed."""
-        if stage is Stage.STEP:
-            return self.step.high(ticket.shape if shape is None else shape)
-        if stage is Stage.ENCODE:
-            return self.encode.high(ticket.text_rows)
-        return (self.decode if stage is Stage.DECODE else self.upscale).high(ticket.pixels / 1000)
+    def stage(self, kind: str) -> StageCost:
+        """Return the line of a kind of stage."""
+        line = self.stages.get(kind)
+        if line is None:
+            line = self.stages[kind] = StageCost(*PRIORS.get(kind, UNKNOWN))
+        return line
 
-    def observe(self, stage: Stage, ticket: Ticket, ms: float, shape: StepShape | None = None) -> None:
-        """Learns that what `predict` with the same arguments is about took `ms`.
+    def predict(self, work: StageWork, shape: StepShape | None = None) -> float:
+        """Return the milliseconds of one piece; a step of several jobs has their joint `shape`."""
+        if work.shape is not None:
+            return self.step.predict(work.shape if shape is None else shape)
+        return self.stage(work.kind).predict(work.units)
+
+    def high(self, work: StageWork, shape: StepShape | None = None) -> float:
+        """Return the milliseconds that few such pieces exceed."""
+        if work.shape is not None:
+            return self.step.high(work.shape if shape is None else shape)
+        return self.stage(work.kind).high(work.units)
+
+    def observe(self, work: StageWork, ms: float, shape: StepShape | None = None) -> None:
+        """Learn that what `predict` with the same arguments is about took `ms`.
 
         Raises:
             ValueError: `ms` is no finite number above 0.
         """
-        if stage is Stage.STEP:
-            self.step.observe(ticket.shape if shape is None else shape, ms)
-        elif stage is Stage.ENCODE:
-            self.encode.observe(ticket.text_rows, ms)
+        if work.shape is not None:
+            self.step.observe(work.shape if shape is None else shape, ms)
         else:
-            (self.decode if stage is Stage.DECODE else self.upscale).observe(ticket.pixels / 1000, ms)
+            self.stage(work.kind).observe(work.units, ms)
 
 
 class _Bucket:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from .cost import WorkerCost
 from .fair import Account
-from .tickets import Lane, Stage, StepShape, Ticket
+from .tickets import Lane, StageWork, StepShape, Ticket
 
-STAGES: Final = tuple(Stage)
 COST_EVERY = 8  # units of a job between looks at what they cost now
 
 
@@ -20,7 +17,8 @@ class Job:
         lane: the one it is served in.
         arrival: when it was submitted, ms.
         seq: counts the submissions: the last tie-break.
-        stage, done: the stage that comes next, and how many units of it are done.
+        at, stage, done: the stage that comes next, by its place and its kind, and how many units of it are done.
+        shape: of one step; step_at: the place of steps among its stages, -1 for none.
         worker: the worker that it has a seat on; None while it waits to be started.
         queued: it waits in its class's queue.
         planned: it is in a plan that is not reported yet.
@@ -29,7 +27,7 @@ class Job:
         slack: of a paused Turbo job, that of its worker (`Worker.slack`) when it was paused.
         wary: of its units (counted like `units_seen`), those that it does alone because a worker died in the last one.
         losses: how many workers died under it.
-        unit_ms: predicted cost of one unit of each stage, alone.
+        unit_ms: predicted cost of one unit of each stage, alone, in their order.
         unit: of the next unit.
         margin: what one step of it adds to a shared step.
         key: its place among jobs of its class: least work left, each ms of waiting outweighing `ageing` ms of it. The
@@ -38,21 +36,23 @@ class Job:
     """
 
     __slots__ = (
-        "ageing", "alone", "arrival", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "losses", "margin",
-        "paused", "planned", "queued", "seq", "slack", "stage", "state", "unit",
-        "ticket", "unit_ms", "units_seen", "wary", "worker",
+        "ageing", "alone", "arrival", "at", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "losses",
+        "margin", "paused", "planned", "queued", "seq", "shape", "slack", "stage", "state", "step_at", "ticket", "unit",
+        "unit_ms", "units_seen", "wary", "worker",
     )  # fmt: skip
 
     def __init__(self, ticket: Ticket, seq: int, arrival: float, ageing: float, cost: WorkerCost) -> None:
         self.ticket, self.lane, self.seq, self.arrival, self.ageing = ticket, ticket.lane, seq, arrival, ageing
         self.is_relax = self.lane is Lane.RELAX
         self.state: Account[Job] = Account("")  # until the scheduler gives it its own
-        self.stage, self.done = Stage.ENCODE, 0
+        self.shape: StepShape = ticket.shape
+        self.step_at = next((n for n, work in enumerate(ticket.stages) if work.shape is not None), -1)
+        self.at, self.stage, self.done = 0, ticket.stages[0].kind, 0
         self.worker: str | None = None
         self.queued = self.planned = self.paused = self.cancelled = self.alone = False
         self.losses = 0
         self.units_seen = self.wary = 0
-        self.unit_ms: dict[Stage, float] = {}
+        self.unit_ms: list[float] = []
         self.left_ms = self.unit = self.margin = self.key = self.slack = 0.0
         self.price(cost)
 
@@ -71,23 +71,16 @@ class Job:
         return self.ticket.max_running
 
     @property
-    def shape(self) -> StepShape:
-        return self.ticket.shape
-
-    def count(self, stage: Stage) -> int:
-        """Units of a stage, in all."""
-        if stage is Stage.ENCODE:
-            return 1
-        if stage is Stage.STEP:
-            return self.ticket.steps
-        return self.ticket.images if stage is Stage.DECODE else self.ticket.upscales
+    def next(self) -> StageWork:
+        """The stage that comes next."""
+        return self.ticket.stages[self.at]
 
     def price(self, cost: WorkerCost) -> None:
         """Predict all of its units anew by a worker's model."""
-        self.unit_ms = {stage: cost.predict(stage, self.ticket) for stage in STAGES}
-        at = STAGES.index(self.stage)
-        self.left_ms = sum(self.count(stage) * self.unit_ms[stage] for stage in STAGES[at:])
-        self.left_ms -= self.done * self.unit_ms[self.stage]
+        stages, at = self.ticket.stages, self.at
+        self.unit_ms = [cost.predict(work) for work in stages]
+        self.left_ms = sum(work.count * ms for work, ms in zip(stages[at:], self.unit_ms[at:], strict=True))
+        self.left_ms -= self.done * self.unit_ms[at]
         self._settle(cost)
 
     def advance(self, cost: WorkerCost) -> bool:
@@ -95,21 +88,22 @@ class Job:
         self.done += 1
         self.units_seen += 1
         self.left_ms = max(0.0, self.left_ms - self.unit)
-        while self.done >= self.count(self.stage):
-            at = STAGES.index(self.stage) + 1
-            if at == len(STAGES):
+        stages = self.ticket.stages
+        if self.done >= stages[self.at].count:
+            if self.at + 1 == len(stages):
                 return True
-            self.stage, self.done = STAGES[at], 0
+            self.at, self.done = self.at + 1, 0
+            self.stage = stages[self.at].kind
         if self.units_seen % COST_EVERY == 0:
             self.price(cost)
         else:
-            self.unit_ms[self.stage] = cost.predict(self.stage, self.ticket)
+            self.unit_ms[self.at] = cost.predict(stages[self.at])
             self._settle(cost)
         return False
 
     def _settle(self, cost: WorkerCost) -> None:
-        self.unit = self.unit_ms[self.stage]
-        self.margin = max(0.0, self.unit_ms[Stage.STEP] - cost.step.fixed_ms)
+        self.unit = self.unit_ms[self.at]
+        self.margin = max(0.0, self.unit_ms[self.step_at] - cost.step.fixed_ms) if self.step_at >= 0 else 0.0
         self.key = self.left_ms + self.ageing * self.arrival
 
     def restart(self) -> None:
@@ -120,6 +114,7 @@ class Job:
         if self.planned:
             self.losses += 1
             self.wary = max(self.wary, self.units_seen + 1)
-        self.stage, self.done, self.worker, self.planned = Stage.ENCODE, 0, None, False
+        self.at, self.stage, self.done = 0, self.ticket.stages[0].kind, 0
+        self.worker, self.planned = None, False
         self.units_seen = 0
         self.alone = self.wary > 0

@@ -223,7 +223,7 @@ class Scheduler:
         failed = failed or {}
         jobs = [self._jobs[name] for name in plan.jobs]
         if not failed and not broken and elapsed_ms > 0:
-            w.cost.observe(plan.stage, jobs[0].ticket, elapsed_ms, _total(jobs))
+            w.cost.observe(jobs[0].next, elapsed_ms, _total(jobs))
         self._book(w, plan, jobs, elapsed_ms, previews, now)
         w.plan = None
         finals = []
@@ -270,8 +270,8 @@ class Scheduler:
         return self._prompt.num_waiting + self._relax.num_waiting
 
     def rows(self, job: str) -> int:
-        """Rows of a step of a job. UnknownJob."""
-        return self._job(job).ticket.shape.rows
+        """Rows of a step of a job, 0 for one without steps. UnknownJob."""
+        return self._job(job).shape.rows
 
     def service(self, account: str, *, relax: bool = False) -> float:
         """ms of work done for an account in the class of Fast and Draft (0 for one that may be forgotten), or of Relax

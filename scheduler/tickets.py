@@ -15,6 +15,7 @@ from ..errors import complaint, is_text
 from .errors import ClockError, TicketError, UnknownLane
 
 MAX_ROWS = 2**28  # of one step of one job: more is no request but a mistake
+MAX_UNITS = 2**32  # of one piece
 
 
 class Lane(StrEnum):
@@ -27,10 +28,10 @@ class Lane(StrEnum):
 
 
 class Stage(StrEnum):
-    """The kinds of work of a job, in order. A plan is one stage of one or (STEP only) several jobs."""
+    """The kinds of work that drawing is made of. A job may have others: a kind is known by its name alone."""
 
     ENCODE = "encode"  # once a job: text, adapters, noise
-    STEP = "step"  # `steps` times: one model evaluation of all its samples
+    STEP = "step"  # one model evaluation of all samples of a job; the only kind that jobs can share
     DECODE = "decode"  # once an image
     UPSCALE = "upscale"  # once an image, for jobs that upscale
 
@@ -53,6 +54,74 @@ class StepShape:
         return StepShape(self.rows + other.rows, self.squares + other.squares, self.adapter_rows + other.adapter_rows)
 
 
+NOTHING = StepShape(0, 0)  # what a job without steps adds to one
+_KINDS = frozenset(Stage)
+
+
+@dataclass(frozen=True, slots=True)
+class StageWork:
+    """Equal pieces of one kind of work of a job, one after another.
+
+    Attributes:
+        kind: names the cost line and the worker's handler; one of `Stage`, or any other name.
+        count: pieces.
+        units: what one piece weighs on its cost line (text rows, thousands of pixels, ...); a step weighs its `shape`.
+        shape: of a step, and of nothing else.
+
+    Raises:
+        TicketError: a number out of range, or a shape where none belongs.
+    """
+
+    kind: str
+    count: int = 1
+    units: float = 0.0
+    shape: StepShape | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.kind, str) or not 1 <= len(self.kind) <= 40 or not is_text(self.kind):
+            raise TicketError(complaint("stage", repr(self.kind)[:80], "1 to 40 characters", "name the kind of work"))
+        if self.kind in _KINDS:
+            object.__setattr__(self, "kind", Stage(self.kind))
+        _want_whole("pieces", self.count, 1, 10_000)
+        if isinstance(self.units, bool) or not isinstance(self.units, int | float) or not 0 <= self.units <= MAX_UNITS:
+            allowed = f"a number from 0 to {MAX_UNITS:,}"
+            raise TicketError(complaint("units", repr(self.units)[:80], allowed, "correct the units"))
+        if (self.kind == Stage.STEP) != (self.shape is not None):
+            got = "no shape" if self.shape is None else "a shape"
+            allowed = "one for steps and for nothing else"
+            raise TicketError(complaint(f"stage {self.kind!r}", got, allowed, "correct the stage"))
+        if self.shape is not None:
+            _want_whole("rows", self.shape.rows, 1, MAX_ROWS)
+            _want_whole("squares", self.shape.squares, 1, MAX_ROWS**2)
+            _want_whole("adapter_rows", self.shape.adapter_rows, 0, MAX_ROWS**2)
+
+
+def drawing(
+    shape: StepShape, steps: int, images: int = 1, *, pixels: int = 128 * 128, text_rows: int = 16, upscales: int = 0
+) -> tuple[StageWork, ...]:
+    """Return the stages of a job that draws.
+
+    Args:
+        shape: of a step.
+        steps: model evaluations (a Heun step is two).
+        images: pictures to decode, one piece each.
+        pixels: of one picture.
+        text_rows: rows that encoding has to make.
+        upscales: pieces after decoding; 0 for most jobs.
+
+    Raises:
+        TicketError: a number out of range.
+    """
+    _want_whole("steps", steps, 1, 10_000)
+    _want_whole("images", images, 0, 10_000)
+    _want_whole("pixels", pixels, 1, 2**32)
+    _want_whole("text_rows", text_rows, 0, MAX_ROWS)
+    _want_whole("upscales", upscales, 0, 10_000)
+    stages = [StageWork(Stage.ENCODE, 1, text_rows), StageWork(Stage.STEP, steps, shape=shape)]
+    stages += [StageWork(Stage.DECODE, images, pixels / 1000)] if images else []
+    return tuple(stages + ([StageWork(Stage.UPSCALE, upscales, pixels / 1000)] if upscales else []))
+
+
 @dataclass(frozen=True, slots=True)
 class Ticket:
     """One job as the scheduler sees it.
@@ -61,28 +130,18 @@ class Ticket:
         job: its id, unique for ever.
         account: whose it is: fairness is among accounts.
         lane: what was asked for. A Turbo job may be served as Fast (`Admitted.lane`).
-        shape: one step of it.
-        steps: model evaluations (a Heun step is two).
-        images: pictures to decode, one DECODE piece each.
-        pixels: of one picture.
-        text_rows: rows that encoding has to make.
-        upscales: UPSCALE pieces after decoding; 0 for most jobs.
+        stages: its work, in order; each kind once.
         max_running: at most so many started jobs of this account in the lanes that share this one's limit.
 
     Raises:
         UnknownLane: a lane that does not exist.
-        TicketError: a number out of range.
+        TicketError: no stage, a kind twice, or a number out of range.
     """
 
     job: str
     account: str
     lane: Lane
-    shape: StepShape
-    steps: int
-    images: int = 1
-    pixels: int = 128 * 128
-    text_rows: int = 16
-    upscales: int = 0
+    stages: tuple[StageWork, ...]
     max_running: int = 3
 
     def __post_init__(self) -> None:
@@ -92,22 +151,26 @@ class Ticket:
             value = getattr(self, name)
             if not isinstance(value, str) or not 1 <= len(value) <= 200 or not is_text(value):
                 raise TicketError(complaint(name, repr(value)[:80], "1 to 200 characters", f"give the {name} an id"))
-        bounds: tuple[tuple[str, Any, int, int], ...] = (
-            ("rows", self.shape.rows, 1, MAX_ROWS),
-            ("squares", self.shape.squares, 1, MAX_ROWS**2),
-            ("adapter_rows", self.shape.adapter_rows, 0, MAX_ROWS**2),
-            ("steps", self.steps, 1, 10_000),
-            ("images", self.images, 0, 10_000),
-            ("pixels", self.pixels, 1, 2**32),
-            ("text_rows", self.text_rows, 0, MAX_ROWS),
-            ("upscales", self.upscales, 0, 10_000),
-            ("max_running", self.max_running, 1, 1_000_000),
-        )
-        for name, got, low, high in bounds:
-            if isinstance(got, bool) or not isinstance(got, int) or not low <= got <= high:
-                raise TicketError(
-                    complaint(name, repr(got), f"a whole number from {low} to {high:,}", f"correct the {name}")
-                )
+        kinds = [work.kind for work in self.stages]
+        if not kinds or len(set(kinds)) != len(kinds):
+            got = ", ".join(kinds) or "none"
+            raise TicketError(complaint("stages", got, "one or more, each kind once", "correct the stages"))
+        _want_whole("max_running", self.max_running, 1, 1_000_000)
+
+    def stage(self, kind: str) -> StageWork | None:
+        """Return its work of a kind, if it has any."""
+        return next((work for work in self.stages if work.kind == kind), None)
+
+    def count(self, kind: str) -> int:
+        """Return how many pieces of a kind it has."""
+        work = self.stage(kind)
+        return 0 if work is None else work.count
+
+    @property
+    def shape(self) -> StepShape:
+        """What one of its steps weighs; nothing, if it takes none."""
+        work = self.stage(Stage.STEP)
+        return NOTHING if work is None or work.shape is None else work.shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +180,9 @@ class Plan:
     Attributes:
         number: counts the plans of a scheduler.
         worker: who does it.
-        stage: the kind of work. Only a STEP plan has more than one job.
+        stage: the kind of work. Only a plan of steps has more than one job.
         jobs: job ids; the first one leads, the others ride along.
-        piece: which image of the job, for DECODE and UPSCALE.
+        piece: which of the stage's pieces, from 0.
         predicted_ms: by the worker's cost model.
         lead: the lane that the leading job is served in.
         moved: jobs among `jobs` that were started on another worker, whose parked state must be brought here first.
@@ -127,7 +190,7 @@ class Plan:
 
     number: int
     worker: str
-    stage: Stage
+    stage: str
     jobs: tuple[str, ...]
     piece: int
     predicted_ms: float
@@ -160,6 +223,12 @@ class Final:
     ended: Ended
     lane: Lane
     reason: str = ""
+
+
+def _want_whole(name: str, got: Any, low: int, high: int) -> None:
+    if isinstance(got, bool) or not isinstance(got, int) or not low <= got <= high:
+        allowed = f"a whole number from {low} to {high:,}"
+        raise TicketError(complaint(name, repr(got)[:80], allowed, f"correct the {name}"))
 
 
 def check_time(now: Any, last: float) -> float:

@@ -218,7 +218,7 @@ class Core:
                 self.hooks.call(entry.on_progress, entry.job, progress.step, steps, newest=("progress", name))
         for array, frame in zip(answer.pictures, frames, strict=True):
             entry = self.fleet.entries[array.name]
-            if plan.stage is Stage.DECODE:
+            if plan.stage is not Stage.STEP:
                 entry.picture(array.index, array.read(frame))
             else:
                 pictures, step = array.read(frame), answer.progress[array.name].step

@@ -63,8 +63,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.start = time.monotonic()
-        self.plans: dict[Stage, int] = defaultdict(int)
-        self.stage_ms: dict[Stage, float] = defaultdict(float)
+        self.plans: dict[str, int] = defaultdict(int)
+        self.stage_ms: dict[str, float] = defaultdict(float)
         self.batch_jobs = self.batch_rows = 0
         self.workers: dict[str, WorkerTally] = defaultdict(WorkerTally)
         self.seen: Seen | None = None

@@ -12,7 +12,7 @@ from ..engine.info import ModelInfo
 from ..engine.solvers import evaluations
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
-from ..scheduler.tickets import Lane, StepShape, Ticket
+from ..scheduler.tickets import Lane, StepShape, Ticket, drawing
 from .errors import StudioError
 
 
@@ -73,15 +73,17 @@ def ticket_of(
         job=job,
         account=account,
         lane=lane,
-        shape=StepShape(
-            rows=step.text_rows + image_rows,
-            squares=spec.images * sum((text + rows) ** 2 for text in texts),
-            adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
+        stages=drawing(
+            StepShape(
+                rows=step.text_rows + image_rows,
+                squares=spec.images * sum((text + rows) ** 2 for text in texts),
+                adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
+            ),
+            steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
+            images=spec.images,
+            pixels=spec.width * spec.height,
+            text_rows=sum(texts),
         ),
-        steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
-        images=spec.images,
-        pixels=spec.width * spec.height,
-        text_rows=sum(texts),
         max_running=max_running,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ..engine.engine import Engine
@@ -29,6 +30,7 @@ from .messages import (
     Reading,
     Run,
 )
+from .stages import Outputs, handler_of
 
 LOG = logging.getLogger("salon.studio")
 
@@ -102,19 +104,11 @@ class Worker:
                 arena=self._arena(),
             ), []
         start = time.perf_counter()
-        pictures: list[tuple[Array, Any]] = []
-        reports: list[StepReport] = []
         try:
-            if run.stage == Stage.STEP:
-                reports = self.engine.step([self._held[job] for job in jobs])
-            elif run.stage == Stage.DECODE:
-                for job in jobs:
-                    pixels = self.engine.decode(self._held[job], run.piece)
-                    pictures.append(Array.of(job, pixels, run.piece))
-            else:
-                raise AssertionError(f"no stage of this worker: {run.stage}")
-        except NumericalError as error:  # of a decoding, which has one job
+            made = handler_of(run.stage)(self.engine, [self._held[job] for job in jobs], run.piece)
+        except NumericalError as error:  # of a stage that has one job
             failed |= {job: Failure.of(error) for job in jobs}
+            made = Outputs()
         except Exception as error:
             elapsed = 1e3 * (time.perf_counter() - start)
             if not isinstance(error, SalonError):  # a refusal changes nothing; after anything else, trust nothing
@@ -123,6 +117,8 @@ class Worker:
             broken = Failure.of(error)
             return Ran(number=run.number, elapsed_ms=elapsed, failed=failed, broken=broken, dropped=dropped), []
         elapsed = 1e3 * (time.perf_counter() - start)
+        reports = made.reports
+        pictures = [Array.of(job, pixels, run.piece) for job, pixels in zip(jobs, made.pictures, strict=False)]
         for job, report in zip(jobs, reports, strict=False):
             if report.error is not None:
                 failed[job] = Failure.of(report.error)
@@ -157,7 +153,7 @@ class Worker:
                     raise report.error
 
     def _previews(
-        self, reports: list[StepReport], jobs: list[str]
+        self, reports: Sequence[StepReport], jobs: list[str]
     ) -> tuple[list[tuple[Array, Any]], dict[str, float], tuple[str, ...]]:
         """Pictures of the unfinished jobs that want them now; what each took, ms; and complaints about those that came
         to nothing."""

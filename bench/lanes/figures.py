@@ -27,7 +27,7 @@ def of_run(drive: Drive, physics: Physics) -> dict[str, Any]:
     relax_ms = busy = 0.0
     for start, end, plan in drive.plans:
         tickets = [drive.trips[job].request.ticket for job in plan.jobs]
-        alone = [physics.unit_ms(plan.stage, ticket) for ticket in tickets]
+        alone = [physics.stage_ms(plan.stage, ticket) for ticket in tickets]
         work += sum(alone)
         busy += end - start
         part = sum(ms for ms, ticket in zip(alone, tickets, strict=True) if ticket.lane is Lane.RELAX)

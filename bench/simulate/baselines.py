@@ -40,7 +40,7 @@ class DynamicBatching(Baseline):
 
     @staticmethod
     def _key(ticket: Ticket) -> object:
-        return ticket.shape.rows, ticket.shape.squares, ticket.steps, ticket.images
+        return ticket.shape.rows, ticket.shape.squares, ticket.count(Stage.STEP), ticket.count(Stage.DECODE)
 
     def submit(self, ticket: Ticket, now: float) -> Admitted:
         admitted = super().submit(ticket, now)

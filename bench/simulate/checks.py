@@ -51,7 +51,7 @@ class TurboCheck(Watch):
 
     def ended(self, life: Life, now: float) -> None:
         if life.lane is Lane.TURBO and life.first >= 0:
-            alone = life.solo - self.physics.unit_ms(Stage.ENCODE, life.ticket)
+            alone = life.solo - self.physics.stage_ms(Stage.ENCODE, life.ticket)
             self.held.append((now - life.first) / alone)
 
     @property
@@ -123,7 +123,7 @@ class RelaxCheck(Backlog):
     def submitted(self, life: Life, now: float) -> None:
         super().submitted(life, now)
         if life.lane is Lane.RELAX:
-            self.unit = max(self.unit, *(self.physics.unit_ms(stage, life.ticket) for stage in Stage))
+            self.unit = max(self.unit, *map(self.physics.unit_ms, life.ticket.stages))
 
     def after(self, plan: Plan, lives: list[Life], elapsed: float, now: float) -> None:
         worker, began = plan.worker, now - elapsed
@@ -131,7 +131,7 @@ class RelaxCheck(Backlog):
         self._at.setdefault(worker, began)
         relax = whole = 0.0
         for life in lives:
-            unit = self.physics.unit_ms(plan.stage, life.ticket)
+            unit = self.physics.stage_ms(plan.stage, life.ticket)
             whole += unit
             if life.lane is Lane.RELAX:
                 relax += unit

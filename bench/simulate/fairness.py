@@ -62,7 +62,7 @@ class _Differences(Watch):
             return
         self.plans += 1
         for life in lives:
-            unit = self.physics.unit_ms(plan.stage, life.ticket)
+            unit = self.physics.stage_ms(plan.stage, life.ticket)
             self.done[life.ticket.account] += unit
             self.total += unit
             self.unit = max(self.unit, unit)
@@ -71,7 +71,10 @@ class _Differences(Watch):
             services = [self.scheduler.service(account) for account in self.left]
             self.own = max(self.own, max(services) - min(services))
             cost = self.scheduler.workers[plan.worker].cost
-            self.own_unit = max(self.own_unit, *(cost.predict(plan.stage, life.ticket) for life in lives))
+            self.own_unit = max(
+                self.own_unit,
+                *(cost.predict(work) for life in lives if (work := life.ticket.stage(plan.stage)) is not None),
+            )
 
     def ended(self, life: Life, now: float) -> None:
         self.left[life.ticket.account] -= 1

@@ -5,33 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
-from ...scheduler.tickets import Admitted, Ended, Final, Lane, Plan, Stage, StepShape, Ticket
+from ...scheduler.tickets import Admitted, Ended, Final, Lane, Plan, StepShape, Ticket
 from ...scheduler.workers import WorkerSpec
 from .physics import Physics
 
 Traits = Callable[[str], tuple[str, int, int, int]]
-ORDER = (Stage.ENCODE, Stage.STEP, Stage.DECODE, Stage.UPSCALE)
 RANK = {lane: rank for rank, lane in enumerate((Lane.TURBO, Lane.FAST, Lane.DRAFT, Lane.RELAX))}
 
 
 class Running:
     """A started job."""
 
-    __slots__ = ("done", "order", "stage", "ticket")
+    __slots__ = ("at", "done", "order", "stage", "ticket")
 
     def __init__(self, ticket: Ticket, order: tuple[int, float, int]) -> None:
         self.ticket, self.order = ticket, order
-        self.stage, self.done = Stage.ENCODE, 0
+        self.at, self.stage, self.done = 0, ticket.stages[0].kind, 0
 
     def advance(self) -> bool:
         """One unit is done. Whether the job is."""
-        t = self.ticket
+        stages = self.ticket.stages
         self.done += 1
-        counts = {Stage.ENCODE: 1, Stage.STEP: t.steps, Stage.DECODE: t.images, Stage.UPSCALE: t.upscales}
-        while self.done >= counts[self.stage]:
-            if self.stage is Stage.UPSCALE:
-                return True
-            self.stage, self.done = ORDER[ORDER.index(self.stage) + 1], 0
+        if self.done < stages[self.at].count:
+            return False
+        if self.at + 1 == len(stages):
+            return True
+        self.at, self.done = self.at + 1, 0
+        self.stage = stages[self.at].kind
         return False
 
 

@@ -213,8 +213,9 @@ class Simulation:
         ticket = life.ticket
         if final.ended is not Ended.DONE:
             out.wrong.append(f"job {final.job} ended as {final.ended}: {final.reason}")
-        if life.steps != ticket.steps or life.units != 1 + ticket.steps + ticket.images + ticket.upscales:
-            out.wrong.append(f"job {final.job} ended after {life.steps} of {ticket.steps} steps, {life.units} units")
+        steps, units = ticket.count(Stage.STEP), sum(work.count for work in ticket.stages)
+        if life.steps != steps or life.units != units:
+            out.wrong.append(f"job {final.job} ended after {life.steps} of {steps} steps, {life.units} units")
         out.asked.append(NUMBER[ticket.lane])
         out.served.append(NUMBER[life.lane])
         out.judged.append(self.trace.account[int(final.job)] != self.trace.abuser)
@@ -244,7 +245,7 @@ class Simulation:
             watch.before(plan, lives, now)
         if plan.stage is Stage.ENCODE:
             lives[0].started = True
-        true = self._step(lives, now) if plan.stage is Stage.STEP else physics.unit_ms(plan.stage, lives[0].ticket)
+        true = self._step(lives, now) if plan.stage is Stage.STEP else physics.stage_ms(plan.stage, lives[0].ticket)
         if self.noise:
             true *= min(1.5, max(0.8, self.draw.gauss(1.0, self.noise)))
         heappush(self.events, (now + true, self.seq, worker, plan, true))

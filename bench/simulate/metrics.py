@@ -51,7 +51,7 @@ class FairnessWatch(Watch):
         for life in lives:
             if life.ticket.lane in (Lane.FAST, Lane.DRAFT):
                 account = life.ticket.account
-                self._done[account] = self._done.get(account, 0.0) + self.physics.unit_ms(plan.stage, life.ticket)
+                self._done[account] = self._done.get(account, 0.0) + self.physics.stage_ms(plan.stage, life.ticket)
         if now - self._from >= WINDOW:
             served = [self._done.get(a, 0.0) for a in self._active if self._since[a] <= self._from]
             if len(served) >= 2:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...scheduler.scheduler import Scheduler
-from ...scheduler.tickets import Lane, Plan, StepShape, Ticket
+from ...scheduler.tickets import Lane, Plan, StepShape, Ticket, drawing
 from ...scheduler.workers import WorkerSpec
 from ..measure import Deadline, interleave, quantile
 from .physics import CPU
@@ -23,7 +23,8 @@ def ticket(number: int, accounts: int) -> Ticket:
     """A small job; lanes, sizes and steps vary with its number."""
     rows = 80 + 16 * (number % 7)
     shape = StepShape(rows, rows * rows, rows * 4 * (number % 3))
-    return Ticket(str(number), f"a{number % accounts}", LANES[number % 5], shape, 8 + number % 40, 1 + number % 3)
+    stages = drawing(shape, 8 + number % 40, 1 + number % 3)
+    return Ticket(str(number), f"a{number % accounts}", LANES[number % 5], stages)
 
 
 class Standing:

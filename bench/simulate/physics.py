@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...scheduler.tickets import Stage, StepShape, Ticket
+from ...scheduler.tickets import Stage, StageWork, StepShape, Ticket
 from ..facts import shipped
 
 
@@ -63,23 +63,22 @@ class Physics:
         high, low = (linear, self.floor_ms) if linear > self.floor_ms else (self.floor_ms, linear)
         return float(high * (1.0 + (low / high) ** self.order) ** (1.0 / self.order))
 
-    def unit_ms(self, stage: Stage, ticket: Ticket) -> float:
-        """One unit of a stage of one job, alone."""
-        if stage is Stage.STEP:
-            return self.step_ms(ticket.shape)
-        if stage is Stage.ENCODE:
-            return self.encode[0] + self.encode[1] * ticket.text_rows
-        fixed, unit = self.decode if stage is Stage.DECODE else self.upscale
-        return fixed + unit * ticket.pixels / 1000
+    def unit_ms(self, work: StageWork) -> float:
+        """One piece of a stage of one job, alone."""
+        if work.shape is not None:
+            return self.step_ms(work.shape)
+        lines = {Stage.ENCODE: self.encode, Stage.DECODE: self.decode, Stage.UPSCALE: self.upscale}
+        fixed, unit = lines[Stage(work.kind)]
+        return fixed + unit * work.units
+
+    def stage_ms(self, kind: str, ticket: Ticket) -> float:
+        """One piece of a kind of stage of one job, alone; nothing, if it has none."""
+        work = ticket.stage(kind)
+        return 0.0 if work is None else self.unit_ms(work)
 
     def solo_ms(self, ticket: Ticket) -> float:
         """The whole job, alone on an idle worker."""
-        return (
-            self.unit_ms(Stage.ENCODE, ticket)
-            + ticket.steps * self.step_ms(ticket.shape)
-            + ticket.images * self.unit_ms(Stage.DECODE, ticket)
-            + ticket.upscales * self.unit_ms(Stage.UPSCALE, ticket)
-        )
+        return sum(work.count * self.unit_ms(work) for work in ticket.stages)
 
     def pays(self, batch: StepShape, other: StepShape, share: float = 0.05) -> bool:
         """Whether joining saves at least `share` of two separate steps: the batch cap that every baseline is given."""

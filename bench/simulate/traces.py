@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
-from ...scheduler.tickets import Lane, StepShape, Ticket
+from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 from .physics import Physics
 
 LANE_MIX = {Lane.TURBO: 0.10, Lane.FAST: 0.45, Lane.DRAFT: 0.25, Lane.RELAX: 0.20}
@@ -48,6 +48,13 @@ class Kind:
     text_rows: int
     upscales: int
     guided: bool
+
+    @property
+    def stages(self) -> tuple[StageWork, ...]:
+        """Its work."""
+        return drawing(
+            self.shape, self.steps, self.images, pixels=self.pixels, text_rows=self.text_rows, upscales=self.upscales
+        )
 
 
 @dataclass
@@ -88,15 +95,10 @@ class Trace:
         return kind.size, kind.images, self.guidance[number], self.adapters[number]
 
     def __iter__(self) -> Iterator[tuple[float, Ticket]]:
+        stages = [kind.stages for kind in self.kinds]
         for number, (arrival, kind) in enumerate(zip(self.arrivals, self.kind, strict=True)):
-            k = self.kinds[kind]
-            yield (
-                arrival,
-                Ticket(
-                    str(number), f"a{self.account[number]}", k.lane, k.shape, k.steps, k.images, k.pixels, k.text_rows,
-                    k.upscales, self.limit[number],
-                ),
-            )  # fmt: skip
+            account, lane = f"a{self.account[number]}", self.kinds[kind].lane
+            yield arrival, Ticket(str(number), account, lane, stages[kind], self.limit[number])
 
 
 def _pick(draw: random.Random, weights: dict[int, float]) -> int:
@@ -154,10 +156,7 @@ def make(
         kind = draw_kind(draw, physics, lane, steps or STEPS)
         index = kinds.setdefault(kind, len(kinds))
         if index not in solo:
-            ticket = Ticket(
-                "0", "a", lane, kind.shape, kind.steps, kind.images, kind.pixels, kind.text_rows, kind.upscales
-            )
-            solo[index] = physics.solo_ms(ticket)
+            solo[index] = physics.solo_ms(Ticket("0", "a", lane, kind.stages))
         work += solo[index]
         guidance = draw.randrange(1, len(GUIDANCE) + 1) if kind.guided else 0
         adapters = 0

@@ -14,7 +14,7 @@ from salon.bench.simulate.runs import NAMES, SALON, contender, policy_for, simul
 from salon.bench.simulate.traces import NAMES as TRACES
 from salon.bench.simulate.traces import Trace, make
 from salon.scheduler.policy import Policy
-from salon.scheduler.tickets import Lane, Plan, Stage, StepShape, Ticket
+from salon.scheduler.tickets import Lane, Plan, Stage, StepShape, Ticket, drawing
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_metrics_of_a_run(trace: Trace) -> None:
 
 
 def life(lane: Lane, rows: int, account: str = "a", job: str = "1") -> Life:
-    ticket = Ticket(job, account, lane, StepShape(rows, rows), 8, max_running=1)
+    ticket = Ticket(job, account, lane, drawing(StepShape(rows, rows), 8), max_running=1)
     return Life(ticket, lane, 0.0, H200.solo_ms(ticket))
 
 

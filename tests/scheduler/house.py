@@ -10,7 +10,7 @@ from typing import Any
 from salon.scheduler.cost import CostModel, Prior, WorkerCost
 from salon.scheduler.policy import Policy
 from salon.scheduler.scheduler import Scheduler
-from salon.scheduler.tickets import Ended, Final, Lane, Plan, Stage, StepShape, Ticket
+from salon.scheduler.tickets import Ended, Final, Lane, Plan, Stage, StepShape, Ticket, drawing
 from salon.scheduler.workers import WorkerSpec
 
 FIXED, PER_ROW = 2.0, 0.025  # ms: of a step, of a row of it
@@ -23,7 +23,8 @@ def shape(rows: int) -> StepShape:
 def ticket(
     job: str, account: str = "a", lane: Lane = Lane.FAST, rows: int = 400, steps: int = 8, images: int = 1, **fields
 ) -> Ticket:
-    return Ticket(job, account, lane, shape(rows), steps, images, **{"max_running": 100, **fields})
+    most = fields.pop("max_running", 100)
+    return Ticket(job, account, lane, drawing(shape(rows), steps, images, **fields), most)
 
 
 def exact_cost() -> WorkerCost:
@@ -70,7 +71,9 @@ class House:
         first = self.tickets[plan.jobs[0]]
         if plan.stage is Stage.STEP:
             return FIXED + PER_ROW * sum(self.tickets[job].shape.rows for job in plan.jobs)
-        return exact_cost().predict(plan.stage, first)
+        work = first.stage(plan.stage)
+        assert work is not None
+        return exact_cost().predict(work)
 
     def at(self, time: float, action: Callable[[], object]) -> None:
         self._count += 1
@@ -133,12 +136,8 @@ class House:
         """ms of a job on an idle worker."""
         t = self.tickets[job]
         model = exact_cost()
-        return (
-            model.predict(Stage.ENCODE, t)
-            + t.steps * (FIXED + PER_ROW * t.shape.rows)
-            + t.images * model.predict(Stage.DECODE, t)
-            + t.upscales * model.predict(Stage.UPSCALE, t)
-        )
+        steps = t.count(Stage.STEP) * (FIXED + PER_ROW * t.shape.rows)
+        return steps + sum(work.count * model.predict(work) for work in t.stages if work.kind is not Stage.STEP)
 
     def all_done(self) -> bool:
         return set(self.finals) == set(self.tickets) and all(f.ended is Ended.DONE for f in self.finals.values())

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from salon.scheduler.cost import CostModel, Prior, StageCost, WorkerCost
 from salon.scheduler.nnls import nnls
-from salon.scheduler.tickets import Lane, Stage, StepShape, Ticket
+from salon.scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 
 TRUE = (3.0, 0.01, 4e-6, 2e-5)
 
@@ -216,7 +216,8 @@ def test_nnls_meets_the_conditions_of_the_optimum(lines):
 
 @pytest.fixture
 def ticket():
-    return Ticket("j", "a", Lane.FAST, StepShape(64, 64**2), 10, images=3, pixels=20_000, text_rows=16, upscales=2)
+    stages = drawing(StepShape(64, 64**2), 10, images=3, pixels=20_000, text_rows=16, upscales=2)
+    return Ticket("j", "a", Lane.FAST, stages)
 
 
 def test_a_stage_is_learnt():
@@ -231,24 +232,36 @@ def test_a_stage_is_learnt():
 
 
 def test_a_worker_prices_each_stage_by_its_own_units(ticket):
-    cost = WorkerCost(CostModel(), StageCost(1, 1000), StageCost(2, 1000), StageCost(3, 1000))
-    assert cost.predict(Stage.ENCODE, ticket) == pytest.approx(17)
-    assert cost.predict(Stage.DECODE, ticket) == pytest.approx(22)
-    assert cost.predict(Stage.UPSCALE, ticket) == pytest.approx(23)
-    assert cost.predict(Stage.STEP, ticket) == cost.step.predict(ticket.shape)
+    lines = {"encode": StageCost(1, 1000), "decode": StageCost(2, 1000), "upscale": StageCost(3, 1000)}
+    cost = WorkerCost(CostModel(), lines)
+    encode, step, decode, upscale = ticket.stages
+    assert cost.predict(encode) == pytest.approx(17)
+    assert cost.predict(decode) == pytest.approx(22)
+    assert cost.predict(upscale) == pytest.approx(23)
+    assert cost.predict(step) == cost.step.predict(ticket.shape)
     joint = ticket.shape + ticket.shape
-    assert cost.predict(Stage.STEP, ticket, joint) == cost.step.predict(joint)
-    for stage in Stage:
-        assert cost.high(stage, ticket) == pytest.approx(2 * cost.predict(stage, ticket))
+    assert cost.predict(step, joint) == cost.step.predict(joint)
+    for work in ticket.stages:
+        assert cost.high(work) == pytest.approx(2 * cost.predict(work))
+
+
+def test_a_kind_of_stage_that_nobody_knows_has_a_line_of_its_own():
+    cost, other = WorkerCost(), StageWork("describe", 1, 3.0)
+    before = cost.predict(StageWork("decode", 1, 3.0))
+    assert cost.predict(other) > 0
+    for _ in range(20):
+        cost.observe(other, 50.0)
+    assert cost.predict(other) == pytest.approx(50.0, rel=0.01)
+    assert cost.predict(StageWork("decode", 1, 3.0)) == before
 
 
 def test_an_observation_goes_to_its_stage_alone(ticket):
-    for stage in Stage:
+    for work in ticket.stages:
         cost = WorkerCost()
-        cost.observe(stage, ticket, 7.0)
-        for other in Stage:
-            assert (cost.predict(other, ticket) == pytest.approx(7.0)) == (other is stage)
+        cost.observe(work, 7.0)
+        for other in ticket.stages:
+            assert (cost.predict(other) == pytest.approx(7.0)) == (other is work)
     cost = WorkerCost()
     joint = ticket.shape + ticket.shape
-    cost.observe(Stage.STEP, ticket, 7.0, joint)
+    cost.observe(ticket.stages[1], 7.0, joint)
     assert cost.step.predict(joint) == pytest.approx(7.0)

@@ -47,8 +47,10 @@ def test_every_job_takes_exactly_its_units_and_ends_once(trace, workers):
     assert house.scheduler.num_started == house.scheduler.num_queued == 0
     for job, t in house.tickets.items():
         stages = [plan.stage for _, _, plan in house.of(job)]
-        assert stages == [Stage.ENCODE] + [Stage.STEP] * t.steps + [Stage.DECODE] * t.images
-        assert [plan.piece for _, _, plan in house.of(job) if plan.stage is Stage.DECODE] == list(range(t.images))
+        assert stages == [Stage.ENCODE] + [Stage.STEP] * t.count(Stage.STEP) + [Stage.DECODE] * t.count(Stage.DECODE)
+        assert [plan.piece for _, _, plan in house.of(job) if plan.stage is Stage.DECODE] == list(
+            range(t.count(Stage.DECODE))
+        )
         times = [entry[:2] for entry in house.of(job)]
         assert all(end <= start + CLOSE for (_, end), (start, _) in zip(times, times[1:], strict=False))
 

@@ -21,7 +21,7 @@ from salon.scheduler.errors import (
 )
 from salon.scheduler.policy import Policy
 from salon.scheduler.scheduler import Scheduler
-from salon.scheduler.tickets import Ended, Lane, Plan, Stage, StepShape, Ticket
+from salon.scheduler.tickets import Ended, Lane, Plan, Stage, StageWork, StepShape, Ticket, drawing
 from salon.scheduler.workers import WorkerSpec
 
 from .house import House, ticket
@@ -329,4 +329,44 @@ def test_impossible_tickets(fields, names):
 
 def test_unknown_lane():
     with pytest.raises(UnknownLane, match="turbo, fast, draft, relax"):
-        Ticket("a", "a", "express", StepShape(1, 1), 1)  # type: ignore[arg-type]
+        Ticket("a", "a", "express", drawing(StepShape(1, 1), 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_a_job_may_have_stages_of_its_own_and_no_step(lane):
+    """A kind is known by its name alone: it is priced, planned alone and counted like any other."""
+    house = House()
+    house.submit(ticket("drawn", steps=3))
+    house.submit(Ticket("told", "b", lane, (StageWork("describe", 2, 5.0), StageWork("upscale", 1, 16.0))), 1.0)
+    for n in range(3):
+        house.submit(ticket(f"more {n}", lane=Lane.RELAX, steps=2), 2.0)
+    house.run()
+    assert house.all_done()
+    plans = [(plan.stage, plan.piece, plan.jobs) for _, _, plan in house.done if "told" in plan.jobs]
+    assert plans == [("describe", 0, ("told",)), ("describe", 1, ("told",)), ("upscale", 0, ("told",))]
+    lines = house.scheduler.workers["w0"].cost.stages
+    assert {"describe", "upscale", "encode", "decode"} <= set(lines)
+    assert lines["describe"].observations == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [
+        ({"kind": ""}, "stage: got ''"),
+        ({"kind": "step"}, "stage <?.*step.*: got no shape"),
+        ({"kind": "describe", "shape": StepShape(1, 1)}, "got a shape, allowed one for steps"),
+        ({"kind": "describe", "count": 0}, "pieces: got 0, allowed a whole number from 1"),
+        ({"kind": "describe", "units": -1.0}, "units: got -1.0"),
+        ({"kind": "describe", "units": float("nan")}, "units: got nan"),
+        ({"kind": "step", "shape": StepShape(0, 1)}, "rows: got 0"),
+    ],
+)
+def test_impossible_stages(stage, words):
+    with pytest.raises(TicketError, match=words):
+        StageWork(**stage)
+
+
+def test_stages_of_a_ticket_are_one_or_more_and_each_once():
+    for stages, got in (((), "none"), ((StageWork("a"), StageWork("a")), "a, a")):
+        with pytest.raises(TicketError, match=f"stages: got {got}, allowed one or more, each kind once"):
+            Ticket("j", "a", Lane.FAST, stages)

@@ -19,6 +19,7 @@ from salon.studio.job import Job
 from salon.studio.local import LocalPort
 from salon.studio.loop import Loop
 from salon.studio.messages import Arrival, Drop, Park, Parked, Ran, Run, Setup
+from salon.studio.stages import HANDLERS, Outputs
 from salon.studio.worker import Worker
 
 from .conftest import TIMEOUT, Solo, add_adapters, finals, spec
@@ -224,7 +225,7 @@ def worker(new_engine: MakeEngine) -> Worker:
     return Worker(engine)
 
 
-def run(worker: Worker, stage: Stage, *jobs: str, **fields: Any) -> tuple[Ran, list[Any]]:
+def run(worker: Worker, stage: str, *jobs: str, **fields: Any) -> tuple[Ran, list[Any]]:
     answer, frames = worker.handle(Run(number=1, stage=stage, jobs=jobs, **fields))
     assert isinstance(answer, Ran)
     return answer, frames
@@ -286,7 +287,24 @@ def test_a_worker_answers_anything(worker: Worker) -> None:
     assert said.failed["a"].kind == "StateError"
     run(worker, Stage.ENCODE, "a", arrivals=(Arrival(job="a", spec=request),))
     assert run(worker, Stage.DECODE, "a")[0].broken is not None  # not done yet: refused, and nothing is lost by it
-    assert run(worker, Stage.UPSCALE, "a")[0].broken is not None
+    broken = run(worker, Stage.UPSCALE, "a")[0].broken
+    assert str(broken).startswith("StudioError: stage: got 'upscale', allowed decode, encode, step; use a worker")
+
+
+def test_a_kind_of_stage_is_one_handler(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def halved(engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
+        return Outputs(pictures=[engine.decode(held[0], piece)[::2, ::2]])
+
+    monkeypatch.setitem(HANDLERS, "thumbnail", halved)
+    request = spec(steps=1, images=2)
+    run(worker, Stage.ENCODE, "a", arrivals=(Arrival(job="a", spec=request),))
+    while not run(worker, Stage.STEP, "a")[0].progress["a"].step:
+        pass
+    said, frames = run(worker, "thumbnail", "a", piece=1)
+    whole, pixels = run(worker, Stage.DECODE, "a", piece=1)
+    small = said.pictures[0].read(frames[0])
+    np.testing.assert_array_equal(small, whole.pictures[0].read(pixels[0])[::2, ::2])
+    assert (said.pictures[0].name, said.pictures[0].index) == ("a", 1)
     answer, _ = worker.handle(Park(3, "unknown"))
     assert answer == Parked(3, "unknown")
     answer, _ = worker.handle(Setup())

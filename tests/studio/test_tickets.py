@@ -14,7 +14,7 @@ from salon.engine.errors import SalonError
 from salon.engine.info import ModelInfo
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse
-from salon.scheduler.tickets import Lane, Ticket
+from salon.scheduler.tickets import Lane, Stage, Ticket
 from salon.studio.errors import StudioError
 from salon.studio.messages import Array, Failure, Ready, Run, pack, read_answer, read_command
 from salon.studio.tickets import info_of, ticket_of
@@ -40,13 +40,15 @@ def test_the_numbers_are_the_engines(engine: Engine) -> None:
         request = draw_spec(rng)
         got, generation = ticket(info, request), engine.open(request)
         assert got.shape.rows == engine.step_rows([generation])
-        assert got.steps == len(generation.evaluations)
-        assert (got.images, got.pixels) == (request.images, request.width * request.height)
+        encode, steps, decode = got.stages
+        assert (encode.kind, steps.kind, decode.kind) == (Stage.ENCODE, Stage.STEP, Stage.DECODE)
+        assert (encode.count, steps.count, decode.count) == (1, len(generation.evaluations), request.images)
+        assert decode.units == request.width * request.height / 1000
         texts = [len(generation.text.tokens)]
         if generation.negative is not None:
             texts.append(len(generation.negative.tokens))
         assert got.shape.squares == request.images * sum((rows + generation.rows) ** 2 for rows in texts)
-        assert got.text_rows == sum(texts)
+        assert encode.units == sum(texts)
         tokens = sum(
             ADAPTERS[name] * generation.rows * request.images
             for use in request.adapters

@@ -1,0 +1,59 @@
+"""What a worker does for each kind of stage: one handler a kind, by name.
+
+A stage is named by the ticket (`scheduler.tickets.StageWork.kind`), priced by its name and carried out by the handler
+of that name. To add a kind is to add a handler. Encoding has none: it is the opening of the job itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ..engine.engine import Engine
+from ..engine.generation import Generation, StepReport
+from ..errors import complaint
+from ..scheduler.tickets import Stage
+from .errors import StudioError
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a stage made.
+
+    Attributes:
+        reports: of a step, one a generation.
+        pictures: of other stages, what each generation got of this piece: uint8 [height, width, 3].
+    """
+
+    reports: Sequence[StepReport] = ()
+    pictures: Sequence[Any] = ()
+
+
+class StageHandler(Protocol):
+    """Does one piece of a stage. What it raises fails the plan; an error of `engine.errors` leaves the jobs as they
+    were."""
+
+    def __call__(self, engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
+        """Work on the generations of a plan: several for a step, else one. `piece`: which of the stage's, from 0."""
+
+
+def step(engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
+    """Take one evaluation of all of them together."""
+    return Outputs(reports=engine.step(held))
+
+
+def decode(engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
+    """Decode one image."""
+    return Outputs(pictures=[engine.decode(generation, piece) for generation in held])
+
+
+HANDLERS: dict[str, StageHandler] = {Stage.STEP: step, Stage.DECODE: decode}
+
+
+def handler_of(kind: str) -> StageHandler:
+    """Return the handler of a kind of stage. StudioError if this worker has none."""
+    if kind not in HANDLERS:
+        known = ", ".join(sorted({Stage.ENCODE, *HANDLERS}))
+        raise StudioError(complaint("stage", repr(str(kind)), known, "use a worker that has a handler for it"))
+    return HANDLERS[kind]
