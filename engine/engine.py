@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,10 +72,11 @@ class Engine:
         cls,
         model: str | Path | None = None,
         *,
-        backend: Literal["cpu", "reference"] | str = "cpu",
+        backend: str = backends.DEFAULT,
         isa: str | None = None,
         dtype: Dtype | None = None,
         threads: int | None = None,
+        device: str | None = None,
         limits: Limits | None = None,
         require_text: bool = False,
     ) -> Engine:
@@ -83,7 +84,7 @@ class Engine:
 
         Args:
             model: diffusers-layout folder; None: the embedded one.
-            backend, isa, dtype, threads: see `kernels.backends.create`.
+            backend, isa, dtype, threads, device: see `kernels.backends.create`.
             limits: what the engine takes on; None: `Limits()`.
             require_text: refuse a model that reads no prompts, before its weights are packed.
 
@@ -92,9 +93,12 @@ class Engine:
             UnknownBackend: this machine has no such backend, instruction set or dtype.
         """
         try:
-            ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads)
+            ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads, device=device)
         except ValueError as error:
             raise UnknownBackend(str(error)) from error
+        except ImportError as error:
+            got, allowed = f"no module {error.name!r}", "the packages that it computes with"
+            raise UnknownBackend(complaint(f"backend {backend!r}", got, allowed, "install them")) from error
         limits = limits or Limits()
         folder = EMBEDDED if model is None else Path(model)
         return cls(ops, load_model(ops, folder, limits, require_text=require_text), limits)

@@ -16,11 +16,10 @@ from typing import Final, NoReturn
 
 from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, SOLVERS
 from .commands import exits, flags_jobs, flags_make, flags_ops, flags_serve
-from .commands.flags_make import BACKENDS, DTYPES
+from .commands.flags_make import DTYPES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
 
 __all__ = [
-    "BACKENDS",
     "DTYPES",
     "LANES",
     "MAX_ASPECT",

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from ...bounds import GUIDANCE, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_STEPS, MAX_THREADS, SOLVERS
 from ...errors import complaint
+from ...kernels import backends
 from ...system import expand_home
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, number, server_flags, shown, whole
 
-BACKENDS: Final = ("cpu", "reference")
 DTYPES: Final = ("bfloat16", "float32")
 
 
@@ -89,10 +89,9 @@ def engine_flags(parser: Any, title: str = "how to compute it") -> None:
     group.add_argument(
         "--model", type=model, metavar="FOLDER", help="a model folder in diffusers' layout (the embedded one)"
     )
-    backend = Names("--backend", BACKENDS)
-    group.add_argument(
-        "--backend", type=backend, default="cpu", metavar="NAME", help="cpu, or reference: numpy, slow (cpu)"
-    )
+    backend = Names("--backend", backends.names())
+    known = " or ".join(backends.names())
+    group.add_argument("--backend", type=backend, default=backends.DEFAULT, metavar="NAME", help=f"{known} (cpu)")
     group.add_argument("--isa", metavar="NAME", help="instruction set, see `salon doctor` (SALON_ISA, else the best)")
     dtype = Names("--dtype", DTYPES)
     group.add_argument("--dtype", type=dtype, metavar="NAME", help=f"{' or '.join(DTYPES)} (bfloat16 where it is fast)")

@@ -9,7 +9,6 @@ import pytest
 from salon.engine.solvers import SolverName
 from salon.frontends import arguments
 from salon.frontends.arguments import UsageError, parse
-from salon.kernels import backends
 from salon.scheduler.tickets import Lane
 
 
@@ -19,7 +18,6 @@ def imagine(*words: str) -> object:
 
 def test_names_agree_with_the_engine() -> None:
     assert get_args(SolverName) == arguments.SOLVERS
-    assert arguments.BACKENDS == backends.NAMES
     assert tuple(Lane) == arguments.LANES
 
 

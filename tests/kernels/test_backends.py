@@ -1,0 +1,85 @@
+"""A backend is one file: here one is added, and one that lacks what it computes with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from salon.engine.engine import Engine
+from salon.engine.errors import UnknownBackend
+from salon.engine.spec import GenerationSpec
+from salon.frontends.arguments import UsageError, parse
+from salon.kernels import backends
+
+from ..engine.conftest import write_tiny
+
+ABACUS = '''
+"""The reference, under another name."""
+from salon.kernels.reference import ReferenceOps
+
+HELP = "beads"
+
+class AbacusOps(ReferenceOps):
+    @property
+    def name(self):
+        return "abacus"
+
+def create(options):
+    if options.device not in (None, "left"):
+        raise ValueError(f"device: got {options.device!r}, want left")
+    return AbacusOps()
+'''
+
+
+@pytest.fixture
+def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    def add(name: str, text: str) -> None:
+        (tmp_path / f"{name}.py").write_text(text)
+        backends.names.cache_clear()
+
+    monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
+    yield add
+    backends.names.cache_clear()
+
+
+def draw(backend: str, folder: Path, **options: str) -> np.ndarray:
+    engine = Engine.load(folder, backend=backend, **options)  # type: ignore[arg-type]
+    generation = engine.open(GenerationSpec(prompt="a cat", width=16, height=16, steps=2, seed=1))
+    while generation.position < len(generation.evaluations):
+        engine.step([generation])
+    return engine.finish(generation)
+
+
+def test_a_new_file_is_a_backend_that_draws_and_is_a_choice(
+    add: Callable[[str, str], None], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert backends.names() == ("cpu", "reference")
+    add("abacus", ABACUS)
+    assert backends.names() == ("cpu", "abacus", "reference")
+    folder = write_tiny(tmp_path_factory.mktemp("tiny"))
+    np.testing.assert_array_equal(draw("abacus", folder, device="left"), draw("reference", folder))
+    assert Engine.load(folder, backend="abacus").info.backend.name == "abacus"
+    assert parse(["imagine", "x", "--backend", "abacus"], "").backend == "abacus"
+    with pytest.raises(UnknownBackend, match="device: got 'right', want left"):
+        draw("abacus", folder, device="right")
+
+
+def test_what_a_backend_lacks_is_named(add: Callable[[str, str], None]) -> None:
+    add("slide_rule", "import no_such_package\n")
+    with pytest.raises(UnknownBackend, match="backend 'slide_rule': got no module 'no_such_package', .* install them"):
+        Engine.load(backend="slide_rule")
+    with pytest.raises(UnknownBackend, match="backend: got 'sliderule', want one of cpu, reference, slide_rule"):
+        Engine.load(backend="sliderule")
+    with pytest.raises(UsageError, match="--backend"):
+        parse(["imagine", "x", "--backend", "sliderule"], "")
+
+
+@pytest.mark.parametrize("name", backends.names())
+def test_every_backend_says_what_it_is_and_has_one_device_here(name: str) -> None:
+    assert backends.backend(name).HELP
+    assert backends.create(name, device="cpu").name.startswith(name)
+    with pytest.raises(ValueError, match="cuda:0"):
+        backends.create(name, device="cuda:0")
