@@ -21,7 +21,6 @@ GUIDANCE: Final = (0.0, 100.0)
 SHIFT: Final = (0.01, 100.0)
 MAX_SEED: Final = 2**64 - 1
 RANDOM_SEEDS: Final = 2**32  # random ones are below: short enough to be read out and typed in
-SOLVERS: Final = ("euler", "heun")
 LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
 
 # What a `GenerationSpec` can hold at all: an engine with larger `Limits` than the default ones may take it.

@@ -22,7 +22,7 @@ from ..engine.limits import Limits
 from ..engine.loading import Model, load_model
 from ..engine.models.flux import FluxConfig
 from ..engine.models.vae import AutoencoderConfig
-from ..engine.solvers import SigmaConfig
+from ..engine.sigmas import SigmaConfig
 from ..kernels import backends
 
 SHIPPED = EMBEDDED

@@ -13,7 +13,7 @@ import msgspec
 from .defaults import complete
 from .limits import Limits
 from .memory import MemoryCoefficients
-from .solvers import SigmaConfig
+from .sigmas import SigmaConfig
 from .spec import GenerationSpec
 
 

@@ -26,7 +26,7 @@ from .models import bert, flux, vae
 from .neighbours import load_neighbours
 from .pipeline import want_flux_pipeline
 from .safetensors_file import SafetensorsFile
-from .solvers import SigmaConfig
+from .sigmas import SigmaConfig
 from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with

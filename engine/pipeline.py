@@ -13,7 +13,7 @@ from .checkpoint import Checkpoint
 from .config import Config
 from .errors import UnknownArchitecture, WrongConfig
 from .models import bert, flux_weights, vae_weights
-from .solvers import SCHEDULER
+from .sigmas import SCHEDULER
 
 PIPELINE: Final = "FluxPipeline"
 

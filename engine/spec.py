@@ -16,13 +16,12 @@ from ..bounds import (
     MAX_ASPECT,
     MAX_SEED,
     SHIFT,
-    SOLVERS,
     random_seed,
 )
 from ..errors import complaint, is_text
 from ..values import number_of, shown, text_of, whole_of
+from . import solvers
 from .errors import PromptError, SpecError
-from .solvers import SolverName
 
 _DIGITS: Final = decimal.Context(prec=40)
 
@@ -83,7 +82,7 @@ class GenerationSpec:
     images: int = 1
     guidance_scale: float = 3.0
     embedded_guidance: float | None = None
-    solver: SolverName = "euler"
+    solver: str = solvers.DEFAULT
     shift: float | None = None
     adapters: tuple[AdapterUse, ...] = ()
 
@@ -105,8 +104,10 @@ class GenerationSpec:
         if self.embedded_guidance is not None:
             own["embedded_guidance"] = _number("embedded_guidance", self.embedded_guidance, *GUIDANCE)
         own["solver"] = text_of(self.solver)
-        if own["solver"] not in SOLVERS:
-            raise SpecError(complaint("solver", shown(self.solver), " or ".join(SOLVERS), "choose one of these"))
+        if own["solver"] not in solvers.names():
+            raise SpecError(
+                complaint("solver", shown(self.solver), " or ".join(solvers.names()), "choose one of these")
+            )
         if self.shift is not None:
             own["shift"] = _number("shift", self.shift, *SHIFT)
         for name, value in own.items():

@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, SOLVERS
+from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
 from .commands import exits, flags_jobs, flags_make, flags_ops, flags_serve
 from .commands.flags_make import DTYPES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
@@ -25,7 +25,6 @@ __all__ = [
     "MAX_ASPECT",
     "MAX_IMAGES",
     "MAX_SEED",
-    "SOLVERS",
     "UsageError",
     "parse",
     "parser",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from ...bounds import GUIDANCE, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_STEPS, MAX_THREADS, SOLVERS
+from ...bounds import GUIDANCE, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_STEPS, MAX_THREADS
+from ...engine import solvers
 from ...errors import complaint
 from ...kernels import backends
 from ...system import expand_home
@@ -52,9 +53,9 @@ def _imagine(parser: Parser) -> None:
     what.add_argument(
         "--guidance", type=guidance, metavar="X", help="how strongly to follow the prompt; 1 is none (the model's)"
     )
-    what.add_argument(
-        "--solver", type=Names("--solver", SOLVERS), metavar="NAME", help=f"{' or '.join(SOLVERS)} (the model's)"
-    )
+    solver = Names("--solver", solvers.names())
+    known = " or ".join(solvers.names())
+    what.add_argument("--solver", type=solver, metavar="NAME", help=f"{known} (the model's)")
     where = parser.add_argument_group("where to put it")
     output_flag(where, "a folder, or a file name ending in .png (outputs/WORDS-SEED.png)")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")

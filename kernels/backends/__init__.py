@@ -11,11 +11,10 @@ nothing: `salon --help` lists the backends.
 
 from __future__ import annotations
 
-import pkgutil
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...plugins import Plugins
 
 if TYPE_CHECKING:
     from ..ops import Dtype, Ops
@@ -49,18 +48,8 @@ class Backend(Protocol):
         """Make the op table. ValueError for an option that the backend does not have."""
 
 
-@cache
-def names() -> tuple[str, ...]:
-    """Return the names of all backends, the default one first."""
-    found = {module.name for module in pkgutil.iter_modules(__path__)}
-    return (DEFAULT, *sorted(found - {DEFAULT}))
-
-
-def backend(name: str) -> Backend:
-    """Return the backend called `name`. ValueError if there is none."""
-    if name not in names():
-        raise ValueError(f"backend: got {name!r}, want one of {', '.join(names())}")
-    return cast(Backend, import_module(f".{name}", __name__))
+PLUGINS: Plugins[Backend] = Plugins("backend", __name__, __path__, DEFAULT)
+names, backend = PLUGINS.names, PLUGINS.get
 
 
 def create(

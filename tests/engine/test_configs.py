@@ -24,7 +24,7 @@ from salon.engine.models.bert import BertConfig
 from salon.engine.models.flux_weights import FluxConfig
 from salon.engine.models.vae_weights import AutoencoderConfig
 from salon.engine.pipeline import want_flux_pipeline
-from salon.engine.solvers import SigmaConfig
+from salon.engine.sigmas import SigmaConfig
 
 from .conftest import SALON, write_tiny
 from .test_loading import edit_json

@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salon.bounds import SOLVERS
+from salon.engine import solvers
 from salon.engine.config import Config
+from salon.engine.engine import Engine
 from salon.engine.errors import UnknownArchitecture
-from salon.engine.solvers import SCHEDULER, Evaluation, SigmaConfig, euler, evaluations, heun
+from salon.engine.sigmas import SCHEDULER, SigmaConfig
+from salon.engine.solvers import Evaluation, evaluations, names
+from salon.engine.solvers.euler import table as euler
+from salon.engine.solvers.heun import table as heun
+from salon.engine.spec import GenerationSpec
+from salon.frontends.arguments import parse
 
 
 def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, dtype: Any = np.float64) -> Any:
@@ -80,7 +86,7 @@ def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="got 0, want at least 1"):
         SigmaConfig().sigmas(0, 64)
     with pytest.raises(ValueError, match="got 'rk4', want one of euler, heun"):
-        evaluations("rk4", SigmaConfig(), 4, 64)  # type: ignore[arg-type]
+        evaluations("rk4", SigmaConfig(), 4, 64)
     with pytest.raises(ValueError, match="got -1"):
         SigmaConfig(shift=-1)
     with pytest.raises(ValueError, match="shift: got nan"):
@@ -118,7 +124,7 @@ def test_sigmas_equal_diffusers(config: dict[str, Any], steps: int, tokens: int)
     np.testing.assert_array_equal(ours.sigmas(steps, tokens), theirs.sigmas.numpy())
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("solver", names())
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])
 def test_trajectory_equals_diffusers(solver: Any, steps: int) -> None:
     torch = pytest.importorskip("torch")
@@ -144,3 +150,28 @@ def test_trajectory_equals_diffusers(solver: Any, steps: int) -> None:
     ours = integrate(table, velocity, x, np.float32)
     assert np.isfinite(ours).all()
     np.testing.assert_allclose(ours, y.numpy(), rtol=2e-5, atol=2e-6)
+
+
+def test_a_solver_is_one_file(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes each of Euler's steps in two halves: the engine and the flags know it at once."""
+    (tmp_path / "halves.py").write_text(
+        "from salon.engine.solvers import Evaluation\n"
+        "HELP = 'two halves a step'\n"
+        "def table(sigmas):\n"
+        "    out = []\n"
+        "    for i, (s, t) in enumerate(zip(sigmas[:-1], sigmas[1:])):\n"
+        "        m = (s + t) / 2\n"
+        "        out += [Evaluation(float(s), float(m), float(m - s), 0.0, False, False, i),\n"
+        "                Evaluation(float(m), float(t), float(t - m), 0.0, False, False, i)]\n"
+        "    return tuple(out)\n"
+    )
+    monkeypatch.setattr(solvers, "__path__", [*solvers.__path__, str(tmp_path)])
+    monkeypatch.setattr(solvers.PLUGINS, "_path", solvers.__path__)
+    monkeypatch.setattr(solvers.PLUGINS, "_names", None)
+    assert solvers.names() == ("euler", "halves", "heun")
+    engine = Engine.load(tiny_model, backend="reference")
+    generation = engine.open(GenerationSpec(prompt="cat", width=16, height=16, steps=3, seed=1, solver="halves"))
+    reports = [engine.step([generation])[0].step for _ in range(6)]
+    assert reports == [0, 1, 1, 2, 2, 3]
+    assert engine.finish(generation).shape == (1, 16, 16, 3)
+    assert parse(["imagine", "x", "--solver", "halves"], "").solver == "halves"

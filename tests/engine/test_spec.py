@@ -98,7 +98,7 @@ def test_numpys_numbers_and_text_become_pythons_own() -> None:
         images=np.int8(2),  # type: ignore[arg-type]
         guidance_scale=np.float64(3),
         embedded_guidance=np.float32(3.5),  # type: ignore[arg-type]
-        solver=np.str_("heun"),  # type: ignore[arg-type]
+        solver=np.str_("heun"),
         shift=np.int32(3),  # type: ignore[arg-type]
         adapters=(AdapterUse(np.str_("x"), np.float16(0.5), np.str_("null")),),  # type: ignore[arg-type]
     )

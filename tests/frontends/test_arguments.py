@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 import pytest
 
-from salon.engine.solvers import SolverName
 from salon.frontends import arguments
 from salon.frontends.arguments import UsageError, parse
 from salon.scheduler.tickets import Lane
@@ -17,7 +14,6 @@ def imagine(*words: str) -> object:
 
 
 def test_names_agree_with_the_engine() -> None:
-    assert get_args(SolverName) == arguments.SOLVERS
     assert tuple(Lane) == arguments.LANES
 
 

@@ -38,11 +38,12 @@ def create(options):
 def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
     def add(name: str, text: str) -> None:
         (tmp_path / f"{name}.py").write_text(text)
-        backends.names.cache_clear()
+        backends.PLUGINS.forget()
 
     monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path)])
+    monkeypatch.setattr(backends.PLUGINS, "_path", backends.__path__)
     yield add
-    backends.names.cache_clear()
+    backends.PLUGINS.forget()
 
 
 def draw(backend: str, folder: Path, **options: str) -> np.ndarray:

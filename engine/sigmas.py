@@ -1,17 +1,7 @@
-"""Diffusion solvers as data: a list of model evaluations, each with the linear update that follows it.
+"""The sigmas of flow matching: how a checkpoint spaces the noise levels that a solver goes through.
 
-A flow-matching model predicts the velocity v = dx/dsigma along x = (1 - sigma) data + sigma noise, so sampling is the
-solution of that differential equation from sigma = 1 to 0. A solver here is not a loop but a table: for every model
-evaluation its sigma and the numbers a, b of
-
-    latents = base + a v + b previous
-
-(`Ops.solver_step`). Each image of a batch reads its own row of its own table, so images at different steps, of
-different solvers and step counts, take one step together.
-
-Sources: flow matching 2210.02747; shift of sigmas with the resolution: SD3, 2403.03206, section 5.3.2; Heun's
-second-order method as in EDM, 2206.00364, algorithm 1 without churn. Sigmas agree with diffusers'
-FlowMatchEulerDiscreteScheduler and FluxPipeline to the bit.
+Sources: flow matching 2210.02747; shift of sigmas with the resolution: SD3, 2403.03206, section 5.3.2. Sigmas agree
+with diffusers' FlowMatchEulerDiscreteScheduler and FluxPipeline to the bit.
 """
 
 from __future__ import annotations
@@ -22,13 +12,10 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import SOLVERS
 from ..kernels.elementary import exp
 from .config import Config
 
 Float32 = NDArray[np.float32]
-
-SolverName = Literal["euler", "heun"]  # `bounds.SOLVERS`
 
 SCHEDULER: Final = "FlowMatchEulerDiscreteScheduler"
 _TIMESTEPS: Final = 1000  # a model sees sigma times as many
@@ -123,58 +110,3 @@ class SigmaConfig:
             weight = float(exp(mu)) if self.time_shift_type == "exponential" else mu
             spaced = weight / (weight + (1 / even - 1))
         return np.append(spaced.astype(np.float32), np.float32(0))
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """One call of the model and the update after it: latents = base + a v + b previous.
-
-    Attributes:
-        sigma: what the model sees.
-        next_sigma: noise level of the latents afterwards; latents - next_sigma * v estimates the clean ones.
-        a, b: factors of this velocity and of the one before (b = 0: the one before does not count).
-        from_base: base is the latents set aside by the evaluation before, not the present ones.
-        keeps_base: the latents before this update must be set aside for the next evaluation.
-        step: the solver step this evaluation belongs to, from 0.
-    """
-
-    sigma: float
-    next_sigma: float
-    a: float
-    b: float
-    from_base: bool
-    keeps_base: bool
-    step: int
-
-
-def euler(sigmas: Float32) -> tuple[Evaluation, ...]:
-    """Euler's method, order 1: one evaluation a step."""
-    return tuple(
-        Evaluation(float(s), float(t), float(t - s), 0.0, False, False, i)
-        for i, (s, t) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True))
-    )
-
-
-def heun(sigmas: Float32) -> tuple[Evaluation, ...]:
-    """Heun's method, order 2: two evaluations a step, except the last step to sigma 0, which is Euler's.
-
-    (There the second evaluation would ask the model about sigma = 0, which it was never trained on.)"""
-    table: list[Evaluation] = []
-    for i, (s, t) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
-        h = t - s
-        if t == 0:
-            table.append(Evaluation(float(s), float(t), float(h), 0.0, False, False, i))
-        else:
-            half = float(h / 2)
-            table.append(Evaluation(float(s), float(t), float(h), 0.0, False, True, i))
-            table.append(Evaluation(float(t), float(t), half, half, True, False, i))
-    return tuple(table)
-
-
-def evaluations(
-    solver: SolverName, config: SigmaConfig, steps: int, image_tokens: int, shift: float | None = None
-) -> tuple[Evaluation, ...]:
-    """The table of `solver` for an image of `image_tokens` tokens. ValueError for an unknown solver or no steps."""
-    if solver not in SOLVERS:
-        raise ValueError(f"solver: got {solver!r}, want one of {', '.join(SOLVERS)}")
-    return (euler if solver == "euler" else heun)(config.sigmas(steps, image_tokens, shift))

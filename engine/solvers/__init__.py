@@ -1,0 +1,73 @@
+"""Diffusion solvers as data: a list of model evaluations, each with the linear update that follows it.
+
+A flow-matching model predicts the velocity v = dx/dsigma along x = (1 - sigma) data + sigma noise, so sampling is the
+solution of that differential equation from sigma = 1 to 0. A solver here is not a loop but a table: for every model
+evaluation its sigma and the numbers a, b of
+
+    latents = base + a v + b previous
+
+(`Ops.solver_step`). Each image of a batch reads its own row of its own table, so images at different steps, of
+different solvers and step counts, take one step together.
+
+Every module of this folder is a solver, and its name is the solver's. To add one is to add a module with
+
+    HELP: str                                              # what it is, in a few words
+    def table(sigmas: Float32) -> tuple[Evaluation, ...]   # of sigmas [steps + 1], falling to 0
+
+This one loads nothing: `salon --help` lists the solvers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...plugins import Plugins
+
+if TYPE_CHECKING:
+    from ..sigmas import SigmaConfig
+
+DEFAULT = "euler"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One call of the model and the update after it: latents = base + a v + b previous.
+
+    Attributes:
+        sigma: what the model sees.
+        next_sigma: noise level of the latents afterwards; latents - next_sigma * v estimates the clean ones.
+        a, b: factors of this velocity and of the one before (b = 0: the one before does not count).
+        from_base: base is the latents set aside by the evaluation before, not the present ones.
+        keeps_base: the latents before this update must be set aside for the next evaluation.
+        step: the solver step this evaluation belongs to, from 0.
+    """
+
+    sigma: float
+    next_sigma: float
+    a: float
+    b: float
+    from_base: bool
+    keeps_base: bool
+    step: int
+
+
+class Solver(Protocol):
+    """What a module of this folder has."""
+
+    HELP: str
+
+    def table(self, sigmas: Any) -> tuple[Evaluation, ...]:
+        """Return the evaluations that lead through float32 [steps + 1] sigmas."""
+
+
+PLUGINS: Plugins[Solver] = Plugins("solver", __name__, __path__, DEFAULT)
+names = PLUGINS.names
+
+
+def evaluations(
+    solver: str, config: SigmaConfig, steps: int, image_tokens: int, shift: float | None = None
+) -> tuple[Evaluation, ...]:
+    """Return the table of `solver` for an image of `image_tokens` tokens. ValueError for an unknown solver or no
+    steps."""
+    return PLUGINS.get(solver).table(config.sigmas(steps, image_tokens, shift))

@@ -1,0 +1,53 @@
+"""Folders of which every module is one thing of its kind: a backend, a solver.
+
+What is there is found by listing the folder, so that to add one is to add a file, and a module is loaded only when it
+is asked for. Standard library only: `salon --help` lists the names.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, Generic, TypeVar, cast
+
+T = TypeVar("T")
+
+
+class Plugins(Generic[T]):
+    """The modules of a package's folders.
+
+    Args:
+        kind: what one of them is, for messages.
+        package: name of the package.
+        path: its folders (`__path__`); whoever appends one calls `forget`.
+        first: the name that is listed first, as the default.
+    """
+
+    def __init__(self, kind: str, package: str, path: Sequence[str], first: str) -> None:
+        self._kind, self._package, self._path, self._first = kind, package, path, first
+        self._names: tuple[str, ...] | None = None
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all modules, the default first. ValueError if two have one name."""
+        if self._names is None:
+            found: dict[str, str] = {}
+            for folder in self._path:
+                for module in pkgutil.iter_modules([folder]):
+                    if module.name in found:
+                        where = f"{found[module.name]} and {folder}"
+                        raise ValueError(f"{self._kind} {module.name!r}: got two, in {where}, want one; rename one")
+                    found[module.name] = folder
+            self._names = (self._first, *sorted(found.keys() - {self._first}))
+        return self._names
+
+    def get(self, name: str) -> T:
+        """Return the module called `name`. ValueError if there is none; ImportError if it lacks something."""
+        if name not in self.names():
+            raise ValueError(f"{self._kind}: got {name!r}, want one of {', '.join(self.names())}")
+        module: Any = import_module(f".{name}", self._package)
+        return cast(T, module)
+
+    def forget(self) -> None:
+        """List the folders anew when next asked."""
+        self._names = None
