@@ -21,10 +21,10 @@ class Plugins(Generic[T]):
         kind: what one of them is, for messages.
         package: name of the package.
         path: its folders (`__path__`); whoever appends one calls `forget`.
-        first: the name that is listed first, as the default.
+        first: the name that is listed first, as the default; "": there is none.
     """
 
-    def __init__(self, kind: str, package: str, path: Sequence[str], first: str) -> None:
+    def __init__(self, kind: str, package: str, path: Sequence[str], first: str = "") -> None:
         self._kind, self._package, self._path, self._first = kind, package, path, first
         self._names: tuple[str, ...] | None = None
 
@@ -38,7 +38,7 @@ class Plugins(Generic[T]):
                         where = f"{found[module.name]} and {folder}"
                         raise ValueError(f"{self._kind} {module.name!r}: got two, in {where}, want one; rename one")
                     found[module.name] = folder
-            self._names = (self._first, *sorted(found.keys() - {self._first}))
+            self._names = (*filter(None, [self._first]), *sorted(found.keys() - {self._first}))
         return self._names
 
     def get(self, name: str) -> T:

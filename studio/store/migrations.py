@@ -14,8 +14,10 @@ from typing import Final
 from ...errors import complaint
 from ...system import flush_file, flush_folder
 from ..errors import StoreMismatch
+from .domains import domains
 from .faults import translate
 from .files import translate_os
+from .registered import made_of, taken
 from .sql import sa
 from .tables import JOBS, META, METADATA, VERSION
 
@@ -53,14 +55,20 @@ def prepare(connection: sa.Connection, name: str, backup: Callable[[int], object
         StoreMismatch: tables of a newer version, or of something else.
     """
     tables = set(sa.inspect(connection).get_table_names())
+    copied = _prepare_ours(connection, name, tables, backup)
+    _prepare_domains(connection, name, tables, (lambda version: None) if copied else backup)
+
+
+def _prepare_ours(connection: sa.Connection, name: str, tables: set[str], backup: Callable[[int], object]) -> bool:
+    """The tables of this package. Whether `backup` was called, or there was nothing to copy."""
     remedy = "install that version of Salon, or choose another folder or database"
     if META.name not in tables:
-        if strange := sorted(tables & METADATA.tables.keys()):
+        if strange := sorted(tables & taken()):
             got = f"tables of something else ({', '.join(strange)})"
             raise StoreMismatch(complaint(f"store {name}", got, "an empty database, or one of ours", remedy))
         METADATA.create_all(connection, checkfirst=False)
         connection.execute(sa.insert(META), {"key": SCHEMA, "value": str(VERSION)})
-        return
+        return True
     found = connection.execute(sa.select(META.c.value).where(META.c.key == SCHEMA)).scalar()
     if found is None or not found.isdecimal() or JOBS.name not in tables:
         got = f"a table {META.name} without our {SCHEMA}"
@@ -73,6 +81,40 @@ def prepare(connection: sa.Connection, name: str, backup: Callable[[int], object
         for version in range(int(found) + 1, VERSION + 1):
             STEPS[version](connection)
         connection.execute(sa.update(META).where(META.c.key == SCHEMA).values(value=str(VERSION)))
+        return True
+    return False
+
+
+def _prepare_domains(connection: sa.Connection, name: str, tables: set[str], backup: Callable[[int], object]) -> None:
+    """The tables of the domains, each with a version of its own in META."""
+    query = sa.select(META.c.key, META.c.value).where(META.c.key.like(f"{SCHEMA}.%"))
+    found = {key.removeprefix(f"{SCHEMA}."): value for key, value in connection.execute(query)}
+    known, copied = domains(), False
+    for domain, value in found.items():
+        most = known[domain].VERSION if domain in known else 0
+        if not value.isdecimal() or int(value) > most:
+            allowed = f"at most version {most}" if most else f"domains {', '.join(known) or '(none)'}"
+            remedy = "install the version of Salon that made it, or choose another folder or database"
+            raise StoreMismatch(complaint(f"store {name}", f"domain {domain} {value}", allowed, remedy))
+    for domain, module in known.items():
+        key = f"{SCHEMA}.{domain}"
+        if domain not in found:
+            names = [table.name for table in module.TABLES]
+            if strange := sorted(tables & set(names)):
+                got = f"tables of something else ({', '.join(strange)})"
+                raise StoreMismatch(complaint(f"store {name}", got, "none of that name", "rename or drop them"))
+            for table in module.TABLES:
+                made_of(table).create(connection, checkfirst=False)
+            connection.execute(sa.insert(META), {"key": key, "value": str(module.VERSION)})
+            continue
+        at = int(found[domain])
+        if at < module.VERSION:
+            if not copied:
+                backup(VERSION)
+                copied = True
+            for version in range(at + 1, module.VERSION + 1):
+                module.STEPS[version](connection)
+            connection.execute(sa.update(META).where(META.c.key == key).values(value=str(module.VERSION)))
 
 
 def copy_sqlite(file: Path, version: int) -> Path:

@@ -6,17 +6,21 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from ...errors import complaint
 from ...scheduler.entries import Entry, parsed
-from ..errors import StoreBroken, StoreError
+from ..errors import StoreBroken, StoreError, StoreRefused
 from .database import Database
 from .faults import FAULTS, passes, translate
+from .registered import table_of
 from .rows import FINAL, OPEN, AccountRow, JobRow, PictureRow
 from .sql import sa
 from .tables import ACCOUNTS, ENTRIES, JOBS, LIVE, META, PICTURES, USAGE
-from .transaction import referenced
+from .transaction import check_texts, referenced, same_key
 
 T = TypeVar("T")
+R = TypeVar("R", bound=msgspec.Struct)
 PAGE: Final = 2000  # entries that are read at a time
 PAUSE_S: Final = 0.05  # between tries
 
@@ -143,6 +147,45 @@ class Reads:
         """The value of a key."""
         query = sa.select(META.c.value).where(META.c.key == key)
         return self._ask(lambda connection: connection.execute(query).scalar())
+
+    # ---- tables of the domains -------------------------------------------------------------------------------------
+
+    def row(self, rows: type[R], *key: Any) -> R | None:
+        """The row with this key of a domain's table. StoreRefused for rows that no domain has, or a key of another
+        length."""
+        table, columns = table_of(rows)
+        query = sa.select(columns).where(same_key(table, columns, key))
+        return next(iter(self._rows(rows, query)), None)
+
+    def rows(
+        self, rows: type[R], *, after: Sequence[Any] = (), newest: bool = False, limit: int = 100, **equal: Any
+    ) -> tuple[R, ...]:
+        """A page of rows of a domain's table, in the order of their keys. StoreRefused as `row`, or for a column that
+        is none.
+
+        Args:
+            after: the key behind which the page begins, or the first columns of it; (): at the beginning.
+            newest: from the largest key down.
+            limit: rows at most.
+            equal: only those whose columns have these values.
+        """
+        table, columns = table_of(rows)
+        if unknown := equal.keys() - set(columns.c.keys()):
+            allowed = ", ".join(columns.c.keys())
+            raise StoreRefused(complaint(f"column of {table.name}", min(unknown), allowed, "name one of these"))
+        check_texts(equal | dict(zip(table.key, after, strict=False)))
+        key = [columns.c[name] for name in table.key]
+        query = sa.select(columns).where(*(columns.c[name] == value for name, value in equal.items()))
+        if after:
+            part = key[: len(after)]
+            at, bound = sa.tuple_(*part), sa.tuple_(*after, types=[column.type for column in part])
+            query = query.where(at < bound if newest else at > bound)
+        order = [column.desc() if newest else column.asc() for column in key]
+        return self._rows(rows, query.order_by(*order).limit(limit))
+
+    def _rows(self, rows: type[R], query: sa.Select[Any]) -> tuple[R, ...]:
+        found = self._ask(lambda connection: connection.execute(query).mappings().all())
+        return tuple(rows(**row) for row in found)
 
     # ---- integrity -------------------------------------------------------------------------------------------------
 

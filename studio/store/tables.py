@@ -14,26 +14,26 @@ VERSION: Final = 2
 METADATA: Final = sa.MetaData()
 
 # Texts compare by code point in both databases, as in Python: pages of accounts go on where the last one ended.
-_TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 # INTEGER in SQLite, so that a primary key is the row's own number there.
-_WHOLE: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+WHOLE: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
-    return sa.Column(name, _TEXT, nullable=nullable)
+    return sa.Column(name, TEXT, nullable=nullable)
 
 
 def _whole(name: str) -> sa.Column[int]:
-    return sa.Column(name, _WHOLE, nullable=False)
+    return sa.Column(name, WHOLE, nullable=False)
 
 
-META: Final = sa.Table("meta", METADATA, sa.Column("key", _TEXT, primary_key=True), _text("value"))
+META: Final = sa.Table("meta", METADATA, sa.Column("key", TEXT, primary_key=True), _text("value"))
 
 JOBS: Final = sa.Table(
     "jobs",
     METADATA,
-    sa.Column("seq", _WHOLE, primary_key=True, autoincrement=False),
-    sa.Column("job", _TEXT, nullable=False, unique=True),
+    sa.Column("seq", WHOLE, primary_key=True, autoincrement=False),
+    sa.Column("job", TEXT, nullable=False, unique=True),
     _text("account"),
     _text("key"),
     sa.Column("request", sa.LargeBinary, nullable=False),
@@ -72,9 +72,9 @@ for _name, _columns in {
 PICTURES: Final = sa.Table(
     "pictures",
     METADATA,
-    sa.Column("job", _TEXT, sa.ForeignKey("jobs.job"), primary_key=True),
-    sa.Column("index", _WHOLE, primary_key=True, autoincrement=False),
-    sa.Column("digest", _TEXT, nullable=False, index=True),
+    sa.Column("job", TEXT, sa.ForeignKey("jobs.job"), primary_key=True),
+    sa.Column("index", WHOLE, primary_key=True, autoincrement=False),
+    sa.Column("digest", TEXT, nullable=False, index=True),
     _whole("size"),
     _whole("width"),
     _whole("height"),
@@ -85,7 +85,7 @@ PICTURES: Final = sa.Table(
 ACCOUNTS: Final = sa.Table(
     "accounts",
     METADATA,
-    sa.Column("account", _TEXT, primary_key=True),
+    sa.Column("account", TEXT, primary_key=True),
     _text("name"),
     _text("role"),
     _text("plan", nullable=True),
@@ -98,7 +98,7 @@ ACCOUNTS: Final = sa.Table(
 ENTRIES: Final = sa.Table(
     "entries",
     METADATA,
-    sa.Column("seq", _WHOLE, primary_key=True, autoincrement=False),
+    sa.Column("seq", WHOLE, primary_key=True, autoincrement=False),
     _whole("at_ms"),
     _text("account"),
     _text("kind"),
@@ -113,7 +113,7 @@ ENTRIES: Final = sa.Table(
     sa.Index("entries_of_account", "account", "seq"),
 )
 
-USAGE: Final = sa.Table("usage", METADATA, sa.Column("account", _TEXT, primary_key=True), _whole("bytes"))
+USAGE: Final = sa.Table("usage", METADATA, sa.Column("account", TEXT, primary_key=True), _whole("bytes"))
 
 for _table, _row in ((JOBS, JobRow), (PICTURES, PictureRow), (ACCOUNTS, AccountRow)):
     assert set(_table.c.keys()) == set(_row.__struct_fields__), _table.name

@@ -12,10 +12,12 @@ import msgspec
 from ...errors import complaint
 from ...scheduler.entries import Entry
 from ..errors import StoreRefused
+from .domains import Table
+from .registered import table_of
 from .rows import FINAL, JobRow, PictureRow
 from .sql import postgresql, sa, sqlite
 from .tables import ACCOUNTS, ENTRIES, JOBS, META, PICTURES, USAGE
-from .writes import AddEntries, AddJob, DeleteJob, EndJob, PutAccount, SetJob, SetMeta, Write
+from .writes import AddEntries, AddJob, DeleteJob, EndJob, Put, PutAccount, Remove, SetJob, SetMeta, Write
 
 _GONE: Mapping[str, Any] = {"deleted": True, "prompt": "", "spec": b"", "reason": ""}
 
@@ -74,11 +76,18 @@ class Transaction:
         elif isinstance(write, AddEntries):
             self._add_entries(write.entries)
         elif isinstance(write, PutAccount):
-            _check_texts(row := msgspec.structs.asdict(write.row))
+            check_texts(row := msgspec.structs.asdict(write.row))
             self._upsert(ACCOUNTS, row, "account")
         elif isinstance(write, SetMeta):
-            _check_texts({"key": write.key, "value": write.value})
+            check_texts({"key": write.key, "value": write.value})
             self.put_meta(write.key, write.value)
+        elif isinstance(write, Put):
+            table, columns = table_of(type(write.row))
+            check_texts(row := msgspec.structs.asdict(write.row))
+            self._upsert(columns, row, *table.key)
+        elif isinstance(write, Remove):
+            table, columns = table_of(write.rows)
+            self._connection.execute(sa.delete(columns).where(same_key(table, columns, write.key)))
         else:
             raise AssertionError(write)
 
@@ -88,13 +97,13 @@ class Transaction:
         values = []
         for row in rows:
             self._ends.job += 1
-            _check_texts(fields := msgspec.structs.asdict(row))
+            check_texts(fields := msgspec.structs.asdict(row))
             values.append(fields | {"seq": self._ends.job})
         self._connection.execute(sa.insert(JOBS), values)
 
     def _set_job(self, job: str, changes: Mapping[str, Any]) -> tuple[str, str]:
         """The account and the state before; refused for a tombstone."""
-        _check_texts(changes)
+        check_texts(changes)
         account, state, deleted = self._head(job)
         if deleted:
             raise _refusal(f"job {job!r}", "a change after it was deleted", "jobs that are there")
@@ -125,7 +134,7 @@ class Transaction:
         if pictures:
             rows = [msgspec.structs.asdict(picture) for picture in pictures]
             for row in rows:
-                _check_texts(row)
+                check_texts(row)
             self._connection.execute(sa.insert(PICTURES), rows)
         more = sum(picture.size for picture in pictures) - sum(row.size for row in was)
         if more:
@@ -144,7 +153,7 @@ class Transaction:
                     f"entries {again[0].seq} to {again[-1].seq}", "others than are stored", "the same, or new"
                 )
         for entry in fresh:
-            _check_texts(entry._asdict())
+            check_texts(entry._asdict())
             if entry.seq != self._ends.entry + 1:
                 raise _refusal(f"entry {entry.seq}", f"it follows {self._ends.entry}", "every number once, in order")
             self._ends.entry += 1
@@ -155,14 +164,26 @@ class Transaction:
                 )
             self._connection.execute(sa.insert(ENTRIES), [_plain(entry) for entry in fresh])
 
-    def _upsert(self, table: sa.Table, row: Mapping[str, Any], key: str, add: str = "") -> None:
+    def _upsert(self, table: sa.Table, row: Mapping[str, Any], *key: str, add: str = "") -> None:
         """Insert, or change the row of this key; column `add` is added to."""
         dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
         insert = dialect.insert(table).values(**row)
-        new = {name: insert.excluded[name] for name in row if name != key}
+        new = {name: insert.excluded[name] for name in row if name not in key}
         if add:
             new[add] = table.c[add] + insert.excluded[add]
-        self._connection.execute(insert.on_conflict_do_update(index_elements=[key], set_=new))
+        if new:
+            self._connection.execute(insert.on_conflict_do_update(index_elements=key, set_=new))
+        else:
+            self._connection.execute(insert.on_conflict_do_nothing(index_elements=key))
+
+
+def same_key(table: Table, columns: sa.Table, key: Sequence[Any]) -> sa.ColumnElement[bool]:
+    """The condition that a row of a domain's table has this key. StoreRefused for a key of another length."""
+    if len(key) != len(table.key):
+        raise StoreRefused(complaint(f"key of {table.name}", key, ", ".join(table.key), "give a value for each"))
+    values = dict(zip(table.key, key, strict=True))
+    check_texts(values)
+    return sa.and_(*(columns.c[name] == value for name, value in values.items()))
 
 
 def referenced(connection: sa.Connection, digests: Iterable[str]) -> set[str]:
@@ -186,7 +207,7 @@ def _last(table: sa.Table) -> sa.ColumnElement[int]:
     return sa.select(sa.func.coalesce(sa.func.max(table.c.seq), 0)).scalar_subquery()
 
 
-def _check_texts(row: Mapping[str, Any]) -> None:
+def check_texts(row: Mapping[str, Any]) -> None:
     """PostgreSQL keeps no NUL in a text; SQLite would. Neither does here."""
     for name, value in row.items():
         if isinstance(value, str) and "\0" in value:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from ...scheduler.entries import Entry
 from .rows import FINAL, STATES, AccountRow, JobRow, PictureRow
 
@@ -75,7 +77,22 @@ class SetMeta:
     value: str = field(repr=False)
 
 
-Write: TypeAlias = AddJob | SetJob | EndJob | DeleteJob | AddEntries | PutAccount | SetMeta
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A row of a domain's table: a new one, or in place of that with its key."""
+
+    row: msgspec.Struct
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take away the row with this key of a domain's table. Nothing happens if there is none."""
+
+    rows: type[msgspec.Struct]
+    key: tuple[Any, ...]
+
+
+Write: TypeAlias = AddJob | SetJob | EndJob | DeleteJob | AddEntries | PutAccount | SetMeta | Put | Remove
 
 
 def _check(changes: Mapping[str, Any]) -> None:

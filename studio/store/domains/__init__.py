@@ -1,0 +1,55 @@
+"""Domains of the store: every module of this folder brings tables of its own.
+
+To add a table is to add a module here with
+
+    VERSION: int                                           # of its schema, from 1
+    TABLES: tuple[Table, ...]                              # as they are in that version
+    STEPS: Mapping[int, Callable[[sa.Connection], None]]   # by the version that they lead to, from 2
+
+Its rows are then written with `Put` and `Remove` and read with `Store.row` and `Store.rows`, in SQLite and in
+PostgreSQL; its tables are made, or brought up to date after a copy of the database, when a store is opened. A step
+writes its SQL out: it must do the same for ever, whatever becomes of the tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+
+from ....plugins import Plugins
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of rows of one type.
+
+    Attributes:
+        name: unique in the database.
+        row: a msgspec Struct; its fields are the columns, of str, int, bool, float or bytes, each perhaps None.
+        key: the columns by which a row is found; in their order rows are listed.
+        indices: further columns that rows are looked for by.
+    """
+
+    name: str
+    row: type[msgspec.Struct]
+    key: tuple[str, ...]
+    indices: tuple[tuple[str, ...], ...] = ()
+
+
+class Domain(Protocol):
+    """What a module of this folder has."""
+
+    VERSION: int
+    TABLES: tuple[Table, ...]
+    STEPS: Mapping[int, Callable[[Any], None]]
+
+
+PLUGINS: Plugins[Domain] = Plugins("domain", __name__, __path__)
+
+
+def domains() -> dict[str, Domain]:
+    """Return all domains by name."""
+    return {name: PLUGINS.get(name) for name in PLUGINS.names()}
