@@ -14,7 +14,13 @@ from .domains import Table, domains
 from .sql import sa
 from .tables import METADATA, TEXT, WHOLE
 
-_TYPES: Final[dict[Any, sa.types.TypeEngine[Any]]] = {str: TEXT, int: WHOLE, bool: sa.Boolean(), float: sa.Double(), bytes: sa.LargeBinary()}
+_TYPES: Final[dict[Any, sa.types.TypeEngine[Any]]] = {
+    str: TEXT,
+    int: WHOLE,
+    bool: sa.Boolean(),
+    float: sa.Double(),
+    bytes: sa.LargeBinary(),
+}
 
 
 def table_of(row: type[msgspec.Struct]) -> tuple[Table, sa.Table]:

@@ -23,12 +23,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
-@pytest.mark.parametrize("device", ["cpu", "cuda"])  # a GPU's are composed in processes; none is needed for that
-def test_pictures_come_in_order_in_parts_of_one_size(run: Run, device: str) -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pictures_come_in_order_in_parts_of_one_size(run: Run, threads: int) -> None:
     pictures = open_pictures(run)
     groups = [np.flatnonzero(pictures.entries[:, 4] == n) for n in (0, 1, 3)]
     groups[0] = np.resize(groups[0], 4 * PART + 5)
-    parts = list(composed(replace(run, device=device), pictures, groups))
+    parts = list(composed(replace(run, threads=threads), pictures, groups))
     assert [len(p) for p in parts[:5]] == [PART] * 4 + [5]
     wanted = [to_bytes(pictures.draw(int(e))) for group in groups for e in group]
     got = [picture for part in parts for picture in part]

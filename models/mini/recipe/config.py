@@ -105,6 +105,7 @@ class AdapterConfig:
 class JudgeConfig:
     seed: int = 4
     width: int = 32
+    deep: int = 32  # width of the second texture tower, nine tenths of the work; 0: none, which two cores can train
     batch: int = 64
     samples: int = 400_000
     rate: float = 2e-3

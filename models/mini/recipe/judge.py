@@ -131,7 +131,7 @@ def run_stage(run: Run) -> Done:
     split = pictures.entries[:, 5]
     train = np.flatnonzero((split == TRAIN) & square)
     kept = Kept(run, pictures, train, device)
-    judge = Judge(config.width, classes_of(pictures)).to(device, memory_format=torch.channels_last)
+    judge = Judge(config.width, config.deep, classes_of(pictures)).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(judge.parameters(), lr=config.rate, weight_decay=0.05)
     lasting = asdict(replace(config, samples=0, rate=0, compile=False, checkpoint_every=0))
     course = Course(s.path("resume/state.pt"), [lasting, s.inputs], rng, model=judge, optimiser=optimiser)
@@ -189,7 +189,8 @@ def run_stage(run: Run) -> Done:
 
 def load_judge(run: Run, pictures: Pictures, device: torch.device) -> Judge:
     done = open_stage(run.work, "judge")
-    judge = Judge(JudgeConfig(**done.config).width, classes_of(pictures))
+    config = JudgeConfig(**done.config)
+    judge = Judge(config.width, config.deep, classes_of(pictures))
     judge.load_state_dict(torch.load(done.folder / "judge.pt", map_location="cpu", weights_only=True))
     return judge.to(device, memory_format=torch.channels_last).eval()
 
@@ -199,8 +200,10 @@ if __name__ == "__main__":
     options.add_argument("--samples", type=int, help="training pictures in all (the budget)")
     options.add_argument("--batch", type=int)
     options.add_argument("--rate", type=float)
+    options.add_argument("--deep", type=int, help="width of the second texture tower; 0: none, ten times as fast")
     options.add_argument("--checkpoint-every", type=int, help="steps between two saved states")
     args = options.parse_args()
     run = run_of(args)
-    given = {k: v for k in ("samples", "batch", "rate", "checkpoint_every") if (v := getattr(args, k))}
+    names = ("samples", "batch", "rate", "deep", "checkpoint_every")
+    given = {k: v for k in names if (v := getattr(args, k)) is not None}
     print(run_stage(replace(run, recipe=with_changes(run.recipe, judge=given))).figures)

@@ -80,9 +80,12 @@ def deep(w: int, classes: dict[str, int]) -> Tower:
 
 
 class Judge(nn.Module):
-    """Pictures [B, 3, H, W] in -1..1 -> class scores of every head. `width`: channels of the towers' first halving."""
+    """Pictures [B, 3, H, W] in -1..1 -> class scores of every head.
 
-    def __init__(self, width: int, classes: dict[str, int]) -> None:
+    `width`: channels of the first halving of the tower of things and of the shallow one; `deep_width`: of the deep
+    one, or 0 for none."""
+
+    def __init__(self, width: int, deep_width: int, classes: dict[str, int]) -> None:
         super().__init__()
         w = width
         self.things = nn.Sequential(
@@ -96,7 +99,9 @@ class Judge(nn.Module):
             block(10 * w, 10 * w, 1),
         )
         self.drop, self.concept = nn.Dropout(0.25), nn.Linear(10 * w * 5, classes["concept"])
-        self.texture = nn.ModuleList([shallow(w, classes), deep(w, classes)])
+        self.texture = nn.ModuleList([shallow(w, classes)])
+        if deep_width:
+            self.texture.append(deep(deep_width, classes))
 
     def forward(self, x: Tensor, near: Tensor | None = None) -> dict[str, Tensor]:
         """`near`: what the texture towers look at, if not the same pictures. They vote: their log-probabilities'

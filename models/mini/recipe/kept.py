@@ -8,32 +8,25 @@ import torch
 from torch import Tensor
 
 from .config import Run
-from .pictures import Pictures, composed, to_bytes
+from .pictures import Pictures, composed
 from .progress import Progress
 from .torch_tools import from_bytes
 
 
 class Kept:
-    """Pictures of one size, composed when first asked for and kept in bytes (4.2 GB, the square ones of the training).
-
-    On a GPU all are composed beforehand and kept there."""
+    """Pictures of one size, all composed beforehand and kept in bytes on the device (4.2 GB, the square ones of the
+    training). In the plan's order a drawing's looks follow each other, which is ten times as fast as one by one in the
+    order of a training."""
 
     def __init__(self, run: Run, pictures: Pictures, rows: np.ndarray, device: torch.device) -> None:
-        self.pictures, self.rows, self.device = pictures, rows, device
+        self.device = device
         height, width = pictures.plan["buckets"][int(pictures.entries[rows[0], 4])] if len(rows) else (0, 0)
-        shape = (len(rows), height, width, 3)
-        self.bytes = torch.empty(shape, dtype=torch.uint8, device=device)  # a CPU's is taken as it is written
-        self.have = np.zeros(len(rows), bool)
-        if device.type != "cpu":
-            bar = Progress("compose", len(rows))
-            for part in composed(run, pictures, [rows]):
-                self.bytes[bar.done : bar.done + len(part)] = torch.from_numpy(part).to(device)
-                bar.step(len(part))
-            self.have[:] = True
+        self.bytes = torch.empty((len(rows), height, width, 3), dtype=torch.uint8, device=device)
+        bar = Progress("compose", len(rows))
+        for part in composed(run, pictures, [rows]):
+            self.bytes[bar.done : bar.done + len(part)] = torch.from_numpy(part).to(device)
+            bar.step(len(part))
 
     def batch(self, at: np.ndarray) -> Tensor:
         """Pictures [N, 3, H, W] in -1..1 of positions in `rows`."""
-        for i in at[~self.have[at]]:
-            self.bytes[i] = torch.from_numpy(to_bytes(self.pictures.draw(int(self.rows[i]))))
-            self.have[i] = True
         return from_bytes(self.bytes[torch.from_numpy(at).to(self.device)], self.device)

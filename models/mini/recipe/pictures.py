@@ -96,8 +96,8 @@ def file_of(height: int, width: int) -> str:
 def composed(run: Run, pictures: Pictures, groups: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
     """Pictures of groups of plan entries, in order, as uint8 [n, H, W, 3] of up to `PART` pictures of one group.
 
-    The pictures of a group have one size. Those that `compose` has kept are read. Else, for a GPU, which would wait,
-    `run.threads` processes compose them."""
+    The pictures of a group have one size. Those that `compose` has kept are read. Else `run.threads` processes compose
+    them, if there are many."""
     parts = [part for group in groups for part in np.split(group, range(PART, len(group), PART)) if len(part)]
     if (run.work / "compose" / STAMP).is_file():
         done, bucket = open_stage(run.work, "compose"), pictures.entries[:, 4]
@@ -107,7 +107,7 @@ def composed(run: Run, pictures: Pictures, groups: Sequence[np.ndarray]) -> Iter
             row[bucket == number] = np.arange((bucket == number).sum())
         yield from (kept[int(bucket[part[0]])][row[part]] for part in parts)
         return
-    if run.device == "cpu" or run.threads == 1 or len(parts) < 2 * run.threads:
+    if run.threads == 1 or len(parts) < 2 * run.threads:
         yield from (to_bytes(pictures.batch(part.tolist())) for part in parts)
         return
     with get_context("spawn").Pool(run.threads, _open, (run,)) as pool:

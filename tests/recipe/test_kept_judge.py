@@ -1,0 +1,104 @@
+"""The judge that is kept beside the benchmarks, and what says what it sees. Needs the `train` extra."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+pytest.importorskip("torch")
+
+from salon.bench.facts import SHIPPED, digests
+from salon.bench.report import problems
+from salon.engine.engine import Engine
+from salon.models.mini.recipe import guidance
+from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
+from salon.models.mini.recipe.judge_file import KEPT, KeptJudge
+from salon.models.mini.recipe.judged import main
+from salon.models.mini.recipe.looks import BACKGROUNDS, FINISHES, PALETTES
+from salon.models.mini.recipe.sets import STYLES
+from salon.models.mini.recipe.vocabulary import FILE, read_vocabulary
+
+THINGS = ("a red apple", "a sunflower", "an umbrella", "a rocket", "a cactus", "a guitar", "an anchor", "a key")
+
+
+@pytest.fixture(scope="module")
+def judge() -> KeptJudge:
+    return KeptJudge.read(KEPT)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> np.ndarray:
+    """The shipped model's, of `THINGS`."""
+    asked = [Wish(prompt, 3, {}) for prompt in THINGS]
+    return paint(Engine.load(backend="cpu", threads=2), asked, steps=12)
+
+
+def test_its_classes_are_what_the_model_draws(judge: KeptJudge) -> None:
+    classes = judge.card["classes"]
+    assert set(classes["concept"]) == {concept.name for concept in read_vocabulary(FILE)}
+    assert classes["style"] == list(STYLES)
+    assert classes["palette"] == list(PALETTES)
+    assert classes["background"] == list(BACKGROUNDS)
+    assert classes["finish"] == list(FINISHES)
+
+
+def test_its_card_says_how_good_it_is_on_pictures_that_it_never_saw(judge: KeptJudge) -> None:
+    accuracy, split = judge.card["accuracy"], judge.card["split"]
+    assert accuracy["unseen"]["pictures"] == split["pictures"]["unseen"]
+    for part in ("unseen", "held"):
+        assert accuracy[part]["pictures"] > 1000
+        assert accuracy[part]["concept5"] > accuracy[part]["concept"] > 100 / len(judge.card["classes"]["concept"])
+        assert accuracy[part]["style"] > 5 / len(STYLES)
+    assert judge.card["bytes"] == (KEPT / "judge.safetensors").stat().st_size < 20e6
+
+
+def test_it_names_what_the_shipped_model_draws(judge: KeptJudge, pictures: np.ndarray) -> None:
+    named = [seen["concept"] for seen in judge.names(pictures)]
+    right = [name for name, prompt in zip(named, THINGS, strict=True) if prompt.split(" ", 1)[1] == name]
+    assert len(right) >= 5, named
+
+
+def test_the_command_says_what_it_sees(pictures: np.ndarray, judge: KeptJudge, tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray((pictures[1] * 255).round().astype(np.uint8)).save(path)
+    out = io.StringIO()
+    assert main([str(path)], Console(file=out, width=200)) == 0
+    seen = judge.names(pictures[1:2])[0]
+    assert all(name in out.getvalue() for name in seen.values())
+
+
+def test_what_is_no_picture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = tmp_path / "a.txt"
+    text.write_text("no picture")
+    assert main([str(text)]) == 2
+    assert "a.txt" in capsys.readouterr().err
+    assert main([str(tmp_path / "none.png")]) == 2
+    assert "ENOENT" in capsys.readouterr().err
+
+
+def test_captions_are_read_back_by_the_engine_as_they_were_put_together() -> None:
+    engine = Engine.load(backend="cpu", threads=1)
+    assert engine.model.text is not None
+    for wish in wishes(40)[CAPTIONS]:
+        slots = engine.model.text.reader.read(wish.prompt).texts
+        assert wish.wanted["concept"] in slots["subject"], wish
+        assert slots.get("background"), wish
+        assert ("palette" in slots) == (wish.wanted["palette"] != "natural"), wish
+
+
+def test_guidance_is_compared_on_the_shipped_model(tmp_path: Path, judge: KeptJudge) -> None:
+    with open("/dev/null", "w") as nowhere:
+        argv = ["--tiny", "--threads", "1", "--out", str(tmp_path)]
+        assert guidance.main(argv=argv, console=Console(file=nowhere)) == 0
+    document = json.loads((tmp_path / "guidance.json").read_text())
+    assert problems(document) == []
+    assert [row["asked"] for row in document["rows"]] == [*guidance.HEADS]
+    assert all(0 <= row["concept"] <= 1 for row in document["rows"])
+    assert (document["tied_to"], document["model"]) == ("digest", digests(SHIPPED))
+    assert document["details"]["judge"]["sha256"] == judge.digest
