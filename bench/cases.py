@@ -14,7 +14,7 @@ import numpy as np
 
 from ..kernels.ops import AdapterTerms
 from ..kernels.segments import Segments
-from .peers.base import F32
+from .peers.base import DTYPES, F32, USUAL
 from .recording import Call as Recorded
 
 Call = Callable[[], object]
@@ -42,7 +42,8 @@ class Case:
 
 
 class Cases:
-    """Makes cases for one op table and torch, both with bf16 operands and float32 accumulation."""
+    """Makes cases for one op table and torch, both with operands of the usual precision (`peers.base.USUAL`) and
+    float32 accumulation."""
 
     def __init__(self, ops: Any) -> None:
         import torch
@@ -63,7 +64,7 @@ class Cases:
         return (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
     def tensor(self, values: F32) -> Any:
-        return self.torch.from_numpy(values).to(self.torch.bfloat16)
+        return self.torch.from_numpy(values).to(getattr(self.torch, DTYPES[USUAL]))
 
     def true(self, make: Callable[[], Any]) -> F32:
         with self.torch.no_grad():
@@ -75,7 +76,7 @@ class Cases:
         self, rows: int, k: int, n: int, activation: str = "none", gated: int = 0, dtype: str = "compute"
     ) -> Case:
         """y = activation(x W^T + b), weights packed once by both. `gated`: r += gate * y, for so many samples, r in
-        float32 by Salon and in bf16 by torch."""
+        float32 by Salon and in the usual precision by torch."""
         torch, ops, F = self.torch, self.ops, self.torch.nn.functional
         x, w, b = self.normal(rows, k), self.normal(n, k, scale=k**-0.5), self.normal(n)
         mine, packed = ops.array(x), ops.pack_linear([w], [b])

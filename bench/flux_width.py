@@ -3,7 +3,8 @@
 `python -m salon.bench.flux_width [--quick] [--threads N]`
 
 Width 3072, 24 heads of 128; 1,024 and 4,096 image tokens with 512 text tokens (a 512 x 512 and a 1024 x 1024 picture),
-one sample. The same random bf16 checkpoint goes to Salon's model code and to diffusers in bf16, which take turns.
+one sample. The same random checkpoint goes to Salon's model code and to diffusers, which take turns: in bf16 where the
+CPU multiplies it, else in float32.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from .measure import interleave, timed
 from .peaks import DotProducts, floor_ms, gflops_per_core
-from .peers.base import F32, image_ids
+from .peers.base import DTYPES, F32, USUAL, image_ids
 from .report import Goal
 from .runner import Bench, run
 from .torch_mode import torch_as_rival
@@ -64,7 +65,7 @@ def measure(bench: Bench) -> None:
             advance("salon")
             ops, ours = load(Path(scratch), bench.threads)
         bench.note(
-            f"{ops.name} against diffusers eager bf16; one double, one single block; {shape.text_rows} text rows"
+            f"{ops.name} against diffusers eager {USUAL}; one double, one single block; {shape.text_rows} text rows"
         )
         seconds = 0.0  # of one call of each candidate
         for side in shape.sides:
@@ -75,13 +76,13 @@ def measure(bench: Bench) -> None:
 
 
 def random_model(shape: Shape, folder: Path) -> Any:
-    """A diffusers transformer of one double and one single block in bf16, saved to `folder`."""
+    """A diffusers transformer of one double and one single block, saved to `folder`."""
     import torch
     from diffusers import FluxTransformer2DModel
 
     torch.manual_seed(0)
     before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
+    torch.set_default_dtype(getattr(torch, DTYPES[USUAL]))
     try:
         model = FluxTransformer2DModel(
             in_channels=CHANNELS,
@@ -105,7 +106,7 @@ def load(root: Path, threads: int) -> tuple[Any, Any]:
     from ..engine.models import flux
     from ..kernels.backends import create
 
-    ops = create("cpu", dtype="bfloat16", threads=threads)
+    ops = create("cpu", dtype=DTYPES[USUAL], threads=threads)
     return ops, flux.load_flux(ops, Component(root / "transformer", "transformer"))
 
 
@@ -132,10 +133,11 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
         grids=np.array([grid], np.int32),
         adapters=None,
     )
+    dtype = getattr(torch, DTYPES[USUAL])
     inputs = {
-        "hidden_states": torch.from_numpy(latents)[None].bfloat16(),
-        "encoder_hidden_states": torch.from_numpy(text)[None].bfloat16(),
-        "pooled_projections": torch.from_numpy(pooled).bfloat16(),
+        "hidden_states": torch.from_numpy(latents)[None].to(dtype),
+        "encoder_hidden_states": torch.from_numpy(text)[None].to(dtype),
+        "pooled_projections": torch.from_numpy(pooled).to(dtype),
         "timestep": torch.tensor([0.5]),
         "img_ids": torch.from_numpy(image_ids(side, side)),
         "txt_ids": torch.zeros(shape.text_rows, 3),
@@ -150,7 +152,7 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
     start = time.perf_counter()
     error = difference(np.asarray(ops.numpy(salon()), np.float32), diffusers()[0].float().numpy())
     seconds = time.perf_counter() - start
-    probe = DotProducts("bfloat16")
+    probe = DotProducts(DTYPES[USUAL])
     turns = {"Salon cpu": lambda: timed(salon, 1), "diffusers eager": lambda: timed(diffusers, 1)}
     if probe.name:
         turns["peak"] = probe.turn

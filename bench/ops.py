@@ -5,8 +5,9 @@
 The shapes are those that the shipped model calls the ops with: a default grid of four is run on a backend that notes
 every call (`recording`). The floor of a case is the larger of its operations over the dot-product peak of all threads
 and its bytes over the copy rate of an equal working set. Both probes take turns with what they judge, and a share of
-the floor is best run against best run. Every result is verified against float32 before it is timed. bf16 operands,
-float32 accumulation on both sides; torch's weights also prepacked, as its compiler does it.
+the floor is best run against best run. Every result is verified against float32 before it is timed. Operands are bf16
+where the CPU multiplies them, else float32, with float32 accumulation on both sides; torch's weights also prepacked, as
+its compiler does it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from . import machine
 from .cases import Case, Cases
 from .measure import Samples, budgeted, interleave
 from .peaks import GB, Copies, DotProducts, floor_ms, gflops_per_core
+from .peers.base import DTYPES, USUAL
 from .recording import record
 from .report import Goal
 from .runner import Bench, run
@@ -41,7 +43,7 @@ def compare(bench: Bench) -> None:
     bench.use("torch")
     bench.columns = COLUMNS
     ops = create("cpu", threads=bench.threads)
-    bench.note(f"Salon runs {ops.name} ({ops.compute}), torch bfloat16, both {bench.threads} threads")
+    bench.note(f"Salon runs {ops.name} ({ops.compute}), torch {DTYPES[USUAL]}, both {bench.threads} threads")
     bench.note("calls: how often a default grid of four makes the call, in one step or in decoding")
     make = Cases(ops)
     measure(bench, ((make.of(call), number) for call, number in record()[0].items()), len(record()[0]), ops.compute)
