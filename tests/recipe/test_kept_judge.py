@@ -18,12 +18,13 @@ from salon.bench.report import problems
 from salon.engine.engine import Engine
 from salon.models.mini.recipe import guidance
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
-from salon.models.mini.recipe.judge_file import KEPT, KeptJudge
+from salon.models.mini.recipe.judge_file import KeptJudge
 from salon.models.mini.recipe.judged import main
 from salon.models.mini.recipe.looks import BACKGROUNDS, FINISHES, PALETTES
 from salon.models.mini.recipe.sets import STYLES
-from salon.models.mini.recipe.vocabulary import FILE, read_vocabulary
 
+KEPT = Path(__file__).parents[2] / "bench" / "judge"  # not in an installed package
+WITH = ["--judge", str(KEPT)]
 THINGS = ("a red apple", "a sunflower", "an umbrella", "a rocket", "a cactus", "a guitar", "an anchor", "a key")
 
 
@@ -41,7 +42,8 @@ def pictures() -> np.ndarray:
 
 def test_its_classes_are_what_the_model_draws(judge: KeptJudge) -> None:
     classes = judge.card["classes"]
-    assert set(classes["concept"]) == {concept.name for concept in read_vocabulary(FILE)}
+    known = json.loads((SHIPPED / "salon.json").read_text())["vocabulary"]["concepts"]
+    assert set(classes["concept"]) == {concept["name"] for concept in known}
     assert classes["style"] == list(STYLES)
     assert classes["palette"] == list(PALETTES)
     assert classes["background"] == list(BACKGROUNDS)
@@ -68,7 +70,7 @@ def test_the_command_says_what_it_sees(pictures: np.ndarray, judge: KeptJudge, t
     path = tmp_path / "one.png"
     Image.fromarray((pictures[1] * 255).round().astype(np.uint8)).save(path)
     out = io.StringIO()
-    assert main([str(path)], Console(file=out, width=200)) == 0
+    assert main([*WITH, str(path)], Console(file=out, width=200)) == 0
     seen = judge.names(pictures[1:2])[0]
     assert all(name in out.getvalue() for name in seen.values())
 
@@ -76,16 +78,18 @@ def test_the_command_says_what_it_sees(pictures: np.ndarray, judge: KeptJudge, t
 def test_what_is_no_picture_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = tmp_path / "a.txt"
     text.write_text("no picture")
-    assert main([str(text)]) == 2
+    assert main([*WITH, str(text)]) == 2
     assert "a.txt" in capsys.readouterr().err
-    assert main([str(tmp_path / "none.png")]) == 2
+    assert main([*WITH, str(tmp_path / "none.png")]) == 2
     assert "ENOENT" in capsys.readouterr().err
+    assert main(["--judge", str(tmp_path), str(text)]) == 2
+    assert "judge.safetensors is missing: a checkout has it" in capsys.readouterr().err
 
 
 def test_captions_are_read_back_by_the_engine_as_they_were_put_together() -> None:
     engine = Engine.load(backend="cpu", threads=1)
     assert engine.model.text is not None
-    for wish in wishes(40)[CAPTIONS]:
+    for wish in wishes(engine, 40)[CAPTIONS]:
         slots = engine.model.text.reader.read(wish.prompt).texts
         assert wish.wanted["concept"] in slots["subject"], wish
         assert slots.get("background"), wish
@@ -94,7 +98,7 @@ def test_captions_are_read_back_by_the_engine_as_they_were_put_together() -> Non
 
 def test_guidance_is_compared_on_the_shipped_model(tmp_path: Path, judge: KeptJudge) -> None:
     with open("/dev/null", "w") as nowhere:
-        argv = ["--tiny", "--threads", "1", "--out", str(tmp_path)]
+        argv = [*WITH, "--tiny", "--threads", "1", "--out", str(tmp_path)]
         assert guidance.main(argv=argv, console=Console(file=nowhere)) == 0
     document = json.loads((tmp_path / "guidance.json").read_text())
     assert problems(document) == []

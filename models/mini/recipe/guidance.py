@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,6 @@ from .default_style import DEFAULT_STYLE, weight_of
 from .judge_file import KEPT, KeptJudge
 from .looks import BACKGROUNDS, PALETTES, Look
 from .sets import STYLES
-from .vocabulary import FILE, read_vocabulary
 
 GUIDANCES = (2.0, 3.0, 4.0, 5.0, 6.0)
 TOGETHER = 16  # generations of a step
@@ -48,13 +48,14 @@ class Wish:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--judge", type=Path, default=KEPT, help="its folder (bench/judge of this checkout)")
     parser.add_argument("--pictures", type=positive, help="of each kind under each guidance (default: 128)")
 
 
-def wishes(number: int, seed: int = 7) -> dict[str, list[Wish]]:
+def wishes(engine: Engine, number: int, seed: int = 7) -> dict[str, list[Wish]]:
     """What is asked for, by kind: the same things in each."""
     draw = np.random.default_rng(seed)
-    concepts = [concept.name for concept in read_vocabulary(FILE)]
+    concepts = [concept["name"] for concept in engine.model.vocabulary["concepts"]]
     chosen = [concepts[k] for k in draw.permutation(len(concepts))[:number]]
     seeds = [int(k) for k in draw.integers(2**32, size=number)]
     bare = [Wish(with_article(thing), k, {"concept": thing}) for thing, k in zip(chosen, seeds, strict=True)]
@@ -90,10 +91,10 @@ def paint(engine: Engine, asked: Sequence[Wish], **fields: Any) -> np.ndarray[An
 
 
 def body(bench: Bench) -> None:
-    judge = KeptJudge.read(KEPT)
+    judge = KeptJudge.read(bench.options.judge)
     engine = Engine.load(backend="cpu", threads=bench.threads)
     own = float(engine.model.defaults["guidance_scale"])
-    asked = wishes(bench.options.pictures or bench.pick(2, 8, 128))
+    asked = wishes(engine, bench.options.pictures or bench.pick(2, 8, 128))
     style = default_style(engine)
     guidances = bench.pick((own,), (2.0, own), GUIDANCES)
     steps = {"steps": 2} if bench.tiny else {}

@@ -62,9 +62,7 @@ class KeptJudge:
         weights, card = folder / WEIGHTS, folder / CARD
         for path in (weights, card):
             if not path.is_file():
-                raise CacheError(
-                    f"{path} is missing: the judge is kept in a checkout only, not in the installed package"
-                )
+                raise CacheError(f"{path} is missing: a checkout has it in bench/judge, the installed package has not")
         data, facts = weights.read_bytes(), read_json(card)
         digest = hashlib.sha256(data).hexdigest()
         if digest != facts["sha256"]:

@@ -39,10 +39,11 @@ def main(argv: Sequence[str] | None = None, console: Console | None = None) -> i
         prog="python -m salon.models.mini.recipe.judged", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help="PNG, WebP or JPEG")
+    parser.add_argument("--judge", type=Path, default=KEPT, help="its folder (bench/judge of this checkout)")
     options = parser.parse_args(argv)
     table = Table("picture", *HEADS)
     try:
-        judge = KeptJudge.read(KEPT)
+        judge = KeptJudge.read(options.judge)
         for path in options.pictures:
             table.add_row(str(path), *judge.names(read(path)[None])[0].values())
     except (CacheError, UnidentifiedImageError) as error:
