@@ -20,7 +20,7 @@ class Plugins(Generic[T]):
     Args:
         kind: what one of them is, for messages.
         package: name of the package.
-        path: its folders (`__path__`); whoever appends one calls `forget`.
+        path: its folders (`__path__`). Call `forget` after adding one.
         first: the name that is listed first, as the default; "": there is none.
     """
 

@@ -105,7 +105,7 @@ class Studio:
         aspect: tuple[float, float] | None = None,
         **fields: Any,
     ) -> GenerationSpec:
-        """See `ModelInfo.make_spec`; in the Draft lane it is a draft. UnknownLane for a lane that is none."""
+        """Make a spec as `ModelInfo.make_spec` does, with draft settings in the Draft lane. Raises UnknownLane."""
         which = None if lane is None else lane_of(lane)
         return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
 

@@ -157,7 +157,7 @@ class Looped:
             self._shut(unforeseen(error))
 
     def _tell(self) -> None:
-        """Call `on_contact` with whatever is new."""
+        """Tell `on_contact` of each silence and of each answer that ends one."""
         try:
             for seconds in self._lookout.take() if self._lookout is not None and self._over is None else ():
                 if self._on_contact is not None:

@@ -2,7 +2,7 @@
 
 To add a backend is to add a module with
 
-    HELP: str                                        # what it is, in a few words, for `--help`
+    HELP: str                                        # what it is, in a few words
     def create(options: Options) -> Ops              # ValueError for an option that it does not have
 
 Nothing else knows their names, and a module is loaded only when its backend is asked for or described. This one loads

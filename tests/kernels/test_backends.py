@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,8 +47,8 @@ def add(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
     backends.PLUGINS.forget()
 
 
-def draw(backend: str, folder: Path, **options: str) -> np.ndarray:
-    engine = Engine.load(folder, backend=backend, **options)  # type: ignore[arg-type]
+def draw(backend: str, folder: Path, **options: Any) -> np.ndarray:
+    engine = Engine.load(folder, backend=backend, **options)
     generation = engine.open(GenerationSpec(prompt="a cat", width=16, height=16, steps=2, seed=1))
     while generation.position < len(generation.evaluations):
         engine.step([generation])

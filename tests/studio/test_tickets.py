@@ -13,7 +13,7 @@ from salon.engine.engine import Engine
 from salon.engine.errors import SalonError
 from salon.engine.info import ModelInfo
 from salon.engine.limits import Limits
-from salon.engine.spec import AdapterUse
+from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.scheduler.tickets import Lane, Stage, Ticket
 from salon.studio.errors import StudioError
 from salon.studio.messages import Array, Failure, Ready, Run, pack, read_answer, read_command
@@ -30,8 +30,8 @@ def engine(new_engine: Callable[[], Engine]) -> Engine:
     return engine
 
 
-def ticket(info: ModelInfo, request: object) -> Ticket:
-    return ticket_of(info, request, job="j", account="a", lane=Lane.FAST, max_running=3, adapters=ADAPTERS)  # type: ignore[arg-type]
+def ticket(info: ModelInfo, request: GenerationSpec) -> Ticket:
+    return ticket_of(info, request, job="j", account="a", lane=Lane.FAST, max_running=3, adapters=ADAPTERS)
 
 
 def test_the_numbers_are_the_engines(engine: Engine) -> None:

@@ -7,8 +7,8 @@ To add a table is to add a module here with
     STEPS: Mapping[int, Callable[[sa.Connection], None]]   # by the version that they lead to, from 2
 
 Its rows are then written with `Put` and `Remove` and read with `Store.row` and `Store.rows`, in SQLite and in
-PostgreSQL; its tables are made, or brought up to date after a copy of the database, when a store is opened. A step
-writes its SQL out: it must do the same for ever, whatever becomes of the tables.
+PostgreSQL; its tables are made, or brought up to date after a copy of the database, when a store is opened. Write
+a step's SQL out in full: it must stay the same when `TABLES` changes later.
 """
 
 from __future__ import annotations
