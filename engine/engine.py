@@ -58,8 +58,8 @@ class Engine:
         self.model = model
         self.limits = limits
         self.backend = BackendInfo(name=ops.name, compute=ops.compute)
-        self.admission = Admission(model.architecture, model.memory(self.backend.itemsize), limits)
         sizes = model.architecture
+        self.admission = Admission(sizes, model.memory(self.backend.itemsize), limits)
         arena = Arena(ops, sizes.adapter_layers, sizes.adapter_width, limits.arena_bytes)
         self.adapters = Adapters(ops, arena, limits.max_registered)
         self._branches: dict[str, AdapterBranch] = {}

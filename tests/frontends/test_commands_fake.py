@@ -1,4 +1,7 @@
-"""Every command against the client library's fake server: tables, JSON, exit codes, files."""
+"""Every command against the client library's fake server: tables, JSON, exit codes, files.
+
+Long because it is one subject: all commands share the server and the account of the fixtures below.
+"""
 
 from __future__ import annotations
 
