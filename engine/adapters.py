@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,11 @@ from ..values import shown
 from .arena import Arena
 from .errors import LimitError, SpecError, StateError
 from .spec import AdapterUse, adapter_name
+from .styles.names import is_style
 
 Float32 = NDArray[np.float32]
+
+MAX_DERIVED: Final = 4_096  # adapters made by their names that are kept beside those in use; each some kilobytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,13 +62,23 @@ class Adapters:
         ops: backend.
         arena: where keys and values live.
         max_registered: adapters known at a time.
+        derive: makes the tokens of an adapter whose name says how they are made; None: there are no such names. It
+            raises SpecError for a name that says nothing.
     """
 
-    def __init__(self, ops: Ops[Any, Any], arena: Arena, max_registered: int) -> None:
+    def __init__(
+        self,
+        ops: Ops[Any, Any],
+        arena: Arena,
+        max_registered: int,
+        derive: Callable[[str], tuple[Float32, AdapterBranch]] | None = None,
+    ) -> None:
         self.ops = ops
         self.arena = arena
         self.max_registered = max_registered
+        self._derive = derive
         self._known: dict[str, _Adapter] = {}
+        self._derived: OrderedDict[str, None] = OrderedDict()  # least recently used first
 
     def __contains__(self, name: str) -> bool:
         return name in self._known
@@ -108,6 +122,15 @@ class Adapters:
         values.setflags(write=False)
         self._known[name] = _Adapter(values, branch, digest)
 
+    def keep(self, name: str, tokens: NDArray[Any], branch: AdapterBranch) -> None:
+        """Make a derived adapter known, until more than `MAX_DERIVED` were used after it. Raises as `register`."""
+        self.register(name, tokens, branch)
+        self._derived[name] = None
+        self._derived.move_to_end(name)
+        spare = [old for old in self._derived if old != name and not self.arena.pins(old)]
+        for old in spare[: max(0, len(self._derived) - MAX_DERIVED)]:
+            self.forget(old)
+
     def forget(self, name: str) -> None:
         """Undo `register`. StateError while an open generation uses it; SpecError for an unknown name."""
         self.digest(name)
@@ -116,9 +139,15 @@ class Adapters:
             raise StateError(complaint(f"adapter {name!r}", "forget", "no open generation that uses it", remedy))
         self.arena.discard(name)
         del self._known[name]
+        self._derived.pop(name, None)
 
     def digest(self, name: str) -> str:
-        """Content hash of a registered adapter. SpecError for an unknown name."""
+        """Content hash of an adapter that is registered, or whose name says how it is made. SpecError for an unknown
+        name."""
+        if name in self._derived:
+            self._derived.move_to_end(name)
+        elif name not in self._known and self._derive is not None and is_style(name):
+            self.keep(name, *self._derive(name))
         if name not in self._known:
             known = f"one of the {len(self._known)} registered" if self._known else "none (nothing is registered)"
             raise SpecError(complaint("adapter", repr(name), known, "register it first"))

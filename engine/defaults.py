@@ -11,6 +11,7 @@ from ..values import number_of, shown
 from .config import Config
 from .errors import MalformedFile, SpecError
 from .spec import GenerationSpec, check_negative, size_for_aspect
+from .styles.choice import FIELDS, StyleInfo, style_uses
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 SAMPLING = ("steps", "solver", "shift")  # what a model may do otherwise for drafts
@@ -46,19 +47,25 @@ def complete(
     draft: Mapping[str, Any] | None = None,
     aspect: tuple[float, float] | None = None,
     granularity: int,
+    styles: StyleInfo | None = None,
 ) -> GenerationSpec:
     """A spec of what is given, and of the defaults for the rest.
 
     Args:
         draft: the model's settings for drafts, if it is to be one; they hold unless any of `SAMPLING` is given.
         aspect: chooses width and height: about the default area, in this proportion.
+        styles: of the model. Styles that are given (see `styles.choice.style_uses`) become adapters beside those given.
 
     Raises:
-        SpecError: as `GenerationSpec`; an unknown field; an aspect that is none, or with width or height beside it; a
+        SpecError: as `GenerationSpec` and `style_uses`; an unknown field; an aspect that is none, or with width or height beside it; a
             negative prompt without guidance.
     """
-    if unknown := given.keys() - _FIELDS:
+    if unknown := given.keys() - _FIELDS - set(FIELDS):
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
+    chosen = style_uses(styles, **{name: given[name] for name in FIELDS if name in given})
+    given = {name: value for name, value in given.items() if name not in FIELDS}
+    if chosen:
+        given["adapters"] = (*given.get("adapters", ()), *chosen)
     given = {name: value for name, value in given.items() if name != "seed" or value is not None}  # None: left out
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}
     if aspect is not None:

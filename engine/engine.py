@@ -30,6 +30,7 @@ from .loading import Model, load_model
 from .models import flux
 from .solvers import evaluations
 from .spec import GenerationSpec, check_negative, size_for_aspect
+from .styles import names as style_names
 from .text import TextEncoding
 
 Float32 = NDArray[np.float32]
@@ -61,7 +62,7 @@ class Engine:
         sizes = model.architecture
         self.admission = Admission(sizes, model.memory(self.backend.itemsize), limits)
         arena = Arena(ops, sizes.adapter_layers, sizes.adapter_width, limits.arena_bytes)
-        self.adapters = Adapters(ops, arena, limits.max_registered)
+        self.adapters = Adapters(ops, arena, limits.max_registered, self._derived if model.styles else None)
         self._branches: dict[str, AdapterBranch] = {}
         self._open: dict[int, Generation] = {}
         self._numbers = itertools.count()
@@ -118,6 +119,7 @@ class Engine:
             unconditional_rows=len(model.unconditional.tokens),
             defaults=dict(model.defaults),
             draft=dict(model.draft),
+            styles=None if model.styles is None else model.styles.info,
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
@@ -129,7 +131,12 @@ class Engine:
         `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height."""
         model = self.model
         return complete(
-            prompt, fields, defaults=model.defaults, aspect=aspect, granularity=model.architecture.granularity
+            prompt,
+            fields,
+            defaults=model.defaults,
+            aspect=aspect,
+            granularity=model.architecture.granularity,
+            styles=None if model.styles is None else model.styles.info,
         )
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
@@ -317,6 +324,32 @@ class Engine:
             raise SpecError(complaint("adapter branch", repr(branch), known, "call add_branch first"))
         self.adapters.register(name, tokens, self._branches[branch])
 
+    def add_style_picture(self, digest: str, pixels: UInt8) -> str:
+        """Make the style of a picture usable, and return the name of its adapter. It stays as long as it is used, and
+        a while beyond.
+
+        Args:
+            digest: SHA-256 (hex) of the picture's file, by which requests refer to it.
+            pixels: uint8 [height, width, 3]; the sides are multiples of the model's granularity.
+
+        Raises:
+            SpecError: the model has no styles, no such digest, or pixels of another shape or dtype.
+        """
+        name, styles, unit = style_names.of_picture(digest), self.model.styles, self.model.architecture.granularity
+        if styles is None:
+            allowed = "none (the model has no style adapter)"
+            raise SpecError(complaint("style reference", f"picture {digest[:12]}", allowed, "leave it out"))
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            got = f"{pixels.dtype} {list(pixels.shape)}"
+            raise SpecError(complaint("style reference", got, "uint8 [height, width, 3]", "convert it"))
+        if any(side % unit for side in pixels.shape[:2]):
+            got = " x ".join(str(side) for side in pixels.shape[1::-1])
+            raise SpecError(complaint("style reference", got, f"sides that are multiples of {unit}", "resize it"))
+        if name not in self.adapters:
+            vector = styles.encoder.vector(self.ops, pictures.encode(self.ops, self.model, pixels))
+            self.adapters.keep(name, styles.tokens(self.ops, vector), styles.adapter.branch)
+        return name
+
     def forget_adapter(self, name: str) -> None:
         """Undo `register_adapter`. StateError while an open generation uses it."""
         self.adapters.forget(name)
@@ -335,6 +368,12 @@ class Engine:
         return self.admission.step_bytes(generations)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _derived(self, name: str) -> tuple[Float32, AdapterBranch]:
+        """Make the tokens of a style of the model by its adapter's name. SpecError for a name that says none."""
+        styles = self.model.styles
+        assert styles is not None, "no styles"
+        return styles.tokens(self.ops, styles.vector(name)), styles.adapter.branch
 
     def _text(self) -> Any:
         if self.model.text is None:

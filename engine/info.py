@@ -15,6 +15,7 @@ from .limits import Limits
 from .memory import MemoryCoefficients
 from .sigmas import SigmaConfig
 from .spec import GenerationSpec
+from .styles.choice import StyleInfo
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         unconditional_rows: of the empty unconditional input.
         defaults: fields of `GenerationSpec` that suit the model.
         draft: those that a draft has otherwise; empty: none.
+        styles: what it knows of styles; None: nothing.
     """
 
     identity: ModelIdentity
@@ -98,6 +100,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     unconditional_rows: int
     defaults: dict[str, Any]
     draft: dict[str, Any] = {}
+    styles: StyleInfo | None = None
 
     @property
     def max_rows(self) -> int:
@@ -114,12 +117,12 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         Args:
             draft: with the model's settings for drafts, unless steps, solver or shift are given.
             aspect: chooses width and height: about the model's default area, in this proportion.
-            fields: of `GenerationSpec`.
+            fields: of `GenerationSpec`, and those of `styles.choice.style_uses`.
 
         Raises:
             SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
         """
         return complete(
             prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, aspect=aspect,
-            granularity=self.architecture.granularity,
+            granularity=self.architecture.granularity, styles=self.styles,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .neighbours import load_neighbours
 from .pipeline import want_flux_pipeline
 from .safetensors_file import SafetensorsFile
 from .sigmas import SigmaConfig
+from .styles.space import StyleSpace, load_styles
 from .text import Float32, TextEncoding, TextPipeline, TextStats, read_only
 
 EMBEDDED_GUIDANCE = 3.5  # what FLUX.1 [dev] is documented with
@@ -35,8 +36,8 @@ SETTINGS = {  # keys of salon.json that loading passes over, and who reads them
     "name": "of the model, to be shown",
     "version": "of the model, to be shown",
     "text": "the text pipeline, below",
-    "style_vectors": "the recipe, and who applies a style",
-    "default_style": "engine/default_style.py, when a style is wanted",
+    "style_vectors": "engine/styles/space.py",
+    "default_style": "engine/default_style.py",
 }
 WORDS = {  # keys of its "text" that are read elsewhere
     "slots": "below",
@@ -65,6 +66,7 @@ class Model:
         components: what was loaded of the folder's components, by name.
         salon: `salon.json`; without values for a folder that has none.
         files: what the model has beside them: `salon.json`, every file that it names, and the style adapter.
+        styles: the styles that it ships, or None.
     """
 
     checkpoint: Checkpoint
@@ -82,6 +84,7 @@ class Model:
     components: Mapping[str, Component]
     salon: Config
     files: Sequence[Path]
+    styles: StyleSpace | None
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -185,7 +188,11 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
         components=components,
         salon=salon,
         files=shipped_files(salon),
-    )
+        styles=load_styles(
+            ops, path, salon, partial(flux.load_ip_adapter, ops, transformer_weights),
+            autoencoder_weights.config.latent_channels,
+        ),
+    )  # fmt: skip
 
 
 def _want_one_model(transformer: Component, autoencoder: Component) -> None:

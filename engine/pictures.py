@@ -1,4 +1,4 @@
-"""From packed latents to pixels."""
+"""From packed latents to pixels, and from pixels to latents."""
 
 from __future__ import annotations
 
@@ -49,3 +49,22 @@ def decode(ops: Ops[Any, Any], model: Model, latents: Float32, together: int) ->
             raise NumericalError("decoding: NaN or infinity in a picture; check the autoencoder's weights")
         parts.append(to_pixels(image).reshape(len(part), factor * height, factor * width, 3))
     return np.concatenate(parts)
+
+
+def encode(ops: Ops[Any, Any], model: Model, pixels: UInt8) -> Float32:
+    """Return the latents of a picture uint8 [height, width, 3], as the model sees them: float32 [h, w, C], shifted and
+    scaled, the mean of what the autoencoder makes of it.
+
+    Raises:
+        ValueError: sides that are no multiples of the autoencoder's factor.
+        NumericalError: NaN or infinity in the latents.
+    """
+    config = model.autoencoder_config
+    height, width, colours = pixels.shape
+    rows = ops.array(pixels.reshape(-1, colours).astype(np.float32) / np.float32(127.5) - np.float32(1.0))
+    moments = ops.numpy(vae.encode(ops, model.autoencoder, rows, np.array([[height, width]], np.int32)))
+    mean = moments[:, : config.latent_channels].reshape(height // config.factor, width // config.factor, -1)
+    if not np.isfinite(mean).all():
+        raise NumericalError("encoding: NaN or infinity in the latents of a picture; check the autoencoder's weights")
+    latents: Float32 = (mean - np.float32(config.shift_factor)) * np.float32(config.scaling_factor)
+    return latents

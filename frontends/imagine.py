@@ -6,14 +6,14 @@ import argparse
 import json
 import sys
 import time
-from typing import Any
-
 from .. import __version__
 from ..bounds import MAX_PROMPT, random_seed
 from ..engine.errors import PromptError
 from ..errors import complaint
+from ..studio.prompt.request import fields_of
 from .commands import remote, words
 from .commands.connection import server_of
+from .commands.flags_parameters import given, references, sent
 from .outputs import Destination, slug
 from .progress import progress
 
@@ -29,8 +29,11 @@ def imagine(options: argparse.Namespace) -> int:
     if options.no is not None:
         _check_text("--no", options.no)
     remote.refuse_misplaced(options)
+    asked = given(options)
+    files = references(asked)
+    asked = sent(asked, {path: picture.digest for path, picture in files.items()})
     if server_of(options) is not None:
-        return remote.imagine(options)
+        return remote.imagine(options, asked, tuple(files))
     seed = random_seed() if options.seed is None else options.seed
     stem = f"{slug(options.prompt)}-{seed}"
     destination = Destination.of(options.output, stem, options.n, force=options.force)
@@ -48,7 +51,12 @@ def imagine(options: argparse.Namespace) -> int:
         threads=options.threads,
         require_text=True,
     )
-    spec = engine.make_spec(options.prompt, aspect=options.ar, seed=seed, images=options.n, **_given(options))
+    styles = engine.model.styles
+    fields = fields_of(asked | {"seed": seed}, None if styles is None else styles.info)
+    spec = engine.make_spec(options.prompt, **fields)
+    for picture in files.values() if styles is not None else ():
+        defaults, unit = engine.model.defaults, engine.model.architecture.granularity
+        engine.add_style_picture(picture.digest, picture.pixels(defaults["width"] * defaults["height"], unit))
     generation = engine.open(spec)
     destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     loaded = time.perf_counter()
@@ -74,7 +82,7 @@ def imagine(options: argparse.Namespace) -> int:
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
     recipes = [recipe_of(engine, generation, model, index, pixels, __version__) for index, pixels in shown]
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
-    files = [str(path) for path in destination.write(contents)]
+    written = [str(path) for path in destination.write(contents)]
     engine.close(generation)
     seconds = {
         "load": round(loaded - started, 3),
@@ -82,22 +90,11 @@ def imagine(options: argparse.Namespace) -> int:
         "write": round(time.perf_counter() - made, 3),
     }
     if options.json:
-        print(json.dumps({"files": files, "seed": seed, "seconds": seconds, "recipe": plain(recipes[0])}))
+        print(json.dumps({"files": written, "seed": seed, "seconds": seconds, "recipe": plain(recipes[0])}))
     elif not options.quiet:
         print(f"made in {seconds['make']:.2f} s (and {seconds['load']:.2f} s to load)", file=sys.stderr, flush=True)
-        print("\n".join(files))
+        print("\n".join(written))
     return 0
-
-
-def _given(options: argparse.Namespace) -> dict[str, Any]:
-    """The fields of the spec that were typed; the model has defaults for the others."""
-    fields = {
-        "steps": options.steps,
-        "guidance_scale": options.guidance,
-        "solver": options.solver,
-        "negative_prompt": options.no,
-    }
-    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _check_text(name: str, text: str) -> None:

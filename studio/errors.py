@@ -9,6 +9,7 @@ SalonError
     ├── StudioClosed    a request to a studio that is closed, or that was made before a fork
     ├── WorkerLost      no worker is left that could do it
     ├── ThreadUnavailable   the system gives no further thread
+    ├── ReferenceRefused    a file that is referred to and is no picture, or cannot be read
     ├── GreenThreads    gevent or eventlet has replaced threads where real ones are needed
     └── StoreError          jobs, pictures and ledger entries on disk
         ├── StoreMissing    a package that the store needs is not installed
@@ -52,6 +53,10 @@ class JobCancelled(StudioError):
 
 class JobTimeout(StudioError):
     """The job is not done yet."""
+
+
+class ReferenceRefused(StudioError):
+    """A file that is referred to and is no picture, or cannot be read."""
 
 
 class WrongTimeout(StudioError, ValueError):

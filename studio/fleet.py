@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from ..scheduler.cost import WorkerCost
 from ..scheduler.tickets import Plan, Stage
 from .job import Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
-from .messages import Arrival, Command, Drop, Frames, Park, Parked, Ran, Run
+from .messages import Arrival, Array, Command, Drop, Frames, Park, Parked, Ran, Run
 from .port import Port
 
 
@@ -25,6 +26,7 @@ class Entry:
         position: evaluations taken; whoever lacks its state can replay to here.
         parking: number of the command that takes its state out of `where`.
         pictures: uint8 [images, height, width, 3], filled as they are decoded.
+        references: the pictures that its spec refers to, by digest: uint8 [height, width, 3].
     """
 
     job: Job
@@ -38,6 +40,7 @@ class Entry:
     position: int = 0
     parking: int | None = None
     pictures: UInt8 | None = None
+    references: Mapping[str, UInt8] = field(default_factory=dict)
 
     def picture(self, image: int, pixels: UInt8) -> None:
         """Keep a decoded picture."""
@@ -56,7 +59,7 @@ class Slot:
         plan: what it was given by the scheduler.
         run: number of the command that carries the plan out; None while it waits for jobs' states.
         waiting: jobs of the plan whose state is on its way.
-        arrivals: what came of it.
+        arrivals: what came of it, each with its frames.
         cost: its cost model, kept over restarts.
     """
 
@@ -66,7 +69,7 @@ class Slot:
     plan: Plan | None = None
     run: int | None = None
     waiting: set[str] = field(default_factory=set)
-    arrivals: list[Arrival] = field(default_factory=list)
+    arrivals: list[tuple[Arrival, Frames]] = field(default_factory=list)
     cost: WorkerCost | None = None
 
     @property
@@ -159,20 +162,23 @@ class Fleet:
                 slot.arrivals.append(self._arrival(entry, data))
                 self._run_if_complete(slot)
 
-    def _arrival(self, entry: Entry, data: bytes = b"") -> Arrival:
-        return Arrival(
+    def _arrival(self, entry: Entry, data: bytes = b"") -> tuple[Arrival, Frames]:
+        pairs = [Array.of(digest, pixels) for digest, pixels in entry.references.items()]
+        arrival = Arrival(
             job=entry.job.id,
             spec=entry.job.spec,
             position=entry.position,
             preview_every=entry.preview_every,
             parked=data,
+            references=tuple(record for record, _ in pairs),
         )
+        return arrival, [frame for _, frame in pairs]
 
     def _run_if_complete(self, slot: Slot) -> None:
         plan = slot.plan
         if plan is None or slot.waiting:
             return
         slot.run = self.number()
-        arrivals = tuple(slot.arrivals)
+        arrivals = tuple(arrival for arrival, _ in slot.arrivals)
         command = Run(number=slot.run, stage=plan.stage, jobs=plan.jobs, piece=plan.piece, arrivals=arrivals)
-        self.send(slot, command)
+        self.send(slot, command, [frame for _, frames in slot.arrivals for frame in frames])

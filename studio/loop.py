@@ -31,9 +31,10 @@ from .core import Core
 from .desk import Desk
 from .errors import StudioClosed, ThreadUnavailable, WorkerLost
 from .fleet import Entry
-from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, seconds_of
+from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
 from .port import Port
 from .registry import Thing
+from .resources import needed
 from .snapshot import Snapshot, take
 from .tally import Seen
 from .threads import check_process, start_thread
@@ -129,6 +130,7 @@ class Loop:
         on_end: OnEnd | None = None,
         on_event: OnEvent | None = None,
         restored: bool = False,
+        references: Mapping[str, UInt8] | None = None,
     ) -> Job:
         """Accept a job. Whatever this raises, there is no job then.
 
@@ -141,6 +143,7 @@ class Loop:
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
+            references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
             on_end: called as (job) after its final event. Hooks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
                 date are passed over.
@@ -175,6 +178,7 @@ class Loop:
                 max_running=max_running,
                 adapters=core.registry.adapters,
             )
+            pictures = needed(spec, references or {}, core.want_open())
             if name in core.fleet.entries:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
             if core.desk is not None:
@@ -191,7 +195,7 @@ class Loop:
                     core.desk.withdraw(name, ticket.lane)
                 raise
             handle = Job(name, spec, account, admitted.lane, admitted.reason, self)
-            entry = Entry(handle, every, on_progress, on_preview, on_end, on_event)
+            entry = Entry(handle, every, on_progress, on_preview, on_end, on_event, references=pictures)
             core.fleet.entries[name] = entry
             handle._happened(Event("queued", reason=admitted.reason))
         core.wake()

@@ -68,6 +68,8 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
             numbers.
         preview_every: pictures of the unfinished job are wanted after every so many solver steps; 0: never.
         parked: `ParkedGeneration.to_bytes`, or nothing.
+        references: the pictures that the spec refers to, named by their digests; one frame each, uint8
+            [height, width, 3].
     """
 
     job: str
@@ -75,6 +77,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
     preview_every: int = 0
     parked: bytes = b""
+    references: tuple[Array, ...] = ()
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------
@@ -93,7 +96,8 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Carry out a plan. `arrivals` are opened first; in the ENCODE stage that is the work. Answer: Ran."""
+    """Carry out a plan. `arrivals` are opened first; in the ENCODE stage that is the work. The frames are those of their
+    references, in order. Answer: Ran."""
 
     number: int
     stage: str

@@ -23,12 +23,14 @@ from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..values import shown, whole_of
 from .desk import Desk
-from .job import Job, OnEnd, OnPreview, OnProgress
+from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
 from .local import LocalPort
 from .loop import Loop
 from .messages import Setup
 from .port import Port
 from .process import Deadlines, ProcessPort
+from .references import ReferencePicture, read_file, read_picture
+from .resources import References, digests_of
 
 MAX_WORKERS = 256
 
@@ -86,6 +88,7 @@ class Studio:
                     model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, require_text=True
                 )
                 ports.append(LocalPort(engine, f"worker-{i}"))
+        self.references = References()
         self.loop = Loop(ports, policy=policy, accounts=accounts)
         self.loop.start()
 
@@ -109,6 +112,23 @@ class Studio:
         which = None if lane is None else lane_of(lane)
         return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
 
+    def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
+        """Take a picture to draw in the style of: its file, or the bytes of one. Return its digest (SHA-256, hex), which
+        goes into `style_references` of `imagine` or `make_spec`. Of many pictures the least recently used are forgotten.
+
+        Raises:
+            ReferenceRefused: the file cannot be read, or is no picture.
+        """
+        data = picture if isinstance(picture, bytes) else read_file(picture)
+        return self.keep_reference(read_picture(data))
+
+    def keep_reference(self, picture: ReferencePicture) -> str:
+        """Take a picture that was read already; see `add_reference`."""
+        model = self.loop.model
+        area = model.defaults["width"] * model.defaults["height"]
+        self.references.put(picture.digest, picture.pixels(area, model.architecture.granularity))
+        return picture.digest
+
     def imagine(
         self,
         prompt: str,
@@ -125,8 +145,10 @@ class Studio:
         **fields: Any,
     ) -> Job:
         """Accept a job: `make_spec` and `Loop.submit` in one. Raises as those; there is no job then."""
+        spec = self.make_spec(prompt, lane=lane, aspect=aspect, **fields)
         return self.loop.submit(
-            self.make_spec(prompt, lane=lane, aspect=aspect, **fields),
+            spec,
+            references=self.references_of(spec),
             account=account,
             lane=lane,
             job=job,
@@ -136,6 +158,11 @@ class Studio:
             on_preview=on_preview,
             on_end=on_end,
         )
+
+    def references_of(self, spec: GenerationSpec) -> dict[str, UInt8]:
+        """Return those of the pictures that a spec refers to which are here, by digest: uint8 [height, width, 3]."""
+        found = {digest: self.references.get(digest) for digest in digests_of(spec)}
+        return {digest: pixels for digest, pixels in found.items() if pixels is not None}
 
     def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
         """See `Loop.add_branch`."""

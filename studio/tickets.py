@@ -11,6 +11,7 @@ from ..engine.errors import SpecError
 from ..engine.info import ModelInfo
 from ..engine.solvers import evaluations
 from ..engine.spec import GenerationSpec
+from ..engine.styles.names import is_known
 from ..errors import complaint
 from ..scheduler.tickets import Lane, StepShape, Ticket, drawing
 from .errors import StudioError
@@ -59,7 +60,7 @@ def ticket_of(
     for use in spec.adapters:
         for branch, name in enumerate((use.adapter, use.unconditional)):
             if name is not None:
-                count = known(adapters, name)
+                count = known(adapters, name, info)
                 tokens[branch] += count if use.weight else 0
     unit = info.architecture.granularity
     rows = (spec.height // unit) * (spec.width // unit)
@@ -88,8 +89,10 @@ def ticket_of(
     )
 
 
-def known(adapters: Mapping[str, int], name: str) -> int:
-    """Tokens of a registered adapter. SpecError for another."""
+def known(adapters: Mapping[str, int], name: str, info: ModelInfo) -> int:
+    """Return the tokens of an adapter that is registered, or a style of the model. SpecError for another."""
+    if info.styles is not None and is_known(name):
+        return info.styles.tokens
     if name not in adapters:
         allowed = f"one of the {len(adapters)} registered" if adapters else "none (nothing is registered)"
         raise SpecError(complaint("adapter", repr(name), allowed, "register it first"))

@@ -55,7 +55,7 @@ class Worker:
     def handle(self, command: Command, frames: Frames = ()) -> Said:
         """Do what a command says. Whatever goes wrong is in the answer."""
         if isinstance(command, Run):
-            return self._run(command)
+            return self._run(command, frames)
         if isinstance(command, Park):
             return self._park(command), []
         try:
@@ -79,12 +79,14 @@ class Worker:
 
     # ---- plans -----------------------------------------------------------------------------------------------------
 
-    def _run(self, run: Run) -> Said:
+    def _run(self, run: Run, frames: Frames) -> Said:
         failed: dict[str, Failure] = {}
         start = time.perf_counter()
+        left = iter(frames)
         for arrival in run.arrivals:
+            references = [(array, next(left)) for array in arrival.references]
             try:
-                self._open(arrival)
+                self._open(arrival, references)
             except Exception as error:
                 self._drop([arrival.job])
                 failed[arrival.job] = Failure.of(error)
@@ -139,8 +141,10 @@ class Worker:
         )
         return answer, [frame for _, frame in pictures]
 
-    def _open(self, arrival: Arrival) -> None:
+    def _open(self, arrival: Arrival, references: Sequence[tuple[Array, Any]]) -> None:
         self._drop([arrival.job])
+        for array, frame in references:
+            self.engine.add_style_picture(array.name, array.read(frame))
         if arrival.parked:
             generation = self.engine.resume(ParkedGeneration.from_bytes(arrival.parked))
         else:

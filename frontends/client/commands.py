@@ -6,14 +6,22 @@ Every method may raise `RequestFailed` (the server did not do it), `TimedOut`, `
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from ...bounds import MAX_REFERENCE_BYTES
+from ...errors import complaint
+from ...studio.prompt.errors import ParameterError
+from ...studio.prompt.parameters import checked
 from ..wire import messages as m
+from .errors import invalid
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
+from .older import as_before, unsupported
 from .steps import Steps, asked, call
+from .uploads import read_bytes
 
 J = TypeVar("J", bound=JobCommands)
 
@@ -32,9 +40,7 @@ class Commands(Flavour, Generic[J]):
     @waited
     def server(self) -> Steps[m.Welcome]:
         """What the server says of itself: version, features, model, limits, and the account that it takes this for."""
-        while (welcome := self._core.welcome) is None:
-            yield from call(self._core, m.Ping(), m.Pong, self._timeout_s)
-        return welcome
+        return (yield from self._welcome())
 
     @operation
     def ping(self) -> Steps[float]:
@@ -49,56 +55,68 @@ class Commands(Flavour, Generic[J]):
         prompt: str,
         *,
         lane: str = "fast",
-        images: int = 4,
-        aspect: tuple[float, float] | None = None,
-        width: int | None = None,
-        height: int | None = None,
-        steps: int | None = None,
-        seed: int | None = None,
-        guidance_scale: float | None = None,
-        negative_prompt: str = "",
-        solver: str | None = None,
-        shift: float | None = None,
         private: bool = False,
         previews: int = 0,
         key: str | None = None,
+        **parameters: Any,
     ) -> Steps[J]:
         """Ask for pictures. Returns when the job is on the server's disk, and sure to end; then see `job.wait`.
-
-        What is None is the model's default, but for the seed; the ranges are those of docs/wire.md.
 
         Args:
             prompt: what to draw.
             lane: turbo, fast, draft or relax.
-            images: pictures, 1 to 8.
-            aspect: width to height, like (16, 9); or `width` and `height`, in pixels.
-            steps, guidance_scale, solver, shift: of the solver.
-            seed: the same seed gives the same pictures; None: a random one, see `job.info.seed`.
-            negative_prompt: what to leave out; only with guidance (a `guidance_scale` other than 1).
+            parameters: everything else that a request can say, by the names of docs/parameters.md, such as `images=2`,
+                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. What is None or left out is the
+                default: mostly the model's, and a random seed, which `job.info.seed` tells. A picture to draw in the
+                style of is brought by `add_reference` first.
             private: nobody else is told of it.
             previews: solver steps between previews; 0: none.
             key: 1 to 64 letters, digits, . _ : -; the same key is the same job, however often it is asked for, also by
                 another process. None: a random one, so that a lost connection makes no second job.
         """
+        try:
+            values = checked(parameters)
+        except ParameterError as error:
+            raise invalid(str(error)) from error
+        welcome = yield from self._welcome()
         fields = m.Submit(
             key=new_key() if key is None else key,
             prompt=prompt,
             lane=lane,
-            negative_prompt=negative_prompt,
-            aspect=aspect,
-            width=width,
-            height=height,
-            steps=steps,
-            seed=seed,
-            images=images,
-            guidance_scale=guidance_scale,
-            solver=solver,
-            shift=shift,
             private=private,
             preview_every=previews,
+            **({"parameters": values} if "parameters" in welcome.features else as_before(values)),
         )
         request = asked(fields, preview_every="previews")
         return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
+
+    @operation
+    def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:
+        """Bring a picture to the server, to draw in its style; return its digest, for `style_references`. One that is
+        there already is not sent again.
+
+        Args:
+            picture: its file (PNG, JPEG, WebP, GIF, BMP), or the bytes of one.
+        """
+        data = picture if isinstance(picture, bytes) else read_bytes(picture)
+        if not 1 <= len(data) <= MAX_REFERENCE_BYTES:
+            allowed = f"1 to {MAX_REFERENCE_BYTES:,} bytes"
+            raise invalid(complaint("picture", f"{len(data):,} bytes", allowed, "save it smaller"))
+        if "parameters" not in (yield from self._welcome()).features:
+            raise unsupported("style references")
+        digest, offset, first = hashlib.sha256(data).hexdigest(), 0, True
+        while offset < len(data):
+            part = b"" if first else data[offset : offset + m.MAX_UPLOAD_PART]
+            first = False
+            request = m.Upload(digest=digest, size=len(data), offset=offset, data=part)
+            answer = yield from call(self._core, request, m.Uploaded, self._timeout_s)
+            offset = answer.received
+        return digest
+
+    def _welcome(self) -> Steps[m.Welcome]:
+        while (welcome := self._core.welcome) is None:
+            yield from call(self._core, m.Ping(), m.Pong, self._timeout_s)
+        return welcome
 
     @operation
     def job(self, id: str) -> Steps[J]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
-from ...bounds import GUIDANCE, LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_STEPS, MAX_THREADS
-from ...engine import solvers
-from ...errors import complaint
+from ...bounds import LANES, MAX_THREADS
 from ...kernels import backends
 from ...system import expand_home
-from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, number, server_flags, shown, whole
+from . import flags_parameters
+from .parsing import FILE, FOLDER, Names, Parser, PathName, json_flag, server_flags, whole
 
 DTYPES: Final = ("bfloat16", "float32")
 
@@ -38,24 +36,7 @@ def add(commands: Any) -> None:
 def _imagine(parser: Parser) -> None:
     parser.add_argument("prompt", nargs="+", metavar="PROMPT", help="what to draw (words; quotes are optional)")
     what = parser.add_argument_group("what to make")
-    what.add_argument(
-        "--ar", type=_aspect, metavar="W:H", help=f"aspect ratio, up to {MAX_ASPECT}:1 (the model's, mostly 1:1)"
-    )
-    remedy = "choose one of these, or leave it out for a random one"
-    seed = whole("--seed", 0, MAX_SEED, remedy)
-    what.add_argument("--seed", type=seed, metavar="N", help="0 to 2^64 - 1 (random below 2^32, and printed)")
-    images = whole("--n", 1, MAX_IMAGES, "run it again with another seed for more")
-    what.add_argument("--n", type=images, default=4, metavar="N", help=f"pictures, 1 to {MAX_IMAGES} (4)")
-    what.add_argument("--no", metavar="TEXT", help="what to leave out")
-    steps = whole("--steps", 1, MAX_STEPS, "leave it out for the model's own")
-    what.add_argument("--steps", type=steps, metavar="N", help=f"solver steps, 1 to {MAX_STEPS} (the model's default)")
-    guidance = number("--guidance", *GUIDANCE, "leave it out for the model's own; 1 is none")
-    what.add_argument(
-        "--guidance", type=guidance, metavar="X", help="how strongly to follow the prompt; 1 is none (the model's)"
-    )
-    solver = Names("--solver", solvers.names())
-    known = " or ".join(solvers.names())
-    what.add_argument("--solver", type=solver, metavar="NAME", help=f"{known} (the model's)")
+    flags_parameters.add(what)
     where = parser.add_argument_group("where to put it")
     output_flag(where, "a folder, or a file name ending in .png (outputs/WORDS-SEED.png)")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
@@ -101,11 +82,3 @@ def engine_flags(parser: Any, title: str = "how to compute it") -> None:
         "--threads", type=threads, metavar="N", help=f"1 to {MAX_THREADS} (SALON_THREADS, else one a core)"
     )
 
-
-def _aspect(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", text)
-    sides = (int(match[1]), int(match[2])) if match else (0, 0)
-    if min(sides) == 0 or max(sides) > MAX_ASPECT * min(sides):
-        allowed = f"whole numbers W:H from 1:{MAX_ASPECT} to {MAX_ASPECT}:1"
-        raise UsageError(complaint("--ar", shown(text), allowed, "write it like 16:9"))
-    return sides

@@ -7,9 +7,10 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from ...bounds import RANDOM_SEEDS
 from ...engine.errors import OutputError
@@ -47,8 +48,13 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
         raise UsageError(f"--{remote[0]}: got it without a server, allowed with one; {remedy}")
 
 
-def imagine(options: argparse.Namespace) -> int:
-    """Submit, follow, fetch. Ctrl-C and SIGTERM cancel the job on their way out."""
+def imagine(options: argparse.Namespace, asked: Mapping[str, Any], pictures: Sequence[str] = ()) -> int:
+    """Submit, follow, fetch. Ctrl-C and SIGTERM cancel the job on their way out.
+
+    Args:
+        asked: the request's parameters, as they are sent.
+        pictures: paths of those that it refers to.
+    """
     started = time.perf_counter()
     target = None
     if not options.detach:
@@ -60,18 +66,14 @@ def imagine(options: argparse.Namespace) -> int:
         _check_preview(Path(options.preview))
     contact = Contact(server_of(options) or "", quiet=options.quiet)
     with connected(options, contact=contact) as client:
+        for path in pictures:
+            client.add_reference(path)
         job = client.imagine(
             options.prompt,
             lane=options.lane,
-            images=options.n,
-            aspect=options.ar,
-            steps=options.steps,
-            seed=options.seed,
-            guidance_scale=options.guidance,
-            negative_prompt=options.no or "",
-            solver=options.solver,
             private=options.private,
             previews=PREVIEWS if options.preview is not None else 0,
+            **asked,
         )
         if options.detach:
             return _detached(job.info, json=options.json)

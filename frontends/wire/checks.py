@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from ...bounds import (
+    DIGEST,
     GUIDANCE,
     ID,
     LOCAL,
@@ -19,14 +20,18 @@ from ...bounds import (
     MAX_PAGE,
     MAX_PREVIEW_EVERY,
     MAX_PROMPT,
+    MAX_REFERENCE_BYTES,
     MAX_SEED,
     MAX_SIDE,
     MAX_STEPS,
+    MAX_UPLOAD_PART,
     PUBLIC_KEY,
     SHIFT,
     WORD,
 )
 from ...errors import complaint
+from ...studio.prompt.errors import ParameterError
+from ...studio.prompt.parameters import checked
 from . import messages as m
 from .errors import BadMessage
 
@@ -112,6 +117,18 @@ def _words(most: int) -> Check:
     return rule
 
 
+def _part(name: str, value: bytes) -> None:
+    if len(value) > MAX_UPLOAD_PART:
+        raise _bad(name, f"{len(value):,} bytes", f"up to {MAX_UPLOAD_PART:,}", "send smaller parts")
+
+
+def _parameters(name: str, value: dict[str, Any]) -> None:
+    try:
+        checked(value)
+    except ParameterError as error:
+        raise BadMessage(str(error)) from error
+
+
 def _aspect(name: str, value: tuple[float, float]) -> None:
     if not all(math.isfinite(side) and side > 0 for side in value):
         raise _bad(name, value, "two numbers above 0", "write it like 16:9")
@@ -149,6 +166,13 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("solver", _word),
         ("shift", _number(*SHIFT)),
         ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
+        ("parameters", _parameters),
+    ),
+    m.Upload: (
+        ("digest", _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")),
+        ("size", _whole(1, MAX_REFERENCE_BYTES)),
+        ("offset", _whole(0, MAX_REFERENCE_BYTES)),
+        ("data", _part),
     ),
     m.Watch: (("job", _job), ("after", _count)),
     m.Unwatch: (("watch", _bytes),),

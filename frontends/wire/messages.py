@@ -14,14 +14,15 @@ Long because it is one thing: the whole contract, to be read from top to bottom 
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from ...bounds import GRID as GRID
+from ...bounds import MAX_UPLOAD_PART as MAX_UPLOAD_PART
 
 VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
-FEATURES: Final = ("previews", "private", "ops")  # what this side knows beyond version 1's core
+FEATURES: Final = ("previews", "private", "ops", "parameters")  # what this side knows beyond version 1's core
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -71,6 +72,7 @@ class JobInfo(Record, tag="job"):
         state: queued, running, paused, done, failed, cancelled, blocked.
         asked_lane, lane: that was asked for, and that it is served in; `note` says why they differ.
         reason, failure: why it has no pictures: words, and the name of the error.
+        styles: how strongly it is drawn in which styles: adapter -> weight; see docs/parameters.md.
         charged_ms: GPU time that it cost; 0 until it is done.
         last_event: number of its latest event.
     """
@@ -93,6 +95,7 @@ class JobInfo(Record, tag="job"):
     images: int = 0
     guidance_scale: float = 0.0
     solver: str = ""
+    styles: dict[str, float] = {}
     step: int = 0
     made_ms: int = 0
     started_ms: int = 0
@@ -151,6 +154,9 @@ class Submit(Record, tag="submit"):
 
     `key` makes it idempotent: the same key of the same account is the same job, however often it is sent.
     `preview_every`: solver steps between previews; 0: none.
+    `parameters` (feature "parameters"): what the request says, by the names of `docs/parameters.md`, in place of all
+    fields from `negative_prompt` to `shift`, which are not looked at then. Without it a request is one from before
+    there were styles, and is drawn without the model's default style.
     """
 
     key: str
@@ -168,6 +174,20 @@ class Submit(Record, tag="submit"):
     shift: float | None = None
     private: bool = False
     preview_every: int = 0
+    parameters: dict[str, Any] | None = None
+
+
+class Upload(Record, tag="upload"):
+    """Bring a picture's file, part by part, for `parameters` to refer to by its digest. Answer: Uploaded.
+
+    `digest`: sha256 (hex) of the file, which has `size` bytes; `data` are those from `offset` on. Without any it asks how
+    much is there. What is not whole after a while without a further part is forgotten.
+    """
+
+    digest: str
+    size: int
+    offset: int = 0
+    data: bytes = b""
 
 
 class Watch(Record, tag="watch"):
@@ -310,6 +330,7 @@ Request: TypeAlias = (
     Hello
     | Ping
     | Submit
+    | Upload
     | Watch
     | Unwatch
     | Show
@@ -357,6 +378,13 @@ class Accepted(Record, tag="accepted"):
 
     job: JobInfo
     existing: bool = False
+
+
+class Uploaded(Record, tag="uploaded"):
+    """So many bytes of the file are there, from its beginning; the next part goes on from here. All of them: the picture
+    can be referred to."""
+
+    received: int
 
 
 class Event(Record, tag="event"):
@@ -490,6 +518,7 @@ Reply: TypeAlias = (
     Welcome
     | Pong
     | Accepted
+    | Uploaded
     | JobInfo
     | Event
     | Watched

@@ -105,6 +105,13 @@ def _items(value: Any, read: Read, allowed: str, count: int | None) -> tuple[Any
     return items
 
 
+def _map(value: Any) -> dict[str, Any]:
+    """Values are checked by who knows the names; see `checks`."""
+    if not isinstance(value, dict) or not all(text_of(key) is not None for key in value):
+        raise _Odd("a map of names to values")
+    return {str.__str__(key): item for key, item in value.items()}
+
+
 _READ: Final[dict[Any, Read]] = {int: _whole, float: _number, str: _text, bool: _flag, bytes: _bytes}
 _MANY: Final = {float: "numbers, like (16, 9)", str: "a list of words"}
 
@@ -114,6 +121,8 @@ def _reader(kind: Any) -> Read:
         (inner,) = (part for part in get_args(kind) if part is not type(None))
         read = _reader(inner)
         return lambda value: None if value is None else read(value)
+    if get_origin(kind) is dict:
+        return _map
     if get_origin(kind) is tuple:
         item, *others = get_args(kind)
         count = None if others == [...] else 1 + len(others)

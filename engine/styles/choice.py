@@ -1,0 +1,153 @@
+"""What a request asks for in styles becomes the adapters of its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ...bounds import MAX_REFERENCES, MAX_STYLE, REFERENCE_WEIGHT
+from ...errors import complaint
+from ...values import flag_of, number_of, shown, text_of, whole_of
+from ..errors import SpecError
+from ..spec import AdapterUse
+from . import names
+
+STYLE_WEIGHT: Final = 100.0  # where `--sw` stands when nobody says
+# (`--sw`, adapter weight), straight lines between: 1 is what the adapter was trained with, and 2.5 the strongest at
+# which the shipped model still keeps most things.
+POINTS: Final = ((0.0, 0.0), (100.0, 1.0), (float(MAX_STYLE), 2.5))
+FIELDS: Final = ("stylize", "raw", "style_references", "style_weight")
+
+
+class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be known of a model's styles without it.
+
+    Attributes:
+        tokens: of each style's adapter.
+        words: what the checkpoint calls the styles that it names.
+        default: the default style in words; empty: there is none.
+        stylize: (`--s`, adapter weight) of the default style in rising order, straight lines between.
+    """
+
+    tokens: int
+    words: tuple[str, ...]
+    default: str = ""
+    stylize: tuple[tuple[float, float], ...] = ()
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A style that is referred to.
+
+    Attributes:
+        source: a style number, or the SHA-256 (hex) of a picture's file.
+        weight: its share beside other references.
+    """
+
+    source: int | str
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """The adapter's name."""
+        return names.of_number(self.source) if isinstance(self.source, int) else names.of_picture(self.source)
+
+
+def style_uses(
+    info: StyleInfo | None,
+    *,
+    stylize: Any = None,
+    raw: Any = False,
+    style_references: Any = (),
+    style_weight: Any = None,
+) -> tuple[AdapterUse, ...]:
+    """Return the adapters of a request's styles; those of weight 0 are left out, which is no effect at all.
+
+    Args:
+        info: of the model; None: it has no styles.
+        stylize: 0 to 1,000, strength of the default style; None: without it.
+        raw: without the default style.
+        style_references: style numbers, SHA-256s of pictures, pairs of one of these and a weight, or `Reference`s.
+        style_weight: 0 to 1,000, strength of all references together, shared out by their weights; None: 100.
+
+    Raises:
+        SpecError: a value out of range, the same reference twice, or styles that the model has not.
+    """
+    strength = _number("stylize", stylize, 0.0, MAX_STYLE)
+    weight = _number("style_weight", style_weight, 0.0, MAX_STYLE)
+    plain = flag_of(raw)
+    if plain is None:
+        raise SpecError(complaint("raw", shown(raw), "True or False", "choose one"))
+    if plain and strength:
+        raise SpecError(complaint("stylize", f"{strength:g} with raw", "0 with raw, or no raw", "drop one"))
+    references = references_of(style_references)
+    if weight is not None and not references:
+        raise SpecError(complaint("style_weight", f"{weight:g} without a style reference", "one with it", "drop it"))
+    if info is None or (strength and not info.stylize):
+        asked = "stylize" if strength else "style_references" if references else ""
+        if asked:
+            what = "style" if info is None else "default style"
+            raise SpecError(complaint(asked, "a style", f"none (the model has no {what})", "leave it out"))
+        return ()
+    uses = []
+    if strength and not plain:
+        uses.append((names.DEFAULT, interpolate(info.stylize, strength)))
+    total = sum(reference.weight for reference in references)
+    for reference in references:
+        share = reference.weight / total if total else 0.0
+        uses.append((reference.name, share * interpolate(POINTS, STYLE_WEIGHT if weight is None else weight)))
+    return tuple(AdapterUse(name, strong, names.NONE) for name, strong in uses if strong)
+
+
+def references_of(given: Any) -> tuple[Reference, ...]:
+    """Return references in any of their forms as `Reference`s. SpecError for what is none, too many, or one twice."""
+    many = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+    found = tuple(map(_reference, many))
+    if len(found) > MAX_REFERENCES:
+        got, remedy = f"{len(found)}", "leave some out"
+        raise SpecError(complaint("style references", got, f"up to {MAX_REFERENCES}", remedy))
+    sources = [reference.source for reference in found]
+    if len(set(sources)) != len(sources):
+        twice = next(source for source in sources if sources.count(source) > 1)
+        raise SpecError(complaint("style references", f"{twice} twice", "each once", "add up the weights"))
+    return found
+
+
+def interpolate(points: Iterable[tuple[float, float]], at: float) -> float:
+    """Return the weight at a strength: straight lines between points of rising strength, level beyond them."""
+    points = tuple(points)
+    if at <= points[0][0]:
+        return float(points[0][1])
+    for (low, from_), (high, to) in zip(points[:-1], points[1:], strict=True):
+        if at <= high:
+            return float(from_ + (to - from_) * (at - low) / (high - low))
+    return float(points[-1][1])
+
+
+def _reference(value: Any) -> Reference:
+    source, weight = value, 1.0
+    if isinstance(value, Reference):
+        source, weight = value.source, value.weight
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != 2:
+            raise SpecError(complaint("style reference", shown(value), "a reference and its weight", "correct it"))
+        source, weight = value
+    number, text = whole_of(source), text_of(source)
+    if number is None and text is None:
+        allowed = "a style number, or the SHA-256 of a picture's file"
+        raise SpecError(complaint("style reference", shown(source), allowed, "correct it"))
+    share = _number("weight of a style reference", weight, *REFERENCE_WEIGHT)
+    assert share is not None
+    reference = Reference(text or "" if number is None else number, share)
+    reference.name  # noqa: B018 - refuses a number or digest out of range
+    return reference
+
+
+def _number(name: str, value: Any, low: float, high: float) -> float | None:
+    if value is None:
+        return None
+    number = number_of(value)
+    if number is None or not low <= number <= high:
+        raise SpecError(complaint(name, shown(value), f"a number from {low:g} to {high:g}", f"choose another {name}"))
+    return number

@@ -1,0 +1,59 @@
+"""Names of the adapters that are styles: what a spec, a recipe and a parked generation call them.
+
+A name says how the tokens are made, so that the same model makes the same tokens of it anywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from ...bounds import MAX_STYLE_NUMBER
+from ...errors import complaint
+from ..errors import SpecError
+
+PREFIX: Final = "style:"
+DEFAULT: Final = "style:default"  # the checkpoint's default style
+NONE: Final = "style:none"  # the null reference, which takes a style's place in the unconditional branch
+
+_NUMBER: Final = re.compile(r"style:number:(0|[1-9][0-9]{0,19})")
+_PICTURE: Final = re.compile(r"style:picture:([0-9a-f]{64})")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def of_number(number: int) -> str:
+    """Return the name of a numbered style. SpecError for a number out of range."""
+    if not 0 <= number <= MAX_STYLE_NUMBER:
+        allowed = f"a whole number from 0 to {MAX_STYLE_NUMBER}"
+        raise SpecError(complaint("style number", f"{number:d}"[:40], allowed, "choose another number"))
+    return f"style:number:{number}"
+
+
+def of_picture(digest: str) -> str:
+    """Return the name of the style of a picture, whose file has this SHA-256 (hex). SpecError for no such digest."""
+    if not _DIGEST.fullmatch(digest):
+        allowed = "64 hex digits, the SHA-256 of a picture's file"
+        raise SpecError(complaint("style reference", repr(digest[:80]), allowed, "correct it"))
+    return f"style:picture:{digest}"
+
+
+def is_style(name: str) -> bool:
+    """Return whether an adapter is a style."""
+    return name.startswith(PREFIX)
+
+
+def number_of(name: str) -> int | None:
+    """Return the number of a numbered style; None for another adapter."""
+    match = _NUMBER.fullmatch(name)
+    return int(match[1]) if match and int(match[1]) <= MAX_STYLE_NUMBER else None
+
+
+def picture_of(name: str) -> str | None:
+    """Return the digest of the picture that a style is taken from; None for another adapter."""
+    match = _PICTURE.fullmatch(name)
+    return match[1] if match else None
+
+
+def is_known(name: str) -> bool:
+    """Return whether a name is one of a style that any engine of the model can make, given the picture that it names."""
+    return name in (DEFAULT, NONE) or number_of(name) is not None or picture_of(name) is not None

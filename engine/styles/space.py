@@ -1,0 +1,162 @@
+"""What a checkpoint ships of styles: vectors, the encoder of pictures, the style adapter, the default style.
+
+`salon.json` names the file of vectors (`style_vectors`) and the default style; the adapter lies beside it. A checkpoint
+may have none of it: then it draws without styles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import complaint
+from ...kernels.bfloat16 import widen
+from ...kernels.ops import Ops
+from ..checkpoint import file_named
+from ..config import Config
+from ..default_style import DefaultStyle, load_default_style
+from ..digests import ADAPTER
+from ..errors import MalformedFile, MissingFile, SpecError, WrongShape
+from ..safetensors_file import SafetensorsFile
+from . import names
+from .choice import StyleInfo
+from .encoder import StyleEncoder, load_style_encoder
+from .numbers import Basis
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class StyleSpace:
+    """The styles of a loaded model.
+
+    Attributes:
+        adapter: the style adapter (an `IpAdapter`): its branch, and the projection from vectors to tokens.
+        encoder: makes vectors of pictures.
+        vectors: float32 [n, W], the styles that the checkpoint names.
+        words: what it calls them, n of them.
+        null: float32 [W], the reference that stands for no style.
+        default: the default style, or None.
+        basis: makes vectors of numbers.
+    """
+
+    adapter: Any
+    encoder: StyleEncoder
+    vectors: Float32
+    words: tuple[str, ...]
+    null: Float32
+    default: DefaultStyle | None
+    basis: Basis
+
+    @property
+    def info(self) -> StyleInfo:
+        """The plain facts of it."""
+        return StyleInfo(
+            tokens=self.adapter.projection.num_tokens,
+            words=self.words,
+            default="" if self.default is None else self.default.words,
+            stylize=() if self.default is None else self.default.points,
+        )
+
+    def vector(self, name: str) -> Float32:
+        """Return the style vector float32 [W] that the name of an adapter says.
+
+        Raises:
+            SpecError: the name says none, or one of a picture, which has to be given first.
+        """
+        if name == names.NONE:
+            return self.null
+        if name == names.DEFAULT and self.default is not None:
+            return self.default.vector
+        if (number := names.number_of(name)) is not None:
+            return self.basis.vector(number)
+        if (digest := names.picture_of(name)) is not None:
+            remedy = "give the picture again (--sref, or Engine.add_style_picture)"
+            raise SpecError(complaint("style reference", f"picture {digest[:12]}, which is not here", "one that is", remedy))
+        default = "" if self.default is None else f"{names.DEFAULT!r}, "
+        allowed = f"{default}{names.NONE!r}, 'style:number:N' or 'style:picture:SHA256'"
+        raise SpecError(complaint("style", repr(name), allowed, "correct it"))
+
+    def tokens(self, ops: Ops[Any, Any], vector: Float32) -> Float32:
+        """Return the adapter tokens float32 [n, token width] of a style vector float32 [W]."""
+        tokens: Float32 = self.adapter.projection.tokens(ops, vector[None])
+        return tokens
+
+
+def load_styles(
+    ops: Ops[Any, Any], folder: Path, salon: Config, load_adapter: Callable[[Path], Any], channels: int
+) -> StyleSpace | None:
+    """Load the styles of a checkpoint folder; None if it has no style adapter or names no vectors.
+
+    Args:
+        load_adapter: reads and packs an adapter file for the model (see `load_ip_adapter`).
+        channels: of the model's latents, which the encoder must read.
+
+    Raises:
+        CheckpointError: a file or tensor is missing, damaged or of another width than the others.
+    """
+    path = folder / ADAPTER
+    entry = salon.values.get("style_vectors")
+    if not path.is_file() or not entry:
+        if salon.values.get("default_style"):
+            remedy = "put them beside it, or take default_style out"
+            raise MissingFile(
+                "a default style without style vectors or adapter", path=salon.path, key="default_style",
+                expected=f"style_vectors, and {ADAPTER} beside it", remedy=remedy,
+            )  # fmt: skip
+        return None
+    file, tensor, words = _named(salon.path, entry)
+    vectors, null = _floats(file, tensor, 2), _floats(file, "null", 1)
+    if len(vectors) != len(words):
+        found = f"{len(words)} names"
+        raise MalformedFile(
+            "style vectors", path=salon.path, key="style_vectors.rows", expected=f"{len(vectors)} names", found=found
+        )
+    encoder = load_style_encoder(ops, file)
+    adapter = load_adapter(path)
+    width = vectors.shape[1]
+    for what, found in (
+        ("null", len(null)), ("encoder.out.2.weight", encoder.width), (ADAPTER, adapter.projection.embedding_width)
+    ):  # fmt: skip
+        if found != width:
+            raise WrongShape("style vectors", path=file.path, key=what, expected=f"width {width}", found=str(found))
+    if encoder.channels != channels:
+        expected, key = f"{channels} channels, those of the latents", "encoder.first.0.weight"
+        raise WrongShape("style encoder", path=file.path, key=key, expected=expected, found=str(encoder.channels))
+    default = load_default_style(folder, salon.values)
+    return StyleSpace(adapter, encoder, vectors, words, null, default, Basis.of(vectors, _heads(file, width)))
+
+
+def _named(path: Path, entry: Any) -> tuple[SafetensorsFile, str, tuple[str, ...]]:
+    """The file, the tensor and the names of its rows that `style_vectors` of salon.json says."""
+    try:
+        file = SafetensorsFile(file_named(path, "style_vectors.file", entry["file"]))
+        return file, str(entry["tensor"]), tuple(str(words) for words in entry["rows"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise MalformedFile(f"style vectors: {error!r}", path=path, key="style_vectors") from error
+
+
+def _floats(file: SafetensorsFile, key: str, dimensions: int) -> Float32:
+    values = widen(file.array(key), key)
+    if values.ndim != dimensions or not values.size or not np.isfinite(values).all():
+        expected = f"finite numbers in {dimensions} dimensions"
+        raise MalformedFile("style vectors", path=file.path, key=key, expected=expected, found=str(list(values.shape)))
+    return values
+
+
+def _heads(file: SafetensorsFile, width: int) -> Mapping[str, Float32]:
+    """The classifiers' weights [classes, W] of the file, by factor: directions in which a style differs."""
+    found = {}
+    for key in sorted(file.tensors):
+        if key.startswith("heads.") and key.endswith(".weight"):
+            weight = _floats(file, key, 2)
+            if weight.shape[1] != width:
+                expected, got = f"[any, {width}]", str(list(weight.shape))
+                raise WrongShape("style vectors", path=file.path, key=key, expected=expected, found=got)
+            found[key.removeprefix("heads.").removesuffix(".weight")] = weight
+    return found

@@ -1,0 +1,24 @@
+"""How to solve for a picture."""
+
+from __future__ import annotations
+
+from ....bounds import GUIDANCE, MAX_STEPS, SHIFT
+from ....engine import solvers
+from ..kinds import Number, OneOf, Whole
+from . import Parameter
+
+PARAMETERS = (
+    Parameter(
+        "steps", ("--steps",), Whole(1, MAX_STEPS), f"solver steps, 1 to {MAX_STEPS}", "the model's default",
+        "leave it out for the model's own",
+    ),
+    Parameter(
+        "guidance_scale", ("--guidance",), Number(*GUIDANCE), "how strongly to follow the prompt; 1 is none",
+        "the model's", "leave it out for the model's own; 1 is none",
+    ),
+    Parameter(
+        "solver", ("--solver",), OneOf(solvers.names), " or ".join(solvers.names()), "the model's",
+        "choose one of these",
+    ),
+    Parameter("shift", (), Number(*SHIFT), "constant shift of the sigmas", "the checkpoint's own"),
+)  # fmt: skip
