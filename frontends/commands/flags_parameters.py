@@ -35,7 +35,8 @@ def add(group: Any) -> None:
         if not parameter.flags:
             continue
         default = f" ({parameter.default})" if parameter.default else ""
-        kind, text = parameter.kind, f"{parameter.help}{default}".replace("%", "%%")
+        kind = parameter.kind
+        text = f"{', '.join(filter(None, [parameter.help, kind.short]))}{default}".replace("%", "%%")
         if isinstance(kind, Switch):
             group.add_argument(*parameter.flags, dest=parameter.dest, action="store_const", const=True, help=text)
             continue

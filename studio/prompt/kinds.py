@@ -27,7 +27,7 @@ class Kind(Protocol):
 
     Attributes:
         metavar: what help calls a value.
-        allowed: the range, in words.
+        allowed: the range, in words; `short`: the same for a line of help, or nothing.
         many: several values may be given.
     """
 
@@ -35,6 +35,8 @@ class Kind(Protocol):
     def metavar(self) -> str: ...
     @property
     def allowed(self) -> str: ...
+    @property
+    def short(self) -> str: ...
     @property
     def many(self) -> bool: ...
 
@@ -59,7 +61,11 @@ class Whole:
 
     @property
     def allowed(self) -> str:
-        return f"a whole number from {self.low} to {self.high}"
+        return f"a whole number from {self.short}"
+
+    @property
+    def short(self) -> str:
+        return f"{self.low} to {'2^64 - 1' if self.high == 2**64 - 1 else self.high}"
 
     def read(self, flag: str, text: str, remedy: str) -> int:
         if not WHOLE.fullmatch(text) or not self.low <= int(text) <= self.high:
@@ -87,7 +93,11 @@ class Number:
 
     @property
     def allowed(self) -> str:
-        return f"a number from {self.low:.12g} to {self.high:.12g}"
+        return f"a number from {self.short}"
+
+    @property
+    def short(self) -> str:
+        return f"{self.low:.12g} to {self.high:.12g}"
 
     def read(self, flag: str, text: str, remedy: str) -> float:
         if not NUMBER.fullmatch(text) or not self.low <= float(text) <= self.high:
@@ -111,6 +121,7 @@ class Words:
     most: int = MAX_PROMPT
     metavar: str = "TEXT"
     many: bool = False
+    short: str = ""
 
     @property
     def allowed(self) -> str:
@@ -148,6 +159,10 @@ class OneOf:
     def allowed(self) -> str:
         return " or ".join(self.names)
 
+    @property
+    def short(self) -> str:
+        return self.allowed
+
     def read(self, flag: str, text: str, remedy: str) -> str:
         return self.check(flag, text, remedy)
 
@@ -168,6 +183,7 @@ class Switch:
     metavar: str = ""
     many: bool = False
     allowed: str = "true or false"
+    short: str = ""
 
     def read(self, flag: str, text: str, remedy: str) -> bool:
         raise ParameterError(complaint(flag, shown(text), "no value", f"write {flag} alone"))
@@ -188,6 +204,7 @@ class Aspect:
 
     metavar: str = "W:H"
     many: bool = False
+    short: str = f"up to {MAX_ASPECT}:1"
     allowed: str = f"whole numbers W:H from 1:{MAX_ASPECT} to {MAX_ASPECT}:1"
 
     def read(self, flag: str, text: str, remedy: str) -> tuple[int, int]:

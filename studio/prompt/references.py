@@ -44,6 +44,7 @@ class References:
 
     metavar: str = "STYLE"
     many: bool = True
+    short: str = ""
     allowed: str = f"up to {MAX_REFERENCES} of: a picture's file, a number from 0 to {MAX_STYLE_NUMBER}, `random`"
 
     def read(self, flag: str, text: str, remedy: str) -> Typed:

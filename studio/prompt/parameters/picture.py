@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from ....bounds import MAX_ASPECT, MAX_IMAGES, MAX_SEED, MAX_SIDE
+from ....bounds import MAX_IMAGES, MAX_SEED, MAX_SIDE
 from ..kinds import Aspect, Whole, Words
 from . import Parameter
 
 PARAMETERS = (
     Parameter(
-        "aspect", ("--ar",), Aspect(), f"aspect ratio, up to {MAX_ASPECT}:1", "the model's, mostly 1:1",
+        "aspect", ("--ar",), Aspect(), "aspect ratio", "the model's, mostly 1:1",
         "write it like 16:9",
     ),
     Parameter(
-        "seed", ("--seed",), Whole(0, MAX_SEED), "0 to 2^64 - 1", "random below 2^32, and printed",
+        "seed", ("--seed",), Whole(0, MAX_SEED), "the same seed gives the same pictures", "random below 2^32, and printed",
         "choose one of these, or leave it out for a random one",
     ),
     Parameter(
-        "images", ("--n",), Whole(1, MAX_IMAGES), f"pictures, 1 to {MAX_IMAGES}", "4",
+        "images", ("--n",), Whole(1, MAX_IMAGES), "pictures", "4",
         "run it again with another seed for more", implies=4,
     ),
     Parameter("negative_prompt", ("--no",), Words(), "what to leave out", "nothing", "write words"),

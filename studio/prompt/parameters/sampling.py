@@ -9,15 +9,15 @@ from . import Parameter
 
 PARAMETERS = (
     Parameter(
-        "steps", ("--steps",), Whole(1, MAX_STEPS), f"solver steps, 1 to {MAX_STEPS}", "the model's default",
+        "steps", ("--steps",), Whole(1, MAX_STEPS), "solver steps", "the model's default",
         "leave it out for the model's own",
     ),
     Parameter(
-        "guidance_scale", ("--guidance",), Number(*GUIDANCE), "how strongly to follow the prompt; 1 is none",
+        "guidance_scale", ("--guidance",), Number(*GUIDANCE), "how strongly to follow the prompt, 1 is not at all",
         "the model's", "leave it out for the model's own; 1 is none",
     ),
     Parameter(
-        "solver", ("--solver",), OneOf(solvers.names), " or ".join(solvers.names()), "the model's",
+        "solver", ("--solver",), OneOf(solvers.names), "solver", "the model's",
         "choose one of these",
     ),
     Parameter("shift", (), Number(*SHIFT), "constant shift of the sigmas", "the checkpoint's own"),

@@ -9,7 +9,7 @@ from . import Parameter
 
 PARAMETERS = (
     Parameter(
-        "stylize", ("--s", "--stylize"), Number(0, MAX_STYLE), "strength of the model's default style, 0 to 1000",
+        "stylize", ("--s", "--stylize"), Number(0, MAX_STYLE), "strength of the model's default style",
         "100; 0 with --sref", "0 is none, 100 is usual",
     ),
     Parameter("raw", ("--raw",), Switch(), "without the model's default style", ""),
@@ -19,7 +19,7 @@ PARAMETERS = (
         "none", "name a picture or a number",
     ),
     Parameter(
-        "style_weight", ("--sw",), Number(0, MAX_STYLE), "strength of the style references, 0 to 1000", "100",
+        "style_weight", ("--sw",), Number(0, MAX_STYLE), "strength of the style references", "100",
         "0 is none, 100 is usual",
     ),
 )  # fmt: skip

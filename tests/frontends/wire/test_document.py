@@ -38,6 +38,8 @@ def describe(kind: Any) -> str:
     if get_origin(kind) is dict:
         key, value = get_args(kind)
         return f"map of {describe(key)} to {describe(value)}"
+    if kind is Any:
+        return "value"
     if kind is type(None):
         return "nil"
     if kind in KINDS.values():
@@ -56,7 +58,7 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
         return "nil"
     if isinstance(value, msgspec.Struct):
         return "all defaults"
-    return f"`{json.dumps(value)}`"
+    return f"`{json.dumps(value.decode() if isinstance(value, bytes) else value)}`"
 
 
 def sections() -> dict[str, list[Row]]:
