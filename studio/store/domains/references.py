@@ -1,0 +1,33 @@
+"""Pictures that accounts have brought, for requests to refer to; their files lie beside those of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from . import Table
+
+VERSION = 1
+
+
+class ReferenceRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture of an account.
+
+    Attributes:
+        account: who brought it; others who know the digest bring it themselves.
+        digest: SHA-256 (hex) of the file.
+        size: bytes of the file.
+        added_ms, used_ms: when it was brought, and when a request last referred to it (UTC; within a day).
+    """
+
+    account: str
+    digest: str
+    size: int
+    added_ms: int
+    used_ms: int
+
+
+TABLES = (Table("reference", ReferenceRow, ("account", "digest"), indices=(("digest",),)),)
+STEPS: Mapping[int, Callable[[Any], None]] = {}
