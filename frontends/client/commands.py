@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ...bounds import MAX_REFERENCE_BYTES
 from ...errors import complaint
 from ...studio.prompt.errors import ParameterError
 from ...studio.prompt.parameters import checked
 from ..wire import messages as m
-from .errors import invalid
+from .errors import BadAnswer, invalid
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
 from .older import as_before, unsupported
@@ -24,6 +24,7 @@ from .steps import Steps, asked, call
 from .uploads import read_bytes
 
 J = TypeVar("J", bound=JobCommands)
+RESTARTS: Final = 3  # of an upload, after a restart of the server
 
 
 def new_key() -> str:
@@ -104,13 +105,16 @@ class Commands(Flavour, Generic[J]):
             raise invalid(complaint("picture", f"{len(data):,} bytes", allowed, "save it smaller"))
         if "parameters" not in (yield from self._welcome()).features:
             raise unsupported("style references")
-        digest, offset, first = hashlib.sha256(data).hexdigest(), 0, True
-        while offset < len(data):
-            part = b"" if first else data[offset : offset + m.MAX_UPLOAD_PART]
-            first = False
-            request = m.Upload(digest=digest, size=len(data), offset=offset, data=part)
-            answer = yield from call(self._core, request, m.Uploaded, self._timeout_s)
-            offset = answer.received
+        digest, size, part, offset = hashlib.sha256(data).hexdigest(), len(data), b"", 0
+        again = 0  # times that the server had forgotten what it had
+        while offset < size:
+            request = m.Upload(digest=digest, size=size, offset=offset, data=part)
+            received = (yield from call(self._core, request, m.Uploaded, self._timeout_s)).received
+            again += bool(part) and received <= offset
+            if again > RESTARTS or received > size:
+                got = f"{received:,} of {size:,} bytes, again and again"
+                raise BadAnswer(complaint("upload", got, "more with each part", "try again"))
+            offset, part = received, data[received : received + m.MAX_UPLOAD_PART]
         return digest
 
     def _welcome(self) -> Steps[m.Welcome]:

@@ -61,7 +61,7 @@ class Whole:
 
     @property
     def allowed(self) -> str:
-        return f"a whole number from {self.short}"
+        return f"a whole number from {self.low} to {self.high}"
 
     @property
     def short(self) -> str:

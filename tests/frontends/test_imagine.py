@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from salon.engine.engine import EMBEDDED
-from salon.engine.spec import GenerationSpec
+from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.frontends.recipe import Recipe, pixel_hash, read_png
 
 from .conftest import Made, Result, Salon, finish, start
@@ -71,6 +71,7 @@ def test_the_recipe_is_complete(made: Made) -> None:
             images=2,
             guidance_scale=GUIDANCE,
             solver="euler",
+            adapters=(AdapterUse("style:default", 0.4, "style:none"),),
         )
         assert "red apple" in recipe.clauses["subject"]
         assert recipe.model.name == "salon-mini"

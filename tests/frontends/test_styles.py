@@ -72,9 +72,9 @@ def test_random_is_told_and_can_be_had_again(main: Main) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("--sref", "nothing.png"), "--sref 'PATH/nothing.png': no such file"),
+        (("--sref", "nothing.png"), "--sref 'PATH/nothing.png': No such file"),
         (("--sref", "text.png"), "--sref 'PATH/text.png': got no picture, allowed a picture (PNG, JPEG"),
-        (("--sref", "."), "folder"),
+        (("--sref", "."), "Is a directory"),
         (("--sref", "4294967296"), "--sref: got '4294967296', allowed a style number"),
         (("--sref", "ab" * 32), "style reference: got picture abababababab, which is not here"),
         (("--sref", "1", "2", "3", "4", "5"), "style_references: got 5 references, allowed 1 to 4"),

@@ -75,7 +75,7 @@ def test_sides_fit_the_model_whatever_the_shape(size: tuple[int, int]) -> None:
     pixels = read_picture(file_of(size=size)).pixels(128 * 128, 16)
     height, width, _ = pixels.shape
     assert height % 16 == width % 16 == 0
-    assert 1 / 15 < width / height < 15
+    assert 1 / 16 < width / height < 16
     assert 0.5 < height * width / 128**2 < 2
 
 
@@ -94,7 +94,7 @@ def header(width: int, height: int) -> bytes:
         (b"%PDF-1.7", "got no picture"),
         (file_of()[:200], "got a damaged picture"),
         (file_of("JPEG")[:400], "got a damaged picture"),
-        (header(60_000, 60_000), "x 60,000 pixels"),
+        (header(60_000, 60_000), "3600000000 pixels"),
         (header(8_200, 8_200), f"8,200 x 8,200 pixels, allowed up to {MAX_PIXELS:,} in all"),
         (header(16, 16), "got a damaged picture"),
         (file_of("TIFF"), "got no picture"),
@@ -108,7 +108,7 @@ def test_what_is_no_picture(data: bytes, told: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ReferenceRefused, match="nothing.png': .*no such"):
+    with pytest.raises(ReferenceRefused, match="nothing.png': No such file"):
         read_file(tmp_path / "nothing.png")
     with pytest.raises(ReferenceRefused, match="folder|directory"):
         read_file(tmp_path)

@@ -12,7 +12,7 @@ PARAMETERS = (
         "write it like 16:9",
     ),
     Parameter(
-        "seed", ("--seed",), Whole(0, MAX_SEED), "the same seed gives the same pictures", "random below 2^32, and printed",
+        "seed", ("--seed",), Whole(0, MAX_SEED), "same seed, same pictures", "random, and printed",
         "choose one of these, or leave it out for a random one",
     ),
     Parameter(

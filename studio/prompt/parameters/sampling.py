@@ -13,7 +13,7 @@ PARAMETERS = (
         "leave it out for the model's own",
     ),
     Parameter(
-        "guidance_scale", ("--guidance",), Number(*GUIDANCE), "how strongly to follow the prompt, 1 is not at all",
+        "guidance_scale", ("--guidance",), Number(*GUIDANCE), "how strongly to follow the prompt, 1: not",
         "the model's", "leave it out for the model's own; 1 is none",
     ),
     Parameter(

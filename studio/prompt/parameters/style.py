@@ -15,7 +15,7 @@ PARAMETERS = (
     Parameter("raw", ("--raw",), Switch(), "without the model's default style", ""),
     Parameter(
         "style_references", ("--sref",), References(),
-        f"draw in these styles: up to {MAX_REFERENCES} pictures, numbers or `random`, each perhaps with ::WEIGHT",
+        f"styles of up to {MAX_REFERENCES} pictures, numbers or `random`, as STYLE::WEIGHT",
         "none", "name a picture or a number",
     ),
     Parameter(

@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import msgspec
 from hypothesis import strategies as st
 
-from salon.bounds import MAX_IMAGES, MAX_SEED, MAX_SIDE, MAX_STEPS
+from salon.bounds import MAX_IMAGES, MAX_REFERENCE_BYTES, MAX_SEED, MAX_SIDE, MAX_STEPS
 from salon.frontends.wire import messages as m
 
 REQUESTS: tuple[type[m.Record], ...] = get_args(m.Request)
@@ -30,6 +30,22 @@ IDS = st.binary(min_size=1, max_size=16)
 CREDITS = st.integers(1, m.Limits().max_credit)
 PAGES = st.integers(1, 200)
 SIDES = st.integers(1, MAX_SIDE)
+DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
+REFERENCES = st.lists(
+    st.tuples(st.integers(0, 2**32 - 1) | DIGESTS, st.floats(0.01, 100)), min_size=1, max_size=4, unique_by=lambda r: r[0]
+)
+PARAMETERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "aspect": st.tuples(*[st.floats(1e-6, 1e6)] * 2).map(list),
+        "seed": st.integers(0, MAX_SEED),
+        "steps": st.integers(1, MAX_STEPS),
+        "negative_prompt": PROMPTS,
+        "stylize": st.floats(0, 1000),
+        "raw": st.booleans(),
+        "style_references": REFERENCES.map(lambda pairs: [list(pair) for pair in pairs]),
+    },
+)
 
 
 def of_type(kind: Any) -> st.SearchStrategy[Any]:
@@ -46,6 +62,8 @@ def of_type(kind: Any) -> st.SearchStrategy[Any]:
         return st.dictionaries(of_type(key), of_type(value), max_size=3)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return records(kind)
+    if kind is Any:
+        return st.booleans() | st.integers(-(2**63), 2**64 - 1) | TEXT
     plain: dict[Any, st.SearchStrategy[Any]] = {
         int: WHOLE,
         float: st.floats(allow_nan=False),  # NaN is not itself, so a round trip could not be checked
@@ -87,6 +105,13 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
         "solver": st.none() | WORDS,
         "shift": st.none() | st.floats(0.01, 100),
         "preview_every": st.integers(0, 1000),
+        "parameters": st.none() | PARAMETERS,
+    },
+    m.Upload: {
+        "digest": DIGESTS,
+        "size": st.integers(1, MAX_REFERENCE_BYTES),
+        "offset": st.integers(0, MAX_REFERENCE_BYTES),
+        "data": st.binary(max_size=64),
     },
     m.Watch: {"job": NAMES, "after": COUNTS},
     m.Unwatch: {"watch": IDS},

@@ -28,6 +28,7 @@ KEY = "ab" * 32
 INF, NAN = float("inf"), float("nan")
 BASE: dict[type[m.Record], dict[str, Any]] = {
     m.Submit: {"key": "k", "prompt": "p"},
+    m.Upload: {"digest": KEY, "size": 9},
     m.Unwatch: {"watch": b"1"},
     m.Credit: {"fetch": b"1"},
     m.OpsSetAccount: {"account": KEY},
@@ -66,6 +67,14 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.Submit, "solver"): ([None, *WORDS[0]], WORDS[1]),
     (m.Submit, "shift"): ([None, 0.01, 100], [0.009, 100.1, NAN, INF]),
     (m.Submit, "preview_every"): ([0, 1000], [-1, 1001]),
+    (m.Submit, "parameters"): (
+        [None, {}, {"stylize": 100.0}, {"style_references": [7, [KEY, 2.0]]}],
+        [{"what": 1}, {"": 1}, {"parameters: ": 1}],
+    ),
+    (m.Upload, "digest"): ([KEY], ["", KEY[1:], KEY + "a", KEY.upper()]),
+    (m.Upload, "size"): ([1, 2**24], [0, -1, 2**24 + 1]),
+    (m.Upload, "offset"): ([0, 2**24], [-1, 2**24 + 1]),
+    (m.Upload, "data"): ([b"", b"x" * 49_152], [b"x" * 49_153]),
     (m.Watch, "job"): NAMES,
     (m.Watch, "after"): COUNTS,
     (m.Unwatch, "watch"): IDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(package.PLUGINS, "_path", [*package.__path__, str(tmp_path)])
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
     package.forget()
+    monkeypatch.delitem(sys.modules, f"{package.__name__}.oddness", raising=False)
     yield tmp_path
     monkeypatch.undo()
     package.forget()
