@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.ops import AdapterTerms, Ops
+from ..kernels.ops import Ops
 from ..kernels.segments import Segments
 from .adapters import Adapters, Term
+from .denoiser import Denoiser, Sample
 from .generation import Generation
-from .models.flux import FluxBatch
 
 Float32 = NDArray[np.float32]
 
@@ -31,7 +31,9 @@ class Batch:
         num_samples: S, conditional and unconditional.
     """
 
-    def __init__(self, ops: Ops[Any, Any], adapters: Adapters, generations: Sequence[Generation]) -> None:
+    def __init__(
+        self, ops: Ops[Any, Any], denoiser: Denoiser, adapters: Adapters, generations: Sequence[Generation]
+    ) -> None:
         self.ops = ops
         self.adapters = adapters
         self.generations = tuple(generations)
@@ -41,12 +43,11 @@ class Batch:
         self.num_samples = len(images) + len(guided)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
 
-        texts = [g.text for g in images] + [g.negative for g in guided if g.negative is not None]
-        self.text = ops.array(np.concatenate([text.tokens for text in texts]))
-        self.pooled = ops.array(np.stack([text.pooled for text in texts]))
-        self.text_lengths = tuple(len(text.tokens) for text in texts)
-        self.grids = np.array([g.grid for g in [*images, *guided]], np.int32)
-        self.embedded = self._embedded_guidance([*images, *guided])
+        self._images, self._guided = images, guided
+        samples = [Sample(g.grid, g.text, g.embedded_guidance) for g in images]
+        samples += [Sample(g.grid, g.negative, g.embedded_guidance) for g in guided if g.negative is not None]
+        self.denoiser = denoiser
+        self.layout = denoiser.layout(ops, samples, adapters.table(self._adapter_terms()))
 
         self.cond = self.segments.offsets[:-1].copy()
         rows_of_guided = np.array([g.rows for g in guided], np.int64)
@@ -54,8 +55,6 @@ class Batch:
         self.uncond = np.full(len(images), -1, np.int32)
         self.uncond[[g.negative is not None for g in images]] = starts
         self.guidance = np.array([g.spec.guidance_scale for g in images], np.float32)
-        self._images, self._guided = images, guided
-        self._terms = self._adapter_terms()
 
     def _set_arrays(self, latents: Any) -> None:
         """Give every generation its view of the batch's latents."""
@@ -71,12 +70,6 @@ class Batch:
         """Whether these generations, in this order, still live in this batch."""
         return self.generations == tuple(generations) and all(g.batch is self for g in generations)
 
-    def _embedded_guidance(self, samples: Sequence[Generation]) -> Float32 | None:
-        values = [g.embedded_guidance for g in samples]
-        if any(value is None for value in values):
-            return None
-        return np.array(values, np.float32)
-
     def _adapter_terms(self) -> list[Term]:
         terms = []
         for branch, samples in ((0, self._images), (1, self._guided)):
@@ -85,25 +78,17 @@ class Batch:
                 for use in g.spec.adapters:
                     name = use.unconditional if branch else use.adapter
                     if name is not None and use.weight:
-                        # The text segments of all samples come first, see `flux.velocity`.
-                        terms.append(Term(self.num_samples + sample, name, use.weight))
+                        terms.append(Term(sample, name, use.weight))
         return terms
 
-    def model_input(self) -> FluxBatch[Any]:
-        """What the model reads at this step: the latents twice for guided images, everyone's own sigma."""
-        sigmas = [g.evaluations[g.position].sigma for g in [*self._images, *self._guided]]
+    def evaluate(self) -> Any:
+        """The model's velocity at this step, [T, C]: of the latents, twice for guided images, each at its own sigma."""
+        sigmas = np.array([g.evaluations[g.position].sigma for g in [*self._images, *self._guided]], np.float32)
         guided = [g.latents for g in self.generations if g.negative is not None]
         latents = self.ops.concat([self.latents, *guided]) if guided else self.latents
-        terms: list[AdapterTerms] = self.adapters.terms(self._terms)  # anew: the arena's arrays change as it grows
-        return FluxBatch(
-            latents=latents,
-            text=self.text,
-            pooled=self.pooled,
-            timesteps=np.array(sigmas, np.float32),
-            guidance=self.embedded,
-            text_lengths=self.text_lengths,
-            grids=self.grids,
-            adapters=terms or None,
+        # The arena is asked for its arrays at every step: they change as it grows.
+        return self.denoiser.velocity(
+            self.ops, self.layout, latents, self.denoiser.times(sigmas), pages=self.adapters.arena
         )
 
     def update(self, velocity: Any) -> None:

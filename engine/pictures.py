@@ -1,4 +1,4 @@
-"""From packed latents to pixels."""
+"""From the tokens of latents to pixels."""
 
 from __future__ import annotations
 
@@ -8,19 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.ops import Ops
+from .codecs import LatentCodec
 from .errors import NumericalError
-from .loading import Model
-from .models import vae
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
-
-
-def unpack(latents: Float32) -> Float32:
-    """Packed tokens [n, h, w, 4 C] to the autoencoder's pixels [n, 2h, 2w, C]; a token is (C, 2, 2), as FLUX packs."""
-    n, height, width, packed = latents.shape
-    grid = latents.reshape(n, height, width, packed // 4, 2, 2)
-    return np.ascontiguousarray(grid.transpose(0, 1, 4, 2, 5, 3)).reshape(n, 2 * height, 2 * width, packed // 4)
 
 
 def to_pixels(image: Float32) -> UInt8:
@@ -29,23 +21,26 @@ def to_pixels(image: Float32) -> UInt8:
     return levels.astype(np.uint8)
 
 
-def decode(ops: Ops[Any, Any], model: Model, latents: Float32, together: int) -> UInt8:
-    """The pictures of packed latents [n, h, w, 4 C], `together` at a time: uint8 [n, height, width, 3].
+def decode(
+    ops: Ops[Any, Any], codec: LatentCodec, latents: Any, images: int, grid: tuple[int, int], together: int
+) -> UInt8:
+    """The pictures of images of one size, `together` at a time: uint8 [images, height, width, 3].
+
+    Args:
+        latents: backend array float32 [images * rows, C].
+        grid: (height, width) of each image in tokens; rows = height * width.
 
     Raises:
         NumericalError: NaN or infinity in a picture.
     """
-    config = model.autoencoder_config
-    z = unpack(latents) / np.float32(config.scaling_factor) + np.float32(config.shift_factor)
-    n, height, width, channels = z.shape
-    factor = model.architecture.granularity // 2
+    rows = grid[0] * grid[1]
+    height, width = (codec.granularity * side for side in grid)
     parts: list[UInt8] = []
-    for start in range(0, n, together):
-        part = z[start : start + together]
-        grids = np.array([(height, width)] * len(part), np.int32)
-        rows = ops.array(part.reshape(-1, channels))
-        image = ops.numpy(vae.decode(ops, model.autoencoder, rows, grids))
+    for start in range(0, images, together):
+        count = min(together, images - start)
+        part = ops.rows(latents, start * rows, (start + count) * rows)
+        image = ops.numpy(codec.decode(ops, part, np.array([grid] * count, np.int32)))
         if not np.isfinite(image).all():
             raise NumericalError("decoding: NaN or infinity in a picture; check the autoencoder's weights")
-        parts.append(to_pixels(image).reshape(len(part), factor * height, factor * width, 3))
+        parts.append(to_pixels(image).reshape(count, height, width, 3))
     return np.concatenate(parts)

@@ -19,11 +19,13 @@ from salon.engine.checkpoint import Checkpoint
 from salon.engine.config import BOOKKEEPING, Config
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, UnknownArchitecture, WrongConfig
+from salon.engine.families import family_of
+from salon.engine.loading import SCHEDULERS
 from salon.engine.models import bert, vae_weights
 from salon.engine.models.bert import BertConfig
 from salon.engine.models.flux_weights import FluxConfig
 from salon.engine.models.vae_weights import AutoencoderConfig
-from salon.engine.pipeline import want_flux_pipeline
+from salon.engine.pipeline import want_components
 from salon.engine.sigmas import SigmaConfig
 
 from .conftest import SALON, write_tiny
@@ -193,7 +195,8 @@ def read_index(folder: Path, values: dict[str, Any]) -> list[str]:
     """Write model_index.json; the components that it then names."""
     (folder / "model_index.json").write_text(json.dumps(values))
     checkpoint = Checkpoint(folder)
-    want_flux_pipeline(checkpoint, ("transformer", "vae", "scheduler"))
+    family = family_of(checkpoint)
+    want_components(checkpoint, {**family.COMPONENTS, **SCHEDULERS}, family.UNREAD)
     return sorted(checkpoint.components)
 
 
