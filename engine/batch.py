@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..kernels.ops import Ops
 from ..kernels.segments import Segments
-from .adapters import Adapters, Term
+from .adapters.adapters import Adapters, Term
 from .denoiser import Denoiser, Sample
 from .generation import Generation
 

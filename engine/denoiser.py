@@ -19,12 +19,12 @@ from ..kernels.segments import Int32
 from .text.pipeline import TextEncoding
 
 if TYPE_CHECKING:
-    from .adapters import AdapterBranch
+    from .adapters.adapters import AdapterBranch
     from .codecs import LatentCodec
     from .info import Architecture
     from .memory import MemoryCoefficients
-    from .models.ip_adapter import IpAdapter
     from .sigmas import SigmaConfig
+    from .weights.ip_adapter import IpAdapter
 
 Float32 = NDArray[np.float32]
 

@@ -17,9 +17,9 @@ from ..kernels import backends
 from ..kernels.ops import Dtype, Ops
 from ..values import whole_of
 from . import noise, parking, pictures
-from .adapters import AdapterBranch, Adapters, names_used
+from .adapters.adapters import AdapterBranch, Adapters, names_used
+from .adapters.arena import Arena
 from .admission import Admission
-from .arena import Arena
 from .batch import Batch
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
@@ -27,10 +27,10 @@ from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
-from .models.ip_adapter import IpAdapter
 from .solvers import evaluations
 from .spec import GenerationSpec, check_negative, size_for_aspect
 from .text.pipeline import TextEncoding
+from .weights.ip_adapter import IpAdapter
 
 UInt8 = NDArray[np.uint8]
 

@@ -13,8 +13,8 @@ from ...kernels.ops import Ops
 from ...kernels.segments import Int32
 from ..checkpoint import Component
 from ..models import vae
-from ..models.vae_weights import ARCHITECTURE
 from ..pipeline import Classes
+from ..weights.vae import ARCHITECTURE
 
 Float32 = NDArray[np.float32]
 

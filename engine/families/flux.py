@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ...kernels.ops import Ops
 from .. import codecs
-from ..adapters import AdapterBranch
+from ..adapters.adapters import AdapterBranch
 from ..checkpoint import Checkpoint, Component
 from ..codecs import LatentCodec
 from ..config import Config
@@ -20,10 +20,10 @@ from ..denoiser import AdapterTable, Float32, Pages, Sample
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import flux
-from ..models.flux_weights import ARCHITECTURE
 from ..pipeline import Classes
 from ..sigmas import SigmaConfig
 from ..text.pipeline import TextEncoding
+from ..weights.flux import ARCHITECTURE
 
 HELP = "FLUX.1, and smaller models of its shape"
 PIPELINES: Final = ("FluxPipeline",)

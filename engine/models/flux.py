@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ...kernels.ops import AdapterTerms, Ops
 from ...kernels.segments import Int32, Segments
 from ..denoiser import AdapterTable, Pages, Sample
-from .flux_weights import (
+from ..weights.flux import (
     TIME_CHANNELS,
     DoubleBlock,
     FluxConfig,
@@ -29,7 +29,8 @@ from .flux_weights import (
     Stream,
     load_flux,
 )
-from .ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
+from ..weights.ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
+from .rope import batch_tables
 
 __all__ = [
     "FluxConfig",
@@ -90,7 +91,7 @@ def layout(
 
     grids = np.array([sample.grid for sample in samples], np.int32)
     rows = _Rows.of(lengths, [height * width for height, width in grids.tolist()])
-    rope = weights.rope.of(ops, rows.text, grids)
+    rope = batch_tables(ops, config.axes_dims_rope, rows.text, grids)
     cuts = [ops.split(table, [rows.text, rows.image]) for table in rope]
     pooled = ops.array(np.stack([sample.text.pooled for sample in samples]))
     hidden = None

@@ -12,8 +12,8 @@ import numpy as np
 
 from ...kernels.ops import Ops
 from ...kernels.segments import Int32, Segments
-from .reader import Norm
-from .vae_weights import (
+from ..weights.reader import Norm
+from ..weights.vae import (
     Attention,
     AutoencoderConfig,
     AutoencoderWeights,

@@ -25,8 +25,8 @@ from ...checkpoint import Component, file_named
 from ...config import Config
 from ...errors import MalformedFile, PromptError, WrongShape
 from ...limits import Limits
-from ...models.bert import load_bert
 from ...safetensors_file import SafetensorsFile
+from ...weights.bert import load_bert
 from ..bert import COMPONENTS as COMPONENTS
 from ..bert import BertEncoder
 from ..clauses import SUBJECT, ClauseReader, Slot, Vocabulary

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import complaint
-from ..kernels.bfloat16 import widen
-from ..kernels.ops import Ops
-from ..values import shown
+from ...errors import complaint
+from ...kernels.bfloat16 import widen
+from ...kernels.ops import Ops
+from ...values import shown
+from ..denoiser import AdapterTable
+from ..errors import LimitError, SpecError, StateError
+from ..spec import AdapterUse, adapter_name
 from .arena import Arena
-from .denoiser import AdapterTable
-from .errors import LimitError, SpecError, StateError
-from .spec import AdapterUse, adapter_name
 
 Float32 = NDArray[np.float32]
 
