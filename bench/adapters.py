@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from ..engine.engine import Engine
-from ..engine.models.flux import load_ip_adapter
 from ..engine.safetensors_file import SafetensorsFile
 from ..kernels.bfloat16 import widen
 from .facts import SHIPPED
@@ -41,7 +40,7 @@ class Shipped:
         mark = "ip_adapter."
         keys = [key for key in file.tensors if key.startswith(mark)]
         branch = {key.removeprefix(mark): widen(file.array(key), key) for key in keys}
-        projection = load_ip_adapter(engine.ops, engine.model.transformer, FILE).projection
+        projection = engine.model.denoiser.adapter_file(engine.ops, FILE).projection
 
         def tokens(vector: F32) -> F32:
             return np.asarray(projection.tokens(engine.ops, vector[None]), np.float32)
@@ -75,5 +74,5 @@ def random_branch(layers: int, width: int, token_width: int) -> dict[str, Any]:
 def random_tokens(engine: Engine, counts: Sequence[int], scale: float = 1.0, seed: int = 5) -> list[F32]:
     """Random tokens of adapters of `random_branch`, one array for each count of rows."""
     random = np.random.default_rng(seed)
-    width = engine.model.flux.width
+    width = engine.model.architecture.adapter_width
     return [np.float32(scale) * random.standard_normal((count, width), np.float32) for count in counts]

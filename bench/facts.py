@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.checkpoint import Component
-from ..engine.clauses import ClauseReader, Slot, Vocabulary
 from ..engine.config import Config, read_json
 from ..engine.defaults import read_defaults
-from ..engine.digests import STATS
 from ..engine.engine import EMBEDDED
 from ..engine.limits import Limits
 from ..engine.loading import Model, load_model
 from ..engine.models.flux import FluxConfig
 from ..engine.models.vae import AutoencoderConfig
 from ..engine.sigmas import SigmaConfig
+from ..engine.text.clauses import ClauseReader, Slot, Vocabulary
+from ..engine.text.pipelines.clauses import STATS
 from ..kernels import backends
 
 SHIPPED = EMBEDDED

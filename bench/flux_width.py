@@ -114,7 +114,9 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
     """Verify, measure, add the rows of one size; returns the seconds that one call of each candidate takes."""
     import torch
 
+    from ..engine.denoiser import Sample
     from ..engine.models import flux
+    from ..engine.text.pipeline import TextEncoding
 
     grid = (side // 16, side // 16)
     rows = grid[0] * grid[1]
@@ -123,16 +125,8 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
         random.standard_normal(shape, np.float32)
         for shape in ((rows, CHANNELS), (shape.text_rows, TEXT_WIDTH), (1, POOLED_WIDTH))
     )
-    batch = flux.FluxBatch(
-        latents=ops.array(latents, "float32"),
-        text=ops.array(text),
-        pooled=ops.array(pooled),
-        timesteps=np.array([0.5], np.float32),
-        guidance=None,
-        text_lengths=(shape.text_rows,),
-        grids=np.array([grid], np.int32),
-        adapters=None,
-    )
+    sample, noisy = Sample(grid, TextEncoding(text, pooled[0])), ops.array(latents, "float32")
+    (times,) = ops.vectors(np.array([500], np.float32))
     dtype = getattr(torch, DTYPES[USUAL])
     inputs = {
         "hidden_states": torch.from_numpy(latents)[None].to(dtype),
@@ -144,7 +138,8 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
     }
 
     def salon() -> Any:
-        return flux.velocity(ops, ours, batch)
+        layout = flux.layout(ops, ours, [sample])  # once for many steps in the engine, and at every one by diffusers
+        return flux.velocity(ops, ours, layout, noisy, times)
 
     def diffusers() -> Any:
         return theirs(**inputs, return_dict=False)[0]

@@ -67,8 +67,8 @@ class Comparison:
         self.alone = Engine.load(threads=1)
         self.tiny = bench.tiny
         self.guidance: float = self.alone.model.defaults["guidance_scale"]
-        flux = self.alone.model.flux
-        branch = random_branch(flux.num_double_blocks, flux.width, flux.width)
+        sizes = self.alone.model.architecture
+        branch = random_branch(sizes.adapter_layers, sizes.adapter_width, sizes.adapter_width)
         tokens = dict(zip(ADAPTERS, random_tokens(self.alone, list(ADAPTERS.values()), 0.2, 11), strict=True))
         shipped = Shipped.of(self.alone)
         setup = Setup(threads=1)

@@ -12,7 +12,7 @@ from .facts import digests
 
 MADE_BY = (  # what the kept files are made by, beside the checkpoint
     "bench/job.py", "bench/facts.py", "bench/peers/export.py", "bench/peers/base.py", "engine/noise.py",
-    "engine/clauses.py", "engine/sigmas.py", "engine/solvers/__init__.py", "engine/solvers/euler.py",
+    "engine/text/clauses.py", "engine/sigmas.py", "engine/solvers/__init__.py", "engine/solvers/euler.py",
 )  # fmt: skip
 
 

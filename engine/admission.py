@@ -14,7 +14,7 @@ from .info import Architecture
 from .limits import Limits
 from .memory import MemoryCoefficients
 from .spec import GenerationSpec
-from .text import TextEncoding, read_only
+from .text.pipeline import TextEncoding, read_only
 
 
 class StepSize(Protocol):

@@ -169,12 +169,17 @@ class Config:
             self.refuse(key, "no such setting (Salon does not implement it)", value, UnknownArchitecture)
 
     def refuse(
-        self, key: str, expected: str, found: Any, kind: type[WrongConfig | UnknownArchitecture] = WrongConfig
+        self,
+        key: str,
+        expected: str,
+        found: Any,
+        kind: type[WrongConfig | UnknownArchitecture] = WrongConfig,
+        remedy: str | None = None,
     ) -> NoReturn:
         """Raise for one key."""
         what = "unknown architecture" if kind is UnknownArchitecture else "wrong config"
         shown = "nothing" if found is None else json.dumps(found, default=str)[:80]
-        raise kind(what, path=self.path, key=key, expected=expected, found=shown)
+        raise kind(what, path=self.path, key=key, expected=expected, found=shown, remedy=remedy)
 
     def _get(self, key: str, default: Any) -> Any:
         self._read.add(key)

@@ -5,25 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from .checkpoint import Checkpoint, Component, file_named, hash_files
 from .config import Config
 from .errors import MissingFile
-from .models import bert, flux, vae
 from .safetensors_file import SafetensorsFile
+from .text.pipelines import reader_of
 
 ADAPTER: Final = "adapter.safetensors"  # the style adapter of a model that ships one, always under this name
-STATS: Final = "text_stats.safetensors"  # unless `salon.json` names another file
-_VALUES: Final = ("scaling_factor", "shift_factor", "layer_norm_eps")  # numbers of a config that no shape depends on
 
 
 def shipped_files(salon: Config) -> list[Path]:
     """The files beside the components: `salon.json`, every file that it names, and the style adapter.
 
-    A file is named by an entry `"file"` anywhere in `salon.json` and by `text.stats`.
+    A file is named by an entry `"file"` anywhere in `salon.json`, and by what its text pipeline reads besides.
 
     Raises:
         MissingFile: a named file does not exist. MalformedFile: a name that leads out of the folder.
@@ -31,10 +28,8 @@ def shipped_files(salon: Config) -> list[Path]:
     if not salon.path.is_file():
         named: dict[str, Any] = {}
     else:
-        named = dict(_named(salon.values))
-        if "text" in salon.values:
-            text = salon.values["text"]
-            named["text.stats"] = text.get("stats", STATS) if isinstance(text, dict) else STATS
+        reader = reader_of(salon)
+        named = dict(_named(salon.values)) | ({} if reader is None else dict(reader.files(salon)))
     files = [salon.path] if salon.path.is_file() else []
     for key, name in named.items():
         file = file_named(salon.path, key, name)
@@ -52,30 +47,29 @@ def content_digest(checkpoint: Checkpoint, components: Mapping[str, Component], 
     return digest.hexdigest()
 
 
-def architecture_digest(components: Mapping[str, Component], salon: Config, files: Sequence[Path]) -> str:
+def architecture_digest(
+    components: Mapping[str, Component],
+    sizes: Mapping[str, Mapping[str, Any]],
+    text_parts: Sequence[int],
+    files: Sequence[Path],
+) -> str:
     """Hash what decides which work a model is, and none of its values: blake2b, hex, 32 bytes.
 
-    In it are the sizes in the configs, the tokens of each text slot, and name, dtype and shape of every tensor of every
-    file. Models of one such digest take the same time for the same request, however they were trained, so that speed
-    is measured for one of these.
+    Models of one such digest take the same time for the same request, however they were trained, so that speed is
+    measured for one of these. In it are also name, dtype and shape of every tensor of every file.
+
+    Args:
+        sizes: of each component with weights, the numbers of its config that decide its work.
+        text_parts: text rows of each part of a prompt.
+        files: what the model has beside its components.
     """
-    configs: dict[str, Any] = {
-        "transformer": flux.FluxConfig.read(components["transformer"].config),
-        "vae": vae.AutoencoderConfig.read(components["vae"].config),
-    }
-    if "text_encoder" in components:
-        configs["text_encoder"] = bert.BertConfig.read(components["text_encoder"].config)
-    tensors: dict[str, Any] = {name: components[name].weights().layout() for name in configs}
+    tensors: dict[str, Any] = {name: components[name].weights().layout() for name in sizes}
     for file in files:
         if file.suffix == ".safetensors":
             infos = SafetensorsFile(file).tensors
             tensors[file.name] = {key: (info.dtype, info.shape) for key, info in infos.items()}
-    sizes = {
-        name: {key: value for key, value in asdict(config).items() if key not in _VALUES}
-        for name, config in configs.items()
-    }
-    slots = [slot["tokens"] for slot in salon.mapping("text").get("slots", ())]
-    text = json.dumps({"configs": sizes, "slots": slots, "tensors": tensors}, sort_keys=True)
+    configs = {name: dict(values) for name, values in sizes.items()}
+    text = json.dumps({"configs": configs, "slots": [*text_parts], "tensors": tensors}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 

@@ -17,9 +17,9 @@ from ..kernels import backends
 from ..kernels.ops import Dtype, Ops
 from ..values import whole_of
 from . import noise, parking, pictures
-from .adapters import AdapterBranch, Adapters, names_used
+from .adapters.adapters import AdapterBranch, Adapters, names_used
+from .adapters.arena import Arena
 from .admission import Admission
-from .arena import Arena
 from .batch import Batch
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
@@ -27,13 +27,12 @@ from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
-from .models import flux
 from .solvers import evaluations
 from .spec import GenerationSpec, check_negative, size_for_aspect
 from .styles import names as style_names
-from .text import TextEncoding
+from .text.pipeline import TextEncoding
+from .weights.ip_adapter import IpAdapter
 
-Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 
 EMBEDDED = Path(__file__).parents[1] / "models" / "mini"
@@ -188,10 +187,9 @@ class Engine:
             raise StateError(complaint("step", "a generation twice", "each generation once", "leave it out"))
         self.admission.check_step(generations)
         if self._batch is None or not self._batch.holds(generations):
-            self._batch = Batch(self.ops, self.adapters, generations)
+            self._batch = Batch(self.ops, self.model.denoiser, self.adapters, generations)
         batch = self._batch
-        velocity = flux.velocity(self.ops, self.model.transformer, batch.model_input())
-        batch.update(velocity)
+        batch.step()
         for generation, finite in zip(generations, batch.finite(), strict=True):
             if not finite:
                 self._fail(generation)
@@ -212,7 +210,7 @@ class Engine:
             raise StateError(complaint("preview", "a generation at step 0", "one that took a step", "step it first"))
         sigma = np.float32(generation.evaluations[generation.position - 1].next_sigma)
         latents = self.ops.numpy(generation.latents) - sigma * self.ops.numpy(generation.velocity)
-        return self._decode(generation, latents)
+        return self._decode(generation, self.ops.array(latents, "float32"), generation.spec.images)
 
     def finish(self, generation: Generation) -> UInt8:
         """The pictures, uint8 [images, height, width, 3]. The generation stays open until `close`.
@@ -223,7 +221,7 @@ class Engine:
         """
         self._own(generation)
         generation.want("finish", State.DONE)
-        return self._decode(generation, self.ops.numpy(generation.latents))
+        return self._decode(generation, generation.latents, generation.spec.images)
 
     def decode(self, generation: Generation, image: int) -> UInt8:
         """One picture of `finish`, the same to the bit: uint8 [height, width, 3].
@@ -242,7 +240,7 @@ class Engine:
             raise StateError(complaint("decode", f"image {image!r}", allowed, "name one that was asked for"))
         start = which * generation.rows
         latents = self.ops.rows(generation.latents, start, start + generation.rows)
-        picture: UInt8 = self._decode(generation, self.ops.numpy(latents))[0]
+        picture: UInt8 = self._decode(generation, latents, 1)[0]
         return picture
 
     def park(self, generation: Generation) -> ParkedGeneration:
@@ -302,14 +300,14 @@ class Engine:
 
     # ---- adapters --------------------------------------------------------------------------------------------------
 
-    def add_branch(self, weights: Mapping[str, NDArray[Any]] | flux.IpAdapter, name: str = "default") -> None:
-        """Pack an adapter branch under a name; see `flux.load_adapter_branch` for its layout. Also what
-        `flux.load_ip_adapter` made of a file, for this engine's `ops` and `model.transformer`. CheckpointError if its
-        shapes are not the model's."""
-        if isinstance(weights, flux.IpAdapter):
+    def add_branch(self, weights: Mapping[str, NDArray[Any]] | IpAdapter, name: str = "default") -> None:
+        """Pack an adapter branch under a name; `ip_adapter.load_adapter_branch` says how it is laid out. Also what
+        `Denoiser.adapter_file` made of a file, for this engine's `ops` and model. CheckpointError if its shapes are
+        not the model's."""
+        if isinstance(weights, IpAdapter):
             self._branches[name] = weights.branch
         else:
-            self._branches[name] = flux.load_adapter_branch(self.ops, self.model.transformer, weights)
+            self._branches[name] = self.model.denoiser.adapter_branch(self.ops, weights)
 
     def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
         """Make an adapter known by its tokens, float32 [n, token_width]; keys and values are computed when it is used.
@@ -346,7 +344,10 @@ class Engine:
             got = " x ".join(str(side) for side in pixels.shape[1::-1])
             raise SpecError(complaint("style reference", got, f"sides that are multiples of {unit}", "resize it"))
         if name not in self.adapters:
-            vector = styles.encoder.vector(self.ops, pictures.encode(self.ops, self.model, pixels))
+            codec = self.model.denoiser.codec
+            tokens = pictures.encode(self.ops, codec, pixels)
+            grid = pixels.shape[0] // unit, pixels.shape[1] // unit
+            vector = styles.encoder.vector(self.ops, codec.latents(tokens, grid))
             self.adapters.keep(name, styles.tokens(self.ops, vector), styles.adapter.branch)
         return name
 
@@ -446,8 +447,7 @@ class Engine:
             self._batch = None
         generation.release(state)
 
-    def _decode(self, generation: Generation, latents: Float32) -> UInt8:
-        """Pictures [n, height, width, 3] of the latents [n * rows, C] of some of its images."""
+    def _decode(self, generation: Generation, latents: Any, images: int) -> UInt8:
+        """Pictures [images, height, width, 3] of latents [images * rows, C] of some of its images."""
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
-        shape = (-1, *generation.grid, generation.channels)
-        return pictures.decode(self.ops, self.model, latents.reshape(shape), together)
+        return pictures.decode(self.ops, self.model.denoiser.codec, latents, images, generation.grid, together)

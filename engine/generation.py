@@ -13,7 +13,7 @@ from ..errors import complaint
 from .errors import NumericalError, SpecError, StateError
 from .solvers import Evaluation
 from .spec import GenerationSpec
-from .text import TextEncoding
+from .text.pipeline import TextEncoding
 
 PARKED_VERSION: Final = 1
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ..engine.clauses import is_mark, words_of
 from ..engine.errors import OutputError
+from ..engine.text.clauses import is_mark, words_of
 from ..system import appear, calling, explain, flush_file, flush_folder, make_folder, reserve
 from .deferral import deferred
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..engine.errors import SalonError
-from ..engine.text import TextEncoding
+from ..engine.text.pipeline import TextEncoding
 from ..kernels.ops import Ops
 from ..kernels.reference import ReferenceOps
 from ..kernels.segments import Segments
@@ -75,10 +75,10 @@ def _grid(height: int, width: int) -> Any:
 
 def _text(engine: Engine) -> TextEncoding:
     """An encoding of random numbers, for a model that reads no prompts."""
-    sizes = engine.model.flux
+    sizes = engine.model.architecture
     rng = np.random.default_rng(0)
-    tokens = rng.standard_normal((TEXT_ROWS, sizes.joint_attention_dim)).astype(np.float32)
-    return TextEncoding(tokens, rng.standard_normal(sizes.pooled_projection_dim).astype(np.float32))
+    tokens = rng.standard_normal((TEXT_ROWS, sizes.text_width)).astype(np.float32)
+    return TextEncoding(tokens, rng.standard_normal(sizes.pooled_width).astype(np.float32))
 
 
 def picture(engine: Engine) -> dict[str, Any]:

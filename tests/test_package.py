@@ -21,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 # A module may import its own folder and folders on lower floors. engine and scheduler do not know each other.
 FLOORS = {"kernels": 1, "engine": 2, "scheduler": 2, "studio": 3, "frontends": 4}
 BESIDE = ("bench", "models")  # these may import anything below; nothing imports them, but that
+# Within the engine likewise; its own files (the loop, checkpoints, protocols) stand beside them.
+ENGINE_FLOORS = {"adapters": 0, "weights": 1, "models": 2, "codecs": 3, "text": 3, "families": 4}
+KINDS = ("families", "codecs", "pipelines")  # folders of the engine in which every module is one thing of its kind
 MEASURES = ("models", "bench")  # the embedded model's recipe describes machine and goals as benchmarks do
 
 
@@ -72,6 +75,27 @@ def test_imports_go_only_downwards(path: Path) -> None:
         assert there in FLOORS, f"{name}: import it from where it is defined"
         if here in FLOORS:
             assert FLOORS[there] < FLOORS[here], f"{name}: {here} stands below {there}, or beside it"
+
+
+@pytest.mark.parametrize("path", modules(*(f"engine/{folder}" for folder in ENGINE_FLOORS)), ids=identify)
+def test_imports_go_only_downwards_within_the_engine(path: Path) -> None:
+    here = path.relative_to(ROOT).parts[1]
+    for name, _ in imports(path):
+        there = [*name.split("."), "", ""][2] if name.startswith("salon.engine.") else ""
+        if there in ENGINE_FLOORS and there != here:
+            assert ENGINE_FLOORS[there] < ENGINE_FLOORS[here], f"{name}: {here} stands below {there}, or beside it"
+
+
+@pytest.mark.parametrize("path", modules("engine"), ids=identify)
+def test_the_engine_knows_no_family_codec_or_text_pipeline_by_name(path: Path) -> None:
+    """They are found by listing their folders. A family names the codec that it has, and their files what they use."""
+    if path.parent.name in KINDS and path.name != "__init__.py":
+        return
+    for name, _ in imports(path):
+        parts = name.split(".")[1:]
+        for kind in {*parts} & {*KINDS}:
+            file = ROOT.joinpath(*parts[: parts.index(kind) + 2]).with_suffix(".py")
+            assert not file.is_file(), f"{name}: ask for it by the name that the checkpoint gives it"
 
 
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=identify)

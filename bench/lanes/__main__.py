@@ -161,8 +161,8 @@ def draw(bench: Bench, shown: list[tuple[str, Drive]], seconds: float) -> None:
 
 def register(engine: Engine) -> dict[str, int]:
     """Give an engine random adapters and styles of the shipped one; tokens of each by name."""
-    flux = engine.model.flux
-    engine.add_branch(random_branch(flux.num_double_blocks, flux.width, flux.width))
+    sizes = engine.model.architecture
+    engine.add_branch(random_branch(sizes.adapter_layers, sizes.adapter_width, sizes.adapter_width))
     counts = {f"style{k}": ADAPTER_TOKENS for k in range(NUM_ADAPTERS)}
     for name, tokens in zip(counts, random_tokens(engine, list(counts.values()), 0.2), strict=True):
         engine.register_adapter(name, tokens)

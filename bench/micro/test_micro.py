@@ -12,6 +12,7 @@ from salon.bench.job import PROMPT
 from salon.bench.recording import Call, Recorder
 from salon.bench.simulate.overhead import Standing
 from salon.engine.engine import Engine
+from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.frontends.wire.codec import decode_reply, decode_request, encode
 from salon.frontends.wire.messages import Event, Submit
 from salon.studio.store.rows import JobRow
@@ -59,14 +60,14 @@ def test_plan_and_report(benchmark: Any) -> None:
 
 def test_read_clauses(benchmark: Any, engine: Engine) -> None:
     text = engine.model.text
-    assert text is not None
+    assert isinstance(text, ClausePipeline)
     assert "style" in benchmark(text.reader.read, PROMPT).texts
 
 
 def test_encode_prompt(benchmark: Any, engine: Engine) -> None:
     """Clauses, tokens and states of the text encoder, which nothing has kept."""
     text = engine.model.text
-    assert text is not None
+    assert isinstance(text, ClausePipeline)
     assert len(benchmark(text._encode, PROMPT, "prompt").tokens) == text.num_rows
 
 

@@ -12,15 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.ops import AdapterTerms, Ops
-from ...kernels.segments import Int32, Segments
-from .flux_weights import (
+from ...kernels.ops import AdapterTerms, Ops, Vector
+from ...kernels.segments import Segments
+from ..denoiser import AdapterTable, Pages, Sample
+from ..weights.flux import (
     TIME_CHANNELS,
     DoubleBlock,
     FluxConfig,
@@ -29,13 +29,15 @@ from .flux_weights import (
     Stream,
     load_flux,
 )
-from .ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
+from ..weights.ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
+from .rope import batch_tables
 
 __all__ = [
-    "FluxBatch",
     "FluxConfig",
+    "FluxLayout",
     "FluxWeights",
     "IpAdapter",
+    "layout",
     "load_adapter_branch",
     "load_flux",
     "load_ip_adapter",
@@ -47,52 +49,100 @@ Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class FluxBatch(Generic[A]):
-    """What the transformer reads in one evaluation of S samples.
+class FluxLayout(Generic[A]):
+    """What stays the same while S samples step together: checked, computed and brought to the backend once.
 
     Attributes:
-        latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
-        text: compute [Tt, text width], the text tokens of all samples one after another.
-        pooled: compute [S, pooled width].
-        timesteps: float32 [S], sigma in 0..1.
-        text_lengths: text rows of each sample, summing to Tt; 0 is allowed.
-        grids: int32 [S, 2], height and width of each image in tokens.
-        guidance: float32 [S], exactly for models with a guidance embedding.
-        adapters: None, or for each double block its terms; `segments` name image segments, S + sample. `queries` and
-            `out` are filled in here.
+        rows: how the rows of the stream are shared out.
+        text: float32 [Tt, D], the text rows of the stream as the first block finds them.
+        pooled: compute [S, D], the pooled text halfway through its embedding.
+        guidance: the guidance likewise; None: the model has no guidance embedding.
+        rope: cos and sin, float32 [Tt + Ti, E / 2], of all rows, of the text rows, of the image rows.
+        terms: the adapters' index tables; None: no sample has an adapter.
     """
 
-    latents: A
+    rows: _Rows
     text: A
     pooled: A
-    timesteps: Float32
-    text_lengths: Sequence[int]
-    grids: Int32
-    guidance: Float32 | None = None
-    adapters: Sequence[AdapterTerms] | None = None
+    guidance: A | None
+    rope: tuple[A, A]
+    text_rope: tuple[A, A]
+    image_rope: tuple[A, A]
+    terms: _Terms | None
 
 
-def velocity(ops: Ops[Any, Any], weights: FluxWeights, batch: FluxBatch[Any]) -> Any:
-    """dx/dsigma of every image, float32 [Ti, C].
+def layout(
+    ops: Ops[Any, Any], weights: FluxWeights, samples: Sequence[Sample], adapters: AdapterTable | None = None
+) -> FluxLayout[Any]:
+    """Lay out a batch of at least one sample. Text that several samples read is brought to the backend, and through
+    the first layer, once.
 
     Raises:
-        ValueError: parts of the batch that do not fit each other or the model.
+        ValueError: parts of a sample that do not fit each other or the model.
     """
-    rows = _Rows.of(batch)
-    _want_fitting(weights.config, batch, rows)
-    stream = ops.empty(rows.total, weights.config.width, "float32")
-    text, image = ops.rows(stream, 0, rows.text), ops.rows(stream, rows.text, rows.total)
-    ops.linear(batch.text, weights.text_in, out=text)
-    ops.linear(ops.cast(batch.latents), weights.image_in, out=image)
+    config = weights.config
+    _want_fitting(config, samples, adapters)
+    texts = {id(sample.text): sample.text for sample in samples}
+    starts = dict(zip(texts, np.cumsum([0, *(len(text.tokens) for text in texts.values())]).tolist(), strict=False))
+    lengths = [len(sample.text.tokens) for sample in samples]
+    places = [np.arange(n) + starts[id(sample.text)] for n, sample in zip(lengths, samples, strict=True)]
+    tokens = ops.array(np.concatenate([text.tokens for text in texts.values()]))
+    embedded = ops.linear(tokens, weights.text_in, dtype="float32")
 
-    columns = ops.linear(_condition(ops, weights, batch), weights.modulation, dtype="float32")
-    modulations = _Modulations(ops, columns, weights.config.width)
-    rope = weights.rope.of(ops, rows.text, batch.grids)
+    grids = tuple(sample.grid for sample in samples)
+    rows = _Rows.of(ops, lengths, [height * width for height, width in grids])
+    cos, sin = (ops.array(table, "float32") for table in batch_tables(config.axes_dims_rope, rows.text, grids))
+    cuts = [ops.split(table, [rows.text, rows.image]) for table in (cos, sin)]
+    pooled = ops.array(np.stack([sample.text.pooled for sample in samples]))
+    hidden = None
+    if weights.guidance is not None:
+        (guidance,) = ops.vectors(np.array([sample.guidance for sample in samples], np.float32) * np.float32(1000))
+        sinusoid = ops.timestep_embedding(guidance, TIME_CHANNELS)
+        hidden = ops.linear(sinusoid, weights.guidance.first, activation="silu")
+    return FluxLayout(
+        rows=rows,
+        text=ops.embed(ops.vectors(np.concatenate(places).astype(np.int32)), [embedded]),
+        pooled=ops.linear(pooled, weights.pooled.first, activation="silu"),
+        guidance=hidden,
+        rope=(cos, sin),
+        text_rope=(cuts[0][0], cuts[1][0]),
+        image_rope=(cuts[0][1], cuts[1][1]),
+        terms=_Terms.of(ops, adapters, len(samples)) if adapters is not None and len(adapters.samples) else None,
+    )
+
+
+def velocity(
+    ops: Ops[Any, Any],
+    weights: FluxWeights,
+    layout: FluxLayout[Any],
+    latents: Any,
+    times: Vector,
+    pages: Pages | None = None,
+) -> Any:
+    """dx/dsigma of every image, float32 [Ti, C].
+
+    Args:
+        latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
+        times: vector float32 [S], sigma in 0..1 times 1000.
+        pages: where the rows of the layout's adapter table lie, a pair of arrays for each double block.
+
+    Raises:
+        ValueError: what does not fit the layout.
+    """
+    rows, width, heads = layout.rows, weights.config.width, weights.config.num_attention_heads
+    image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32")
+    stream = ops.concat([layout.text, image])
+    text, image = ops.split(stream, [rows.text, rows.image])
+
+    columns = ops.linear(_condition(ops, weights, layout, times), weights.modulation, dtype="float32")
+    modulations = _Modulations(ops, columns, width)
     for i, double in enumerate(weights.double_blocks):
-        terms = batch.adapters[i] if batch.adapters is not None else None
-        _double_block(ops, double, stream, rows, modulations, rope, weights.config.num_attention_heads, terms)
+        terms = None
+        if layout.terms is not None and pages is not None:
+            terms = layout.terms.of_layer(pages.keys[i], pages.values[i])
+        _double_block(ops, double, stream, text, image, layout, modulations, heads, terms)
     for single in weights.single_blocks:
-        _single_block(ops, single, stream, rows, modulations, rope, weights.config.num_attention_heads)
+        _single_block(ops, single, stream, layout, modulations, heads)
 
     scale, shift = modulations.take(2)
     return ops.linear(ops.modulate(image, shift, scale, rows.image_segments), weights.image_out, dtype="float32")
@@ -103,20 +153,39 @@ class _Rows:
     """How the rows of the stream are shared out."""
 
     text: int  # Tt
-    total: int  # Tt + Ti
+    image: int  # Ti
     text_segments: Segments
     image_segments: Segments
     segments: Segments  # both: S text segments, then S image segments
 
     @classmethod
-    def of(cls, batch: FluxBatch[Any]) -> _Rows:
-        return cls._of(tuple(batch.text_lengths), tuple(height * width for height, width in batch.grids.tolist()))
+    def of(cls, ops: Ops[Any, Any], texts: Sequence[int], images: Sequence[int]) -> _Rows:
+        both = ops.segments([*texts, *images], [*range(len(texts)), *range(len(images))])
+        return cls(sum(texts), sum(images), ops.segments(texts), ops.segments(images), both)
+
+    @property
+    def total(self) -> int:
+        """All rows of the stream."""
+        return self.text + self.image
+
+
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """The adapter terms of a layout, without keys and values; `AdapterTerms` says what is what."""
+
+    segments: Vector  # image segments of `_Rows.segments`
+    offsets: Vector
+    rows: Vector
+    weights: Vector
+    touched: Vector  # the segments that have a term, each once
 
     @classmethod
-    @lru_cache(maxsize=32)  # the same batch comes back step after step
-    def _of(cls, texts: tuple[int, ...], images: tuple[int, ...]) -> _Rows:
-        both = Segments.of(texts + images, [*range(len(texts)), *range(len(images))])
-        return cls(sum(texts), both.num_rows, Segments.of(texts), Segments.of(images), both)
+    def of(cls, ops: Ops[Any, Any], table: AdapterTable, samples: int) -> _Terms:
+        segments = table.samples + np.int32(samples)
+        return cls(*ops.vectors(segments, table.offsets, table.rows, table.weights, np.unique(segments)))
+
+    def of_layer(self, keys: Any, values: Any) -> AdapterTerms:
+        return AdapterTerms(keys, values, self.segments, self.offsets, self.rows, self.weights)
 
 
 class _Modulations:
@@ -135,16 +204,13 @@ class _Modulations:
         return [self.ops.columns(self.columns, start, start + self.width) for start in starts]
 
 
-def _condition(ops: Ops[Any, Any], weights: FluxWeights, batch: FluxBatch[Any]) -> Any:
+def _condition(ops: Ops[Any, Any], weights: FluxWeights, layout: FluxLayout[Any], times: Vector) -> Any:
     """silu(time + guidance + pooled text embedding), compute [S, D]: what every adaLN projection reads."""
-    time = ops.timestep_embedding(batch.timesteps * np.float32(1000), TIME_CHANNELS)
+    time = ops.timestep_embedding(times, TIME_CHANNELS)
     total = ops.linear(ops.linear(time, weights.time.first, activation="silu"), weights.time.second, dtype="float32")
-    if weights.guidance is not None and batch.guidance is not None:
-        scale = ops.timestep_embedding(batch.guidance * np.float32(1000), TIME_CHANNELS)
-        hidden = ops.linear(scale, weights.guidance.first, activation="silu")
-        ops.linear(hidden, weights.guidance.second, residual=total)
-    hidden = ops.linear(batch.pooled, weights.pooled.first, activation="silu")
-    ops.linear(hidden, weights.pooled.second, residual=total)
+    if weights.guidance is not None:
+        ops.linear(layout.guidance, weights.guidance.second, residual=total)
+    ops.linear(layout.pooled, weights.pooled.second, residual=total)
     return ops.cast(total, activation="silu")
 
 
@@ -152,44 +218,42 @@ def _double_block(
     ops: Ops[Any, Any],
     block: DoubleBlock,
     stream: Any,
-    rows: _Rows,
+    text: Any,
+    image: Any,
+    layout: FluxLayout[Any],
     modulations: _Modulations,
-    rope: tuple[Any, Any],
     heads: int,
     terms: AdapterTerms | None,
 ) -> None:
-    """Joint attention over text and image, each with weights of its own; adds to `stream`.
+    """Joint attention over text and image, each with weights of its own; adds to `stream`, of which `text` and `image`
+    are views.
 
     Adapters: their query is the image's, normed but not rotated, and their output joins the image rows after the
     feed-forward, past `to_out` and without a gate (diffusers' FluxIPAdapterAttnProcessor)."""
     image_mod, text_mod = modulations.take(6), modulations.take(6)
-    halves = (
-        (block.text, text_mod, rows.text_segments, 0, rows.text),
-        (block.image, image_mod, rows.image_segments, rows.text, rows.total),
-    )
-    width = modulations.width
-    adapted = terms is not None and len(terms.segments) > 0
+    rows, width = layout.rows, modulations.width
     qkv = ops.empty(rows.total, 3 * width)
-    plain_q = ops.empty(rows.total, width) if adapted else None
-    for half, mod, segments, start, stop in halves:
-        shift, scale = mod[0], mod[1]
+    plain_q = None
+    if terms is not None:
+        plain_q = ops.empty(rows.total, width)
+        terms = replace(terms, queries=plain_q, out=ops.empty(rows.total, width))
+    halves = (
+        (block.text, text, text_mod, rows.text_segments, layout.text_rope, 0, rows.text),
+        (block.image, image, image_mod, rows.image_segments, layout.image_rope, rows.text, rows.total),
+    )
+    for half, x, mod, segments, (cos, sin), start, stop in halves:
         part = ops.rows(qkv, start, stop)
-        normed = ops.modulate(ops.rows(stream, start, stop), shift, scale, segments)
-        ops.linear(normed, half.qkv, out=part)
+        ops.linear(ops.modulate(x, mod[0], mod[1], segments), half.qkv, out=part)
         plain = ops.rows(plain_q, start, stop) if half is block.image and plain_q is not None else None
-        cos, sin = (ops.rows(table, start, stop) for table in rope)
         ops.qk_norm_rope(part, heads, half.q_norm, half.k_norm, cos, sin, plain_q=plain)
 
-    if terms is not None and adapted:
-        terms = replace(terms, queries=plain_q, out=ops.empty(rows.total, width))
     q, k, v = (ops.columns(qkv, i * width, (i + 1) * width) for i in range(3))
-    attended = ops.attention(q, k, v, rows.segments, heads, adapters=terms if adapted else None)
-    for half, mod, segments, start, stop in halves:
-        x = ops.rows(stream, start, stop)
+    attended = ops.attention(q, k, v, rows.segments, heads, adapters=terms)
+    for half, x, mod, segments, _, start, stop in halves:
         ops.linear(ops.rows(attended, start, stop), half.out, gate=mod[2], residual=x, segments=segments)
         _feed_forward(ops, half, x, mod[3], mod[4], mod[5], segments)
-    if terms is not None and adapted:
-        ops.add(stream, terms.out, rows.segments, np.unique(terms.segments))
+    if terms is not None and layout.terms is not None:
+        ops.add(stream, terms.out, rows.segments, layout.terms.touched)
 
 
 def _feed_forward(
@@ -204,17 +268,16 @@ def _single_block(
     ops: Ops[Any, Any],
     block: SingleBlock,
     stream: Any,
-    rows: _Rows,
+    layout: FluxLayout[Any],
     modulations: _Modulations,
-    rope: tuple[Any, Any],
     heads: int,
 ) -> None:
     """Attention and MLP side by side over text and image alike; adds to `stream`."""
     shift, scale, gate = modulations.take(3)
-    width = modulations.width
+    rows, width = layout.rows, modulations.width
     normed = ops.modulate(stream, shift, scale, rows.segments)
     qkv = ops.linear(normed, block.qkv)
-    ops.qk_norm_rope(qkv, heads, block.q_norm, block.k_norm, *rope)
+    ops.qk_norm_rope(qkv, heads, block.q_norm, block.k_norm, *layout.rope)
     both = ops.empty(rows.total, 5 * width)  # attention | MLP: what `out` reads
     ops.linear(normed, block.mlp, activation="gelu_tanh", out=ops.columns(both, width, 5 * width))
     q, k, v = (ops.columns(qkv, i * width, (i + 1) * width) for i in range(3))
@@ -222,21 +285,12 @@ def _single_block(
     ops.linear(both, block.out, gate=gate, residual=stream, segments=rows.segments)
 
 
-def _want_fitting(config: FluxConfig, batch: FluxBatch[Any], rows: _Rows) -> None:
-    samples = len(batch.text_lengths)
-    if batch.grids.shape != (samples, 2) or batch.grids.dtype != np.int32 or (batch.grids < 1).any():
-        raise ValueError(f"velocity: grids: got {batch.grids.tolist()}, want int32 [{samples}, 2] from 1 up")
-    if batch.timesteps.shape != (samples,):
-        raise ValueError(f"velocity: timesteps: got {batch.timesteps.shape}, want [{samples}]")
-    if (batch.guidance is not None) != config.guidance_embeds:
-        wanted = "an array" if config.guidance_embeds else "None: the model has no guidance embedding"
-        raise ValueError(f"velocity: guidance: got {batch.guidance}, want {wanted}")
-    if batch.guidance is not None and batch.guidance.shape != (samples,):
-        raise ValueError(f"velocity: guidance: got {batch.guidance.shape}, want [{samples}]")
-    if batch.adapters is not None:
-        if len(batch.adapters) != config.num_layers:
-            raise ValueError(f"velocity: adapters: got {len(batch.adapters)}, want one for each of {config.num_layers}")
-        for terms in batch.adapters:
-            if ((terms.segments < samples) | (terms.segments >= 2 * samples)).any():
-                wanted = f"image segments {samples}..{2 * samples - 1}"
-                raise ValueError(f"velocity: adapters: got segments {terms.segments.tolist()}, want {wanted}")
+def _want_fitting(config: FluxConfig, samples: Sequence[Sample], adapters: AdapterTable | None) -> None:
+    for sample in samples:
+        if len(sample.grid) != 2 or min(sample.grid) < 1:
+            raise ValueError(f"layout: grid: got {sample.grid}, want height and width from 1 up")
+        if (sample.guidance is not None) != config.guidance_embeds:
+            wanted = "a number" if config.guidance_embeds else "None: the model has no guidance embedding"
+            raise ValueError(f"layout: guidance: got {sample.guidance}, want {wanted}")
+    if adapters is not None and ((adapters.samples < 0) | (adapters.samples >= len(samples))).any():
+        raise ValueError(f"layout: adapters: got samples {adapters.samples.tolist()}, want 0..{len(samples) - 1}")

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.elementary import cos_sin, exp, log
-from ...kernels.ops import Ops
-from ...kernels.segments import Int32
 
 Float32 = NDArray[np.float32]
 
 THETA: Final = 10000.0
-_KEPT: Final = 2  # batches whose tables stay on the device: the one that is running and the one before
 
 
 @lru_cache(maxsize=64)
@@ -38,27 +33,18 @@ def grid_tables(height: int, width: int, axes: tuple[int, ...]) -> tuple[Float32
     return cos.astype(np.float32), sin.astype(np.float32)
 
 
-class RopeTables:
-    """The tables of whole batches on the backend of one model: text rows (not rotated), then every image's rows."""
+@lru_cache(maxsize=2)  # the batch that is running and the one before
+def batch_tables(axes: tuple[int, ...], text_rows: int, grids: tuple[tuple[int, int], ...]) -> tuple[Float32, Float32]:
+    """cos and sin of a whole batch, float32 [text_rows + image rows, sum(axes) / 2].
 
-    def __init__(self, axes: Sequence[int]) -> None:
-        self.axes = tuple(axes)
-        self._kept: OrderedDict[tuple[int, bytes], tuple[Any, Any]] = OrderedDict()
+    The text rows, which are not rotated, come first, then the rows of every image.
 
-    def of(self, ops: Ops[Any, Any], text_rows: int, grids: Int32) -> tuple[Any, Any]:
-        """cos and sin, backend arrays float32 [text_rows + image rows, E / 2]."""
-        key = (text_rows, grids.tobytes())
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        half = sum(self.axes) // 2
-        cos, sin = [np.ones((text_rows, half), np.float32)], [np.zeros((text_rows, half), np.float32)]
-        for height, width in grids.tolist():
-            c, s = grid_tables(height, width, self.axes)
-            cos.append(c)
-            sin.append(s)
-        tables = ops.array(np.concatenate(cos), "float32"), ops.array(np.concatenate(sin), "float32")
-        self._kept[key] = tables
-        if len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return tables
+    Args:
+        axes: columns of each axis, as `grid_tables` takes them.
+        grids: height and width of each image in tokens.
+    """
+    half = sum(axes) // 2
+    tables = [grid_tables(height, width, axes) for height, width in grids]
+    cos = [np.ones((text_rows, half), np.float32), *(table[0] for table in tables)]
+    sin = [np.zeros((text_rows, half), np.float32), *(table[1] for table in tables)]
+    return np.concatenate(cos), np.concatenate(sin)

@@ -6,7 +6,7 @@ may have none of it: then it draws without styles.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from ...kernels.ops import Ops
 from ..checkpoint import file_named
 from ..config import Config
 from ..default_style import DefaultStyle, load_default_style
+from ..denoiser import Denoiser
 from ..digests import ADAPTER
 from ..errors import MalformedFile, MissingFile, SpecError, WrongShape
 from ..safetensors_file import SafetensorsFile
@@ -88,14 +89,8 @@ class StyleSpace:
         return tokens
 
 
-def load_styles(
-    ops: Ops[Any, Any], folder: Path, salon: Config, load_adapter: Callable[[Path], Any], channels: int
-) -> StyleSpace | None:
+def load_styles(ops: Ops[Any, Any], folder: Path, salon: Config, denoiser: Denoiser) -> StyleSpace | None:
     """Load the styles of a checkpoint folder; None if it has no style adapter or names no vectors.
-
-    Args:
-        load_adapter: reads and packs an adapter file for the model (see `load_ip_adapter`).
-        channels: of the model's latents, which the encoder must read.
 
     Raises:
         CheckpointError: a file or tensor is missing, damaged or of another width than the others.
@@ -118,13 +113,14 @@ def load_styles(
             "style vectors", path=salon.path, key="style_vectors.rows", expected=f"{len(vectors)} names", found=found
         )
     encoder = load_style_encoder(ops, file)
-    adapter = load_adapter(path)
+    adapter = denoiser.adapter_file(ops, path)
     width = vectors.shape[1]
     for what, found in (
         ("null", len(null)), ("encoder.out.2.weight", encoder.width), (ADAPTER, adapter.projection.embedding_width)
     ):  # fmt: skip
         if found != width:
             raise WrongShape("style vectors", path=file.path, key=what, expected=f"width {width}", found=str(found))
+    channels = denoiser.codec.channels
     if encoder.channels != channels:
         expected, key = f"{channels} channels, those of the latents", "encoder.first.0.weight"
         raise WrongShape("style encoder", path=file.path, key=key, expected=expected, found=str(encoder.channels))

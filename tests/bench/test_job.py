@@ -11,7 +11,10 @@ pytest.importorskip("transformers", reason="the rivals' text is encoded with tra
 from salon.bench.facts import SHIPPED, Facts
 from salon.bench.job import PROMPT
 from salon.bench.peers.base import Job
+from salon.engine.codecs.packed_kl import PackedKl
 from salon.engine.engine import Engine
+from salon.engine.families.flux import Flux
+from salon.engine.text.pipelines.clauses import ClausePipeline
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +40,23 @@ def test_the_job_is_what_the_engine_makes_of_its_prompt(made: Job) -> None:
     assert (made.width, made.height, made.steps) == (spec.width, spec.height, spec.steps)
     assert made.guidance == spec.guidance_scale
     assert [e.sigma for e in generation.evaluations] == pytest.approx(made.sigmas[:-1].tolist())
-    noise = engine.ops.numpy(generation.latents).reshape(2, -1, engine.model.flux.in_channels)
+    noise = engine.ops.numpy(generation.latents).reshape(2, -1, engine.model.architecture.token_channels)
     np.testing.assert_array_equal(made.noise[:2], noise)
     engine.close(generation)
 
 
 def test_facts_are_those_of_the_loaded_model() -> None:
     engine, facts = Engine.load(threads=1), Facts.of(SHIPPED)
-    assert facts.flux == engine.model.flux
-    assert facts.autoencoder == engine.model.autoencoder_config
+    denoiser = engine.model.denoiser
+    assert isinstance(denoiser, Flux)
+    assert isinstance(denoiser.codec, PackedKl)
+    assert (facts.flux, facts.autoencoder) == (denoiser.config, denoiser.codec.config)
     assert facts.sigmas == engine.model.sigmas
     assert facts.granularity == engine.model.architecture.granularity
     assert facts.defaults == engine.model.defaults
     generation = engine.open(engine.make_spec(PROMPT))
     assert facts.rows * facts.samples == engine.step_rows([generation])
     pipeline = engine.model.text
-    assert pipeline is not None
+    assert isinstance(pipeline, ClausePipeline)
     count = lambda text: len(pipeline.encoder.tokenize(text))  # noqa: E731
     assert facts.clauses(PROMPT, count) == dict(pipeline.encode(PROMPT).clauses)

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from salon.engine.arena import PAGE_ROWS, Arena
+from salon.engine.adapters.arena import PAGE_ROWS, Arena
 from salon.engine.errors import LimitError
 from salon.kernels.reference import ReferenceOps
 

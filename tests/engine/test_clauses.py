@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from salon.engine.clauses import ClauseReader, Slot, Vocabulary, normalise, split, words_of
+from salon.engine.text.clauses import ClauseReader, Slot, Vocabulary, normalise, split, words_of
 
 TEXT = json.loads((files("salon.models") / "mini" / "salon.json").read_text())["text"]
 SLOTS = [Slot(**slot) for slot in TEXT["slots"]]

@@ -19,12 +19,14 @@ from salon.engine.checkpoint import Checkpoint
 from salon.engine.config import BOOKKEEPING, Config
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, UnknownArchitecture, WrongConfig
-from salon.engine.models import bert, vae_weights
-from salon.engine.models.bert import BertConfig
-from salon.engine.models.flux_weights import FluxConfig
-from salon.engine.models.vae_weights import AutoencoderConfig
-from salon.engine.pipeline import want_flux_pipeline
+from salon.engine.families import family_of
+from salon.engine.loading import SCHEDULERS
+from salon.engine.pipeline import want_components
 from salon.engine.sigmas import SigmaConfig
+from salon.engine.weights import bert
+from salon.engine.weights.bert import BertConfig
+from salon.engine.weights.flux import FluxConfig
+from salon.engine.weights.vae import HARMLESS, AutoencoderConfig
 
 from .conftest import SALON, write_tiny
 from .test_loading import edit_json
@@ -193,13 +195,14 @@ def read_index(folder: Path, values: dict[str, Any]) -> list[str]:
     """Write model_index.json; the components that it then names."""
     (folder / "model_index.json").write_text(json.dumps(values))
     checkpoint = Checkpoint(folder)
-    want_flux_pipeline(checkpoint, ("transformer", "vae", "scheduler"))
+    family = family_of(checkpoint)
+    want_components(checkpoint, {**family.COMPONENTS, **SCHEDULERS}, family.UNREAD)
     return sorted(checkpoint.components)
 
 
 FILES: list[tuple[str, Read, dict[str, str]]] = [
     ("transformer/config.json", FluxConfig.read, {}),
-    ("vae/config.json", AutoencoderConfig.read, vae_weights.HARMLESS),
+    ("vae/config.json", AutoencoderConfig.read, HARMLESS),
     ("bert/config.json", BertConfig.read, bert.HARMLESS),
     (SCHEDULER, SigmaConfig.read, {}),
 ]

@@ -23,7 +23,7 @@ from salon.engine.errors import LimitError, PromptError, SalonError, SpecError, 
 from salon.engine.generation import Generation, ParkedGeneration, State
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec
-from salon.engine.text import TextEncoding
+from salon.engine.text.pipeline import TextEncoding
 
 from .conftest import branch_weights, write_tiny
 
@@ -485,8 +485,6 @@ def test_bfloat16_bits_are_numbers_wherever_arrays_come_in(new_engine: MakeEngin
 
 def test_an_ip_adapter_file_is_a_branch(new_engine: MakeEngine, tmp_path: Path) -> None:
     """In diffusers' layout, with its projection of image embeddings: the same pictures as from the weights by hand."""
-    from salon.engine.models import flux
-
     rng = np.random.default_rng(5)
     arrays: dict[str, Any] = {f"ip_adapter.{key}": value for key, value in branch_weights().items()}
     shapes = {"proj.weight": (24, 7), "proj.bias": (24,), "norm.weight": (12,), "norm.bias": (12,)}
@@ -496,7 +494,7 @@ def test_an_ip_adapter_file_is_a_branch(new_engine: MakeEngine, tmp_path: Path) 
     results = []
     for from_file in (True, False):
         engine = new_engine()
-        adapter = flux.load_ip_adapter(engine.ops, engine.model.transformer, str(tmp_path / "ip.safetensors"))
+        adapter = engine.model.denoiser.adapter_file(engine.ops, str(tmp_path / "ip.safetensors"))
         engine.add_branch(adapter if from_file else branch_weights(), "ip")
         embedding = np.linspace(-1, 1, 7, dtype=np.float32)[None]
         engine.register_adapter("image", adapter.projection.tokens(engine.ops, embedding), branch="ip")

@@ -16,6 +16,7 @@ from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, MalformedFile
 from salon.engine.generation import State
 from salon.engine.safetensors_file import SafetensorsFile
+from salon.engine.text.pipelines.clauses import ClausePipeline
 
 from .conftest import autoencoder, transformer, write_tiny
 from .test_checkpoint import write
@@ -49,8 +50,8 @@ def test_a_checkpoint_may_keep_its_statistics_in_bfloat16(tmp_path: Path, tiny_m
     write(folder / "stats", {name: ("BF16", b.shape, b.tobytes()) for name, b in bits.items()})
     (folder / "stats").replace(folder / "text_stats.safetensors")
     text, want = Engine.load(folder, backend="reference").model.text, Engine.load(tiny_model, backend="reference").model
-    assert text is not None
-    assert want.text is not None
+    assert isinstance(text, ClausePipeline)
+    assert isinstance(want.text, ClausePipeline)
     np.testing.assert_allclose(text.stats.token_mean, want.text.stats.token_mean, rtol=2**-7)
     np.testing.assert_allclose(text.stats.pooled_std, want.text.stats.pooled_std, rtol=2**-7)
 

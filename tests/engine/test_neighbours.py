@@ -9,7 +9,7 @@ from safetensors.numpy import save_file
 
 from salon.engine.config import Config
 from salon.engine.errors import CheckpointError
-from salon.engine.neighbours import load_neighbours
+from salon.engine.text.neighbours import load_neighbours
 
 ENTRY: dict[str, Any] = {"file": "neighbours.safetensors", "tensor": "vectors", "least": 0.3}
 CONCEPTS = [{"name": "red apple", "synonyms": ["apple"]}, {"name": "Top-Hat", "synonyms": []}]

@@ -11,7 +11,7 @@ import pytest
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, MalformedFile, ModelNotFound, WrongConfig, printable
 from salon.engine.generation import State
-from salon.engine.text import TextEncoding
+from salon.engine.text.pipeline import TextEncoding
 from salon.errors import is_text
 from salon.studio.studio import Studio
 

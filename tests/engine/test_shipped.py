@@ -24,10 +24,10 @@ from salon.engine.digests import content_digest, shipped_files
 from salon.engine.engine import EMBEDDED, Engine
 from salon.engine.errors import MissingFile
 from salon.engine.generation import State
-from salon.engine.models import flux
-from salon.engine.neighbours import names_of
 from salon.engine.safetensors_file import SafetensorsFile
 from salon.engine.spec import AdapterUse
+from salon.engine.text.neighbours import names_of
+from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.kernels.bfloat16 import widen
 
 from .conftest import write_tiny
@@ -92,7 +92,7 @@ def test_a_step_with_the_shipped_adapter_and_default_style(engine: Engine) -> No
     """house.md 6: nothing noticed when the adapter was cut, made random or given other style vectors' width."""
     style = load_default_style(EMBEDDED, SALON)
     assert style is not None
-    adapter = flux.load_ip_adapter(engine.ops, engine.model.transformer, EMBEDDED / "adapter.safetensors")
+    adapter = engine.model.denoiser.adapter_file(engine.ops, EMBEDDED / "adapter.safetensors")
     assert adapter.projection.embedding_width == len(style.vector)
     assert (adapter.projection.num_tokens, adapter.branch.token_width) == (4, 384)
     engine.add_branch(adapter)
@@ -156,7 +156,7 @@ def test_the_style_encoders_tensors() -> None:
 
 def test_statistics_and_neighbours(engine: Engine) -> None:
     text = engine.model.text
-    assert text is not None
+    assert isinstance(text, ClausePipeline)
     assert 0.05 < text.stats.token_std.min() < text.stats.token_std.max() < 5
     neighbours = text.neighbours
     assert neighbours is not None
@@ -240,7 +240,7 @@ def test_the_shipped_defaults_as_the_engine_resolves_them(engine: Engine) -> Non
 
 def test_the_shipped_text_pipeline(engine: Engine) -> None:
     text = engine.model.text
-    assert text is not None
+    assert isinstance(text, ClausePipeline)
     slots = [(slot.name, slot.tokens, slot.form) for slot in text.slots]
     assert slots == [
         ("subject", 6, "{}"), ("style", 4, "{} style"), ("background", 3, "{} background"), ("palette", 3, "{}"),

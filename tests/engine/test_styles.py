@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salon.engine import adapters as adapters_module
+from salon.engine.adapters import adapters as adapters_module
 from salon.engine import pictures
 from salon.engine.engine import EMBEDDED, Engine
 from salon.engine.errors import CheckpointError, SpecError
@@ -150,10 +150,11 @@ def test_the_encoder_is_the_one_that_was_trained(engine: Engine) -> None:
 
 def test_a_picture_survives_its_latents(engine: Engine) -> None:
     drawn = pixels(engine)[0]
-    latents = pictures.encode(engine.ops, engine.model, drawn)
-    assert latents.shape == (16, 16, 16)
-    packed = latents.reshape(8, 2, 8, 2, 16).transpose(0, 2, 4, 1, 3).reshape(1, 8, 8, 64)
-    back = pictures.decode(engine.ops, engine.model, np.ascontiguousarray(packed), 1)[0]
+    codec = engine.model.denoiser.codec
+    tokens = pictures.encode(engine.ops, codec, drawn)
+    assert tokens.shape == (64, 64)
+    assert codec.latents(tokens, (8, 8)).shape == (16, 16, codec.channels)
+    back = pictures.decode(engine.ops, codec, engine.ops.array(tokens, "float32"), 1, (8, 8), 1)[0]
     error = np.mean((back.astype(float) - drawn.astype(float)) ** 2)
     assert 10 * np.log10(255**2 / error) > 24
 
@@ -286,9 +287,7 @@ def test_damaged_style_files_are_refused_by_name(tmp_path: Path) -> None:
 
     whole = SafetensorsFile(EMBEDDED / "style_encoder.safetensors")
     arrays = {key: widen(whole.array(key), key) for key in whole.tensors}
-    from salon.engine.checkpoint import Checkpoint  # noqa: F401 - the folder must be one
     from salon.engine.config import Config, read_json
-    from salon.engine.models import flux
     from salon.engine.styles.space import load_styles
 
     engine = Engine.load(dtype="float32")
@@ -298,10 +297,7 @@ def test_damaged_style_files_are_refused_by_name(tmp_path: Path) -> None:
 
     def load(changed: dict[str, Any]) -> None:
         save_file(changed, target)
-        load_styles(
-            engine.ops, folder, salon,
-            lambda path: flux.load_ip_adapter(engine.ops, engine.model.transformer, path), 16,
-        )  # fmt: skip
+        load_styles(engine.ops, folder, salon, engine.model.denoiser)
 
     load(arrays)
     broken: dict[str, dict[str, Any]] = {

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salon.engine.clauses import Slot, Vocabulary
 from salon.engine.errors import PromptError
-from salon.engine.neighbours import Neighbours
-from salon.engine.text import TextPipeline, TextStats
+from salon.engine.text.clauses import Slot, Vocabulary
+from salon.engine.text.neighbours import Neighbours
+from salon.engine.text.pipelines.clauses import ClausePipeline, TextStats
 
 WIDTH = 5
 SLOTS = [Slot("subject", 4), Slot("style", 3, "{} style"), Slot("background", 2, "{} background")]
@@ -35,10 +35,10 @@ class FakeEncoder:
         return [np.random.default_rng(list(ids)).random((len(ids), WIDTH)).astype(np.float32) for ids in clauses]
 
 
-def make(**options: Any) -> tuple[TextPipeline, FakeEncoder]:
+def make(**options: Any) -> tuple[ClausePipeline, FakeEncoder]:
     encoder = FakeEncoder()
     settings: dict[str, Any] = {"max_chars": 100, "cache_size": 3}
-    return TextPipeline(encoder, SLOTS, VOCABULARY, STATS, **(settings | options)), encoder
+    return ClausePipeline(encoder, SLOTS, VOCABULARY, STATS, **(settings | options)), encoder
 
 
 def known(*names: str, least: float = -1.0) -> Neighbours:

@@ -16,6 +16,7 @@ pytest.importorskip("torch")
 from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import problems
 from salon.engine.engine import Engine
+from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.models.mini.recipe import guidance
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
 from salon.models.mini.recipe.judge_file import KeptJudge
@@ -88,7 +89,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, capsys: pytest.CaptureFix
 
 def test_captions_are_read_back_by_the_engine_as_they_were_put_together() -> None:
     engine = Engine.load(backend="cpu", threads=1)
-    assert engine.model.text is not None
+    assert isinstance(engine.model.text, ClausePipeline)
     for wish in wishes(engine, 40)[CAPTIONS]:
         slots = engine.model.text.reader.read(wish.prompt).texts
         assert wish.wanted["concept"] in slots["subject"], wish

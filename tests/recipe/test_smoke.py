@@ -20,12 +20,12 @@ from safetensors.torch import load_file
 
 from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import problems
-from salon.engine.clauses import ClauseReader, Slot, Vocabulary
 from salon.engine.default_style import load_default_style
 from salon.engine.engine import EMBEDDED, Engine
-from salon.engine.models.ip_adapter import load_ip_adapter
 from salon.engine.safetensors_file import SafetensorsFile
 from salon.engine.spec import AdapterUse
+from salon.engine.text.clauses import ClauseReader, Slot, Vocabulary
+from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.models.mini.recipe import (
     adapter,
     autoencoder,
@@ -417,12 +417,12 @@ def test_the_exported_folder_draws_in_the_engine(work: Path, tmp_path: Path) -> 
     for name in ("text_encoder", "tokenizer", "scheduler", "model_index.json"):
         (tmp_path / name).symlink_to(EMBEDDED / name)
     engine = Engine.load(tmp_path, backend="reference")
-    assert engine.model.text is not None
+    assert isinstance(engine.model.text, ClausePipeline)
     known = engine.model.text.neighbours
     assert known is not None
     for name in known.names:  # every name lies where the engine's own text encoder puts it
         assert known.nearest(engine.model.text.encode(name).pooled) == name
-    adapter = load_ip_adapter(engine.ops, engine.model.transformer, tmp_path / "adapter.safetensors")
+    adapter = engine.model.denoiser.adapter_file(engine.ops, tmp_path / "adapter.safetensors")
     style = load_default_style(tmp_path, json.loads((tmp_path / "salon.json").read_text()))
     assert style is not None
     file = SafetensorsFile(tmp_path / "adapter.safetensors")

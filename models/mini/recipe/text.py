@@ -115,7 +115,7 @@ LEAST = 0.3  # cosine at which a known name stands in for other words: of the ke
 def nearest(names: np.ndarray, words: np.ndarray) -> np.ndarray:
     """For pooled vectors of words [W, 384] the row of the nearest in angle of names [N, 384], -1 below `LEAST`.
 
-    The engine replaces subjects that it does not know by the same rule (`engine/neighbours.py`)."""
+    The engine replaces subjects that it does not know by the same rule (`engine/text/neighbours.py`)."""
     names, words = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6) for x in (names, words))
     cosines = words @ names.T
     return np.where(cosines.max(1) >= LEAST, cosines.argmax(1), -1)

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salon.engine import errors
+from salon.engine import denoiser, errors
 from salon.engine.checkpoint import Checkpoint, Component
+from salon.engine.denoiser import AdapterTable
 from salon.engine.models import flux
 from salon.engine.models.rope import grid_tables
-from salon.kernels.ops import AdapterTerms, Ops
+from salon.engine.text.pipeline import TextEncoding
+from salon.kernels.ops import Ops
 from salon.kernels.reference import ReferenceOps
 
 torch = pytest.importorskip("torch")
@@ -64,16 +66,20 @@ def samples(lengths: Sequence[int] = TEXT_LENGTHS, grids: NDArray[np.int32] = GR
     ]
 
 
-def batch(ops: Ops[Any, Any], parts: Sequence[Sample], guided: bool) -> flux.FluxBatch[Any]:
-    return flux.FluxBatch(
-        latents=ops.array(np.concatenate([s.latents for s in parts]), "float32"),
-        text=ops.array(np.concatenate([s.text for s in parts])),
-        pooled=ops.array(np.stack([s.pooled for s in parts])),
-        timesteps=np.array([s.sigma for s in parts], np.float32),
-        text_lengths=[len(s.text) for s in parts],
-        grids=np.array([s.grid for s in parts], np.int32),
-        guidance=np.array([s.guidance for s in parts], np.float32) if guided else None,
-    )
+def velocity(
+    ops: Ops[Any, Any],
+    weights: flux.FluxWeights,
+    parts: Sequence[Sample],
+    guided: bool,
+    adapters: AdapterTable | None = None,
+    pages: Any = None,
+) -> Float32:
+    """One evaluation of a batch of these samples."""
+    inputs = [denoiser.Sample(s.grid, TextEncoding(s.text, s.pooled), s.guidance if guided else None) for s in parts]
+    layout = flux.layout(ops, weights, inputs, adapters)
+    latents = ops.array(np.concatenate([s.latents for s in parts]), "float32")
+    times = np.array([s.sigma for s in parts], np.float32) * np.float32(1000)
+    return ops.numpy(flux.velocity(ops, weights, layout, latents, times, pages))
 
 
 def run_diffusers(model: Any, sample: Sample, embeds: list[Float32] | None = None) -> Float32:
@@ -111,7 +117,7 @@ def model(request: pytest.FixtureRequest, zoo: Any) -> Any:
 def test_agrees_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_path: Path) -> None:
     ops, parts = backend.ops, samples()
     weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / "transformer")))
-    got = ops.numpy(flux.velocity(ops, weights, batch(ops, parts, model.config.guidance_embeds)))
+    got = velocity(ops, weights, parts, model.config.guidance_embeds)
     for sample, mine in zip(parts, split(got, parts), strict=True):
         backend.close(mine, run_diffusers(model, sample))
 
@@ -131,7 +137,7 @@ def test_the_embedded_transformer(backend: Any) -> None:
     )
     model = diffusers.FluxTransformer2DModel.from_pretrained(component.path, torch_dtype=torch.float32).eval()
     backend.close(
-        ops.numpy(flux.velocity(ops, weights, batch(ops, [sample], config.guidance_embeds))),
+        velocity(ops, weights, [sample], config.guidance_embeds),
         run_diffusers(model, sample),
     )
 
@@ -141,7 +147,7 @@ def test_agrees_without_one_kind_of_block(double: int, single: int, tmp_path: Pa
     model = zoo.liven(diffusers.FluxTransformer2DModel(**{**CONFIG, "num_layers": double, "num_single_layers": single}))
     ops, parts = ReferenceOps(), samples((3,), GRIDS[:1])
     weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / "t")))
-    got = flux.velocity(ops, weights, batch(ops, parts, False))
+    got = velocity(ops, weights, parts, False)
     zoo.exact(ops).close(got, run_diffusers(model, parts[0]))
 
 
@@ -151,7 +157,7 @@ def test_half_and_bfloat16_checkpoints(tmp_path: Path, zoo: Any) -> None:
     for dtype in (torch.bfloat16, torch.float16):
         model = model.to(dtype)
         weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / str(dtype))))
-        got = split(flux.velocity(ops, weights, batch(ops, parts, False)), parts)
+        got = split(velocity(ops, weights, parts, False), parts)
         model = model.float()
         for sample, mine in zip(parts, got, strict=True):
             zoo.exact(ops).close(mine, run_diffusers(model, sample))
@@ -160,12 +166,12 @@ def test_half_and_bfloat16_checkpoints(tmp_path: Path, zoo: Any) -> None:
 def test_samples_do_not_depend_on_the_batch(backend: Any, model: Any, zoo: Any, tmp_path: Path) -> None:
     ops, parts, guided = backend.ops, samples(), model.config.guidance_embeds
     weights = flux.load_flux(ops, Component(zoo.save(model, tmp_path / "t")))
-    together = split(ops.numpy(flux.velocity(ops, weights, batch(ops, parts, guided))), parts)
+    together = split(velocity(ops, weights, parts, guided), parts)
     for sample, mine in zip(parts, together, strict=True):
-        alone = ops.numpy(flux.velocity(ops, weights, batch(ops, [sample], guided)))
+        alone = velocity(ops, weights, [sample], guided)
         np.testing.assert_array_equal(alone, mine)
     poisoned = [replace(parts[0], latents=np.full_like(parts[0].latents, np.nan)), *parts[1:]]
-    got = split(ops.numpy(flux.velocity(ops, weights, batch(ops, poisoned, guided))), parts)
+    got = split(velocity(ops, weights, poisoned, guided), parts)
     assert np.isnan(got[0]).all()
     for mine, want in zip(got[1:], together[1:], strict=True):
         np.testing.assert_array_equal(mine, want)
@@ -211,25 +217,29 @@ def state_dict(path: Path) -> dict[str, dict[str, Any]]:
     return parts
 
 
+@dataclass(frozen=True)
+class Pages:
+    """Keys and values of each layer."""
+
+    keys: list[Any]
+    values: list[Any]
+
+
 def terms(
-    ops: Ops[Any, Any], adapters: Sequence[flux.IpAdapter], uses: Sequence[tuple[int, int, Float32, float]], count: int
-) -> list[AdapterTerms]:
-    """Terms of (sample, adapter, tokens, weight) in a batch of `count` samples, all rows in one array per layer."""
-    layers = []
-    for layer in range(2):
-        tokens = [(adapters[a].branch, ops.array(t)) for _, a, t, _ in uses]
-        offsets = np.cumsum([0, *(len(t) for _, _, t, _ in uses)]).astype(np.int32)
-        layers.append(
-            AdapterTerms(
-                keys=ops.concat([ops.linear(t, branch.keys[layer]) for branch, t in tokens]),
-                values=ops.concat([ops.linear(t, branch.values[layer]) for branch, t in tokens]),
-                segments=np.array([count + sample for sample, *_ in uses], np.int32),
-                offsets=offsets,
-                rows=np.arange(offsets[-1], dtype=np.int32),
-                weights=np.array([weight for *_, weight in uses], np.float32),
-            )
-        )
-    return layers
+    ops: Ops[Any, Any], adapters: Sequence[flux.IpAdapter], uses: Sequence[tuple[int, int, Float32, float]]
+) -> tuple[AdapterTable, Pages]:
+    """Terms of (sample, adapter, tokens, weight), all rows in one array per layer."""
+    offsets = np.cumsum([0, *(len(t) for _, _, t, _ in uses)]).astype(np.int32)
+    tokens = [(adapters[a].branch, ops.array(t)) for _, a, t, _ in uses]
+    table = AdapterTable(
+        samples=np.array([sample for sample, *_ in uses], np.int32),
+        offsets=offsets,
+        rows=np.arange(offsets[-1], dtype=np.int32),
+        weights=np.array([weight for *_, weight in uses], np.float32),
+    )
+    keys = [ops.concat([ops.linear(t, branch.keys[layer]) for branch, t in tokens]) for layer in range(2)]
+    values = [ops.concat([ops.linear(t, branch.values[layer]) for branch, t in tokens]) for layer in range(2)]
+    return table, Pages(keys, values)
 
 
 def test_adapters_agree_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_path: Path) -> None:
@@ -248,8 +258,7 @@ def test_adapters_agree_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_p
         for s, used in scales.items()
         for a, scale in used.items()
     ]
-    full = replace(batch(ops, parts, guided), adapters=terms(ops, adapters, uses, len(parts)))
-    got = split(ops.numpy(flux.velocity(ops, weights, full)), parts)
+    got = split(velocity(ops, weights, parts, guided, *terms(ops, adapters, uses)), parts)
     backend.close(got[0], plain[0])
 
     for s, used in scales.items():
@@ -261,8 +270,8 @@ def test_adapters_agree_with_diffusers(backend: Any, model: Any, zoo: Any, tmp_p
         assert np.abs(with_adapters - plain[s]).max() > 0.3 * plain[s].std()
 
     alone = [(0, a, tokens, scale) for s, a, tokens, scale in uses if s == 2]
-    single = replace(batch(ops, [parts[2]], guided), adapters=terms(ops, adapters, alone, 1))
-    np.testing.assert_array_equal(ops.numpy(flux.velocity(ops, weights, single)), got[2])
+    single = velocity(ops, weights, [parts[2]], guided, *terms(ops, adapters, alone))
+    np.testing.assert_array_equal(single, got[2])
 
 
 def test_adapter_files(tmp_path: Path, zoo: Any) -> None:
@@ -331,27 +340,48 @@ def test_wrong_folders(
         flux.load_flux(ReferenceOps(), Component(folder))
 
 
+def test_text_that_samples_share_is_laid_out_once(backend: Any, zoo: Any, tmp_path: Path) -> None:
+    """Samples of one text object give the bits of samples that each have a copy of it."""
+    ops, (one, two, *_) = backend.ops, samples()
+    weights = flux.load_flux(
+        ops, Component(zoo.save(zoo.liven(diffusers.FluxTransformer2DModel(**CONFIG)), tmp_path / "t"))
+    )
+    shared, other = TextEncoding(one.text, one.pooled), TextEncoding(two.text, two.pooled)
+    grids = [(3, 4), (1, 1), (3, 4), (2, 2)]
+    texts = [shared, other, shared, shared]
+    copies = [TextEncoding(text.tokens.copy(), text.pooled) for text in texts]
+    layouts = [
+        flux.layout(ops, weights, [denoiser.Sample(grid, text) for grid, text in zip(grids, each, strict=True)])
+        for each in (texts, copies)
+    ]
+    want = np.concatenate([text.tokens for text in texts]).shape[0]
+    assert [ops.numpy(layout.text).shape[0] for layout in layouts] == [want, want]
+    rng = np.random.default_rng(8)
+    latents = ops.array(rng.standard_normal((29, 12)).astype(np.float32), "float32")
+    times = np.array([900, 10, 500, 1000], np.float32)
+    first, second = (ops.numpy(flux.velocity(ops, weights, layout, latents, times)) for layout in layouts)
+    assert np.isfinite(first).all()
+    np.testing.assert_array_equal(first, second)
+
+
 def test_wrong_batches(tmp_path: Path, zoo: Any) -> None:
     ops, parts = ReferenceOps(), samples()
     weights = flux.load_flux(ops, Component(zoo.save(diffusers.FluxTransformer2DModel(**CONFIG), tmp_path / "t")))
-    good = batch(ops, parts, False)
-    empty = AdapterTerms(
-        good.text,
-        good.text,
-        np.array([0], np.int32),
-        np.zeros(2, np.int32),
-        np.zeros(0, np.int32),
-        np.ones(1, np.float32),
-    )
+    inputs = [denoiser.Sample(s.grid, TextEncoding(s.text, s.pooled)) for s in parts]
+    table = AdapterTable(np.array([4], np.int32), np.zeros(2, np.int32), np.zeros(0, np.int32), np.ones(1, np.float32))
     for changes, message in (
-        ({"grids": GRIDS[:3]}, "grids"),
-        ({"grids": GRIDS.astype(np.int64)}, "grids"),
-        ({"grids": GRIDS + 1}, "linear: out"),
-        ({"text_lengths": (5, 1, 0, 10)}, "linear: out"),
-        ({"timesteps": good.timesteps[:2]}, "timesteps"),
-        ({"guidance": good.timesteps}, "guidance"),
-        ({"adapters": [empty]}, "want one for each of 2"),
-        ({"adapters": [empty, empty]}, r"want image segments 4..7"),
+        ({"grid": (0, 4)}, "layout: grid"),
+        ({"guidance": 1.0}, "layout: guidance"),
+        ({"text": TextEncoding(parts[0].text[:, 1:], parts[0].pooled)}, "along dimension|must match"),
     ):
         with pytest.raises(ValueError, match=message):
-            flux.velocity(ops, weights, replace(good, **changes))
+            flux.layout(ops, weights, [replace(inputs[0], **changes), *inputs[1:]])
+    with pytest.raises(ValueError, match=r"layout: adapters: got samples \[4\], want 0..3"):
+        flux.layout(ops, weights, inputs, table)
+    layout, times = flux.layout(ops, weights, inputs), np.zeros(4, np.float32)
+    latents = ops.zeros(37, 12)
+    assert np.isfinite(flux.velocity(ops, weights, layout, latents, times)).all()
+    with pytest.raises(ValueError, match="split: sizes"):
+        flux.velocity(ops, weights, layout, latents[:36], times)
+    with pytest.raises(ValueError, match="residual|modulate"):
+        flux.velocity(ops, weights, layout, latents, times[:3])

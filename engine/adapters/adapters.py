@@ -11,14 +11,15 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import complaint
-from ..kernels.bfloat16 import widen
-from ..kernels.ops import AdapterTerms, Ops
-from ..values import shown
+from ...errors import complaint
+from ...kernels.bfloat16 import widen
+from ...kernels.ops import Ops
+from ...values import shown
+from ..denoiser import AdapterTable
+from ..errors import LimitError, SpecError, StateError
+from ..spec import AdapterUse, adapter_name
 from .arena import Arena
-from .errors import LimitError, SpecError, StateError
-from .spec import AdapterUse, adapter_name
-from .styles.names import is_style
+from ..styles.names import is_style
 
 Float32 = NDArray[np.float32]
 
@@ -48,9 +49,9 @@ class _Adapter:
 
 @dataclass(frozen=True)
 class Term:
-    """One adapter on one query segment of a batch."""
+    """One adapter on one sample of a batch."""
 
-    segment: int
+    sample: int
     adapter: str
     weight: float
 
@@ -182,19 +183,21 @@ class Adapters:
 
         return fill
 
-    def terms(self, terms: Sequence[Term]) -> list[AdapterTerms]:
-        """The terms of a batch, for each layer. Empty if there are none."""
+    def table(self, terms: Sequence[Term]) -> AdapterTable | None:
+        """Return the terms of a batch as one table, or None if there are none. Their adapters must be pinned.
+
+        The table holds as long as they are pinned: the arena's arrays change as it grows, and their rows do not."""
         if not terms:
-            return []
+            return None
         rows = [self.arena.rows(term.adapter) for term in terms]
-        segments = np.array([term.segment for term in terms], np.int32)
         offsets = np.zeros(len(terms) + 1, np.int32)
         np.cumsum([len(part) for part in rows], out=offsets[1:])
-        index, weights = np.concatenate(rows), np.array([term.weight for term in terms], np.float32)
-        return [
-            AdapterTerms(keys, values, segments, offsets, index, weights)
-            for keys, values in zip(self.arena.keys, self.arena.values, strict=True)
-        ]
+        return AdapterTable(
+            samples=np.array([term.sample for term in terms], np.int32),
+            offsets=offsets,
+            rows=np.concatenate(rows),
+            weights=np.array([term.weight for term in terms], np.float32),
+        )
 
 
 def names_used(uses: Iterable[AdapterUse]) -> list[str]:

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..errors import complaint
-from ..kernels.ops import Ops
-from ..kernels.segments import Int32
-from .errors import LimitError
+from ...errors import complaint
+from ...kernels.ops import Ops
+from ...kernels.segments import Int32
+from ..errors import LimitError
 
 PAGE_ROWS: Final = 4
 _FIRST_PAGES: Final = 64

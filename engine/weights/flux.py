@@ -9,7 +9,6 @@ from ...kernels.ops import Ops
 from ..checkpoint import Component, Weights
 from ..config import Config
 from .reader import Reader
-from .rope import RopeTables
 
 ARCHITECTURE: Final = "FluxTransformer2DModel"
 TIME_CHANNELS: Final = 256  # columns of the timestep sinusoid
@@ -124,7 +123,6 @@ class FluxWeights:
     double_blocks: tuple[DoubleBlock, ...]
     single_blocks: tuple[SingleBlock, ...]
     image_out: Any  # [C, D]
-    rope: RopeTables
 
 
 def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
@@ -154,7 +152,6 @@ def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
             reader.single_block(f"single_transformer_blocks.{i}") for i in range(config.num_single_layers)
         ),
         image_out=reader.linear("proj_out", config.in_channels, d),
-        rope=RopeTables(config.axes_dims_rope),
     )
     reader.weights.finish()
     return weights

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.ops import Ops
-from ..adapters import AdapterBranch
+from ..adapters.adapters import AdapterBranch
 from ..errors import MissingKey, UnexpectedKey, WrongShape
 from ..safetensors_file import SafetensorsFile
 
 if TYPE_CHECKING:
-    from .flux_weights import FluxWeights
+    from .flux import FluxWeights
 
 NORM_EPS: Final = 1e-5  # torch's LayerNorm default, which diffusers' ImageProjection takes
 _PREFIXES: Final = {

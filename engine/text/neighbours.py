@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.bfloat16 import widen
-from .checkpoint import file_named
+from ...kernels.bfloat16 import widen
+from ..checkpoint import file_named
+from ..config import Config
+from ..errors import MalformedFile, WrongShape
+from ..safetensors_file import SafetensorsFile
 from .clauses import normalise, without_article
-from .config import Config
-from .errors import MalformedFile, WrongShape
-from .safetensors_file import SafetensorsFile
 
 Float32 = NDArray[np.float32]
 

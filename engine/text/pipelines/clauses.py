@@ -1,4 +1,4 @@
-"""From a prompt to the numbers a model reads: the clause-wise text pipeline of a checkpoint.
+"""The clause-wise text pipeline.
 
 Each clause is encoded on its own; its token states, without the two special tokens, are brought to mean 0 and
 deviation 1 per dimension and written into the clause's slots. Empty slots are zeros. The pooled vector is the mean
@@ -12,40 +12,41 @@ from __future__ import annotations
 import unicodedata
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import Final, NoReturn, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Final, NoReturn, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..errors import complaint
-from ..values import shown
-from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
-from .errors import PromptError
-from .neighbours import Neighbours
+from ....errors import complaint
+from ....kernels.bfloat16 import widen
+from ....kernels.ops import Ops
+from ....values import shown
+from ...checkpoint import Component, file_named
+from ...config import Config
+from ...errors import MalformedFile, PromptError, WrongShape
+from ...limits import Limits
+from ...safetensors_file import SafetensorsFile
+from ...weights.bert import load_bert
+from ..bert import COMPONENTS as COMPONENTS
+from ..bert import BertEncoder
+from ..clauses import SUBJECT, ClauseReader, Slot, Vocabulary
+from ..neighbours import Neighbours, load_neighbours
+from ..pipeline import Float32, TextEncoding, read_only
+from . import settings_of
 
-Float32 = NDArray[np.float32]
-
+HELP = "a prompt is taken apart into clauses, and each is encoded on its own"
+STATS: Final = "text_stats.safetensors"  # unless `salon.json` names another file
+VERSION: Final = 1  # of the "text" part of salon.json
+WORDS: Final = {  # keys of that part which are read elsewhere
+    "pipeline": "text/pipelines/__init__.py",
+    "slots": "below",
+    "stats": "below",
+    "neighbours": "text/neighbours.py",
+    "natural_palette": "text/clauses.py",
+    **dict.fromkeys(("styles", "backgrounds", "palettes", "finishes"), "known words, of a slot that a model may lack"),
+}
 # Normalising (NFKC) makes up to 18 characters of one. Honest text hardly grows: an ellipsis becomes three dots.
 MAX_GROWTH: Final = 4
-
-
-@dataclass(frozen=True, eq=False)
-class TextEncoding:
-    """A prompt as a model reads it. Whatever an engine holds is shared by all who asked for it, and read-only.
-
-    Attributes:
-        tokens: float32 [R, E] text rows.
-        pooled: float32 [P].
-        clauses: slot -> the words that were encoded there.
-        warnings: what was left out, one sentence each, for the user to see.
-    """
-
-    tokens: Float32
-    pooled: Float32
-    clauses: Mapping[str, str] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
 
 
 class TokenEncoder(Protocol):
@@ -70,14 +71,15 @@ class TextStats:
     pooled_std: Float32
 
 
-class TextPipeline:
-    """Clause-wise text encoding, with the last prompts' results kept.
+class ClausePipeline:
+    """Clause-wise text encoding, with the last prompts' results kept; a `TextPipeline`.
 
     Args:
         encoder: tokenizer and text encoder.
         slots, vocabulary, stats, neighbours: the checkpoint's data.
         max_chars: longest prompt taken.
         cache_size: prompts whose encoding is kept, the least recently used going first.
+        sizes: what `TextPipeline.sizes` says.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class TextPipeline:
         neighbours: Neighbours | None = None,
         max_chars: int,
         cache_size: int,
+        sizes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.encoder = encoder
         self.slots = tuple(slots)
@@ -97,6 +100,8 @@ class TextPipeline:
         self.neighbours = neighbours
         self.max_chars = max_chars
         self.cache_size = cache_size
+        self.sizes = sizes or {}
+        self.parts = tuple(slot.tokens for slot in self.slots)
         self.reader = ClauseReader(self.slots, vocabulary, lambda text: len(encoder.tokenize(text)))
         self._cache: OrderedDict[str, TextEncoding] = OrderedDict()
         width, pooled = len(stats.token_mean), len(stats.pooled_mean)
@@ -106,7 +111,7 @@ class TextPipeline:
     @property
     def num_rows(self) -> int:
         """Text rows of every prompt."""
-        return sum(slot.tokens for slot in self.slots)
+        return sum(self.parts)
 
     def encode(self, prompt: str, field: str = "prompt") -> TextEncoding:
         """Encode a prompt. `field`: what an error calls it.
@@ -209,10 +214,51 @@ class TextPipeline:
         return next((word[:end] for end in range(length, 0, -1) if tokens(end) == read), word[:limit])
 
 
-def read_only(
-    tokens: Float32, pooled: Float32, clauses: Mapping[str, str] | None = None, warnings: tuple[str, ...] = ()
-) -> TextEncoding:
-    """An encoding of these very arrays, which nobody can write to from now on."""
-    for array in (tokens, pooled):
-        array.setflags(write=False)
-    return TextEncoding(tokens, pooled, MappingProxyType(clauses or {}), warnings)
+def files(salon: Config) -> Mapping[str, Any]:
+    """See `Reader`."""
+    return {"text.stats": settings_of(salon).values.get("stats", STATS)}
+
+
+def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits) -> ClausePipeline:
+    """See `Reader`."""
+    settings = settings_of(salon)
+    settings.only("version", (VERSION,))
+    text = settings.values
+    ((key, name),) = files(salon).items()
+    stats_path = file_named(salon.path, key, name)
+    weights = load_bert(ops, components["text_encoder"])
+    encoder = BertEncoder(ops, weights, components["tokenizer"].path / "tokenizer.json")
+    try:
+        slots = [Slot(**slot) for slot in text["slots"]]
+        settings.finish(WORDS | {slot.table: "known words of a slot" for slot in slots})
+        vocabulary = Vocabulary.from_json(text)
+        stats = _load_stats(SafetensorsFile(stats_path), encoder.width)
+        neighbours = load_neighbours(salon, encoder.width)
+        longest = max(slot.tokens for slot in slots)
+        if longest > encoder.max_tokens:
+            most = f"at most {encoder.max_tokens} (the text encoder's positions)"
+            raise ValueError(f"a slot of {longest} tokens, want {most}")
+        return ClausePipeline(
+            encoder, slots, vocabulary, stats, neighbours=neighbours, max_chars=limits.max_prompt_chars,
+            cache_size=limits.text_cache, sizes={"text_encoder": _sizes(encoder)},
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MalformedFile(f"text pipeline: {error!r}", path=salon.path, key="text") from error
+
+
+def _sizes(encoder: BertEncoder) -> dict[str, Any]:
+    """Sizes of the text encoder."""
+    return {key: value for key, value in asdict(encoder.weights.config).items() if key != "layer_norm_eps"}
+
+
+def _load_stats(file: SafetensorsFile, width: int) -> TextStats:
+    """Statistics of a text encoder so wide."""
+    stats = {name: widen(file.array(name), name) for name in TextStats.__dataclass_fields__}
+    for name, values in stats.items():
+        if values.shape != (width,):
+            expected = f"[{width}], the width of the text encoder"
+            found = str(list(values.shape))
+            raise WrongShape("wrong statistics", path=file.path, key=name, expected=expected, found=found)
+        if not np.isfinite(values).all() or (name.endswith("_std") and values.min() <= 0):
+            raise MalformedFile("wrong statistics", path=file.path, key=name, expected="finite, deviations above 0")
+    return TextStats(**stats)

@@ -1,7 +1,7 @@
 """From a prompt to clauses: which words describe the subject, and which its style, background, palette and so on.
 
 Pure text work, driven by a checkpoint's `salon.json`: which slots there are, and the words of each, are its data.
-`text.py` turns the clauses into numbers.
+`pipelines/clauses.py` turns the clauses into numbers.
 """
 
 from __future__ import annotations

@@ -1,0 +1,121 @@
+"""What an engine wants of the model that it steps, of whatever family.
+
+A step is two calls. `Denoiser.layout` prepares everything of a batch that stays the same from step to step, once for
+each set of generations that step together; `Denoiser.velocity` evaluates the model on the latents as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..kernels.ops import Ops, Vector
+from ..kernels.segments import Int32
+from .text.pipeline import TextEncoding
+
+if TYPE_CHECKING:
+    from .adapters.adapters import AdapterBranch
+    from .codecs import LatentCodec
+    from .info import Architecture
+    from .memory import MemoryCoefficients
+    from .sigmas import SigmaConfig
+    from .weights.ip_adapter import IpAdapter
+
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample of a batch, as far as it stays the same from step to step.
+
+    Attributes:
+        grid: (height, width) of its image in tokens.
+        text: what it reads; samples that read the same share the object.
+        guidance: what a guidance embedding sees; None: the model has none.
+    """
+
+    grid: tuple[int, int]
+    text: TextEncoding
+    guidance: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterTable:
+    """Which adapter acts on which sample of a batch: M terms, the same for every layer.
+
+    Attributes:
+        samples: int32 [M], the sample that a term acts on.
+        offsets: int32 [M + 1]: term m uses `rows[offsets[m]:offsets[m + 1]]`.
+        rows: int32 [sum], rows of the layers' key and value arrays.
+        weights: float32 [M].
+    """
+
+    samples: Int32
+    offsets: Int32
+    rows: Int32
+    weights: Float32
+
+
+class Pages(Protocol):
+    """Keys and values of adapters: for each layer a backend array [R, D] of compute dtype."""
+
+    @property
+    def keys(self) -> Sequence[Any]: ...
+
+    @property
+    def values(self) -> Sequence[Any]: ...
+
+
+class Denoiser(Protocol):
+    """A loaded model of one family."""
+
+    @property
+    def codec(self) -> LatentCodec:
+        """What turns its latents into pictures."""
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """Of each of its components with weights, the numbers of its config that decide how much work it is."""
+
+    def architecture(self, sigmas: SigmaConfig) -> Architecture:
+        """Return the sizes that requests, text and adapters must fit. `sigmas`: how the checkpoint spaces them."""
+
+    def memory(self, itemsize: int) -> MemoryCoefficients:
+        """Return what activations take where a number of the compute dtype has `itemsize` bytes."""
+
+    def want_text(self, encoding: TextEncoding) -> None:
+        """Raise WrongConfig unless the model reads encodings as wide as this one of the checkpoint's text pipeline."""
+
+    def times(self, sigmas: Float32) -> Float32:
+        """Return what the model is told of its samples' noise levels: float32 [S] of sigmas float32 [S]."""
+
+    def layout(self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None) -> Any:
+        """Prepare what stays the same while these samples step together, at least one.
+
+        Raises:
+            ValueError: something of a sample, or an adapter's sample, does not fit the model.
+        """
+
+    def velocity(self, ops: Ops[Any, Any], layout: Any, latents: Any, times: Vector, pages: Pages | None = None) -> Any:
+        """Evaluate the model.
+
+        Args:
+            layout: of `Denoiser.layout`.
+            latents: backend array float32 [T, C], the tokens of all samples' images one after another.
+            times: of `Denoiser.times`, as a vector of `ops`.
+            pages: where the rows of the layout's adapter table lie, if it has one.
+
+        Returns:
+            dx/dsigma, backend array float32 [T, C].
+        """
+
+    def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
+        """Pack an adapter branch. CheckpointError unless names and shapes are those of this model."""
+
+    def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
+        """Read an adapter file. CheckpointError for anything wrong with it, or one of another model."""

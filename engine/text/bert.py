@@ -1,0 +1,97 @@
+"""A checkpoint's WordPiece tokenizer and BERT encoder: words become token ids, and those become states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ...kernels.ops import Ops
+from ..errors import MalformedFile, MissingFile, UnreadableFile
+from ..lfs import POINTER, refuse_pointer
+from ..models import bert
+from .pipeline import Float32
+
+if TYPE_CHECKING:
+    from ..pipeline import Classes
+
+MARKS: Final = ("[CLS]", "[SEP]")  # tokens before and behind a text of BERT's
+COMPONENTS: Final[Mapping[str, Classes]] = {
+    "text_encoder": ("transformers", (bert.ARCHITECTURE,)),
+    # The same tokenizer.json under the names that versions of transformers have for who reads it.
+    "tokenizer": (
+        "transformers",
+        ("BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
+    ),
+}
+
+
+class BertEncoder:
+    """The checkpoint's WordPiece tokenizer and BERT encoder. The tokenizer is read when first used.
+
+    Args:
+        ops, weights: backend and `bert.load_bert`.
+        path: tokenizer.json.
+    """
+
+    def __init__(self, ops: Ops[Any, Any], weights: bert.BertWeights, path: Path) -> None:
+        self.ops = ops
+        self.weights = weights
+        self.path = path
+        refuse_pointer(path, self._bytes()[: len(POINTER)])
+
+    def _bytes(self) -> bytes:
+        """The file, read by its path as it is: the tokenizers library takes paths in UTF-8 only."""
+        try:
+            return self.path.read_bytes()
+        except FileNotFoundError as error:
+            expected = "tokenizer.json of the tokenizers library"
+            raise MissingFile("no tokenizer", path=self.path, expected=expected) from error
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            raise UnreadableFile(reason, path=self.path, remedy="check its rights") from error
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from tokenizers import Tokenizer  # an extension module of some megabytes: not before the first prompt
+
+        data = self._bytes()
+        try:
+            tokenizer = Tokenizer.from_buffer(data)
+        except Exception as error:  # the library raises bare Exception
+            raise MalformedFile(f"the tokenizer cannot be read ({error})", path=self.path) from error
+        for token in MARKS:
+            if tokenizer.token_to_id(token) is None:
+                raise MalformedFile("the tokenizer lacks a token", path=self.path, key=token)
+        known, size = self.weights.config.vocab_size, tokenizer.get_vocab_size()
+        if size > known:
+            expected = f"at most the text encoder's {known}"
+            raise MalformedFile("other vocabulary", path=self.path, expected=expected, found=str(size))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    @property
+    def width(self) -> int:
+        """E: columns of a state."""
+        return self.weights.config.hidden_size
+
+    @property
+    def max_tokens(self) -> int:
+        """Tokens of the longest text, without the special ones."""
+        return self.weights.config.max_position_embeddings - len(MARKS)
+
+    def tokenize(self, text: str) -> list[int]:
+        """See `TokenEncoder`."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def encode(self, clauses: Sequence[Sequence[int]]) -> list[Float32]:
+        """See `TokenEncoder`."""
+        start, end = (self._tokenizer.token_to_id(token) for token in MARKS)
+        ids = [np.array([start, *clause, end], np.int32) for clause in clauses]
+        states = self.ops.numpy(bert.encode(self.ops, self.weights, ids))
+        cuts = np.cumsum([len(part) for part in ids])[:-1]
+        return [part[1:-1] for part in np.split(states, cuts)]
