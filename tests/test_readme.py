@@ -72,7 +72,9 @@ def test_the_flags_exist() -> None:
         parse(["imagine", "x", flag, values.get(flag, "7")], "")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/map.md", "docs/using.md", "docs/measured.md", "docs/parameters.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/map.md", "docs/using.md", "docs/measured.md", "docs/parameters.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
     for link in re.findall(r"\]\(([^)#]+)\)", text):

@@ -75,9 +75,7 @@ def load_style_encoder(ops: Ops[Any, Any], file: SafetensorsFile) -> StyleEncode
         sides = zip(values.shape, shape, strict=False)
         if values.ndim != len(shape) or not all(want in (None, have) for have, want in sides):
             expected = str([side if side is not None else "any" for side in shape]).replace("'", "")
-            raise WrongShape(
-                "style encoder", path=file.path, key=key, expected=expected, found=str(list(values.shape))
-            )
+            raise WrongShape("style encoder", path=file.path, key=key, expected=expected, found=str(list(values.shape)))
         if not np.isfinite(values).all():
             raise MalformedFile("style encoder", path=file.path, key=key, expected="finite numbers", found="others")
         return values

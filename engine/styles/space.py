@@ -78,7 +78,9 @@ class StyleSpace:
             return self.basis.vector(number)
         if (digest := names.picture_of(name)) is not None:
             remedy = "give the picture again (--sref, or Engine.add_style_picture)"
-            raise SpecError(complaint("style reference", f"picture {digest[:12]}, which is not here", "one that is", remedy))
+            raise SpecError(
+                complaint("style reference", f"picture {digest[:12]}, which is not here", "one that is", remedy)
+            )
         default = "" if self.default is None else f"{names.DEFAULT!r}, "
         allowed = f"{default}{names.NONE!r}, 'style:number:N' or 'style:picture:SHA256'"
         raise SpecError(complaint("style", repr(name), allowed, "correct it"))

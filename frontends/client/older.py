@@ -26,5 +26,7 @@ def as_before(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def unsupported(what: str) -> RequestFailed:
     """Return the error for what the server is too old for."""
-    text = complaint("server", what, "what it knows (it is older than this client)", "leave it out, or update the server")
+    text = complaint(
+        "server", what, "what it knows (it is older than this client)", "leave it out, or update the server"
+    )
     return failed(Failure(code="unsupported", kind="Unsupported", text=text))

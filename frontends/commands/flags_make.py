@@ -81,4 +81,3 @@ def engine_flags(parser: Any, title: str = "how to compute it") -> None:
     group.add_argument(
         "--threads", type=threads, metavar="N", help=f"1 to {MAX_THREADS} (SALON_THREADS, else one a core)"
     )
-

@@ -55,7 +55,9 @@ def test_a_number_out_of_range_has_no_name(number: int) -> None:
         names.of_number(number)
 
 
-@pytest.mark.parametrize("name", ["style:number:", "style:number:01", "style:number:4294967296", "style:picture:ab", "x"])
+@pytest.mark.parametrize(
+    "name", ["style:number:", "style:number:01", "style:number:4294967296", "style:picture:ab", "x"]
+)
 def test_what_names_no_style(name: str) -> None:
     assert not names.is_known(name)
     assert names.number_of(name) is None
@@ -107,7 +109,10 @@ def test_references_share_the_weight() -> None:
         ({"style_references": [-1]}, "style number: got -1"),
         ({"style_references": ["cat.png"]}, "style reference: got 'cat.png', allowed 64 hex digits"),
         ({"style_references": [(7, 0.0)]}, "weight of a style reference: got 0.0"),
-        ({"style_references": [(7, 1.0, 2.0)]}, "style reference: got .7, 1.0, 2.0., allowed a reference and its weight"),
+        (
+            {"style_references": [(7, 1.0, 2.0)]},
+            "style reference: got .7, 1.0, 2.0., allowed a reference and its weight",
+        ),
         ({"style_references": [None]}, "style reference: got None"),
     ],
 )
@@ -135,7 +140,9 @@ def test_the_encoder_is_the_one_that_was_trained(engine: Engine) -> None:
 
     file = SafetensorsFile(EMBEDDED / "style_encoder.safetensors")
     theirs = StyleEncoder(16, 256)
-    theirs.load_state_dict(part({key: torch.from_numpy(widen(file.array(key), key)) for key in file.tensors}, "encoder."))
+    theirs.load_state_dict(
+        part({key: torch.from_numpy(widen(file.array(key), key)) for key in file.tensors}, "encoder.")
+    )
     ours = load_style_encoder(engine.ops, file)
     assert (ours.channels, ours.width) == (16, 256)
     rng = np.random.default_rng(3)
@@ -262,9 +269,7 @@ def test_pixels_that_are_no_reference(engine: Engine, given: Any, told: str) -> 
         engine.add_style_picture("cd" * 32, given)
 
 
-def test_of_many_styles_the_least_recently_used_are_forgotten(
-    engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_many_styles_the_least_recently_used_are_forgotten(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapters_module, "MAX_DERIVED", 3)
     held = engine.open(engine.make_spec("cat", style_references=[100]))
     for number in range(101, 111):

@@ -54,7 +54,9 @@ class Painter:
         return path
 
 
-def sheet(rows: Sequence[Sequence[Path | None]], titles: Sequence[str], labels: Sequence[str], left: int) -> Image.Image:
+def sheet(
+    rows: Sequence[Sequence[Path | None]], titles: Sequence[str], labels: Sequence[str], left: int
+) -> Image.Image:
     """Pictures in rows, with titles above the columns and labels of a width before the rows."""
     width = left + len(rows[0]) * (SIDE + GAP)
     out = Image.new("RGB", (width, 16 + len(rows) * (SIDE + GAP)), "white")

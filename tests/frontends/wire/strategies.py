@@ -32,7 +32,10 @@ PAGES = st.integers(1, 200)
 SIDES = st.integers(1, MAX_SIDE)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 REFERENCES = st.lists(
-    st.tuples(st.integers(0, 2**32 - 1) | DIGESTS, st.floats(0.01, 100)), min_size=1, max_size=4, unique_by=lambda r: r[0]
+    st.tuples(st.integers(0, 2**32 - 1) | DIGESTS, st.floats(0.01, 100)),
+    min_size=1,
+    max_size=4,
+    unique_by=lambda r: r[0],
 )
 PARAMETERS = st.fixed_dictionaries(
     {},
