@@ -37,8 +37,8 @@ def imagine(options: argparse.Namespace) -> int:
     destination.check(1)
 
     from ..engine.engine import Engine
-    from .mosaic import mosaic
-    from .recipe import encode_png, plain, recipe_of
+    from ..studio.service.mosaic import mosaic
+    from ..studio.service.recipe import encode_png, plain, recipe_of
 
     engine = Engine.load(
         options.model,
@@ -70,9 +70,9 @@ def imagine(options: argparse.Namespace) -> int:
     images = engine.finish(generation)
     made = time.perf_counter()
 
-    model = engine.model.identity
+    info = engine.info
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
-    recipes = [recipe_of(engine, generation, model, index, pixels, __version__) for index, pixels in shown]
+    recipes = [recipe_of(info, generation.spec, generation.text, index, pixels, __version__) for index, pixels in shown]
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
     files = [str(path) for path in destination.write(contents)]
     engine.close(generation)

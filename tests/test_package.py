@@ -20,6 +20,15 @@ ROOT = Path(__file__).parents[1]
 
 # A module may import its own folder and folders on lower floors. engine and scheduler do not know each other.
 FLOORS = {"kernels": 1, "engine": 2, "scheduler": 2, "studio": 3, "frontends": 4}
+# One level deeper: what stands on one floor, and who of it may not import whom.
+INSIDE = {
+    "frontends/client": ("frontends/server", "frontends/commands", "studio", "scheduler", "engine", "kernels"),
+    "frontends/wire": ("frontends/server", "frontends/client", "frontends/commands", "studio", "scheduler", "engine"),
+    "frontends/server": ("frontends/client", "frontends/commands"),
+    "studio/store": ("studio/service",),
+    "studio": ("studio/service",),  # its own modules, not those of its folders
+}
+ERRORS = ("studio/errors", "engine/errors", "scheduler/errors")  # which anybody above may catch
 BESIDE = ("bench", "models")  # these may import anything below; nothing imports them, but that
 MEASURES = ("models", "bench")  # the embedded model's recipe describes machine and goals as benchmarks do
 
@@ -72,6 +81,20 @@ def test_imports_go_only_downwards(path: Path) -> None:
         assert there in FLOORS, f"{name}: import it from where it is defined"
         if here in FLOORS:
             assert FLOORS[there] < FLOORS[here], f"{name}: {here} stands below {there}, or beside it"
+
+
+@pytest.mark.parametrize("folder", INSIDE)
+def test_imports_inside_a_floor_go_only_downwards(folder: str) -> None:
+    """The wire and its clients know no server; a store knows no service, and the studio's own modules know none."""
+    here = ROOT / folder
+    whole = "/" in folder  # with the folders in it
+    found = [path for path in modules(folder) if path.parent == here or (whole and here in path.parents)]
+    assert found
+    for path in found:
+        for name, relative in imports(path):
+            there = "/".join(name.split(".")[1:])
+            if relative and not there.startswith(tuple(f"{one}/" for one in ERRORS)):
+                assert not there.startswith(tuple(f"{other}/" for other in INSIDE[folder])), f"{identify(path)}: {name}"
 
 
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=identify)

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..mosaic import mosaic
-from ..recipe import UInt8, encode_png, recipe_of_job
+from ..store.rows import GRID, PictureRow
+from .mosaic import mosaic
+from .recipe import UInt8, encode_png, recipe_of
 
 if TYPE_CHECKING:
     from ...engine.info import ModelInfo
-    from ...studio.job import Job
-    from ...studio.store.blobs import Blobs
-
-from ...studio.store.rows import GRID, PictureRow
+    from ..job import Job
+    from ..store.blobs import Blobs
 
 PREVIEW_QUALITY: Final = 80  # JPEG
 
@@ -26,7 +25,7 @@ def files_of(info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tup
     files = []
     for index, shot in shown:
         image = None if index == GRID else index
-        recipe = recipe_of_job(info, job.spec, job.reading, image, shot, version)
+        recipe = recipe_of(info, job.spec, job.reading, image, shot, version)
         files.append((index, shot, encode_png(shot, recipe)))
     return files
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from ...errors import complaint
-from ...studio.errors import StoreBusy
+from ..errors import StoreBusy
 
 if TYPE_CHECKING:
-    from ...studio.store.blobs import Blobs
-    from ...studio.store.store import Store
+    from ..store.blobs import Blobs
+    from ..store.store import Store
 
 HOLD_S: Final = 30.0  # a file that is being deleted: a question to the store, and the end of a name
 

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ...studio.threads import thread_pool
+from ..threads import thread_pool
 from .pictures import preview_of
 
 if TYPE_CHECKING:
-    from ...studio.job import Job, UInt8
+    from ..job import Job, UInt8
 
-LOG = logging.getLogger("salon.server")
+LOG = logging.getLogger("salon.service")
 
 
 class Previews:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from salon.frontends.mosaic import mosaic
+from salon.studio.service.mosaic import mosaic
 
 
 @pytest.mark.parametrize(

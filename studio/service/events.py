@@ -1,6 +1,6 @@
 """What happened to each job, numbered: from here, watchers are told, and who reconnects goes on where it was.
 
-Numbers rise over the whole life of a job. Each start of the server has a range of its own (its `life`), so that no step
+Numbers rise over the whole life of a job. Each start of a service has a range of its own (its `life`), so that no step
 has to be written. Of steps and previews only the latest is kept, so a job's log stays short whatever it does.
 """
 
@@ -8,15 +8,43 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
+
+import msgspec
 
 from ...bounds import FINAL, GRID, REPLACED
-from ..wire.messages import Event, Picture
-
-if TYPE_CHECKING:
-    from .sessions import Watcher
+from .job_record import StoredPicture
 
 PER_LIFE: Final = 1 << 24  # numbers of a start: 2**53 (what JavaScript can count) lasts for 500 million starts
+
+
+class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a job.
+
+    Attributes:
+        number: rises with every event of the job, over its whole life.
+        kind: "queued", "started", "step", "preview", "paused", "resumed", "requeued", "image" (a picture can be
+            fetched), or the one final event, of `bounds.FINAL`.
+        at_ms: UTC.
+        step, steps: solver steps done by then, and in all.
+        reason: why, where there is something to say.
+        picture: of an "image".
+    """
+
+    number: int
+    kind: str
+    at_ms: int
+    step: int = 0
+    steps: int = 0
+    reason: str = ""
+    picture: StoredPicture | None = None
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know when a log has something new."""
+
+    def touched(self) -> None:
+        """Take note that there is something new. Called on the service's thread; must be quick."""
 
 
 class JobLog:
@@ -35,7 +63,7 @@ class JobLog:
     def __init__(self, job: str, last: int) -> None:
         self.job = job
         self.last = last
-        self.events: list[Event] = []
+        self.events: list[JobEvent] = []
         self.preview = b""
         self.watchers: set[Watcher] = set()
         self.waiting: list[Callable[[], object]] = []
@@ -58,7 +86,7 @@ class JobLog:
         step: int = 0,
         steps: int = 0,
         reason: str = "",
-        picture: Picture | None = None,
+        picture: StoredPicture | None = None,
         preview: bytes = b"",
     ) -> None:
         """Something happened. Nothing does after the final event."""
@@ -70,7 +98,7 @@ class JobLog:
             self.preview = preview
         self.last += 1
         self.events.append(
-            Event(number=self.last, kind=kind, at_ms=at_ms, step=step, steps=steps, reason=reason, picture=picture)
+            JobEvent(number=self.last, kind=kind, at_ms=at_ms, step=step, steps=steps, reason=reason, picture=picture)
         )
         if kind in FINAL:
             self.preview = b""
@@ -78,8 +106,10 @@ class JobLog:
             waiting, self.waiting = self.waiting, []
             for call in waiting:
                 call()
+        for watcher in list(self.watchers):
+            watcher.touched()
 
-    def since(self, number: int) -> Iterator[Event]:
+    def since(self, number: int) -> Iterator[JobEvent]:
         """Events that are kept, after that number."""
         return (event for event in self.events if event.number > number)
 
@@ -88,7 +118,7 @@ class Logs:
     """The logs of all jobs that have not ended, and of those that ended last.
 
     Args:
-        life: which start of the server this is, from 1.
+        life: which start of the service this is, from 1.
         keep: logs of ended jobs that are kept.
     """
 
@@ -125,9 +155,11 @@ class Logs:
         self._ended.pop(job, None)
 
 
-def told_again(job: str, kind: str, at_ms: int, reason: str, pictures: tuple[Picture, ...], last: int) -> JobLog:
-    """The log of a job that ended long ago, from what is stored: its images and its final event, numbered to `last`,
-    each with the number that it had when it happened."""
+def log_of_ended(
+    job: str, kind: str, at_ms: int, reason: str, pictures: tuple[StoredPicture, ...], last: int
+) -> JobLog:
+    """Return the log of a job that ended long ago, from what is stored: its images and its final event, numbered to
+    `last`, each with the number that it had when it happened."""
     log = JobLog(job, last - len(pictures) - 1)
     for picture in sorted(pictures, key=lambda picture: (picture.index == GRID, picture.index)):  # as they were made
         log.add("image", at_ms, picture=picture)

@@ -7,101 +7,89 @@ may take long (reading the store, making PNG files) is done on threads of its ow
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from ... import __version__
 from ...engine.spec import GenerationSpec
-from ...errors import SalonError, complaint
+from ...errors import SalonError
 from ...scheduler.admission import Work
+from ...scheduler.plans import lane_of
 from ...scheduler.tickets import Lane
-from ...studio.errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
-from ...studio.job import Event, Job, JobState
-from ...studio.store.rows import JobRow, PictureRow
-from ...studio.store.writes import AddJob, EndJob, Write
-from ...studio.threads import thread_pool
-from ..wire.messages import JobInfo, Picture
-from . import views
-from .events import JobLog, Logs
-from .failures import RequestRefused
-from .house import House
-from .pictures import files_of, store_files
-from .pins import Pins, Unpinned
+from ..errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
+from ..job import Event, Job, JobState
+from ..store.rows import JobRow, PictureRow
+from ..store.writes import AddJob, EndJob, Write
+from . import packing
+from .context import ServiceContext
+from .ended_jobs import EndedJobs
+from .events import Logs
+from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
 from .previews import Previews
-from .recent_files import RecentFiles
+from .storing import ActiveJob, Storing
 from .waits import Waits, settle
 
-LOG = logging.getLogger("salon.server")
-FULL_S: Final = 2.0  # between attempts to store pictures on a disk that does not take them
-RECENT: Final = 2000  # ended jobs that are remembered beside the store
+LOG = logging.getLogger("salon.service")
+FULL_S: Final = 2.0  # between attempts to store the row of a job that is done, or the end of a job
 
 
-@dataclass(eq=False)
-class Live:
-    """A job that has not ended, or whose pictures are not stored yet. `repaid`: it failed after it had been charged."""
-
-    row: JobRow
-    log: JobLog
-    handle: Job | None = None
-    repaid: bool = False
-
-
-class Keeper:
+class JobManager:
     """Jobs that have not ended, and what is remembered of those that have.
 
     Args:
-        house: what it stands on.
-        touched: called with a log that has something new.
+        context: what it stands on.
+        waits: for what takes long.
 
     Attributes:
-        waits: for what takes long.
         logs: what happened to them.
         live: by id.
         ended: counts since the start, by state.
-        trouble: why pictures wait until the disk takes them.
         recent_files: what was sent of them last.
         files: the pictures on disk, for whoever deletes some.
-        closing: the server ends; what has not ended goes on after the next start.
         seen: called with ("started" or "ended", row).
         idle: set while there is no live job.
     """
 
-    def __init__(self, house: House, touched: Callable[[JobLog], None]) -> None:
-        self.house = house
-        self.waits = Waits(house.writer)
-        self.logs = Logs(house.life)
-        self.live: dict[str, Live] = {}
+    def __init__(self, context: ServiceContext, waits: Waits) -> None:
+        self.context = context
+        self.waits = waits
+        self.logs = Logs(context.life)
+        self.live: dict[str, ActiveJob] = {}
         self.ended: dict[str, int] = {}
-        self._stuck: set[Live] = set()
-        self.trouble: StoreError | None = None
-        self.closing = False
         self.seen: list[Callable[[str, JobRow], object]] = []
         self.idle = asyncio.Event()
         self.idle.set()
-        self._touched = touched
         self._loop = asyncio.get_running_loop()
-        self._recent: OrderedDict[str, tuple[JobRow, tuple[Picture, ...]]] = OrderedDict()
-        self._shown: dict[str, tuple[JobRow, JobInfo]] = {}  # what was told of those
+        self._ended_jobs = EndedJobs()
         self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
-        self._pins = Pins()
-        self.recent_files = RecentFiles()
-        self.files = Unpinned(house.store, house.blobs, self._pins, self.recent_files.remove)
-        self._files = thread_pool(2, "salon-files")
+        self._storing = Storing(context, waits, self._end)
+        self.files, self.recent_files = self._storing.files, self._storing.recent_files
 
     @property
     def stuck(self) -> int:
         """Jobs whose pictures wait for the disk."""
-        return len(self._stuck)
+        return len(self._storing.stuck)
 
-    def start(self, row: JobRow, spec: GenerationSpec, work: Work, lane: Lane, *, restored: bool = False) -> Live:
+    @property
+    def trouble(self) -> StoreError | None:
+        """Why they wait."""
+        return self._storing.trouble
+
+    @property
+    def closing(self) -> bool:
+        """Whether the service ends: what has not ended goes on after the next start."""
+        return self._storing.closing
+
+    @closing.setter
+    def closing(self, ends: bool) -> None:
+        self._storing.closing = ends
+
+    def start(self, row: JobRow, spec: GenerationSpec, work: Work, lane: Lane, *, restored: bool = False) -> ActiveJob:
         """Hand a job to the studio. Raises as `Loop.submit`; there is no job then."""
-        handle = self.house.studio.loop.submit(
+        handle = self.context.studio.loop.submit(
             spec,
             account=row.account,
             lane=lane,
@@ -114,28 +102,28 @@ class Keeper:
             restored=restored,
         )
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
-        live = Live(row, self.logs.open(row.job, row.last_event), handle)
+        live = ActiveJob(row, self.logs.open(row.job, row.last_event), handle)
         self.live[row.job] = live
         self.idle.clear()
         self._add(live, "queued", reason=handle.note)
         return live
 
-    def add(self, live: Live) -> asyncio.Future[None]:
+    def add(self, live: ActiveJob) -> asyncio.Future[None]:
         """Have the row of a new job stored. The future ends when it is; or with the StoreError for which it is not, and
         then there is no such job."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._put_row(live, future)
         return future
 
-    def _put_row(self, live: Live, future: asyncio.Future[None], lost: bool = False) -> None:
+    def _put_row(self, live: ActiveJob, future: asyncio.Future[None], lost: bool = False) -> None:
         try:
-            self.house.writer.put(
+            self.context.writer.put(
                 [AddJob(live.row)], lambda error: self.waits.post(self._row_put, live, future, lost, error)
             )
         except StoreError as error:  # it is busy, or closed
             self._row_put(live, future, lost, error)
 
-    def _row_put(self, live: Live, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
+    def _row_put(self, live: ActiveJob, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
         """`lost`: an earlier attempt may have been stored without an answer; then the row is refused as there."""
         refused = isinstance(error, StoreRefused)
         if error is None or (lost and refused):
@@ -154,17 +142,19 @@ class Keeper:
     def take_back(self, row: JobRow) -> None:
         """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
         try:
-            spec, work = views.spec_of(row), views.work_of(row)
+            spec, work = packing.spec_of(row), packing.work_of(row)
             lane = lane_of(row.lane)  # that was promised
-            if lane is Lane.TURBO and self.house.charged.get(row.job) == work.charge(self.house.books.book, Lane.FAST):
+            if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
+                self.context.books.book, Lane.FAST
+            ):
                 lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
             self.start(row, spec, work, lane, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             if isinstance(error, StudioClosed | WorkerLost):
                 return  # the studio is over already: the job waits for the next start
-            if self.house.books.ledger.is_open(row.job):
-                self.house.release(row.job)
-            live = Live(row, self.logs.open(row.job, row.last_event))
+            if self.context.books.ledger.is_open(row.job):
+                self.context.release(row.job)
+            live = ActiveJob(row, self.logs.open(row.job, row.last_event))
             self.live[row.job] = live
             self.idle.clear()
             changes = {"state": "failed", "reason": f"after a restart: {error}", "failure": type(error).__name__}
@@ -177,7 +167,7 @@ class Keeper:
         if live is None:
             return
         if event.kind == "started" and not live.row.started_ms:
-            live.row = msgspec.structs.replace(live.row, started_ms=self.house.now_ms())
+            live.row = msgspec.structs.replace(live.row, started_ms=self.context.now_ms())
             self._tell_seen("started", live.row)
         self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
 
@@ -191,80 +181,54 @@ class Keeper:
         if live is None or (job.state is not JobState.DONE and (self.closing or job.left_open)):
             return
         if job.state is JobState.DONE:
-            self._files.submit(self._store_pictures, live, job)
+            self._storing.begin(live, job)
             return
         self._end(live, {"state": str(job.state), "reason": job.reason, "failure": job.failure}, ())
 
-    def _store_pictures(self, live: Live, job: Job) -> None:
-        """On a thread for files."""
-        try:
-            files = files_of(self.house.studio.loop.model, job, job.result(0), __version__)
-            digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
-            self._pins.hold(job.id, digests)
-            pictures = store_files(self.house.blobs, job.id, files)
-        except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
-            self.waits.post(self._wait_for_disk, live, job, error)
-        except Exception as error:
-            LOG.exception("pictures of job %s", job.id)
-            changes = {"state": "failed", "reason": f"its pictures could not be stored: {error}", "failure": "Internal"}
-            self.waits.post(self._end, live, changes, ())
-        else:
-            self.waits.post(self._end, live, {"state": "done"}, pictures)
-
-    def _wait_for_disk(self, live: Live, job: Job, error: StoreError) -> None:
-        """It is full or out of order: the pictures wait in memory, and meanwhile nothing is accepted."""
-        LOG.error("a job's pictures wait for the disk: %s", error, extra={"job": job.id})
-        self._stuck.add(live)
-        self.trouble = error
-
-        def again() -> None:
-            if not self.closing:
-                self._files.submit(self._store_pictures, live, job)
-
-        self._loop.call_later(FULL_S, again)
-
-    def _end(self, live: Live, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
+    def _end(self, live: ActiveJob, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
         """Store a job's end, with its charge; then tell it. One that was charged and has nothing to show is repaid."""
-        self._stuck.discard(live)
+        self._storing.done(live)
         job = live.row.job
         if self.live.get(job) is not live:  # its row could not be stored: there is no such job
-            self._pins.release(job)
+            self._storing.release(job)
             return
-        charged_ms = self.house.charged.get(job, 0)
+        charged_ms = self.context.charged.get(job, 0)
         if live.handle is not None:
             charged_ms = live.handle.charged_ms or charged_ms
         if changes["state"] != "done" and charged_ms:
             if not live.repaid:
                 live.repaid = True
-                self.house.repay(live.row, charged_ms)
+                self.context.repay(live.row, charged_ms)
             charged_ms = 0
         if live.handle is not None:
             changes |= {"charged_ms": charged_ms, "step": live.handle.step, "lane": str(live.handle.lane)}
         last = live.log.last + len(pictures) + 1
-        changes |= {"ended_ms": self.house.now_ms(), "started_ms": live.row.started_ms, "last_event": last}
+        changes |= {"ended_ms": self.context.now_ms(), "started_ms": live.row.started_ms, "last_event": last}
         row = msgspec.structs.replace(live.row, **changes)
         writes: list[Write] = [EndJob(job, changes, pictures)]
         if row.lane == Lane.RELAX:
-            writes += self.house.relax_use(row.account)
+            writes += self.context.relax_use(row.account)
 
         def stored(error: StoreError | None) -> None:
             self.waits.post(self._stored_end, live, row, pictures, error)
 
         try:
-            self.house.writer.put(writes, stored)
+            self.context.writer.put(writes, stored)
         except StoreError as error:  # it is busy, or closed
             self._stored_end(live, row, pictures, error)
 
-    def _stored_end(self, live: Live, row: JobRow, pictures: tuple[PictureRow, ...], error: StoreError | None) -> None:
+    def _stored_end(
+        self, live: ActiveJob, row: JobRow, pictures: tuple[PictureRow, ...], error: StoreError | None
+    ) -> None:
         if error is not None:
             LOG.error("the end of job %s could not be stored: %s", row.job, error)
             if not self.closing:
                 changes = {"state": row.state, "reason": row.reason, "failure": row.failure}
                 self._loop.call_later(FULL_S, self._end, live, changes, pictures)
             return
-        self._pins.release(row.job)
-        shown = tuple(map(views.picture, pictures))
-        self.remember(row, shown)
+        self._storing.release(row.job)
+        shown = stored_pictures(pictures)
+        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # as the store has them
         self.forget(live, keep_log=True)
         for one in shown:
             self._add(live, "image", picture=one)
@@ -275,28 +239,30 @@ class Keeper:
         fields = {"job": row.job, "account": row.account, "lane": row.lane, "state": row.state, "failure": row.failure}
         LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
 
-    # ---- what is known of them ------
+    # ---- what is known of them -------------------------------------------------------------------------------------
 
-    def at_hand(self, job: str) -> tuple[JobRow, tuple[Picture, ...]] | None:
+    def at_hand(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
         """A job that is in memory, with its pictures."""
         if (live := self.live.get(job)) is not None:
             return live.row, ()
-        return self._recent.get(job)
+        return self._ended_jobs.get(job)
 
-    def info_of(self, row: JobRow, pictures: tuple[Picture, ...] = ()) -> JobInfo:
+    def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...] = ()) -> JobRecord:
+        """Return what a job is; of one that has not ended, as the studio sees it now."""
         live = self.live.get(row.job)
         if live is None or live.handle is None:
-            kept = self._shown.get(row.job)
-            if kept is not None and kept[0] is row:
-                return kept[1]
-            info = views.job_info(row, pictures)
-            if row.job in self._recent:
-                self._shown[row.job] = (row, info)
-            return info
+            return self._ended_jobs.record_of(row, pictures)
         state = live.handle.state
         shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
         row = msgspec.structs.replace(live.row, state=str(shown))
-        return views.job_info(row, step=live.handle.step, last=live.log.last, spec=live.handle.spec)
+        return record_of(row, step=live.handle.step, last=live.log.last, spec=live.handle.spec)
+
+    @property
+    def working(self) -> bool:
+        """Whether a job has a seat, or pictures of one are being stored."""
+        handles = [live.handle for live in self.live.values() if live.handle is not None]
+        running = self.context.studio.loop.snapshot().running
+        return bool(running) or any(handle.state.final and not handle.left_open for handle in handles)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
         """(those that wait, those that run or whose end is not on disk yet), by lane."""
@@ -313,19 +279,16 @@ class Keeper:
     def close(self) -> None:
         """Store the pictures that were made, and end."""
         self._previews.close()
-        self._files.shutdown(wait=True, cancel_futures=False)
+        self._storing.close()
 
-    def _add(self, live: Live, kind: str, **fields: Any) -> None:
-        live.log.add(kind, self.house.now_ms(), **fields)
-        self._touched(live.log)
+    def _add(self, live: ActiveJob, kind: str, **fields: Any) -> None:
+        live.log.add(kind, self.context.now_ms(), **fields)
 
-    def remember(self, row: JobRow, pictures: tuple[Picture, ...]) -> None:
-        self._recent[row.job] = (row, pictures)
-        while len(self._recent) > RECENT:
-            oldest, _ = self._recent.popitem(last=False)
-            self._shown.pop(oldest, None)
+    def remember(self, row: JobRow, pictures: tuple[StoredPicture, ...]) -> None:
+        """Keep a job that has ended in memory for a while."""
+        self._ended_jobs.remember(row, pictures)
 
-    def forget(self, live: Live, *, keep_log: bool = False) -> None:
+    def forget(self, live: ActiveJob, *, keep_log: bool = False) -> None:
         self.live.pop(live.row.job, None)
         if not keep_log:
             self.logs.drop(live.row.job)
@@ -338,25 +301,15 @@ class Keeper:
 
     def drop(self, job: str) -> None:
         """Forget what is remembered of an ended job."""
-        self._recent.pop(job, None)
-        self._shown.pop(job, None)
+        self._ended_jobs.drop(job)
         self.logs.drop(job)
 
     def forget_before(self, ended_ms: int) -> None:
         """Forget what is remembered of jobs that ended before; they were deleted."""
-        for job in [job for job, (row, _) in self._recent.items() if row.ended_ms < ended_ms]:
+        for job in self._ended_jobs.before(ended_ms):
             self.drop(job)
 
     def remove(self, digests: Sequence[str]) -> None:
         """Delete the files among these that no job has. On a thread for reads."""
         for digest in dict.fromkeys(digests):
             self.files.delete(digest)
-
-
-def lane_of(name: str) -> Lane:
-    try:
-        return Lane(name)
-    except ValueError:
-        raise RequestRefused(
-            "invalid", complaint("lane", repr(name), ", ".join(Lane), "choose one"), kind="UnknownLane"
-        ) from None

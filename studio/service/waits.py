@@ -10,13 +10,13 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
-from ...studio.errors import StoreError
-from ...studio.store.writer import Writer
-from ...studio.store.writes import Write
-from ...studio.threads import thread_pool
-from .failures import RequestRefused
+from ..errors import StoreError
+from ..store.writer import Writer
+from ..store.writes import Write
+from ..threads import thread_pool
+from .errors import TooSlow
 
-LOG = logging.getLogger("salon.server")
+LOG = logging.getLogger("salon.service")
 _T = TypeVar("_T")
 WRITE_S: Final = 30.0  # who waits longer for a write is answered "busy"; the write goes on, and so does what follows it
 READ_S: Final = 10.0
@@ -48,11 +48,11 @@ class Waits:
                 LOG.warning("%s was called after the end; more of these are not told", kind)
 
     async def read(self, look: Callable[[], _T]) -> _T:
-        """Do something slow on a thread for reads. RequestRefused: it takes too long."""
+        """Do something slow on a thread for reads. TooSlow: it takes too long."""
         try:
             return await asyncio.wait_for(self._loop.run_in_executor(self._reads, look), READ_S)
         except TimeoutError as error:
-            raise RequestRefused("busy", f"store: no answer within {READ_S:g} s; try again", 1000) from error
+            raise TooSlow(f"store: no answer within {READ_S:g} s; try again") from error
 
     async def stored(self, writes: Sequence[Write]) -> None:
         """Have it stored, however long that takes: for work that lasts. StoreError: it was not."""
@@ -61,7 +61,7 @@ class Waits:
         await future
 
     async def write(self, writes: Sequence[Write]) -> None:
-        """`stored` for who does nothing more. RequestRefused: it takes too long, and may still happen."""
+        """`stored` for who does nothing more. TooSlow: it takes too long, and may still happen."""
         await self.outlast(self.begin(self.stored(writes)))
 
     def begin(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
@@ -72,10 +72,10 @@ class Waits:
         return task
 
     async def outlast(self, task: asyncio.Task[_T]) -> _T:
-        """The result of what was begun. RequestRefused: it takes too long, and goes on."""
+        """The result of what was begun. TooSlow: it takes too long, and goes on."""
         if not (await asyncio.wait({task}, timeout=WRITE_S))[0]:
             self._left.add(task)
-            raise RequestRefused("busy", f"store: no answer within {WRITE_S:g} s; ask again, just the same", 1000)
+            raise TooSlow(f"store: no answer within {WRITE_S:g} s; ask again, just the same")
         return task.result()
 
     async def close(self) -> None:
