@@ -123,6 +123,7 @@ def test_exported_names() -> None:
         assert getattr(salon, name) is not None
     assert salon.Engine.__module__ == "salon.engine.engine"
     assert salon.GenerationSpec.__module__ == "salon.engine.spec"
+    assert salon.DurableStudio.__module__ == "salon.studio.service.embedded"
     assert salon.Client.__module__ == "salon.frontends.client.client"
     assert salon.AsyncClient.__module__ == "salon.frontends.client.aio"
     assert issubclass(salon.SalonError, Exception)

@@ -22,7 +22,7 @@ from .conftest import Serve, ended, request
 
 def test_it_needs_no_frontend() -> None:
     code = (
-        "import sys, salon.studio.service.service\n"
+        "import sys, salon.studio.service.embedded\n"
         "found = [name for name in sys.modules if name.startswith('salon.frontends')]\n"
         "assert not found, found"
     )
