@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from .errors import SalonError
     from .frontends.client.aio import AsyncClient
     from .frontends.client.client import Client
+    from .studio.service.embedded import DurableStudio
     from .studio.studio import Studio
 
     __version__: str
 
-__all__ = ["AsyncClient", "Client", "Engine", "GenerationSpec", "SalonError", "Studio", "__version__"]
+__all__ = ["AsyncClient", "Client", "DurableStudio", "Engine", "GenerationSpec", "SalonError", "Studio", "__version__"]
 
 _HOME = {
     "AsyncClient": ".frontends.client.aio",
     "Client": ".frontends.client.client",
+    "DurableStudio": ".studio.service.embedded",
     "Engine": ".engine.engine",
     "GenerationSpec": ".engine.spec",
     "SalonError": ".errors",

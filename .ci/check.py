@@ -13,7 +13,7 @@ from pathlib import Path
 
 INSTALL_LIMIT = 300  # MiB of the default install, with weights, text encoder, server and compiled Python
 WAIT_S = 120  # for a server or a picture
-FOLDERS = ("engine", "kernels", "scheduler", "studio", "frontends", "bench", "models/mini")
+FOLDERS = ("parameters", "engine", "kernels", "scheduler", "studio", "frontends", "bench", "models/mini")
 FILES = (
     "salon/__init__.py",
     "salon/errors.py",

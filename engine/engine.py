@@ -33,6 +33,7 @@ from .styles import names as style_names
 from .text.pipeline import TextEncoding
 from .weights.ip_adapter import IpAdapter
 
+Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 
 EMBEDDED = Path(__file__).parents[1] / "models" / "mini"

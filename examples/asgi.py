@@ -30,10 +30,10 @@ import msgspec
 from salon import SalonError, Studio, __version__
 from salon.bounds import MAX_IMAGES
 from salon.engine.limits import Limits
-from salon.frontends.mosaic import mosaic
-from salon.frontends.recipe import encode_png, recipe_of_job
 from salon.studio.errors import JobCancelled, JobFailed, StudioClosed
 from salon.studio.job import Job
+from salon.studio.service.mosaic import mosaic
+from salon.studio.service.recipe import encode_png, recipe_of
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -258,9 +258,7 @@ class Imagine:
 
         def make() -> bytes:
             pixels = mosaic(job.result(0))
-            return encode_png(
-                pixels, recipe_of_job(studio.loop.model, job.spec, job.reading, None, pixels, __version__)
-            )
+            return encode_png(pixels, recipe_of(studio.loop.model, job.spec, job.reading, None, pixels, __version__))
 
         await _whole(send, 200, b"image/png", await asyncio.to_thread(make))
 

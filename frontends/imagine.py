@@ -6,11 +6,12 @@ import argparse
 import json
 import sys
 import time
+
 from .. import __version__
 from ..bounds import MAX_PROMPT, random_seed
 from ..engine.errors import PromptError
 from ..errors import complaint
-from ..studio.prompt.request import fields_of
+from ..parameters.request import fields_of
 from .commands import remote, words
 from .commands.connection import server_of
 from .commands.flags_parameters import given, references, sent
@@ -40,8 +41,8 @@ def imagine(options: argparse.Namespace) -> int:
     destination.check(1)
 
     from ..engine.engine import Engine
-    from .mosaic import mosaic
-    from .recipe import encode_png, plain, recipe_of
+    from ..studio.service.mosaic import mosaic
+    from ..studio.service.recipe import encode_png, plain, recipe_of
 
     engine = Engine.load(
         options.model,
@@ -52,7 +53,7 @@ def imagine(options: argparse.Namespace) -> int:
         require_text=True,
     )
     styles = engine.model.styles
-    fields = fields_of(asked | {"seed": seed}, None if styles is None else styles.info)
+    fields = fields_of(asked | {"seed": seed}, styles is not None and styles.default is not None)
     spec = engine.make_spec(options.prompt, **fields)
     for picture in files.values() if styles is not None else ():
         defaults, unit = engine.model.defaults, engine.model.architecture.granularity
@@ -78,9 +79,9 @@ def imagine(options: argparse.Namespace) -> int:
     images = engine.finish(generation)
     made = time.perf_counter()
 
-    model = engine.model.identity
+    info = engine.info
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
-    recipes = [recipe_of(engine, generation, model, index, pixels, __version__) for index, pixels in shown]
+    recipes = [recipe_of(info, generation.spec, generation.text, index, pixels, __version__) for index, pixels in shown]
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
     written = [str(path) for path in destination.write(contents)]
     engine.close(generation)

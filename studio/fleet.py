@@ -11,7 +11,7 @@ import numpy as np
 from ..scheduler.cost import WorkerCost
 from ..scheduler.tickets import Plan, Stage
 from .job import Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
-from .messages import Arrival, Array, Command, Drop, Frames, Park, Parked, Ran, Run
+from .messages import Array, Arrival, Command, Drop, Frames, Park, Parked, Ran, Run
 from .port import Port
 
 

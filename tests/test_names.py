@@ -14,7 +14,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("engine", "kernels", "csrc", "scheduler", "studio", "frontends", "bench", "tests", "models", "docs")
+FOLDERS = (
+    "parameters",
+    "engine",
+    "kernels",
+    "csrc",
+    "scheduler",
+    "studio",
+    "frontends",
+    "bench",
+    "tests",
+    "models",
+    "docs",
+)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

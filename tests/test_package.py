@@ -19,7 +19,16 @@ import salon
 ROOT = Path(__file__).parents[1]
 
 # A module may import its own folder and folders on lower floors. engine and scheduler do not know each other.
-FLOORS = {"kernels": 1, "engine": 2, "scheduler": 2, "studio": 3, "frontends": 4}
+FLOORS = {"parameters": 0, "kernels": 1, "engine": 2, "scheduler": 2, "studio": 3, "frontends": 4}
+# One level deeper: what stands on one floor, and who of it may not import whom.
+INSIDE = {
+    "frontends/client": ("frontends/server", "frontends/commands", "studio", "scheduler", "engine", "kernels"),
+    "frontends/wire": ("frontends/server", "frontends/client", "frontends/commands", "studio", "scheduler", "engine"),
+    "frontends/server": ("frontends/client", "frontends/commands"),
+    "studio/store": ("studio/service",),
+    "studio": ("studio/service",),  # its own modules, not those of its folders
+}
+ERRORS = ("studio/errors", "engine/errors", "scheduler/errors")  # which anybody above may catch
 BESIDE = ("bench", "models")  # these may import anything below; nothing imports them, but that
 # Within the engine likewise; its own files (the loop, checkpoints, protocols) stand beside them.
 ENGINE_FLOORS = {"adapters": 0, "weights": 1, "models": 2, "codecs": 3, "text": 3, "families": 4}
@@ -98,6 +107,20 @@ def test_the_engine_knows_no_family_codec_or_text_pipeline_by_name(path: Path) -
             assert not file.is_file(), f"{name}: ask for it by the name that the checkpoint gives it"
 
 
+@pytest.mark.parametrize("folder", INSIDE)
+def test_imports_inside_a_floor_go_only_downwards(folder: str) -> None:
+    """The wire and its clients know no server; a store knows no service, and the studio's own modules know none."""
+    here = ROOT / folder
+    whole = "/" in folder  # with the folders in it
+    found = [path for path in modules(folder) if path.parent == here or (whole and here in path.parents)]
+    assert found
+    for path in found:
+        for name, relative in imports(path):
+            there = "/".join(name.split(".")[1:])
+            if relative and not there.startswith(tuple(f"{one}/" for one in ERRORS)):
+                assert not there.startswith(tuple(f"{other}/" for other in INSIDE[folder])), f"{identify(path)}: {name}"
+
+
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=identify)
 def test_nothing_of_the_floors_needs_torch(path: Path) -> None:
     needs = {name.split(".")[0] for name, _ in imports(path)}
@@ -124,6 +147,7 @@ def test_exported_names() -> None:
         assert getattr(salon, name) is not None
     assert salon.Engine.__module__ == "salon.engine.engine"
     assert salon.GenerationSpec.__module__ == "salon.engine.spec"
+    assert salon.DurableStudio.__module__ == "salon.studio.service.embedded"
     assert salon.Client.__module__ == "salon.frontends.client.client"
     assert salon.AsyncClient.__module__ == "salon.frontends.client.aio"
     assert issubclass(salon.SalonError, Exception)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from ...engine.engine import Engine
 from ...engine.spec import GenerationSpec
-from ...frontends.mosaic import mosaic
-from ...frontends.recipe import pixel_hash, read_png
 from ...scheduler.entries import EntryKind
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
+from ...studio.service.mosaic import mosaic
+from ...studio.service.recipe import pixel_hash, read_png
 from ...studio.store.folder_blobs import FolderBlobs
 from ...studio.store.rows import FINAL, GRID, JobRow
 from ...studio.store.store import Store

@@ -10,9 +10,9 @@ from typing import Any
 
 from ... import __version__
 from ...engine.engine import Engine
-from ...frontends.mosaic import mosaic
-from ...frontends.recipe import encode_png, recipe_of
-from ...frontends.server.pictures import files_of, store_files
+from ...studio.service.mosaic import mosaic
+from ...studio.service.pictures import files_of, store_files
+from ...studio.service.recipe import encode_png, recipe_of
 from ...studio.store.folder_blobs import FolderBlobs
 from ...studio.studio import Studio
 from ..answers import serve
@@ -26,7 +26,6 @@ class Alone:
     def __init__(self, what: str, threads: int) -> None:
         self.engine = Engine.load(threads=threads) if what == "engine" else None
         self.studio = Studio(threads=threads, process=True) if what == "studio" else None
-        self.model = self.engine.model.identity if self.engine is not None else None
         self.folder = tempfile.TemporaryDirectory()
         self.blobs = FolderBlobs(Path(self.folder.name))
 
@@ -42,14 +41,13 @@ class Alone:
         else:
             engine = self.engine
             assert engine is not None
-            assert self.model is not None
             generation = engine.open(engine.make_spec(prompt, steps=steps, seed=seed, images=4))
             while generation.state == "running":
                 engine.step([generation])
             pixels = engine.finish(generation)
             done = time.perf_counter()
             for index, shot in (*enumerate(pixels), (None, mosaic(pixels))):
-                recipe = recipe_of(engine, generation, self.model, index, shot, __version__)
+                recipe = recipe_of(engine.info, generation.spec, generation.text, index, shot, __version__)
                 self.blobs.put(encode_png(shot, recipe))
             engine.close(generation)
         return {"done_ms": 1e3 * (done - start), "file_ms": 1e3 * (time.perf_counter() - start)}

@@ -18,8 +18,8 @@ from ...values import shown
 from ..denoiser import AdapterTable
 from ..errors import LimitError, SpecError, StateError
 from ..spec import AdapterUse, adapter_name
-from .arena import Arena
 from ..styles.names import is_style
+from .arena import Arena
 
 Float32 = NDArray[np.float32]
 

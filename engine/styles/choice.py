@@ -36,6 +36,11 @@ class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
     default: str = ""
     stylize: tuple[tuple[float, float], ...] = ()
 
+    @property
+    def has_default(self) -> bool:
+        """Whether there is a default style."""
+        return bool(self.stylize)
+
 
 class Reference(msgspec.Struct, frozen=True):
     """A style that is referred to.
@@ -84,7 +89,7 @@ def style_uses(
     references = references_of(style_references)
     if weight is not None and not references:
         raise SpecError(complaint("style_weight", f"{weight:g} without a style reference", "one with it", "drop it"))
-    if info is None or (strength and not info.stylize):
+    if info is None or (strength and not info.has_default):
         asked = "stylize" if strength else "style_references" if references else ""
         if asked:
             what = "style" if info is None else "default style"

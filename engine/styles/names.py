@@ -55,5 +55,5 @@ def picture_of(name: str) -> str | None:
 
 
 def is_known(name: str) -> bool:
-    """Return whether a name is one of a style that any engine of the model can make, given the picture that it names."""
+    """Return whether a name says how a style is made: any engine of the model can make it, given the picture if any."""
     return name in (DEFAULT, NONE) or number_of(name) is not None or picture_of(name) is not None

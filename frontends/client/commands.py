@@ -13,8 +13,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from ...bounds import MAX_REFERENCE_BYTES
 from ...errors import complaint
-from ...studio.prompt.errors import ParameterError
-from ...studio.prompt.parameters import checked
+from ...parameters.errors import ParameterError
+from ...parameters.known import checked
 from ..wire import messages as m
 from .errors import BadAnswer, invalid
 from .flavours import Flavour, operation, waited

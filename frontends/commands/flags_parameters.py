@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from ...studio.prompt.errors import ParameterError
-from ...studio.prompt.kinds import OneOf, Switch
-from ...studio.prompt.parameters import Parameter, parameters
-from ...studio.prompt.references import References, Typed
+from ...parameters.errors import ParameterError
+from ...parameters.kinds import OneOf, Switch
+from ...parameters.known import Parameter, parameters
+from ...parameters.references import References, Typed
 from .parsing import FILE, Names, UsageError
 
 if TYPE_CHECKING:

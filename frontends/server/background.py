@@ -6,8 +6,8 @@ import asyncio
 import threading
 from types import TracebackType
 
+from ...studio.service.context import ServiceContext
 from ...studio.threads import start_thread
-from .house import House
 from .main import running, server_key
 from .options import ServeOptions
 from .server import Server
@@ -29,7 +29,7 @@ class BackgroundServer:
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
         self.key = server_key(options)
-        self.house = House(options)
+        self.context = ServiceContext(options)
         self.server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()
@@ -81,7 +81,7 @@ class BackgroundServer:
             self._ready.set()
 
     async def _run(self) -> None:
-        async with running(self.house, self.key) as server:
+        async with running(self.context, self.options, self.key) as server:
             self.server, self._loop = server, asyncio.get_running_loop()
             self._ready.set()
             await server.stopped.wait()

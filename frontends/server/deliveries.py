@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any, Final
 
 from ...studio.errors import BlobMissing
+from ...studio.service.errors import no_such_job
+from ...studio.service.events import JobLog
+from ...studio.service.recent_files import LARGEST
+from ...studio.service.service import Service
 from ..wire import messages as m
-from .events import JobLog
-from .failures import RequestRefused, failure_of, no_such_job
-from .recent_files import LARGEST
+from .failures import RequestRefused, failure_of
 from .router import Router
-from .service import Service
 from .sessions import Fetching, Session, Watcher
 
 AHEAD: Final = 8  # chunks of a picture that are read from disk at once
@@ -44,7 +45,7 @@ class Deliveries:
         return log is not None
 
     async def watch(self, session: Session, id: bytes, request: m.Watch) -> None:
-        """Begin to tell what happens to a job. RequestRefused: there is none for this account, or too many watches."""
+        """Begin to tell what happens to a job. UnknownJob: there is none for this account; RequestRefused: too many."""
         log = await self._service.log(request.job, session.account)
         if not session.gone:  # nobody would end it
             self._begin(session, id, request, log)
@@ -52,7 +53,7 @@ class Deliveries:
     def _begin(self, session: Session, id: bytes, request: m.Watch, log: JobLog) -> None:
         if id in session.watchers or len(session.watchers) >= self._router.limits.max_watches:
             raise RequestRefused("busy", f"watches: {len(session.watchers)} already, or this id; end some", 100)
-        watcher = Watcher(session, id, log, request.after, request.previews)
+        watcher = Watcher(session, id, log, request.after, request.previews, self._router.touch)
         session.watchers[id] = watcher
         log.watchers.add(watcher)
         self._router.touch(session)
@@ -65,25 +66,20 @@ class Deliveries:
             self._router.reply(session, watcher.id, m.Watched(last=watcher.told))
         self._router.reply(session, id, m.Done(changed=watcher is not None))
 
-    def touched(self, log: JobLog) -> None:
-        """A log has something new."""
-        for watcher in log.watchers:
-            self._router.touch(watcher.session)
-
     async def fetch(self, session: Session, id: bytes, request: m.Fetch) -> None:
-        """Begin to send a picture. RequestRefused: there is none for this account, or too many fetches."""
-        row, pictures = await self._service.find(request.job, session.account)
+        """Begin to send a picture. UnknownJob, RequestRefused: none for this account, or too many fetches."""
+        job = await self._service.find(request.job, session.account)
         if session.gone:
             return
-        picture = next((picture for picture in pictures if picture.index == request.index), None)
+        picture = next((picture for picture in job.pictures if picture.index == request.index), None)
         if picture is None:
             what = "grid" if request.index == m.GRID else f"picture {request.index}"
-            raise RequestRefused("not_found", f"{what} of job {row.job!r}, which is {row.state}: there is none (yet)")
+            raise RequestRefused("not_found", f"{what} of job {job.job!r}, which is {job.state}: there is none (yet)")
         if request.offset >= picture.size:
             raise RequestRefused("invalid", f"offset: got {request.offset}, allowed below {picture.size}; correct it")
         if id in session.fetches or len(session.fetches) >= self._router.limits.max_fetches:
             raise RequestRefused("busy", f"fetches: {len(session.fetches)} already, or this id; let some end", 100)
-        fetch = Fetching(id, row.job, picture.digest, picture.size, request.offset, request.credit)
+        fetch = Fetching(id, job.job, picture.digest, picture.size, request.offset, request.credit)
         session.fetches[id] = fetch
         self._feed(session, fetch)
 
@@ -101,7 +97,8 @@ class Deliveries:
             self._spawn(self._send(session, fetch))
 
     async def _send(self, session: Session, fetch: Fetching) -> None:
-        chunk, blobs, recent = self._router.limits.chunk, self._service.house.blobs, self._service.keeper.recent_files
+        chunk = self._router.limits.chunk
+        blobs, recent = self._service.context.blobs, self._service.jobs.recent_files
         digest = fetch.digest
         try:
             data: bytes | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ...engine.errors import LimitError
-from ...errors import SalonError, complaint
+from ...errors import SalonError
 from ...scheduler.errors import Refused, UnknownAccount
 from ...studio.errors import (
     QuotaExceeded,
@@ -17,6 +17,7 @@ from ...studio.errors import (
     StudioClosed,
     WorkerLost,
 )
+from ...studio.service.errors import Draining, NoSuchAccount, TooSlow, UnknownJob
 from ..wire.errors import MessageError, UnsupportedVersion
 from ..wire.messages import Failure
 
@@ -31,9 +32,13 @@ class RequestRefused(SalonError):
         self.code, self.retry_after_ms, self.kind = code, retry_after_ms, kind
 
 
-# error -> (code, ms after which it may work); the first that fits
+# error -> (code, ms after which it may work); the first that fits. Any other error of ours is "invalid".
 CODES: tuple[tuple[type[SalonError], str, int], ...] = (
     (UnsupportedVersion, "unsupported", 0),
+    (UnknownJob, "not_found", 0),
+    (NoSuchAccount, "not_found", 0),
+    (TooSlow, "busy", 1000),
+    (Draining, "draining", 2000),
     (LimitError, "too_large", 0),
     (Refused, "refused", 0),
     (QuotaExceeded, "refused", 0),
@@ -62,8 +67,3 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(code="invalid", kind=name, text=str(error))
     LOG.error("internal error", exc_info=error)
     return Failure(code="internal", kind=name, text="internal error: report it with the server's log; nothing was done")
-
-
-def no_such_job(job: str) -> RequestRefused:
-    """For a job that does not exist, was deleted, or is another's private one: it says the same of all three."""
-    return RequestRefused("not_found", complaint("job", repr(job), "a job of yours", "see `jobs`"), kind="UnknownJob")

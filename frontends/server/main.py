@@ -15,12 +15,12 @@ import zmq
 from msgspec.json import encode
 
 from ...errors import SalonError, complaint
+from ...studio.service.context import ServiceContext
 from ...system import explain, make_folder
 from ..wire.address import is_loopback, parse_address
 from ..wire.keys import KeyPair, client_key_path, load_or_make
 from .descriptors import raise_limit
 from .first_start import FirstStart
-from .house import House
 from .metrics import Metrics
 from .options import ServeOptions
 from .places import check_place
@@ -59,8 +59,8 @@ def serve(options: ServeOptions) -> int:
         key = server_key(options)
         if key is not None:
             options = replace(options, operators=(*options.operators, own_account()))
-        house = House(options)
-        return asyncio.run(_run(house, key, first))
+        context = ServiceContext(options)
+        return asyncio.run(_run(context, options, key, first))
 
 
 def own_account() -> str:
@@ -79,27 +79,27 @@ def server_key(options: ServeOptions) -> KeyPair | None:
 
 
 @asynccontextmanager
-async def running(house: House, key: KeyPair | None) -> AsyncIterator[Server]:
-    """A server that listens, and ends gracefully. The house is closed with it.
+async def running(context: ServiceContext, options: ServeOptions, key: KeyPair | None) -> AsyncIterator[Server]:
+    """A server that listens, and ends gracefully. The context is closed with it.
 
     Raises:
         ServeError: it cannot listen there.
     """
-    server = Server(house, key)
+    server = Server(context, options, key)
     metrics = Metrics(server)
-    server.keeper.seen.append(Tracing().seen)
+    server.service.jobs.seen.append(Tracing().seen)
     try:
         try:
             server.start()
-            metrics.start(house.options.metrics)
+            metrics.start(options.metrics)
         except zmq.ZMQError as error:
             got, allowed, remedy = explain(error)
-            where = f"--listen {', '.join(house.options.listen)}"
+            where = f"--listen {', '.join(options.listen)}"
             raise ServeError(complaint(where, got, allowed, remedy)) from error
         yield server
     finally:
         with suppress(asyncio.CancelledError):
-            await server.close(house.options.grace_s)
+            await server.close(options.grace_s)
         metrics.close()
 
 
@@ -113,16 +113,16 @@ def _say_where(addresses: list[str], *, json: bool) -> None:
         print(f"Salon listens. To use it: export SALON_SERVER='{shown}'", flush=True)
 
 
-async def _run(house: House, key: KeyPair | None, first: FirstStart) -> int:
+async def _run(context: ServiceContext, options: ServeOptions, key: KeyPair | None, first: FirstStart) -> int:
     loop = asyncio.get_running_loop()
-    async with running(house, key) as server:
+    async with running(context, options, key) as server:
         first.done()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stopped.set)
-        _say_where(server.addresses, json=house.options.log_json)
-        LOG.info("ready", extra={"address": " ".join(server.addresses), "life": house.life})
+        _say_where(server.addresses, json=options.log_json)
+        LOG.info("ready", extra={"address": " ".join(server.addresses), "life": context.life})
         await server.stopped.wait()
-        LOG.info("ending", extra={"jobs": len(server.keeper.live)})
+        LOG.info("ending", extra={"jobs": len(server.service.jobs.live)})
         for number in (signal.SIGTERM, signal.SIGINT):  # a second one does not wait
             loop.add_signal_handler(number, server.hurry.set)
     LOG.info("ended")

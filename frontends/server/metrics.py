@@ -67,8 +67,8 @@ class Metrics:
             for state in FINAL:
                 self._whole.labels(lane, state)
         registry.register(self)
-        server.house.studio.loop.watch_plans(self._ran)
-        server.keeper.seen.append(self._seen)
+        server.context.studio.loop.watch_plans(self._ran)
+        server.service.jobs.seen.append(self._seen)
 
     def start(self, address: str | None) -> None:
         """Serve the page at `HOST:PORT`; None: do not. MetricsError: that cannot be."""
@@ -97,8 +97,8 @@ class Metrics:
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         server = self._server
-        house, keeper, router = server.house, server.keeper, server.router
-        view = house.studio.loop.snapshot()
+        context, jobs, router = server.context, server.service.jobs, server.router
+        view = context.studio.loop.snapshot()
 
         def gauge(name: str, text: str, label: str, values: dict[str, float]) -> Any:
             family = GaugeMetricFamily(f"salon_{name}", text, labels=[label] if label else None)
@@ -121,12 +121,12 @@ class Metrics:
         yield gauge("held", "1 while the server is paused", "", {"": float(view.held)})
         yield gauge("draining", "1 while nothing is accepted", "", {"": float(server.service.draining)})
         yield gauge("connections", "Clients that said hello", "", {"": len(router.sessions)})
-        yield gauge("storing_stuck", "Jobs whose pictures wait for the disk", "", {"": keeper.stuck})
+        yield gauge("storing_stuck", "Jobs whose pictures wait for the disk", "", {"": jobs.stuck})
         yield gauge(
-            "free_bytes", "Free on the data folder's disk", "", {"": shutil.disk_usage(house.options.data).free}
+            "free_bytes", "Free on the data folder's disk", "", {"": shutil.disk_usage(context.options.data).free}
         )
         yield count("accepted_jobs", "Jobs accepted since the start", "", {"": server.service.accepted})
-        yield count("ended_jobs", "Jobs ended since the start", "state", none_ended | keeper.ended)
+        yield count("ended_jobs", "Jobs ended since the start", "state", none_ended | jobs.ended)
         yield count("messages", "Messages received", "", {"": router.received})
         yield count("refused_messages", "Messages refused", "", {"": router.refused})
         yield count("dropped_connections", "Connections dropped because they did not read", "", {"": router.dropped})

@@ -4,40 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import zmq
 
 from ... import __version__
-from ...errors import SalonError
-from ...studio.store.retention import collect, sweep
+from ...studio.service.context import ServiceContext
+from ...studio.service.service import Service
 from ...studio.threads import thread_pool
 from ..wire import messages as m
 from ..wire.keys import KeyPair
 from ..wire.version import negotiate
+from . import views
 from .deliveries import Deliveries
 from .failures import RequestRefused, failure_of
 from .gate import Gate
-from .house import House
-from .keeper import Keeper
 from .ops import Ops
+from .options import ServeOptions
 from .router import Router
-from .service import Service
 from .sessions import Session
 
 LOG = logging.getLogger("salon.server")
 CLEAN_UP_S: Final = 3600.0
-DAY_MS: Final = 86_400_000
 RATE: Final = 500.0  # requests a second of an account, where clients prove who they are
 
 
 class Server:
-    """A house and its socket. Made and used on the thread of a running event loop.
+    """A service and its socket. Made and used on the thread of a running event loop.
 
     Args:
-        house: open; its studio is on hold until `start`.
+        context: open; its studio is on hold until `start`.
+        options: where to listen, and how much of whom.
         key: the server's key pair; None: no encryption, for loopback only.
 
     Attributes:
@@ -46,26 +44,23 @@ class Server:
         broken: it ends because it cannot go on.
         hurry: set to cut the grace at the end short.
         stop_asked: it shall end once no job is left, unless that is taken back.
-        grants: marks of the latest grants of this start, and their ms; of older ones the store has them.
+        service: carries requests out.
         deliver: watches and pictures.
     """
 
-    def __init__(self, house: House, key: KeyPair | None) -> None:
-        options = house.options
-        self.house = house
+    def __init__(self, context: ServiceContext, options: ServeOptions, key: KeyPair | None) -> None:
+        self.context, self.options = context, options
         self.stopped = asyncio.Event()
         self.stop_asked = self.broken = False
-        self.grants: OrderedDict[str, str] = OrderedDict()
         self.addresses: list[str] = []
-        self.keeper = Keeper(house, lambda log: self.deliver.touched(log))
-        self.service = Service(self.keeper)
-        self._context: zmq.Context[Any] = zmq.Context()
+        self.service = Service(context)
+        self._zmq: zmq.Context[Any] = zmq.Context()
         self._key = key
-        self._gate = Gate(self._context, house.admits) if key is not None else None
+        self._gate = Gate(self._zmq, context.accounts.admits) if key is not None else None
         rate = options.rate if options.rate is not None else (RATE if key is not None else 0.0)
         limits = m.Limits(rate=rate, burst=options.burst if rate else 0)
         self.router = Router(
-            self._context,
+            self._zmq,
             limits,
             rate=rate,
             burst=options.burst,
@@ -99,24 +94,15 @@ class Server:
             zmq.ZMQError: it cannot listen there.
             ThreadUnavailable: the system gives too few threads.
         """
-        house = self.house
         self._loop.set_default_executor(thread_pool(2, "salon-aside"))  # which asyncio starts when it needs them
-        rows = house.store.open_jobs()
-        known = {row.job for row in rows}
-        for job in house.ledger.open_jobs():
-            if job not in known:  # set aside for a job that was never acknowledged
-                house.release(job)
-        for row in rows:
-            self.keeper.take_back(row)
-        if rows:
-            LOG.info("taken back after a restart", extra={"jobs": len(rows)})
+        self.service.restore()
         if self._gate is not None:
             self._gate.start()
         fragment = f"#{self._key.public}" if self._key is not None else ""
-        self.addresses = [self.router.bind(address) + fragment for address in house.options.listen]
+        self.addresses = [self.router.bind(address) + fragment for address in self.options.listen]
         self.router.start()
-        if not house.options.paused:
-            house.studio.loop.release()
+        if not self.options.paused:
+            self.context.studio.loop.release()
         self._loop.call_later(1, self._every_second)
 
     def stop_when_idle(self) -> None:
@@ -126,44 +112,29 @@ class Server:
 
     async def close(self, grace_s: float) -> None:
         """End gracefully: accept nothing, let running jobs finish for `grace_s`, leave the rest for the next start."""
-        service = self.service
-        service.draining = True
-        if grace_s > 0 and not self.house.studio.loop.snapshot().held:
-            end = self._loop.time() + grace_s
-            while self._working() and self._loop.time() < end and not self.hurry.is_set():
-                await asyncio.sleep(0.05)
-        self.keeper.closing = True
-        self.house.studio.loop.hold()
+        await self.service.leave(grace_s, self.hurry)
         self.router.closing("the server ends", 1000)
         await asyncio.sleep(0.05)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.keeper.waits.close()
         self.router.close()
         if self._gate is not None:
             self._gate.close()
-        await asyncio.to_thread(self.keeper.close)
-        await asyncio.to_thread(self.house.close)
-        self._context.term()
-
-    def _working(self) -> bool:
-        """Whether a job has a seat, or pictures of one are being stored."""
-        running = self.house.studio.loop.snapshot().running
-        handles = [live.handle for live in self.keeper.live.values() if live.handle is not None]
-        return bool(running) or any(handle.state.final and not handle.left_open for handle in handles)
+        await self.service.close()
+        self._zmq.term()
 
     def refresh_roles(self) -> None:
         """Sessions may what their accounts may now."""
         for session in self.router.sessions.values():
-            row = self.house.accounts.get(session.account)
+            row = self.context.accounts.rows.get(session.account)
             session.operator = row is not None and row.role == "operator"
 
     # ---- requests --------------------------------------------------------------------------------------------------
 
     def _welcome(self, session: Session, hello: m.Hello) -> m.Welcome:
         version, features = negotiate(hello)
-        row = self.house.account(session.account)
+        row = self.context.accounts.enter(session.account)
         session.close(gone=False)  # a second hello: what was watched and fetched before is over
         session.operator = row.role == "operator"
         return m.Welcome(
@@ -172,7 +143,7 @@ class Server:
             server=__version__,
             account=row.account,
             role=row.role,
-            model=str(self.house.studio.loop.model.identity),
+            model=str(self.context.studio.loop.model.identity),
             limits=self.router.limits,
         )
 
@@ -187,9 +158,9 @@ class Server:
         if isinstance(request, m.Watch) and self.deliver.watch_now(session, id, request):
             return
         if isinstance(request, m.Show):
-            found = self.keeper.at_hand(request.job)
-            if found is not None and found[0].account == session.account:
-                self.router.reply(session, id, self.keeper.info_of(*found))
+            record = self.service.find_at_hand(request.job, session.account)
+            if record is not None:
+                self.router.reply(session, id, views.job_info(record))
                 return
         session.working += 1
         self._spawn(self._answer(session, id, request))
@@ -223,7 +194,8 @@ class Server:
             _want_operator(session, request)
             return await self._ops.set_account(request, account)
         if isinstance(request, m.Submit):
-            return await service.submit(account, request)
+            job, existing = await service.submit(account, views.request_of(request))
+            return m.Accepted(job=views.job_info(job), existing=existing)
         if isinstance(request, m.Watch):
             await self.deliver.watch(session, id, request)
             return None
@@ -231,28 +203,27 @@ class Server:
             await self.deliver.fetch(session, id, request)
             return None
         if isinstance(request, m.Show):
-            return await service.show(request.job, account, operator=session.operator)
+            return views.job_info(await service.show(request.job, account, operator=session.operator))
         if isinstance(request, m.ListJobs):
-            if request.account in ("", account):
-                return await service.page(account, request, everybody=False)
-            _want_operator(session, request, "account")
-            page = await service.page(request.account, request, everybody=request.account == "*")
-            return m.JobList(jobs=tuple(map(self._redact(account), page.jobs)), next=page.next)
+            if request.account not in ("", account):
+                _want_operator(session, request, "account")
+            page = await service.page(
+                None if request.account == "*" else request.account or account,
+                viewer=account,
+                before=request.before,
+                limit=request.limit,
+                states=request.states,
+            )
+            return m.JobList(jobs=tuple(map(views.job_info, page.jobs)), next=page.next)
         if isinstance(request, m.Cancel):
-            return await service.cancel(request.job, account, operator=session.operator)
+            return m.Done(changed=await service.cancel(request.job, account, operator=session.operator))
         if isinstance(request, m.Delete):
-            return await service.delete(request.job, account, operator=session.operator)
+            return m.Done(changed=await service.delete(request.job, account, operator=session.operator))
         if isinstance(request, m.Info):
             if request.account not in ("", account):
                 _want_operator(session, request, "account")
             return await self._ops.account(request.account or account)
         raise AssertionError(f"no way to answer {type(request).__name__}")
-
-    @staticmethod
-    def _redact(account: str) -> Callable[[m.JobInfo], m.JobInfo]:
-        from .views import redacted
-
-        return lambda info: info if info.account == account else redacted(info)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -262,37 +233,21 @@ class Server:
         task.add_done_callback(self._tasks.discard)
 
     async def _stop_when_idle(self) -> None:
-        await self.keeper.idle.wait()
+        await self.service.jobs.idle.wait()
         if self.service.draining and self.stop_asked:
             self.stopped.set()
 
-    async def _clean_up(self) -> None:
-        """Delete what is old enough, and files that no job has."""
-        house, options = self.house, self.house.options
-        keep_ms = None if options.keep_days is None else round(options.keep_days * DAY_MS)
-        now = house.now_ms()
-        try:
-            swept = await asyncio.to_thread(sweep, house.store, self.keeper.files, now, keep_ms)
-            if keep_ms is not None:
-                self.keeper.forget_before(now - keep_ms)
-            left = await asyncio.to_thread(collect, house.store, self.keeper.files)
-            await asyncio.to_thread(house.store.tidy)
-        except SalonError:
-            LOG.exception("cleaning up; it is tried again")
-        else:
-            counts = {"jobs": swept.jobs, "files": swept.blobs + left.blobs, "bytes": swept.bytes + left.bytes}
-            LOG.info("cleaned up", extra=counts)
-
     def _every_second(self) -> None:
         self.router.sweep()
-        if self.house.over and not self.keeper.closing and not self.broken:
-            LOG.error("no worker is left: ending, to be started again", extra={"jobs": len(self.keeper.live)})
+        jobs = self.service.jobs
+        if self.context.over and not jobs.closing and not self.broken:
+            LOG.error("no worker is left: ending, to be started again", extra={"jobs": len(jobs.live)})
             self.broken = True
             self.stopped.set()
         if self._loop.time() >= self._next_clean_up:
             self._next_clean_up = self._loop.time() + CLEAN_UP_S
-            self._spawn(self._clean_up())
-        if not self.keeper.closing:
+            self._spawn(self.service.clean_up())
+        if not jobs.closing:
             self._loop.call_later(1, self._every_second)
 
 

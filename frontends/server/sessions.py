@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from ...studio.service.events import JobLog
 from ..wire.messages import Event, Watched
-from .events import JobLog
+from . import views
 
 MAX_WAITING: Final = 1024  # answers that a connection may leave unread, beyond what the socket holds
 MAX_WAITING_BYTES: Final = 64 << 20  # of these: all chunks that may be outstanding
@@ -30,13 +32,19 @@ class Holder:
 
 @dataclass(eq=False, slots=True)
 class Watcher:
-    """A watch of a job; `told`: number of the latest event that was sent."""
+    """A watch of a job; `told`: number of the latest event that was sent; `touch`: called where there is something to
+    tell."""
 
     session: Session
     id: bytes
     log: JobLog
     told: int
     previews: bool
+    touch: Callable[[Session], object]
+
+    def touched(self) -> None:
+        """See `events.Watcher`."""
+        self.touch(self.session)
 
 
 @dataclass(eq=False, slots=True)
@@ -84,9 +92,9 @@ class Session:
         log = watcher.log
         for event in log.since(watcher.told):
             if event.kind != "preview":
-                return event, None
+                return views.event(event), None
             if watcher.previews:
-                return event, log.preview
+                return views.event(event), log.preview
         return (Watched(last=watcher.told), None) if log.final else None
 
     def keep(self, frames: list[bytes | memoryview]) -> bool:

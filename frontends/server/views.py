@@ -1,104 +1,62 @@
-"""From what is stored to what is told."""
+"""From the service's records to those of the wire, and back from what is submitted."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
-import msgspec
-
-from ...engine.spec import GenerationSpec
-from ...scheduler.admission import Info, Work
 from ...scheduler.entries import Entry
+from ...studio.service.account_service import AccountRecord
+from ...studio.service.events import JobEvent
+from ...studio.service.job_record import JobRecord, StoredPicture
+from ...studio.service.request import Request
 from ...studio.snapshot import WorkerView
-from ...studio.store.rows import AccountRow, JobRow, PictureRow
-from ..wire.messages import AccountInfo, JobInfo, LedgerEntry, Picture, WorkerInfo
+from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Picture, Submit, WorkerInfo
 
-_encoder = msgspec.msgpack.Encoder()
-_specs: Final = msgspec.msgpack.Decoder(GenerationSpec)
-_works: Final = msgspec.msgpack.Decoder(Work)
-
-
-def pack(value: GenerationSpec | Work) -> bytes:
-    """For the store."""
-    return _encoder.encode(value)
-
-
-def spec_of(row: JobRow) -> GenerationSpec:
-    """What was asked for. msgspec.MsgspecError, SpecError: not what `pack` made, or no longer allowed."""
-    return _specs.decode(row.spec)
+# Records and messages have the same words for the same things; what the wire has besides keeps its default.
+_JOB: Final = tuple(
+    name for name in JobInfo.__struct_fields__ if name in JobRecord.__struct_fields__ and name != "pictures"
+)
+_job_values: Final = attrgetter(*_JOB)
+_PICTURE: Final = Picture.__struct_fields__
+_picture_values: Final = attrgetter(*_PICTURE)
+_REQUEST: Final = Request.__struct_fields__
+_request_values: Final = attrgetter(*_REQUEST)
 
 
-def work_of(row: JobRow) -> Work:
-    """What it is on the price list. As `spec_of`."""
-    return _works.decode(row.work)
+def request_of(submit: Submit) -> Request:
+    """Return what a client asks for."""
+    return Request(**dict(zip(_REQUEST, _request_values(submit), strict=True)))
 
 
-def job_info(
-    row: JobRow,
-    pictures: tuple[Picture, ...] = (),
-    *,
-    step: int | None = None,
-    last: int = 0,
-    spec: GenerationSpec | None = None,
-) -> JobInfo:
-    """A job for those who may see it; `step`, `last`: fresher than what is stored; `spec`: the row's, unpacked."""
-    fields: dict[str, Any] = {}
-    if spec is None and row.spec:
-        spec = spec_of(row)
-    if spec is not None:
-        fields = {
-            "negative_prompt": spec.negative_prompt,
-            "width": spec.width,
-            "height": spec.height,
-            "seed": spec.seed,
-            "images": spec.images,
-            "guidance_scale": float(spec.guidance_scale),
-            "solver": spec.solver,
-        }
-    return JobInfo(
-        job=row.job,
-        account=row.account,
-        state=row.state,
-        asked_lane=row.asked_lane,
-        lane=row.lane,
-        note=row.note,
-        reason=row.reason,
-        failure=row.failure,
-        private=row.private,
-        prompt=row.prompt,
-        steps=row.steps,
-        step=row.step if step is None else step,
-        made_ms=row.made_ms,
-        started_ms=row.started_ms,
-        ended_ms=row.ended_ms,
-        charged_ms=row.charged_ms,
-        pictures=pictures,
-        last_event=max(row.last_event, last),
-        **fields,
+def job_info(record: JobRecord) -> JobInfo:
+    """Return a job for those who may see it."""
+    pictures = tuple(map(picture, record.pictures))
+    return JobInfo(pictures=pictures, **dict(zip(_JOB, _job_values(record), strict=True)))
+
+
+def picture(stored: StoredPicture) -> Picture:
+    """Return a stored picture."""
+    return Picture(**dict(zip(_PICTURE, _picture_values(stored), strict=True)))
+
+
+def event(happened: JobEvent) -> Event:
+    """Return what happened to a job."""
+    shown = happened.picture
+    return Event(
+        number=happened.number,
+        kind=happened.kind,
+        at_ms=happened.at_ms,
+        step=happened.step,
+        steps=happened.steps,
+        reason=happened.reason,
+        picture=None if shown is None else picture(shown),
     )
 
 
-def redacted(info: JobInfo) -> JobInfo:
-    """A private job of somebody else's, for an operator: that it is there and how it goes, not what it shows."""
-    if not info.private:
-        return info
-    return msgspec.structs.replace(info, prompt="", negative_prompt="", seed=0, pictures=())
-
-
-def picture(row: PictureRow) -> Picture:
-    """A stored picture."""
-    return Picture(
-        index=row.index,
-        digest=row.digest,
-        size=row.size,
-        width=row.width,
-        height=row.height,
-        media_type=row.media_type,
-    )
-
-
-def account_info(row: AccountRow, info: Info, stored_bytes: int, quota_bytes: int) -> AccountInfo:
-    """An account, from its row and its books."""
+def account_info(record: AccountRecord) -> AccountInfo:
+    """Return an account, from its row and its books."""
+    row, info = record.row, record.info
     fast = None if info.fast_ms is None else {str(source): ms for source, ms in info.fast_ms.items()}
     return AccountInfo(
         account=row.account,
@@ -114,13 +72,13 @@ def account_info(row: AccountRow, info: Info, stored_bytes: int, quota_bytes: in
         lifetime_jobs=info.lifetime_jobs,
         num_running=len(info.running),
         num_queued=len(info.queued),
-        stored_bytes=stored_bytes,
-        quota_bytes=row.quota_bytes or quota_bytes,
+        stored_bytes=record.stored_bytes,
+        quota_bytes=record.quota_bytes,
     )
 
 
 def ledger_entry(entry: Entry) -> LedgerEntry:
-    """A line of the books."""
+    """Return a line of the books."""
     return LedgerEntry(
         seq=entry.seq,
         at_ms=entry.at_ms,
@@ -134,7 +92,7 @@ def ledger_entry(entry: Entry) -> LedgerEntry:
 
 
 def worker_info(view: WorkerView) -> WorkerInfo:
-    """A worker."""
+    """Return a worker."""
     return WorkerInfo(
         name=view.name,
         state=view.state,

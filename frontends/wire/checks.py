@@ -30,8 +30,8 @@ from ...bounds import (
     WORD,
 )
 from ...errors import complaint
-from ...studio.prompt.errors import ParameterError
-from ...studio.prompt.parameters import checked
+from ...parameters.errors import ParameterError
+from ...parameters.known import checked
 from . import messages as m
 from .errors import BadMessage
 

@@ -180,8 +180,8 @@ class Submit(Record, tag="submit"):
 class Upload(Record, tag="upload"):
     """Bring a picture's file, part by part, for `parameters` to refer to by its digest. Answer: Uploaded.
 
-    `digest`: sha256 (hex) of the file, which has `size` bytes; `data` are those from `offset` on. Without any it asks how
-    much is there. What is not whole after a while without a further part is forgotten.
+    `digest`: sha256 (hex) of the file, which has `size` bytes; `data` are those from `offset` on. Without any it asks
+    how much is there. What is not whole after a while without a further part is forgotten.
     """
 
     digest: str
@@ -381,8 +381,8 @@ class Accepted(Record, tag="accepted"):
 
 
 class Uploaded(Record, tag="uploaded"):
-    """So many bytes of the file are there, from its beginning; the next part goes on from here. All of them: the picture
-    can be referred to."""
+    """So many bytes of the file are there, from its beginning; the next part goes on from here. All of them: the
+    picture can be referred to."""
 
     received: int
 

@@ -98,6 +98,17 @@ class Reads:
         rows = self._ask(lambda connection: connection.execute(query).mappings().all())
         return tuple(PictureRow(**row) for row in rows)
 
+    def pictures_of(self, jobs: Sequence[str]) -> dict[str, tuple[PictureRow, ...]]:
+        """The pictures of each of these jobs that has any, as `pictures` of one."""
+        if not jobs:
+            return {}
+        query = sa.select(PICTURES).where(PICTURES.c.job.in_(jobs)).order_by(PICTURES.c.job, PICTURES.c.index)
+        rows = self._ask(lambda connection: connection.execute(query).mappings().all())
+        found: dict[str, list[PictureRow]] = {}
+        for row in rows:
+            found.setdefault(row["job"], []).append(PictureRow(**row))
+        return {job: tuple(pictures) for job, pictures in found.items()}
+
     def usage(self, account: str) -> int:
         """Bytes of an account's pictures."""
         query = sa.select(USAGE.c.bytes).where(USAGE.c.account == account)

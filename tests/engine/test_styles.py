@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salon.engine.adapters import adapters as adapters_module
 from salon.engine import pictures
+from salon.engine.adapters import adapters as adapters_module
 from salon.engine.engine import EMBEDDED, Engine
 from salon.engine.errors import CheckpointError, SpecError
 from salon.engine.generation import ParkedGeneration, State

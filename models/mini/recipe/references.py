@@ -1,13 +1,12 @@
-"""How much of a reference's style reaches pictures, and what it costs the thing: drawn by the engine, judged by the kept
-judge.
+"""How much of a reference's style reaches pictures, and what it costs the thing, by the kept judge.
 
 `python -m salon.models.mini.recipe.references [--quick] [--threads N] [--pictures N]`
 
-A reference is a picture file of some thing in some style, palette and background; another thing is asked for by its bare
-name with that file as style reference, as `--sref FILE` does, at several strengths. What the judge says of the reference
-is what it should say of the picture. Beside it: nothing but the name, the style in words in place of a reference (what
-there is to reach), and numbered styles, of which it is counted how often two pictures of one number agree. Needs the
-`train` extra and a checkout.
+A reference is a picture file of some thing in some style, palette and background; another thing is asked for by its
+bare name with that file as style reference, as `--sref FILE` does, at several strengths. What the judge says of the
+reference is what it should say of the picture. Beside it: nothing but the name, the style in words in place of a
+reference (what there is to reach), and numbered styles, of which it is counted how often two pictures of one number
+agree. Needs the `train` extra and a checkout.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m salon.models.mini.recipe.style_sheets --out FOLDER [--threads N]
 
-`references.webp`: twelve pictures, and four other things in the style of each (`--sref FILE`). `numbers.webp`: four things
-in twelve numbered styles. `strength.webp`: `--s` and `--sw` from 0 to 1000.
+`references.webp`: twelve pictures, and four other things in the style of each (`--sref FILE`). `numbers.webp`: four
+things in twelve numbered styles. `strength.webp`: `--s` and `--sw` from 0 to 1000.
 """
 
 from __future__ import annotations

@@ -50,10 +50,10 @@ def test_a_repeated_submit_long_after(serve: Serve, connect: Connect) -> None:
     job = client.submit("k", "cat", **TINY)["job"]
     assert list(client.watch(job))
     assert server.server is not None
-    server.server.keeper.drop(job)  # only the store knows it
+    server.server.service.jobs.drop(job)  # only the store knows it
     again = client.ask("submit", key="k", prompt="cat", **TINY)["job"]
     assert (again["state"], len(again["pictures"])) == ("done", 3)
-    server.server.keeper.drop(job)
+    server.server.service.jobs.drop(job)
     client.delete(job)
     assert client.ask("submit", key="k", prompt="cat", **TINY)["job"].get("pictures", []) == []
 

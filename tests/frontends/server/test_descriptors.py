@@ -41,7 +41,7 @@ from salon.frontends.server import main
 from salon.frontends.server.options import ServeOptions
 def stop(options):
     raise SystemExit(resource.getrlimit(resource.RLIMIT_NOFILE)[0] != hard)
-main.House = stop
+main.ServiceContext = stop
 import tempfile, pathlib
 with tempfile.TemporaryDirectory() as folder:
     main.serve(ServeOptions(data=pathlib.Path(folder)))

@@ -35,7 +35,7 @@ def test_a_job_whose_pictures_are_being_stored_is_left(
 ) -> None:
     """`salon ops drain --wait` goes by these counts."""
     server = serve()
-    client, put = connect(server), server.house.blobs.put
+    client, put = connect(server), server.context.blobs.put
     began, go_on = threading.Event(), threading.Event()
 
     def slow(data: bytes) -> Any:
@@ -43,7 +43,7 @@ def test_a_job_whose_pictures_are_being_stored_is_left(
         go_on.wait(10)
         return put(data)
 
-    monkeypatch.setattr(server.house.blobs, "put", slow)
+    monkeypatch.setattr(server.context.blobs, "put", slow)
     try:
         job = client.submit("k", "cat", **TINY)["job"]
         client.ask("ops.drain")

@@ -10,12 +10,12 @@ import zmq
 
 from salon.errors import SalonError
 from salon.frontends.server import router as routers
-from salon.frontends.server.failures import RequestRefused
 from salon.frontends.server.rates import Rates
 from salon.frontends.server.router import Router
 from salon.frontends.server.sessions import Holder, Session
 from salon.frontends.wire.keys import make_pair
 from salon.frontends.wire.messages import Limits
+from salon.scheduler.errors import UnknownAccount
 
 from ..wire.plain_client import Refused, Silent
 from .conftest import TINY, Connect, Serve
@@ -70,10 +70,10 @@ def test_strangers_get_little_and_there_are_not_many(serve: Serve, connect: Conn
     assert operator.info()["plan"] == "unlimited"
     operator.ask("ops.set_account", account=strangers[2].public, plan="pro")  # who is let in by hand always is
     connect(server, public=strangers[2].public, secret=strangers[2].secret).ping()
-    assert len(server.house.accounts) == 5
-    assert server.house.options.open_accounts == 4
-    with pytest.raises(RequestRefused, match="one that the operator has opened"):
-        server.house.account(make_pair().public)
+    assert len(server.context.accounts.rows) == 5
+    assert server.context.options.open_accounts == 4
+    with pytest.raises(UnknownAccount, match="one that the operator has opened"):
+        server.context.accounts.enter(make_pair().public)
 
 
 def test_the_plan_of_strangers_can_be_chosen(serve: Serve, connect: Connect) -> None:

@@ -58,10 +58,10 @@ def test_the_last_operator_stays_one(
         assert refused(b, "ops.set_account", account=ann.public, **loss).code == "forbidden"
     # without the rule about oneself: nobody is left who could come in
     assert server.server is not None
-    ops, row = server.server._ops, server.house.accounts[ann.public]
+    accounts, row = server.server.service.accounts, server.context.accounts.rows[ann.public]
     with pytest.raises(Exception, match="the last operator"):
-        ops._want_another_operator(row, "somebody", "blocked")
-    ops._want_another_operator(server.house.accounts["local"], "somebody", "blocked")
+        accounts.want_another_operator(row, "somebody", "blocked", keyed=True)
+    accounts.want_another_operator(server.context.accounts.rows["local"], "somebody", "blocked", keyed=True)
 
 
 def lock_out(server: BackgroundServer, *accounts: str) -> None:

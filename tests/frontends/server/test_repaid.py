@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server import keeper as keepers
 from salon.frontends.server.background import BackgroundServer
+from salon.studio.service import storing
 from salon.studio.store.writes import EndJob, Write
 
 from ..wire.plain_client import PlainClient
@@ -30,7 +30,7 @@ def broken(*arguments: Any) -> Any:
 
 
 def engine_of(server: BackgroundServer) -> Any:
-    return next(iter(server.house.studio.loop._core.fleet.slots.values())).port._worker.engine  # type: ignore[attr-defined]
+    return next(iter(server.context.studio.loop._core.fleet.slots.values())).port._worker.engine  # type: ignore[attr-defined]
 
 
 def test_pictures_that_cannot_be_made_into_files_cost_nothing(
@@ -41,7 +41,7 @@ def test_pictures_that_cannot_be_made_into_files_cost_nothing(
     client.ask("ops.set_account", account="local", plan="basic")
     before = left(client)
     with monkeypatch.context() as patch:
-        patch.setattr(keepers, "files_of", broken)
+        patch.setattr(storing, "files_of", broken)
         job = client.submit("k", "cat", **TINY)["job"]
         event = [event for event, _ in client.watch(job)][-1]
     assert (event["kind"], event["reason"]) == ("failed", "its pictures could not be stored: no such pixels")
@@ -70,7 +70,7 @@ def test_a_job_that_was_charged_before_a_restart_and_fails_after_it(
     assert price > 0
 
     def lose_ends(server: BackgroundServer) -> None:
-        put = server.house.writer.put
+        put = server.context.writer.put
 
         def lossy(writes: Sequence[Write], done: Any = lambda error: None) -> None:
             if any(isinstance(one, EndJob) for one in writes):
@@ -78,7 +78,7 @@ def test_a_job_that_was_charged_before_a_restart_and_fails_after_it(
                 return
             put(writes, done)
 
-        monkeypatch.setattr(server.house.writer, "put", lossy)
+        monkeypatch.setattr(server.context.writer, "put", lossy)
 
     ended = threading.Event()
     lose_ends(server)

@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server import pins
 from salon.frontends.server.background import BackgroundServer
-from salon.frontends.server.pins import Pins, Unpinned
-from salon.studio.errors import StoreBusy
-from salon.studio.store.blobs import MemoryBlobs
+from salon.studio.service.pins import Pins
 from salon.studio.store.retention import discard
 from salon.studio.store.writes import DeleteJob, EndJob
 
@@ -39,7 +36,7 @@ def test_a_job_that_ends_while_one_of_the_same_pixels_is_deleted(
     server = serve()
     client, other = connect(server), connect(server)
     old = made(client, "old")
-    blobs = server.house.blobs
+    blobs = server.context.blobs
     deleting, wanted = threading.Event(), threading.Event()
     delete, put, hold = blobs.delete, blobs.put, Pins.hold
 
@@ -83,9 +80,9 @@ def test_a_file_whose_row_is_not_stored_yet_is_held(
         other.ask("delete", job=old)
     else:
         assert server.server is not None
-        freed = server.house.store.write([DeleteJob(old)])
+        freed = server.context.store.write([DeleteJob(old)])
         assert len(freed) == 3
-        assert discard(server.server.keeper.files, freed, 0.0).blobs == 0
+        assert discard(server.server.service.jobs.files, freed, 0.0).blobs == 0
     go_on()
     assert [event["kind"] for event, _ in client.watch(new)][-1] == "done"
     assert [len(client.fetch(new, index)) > 100 for index in (-1, 0, 1)] == [True] * 3
@@ -95,7 +92,7 @@ def _hold_back_ends(
     server: BackgroundServer, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[threading.Event, Callable[[], None]]:
     """(set when the end of a job with pictures is to be stored, what lets it be)."""
-    put, kept, ending = server.house.writer.put, [], threading.Event()
+    put, kept, ending = server.context.writer.put, [], threading.Event()
 
     def held_back(writes: Any, done: Any = lambda error: None) -> None:
         if any(isinstance(write, EndJob) and write.pictures for write in writes):
@@ -108,62 +105,5 @@ def _hold_back_ends(
         for each in kept:
             put(*each)
 
-    monkeypatch.setattr(server.house.writer, "put", held_back)
+    monkeypatch.setattr(server.context.writer, "put", held_back)
     return ending, go_on
-
-
-def test_holding_waits_for_a_deletion_and_keeps_others_from_beginning() -> None:
-    held, holding, events = Pins(), threading.Event(), []
-
-    def hold() -> None:
-        holding.set()
-        held.hold("job", ["a", "b"])
-        events.append("held")
-
-    thread = threading.Thread(target=hold)
-
-    def delete() -> int:
-        thread.start()
-        assert holding.wait(10)
-        events.append("deleted")
-        return 7
-
-    assert held.delete("a", delete) == 7
-    thread.join(10)
-    assert events == ["deleted", "held"]
-    assert held.delete("b", lambda: pytest.fail("it is held")) == 0
-    held.hold("job", ["a", "b"])  # another time changes nothing
-    held.release("job")
-    assert held.delete("b", lambda: 3) == 3
-
-
-def test_a_deletion_that_does_not_end_is_an_error_and_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pins, "HOLD_S", 0.01)
-    held = Pins()
-
-    def delete() -> int:
-        with pytest.raises(StoreBusy, match="still being deleted"):
-            held.hold("job", ["a"])
-        return 1
-
-    assert held.delete("a", delete) == 1
-    assert held.delete("a", lambda: 1) == 1  # nobody holds it
-
-
-def test_rows_are_asked_while_nobody_can_take_hold() -> None:
-    """A job lets go when its row is stored: who asked the rows before and the holds after would find neither."""
-    blobs, held, order = MemoryBlobs(), Pins(), []
-    digest = blobs.put(b"pixels")
-
-    class Rows:
-        def referenced(self, digests: Any) -> set[str]:
-            order.append("asked")
-            assert held.delete(digest, lambda: pytest.fail("two deletions of one file")) == 0
-            return {digest}
-
-    files = Unpinned(Rows(), blobs, held)  # type: ignore[arg-type]
-    held.hold("job", [digest])
-    assert (files.delete(digest), order) == (0, [])
-    held.release("job")
-    assert (files.delete(digest), order) == (0, ["asked"])
-    assert blobs.has(digest)

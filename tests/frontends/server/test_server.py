@@ -101,11 +101,11 @@ def test_resumed_watches(serve: Serve, connect: Connect) -> None:
     assert kinds(client, job, after=events[-1]["number"]) == []
     serving = server.server
     assert serving is not None
-    serving.keeper.logs.drop(job)  # as if it had ended long ago
+    serving.service.jobs.logs.drop(job)  # as if it had ended long ago
     told = [event for event, _ in client.watch(job)]
     assert [event["kind"] for event in told] == ["image"] * 3 + ["done"]
     assert told[-1]["number"] == events[-1]["number"]
-    serving.keeper.drop(job)
+    serving.service.jobs.drop(job)
     assert [event["kind"] for event, _ in client.watch(job)] == ["image"] * 3 + ["done"]
 
 
@@ -124,7 +124,7 @@ def test_after_a_restart(serve: Serve, connect: Connect) -> None:
         assert events[0]["number"] > first
         assert [event["kind"] for event in events if event["kind"] in FINALS] == ["done"]
     assert client.ask("submit", key="k0", prompt="cat", seed=0, **TINY)["existing"]
-    entries = list(again.house.store.all_entries())
+    entries = list(again.context.store.all_entries())
     assert sorted(entry.job for entry in entries if entry.kind == "done") == sorted(jobs)
     assert Ledger.replay(entries).open_jobs() == ()
 
@@ -156,7 +156,7 @@ def test_cancel_is_exact_and_on_disk(serve: Serve, connect: Connect) -> None:
     client = connect(server)
     jobs = [client.submit(f"k{i}", "cat", seed=i, **TINY)["job"] for i in range(3)]
     assert client.cancel(jobs[1])
-    row = server.house.store.job(jobs[1])
+    row = server.context.store.job(jobs[1])
     assert row is not None
     assert row.state == "cancelled"
     assert not client.cancel(jobs[1])
@@ -309,7 +309,7 @@ def test_operators(serve: Serve, connect: Connect) -> None:
 def test_a_failed_job_is_tried_again(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     client = connect(server)
-    port = next(iter(server.house.studio.loop._core.fleet.slots.values())).port
+    port = next(iter(server.context.studio.loop._core.fleet.slots.values())).port
     engine = port._worker.engine  # type: ignore[attr-defined]
     decode = engine.decode
 
@@ -385,8 +385,10 @@ def test_old_jobs_go(serve: Serve, connect: Connect) -> None:
             break
         time.sleep(0.05)
     assert refusal(lambda: client.show(job)).code == "not_found"
-    assert server.house.store.usage("local") == 0
-    assert collect(server.house.store, server.house.blobs, 0).blobs == 3  # a file so new may be meant for another job
+    assert server.context.store.usage("local") == 0
+    assert (
+        collect(server.context.store, server.context.blobs, 0).blobs == 3
+    )  # a file so new may be meant for another job
 
 
 @pytest.mark.parametrize("listen", ["tcp://0.0.0.0:5599", "tcp://192.0.2.1:5599"])

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server import keeper as keepers
-from salon.frontends.server import waits
 from salon.frontends.server.background import BackgroundServer
 from salon.studio.errors import StoreFull, StoreLost
+from salon.studio.service import jobs as managers
+from salon.studio.service import waits
 from salon.studio.store.writes import AddJob, DeleteJob, EndJob, SetJob, Write
 
 from ..wire.plain_client import PlainClient, Refused
@@ -29,7 +29,7 @@ class Gate:
         self.opened, self.reached = threading.Event(), threading.Event()
         self.errors: list[Exception] = []
         self.later: dict[type, list[Exception]] = {}
-        write = server.house.store.write
+        write = server.context.store.write
 
         def gated(writes: Sequence[Write]) -> tuple[str, ...]:
             if any(isinstance(one, kind) for one in writes):
@@ -42,7 +42,7 @@ class Gate:
                     raise errors.pop(0)
             return write(writes)
 
-        monkeypatch.setattr(server.house.store, "write", gated)
+        monkeypatch.setattr(server.context.store, "write", gated)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def gate(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Callable[[type], tupl
     """Makes a server whose store stands still at some kind of write, and that does not wait long for it."""
 
     def make(kind: type) -> tuple[BackgroundServer, Gate]:
-        monkeypatch.setattr(keepers, "FULL_S", 0.02)
+        monkeypatch.setattr(managers, "FULL_S", 0.02)
         server = serve()
         return server, Gate(server, monkeypatch, kind)
 
@@ -70,7 +70,7 @@ def kinds(client: PlainClient, job: str) -> list[str]:
 
 def started(server: BackgroundServer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The jobs that are handed to the studio from now on."""
-    loop, found = server.house.studio.loop, []
+    loop, found = server.context.studio.loop, []
     submit = loop.submit
 
     def counted(spec: Any, **fields: Any) -> Any:
@@ -106,14 +106,14 @@ def test_a_job_whose_row_fails_late_is_cancelled(
     busy(client, "submit", key="k", prompt="cat", **TINY)
     held.errors.append(StoreFull("disk: it is full"))
     assert server.server is not None
-    keeper = server.server.keeper
-    loop = keeper._loop
+    manager = server.server.service.jobs
+    loop = manager._loop
     idle = threading.Event()
-    loop.call_soon_threadsafe(lambda: loop.create_task(keeper.idle.wait()).add_done_callback(lambda _: idle.set()))
+    loop.call_soon_threadsafe(lambda: loop.create_task(manager.idle.wait()).add_done_callback(lambda _: idle.set()))
     held.opened.set()
     assert idle.wait(10)
-    assert (keeper.live, list(client.jobs())) == ({}, [])
-    assert not server.house.ledger.open_jobs()  # nothing is set aside for it
+    assert (manager.live, list(client.jobs())) == ({}, [])
+    assert not server.context.ledger.open_jobs()  # nothing is set aside for it
     client.ask("ops.resume")
     monkeypatch.setattr(waits, "WRITE_S", 30.0)
     again = client.ask("submit", key="k", prompt="cat", **TINY)
@@ -138,7 +138,7 @@ def test_a_job_that_is_done_before_its_row_is_stored(
     request = client.send({"type": "submit", "key": "k", "prompt": "cat", **TINY})
     assert held.reached.wait(10)
     assert server.server is not None
-    live = server.server.keeper.live[jobs[0]]
+    live = server.server.service.jobs.live[jobs[0]]
     assert live.handle is not None
     assert live.handle.wait(20)
     held.opened.set()
@@ -152,11 +152,11 @@ def test_the_end_of_a_job_is_tried_again_where_the_writer_takes_nothing(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The writer refused the end while the row was still waiting: the end was lost until the next start."""
-    monkeypatch.setattr(keepers, "FULL_S", 0.02)
+    monkeypatch.setattr(managers, "FULL_S", 0.02)
     server = serve()
     client = connect(server)
     held, ended = Gate(server, monkeypatch, AddJob), threading.Event()
-    put = server.house.writer.put
+    put = server.context.writer.put
 
     def full(writes: Sequence[Write], done: Any = lambda error: None) -> None:
         if any(isinstance(one, EndJob) for one in writes) and not ended.is_set():
@@ -164,7 +164,7 @@ def test_the_end_of_a_job_is_tried_again_where_the_writer_takes_nothing(
             raise StoreFull("put: too many wait")
         put(writes, done)
 
-    monkeypatch.setattr(server.house.writer, "put", full)
+    monkeypatch.setattr(server.context.writer, "put", full)
     request = client.send({"type": "submit", "key": "k", "prompt": "cat", **TINY})
     assert ended.wait(20)
     held.opened.set()
@@ -180,7 +180,7 @@ def test_a_slow_deletion_is_carried_out(
     monkeypatch.setattr(waits, "WRITE_S", 30.0)
     job = client.submit("k", "cat", **TINY)["job"]
     assert kinds(client, job)[-1] == "done"
-    blobs = server.house.blobs
+    blobs = server.context.blobs
     files, gone, delete = set(blobs.digests()), threading.Event(), blobs.delete
 
     def told(digest: str, min_age_s: float = 0.0) -> int:
@@ -206,7 +206,7 @@ def test_a_slow_retry_runs(
     server, held = gate(SetJob)
     client = connect(server)
     monkeypatch.setattr(waits, "WRITE_S", 30.0)
-    engine = next(iter(server.house.studio.loop._core.fleet.slots.values())).port._worker.engine  # type: ignore[attr-defined]
+    engine = next(iter(server.context.studio.loop._core.fleet.slots.values())).port._worker.engine  # type: ignore[attr-defined]
 
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("the device is on fire")
@@ -222,14 +222,14 @@ def test_a_slow_retry_runs(
     with pytest.raises(Refused, match="being tried again"):
         client.ask("ops.retry", job=job)
     submitted = threading.Event()
-    counted = server.house.studio.loop.submit
+    counted = server.context.studio.loop.submit
 
     def told(*arguments: Any, **fields: Any) -> Any:
         handle = counted(*arguments, **fields)
         submitted.set()
         return handle
 
-    monkeypatch.setattr(server.house.studio.loop, "submit", told)
+    monkeypatch.setattr(server.context.studio.loop, "submit", told)
     held.opened.set()
     assert submitted.wait(10)
     assert jobs == [job]

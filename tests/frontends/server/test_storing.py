@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server import keeper
+from salon.studio.service import storing
 
 from ..wire.plain_client import Refused
 from .conftest import TINY, Connect, Serve
@@ -19,7 +19,7 @@ from .conftest import TINY, Connect, Serve
 def test_pictures_wait_whatever_keeps_them_from_the_disk(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    monkeypatch.setattr(keeper, "FULL_S", 0.05)
+    monkeypatch.setattr(storing, "FULL_S", 0.05)
     server = serve()
     client = connect(server)
     tried = threading.Event()
@@ -29,7 +29,7 @@ def test_pictures_wait_whatever_keeps_them_from_the_disk(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(server.house.blobs, "_write", broken)
+        patch.setattr(server.context.blobs, "_write", broken)
         job = client.submit("k", "cat", **TINY)["job"]
         assert tried.wait(10)
         tried.clear()

@@ -29,7 +29,7 @@ def test_a_job_that_is_retried_twice_at_once_runs_once(
 ) -> None:
     server = serve()
     client = connect(server)
-    engine = next(iter(server.house.studio.loop._core.fleet.slots.values())).port._worker.engine  # type: ignore[attr-defined]
+    engine = next(iter(server.context.studio.loop._core.fleet.slots.values())).port._worker.engine  # type: ignore[attr-defined]
     decode = engine.decode
 
     def broken(*arguments: Any) -> Any:
@@ -56,7 +56,9 @@ def test_a_grant_that_is_asked_for_twice_at_once_counts_once(serve: Serve, conne
     client = connect(server)
     ids = [client.send({"type": "ops.grant", **GRANT}) for _ in range(4)]
     assert codes(client, ids) == [""] * 4
-    stored = [entry for entry in server.house.store.all_entries() if entry.kind == "grant" and entry.source == "bought"]
+    stored = [
+        entry for entry in server.context.store.all_entries() if entry.kind == "grant" and entry.source == "bought"
+    ]
     assert [entry.amount_ms for entry in stored] == [60_000]
     assert codes(client, [client.send({"type": "ops.grant", **GRANT, "amount_ms": 1})]) == ["invalid"]
 
@@ -65,7 +67,7 @@ def test_a_grant_is_acknowledged_when_it_is_on_disk_and_not_before(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve()
-    client, store = connect(server), server.house.store
+    client, store = connect(server), server.context.store
 
     def bought() -> list[int]:
         return [entry.amount_ms for entry in store.all_entries() if entry.kind == "grant" and entry.source == "bought"]
@@ -83,6 +85,6 @@ def test_a_grant_is_acknowledged_when_it_is_on_disk_and_not_before(
     client.ask("ops.grant", **GRANT)
     server.stop()
     server = serve()
-    store = server.house.store
+    store = server.context.store
     connect(server).ask("ops.grant", **GRANT)
     assert bought() == [60_000]

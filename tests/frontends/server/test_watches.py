@@ -32,7 +32,7 @@ def test_an_unwatch_does_not_overtake_its_watch(serve: Serve, connect: Connect) 
     assert server.server is not None
     (session,) = server.server.router.sessions.values()
     assert session.watchers == {}
-    assert server.server.keeper.live[job].log.watchers == set()
+    assert server.server.service.jobs.live[job].log.watchers == set()
 
 
 def test_bye_ends_watches_that_have_just_begun(serve: Serve, connect: Connect) -> None:
@@ -44,7 +44,7 @@ def test_bye_ends_watches_that_have_just_begun(serve: Serve, connect: Connect) -
     server._loop.call_soon_threadsafe(time.sleep, 0.2)  # so that both are there when it looks
     leaver.send({"type": "watch", "job": job})
     leaver.notify({"type": "bye"})
-    router, log = server.server.router, server.server.keeper.live[job].log
+    router, log = server.server.router, server.server.service.jobs.live[job].log
     assert until(lambda: len(router.sessions) == 1)
     time.sleep(0.1)  # what was begun for it would be there by now
     assert log.watchers == set()
@@ -65,7 +65,7 @@ def test_nothing_begins_for_who_left_while_the_job_was_looked_up(
     session = list(serving.router.sessions.values())[-1]
     monkeypatch.setattr(serving.router, "touch", lambda _: begun.append("watch"))
     monkeypatch.setattr(serving.deliver, "_feed", lambda *_: begun.append("fetch"))
-    serving.keeper.drop(job)
+    serving.service.jobs.drop(job)
     assert server._loop is not None
     server._loop.call_soon_threadsafe(time.sleep, 0.2)
     leaver.send({"type": "watch", "job": job})

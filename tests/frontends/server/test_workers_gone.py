@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from salon.engine.errors import SpecError
-from salon.frontends.server import views
 from salon.studio.errors import WorkerLost
 from salon.studio.loop import Loop
 from salon.studio.messages import Lost
+from salon.studio.service import packing
 
 from ...studio.conftest import BACKEND
 from .conftest import TINY, Connect, Serve
@@ -23,19 +23,19 @@ from salon.frontends.server import main
 from salon.frontends.server.options import ServeOptions
 from salon.studio.messages import Lost
 
-class Fragile(main.House):
+class Fragile(main.ServiceContext):
     def lose(self):
         core = self.studio.loop._core
         for name in core.fleet.slots:
             core.hear(name, Lost("the device is gone", False), ())
 
 def opened(options):
-    house = Fragile(options)
-    main._say_where = lambda *_, **__: threading.Timer(0.2, house.lose).start()
-    return house
+    context = Fragile(options)
+    main._say_where = lambda *_, **__: threading.Timer(0.2, context.lose).start()
+    return context
 
 model, backend, data = sys.argv[1:]
-main.House = opened
+main.ServiceContext = opened
 options = ServeOptions(listen=("tcp://127.0.0.1:0",), data=pathlib.Path(data), model=model, backend=backend, threads=1,
                        process=False, metrics=None)
 sys.exit(main.serve(options))
@@ -46,7 +46,7 @@ def test_jobs_go_on_after_the_next_start(serve: Serve, connect: Connect) -> None
     server = serve(paused=True, grace_s=30.0)
     client = connect(server)
     jobs = [client.submit(f"k{i}", "cat", seed=i, **TINY)["job"] for i in range(2)]
-    core = server.house.studio.loop._core
+    core = server.context.studio.loop._core
     (name,) = core.fleet.slots
     core.hear(name, Lost("the device is gone", False), ())
     assert server.ended(10)  # it waits for nothing
@@ -56,7 +56,7 @@ def test_jobs_go_on_after_the_next_start(serve: Serve, connect: Connect) -> None
     client = connect(again)
     for job in jobs:
         assert [event["kind"] for event, _ in client.watch(job)][-1] == "done"
-    ended = [entry.job for entry in again.house.store.all_entries() if entry.kind in ("done", "void")]
+    ended = [entry.job for entry in again.context.store.all_entries() if entry.kind in ("done", "void")]
     assert sorted(ended) == sorted(jobs)
 
 
@@ -70,11 +70,11 @@ def test_a_job_that_cannot_be_taken_back_gives_back_what_was_set_aside(
     def refuse(row: object) -> None:
         raise SpecError("width: got 16, allowed 32; use another model")
 
-    monkeypatch.setattr(views, "spec_of", refuse)
+    monkeypatch.setattr(packing, "spec_of", refuse)
     again = serve()
     (last, _) = [*connect(again).watch(job)][-1]
     assert (last["kind"], last["reason"]) == ("failed", "after a restart: width: got 16, allowed 32; use another model")
-    assert again.house.ledger.open_jobs() == ()
+    assert again.context.ledger.open_jobs() == ()
 
 
 def test_a_job_that_meets_a_studio_without_workers_waits_for_the_next_start(
@@ -90,8 +90,8 @@ def test_a_job_that_meets_a_studio_without_workers_waits_for_the_next_start(
     with monkeypatch.context() as patch:
         patch.setattr(Loop, "submit", gone)
         again = serve()
-        assert [row.job for row in again.house.store.open_jobs()] == [job]
-        assert again.house.ledger.open_jobs() == (job,)
+        assert [row.job for row in again.context.store.open_jobs()] == [job]
+        assert again.context.ledger.open_jobs() == (job,)
         again.stop()
     assert [event["kind"] for event, _ in connect(serve()).watch(job)][-1] == "done"
 

@@ -75,7 +75,7 @@ def test_jumps(
         clock.off_s -= days * DAY_S // 2  # and again while no server runs
         server = serve(**options, paused=True)
         operator, client = clients(server)
-        assert client.info()["renewal_ms"] >= server.house.ledger.now_ms
+        assert client.info()["renewal_ms"] >= server.context.ledger.now_ms
         operator.ask("ops.resume")
         for job in mine:
             assert ends(client, job) == ["done"]

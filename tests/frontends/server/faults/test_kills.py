@@ -101,7 +101,7 @@ def test_numbers_rise_when_a_job_is_tried_again(
 ) -> None:
     server = serve()
     client = connect(server)
-    engine: Any = next(iter(server.house.studio.loop._core.fleet.slots.values())).port
+    engine: Any = next(iter(server.context.studio.loop._core.fleet.slots.values())).port
     engine = engine._worker.engine
     with monkeypatch.context() as broken:
         broken.setattr(engine, "decode", lambda *arguments: 1 / 0)

@@ -1,0 +1,231 @@
+"""Kinds of values that parameters have: how each is read from words, checked when it comes as data, and written.
+
+Every reader names the flag or field, what came, what is allowed and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeAlias
+
+from ..bounds import MAX_ASPECT, MAX_PROMPT
+from ..errors import complaint, is_text
+from ..values import flag_of, number_of, shown, text_of, whole_of
+from .errors import ParameterError
+
+Scalar: TypeAlias = bool | int | float | str
+Value: TypeAlias = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]  # what the wire carries
+
+WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
+NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
+
+
+class Kind(Protocol):
+    """How a parameter's values are read, checked and written.
+
+    Attributes:
+        metavar: what help calls a value.
+        allowed: the range, in words; `short`: the same for a line of help, or nothing.
+        many: several values may be given.
+    """
+
+    @property
+    def metavar(self) -> str: ...
+    @property
+    def allowed(self) -> str: ...
+    @property
+    def short(self) -> str: ...
+    @property
+    def many(self) -> bool: ...
+
+    def read(self, flag: str, text: str, remedy: str) -> Any:
+        """Return the value that `text` says. ParameterError, which names the flag."""
+
+    def check(self, name: str, value: Any, remedy: str) -> Value:
+        """Return a value that came as data, as plain data. ParameterError, which names the field."""
+
+    def write(self, value: Any) -> str:
+        """Return a value as text that `read` takes."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from `low` to `high`."""
+
+    low: int
+    high: int
+    metavar: str = "N"
+    many: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return f"a whole number from {self.low} to {self.high}"
+
+    @property
+    def short(self) -> str:
+        return f"{self.low} to {'2^64 - 1' if self.high == 2**64 - 1 else self.high}"
+
+    def read(self, flag: str, text: str, remedy: str) -> int:
+        if not WHOLE.fullmatch(text) or not self.low <= int(text) <= self.high:
+            raise _refused(flag, text, self.allowed, remedy)
+        return int(text)
+
+    def check(self, name: str, value: Any, remedy: str) -> int:
+        whole = whole_of(value)
+        if whole is None or not self.low <= whole <= self.high:
+            raise _refused(name, value, self.allowed, remedy)
+        return whole
+
+    def write(self, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number from `low` to `high`, in text without exponents."""
+
+    low: float
+    high: float
+    metavar: str = "X"
+    many: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return f"a number from {self.short}"
+
+    @property
+    def short(self) -> str:
+        return f"{self.low:.12g} to {self.high:.12g}"
+
+    def read(self, flag: str, text: str, remedy: str) -> float:
+        if not NUMBER.fullmatch(text) or not self.low <= float(text) <= self.high:
+            raise _refused(flag, text, self.allowed, remedy)
+        return float(text)
+
+    def check(self, name: str, value: Any, remedy: str) -> float:
+        number = number_of(value)
+        if number is None or not self.low <= number <= self.high:
+            raise _refused(name, value, self.allowed, remedy)
+        return number
+
+    def write(self, value: Any) -> str:
+        return f"{value:.12g}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text of up to `most` characters."""
+
+    most: int = MAX_PROMPT
+    metavar: str = "TEXT"
+    many: bool = False
+    short: str = ""
+
+    @property
+    def allowed(self) -> str:
+        return f"text of up to {self.most:,} characters"
+
+    def read(self, flag: str, text: str, remedy: str) -> str:
+        return self.check(flag, text, remedy)
+
+    def check(self, name: str, value: Any, remedy: str) -> str:
+        text = text_of(value)
+        if text is None or "\0" in text or not is_text(text):
+            raise _refused(name, value, "text in Unicode without NUL", remedy)
+        if len(text) > self.most:
+            raise ParameterError(complaint(name, f"{len(text):,} characters", f"up to {self.most:,}", "shorten it"))
+        return text
+
+    def write(self, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of some names, listed when they are first needed."""
+
+    list_names: Callable[[], Sequence[str]]
+    metavar: str = "NAME"
+    many: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is allowed."""
+        return tuple(self.list_names())
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(self.names)
+
+    @property
+    def short(self) -> str:
+        return self.allowed
+
+    def read(self, flag: str, text: str, remedy: str) -> str:
+        return self.check(flag, text, remedy)
+
+    def check(self, name: str, value: Any, remedy: str) -> str:
+        text = text_of(value)
+        if text is None or text not in self.names:
+            raise _refused(name, value, self.allowed, remedy)
+        return text
+
+    def write(self, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Yes or no: a flag without a value."""
+
+    metavar: str = ""
+    many: bool = False
+    allowed: str = "true or false"
+    short: str = ""
+
+    def read(self, flag: str, text: str, remedy: str) -> bool:
+        raise ParameterError(complaint(flag, shown(text), "no value", f"write {flag} alone"))
+
+    def check(self, name: str, value: Any, remedy: str) -> bool:
+        flag = flag_of(value)
+        if flag is None:
+            raise _refused(name, value, self.allowed, remedy)
+        return flag
+
+    def write(self, value: Any) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Aspect:
+    """Width to height."""
+
+    metavar: str = "W:H"
+    many: bool = False
+    short: str = f"up to {MAX_ASPECT}:1"
+    allowed: str = f"whole numbers W:H from 1:{MAX_ASPECT} to {MAX_ASPECT}:1"
+
+    def read(self, flag: str, text: str, remedy: str) -> tuple[int, int]:
+        match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", text)
+        sides = (int(match[1]), int(match[2])) if match else (0, 0)
+        if min(sides) == 0 or max(sides) > MAX_ASPECT * min(sides):
+            raise _refused(flag, text, self.allowed, remedy)
+        return sides
+
+    def check(self, name: str, value: Any, remedy: str) -> tuple[float, float]:
+        pair = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+        sides = [number_of(side) or 0.0 for side in pair]
+        if len(sides) != 2 or not all(0 < side < float("inf") for side in sides):
+            raise _refused(name, value, "two numbers above 0", remedy)
+        return sides[0], sides[1]
+
+    def write(self, value: Any) -> str:
+        return ":".join(f"{side:.12g}" for side in value)
+
+
+def _refused(name: str, value: Any, allowed: str, remedy: str) -> ParameterError:
+    if isinstance(value, str):
+        value = value if len(value) <= 40 else value[:40] + "..."
+    return ParameterError(complaint(name, shown(value), allowed, remedy))

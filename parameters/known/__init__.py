@@ -1,0 +1,104 @@
+"""The parameters of a request: every module of this folder brings some.
+
+To add one is to add it to a module here, or to add a module with
+
+    PARAMETERS: tuple[Parameter, ...]
+
+What it is called on the command line and on the wire, its range, its help and its page in the documentation follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Protocol
+
+from ...errors import complaint
+from ...plugins import Plugins
+from ..errors import ParameterError
+from ..kinds import Kind, Value
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One thing that a request can say.
+
+    Attributes:
+        name: on the wire, in the client library and for `make_spec`.
+        flags: on the command line, the usual one first; none: a program's business only.
+        kind: its values.
+        help: what it does, in a few words.
+        default: what holds where nobody says, in words.
+        remedy: what to do about a value that is out of range.
+        implies: the value that a request of the command line or the wire has where nobody says; None: the model's own.
+    """
+
+    name: str
+    flags: tuple[str, ...]
+    kind: Kind
+    help: str
+    default: str
+    remedy: str = "correct it"
+    implies: Value | None = None
+
+    @property
+    def dest(self) -> str:
+        """What the command line calls its value."""
+        return self.flags[0].lstrip("-") if self.flags else self.name
+
+    @property
+    def label(self) -> str:
+        """What messages to people call it."""
+        return self.flags[0] if self.flags else self.name
+
+
+class Module(Protocol):
+    """What a module of this folder has."""
+
+    PARAMETERS: tuple[Parameter, ...]
+
+
+PLUGINS: Final[Plugins[Module]] = Plugins("parameters", __name__, __path__)
+
+
+@cache
+def parameters() -> dict[str, Parameter]:
+    """Return all parameters by name, in the order of modules and of their tuples. ValueError if two have one name or
+    flag."""
+    found: dict[str, Parameter] = {}
+    taken: set[str] = set()
+    for module in PLUGINS.names():
+        for parameter in PLUGINS.get(module).PARAMETERS:
+            names = {parameter.name, *parameter.flags}
+            if twice := names & taken:
+                got = f"{min(twice)} twice, the second in {module}"
+                raise ValueError(complaint("parameters", got, "each name and flag once", "rename one"))
+            taken |= names
+            found[parameter.name] = parameter
+    return found
+
+
+def checked(given: Any, *, known: dict[str, Parameter] | None = None) -> dict[str, Value]:
+    """Return parameters that came as data, each in its range; those that are None are left out.
+
+    Raises:
+        ParameterError: an unknown name or a value out of range.
+    """
+    known = parameters() if known is None else known
+    values: dict[str, Value] = {}
+    for name, value in dict(given).items():
+        if name not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(str(name), list(known), 1, 0.6)
+            remedy = f"did you mean {near[0]}?" if near else "see docs/parameters.md"
+            raise ParameterError(complaint("parameters", repr(name)[:60], "the names of parameters", remedy))
+        if value is not None:
+            values[name] = known[name].kind.check(name, value, known[name].remedy)
+    return values
+
+
+def forget() -> None:
+    """List the modules anew when next asked."""
+    PLUGINS.forget()
+    parameters.cache_clear()

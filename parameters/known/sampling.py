@@ -1,0 +1,31 @@
+"""How to solve for a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...bounds import GUIDANCE, MAX_STEPS, SHIFT
+from ...plugins import Plugins
+from ..kinds import Number, OneOf, Whole
+from . import Parameter
+
+# The names alone: a client, which computes nothing, loads no engine for them.
+SOLVERS = Plugins[object](
+    "solver", "salon.engine.solvers", [str(Path(__file__).parents[2] / "engine" / "solvers")], "euler"
+)
+
+PARAMETERS = (
+    Parameter(
+        "steps", ("--steps",), Whole(1, MAX_STEPS), "solver steps", "the model's default",
+        "leave it out for the model's own",
+    ),
+    Parameter(
+        "guidance_scale", ("--guidance",), Number(*GUIDANCE), "how strongly to follow the prompt, 1: not",
+        "the model's", "leave it out for the model's own; 1 is none",
+    ),
+    Parameter(
+        "solver", ("--solver",), OneOf(SOLVERS.names), "solver", "the model's",
+        "choose one of these",
+    ),
+    Parameter("shift", (), Number(*SHIFT), "constant shift of the sigmas", "the checkpoint's own"),
+)  # fmt: skip

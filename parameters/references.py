@@ -1,0 +1,107 @@
+"""References to styles, as they are typed and as they are sent.
+
+Typed, a reference is a number, a picture's file, or the SHA-256 of one, each perhaps with `::WEIGHT` behind it; sent, it
+is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..bounds import MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT, random_seed
+from ..errors import complaint
+from ..system import expand_home
+from ..values import number_of, shown, text_of, whole_of
+from .errors import ParameterError
+from .kinds import NUMBER
+
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+RANDOM: Final = "random"
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A reference as it was typed.
+
+    Attributes:
+        source: a style number, the SHA-256 of a picture's file, or the path of one.
+        is_file: it is a path.
+        weight: beside other references.
+    """
+
+    source: int | str
+    is_file: bool
+    weight: float
+
+
+@dataclass(frozen=True)
+class References:
+    """Styles to draw in: pictures, numbers, or several of them."""
+
+    metavar: str = "STYLE"
+    many: bool = True
+    short: str = ""
+    allowed: str = f"up to {MAX_REFERENCES} of: a picture's file, a number from 0 to {MAX_STYLE_NUMBER}, `random`"
+
+    def read(self, flag: str, text: str, remedy: str) -> Typed:
+        """Return one reference; `random` is a random number from then on."""
+        name, separator, share = text.rpartition("::")
+        if not separator:
+            name, share = text, "1"
+        low, high = REFERENCE_WEIGHT
+        if not NUMBER.fullmatch(share) or not low <= float(share) <= high:
+            allowed = f"a weight from {low:g} to {high:g} behind ::"
+            raise ParameterError(complaint(flag, shown(text), allowed, "write it like 4093::2"))
+        weight = float(share)
+        if name == RANDOM:
+            return Typed(random_seed(), False, weight)
+        if re.fullmatch(r"[0-9]+", name):
+            number = int(name) if len(name) <= 20 else MAX_STYLE_NUMBER + 1
+            if number > MAX_STYLE_NUMBER:
+                allowed = f"a style number from 0 to {MAX_STYLE_NUMBER}"
+                raise ParameterError(complaint(flag, shown(name), allowed, f"choose another, or write ./{name[:20]}"))
+            return Typed(number, False, weight)
+        if DIGEST.fullmatch(name):
+            return Typed(name, False, weight)
+        if not name or "\0" in name:
+            raise ParameterError(complaint(flag, shown(text), self.allowed, "name one"))
+        return Typed(os.path.abspath(expand_home(name, flag)), True, weight)
+
+    def check(self, name: str, value: Any, remedy: str) -> tuple[tuple[int | str, float], ...]:
+        """Return references that came as data: numbers and digests, alone or in pairs with their weights."""
+        many = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+        if not 1 <= len(many) <= MAX_REFERENCES:
+            got, allowed = f"{len(many)} references", f"1 to {MAX_REFERENCES}"
+            raise ParameterError(complaint(name, got, allowed, "leave some out" if many else "leave it out"))
+        pairs = tuple(_pair(name, each) for each in many)
+        sources = [source for source, _ in pairs]
+        if len(set(sources)) != len(sources):
+            twice = next(source for source in sources if sources.count(source) > 1)
+            raise ParameterError(complaint(name, f"{twice} twice", "each once", "add up the weights"))
+        return pairs
+
+    def write(self, value: Any) -> str:
+        return " ".join(f"{source}" if weight == 1 else f"{source}::{weight:.12g}" for source, weight in value)
+
+
+def _pair(name: str, value: Any) -> tuple[int | str, float]:
+    source, weight = value, 1.0
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        if len(value) != 2:
+            raise ParameterError(complaint(name, shown(value), "a reference and its weight", "correct it"))
+        source, weight = value
+    number, text, share = whole_of(source), text_of(source), number_of(weight)
+    low, high = REFERENCE_WEIGHT
+    if share is None or not low <= share <= high:
+        allowed = f"a number from {low:g} to {high:g}"
+        raise ParameterError(complaint(f"{name}: weight", shown(weight), allowed, "correct it"))
+    if number is not None and 0 <= number <= MAX_STYLE_NUMBER:
+        return number, share
+    if text is not None and DIGEST.fullmatch(text):
+        return text, share
+    allowed = f"a style number from 0 to {MAX_STYLE_NUMBER}, or the SHA-256 (64 hex digits) of a picture's file"
+    raise ParameterError(complaint(name, shown(source), allowed, "correct it"))

@@ -1,9 +1,0 @@
-"""Errors of what a request says."""
-
-from __future__ import annotations
-
-from ...errors import SalonError
-
-
-class ParameterError(SalonError):
-    """A parameter that does not exist, or a value that it does not take."""

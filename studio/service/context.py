@@ -1,0 +1,181 @@
+"""What a service stands on: store, books, accounts and workers, opened in the order in which they need each other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from ...errors import SalonError
+from ...scheduler.accounts import Accounts
+from ...scheduler.entries import Entry, EntryKind
+from ...scheduler.ledger import Ledger
+from ...scheduler.plans import load_plans
+from ..desk import Desk, utc_ms
+from ..store.folder_blobs import FolderBlobs
+from ..store.rows import JobRow
+from ..store.store import Store
+from ..store.writer import Writer
+from ..store.writes import SetMeta, Write
+from ..studio import Studio
+from .accounts import AccountRegister, Act
+from .options import ServiceOptions
+from .outbox import Outbox
+
+LOG = logging.getLogger("salon.service")
+REPAID: Final = "repaid"  # in meta, with the job
+OpenStudio = Callable[[ServiceOptions, Desk], Studio]
+
+
+def open_studio(options: ServiceOptions, desk: Desk) -> Studio:
+    """Return the workers that the options describe."""
+    return Studio(
+        options.model,
+        workers=options.workers,
+        process=options.process,
+        backend=options.backend,
+        isa=options.isa,
+        dtype=options.dtype,  # type: ignore[arg-type]  # checked by the engine
+        threads=options.threads,
+        accounts=desk,
+    )
+
+
+class ServiceContext:
+    """Store, books, accounts and workers. Opening may take as long as loading the model.
+
+    Args:
+        options: see there.
+        studio: opens the workers; others than `open_studio` are for tests.
+
+    Attributes:
+        life: which start of this store it is, from 1.
+        studio: the workers; on hold until its loop is released.
+        accounts: every account's row.
+        books, ledger: their plans, and their time.
+        charged: ms of jobs that were charged before a restart, and not repaid, but whose end did not get on disk.
+
+    Raises:
+        StoreError: the store cannot be opened (locked by another process, broken, newer).
+        PlanFileError, LedgerError: plans or stored entries do not make sense.
+        CheckpointError, WorkerLost: as `Studio`.
+    """
+
+    def __init__(self, options: ServiceOptions, studio: OpenStudio = open_studio) -> None:
+        self.options = options
+        self._clock = threading.Lock()
+        self._latest = 0
+        self._outbox = Outbox()
+        self._studio: Studio | None = None
+        book = load_plans(options.plans)
+        plan = book.plan(options.open_plan).name if options.open_plan else next(iter(book.plans))
+        self.store = Store.open(options.database, Path(options.data))
+        try:
+            self.life = self.store.begin_life()
+            self.blobs = FolderBlobs(Path(options.data) / "pictures")
+            self.charged: dict[str, int] = {}
+            self.ledger = Ledger.replay(self._stored_entries())
+            for job in [job for job in self.charged if self.store.meta(f"{REPAID}.{job}") is not None]:
+                del self.charged[job]
+            self.books = Accounts(book, self.ledger)
+            self.writer = Writer(self.store, before=self._outbox.take, after=self._outbox.taken)
+        except BaseException:
+            self.store.close()
+            raise
+        try:
+            self.desk = Desk(self.books, self._outbox.add, self.now_ms, takes_back=True)
+            self.accounts = AccountRegister(options, plan, self.books, self.writer, self._change, self.now_ms)
+            self._latest = max(self._latest, self.accounts.load(self.store))
+            if (ahead_s := (self.now_ms() - utc_ms()) // 1000) > 60:
+                LOG.warning(
+                    "the clock was put back; time stands still until it is there again", extra={"ahead_s": ahead_s}
+                )
+            self.accounts.open_all()
+            self._studio = studio(options, self.desk)
+            self.studio.loop.hold()
+            self._restore_relax_use()
+        except BaseException:
+            self.writer.close(5)
+            self.store.close()
+            raise
+
+    @property
+    def studio(self) -> Studio:
+        """The workers."""
+        assert self._studio is not None
+        return self._studio
+
+    @property
+    def over(self) -> bool:
+        """Whether the workers have ended, by themselves or at the close: no job ends any more, and none can begin."""
+        return self.desk.closed
+
+    def now_ms(self) -> int:
+        """Return UTC ms; never before anything that was dated before, in this start or another, even if the clock was
+        put back meanwhile. Thread-safe."""
+        with self._clock:
+            self._latest = max(self._latest, utc_ms(), self.ledger.now_ms)
+            return self._latest
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End the workers and write what waits. Open jobs go on at the next start."""
+        self.studio.loop.close(timeout_s, leave_open=True)
+        self.writer.close(timeout_s)
+        self.store.close()
+
+    # ---- the books -------------------------------------------------------------------------------------------------
+
+    def release(self, job: str) -> None:
+        """Give back what was set aside for a job that does not exist."""
+        self.studio.loop.accounts(lambda books, now: books.ledger.release(job, now, relax_ms=0))
+
+    def grant(self, mark: SetMeta, give: Act) -> None:
+        """Make the entries of a grant, and a mark that is stored exactly if they are: with the next transaction."""
+
+        def act(books: Accounts, now: int) -> tuple[Entry, ...]:
+            entries = give(books, now)
+            self._outbox.mark_next(mark)  # its `add` is called next, under the same lock of the loop's
+            return entries
+
+        self.studio.loop.accounts(act)
+
+    def repay(self, row: JobRow, amount_ms: int) -> None:
+        """Give back what a job cost that was charged and has nothing to show: time that lasts as long as bought time.
+        Once for each job, also if its end is stored in another start only."""
+        self.charged.pop(row.job, None)
+
+        def give(books: Accounts, now: int) -> tuple[Entry, ...]:
+            return books.credit(row.account, amount_ms, now, now + books.book.bought_lifetime_ms)
+
+        try:
+            self.grant(SetMeta(f"{REPAID}.{row.job}", str(amount_ms)), give)
+        except SalonError:
+            LOG.exception("job %s was charged, has failed, and could not be repaid", row.job)
+        else:
+            LOG.warning("a charged job failed and was repaid", extra={"job": row.job, "ms": amount_ms})
+
+    def relax_use(self, account: str) -> list[Write]:
+        """Return what remembers, over a restart, an account's Relax use in this billing period, which orders Relax."""
+        end = self.ledger.book(account).period_end_ms
+        ms = self.studio.loop.scheduler.service(account, relax=True)
+        return [SetMeta(f"relax.{account}", f"{end}:{ms:.3f}")]
+
+    def _restore_relax_use(self) -> None:
+        for account in self.accounts.rows:
+            end, _, ms = (self.store.meta(f"relax.{account}") or "").partition(":")
+            if ms and int(end) == self.ledger.book(account).period_end_ms:
+                self.studio.loop.scheduler.set_relax_use(account, float(ms))
+
+    def _change(self, act: Act) -> None:
+        do = self.desk.do if self._studio is None else self.studio.loop.accounts  # alone, or under the loop's lock
+        do(act)
+
+    def _stored_entries(self) -> Iterator[Entry]:
+        """All entries; those that charge for open jobs are remembered on the way."""
+        open_jobs = {row.job for row in self.store.open_jobs()}
+        for entry in self.store.all_entries():
+            if entry.kind is EntryKind.CHARGE and entry.job in open_jobs:
+                self.charged[entry.job] = self.charged.get(entry.job, 0) - entry.amount_ms
+            yield entry

@@ -1,0 +1,49 @@
+"""Jobs that ended last, in memory: most of what is asked is about them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final
+
+from ..store.rows import JobRow
+from .job_record import JobRecord, StoredPicture, record_of
+
+MANY: Final = 2000  # that are remembered beside the store
+
+
+class EndedJobs:
+    """The rows and pictures of jobs that have ended, and what was told of them. The oldest go first."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[str, tuple[JobRow, tuple[StoredPicture, ...]]] = OrderedDict()
+        self._told: dict[str, tuple[JobRow, JobRecord]] = {}
+
+    def get(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
+        """Return a job and its pictures, if it is here."""
+        return self._rows.get(job)
+
+    def remember(self, row: JobRow, pictures: tuple[StoredPicture, ...]) -> None:
+        """Keep a job."""
+        self._rows[row.job] = (row, pictures)
+        while len(self._rows) > MANY:
+            oldest, _ = self._rows.popitem(last=False)
+            self._told.pop(oldest, None)
+
+    def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...]) -> JobRecord:
+        """Return the record of a job, made once for each row that is here."""
+        told = self._told.get(row.job)
+        if told is not None and told[0] is row:
+            return told[1]
+        record = record_of(row, pictures)
+        if row.job in self._rows:
+            self._told[row.job] = (row, record)
+        return record
+
+    def drop(self, job: str) -> None:
+        """Forget a job."""
+        self._rows.pop(job, None)
+        self._told.pop(job, None)
+
+    def before(self, ended_ms: int) -> list[str]:
+        """Return the jobs that ended before a time (UTC ms)."""
+        return [job for job, (row, _) in self._rows.items() if row.ended_ms < ended_ms]

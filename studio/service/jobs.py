@@ -1,0 +1,315 @@
+"""Jobs in memory: handed to the studio, told as they go, and ended on disk before that is told.
+
+Belongs to the thread of the event loop. The studio's hooks and the writer call in from their threads by `post`; what
+may take long (reading the store, making PNG files) is done on threads of its own and comes back here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ...engine.spec import GenerationSpec
+from ...errors import SalonError
+from ...scheduler.admission import Work
+from ...scheduler.plans import lane_of
+from ...scheduler.tickets import Lane
+from ..errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
+from ..job import Event, Job, JobState
+from ..store.rows import JobRow, PictureRow
+from ..store.writes import AddJob, EndJob, Write
+from . import packing
+from .context import ServiceContext
+from .ended_jobs import EndedJobs
+from .events import Logs
+from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
+from .previews import Previews
+from .storing import ActiveJob, Storing
+from .waits import Waits, settle
+
+LOG = logging.getLogger("salon.service")
+FULL_S: Final = 2.0  # between attempts to store the row of a job that is done, or the end of a job
+
+
+class JobManager:
+    """Jobs that have not ended, and what is remembered of those that have.
+
+    Args:
+        context: what it stands on.
+        waits: for what takes long.
+
+    Attributes:
+        logs: what happened to them.
+        live: by id.
+        ended: counts since the start, by state.
+        recent_files: what was sent of them last.
+        files: the pictures on disk, for whoever deletes some.
+        seen: called with ("started" or "ended", row).
+        idle: set while there is no live job.
+    """
+
+    def __init__(self, context: ServiceContext, waits: Waits) -> None:
+        self.context = context
+        self.waits = waits
+        self.logs = Logs(context.life)
+        self.live: dict[str, ActiveJob] = {}
+        self.ended: dict[str, int] = {}
+        self.seen: list[Callable[[str, JobRow], object]] = []
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self._loop = asyncio.get_running_loop()
+        self._ended_jobs = EndedJobs()
+        self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
+        self._storing = Storing(context, waits, self._end)
+        self.files, self.recent_files = self._storing.files, self._storing.recent_files
+
+    @property
+    def stuck(self) -> int:
+        """Jobs whose pictures wait for the disk."""
+        return len(self._storing.stuck)
+
+    @property
+    def trouble(self) -> StoreError | None:
+        """Why they wait."""
+        return self._storing.trouble
+
+    @property
+    def closing(self) -> bool:
+        """Whether the service ends: what has not ended goes on after the next start."""
+        return self._storing.closing
+
+    @closing.setter
+    def closing(self, ends: bool) -> None:
+        self._storing.closing = ends
+
+    def start(self, row: JobRow, spec: GenerationSpec, work: Work, lane: Lane, *, restored: bool = False) -> ActiveJob:
+        """Hand a job to the studio. Raises as `Loop.submit`; there is no job then."""
+        handle = self.context.studio.loop.submit(
+            spec,
+            account=row.account,
+            lane=lane,
+            job=row.job,
+            work=work,
+            preview_every=row.preview_every,
+            on_event=lambda job, event: self.waits.post(self._happened, job, event),
+            on_preview=self._previews.add,
+            on_end=lambda job: self.waits.post(self._studio_ended, job),
+            restored=restored,
+        )
+        row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
+        live = ActiveJob(row, self.logs.open(row.job, row.last_event), handle)
+        self.live[row.job] = live
+        self.idle.clear()
+        self._add(live, "queued", reason=handle.note)
+        return live
+
+    def add(self, live: ActiveJob) -> asyncio.Future[None]:
+        """Have the row of a new job stored. The future ends when it is; or with the StoreError for which it is not, and
+        then there is no such job."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._put_row(live, future)
+        return future
+
+    def _put_row(self, live: ActiveJob, future: asyncio.Future[None], lost: bool = False) -> None:
+        try:
+            self.context.writer.put(
+                [AddJob(live.row)], lambda error: self.waits.post(self._row_put, live, future, lost, error)
+            )
+        except StoreError as error:  # it is busy, or closed
+            self._row_put(live, future, lost, error)
+
+    def _row_put(self, live: ActiveJob, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
+        """`lost`: an earlier attempt may have been stored without an answer; then the row is refused as there."""
+        refused = isinstance(error, StoreRefused)
+        if error is None or (lost and refused):
+            settle(future, None)
+            return
+        handle = live.handle
+        ended = handle is not None and not handle.cancel()
+        if ended and handle is not None and handle.state is JobState.DONE and not (refused or self.closing):
+            LOG.error("a job that is done waits for the store: %s", error, extra={"job": live.row.job})
+            lost = lost or isinstance(error, StoreLost)  # made and paid for, like its pictures: it can be put right
+            self._loop.call_later(FULL_S, self._put_row, live, future, lost)
+            return
+        self.forget(live)
+        settle(future, error)
+
+    def take_back(self, row: JobRow) -> None:
+        """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
+        try:
+            spec, work = packing.spec_of(row), packing.work_of(row)
+            lane = lane_of(row.lane)  # that was promised
+            if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
+                self.context.books.book, Lane.FAST
+            ):
+                lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
+            self.start(row, spec, work, lane, restored=True)
+        except (SalonError, msgspec.MsgspecError) as error:
+            if isinstance(error, StudioClosed | WorkerLost):
+                return  # the studio is over already: the job waits for the next start
+            if self.context.books.ledger.is_open(row.job):
+                self.context.release(row.job)
+            live = ActiveJob(row, self.logs.open(row.job, row.last_event))
+            self.live[row.job] = live
+            self.idle.clear()
+            changes = {"state": "failed", "reason": f"after a restart: {error}", "failure": type(error).__name__}
+            self._end(live, changes, ())
+
+    # ---- what happens to jobs --------------------------------------------------------------------------------------
+
+    def _happened(self, job: Job, event: Event) -> None:
+        live = self.live.get(job.id)
+        if live is None:
+            return
+        if event.kind == "started" and not live.row.started_ms:
+            live.row = msgspec.structs.replace(live.row, started_ms=self.context.now_ms())
+            self._tell_seen("started", live.row)
+        self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
+
+    def _show_preview(self, job: Job, step: int, data: bytes) -> None:
+        if (live := self.live.get(job.id)) is not None:
+            self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
+
+    def _studio_ended(self, job: Job) -> None:
+        """The studio is done with it. Where that has ended, or the server ends, it goes on after the next start."""
+        live = self.live.get(job.id)
+        if live is None or (job.state is not JobState.DONE and (self.closing or job.left_open)):
+            return
+        if job.state is JobState.DONE:
+            self._storing.begin(live, job)
+            return
+        self._end(live, {"state": str(job.state), "reason": job.reason, "failure": job.failure}, ())
+
+    def _end(self, live: ActiveJob, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
+        """Store a job's end, with its charge; then tell it. One that was charged and has nothing to show is repaid."""
+        self._storing.done(live)
+        job = live.row.job
+        if self.live.get(job) is not live:  # its row could not be stored: there is no such job
+            self._storing.release(job)
+            return
+        charged_ms = self.context.charged.get(job, 0)
+        if live.handle is not None:
+            charged_ms = live.handle.charged_ms or charged_ms
+        if changes["state"] != "done" and charged_ms:
+            if not live.repaid:
+                live.repaid = True
+                self.context.repay(live.row, charged_ms)
+            charged_ms = 0
+        if live.handle is not None:
+            changes |= {"charged_ms": charged_ms, "step": live.handle.step, "lane": str(live.handle.lane)}
+        last = live.log.last + len(pictures) + 1
+        changes |= {"ended_ms": self.context.now_ms(), "started_ms": live.row.started_ms, "last_event": last}
+        row = msgspec.structs.replace(live.row, **changes)
+        writes: list[Write] = [EndJob(job, changes, pictures)]
+        if row.lane == Lane.RELAX:
+            writes += self.context.relax_use(row.account)
+
+        def stored(error: StoreError | None) -> None:
+            self.waits.post(self._stored_end, live, row, pictures, error)
+
+        try:
+            self.context.writer.put(writes, stored)
+        except StoreError as error:  # it is busy, or closed
+            self._stored_end(live, row, pictures, error)
+
+    def _stored_end(
+        self, live: ActiveJob, row: JobRow, pictures: tuple[PictureRow, ...], error: StoreError | None
+    ) -> None:
+        if error is not None:
+            LOG.error("the end of job %s could not be stored: %s", row.job, error)
+            if not self.closing:
+                changes = {"state": row.state, "reason": row.reason, "failure": row.failure}
+                self._loop.call_later(FULL_S, self._end, live, changes, pictures)
+            return
+        self._storing.release(row.job)
+        shown = stored_pictures(pictures)
+        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # as the store has them
+        self.forget(live, keep_log=True)
+        for one in shown:
+            self._add(live, "image", picture=one)
+        self._add(live, row.state, step=row.step, steps=row.steps, reason=row.reason)
+        self.logs.end(row.job)
+        self.ended[row.state] = self.ended.get(row.state, 0) + 1
+        self._tell_seen("ended", row)
+        fields = {"job": row.job, "account": row.account, "lane": row.lane, "state": row.state, "failure": row.failure}
+        LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
+
+    # ---- what is known of them -------------------------------------------------------------------------------------
+
+    def at_hand(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
+        """A job that is in memory, with its pictures."""
+        if (live := self.live.get(job)) is not None:
+            return live.row, ()
+        return self._ended_jobs.get(job)
+
+    def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...] = ()) -> JobRecord:
+        """Return what a job is; of one that has not ended, as the studio sees it now."""
+        live = self.live.get(row.job)
+        if live is None or live.handle is None:
+            return self._ended_jobs.record_of(row, pictures)
+        state = live.handle.state
+        shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
+        row = msgspec.structs.replace(live.row, state=str(shown))
+        return record_of(row, step=live.handle.step, last=live.log.last, spec=live.handle.spec)
+
+    @property
+    def working(self) -> bool:
+        """Whether a job has a seat, or pictures of one are being stored."""
+        handles = [live.handle for live in self.live.values() if live.handle is not None]
+        running = self.context.studio.loop.snapshot().running
+        return bool(running) or any(handle.state.final and not handle.left_open for handle in handles)
+
+    def counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """(those that wait, those that run or whose end is not on disk yet), by lane."""
+        queued: Counter[str] = Counter()
+        running: Counter[str] = Counter()
+        for live in self.live.values():
+            waits = live.handle is not None and live.handle.state in (JobState.QUEUED, JobState.PAUSED)
+            lane = live.row.lane if live.handle is None else str(live.handle.lane)
+            (queued if waits else running)[lane] += 1
+        return dict(queued), dict(running)
+
+    # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Store the pictures that were made, and end."""
+        self._previews.close()
+        self._storing.close()
+
+    def _add(self, live: ActiveJob, kind: str, **fields: Any) -> None:
+        live.log.add(kind, self.context.now_ms(), **fields)
+
+    def remember(self, row: JobRow, pictures: tuple[StoredPicture, ...]) -> None:
+        """Keep a job that has ended in memory for a while."""
+        self._ended_jobs.remember(row, pictures)
+
+    def forget(self, live: ActiveJob, *, keep_log: bool = False) -> None:
+        self.live.pop(live.row.job, None)
+        if not keep_log:
+            self.logs.drop(live.row.job)
+        if not self.live:
+            self.idle.set()
+
+    def _tell_seen(self, what: str, row: JobRow) -> None:
+        for call in self.seen:
+            call(what, row)
+
+    def drop(self, job: str) -> None:
+        """Forget what is remembered of an ended job."""
+        self._ended_jobs.drop(job)
+        self.logs.drop(job)
+
+    def forget_before(self, ended_ms: int) -> None:
+        """Forget what is remembered of jobs that ended before; they were deleted."""
+        for job in self._ended_jobs.before(ended_ms):
+            self.drop(job)
+
+    def remove(self, digests: Sequence[str]) -> None:
+        """Delete the files among these that no job has. On a thread for reads."""
+        for digest in dict.fromkeys(digests):
+            self.files.delete(digest)

@@ -1,0 +1,49 @@
+"""From the pixels of a finished job to files with their recipes."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from ..store.rows import GRID, PictureRow
+from .mosaic import mosaic
+from .recipe import UInt8, encode_png, recipe_of
+
+if TYPE_CHECKING:
+    from ...engine.info import ModelInfo
+    from ..job import Job
+    from ..store.blobs import Blobs
+
+PREVIEW_QUALITY: Final = 80  # JPEG
+
+
+def files_of(info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tuple[int, UInt8, bytes]]:
+    """(index, pixels, PNG) of the pictures of a job, uint8 [images, height, width, 3], and of its grid (`GRID`)."""
+    shown = [*enumerate(pixels), (GRID, mosaic(pixels))]
+    files = []
+    for index, shot in shown:
+        image = None if index == GRID else index
+        recipe = recipe_of(info, job.spec, job.reading, image, shot, version)
+        files.append((index, shot, encode_png(shot, recipe)))
+    return files
+
+
+def store_files(blobs: Blobs, job: str, files: list[tuple[int, UInt8, bytes]]) -> tuple[PictureRow, ...]:
+    """Put the files away; what a row needs to find them. StoreError: the disk does not take them."""
+    rows = []
+    for index, shot, data in files:
+        digest = blobs.put(data)
+        height, width = shot.shape[:2]
+        rows.append(PictureRow(job=job, index=index, digest=digest, size=len(data), width=width, height=height))
+    return tuple(rows)
+
+
+def preview_of(pixels: UInt8) -> bytes:
+    """JPEG of an unfinished job's grid; pixels uint8 [images, height, width, 3]."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(mosaic(pixels))).save(buffer, "JPEG", quality=PREVIEW_QUALITY)
+    return buffer.getvalue()

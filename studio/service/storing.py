@@ -1,0 +1,112 @@
+"""Pixels of finished jobs become files on threads of their own; while the disk takes none, they wait in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ... import __version__
+from ..errors import StoreError
+from ..job import Job
+from ..store.rows import JobRow, PictureRow
+from ..threads import thread_pool
+from .context import ServiceContext
+from .events import JobLog
+from .pictures import files_of, store_files
+from .pins import Pins, Unpinned
+from .recent_files import RecentFiles
+from .waits import Waits
+
+LOG = logging.getLogger("salon.service")
+FULL_S: Final = 2.0  # between attempts to store pictures on a disk that does not take them
+
+
+@dataclass(eq=False)
+class ActiveJob:
+    """A job that has not ended, or whose pictures are not stored yet. `repaid`: it failed after it had been charged."""
+
+    row: JobRow
+    log: JobLog
+    handle: Job | None = None
+    repaid: bool = False
+
+
+class Storing:
+    """Makes and puts away the files of jobs that are done. On the thread of the event loop, but for the making.
+
+    Args:
+        context: has store and files.
+        waits: brings calls to the loop's thread.
+        ended: called as (job, changes of its row, pictures) on that thread, when its files are stored or never will be.
+
+    Attributes:
+        stuck: jobs whose pictures wait for the disk.
+        trouble: why they wait.
+        closing: nothing is tried again.
+        files: the pictures on disk, for whoever deletes some.
+        recent_files: what was sent of them last.
+    """
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        waits: Waits,
+        ended: Callable[[ActiveJob, dict[str, Any], tuple[PictureRow, ...]], None],
+    ) -> None:
+        self.stuck: set[ActiveJob] = set()
+        self.trouble: StoreError | None = None
+        self.closing = False
+        self._context, self._waits, self._ended = context, waits, ended
+        self._pins = Pins()
+        self.recent_files = RecentFiles()
+        self.files = Unpinned(context.store, context.blobs, self._pins, self.recent_files.remove)
+        self._loop = asyncio.get_running_loop()
+        self._threads = thread_pool(2, "salon-files")
+
+    def begin(self, live: ActiveJob, job: Job) -> None:
+        """Store the pictures of a job that is done. They are held, for nobody to delete, until `release`."""
+        self._threads.submit(self._store, live, job)
+
+    def done(self, live: ActiveJob) -> None:
+        """Take note that a job does not wait any more."""
+        self.stuck.discard(live)
+
+    def release(self, job: str) -> None:
+        """Let go of a job's files: its rows are stored, or it has none."""
+        self._pins.release(job)
+
+    def close(self) -> None:
+        """Store the pictures that were made, and end."""
+        self._threads.shutdown(wait=True, cancel_futures=False)
+
+    def _store(self, live: ActiveJob, job: Job) -> None:
+        """On a thread for files."""
+        try:
+            files = files_of(self._context.studio.loop.model, job, job.result(0), __version__)
+            digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
+            self._pins.hold(job.id, digests)
+            pictures = store_files(self._context.blobs, job.id, files)
+        except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
+            self._waits.post(self._wait_for_disk, live, job, error)
+        except Exception as error:
+            LOG.exception("pictures of job %s", job.id)
+            changes = {"state": "failed", "reason": f"its pictures could not be stored: {error}", "failure": "Internal"}
+            self._waits.post(self._ended, live, changes, ())
+        else:
+            self._waits.post(self._ended, live, {"state": "done"}, pictures)
+
+    def _wait_for_disk(self, live: ActiveJob, job: Job, error: StoreError) -> None:
+        """It is full or out of order: the pictures wait in memory, and meanwhile nothing is accepted."""
+        LOG.error("a job's pictures wait for the disk: %s", error, extra={"job": job.id})
+        self.stuck.add(live)
+        self.trouble = error
+
+        def again() -> None:
+            if not self.closing:
+                self.begin(live, job)
+
+        self._loop.call_later(FULL_S, again)

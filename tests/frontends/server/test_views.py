@@ -1,0 +1,50 @@
+"""The wire only translates: what is submitted and what is told have the same words here and in the service."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from salon.frontends.server import views
+from salon.frontends.wire.messages import Picture, Submit
+from salon.studio.service.events import JobEvent
+from salon.studio.service.job_record import JobRecord, StoredPicture
+from salon.studio.service.request import Request, fingerprint
+
+SHOWN = StoredPicture(index=-1, digest="d" * 64, size=7, width=4, height=2)
+
+
+def test_a_submit_is_a_request() -> None:
+    submit = Submit(key="k", prompt="cat", lane="relax", aspect=(3, 2), seed=7, private=True, preview_every=2)
+    request = views.request_of(submit)
+    for name in Request.__struct_fields__:
+        assert getattr(request, name) == getattr(submit, name), name
+    assert fingerprint(request) == fingerprint(msgspec.structs.replace(request, key="other"))
+
+
+def test_its_fingerprint_is_that_of_the_versions_before() -> None:
+    """They made it of the message: an old folder's jobs are found again under their keys."""
+    submit = Submit(key="k", prompt="cat", aspect=(3, 2), guidance_scale=2.5, solver="heun")
+    values = [getattr(submit, name) for name in Request.__struct_fields__ if name != "key"]
+    assert fingerprint(views.request_of(submit)) == hashlib.sha256(msgspec.msgpack.encode(values)).digest()
+
+
+def test_a_record_is_told_whole() -> None:
+    values = {name: index for index, name in enumerate(JobRecord.__struct_fields__)}
+    record = JobRecord(**(values | {"pictures": (SHOWN,)}))  # type: ignore[arg-type]
+    info = views.job_info(record)
+    for name in JobRecord.__struct_fields__:
+        if name != "pictures":
+            assert getattr(info, name) == getattr(record, name), name
+    assert info.pictures == (Picture(index=-1, digest="d" * 64, size=7, width=4, height=2),)
+
+
+def test_an_event_is_told_whole() -> None:
+    happened = JobEvent(number=3, kind="image", at_ms=5, step=1, steps=2, reason="why", picture=SHOWN)
+    event = views.event(happened)
+    for name in JobEvent.__struct_fields__:
+        if name != "picture":
+            assert getattr(event, name) == getattr(happened, name), name
+    assert event.picture is not None
+    assert event.picture.digest == SHOWN.digest

@@ -1,0 +1,187 @@
+"""The service without any wire: what is accepted is on disk, is told as it goes, and goes on after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from salon.engine.errors import SpecError
+from salon.scheduler.errors import UnknownAccount, UnknownLane
+from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob
+from salon.studio.service.recipe import read_png
+from salon.studio.service.service import Service
+
+from .conftest import Serve, ended, request
+
+
+def test_it_needs_no_frontend() -> None:
+    code = (
+        "import sys, salon.studio.service.embedded\n"
+        "found = [name for name in sys.modules if name.startswith('salon.frontends')]\n"
+        "assert not found, found"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_job_from_its_request_to_its_pictures(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        job, existing = await service.submit("local", request("k", "a red apple", preview_every=1))
+        assert (existing, job.state in ("queued", "running"), job.images) == (False, True, 2)
+        row = service.context.store.job(job.job)
+        assert row is not None
+        log = await service.log(job.job, "local")
+        record = await ended(service, job.job)
+        assert (record.state, record.step, record.prompt, record.solver) == ("done", 2, "a red apple", "euler")
+        assert [picture.index for picture in record.pictures] == [-1, 0, 1]
+        data = service.context.blobs.get(record.pictures[1].digest)
+        pixels, recipe = read_png(io.BytesIO(data))
+        assert (pixels.shape, recipe.spec.prompt, recipe.image) == ((16, 16, 3), "a red apple", 0)
+        events = list(log.since(0))
+        numbers = [event.number for event in events]
+        assert numbers == sorted(set(numbers))
+        assert [event.kind for event in events] == ["queued", "started", "step", "image", "image", "image", "done"]
+        assert events[-1].number == record.last_event
+
+    serve(work)
+
+
+def test_a_watcher_is_told_of_every_event(serve: Serve) -> None:
+    class Counter:
+        def __init__(self) -> None:
+            self.kinds: list[str] = []
+
+        def touched(self) -> None:
+            self.kinds.append(log.events[-1].kind)
+
+    log: Any = None
+
+    async def work(service: Service) -> list[str]:
+        nonlocal log
+        job, _ = await service.submit("local", request("k"))
+        log = await service.log(job.job, "local")
+        counter = Counter()
+        log.watchers.add(counter)
+        service.context.studio.loop.release()
+        await ended(service, job.job)
+        return counter.kinds
+
+    told = serve(work, paused=True)
+    assert (told[0], told[-1], told.count("done")) == ("started", "done", 1)
+
+
+def test_a_key_is_one_job(serve: Serve) -> None:
+    async def work(service: Service) -> str:
+        both = await asyncio.gather(*(service.submit("local", request("k")) for _ in range(2)))
+        assert both[0].job.job == both[1].job.job
+        assert [one.existing for one in both] == [False, True]
+        with pytest.raises(KeyReused, match="'k' again, with another request"):
+            await service.submit("local", request("k", "dog"))
+        assert service.accepted == 1
+        return str(both[0].job.job)
+
+    job = serve(work)
+
+    async def again(service: Service) -> None:
+        found, existing = await service.submit("local", request("k"))
+        assert (found.job, existing) == (job, True)
+        assert (await ended(service, job)).state == "done"
+
+    serve(again)
+
+
+def test_what_was_accepted_goes_on_after_a_restart(serve: Serve) -> None:
+    async def accept(service: Service) -> tuple[str, int]:
+        job, _ = await service.submit("local", request("k", private=True))
+        return job.job, job.last_event
+
+    job, last = serve(accept, paused=True)
+
+    async def finish(service: Service) -> None:
+        record = await ended(service, job)
+        assert (record.state, record.private, len(record.pictures)) == ("done", True, 3)
+        log = await service.log(job, "local")
+        finals = [event for event in log.since(last) if event.kind == "done"]
+        assert [event.number for event in finals] == [record.last_event]
+        assert service.context.ledger.open_jobs() == ()
+
+    serve(finish)
+
+
+def test_nobody_else_sees_what_is_private(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        accounts = service.context.accounts
+        for name in ("ann", "ben"):
+            accounts.enter(name)
+        mine, _ = await service.submit("ann", request("k", "a secret", private=True))
+        shared, _ = await service.submit("ann", request("k2", "a red apple"))
+        await ended(service, mine.job, "ann"), await ended(service, shared.job, "ann")
+        with pytest.raises(UnknownJob):
+            await service.find(mine.job, "ben")
+        assert (await service.find(shared.job, "ben")).prompt == "a red apple"
+        for refused in (service.delete(shared.job, "ben"), service.cancel(shared.job, "ben")):
+            with pytest.raises(UnknownJob):
+                await refused
+        seen = await service.show(mine.job, "ben", operator=True)
+        assert (seen.state, seen.prompt, seen.seed, seen.pictures) == ("done", "", 0, ())
+        page = await service.page(None, viewer="ben")
+        assert [job.prompt for job in page.jobs] == ["a red apple", ""]
+        assert [job.prompt for job in (await service.page("ann")).jobs] == ["a red apple", "a secret"]
+        with pytest.raises(UnknownAccount):
+            accounts.enter("eve")
+
+    serve(work, open=True, open_accounts=3, open_plan="pro")
+
+
+def test_a_page_asks_for_its_pictures_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(service: Service) -> None:
+        store, asked = service.context.store, []
+        jobs = [(await service.submit("local", request(f"k{i}", seed=i)))[0].job for i in range(5)]
+        whole = {job: (await ended(service, job)).pictures for job in jobs}
+        pictures_of = store.pictures_of
+
+        def counted(names: Sequence[str]) -> Any:
+            asked.append(len(names))
+            return pictures_of(names)
+
+        monkeypatch.setattr(store, "pictures_of", counted)
+        monkeypatch.setattr(store, "pictures", lambda job: pytest.fail("one job at a time"))
+        page = await service.page("local", limit=3)
+        assert [job.job for job in page.jobs] == jobs[:1:-1]
+        assert {job.job: job.pictures for job in page.jobs} == {job: whole[job] for job in jobs[2:]}
+        rest = await service.page("local", before=page.next, states=["done"])
+        assert ([job.job for job in rest.jobs], rest.next) == (jobs[1::-1], 0)
+        assert asked == [4, 2]
+
+    serve(work)
+
+
+def test_refusals_leave_nothing(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        for bad, error in (({"images": 0}, SpecError), ({"lane": "slow"}, UnknownLane), ({"width": 7}, SpecError)):
+            with pytest.raises(error):
+                await service.submit("local", request("k", **bad))
+        job, _ = await service.submit("local", request("k"))
+        with pytest.raises(NotEnded):
+            await service.delete(job.job, "local")
+        with pytest.raises(NotFailed):
+            await service.retry(job.job)
+        with pytest.raises(UnknownJob):
+            await service.retry("none")
+        assert await service.cancel(job.job, "local")
+        assert not await service.cancel(job.job, "local")
+        assert await service.delete(job.job, "local")
+        assert not await service.delete(job.job, "local")
+        service.draining = True
+        with pytest.raises(Draining):
+            await service.submit("local", request("k2"))
+        assert (await service.submit("local", request("k")))[1]  # what was accepted before is found
+        assert service.context.ledger.open_jobs() == ()
+
+    serve(work, paused=True)
