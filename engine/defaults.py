@@ -57,8 +57,8 @@ def complete(
         styles: of the model. Styles that are given (see `styles.choice.style_uses`) become adapters beside those given.
 
     Raises:
-        SpecError: as `GenerationSpec` and `style_uses`; an unknown field; an aspect that is none, or with width or height
-            beside it; a negative prompt without guidance.
+        SpecError: as `GenerationSpec` and `style_uses`; an unknown field; an aspect that is none, or with width or
+            height beside it; a negative prompt without guidance.
     """
     if unknown := given.keys() - _FIELDS - set(FIELDS):
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))

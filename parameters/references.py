@@ -1,7 +1,7 @@
 """References to styles, as they are typed and as they are sent.
 
-Typed, a reference is a number, a picture's file, or the SHA-256 of one, each perhaps with `::WEIGHT` behind it; sent, it
-is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first.
+Typed, a reference is a number, a picture's file, or the SHA-256 of one, each perhaps with `::WEIGHT` behind it; sent,
+it is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first.
 """
 
 from __future__ import annotations

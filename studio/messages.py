@@ -96,8 +96,8 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Carry out a plan. `arrivals` are opened first; in the ENCODE stage that is the work. The frames are those of their
-    references, in order. Answer: Ran."""
+    """Carry out a plan. `arrivals` are opened first; in the ENCODE stage that is the work. The frames are those of
+    their references, in order. Answer: Ran."""
 
     number: int
     stage: str

@@ -113,8 +113,8 @@ class Studio:
         return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
-        """Take a picture to draw in the style of: its file, or the bytes of one. Return its digest (SHA-256, hex), which
-        goes into `style_references` of `imagine` or `make_spec`. Of many pictures the least recently used are forgotten.
+        """Take a picture to draw in the style of: its file, or the bytes of one. Return its digest (SHA-256, hex), for
+        `style_references` of `imagine` or `make_spec`. Of many pictures the least recently used are forgotten.
 
         Raises:
             ReferenceRefused: the file cannot be read, or is no picture.

@@ -104,7 +104,8 @@ def unit(vector: NDArray[np.float64]) -> Float32:
     square = 0.0
     for value in vector.tolist():
         square += value * value
-    return (vector / np.sqrt(square / len(vector) + SQUARE)).astype(np.float32)
+    scaled: Float32 = (vector / np.sqrt(square / len(vector) + SQUARE)).astype(np.float32)
+    return scaled
 
 
 def _silu(x: NDArray[np.float32]) -> Float32:

@@ -117,11 +117,11 @@ def load_styles(ops: Ops[Any, Any], folder: Path, salon: Config, denoiser: Denoi
     encoder = load_style_encoder(ops, file)
     adapter = denoiser.adapter_file(ops, path)
     width = vectors.shape[1]
-    for what, found in (
+    for what, wide in (
         ("null", len(null)), ("encoder.out.2.weight", encoder.width), (ADAPTER, adapter.projection.embedding_width)
     ):  # fmt: skip
-        if found != width:
-            raise WrongShape("style vectors", path=file.path, key=what, expected=f"width {width}", found=str(found))
+        if wide != width:
+            raise WrongShape("style vectors", path=file.path, key=what, expected=f"width {width}", found=str(wide))
     channels = denoiser.codec.channels
     if encoder.channels != channels:
         expected, key = f"{channels} channels, those of the latents", "encoder.first.0.weight"

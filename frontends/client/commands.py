@@ -53,6 +53,7 @@ class Commands(Flavour, Generic[J]):
     @operation
     def imagine(
         self,
+        /,
         prompt: str,
         *,
         lane: str = "fast",

@@ -77,6 +77,12 @@ def event_line(event: JobEvent) -> str:
     return words.clean(f"{clock} {text}" + (f": {event.reason}" if event.reason else ""))
 
 
+def style_name(adapter: str) -> str:
+    """Return what people call a style: its number, or the beginning of its picture's digest."""
+    kind, _, what = adapter.removeprefix("style:").partition(":")
+    return kind if not what else f"{kind} {what[:12]}"
+
+
 def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
     """All that is known of a job, by name."""
     lane = info.lane if info.lane == info.asked_lane else f"{info.lane}, asked for {info.asked_lane}"
@@ -97,6 +103,7 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("without", info.negative_prompt),
         ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
+        ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),
         ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
         ("ended", words.moment(info.ended_ms)),
         ("time", ", ".join(part for part in spans if part)),

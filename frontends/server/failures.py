@@ -17,7 +17,7 @@ from ...studio.errors import (
     StudioClosed,
     WorkerLost,
 )
-from ...studio.service.errors import Draining, NoSuchAccount, TooSlow, UnknownJob
+from ...studio.service.errors import Draining, NoSuchAccount, TooMany, TooSlow, UnknownJob
 from ..wire.errors import MessageError, UnsupportedVersion
 from ..wire.messages import Failure
 
@@ -38,6 +38,7 @@ CODES: tuple[tuple[type[SalonError], str, int], ...] = (
     (UnknownJob, "not_found", 0),
     (NoSuchAccount, "not_found", 0),
     (TooSlow, "busy", 1000),
+    (TooMany, "busy", 5000),
     (Draining, "draining", 2000),
     (LimitError, "too_large", 0),
     (Refused, "refused", 0),

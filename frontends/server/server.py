@@ -196,6 +196,11 @@ class Server:
         if isinstance(request, m.Submit):
             job, existing = await service.submit(account, views.request_of(request))
             return m.Accepted(job=views.job_info(job), existing=existing)
+        if isinstance(request, m.Upload):
+            received = await service.jobs.references.upload(
+                account, request.digest, request.size, request.offset, request.data
+            )
+            return m.Uploaded(received=received)
         if isinstance(request, m.Watch):
             await self.deliver.watch(session, id, request)
             return None

@@ -10,9 +10,8 @@ from ..kinds import Number, OneOf, Whole
 from . import Parameter
 
 # The names alone: a client, which computes nothing, loads no engine for them.
-SOLVERS = Plugins[object](
-    "solver", "salon.engine.solvers", [str(Path(__file__).parents[2] / "engine" / "solvers")], "euler"
-)
+FOLDER = Path(__file__).parents[2] / "engine" / "solvers"
+SOLVERS = Plugins[object]("solver", "salon.engine.solvers", [str(FOLDER)], "euler")
 
 PARAMETERS = (
     Parameter(

@@ -53,6 +53,7 @@ class ServiceContext:
     Attributes:
         life: which start of this store it is, from 1.
         studio: the workers; on hold until its loop is released.
+        blobs, references: the pictures of jobs, and those that requests refer to.
         accounts: every account's row.
         books, ledger: their plans, and their time.
         charged: ms of jobs that were charged before a restart, and not repaid, but whose end did not get on disk.
@@ -75,6 +76,7 @@ class ServiceContext:
         try:
             self.life = self.store.begin_life()
             self.blobs = FolderBlobs(Path(options.data) / "pictures")
+            self.references = FolderBlobs(Path(options.data) / "references")
             self.charged: dict[str, int] = {}
             self.ledger = Ledger.replay(self._stored_entries())
             for job in [job for job in self.charged if self.store.meta(f"{REPAID}.{job}") is not None]:

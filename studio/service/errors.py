@@ -8,6 +8,7 @@ StudioError
     ├── KeyReused        another request, or another grant, under a key that was used before
     ├── Draining         nothing is accepted any more
     ├── TooSlow          the store does not answer in time; what was begun goes on
+    ├── TooMany          too much at a time; a moment later it may be less
     ├── WrongValue       a word or a number that cannot be meant
     ├── NoSuchAccount    an account that nobody has opened
     └── LastOperator     after it, nobody could undo it
@@ -47,6 +48,10 @@ class Draining(ServiceError):
 
 class TooSlow(ServiceError):
     """The store does not answer in time. What was begun goes on; asking again in the same words finds it."""
+
+
+class TooMany(ServiceError):
+    """Too much at a time; a moment later it may be less."""
 
 
 class WrongValue(ServiceError):

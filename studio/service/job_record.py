@@ -36,6 +36,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         private: only its owner sees it.
         prompt, negative_prompt, width, height, steps, seed, images, guidance_scale, solver: what is made, every default
             filled in; empty, once it was deleted.
+        styles: adapter -> weight.
         step: solver steps done, of `steps`.
         charged_ms: GPU time that it cost.
         pictures: the grid and the images, once it is done.
@@ -60,6 +61,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     images: int = 0
     guidance_scale: float = 0.0
     solver: str = ""
+    styles: dict[str, float] = {}
     step: int = 0
     made_ms: int = 0
     started_ms: int = 0
@@ -90,6 +92,7 @@ def record_of(
             "images": spec.images,
             "guidance_scale": float(spec.guidance_scale),
             "solver": spec.solver,
+            "styles": {use.adapter: use.weight for use in spec.adapters},
         }
     return JobRecord(
         job=row.job,
@@ -118,7 +121,7 @@ def redacted(record: JobRecord) -> JobRecord:
     """Return what an operator may know of somebody else's job: of a private one, how it goes and not what it shows."""
     if not record.private:
         return record
-    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, pictures=())
+    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, styles={}, pictures=())
 
 
 def stored_pictures(rows: Iterable[PictureRow]) -> tuple[StoredPicture, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,8 @@ from ...scheduler.admission import Work
 from ...scheduler.plans import lane_of
 from ...scheduler.tickets import Lane
 from ..errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
-from ..job import Event, Job, JobState
+from ..job import Event, Job, JobState, UInt8
+from ..resources import digests_of
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import AddJob, EndJob, Write
 from . import packing
@@ -29,6 +30,7 @@ from .ended_jobs import EndedJobs
 from .events import Logs
 from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
 from .previews import Previews
+from .references import ServiceReferences
 from .storing import ActiveJob, Storing
 from .waits import Waits, settle
 
@@ -44,6 +46,7 @@ class JobManager:
         waits: for what takes long.
 
     Attributes:
+        references: the pictures that they refer to.
         logs: what happened to them.
         live: by id.
         ended: counts since the start, by state.
@@ -56,6 +59,7 @@ class JobManager:
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
         self.context = context
         self.waits = waits
+        self.references = ServiceReferences(context, waits)
         self.logs = Logs(context.life)
         self.live: dict[str, ActiveJob] = {}
         self.ended: dict[str, int] = {}
@@ -87,8 +91,17 @@ class JobManager:
     def closing(self, ends: bool) -> None:
         self._storing.closing = ends
 
-    def start(self, row: JobRow, spec: GenerationSpec, work: Work, lane: Lane, *, restored: bool = False) -> ActiveJob:
-        """Hand a job to the studio. Raises as `Loop.submit`; there is no job then."""
+    def start(
+        self,
+        row: JobRow,
+        spec: GenerationSpec,
+        work: Work,
+        lane: Lane,
+        references: Mapping[str, UInt8],
+        *,
+        restored: bool = False,
+    ) -> ActiveJob:
+        """Hand a job to the studio, with the pictures that it refers to. Raises as `Loop.submit`; there is no job then."""
         handle = self.context.studio.loop.submit(
             spec,
             account=row.account,
@@ -100,6 +113,7 @@ class JobManager:
             on_preview=self._previews.add,
             on_end=lambda job: self.waits.post(self._studio_ended, job),
             restored=restored,
+            references=references,
         )
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
         live = ActiveJob(row, self.logs.open(row.job, row.last_event), handle)
@@ -148,7 +162,8 @@ class JobManager:
                 self.context.books.book, Lane.FAST
             ):
                 lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
-            self.start(row, spec, work, lane, restored=True)
+            pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
+            self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             if isinstance(error, StudioClosed | WorkerLost):
                 return  # the studio is over already: the job waits for the next start

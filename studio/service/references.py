@@ -48,11 +48,8 @@ class ServiceReferences:
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
         self.context = context
         self.waits = waits
+        self._blobs: Blobs = context.references
         self._uploads = Uploads()
-
-    @property
-    def _blobs(self) -> Blobs:
-        return self.context.references
 
     async def upload(self, account: str, digest: str, size: int, offset: int, data: bytes) -> int:
         """Take a part of a file; return how many bytes of it are there, from its beginning. The last part is answered

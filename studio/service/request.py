@@ -13,6 +13,7 @@ from ...bounds import ID
 from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
 from ...errors import complaint
+from ...parameters.request import fields_of
 from ...values import flag_of, number_of, shown, text_of, whole_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         images: pictures that are made together.
         private: only its owner sees it.
         preview_every: solver steps between previews; 0: none.
+        parameters: what it says, by the names of `parameters/known`, in place of everything from `negative_prompt` to
+            `shift`; None: a request from before there were styles.
     """
 
     key: str
@@ -53,6 +56,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     shift: float | None = None
     private: bool = False
     preview_every: int = 0
+    parameters: dict[str, Any] | None = None
 
 
 def request_of(**fields: Any) -> Request:
@@ -73,12 +77,18 @@ def request_of(**fields: Any) -> Request:
 
 def fingerprint(request: Request) -> bytes:
     """Return a hash of everything but the key: it tells a repeated request from another one under the same key."""
-    values = [getattr(request, name) for name in request.__struct_fields__ if name != "key"]
+    values = [getattr(request, name) for name in request.__struct_fields__ if name not in ("key", "parameters")]
+    if request.parameters is not None:  # so that the fingerprints of requests from before stay what they were
+        values.append(sorted(request.parameters.items()))
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
 def spec_of(studio: Studio, request: Request, lane: Lane) -> GenerationSpec:
-    """Return what the engine is to make, every default filled in. Raises as `Studio.make_spec`."""
+    """Return what the engine is to make, every default filled in. Raises as `Studio.make_spec` and `fields_of`."""
+    if request.parameters is not None:
+        styles = studio.loop.model.styles
+        given = fields_of(request.parameters, styles is not None and styles.has_default)
+        return studio.make_spec(request.prompt, lane=lane, **given)
     fields = {name: value for name in OPTIONAL if (value := getattr(request, name)) is not None}
     return studio.make_spec(
         request.prompt,
@@ -123,5 +133,6 @@ _TYPES: Final[dict[str, _Type]] = {
     "shift": _NUMBER,
     "private": ("True or False", flag_of),
     "preview_every": _WHOLE,
+    "parameters": ("a map of names to values", lambda value: dict(value) if isinstance(value, dict) else None),
 }
-_MAY_BE_NONE: Final = {"aspect", *OPTIONAL}
+_MAY_BE_NONE: Final = {"aspect", "parameters", *OPTIONAL}

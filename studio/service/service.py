@@ -13,6 +13,7 @@ import msgspec
 from ...errors import SalonError, complaint
 from ...scheduler.admission import Work
 from ...scheduler.plans import Kind, lane_of
+from ..resources import digests_of
 from ..store.retention import check_quota, collect, sweep
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import DeleteJob, SetJob
@@ -104,6 +105,9 @@ class Service(Lookups):
             if keep_ms is not None:
                 self.jobs.forget_before(now - keep_ms)
             left = await asyncio.to_thread(collect, context.store, files)
+            specs = [live.handle.spec for live in self.jobs.live.values() if live.handle is not None]
+            in_use = {digest for spec in specs for digest in digests_of(spec)}
+            await asyncio.to_thread(self.jobs.references.sweep, in_use)
             await asyncio.to_thread(context.store.tidy)
         except SalonError:
             LOG.exception("cleaning up; it is tried again")
@@ -161,6 +165,7 @@ class Service(Lookups):
             raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
         lane = lane_of(request.lane)
         spec = spec_of(context.studio, request, lane)
+        references = await self.jobs.references.needed(account, spec)
         work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
         job = self._new_id()
         live = self.jobs.start(JobRow(
@@ -176,7 +181,7 @@ class Service(Lookups):
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
             steps=spec.steps,
-        ), spec, work, lane)  # fmt: skip
+        ), spec, work, lane, references)  # fmt: skip
         await self.jobs.add(live)
         self.accepted += 1
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})

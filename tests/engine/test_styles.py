@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,8 @@ DIGEST = "ab" * 32
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    yield Engine.load(dtype="float32")
+def engine() -> Engine:
+    return Engine.load(dtype="float32")
 
 
 def picture(seed: int = 0, height: int = 128, width: int = 128) -> Any:
@@ -126,7 +125,7 @@ def test_a_model_without_styles_says_so() -> None:
     assert style_uses(None, raw=True) == ()
     for asked in ({"stylize": 1}, {"style_references": [7]}):
         with pytest.raises(SpecError, match="the model has no style"):
-            style_uses(None, **asked)  # type: ignore[arg-type]
+            style_uses(None, **asked)
     with pytest.raises(SpecError, match="no default style"):
         style_uses(StyleInfo(tokens=4, words=()), stylize=1)
 
@@ -194,14 +193,18 @@ def test_styles_move_a_picture_and_weight_0_does_not(engine: Engine) -> None:
     plain = pixels(engine)
     engine.add_style_picture(DIGEST, picture())
     found = [plain]
-    for asked in (
+    moved: list[dict[str, Any]] = [
         {"stylize": 100}, {"style_references": [7]}, {"style_references": [8]}, {"style_references": [DIGEST]},
         {"style_references": [7, DIGEST], "stylize": 50},
-    ):  # fmt: skip
+    ]  # fmt: skip
+    unmoved: list[dict[str, Any]] = [
+        {"stylize": 0}, {"raw": True}, {"style_references": [7], "style_weight": 0},
+    ]  # fmt: skip
+    for asked in moved:
         made = styled(engine, **asked)
         assert all(np.abs(made.astype(int) - other.astype(int)).max() > 2 for other in found), asked
         found.append(made)
-    for asked in ({"stylize": 0}, {"raw": True}, {"style_references": [7], "style_weight": 0}):
+    for asked in unmoved:
         np.testing.assert_array_equal(styled(engine, **asked), plain)
     for name in (names.DEFAULT, names.of_number(7)):
         np.testing.assert_array_equal(pixels(engine, AdapterUse(name, 0.0, names.NONE)), plain)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from salon.frontends.recipe import plain, read_png
 
@@ -72,6 +73,26 @@ def test_the_same_pictures_as_here(salon: Run, made: Made, tmp_path: Path) -> No
     lines = result.stderr.splitlines()
     assert re.fullmatch(r"2 pictures, 192 x 96, 2 steps, seed 7, job \S+, lane fast", lines[0])
     assert lines[-1].startswith("made in ")
+
+
+def test_the_same_styles_as_here(salon: Run, tmp_path: Path) -> None:
+    """`--sref FILE` brings the picture along; a number and strengths go as they are."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (90, 60, 3)).astype(np.uint8)).save(tmp_path / "poster.jpg")
+    words = ["imagine", "a red apple", "--n", "1", "--steps", "1", "--seed", "7", "--sref", "poster.jpg", "4093::2"]
+    words += ["--sw", "150", "--s", "50", "--json"]
+    there = json.loads(salon(*words, "-o", "there.png").stdout)
+    here = json.loads(finish(start([*words, "-o", "here.png"], tmp_path)).stdout)
+    (pixels, recipe), (expected, original) = read_png(tmp_path / "there.png"), read_png(tmp_path / "here.png")
+    assert np.array_equal(pixels, expected)
+    assert recipe.spec == original.spec
+    assert len(recipe.spec.adapters) == 3
+    assert there["recipe"]["spec"] == here["recipe"]["spec"]
+    shown = salon("show", there["job"]["job"]).stdout
+    assert re.search(r"style +default 0.2, picture [0-9a-f]{12} \S+, number 4093 ", shown), shown
+    refused = salon("imagine", "cat", "--sref", "ab" * 32)
+    assert refused.returncode == 2
+    assert "bring the picture again (salon imagine --sref FILE does" in refused.stderr
 
 
 def test_a_job_from_its_start_to_its_end(salon: Run, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 from salon.engine.engine import Engine
 from salon.engine.errors import SpecError
 from salon.engine.generation import State
+from salon.engine.spec import AdapterUse
 from salon.engine.styles import names
 from salon.studio.errors import ReferenceRefused
 from salon.studio.references import MAX_PIXELS, digest_of, read_file, read_picture
@@ -133,7 +134,7 @@ def test_of_many_pictures_the_least_recently_used_go() -> None:
     assert kept.get("e") is not None, "one is always kept"
 
 
-# ---- jobs --------------------------------------------------------------------------------------------------------------
+# ---- jobs ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["thread", "process"])
@@ -170,9 +171,7 @@ def test_a_picture_that_is_not_there_is_refused_and_there_is_no_job(studio: Stud
     before = studio.loop.snapshot()
     with pytest.raises(SpecError, match=f"style reference: got picture {digest}, which is not here.*add the picture"):
         studio.imagine("cat", style_references=[digest])
-    with pytest.raises(SpecError, match="got 'style:what'|style:what"):
-        from salon.engine.spec import AdapterUse
-
+    with pytest.raises(SpecError, match="style:what"):
         studio.imagine("cat", adapters=(AdapterUse("style:what"),))
     assert studio.loop.snapshot().queued == before.queued
 

@@ -12,6 +12,7 @@ agree. Needs the `train` extra and a checkout.
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from ....bench.report import Goal
 from ....bench.runner import Bench, positive, run
 from ....engine.engine import Engine
-from ....frontends.recipe import encode_png, recipe_of
 from ....studio.references import read_picture
 from .captions import caption, with_article
 from .guidance import TOGETHER
@@ -82,10 +83,16 @@ def paint(engine: Engine, asked: Sequence[dict[str, Any]]) -> list[Any]:
                     raise report.error
         for generation in generations:
             pixels = engine.finish(generation)[0]
-            recipe = recipe_of(engine, generation, engine.model.identity, 0, pixels, "bench")
-            made.append((pixels, encode_png(pixels, recipe)))
+            made.append((pixels, png(pixels)))
             engine.close(generation)
     return made
+
+
+def png(pixels: Any) -> bytes:
+    """The file of a picture uint8 [H, W, 3]."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def body(bench: Bench) -> None:

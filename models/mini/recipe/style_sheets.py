@@ -109,7 +109,8 @@ def numbers(painter: Painter, bar: Progress) -> Image.Image:
 def strength(painter: Painter, bar: Progress) -> Image.Image:
     """Strengths of the default style, of a picture and of a number."""
     reference = painter.draw("an owl, woodcut, ocean blues, on a cream background", "--raw", seed=7)
-    sweeps = (("--s", ()), ("--sw", ("--sref", str(reference))), ("--sw", ("--sref", "4093")))
+    own: tuple[str, ...] = ()
+    sweeps = (("--s", own), ("--sw", ("--sref", str(reference))), ("--sw", ("--sref", "4093")))
     rows, labels = [], []
     for flag, words in sweeps:
         for thing in ("a cat", "a rocket"):

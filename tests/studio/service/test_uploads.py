@@ -1,0 +1,205 @@
+"""Files that come in parts, and the pictures that are kept of them."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from salon.engine.errors import SpecError
+from salon.studio.errors import ReferenceRefused
+from salon.studio.references import digest_of
+from salon.studio.service import references as module
+from salon.studio.service import uploads
+from salon.studio.service.errors import TooMany, WrongValue
+from salon.studio.service.request import Request, fingerprint
+from salon.studio.service.service import Service
+from salon.studio.service.uploads import Uploads
+from salon.studio.store.domains.references import ReferenceRow
+
+from .conftest import Serve, ended
+
+SHIPPED: dict[str, Any] = {"model": None, "backend": "cpu", "dtype": "float32"}
+
+
+def picture(seed: int = 0) -> bytes:
+    """A picture's file."""
+    rng = np.random.default_rng(seed)
+    buffer = io.BytesIO()
+    image = Image.fromarray(rng.integers(0, 255, (8, 8, 3)).astype(np.uint8))
+    image.resize((96, 96), Image.Resampling.NEAREST).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def asking(key: str, **parameters: Any) -> Request:
+    """A small request, drawn without the default style unless it says otherwise."""
+    values: dict[str, Any] = {"images": 1, "steps": 1, "seed": 3, "width": 64, "height": 64}
+    return Request(key=key, prompt="a red apple", parameters=values | parameters)
+
+
+async def bring(service: Service, data: bytes, account: str = "local", part: int = 100) -> str:
+    """Upload a file as clients do; its digest."""
+    digest, there = digest_of(data), 0
+    there = await service.jobs.references.upload(account, digest, len(data), 0, b"")
+    while there < len(data):
+        there = await service.jobs.references.upload(account, digest, len(data), there, data[there : there + part])
+    return digest
+
+
+# ---- parts -----------------------------------------------------------------------------------------------------------
+
+
+def test_parts_follow_on_and_the_last_makes_it_whole() -> None:
+    parts = Uploads()
+    assert parts.add("a", "d", 5, 0, b"") == 0
+    assert parts.add("a", "d", 5, 0, b"he") == 2
+    assert parts.add("a", "d", 5, 0, b"he") == 2, "the same again changes nothing"
+    assert parts.add("a", "d", 5, 3, b"lo") == 2, "nor does one that does not follow on"
+    assert parts.add("b", "d", 5, 0, b"") == 0, "another account's is another's"
+    assert parts.add("a", "d", 5, 2, b"llo") == b"hello"
+    assert parts.add("a", "d", 5, 0, b"") == 0, "and then it is forgotten here"
+
+
+def test_more_than_was_said_and_another_size() -> None:
+    parts = Uploads()
+    with pytest.raises(WrongValue, match="upload: got 6 bytes, allowed 5, as was said"):
+        parts.add("a", "d", 5, 0, b"hello!")
+    assert parts.add("a", "d", 5, 0, b"he") == 2
+    assert parts.add("a", "d", 9, 0, b"he") == 2, "from the beginning, in the new size"
+    assert parts.add("a", "d", 9, 2, b"x") == 3
+
+
+def test_what_does_not_go_on_is_forgotten() -> None:
+    now = [0.0]
+    parts = Uploads(lambda: now[0])
+    assert parts.add("a", "d", 5, 0, b"he") == 2
+    now[0] = uploads.PATIENCE_S
+    assert parts.add("a", "d", 5, 2, b"l") == 3
+    now[0] += uploads.PATIENCE_S + 1
+    assert parts.add("a", "d", 5, 3, b"lo") == 0
+
+
+def test_not_too_many_and_not_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = Uploads()
+    for number in range(uploads.OPEN):
+        assert parts.add("a", str(number), 5, 0, b"x") == 1
+    with pytest.raises(TooMany, match=f"got {uploads.OPEN + 1} files at a time, allowed {uploads.OPEN}"):
+        parts.add("a", "more", 5, 0, b"x")
+    assert parts.add("b", "more", 5, 0, b"x") == 1
+    monkeypatch.setattr(uploads, "TOTAL", 5 * uploads.OPEN + 9)
+    with pytest.raises(TooMany, match="got more than everybody together"):
+        parts.add("c", "more", 5, 0, b"x")
+    assert parts.add("c", "small", 4, 0, b"x") == 1
+
+
+def test_fingerprints_of_requests_from_before_stay() -> None:
+    plain = Request(key="a", prompt="cat")
+    assert fingerprint(plain) == fingerprint(Request(key="b", prompt="cat"))
+    assert fingerprint(plain).hex() == BEFORE
+    said = [None, {}, {"stylize": 0.0, "raw": True}]
+    assert len({fingerprint(Request(key="a", prompt="cat", parameters=each)) for each in said}) == 3
+    turned = Request(key="b", prompt="cat", parameters={"raw": True, "stylize": 0.0})
+    assert fingerprint(turned) == fingerprint(Request(key="a", prompt="cat", parameters=said[2]))
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_in_the_style_of_a_picture_go_on_after_a_restart(serve: Serve) -> None:
+    data = picture()
+
+    async def submit(service: Service) -> str:
+        digest = await bring(service, data)
+        assert await service.jobs.references.upload("local", digest, len(data), 0, b"") == len(data), "it is there"
+        job, _ = await service.submit("local", asking("k", style_references=[[digest, 1.0]]))
+        assert job.styles == {f"style:picture:{digest}": 1.0}
+        return job.job
+
+    async def finish(service: Service) -> Any:
+        return [await ended(service, job) for job in jobs]
+
+    async def again(service: Service) -> Any:
+        digest = digest_of(data)
+        asked = [asking("again", style_references=[digest]), asking("none", stylize=0.0), asking("own")]
+        return [await ended(service, (await service.submit("local", one)).job.job) for one in asked]
+
+    jobs = [serve(submit, paused=True, **SHIPPED)]
+    (late,) = serve(finish, **SHIPPED)
+    same, plain, own = serve(again, **SHIPPED)
+    assert [record.state for record in (late, same, plain, own)] == ["done"] * 4
+    pixels = [record.pictures[-1].digest for record in (late, same, plain, own)]
+    assert late.pictures[0].width == same.pictures[0].width == 64
+    assert pixels[0] == pixels[1]
+    assert len(set(pixels)) == 3
+    assert (plain.styles, own.styles) == ({}, {"style:default": 0.4})
+
+
+def test_who_has_not_brought_a_picture_cannot_refer_to_it(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        digest = await bring(service, picture())
+        references = service.jobs.references
+        spec = service.context.studio.make_spec("cat", style_references=[digest])
+        assert list(await references.needed("local", spec)) == [digest]
+        with pytest.raises(SpecError, match=f"picture {digest}, which is not here.*bring the picture again"):
+            await references.needed("ff" * 32, spec)
+        before = len(service.jobs.live)
+        with pytest.raises(SpecError, match="which is not here"):
+            await service.submit("local", asking("k", style_references=["ab" * 32]))
+        assert len(service.jobs.live) == before
+        assert service.context.store.job_by_key("local", "k") is None
+
+    serve(work, paused=True, **SHIPPED)
+
+
+def test_what_is_no_picture_is_refused_and_not_kept(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        with pytest.raises(ReferenceRefused, match="upload: got no picture"):
+            await bring(service, b"hello" * 50)
+        references, data = service.jobs.references, picture()
+        with pytest.raises(WrongValue, match="upload: got a file with sha256 .*, as was said"):
+            await references.upload("local", "ab" * 32, len(data), 0, data)
+        assert service.context.store.rows(ReferenceRow) == ()
+        assert list(service.context.references.digests()) == []
+
+    serve(work, paused=True, **SHIPPED)
+
+
+def test_a_picture_that_is_gone_fails_its_job_and_says_so(serve: Serve, tmp_path: Path) -> None:
+    async def submit(service: Service) -> str:
+        digest = await bring(service, picture())
+        return (await service.submit("local", asking("k", style_references=[digest]))).job.job
+
+    async def look(service: Service) -> Any:
+        return await ended(service, job)
+
+    job = serve(submit, paused=True, **SHIPPED)
+    shutil.rmtree(tmp_path / "data" / "references")
+    record = serve(look, **SHIPPED)
+    assert record.state == "failed"
+    assert f"after a restart: style reference: got picture {digest_of(picture())}, which is not here" in record.reason
+    assert record.failure == "SpecError"
+
+
+def test_the_least_recently_used_go(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [picture(seed) for seed in range(4)]
+    monkeypatch.setattr(module, "KEPT_BYTES", sum(map(len, files[:3])) + 10)
+
+    async def work(service: Service) -> None:
+        digests = [await bring(service, data) for data in files]
+        kept = {row.digest for row in service.context.store.rows(ReferenceRow)}
+        assert digests[-1] in kept
+        assert len(kept) == 3
+        references, store = service.jobs.references, service.context.store
+        monkeypatch.setattr(module, "KEEP_MS", -1)
+        assert references.sweep({digests[-1]}) == 0, "files of the last hour may be on their way"
+        assert {row.digest for row in store.rows(ReferenceRow)} == {digests[-1]}, "what a job needs stays"
+
+    serve(work, paused=True, **SHIPPED)
+
+
+BEFORE = "f9c49d4d767c566325744b2d03e1460960de593546f77a0dbd4993031d8bf66a"
