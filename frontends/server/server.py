@@ -37,6 +37,8 @@ class Server:
         context: open; its studio is on hold until `start`.
         options: where to listen, and how much of whom.
         key: the server's key pair; None: no encryption, for loopback only.
+        service, router, limits, sockets: others than usual, for tests: what carries requests out, the maker of the
+            socket, what is told to clients, and the context of the sockets, which is then not ended with them.
 
     Attributes:
         addresses: where it listens, with the fragment that a client needs.
@@ -48,18 +50,29 @@ class Server:
         deliver: watches and pictures.
     """
 
-    def __init__(self, context: ServiceContext, options: ServeOptions, key: KeyPair | None) -> None:
+    def __init__(
+        self,
+        context: ServiceContext,
+        options: ServeOptions,
+        key: KeyPair | None,
+        *,
+        service: Service | None = None,
+        router: Callable[..., Router] = Router,
+        limits: m.Limits | None = None,
+        sockets: zmq.Context[Any] | None = None,
+    ) -> None:
         self.context, self.options = context, options
         self.stopped = asyncio.Event()
         self.stop_asked = self.broken = False
         self.addresses: list[str] = []
-        self.service = Service(context)
-        self._zmq: zmq.Context[Any] = zmq.Context()
+        self.service = Service(context) if service is None else service
+        self._own_sockets, self._zmq = sockets is None, zmq.Context() if sockets is None else sockets
         self._key = key
         self._gate = Gate(self._zmq, context.accounts.admits) if key is not None else None
         rate = options.rate if options.rate is not None else (RATE if key is not None else 0.0)
-        limits = m.Limits(rate=rate, burst=options.burst if rate else 0)
-        self.router = Router(
+        if limits is None:
+            limits = m.Limits(rate=rate, burst=options.burst if rate else 0)
+        self.router = router(
             self._zmq,
             limits,
             rate=rate,
@@ -115,6 +128,10 @@ class Server:
         await self.service.leave(grace_s, self.hurry)
         self.router.closing("the server ends", 1000)
         await asyncio.sleep(0.05)
+        await self._end()
+
+    async def _end(self) -> None:
+        """Answer nobody any more, and close everything."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -122,7 +139,8 @@ class Server:
         if self._gate is not None:
             self._gate.close()
         await self.service.close()
-        self._zmq.term()
+        if self._own_sockets:
+            self._zmq.term()
 
     def refresh_roles(self) -> None:
         """Sessions may what their accounts may now."""

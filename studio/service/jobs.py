@@ -26,8 +26,10 @@ from ..store.writes import AddJob, EndJob, Write
 from . import packing
 from .context import ServiceContext
 from .ended_jobs import EndedJobs
+from .errors import no_such_job
 from .events import Logs
 from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
+from .pictures import MakeFiles
 from .previews import Previews
 from .storing import ActiveJob, Storing
 from .waits import Waits, settle
@@ -42,6 +44,7 @@ class JobManager:
     Args:
         context: what it stands on.
         waits: for what takes long.
+        make_files: pixels to files, on a thread; None: `pictures.files_of`.
 
     Attributes:
         logs: what happened to them.
@@ -53,7 +56,7 @@ class JobManager:
         idle: set while there is no live job.
     """
 
-    def __init__(self, context: ServiceContext, waits: Waits) -> None:
+    def __init__(self, context: ServiceContext, waits: Waits, make_files: MakeFiles | None = None) -> None:
         self.context = context
         self.waits = waits
         self.logs = Logs(context.life)
@@ -65,7 +68,7 @@ class JobManager:
         self._loop = asyncio.get_running_loop()
         self._ended_jobs = EndedJobs()
         self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
-        self._storing = Storing(context, waits, self._end)
+        self._storing = Storing(context, waits, self._end, make_files)
         self.files, self.recent_files = self._storing.files, self._storing.recent_files
 
     @property
@@ -238,6 +241,12 @@ class JobManager:
         self._tell_seen("ended", row)
         fields = {"job": row.job, "account": row.account, "lane": row.lane, "state": row.state, "failure": row.failure}
         LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
+
+    def tell(self, job: str, kind: str, **fields: Any) -> None:
+        """Add an event to the log of a job that has not ended. UnknownJob: there is none."""
+        if job not in self.live:
+            raise no_such_job(job)
+        self._add(self.live[job], kind, **fields)
 
     # ---- what is known of them -------------------------------------------------------------------------------------
 
