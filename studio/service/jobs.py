@@ -263,8 +263,8 @@ class JobManager:
             return self._ended_jobs.record_of(row, pictures)
         state = live.handle.state
         shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
-        row = msgspec.structs.replace(live.row, state=str(shown))
-        return record_of(row, step=live.handle.step, last=live.log.last, spec=live.handle.spec)
+        fresh: dict[str, Any] = {"state": str(shown), "step": live.handle.step, "last": live.log.last}
+        return record_of(live.row, spec=live.handle.spec, **fresh)
 
     @property
     def working(self) -> bool:
