@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -89,8 +89,15 @@ class Studio:
                 )
                 ports.append(LocalPort(engine, f"worker-{i}"))
         self.references = References()
-        self.loop = Loop(ports, policy=policy, accounts=accounts)
-        self.loop.start()
+        self.loop = Loop(ports, policy=policy, accounts=accounts).start()
+
+    @classmethod
+    def over(cls, ports: Sequence[Port], *, policy: Policy | None = None, accounts: Desk | None = None) -> Studio:
+        """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`."""
+        studio = object.__new__(cls)
+        studio.references = References()
+        studio.loop = Loop(ports, policy=policy, accounts=accounts).start()
+        return studio
 
     def __enter__(self) -> Studio:
         return self

@@ -79,7 +79,15 @@ class Router:
         self._stuck: dict[Session, None] = {}  # did not take it
         self._scheduled = self._pumping = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        socket = context.socket(zmq.ROUTER)
+        self._context, self._key = context, key
+        self._places: list[str] = []
+        self.encrypted = key is not None
+        self._socket = self._open()
+
+    def _open(self) -> Any:
+        """A socket that is not bound yet."""
+        limits, key = self.limits, self._key
+        socket = self._context.socket(zmq.ROUTER)
         socket.set(zmq.ROUTER_MANDATORY, 1)
         # Beyond, the connection is cut; what is just too large, and what encryption adds, gets through and an answer.
         socket.set(zmq.MAXMSGSIZE, limits.max_message + limits.max_message // 8)
@@ -90,17 +98,17 @@ class Router:
         socket.set(zmq.HANDSHAKE_IVL, 10_000)
         socket.set(zmq.HEARTBEAT_IVL, limits.heartbeat_ms)
         socket.set(zmq.HEARTBEAT_TIMEOUT, 3 * limits.heartbeat_ms)
-        self.encrypted = key is not None
         if key is not None:
             secure_server(socket, key)
-        self._socket = socket
+        return socket
 
     def bind(self, address: str) -> str:
         """Listen there; the address with its port filled in. zmq.ZMQError, ListenError if that cannot be."""
         check_place(address)
         self._socket.set(zmq.IPV6, int("[" in address))  # else 127.0.0.1 is called [::ffff:127.0.0.1]
         self._socket.bind(address)
-        return str(self._socket.get_string(zmq.LAST_ENDPOINT))
+        self._places.append(str(self._socket.get_string(zmq.LAST_ENDPOINT)))
+        return self._places[-1]
 
     def start(self) -> None:
         """Begin to read, on the running event loop."""
@@ -281,21 +289,24 @@ class Router:
                 self.refused += 1
                 self.reply(session, id, self._rates.refusal(wait_s))
                 return
-            request = decode_request(body)
-            if isinstance(request, Ping):
-                self.reply_frames(session, [id, PONG])
-                return
-            if (id == NO_ID) != isinstance(request, NOTICES):
-                raise BadMessage("id: a notice has none, anything else 1 to 16 bytes; correct it", id)
-            if isinstance(request, Bye):
-                self._forget(session)
-            elif isinstance(request, Hello):
-                self.reply(session, id, self._welcome(session, request))
-            else:
-                self._handle(session, id, request)
+            self._accept(session, id, decode_request(body))
         except Exception as error:
             self.refused += 1
             self.reply(session, getattr(error, "id", b"") or frames[0][:16], failure_of(error))
+
+    def _accept(self, session: Session, id: bytes, request: Request) -> None:
+        """Carry out a request of a connection that has said hello. What it raises is answered."""
+        if isinstance(request, Ping):
+            self.reply_frames(session, [id, PONG])
+            return
+        if (id == NO_ID) != isinstance(request, NOTICES):
+            raise BadMessage("id: a notice has none, anything else 1 to 16 bytes; correct it", id)
+        if isinstance(request, Bye):
+            self._forget(session)
+        elif isinstance(request, Hello):
+            self.reply(session, id, self._welcome(session, request))
+        else:
+            self._handle(session, id, request)
 
     def _stranger(self, route: bytes) -> None:
         """A message of a connection that has not said hello: that, or a refusal."""

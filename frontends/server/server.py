@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import zmq
 
 from ... import __version__
+from ...bounds import FINAL
 from ...studio.service.context import ServiceContext
+from ...studio.service.job_record import JobRecord
 from ...studio.service.service import Service
 from ...studio.threads import thread_pool
 from ..wire import messages as m
+from ..wire.codec import encode
 from ..wire.keys import KeyPair
 from ..wire.version import negotiate
 from . import views
@@ -27,6 +31,7 @@ from .sessions import Session
 
 LOG = logging.getLogger("salon.server")
 CLEAN_UP_S: Final = 3600.0
+MANY: Final = 2000  # ended jobs whose bytes are kept: as many as the service remembers
 RATE: Final = 500.0  # requests a second of an account, where clients prove who they are
 
 
@@ -37,6 +42,8 @@ class Server:
         context: open; its studio is on hold until `start`.
         options: where to listen, and how much of whom.
         key: the server's key pair; None: no encryption, for loopback only.
+        service, router, limits, sockets: others than usual, for tests: what carries requests out, the maker of the
+            socket, what is told to clients, and the context of the sockets, which is then not ended with them.
 
     Attributes:
         addresses: where it listens, with the fragment that a client needs.
@@ -48,18 +55,29 @@ class Server:
         deliver: watches and pictures.
     """
 
-    def __init__(self, context: ServiceContext, options: ServeOptions, key: KeyPair | None) -> None:
+    def __init__(
+        self,
+        context: ServiceContext,
+        options: ServeOptions,
+        key: KeyPair | None,
+        *,
+        service: Service | None = None,
+        router: Callable[..., Router] = Router,
+        limits: m.Limits | None = None,
+        sockets: zmq.Context[Any] | None = None,
+    ) -> None:
         self.context, self.options = context, options
         self.stopped = asyncio.Event()
         self.stop_asked = self.broken = False
         self.addresses: list[str] = []
-        self.service = Service(context)
-        self._zmq: zmq.Context[Any] = zmq.Context()
+        self.service = Service(context) if service is None else service
+        self._own_sockets, self._zmq = sockets is None, zmq.Context() if sockets is None else sockets
         self._key = key
         self._gate = Gate(self._zmq, context.accounts.admits) if key is not None else None
         rate = options.rate if options.rate is not None else (RATE if key is not None else 0.0)
-        limits = m.Limits(rate=rate, burst=options.burst if rate else 0)
-        self.router = Router(
+        if limits is None:
+            limits = m.Limits(rate=rate, burst=options.burst if rate else 0)
+        self.router = router(
             self._zmq,
             limits,
             rate=rate,
@@ -68,6 +86,7 @@ class Server:
             handle=self._handle,
             key=key,
         )
+        self._ended: OrderedDict[str, tuple[JobRecord, bytes]] = OrderedDict()
         self._next_clean_up = 0.0
         self.hurry = asyncio.Event()
         self.deliver = Deliveries(self.service, self.router, self._spawn)
@@ -115,6 +134,10 @@ class Server:
         await self.service.leave(grace_s, self.hurry)
         self.router.closing("the server ends", 1000)
         await asyncio.sleep(0.05)
+        await self._end()
+
+    async def _end(self) -> None:
+        """Answer nobody any more, and close everything."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -122,7 +145,8 @@ class Server:
         if self._gate is not None:
             self._gate.close()
         await self.service.close()
-        self._zmq.term()
+        if self._own_sockets:
+            self._zmq.term()
 
     def refresh_roles(self) -> None:
         """Sessions may what their accounts may now."""
@@ -160,7 +184,7 @@ class Server:
         if isinstance(request, m.Show):
             record = self.service.find_at_hand(request.job, session.account)
             if record is not None:
-                self.router.reply(session, id, views.job_info(record))
+                self.router.reply_frames(session, [id, self._told(record)])
                 return
         session.working += 1
         self._spawn(self._answer(session, id, request))
@@ -223,12 +247,26 @@ class Server:
         if isinstance(request, m.Cancel):
             return m.Done(changed=await service.cancel(request.job, account, operator=session.operator))
         if isinstance(request, m.Delete):
-            return m.Done(changed=await service.delete(request.job, account, operator=session.operator))
+            changed = await service.delete(request.job, account, operator=session.operator)
+            self._ended.pop(request.job, None)
+            return m.Done(changed=changed)
         if isinstance(request, m.Info):
             if request.account not in ("", account):
                 _want_operator(session, request, "account")
             return await self._ops.account(request.account or account)
         raise AssertionError(f"no way to answer {type(request).__name__}")
+
+    def _told(self, record: JobRecord) -> bytes:
+        """A job as its owner is told of it; of one that has ended, made once while it is asked for again and again."""
+        kept = self._ended.get(record.job)
+        if kept is not None and kept[0] is record:
+            return kept[1]
+        data = encode(views.job_info(record))
+        if record.state in FINAL:
+            self._ended[record.job] = record, data
+            while len(self._ended) > MANY:
+                self._ended.popitem(last=False)
+        return data
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
@@ -251,6 +289,7 @@ class Server:
             self.stopped.set()
         if self._loop.time() >= self._next_clean_up:
             self._next_clean_up = self._loop.time() + CLEAN_UP_S
+            self._ended.clear()
             self._spawn(self.service.clean_up())
         if not jobs.closing:
             self._loop.call_later(1, self._every_second)

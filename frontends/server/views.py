@@ -2,56 +2,32 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import Final
+import msgspec
 
 from ...scheduler.entries import Entry
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
-from ...studio.service.job_record import JobRecord, StoredPicture
+from ...studio.service.job_record import JobRecord
 from ...studio.service.request import Request
 from ...studio.snapshot import WorkerView
-from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Picture, Submit, WorkerInfo
+from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Submit, WorkerInfo
 
 # Records and messages have the same words for the same things; what the wire has besides keeps its default.
-_JOB: Final = tuple(
-    name for name in JobInfo.__struct_fields__ if name in JobRecord.__struct_fields__ and name != "pictures"
-)
-_job_values: Final = attrgetter(*_JOB)
-_PICTURE: Final = Picture.__struct_fields__
-_picture_values: Final = attrgetter(*_PICTURE)
-_REQUEST: Final = Request.__struct_fields__
-_request_values: Final = attrgetter(*_REQUEST)
 
 
 def request_of(submit: Submit) -> Request:
     """Return what a client asks for."""
-    return Request(**dict(zip(_REQUEST, _request_values(submit), strict=True)))
+    return Request(**{name: getattr(submit, name) for name in Request.__struct_fields__})  # as it came, to the bit
 
 
 def job_info(record: JobRecord) -> JobInfo:
     """Return a job for those who may see it."""
-    pictures = tuple(map(picture, record.pictures))
-    return JobInfo(pictures=pictures, **dict(zip(_JOB, _job_values(record), strict=True)))
-
-
-def picture(stored: StoredPicture) -> Picture:
-    """Return a stored picture."""
-    return Picture(**dict(zip(_PICTURE, _picture_values(stored), strict=True)))
+    return msgspec.convert(record, JobInfo, from_attributes=True)
 
 
 def event(happened: JobEvent) -> Event:
     """Return what happened to a job."""
-    shown = happened.picture
-    return Event(
-        number=happened.number,
-        kind=happened.kind,
-        at_ms=happened.at_ms,
-        step=happened.step,
-        steps=happened.steps,
-        reason=happened.reason,
-        picture=None if shown is None else picture(shown),
-    )
+    return msgspec.convert(happened, Event, from_attributes=True)
 
 
 def account_info(record: AccountRecord) -> AccountInfo:

@@ -11,6 +11,7 @@ StudioError
     ├── TooMany          too much at a time; a moment later it may be less
     ├── WrongValue       a word or a number that cannot be meant
     ├── NoSuchAccount    an account that nobody has opened
+    ├── PicturesBlocked  pictures that must not be shown; their job ends as "blocked"
     └── LastOperator     after it, nobody could undo it
 
 What account, plan, model or disk do not allow is said in the scheduler's, the engine's and the store's own errors.
@@ -60,6 +61,10 @@ class WrongValue(ServiceError):
 
 class NoSuchAccount(ServiceError):
     """An account that nobody has opened."""
+
+
+class PicturesBlocked(ServiceError):
+    """Pictures that must not be shown. Raised where files are made of them; their job ends as "blocked"."""
 
 
 class LastOperator(ServiceError):

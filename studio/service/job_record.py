@@ -75,11 +75,12 @@ def record_of(
     row: JobRow,
     pictures: tuple[StoredPicture, ...] = (),
     *,
+    state: str | None = None,
     step: int | None = None,
     last: int = 0,
     spec: GenerationSpec | None = None,
 ) -> JobRecord:
-    """Return the record of a row. `step`, `last`: fresher than what is stored; `spec`: the row's, unpacked."""
+    """Return the record of a row. `state`, `step`, `last`: fresher than what is stored; `spec`: the row's, unpacked."""
     fields: dict[str, Any] = {}
     if spec is None and row.spec:
         spec = packing.spec_of(row)
@@ -97,7 +98,7 @@ def record_of(
     return JobRecord(
         job=row.job,
         account=row.account,
-        state=row.state,
+        state=row.state if state is None else state,
         asked_lane=row.asked_lane,
         lane=row.lane,
         note=row.note,

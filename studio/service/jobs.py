@@ -27,8 +27,10 @@ from ..store.writes import AddJob, EndJob, Write
 from . import packing
 from .context import ServiceContext
 from .ended_jobs import EndedJobs
+from .errors import no_such_job
 from .events import Logs
 from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
+from .pictures import MakeFiles
 from .previews import Previews
 from .references import ServiceReferences
 from .storing import ActiveJob, Storing
@@ -44,6 +46,7 @@ class JobManager:
     Args:
         context: what it stands on.
         waits: for what takes long.
+        make_files: pixels to files, on a thread; None: `pictures.files_of`.
 
     Attributes:
         references: the pictures that they refer to.
@@ -56,7 +59,7 @@ class JobManager:
         idle: set while there is no live job.
     """
 
-    def __init__(self, context: ServiceContext, waits: Waits) -> None:
+    def __init__(self, context: ServiceContext, waits: Waits, make_files: MakeFiles | None = None) -> None:
         self.context = context
         self.waits = waits
         self.references = ServiceReferences(context, waits)
@@ -69,7 +72,7 @@ class JobManager:
         self._loop = asyncio.get_running_loop()
         self._ended_jobs = EndedJobs()
         self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
-        self._storing = Storing(context, waits, self._end)
+        self._storing = Storing(context, waits, self._end, make_files)
         self.files, self.recent_files = self._storing.files, self._storing.recent_files
 
     @property
@@ -101,7 +104,7 @@ class JobManager:
         *,
         restored: bool = False,
     ) -> ActiveJob:
-        """Hand a job to the studio, with the pictures that it refers to. Raises as `Loop.submit`; there is no job then."""
+        """Hand a job to the studio, with the pictures that it refers to. Raises as `Loop.submit`; no job is left then."""
         handle = self.context.studio.loop.submit(
             spec,
             account=row.account,
@@ -254,6 +257,12 @@ class JobManager:
         fields = {"job": row.job, "account": row.account, "lane": row.lane, "state": row.state, "failure": row.failure}
         LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
 
+    def tell(self, job: str, kind: str, **fields: Any) -> None:
+        """Add an event to the log of a job that has not ended. UnknownJob: there is none."""
+        if job not in self.live:
+            raise no_such_job(job)
+        self._add(self.live[job], kind, **fields)
+
     # ---- what is known of them -------------------------------------------------------------------------------------
 
     def at_hand(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
@@ -269,8 +278,8 @@ class JobManager:
             return self._ended_jobs.record_of(row, pictures)
         state = live.handle.state
         shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
-        row = msgspec.structs.replace(live.row, state=str(shown))
-        return record_of(row, step=live.handle.step, last=live.log.last, spec=live.handle.spec)
+        fresh: dict[str, Any] = {"state": str(shown), "step": live.handle.step, "last": live.log.last}
+        return record_of(live.row, spec=live.handle.spec, **fresh)
 
     @property
     def working(self) -> bool:

@@ -13,6 +13,7 @@ from .errors import no_such_job
 from .events import JobLog, log_of_ended
 from .job_record import JobRecord, StoredPicture, redacted, stored_pictures
 from .jobs import JobManager
+from .pictures import MakeFiles
 from .waits import Waits
 
 MAX_PAGE_BYTES: Final = 1 << 17  # of a list; who does not read has hundreds of them waiting
@@ -35,10 +36,10 @@ class Lookups:
         jobs: those that have not ended, and what is remembered of others.
     """
 
-    def __init__(self, context: ServiceContext) -> None:
+    def __init__(self, context: ServiceContext, make_files: MakeFiles | None = None) -> None:
         self.context = context
         self.waits = Waits(context.writer)
-        self.jobs = JobManager(context, self.waits)
+        self.jobs = JobManager(context, self.waits, make_files)
 
     async def find(self, job: str, account: str) -> JobRecord:
         """Return a job for somebody who may see it. UnknownJob: there is none for this account."""

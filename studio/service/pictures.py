@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ..store.blobs import Blobs
 
 PREVIEW_QUALITY: Final = 80  # JPEG
+MakeFiles = Callable[["ModelInfo", "Job", UInt8, str], list[tuple[int, UInt8, bytes]]]  # as `files_of`
 
 
 def files_of(info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tuple[int, UInt8, bytes]]:

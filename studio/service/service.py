@@ -23,6 +23,7 @@ from .errors import Draining, KeyReused, NotEnded, NotFailed, no_such_job
 from .job_record import JobRecord, record_of, stored_pictures
 from .lookups import Found, Lookups
 from .packing import pack
+from .pictures import MakeFiles
 from .request import Request, fingerprint, spec_of
 from .waits import settle
 
@@ -44,6 +45,7 @@ class Service(Lookups):
     Args:
         context: open; its studio is on hold until `context.studio.loop.release`.
         new_id: makes the id of a new job.
+        make_files: pixels to files; None: `pictures.files_of`.
 
     Attributes:
         accounts: what is asked about accounts.
@@ -51,8 +53,13 @@ class Service(Lookups):
         accepted: jobs since the start.
     """
 
-    def __init__(self, context: ServiceContext, new_id: Callable[[], str] = lambda: secrets.token_hex(12)) -> None:
-        super().__init__(context)
+    def __init__(
+        self,
+        context: ServiceContext,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(12),
+        make_files: MakeFiles | None = None,
+    ) -> None:
+        super().__init__(context, make_files)
         self.accounts = AccountService(context, self.waits)
         self.draining = False
         self.accepted = 0

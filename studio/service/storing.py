@@ -15,8 +15,9 @@ from ..job import Job
 from ..store.rows import JobRow, PictureRow
 from ..threads import thread_pool
 from .context import ServiceContext
+from .errors import PicturesBlocked
 from .events import JobLog
-from .pictures import files_of, store_files
+from .pictures import MakeFiles, files_of, store_files
 from .pins import Pins, Unpinned
 from .recent_files import RecentFiles
 from .waits import Waits
@@ -42,6 +43,7 @@ class Storing:
         context: has store and files.
         waits: brings calls to the loop's thread.
         ended: called as (job, changes of its row, pictures) on that thread, when its files are stored or never will be.
+        make_files: pixels to files, on a thread; None: `pictures.files_of`. PicturesBlocked ends a job as blocked.
 
     Attributes:
         stuck: jobs whose pictures wait for the disk.
@@ -56,11 +58,13 @@ class Storing:
         context: ServiceContext,
         waits: Waits,
         ended: Callable[[ActiveJob, dict[str, Any], tuple[PictureRow, ...]], None],
+        make_files: MakeFiles | None = None,
     ) -> None:
         self.stuck: set[ActiveJob] = set()
         self.trouble: StoreError | None = None
         self.closing = False
         self._context, self._waits, self._ended = context, waits, ended
+        self._make_files = make_files
         self._pins = Pins()
         self.recent_files = RecentFiles()
         self.files = Unpinned(context.store, context.blobs, self._pins, self.recent_files.remove)
@@ -86,12 +90,15 @@ class Storing:
     def _store(self, live: ActiveJob, job: Job) -> None:
         """On a thread for files."""
         try:
-            files = files_of(self._context.studio.loop.model, job, job.result(0), __version__)
+            make = self._make_files or files_of
+            files = make(self._context.studio.loop.model, job, job.result(0), __version__)
             digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
             self._pins.hold(job.id, digests)
             pictures = store_files(self._context.blobs, job.id, files)
         except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
             self._waits.post(self._wait_for_disk, live, job, error)
+        except PicturesBlocked as error:
+            self._waits.post(self._ended, live, {"state": "blocked", "reason": str(error), "failure": ""}, ())
         except Exception as error:
             LOG.exception("pictures of job %s", job.id)
             changes = {"state": "failed", "reason": f"its pictures could not be stored: {error}", "failure": "Internal"}

@@ -57,7 +57,7 @@ def test_eight_threads_share_a_client() -> None:
         with ThreadPoolExecutor(8) as pool:
             seen = [id for ids in pool.map(work, range(8)) for id in ids]
         dropped.join()
-        assert len(set(seen)) == 40 == len(server.house.jobs)
+        assert len(set(seen)) == 40 == len(server.jobs)
         assert threads() == 1
 
 

@@ -1,0 +1,191 @@
+"""A worker without a model: jobs go through all their stages at once, or as slowly as is asked, to plain pictures."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ...engine.info import Architecture, BackendInfo, ModelIdentity, ModelInfo
+from ...engine.limits import Limits
+from ...engine.memory import MemoryCoefficients
+from ...engine.sigmas import SigmaConfig
+from ...engine.solvers import Evaluation, evaluations
+from ...scheduler.tickets import Stage
+from ...studio.messages import (
+    Ack,
+    Answer,
+    Array,
+    Arrival,
+    Command,
+    Failure,
+    Frames,
+    Park,
+    Parked,
+    Progress,
+    Ran,
+    Reading,
+    Ready,
+    Run,
+    Stop,
+)
+from ...studio.port import Notice
+from ...studio.threads import start_thread
+
+SIDE: Final = 8  # pixels, where nothing else is asked for
+
+
+@dataclass
+class Behaviour:
+    """What a fake worker does with jobs; may be changed while it works.
+
+    Attributes:
+        steps: of a job that asks for no number; of those that are accepted from then on.
+        step_s: seconds of a step.
+        fail: every job fails with that reason, after its last step.
+    """
+
+    steps: int = 4
+    step_s: float = 0.0
+    fail: str = ""
+
+
+def info_of(behaviour: Behaviour) -> ModelInfo:
+    """Return the facts of a model that is none."""
+    return ModelInfo(
+        identity=ModelIdentity(name="fake", version="", digest="0" * 64, components={}),
+        backend=BackendInfo(name="fake", compute="float32"),
+        architecture=Architecture(
+            granularity=SIDE,
+            token_channels=1,
+            text_width=1,
+            pooled_width=1,
+            embedded_guidance=None,
+            adapter_layers=1,
+            adapter_width=1,
+            sigmas=SigmaConfig(),
+        ),
+        memory=MemoryCoefficients(row=1, image_row=1, sample=1, pixel=1),
+        limits=Limits(),
+        text_rows=1,
+        unconditional_rows=1,
+        defaults={"width": SIDE, "height": SIDE, "steps": behaviour.steps, "guidance_scale": 2.0, "solver": "euler"},
+    )
+
+
+@dataclass
+class _Held:
+    arrival: Arrival
+    table: tuple[Evaluation, ...]
+    position: int = 0
+
+    @property
+    def step(self) -> int:
+        spec = self.arrival.spec
+        return spec.steps if self.position == len(self.table) else self.table[self.position].step
+
+
+class FakeWorker:
+    """See `Port`.
+
+    Args:
+        behaviour: what becomes of jobs.
+        name: of the worker.
+    """
+
+    def __init__(self, behaviour: Behaviour, name: str = "worker-1") -> None:
+        self._behaviour, self._name = behaviour, name
+        self._info = info_of(behaviour)
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._closed = threading.Event()
+        self._held: dict[str, _Held] = {}
+        self._thread: threading.Thread | None = None
+
+    @property
+    def name(self) -> str:
+        """See `Port`."""
+        return self._name
+
+    def start(self, notice: Notice) -> None:
+        """See `Port`."""
+        self._thread = start_thread(self._work, notice, name=f"salon-{self._name}")
+
+    def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
+        """See `Port`."""
+        self._commands.put(command)
+
+    def close(self, timeout_s: float) -> None:
+        """See `Port`."""
+        self._closed.set()
+        self._commands.put(Stop())
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout_s)
+
+    def _work(self, notice: Notice) -> None:
+        notice(self._name, Ready(self._info, 1), ())
+        while not isinstance(command := self._commands.get(), Stop):
+            answer, frames = self._answer(command)
+            if not self._closed.is_set():
+                notice(self._name, answer, frames)
+
+    def _answer(self, command: Command) -> tuple[Answer, list[Any]]:
+        if isinstance(command, Run):
+            return self._run(command)
+        if isinstance(command, Park):
+            self._held.pop(command.job, None)
+            return Parked(command.number, command.job), []  # it is run again from its beginning
+        for job in getattr(command, "jobs", ()):
+            self._held.pop(job, None)
+        return Ack(getattr(command, "number", -1)), []
+
+    def _run(self, run: Run) -> tuple[Answer, list[Any]]:
+        for arrival in run.arrivals:
+            self._held[arrival.job] = _Held(arrival, self._table(arrival), arrival.position)
+        jobs = [job for job in run.jobs if job in self._held]
+        dropped = tuple(job for job in run.jobs if job not in self._held)
+        if dropped:
+            return Ran(number=run.number, broken=Failure("StateError", "not held"), dropped=dropped), []
+        pictures: list[tuple[Array, Any]] = []
+        failed: dict[str, Failure] = {}
+        start = time.perf_counter()
+        if run.stage == Stage.STEP:
+            self._closed.wait(self._behaviour.step_s)
+            for job in jobs:
+                held = self._held[job]
+                held.position += 1
+                every = held.arrival.preview_every
+                if every and held.position < len(held.table) and held.step % every == 0:
+                    pictures.append(Array.of(job, self._pixels(held)))
+        elif run.stage == Stage.DECODE:
+            if self._behaviour.fail:
+                failed = {job: Failure("FakeFailure", self._behaviour.fail) for job in jobs}
+            else:
+                pictures = [Array.of(job, self._pixels(self._held[job])[0], run.piece) for job in jobs]
+        progress = {job: Progress(self._held[job].position, self._held[job].step) for job in jobs if job not in failed}
+        for job in failed:
+            del self._held[job]
+        answer = Ran(
+            number=run.number,
+            elapsed_ms=max(0.01, 1e3 * (time.perf_counter() - start)),
+            failed=failed,
+            progress=progress,
+            readings={job: Reading({"subject": self._held[job].arrival.spec.prompt}) for job in jobs if job in progress}
+            if run.stage == Stage.ENCODE
+            else {},
+            pictures=tuple(record for record, _ in pictures),
+        )
+        return answer, [frame for _, frame in pictures]
+
+    def _table(self, arrival: Arrival) -> tuple[Evaluation, ...]:
+        spec = arrival.spec
+        rows = (spec.height // SIDE) * (spec.width // SIDE)
+        return evaluations(spec.solver, self._info.architecture.sigmas, spec.steps, rows, spec.shift)
+
+    def _pixels(self, held: _Held) -> Any:
+        """uint8 [images, height, width, 3], all grey: how grey, its seed says."""
+        spec = held.arrival.spec
+        return np.full((spec.images, spec.height, spec.width, 3), spec.seed % 256, np.uint8)
