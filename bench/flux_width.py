@@ -125,8 +125,8 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
         random.standard_normal(shape, np.float32)
         for shape in ((rows, CHANNELS), (shape.text_rows, TEXT_WIDTH), (1, POOLED_WIDTH))
     )
-    layout = flux.layout(ops, ours, [Sample(grid, TextEncoding(text, pooled[0]))])
-    start_from = ops.array(latents, "float32")
+    sample, noisy = Sample(grid, TextEncoding(text, pooled[0])), ops.array(latents, "float32")
+    (times,) = ops.vectors(np.array([500], np.float32))
     dtype = getattr(torch, DTYPES[USUAL])
     inputs = {
         "hidden_states": torch.from_numpy(latents)[None].to(dtype),
@@ -138,7 +138,8 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
     }
 
     def salon() -> Any:
-        return flux.velocity(ops, ours, layout, start_from, np.array([500], np.float32))
+        layout = flux.layout(ops, ours, [sample])  # once for many steps in the engine, and at every one by diffusers
+        return flux.velocity(ops, ours, layout, noisy, times)
 
     def diffusers() -> Any:
         return theirs(**inputs, return_dict=False)[0]

@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..kernels.ops import Ops
-from ..kernels.segments import Segments
+from ..kernels.ops import Ops, Vector
 from .adapters.adapters import Adapters, Term
-from .denoiser import Denoiser, Sample
+from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Generation
-
-Float32 = NDArray[np.float32]
+from .solvers import Evaluation
 
 
 class Batch:
@@ -34,33 +31,31 @@ class Batch:
     def __init__(
         self, ops: Ops[Any, Any], denoiser: Denoiser, adapters: Adapters, generations: Sequence[Generation]
     ) -> None:
-        self.ops = ops
-        self.adapters = adapters
+        self.ops, self.denoiser, self.adapters = ops, denoiser, adapters
         self.generations = tuple(generations)
-        images = [g for g in self.generations for _ in range(g.spec.images)]
-        guided = [g for g in images if g.negative is not None]
-        self.segments = Segments.of([g.rows for g in images])
-        self.num_samples = len(images) + len(guided)
+        images = [j for j, g in enumerate(self.generations) for _ in range(g.spec.images)]
+        guided = [j for j in images if self.generations[j].negative is not None]
+        self._images = np.array(images)  # of each image, and of each sample, the place of its generation
+        self._samples = np.array([*images, *guided])
+        self.segments = ops.segments([self.generations[j].rows for j in images])
+        self.num_samples = len(self._samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
+        self._each = ops.segments(self.sizes)  # one a generation
+        self.layout = denoiser.layout(ops, self._sample_inputs(images, guided), self._adapter_table(images, guided))
 
-        self._images, self._guided = images, guided
-        samples = [Sample(g.grid, g.text, g.embedded_guidance) for g in images]
-        samples += [Sample(g.grid, g.negative, g.embedded_guidance) for g in guided if g.negative is not None]
-        self.denoiser = denoiser
-        self.layout = denoiser.layout(ops, samples, adapters.table(self._adapter_terms()))
-
-        self.cond = self.segments.offsets[:-1].copy()
-        rows_of_guided = np.array([g.rows for g in guided], np.int64)
+        rows_of_guided = np.array([self.generations[j].rows for j in guided], np.int64)
         starts = self.segments.num_rows + np.cumsum(rows_of_guided) - rows_of_guided
-        self.uncond = np.full(len(images), -1, np.int32)
-        self.uncond[[g.negative is not None for g in images]] = starts
-        self.guidance = np.array([g.spec.guidance_scale for g in images], np.float32)
+        uncond = np.full(len(images), -1, np.int32)
+        uncond[[self.generations[j].negative is not None for j in images]] = starts
+        guidance = np.array([self.generations[j].spec.guidance_scale for j in images], np.float32)
+        self.cond, self.uncond, self.guidance = ops.vectors(self.segments.offsets[:-1], uncond, guidance)
 
     def _set_arrays(self, latents: Any) -> None:
         """Give every generation its view of the batch's latents."""
         self.latents = latents
         self.spare: Any = None  # the velocity array of the step before last, to be written again
         self.velocity: Any = None  # of the last step that this batch took
+        self._finite: Any = None  # flags of its latents, not read yet
         self.sizes = [g.spec.images * g.rows for g in self.generations]
         for g, view in zip(self.generations, self.ops.split(latents, self.sizes), strict=True):
             g.latents = view
@@ -70,31 +65,40 @@ class Batch:
         """Whether these generations, in this order, still live in this batch."""
         return self.generations == tuple(generations) and all(g.batch is self for g in generations)
 
-    def _adapter_terms(self) -> list[Term]:
-        terms = []
-        for branch, samples in ((0, self._images), (1, self._guided)):
-            for j, g in enumerate(samples):
-                sample = j + branch * len(self._images)
-                for use in g.spec.adapters:
-                    name = use.unconditional if branch else use.adapter
-                    if name is not None and use.weight:
-                        terms.append(Term(sample, name, use.weight))
-        return terms
+    def _sample_inputs(self, images: Sequence[int], guided: Sequence[int]) -> list[Sample]:
+        prompts = [self.generations[j] for j in images]
+        samples = [Sample(g.grid, g.text, g.embedded_guidance) for g in prompts]
+        others = [self.generations[j] for j in guided]
+        return samples + [Sample(g.grid, g.negative, g.embedded_guidance) for g in others if g.negative is not None]
 
-    def evaluate(self) -> Any:
-        """The model's velocity at this step, [T, C]: of the latents, twice for guided images, each at its own sigma."""
-        sigmas = np.array([g.evaluations[g.position].sigma for g in [*self._images, *self._guided]], np.float32)
+    def _adapter_table(self, images: Sequence[int], guided: Sequence[int]) -> AdapterTable | None:
+        terms = []
+        for sample, j in enumerate([*images, *guided]):
+            for use in self.generations[j].spec.adapters:
+                name = use.adapter if sample < len(images) else use.unconditional
+                if name is not None and use.weight:
+                    terms.append(Term(sample, name, use.weight))
+        return self.adapters.table(terms)
+
+    def step(self) -> None:
+        """Take one evaluation of the model for every generation, and the solver's update with it."""
+        now = [g.evaluations[g.position] for g in self.generations]
+        sigmas, a, b = (
+            np.array(values, np.float32) for values in zip(*((e.sigma, e.a, e.b) for e in now), strict=True)
+        )
+        times = self.denoiser.times(sigmas[self._samples])
+        times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
         guided = [g.latents for g in self.generations if g.negative is not None]
         latents = self.ops.concat([self.latents, *guided]) if guided else self.latents
         # The arena is asked for its arrays at every step: they change as it grows.
-        return self.denoiser.velocity(
-            self.ops, self.layout, latents, self.denoiser.times(sigmas), pages=self.adapters.arena
-        )
+        velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
+        self._update(now, velocity, a, b)
+        self._finite = self.ops.finite(self.latents, self._each)
 
-    def update(self, velocity: Any) -> None:
-        """Take the solver's update with the model's velocity [T, C], and move every generation on by one evaluation."""
+    def _update(self, now: Sequence[Evaluation], velocity: Any, a: Vector, b: Vector) -> None:
+        """Take the solver's update with the model's velocity [T, C], and move every generation on by one evaluation.
+        `a`, `b`: its factors for every image."""
         ops = self.ops
-        now = [g.evaluations[g.position] for g in self.generations]
         base = previous = None
         if any(e.from_base or e.keeps_base for e in now):
             base = ops.concat(
@@ -107,7 +111,6 @@ class Batch:
                     [g.velocity if e.b else g.latents for g, e in zip(self.generations, now, strict=True)]
                 )
         keep = self.spare if self.spare is not None else ops.empty(self.segments.num_rows, self.width, "float32")
-        counts = [g.spec.images for g in self.generations]
         ops.solver_step(
             self.latents,
             velocity,
@@ -115,8 +118,8 @@ class Batch:
             self.cond,
             self.uncond,
             self.guidance,
-            np.repeat(np.array([e.a for e in now], np.float32), counts),
-            np.repeat(np.array([e.b for e in now], np.float32), counts),
+            a,
+            b,
             base,
             previous,
             keep,
@@ -135,7 +138,5 @@ class Batch:
         return self.generations[0].channels
 
     def finite(self) -> list[bool]:
-        """For each generation, whether its latents are all finite."""
-        values = self.ops.numpy(self.latents)
-        cuts = np.cumsum(self.sizes)[:-1]
-        return [bool(np.isfinite(part).all()) for part in np.split(values, cuts)]
+        """Wait for the last step, and tell of each generation whether all its latents are finite."""
+        return [bool(flag) for flag in self.ops.numpy(self._finite)[:, 0]]

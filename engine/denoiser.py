@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..kernels.ops import Ops
+from ..kernels.ops import Ops, Vector
 from ..kernels.segments import Int32
 from .text.pipeline import TextEncoding
 
@@ -83,30 +83,31 @@ class Denoiser(Protocol):
         """Of each of its components with weights, the numbers of its config that decide how much work it is."""
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
-        """Return the sizes that requests, text and adapters must fit. `sigmas`: as the checkpoint spaces them."""
+        """Return the sizes that requests, text and adapters must fit. `sigmas`: how the checkpoint spaces them."""
 
     def memory(self, itemsize: int) -> MemoryCoefficients:
-        """Return what its activations take where a number of the compute dtype has `itemsize` bytes."""
+        """Return what activations take where a number of the compute dtype has `itemsize` bytes."""
 
     def want_text(self, encoding: TextEncoding) -> None:
-        """WrongConfig unless it reads encodings as wide as this one of the checkpoint's text pipeline."""
+        """Raise WrongConfig unless the model reads encodings as wide as this one of the checkpoint's text pipeline."""
 
     def times(self, sigmas: Float32) -> Float32:
         """Return what the model is told of its samples' noise levels: float32 [S] of sigmas float32 [S]."""
 
     def layout(self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None) -> Any:
-        """Prepare what stays the same while these samples step together. ValueError for what does not fit the
-        model."""
+        """Prepare what stays the same while these samples step together, at least one.
 
-    def velocity(
-        self, ops: Ops[Any, Any], layout: Any, latents: Any, times: Float32, pages: Pages | None = None
-    ) -> Any:
+        Raises:
+            ValueError: something of a sample, or an adapter's sample, does not fit the model.
+        """
+
+    def velocity(self, ops: Ops[Any, Any], layout: Any, latents: Any, times: Vector, pages: Pages | None = None) -> Any:
         """Evaluate the model.
 
         Args:
             layout: of `Denoiser.layout`.
             latents: backend array float32 [T, C], the tokens of all samples' images one after another.
-            times: of `Denoiser.times`.
+            times: of `Denoiser.times`, as a vector of `ops`.
             pages: where the rows of the layout's adapter table lie, if it has one.
 
         Returns:
@@ -114,7 +115,7 @@ class Denoiser(Protocol):
         """
 
     def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
-        """Pack an adapter branch. CheckpointError unless its names and shapes are those of this model."""
+        """Pack an adapter branch. CheckpointError unless names and shapes are those of this model."""
 
     def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
         """Read an adapter file. CheckpointError for anything wrong with it, or one of another model."""

@@ -182,7 +182,7 @@ class Engine:
         if self._batch is None or not self._batch.holds(generations):
             self._batch = Batch(self.ops, self.model.denoiser, self.adapters, generations)
         batch = self._batch
-        batch.update(batch.evaluate())
+        batch.step()
         for generation, finite in zip(generations, batch.finite(), strict=True):
             if not finite:
                 self._fail(generation)

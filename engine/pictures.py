@@ -24,7 +24,7 @@ def to_pixels(image: Float32) -> UInt8:
 def decode(
     ops: Ops[Any, Any], codec: LatentCodec, latents: Any, images: int, grid: tuple[int, int], together: int
 ) -> UInt8:
-    """The pictures of images of one size, `together` at a time: uint8 [images, height, width, 3].
+    """Decode images of one size, `together` at a time, to pictures uint8 [images, height, width, 3].
 
     Args:
         latents: backend array float32 [images * rows, C].

@@ -7,6 +7,7 @@ rounded to nearest and denormal ones count as zero, whatever mode the calling th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +21,7 @@ from .bfloat16 import holds_bits, want_numbers, widen
 from .explain import explained
 from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
 from .segments import Int32, Segments
+from .vectors import HostVector, host_vectors
 
 Tensor = _C.Tensor
 Weight = _C.Weight
@@ -38,6 +40,15 @@ def _plain(values: NDArray[Any], what: str) -> NDArray[Any]:
 
 def _bias(values: NDArray[Any] | None, what: str) -> Float32 | None:
     return None if values is None else widen(values, what)
+
+
+@lru_cache(maxsize=32)  # batches of the same shapes come back, step after step
+def _bound(lengths: tuple[int, ...], owners: tuple[int, ...] | None, num_samples: int | None) -> Segments:
+    """Make segments that nobody can write to, with the owner of every row."""
+    bound = Segments.of(lengths, owners, num_samples)
+    for part in (bound.offsets, bound.owners, bound.row_owners()):
+        part.setflags(write=False)
+    return bound
 
 
 @explained
@@ -102,6 +113,14 @@ class CpuOps:
     def numpy(self, x: Tensor) -> Float32:
         return x.numpy()
 
+    def vectors(self, *values: NDArray[Any]) -> list[HostVector]:
+        return host_vectors(values)
+
+    def segments(
+        self, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
+    ) -> Segments:
+        return _bound(tuple(lengths), None if owners is None else tuple(owners), num_samples)
+
     def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> Tensor:
         return self._c.empty(rows, width, dtype)
 
@@ -128,6 +147,14 @@ class CpuOps:
 
     def add(self, x: Tensor, y: Tensor, segments: Segments | None = None, only: Int32 | None = None) -> None:
         self._c.add(x, y, None if segments is None else segments.offsets, only)
+
+    def finite(self, x: Tensor, segments: Segments) -> Tensor:
+        if segments.num_rows != x.shape[0]:
+            raise ValueError(f"finite: segments: got {segments.num_rows} rows, want {x.shape[0]} rows")
+        wrong = np.zeros(x.shape[0] + 1, np.int64)  # rows above each row, and above the end, that are not finite
+        np.cumsum(~np.isfinite(x.numpy()).all(axis=1), out=wrong[1:])
+        found = np.diff(wrong[segments.offsets])
+        return self.array((found == 0).astype(np.float32)[:, None], "float32")
 
     # ---- dense
 

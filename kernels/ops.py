@@ -10,6 +10,15 @@ Dtypes. Every backend has a COMPUTE dtype: what matrix products read ("bfloat16"
 "float32"). What accumulates over the depth of a model (the residual stream, conditioning vectors, latents) is always
 float32. "compute" and "float32" below name these two.
 
+What an op reads is brought to the backend before it: arrays, packed weights, `Segments` bound by `segments`, vectors by
+`vectors`. A model binds once for each batch what stays the same from step to step; the numbers of a step (times, the
+solver's factors) come in one call. Only these values of the host remain in the calls of a step:
+  - sizes, places of `rows` and `columns`, heads, dtypes, eps: they give arrays their shapes or choose a kernel, and are
+    equal at every step of a batch, so that a graph which was captured or recorded for the batch may hold them;
+  - the keys and values of `AdapterTerms` are the arena's arrays of the moment: such a graph ends when the arena grows.
+A step waits for the device once, in `numpy` of the flags that `finite` made. `grids` shape the arrays of the
+autoencoder, which no step calls.
+
 Promises of every op, on every backend:
   - batch invariance: a row of the result depends only on its own sample's inputs, bit for bit: not on the other rows
     of the call, their number or order, nor on the number of threads;
@@ -22,13 +31,14 @@ Promises of every op, on every backend:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .segments import Int32, Segments
+from .terms import AdapterTerms as AdapterTerms
+from .vectors import Vector as Vector
 
 A = TypeVar("A")  # an array of the backend, always two-dimensional: rows x width
 P = TypeVar("P", covariant=True)  # a weight packed for the backend
@@ -39,36 +49,6 @@ Dtype = Literal["bfloat16", "float32"]
 DtypeName = Literal["compute", "float32"]
 Activation = Literal["none", "gelu_tanh", "gelu", "silu", "swiglu"]
 NormKind = Literal["layer", "rms"]
-
-
-@dataclass(frozen=True, eq=False)
-class AdapterTerms:
-    """The decoupled adapter terms of one attention call: sum over a of weight(a) * softmax(q K_a^T / sqrt(E)) V_a.
-
-    An adapter's K and V rows lie anywhere in `keys`/`values` (the pages of an arena); a term names them by row index.
-    One segment may carry any number of terms, each with its own softmax and weight; segments without terms pay nothing.
-
-    Attributes:
-        keys: backend array [R, D], compute dtype. Not normed, no rotary embedding (diffusers' `to_k_ip` output).
-        values: backend array [R, D], compute dtype.
-        segments: int32 [M], for each term the index of the query SEGMENT it acts on (not of the sample).
-        offsets: int32 [M+1], term m uses `rows[offsets[m]:offsets[m+1]]`; a term may be empty (it adds nothing).
-        rows: int32 [sum], row indices into `keys` and `values`.
-        weights: float32 [M].
-        queries: backend array [T, D] or None. None: the terms use the attention's own q (the SD family, whose output
-            joins before `to_out`). An array: the query of the terms (the Flux family: normed, before rotary embedding).
-        out: backend array [T, D] compute dtype, or None. None: the terms are added into the attention's output.
-            An array: the terms' sum is WRITTEN there, in the rows of segments that have a term; others stay untouched.
-    """
-
-    keys: Any
-    values: Any
-    segments: Int32
-    offsets: Int32
-    rows: Int32
-    weights: Float32
-    queries: Any = None
-    out: Any = None
 
 
 class Ops(Protocol[A, P]):
@@ -94,6 +74,20 @@ class Ops(Protocol[A, P]):
 
     def numpy(self, x: A) -> Float32:
         """Copy an array out as float32 [T, D]."""
+        ...
+
+    def vectors(self, *values: NDArray[Any]) -> list[Vector]:
+        """Bring small host vectors, int32 or float32 [n], to where ops read them: all in one copy, as they are now.
+
+        For backends on the host a vector is a numpy array, and any numpy vector of the dtype serves."""
+        ...
+
+    def segments(
+        self, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
+    ) -> Segments:
+        """Make segments as `Segments.of` does, checked, with all that this backend's ops need of them at hand.
+
+        Ops take any `Segments`; those of this method, kept while a batch stays the same, cost nothing anew."""
         ...
 
     def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> A:
@@ -124,8 +118,14 @@ class Ops(Protocol[A, P]):
         """Views of consecutive row ranges of the given sizes, which must sum to T."""
         ...
 
-    def add(self, x: A, y: A, segments: Segments | None = None, only: Int32 | None = None) -> None:
-        """x += y. x [T, D] float32, written; y [T, D] any dtype. `only`: indices of the segments to touch."""
+    def add(self, x: A, y: A, segments: Segments | None = None, only: Vector | None = None) -> None:
+        """x += y. x [T, D] float32, written; y [T, D] any dtype. `only`: int32, indices of the segments to touch."""
+        ...
+
+    def finite(self, x: A, segments: Segments) -> A:
+        """Tell whether all numbers of each segment are finite: float32 [N, 1], 1 where they are and 0 where not.
+
+        x [T, D] any dtype. An empty segment has 1."""
         ...
 
     # ---- dense ---------------------------------------------------------------------------------------------------
@@ -229,12 +229,12 @@ class Ops(Protocol[A, P]):
 
     # ---- lookups and conditioning ----------------------------------------------------------------------------
 
-    def embed(self, indices: Sequence[Int32], tables: Sequence[A]) -> A:
+    def embed(self, indices: Sequence[Vector], tables: Sequence[A]) -> A:
         """Sum over i of tables[i][indices[i]]. Each indices[i] int32 [T]; tables [V_i, D] any dtype; result float32
         [T, D]. An index outside its table raises ValueError."""
         ...
 
-    def timestep_embedding(self, timesteps: Float32, width: int, *, max_period: float = 10000.0) -> A:
+    def timestep_embedding(self, timesteps: Vector, width: int, *, max_period: float = 10000.0) -> A:
         """Sinusoid of S timesteps: [cos(t f), sin(t f)] with f_i = max_period^(-i / (width/2)), in float32.
 
         timesteps float32 [S] (already scaled: FLUX passes 1000 * sigma); width even; result [S, width] compute.
@@ -248,11 +248,11 @@ class Ops(Protocol[A, P]):
         latents: A,
         velocity: A,
         segments: Segments,
-        cond: Int32,
-        uncond: Int32,
-        guidance: Float32,
-        a: Float32,
-        b: Float32,
+        cond: Vector,
+        uncond: Vector,
+        guidance: Vector,
+        a: Vector,
+        b: Vector,
         base: A | None = None,
         previous: A | None = None,
         keep: A | None = None,
@@ -262,8 +262,8 @@ class Ops(Protocol[A, P]):
         For image j (segment j of `segments`, rows r): v = velocity[cond[j] + r]; where uncond[j] >= 0,
         v = u + guidance[j] (v - u) with u = velocity[uncond[j] + r] (classifier-free guidance, 2207.12598 eq. 6).
         latents = base + a[j] v + b[j] previous, where base defaults to latents and previous counts only with b[j] != 0.
-        latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; cond, uncond int32 [N] row numbers;
-        guidance, a, b float32 [N]. `keep`, if given, is WRITTEN with v."""
+        latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; cond, uncond vectors int32 [N] of row
+        numbers; guidance, a, b vectors float32 [N]. `keep`, if given, is WRITTEN with v."""
         ...
 
     # ---- autoencoder (NHWC, ragged: images one after another, [P, C]; grids int32 [B, 2] = height, width each) ----

@@ -155,8 +155,9 @@ class Adapters:
         return fill
 
     def table(self, terms: Sequence[Term]) -> AdapterTable | None:
-        """The terms of a batch, whose adapters are pinned; None if there are none. It holds while they are pinned,
-        though the arena may grow and have other arrays then."""
+        """Return the terms of a batch as one table, or None if there are none. Their adapters must be pinned.
+
+        The table holds as long as they are pinned: the arena's arrays change as it grows, and their rows do not."""
         if not terms:
             return None
         rows = [self.arena.rows(term.adapter) for term in terms]

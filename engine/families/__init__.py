@@ -40,8 +40,8 @@ class Family(Protocol):
         """Return whether a folder is of this family, by its index and configs; no weight is read."""
 
     def load(self, ops: Ops[Any, Any], components: Mapping[str, Component]) -> Denoiser:
-        """Load the model. CheckpointError for anything wrong with its folders; that its configs fit each other is
-        checked before any weight is packed."""
+        """Load the model. CheckpointError for anything wrong with its folders, before any weight is packed where the
+        configs do not fit each other."""
 
 
 PLUGINS: Plugins[Family] = Plugins("model family", __name__, __path__)

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.ops import Ops
+from ...kernels.ops import Ops, Vector
 from .. import codecs
 from ..adapters.adapters import AdapterBranch
 from ..checkpoint import Checkpoint, Component
@@ -112,7 +112,7 @@ class Flux:
         ops: Ops[Any, Any],
         layout: flux.FluxLayout[Any],
         latents: Any,
-        times: Float32,
+        times: Vector,
         pages: Pages | None = None,
     ) -> Any:
         """See `Denoiser`."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.ops import Ops
-from ...kernels.segments import Int32, Segments
+from ...kernels.segments import Int32
 from ..errors import LimitError
 from ..weights.bert import ARCHITECTURE, BertConfig, BertWeights, load_bert
 from ..weights.reader import Norm
@@ -38,16 +38,17 @@ def encode(ops: Ops[Any, Any], weights: BertWeights, tokens: Sequence[Int32]) ->
     ids = np.concatenate([np.empty(0, np.int32), *tokens]).astype(np.int32)
     if len(ids) and (ids.min() < 0 or ids.max() >= config.vocab_size):
         raise ValueError(f"tokens: got {ids.min()}..{ids.max()}, want ids in 0..{config.vocab_size - 1}")
-    segments = Segments.of([len(part) for part in tokens])
+    segments = ops.segments([len(part) for part in tokens])
     places = np.concatenate([np.empty(0, np.int32), *(np.arange(len(part), dtype=np.int32) for part in tokens)])
 
     rows = np.arange(len(ids), dtype=np.int32)
+    indices = ops.vectors(rows, places.astype(np.int32), np.zeros_like(rows))
     tables = [
         ops.array(weights.words[ids], "float32"),
         ops.array(weights.positions[:longest], "float32"),
         weights.types,
     ]
-    embedded = ops.embed([rows, places.astype(np.int32), np.zeros_like(rows)], tables)
+    embedded = ops.embed(indices, tables)
     x = _apply(ops, embedded, weights.embedding_norm, eps)
     for layer in weights.layers:
         qkv = ops.linear(ops.cast(x), layer.qkv)

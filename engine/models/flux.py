@@ -15,20 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...kernels.ops import AdapterTerms, Ops
-from ...kernels.segments import Int32, Segments
+from ...kernels.ops import AdapterTerms, Ops, Vector
+from ...kernels.segments import Segments
 from ..denoiser import AdapterTable, Pages, Sample
-from ..weights.flux import (
-    TIME_CHANNELS,
-    DoubleBlock,
-    FluxConfig,
-    FluxWeights,
-    SingleBlock,
-    Stream,
-    load_flux,
-)
+from ..weights.flux import TIME_CHANNELS, DoubleBlock, FluxConfig, FluxWeights, SingleBlock, Stream, load_flux
 from ..weights.ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
 from .rope import batch_tables
 
@@ -45,7 +36,6 @@ __all__ = [
 ]
 
 A = TypeVar("A")
-Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,25 +79,25 @@ def layout(
     tokens = ops.array(np.concatenate([text.tokens for text in texts.values()]))
     embedded = ops.linear(tokens, weights.text_in, dtype="float32")
 
-    grids = np.array([sample.grid for sample in samples], np.int32)
-    rows = _Rows.of(lengths, [height * width for height, width in grids.tolist()])
-    rope = batch_tables(ops, config.axes_dims_rope, rows.text, grids)
-    cuts = [ops.split(table, [rows.text, rows.image]) for table in rope]
+    grids = tuple(sample.grid for sample in samples)
+    rows = _Rows.of(ops, lengths, [height * width for height, width in grids])
+    cos, sin = (ops.array(table, "float32") for table in batch_tables(config.axes_dims_rope, rows.text, grids))
+    cuts = [ops.split(table, [rows.text, rows.image]) for table in (cos, sin)]
     pooled = ops.array(np.stack([sample.text.pooled for sample in samples]))
     hidden = None
     if weights.guidance is not None:
-        guidance = np.array([sample.guidance for sample in samples], np.float32)
-        sinusoid = ops.timestep_embedding(guidance * np.float32(1000), TIME_CHANNELS)
+        (guidance,) = ops.vectors(np.array([sample.guidance for sample in samples], np.float32) * np.float32(1000))
+        sinusoid = ops.timestep_embedding(guidance, TIME_CHANNELS)
         hidden = ops.linear(sinusoid, weights.guidance.first, activation="silu")
     return FluxLayout(
         rows=rows,
-        text=ops.embed([np.concatenate(places).astype(np.int32)], [embedded]),
+        text=ops.embed(ops.vectors(np.concatenate(places).astype(np.int32)), [embedded]),
         pooled=ops.linear(pooled, weights.pooled.first, activation="silu"),
         guidance=hidden,
-        rope=rope,
+        rope=(cos, sin),
         text_rope=(cuts[0][0], cuts[1][0]),
         image_rope=(cuts[0][1], cuts[1][1]),
-        terms=_Terms.of(adapters, len(samples)) if adapters is not None and len(adapters.samples) else None,
+        terms=_Terms.of(ops, adapters, len(samples)) if adapters is not None and len(adapters.samples) else None,
     )
 
 
@@ -116,20 +106,24 @@ def velocity(
     weights: FluxWeights,
     layout: FluxLayout[Any],
     latents: Any,
-    times: Float32,
+    times: Vector,
     pages: Pages | None = None,
 ) -> Any:
     """dx/dsigma of every image, float32 [Ti, C].
 
     Args:
         latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
-        times: float32 [S], sigma in 0..1 times 1000.
+        times: vector float32 [S], sigma in 0..1 times 1000.
         pages: where the rows of the layout's adapter table lie, a pair of arrays for each double block.
 
     Raises:
         ValueError: what does not fit the layout.
     """
     rows, width, heads = layout.rows, weights.config.width, weights.config.num_attention_heads
+    given = (0, 0) if pages is None else (len(pages.keys), len(pages.values))
+    if layout.terms is not None and given != (len(weights.double_blocks),) * 2:
+        wanted = f"{len(weights.double_blocks)} of each, for the double blocks"
+        raise ValueError(f"velocity: pages: got {given[0]} keys and {given[1]} values, want {wanted}")
     image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32")
     stream = ops.concat([layout.text, image])
     text, image = ops.split(stream, [rows.text, rows.image])
@@ -159,9 +153,9 @@ class _Rows:
     segments: Segments  # both: S text segments, then S image segments
 
     @classmethod
-    def of(cls, texts: Sequence[int], images: Sequence[int]) -> _Rows:
-        both = Segments.of([*texts, *images], [*range(len(texts)), *range(len(images))])
-        return cls(sum(texts), sum(images), Segments.of(texts), Segments.of(images), both)
+    def of(cls, ops: Ops[Any, Any], texts: Sequence[int], images: Sequence[int]) -> _Rows:
+        both = ops.segments([*texts, *images], [*range(len(texts)), *range(len(images))])
+        return cls(sum(texts), sum(images), ops.segments(texts), ops.segments(images), both)
 
     @property
     def total(self) -> int:
@@ -173,16 +167,16 @@ class _Rows:
 class _Terms:
     """The adapter terms of a layout, without keys and values; `AdapterTerms` says what is what."""
 
-    segments: Int32  # image segments of `_Rows.segments`
-    offsets: Int32
-    rows: Int32
-    weights: Float32
-    touched: Int32  # the segments that have a term, each once
+    segments: Vector  # image segments of `_Rows.segments`
+    offsets: Vector
+    rows: Vector
+    weights: Vector
+    touched: Vector  # the segments that have a term, each once
 
     @classmethod
-    def of(cls, table: AdapterTable, samples: int) -> _Terms:
+    def of(cls, ops: Ops[Any, Any], table: AdapterTable, samples: int) -> _Terms:
         segments = table.samples + np.int32(samples)
-        return cls(segments, table.offsets, table.rows, table.weights, np.unique(segments))
+        return cls(*ops.vectors(segments, table.offsets, table.rows, table.weights, np.unique(segments)))
 
     def of_layer(self, keys: Any, values: Any) -> AdapterTerms:
         return AdapterTerms(keys, values, self.segments, self.offsets, self.rows, self.weights)
@@ -204,7 +198,7 @@ class _Modulations:
         return [self.ops.columns(self.columns, start, start + self.width) for start in starts]
 
 
-def _condition(ops: Ops[Any, Any], weights: FluxWeights, layout: FluxLayout[Any], times: Float32) -> Any:
+def _condition(ops: Ops[Any, Any], weights: FluxWeights, layout: FluxLayout[Any], times: Vector) -> Any:
     """silu(time + guidance + pooled text embedding), compute [S, D]: what every adaLN projection reads."""
     time = ops.timestep_embedding(times, TIME_CHANNELS)
     total = ops.linear(ops.linear(time, weights.time.first, activation="silu"), weights.time.second, dtype="float32")

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.elementary import cos_sin, exp, log
-from ...kernels.ops import Ops
-from ...kernels.segments import Int32
 
 Float32 = NDArray[np.float32]
 
@@ -35,19 +33,18 @@ def grid_tables(height: int, width: int, axes: tuple[int, ...]) -> tuple[Float32
     return cos.astype(np.float32), sin.astype(np.float32)
 
 
-def batch_tables(ops: Ops[Any, Any], axes: tuple[int, ...], text_rows: int, grids: Int32) -> tuple[Any, Any]:
-    """cos and sin of a whole batch, backend arrays float32 [text_rows + image rows, sum(axes) / 2].
+@lru_cache(maxsize=2)  # the batch that is running and the one before
+def batch_tables(axes: tuple[int, ...], text_rows: int, grids: tuple[tuple[int, int], ...]) -> tuple[Float32, Float32]:
+    """cos and sin of a whole batch, float32 [text_rows + image rows, sum(axes) / 2].
 
     The text rows, which are not rotated, come first, then the rows of every image.
 
     Args:
         axes: columns of each axis, as `grid_tables` takes them.
-        grids: int32 [S, 2], height and width of each image in tokens.
+        grids: height and width of each image in tokens.
     """
     half = sum(axes) // 2
-    cos, sin = [np.ones((text_rows, half), np.float32)], [np.zeros((text_rows, half), np.float32)]
-    for height, width in grids.tolist():
-        c, s = grid_tables(height, width, axes)
-        cos.append(c)
-        sin.append(s)
-    return ops.array(np.concatenate(cos), "float32"), ops.array(np.concatenate(sin), "float32")
+    tables = [grid_tables(height, width, axes) for height, width in grids]
+    cos = [np.ones((text_rows, half), np.float32), *(table[0] for table in tables)]
+    sin = [np.zeros((text_rows, half), np.float32), *(table[1] for table in tables)]
+    return np.concatenate(cos), np.concatenate(sin)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.ops import Ops
-from ...kernels.segments import Int32, Segments
+from ...kernels.segments import Int32
 from ..weights.reader import Norm
 from ..weights.vae import (
     Attention,
@@ -98,7 +98,7 @@ def _attention(ops: Ops[Any, Any], block: Attention, x: Any, grids: Int32, group
     """x + out(attention(norm(x))), one head, each image over its own pixels."""
     normed = ops.group_norm_silu(x, block.norm.weight, block.norm.bias, grids, groups, silu=False)
     qkv = ops.linear(normed, block.qkv)
-    segments = Segments.of([height * width for height, width in grids.tolist()])
+    segments = ops.segments([height * width for height, width in grids.tolist()])
     q, k, v = (ops.columns(qkv, i * block.width, (i + 1) * block.width) for i in range(3))
     return ops.conv2d(ops.attention(q, k, v, segments, 1), block.out, grids, residual=x)
 

@@ -56,7 +56,7 @@ class TextPipeline(Protocol):
 def read_only(
     tokens: Float32, pooled: Float32, clauses: Mapping[str, str] | None = None, warnings: tuple[str, ...] = ()
 ) -> TextEncoding:
-    """An encoding of these very arrays, which nobody can write to from now on."""
+    """Return an encoding of these very arrays, and make them read-only."""
     for array in (tokens, pooled):
         array.setflags(write=False)
     return TextEncoding(tokens, pooled, MappingProxyType(clauses or {}), warnings)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..bfloat16 import widen
 from ..ops import Activation, Dtype, DtypeName, Float32
 from ..segments import Int32, Segments
+from ..vectors import HostVector, host_vectors
 from .attention import AttentionOps
 from .checks import (
     refuse,
@@ -55,6 +56,14 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
     def numpy(self, x: Float32) -> Float32:
         want_array("numpy", "x", x)
         return np.array(x, order="C")
+
+    def vectors(self, *values: NDArray[Any]) -> list[HostVector]:
+        return host_vectors(values)
+
+    def segments(
+        self, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
+    ) -> Segments:
+        return Segments.of(lengths, owners, num_samples)
 
     def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> Float32:
         self._want_shape("empty", rows, width, dtype)
@@ -114,6 +123,12 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
         for j in only:
             mine = slice(int(segments.offsets[j]), int(segments.offsets[j + 1]))
             x[mine] += y[mine]
+
+    def finite(self, x: Float32, segments: Segments) -> Float32:
+        want_array("finite", "x", x)
+        want_segments("finite", "segments", segments, len(x))
+        parts = [x[start:stop] for start, stop in pairwise(segments.offsets.tolist())]
+        return np.array([np.isfinite(part).all() for part in parts], np.float32).reshape(-1, 1)
 
     # ---- solver
 

@@ -91,6 +91,62 @@ def test_add_refuses_wrong_offsets(offsets: list[int], words: str) -> None:
         ops.add(ops.zeros(10, 7, "float32"), ops.zeros(10, 7), segments, np.array([2], np.int32))
 
 
+@pytest.mark.parametrize("lengths", [[], [0], [1], [3, 0, 17, 1], [0, 0, 2, 31, 0], [16] * 5])
+@pytest.mark.parametrize("width", [1, 7, 64])
+def test_finite_of_each_segment(pair, rng, lengths, width):
+    """Every kind of number that is none, in every segment and at its edges; its neighbours do not hear of it."""
+    rows, wrong = sum(lengths), [np.nan, np.inf, -np.inf]
+    x = rng.standard_normal((rows, width)).astype(np.float32)
+    edges = {0, rows - 1, *np.cumsum(lengths).tolist()} & {*range(rows)}
+    for at in [None, *edges]:
+        spoiled = x.copy()
+        if at is not None:
+            spoiled[at, width // 2] = wrong[at % 3]
+        want = (
+            [float(np.isfinite(part).all()) for part in np.split(spoiled, np.cumsum(lengths)[:-1])] if lengths else []
+        )
+        for ops in pair.both:
+            for dtype in ("float32", "compute"):
+                got = ops.numpy(ops.finite(ops.array(spoiled, dtype), ops.segments(lengths)))
+                assert got.shape == (len(lengths), 1)
+                assert got[:, 0].tolist() == want
+
+
+def test_finite_refuses_other_rows(pair):
+    for ops in pair.both:
+        with pytest.raises(ValueError, match="finite: segments: got 3 rows, want 4 rows"):
+            ops.finite(ops.zeros(4, 2), ops.segments([3]))
+
+
+def test_segments_of_a_backend_are_segments(pair):
+    for ops in pair.both:
+        bound, plain = ops.segments([3, 0, 2], [1, 0, 1], 4), Segments.of([3, 0, 2], [1, 0, 1], 4)
+        assert (bound.num_rows, bound.num_samples, bound.max_rows, len(bound)) == (5, 4, 3, 3)
+        for name in ("offsets", "owners"):
+            np.testing.assert_array_equal(getattr(bound, name), getattr(plain, name))
+        np.testing.assert_array_equal(bound.row_owners(), [1, 1, 1, 1, 1])
+        assert ops.segments([2, 2]).owners.tolist() == [0, 1]
+        with pytest.raises(ValueError, match="owners"):
+            ops.segments([2, 2], [0, 2], 2)
+
+
+def test_vectors_keep_what_they_were_made_of(pair):
+    numbers, places = np.array([0.25, 0.5], np.float32), np.arange(6, dtype=np.int32)[::2]
+    for ops in pair.both:
+        steps, rows = ops.vectors(numbers, places)
+        numbers[0] = 7
+        np.testing.assert_array_equal(steps, [0.25, 0.5])
+        np.testing.assert_array_equal(rows, [0, 2, 4])
+        assert ops.numpy(ops.timestep_embedding(steps, 4)).shape == (2, 4)
+        with pytest.raises(ValueError, match="read-only"):
+            steps[0] = 1
+        numbers[0] = 0.25
+        assert ops.vectors() == []
+        for bad in (numbers.astype(np.float64), places[None], [1, 2]):
+            with pytest.raises(ValueError, match=r"vectors: values: got .*, want \[n\] int32 or float32"):
+                ops.vectors(bad)
+
+
 def test_views_and_concat(pair, rng):
     x = pair.round(rng.standard_normal((9, 12)))
     ops = pair.cpu
