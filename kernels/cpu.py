@@ -21,7 +21,7 @@ from .bfloat16 import holds_bits, want_numbers, widen
 from .explain import explained
 from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
 from .segments import Int32, Segments
-from .vectors import Vector, host_vectors
+from .vectors import HostVector, host_vectors
 
 Tensor = _C.Tensor
 Weight = _C.Weight
@@ -113,7 +113,7 @@ class CpuOps:
     def numpy(self, x: Tensor) -> Float32:
         return x.numpy()
 
-    def vectors(self, *values: NDArray[Any]) -> list[Vector]:
+    def vectors(self, *values: NDArray[Any]) -> list[HostVector]:
         return host_vectors(values)
 
     def segments(

@@ -31,54 +31,24 @@ Promises of every op, on every backend:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .segments import Int32, Segments
+from .terms import AdapterTerms as AdapterTerms
+from .vectors import Vector as Vector
 
 A = TypeVar("A")  # an array of the backend, always two-dimensional: rows x width
 P = TypeVar("P", covariant=True)  # a weight packed for the backend
 P_in = TypeVar("P_in", contravariant=True)
 
 Float32 = NDArray[np.float32]
-Vector = Any  # int32 or float32 [n] where the backend's ops read it: what `Ops.vectors` returns
 Dtype = Literal["bfloat16", "float32"]
 DtypeName = Literal["compute", "float32"]
 Activation = Literal["none", "gelu_tanh", "gelu", "silu", "swiglu"]
 NormKind = Literal["layer", "rms"]
-
-
-@dataclass(frozen=True, eq=False)
-class AdapterTerms:
-    """The decoupled adapter terms of one attention call: sum over a of weight(a) * softmax(q K_a^T / sqrt(E)) V_a.
-
-    An adapter's K and V rows lie anywhere in `keys`/`values` (the pages of an arena); a term names them by row index.
-    One segment may carry any number of terms, each with its own softmax and weight; segments without terms pay nothing.
-
-    Attributes:
-        keys: backend array [R, D], compute dtype. Not normed, no rotary embedding (diffusers' `to_k_ip` output).
-        values: backend array [R, D], compute dtype.
-        segments: vector int32 [M], for each term the index of the query SEGMENT it acts on (not of the sample).
-        offsets: vector int32 [M+1], term m uses `rows[offsets[m]:offsets[m+1]]`; a term may be empty (it adds nothing).
-        rows: vector int32 [sum], row indices into `keys` and `values`.
-        weights: vector float32 [M].
-        queries: backend array [T, D] or None. None: the terms use the attention's own q (the SD family, whose output
-            joins before `to_out`). An array: the query of the terms (the Flux family: normed, before rotary embedding).
-        out: backend array [T, D] compute dtype, or None. None: the terms are added into the attention's output.
-            An array: the terms' sum is WRITTEN there, in the rows of segments that have a term; others stay untouched.
-    """
-
-    keys: Any
-    values: Any
-    segments: Vector
-    offsets: Vector
-    rows: Vector
-    weights: Vector
-    queries: Any = None
-    out: Any = None
 
 
 class Ops(Protocol[A, P]):

@@ -1,18 +1,19 @@
-"""Small vectors of backends that read them from the host."""
+"""Small vectors: what ops read of a batch or a step beside arrays."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = NDArray[Any]  # int32 or float32 [n], contiguous and read-only
+Vector: TypeAlias = Any  # int32 or float32 [n] where a backend's ops read it: what its `vectors` returns
+HostVector: TypeAlias = NDArray[Any]  # the same of a backend that reads them from the host: contiguous, read-only
 
 
-def host_vectors(values: tuple[NDArray[Any], ...]) -> list[Vector]:
+def host_vectors(values: tuple[NDArray[Any], ...]) -> list[HostVector]:
     """Return read-only copies of int32 or float32 vectors. ValueError for anything else."""
-    made: list[Vector] = []
+    made: list[HostVector] = []
     for value in values:
         if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype not in (np.int32, np.float32):
             got = f"{list(value.shape)} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__

@@ -15,20 +15,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels.ops import AdapterTerms, Ops, Vector
 from ...kernels.segments import Segments
 from ..denoiser import AdapterTable, Pages, Sample
-from ..weights.flux import (
-    TIME_CHANNELS,
-    DoubleBlock,
-    FluxConfig,
-    FluxWeights,
-    SingleBlock,
-    Stream,
-    load_flux,
-)
+from ..weights.flux import TIME_CHANNELS, DoubleBlock, FluxConfig, FluxWeights, SingleBlock, Stream, load_flux
 from ..weights.ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
 from .rope import batch_tables
 
@@ -45,7 +36,6 @@ __all__ = [
 ]
 
 A = TypeVar("A")
-Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +120,10 @@ def velocity(
         ValueError: what does not fit the layout.
     """
     rows, width, heads = layout.rows, weights.config.width, weights.config.num_attention_heads
+    given = (0, 0) if pages is None else (len(pages.keys), len(pages.values))
+    if layout.terms is not None and given != (len(weights.double_blocks),) * 2:
+        wanted = f"{len(weights.double_blocks)} of each, for the double blocks"
+        raise ValueError(f"velocity: pages: got {given[0]} keys and {given[1]} values, want {wanted}")
     image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32")
     stream = ops.concat([layout.text, image])
     text, image = ops.split(stream, [rows.text, rows.image])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..bfloat16 import widen
 from ..ops import Activation, Dtype, DtypeName, Float32
 from ..segments import Int32, Segments
-from ..vectors import Vector, host_vectors
+from ..vectors import HostVector, host_vectors
 from .attention import AttentionOps
 from .checks import (
     refuse,
@@ -57,7 +57,7 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
         want_array("numpy", "x", x)
         return np.array(x, order="C")
 
-    def vectors(self, *values: NDArray[Any]) -> list[Vector]:
+    def vectors(self, *values: NDArray[Any]) -> list[HostVector]:
         return host_vectors(values)
 
     def segments(

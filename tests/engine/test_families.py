@@ -242,6 +242,20 @@ def test_two_families_of_one_name_are_refused(add: Add, tiny_model: Path) -> Non
         families.family_of(Checkpoint(tiny_model))
 
 
+def test_a_codec_decodes_images_of_several_sizes_at_once(tiny_model: Path, backend: str) -> None:
+    engine = Engine.load(tiny_model, backend=backend)
+    ops, codec, rng = engine.ops, engine.model.denoiser.codec, np.random.default_rng(4)
+    grids = np.array([[3, 5], [1, 1], [4, 2]], np.int32)
+    images = [rng.standard_normal((height * width, 16)).astype(np.float32) for height, width in grids.tolist()]
+    together = ops.numpy(codec.decode(ops, ops.array(np.concatenate(images), "float32"), grids))
+    alone = [
+        ops.numpy(codec.decode(ops, ops.array(image, "float32"), grids[j : j + 1])) for j, image in enumerate(images)
+    ]
+    assert [len(image) for image in alone] == (grids.prod(axis=1) * codec.granularity**2).tolist()
+    assert np.isfinite(together).all()
+    np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
 @pytest.mark.parametrize("package", [families, codecs, pipelines])
 def test_every_one_says_what_it_is(package: ModuleType) -> None:
     assert package.names()

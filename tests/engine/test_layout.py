@@ -66,14 +66,14 @@ def open_mixed(engine: Engine) -> list[Any]:
     for name, rows in (("style", 3), ("null", 5)):
         engine.register_adapter(name, np.full((rows, TEXT), 0.5, np.float32))
     style = AdapterUse("style", 0.5, "null")
-    given: list[tuple[int, int, dict[str, Any]]] = [
-        (16, 12, {"images": 2, "guidance_scale": 2.0, "adapters": (style,)}),
-        (8, 20, {"guidance_scale": 1.0, "adapters": (style,)}),
-        (4, 4, {"solver": "heun", "guidance_scale": 3.0}),
+    requests: list[dict[str, Any]] = [
+        {"width": 16, "height": 12, "images": 2, "guidance_scale": 2.0, "adapters": (style,)},
+        {"width": 8, "height": 20, "guidance_scale": 1.0, "adapters": (style,)},
+        {"width": 4, "height": 4, "solver": "heun", "guidance_scale": 3.0},
     ]
     return [
-        engine.open(GenerationSpec(prompt="a red apple", width=width, height=height, steps=9, seed=seed, **fields))
-        for seed, (width, height, fields) in enumerate(given)
+        engine.open(GenerationSpec(prompt="a red apple", steps=9, seed=seed, **fields))
+        for seed, fields in enumerate(requests)
     ]
 
 

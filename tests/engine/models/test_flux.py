@@ -385,3 +385,9 @@ def test_wrong_batches(tmp_path: Path, zoo: Any) -> None:
         flux.velocity(ops, weights, layout, latents[:36], times)
     with pytest.raises(ValueError, match="residual|modulate"):
         flux.velocity(ops, weights, layout, latents, times[:3])
+    with_adapter = flux.layout(ops, weights, inputs, replace(table, samples=np.array([3], np.int32)))
+    arrays = [ops.zeros(1, WIDTH)] * 2
+    assert np.isfinite(flux.velocity(ops, weights, with_adapter, latents, times, Pages(arrays, arrays))).all()
+    for pages in (None, Pages(arrays, arrays[:1])):
+        with pytest.raises(ValueError, match="velocity: pages: got . keys and . values, want 2 of each"):
+            flux.velocity(ops, weights, with_adapter, latents, times, pages)

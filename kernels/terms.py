@@ -1,0 +1,38 @@
+"""What attention is told of adapters: the terms that it adds for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .vectors import Vector
+
+
+@dataclass(frozen=True, eq=False)
+class AdapterTerms:
+    """The decoupled adapter terms of one attention call: sum over a of weight(a) * softmax(q K_a^T / sqrt(E)) V_a.
+
+    An adapter's K and V rows lie anywhere in `keys`/`values` (the pages of an arena); a term names them by row index.
+    One segment may carry any number of terms, each with its own softmax and weight; segments without terms pay nothing.
+
+    Attributes:
+        keys: backend array [R, D], compute dtype. Not normed, no rotary embedding (diffusers' `to_k_ip` output).
+        values: backend array [R, D], compute dtype.
+        segments: vector int32 [M], for each term the index of the query SEGMENT it acts on (not of the sample).
+        offsets: vector int32 [M+1], term m uses `rows[offsets[m]:offsets[m+1]]`; a term may be empty (it adds nothing).
+        rows: vector int32 [sum], row indices into `keys` and `values`.
+        weights: vector float32 [M].
+        queries: backend array [T, D] or None. None: the terms use the attention's own q (the SD family, whose output
+            joins before `to_out`). An array: the query of the terms (the Flux family: normed, before rotary embedding).
+        out: backend array [T, D] compute dtype, or None. None: the terms are added into the attention's output.
+            An array: the terms' sum is WRITTEN there, in the rows of segments that have a term; others stay untouched.
+    """
+
+    keys: Any
+    values: Any
+    segments: Vector
+    offsets: Vector
+    rows: Vector
+    weights: Vector
+    queries: Any = None
+    out: Any = None
