@@ -7,7 +7,6 @@ rounded to nearest and denormal ones count as zero, whatever mode the calling th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +19,7 @@ from . import _C
 from .bfloat16 import holds_bits, want_numbers, widen
 from .explain import explained
 from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
-from .segments import Int32, Segments
+from .segments import Int32, Segments, bound_segments
 from .vectors import HostVector, host_vectors
 
 Tensor = _C.Tensor
@@ -40,15 +39,6 @@ def _plain(values: NDArray[Any], what: str) -> NDArray[Any]:
 
 def _bias(values: NDArray[Any] | None, what: str) -> Float32 | None:
     return None if values is None else widen(values, what)
-
-
-@lru_cache(maxsize=32)  # batches of the same shapes come back, step after step
-def _bound(lengths: tuple[int, ...], owners: tuple[int, ...] | None, num_samples: int | None) -> Segments:
-    """Make segments that nobody can write to, with the owner of every row."""
-    bound = Segments.of(lengths, owners, num_samples)
-    for part in (bound.offsets, bound.owners, bound.row_owners()):
-        part.setflags(write=False)
-    return bound
 
 
 @explained
@@ -119,7 +109,7 @@ class CpuOps:
     def segments(
         self, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
     ) -> Segments:
-        return _bound(tuple(lengths), None if owners is None else tuple(owners), num_samples)
+        return bound_segments(tuple(lengths), None if owners is None else tuple(owners), num_samples)
 
     def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> Tensor:
         return self._c.empty(rows, width, dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,3 +74,16 @@ class Segments:
         owners = np.repeat(self.owners, np.diff(self.offsets))
         owners.flags.writeable = False
         return owners
+
+
+@lru_cache(maxsize=32)  # batches of the same shapes come back
+def bound_segments(
+    lengths: tuple[int, ...], owners: tuple[int, ...] | None = None, num_samples: int | None = None
+) -> Segments:
+    """Make the segments that backends on the host bind: read-only, with the owner of every row at hand.
+
+    Arguments and errors are those of `Segments.of`."""
+    bound = Segments.of(lengths, owners, num_samples)
+    for part in (bound.offsets, bound.owners, bound.row_owners()):
+        part.setflags(write=False)
+    return bound

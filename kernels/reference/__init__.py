@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..bfloat16 import widen
 from ..ops import Activation, Dtype, DtypeName, Float32
-from ..segments import Int32, Segments
+from ..segments import Int32, Segments, bound_segments
 from ..vectors import HostVector, host_vectors
 from .attention import AttentionOps
 from .checks import (
@@ -63,7 +63,7 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
     def segments(
         self, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
     ) -> Segments:
-        return Segments.of(lengths, owners, num_samples)
+        return bound_segments(tuple(lengths), None if owners is None else tuple(owners), num_samples)
 
     def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> Float32:
         self._want_shape("empty", rows, width, dtype)

@@ -104,7 +104,7 @@ class JobManager:
         *,
         restored: bool = False,
     ) -> ActiveJob:
-        """Hand a job to the studio, with the pictures that it refers to. Raises as `Loop.submit`; no job is left then."""
+        """Hand a job to the studio, with the pictures that it refers to. Raises as `Loop.submit`; there is none then."""
         handle = self.context.studio.loop.submit(
             spec,
             account=row.account,

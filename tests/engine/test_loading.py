@@ -203,7 +203,7 @@ def test_the_digest_covers_what_was_loaded(tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "model")
     digests = {digest(folder)}
     save_file({"styles": np.ones((2, 3), np.float32)}, folder / "style.safetensors")
-    edit_json(folder / "salon.json", default_style={"file": "style.safetensors"})
+    edit_json(folder / "salon.json", style_vectors={"file": "style.safetensors"})
     digests.add(digest(folder))
     save_file({"styles": np.zeros((2, 3), np.float32)}, folder / "style.safetensors")
     digests.add(digest(folder))

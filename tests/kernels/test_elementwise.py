@@ -126,6 +126,9 @@ def test_segments_of_a_backend_are_segments(pair):
             np.testing.assert_array_equal(getattr(bound, name), getattr(plain, name))
         np.testing.assert_array_equal(bound.row_owners(), [1, 1, 1, 1, 1])
         assert ops.segments([2, 2]).owners.tolist() == [0, 1]
+        assert ops.segments([3, 0, 2], [1, 0, 1], 4) is bound, "bound once"
+        with pytest.raises(ValueError, match="read-only"):
+            bound.offsets[1] = 2
         with pytest.raises(ValueError, match="owners"):
             ops.segments([2, 2], [0, 2], 2)
 
