@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
 T = TypeVar("T")
@@ -51,3 +53,15 @@ class Plugins(Generic[T]):
     def forget(self) -> None:
         """List the folders anew when next asked."""
         self._names = None
+
+
+@cache
+def folder(kind: str, package: str, first: str = "") -> Plugins[Any]:
+    """Return the modules of one of Salon's folders, always the same object; for who wants the names of what stands on a
+    higher floor, and loads nothing of it.
+
+    Args:
+        kind, first: as of `Plugins`.
+        package: of the folder, like "salon.engine.solvers".
+    """
+    return Plugins(kind, package, [str(Path(__file__).parent.joinpath(*package.split(".")[1:]))], first)

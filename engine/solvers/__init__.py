@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ...plugins import Plugins
+from ...plugins import Plugins, folder
 
 if TYPE_CHECKING:
     from ..sigmas import SigmaConfig
@@ -61,7 +61,7 @@ class Solver(Protocol):
         """Return the evaluations that lead through float32 [steps + 1] sigmas."""
 
 
-PLUGINS: Plugins[Solver] = Plugins("solver", __name__, __path__, DEFAULT)
+PLUGINS: Plugins[Solver] = folder("solver", __name__, DEFAULT)
 names = PLUGINS.names
 
 

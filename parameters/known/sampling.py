@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from ...bounds import GUIDANCE, MAX_STEPS, SHIFT
-from ...plugins import Plugins
+from ...plugins import folder
 from ..kinds import Number, OneOf, Whole
 from . import Parameter
 
 # The names alone: a client, which computes nothing, loads no engine for them.
-FOLDER = Path(__file__).parents[2] / "engine" / "solvers"
-SOLVERS = Plugins[object]("solver", "salon.engine.solvers", [str(FOLDER)], "euler")
+SOLVERS = folder("solver", "salon.engine.solvers", "euler")
 
 PARAMETERS = (
     Parameter(

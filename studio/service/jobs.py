@@ -104,7 +104,7 @@ class JobManager:
         *,
         restored: bool = False,
     ) -> ActiveJob:
-        """Hand a job to the studio, with the pictures that it refers to. Raises as `Loop.submit`; there is none then."""
+        """Hand a job and the pictures that it refers to to the studio. Raises as `Loop.submit`; there is none then."""
         handle = self.context.studio.loop.submit(
             spec,
             account=row.account,
