@@ -64,6 +64,8 @@ class Engine:
         arena = Arena(ops, sizes.adapter_layers, sizes.adapter_width, limits.arena_bytes)
         self.adapters = Adapters(ops, arena, limits.max_registered, self._derived if model.styles else None)
         self._branches: dict[str, AdapterBranch] = {}
+        if model.styles is not None:
+            self._branches[style_names.STYLE_BRANCH] = model.styles.adapter.branch
         self._open: dict[int, Generation] = {}
         self._numbers = itertools.count()
         self._batch: Batch | None = None

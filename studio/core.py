@@ -24,7 +24,6 @@ from .hooks import FEW, Hooks
 from .job import Event, JobState
 from .messages import Ack, Answer, Frames, Lost, Parked, Ran, Ready, Unfit
 from .port import Port
-from .registry import Registry
 from .tally import Tally
 
 LOG = logging.getLogger("salon.studio")
@@ -50,7 +49,6 @@ class Core:
         self.lock = threading.RLock()
         self.scheduler = Scheduler(policy or (desk.accounts.book.policy if desk is not None else Policy()))
         self.fleet = Fleet(list(ports))
-        self.registry = Registry(self.fleet)
         self.hooks = Hooks()
         self.desk = desk
         self.info: ModelInfo | None = None
@@ -97,8 +95,6 @@ class Core:
             self.over = error
         if not isinstance(error, StudioClosed) and self.desk is not None and self.desk.takes_back:
             self.desk.close()
-        for slot in self.fleet.slots.values():
-            self.registry.lost(slot)
         for name, entry in list(self.fleet.entries.items()):
             self.end(Final(name, ended, entry.job.lane, reason), kind=type(error).__name__)
         self.settled.set()
@@ -158,8 +154,8 @@ class Core:
                 LOG.warning("worker %r: %s", slot.port.name, answer.complaint)
             self.fleet.parked(slot, answer)
         elif isinstance(answer, Ack):
-            if (failure := self.registry.heard(answer)) is not None:
-                LOG.error("worker %r: %s", slot.port.name, failure)
+            if answer.failure is not None:
+                LOG.error("worker %r: %s", slot.port.name, answer.failure)
         elif isinstance(answer, Ready):
             self._ready(slot, answer)
         elif isinstance(answer, Lost):
@@ -178,7 +174,6 @@ class Core:
             self._lost(slot, reason, again=False)
             return
         slot.life = answer.life
-        self.registry.replay(slot)
         limits = answer.info.limits
         seats = min(SEATS, limits.max_open)
         self.scheduler.add_worker(WorkerSpec(slot.port.name, answer.info.max_rows, seats, slot.cost), self.now())
@@ -186,7 +181,6 @@ class Core:
 
     def _lost(self, slot: Slot, reason: str, *, again: bool) -> None:
         slot.gone = not again
-        self.registry.lost(slot)
         self.fleet.lost(slot)
         self.tally.lost(slot.port.name)
         if slot.port.name in self.scheduler.workers:

@@ -10,8 +10,9 @@ import numpy as np
 
 from ..scheduler.cost import WorkerCost
 from ..scheduler.tickets import Plan, Stage
+from .adapters import StudioAdapters
 from .job import Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
-from .messages import Array, Arrival, Command, Drop, Frames, Park, Parked, Ran, Run
+from .messages import Array, Arrival, Command, Drop, Forget, Frames, Park, Parked, Ran, Run
 from .port import Port
 
 
@@ -61,6 +62,7 @@ class Slot:
         waiting: jobs of the plan whose state is on its way.
         arrivals: what came of it, each with its frames.
         cost: its cost model, kept over restarts.
+        known: adapters and branches that it was told of in this life.
     """
 
     port: Port
@@ -71,6 +73,7 @@ class Slot:
     waiting: set[str] = field(default_factory=set)
     arrivals: list[tuple[Arrival, Frames]] = field(default_factory=list)
     cost: WorkerCost | None = None
+    known: set[str] = field(default_factory=set)
 
     @property
     def idle(self) -> bool:
@@ -84,9 +87,11 @@ class Fleet:
     Attributes:
         slots: by the port's name.
         entries: by job id, those that have not ended.
+        adapters: what jobs may use, sent to a worker with the first that does.
     """
 
     def __init__(self, ports: list[Port]) -> None:
+        self.adapters = StudioAdapters()
         self.slots = {port.name: Slot(port) for port in ports}
         self.entries: dict[str, Entry] = {}
         self._numbers = itertools.count(1)
@@ -140,6 +145,7 @@ class Fleet:
     def lost(self, slot: Slot) -> None:
         """A worker died: what was on its way from it to another one is replayed there."""
         slot.life, slot.plan, slot.run = 0, None, None
+        slot.known.clear()
         slot.waiting, slot.arrivals = set(), []
         for entry in self.entries.values():
             if entry.where == slot.port.name:
@@ -153,6 +159,14 @@ class Fleet:
             slot = self.slots[entry.where]
             self.send(slot, Drop(self.number(), (entry.job.id,)))
         entry.where = entry.parking = None
+
+    def forget_adapter(self, name: str) -> None:
+        """Forget an adapter, here and on the workers that know it. SpecError: there is none of this name."""
+        self.adapters.forget(name)
+        for slot in self.slots.values():
+            if f"adapter {name}" in slot.known:
+                slot.known.discard(f"adapter {name}")
+                self.send(slot, Forget(self.number(), name))
 
     def _bring(self, entry: Entry, data: bytes) -> None:
         entry.where = entry.parking = None
@@ -178,6 +192,9 @@ class Fleet:
         plan = slot.plan
         if plan is None or slot.waiting:
             return
+        for arrival, _ in slot.arrivals:
+            for kind, name in self.adapters.missing(arrival.spec.adapters, slot.known):
+                self.send(slot, *self.adapters.command(self.number(), kind, name))
         slot.run = self.number()
         arrivals = tuple(arrival for arrival, _ in slot.arrivals)
         command = Run(number=slot.run, stage=plan.stage, jobs=plan.jobs, piece=plan.piece, arrivals=arrivals)

@@ -14,10 +14,11 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..bounds import MAX_PREVIEW_EVERY
-from ..engine.errors import SpecError
+from ..engine.adapters.adapters import names_used
+from ..engine.errors import SpecError, StateError
 from ..engine.info import ModelInfo
 from ..engine.spec import GenerationSpec
-from ..errors import SalonError, complaint
+from ..errors import complaint
 from ..scheduler.accounts import Accounts
 from ..scheduler.admission import Info, Work
 from ..scheduler.entries import Entry as LedgerEntry
@@ -33,7 +34,6 @@ from .errors import StudioClosed, ThreadUnavailable, WorkerLost
 from .fleet import Entry
 from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
 from .port import Port
-from .registry import Thing
 from .resources import needed
 from .snapshot import Snapshot, take
 from .tally import Seen
@@ -176,7 +176,7 @@ class Loop:
                 account=account,
                 lane=Lane(lane),
                 max_running=max_running,
-                adapters=core.registry.adapters,
+                adapters=core.fleet.adapters.rows,
             )
             pictures = needed(spec, references or {}, core.want_open())
             if name in core.fleet.entries:
@@ -279,36 +279,45 @@ class Loop:
 
     # ---- adapters --------------------------------------------------------------------------------------------------
 
-    def add_branch(
-        self, weights: Mapping[str, NDArray[Any]], name: str = "default", *, timeout_s: float = 60.0
-    ) -> None:
-        """`Engine.add_branch` on all workers, now and after every restart.
+    def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
+        """Keep an adapter branch, for `register_adapter`; see `Engine.add_branch` for its layout. Workers get it with
+        the first job that needs it. The same again changes nothing.
 
-        Raises as that; StateError if the name belongs to other weights, WorkerLost if a worker ends or does not answer
-        (then it is not registered)."""
-        timeout_s = seconds_of(timeout_s)
+        Raises:
+            SpecError: no name, or no arrays of numbers.
+            CheckpointError: its names or shapes are those of another model.
+            StateError: the name belongs to other weights.
+        """
         with self._mine():
-            self._core.want_open()
-            thing = self._core.registry.add_branch(name, weights)
-        self._settle(thing, thing.wait(timeout_s))
+            self._core.fleet.adapters.add_branch(name, weights, self._core.want_open())
 
-    def register_adapter(
-        self, name: str, tokens: NDArray[Any], *, branch: str = "default", timeout_s: float = 60.0
-    ) -> None:
-        """`Engine.register_adapter` on all workers, now and after every restart.
+    def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
+        """Keep an adapter: its tokens float32 [n, token width], for a branch that was added, or for "style", the branch
+        of the model's own style adapter. Workers get it with the first job that needs it. The same again changes
+        nothing.
 
-        Raises as that; StateError if the name belongs to other tokens, WorkerLost as `add_branch`."""
-        timeout_s = seconds_of(timeout_s)
+        Raises:
+            SpecError: no name, no such branch, or wrong tokens.
+            StateError: the name belongs to other tokens.
+            LimitError: too many adapters.
+        """
         with self._mine():
-            self._core.want_open()
-            thing = self._core.registry.add_adapter(name, tokens, branch)
-        self._settle(thing, thing.wait(timeout_s))
+            self._core.fleet.adapters.add_adapter(name, tokens, branch, self._core.want_open())
 
-    def _settle(self, thing: Thing, error: SalonError | None) -> None:
+    def forget_adapter(self, name: str) -> None:
+        """Forget an adapter, here and on all workers.
+
+        Raises:
+            SpecError: there is none of this name.
+            StateError: a job that has not ended uses it.
+        """
+        core = self._core
         with self._mine():
-            error = self._core.registry.settle(thing, error)
-        if error is not None:
-            raise error
+            for entry in core.fleet.entries.values():
+                if name in names_used(entry.job.spec.adapters):
+                    remedy = "wait for those jobs, or cancel them"
+                    raise StateError(complaint(f"adapter {name!r}", "forget", "no open job that uses it", remedy))
+            core.fleet.forget_adapter(name)
 
     # ---- the process -----------------------------------------------------------------------------------------------
 

@@ -137,13 +137,20 @@ class AddAdapter(msgspec.Struct, frozen=True, tag=True):
     tokens: Array
 
 
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """Forget an adapter; an unknown one is fine. Answer: Ack."""
+
+    number: int
+    name: str
+
+
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """End. No answer."""
 
     number: int = 0
 
 
-Command: TypeAlias = Setup | Run | Park | Drop | AddBranch | AddAdapter | Stop
+Command: TypeAlias = Setup | Run | Park | Drop | AddBranch | AddAdapter | Forget | Stop
 
 
 # ---- answers -------------------------------------------------------------------------------------------------------

@@ -179,6 +179,10 @@ class Studio:
         """See `Loop.register_adapter`."""
         self.loop.register_adapter(name, tokens, branch=branch)
 
+    def forget_adapter(self, name: str) -> None:
+        """See `Loop.forget_adapter`."""
+        self.loop.forget_adapter(name)
+
     def close(self, timeout_s: float = 10.0) -> None:
         """End all jobs as cancelled, and all workers. See `Loop.close`."""
         self.loop.close(timeout_s)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..engine.adapters.adapters import names_used
 from ..engine.engine import Engine
 from ..engine.errors import NumericalError, SalonError
 from ..engine.generation import Generation, ParkedGeneration, State, StepReport
@@ -22,6 +23,7 @@ from .messages import (
     Command,
     Drop,
     Failure,
+    Forget,
     Frames,
     Park,
     Parked,
@@ -50,6 +52,7 @@ class Worker:
             LOG.warning("%s", note)
         self._held: dict[str, Generation] = {}
         self._preview_every: dict[str, int] = {}
+        self._refused: dict[str, Exception] = {}  # branches and adapters that the engine did not take
         self._complaints: set[tuple[str, str]] = set()  # kinds that were told
 
     def handle(self, command: Command, frames: Frames = ()) -> Said:
@@ -61,17 +64,32 @@ class Worker:
         try:
             if isinstance(command, Drop):
                 self._drop(command.jobs)
-            elif isinstance(command, AddBranch):
-                arrays = zip(command.arrays, frames, strict=True)
-                self.engine.add_branch({array.name: array.read(frame) for array, frame in arrays}, command.name)
-            elif isinstance(command, AddAdapter):
-                tokens = command.tokens.read(frames[0])
-                self.engine.register_adapter(command.name, tokens, branch=command.branch)
+            elif isinstance(command, AddBranch | AddAdapter):
+                self._add(command, frames)
+            elif isinstance(command, Forget):
+                if command.name in self.engine.adapters:
+                    self.engine.forget_adapter(command.name)
             else:
                 raise AssertionError(f"no command for a worker: {type(command).__name__}")
         except Exception as error:
             return Ack(command.number, Failure.of(error)), []
         return Ack(command.number), []
+
+    def _add(self, command: AddBranch | AddAdapter, frames: Frames) -> None:
+        """Take a branch or an adapter. What goes wrong is remembered for the jobs that need it."""
+        try:
+            if isinstance(command, AddBranch):
+                arrays = zip(command.arrays, frames, strict=True)
+                self.engine.add_branch({array.name: array.read(frame) for array, frame in arrays}, command.name)
+            elif (error := self._refused.get(command.branch)) is not None:
+                raise error
+            else:
+                tokens = command.tokens.read(frames[0])
+                self.engine.register_adapter(command.name, tokens, branch=command.branch)
+        except Exception as error:
+            self._refused[command.name] = error
+            raise
+        self._refused.pop(command.name, None)
 
     def close(self) -> None:
         """Forget all jobs."""
@@ -143,6 +161,9 @@ class Worker:
 
     def _open(self, arrival: Arrival, references: Sequence[tuple[Array, Any]]) -> None:
         self._drop([arrival.job])
+        for name in names_used(arrival.spec.adapters):
+            if (error := self._refused.get(name)) is not None:
+                raise error
         for array, frame in references:
             self.engine.add_style_picture(array.name, array.read(frame))
         if arrival.parked:

@@ -25,13 +25,14 @@ class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What has to be known of a model's styles without it.
 
     Attributes:
-        tokens: of each style's adapter.
+        tokens: of each style's adapter; `token_width`: their columns.
         words: what the checkpoint calls the styles that it names.
         default: the default style in words; empty: there is none.
         stylize: (`--s`, adapter weight) of the default style in rising order, straight lines between.
     """
 
     tokens: int
+    token_width: int = 0
     words: tuple[str, ...]
     default: str = ""
     stylize: tuple[tuple[float, float], ...] = ()

@@ -14,6 +14,7 @@ from ..errors import SpecError
 
 PREFIX: Final = "style:"
 DEFAULT: Final = "style:default"  # the checkpoint's default style
+STYLE_BRANCH: Final = "style"  # the branch of the model's own style adapter, for other tokens made for it
 NONE: Final = "style:none"  # the null reference, which takes a style's place in the unconditional branch
 
 _NUMBER: Final = re.compile(r"style:number:(0|[1-9][0-9]{0,19})")

@@ -59,6 +59,7 @@ class StyleSpace:
         """The plain facts of it."""
         return StyleInfo(
             tokens=self.adapter.projection.num_tokens,
+            token_width=self.adapter.branch.token_width,
             words=self.words,
             default="" if self.default is None else self.default.words,
             stylize=() if self.default is None else self.default.points,

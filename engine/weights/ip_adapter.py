@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .flux import FluxWeights
 
 NORM_EPS: Final = 1e-5  # torch's LayerNorm default, which diffusers' ImageProjection takes
+LAYERS: Final = ("to_k_ip", "to_v_ip")
 _PREFIXES: Final = {
     "ip_adapter.": "",
     "double_blocks.": "",
@@ -118,16 +119,35 @@ def load_adapter_branch(
     Raises:
         MissingKey, UnexpectedKey, WrongShape: not the layout of this transformer.
     """
-    reader = _Reader(weights, path)
-    width, layers = transformer.config.width, transformer.config.num_layers
-    token_width = reader.take("0.to_k_ip.weight", width, None).shape[1] if layers else 0
-    packed: dict[str, list[Any]] = {"to_k_ip": [], "to_v_ip": []}
+    layers = transformer.config.num_layers
+    token_width = want_adapter_branch(weights, layers, transformer.config.width, path)
+    packed: dict[str, list[Any]] = {name: [] for name in LAYERS}
     for layer in range(layers):
         for name, parts in packed.items():
-            weight = reader.take(f"{layer}.{name}.weight", width, token_width)
-            parts.append(ops.pack_linear([weight], [reader.take(f"{layer}.{name}.bias", width)]))
-    reader.finish()
+            at = f"{layer}.{name}"
+            parts.append(ops.pack_linear([weights[f"{at}.weight"]], [weights[f"{at}.bias"]]))
     return AdapterBranch(packed["to_k_ip"], packed["to_v_ip"], token_width)
+
+
+def want_adapter_branch(weights: Mapping[str, NDArray[Any]], layers: int, width: int, path: str) -> int:
+    """Return the token width of an adapter branch, once its names and shapes are those of a model.
+
+    Args:
+        weights: see `load_adapter_branch`.
+        layers, width: double blocks of the model, and D.
+        path: what an error calls the source.
+
+    Raises:
+        MissingKey, UnexpectedKey, WrongShape: they are another model's.
+    """
+    reader = _Reader(weights, path)
+    token_width = reader.take("0.to_k_ip.weight", width, None).shape[1] if layers else 0
+    for layer in range(layers):
+        for name in LAYERS:
+            reader.take(f"{layer}.{name}.weight", width, token_width)
+            reader.take(f"{layer}.{name}.bias", width)
+    reader.finish()
+    return token_width
 
 
 class _Reader:

@@ -243,38 +243,62 @@ def test_adapters_stand_for_one_thing_for_ever(new_loop: MakeLoop) -> None:
         loop.register_adapter("third", wrong)
 
 
-def test_who_registers_the_same_again_waits_for_it(
+def test_what_a_worker_does_not_take_fails_the_job_with_the_cause(
+    new_loop: MakeLoop, new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch, solo: Solo
+) -> None:
+    engine = new_engine()
+    loop = new_loop([engine])
+    loop.register_adapter("mine", np.ones((2, 12), np.float32))
+    register = engine.register_adapter
+
+    def refuse(name: str, *_: Any, **__: Any) -> None:
+        raise LimitError(f"adapter {name!r}: no room for this one")
+
+    monkeypatch.setattr(engine, "register_adapter", refuse)
+    job = loop.submit(spec(adapters=(AdapterUse("mine"),)))
+    with pytest.raises(JobFailed, match="adapter 'mine': no room for this one"):
+        job.result(TIMEOUT)
+    monkeypatch.setattr(engine, "register_adapter", register)
+    other = loop.submit(spec(seed=3))
+    np.testing.assert_array_equal(other.result(TIMEOUT), solo(other.spec))
+
+
+def test_a_branch_of_another_model_is_refused_at_once(new_loop: MakeLoop) -> None:
+    loop = new_loop()
+    whole = branch_weights()
+    key = min(whole)
+    for wrong, told in (
+        ({name: values for name, values in whole.items() if name != key}, "missing weight"),
+        ({**whole, key: whole[key][:-1]}, "wrong shape.*the adapter belongs to another transformer"),
+        ({**whole, "9.to_k_ip.weight": whole[key]}, "unexpected weight"),
+    ):
+        with pytest.raises(CheckpointError, match=told):
+            loop.add_branch(wrong, "other")
+    with pytest.raises(SpecError, match="adapter branch: got 'other', allowed 'default'"):
+        loop.register_adapter("x", np.ones((2, 12), np.float32), branch="other")
+    loop.add_branch(whole, "other")
+
+
+def test_an_adapter_is_forgotten_when_no_job_needs_it(
     new_loop: MakeLoop, new_engine: MakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = new_engine()
     loop = new_loop([engine])
-    entered, release = threading.Event(), threading.Event()
-
-    def slow(*_: Any, **__: Any) -> None:
-        entered.set()
-        assert release.wait(TIMEOUT)
-        raise SpecError("not this one")
-
-    monkeypatch.setattr(engine, "register_adapter", slow)
-    errors: list[Exception] = []
-
-    def register() -> None:
-        try:
-            loop.register_adapter("mine", np.ones((2, 12), np.float32))
-        except SpecError as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=register) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-        assert entered.wait(TIMEOUT)
-    time.sleep(0.05)
+    loop.register_adapter("mine", np.ones((2, 12), np.float32))
+    entered, release = hold(engine, monkeypatch, after=1)
+    job = loop.submit(spec(steps=5, adapters=(AdapterUse("mine"),)))
+    assert entered.wait(TIMEOUT)
+    with pytest.raises(StateError, match="adapter 'mine': got forget, allowed no open job that uses it"):
+        loop.forget_adapter("mine")
     release.set()
-    for thread in threads:
-        thread.join(TIMEOUT)
-    assert [str(error) for error in errors] == ["not this one"] * 2
+    job.result(TIMEOUT)
+    loop.forget_adapter("mine")
     with pytest.raises(SpecError, match="adapter: got 'mine'"):
         loop.submit(spec(adapters=(AdapterUse("mine"),)))
+    with pytest.raises(SpecError, match="adapter: got 'mine', allowed one that was registered"):
+        loop.forget_adapter("mine")
+    loop.register_adapter("mine", np.zeros((3, 12), np.float32))
+    loop.submit(spec(adapters=(AdapterUse("mine"),))).result(TIMEOUT)
 
 
 def test_a_clock_that_goes_back_is_held(new_loop: MakeLoop, solo: Solo) -> None:

@@ -76,10 +76,6 @@ def test_a_wrong_time_to_wait_is_refused(tiny: Path, wrong: Any) -> None:
         for close in (studio.close, studio.loop.close):
             with pytest.raises(WrongTimeout, match="timeout_s: got .*, allowed seconds, from 0; correct it"):
                 close(wrong)
-        with pytest.raises(WrongTimeout):
-            studio.loop.add_branch({}, timeout_s=wrong)
-        with pytest.raises(WrongTimeout):
-            studio.loop.register_adapter("name", np.zeros((1, 8), np.float32), timeout_s=wrong)
         with pytest.raises(WrongTimeout, match="start_timeout_s: got"):
             Loop([], start_timeout_s=wrong)
         assert studio.imagine("cat").wait(TIMEOUT), "a refused close has closed it"
