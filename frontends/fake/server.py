@@ -45,12 +45,12 @@ from ...studio.service.options import ServiceOptions
 from ...studio.service.service import Service
 from ...studio.studio import Studio
 from ...studio.threads import start_thread
-from ..server.options import ServeOptions
-from ..server.server import Server
-from ..server.sessions import Session
 from ..wire import codec
 from ..wire import messages as m
 from ..wire.address import parse_address
+from ..zmq.options import ServeOptions
+from ..zmq.server import Server
+from ..zmq.sessions import Session
 from .pictures import PICTURES
 from .trouble import TroubledRouter, closing
 from .worker import Behaviour, FakeWorker
