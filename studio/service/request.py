@@ -1,4 +1,4 @@
-"""What somebody asks for, and the two things that are made of it: its fingerprint and its spec."""
+"""A request for a job, and the two things that are made of it: its fingerprint and its spec."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that somebody wants. The order of the fields decides the fingerprints that are stored: new ones go last.
+    """A request for a job. The order of the fields decides the fingerprints that are stored: new ones go last.
 
     Attributes:
         key: the caller's own name for it; the same key again is the same job, and no second one.
