@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ...scheduler.tickets import Lane
     from ..studio import Studio
 
+FIRST: Final = 14  # fields beside the key that the first fingerprints had
 OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")  # None: the model's default
 
 
@@ -72,8 +73,14 @@ def request_of(**fields: Any) -> Request:
 
 
 def fingerprint(request: Request) -> bytes:
-    """Return a hash of everything but the key: it tells a repeated request from another one under the same key."""
-    values = [getattr(request, name) for name in request.__struct_fields__ if name != "key"]
+    """Return a hash of everything but the key: it tells a repeated request from another one under the same key.
+
+    Behind the `FIRST` fields, those at the end that have their defaults are left out: when a field is added, the
+    fingerprints that are stored stay true."""
+    fields = [field for field in msgspec.structs.fields(type(request)) if field.name != "key"]
+    values = [getattr(request, field.name) for field in fields]
+    while len(values) > FIRST and values[-1] == _default_of(fields[len(values) - 1]):
+        values.pop()
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
@@ -88,6 +95,10 @@ def spec_of(studio: Studio, request: Request, lane: Lane) -> GenerationSpec:
         images=request.images,
         **fields,
     )
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _key(value: Any) -> str | None:
