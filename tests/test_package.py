@@ -23,7 +23,7 @@ FLOORS = {"parameters": 0, "kernels": 1, "engine": 2, "scheduler": 2, "studio": 
 # One level deeper: what stands on one floor, and who of it may not import whom.
 INSIDE = {
     "frontends/client": (  # fmt: skip
-        "frontends/server",
+        "frontends/zmq",
         "frontends/fake",
         "frontends/commands",
         "studio",
@@ -31,8 +31,8 @@ INSIDE = {
         "engine",
         "kernels",
     ),
-    "frontends/wire": ("frontends/server", "frontends/client", "frontends/commands", "studio", "scheduler", "engine"),
-    "frontends/server": ("frontends/client", "frontends/commands", "frontends/fake"),
+    "frontends/wire": ("frontends/zmq", "frontends/client", "frontends/commands", "studio", "scheduler", "engine"),
+    "frontends/zmq": ("frontends/client", "frontends/commands", "frontends/fake"),
     "frontends/commands": ("frontends/fake",),
     "studio/store": ("studio/service",),
     "studio": ("studio/service",),  # its own modules, not those of its folders

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from salon.frontends.arguments import parse
-from salon.frontends.server.background import BackgroundServer
-from salon.frontends.server.options import ServeOptions
+from salon.frontends.zmq.background import BackgroundServer
+from salon.frontends.zmq.options import ServeOptions
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from ...errors import complaint
-from ..server.options import DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
+from ..zmq.options import DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
 from .flags_make import engine_flags
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, account_id, json_flag, number, shown, whole
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..server.options import DEFAULT_LISTEN, ServeOptions, default_data
 from ..wire.address import parse_address
+from ..zmq.options import DEFAULT_LISTEN, ServeOptions, default_data
 from .parsing import UsageError
 
 
 def serve(options: argparse.Namespace) -> int:
     """Run a server until it is told to stop. It prints how to connect once it listens."""
     made = options_of(options)
-    from ..server.main import serve as run
+    from ..zmq.main import serve as run
 
     return run(made)
 

@@ -27,12 +27,11 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import zmq
 
 from ...bounds import GRID
@@ -45,14 +44,12 @@ from ...studio.service.options import ServiceOptions
 from ...studio.service.service import Service
 from ...studio.studio import Studio
 from ...studio.threads import start_thread
-from ..server.options import ServeOptions
-from ..server.server import Server
-from ..server.sessions import Session
-from ..wire import codec
 from ..wire import messages as m
 from ..wire.address import parse_address
+from ..zmq.options import ServeOptions
+from .orders import START_S, Orders, Serving
 from .pictures import PICTURES
-from .trouble import TroubledRouter, closing
+from .trouble import TroubledRouter
 from .worker import Behaviour, FakeWorker
 
 if TYPE_CHECKING:
@@ -61,8 +58,6 @@ if TYPE_CHECKING:
     from ...studio.service.recipe import UInt8
     from ..wire.keys import KeyPair
 
-T = TypeVar("T")
-START_S: Final = 20.0  # for anything that the server's thread is asked to do
 MANY: Final = 100_000
 
 
@@ -79,26 +74,7 @@ class FakeHouse:
         return f"job-{next(self._numbers)}"
 
 
-class _Serving(Server):
-    """The real server, told who is what, and gone without a word."""
-
-    role = "operator"
-
-    async def vanish(self) -> None:
-        """End at once; nobody is told."""
-        await self.service.leave(0.0)
-        await self._end()
-
-    def _welcome(self, session: Session, hello: m.Hello) -> m.Welcome:
-        assert isinstance(self.router, TroubledRouter)
-        self.router.heard_hello(hello)
-        row = self.context.accounts.enter(session.account)
-        if row.role != self.role:
-            self.context.accounts.put(msgspec.structs.replace(row, role=self.role))
-        return super()._welcome(session, hello)
-
-
-class FakeServer:
+class FakeServer(Orders):
     """See above. A context manager; also `start` and `stop`.
 
     Args:
@@ -137,6 +113,7 @@ class FakeServer:
         let_in: Collection[str] | None = None,
         house: FakeHouse | None = None,
     ) -> None:
+        super().__init__()
         self.pictures = list(PICTURES if pictures is None else pictures)
         self.block, self.role = block, role
         self.limits = limits if limits is not None else m.Limits()
@@ -146,9 +123,6 @@ class FakeServer:
         self._place = parse_address(address, bind=True)
         self._pair, self._let_in, self._hold = pair, let_in, hold
         self._context: ServiceContext | None = None
-        self._serving: _Serving | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
         self._ready = threading.Event()
         self._error: BaseException | None = None
 
@@ -250,93 +224,7 @@ class FakeServer:
         """Jobs go on, after `hold`."""
         self.hold = False
 
-    def tell(self, job: str, kind: str, **fields: Any) -> None:
-        """Something happens to a job that has not ended: an event of that kind. SalonError: there is no such job."""
-        self._do(lambda: self._server.service.jobs.tell(job, kind, **fields))
-
-    def refuse(self, code: str, *, times: int = 1, kind: str = "", retry_after_ms: int = 0) -> None:
-        """The next requests get this Failure. `kind`: only requests of this type, such as "submit"; without, any but a
-        "hello"."""
-        text = f"refused on demand: {code}"
-        failure = m.Failure(code=code, kind="OnDemand", text=text, retry_after_ms=retry_after_ms)
-        self._do(lambda: self._router.refusals.extend([(failure, kind)] * times))
-
-    def answer(self, kind: str, answer: m.Record | list[bytes] | None) -> None:
-        """From now on every request of this type gets that answer, a record or frames, and nothing is done; None: as
-        usual again."""
-
-        def change() -> None:
-            self._router.answers.pop(kind, None)
-            if answer is not None:
-                self._router.answers[kind] = answer
-
-        self._do(change)
-
-    def lose(self, kind: str, *, times: int = 1) -> None:
-        """The next requests of this type are done, but their answers get lost, with the connection."""
-        self._do(lambda: self._router.lost.extend([kind] * times))
-
-    def cut(self, after: int, *, times: int = 1) -> None:
-        """The next fetch breaks, with all connections, as soon as so many bytes were sent."""
-        self._do(lambda: self._router.cuts.extend([after] * times))
-
-    def drop(self) -> None:
-        """Break all connections, and listen again at the same place. Jobs are kept."""
-        self._do(lambda: self._router.rebind())
-
-    def forget(self) -> None:
-        """Lose all sessions, but not the connections: whatever comes is answered with "hello"."""
-        self._do(lambda: self._router.forget())
-
-    def silence(self, seconds: float) -> None:
-        """Hear and say nothing for so long."""
-        self._do(lambda: self._router.silence(seconds))
-
-    def say(self, record: m.Record | bytes, *, id: bytes = b"") -> None:
-        """Say something unasked to everybody: a record, or any bytes."""
-        data = record if isinstance(record, bytes) else codec.encode(record)
-        self._do(lambda: self._router.say(data, id))
-
-    def say_closing(self, reason: str = "maintenance", retry_after_ms: int = 100) -> None:
-        """The notice that connections end; then they are forgotten."""
-
-        def close() -> None:
-            self._router.say(closing(reason, retry_after_ms))
-            self._router.forget()
-
-        self._do(close)
-
     # ---- inside ----------------------------------------------------------------------------------------------------
-
-    @property
-    def _server(self) -> _Serving:
-        if self._serving is None:
-            raise SalonError("fake server: it was not started; start it")
-        return self._serving
-
-    @property
-    def _router(self) -> TroubledRouter:
-        router = self._server.router
-        assert isinstance(router, TroubledRouter)
-        return router
-
-    def _do(self, order: Callable[[], T]) -> T:
-        """Have it done by the server's thread."""
-
-        async def obey() -> T:
-            return order()
-
-        return self._ask(obey())
-
-    def _ask(self, work: Coroutine[Any, Any, T]) -> T:
-        if self._loop is None or self._thread is None:
-            work.close()
-            raise SalonError("fake server: it does not run; start it")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result(START_S)
-        except TimeoutError:
-            raise SalonError("fake server: its thread does not answer; see what it printed") from None
 
     def _open_studio(self, options: ServiceOptions, desk: Desk) -> Studio:
         return Studio.over([FakeWorker(self._behaviour)], accounts=desk)
@@ -364,7 +252,7 @@ class FakeServer:
         options = ServeOptions(
             data=self.house.folder, listen=(self._place.endpoint,), paused=self._hold, metrics=None, rate=0.0
         )
-        serving = _Serving(
+        serving = Serving(
             context,
             options,
             self._pair,

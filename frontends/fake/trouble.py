@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import zmq
 
-from ..server.failures import RequestRefused
-from ..server.router import Buffer, Router
-from ..server.sessions import Session
 from ..wire import messages as m
 from ..wire.codec import encode
 from ..wire.frames import NO_ID, NOTICES
+from ..zmq.failures import RequestRefused
+from ..zmq.router import Buffer, Router
+from ..zmq.sessions import Session
 
 BIND_S: Final = 5.0  # until the socket before it is closed
 GONE_S: Final = 0.05  # what was sent before a cut gets there

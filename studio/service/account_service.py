@@ -113,8 +113,8 @@ class AccountService:
         return await self.show(account)
 
     def want_another_operator(self, row: AccountRow, caller: str, what: str, *, keyed: bool) -> None:
-        """Nobody locks himself out, and somebody stays who can come in: with keys, not `local`; without, only that.
-        LastOperator."""
+        """Raise LastOperator if the caller would lock himself out, or if no operator were left who can come in: with
+        keys that is one who has a key, without them it is `local`."""
         others = [
             other
             for other in self._context.accounts.rows.values()
@@ -170,7 +170,7 @@ class AccountService:
                 self._grants.popitem(last=False)
         elif before != amount:
             raise KeyReused(complaint("key", f"{key!r} again, after {before} ms", "a key for each grant", "make one"))
-        await self._waits.write(())  # whoever gave it: answered when it is on disk
+        await self._waits.write(())  # answered when it is on disk, also where another request gave it
         return await self.show(account)
 
     async def entries(self, account: str = "", after: int = 0, limit: int = 100) -> EntryPage:

@@ -31,7 +31,7 @@ class AccountRegister:
 
     Args:
         options: who may come in, and how many.
-        plan: of accounts that are opened for whoever comes.
+        plan: of accounts that are opened as they come.
         books: time and plans of the accounts.
         writer: stores changed rows.
         change: does something with the books, alone; the entries that it returns are kept.
@@ -68,7 +68,7 @@ class AccountRegister:
             self._open_books(row)
         for account in dict.fromkeys((LOCAL, *self._options.operators)):
             row = self.rows.get(account) or self.open(AccountRow(account=account, role="operator"))
-            if row.role != "operator" or row.blocked:  # whoever has the folder in hand gets back in like this
+            if row.role != "operator" or row.blocked:  # who has the folder in hand gets back in like this
                 LOG.warning("an operator again, since the server was started so", extra={"account": account})
                 self.put(msgspec.structs.replace(row, role="operator", blocked=False))
 

@@ -41,7 +41,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watcher(Protocol):
-    """Somebody who wants to know when a log has something new."""
+    """What wants to know when a log has something new."""
 
     def touched(self) -> None:
         """Take note that there is something new. Called on the service's thread; must be quick."""

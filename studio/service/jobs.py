@@ -54,7 +54,7 @@ class JobManager:
         live: by id.
         ended: counts since the start, by state.
         recent_files: what was sent of them last.
-        files: the pictures on disk, for whoever deletes some.
+        files: the pictures on disk, of which only those go that no job needs.
         seen: called with ("started" or "ended", row).
         idle: set while there is no live job.
     """

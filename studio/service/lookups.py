@@ -64,7 +64,7 @@ class Lookups:
         return found
 
     async def _look(self, job: str, *, deleted: bool = False) -> Found:
-        """Whoever asks must not be told before `may_see`. UnknownJob: there is no such job."""
+        """Return a job and its pictures, for the caller to check with `may_see`. UnknownJob: there is no such job."""
         found = self.jobs.at_hand(job)
         if found is not None:
             return found

@@ -1,4 +1,4 @@
-"""What somebody asks for, and the two things that are made of it: its fingerprint and its spec."""
+"""A request for a job, and the two things that are made of it: its fingerprint and its spec."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from ...scheduler.tickets import Lane
     from ..studio import Studio
 
+FIRST: Final = 14  # fields beside the key that the first fingerprints had
 OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")  # None: the model's default
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that somebody wants. The order of the fields decides the fingerprints that are stored: new ones go last.
+    """A request for a job. The order of the fields decides the fingerprints that are stored: new ones go last.
 
     Attributes:
         key: the caller's own name for it; the same key again is the same job, and no second one.
@@ -76,10 +77,15 @@ def request_of(**fields: Any) -> Request:
 
 
 def fingerprint(request: Request) -> bytes:
-    """Return a hash of everything but the key: it tells a repeated request from another one under the same key."""
-    values = [getattr(request, name) for name in request.__struct_fields__ if name not in ("key", "parameters")]
-    if request.parameters is not None:  # so that the fingerprints of requests from before stay what they were
-        values.append(sorted(request.parameters.items()))
+    """Return a hash of everything but the key: it tells a repeated request from another one under the same key.
+
+    Behind the `FIRST` fields, those at the end that have their defaults are left out: when a field is added, the
+    fingerprints that are stored stay true."""
+    fields = [field for field in msgspec.structs.fields(type(request)) if field.name != "key"]
+    values = [getattr(request, field.name) for field in fields]
+    while len(values) > FIRST and values[-1] == _default_of(fields[len(values) - 1]):
+        values.pop()
+    values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in whatever order
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
@@ -98,6 +104,10 @@ def spec_of(studio: Studio, request: Request, lane: Lane) -> GenerationSpec:
         images=request.images,
         **fields,
     )
+
+
+def _default_of(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _key(value: Any) -> str | None:

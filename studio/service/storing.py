@@ -49,7 +49,7 @@ class Storing:
         stuck: jobs whose pictures wait for the disk.
         trouble: why they wait.
         closing: nothing is tried again.
-        files: the pictures on disk, for whoever deletes some.
+        files: the pictures on disk, of which only those go that no job needs.
         recent_files: what was sent of them last.
     """
 
@@ -72,7 +72,7 @@ class Storing:
         self._threads = thread_pool(2, "salon-files")
 
     def begin(self, live: ActiveJob, job: Job) -> None:
-        """Store the pictures of a job that is done. They are held, for nobody to delete, until `release`."""
+        """Store the pictures of a job that is done. Until `release` no deletion takes them."""
         self._threads.submit(self._store, live, job)
 
     def done(self, live: ActiveJob) -> None:

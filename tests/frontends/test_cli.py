@@ -28,7 +28,7 @@ def test_starting_is_light(words: list[str]) -> None:
         "from salon.frontends.cli import main\n"
         f"assert main({words}) in (0, 2)\n"
         "heavy = {'numpy', 'msgspec', 'rich', 'PIL', 'tokenizers', 'zmq', 'sqlalchemy', 'torch'}\n"
-        "heavy |= {'salon.engine.engine', 'salon.frontends.client.client', 'salon.frontends.server.main'}\n"
+        "heavy |= {'salon.engine.engine', 'salon.frontends.client.client', 'salon.frontends.zmq.main'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)

@@ -17,7 +17,7 @@ from salon.frontends.arguments import UsageError, parse
 from salon.frontends.commands import flags_ops
 from salon.frontends.commands.completion import walk
 from salon.frontends.commands.serve import options_of
-from salon.frontends.server.options import ServeOptions
+from salon.frontends.zmq.options import ServeOptions
 from salon.scheduler.tickets import Lane
 
 ACCOUNT = "0123456789abcdef" * 4

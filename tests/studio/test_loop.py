@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 
 from salon.engine.engine import Engine
-from salon.engine.errors import LimitError, SpecError, StateError
+from salon.engine.errors import CheckpointError, LimitError, SpecError, StateError
 from salon.engine.spec import AdapterUse
 from salon.scheduler.errors import DuplicateJob, TicketError, UnknownLane
 from salon.scheduler.tickets import Lane
-from salon.studio.errors import JobCancelled, JobTimeout, StudioClosed, StudioError
+from salon.studio.errors import JobCancelled, JobFailed, JobTimeout, StudioClosed, StudioError
 from salon.studio.job import Job, JobState
 from salon.studio.loop import Loop
 
+from ..engine.conftest import branch_weights
 from .conftest import TIMEOUT, Solo, check_identity, draw_spec, finals, spec
 
 MakeLoop = Callable[..., Loop]

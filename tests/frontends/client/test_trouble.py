@@ -283,7 +283,7 @@ def test_a_server_that_speaks_another_version(
     server: FakeServer, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.refuse("busy")
-    monkeypatch.setattr("salon.frontends.server.server.negotiate", lambda hello: (99, ()))
+    monkeypatch.setattr("salon.frontends.zmq.server.negotiate", lambda hello: (99, ()))
     with pytest.raises(Unsupported, match="got 99, allowed 1 to 1"):
         connect(server.address).ping()
 

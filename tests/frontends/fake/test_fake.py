@@ -10,7 +10,7 @@ from salon.errors import SalonError
 from salon.frontends.client.client import Client
 from salon.frontends.client.errors import Invalid, JobBlocked, LimitError
 from salon.frontends.client.fake import FakeServer
-from salon.frontends.server.server import Server
+from salon.frontends.zmq.server import Server
 from salon.studio.service.service import Service
 
 

@@ -112,6 +112,15 @@ def test_a_kill_amid_a_job_loses_nothing(open_: Open, tiny: Path, tmp_path: Path
     studio._context.store.check()
 
 
+def test_a_program_that_ends_without_closing_loses_nothing(open_: Open, tiny: Path, tmp_path: Path) -> None:
+    code = CODE.partition("for event in")[0] + "next(event for event in job.events(60) if event.kind == 'step')\n"
+    words = [sys.executable, "-c", code + "print(job.id)", str(tiny), BACKEND, str(tmp_path / "data")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    job = open_().job(done.stdout.strip())
+    assert len(job.pictures(TIMEOUT)) == 4
+
+
 def test_a_folder_has_one_studio_at_a_time(open_: Open) -> None:
     open_()
     with pytest.raises(StoreInUse):

@@ -27,6 +27,20 @@ def test_fingerprints_are_those_that_are_stored(request_: Request, values: list[
     assert fingerprint(request_) == hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
+class Newer(Request, frozen=True, kw_only=True):
+    """As a later version may have it."""
+
+    parameters: dict[str, int] = {}
+    mood: str = ""
+
+
+def test_a_field_that_is_added_leaves_stored_fingerprints_true() -> None:
+    old = Request(key="a", prompt="cat")
+    assert fingerprint(Newer(key="a", prompt="cat")) == fingerprint(old)
+    prints = [fingerprint(Newer(key="a", prompt="cat", **more)) for more in ({"parameters": {"s": 1}}, {"mood": "x"})]
+    assert len({fingerprint(old), *prints}) == 3
+
+
 def test_of_a_fingerprint_everything_matters_but_the_key() -> None:
     first = Request(key="a", prompt="cat")
     assert fingerprint(first) == fingerprint(msgspec.structs.replace(first, key="b"))

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from salon.errors import SalonError
-from salon.frontends.server import main
-from salon.frontends.server.first_start import FirstStart
-from salon.frontends.server.options import ServeOptions
-from salon.frontends.server.places import ListenError, check_place
+from salon.frontends.zmq import main
+from salon.frontends.zmq.first_start import FirstStart
+from salon.frontends.zmq.options import ServeOptions
+from salon.frontends.zmq.places import ListenError, check_place
 from salon.studio.errors import StoreInUse
 from salon.studio.store.folder_lock import FolderLock
 

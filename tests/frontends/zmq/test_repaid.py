@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server.background import BackgroundServer
+from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.service import storing
 from salon.studio.store.writes import EndJob, Write
 

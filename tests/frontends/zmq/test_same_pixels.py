@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server.background import BackgroundServer
+from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.service.pins import Pins
 from salon.studio.store.retention import discard
 from salon.studio.store.writes import DeleteJob, EndJob

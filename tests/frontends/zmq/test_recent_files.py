@@ -37,7 +37,7 @@ def test_a_file_is_read_once_and_gone_when_it_is_deleted(
 def test_files_too_large_to_keep_are_read_part_by_part(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from salon.frontends.server import deliveries
+    from salon.frontends.zmq import deliveries
 
     monkeypatch.setattr(deliveries, "LARGEST", 0)
     client = connect(serve())

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server.background import BackgroundServer
-from salon.frontends.server.options import ServeOptions
+from salon.frontends.zmq.background import BackgroundServer
+from salon.frontends.zmq.options import ServeOptions
 
 from ...engine.conftest import write_tiny
 from ...studio.conftest import BACKEND

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from salon.frontends.server.background import BackgroundServer
-from salon.frontends.server.metrics import MetricsError
+from salon.frontends.zmq.background import BackgroundServer
+from salon.frontends.zmq.metrics import MetricsError
 
 from .conftest import TINY, Connect, Serve
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from salon.frontends.server.router import Router
 from salon.frontends.wire.messages import Pong
+from salon.frontends.zmq.router import Router
 
 from .conftest import Connect, Serve
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from salon.frontends.server.tracing import Tracing
+from salon.frontends.zmq.tracing import Tracing
 from salon.studio.store.rows import JobRow
 
 from .conftest import TINY, Connect, Serve

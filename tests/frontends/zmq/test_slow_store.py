@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server.background import BackgroundServer
+from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.errors import StoreFull, StoreLost
 from salon.studio.service import jobs as managers
 from salon.studio.service import waits

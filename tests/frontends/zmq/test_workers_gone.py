@@ -19,8 +19,8 @@ from .conftest import TINY, Connect, Serve
 
 CODE = """
 import pathlib, sys, threading
-from salon.frontends.server import main
-from salon.frontends.server.options import ServeOptions
+from salon.frontends.zmq import main
+from salon.frontends.zmq.options import ServeOptions
 from salon.studio.messages import Lost
 
 class Fragile(main.ServiceContext):

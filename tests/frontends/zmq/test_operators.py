@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from salon.frontends.server.background import BackgroundServer
 from salon.frontends.wire.keys import KeyPair, make_pair
+from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.store.rows import AccountRow
 from salon.studio.store.store import Store
 from salon.studio.store.writes import PutAccount

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from salon.frontends.server import views
 from salon.frontends.wire.messages import Picture, Submit
+from salon.frontends.zmq import views
 from salon.studio.service.events import JobEvent
 from salon.studio.service.job_record import JobRecord, StoredPicture
 from salon.studio.service.request import Request, fingerprint

@@ -13,8 +13,8 @@ from contextlib import suppress
 
 import pytest
 
-from salon.frontends.server import records
-from salon.frontends.server.records import JsonLines, Lines, TextLines, set_up_logging
+from salon.frontends.zmq import records
+from salon.frontends.zmq.records import JsonLines, Lines, TextLines, set_up_logging
 
 from .conftest import TINY, Connect, Serve
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from salon.frontends.server import descriptors
+from salon.frontends.zmq import descriptors
 
 from ..wire.plain_client import Refused
 from .conftest import Connect, Serve
@@ -37,8 +37,8 @@ def test_a_server_takes_what_it_may_have() -> None:
 import resource
 _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, hard), hard))
-from salon.frontends.server import main
-from salon.frontends.server.options import ServeOptions
+from salon.frontends.zmq import main
+from salon.frontends.zmq.options import ServeOptions
 def stop(options):
     raise SystemExit(resource.getrlimit(resource.RLIMIT_NOFILE)[0] != hard)
 main.ServiceContext = stop

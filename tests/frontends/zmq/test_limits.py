@@ -9,12 +9,12 @@ import pytest
 import zmq
 
 from salon.errors import SalonError
-from salon.frontends.server import router as routers
-from salon.frontends.server.rates import Rates
-from salon.frontends.server.router import Router
-from salon.frontends.server.sessions import Holder, Session
 from salon.frontends.wire.keys import make_pair
 from salon.frontends.wire.messages import Limits
+from salon.frontends.zmq import router as routers
+from salon.frontends.zmq.rates import Rates
+from salon.frontends.zmq.router import Router
+from salon.frontends.zmq.sessions import Holder, Session
 from salon.scheduler.errors import UnknownAccount
 
 from ..wire.plain_client import Refused, Silent

@@ -12,9 +12,9 @@ from PIL import Image
 
 from salon.engine.engine import Engine
 from salon.frontends.recipe import pixel_hash, read_png
-from salon.frontends.server.main import ServeError, server_key
-from salon.frontends.server.options import ServeOptions
 from salon.frontends.wire.keys import make_pair
+from salon.frontends.zmq.main import ServeError, server_key
+from salon.frontends.zmq.options import ServeOptions
 from salon.scheduler.ledger import Ledger
 from salon.studio.errors import StoreInUse
 from salon.studio.store.retention import collect
