@@ -9,6 +9,7 @@ import atexit
 import errno
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -261,7 +262,8 @@ def _private_folder() -> Iterator[str]:
 
     Raises _Unstartable if there is no place for one, or its name is too long for a socket."""
     try:
-        folder = tempfile.mkdtemp(prefix="salon-")  # mode 0700
+        _sweep(tempfile.gettempdir())
+        folder = tempfile.mkdtemp(prefix=f"salon-{os.getpid()}-")  # mode 0700
     except OSError as error:
         raise _Unstartable(
             f"no temporary folder for its socket: {error}; set TMPDIR to one that can be written"
@@ -279,6 +281,28 @@ def _private_folder() -> Iterator[str]:
     finally:
         atexit.unregister(remove)
         remove()
+
+
+def _sweep(place: str) -> None:
+    """Remove the folders of processes of this user that were killed before their workers could do it."""
+    with suppress(OSError), os.scandir(place) as entries:
+        for entry in entries:
+            match = re.fullmatch(r"salon-([0-9]{1,10})-[a-z0-9_]{8}", entry.name)
+            if match is None or not entry.is_dir(follow_symlinks=False):
+                continue
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_uid == os.getuid() and not _lives(int(match[1])):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True
 
 
 def _remove(folder: str, pid: int) -> None:

@@ -72,8 +72,12 @@ class Storing:
         self._threads = thread_pool(2, "salon-files")
 
     def begin(self, live: ActiveJob, job: Job) -> None:
-        """Store the pictures of a job that is done. Until `release` no deletion takes them."""
-        self._threads.submit(self._store, live, job)
+        """Store the pictures of a job that is done. Until `release` no deletion takes them. After `close` nothing is
+        stored: the job goes on after the next start, to the same pixels."""
+        try:
+            self._threads.submit(self._store, live, job)
+        except RuntimeError:  # the threads have ended
+            LOG.debug("late: the pictures of job %s", job.id)
 
     def done(self, live: ActiveJob) -> None:
         """Take note that a job does not wait any more."""

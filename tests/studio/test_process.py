@@ -415,3 +415,22 @@ def test_a_studio_in_a_forked_child(tiny: Path, tmp_path: Path) -> None:
     assert first.startswith("0 (1, ")
     assert last == "closed []"
     assert done.returncode == 0
+
+
+def test_the_folder_of_a_killed_process_goes_when_the_next_one_starts(
+    new_ports: MakePorts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was killed before its worker had started left its socket's folder behind for ever."""
+    place = tmp_path / "place"
+    place.mkdir()
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = place / f"salon-{dead.pid}-abcdefgh"
+    kept = [place / f"salon-{os.getppid()}-abcdefgh", place / "salon-mine", place / f"salon-{dead.pid}-Other"]
+    for folder in (left, *kept):
+        folder.mkdir()
+        (folder / "w").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with Loop(new_ports(), start_timeout_s=TIMEOUT):
+        assert not left.exists()
+    assert all(folder.exists() for folder in kept)

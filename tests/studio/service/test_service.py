@@ -17,6 +17,7 @@ from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed
 from salon.studio.service.recipe import read_png
 from salon.studio.service.service import Service
 
+from ..conftest import TIMEOUT
 from .conftest import Serve, ended, request
 
 
@@ -185,3 +186,21 @@ def test_refusals_leave_nothing(serve: Serve) -> None:
         assert service.context.ledger.open_jobs() == ()
 
     serve(work, paused=True)
+
+
+def test_a_job_that_is_done_after_the_threads_have_ended_goes_on_at_the_next_start(serve: Serve) -> None:
+    """It was an exception in the event loop, on the standard error of a program that had ended well."""
+
+    async def late(service: Service) -> str:
+        service.jobs._storing.close()
+        job = (await service.submit("local", request("a"))).job.job
+        handle = service.jobs.live[job].handle
+        assert handle is not None
+        assert await asyncio.to_thread(handle.wait, TIMEOUT)
+        await asyncio.sleep(0)
+        service.jobs._studio_ended(handle)  # told again, as a hook may be late
+        assert (await service.find(job, "local")).state != "done"
+        return job
+
+    job = serve(late)
+    assert serve(lambda service: ended(service, job)).state == "done"
