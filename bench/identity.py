@@ -23,9 +23,9 @@ from ..engine.spec import AdapterUse
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..studio.job import Job, JobState
-from ..studio.loop import Loop
-from ..studio.messages import Setup
-from ..studio.process import ProcessPort
+from ..studio.scheduling.loop import Loop
+from ..studio.workers.messages import Setup
+from ..studio.workers.process import ProcessWorker
 from .adapters import BRANCH, Shipped, random_branch, random_tokens
 from .report import Goal
 from .runner import Bench, positive, run
@@ -72,7 +72,7 @@ class Comparison:
         tokens = dict(zip(ADAPTERS, random_tokens(self.alone, list(ADAPTERS.values()), 0.2, 11), strict=True))
         shipped = Shipped.of(self.alone)
         setup = Setup(threads=1)
-        self.ports = [ProcessPort(setup, f"worker-{k}") for k in range(2)]
+        self.ports = [ProcessWorker(setup, f"worker-{k}") for k in range(2)]
         self.loop = Loop(self.ports, policy=Policy(max_losses=1000)).start()
         for house in (self.alone, self.loop):
             house.add_branch(branch)

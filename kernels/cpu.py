@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..bounds import MAX_THREADS
 from ..values import whole_of
 from . import _C
+from .argument_errors import explained
 from .bfloat16 import holds_bits, want_numbers, widen
-from .explain import explained
 from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
 from .segments import Int32, Segments, bound_segments
 from .vectors import HostVector, host_vectors

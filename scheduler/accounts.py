@@ -21,7 +21,7 @@ from heapq import heappop, heappush
 from ..errors import complaint
 from .admission import Account, Admission, Info, Place, Settlement, Work, check_plan
 from .calendar import period_of, stamp
-from .entries import Entry, Source
+from .entries import LedgerEntry, Source
 from .errors import DuplicateJob, Refused, TicketError, UnknownAccount, UnknownJob, UnknownLane
 from .ledger import MAX_MS, Ledger
 from .plans import Kind, PlanBook, lane_of
@@ -42,7 +42,7 @@ class Accounts:
 
     def open(
         self, account: str, now_ms: int, *, plan: str | None = None, anchor_ms: int | None = None
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """Make an account known, with its plan (None: the default one) and the day that it renews on.
 
         Args:
@@ -63,7 +63,7 @@ class Accounts:
         heappush(self._renewals, (self.ledger.book(account).period_end_ms, account))
         return entries
 
-    def change_plan(self, account: str, plan: str, now_ms: int) -> tuple[Entry, ...]:
+    def change_plan(self, account: str, plan: str, now_ms: int) -> tuple[LedgerEntry, ...]:
         """Another plan, from now on. With more monthly time, the difference to what was given in this period comes at
         once; with less, what was given stays until the renewal. Refused for an unknown plan."""
         state = self._account(account, now_ms)
@@ -72,23 +72,23 @@ class Accounts:
         state.plan = new
         return entries + self._top_up(account, state, now_ms)
 
-    def buy(self, account: str, amount_ms: int, now_ms: int) -> tuple[Entry, ...]:
+    def buy(self, account: str, amount_ms: int, now_ms: int) -> tuple[LedgerEntry, ...]:
         """Bought time, which lasts as long as the book says. LedgerError for an amount below 1 ms."""
         return self._give(account, amount_ms, Source.BOUGHT, now_ms, now_ms + self.book.bought_lifetime_ms)
 
-    def award(self, account: str, now_ms: int, amount_ms: int | None = None) -> tuple[Entry, ...]:
+    def award(self, account: str, now_ms: int, amount_ms: int | None = None) -> tuple[LedgerEntry, ...]:
         """Bonus time; None: the daily award of the most active rankers."""
         amount_ms = self.book.award_ms if amount_ms is None else amount_ms
         return self._give(account, amount_ms, Source.BONUS, now_ms, now_ms + self.book.bonus_lifetime_ms)
 
-    def credit(self, account: str, amount_ms: int, now_ms: int, expires_ms: int) -> tuple[Entry, ...]:
+    def credit(self, account: str, amount_ms: int, now_ms: int, expires_ms: int) -> tuple[LedgerEntry, ...]:
         """Time from the operator, to be spent before `expires_ms` (UTC ms)."""
         return self._give(account, amount_ms, Source.OPERATOR, now_ms, expires_ms)
 
-    def renew(self, now_ms: int) -> tuple[Entry, ...]:
+    def renew(self, now_ms: int) -> tuple[LedgerEntry, ...]:
         """Renew every account whose billing period has ended, and write off every grant that has. O(log) each."""
         self.ledger.check_clock(now_ms)
-        entries: tuple[Entry, ...] = ()
+        entries: tuple[LedgerEntry, ...] = ()
         while self._renewals and self._renewals[0][0] <= now_ms:
             _, account = heappop(self._renewals)
             entries += self._renew(account, self._accounts[account], now_ms)
@@ -276,7 +276,9 @@ class Accounts:
         state.add(place)
         self._places |= dict.fromkeys((job, *jobs), place)
 
-    def _give(self, account: str, amount_ms: int, source: Source, now_ms: int, expires_ms: int) -> tuple[Entry, ...]:
+    def _give(
+        self, account: str, amount_ms: int, source: Source, now_ms: int, expires_ms: int
+    ) -> tuple[LedgerEntry, ...]:
         self._account(account, now_ms)
         return self.ledger.grant(account, amount_ms, source, now_ms, expires_ms)
 
@@ -284,14 +286,14 @@ class Accounts:
         """ms that a renewal which is due will give."""
         return (state.plan.monthly_ms or 0) if self.ledger.book(account).period_end_ms <= now_ms else 0
 
-    def _renew(self, account: str, state: Account, now_ms: int) -> tuple[Entry, ...]:
+    def _renew(self, account: str, state: Account, now_ms: int) -> tuple[LedgerEntry, ...]:
         """Begin the billing period that `now_ms` lies in, unless it has begun."""
         end = period_of(state.anchor_ms, now_ms)[1]
         if self.ledger.book(account).period_end_ms > now_ms:
             return ()
         return self.ledger.renew(account, state.plan.monthly_ms or 0, now_ms, end)
 
-    def _top_up(self, account: str, state: Account, now_ms: int) -> tuple[Entry, ...]:
+    def _top_up(self, account: str, state: Account, now_ms: int) -> tuple[LedgerEntry, ...]:
         book = self.ledger.book(account)
         more = (state.plan.monthly_ms or 0) - book.period_grant_ms
         return self.ledger.grant(account, more, Source.MONTHLY, now_ms, book.period_end_ms) if more > 0 else ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..errors import complaint
 from ..values import flag_of, shown, whole_of
-from .entries import Entry, Source
+from .entries import LedgerEntry, Source
 from .errors import Refused, TicketError
 from .plans import AccountPlan, Kind, PlanBook, kind_of
 from .tickets import Lane
@@ -81,7 +81,7 @@ class Admission:
     max_running: int
     price_ms: int
     reserved_ms: int
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[LedgerEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Settlement:
     account: str
     lane: Lane
     charged_ms: int
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

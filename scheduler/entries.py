@@ -34,7 +34,7 @@ class EntryKind(StrEnum):
     VOID = "void"  # 0: the job ended without a result
 
 
-class Entry(NamedTuple):
+class LedgerEntry(NamedTuple):
     """One line of the books, never changed or removed.
 
     Attributes:
@@ -76,9 +76,9 @@ class Draft(NamedTuple):
     use_ms: int = 0
     relax_ms: int = 0
 
-    def entry(self, seq: int, last: int, at_ms: int, account: str) -> Entry:
+    def entry(self, seq: int, last: int, at_ms: int, account: str) -> LedgerEntry:
         """The entry, with its place, time and account."""
-        return Entry(
+        return LedgerEntry(
             seq, at_ms, account, self.kind, self.amount_ms, self.grant, self.job, last, self.source, self.expires_ms,
             self.use_ms, self.relax_ms,
         )  # fmt: skip
@@ -152,7 +152,7 @@ class AccountBook:
             if grant.expires_ms <= now_ms and amount
         ]
 
-    def add(self, entry: Entry) -> Grant:
+    def add(self, entry: LedgerEntry) -> Grant:
         """A GRANT entry."""
         if entry.grant != entry.seq or entry.source is None or entry.amount_ms <= 0:
             raise LedgerError(complaint("grant", entry, "a positive amount with its source", "check the entries"))
@@ -163,7 +163,7 @@ class AccountBook:
             self.period_grant_ms += entry.amount_ms
         return grant
 
-    def move(self, grant: Grant, hold: Hold | None, entry: Entry) -> None:
+    def move(self, grant: Grant, hold: Hold | None, entry: LedgerEntry) -> None:
         """A HOLD, RELEASE, CHARGE or EXPIRE entry. LedgerError, before anything changed, if it breaks the books."""
         amount, number = entry.amount_ms, grant.number
         sound = grant.account == entry.account and grant.available + amount >= 0
@@ -193,7 +193,7 @@ class AccountBook:
                 grant.held -= amount
                 self.held -= amount
 
-    def close(self, hold: Hold, entry: Entry) -> None:
+    def close(self, hold: Hold, entry: LedgerEntry) -> None:
         """A DONE or VOID entry."""
         if hold.parts or hold.account != entry.account:
             raise LedgerError(complaint(entry.kind, entry, "a job that holds nothing any more", "check the entries"))
@@ -216,10 +216,10 @@ def check_amount(what: str, value: Any, low: int, high: int) -> None:
         raise LedgerError(complaint(what, repr(value)[:80], allowed, "correct the amount"))
 
 
-def parsed(entry: Entry) -> Entry:
+def parsed(entry: LedgerEntry) -> LedgerEntry:
     """An entry as a store gives it back, with its texts as what they stand for."""
     try:
-        entry = Entry(*entry)
+        entry = LedgerEntry(*entry)
         return entry._replace(kind=EntryKind(entry.kind), source=Source(entry.source) if entry.source else None)
     except (TypeError, ValueError) as error:
         raise torn(f"{entry!r:.200}: {error}") from error

@@ -25,7 +25,8 @@ class Job:
         paused, cancelled: as asked; a planned job is taken out at its report.
         alone: it was in a batch that broke, or a worker died under it, and is tried without company.
         slack: of a paused Turbo job, that of its worker (`Worker.slack`) when it was paused.
-        wary: of its units (counted like `units_seen`), those that it does alone because a worker died in the last one.
+        cautious: of its units (counted like `units_seen`), those that it does alone because a worker died in the last
+            one.
         losses: how many workers died under it.
         unit_ms: predicted cost of one unit of each stage, alone, in their order.
         unit: of the next unit.
@@ -38,7 +39,7 @@ class Job:
     __slots__ = (
         "ageing", "alone", "arrival", "at", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "losses",
         "margin", "paused", "planned", "queued", "seq", "shape", "slack", "stage", "state", "step_at", "ticket", "unit",
-        "unit_ms", "units_seen", "wary", "worker",
+        "unit_ms", "units_seen", "cautious", "worker",
     )  # fmt: skip
 
     def __init__(self, ticket: Ticket, seq: int, arrival: float, ageing: float, cost: WorkerCost) -> None:
@@ -51,7 +52,7 @@ class Job:
         self.worker: str | None = None
         self.queued = self.planned = self.paused = self.cancelled = self.alone = False
         self.losses = 0
-        self.units_seen = self.wary = 0
+        self.units_seen = self.cautious = 0
         self.unit_ms: list[float] = []
         self.left_ms = self.unit = self.margin = self.key = self.slack = 0.0
         self.price(cost)
@@ -113,8 +114,8 @@ class Job:
         risk by it."""
         if self.planned:
             self.losses += 1
-            self.wary = max(self.wary, self.units_seen + 1)
+            self.cautious = max(self.cautious, self.units_seen + 1)
         self.at, self.stage, self.done = 0, self.ticket.stages[0].kind, 0
         self.worker, self.planned = None, False
         self.units_seen = 0
-        self.alone = self.wary > 0
+        self.alone = self.cautious > 0

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from ..errors import complaint
 from .calendar import check_ms, spoken
-from .entries import AccountBook, Draft, Entry, EntryKind, Grant, Hold, Source, check_amount, parsed, torn
+from .entries import AccountBook, Draft, EntryKind, Grant, Hold, LedgerEntry, Source, check_amount, parsed, torn
 from .errors import ClockError, LedgerError, Refused
 
 MAX_MS: Final = 10**15  # of any amount
@@ -42,7 +42,7 @@ class Ledger:
         self._now = 0
 
     @classmethod
-    def replay(cls, entries: Iterable[Entry]) -> Ledger:
+    def replay(cls, entries: Iterable[LedgerEntry]) -> Ledger:
         """The ledger that made these entries.
 
         Raises:
@@ -120,7 +120,9 @@ class Ledger:
         """`now_ms`. ClockError if it is no whole number of ms or lies before the last entry."""
         return check_ms("clock", now_ms, self._now)
 
-    def grant(self, account: str, amount_ms: int, source: Source, now_ms: int, expires_ms: int) -> tuple[Entry, ...]:
+    def grant(
+        self, account: str, amount_ms: int, source: Source, now_ms: int, expires_ms: int
+    ) -> tuple[LedgerEntry, ...]:
         """Give an account `amount_ms`, to be spent before `expires_ms` (UTC ms).
 
         Raises:
@@ -134,7 +136,7 @@ class Ledger:
         given = Draft(EntryKind.GRANT, amount_ms, self._seq + 1, source=source, expires_ms=expires_ms)
         return self._commit(account, now_ms, [given])
 
-    def renew(self, account: str, amount_ms: int, now_ms: int, end_ms: int) -> tuple[Entry, ...]:
+    def renew(self, account: str, amount_ms: int, now_ms: int, end_ms: int) -> tuple[LedgerEntry, ...]:
         """Begin a billing period that ends at `end_ms`: the month's time is written off where it is left, and given
         anew; Relax use starts again at 0. `amount_ms` may be 0.
 
@@ -157,7 +159,7 @@ class Ledger:
 
     def reserve(
         self, account: str, jobs: Mapping[str, int], now_ms: int, *, remedy: str = "buy more hours"
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """Hold the price of each of `jobs` (job id -> ms, 0 allowed): of all of them or, when it raises, of none.
 
         Raises:
@@ -199,7 +201,7 @@ class Ledger:
 
     def settle(
         self, job: str, charge_ms: int, now_ms: int, *, use_ms: int | None = None, relax_ms: int = 0
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """A job finished: it costs `charge_ms` of what is held for it, and the rest comes back.
 
         Args:
@@ -215,14 +217,14 @@ class Ledger:
         use_ms = charge_ms if use_ms is None else use_ms
         return self._end(job, charge_ms, now_ms, EntryKind.DONE, use_ms, relax_ms)
 
-    def release(self, job: str, now_ms: int, *, relax_ms: int = 0) -> tuple[Entry, ...]:
+    def release(self, job: str, now_ms: int, *, relax_ms: int = 0) -> tuple[LedgerEntry, ...]:
         """A job failed or was cancelled: all that is held for it comes back. LedgerError if it is not open."""
         return self._end(job, 0, now_ms, EntryKind.VOID, 0, relax_ms)
 
-    def expire(self, now_ms: int) -> tuple[Entry, ...]:
+    def expire(self, now_ms: int) -> tuple[LedgerEntry, ...]:
         """Write off what is left of every grant that has ended, of all accounts. O(log) a grant, once each."""
         self._check("-", now_ms)
-        made: list[Entry] = []
+        made: list[LedgerEntry] = []
         while self._ends and self._ends[0][0] <= now_ms:
             grant = self._grants.get(heappop(self._ends)[1])
             if grant is not None and grant.available:
@@ -250,7 +252,7 @@ class Ledger:
 
     def _end(
         self, job: str, charge_ms: int, now_ms: int, kind: EntryKind, use_ms: int, relax_ms: int
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         self.check_clock(now_ms)
         hold = self._open(job)
         check_amount(f"charge of job {job!r}", charge_ms, 0, hold.amount)
@@ -267,14 +269,14 @@ class Ledger:
         drafts.append(Draft(kind, 0, 0, job, use_ms=use_ms, relax_ms=relax_ms))
         return self._commit(hold.account, now_ms, drafts)
 
-    def _commit(self, account: str, now_ms: int, drafts: list[Draft]) -> tuple[Entry, ...]:
+    def _commit(self, account: str, now_ms: int, drafts: list[Draft]) -> tuple[LedgerEntry, ...]:
         first, last = self._seq + 1, self._seq + len(drafts)
         made = tuple(draft.entry(first + i, last, now_ms, account) for i, draft in enumerate(drafts))
         for entry in made:
             self._apply(entry)
         return made
 
-    def _apply(self, entry: Entry) -> None:
+    def _apply(self, entry: LedgerEntry) -> None:
         """Add one entry to the sums. The only place that changes state; checks what a foreign entry could break."""
         book = self._accounts.setdefault(entry.account, AccountBook())
         if entry.amount_ms and (not entry.grant or entry.kind in (EntryKind.RENEW, EntryKind.DONE, EntryKind.VOID)):

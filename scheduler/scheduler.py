@@ -16,7 +16,7 @@ from .errors import DuplicateJob, SchedulerError, UnknownJob, UnknownWorker
 from .fair import FairQueue
 from .jobs import Job
 from .policy import Policy
-from .tickets import Admitted, Ended, Final, Lane, Plan, Stage, StepShape, Ticket, check_time
+from .tickets import Admitted, BatchPlan, Ended, Final, Lane, Stage, StepShape, Ticket, check_time
 from .workers import Worker, WorkerSpec
 
 MEAN_OF = 16  # Turbo jobs over which the typical one is averaged
@@ -152,7 +152,7 @@ class Scheduler:
 
     # ---- work ------------------------------------------------------------------------------------------------------
 
-    def plan(self, worker: str, now: float) -> Plan | None:
+    def plan(self, worker: str, now: float) -> BatchPlan | None:
         """What a worker does next; None: nothing, until something changes.
 
         Raises UnknownWorker, ClockError; SchedulerError while its last plan is not reported."""
@@ -183,13 +183,13 @@ class Scheduler:
         shape = _total(jobs)
         predicted = w.cost.step.predict(shape) if lead.stage is Stage.STEP else lead.unit
         ids = tuple(job.ticket.job for job in jobs)
-        w.plan = Plan(self._plans, worker, lead.stage, ids, lead.done, predicted, lead.lane, moved)
+        w.plan = BatchPlan(self._plans, worker, lead.stage, ids, lead.done, predicted, lead.lane, moved)
         w.plan_end = now + predicted
         return w.plan
 
     def report(
         self,
-        plan: Plan,
+        plan: BatchPlan,
         elapsed_ms: float,
         now: float,
         *,
@@ -239,7 +239,7 @@ class Scheduler:
                     finals.append(self._end(job, Ended.CANCELLED, "cancelled"))
             else:
                 ended = job.advance(w.cost)
-                if job.alone and job.units_seen >= job.wary:
+                if job.alone and job.units_seen >= job.cautious:
                     self._proved(w, job)
                 if ended or job.cancelled:
                     reason = "" if ended else "cancelled"
@@ -398,7 +398,7 @@ class Scheduler:
         return None
 
     def _book(
-        self, w: Worker, plan: Plan, jobs: list[Job], elapsed: float, previews: Mapping[str, float], now: float
+        self, w: Worker, plan: BatchPlan, jobs: list[Job], elapsed: float, previews: Mapping[str, float], now: float
     ) -> None:
         """The accounts of the promises, before anybody leaves. Previews were not planned: they are booked here."""
         weights = [job.unit for job in jobs]
@@ -424,7 +424,7 @@ class Scheduler:
 
     def _proved(self, w: Worker, job: Job) -> None:
         """It works alone. When all of a batch that broke do, the batch was too large for this worker."""
-        job.alone, job.wary = False, 0
+        job.alone, job.cautious = False, 0
         if w.suspects is not None:
             rows, names = w.suspects
             names.discard(job.ticket.job)

@@ -174,7 +174,7 @@ class Ticket:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class BatchPlan:
     """What a worker does next: one stage of `jobs`, until `Scheduler.report`.
 
     Attributes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .cost import WorkerCost
 from .jobs import Job
 from .policy import Policy
-from .tickets import Lane, Plan
+from .tickets import BatchPlan, Lane
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Worker:
         self.num_relax = 0
         self.turbo: Job | None = None
         self.slack = self.relax_credit = self.busy_ms = self.plan_end = 0.0
-        self.plan: Plan | None = None
+        self.plan: BatchPlan | None = None
         self.row_cap = spec.max_rows
         self.suspects: tuple[int, set[str]] | None = None
         self._turbo_window: deque[tuple[float, float]] = deque()  # (when, ms) of Turbo's plans
@@ -94,7 +94,9 @@ class Worker:
             self._turbo_ms -= self._turbo_window.popleft()[1]
         return max(0.0, self._turbo_ms) / window
 
-    def account_for(self, plan: Plan, elapsed: float, relax_part: float, relax_waits: bool, policy: Policy) -> None:
+    def account_for(
+        self, plan: BatchPlan, elapsed: float, relax_part: float, relax_waits: bool, policy: Policy
+    ) -> None:
         """Book a finished plan: Turbo's slack and Relax's credit.
 
         Args:

@@ -17,8 +17,8 @@ from ..errors import complaint
 from ..scheduler.tickets import Ended, Lane
 from ..values import number_of, shown
 from .errors import JobCancelled, JobFailed, JobTimeout, WrongTimeout
-from .messages import Reading
 from .threads import check_process
+from .workers.messages import Reading
 
 UInt8 = NDArray[np.uint8]
 

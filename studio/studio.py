@@ -22,15 +22,15 @@ from ..scheduler.plans import lane_of
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..values import shown, whole_of
-from .desk import Desk
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
-from .local import LocalPort
-from .loop import Loop
-from .messages import Setup
-from .port import Port
-from .process import Deadlines, ProcessPort
 from .references import ReferencePicture, read_file, read_picture
 from .resources import References, digests_of
+from .scheduling.billing import Billing
+from .scheduling.loop import Loop
+from .workers.client import WorkerClient
+from .workers.messages import Setup
+from .workers.process import Deadlines, ProcessWorker
+from .workers.thread import ThreadWorker
 
 MAX_WORKERS = 256
 
@@ -69,7 +69,7 @@ class Studio:
         limits: Limits | None = None,
         policy: Policy | None = None,
         deadlines: Deadlines | None = None,
-        accounts: Desk | None = None,
+        accounts: Billing | None = None,
     ) -> None:
         count = whole_of(workers)
         if count is None or not 1 <= count <= MAX_WORKERS:
@@ -77,26 +77,28 @@ class Studio:
         workers, threads = count, whole_of(threads) or threads  # what is no number of threads, the backend refuses
         if threads is None and workers > 1:
             threads = max(1, usable_cores() // workers)
-        ports: list[Port] = []
+        clients: list[WorkerClient] = []
         for i in range(workers):
             if process:
                 folder = None if model is None else os.fsencode(Path(model).resolve())
                 setup = Setup(model=folder, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits)
-                ports.append(ProcessPort(setup, f"worker-{i}", deadlines))
+                clients.append(ProcessWorker(setup, f"worker-{i}", deadlines))
             else:
                 engine = Engine.load(
                     model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, require_text=True
                 )
-                ports.append(LocalPort(engine, f"worker-{i}"))
+                clients.append(ThreadWorker(engine, f"worker-{i}"))
         self.references = References()
-        self.loop = Loop(ports, policy=policy, accounts=accounts).start()
+        self.loop = Loop(clients, policy=policy, accounts=accounts).start()
 
     @classmethod
-    def over(cls, ports: Sequence[Port], *, policy: Policy | None = None, accounts: Desk | None = None) -> Studio:
+    def over(
+        cls, clients: Sequence[WorkerClient], *, policy: Policy | None = None, accounts: Billing | None = None
+    ) -> Studio:
         """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`."""
         studio = object.__new__(cls)
         studio.references = References()
-        studio.loop = Loop(ports, policy=policy, accounts=accounts).start()
+        studio.loop = Loop(clients, policy=policy, accounts=accounts).start()
         return studio
 
     def __enter__(self) -> Studio:

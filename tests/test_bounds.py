@@ -29,7 +29,7 @@ from salon.frontends.wire.checks import check
 from salon.scheduler.entries import Source
 from salon.scheduler.tickets import Lane
 from salon.studio.store.rows import STATES as STORED
-from salon.studio.tickets import info_of
+from salon.studio.workers.worker import info_of
 
 from .engine.conftest import write_tiny
 

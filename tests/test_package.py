@@ -34,7 +34,9 @@ INSIDE = {
     "frontends/wire": ("frontends/zmq", "frontends/client", "frontends/commands", "studio", "scheduler", "engine"),
     "frontends/zmq": ("frontends/client", "frontends/commands", "frontends/fake"),
     "frontends/commands": ("frontends/fake",),
-    "studio/store": ("studio/service",),
+    "studio/store": ("studio/service", "studio/scheduling", "studio/workers"),
+    "studio/workers": ("studio/service", "studio/scheduling", "studio/store"),
+    "studio/scheduling": ("studio/service",),
     "studio": ("studio/service",),  # its own modules, not those of its folders
 }
 DOORS = ("frontends/client/fake.py",)  # names for what lies elsewhere: the fake server is the real one

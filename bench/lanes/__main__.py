@@ -18,7 +18,7 @@ from typing import Any
 from ...engine.engine import Engine
 from ...scheduler.scheduler import Scheduler
 from ...scheduler.tickets import Lane
-from ...studio.tickets import info_of
+from ...studio.workers.worker import info_of
 from ..adapters import Shipped, random_branch, random_tokens
 from ..measure import quantile
 from ..report import Goal

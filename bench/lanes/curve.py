@@ -10,7 +10,8 @@ from typing import Any
 from ...engine.engine import Engine
 from ...scheduler.cost import CostModel
 from ...scheduler.tickets import Lane, StepShape
-from ...studio.tickets import info_of, ticket_of
+from ...studio.scheduling.tickets import ticket_of
+from ...studio.workers.worker import info_of
 from ..simulate.physics import CPU, Physics
 
 # name: fields of the spec of one job, the rest as the model has it by default

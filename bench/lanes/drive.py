@@ -9,7 +9,7 @@ from typing import Any
 
 from ...engine.engine import Engine
 from ...engine.generation import Generation, State
-from ...scheduler.tickets import Final, Lane, Plan, Stage, StepShape
+from ...scheduler.tickets import BatchPlan, Final, Lane, Stage, StepShape
 from ...scheduler.workers import WorkerSpec
 from .load import Load, Request
 
@@ -38,12 +38,12 @@ class Drive:
     """
 
     trips: dict[str, Trip] = field(default_factory=dict)
-    plans: list[tuple[float, float, Plan]] = field(default_factory=list)
+    plans: list[tuple[float, float, BatchPlan]] = field(default_factory=list)
     planning_us: list[float] = field(default_factory=list)
     idle: float = 0.0
     length: float = 0.0
 
-    def shape(self, plan: Plan) -> StepShape:
+    def shape(self, plan: BatchPlan) -> StepShape:
         shapes = [self.trips[job].request.ticket.shape for job in plan.jobs]
         return sum(shapes[1:], start=shapes[0])
 
@@ -55,7 +55,7 @@ class Device:
         self.engine = engine
         self.open: dict[str, Generation] = {}
 
-    def run(self, plan: Plan, specs: dict[str, Any]) -> None:
+    def run(self, plan: BatchPlan, specs: dict[str, Any]) -> None:
         if plan.stage is Stage.ENCODE:
             (job,) = plan.jobs
             self.open[job] = self.engine.open(specs[job])

@@ -15,7 +15,7 @@ from typing import Any
 from ...engine.info import ModelInfo
 from ...engine.spec import AdapterUse, GenerationSpec
 from ...scheduler.tickets import Lane, Ticket
-from ...studio.tickets import ticket_of
+from ...studio.scheduling.tickets import ticket_of
 
 SIZES = ((128, 128), (176, 96), (96, 176), (160, 112), (192, 128))
 PROMPTS = ("a red apple, doodle", "a whale, on a pink background", "a rocket, 3d render", "a cat, bold ink", "a house")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...scheduler.policy import Policy
-from ...scheduler.tickets import Lane, Plan, Stage, StepShape
+from ...scheduler.tickets import BatchPlan, Lane, Stage, StepShape
 from .loop import Life, Watch
 from .physics import Physics
 
@@ -31,7 +31,7 @@ class TurboCheck(Watch):
         self.violations: list[str] = []
         self.held: list[float] = []  # from first step to end, over the same alone
 
-    def before(self, plan: Plan, lives: list[Life], now: float) -> None:
+    def before(self, plan: BatchPlan, lives: list[Life], now: float) -> None:
         if plan.stage is not Stage.STEP:
             return
         turbo = next((life for life in lives if life.lane is Lane.TURBO), None)
@@ -86,7 +86,7 @@ class Backlog(Watch):
             self._waiting[account] = self._waiting.get(account, 0) + 1
             self._update(account, now)
 
-    def before(self, plan: Plan, lives: list[Life], now: float) -> None:
+    def before(self, plan: BatchPlan, lives: list[Life], now: float) -> None:
         if plan.stage is Stage.ENCODE and lives[0].lane is Lane.RELAX:
             account = lives[0].ticket.account
             self._waiting[account] -= 1
@@ -125,7 +125,7 @@ class RelaxCheck(Backlog):
         if life.lane is Lane.RELAX:
             self.unit = max(self.unit, *map(self.physics.unit_ms, life.ticket.stages))
 
-    def after(self, plan: Plan, lives: list[Life], elapsed: float, now: float) -> None:
+    def after(self, plan: BatchPlan, lives: list[Life], elapsed: float, now: float) -> None:
         worker, began = plan.worker, now - elapsed
         sums = self._sums.setdefault(worker, [0.0, 0.0, 0.0])
         self._at.setdefault(worker, began)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...scheduler.policy import Policy
-from ...scheduler.tickets import Lane, Plan
+from ...scheduler.tickets import BatchPlan, Lane
 from .loop import Driven, Life, Simulation, Watch
 from .physics import Physics
 from .traces import STEPS, Kind, Trace, draw_kind
@@ -57,7 +57,7 @@ class _Differences(Watch):
         self.true = self.own = self.unit = self.own_unit = self.total = 0.0
         self.open, self.plans = True, 0
 
-    def after(self, plan: Plan, lives: list[Life], elapsed: float, now: float) -> None:
+    def after(self, plan: BatchPlan, lives: list[Life], elapsed: float, now: float) -> None:
         if not self.open or self.total >= self.until:
             return
         self.plans += 1

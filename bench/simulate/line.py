@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from heapq import heappop, heappush
 
-from ...scheduler.tickets import Admitted, Ended, Final, Lane, Plan, StepShape, Ticket
+from ...scheduler.tickets import Admitted, BatchPlan, Ended, Final, Lane, StepShape, Ticket
 from ...scheduler.workers import WorkerSpec
 from .physics import Physics
 
@@ -126,7 +126,7 @@ class Baseline:
         self.line.push(ticket, (self.rank(ticket), now, self._seq))
         return Admitted(ticket.job, ticket.lane)
 
-    def plan(self, worker: str, now: float) -> Plan | None:
+    def plan(self, worker: str, now: float) -> BatchPlan | None:
         batch = self.choose(worker, now)
         if not batch:
             return None
@@ -134,9 +134,9 @@ class Baseline:
         lead = batch[0]
         self._out[self._plans] = batch
         ids = tuple(run.ticket.job for run in batch)
-        return Plan(self._plans, worker, lead.stage, ids, lead.done, 0.0, lead.ticket.lane)
+        return BatchPlan(self._plans, worker, lead.stage, ids, lead.done, 0.0, lead.ticket.lane)
 
-    def report(self, plan: Plan, elapsed_ms: float, now: float) -> list[Final]:
+    def report(self, plan: BatchPlan, elapsed_ms: float, now: float) -> list[Final]:
         finals = []
         for run in self._out.pop(plan.number):
             if run.advance():

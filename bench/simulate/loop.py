@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Protocol
 
-from ...scheduler.tickets import Admitted, Ended, Final, Lane, Plan, Stage, StepShape, Ticket
+from ...scheduler.tickets import Admitted, BatchPlan, Ended, Final, Lane, Stage, StepShape, Ticket
 from ...scheduler.workers import WorkerSpec
 from .traces import Trace
 
@@ -28,8 +28,8 @@ class Driven(Protocol):
 
     def add_worker(self, spec: WorkerSpec, now: float) -> None: ...
     def submit(self, ticket: Ticket, now: float) -> Admitted: ...
-    def plan(self, worker: str, now: float) -> Plan | None: ...
-    def report(self, plan: Plan, elapsed_ms: float, now: float) -> list[Final]: ...
+    def plan(self, worker: str, now: float) -> BatchPlan | None: ...
+    def report(self, plan: BatchPlan, elapsed_ms: float, now: float) -> list[Final]: ...
     @property
     def num_queued(self) -> int: ...
     @property
@@ -54,8 +54,8 @@ class Watch:
     """Looks on. `before` is called with a plan before it runs, `after` when it has run and before it is reported."""
 
     def submitted(self, life: Life, now: float) -> None: ...
-    def before(self, plan: Plan, lives: list[Life], now: float) -> None: ...
-    def after(self, plan: Plan, lives: list[Life], elapsed: float, now: float) -> None: ...
+    def before(self, plan: BatchPlan, lives: list[Life], now: float) -> None: ...
+    def after(self, plan: BatchPlan, lives: list[Life], elapsed: float, now: float) -> None: ...
     def ended(self, life: Life, now: float) -> None: ...
 
 
@@ -124,7 +124,7 @@ class Simulation:
         self.idle: dict[str, None] = dict.fromkeys(self.names)
         self.views: Mapping[str, Any] = getattr(scheduler, "workers", {})
         self.retry: Callable[[str], float | None] | None = getattr(scheduler, "retry_at", None)
-        self.events: list[tuple[float, int, str, Plan | None, float]] = []
+        self.events: list[tuple[float, int, str, BatchPlan | None, float]] = []
         self.lives: dict[str, Life] = {}
         self.out = Outcome(horizon=trace.horizon)
         self.on_jobs, self.stop = on_jobs, stop
@@ -178,7 +178,7 @@ class Simulation:
             return
         self._ask(next(iter(self.idle)), now)
 
-    def _finish(self, worker: str, plan: Plan, elapsed: float, now: float) -> None:
+    def _finish(self, worker: str, plan: BatchPlan, elapsed: float, now: float) -> None:
         out, lives = self.out, [self.lives[job] for job in plan.jobs]
         for watch in self.watches:
             watch.after(plan, lives, elapsed, now)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ...scheduler.tickets import Lane, Plan
+from ...scheduler.tickets import BatchPlan, Lane
 from ..measure import quantile
 from .loop import LANES, Life, Outcome, Watch
 from .physics import Physics
@@ -47,7 +47,7 @@ class FairnessWatch(Watch):
             if not self._active[life.ticket.account]:
                 del self._active[life.ticket.account]
 
-    def after(self, plan: Plan, lives: list[Life], elapsed: float, now: float) -> None:
+    def after(self, plan: BatchPlan, lives: list[Life], elapsed: float, now: float) -> None:
         for life in lives:
             if life.ticket.lane in (Lane.FAST, Lane.DRAFT):
                 account = life.ticket.account
@@ -78,7 +78,7 @@ class RelaxWatch(Watch):
         if life.ticket.lane is Lane.RELAX:
             self._waiting.append(life)
 
-    def after(self, plan: Plan, lives: list[Life], elapsed: float, now: float) -> None:
+    def after(self, plan: BatchPlan, lives: list[Life], elapsed: float, now: float) -> None:
         if now < self._next:
             return
         while self._waiting and self._waiting[0].started:

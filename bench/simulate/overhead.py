@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...scheduler.scheduler import Scheduler
-from ...scheduler.tickets import Lane, Plan, StepShape, Ticket, drawing
+from ...scheduler.tickets import BatchPlan, Lane, StepShape, Ticket, drawing
 from ...scheduler.workers import WorkerSpec
 from ..measure import Deadline, interleave, quantile
 from .physics import CPU
@@ -62,7 +62,7 @@ class Standing:
             self.submit()
         return (middle - start) * 1e3, (end - again) * 1e3
 
-    def _took(self, plan: Plan) -> float:
+    def _took(self, plan: BatchPlan) -> float:
         return CPU.floor_ms + CPU.row_ms * 100 * len(plan.jobs)
 
     def turn(self, count: int) -> Callable[[], Sequence[float]]:

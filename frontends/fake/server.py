@@ -36,7 +36,7 @@ import zmq
 
 from ...bounds import GRID
 from ...errors import SalonError
-from ...studio.desk import Desk
+from ...studio.scheduling.billing import Billing
 from ...studio.service.context import ServiceContext
 from ...studio.service.errors import PicturesBlocked
 from ...studio.service.job_record import JobRecord
@@ -226,8 +226,8 @@ class FakeServer(Orders):
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
-    def _open_studio(self, options: ServiceOptions, desk: Desk) -> Studio:
-        return Studio.over([FakeWorker(self._behaviour)], accounts=desk)
+    def _open_studio(self, options: ServiceOptions, billing: Billing) -> Studio:
+        return Studio.over([FakeWorker(self._behaviour)], accounts=billing)
 
     def _make_files(self, info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tuple[int, UInt8, bytes]]:
         """See `pictures.files_of`."""

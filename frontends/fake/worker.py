@@ -16,7 +16,9 @@ from ...engine.memory import MemoryCoefficients
 from ...engine.sigmas import SigmaConfig
 from ...engine.solvers import Evaluation, evaluations
 from ...scheduler.tickets import Stage
-from ...studio.messages import (
+from ...studio.threads import start_thread
+from ...studio.workers.client import Notice
+from ...studio.workers.messages import (
     Ack,
     Answer,
     Array,
@@ -33,8 +35,6 @@ from ...studio.messages import (
     Run,
     Stop,
 )
-from ...studio.port import Notice
-from ...studio.threads import start_thread
 
 SIDE: Final = 8  # pixels, where nothing else is asked for
 
@@ -90,7 +90,7 @@ class _Held:
 
 
 class FakeWorker:
-    """See `Port`.
+    """See `WorkerClient`.
 
     Args:
         behaviour: what becomes of jobs.
@@ -107,19 +107,19 @@ class FakeWorker:
 
     @property
     def name(self) -> str:
-        """See `Port`."""
+        """See `WorkerClient`."""
         return self._name
 
     def start(self, notice: Notice) -> None:
-        """See `Port`."""
+        """See `WorkerClient`."""
         self._thread = start_thread(self._work, notice, name=f"salon-{self._name}")
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
-        """See `Port`."""
+        """See `WorkerClient`."""
         self._commands.put(command)
 
     def close(self, timeout_s: float) -> None:
-        """See `Port`."""
+        """See `WorkerClient`."""
         self._closed.set()
         self._commands.put(Stop())
         if self._thread is not None and self._thread is not threading.current_thread():

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import SalonError, complaint
-from ...scheduler.tickets import Lane, Plan, Stage
-from ...studio.messages import Ran
+from ...scheduler.tickets import BatchPlan, Lane, Stage
 from ...studio.store.rows import FINAL, JobRow
+from ...studio.workers.messages import Ran
 from ...system import explain
 from .records import dropped_lines
 
@@ -143,7 +143,7 @@ class Metrics:
         yield count("arena_misses", "Adapters made anew", "worker", _of(workers, lambda w: w.arena_misses))
         yield gauge("arena_bytes", "Of the adapter arena", "worker", _of(workers, lambda w: w.arena_bytes))
 
-    def _ran(self, plan: Plan, answer: Ran, rows: int, max_rows: int) -> None:
+    def _ran(self, plan: BatchPlan, answer: Ran, rows: int, max_rows: int) -> None:
         """Called by the loop under its lock."""
         self._stage.labels(str(plan.stage)).inc(answer.elapsed_ms / 1e3)
         if plan.stage is Stage.STEP:

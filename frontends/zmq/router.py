@@ -147,7 +147,7 @@ class Router:
         if not session.keep(frames):
             return self._drop_lazy(session)
         if session.holder.waiting_bytes > MAX_HELD_BYTES:
-            self._drop_lazy(session.holder.laziest)
+            self._drop_lazy(session.holder.least_recent)
         return not session.gone
 
     def _drop_lazy(self, session: Session) -> bool:

@@ -23,11 +23,11 @@ from ..wire.version import negotiate
 from . import views
 from .deliveries import Deliveries
 from .failures import RequestRefused, failure_of
-from .gate import Gate
 from .ops import Ops
 from .options import ServeOptions
 from .router import Router
 from .sessions import Session
+from .zap import ZapAuthenticator
 
 LOG = logging.getLogger("salon.server")
 CLEAN_UP_S: Final = 3600.0
@@ -73,7 +73,7 @@ class Server:
         self.service = Service(context) if service is None else service
         self._own_sockets, self._zmq = sockets is None, zmq.Context() if sockets is None else sockets
         self._key = key
-        self._gate = Gate(self._zmq, context.accounts.admits) if key is not None else None
+        self._zap = ZapAuthenticator(self._zmq, context.accounts.admits) if key is not None else None
         rate = options.rate if options.rate is not None else (RATE if key is not None else 0.0)
         if limits is None:
             limits = m.Limits(rate=rate, burst=options.burst if rate else 0)
@@ -115,8 +115,8 @@ class Server:
         """
         self._loop.set_default_executor(thread_pool(2, "salon-aside"))  # which asyncio starts when it needs them
         self.service.restore()
-        if self._gate is not None:
-            self._gate.start()
+        if self._zap is not None:
+            self._zap.start()
         fragment = f"#{self._key.public}" if self._key is not None else ""
         self.addresses = [self.router.bind(address) + fragment for address in self.options.listen]
         self.router.start()
@@ -142,8 +142,8 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.router.close()
-        if self._gate is not None:
-            self._gate.close()
+        if self._zap is not None:
+            self._zap.close()
         await self.service.close()
         if self._own_sockets:
             self._zmq.term()

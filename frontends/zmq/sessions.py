@@ -25,7 +25,7 @@ class Holder:
     waiting_bytes: int = 0
 
     @property
-    def laziest(self) -> Session:
+    def least_recent(self) -> Session:
         """The connection that leaves most unread. There is one."""
         return max(self.sessions, key=lambda session: session.waiting_bytes)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from ...scheduler.entries import Entry
+from ...scheduler import entries
+from ...studio.scheduling.snapshot import WorkerView
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
 from ...studio.service.job_record import JobRecord
 from ...studio.service.request import Request
-from ...studio.snapshot import WorkerView
 from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Submit, WorkerInfo
 
 # Records and messages have the same words for the same things; what the wire has besides keeps its default.
@@ -53,7 +53,7 @@ def account_info(record: AccountRecord) -> AccountInfo:
     )
 
 
-def ledger_entry(entry: Entry) -> LedgerEntry:
+def ledger_entry(entry: entries.LedgerEntry) -> LedgerEntry:
     """Return a line of the books."""
     return LedgerEntry(
         seq=entry.seq,

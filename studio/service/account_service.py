@@ -12,7 +12,7 @@ from ...bounds import LOCAL, ROLES
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
 from ...scheduler.admission import Info
-from ...scheduler.entries import Entry, Source
+from ...scheduler.entries import LedgerEntry, Source
 from ..store.rows import AccountRow
 from ..store.writes import SetMeta
 from .context import ServiceContext
@@ -35,7 +35,7 @@ class AccountRecord(NamedTuple):
 class EntryPage(NamedTuple):
     """A page of the ledger, the balance of the account that was asked for (0 without one), and whether more follow."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
     balance_ms: int
     more: bool
 
@@ -155,7 +155,7 @@ class AccountService:
         mark, amount = f"grant.{account}.{key}", str(amount_ms)
         stored = await self._waits.read(lambda: context.store.meta(mark))
 
-        def give(books: Accounts, now: int) -> tuple[Entry, ...]:
+        def give(books: Accounts, now: int) -> tuple[LedgerEntry, ...]:
             if source == Source.BOUGHT:
                 return books.buy(account, amount_ms, now)
             if source == Source.BONUS:

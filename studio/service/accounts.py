@@ -11,7 +11,7 @@ import msgspec
 from ...bounds import LOCAL
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
-from ...scheduler.entries import Entry
+from ...scheduler.entries import LedgerEntry
 from ...scheduler.errors import UnknownAccount
 from ..store.rows import AccountRow
 from ..store.writer import Writer
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("salon.service")
 PAGE = 500  # rows that are read at a time
-Act = Callable[[Accounts, int], tuple[Entry, ...]]
+Act = Callable[[Accounts, int], tuple[LedgerEntry, ...]]
 
 
 class AccountRegister:

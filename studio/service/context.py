@@ -10,10 +10,10 @@ from typing import Final
 
 from ...errors import SalonError
 from ...scheduler.accounts import Accounts
-from ...scheduler.entries import Entry, EntryKind
+from ...scheduler.entries import EntryKind, LedgerEntry
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
-from ..desk import Desk, utc_ms
+from ..scheduling.billing import Billing, utc_ms
 from ..store.folder_blobs import FolderBlobs
 from ..store.rows import JobRow
 from ..store.store import Store
@@ -26,10 +26,10 @@ from .outbox import Outbox
 
 LOG = logging.getLogger("salon.service")
 REPAID: Final = "repaid"  # in meta, with the job
-OpenStudio = Callable[[ServiceOptions, Desk], Studio]
+OpenStudio = Callable[[ServiceOptions, Billing], Studio]
 
 
-def open_studio(options: ServiceOptions, desk: Desk) -> Studio:
+def open_studio(options: ServiceOptions, billing: Billing) -> Studio:
     """Return the workers that the options describe."""
     return Studio(
         options.model,
@@ -39,7 +39,7 @@ def open_studio(options: ServiceOptions, desk: Desk) -> Studio:
         isa=options.isa,
         dtype=options.dtype,  # type: ignore[arg-type]  # checked by the engine
         threads=options.threads,
-        accounts=desk,
+        accounts=billing,
     )
 
 
@@ -87,7 +87,7 @@ class ServiceContext:
             self.store.close()
             raise
         try:
-            self.desk = Desk(self.books, self._outbox.add, self.now_ms, takes_back=True)
+            self.billing = Billing(self.books, self._outbox.add, self.now_ms, takes_back=True)
             self.accounts = AccountRegister(options, plan, self.books, self.writer, self._change, self.now_ms)
             self._latest = max(self._latest, self.accounts.load(self.store))
             if (ahead_s := (self.now_ms() - utc_ms()) // 1000) > 60:
@@ -95,7 +95,7 @@ class ServiceContext:
                     "the clock was put back; time stands still until it is there again", extra={"ahead_s": ahead_s}
                 )
             self.accounts.open_all()
-            self._studio = studio(options, self.desk)
+            self._studio = studio(options, self.billing)
             self.studio.loop.hold()
             self._restore_relax_use()
         except BaseException:
@@ -112,7 +112,7 @@ class ServiceContext:
     @property
     def over(self) -> bool:
         """Whether the workers have ended, by themselves or at the close: no job ends any more, and none can begin."""
-        return self.desk.closed
+        return self.billing.closed
 
     def now_ms(self) -> int:
         """Return UTC ms; never before anything that was dated before, in this start or another, even if the clock was
@@ -136,7 +136,7 @@ class ServiceContext:
     def grant(self, mark: SetMeta, give: Act) -> None:
         """Make the entries of a grant, and a mark that is stored exactly if they are: with the next transaction."""
 
-        def act(books: Accounts, now: int) -> tuple[Entry, ...]:
+        def act(books: Accounts, now: int) -> tuple[LedgerEntry, ...]:
             entries = give(books, now)
             self._outbox.mark_next(mark)  # its `add` is called next, under the same lock of the loop's
             return entries
@@ -148,7 +148,7 @@ class ServiceContext:
         Once for each job, also if its end is stored in another start only."""
         self.charged.pop(row.job, None)
 
-        def give(books: Accounts, now: int) -> tuple[Entry, ...]:
+        def give(books: Accounts, now: int) -> tuple[LedgerEntry, ...]:
             return books.credit(row.account, amount_ms, now, now + books.book.bought_lifetime_ms)
 
         try:
@@ -171,10 +171,10 @@ class ServiceContext:
                 self.studio.loop.scheduler.set_relax_use(account, float(ms))
 
     def _change(self, act: Act) -> None:
-        do = self.desk.do if self._studio is None else self.studio.loop.accounts  # alone, or under the loop's lock
+        do = self.billing.do if self._studio is None else self.studio.loop.accounts  # alone, or under the loop's lock
         do(act)
 
-    def _stored_entries(self) -> Iterator[Entry]:
+    def _stored_entries(self) -> Iterator[LedgerEntry]:
         """All entries; those that charge for open jobs are remembered on the way."""
         open_jobs = {row.job for row in self.store.open_jobs()}
         for entry in self.store.all_entries():

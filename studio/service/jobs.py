@@ -1,7 +1,7 @@
 """Jobs in memory: handed to the studio, told as they go, and ended on disk before that is told.
 
-Belongs to the thread of the event loop. The studio's hooks and the writer call in from their threads by `post`; what
-may take long (reading the store, making PNG files) is done on threads of its own and comes back here.
+Belongs to the thread of the event loop. The studio's callbacks and the writer call in from their threads by `post`;
+what may take long (reading the store, making PNG files) is done on threads of its own and comes back here.
 """
 
 from __future__ import annotations
@@ -265,7 +265,7 @@ class JobManager:
 
     # ---- what is known of them -------------------------------------------------------------------------------------
 
-    def at_hand(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
+    def cached(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
         """A job that is in memory, with its pictures."""
         if (live := self.live.get(job)) is not None:
             return live.row, ()

@@ -47,7 +47,7 @@ class Lookups:
 
     def find_at_hand(self, job: str, account: str) -> JobRecord | None:
         """`find` of an account's own job without waiting; None: it has to be looked up first."""
-        found = self.jobs.at_hand(job)
+        found = self.jobs.cached(job)
         return None if found is None or found[0].account != account else self.jobs.record_of(*found)
 
     async def _find(self, job: str, account: str) -> Found:
@@ -65,7 +65,7 @@ class Lookups:
 
     async def _look(self, job: str, *, deleted: bool = False) -> Found:
         """Return a job and its pictures, for the caller to check with `may_see`. UnknownJob: there is no such job."""
-        found = self.jobs.at_hand(job)
+        found = self.jobs.cached(job)
         if found is not None:
             return found
         store = self.context.store
@@ -97,7 +97,7 @@ class Lookups:
 
     def log_at_hand(self, job: str, account: str) -> JobLog | None:
         """`log` without waiting; None: the job has to be looked up first."""
-        found = self.jobs.at_hand(job)
+        found = self.jobs.cached(job)
         if found is None:
             return None
         if not may_see(found[0], account):

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 
-from ...scheduler.entries import Entry
+from ...scheduler.entries import LedgerEntry
 from ..store.writes import AddEntries, SetMeta, Write
 
 
@@ -15,7 +15,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[LedgerEntry] = deque()
         self._marks: deque[SetMeta] = deque()  # of grants, with their entries in one transaction
         self._mark: SetMeta | None = None
         self._taken = (0, 0)
@@ -24,8 +24,8 @@ class Outbox:
         """Store this exactly if the entries of the next `add` are stored. Called under the lock that orders `add`."""
         self._mark = mark
 
-    def add(self, entries: Sequence[Entry]) -> None:
-        """Have entries stored; see `Desk`, whose `keep` this is."""
+    def add(self, entries: Sequence[LedgerEntry]) -> None:
+        """Have entries stored; see `Billing`, whose `keep` this is."""
         with self._lock:
             self._entries.extend(entries)
             if self._mark is not None:

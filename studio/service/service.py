@@ -142,7 +142,7 @@ class Service(Lookups):
             task.add_done_callback(lambda _: self._keys.pop(key))
         found, existing = await self.waits.outlast(task)
         existing = existing or pending
-        row, pictures = self.jobs.at_hand(found[0].job) or found  # it may have gone on meanwhile
+        row, pictures = self.jobs.cached(found[0].job) or found  # it may have gone on meanwhile
         if row.request != print_:
             text = complaint(
                 "key", f"{request.key!r} again, with another request", "a key for each job", "make a new one"

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from ...errors import complaint
-from ...scheduler.entries import Entry, parsed
+from ...scheduler.entries import LedgerEntry, parsed
 from ..errors import StoreBroken, StoreError, StoreRefused
 from .database import Database
 from .faults import FAULTS, passes, translate
@@ -139,15 +139,15 @@ class Reads:
         rows = self._ask(lambda connection: connection.execute(query).mappings().all())
         return tuple(AccountRow(**row) for row in rows)
 
-    def entries(self, account: str | None, after: int = 0, limit: int = 100) -> tuple[Entry, ...]:
+    def entries(self, account: str | None, after: int = 0, limit: int = 100) -> tuple[LedgerEntry, ...]:
         """A page of ledger entries by number, from behind `after`; of an account, or (None) of all."""
         query = sa.select(ENTRIES).where(ENTRIES.c.seq > after).order_by(ENTRIES.c.seq).limit(limit)
         if account is not None:
             query = query.where(ENTRIES.c.account == account)
         rows = self._ask(lambda connection: connection.execute(query).all())
-        return tuple(parsed(Entry(*row)) for row in rows)
+        return tuple(parsed(LedgerEntry(*row)) for row in rows)
 
-    def all_entries(self) -> Iterator[Entry]:
+    def all_entries(self) -> Iterator[LedgerEntry]:
         """Every ledger entry by number, for `Ledger.replay`; not all of them in memory at a time."""
         after = 0
         while page := self.entries(None, after, PAGE):

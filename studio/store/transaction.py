@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ...errors import complaint
-from ...scheduler.entries import Entry
+from ...scheduler.entries import LedgerEntry
 from ..errors import StoreRefused
 from .domains import Table
 from .registered import table_of
@@ -142,7 +142,7 @@ class Transaction:
 
     # ---- the rest --------------------------------------------------------------------------------------------------
 
-    def _add_entries(self, entries: Sequence[Entry]) -> None:
+    def _add_entries(self, entries: Sequence[LedgerEntry]) -> None:
         """Those that are stored already, the same, are passed over: who was not told of a commit offers them again."""
         again = [entry for entry in entries if entry.seq <= self._ends.entry]
         fresh = entries[len(again) :]
@@ -197,7 +197,7 @@ def referenced(connection: sa.Connection, digests: Iterable[str]) -> set[str]:
     return found
 
 
-def _plain(entry: Entry) -> dict[str, Any]:
+def _plain(entry: LedgerEntry) -> dict[str, Any]:
     """With plain texts for what they stand for: a driver might write an enum's name."""
     source = None if entry.source is None else str(entry.source)
     return entry._asdict() | {"kind": str(entry.kind), "source": source}

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from ...scheduler.entries import Entry
+from ...scheduler.entries import LedgerEntry
 from .rows import FINAL, STATES, AccountRow, JobRow, PictureRow
 
 FIXED: Final = frozenset({"job", "account", "key", "request", "seq", "deleted"})  # in a job row, for `SetJob`
@@ -59,7 +59,7 @@ class DeleteJob:
 class AddEntries:
     """Ledger entries, following those that are stored, operations whole."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[LedgerEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)

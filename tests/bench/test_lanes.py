@@ -13,7 +13,7 @@ from salon.bench.simulate.physics import CPU
 from salon.engine.engine import Engine
 from salon.scheduler.scheduler import Scheduler
 from salon.scheduler.tickets import Lane, Stage
-from salon.studio.tickets import info_of
+from salon.studio.workers.worker import info_of
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from salon.bench.simulate.runs import NAMES, SALON, contender, policy_for, simul
 from salon.bench.simulate.traces import NAMES as TRACES
 from salon.bench.simulate.traces import Trace, make
 from salon.scheduler.policy import Policy
-from salon.scheduler.tickets import Lane, Plan, Stage, StepShape, Ticket, drawing
+from salon.scheduler.tickets import BatchPlan, Lane, Stage, StepShape, Ticket, drawing
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_nobody_runs_more_jobs_than_his_limit(name: str) -> None:
     worst: list[int] = []
 
     class Limits(Backlog):
-        def before(self, plan: Plan, lives: list[Life], now: float) -> None:
+        def before(self, plan: BatchPlan, lives: list[Life], now: float) -> None:
             if plan.stage is Stage.ENCODE:
                 who = lives[0].ticket.account, lives[0].lane is Lane.RELAX
                 running[who] = running.get(who, 0) + 1
@@ -118,9 +118,9 @@ def test_a_turbo_step_that_takes_too_long_is_a_violation(trace: Trace) -> None:
     simulation = Simulation(trace, scheduler, 1)
     check = TurboCheck(H200, simulation.views)
     turbo, other = life(Lane.TURBO, 1000), life(Lane.FAST, 90_000, job="2")
-    check.before(Plan(1, "w0", Stage.STEP, ("1",), 0, 1.0, Lane.TURBO), [turbo], 0.0)
+    check.before(BatchPlan(1, "w0", Stage.STEP, ("1",), 0, 1.0, Lane.TURBO), [turbo], 0.0)
     assert check.violations == []
-    check.before(Plan(1, "w0", Stage.STEP, ("1", "2"), 0, 1.0, Lane.TURBO), [turbo, other], 0.0)
+    check.before(BatchPlan(1, "w0", Stage.STEP, ("1", "2"), 0, 1.0, Lane.TURBO), [turbo, other], 0.0)
     assert len(check.violations) == 1
     assert check.true > 1.1
 
@@ -129,7 +129,7 @@ def test_a_window_without_its_share_of_relax_is_a_violation() -> None:
     check = RelaxCheck(H200, Policy(window_ms=60_000.0, relax_share=0.05))
     check.submitted(life(Lane.RELAX, 1000), 0.0)
     fast = life(Lane.FAST, 1000, job="2")
-    plan = Plan(1, "w0", Stage.STEP, ("2",), 0, 1.0, Lane.FAST)
+    plan = BatchPlan(1, "w0", Stage.STEP, ("2",), 0, 1.0, Lane.FAST)
     for number in range(1, 400):
         check.after(plan, [fast], 200.0, number * 200.0)
     assert check.windows == 1
@@ -141,8 +141,8 @@ def test_relax_that_may_not_start_is_no_violation() -> None:
     first, second = life(Lane.RELAX, 1000), life(Lane.RELAX, 1000, job="3")
     check.submitted(first, 0.0)
     check.submitted(second, 0.0)
-    check.before(Plan(1, "w0", Stage.ENCODE, ("1",), 0, 1.0, Lane.RELAX), [first], 1.0)  # its account may run one
-    plan, fast = Plan(2, "w0", Stage.STEP, ("2",), 0, 1.0, Lane.FAST), life(Lane.FAST, 1000, job="2")
+    check.before(BatchPlan(1, "w0", Stage.ENCODE, ("1",), 0, 1.0, Lane.RELAX), [first], 1.0)  # its account may run one
+    plan, fast = BatchPlan(2, "w0", Stage.STEP, ("2",), 0, 1.0, Lane.FAST), life(Lane.FAST, 1000, job="2")
     for number in range(1, 400):
         check.after(plan, [fast], 200.0, 1.0 + number * 200.0)
     assert check.windows == 0

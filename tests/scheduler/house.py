@@ -10,7 +10,7 @@ from typing import Any
 from salon.scheduler.cost import CostModel, Prior, WorkerCost
 from salon.scheduler.policy import Policy
 from salon.scheduler.scheduler import Scheduler
-from salon.scheduler.tickets import Ended, Final, Lane, Plan, Stage, StepShape, Ticket, drawing
+from salon.scheduler.tickets import BatchPlan, Ended, Final, Lane, Stage, StepShape, Ticket, drawing
 from salon.scheduler.workers import WorkerSpec
 
 FIXED, PER_ROW = 2.0, 0.025  # ms: of a step, of a row of it
@@ -48,7 +48,7 @@ class House:
     policy: Policy = field(default_factory=Policy)
     workers: int = 1
     spec: dict[str, Any] = field(default_factory=dict)
-    watch: Callable[[House, Plan], None] | None = None
+    watch: Callable[[House, BatchPlan], None] | None = None
     previews: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class House:
         self.arrivals: dict[str, float] = {}
         self.finals: dict[str, Final] = {}
         self.ended_at: dict[str, float] = {}
-        self.done: list[tuple[float, float, Plan]] = []
+        self.done: list[tuple[float, float, BatchPlan]] = []
         self._events: list[tuple[float, int, Callable[[], object]]] = []
         self._running: dict[str, int] = {}
         self._count = 0
@@ -67,7 +67,7 @@ class House:
         for name in self.names:
             self.scheduler.add_worker(WorkerSpec(name, cost=exact_cost(), **self.spec), 0.0)
 
-    def cost(self, plan: Plan) -> float:
+    def cost(self, plan: BatchPlan) -> float:
         first = self.tickets[plan.jobs[0]]
         if plan.stage is Stage.STEP:
             return FIXED + PER_ROW * sum(self.tickets[job].shape.rows for job in plan.jobs)
@@ -92,7 +92,7 @@ class House:
             self.finals[final.job] = final
             self.ended_at[final.job] = self.now
 
-    def run(self, until: float = 1e12, outcome: Callable[[Plan], dict[str, Any]] | None = None) -> None:
+    def run(self, until: float = 1e12, outcome: Callable[[BatchPlan], dict[str, Any]] | None = None) -> None:
         """Until nothing is left to happen, or a time; `outcome` gives the keywords of a plan's report."""
         while self._events and self._events[0][0] <= until:
             self.now, _, action = heapq.heappop(self._events)
@@ -102,7 +102,7 @@ class House:
         if until < 1e12:
             self.now = until
 
-    def _wake(self, outcome: Callable[[Plan], dict[str, Any]] | None) -> None:
+    def _wake(self, outcome: Callable[[BatchPlan], dict[str, Any]] | None) -> None:
         for name in self.names:
             if name in self._running or name not in self.scheduler.workers:
                 continue
@@ -117,7 +117,7 @@ class House:
                 after = {job: self.previews[job] for job in plan.jobs if job in self.previews}
 
             def report(
-                plan: Plan = plan, start: float = start, elapsed: float = elapsed, after: dict[str, float] = after
+                plan: BatchPlan = plan, start: float = start, elapsed: float = elapsed, after: dict[str, float] = after
             ) -> None:
                 if self._running.get(plan.worker) != plan.number:
                     return  # the worker was lost
@@ -142,6 +142,6 @@ class House:
     def all_done(self) -> bool:
         return set(self.finals) == set(self.tickets) and all(f.ended is Ended.DONE for f in self.finals.values())
 
-    def of(self, job: str) -> list[tuple[float, float, Plan]]:
+    def of(self, job: str) -> list[tuple[float, float, BatchPlan]]:
         """The plans that a job took part in."""
         return [entry for entry in self.done if job in entry[2].jobs]

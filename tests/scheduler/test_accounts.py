@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from salon.scheduler.accounts import Accounts
 from salon.scheduler.admission import Admission, Work
-from salon.scheduler.entries import Entry, EntryKind, Source
+from salon.scheduler.entries import EntryKind, LedgerEntry, Source
 from salon.scheduler.errors import (
     ClockError,
     DuplicateJob,
@@ -351,7 +351,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now, self.jobs = T0, 0
-        self.entries: list[Entry] = []
+        self.entries: list[LedgerEntry] = []
         self.accounts = Accounts(BOOK)
         self.plans = {"a": "basic", "b": "standard"}
         self.open: dict[str, tuple[str, Lane, int, tuple[str, Lane, Work, tuple[str, ...]]]] = {}

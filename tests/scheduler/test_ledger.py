@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from salon.scheduler.entries import Entry, EntryKind, Source
+from salon.scheduler.entries import EntryKind, LedgerEntry, Source
 from salon.scheduler.errors import ClockError, LedgerError, Refused
 from salon.scheduler.ledger import Ledger
 
@@ -22,7 +22,7 @@ class Books:
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.entries: list[Entry] = []
+        self.entries: list[LedgerEntry] = []
 
     def __getattr__(self, name):
         def call(*args, **options):
@@ -195,7 +195,7 @@ def test_an_error_changes_nothing(error, call) -> None:
     unchanged(books, error, lambda: call(books))
 
 
-def history() -> list[Entry]:
+def history() -> list[LedgerEntry]:
     books = funded((Source.BOUGHT, 100, 1000), (Source.MONTHLY, 100, 500))
     books.reserve("a", {"j": 150, "k": 0}, 1)
     books.settle("j", 120, 600)

@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from salon.scheduler.policy import Policy
-from salon.scheduler.tickets import Lane, Plan, Stage
+from salon.scheduler.tickets import BatchPlan, Lane, Stage
 from salon.scheduler.workers import WorkerSpec
 
 from .house import FIXED, PER_ROW, House, exact_cost, ticket
@@ -65,7 +65,7 @@ def test_turbo_is_held_up_by_no_more_than_its_slack(trace, workers):
     beside and between its units takes at most s times what it takes itself."""
     policy = Policy()
 
-    def watch(house: House, plan: Plan) -> None:
+    def watch(house: House, plan: BatchPlan) -> None:
         if plan.lead is Lane.TURBO and plan.stage is Stage.STEP:
             alone = FIXED + PER_ROW * house.tickets[plan.jobs[0]].shape.rows
             assert house.cost(plan) <= (1 + policy.turbo_slack) * alone + CLOSE
@@ -315,7 +315,7 @@ def test_service_of_backlogged_accounts_stays_within_the_bound(trace, quantum):
     """Whenever an account is served, it ends up at most max(Q, one unit) ahead of every account that waits and could
     have been served in its stead: any that waits, for the lead; for a rider, one with a step that is no larger."""
 
-    def watch(house: House, plan: Plan) -> None:
+    def watch(house: House, plan: BatchPlan) -> None:
         scheduler = house.scheduler
         waiting = [name for name in house.tickets if name not in house.finals and name not in plan.jobs]
         units = [FIXED + PER_ROW * t.shape.rows for t in house.tickets.values()]

@@ -21,7 +21,7 @@ from salon.scheduler.errors import (
 )
 from salon.scheduler.policy import Policy
 from salon.scheduler.scheduler import Scheduler
-from salon.scheduler.tickets import Ended, Lane, Plan, Stage, StageWork, StepShape, Ticket, drawing
+from salon.scheduler.tickets import BatchPlan, Ended, Lane, Stage, StageWork, StepShape, Ticket, drawing
 from salon.scheduler.workers import WorkerSpec
 
 from .house import House, ticket
@@ -66,7 +66,7 @@ def test_pause_takes_no_unit_until_resume():
 
 
 def test_running_limit_of_an_account():
-    def watch(house: House, plan: Plan) -> None:
+    def watch(house: House, plan: BatchPlan) -> None:
         assert house.scheduler.num_started <= 2
 
     house = House(watch=watch)
@@ -81,7 +81,7 @@ def test_one_bad_job_fails_alone():
     for name in "abc":
         house.submit(ticket(name, name, rows=80))
 
-    def outcome(plan: Plan) -> dict[str, Any]:
+    def outcome(plan: BatchPlan) -> dict[str, Any]:
         return {"failed": {"b": "NaN"}} if plan.stage is Stage.STEP and "b" in plan.jobs else {}
 
     house.run(outcome=outcome)
@@ -95,7 +95,7 @@ def test_a_broken_batch_is_tried_one_by_one():
     for name in "abcd":
         house.submit(ticket(name, name, rows=80))
 
-    def outcome(plan: Plan) -> dict[str, Any]:
+    def outcome(plan: BatchPlan) -> dict[str, Any]:
         return {"broken": "out of memory"} if plan.stage is Stage.STEP and "c" in plan.jobs else {}
 
     house.run(outcome=outcome)
@@ -110,7 +110,7 @@ def test_a_worker_that_cannot_take_so_much_gets_smaller_batches():
     for i in range(8):
         house.submit(ticket(f"j{i}", f"a{i}", rows=80, steps=20))
 
-    def outcome(plan: Plan) -> dict[str, Any]:
+    def outcome(plan: BatchPlan) -> dict[str, Any]:
         return {"broken": "out of memory"} if len(plan.jobs) > 3 else {}
 
     house.run(outcome=outcome)
@@ -145,7 +145,7 @@ def test_what_kills_workers_does_so_alone(fatal):
     """From its step `fatal` on, a job kills whoever works on it: its company loses one worker by it, and is done."""
     company: list[int] = []
 
-    def watch(house: House, plan: Plan) -> None:
+    def watch(house: House, plan: BatchPlan) -> None:
         if plan.stage is Stage.STEP and "bad" in plan.jobs and house.scheduler._jobs["bad"].done >= fatal:
             company.append(len(plan.jobs))
             house.at(house.now, partial(replace_worker, house, plan.worker))
@@ -250,7 +250,7 @@ def test_whatever_happens_every_job_ends_exactly_once(trace, random):
             elif kind in ("pause", "resume"):
                 getattr(scheduler, kind)(job, house.now)
 
-    def outcome(plan: Plan) -> dict[str, Any]:
+    def outcome(plan: BatchPlan) -> dict[str, Any]:
         roll = random.random()
         if roll < 0.02:
             return {"failed": {random.choice(plan.jobs): "bad numbers"}}

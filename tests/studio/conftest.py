@@ -17,8 +17,8 @@ from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.kernels import backends
 from salon.scheduler.tickets import Lane
 from salon.studio.job import Job, JobState
-from salon.studio.local import LocalPort
-from salon.studio.loop import Loop
+from salon.studio.scheduling.loop import Loop
+from salon.studio.workers.thread import ThreadWorker
 
 from ..engine.conftest import ADAPTERS, TEXT, branch_weights, write_tiny
 
@@ -142,7 +142,7 @@ def new_loop(new_engine: Callable[[], Engine]) -> Iterator[Callable[..., Loop]]:
     made: list[Loop] = []
 
     def make(engines: Sequence[Engine] | None = None, **options: Any) -> Loop:
-        ports = [LocalPort(e, f"local-{i}") for i, e in enumerate(engines or [new_engine()])]
+        ports = [ThreadWorker(e, f"local-{i}") for i, e in enumerate(engines or [new_engine()])]
         loop = Loop(ports, start_timeout_s=TIMEOUT, **options)
         made.append(loop)
         loop.start()

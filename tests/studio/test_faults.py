@@ -16,11 +16,11 @@ from salon.engine.spec import AdapterUse
 from salon.scheduler.tickets import Stage
 from salon.studio.errors import JobFailed, WorkerLost
 from salon.studio.job import Job
-from salon.studio.local import LocalPort
-from salon.studio.loop import Loop
-from salon.studio.messages import Arrival, Drop, Park, Parked, Ran, Run, Setup
-from salon.studio.stages import HANDLERS, Outputs
-from salon.studio.worker import Worker
+from salon.studio.scheduling.loop import Loop
+from salon.studio.workers.messages import Arrival, Drop, Park, Parked, Ran, Run, Setup
+from salon.studio.workers.stages import HANDLERS, Outputs
+from salon.studio.workers.thread import ThreadWorker
+from salon.studio.workers.worker import Worker
 
 from .conftest import TIMEOUT, Solo, add_adapters, finals, spec
 
@@ -212,7 +212,7 @@ def test_an_engine_that_reads_no_prompts_is_unfit(new_engine: MakeEngine, monkey
     engine = new_engine()
     monkeypatch.setattr(engine.model, "text", None)
     with pytest.raises(WorkerLost, match="without a text pipeline"):
-        Loop([LocalPort(engine)], start_timeout_s=TIMEOUT).start()
+        Loop([ThreadWorker(engine)], start_timeout_s=TIMEOUT).start()
 
 
 # ---- a worker by itself --------------------------------------------------------------------------------------------

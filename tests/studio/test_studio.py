@@ -15,7 +15,7 @@ from salon.engine.limits import Limits
 from salon.scheduler.admission import Work
 from salon.scheduler.plans import Kind
 from salon.studio.errors import WrongTimeout
-from salon.studio.loop import Loop
+from salon.studio.scheduling.loop import Loop
 from salon.studio.studio import Studio
 
 from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, spec

@@ -15,14 +15,14 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.studio.errors import ThreadUnavailable
-from salon.studio.hooks import Hooks
-from salon.studio.local import LocalPort
-from salon.studio.loop import Loop
-from salon.studio.messages import Setup
-from salon.studio.port import Port
-from salon.studio.process import ProcessPort
+from salon.studio.scheduling.callbacks import Callbacks
+from salon.studio.scheduling.loop import Loop
 from salon.studio.store.writer import Writer
 from salon.studio.threads import start_thread, thread_pool
+from salon.studio.workers.client import WorkerClient
+from salon.studio.workers.messages import Setup
+from salon.studio.workers.process import ProcessWorker
+from salon.studio.workers.thread import ThreadWorker
 
 from .conftest import BACKEND, TIMEOUT, spec
 
@@ -54,23 +54,23 @@ def test_a_thread_that_cannot_start_is_a_typed_error() -> None:
 
 def test_a_start_that_failed_can_be_tried_again(tiny: Path) -> None:
     """faults.md 8: what had taken note of its thread before it ran was dead for ever, and could not even be closed."""
-    ports: list[Port] = [
-        LocalPort(Engine.load(tiny, backend=BACKEND, threads=1)),
-        ProcessPort(Setup(model=os.fsencode(tiny), backend=BACKEND, threads=1)),
+    ports: list[WorkerClient] = [
+        ThreadWorker(Engine.load(tiny, backend=BACKEND, threads=1)),
+        ProcessWorker(Setup(model=os.fsencode(tiny), backend=BACKEND, threads=1)),
     ]
-    hooks, heard = Hooks(), threading.Event()
+    callbacks, heard = Callbacks(), threading.Event()
     with no_thread():
         for port in ports:
             with pytest.raises(ThreadUnavailable):
                 port.start(lambda name, answer, frames: None)
         with pytest.raises(ThreadUnavailable):
-            hooks.start()
+            callbacks.start()
         with pytest.raises(ThreadUnavailable):
             Writer(cast(Any, None))  # which does not get as far as using its store
-    hooks.start()
-    hooks.call(heard.set)
+    callbacks.start()
+    callbacks.call(heard.set)
     assert heard.wait(TIMEOUT)
-    hooks.close(TIMEOUT)
+    callbacks.close(TIMEOUT)
     for port in ports:
         with Loop([port], start_timeout_s=TIMEOUT) as loop:
             assert loop.submit(spec()).result(TIMEOUT).shape == (1, 16, 16, 3)
@@ -79,7 +79,7 @@ def test_a_start_that_failed_can_be_tried_again(tiny: Path) -> None:
 def test_a_loop_without_threads_leaves_nothing_running(tiny: Path) -> None:
     """faults.md 8: the second worker's thread fails, and the first one's ends."""
     before = set(threading.enumerate())
-    ports = [LocalPort(Engine.load(tiny, backend=BACKEND, threads=1), name) for name in ("a", "b")]
+    ports = [ThreadWorker(Engine.load(tiny, backend=BACKEND, threads=1), name) for name in ("a", "b")]
     start = ports[1].start
 
     def refused(notice: object) -> None:
@@ -94,7 +94,7 @@ def test_a_loop_without_threads_leaves_nothing_running(tiny: Path) -> None:
 
 def test_closing_needs_no_thread(tiny: Path) -> None:
     """faults.md 8: a studio closes though the system gives no thread any more."""
-    ports = [LocalPort(Engine.load(tiny, backend=BACKEND, threads=1), name) for name in ("a", "b")]
+    ports = [ThreadWorker(Engine.load(tiny, backend=BACKEND, threads=1), name) for name in ("a", "b")]
     loop = Loop(ports, start_timeout_s=TIMEOUT).start()
     with no_thread():
         loop.close(TIMEOUT)

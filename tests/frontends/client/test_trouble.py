@@ -210,7 +210,7 @@ def test_a_picture_that_changes_or_lies(connect: Connect, monkeypatch: pytest.Mo
 
         def change() -> None:
             """As if the job had been run again, to another picture."""
-            row, pictures = service.jobs.at_hand(job.id) or pytest.fail("it is remembered")
+            row, pictures = service.jobs.cached(job.id) or pytest.fail("it is remembered")
             digest = service.context.blobs.put(other)
             service.jobs.remember(replace(row), tuple(replace(picture, digest=digest) for picture in pictures))
             rebind()

@@ -309,7 +309,7 @@ def test_operators(serve: Serve, connect: Connect) -> None:
 def test_a_failed_job_is_tried_again(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve()
     client = connect(server)
-    port = next(iter(server.context.studio.loop._core.fleet.slots.values())).port
+    port = next(iter(server.context.studio.loop._core.pool.slots.values())).client
     engine = port._worker.engine  # type: ignore[attr-defined]
     decode = engine.decode
 

@@ -10,9 +10,9 @@ import pytest
 
 from salon.engine.errors import SpecError
 from salon.studio.errors import WorkerLost
-from salon.studio.loop import Loop
-from salon.studio.messages import Lost
+from salon.studio.scheduling.loop import Loop
 from salon.studio.service import packing
+from salon.studio.workers.messages import Lost
 
 from ...studio.conftest import BACKEND
 from .conftest import TINY, Connect, Serve
@@ -21,12 +21,12 @@ CODE = """
 import pathlib, sys, threading
 from salon.frontends.zmq import main
 from salon.frontends.zmq.options import ServeOptions
-from salon.studio.messages import Lost
+from salon.studio.workers.messages import Lost
 
 class Fragile(main.ServiceContext):
     def lose(self):
         core = self.studio.loop._core
-        for name in core.fleet.slots:
+        for name in core.pool.slots:
             core.hear(name, Lost("the device is gone", False), ())
 
 def opened(options):
@@ -47,7 +47,7 @@ def test_jobs_go_on_after_the_next_start(serve: Serve, connect: Connect) -> None
     client = connect(server)
     jobs = [client.submit(f"k{i}", "cat", seed=i, **TINY)["job"] for i in range(2)]
     core = server.context.studio.loop._core
-    (name,) = core.fleet.slots
+    (name,) = core.pool.slots
     core.hear(name, Lost("the device is gone", False), ())
     assert server.ended(10)  # it waits for nothing
     assert server.server is not None

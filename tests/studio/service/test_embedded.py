@@ -137,12 +137,12 @@ def test_jobs_that_end_without_pictures(open_: Open, monkeypatch: pytest.MonkeyP
     assert not job.cancel()
     with pytest.raises(JobCancelled):
         job.pictures(TIMEOUT)
-    (slot,) = studio._context.studio.loop._core.fleet.slots.values()
+    (slot,) = studio._context.studio.loop._core.pool.slots.values()
 
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("the device is on fire")
 
-    monkeypatch.setattr(slot.port._worker.engine, "decode", broken)  # type: ignore[attr-defined]
+    monkeypatch.setattr(slot.client._worker.engine, "decode", broken)  # type: ignore[attr-defined]
     studio._context.studio.loop.release()
     with pytest.raises(JobFailed, match="on fire"):
         studio.imagine("cat", **TINY).pictures(TIMEOUT)

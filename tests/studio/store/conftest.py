@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from salon.scheduler.entries import Entry, Source
+from salon.scheduler.entries import LedgerEntry, Source
 from salon.scheduler.ledger import Ledger
 from salon.studio.store.blobs import digest_of
 from salon.studio.store.rows import JobRow, PictureRow
@@ -47,7 +47,7 @@ def picture_row(job: str, index: int = 0, **fields: Any) -> PictureRow:
     return PictureRow(**(values | fields))
 
 
-def ledger_entries(operations: int, account: str = "a") -> list[tuple[Entry, ...]]:
+def ledger_entries(operations: int, account: str = "a") -> list[tuple[LedgerEntry, ...]]:
     """Operations of a ledger, each with its entries."""
     ledger = Ledger()
     made = [ledger.grant(account, 10**9, Source.BOUGHT, 1, 100 * DAY_MS)]

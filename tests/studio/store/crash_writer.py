@@ -17,7 +17,7 @@ import time
 from itertools import count
 from pathlib import Path
 
-from salon.scheduler.entries import Entry, Source
+from salon.scheduler.entries import LedgerEntry, Source
 from salon.scheduler.ledger import Ledger
 from salon.studio.errors import StoreError
 from salon.studio.store.folder_blobs import FolderBlobs
@@ -34,7 +34,7 @@ def write(folder: Path, url: str | None) -> None:
     store, blobs = Store.open(url, folder), FolderBlobs(folder / "pictures")
     life = store.begin_life()
     ledger = Ledger.replay(store.all_entries())
-    made: list[tuple[Entry, ...]] = []
+    made: list[tuple[LedgerEntry, ...]] = []
     sent: list[AddEntries] = []
 
     def before() -> list[AddEntries]:

@@ -14,7 +14,7 @@ from salon.bench.faulty.audit import Solo, audit
 from salon.frontends.wire.keys import make_pair
 from salon.scheduler.entries import EntryKind, Source
 from salon.scheduler.ledger import Ledger
-from salon.studio import desk
+from salon.studio.scheduling import billing
 from salon.studio.store.store import Store
 
 from ...wire.plain_client import PlainClient
@@ -37,7 +37,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(desk, "time", SimpleNamespace(time_ns=made.time_ns))
+    monkeypatch.setattr(billing, "time", SimpleNamespace(time_ns=made.time_ns))
     return made
 
 
@@ -106,7 +106,7 @@ def test_a_clock_that_runs_wild(
     steps = iter(range(10**9))
     jumps = (0, -3600, 86_400, -2 * DAY_S, 7, 40 * DAY_S, -365 * DAY_S, 1)
     clock.time_ns = lambda: time.time_ns() + jumps[next(steps) % len(jumps)] * 10**9  # type: ignore[method-assign]
-    monkeypatch.setattr(desk, "time", SimpleNamespace(time_ns=clock.time_ns))
+    monkeypatch.setattr(billing, "time", SimpleNamespace(time_ns=clock.time_ns))
     server = serve()
     client = connect(server)
     jobs = [client.submit(f"k{i}", "cat", seed=i, lane=lane, **TINY)["job"] for i, lane in enumerate(("fast", "relax"))]

@@ -47,7 +47,7 @@ def test_a_worker_of_a_server_that_died_before_it_could_look(tmp_path: Path) -> 
     folder = tmp_path / "w"
     folder.mkdir()
     (folder / "w").touch()
-    command = [sys.executable, "-m", "salon.studio.worker_main", f"ipc://{folder}/w", str(dead.pid)]
+    command = [sys.executable, "-m", "salon.studio.workers.main", f"ipc://{folder}/w", str(dead.pid)]
     worker = subprocess.run(command, timeout=30, check=False)
     assert worker.returncode == 1
     assert not folder.exists()
@@ -101,7 +101,7 @@ def test_numbers_rise_when_a_job_is_tried_again(
 ) -> None:
     server = serve()
     client = connect(server)
-    engine: Any = next(iter(server.context.studio.loop._core.fleet.slots.values())).port
+    engine: Any = next(iter(server.context.studio.loop._core.pool.slots.values())).client
     engine = engine._worker.engine
     with monkeypatch.context() as broken:
         broken.setattr(engine, "decode", lambda *arguments: 1 / 0)

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..scheduler.cost import WorkerCost
-from ..scheduler.tickets import Plan, Stage
+from ...scheduler.cost import WorkerCost
+from ...scheduler.tickets import BatchPlan, Stage
+from ..job import Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
+from ..workers.client import WorkerClient
+from ..workers.messages import Array, Arrival, Command, Drop, Forget, Frames, Park, Parked, Ran, Run
 from .adapters import StudioAdapters
-from .job import Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
-from .messages import Array, Arrival, Command, Drop, Forget, Frames, Park, Parked, Ran, Run
-from .port import Port
 
 
 @dataclass(eq=False)
-class Entry:
+class RunningJob:
     """A job that has not ended.
 
     Attributes:
@@ -51,7 +51,7 @@ class Entry:
 
 
 @dataclass
-class Slot:
+class WorkerSlot:
     """A worker as the loop sees it.
 
     Attributes:
@@ -65,10 +65,10 @@ class Slot:
         known: adapters and branches that it was told of in this life.
     """
 
-    port: Port
+    client: WorkerClient
     life: int = 0
     gone: bool = False
-    plan: Plan | None = None
+    plan: BatchPlan | None = None
     run: int | None = None
     waiting: set[str] = field(default_factory=set)
     arrivals: list[tuple[Arrival, Frames]] = field(default_factory=list)
@@ -81,30 +81,30 @@ class Slot:
         return self.life > 0 and self.plan is None
 
 
-class Fleet:
+class WorkerPool:
     """The workers and the jobs' states. Driven under the loop's lock; knows nothing of scheduling.
 
     Attributes:
-        slots: by the port's name.
+        slots: by the client's name.
         entries: by job id, those that have not ended.
         adapters: what jobs may use, sent to a worker with the first that does.
     """
 
-    def __init__(self, ports: list[Port]) -> None:
+    def __init__(self, clients: list[WorkerClient]) -> None:
         self.adapters = StudioAdapters()
-        self.slots = {port.name: Slot(port) for port in ports}
-        self.entries: dict[str, Entry] = {}
+        self.slots = {client.name: WorkerSlot(client) for client in clients}
+        self.entries: dict[str, RunningJob] = {}
         self._numbers = itertools.count(1)
 
-    def send(self, slot: Slot, command: Command, frames: Frames = ()) -> None:
+    def send(self, slot: WorkerSlot, command: Command, frames: Frames = ()) -> None:
         """To a worker that is ready."""
-        slot.port.send(command, frames, life=slot.life)
+        slot.client.send(command, frames, life=slot.life)
 
     def number(self) -> int:
         """The next command's."""
         return next(self._numbers)
 
-    def dispatch(self, slot: Slot, plan: Plan) -> None:
+    def dispatch(self, slot: WorkerSlot, plan: BatchPlan) -> None:
         """Have a plan carried out, once everything that it needs has arrived."""
         slot.plan, slot.run = plan, None
         slot.waiting, slot.arrivals = set(), []
@@ -116,19 +116,19 @@ class Fleet:
                 slot.arrivals.append(self._arrival(entry))
             elif entry.where is None:
                 slot.arrivals.append(self._arrival(entry))
-            elif entry.where != slot.port.name:
+            elif entry.where != slot.client.name:
                 entry.parking = self.number()
                 slot.waiting.add(name)
                 self.send(self.slots[entry.where], Park(entry.parking, name))
         self._run_if_complete(slot)
 
-    def parked(self, slot: Slot, answer: Parked) -> None:
+    def parked(self, slot: WorkerSlot, answer: Parked) -> None:
         """A job's state came out of a worker: on to where it is waited for."""
         entry = self.entries.get(answer.job)
-        if entry is not None and entry.parking == answer.number and entry.where == slot.port.name:
+        if entry is not None and entry.parking == answer.number and entry.where == slot.client.name:
             self._bring(entry, answer.data)
 
-    def ran(self, slot: Slot, answer: Ran) -> Plan | None:
+    def ran(self, slot: WorkerSlot, answer: Ran) -> BatchPlan | None:
         """A plan was carried out: take note of who is where. None for an answer that nobody waits for."""
         plan = slot.plan
         if plan is None or slot.run != answer.number:
@@ -137,23 +137,23 @@ class Fleet:
         for name in plan.jobs:
             entry = self.entries[name]
             lost = name in answer.dropped or name in answer.failed
-            entry.where = None if lost else slot.port.name
+            entry.where = None if lost else slot.client.name
             if name in answer.progress:
                 entry.position = answer.progress[name].position
         return plan
 
-    def lost(self, slot: Slot) -> None:
+    def lost(self, slot: WorkerSlot) -> None:
         """A worker died: what was on its way from it to another one is replayed there."""
         slot.life, slot.plan, slot.run = 0, None, None
         slot.known.clear()
         slot.waiting, slot.arrivals = set(), []
         for entry in self.entries.values():
-            if entry.where == slot.port.name:
+            if entry.where == slot.client.name:
                 if entry.parking is not None:
                     self._bring(entry, b"")
                 entry.where = None
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: RunningJob) -> None:
         """Have its state dropped, wherever it is."""
         if entry.where is not None:
             slot = self.slots[entry.where]
@@ -168,7 +168,7 @@ class Fleet:
                 slot.known.discard(f"adapter {name}")
                 self.send(slot, Forget(self.number(), name))
 
-    def _bring(self, entry: Entry, data: bytes) -> None:
+    def _bring(self, entry: RunningJob, data: bytes) -> None:
         entry.where = entry.parking = None
         for slot in self.slots.values():
             if entry.job.id in slot.waiting:
@@ -176,7 +176,7 @@ class Fleet:
                 slot.arrivals.append(self._arrival(entry, data))
                 self._run_if_complete(slot)
 
-    def _arrival(self, entry: Entry, data: bytes = b"") -> tuple[Arrival, Frames]:
+    def _arrival(self, entry: RunningJob, data: bytes = b"") -> tuple[Arrival, Frames]:
         pairs = [Array.of(digest, pixels) for digest, pixels in entry.references.items()]
         arrival = Arrival(
             job=entry.job.id,
@@ -188,7 +188,7 @@ class Fleet:
         )
         return arrival, [frame for _, frame in pairs]
 
-    def _run_if_complete(self, slot: Slot) -> None:
+    def _run_if_complete(self, slot: WorkerSlot) -> None:
         plan = slot.plan
         if plan is None or slot.waiting:
             return

@@ -22,16 +22,16 @@ import pytest
 
 from salon.engine.spec import AdapterUse
 from salon.scheduler.tickets import Lane
-from salon.studio import process
 from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
 from salon.studio.job import Job
-from salon.studio.loop import Loop
-from salon.studio.messages import AddAdapter, Drop, Ready, Setup, pack
-from salon.studio.process import Deadlines, ProcessPort
+from salon.studio.scheduling.loop import Loop
+from salon.studio.workers import process
+from salon.studio.workers.messages import AddAdapter, Drop, Ready, Setup, pack
+from salon.studio.workers.process import Deadlines, ProcessWorker
 
-from .conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
+from ..conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
 
-MakePorts = Callable[..., list[ProcessPort]]
+MakePorts = Callable[..., list[ProcessWorker]]
 QUICK = Deadlines(start_s=20, beat_s=1.5, command_s=20, backoff_s=0.05, max_restarts=3)
 
 
@@ -49,13 +49,13 @@ def children() -> set[int]:
 @pytest.fixture
 def new_ports(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakePorts]:
     """Makes ports; afterwards, none of their processes and files may be left."""
-    made: list[ProcessPort] = []
+    made: list[ProcessWorker] = []
     before = children()  # other tests may have left some, such as multiprocessing's resource tracker
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
 
-    def make(count: int = 1, deadlines: Deadlines = QUICK, **setup: Any) -> list[ProcessPort]:
+    def make(count: int = 1, deadlines: Deadlines = QUICK, **setup: Any) -> list[ProcessWorker]:
         fields: dict[str, Any] = {"model": os.fsencode(tiny), "backend": BACKEND, "threads": 1} | setup
-        made.extend(ProcessPort(Setup(**fields), f"process-{len(made)}", deadlines) for _ in range(count))
+        made.extend(ProcessWorker(Setup(**fields), f"process-{len(made)}", deadlines) for _ in range(count))
         for i, port in enumerate(made):
             port._name = f"process-{i}"
         return made
@@ -77,7 +77,7 @@ def amid(loop: Loop, request: Any, step: int = 20) -> Job:
     return job
 
 
-def kill(port: ProcessPort, what: int = signal.SIGKILL) -> None:
+def kill(port: ProcessWorker, what: int = signal.SIGKILL) -> None:
     assert port.pid is not None
     os.kill(port.pid, what)
 
@@ -264,7 +264,7 @@ def test_workers_that_would_differ_do_not_work_together(new_ports: MakePorts, ca
     ports = new_ports(limits=Limits(max_steps=7))
     with Loop(ports, start_timeout_s=TIMEOUT) as loop:
         end = time.monotonic() + TIMEOUT
-        while not any(slot.gone for slot in loop._core.fleet.slots.values()):
+        while not any(slot.gone for slot in loop._core.pool.slots.values()):
             assert time.monotonic() < end
             time.sleep(0.01)
         assert "are not those of the others" in caplog.text
@@ -275,10 +275,10 @@ def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
     """The parent is killed, and cannot clean up: the worker notices, and does."""
     code = (
         "import sys, time\n"
-        "from salon.studio.loop import Loop\n"
-        "from salon.studio.messages import Setup\n"
-        "from salon.studio.process import ProcessPort\n"
-        f"port = ProcessPort(Setup(model={os.fsencode(tiny)!r}, backend={BACKEND!r}, threads=1))\n"
+        "from salon.studio.scheduling.loop import Loop\n"
+        "from salon.studio.workers.messages import Setup\n"
+        "from salon.studio.workers.process import ProcessWorker\n"
+        f"port = ProcessWorker(Setup(model={os.fsencode(tiny)!r}, backend={BACKEND!r}, threads=1))\n"
         "loop = Loop([port]).start()\n"
         "print(port.pid, flush=True)\n"
         "time.sleep(60)\n"
@@ -301,7 +301,7 @@ def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
 # ---- what trying again does not change ------------------------------------------------------------------------------
 
 
-def first_word(ports: list[ProcessPort]) -> str:
+def first_word(ports: list[ProcessWorker]) -> str:
     """Why a loop on the last of these ports does not start; it must not have been tried twice."""
     with pytest.raises(WorkerLost) as refused:
         Loop([ports[-1]], start_timeout_s=TIMEOUT).start()

@@ -16,11 +16,12 @@ from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.scheduler.tickets import Lane, Stage, Ticket
 from salon.studio.errors import StudioError
-from salon.studio.messages import Array, Failure, Ready, Run, pack, read_answer, read_command
-from salon.studio.tickets import info_of, ticket_of
+from salon.studio.scheduling.tickets import ticket_of
+from salon.studio.workers.messages import Array, Failure, Ready, Run, pack, read_answer, read_command
+from salon.studio.workers.worker import info_of
 
-from ..engine.conftest import ADAPTERS
-from .conftest import add_adapters, draw_spec, spec
+from ...engine.conftest import ADAPTERS
+from ..conftest import add_adapters, draw_spec, spec
 
 
 @pytest.fixture(scope="module")

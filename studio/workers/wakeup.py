@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 
 
-class Wake:
+class Wakeup:
     """A pipe that a poller watches.
 
     Attributes:

@@ -10,11 +10,11 @@ import pytest
 from salon.engine.engine import Engine
 from salon.engine.info import ModelInfo
 from salon.studio.job import Job, JobState
-from salon.studio.loop import Loop
-from salon.studio.messages import Lost, Park, Progress, Ran, Ready, Run
-from salon.studio.tickets import info_of
+from salon.studio.scheduling.loop import Loop
+from salon.studio.workers.messages import Lost, Park, Progress, Ran, Ready, Run
+from salon.studio.workers.worker import info_of
 
-from .conftest import TIMEOUT, spec
+from ..conftest import TIMEOUT, spec
 
 
 class ScriptedPort:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..engine.admission import Admission
-from ..engine.engine import Engine
-from ..engine.errors import SpecError
-from ..engine.info import ModelInfo
-from ..engine.solvers import evaluations
-from ..engine.spec import GenerationSpec
-from ..engine.styles.names import is_known
-from ..errors import complaint
-from ..scheduler.tickets import Lane, StepShape, Ticket, drawing
-from .errors import StudioError
+from ...engine.admission import Admission
+from ...engine.errors import SpecError
+from ...engine.info import ModelInfo
+from ...engine.solvers import evaluations
+from ...engine.spec import GenerationSpec
+from ...engine.styles.names import is_known
+from ...errors import complaint
+from ...scheduler.tickets import Lane, StepShape, Ticket, drawing
 
 
 @dataclass(frozen=True)
@@ -24,14 +22,6 @@ class _Step:
     text_rows: int
     image_rows: int
     num_samples: int
-
-
-def info_of(engine: Engine) -> ModelInfo:
-    """Return the facts of a loaded engine. StudioError for one that reads no prompts: jobs are made of them."""
-    if not engine.info.text_rows:
-        remedy = "use a checkpoint with salon.json"
-        raise StudioError(complaint("model", "one without a text pipeline", "one that reads prompts", remedy))
-    return engine.info
 
 
 def ticket_of(

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from .messages import Answer, Command, Frames
 
-Notice = Callable[[str, Answer, Frames], None]  # (name of the port, what it says, frames); called on the port's thread
+Notice = Callable[
+    [str, Answer, Frames], None
+]  # (name of the client, what it says, frames); called on the client's thread
 
 
-class Port(Protocol):
+class WorkerClient(Protocol):
     """A worker as the loop drives it.
 
     Everything is said in one order by one thread: Ready, answers, Lost, Ready again. Answers to commands of an earlier
@@ -19,7 +21,7 @@ class Port(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique among the ports of a loop."""
+        """Unique among the clients of a loop."""
         ...
 
     def start(self, notice: Notice) -> None:
@@ -31,6 +33,6 @@ class Port(Protocol):
         ...
 
     def close(self, timeout_s: float) -> None:
-        """End the worker, whatever it is doing, and wait for that at most so long (on the port's own thread: not at
+        """End the worker, whatever it is doing, and wait for that at most so long (on the client's own thread: not at
         all). No notice comes afterwards. A second call changes nothing."""
         ...

@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from .threads import start_thread
+from ..threads import start_thread
 
 LOG = logging.getLogger("salon.studio")
 MANY = 256  # calls that wait; beyond, of what is out of date soon only the newest of each sort
@@ -23,8 +23,8 @@ class _Call:
     newest: Hashable
 
 
-class Hooks:
-    """Calls hooks one after another, in the order in which things happened.
+class Callbacks:
+    """Calls callbacks one after another, in the order in which things happened.
 
     What waits is bounded by the jobs: a few calls of each (it began, it ended, it was paused), and beyond `MANY` one
     for each `newest`.
@@ -43,7 +43,7 @@ class Hooks:
 
     def start(self) -> None:
         """Begin to call. ThreadUnavailable if there is no thread for it."""
-        self._thread = start_thread(self._work, name="salon-hooks")
+        self._thread = start_thread(self._work, name="salon-callbacks")
 
     def call(
         self, hook: Callable[..., object] | None, *arguments: Any, newest: Hashable = None, many: int = MANY

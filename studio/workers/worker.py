@@ -7,11 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ..engine.adapters.adapters import names_used
-from ..engine.engine import Engine
-from ..engine.errors import NumericalError, SalonError
-from ..engine.generation import Generation, ParkedGeneration, State, StepReport
-from ..scheduler.tickets import Stage
+from ...engine.adapters.adapters import names_used
+from ...engine.engine import Engine
+from ...engine.errors import NumericalError, SalonError
+from ...engine.generation import Generation, ParkedGeneration, State, StepReport
+from ...engine.info import ModelInfo
+from ...errors import complaint
+from ...scheduler.tickets import Stage
+from ..errors import StudioError
 from .messages import (
     Ack,
     AddAdapter,
@@ -233,3 +236,11 @@ class Worker:
 
     def _progress(self, jobs: list[str]) -> dict[str, Progress]:
         return {job: Progress(self._held[job].position, self._held[job].step) for job in jobs}
+
+
+def info_of(engine: Engine) -> ModelInfo:
+    """Return the facts of a loaded engine. StudioError for one that reads no prompts: jobs are made of them."""
+    if not engine.info.text_rows:
+        remedy = "use a checkpoint with salon.json"
+        raise StudioError(complaint("model", "one without a text pipeline", "one that reads prompts", remedy))
+    return engine.info

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..engine.engine import Engine
-from ..engine.generation import Generation, StepReport
-from ..errors import complaint
-from ..scheduler.tickets import Stage
-from .errors import StudioError
+from ...engine.engine import Engine
+from ...engine.generation import Generation, StepReport
+from ...errors import complaint
+from ...scheduler.tickets import Stage
+from ..errors import StudioError
 
 
 @dataclass(frozen=True)

@@ -26,12 +26,12 @@ from typing import Any
 import msgspec
 import zmq
 
-from ..errors import complaint
-from .errors import GreenThreads
+from ...errors import complaint
+from ..errors import GreenThreads
+from ..threads import green_threads, start_thread
+from .client import Notice
 from .messages import Beat, Command, Frames, Lost, Ready, Run, Setup, Stop, Unfit, pack, read_answer
-from .port import Notice
-from .threads import green_threads, start_thread
-from .wake import Wake
+from .wakeup import Wakeup
 
 LOG = logging.getLogger("salon.studio")
 TICK_MS = 50  # between looks at clocks and the process
@@ -63,12 +63,12 @@ class Deadlines:
     max_restarts: int = 8
 
 
-class ProcessPort:
-    """See `port.Port`.
+class ProcessWorker:
+    """See `client.WorkerClient`.
 
     Args:
         setup: what the worker loads.
-        name: unique among the ports of a loop.
+        name: unique among the clients of a loop.
         deadlines: see there.
     """
 
@@ -79,7 +79,7 @@ class ProcessPort:
         self._outbox: deque[tuple[Command, Frames]] = deque()
         self._life = 0
         self._was_ready = False
-        self._wake = Wake()
+        self._wakeup = Wakeup()
         self._closed = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -101,23 +101,23 @@ class ProcessPort:
         return process.pid if process is not None else None
 
     def start(self, notice: Notice) -> None:
-        """See `Port`."""
+        """See `WorkerClient`."""
         self._notice = notice
         self._thread = start_thread(self._supervise, name=f"salon-{self._name}")
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
-        """See `Port`."""
+        """See `WorkerClient`."""
         with self._lock:
             if life == self._life and len(self._outbox) <= MAX_COMMANDS:  # one more than those says that it overflows
                 self._outbox.append((command, frames))
-        self._wake.set()
+        self._wakeup.set()
 
     def close(self, timeout_s: float) -> None:
-        """See `Port`: a worker amid a plan gets a second, then it is killed."""
+        """See `WorkerClient`: a worker amid a plan gets a second, then it is killed."""
         self._closed.set()
-        self._wake.set()
+        self._wakeup.set()
         if self._thread is None:
-            self._wake.close()
+            self._wakeup.close()
             return
         if self._thread is threading.current_thread():
             return
@@ -156,7 +156,7 @@ class ProcessPort:
                 self._closed.wait(min(deadlines.max_backoff_s, deadlines.backoff_s * 2.0**restarts))
                 restarts += 1
         finally:
-            self._wake.close()
+            self._wakeup.close()
 
     def _live(self) -> str | None:
         """One life of the worker. Why it ended; None: it was closed, or is unfit for good."""
@@ -188,11 +188,11 @@ class ProcessPort:
         """Carry messages until there is a reason to end this life. Whether the worker is unfit for good."""
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
-        poller.register(self._wake.reader, zmq.POLLIN)
+        poller.register(self._wakeup.reader, zmq.POLLIN)
         while not self._closed.is_set() and process.poll() is None and watch.late() is None:
             ready = dict(poller.poll(TICK_MS))
-            if self._wake.reader in ready:
-                self._wake.clear()
+            if self._wakeup.reader in ready:
+                self._wakeup.clear()
             if len(self._outbox) > MAX_COMMANDS:
                 watch.unfit = f"{MAX_COMMANDS} commands wait, and it takes none"
                 return False

@@ -7,11 +7,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..scheduler.tickets import Plan, Stage
-from .messages import ArenaUse, Ran
+from ...scheduler.tickets import BatchPlan, Stage
+from ..workers.messages import ArenaUse, Ran
 
 WINDOW_S = 60.0  # of `WorkerTally.busy_share`
-Seen = Callable[[Plan, Ran, int, int], object]
+Seen = Callable[[BatchPlan, Ran, int, int], object]
 
 
 @dataclass
@@ -49,7 +49,7 @@ class WorkerTally:
             self._recent.popleft()
 
 
-class Tally:
+class Metrics:
     """Counts since the start. Driven under the loop's lock.
 
     Attributes:
@@ -69,7 +69,7 @@ class Tally:
         self.workers: dict[str, WorkerTally] = defaultdict(WorkerTally)
         self.seen: Seen | None = None
 
-    def ran(self, plan: Plan, answer: Ran, rows: int, max_rows: int) -> None:
+    def ran(self, plan: BatchPlan, answer: Ran, rows: int, max_rows: int) -> None:
         """A plan was carried out, with so many rows of those that the worker takes at once."""
         worker, ms = self.workers[plan.worker], answer.elapsed_ms
         self.plans[plan.stage] += 1

@@ -13,32 +13,32 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..bounds import MAX_PREVIEW_EVERY
-from ..engine.adapters.adapters import names_used
-from ..engine.errors import SpecError, StateError
-from ..engine.info import ModelInfo
-from ..engine.spec import GenerationSpec
-from ..errors import complaint
-from ..scheduler.accounts import Accounts
-from ..scheduler.admission import Info, Work
-from ..scheduler.entries import Entry as LedgerEntry
-from ..scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
-from ..scheduler.policy import Policy
-from ..scheduler.scheduler import Scheduler
-from ..scheduler.tickets import Ended, Lane
-from ..values import shown, text_of, whole_of
+from ...bounds import MAX_PREVIEW_EVERY
+from ...engine.adapters.adapters import names_used
+from ...engine.errors import SpecError, StateError
+from ...engine.info import ModelInfo
+from ...engine.spec import GenerationSpec
+from ...errors import complaint
+from ...scheduler.accounts import Accounts
+from ...scheduler.admission import Info, Work
+from ...scheduler.entries import LedgerEntry
+from ...scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
+from ...scheduler.policy import Policy
+from ...scheduler.scheduler import Scheduler
+from ...scheduler.tickets import Ended, Lane
+from ...values import shown, text_of, whole_of
+from ..errors import StudioClosed, ThreadUnavailable, WorkerLost
+from ..job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
+from ..resources import needed
+from ..threads import check_process, start_thread
+from ..workers.client import WorkerClient
 from . import at_exit
+from .billing import Billing
 from .core import Core
-from .desk import Desk
-from .errors import StudioClosed, ThreadUnavailable, WorkerLost
-from .fleet import Entry
-from .job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
-from .port import Port
-from .resources import needed
+from .metrics import Seen
 from .snapshot import Snapshot, take
-from .tally import Seen
-from .threads import check_process, start_thread
 from .tickets import ticket_of
+from .worker_pool import RunningJob
 
 
 def monotonic_ms() -> float:
@@ -50,7 +50,7 @@ class Loop:
     """A scheduler and its workers. Safe to use from any thread.
 
     Args:
-        ports: the workers; they must make the same pictures.
+        clients: the workers; they must make the same pictures.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         clock: ms; one that goes back is held.
         start_timeout_s: how long `start` waits for the first worker.
@@ -61,15 +61,15 @@ class Loop:
 
     def __init__(
         self,
-        ports: Sequence[Port],
+        clients: Sequence[WorkerClient],
         *,
         policy: Policy | None = None,
         clock: Callable[[], float] = monotonic_ms,
         start_timeout_s: float = 300.0,
-        accounts: Desk | None = None,
+        accounts: Billing | None = None,
     ) -> None:
         self._start_timeout_s = seconds_of(start_timeout_s, "start_timeout_s")
-        self._core = Core(ports, policy, clock, accounts)
+        self._core = Core(clients, policy, clock, accounts)
         self._pid = os.getpid()
 
     def start(self) -> Loop:
@@ -144,7 +144,7 @@ class Loop:
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
             references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
-            on_end: called as (job) after its final event. Hooks run one after another on a thread of their own; one
+            on_end: called as (job) after its final event. Callbacks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
                 date are passed over.
 
@@ -166,7 +166,7 @@ class Loop:
             raise UnknownLane(complaint("lane", repr(lane), ", ".join(Lane), "choose one of these"))
         # a worker process is told plain text, not what somebody derived from it
         name = uuid.uuid4().hex if job is None else text_of(job) or job
-        account = text_of(account) or account  # and so is the desk
+        account = text_of(account) or account  # and so is the billing
         core = self._core
         with self._mine():
             ticket = ticket_of(
@@ -176,27 +176,27 @@ class Loop:
                 account=account,
                 lane=Lane(lane),
                 max_running=max_running,
-                adapters=core.fleet.adapters.rows,
+                adapters=core.pool.adapters.rows,
             )
             pictures = needed(spec, references or {}, core.want_open())
-            if name in core.fleet.entries:
+            if name in core.pool.entries:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
-            if core.desk is not None:
-                admit = core.desk.readmit if restored else core.desk.admit
+            if core.billing is not None:
+                admit = core.billing.readmit if restored else core.billing.admit
                 max_running = admit(name, account, ticket.lane, spec, work)
             try:
-                if core.desk is not None:
+                if core.billing is not None:
                     ticket = replace(ticket, max_running=max_running)
-                    if core.desk.renewed(account):
+                    if core.billing.renewed(account):
                         core.scheduler.set_relax_use(account, 0.0)
                 admitted = core.scheduler.submit(ticket, core.now())
             except BaseException:
-                if core.desk is not None:
-                    core.desk.withdraw(name, ticket.lane)
+                if core.billing is not None:
+                    core.billing.withdraw(name, ticket.lane)
                 raise
             handle = Job(name, spec, account, admitted.lane, admitted.reason, self)
-            entry = Entry(handle, every, on_progress, on_preview, on_end, on_event, references=pictures)
-            core.fleet.entries[name] = entry
+            entry = RunningJob(handle, every, on_progress, on_preview, on_end, on_event, references=pictures)
+            core.pool.entries[name] = entry
             handle._happened(Event("queued", reason=admitted.reason))
         core.wake()
         return handle
@@ -205,7 +205,7 @@ class Loop:
         """See `Job.cancel`."""
         core = self._core
         with self._mine():
-            if job not in core.fleet.entries:
+            if job not in core.pool.entries:
                 return False
             final = core.scheduler.cancel(job, core.now())
             if final is not None:
@@ -217,7 +217,7 @@ class Loop:
         """See `Job.pause`."""
         core = self._core
         with self._mine():
-            entry = core.fleet.entries.get(job)
+            entry = core.pool.entries.get(job)
             if entry is None:
                 return False
             if entry.job.state is not JobState.PAUSED:
@@ -229,7 +229,7 @@ class Loop:
         """See `Job.resume`."""
         core = self._core
         with self._mine():
-            entry = core.fleet.entries.get(job)
+            entry = core.pool.entries.get(job)
             if entry is None:
                 return False
             if entry.job.state is JobState.PAUSED:
@@ -243,9 +243,9 @@ class Loop:
     def info(self, account: str) -> Info:
         """Plan, time left, running and queued jobs. UnknownAccount, also where there are no accounts."""
         with self._mine():
-            if self._core.desk is None:
+            if self._core.billing is None:
                 raise UnknownAccount(complaint("account", repr(account), "none (there are no accounts)", "open some"))
-            return self._core.desk.info(account)
+            return self._core.billing.info(account)
 
     def hold(self) -> None:
         """Make no further plan until `release`; jobs are still accepted, and what runs finishes its step."""
@@ -259,9 +259,9 @@ class Loop:
         self._core.wake()
 
     def watch_plans(self, seen: Seen) -> None:
-        """See `Tally.seen`; called under the loop's lock."""
+        """See `Metrics.seen`; called under the loop's lock."""
         with self._mine():
-            self._core.tally.seen = seen
+            self._core.metrics.seen = seen
 
     def snapshot(self) -> Snapshot:
         """Queues, workers and what was done so far."""
@@ -271,11 +271,11 @@ class Loop:
     def accounts(self, act: Callable[[Accounts, int], tuple[LedgerEntry, ...]]) -> None:
         """Do something with the accounts, given the time (UTC ms), alone; the entries it returns are kept.
 
-        Raises as `Desk.do`; UnknownAccount where there are no accounts."""
+        Raises as `Billing.do`; UnknownAccount where there are no accounts."""
         with self._mine():
-            if self._core.desk is None:
+            if self._core.billing is None:
                 raise UnknownAccount(complaint("accounts", "a change", "none (there are no accounts)", "open some"))
-            self._core.desk.do(act)
+            self._core.billing.do(act)
 
     # ---- adapters --------------------------------------------------------------------------------------------------
 
@@ -289,7 +289,7 @@ class Loop:
             StateError: the name belongs to other weights.
         """
         with self._mine():
-            self._core.fleet.adapters.add_branch(name, weights, self._core.want_open())
+            self._core.pool.adapters.add_branch(name, weights, self._core.want_open())
 
     def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
         """Keep an adapter: its tokens float32 [n, token width], for a branch that was added, or for "style", the branch
@@ -302,7 +302,7 @@ class Loop:
             LimitError: too many adapters.
         """
         with self._mine():
-            self._core.fleet.adapters.add_adapter(name, tokens, branch, self._core.want_open())
+            self._core.pool.adapters.add_adapter(name, tokens, branch, self._core.want_open())
 
     def forget_adapter(self, name: str) -> None:
         """Forget an adapter, here and on all workers.
@@ -313,11 +313,11 @@ class Loop:
         """
         core = self._core
         with self._mine():
-            for entry in core.fleet.entries.values():
+            for entry in core.pool.entries.values():
                 if name in names_used(entry.job.spec.adapters):
                     remedy = "wait for those jobs, or cancel them"
                     raise StateError(complaint(f"adapter {name!r}", "forget", "no open job that uses it", remedy))
-            core.fleet.forget_adapter(name)
+            core.pool.forget_adapter(name)
 
     # ---- the process -----------------------------------------------------------------------------------------------
 
@@ -342,18 +342,18 @@ class Loop:
         timeout_s = seconds_of(timeout_s)
         end = time.monotonic() + timeout_s
         with self._mine():
-            if leave_open and self._core.desk is not None:
-                self._core.desk.close()
+            if leave_open and self._core.billing is not None:
+                self._core.billing.close()
             self._core.stop(StudioClosed("the studio is closed; open a new one"), Ended.CANCELLED, "studio closed")
-            if self._core.desk is not None:
-                self._core.desk.flush()
+            if self._core.billing is not None:
+                self._core.billing.flush()
         closers = []
-        for slot in self._core.fleet.slots.values():
+        for slot in self._core.pool.slots.values():
             try:
-                closers.append(start_thread(slot.port.close, timeout_s, name=f"salon-close-{slot.port.name}"))
+                closers.append(start_thread(slot.client.close, timeout_s, name=f"salon-close-{slot.client.name}"))
             except ThreadUnavailable:
-                slot.port.close(max(0.1, end - time.monotonic()))
+                slot.client.close(max(0.1, end - time.monotonic()))
         for closer in closers:
             closer.join(max(0.1, end - time.monotonic()))
-        self._core.hooks.close(max(0.1, end - time.monotonic()))
+        self._core.callbacks.close(max(0.1, end - time.monotonic()))
         at_exit.forget(self._core)

@@ -13,12 +13,12 @@ from salon.scheduler.accounts import Accounts
 from salon.scheduler.errors import DuplicateJob, Refused, TicketError, UnknownAccount
 from salon.scheduler.ledger import Ledger
 from salon.scheduler.plans import load_plans
-from salon.studio.desk import Desk
 from salon.studio.errors import JobFailed
-from salon.studio.loop import Loop
-from salon.studio.worker import Worker
+from salon.studio.scheduling.billing import Billing
+from salon.studio.scheduling.loop import Loop
+from salon.studio.workers.worker import Worker
 
-from .conftest import TIMEOUT, Solo, spec
+from ..conftest import TIMEOUT, Solo, spec
 
 MakeLoop = Callable[..., Loop]
 NOW = 1_700_000_000_000
@@ -31,12 +31,12 @@ def kept() -> list[Any]:
 
 
 @pytest.fixture
-def desk(kept: list[Any]) -> Desk:
+def billing(kept: list[Any]) -> Billing:
     accounts = Accounts(load_plans())
     for name, plan in (("ann", "basic"), ("bob", "standard")):
         accounts.open(name, NOW, plan=plan)
     times = iter(range(NOW + 100_000, NOW, -1))  # goes back
-    return Desk(accounts, kept.extend, lambda: next(times))
+    return Billing(accounts, kept.extend, lambda: next(times))
 
 
 def left(loop: Loop, account: str) -> int:
@@ -45,8 +45,8 @@ def left(loop: Loop, account: str) -> int:
     return sum(info.fast_ms.values())
 
 
-def test_charged_once_for_what_is_done(new_loop: MakeLoop, desk: Desk, kept: list[Any], solo: Solo) -> None:
-    loop = new_loop(accounts=desk)
+def test_charged_once_for_what_is_done(new_loop: MakeLoop, billing: Billing, kept: list[Any], solo: Solo) -> None:
+    loop = new_loop(accounts=billing)
     before = left(loop, "ann")
     done = [loop.submit(spec(seed=i, images=4), account="ann") for i in range(2)]
     for i, job in enumerate(done):
@@ -64,8 +64,8 @@ def test_charged_once_for_what_is_done(new_loop: MakeLoop, desk: Desk, kept: lis
     assert len(kept) >= 6
 
 
-def test_refused_before_there_is_a_job(new_loop: MakeLoop, desk: Desk) -> None:
-    loop = new_loop(accounts=desk)
+def test_refused_before_there_is_a_job(new_loop: MakeLoop, billing: Billing) -> None:
+    loop = new_loop(accounts=billing)
     with pytest.raises(UnknownAccount, match="account: got 'eve'"):
         loop.submit(spec(), account="eve")
     with pytest.raises(Refused, match="Relax queues are only available for users with a standard plan or higher"):
@@ -82,15 +82,15 @@ def test_refused_before_there_is_a_job(new_loop: MakeLoop, desk: Desk) -> None:
     assert loop.info("bob").held_ms == 0
 
 
-def test_entries_that_cannot_be_kept_make_no_job(new_loop: MakeLoop, desk: Desk) -> None:
+def test_entries_that_cannot_be_kept_make_no_job(new_loop: MakeLoop, billing: Billing) -> None:
     full = threading.Event()
 
     def keep(entries: Any) -> None:
         if full.is_set():
             raise OSError("no space left")
 
-    desk._keep = keep
-    loop = new_loop(accounts=desk)
+    billing._keep = keep
+    loop = new_loop(accounts=billing)
     before = left(loop, "ann")
     full.set()
     with pytest.raises(OSError, match="no space left"):
@@ -115,7 +115,7 @@ def test_what_could_not_be_kept_is_kept_later(
 
     accounts = Accounts(load_plans())
     kept += accounts.open("ann", NOW, plan="basic")
-    loop = new_loop(accounts=Desk(accounts, keep, lambda: NOW))
+    loop = new_loop(accounts=Billing(accounts, keep, lambda: NOW))
     raised = 0
     for i in range(3):  # two calls each, but for the one that is refused
         try:
@@ -140,13 +140,13 @@ def test_a_change_that_could_not_be_kept_is_kept_later(kept: list[Any]) -> None:
         kept.extend(entries)
 
     accounts = Accounts(load_plans())
-    desk = Desk(accounts, keep, lambda: NOW)
+    billing = Billing(accounts, keep, lambda: NOW)
     with pytest.raises(OSError, match="no space left"):
-        desk.do(lambda books, now: books.open("ann", now, plan="basic"))
-    desk.flush()
+        billing.do(lambda books, now: books.open("ann", now, plan="basic"))
+    billing.flush()
     assert not kept
-    desk.flush()
-    desk.flush()  # nothing is left to be kept
+    billing.flush()
+    billing.flush()  # nothing is left to be kept
     assert Ledger.replay(kept).snapshot() == accounts.ledger.snapshot()
 
 
@@ -159,7 +159,7 @@ def test_relax_use_counts_from_zero_after_the_renewal(new_loop: MakeLoop) -> Non
     accounts = Accounts(load_plans())
     accounts.open("bob", NOW, plan="standard")
     clock = [NOW]
-    loop = new_loop(accounts=Desk(accounts, clock=lambda: clock[0]))
+    loop = new_loop(accounts=Billing(accounts, clock=lambda: clock[0]))
     loop.submit(spec(), account="bob", lane="relax").result(TIMEOUT)
     first = loop.scheduler.service("bob", relax=True)
     loop.submit(spec(), account="bob", lane="relax").result(TIMEOUT)
@@ -170,15 +170,15 @@ def test_relax_use_counts_from_zero_after_the_renewal(new_loop: MakeLoop) -> Non
     assert 0 < loop.scheduler.service("bob", relax=True) < second
 
 
-def test_the_plans_file_is_the_policy(new_loop: MakeLoop, desk: Desk) -> None:
-    assert new_loop(accounts=desk).scheduler.policy is desk.accounts.book.policy
+def test_the_plans_file_is_the_policy(new_loop: MakeLoop, billing: Billing) -> None:
+    assert new_loop(accounts=billing).scheduler.policy is billing.accounts.book.policy
 
 
 def test_taken_back_after_a_restart(new_loop: MakeLoop, kept: list[Any], solo: Solo) -> None:
     """A loop closes with two jobs that were not stored to their end: one open, one charged already."""
     first = Accounts(load_plans())
     kept += first.open("ann", NOW, plan="basic")
-    loop = new_loop(accounts=Desk(first, kept.extend))
+    loop = new_loop(accounts=Billing(first, kept.extend))
     loop.accounts(lambda accounts, now: accounts.buy("ann", MINUTE, now))
     charged = loop.submit(spec(seed=1, images=4), account="ann", job="charged")
     charged.result(TIMEOUT)
@@ -197,7 +197,7 @@ def test_taken_back_after_a_restart(new_loop: MakeLoop, kept: list[Any], solo: S
     accounts.open("ann", ledger.now_ms, plan="basic", anchor_ms=NOW)
     assert accounts.is_open("ann")
     assert not accounts.is_open("bob")
-    after = new_loop(accounts=Desk(accounts, kept.extend, lambda: ledger.now_ms))
+    after = new_loop(accounts=Billing(accounts, kept.extend, lambda: ledger.now_ms))
     jobs = [
         after.submit(spec(seed=seed, images=4, steps=steps), account="ann", job=name, restored=True)
         for seed, steps, name in ((1, 2, "charged"), (2, 50, "open"))
@@ -214,14 +214,14 @@ def test_taken_back_after_a_restart(new_loop: MakeLoop, kept: list[Any], solo: S
 def test_taken_back_though_the_plan_has_no_such_lane_any_more(new_loop: MakeLoop, kept: list[Any], solo: Solo) -> None:
     first = Accounts(load_plans())
     kept += first.open("bob", NOW, plan="standard")
-    loop = new_loop(accounts=Desk(first, kept.extend, lambda: NOW))
+    loop = new_loop(accounts=Billing(first, kept.extend, lambda: NOW))
     loop.hold()
     loop.submit(spec(seed=2), account="bob", job="open", lane="relax")
     loop.close(leave_open=True)
     ledger = Ledger.replay(kept)
     accounts = Accounts(load_plans(), ledger)
     accounts.open("bob", NOW, plan="basic")
-    after = new_loop(accounts=Desk(accounts, kept.extend, lambda: NOW))
+    after = new_loop(accounts=Billing(accounts, kept.extend, lambda: NOW))
     with pytest.raises(Refused, match="Relax"):
         after.submit(spec(), account="bob", lane="relax")
     job = after.submit(spec(seed=2), account="bob", job="open", lane="relax", restored=True)
@@ -235,7 +235,7 @@ def test_where_nobody_is_left_jobs_stay_open_for_who_takes_them_back(
 ) -> None:
     first = Accounts(load_plans())
     kept += first.open("ann", NOW, plan="basic")
-    loop = new_loop(accounts=Desk(first, kept.extend, lambda: NOW, takes_back=takes_back))
+    loop = new_loop(accounts=Billing(first, kept.extend, lambda: NOW, takes_back=takes_back))
     loop.hold()
     jobs = [loop.submit(spec(seed=i, images=4), account="ann", job=str(i)) for i in range(2)]
 
@@ -255,7 +255,7 @@ def test_where_nobody_is_left_jobs_stay_open_for_who_takes_them_back(
     if takes_back:
         accounts = Accounts(load_plans(), ledger)
         accounts.open("ann", NOW, plan="basic")
-        after = new_loop(accounts=Desk(accounts, kept.extend, lambda: NOW))
+        after = new_loop(accounts=Billing(accounts, kept.extend, lambda: NOW))
         for job in jobs:
             again = after.submit(job.spec, account="ann", job=job.id, restored=True)
             np.testing.assert_array_equal(again.result(TIMEOUT), solo(job.spec))
@@ -263,19 +263,19 @@ def test_where_nobody_is_left_jobs_stay_open_for_who_takes_them_back(
 
 
 def test_whatever_a_submit_raises_nothing_stays_set_aside(
-    new_loop: MakeLoop, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    new_loop: MakeLoop, billing: Billing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loop = new_loop(accounts=desk)
-    admit = desk.admit
+    loop = new_loop(accounts=billing)
+    admit = billing.admit
     for broken in ("renewed", "admit"):
         with monkeypatch.context() as patch:
             if broken == "renewed":
-                patch.setattr(desk, "renewed", lambda account: 1 / 0)
+                patch.setattr(billing, "renewed", lambda account: 1 / 0)
             else:  # a plans file may allow more than the scheduler takes
-                patch.setattr(desk, "admit", lambda *arguments: 10**7 * admit(*arguments))
+                patch.setattr(billing, "admit", lambda *arguments: 10**7 * admit(*arguments))
             with pytest.raises((ZeroDivisionError, TicketError)):
                 loop.submit(spec(images=4), account="ann")
-        assert not desk.accounts.ledger.open_jobs()
+        assert not billing.accounts.ledger.open_jobs()
         assert loop.info("ann").held_ms == 0
 
 

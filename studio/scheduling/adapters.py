@@ -14,14 +14,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.errors import LimitError, SpecError, StateError
-from ..engine.info import ModelInfo
-from ..engine.spec import AdapterUse
-from ..engine.styles.names import STYLE_BRANCH, is_style
-from ..engine.weights.ip_adapter import want_adapter_branch
-from ..errors import complaint, is_text
-from ..kernels.bfloat16 import widen
-from .messages import AddAdapter, AddBranch, Array, Command, Frames
+from ...engine.errors import LimitError, SpecError, StateError
+from ...engine.info import ModelInfo
+from ...engine.spec import AdapterUse
+from ...engine.styles.names import STYLE_BRANCH, is_style
+from ...engine.weights.ip_adapter import want_adapter_branch
+from ...errors import complaint, is_text
+from ...kernels.bfloat16 import widen
+from ..workers.messages import AddAdapter, AddBranch, Array, Command, Frames
 
 Float32 = NDArray[np.float32]
 DEFAULT_BRANCH: Final = "default"

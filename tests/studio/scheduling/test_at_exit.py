@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BACKEND
+from ..conftest import BACKEND
 
 STUDIO = """
 import sys, threading

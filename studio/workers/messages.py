@@ -12,10 +12,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine.info import ModelInfo
-from ..engine.limits import Limits
-from ..engine.spec import GenerationSpec
-from .errors import StudioError
+from ...engine.info import ModelInfo
+from ...engine.limits import Limits
+from ...engine.spec import GenerationSpec
+from ..errors import StudioError
 
 Frames: TypeAlias = Sequence[Any]  # buffers: bytes, memoryview or arrays, in the order that the record names them
 

@@ -6,15 +6,15 @@ import logging
 import time
 from collections.abc import Callable
 
-from ..engine.spec import GenerationSpec
-from ..scheduler.accounts import Accounts
-from ..scheduler.admission import Info, Work
-from ..scheduler.entries import Entry
-from ..scheduler.plans import Kind
-from ..scheduler.tickets import Ended, Final, Lane
+from ...engine.spec import GenerationSpec
+from ...scheduler.accounts import Accounts
+from ...scheduler.admission import Info, Work
+from ...scheduler.entries import LedgerEntry
+from ...scheduler.plans import Kind
+from ...scheduler.tickets import Ended, Final, Lane
 
 LOG = logging.getLogger("salon.studio")
-Keep = Callable[[tuple[Entry, ...]], object]
+Keep = Callable[[tuple[LedgerEntry, ...]], object]
 
 
 def utc_ms() -> int:
@@ -22,7 +22,7 @@ def utc_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-class Desk:
+class Billing:
     """The accounts of a loop. Driven under the loop's lock; nobody else touches `accounts` meanwhile.
 
     Args:
@@ -49,7 +49,7 @@ class Desk:
         self.accounts, self.takes_back, self.closed = accounts, takes_back, False
         self._keep: Keep = keep or (lambda entries: None)
         self._clock, self._last = clock, 0
-        self._unkept: list[Entry] = []  # made, and not stored yet because `keep` raised
+        self._unkept: list[LedgerEntry] = []  # made, and not stored yet because `keep` raised
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
     def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
@@ -104,7 +104,7 @@ class Desk:
         self.flush()
         return settlement.charged_ms
 
-    def do(self, act: Callable[[Accounts, int], tuple[Entry, ...]]) -> None:
+    def do(self, act: Callable[[Accounts, int], tuple[LedgerEntry, ...]]) -> None:
         """An operation on the accounts, given the time; the entries that it returns are kept.
 
         Raises what `act` raises, and then nothing was done; and what `keep` raises, when it was, and is stored later.
@@ -118,7 +118,7 @@ class Desk:
         except Exception:  # `keep` is the user's own code and may raise anything; what it missed is offered again
             LOG.exception("%d entries of the ledger could not be stored yet", len(self._unkept))
 
-    def _offer(self, entries: tuple[Entry, ...]) -> None:
+    def _offer(self, entries: tuple[LedgerEntry, ...]) -> None:
         self._unkept += entries
         if self._unkept:
             self._keep(tuple(self._unkept))

@@ -1,5 +1,5 @@
-"""`python -m salon.studio.worker_main ENDPOINT PARENT`: one worker in a process of its own. Started by
-`process.ProcessPort`, which is in process PARENT.
+"""`python -m salon.studio.workers.main ENDPOINT PARENT`: one worker in a process of its own. Started by
+`process.ProcessWorker`, which is in process PARENT.
 
 The main thread drives the engine; another one owns the socket and beats, so that a long step beats too.
 """
@@ -17,37 +17,36 @@ from typing import Any, cast
 
 import zmq
 
-from ..engine.engine import Engine
+from ...engine.engine import Engine
 from .messages import Answer, Beat, Command, Failure, Ready, Setup, Stop, Unfit, pack, read_command
-from .tickets import info_of
-from .wake import Wake
-from .worker import Worker
+from .wakeup import Wakeup
+from .worker import Worker, info_of
 
 BEAT_S = 0.2
 
 
-class Talker(threading.Thread):
+class WorkerChannel(threading.Thread):
     """The thread that owns the socket. It ends the process when the parent is gone; that may have happened before this
     process could look, so it is told which one that is."""
 
     def __init__(self, endpoint: str, parent: int) -> None:
-        super().__init__(name="salon-talker", daemon=True)
+        super().__init__(name="salon-channel", daemon=True)
         self.commands: queue.SimpleQueue[tuple[Command, list[Any]]] = queue.SimpleQueue()
         self._endpoint = endpoint
         self._answers: deque[list[Any]] = deque()
-        self._wake = Wake()
+        self._wakeup = Wakeup()
         self._ending = False
         self._parent = parent
 
     def say(self, answer: Answer, frames: list[Any]) -> None:
         """Send, from any thread."""
         self._answers.append([pack(answer), *frames])
-        self._wake.set()
+        self._wakeup.set()
 
     def end(self, timeout_s: float) -> None:
         """Send what is left, and stop."""
         self._ending = True
-        self._wake.set()
+        self._wakeup.set()
         self.join(timeout_s)
 
     def run(self) -> None:
@@ -57,12 +56,12 @@ class Talker(threading.Thread):
         socket.connect(self._endpoint)
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
-        poller.register(self._wake.reader, zmq.POLLIN)
+        poller.register(self._wakeup.reader, zmq.POLLIN)
         next_beat = 0.0
         while True:
             ready = dict(poller.poll(max(0, round(1e3 * (next_beat - time.monotonic())))))
-            if self._wake.reader in ready:
-                self._wake.clear()
+            if self._wakeup.reader in ready:
+                self._wakeup.clear()
             while self._answers and socket.poll(0, zmq.POLLOUT):  # a parent that stands still gets them later
                 socket.send_multipart(self._answers.popleft(), zmq.NOBLOCK)
             if self._ending and not self._answers:
@@ -99,23 +98,23 @@ def load(setup: Setup) -> Engine:
 
 def main(endpoint: str, parent: int) -> None:
     """Work until told to stop, or until the parent is gone."""
-    talker = Talker(endpoint, parent)
-    talker.start()
+    channel = WorkerChannel(endpoint, parent)
+    channel.start()
     worker: Worker | None = None
     while True:
-        command, frames = talker.commands.get()
+        command, frames = channel.commands.get()
         if isinstance(command, Stop):
             break
         if isinstance(command, Setup):
             try:
                 engine = load(command)
                 worker = Worker(engine)
-                talker.say(Ready(info_of(engine)), [])
+                channel.say(Ready(info_of(engine)), [])
             except Exception as error:
-                talker.say(Unfit(Failure.of(error)), [])
+                channel.say(Unfit(Failure.of(error)), [])
         elif worker is not None:
-            talker.say(*worker.handle(command, frames))
-    talker.end(2.0)
+            channel.say(*worker.handle(command, frames))
+    channel.end(2.0)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..scheduler.tickets import Stage
-from .job import JobState
+from ...scheduler.tickets import Stage
+from ..job import JobState
 
 if TYPE_CHECKING:
     from .core import Core
@@ -60,13 +60,13 @@ def take(core: Core) -> Snapshot:
     """With the core's lock held. O(jobs that have not ended)."""
     queued: Counter[str] = Counter()
     running: Counter[str] = Counter()
-    for entry in core.fleet.entries.values():
+    for entry in core.pool.entries.values():
         (running if entry.job.state is JobState.RUNNING else queued)[str(entry.job.lane)] += 1
-    tally, now = core.tally, time.monotonic()
-    steps = tally.plans[Stage.STEP]
+    metrics, now = core.metrics, time.monotonic()
+    steps = metrics.plans[Stage.STEP]
     views = []
-    for name, slot in core.fleet.slots.items():
-        own = tally.workers[name]
+    for name, slot in core.pool.slots.items():
+        own = metrics.workers[name]
         state = "gone" if slot.gone else "starting" if slot.life == 0 else "idle" if slot.idle else "busy"
         known = core.scheduler.workers.get(name)
         views.append(
@@ -76,7 +76,7 @@ def take(core: Core) -> Snapshot:
                 started_jobs=len(known.seats) if known is not None else 0,
                 steps=own.steps,
                 step_ms=own.step_ms / own.steps if own.steps else 0.0,
-                busy_share=own.busy_share(now, tally.start),
+                busy_share=own.busy_share(now, metrics.start),
                 cost_error=own.error / own.steps if own.steps else 0.0,
                 losses=own.losses,
                 arena_hits=own.arena.hits,
@@ -89,6 +89,6 @@ def take(core: Core) -> Snapshot:
         queued=dict(queued),
         running=dict(running),
         steps=steps,
-        batch_jobs=tally.batch_jobs / steps if steps else 0.0,
+        batch_jobs=metrics.batch_jobs / steps if steps else 0.0,
         workers=tuple(views),
     )

@@ -15,12 +15,12 @@ LOG = logging.getLogger("salon.server")
 ENDPOINT: Final = "inproc://zeromq.zap.01"
 
 
-class Gate:
+class ZapAuthenticator:
     """Answers libzmq's question for every connection, on a thread of its own.
 
     Args:
         context: of the sockets that it guards. It must be started before they are bound.
-        admits: whether an account (64 hex digits) may connect; called on the gate's thread.
+        admits: whether an account (64 hex digits) may connect; called on the zap's thread.
     """
 
     def __init__(self, context: zmq.Context[Any], admits: Callable[[str], bool]) -> None:
@@ -33,7 +33,7 @@ class Gate:
 
     def start(self) -> None:
         """Begin to answer. ThreadUnavailable if there is no thread for it."""
-        self._thread = start_thread(self._work, name="salon-gate")
+        self._thread = start_thread(self._work, name="salon-zap")
 
     def close(self) -> None:
         """Answer no more."""
@@ -57,7 +57,7 @@ class Gate:
                 if self._admits(account):
                     status, user = b"200", account.encode()
             except Exception:
-                LOG.exception("the gate cannot look up an account")
+                LOG.exception("the zap cannot look up an account")
         if status != b"200":
             LOG.info("connection turned away", extra={"account": key.hex()[:64]})
         text = b"OK" if status == b"200" else b"unknown or blocked key"

@@ -7,9 +7,9 @@ import os
 import time
 import weakref
 
-from ..scheduler.tickets import Ended
+from ...scheduler.tickets import Ended
+from ..errors import StudioClosed
 from .core import Core
-from .errors import StudioClosed
 
 AT_EXIT_S = 2.0  # for all workers together; a thread that is amid a longer step then ends with the process
 
@@ -37,17 +37,17 @@ def _close_all() -> None:
                 _stop(core)
             finally:
                 core.lock.release()
-    ports = [slot.port for core in mine for slot in core.fleet.slots.values()]
+    clients = [slot.client for core in mine for slot in core.pool.slots.values()]
     for wait in (False, True):  # all are told before one is waited for
-        for port in ports:
-            port.close(max(0.0, end - time.monotonic()) if wait else 0.0)
+        for client in clients:
+            client.close(max(0.0, end - time.monotonic()) if wait else 0.0)
     for core in mine:
-        core.hooks.close(max(0.0, end - time.monotonic()))
+        core.callbacks.close(max(0.0, end - time.monotonic()))
 
 
 def _stop(core: Core) -> None:
-    if core.desk is not None and core.desk.takes_back:
-        core.desk.close()  # its jobs run again after a restart, as after a crash
+    if core.billing is not None and core.billing.takes_back:
+        core.billing.close()  # its jobs run again after a restart, as after a crash
     core.stop(StudioClosed("the interpreter ends"), Ended.CANCELLED, "the interpreter ends")
-    if core.desk is not None:
-        core.desk.flush()
+    if core.billing is not None:
+        core.billing.flush()

@@ -1,4 +1,4 @@
-"""Hooks that are slow: what waits for them is bounded, and what must be told is told (house 4.10)."""
+"""Callbacks that are slow: what waits for them is bounded, and what must be told is told (house 4.10)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from salon.studio import hooks as module
-from salon.studio.hooks import Hooks
-from salon.studio.loop import Loop
+from salon.studio.scheduling import callbacks as module
+from salon.studio.scheduling.callbacks import Callbacks
+from salon.studio.scheduling.loop import Loop
 
-from .conftest import TIMEOUT, Solo, spec
+from ..conftest import TIMEOUT, Solo, spec
 
 
 class Blocked:
@@ -31,24 +31,24 @@ class Blocked:
 
 def test_only_the_newest_waits_beyond_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MANY", 3)
-    hooks, hook = Hooks(), Blocked()
-    hooks.start()
-    hooks.call(hook, "first")
+    callbacks, hook = Callbacks(), Blocked()
+    callbacks.start()
+    callbacks.call(hook, "first")
     assert hook.entered.wait(TIMEOUT)
     for step in range(100):
-        hooks.call(hook, "progress", step, newest=("progress", "a"), many=3)
-        hooks.call(hook, "progress of b", step, newest=("progress", "b"), many=3)
+        callbacks.call(hook, "progress", step, newest=("progress", "a"), many=3)
+        callbacks.call(hook, "progress of b", step, newest=("progress", "b"), many=3)
     for _ in range(2):
-        hooks.call(hook, "ended")
-    assert len(hooks) == 6
+        callbacks.call(hook, "ended")
+    assert len(callbacks) == 6
     hook.release.set()
-    hooks.close(TIMEOUT)
+    callbacks.close(TIMEOUT)
     assert hook.calls == [
         ("first",),
         *[("progress", 0), ("progress of b", 0), ("progress", 99), ("progress of b", 99)],
         *[("ended",), ("ended",)],
     ]
-    assert not hooks._last
+    assert not callbacks._last
 
 
 def test_a_hook_that_stands_still_while_jobs_run(new_loop: Callable[..., Loop], solo: Solo) -> None:
@@ -62,8 +62,10 @@ def test_a_hook_that_stands_still_while_jobs_run(new_loop: Callable[..., Loop], 
     ]
     for job in jobs:
         np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
-    waiting = len(loop._core.hooks)
-    pictures = sum(len(call.arguments) == 3 and hasattr(call.arguments[2], "shape") for call in loop._core.hooks._calls)
+    waiting = len(loop._core.callbacks)
+    pictures = sum(
+        len(call.arguments) == 3 and hasattr(call.arguments[2], "shape") for call in loop._core.callbacks._calls
+    )
     assert waiting <= module.MANY + 3 * 6
     assert pictures <= module.FEW + 3
     hook.release.set()

@@ -1,4 +1,4 @@
-"""The loop over engines in this process: the same pixels as alone, exactly one end, and hooks that cannot harm."""
+"""The loop over engines in this process: the same pixels as alone, exactly one end, and callbacks that cannot harm."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from salon.scheduler.errors import DuplicateJob, TicketError, UnknownLane
 from salon.scheduler.tickets import Lane
 from salon.studio.errors import JobCancelled, JobFailed, JobTimeout, StudioClosed, StudioError
 from salon.studio.job import Job, JobState
-from salon.studio.loop import Loop
+from salon.studio.scheduling.loop import Loop
 
-from ..engine.conftest import branch_weights
-from .conftest import TIMEOUT, Solo, check_identity, draw_spec, finals, spec
+from ...engine.conftest import branch_weights
+from ..conftest import TIMEOUT, Solo, check_identity, draw_spec, finals, spec
 
 MakeLoop = Callable[..., Loop]
 MakeEngine = Callable[[], Engine]
@@ -77,7 +77,7 @@ def test_any_mix_equals_solo_runs(
     loop = new_loop([watch(new_engine()) for _ in range(workers)])
     assert check_identity(loop, solo, PLANS // (1 if workers == 1 else 2), seed=workers) > PLANS
     assert not loop.scheduler.busy
-    assert not loop._core.fleet.entries
+    assert not loop._core.pool.entries
     assert max(batches) > 1 or not dispatch_ms
 
 
@@ -116,7 +116,7 @@ def test_pause_and_resume(new_loop: MakeLoop, solo: Solo) -> None:
     assert paused.wait(TIMEOUT)
     other = loop.submit(spec(seed=2))
     np.testing.assert_array_equal(other.result(TIMEOUT), solo(spec(seed=2)))
-    until(lambda: loop._core.fleet.slots["local-0"].idle)
+    until(lambda: loop._core.pool.slots["local-0"].idle)
     stood = job.step
     assert job.state is JobState.PAUSED
     assert 3 <= stood < 200
@@ -363,7 +363,7 @@ def test_many_threads(new_loop: MakeLoop, solo: Solo) -> None:
 def test_held_and_released(new_loop: MakeLoop, new_engine: MakeEngine) -> None:
     loop = new_loop([new_engine(), new_engine()])
     seen: list[str] = []
-    loop._core.tally.seen = lambda plan, *_: seen.append(plan.stage)
+    loop._core.metrics.seen = lambda plan, *_: seen.append(plan.stage)
     loop.hold()
     told: list[str] = []
     hook = lambda job, event: told.append(event.kind) if job.spec.seed == 2 else None  # noqa: E731

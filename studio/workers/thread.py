@@ -6,24 +6,23 @@ import logging
 import queue
 import threading
 
-from ..engine.engine import Engine
+from ...engine.engine import Engine
+from ..threads import start_thread
+from .client import Notice
 from .messages import Command, Failure, Frames, Lost, Ready, Stop, Unfit
-from .port import Notice
-from .threads import start_thread
-from .tickets import info_of
-from .worker import Worker
+from .worker import Worker, info_of
 
 LOG = logging.getLogger("salon.studio")
 
 
-class LocalPort:
+class ThreadWorker:
     """An engine on a thread of its own.
 
-    A thread cannot be killed: an engine that hangs, hangs. Whoever wants deadlines takes `process.ProcessPort`.
+    A thread cannot be killed: an engine that hangs, hangs. Whoever wants deadlines takes `process.ProcessWorker`.
 
     Args:
         engine: nobody else drives it until `close`.
-        name: unique among the ports of a loop.
+        name: unique among the clients of a loop.
     """
 
     def __init__(self, engine: Engine, name: str = "local") -> None:
@@ -38,15 +37,15 @@ class LocalPort:
         return self._name
 
     def start(self, notice: Notice) -> None:
-        """See `Port`."""
+        """See `WorkerClient`."""
         self._thread = start_thread(self._work, notice, name=f"salon-{self._name}")
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
-        """See `Port`."""
+        """See `WorkerClient`."""
         self._commands.put((command, frames))
 
     def close(self, timeout_s: float) -> None:
-        """See `Port`: it ends after the plan that it is doing."""
+        """See `WorkerClient`: it ends after the plan that it is doing."""
         self._closed.set()
         self._commands.put((Stop(), ()))
         if self._thread is not None and self._thread is not threading.current_thread():
