@@ -149,7 +149,7 @@ struct Table {
   double (*peak)(double seconds, bool bf16);  // FLOP/s of one core's dot products, register to register
 };
 
-// Declares the kernels of one instruction set; `isa_table.cpp` is compiled once for each and defines the table.
+// Declares the kernels of one instruction set; `ops/table.cpp` is compiled once for each and defines the table.
 #define SALON_DECLARE_KERNELS                     \
   void linear(const LinearArgs&);                 \
   void modulate(const ModulateArgs&);             \

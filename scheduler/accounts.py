@@ -64,8 +64,8 @@ class Accounts:
         return entries
 
     def change_plan(self, account: str, plan: str, now_ms: int) -> tuple[LedgerEntry, ...]:
-        """Another plan, from now on. With more monthly time, the difference to what was given in this period comes at
-        once; with less, what was given stays until the renewal. Refused for an unknown plan."""
+        """Give an account another plan, from now on. With more monthly time, the difference to what was given in this
+        period comes at once; with less, what was given stays until the renewal. Refused for an unknown plan."""
         state = self._account(account, now_ms)
         new = self.book.plan(plan)
         entries = self._renew(account, state, now_ms)
@@ -73,16 +73,17 @@ class Accounts:
         return entries + self._top_up(account, state, now_ms)
 
     def buy(self, account: str, amount_ms: int, now_ms: int) -> tuple[LedgerEntry, ...]:
-        """Bought time, which lasts as long as the book says. LedgerError for an amount below 1 ms."""
+        """Give an account time that it bought, which lasts as long as the book says. LedgerError for an amount below 1
+        ms."""
         return self._give(account, amount_ms, Source.BOUGHT, now_ms, now_ms + self.book.bought_lifetime_ms)
 
     def award(self, account: str, now_ms: int, amount_ms: int | None = None) -> tuple[LedgerEntry, ...]:
-        """Bonus time; None: the daily award of the most active rankers."""
+        """Give an account bonus time. `amount_ms` None: the daily award of the most active rankers."""
         amount_ms = self.book.award_ms if amount_ms is None else amount_ms
         return self._give(account, amount_ms, Source.BONUS, now_ms, now_ms + self.book.bonus_lifetime_ms)
 
     def credit(self, account: str, amount_ms: int, now_ms: int, expires_ms: int) -> tuple[LedgerEntry, ...]:
-        """Time from the operator, to be spent before `expires_ms` (UTC ms)."""
+        """Give an account time from the operator, to be spent before `expires_ms` (UTC ms)."""
         return self._give(account, amount_ms, Source.OPERATOR, now_ms, expires_ms)
 
     def renew(self, now_ms: int) -> tuple[LedgerEntry, ...]:
@@ -96,7 +97,7 @@ class Accounts:
         return entries + self.ledger.expire(now_ms)
 
     def info(self, account: str, now_ms: int) -> Info:
-        """What the account has and does. Changes nothing, and is right even where a renewal is due."""
+        """Return what an account has and does. This changes nothing, and is right even where a renewal is due."""
         state = self._account(account, now_ms)
         book, left = self.ledger.book(account), self.ledger.left(account, now_ms)
         left[Source.MONTHLY] += self._coming(account, state, now_ms)
@@ -119,7 +120,7 @@ class Accounts:
     def quote(
         self, account: str, lane: Lane, work: Work, now_ms: int, *, job: str, children: Sequence[str] = ()
     ) -> Admission:
-        """What `admit` would answer, errors included; makes and charges nothing."""
+        """Return what `admit` would, or raise what it would. This makes and charges nothing."""
         state = self._account(account, now_ms)
         jobs = self._jobs(job, children)
         lane = lane_of(lane)
@@ -167,9 +168,8 @@ class Accounts:
     def restore(
         self, account: str, lane: Lane, work: Work, *, job: str, children: Sequence[str] = ()
     ) -> tuple[str, ...]:
-        """Put back a submit that was admitted before a restart, with those of its jobs that the ledger has as open;
-        these are returned. The errors of `admit` but for Refused; DuplicateJob if it is there already.
-        """
+        """Put back a submit that was admitted before a restart, and return those of its jobs that the ledger has as
+        open. Raises what `admit` raises, but for Refused; DuplicateJob if the submit is there already."""
         state = self._known(account)
         work.use(self.book, lane)  # raises where the book no longer has a price for it
         jobs = (job, *children)
@@ -181,21 +181,21 @@ class Accounts:
         return left
 
     def max_running(self, account: str, lane: Lane, kind: Kind) -> int:
-        """Started jobs at a time in the lanes that share this one's limit. UnknownAccount."""
+        """Return how many jobs may be started at a time in the lanes that share this one's limit. UnknownAccount."""
         return self._known(account).plan.max_running(lane_of(lane), kind)
 
     def is_open(self, account: str) -> bool:
-        """Whether `open` was called for it."""
+        """Return whether `open` was called for an account."""
         return account in self._accounts
 
     def started(self, job: str) -> None:
-        """A job was started: `info` lists it as running. UnknownJob if it is not open."""
+        """Take note that a job was started: `info` lists it as running. UnknownJob if the job is not open."""
         self._accounts[self._of(job).account].started.add(job)
 
     def settle(
         self, job: str, ended: Ended, now_ms: int, *, lane: Lane | None = None, relax_ms: int | None = None
     ) -> Settlement:
-        """A job ended: charge it if it is done, and give back what was set aside.
+        """Charge a job that is done, and give back what was set aside for it.
 
         Args:
             job: a single job, or a child of a permutation.
@@ -283,7 +283,7 @@ class Accounts:
         return self.ledger.grant(account, amount_ms, source, now_ms, expires_ms)
 
     def _coming(self, account: str, state: Account, now_ms: int) -> int:
-        """ms that a renewal which is due will give."""
+        """Return the ms that a renewal which is due will give."""
         return (state.plan.monthly_ms or 0) if self.ledger.book(account).period_end_ms <= now_ms else 0
 
     def _renew(self, account: str, state: Account, now_ms: int) -> tuple[LedgerEntry, ...]:
@@ -299,7 +299,7 @@ class Accounts:
         return self.ledger.grant(account, more, Source.MONTHLY, now_ms, book.period_end_ms) if more > 0 else ()
 
     def _remedy(self, state: Account, lane: Lane, work: Work, count: int, now_ms: int) -> str:
-        """What to do without enough time."""
+        """Say what an account can do that has too little time."""
         ways = ["buy more hours", f"wait for the renewal on {stamp(period_of(state.anchor_ms, now_ms)[1])}"]
         relax = replace(work, stealth=False)
         try:

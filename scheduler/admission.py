@@ -1,4 +1,4 @@
-"""What admission deals in: the work of a submit, its place among an account's, and the answers."""
+"""The records of admission: the work of a submit, its place among an account's, and the answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Work:
         stealth: the images are private.
 
     Raises:
-        TicketError: an unknown kind, or a flag that is none.
+        TicketError: an unknown kind, or a flag that is neither true nor false.
     """
 
     kind: Kind
@@ -49,13 +49,13 @@ class Work:
             object.__setattr__(self, name, given if number is None else number)  # the price list refuses what is none
 
     def charge(self, book: PlanBook, lane: Lane) -> int:
-        """ms of fast time. TicketError for numbers that the price list does not have."""
+        """Return the price in ms of fast time. TicketError for numbers that the price list does not have."""
         return book.prices.charge(
             self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
         )
 
     def use(self, book: PlanBook, lane: Lane) -> int:
-        """ms of GPU time that it counts as, in Relax as well."""
+        """Return the ms of GPU time that the work counts as, in Relax as well."""
         return book.prices.use(
             self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
         )
@@ -148,22 +148,22 @@ class Account:
         self.sorts[_sort(place.lane, place.work.kind)] += 1
 
     def remove(self, place: Place) -> None:
-        """Count it no more."""
+        """Count a place no more."""
         del self.places[place]
         self.sorts[_sort(place.lane, place.work.kind)] -= 1
 
     def num_places(self, lane: Lane, kind: Kind) -> int:
-        """Places of the sort that shares a running limit with this one."""
+        """Return how many places are of the sort that shares a running limit with this one."""
         return self.sorts[_sort(lane, kind)]
 
     def num_queued(self) -> int:
-        """Places beyond what the plan runs at a time, over all sorts."""
+        """Return how many places are beyond what the plan runs at a time, over all sorts."""
         limits = {_sort(lane, kind): self.plan.max_running(lane, kind) for lane in Lane for kind in Kind}
         return sum(max(0, num - limits[sort]) for sort, num in self.sorts.items())
 
 
 def check_plan(book: PlanBook, plan: AccountPlan, lane: Lane, work: Work, count: int) -> None:
-    """Refused if the plan does not allow `count` jobs of this work in this lane."""
+    """Raise Refused if the plan does not allow `count` jobs of this work in this lane."""
     on = f"on the {plan.name} plan"
     others = ", ".join(other for other in Lane if other is not Lane.RELAX)
     if lane is Lane.RELAX and not plan.relax:

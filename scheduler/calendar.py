@@ -19,7 +19,7 @@ END_MS: Final = (date(9990, 1, 1).toordinal() - EPOCH) * DAY_MS  # past this, mo
 
 
 def period_of(anchor_ms: int, now_ms: int) -> tuple[int, int]:
-    """The billing period that `now_ms` lies in, of an account that began at `anchor_ms`.
+    """Return the billing period that `now_ms` lies in, of an account that began at `anchor_ms`.
 
     Args:
         anchor_ms: when the account began, UTC ms.
@@ -44,7 +44,7 @@ def period_of(anchor_ms: int, now_ms: int) -> tuple[int, int]:
 
 
 def check_ms(what: str, value: Any, last: int = 0) -> int:
-    """`value`. ClockError unless it is a whole number of UTC ms from `last` on, before the year 9990."""
+    """Return `value`. ClockError unless it is a whole number of UTC ms from `last` on, before the year 9990."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < END_MS:
         allowed = f"whole milliseconds from 0 to {END_MS - 1} (UTC, since 1970)"
         raise ClockError(complaint(what, repr(value)[:80], allowed, "give the time as an integer"))
@@ -55,13 +55,13 @@ def check_ms(what: str, value: Any, last: int = 0) -> int:
 
 
 def stamp(ms: int) -> str:
-    """`2026-01-31 12:00 UTC`, for messages."""
+    """Write a time for messages: `2026-01-31 12:00 UTC`."""
     minutes = ms % DAY_MS // 60_000
     return f"{_date(ms).isoformat()} {minutes // 60:02}:{minutes % 60:02} UTC"
 
 
 def spoken(ms: int) -> str:
-    """A span for messages, exact: `3 h 20 min`, `54 s`, `1 min 0.25 s`, `0 min`."""
+    """Write a span for messages, exactly: `3 h 20 min`, `54 s`, `1 min 0.25 s`, `0 min`."""
     hours, rest = divmod(ms, 3_600_000)
     minutes, rest = divmod(rest, 60_000)
     seconds = f"{rest // 1000}.{rest % 1000:03}".rstrip("0").rstrip(".")
@@ -74,7 +74,7 @@ def _date(ms: int) -> date:
 
 
 def _renewal(anchor_ms: int, months: int) -> int:
-    """The moment `months` months after the anchor, counted by the calendar."""
+    """Return the moment `months` months after the anchor, counted by the calendar."""
     first = _date(anchor_ms)
     years, month = divmod(first.month - 1 + months, 12)
     year, month = first.year + years, month + 1

@@ -1,4 +1,5 @@
-"""Who takes the next plan of a worker, and who rides along. Looks at one worker's seats and at the heads of the queues.
+"""The choice of a worker's next plan: whose turn it is, and which jobs ride along. A choice looks at one worker's seats
+and at the heads of the queues.
 
 Fast and Draft share one class ("prompt" here), Relax is the other; a Turbo job belongs to its worker. The rules, and
 the inequalities that they keep, are in docs/lanes.md; the numbers in `policy.Policy`. This runs at every step of every
@@ -56,7 +57,7 @@ class Chooser:
         self.bound = lowest + policy.quantum_ms
 
     def choose(self) -> list[Job]:
-        """The jobs of the next plan, the leading one first; empty if there is nothing to do."""
+        """Return the jobs of the next plan, the leading one first; none if there is nothing to do."""
         lead = self._lead()
         if lead is None:
             return []
@@ -80,25 +81,25 @@ class Chooser:
         return relaxed if due else self._next_prompt() or relaxed
 
     def _can_ride(self, job: Job, turbo: Job) -> bool:
-        """Whether it may join the Turbo job's next step: it costs less there than in a plan of its own."""
+        """Return whether a job may join the Turbo job's next step: it costs less there than in a plan of its own."""
         if job.stage is not Stage.STEP or turbo.stage is not Stage.STEP or job.alone or turbo.alone:
             return False
         return turbo.unit + job.margin <= self._turbo_room(turbo)
 
     def _turbo_room(self, turbo: Job) -> float:
-        """How long a step of the Turbo job may take in company.
+        """Return how long a step of the Turbo job may take in company.
 
         A promise is at stake: what is added counts at a high quantile of the model's error."""
         more = self.policy.turbo_slack * turbo.unit
         return turbo.unit + min(more, max(0.0, self.worker.slack + more)) / (1 + 2 * self.worker.cost.step.error)
 
     def _eligible(self, job: Job) -> bool:
-        """Whether serving it keeps its account within the quantum of the account that was served least."""
+        """Return whether serving a job keeps its account within the quantum of the account that was served least."""
         service = job.state.service
         return service <= self.lowest or service + job.unit <= self.bound
 
     def _next_prompt(self) -> Job | None:
-        """A newcomer at once, else the least remaining work."""
+        """Choose a newcomer at once, else the job with the least remaining work."""
         if self.newcomer is not None and self._eligible(self.newcomer):
             return self.newcomer
         return min(filter(self._eligible, self.prompts), key=_by_key, default=None)
@@ -107,7 +108,8 @@ class Chooser:
         return job.state.service + self.policy.relax_ageing * job.arrival
 
     def _next_relaxed(self) -> Job | None:
-        """By use; a job that waits is started only if its account is clearly behind those that have started."""
+        """Choose a Relax job by use. A job that waits is started only if its account is clearly behind those that have
+        started."""
         seated = min(self.relaxed, key=self._rank, default=None)
         if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None:
             return seated
@@ -116,7 +118,7 @@ class Chooser:
         return seated
 
     def _riders(self, lead: Job) -> list[Job]:
-        """Who may join, in order of preference."""
+        """Return the jobs that may join a step, in order of preference."""
         prompts, relaxed = sorted(self.prompts, key=_by_key), sorted(self.relaxed, key=self._rank)
         if lead is self.turbo:
             prompts.sort(key=lambda job: job.lane is not Lane.DRAFT)  # stable
@@ -126,9 +128,10 @@ class Chooser:
         return riders
 
     def _batch(self, lead: Job) -> tuple[list[Job], float]:
-        """The lead's step with everyone whose company pays and breaks no promise; and its predicted ms.
+        """Join to the lead's step every job whose company pays and breaks no promise. Return them, and the predicted
+        ms.
 
-        Accounts that are ahead by more than the quantum join last, in room that nobody else could use."""
+        Accounts that are ahead by more than the quantum join last, in room that no other could use."""
         worker = self.worker
         cap, rows = worker.row_cap, lead.shape.rows
         ms = lead.unit
@@ -185,7 +188,8 @@ class Chooser:
         return batch, ms
 
     def _wider(self, batch: list[Job], ms: float) -> Job | None:
-        """A waiting Relax job to start now, so that the Relax steps that follow are shared: if that pays."""
+        """Choose a waiting Relax job to start now, so that the Relax steps that follow are shared; None if that does
+        not pay."""
         if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None or fresh.step_at < 0:
             return None
         if any(job.stage is not Stage.STEP for job in self.relaxed):

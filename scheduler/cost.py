@@ -78,15 +78,15 @@ class CostModel:
         self._fixed, self._row, self._square, self._adapter = self._fit.coefficients
 
     def predict(self, shape: StepShape) -> float:
-        """Milliseconds of a step of `shape`: above 0, and never less for more work."""
+        """Return the milliseconds of a step of `shape`: above 0, and never less for more work."""
         return self._fixed + self._row * shape.rows + self._square * shape.squares + self._adapter * shape.adapter_rows
 
     def high(self, shape: StepShape) -> float:
-        """Milliseconds that few steps of `shape` exceed: two standard errors above `predict`."""
+        """Return the milliseconds that few steps of `shape` exceed: two standard errors above `predict`."""
         return self.predict(shape) * (1 + 2 * self._fit.error)
 
     def observe(self, shape: StepShape, ms: float) -> None:
-        """Learns that a step of `shape` took `ms`.
+        """Learn that a step of `shape` took `ms`.
 
         Raises:
             ValueError: `ms` is no finite number above 0, or the shape is negative.
@@ -139,15 +139,15 @@ class StageCost:
         self._fixed, self._unit = self._fit.coefficients
 
     def predict(self, units: float) -> float:
-        """Milliseconds of a piece of so many units: above 0, and never less for more."""
+        """Return the milliseconds of a piece of so many units: above 0, and never less for more."""
         return self._fixed + self._unit * units
 
     def high(self, units: float) -> float:
-        """Milliseconds that few such pieces exceed."""
+        """Return the milliseconds that few such pieces exceed."""
         return self.predict(units) * (1 + 2 * self._fit.error)
 
     def observe(self, units: float, ms: float) -> None:
-        """Learns that a piece of so many units took `ms`.
+        """Learn that a piece of so many units took `ms`.
 
         Raises:
             ValueError: `ms` is no finite number above 0, or `units` no finite number from 0 on.
@@ -215,7 +215,7 @@ class WorkerCost:
         return self.stage(work.kind).high(work.units)
 
     def observe(self, work: StageWork, ms: float, shape: StepShape | None = None) -> None:
-        """Learn that what `predict` with the same arguments is about took `ms`.
+        """Learn that the work which `predict` estimates from the same arguments took `ms`.
 
         Raises:
             ValueError: `ms` is no finite number above 0.
@@ -297,14 +297,14 @@ class _Fit:
         self.coefficients = (max(first * pace, _TINY_MS), *[share * pace for share in others])
 
     def _judge(self, residual: float) -> None:
-        """Takes a relative residual into `error`; one far out counts as four standard errors."""
+        """Take a relative residual into `error`; one far out counts as four standard errors."""
         residual = min(abs(residual), 4 * self.error + 0.01)
         rate = max(1 / (self.observations + 2), _SPREAD)
         self._square += (residual * residual - self._square) * rate
         self.error = math.sqrt(self._square)
 
     def _average(self, bucket: _Bucket, sizes: tuple[float, ...], ms: float, guess: float) -> None:
-        """Takes an observation into the mean of its class, and what it says of the machine into the pace."""
+        """Take an observation into the mean of its class, and what it says of the machine into the pace."""
         age = self.observations - bucket.seen
         bucket.seen = self.observations
         weight = bucket.weight
@@ -328,8 +328,8 @@ class _Fit:
         bucket.sizes = tuple([old + (new - old) * rate for old, new in zip(bucket.sizes, sizes, strict=True)])
 
     def _solve(self) -> None:
-        """Fits the coefficients to the means of the classes: least squares of relative errors, with the prior, scaled
-        by how much slower the machine is than it says, as a ridge."""
+        """Fit the coefficients to the means of the classes: least squares of relative errors, with the prior as a
+        ridge, scaled by how much slower the machine is than the prior says."""
         prior = self.prior
         logs = total = 0.0
         for bucket in self._buckets.values():
@@ -362,5 +362,5 @@ class _Fit:
 
 
 def _dot(left: tuple[float, ...], right: tuple[float, ...]) -> float:
-    """Their inner product, above 0."""
+    """Return the inner product of two tuples, above 0."""
     return max(sum([a * b for a, b in zip(left, right, strict=True)]), _TINY_MS)

@@ -1,4 +1,4 @@
-"""What the ledger is made of: entries, and the sums over them of a grant, a job and an account."""
+"""The parts of the ledger: entries, and the sums over them of a grant, a job and an account."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import LedgerError
 
 
 class Source(StrEnum):
-    """Where time comes from."""
+    """The origin of GPU time."""
 
     MONTHLY = "monthly"
     BOUGHT = "bought"
@@ -22,7 +22,7 @@ class Source(StrEnum):
 
 
 class EntryKind(StrEnum):
-    """What an entry says, and the sign of its amount."""
+    """The kind of an entry, which decides the sign of its amount."""
 
     GRANT = "grant"  # +: time is given; the grant's number is the entry's
     RENEW = "renew"  # 0: a billing period begins, which ends at expires_ms
@@ -77,7 +77,7 @@ class Draft(NamedTuple):
     relax_ms: int = 0
 
     def entry(self, seq: int, last: int, at_ms: int, account: str) -> LedgerEntry:
-        """The entry, with its place, time and account."""
+        """Return the entry, with its place, time and account."""
         return LedgerEntry(
             seq, at_ms, account, self.kind, self.amount_ms, self.grant, self.job, last, self.source, self.expires_ms,
             self.use_ms, self.relax_ms,
@@ -97,7 +97,7 @@ class Grant:
 
     @property
     def is_dead(self) -> bool:
-        """Nothing left, and nothing that could come back."""
+        """Whether nothing is left of the grant, and nothing can come back to it."""
         return not self.available and not self.held
 
     def snapshot(self) -> tuple[Any, ...]:
@@ -114,7 +114,7 @@ class Hold:
 
     @property
     def amount(self) -> int:
-        """All that it holds, ms."""
+        """All ms that the job holds."""
         return sum(self.parts.values())
 
     def snapshot(self) -> tuple[Any, ...]:
@@ -123,7 +123,7 @@ class Hold:
 
 @dataclass(slots=True)
 class AccountBook:
-    """What the entries of an account add up to. Read it; only the ledger writes.
+    """The sums of an account's entries. Only the ledger writes them; all others read.
 
     Attributes:
         grants: that are not dead, oldest expiry first.
@@ -144,7 +144,8 @@ class AccountBook:
     period_grant_ms: int = 0
 
     def due(self, now_ms: int, back: Mapping[int, int] | None = None) -> list[Draft]:
-        """What has expired of the grants, `back` (grant -> ms) having come back to them."""
+        """Return the entries that write off what has expired of the grants, once `back` (grant -> ms) has come back to
+        them."""
         left = ((grant, grant.available + (back or {}).get(grant.number, 0)) for grant in self.grants)
         return [
             Draft(EntryKind.EXPIRE, -amount, grant.number)
@@ -153,7 +154,7 @@ class AccountBook:
         ]
 
     def add(self, entry: LedgerEntry) -> Grant:
-        """A GRANT entry."""
+        """Take in a GRANT entry."""
         if entry.grant != entry.seq or entry.source is None or entry.amount_ms <= 0:
             raise LedgerError(complaint("grant", entry, "a positive amount with its source", "check the entries"))
         grant = Grant(entry.seq, entry.account, entry.source, entry.expires_ms, entry.amount_ms)
@@ -164,7 +165,8 @@ class AccountBook:
         return grant
 
     def move(self, grant: Grant, hold: Hold | None, entry: LedgerEntry) -> None:
-        """A HOLD, RELEASE, CHARGE or EXPIRE entry. LedgerError, before anything changed, if it breaks the books."""
+        """Take in a HOLD, RELEASE, CHARGE or EXPIRE entry. LedgerError, before anything changed, if it breaks the
+        books."""
         amount, number = entry.amount_ms, grant.number
         sound = grant.account == entry.account and grant.available + amount >= 0
         if hold is None:
@@ -194,7 +196,7 @@ class AccountBook:
                 self.held -= amount
 
     def close(self, hold: Hold, entry: LedgerEntry) -> None:
-        """A DONE or VOID entry."""
+        """Take in a DONE or VOID entry."""
         if hold.parts or hold.account != entry.account:
             raise LedgerError(complaint(entry.kind, entry, "a job that holds nothing any more", "check the entries"))
         self.lifetime_ms += entry.use_ms
@@ -210,14 +212,14 @@ class AccountBook:
 
 
 def check_amount(what: str, value: Any, low: int, high: int) -> None:
-    """LedgerError unless `value` is a whole number of ms within the bounds."""
+    """Raise LedgerError unless `value` is a whole number of ms within the bounds."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         allowed = f"whole milliseconds from {low} to {high}"
         raise LedgerError(complaint(what, repr(value)[:80], allowed, "correct the amount"))
 
 
 def parsed(entry: LedgerEntry) -> LedgerEntry:
-    """An entry as a store gives it back, with its texts as what they stand for."""
+    """Return an entry that a store gave back, with enums in place of its texts."""
     try:
         entry = LedgerEntry(*entry)
         return entry._replace(kind=EntryKind(entry.kind), source=Source(entry.source) if entry.source else None)
@@ -226,6 +228,6 @@ def parsed(entry: LedgerEntry) -> LedgerEntry:
 
 
 def torn(got: str) -> LedgerError:
-    """The error of entries that no ledger made."""
+    """Return the error of entries that no ledger made."""
     allowed = "all entries, in order, every operation stored whole"
     return LedgerError(complaint("entries", got, allowed, "restore the store from its last good copy"))

@@ -20,7 +20,7 @@ IDLE: Final = 10_000  # accounts without jobs that are remembered
 
 
 class Queued(Protocol):
-    """What a job needs to stand in a queue."""
+    """The part of a job that a queue needs."""
 
     seq: int
     queued: bool  # it waits here; False: an entry of a heap that names it is stale
@@ -71,14 +71,14 @@ class FairQueue(Generic[J]):
         self._floor = 0.0  # lowest service of the busy accounts, when last looked at
 
     def account(self, name: str) -> Account[J]:
-        """The account's state, made if new."""
+        """Return the account's state, made if new."""
         found = self.accounts.get(name)
         if found is None:
             found = self.accounts[name] = Account(name)
         return found
 
     def enter(self, job: J) -> Account[J]:
-        """A job of the class begins its life; it does not wait yet. Returns its account."""
+        """Take in a job of the class, which does not wait yet. Return its account."""
         account = self.account(job.account)
         account.limit = job.max_running
         if not account.active and self.lifted:
@@ -89,7 +89,7 @@ class FairQueue(Generic[J]):
         return account
 
     def leave(self, job: J) -> None:
-        """A job ended (or changed its class)."""
+        """Take out a job that ended or changed its class."""
         account = self.accounts[job.account]
         account.active -= 1
         if account.active:
@@ -106,7 +106,7 @@ class FairQueue(Generic[J]):
                 del self.accounts[name]
 
     def push(self, job: J) -> None:
-        """A job waits to be started."""
+        """Have a job wait to be started."""
         account = self.account(job.account)
         job.queued = True
         heappush(account.heap, (job.key, job.seq, job))
@@ -115,7 +115,7 @@ class FairQueue(Generic[J]):
         self._index(account)
 
     def remove(self, job: J) -> None:
-        """A waiting job waits no longer: it is started, paused or cancelled."""
+        """Have a job wait no longer: it is started, paused or cancelled."""
         account = self.accounts[job.account]
         job.queued = False
         account.waiting -= 1
@@ -123,13 +123,13 @@ class FairQueue(Generic[J]):
         self._index(account)
 
     def started(self, job: J, by: int) -> None:
-        """`by` +1: the job takes one of its account's places; -1: gives it back."""
+        """Count a job that takes one of its account's places (`by` +1) or gives it back (-1)."""
         account = self.accounts[job.account]
         account.running += by
         self._index(account)
 
     def charge(self, name: str, ms: float) -> None:
-        """Work is about to be done for an account."""
+        """Charge an account for work that is about to be done."""
         account = self.accounts[name]
         account.service += ms
         heappush(self._busy, (account.service, name))
@@ -140,7 +140,7 @@ class FairQueue(Generic[J]):
             self._index(account)
 
     def head(self) -> J | None:
-        """The job to start next, or None if none may start."""
+        """Return the job to start next, or None if none may start."""
         while self._startable:
             _, _, version, name = self._startable[0]
             account = self.accounts.get(name)
@@ -151,7 +151,7 @@ class FairQueue(Generic[J]):
         return None
 
     def floor(self) -> float:
-        """The lowest service of accounts with unfinished jobs; it never falls."""
+        """Return the lowest service of accounts with unfinished jobs; it never falls."""
         while self._busy:
             service, name = self._busy[0]
             account = self.accounts.get(name)

@@ -1,4 +1,4 @@
-"""A job on its way: which stage comes next, what it costs, where it sits."""
+"""A job on its way: its next stage, its cost and its seat."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Job:
 
     @property
     def work(self) -> float:
-        """Predicted ms of everything left, alone."""
+        """Predicted ms of everything that is left to do, alone."""
         return self.left_ms
 
     @property
@@ -77,7 +77,7 @@ class Job:
         return self.ticket.stages[self.at]
 
     def price(self, cost: WorkerCost) -> None:
-        """Predict all of its units anew by a worker's model."""
+        """Predict the cost of all its units anew by a worker's model."""
         stages, at = self.ticket.stages, self.at
         self.unit_ms = [cost.predict(work) for work in stages]
         self.left_ms = sum(work.count * ms for work, ms in zip(stages[at:], self.unit_ms[at:], strict=True))
@@ -85,7 +85,7 @@ class Job:
         self._settle(cost)
 
     def advance(self, cost: WorkerCost) -> bool:
-        """One unit is done. Whether the job is."""
+        """Count a unit that is done. Return whether the job is done too."""
         self.done += 1
         self.units_seen += 1
         self.left_ms = max(0.0, self.left_ms - self.unit)
@@ -108,7 +108,7 @@ class Job:
         self.key = self.left_ms + self.ageing * self.arrival
 
     def restart(self) -> None:
-        """Back to the beginning: whatever it had is lost. A replay gives the same pixels.
+        """Go back to the beginning: all that the job had is lost. A replay gives the same pixels.
 
         A job that was in a plan is a suspect: until it is past the unit in which its worker died, nobody else is put at
         risk by it."""

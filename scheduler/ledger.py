@@ -43,7 +43,7 @@ class Ledger:
 
     @classmethod
     def replay(cls, entries: Iterable[LedgerEntry]) -> Ledger:
-        """The ledger that made these entries.
+        """Make the ledger that made these entries.
 
         Raises:
             LedgerError: an entry that cannot follow those before it, or operations that were not stored whole.
@@ -76,15 +76,16 @@ class Ledger:
         return self._seq
 
     def book(self, account: str) -> AccountBook:
-        """What the account's entries add up to, read-only; an account without entries has an empty one."""
+        """Return the sums of an account's entries, read-only; those of an account without entries are empty."""
         return self._accounts.get(account) or AccountBook()
 
     def balance(self, account: str) -> int:
-        """ms that are neither spent, held nor expired by an entry: the sum of the account's entries."""
+        """Return the ms that are neither spent, held nor expired by an entry: the sum of the account's entries."""
         return self.book(account).balance
 
     def left(self, account: str, now_ms: int) -> dict[Source, int]:
-        """ms that can be spent now, by source; expired grants do not count, whether written off already or not."""
+        """Return the ms that can be spent now, by source. Expired grants do not count, whether written off already or
+        not."""
         left = dict.fromkeys(Source, 0)
         for grant in self.book(account).grants:
             if grant.expires_ms > now_ms:
@@ -92,23 +93,23 @@ class Ledger:
         return left
 
     def held(self, job: str) -> int:
-        """ms held for an open job. LedgerError for a job that is not open."""
+        """Return the ms held for an open job. LedgerError for a job that is not open."""
         return self._open(job).amount
 
     def is_open(self, job: str) -> bool:
-        """Whether the job was reserved and has not ended."""
+        """Return whether a job was reserved and has not ended."""
         return job in self._holds
 
     def open_jobs(self) -> tuple[str, ...]:
-        """Jobs that were reserved and have not ended."""
+        """Return the jobs that were reserved and have not ended."""
         return tuple(self._holds)
 
     def has_ended(self, job: str) -> bool:
-        """Whether the job was settled or released."""
+        """Return whether a job was settled or released."""
         return job in self._ended
 
     def snapshot(self) -> tuple[Any, ...]:
-        """All state as one comparable value: equal for a ledger and its replay."""
+        """Return all state as one comparable value: equal for a ledger and its replay."""
         accounts = {name: book.snapshot() for name, book in self._accounts.items()}
         grants = {number: grant.snapshot() for number, grant in self._grants.items()}
         holds = {job: hold.snapshot() for job, hold in self._holds.items()}
@@ -117,7 +118,7 @@ class Ledger:
     # ---- operations ------------------------------------------------------------------------------------------------
 
     def check_clock(self, now_ms: int) -> int:
-        """`now_ms`. ClockError if it is no whole number of ms or lies before the last entry."""
+        """Return `now_ms`. ClockError if it is no whole number of ms or lies before the last entry."""
         return check_ms("clock", now_ms, self._now)
 
     def grant(
@@ -192,7 +193,7 @@ class Ledger:
         return self._commit(account, now_ms, drafts)
 
     def check_left(self, account: str, cost_ms: int, now_ms: int, *, coming_ms: int = 0, remedy: str) -> None:
-        """Refused if the account cannot pay `cost_ms` now; `coming_ms`: what a renewal will add before it is paid."""
+        """Raise Refused if the account cannot pay `cost_ms` now. `coming_ms`: what a renewal will add before."""
         left = sum(self.left(account, now_ms).values()) + coming_ms
         if cost_ms > left:
             held = self.book(account).held
@@ -202,7 +203,7 @@ class Ledger:
     def settle(
         self, job: str, charge_ms: int, now_ms: int, *, use_ms: int | None = None, relax_ms: int = 0
     ) -> tuple[LedgerEntry, ...]:
-        """A job finished: it costs `charge_ms` of what is held for it, and the rest comes back.
+        """Charge a job that is done `charge_ms` of what is held for it, and give back the rest.
 
         Args:
             job: an open job.
@@ -218,7 +219,7 @@ class Ledger:
         return self._end(job, charge_ms, now_ms, EntryKind.DONE, use_ms, relax_ms)
 
     def release(self, job: str, now_ms: int, *, relax_ms: int = 0) -> tuple[LedgerEntry, ...]:
-        """A job failed or was cancelled: all that is held for it comes back. LedgerError if it is not open."""
+        """Give back all that is held for a job that failed or was cancelled. LedgerError if the job is not open."""
         return self._end(job, 0, now_ms, EntryKind.VOID, 0, relax_ms)
 
     def expire(self, now_ms: int) -> tuple[LedgerEntry, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 
 def solve(matrix: Sequence[Sequence[float]], right: Sequence[float], chosen: Sequence[int]) -> list[float] | None:
-    """`u` with matrix u = right over the unknowns `chosen`, 0 elsewhere; None if that part is not positive definite."""
+    """Solve matrix u = right over the unknowns `chosen`, with 0 elsewhere; None if that part is not positive
+    definite."""
     size = len(chosen)
     lower: list[list[float]] = []
     half: list[float] = []
@@ -39,7 +40,7 @@ def solve(matrix: Sequence[Sequence[float]], right: Sequence[float], chosen: Seq
 
 
 def nnls(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
-    """The `u` >= 0 that minimises u'Mu/2 - r'u, M (`matrix`) symmetric and positive definite, r = `right`.
+    """Return the `u` >= 0 that minimises u'Mu/2 - r'u, M (`matrix`) symmetric and positive definite, r = `right`.
 
     Tries the sets of unknowns that may be above 0, largest first, and takes the best of the feasible answers; the one
     without any unknown at 0 is nearly always right and is found at the first try.

@@ -27,7 +27,8 @@ MAX_COUNT: Final = 1_000_000
 
 
 class Kind(StrEnum):
-    """What the price list knows. Rerolls are grids; pans, zooms and edits are variations; extending a clip is video."""
+    """The kinds of work that have a price. Rerolls are grids; pans, zooms and edits are variations; extending a clip is
+    video."""
 
     GRID = "grid"
     VARIATION = "variation"
@@ -46,7 +47,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class PriceList:
-    """What a finished job costs.
+    """The prices of finished jobs.
 
     Attributes:
         prices: the plain price of every kind, in Fast.
@@ -70,7 +71,8 @@ class PriceList:
         omni: bool = False,
         draft: bool = False,
     ) -> int:
-        """ms of fast time that a finished job costs; 0 in Relax. Arguments and errors as for `use`, and UnknownLane."""
+        """Return the ms of fast time that a finished job costs; 0 in Relax. Arguments and errors as for `use`, and
+        UnknownLane."""
         lane = lane_of(lane)
         plain = self.use(kind, lane=lane, images=images, quality=quality, omni=omni, draft=draft)
         return 0 if lane is Lane.RELAX else plain
@@ -85,7 +87,7 @@ class PriceList:
         omni: bool = False,
         draft: bool = False,
     ) -> int:
-        """ms of GPU time that a job counts as, whether it is charged or not: in Relax, what Fast would cost.
+        """Return the ms of GPU time that a job counts as, charged or not: in Relax, what Fast would cost.
 
         Args:
             kind: a `Kind`.
@@ -121,7 +123,7 @@ class PriceList:
 
 @dataclass(frozen=True, slots=True)
 class AccountPlan:
-    """What an account may do. The fields are explained in `plans.toml`; `monthly_ms` None is "unlimited"."""
+    """The rights of an account. `plans.toml` explains the fields; `monthly_ms` None is "unlimited"."""
 
     name: str
     monthly_ms: int | None
@@ -137,7 +139,8 @@ class AccountPlan:
     permutations_in_relax: bool
 
     def max_running(self, lane: Lane, kind: Kind) -> int:
-        """Started jobs at a time in the lanes that share this one's limit; videos have limits of their own."""
+        """Return how many jobs may be started at a time in the lanes that share this one's limit; videos have limits of
+        their own."""
         if kind is Kind.VIDEO:
             return self.video_relax if lane is Lane.RELAX else self.video_fast
         return self.running_relax if lane is Lane.RELAX else self.running_fast
@@ -166,14 +169,14 @@ class PlanBook:
     policy: Policy
 
     def plan(self, name: str | None = None) -> AccountPlan:
-        """The plan of that name; None: the default one. Refused for a name that is not in the book."""
+        """Return the plan of that name; None: the default one. Refused for a name that is not in the book."""
         name = self.default_plan if name is None else name
         if not isinstance(name, str) or name not in self.plans:
             raise Refused(complaint("plan", repr(name)[:80], ", ".join(self.plans), "choose one of these"))
         return self.plans[name]
 
     def least(self, right: str) -> str:
-        """`standard plan or higher`: the lowest plan that has the right, a boolean field; for refusals."""
+        """Name the lowest plan that has a right (a boolean field), for refusals: `standard plan or higher`."""
         name = next((plan.name for plan in self.plans.values() if getattr(plan, right)), None)
         return "plan that this installation does not offer" if name is None else f"{name} plan or higher"
 
@@ -203,7 +206,7 @@ def load_plans(source: str | bytes | Path | None = None) -> PlanBook:
 
 
 def kind_of(kind: Any) -> Kind:
-    """`kind` as a `Kind`. TicketError if there is no such one."""
+    """Return `kind` as a `Kind`. TicketError if there is no such one."""
     try:
         return Kind(kind)
     except ValueError:
@@ -211,7 +214,7 @@ def kind_of(kind: Any) -> Kind:
 
 
 def lane_of(lane: Any) -> Lane:
-    """`lane` as a `Lane`. UnknownLane if there is no such one."""
+    """Return `lane` as a `Lane`. UnknownLane if there is no such one."""
     try:
         return Lane(lane)
     except ValueError:

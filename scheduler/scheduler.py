@@ -50,7 +50,7 @@ class Scheduler:
     # ---- workers ---------------------------------------------------------------------------------------------------
 
     def add_worker(self, spec: WorkerSpec, now: float) -> None:
-        """A device that takes plans from now on. SchedulerError if its name is taken, ClockError."""
+        """Add a worker, which takes plans from now on. SchedulerError if its name is taken, ClockError."""
         if spec.name in self._workers:
             raise SchedulerError(complaint("worker", repr(spec.name), "a new name", "lose the old one first"))
         self._tick(now)
@@ -58,7 +58,7 @@ class Scheduler:
         self._no_turbo[spec.name] = self._idle[spec.name] = None
 
     def lose_worker(self, name: str, now: float) -> list[Final]:
-        """A worker is gone. Its jobs start again elsewhere; one under which too many workers died fails.
+        """Remove a worker that is gone. Its jobs start again elsewhere; one under which too many workers died fails.
 
         Raises UnknownWorker, ClockError."""
         worker = self._worker(name)
@@ -83,7 +83,7 @@ class Scheduler:
 
     @property
     def workers(self) -> Mapping[str, Worker]:
-        """By name. To look at, not to change."""
+        """All workers by name, to look at and not to change."""
         return MappingProxyType(self._workers)
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class Scheduler:
         return Admitted(ticket.job, job.lane)
 
     def cancel(self, job: str, now: float) -> Final | None:
-        """End exactly this job. None if it is in a plan just now: then its `Final` comes with the report.
+        """End exactly this job. Return None if it is in a plan just now: then its `Final` comes with the report.
 
         Raises UnknownJob, ClockError."""
         found = self._job(job)
@@ -119,8 +119,8 @@ class Scheduler:
         return self._end(found, Ended.CANCELLED, "cancelled")
 
     def pause(self, job: str, now: float) -> None:
-        """Take no further unit of it until `resume`. It keeps its seat, and its slack, but not a worker's one place for
-        Turbo: others need not wait for it. Raises UnknownJob, ClockError."""
+        """Take no further unit of a job until `resume`. The job keeps its seat and its slack. It gives up a worker's
+        one place for Turbo: others need not wait for it. Raises UnknownJob, ClockError."""
         found = self._job(job)
         self._tick(now)
         if not found.paused:
@@ -132,7 +132,7 @@ class Scheduler:
                 worker.turbo, self._no_turbo[found.worker] = None, None
 
     def resume(self, job: str, now: float) -> Admitted:
-        """Go on with a paused job. One of Turbo whose place is taken meanwhile is served, and charged, as Fast.
+        """Go on with a paused job. A Turbo job whose place is taken meanwhile is served, and charged, as Fast.
 
         Raises UnknownJob, ClockError."""
         found = self._job(job)
@@ -153,7 +153,7 @@ class Scheduler:
     # ---- work ------------------------------------------------------------------------------------------------------
 
     def plan(self, worker: str, now: float) -> BatchPlan | None:
-        """What a worker does next; None: nothing, until something changes.
+        """Return the next plan of a worker; None if there is nothing to do until something changes.
 
         Raises UnknownWorker, ClockError; SchedulerError while its last plan is not reported."""
         w = self._worker(worker)
@@ -197,19 +197,19 @@ class Scheduler:
         broken: str = "",
         preview_ms: Mapping[str, float] | None = None,
     ) -> list[Final]:
-        """A plan was carried out.
+        """Take the result of a plan that was carried out.
 
         Args:
             elapsed_ms: how long it took, but for previews.
             preview_ms: how long the previews of its jobs took, after it.
             failed: jobs that failed alone, with the reason; the others advanced.
-            broken: why the plan as a whole failed; nobody advanced. Its only job fails; of several each is tried alone.
+            broken: why the plan as a whole failed; no job advanced. Its only job fails; of several each is tried alone.
 
         Returns:
             The final answers that follow.
 
         Raises:
-            SchedulerError: not the worker's outstanding plan, or an elapsed time that is none.
+            SchedulerError: not the worker's outstanding plan, or an elapsed time that is no time.
             UnknownWorker, ClockError.
         """
         w = self._worker(plan.worker)
@@ -270,17 +270,17 @@ class Scheduler:
         return self._prompt.num_waiting + self._relax.num_waiting
 
     def rows(self, job: str) -> int:
-        """Rows of a step of a job, 0 for one without steps. UnknownJob."""
+        """Return the rows of a step of a job, 0 for one without steps. UnknownJob."""
         return self._job(job).shape.rows
 
     def service(self, account: str, *, relax: bool = False) -> float:
-        """ms of work done for an account in the class of Fast and Draft (0 for one that may be forgotten), or of Relax
-        (its use in this period)."""
+        """Return the ms of work done for an account in the class of Fast and Draft (0 for one that may be forgotten),
+        or of Relax (its use in this period)."""
         queue = self._relax if relax else self._prompt
         return queue.accounts[account].service if account in queue.accounts else 0.0
 
     def set_relax_use(self, account: str, ms: float) -> None:
-        """Relax use in the billing period: at the start, and 0 at the monthly renewal."""
+        """Set the Relax use in the billing period: at the start, and to 0 at the monthly renewal."""
         state = self._relax.account(account)
         self._relax.charge(account, ms - state.service)
 
@@ -310,8 +310,8 @@ class Scheduler:
         return WorkerCost()
 
     def _place(self, job: Job) -> str:
-        """Give a new, restarted or resumed job its place; a paused one gets none yet. Why a Turbo job is not served as
-        one, or nothing."""
+        """Give a new, restarted or resumed job its place; a paused job gets none yet. Return why a Turbo job is not
+        served as one, or nothing."""
         reason = ""
         if job.paused:
             return reason
@@ -328,7 +328,7 @@ class Scheduler:
         return reason
 
     def _give_turbo(self, worker: Worker, job: Job) -> None:
-        """It is the job that this worker serves as Turbo, from now on."""
+        """Have a worker serve a job as Turbo, from now on."""
         worker.turbo, worker.slack = job, job.slack
         del self._no_turbo[worker.spec.name]
 
@@ -354,14 +354,15 @@ class Scheduler:
         return best, "" if best else "no Turbo capacity is free; served and charged as Fast"
 
     def _takes_turbo(self, w: Worker) -> bool:
-        """Whether it has Turbo capacity (T4 of docs/lanes.md)."""
+        """Return whether a worker has Turbo capacity (T4 of docs/lanes.md)."""
         return w.free_seats(relax=False) >= 1 and self._has_turbo_time(w)
 
     def _has_turbo_time(self, w: Worker) -> bool:
         return w.turbo is None and w.turbo_used(self._now, self.policy.window_ms) < self.policy.turbo_share
 
     def _may_start(self, w: Worker, now: float) -> bool:
-        """Newcomers go to the workers with the fewest started jobs; one that waits too long to any."""
+        """Return whether a worker may start newcomers: those with the fewest started jobs may, and any may start one
+        that waits too long."""
         if len(self._workers) == 1 or len(w.seats) * len(self._workers) <= self._started + len(self._workers):
             return True
         head = self._prompt.head()
@@ -387,7 +388,8 @@ class Scheduler:
             self._spare.pop(w.spec.name, None)
 
     def _take_over(self, w: Worker) -> Job | None:
-        """A started job that waits on another worker, for one that has nothing to do."""
+        """Move a started job that waits on another worker to one that has nothing to do. Return the job, if there is
+        one."""
         for name in self._spare:
             other = self._workers[name]
             for job in other.seats.values():
@@ -400,7 +402,8 @@ class Scheduler:
     def _book(
         self, w: Worker, plan: BatchPlan, jobs: list[Job], elapsed: float, previews: Mapping[str, float], now: float
     ) -> None:
-        """The accounts of the promises, before anybody leaves. Previews were not planned: they are booked here."""
+        """Book a plan in the accounts of the promises, before any job leaves. Previews, which no plan had, are booked
+        here."""
         weights = [job.unit for job in jobs]
         scale = elapsed / max(sum(weights), 1e-9)
         after = [previews.get(job.ticket.job, 0.0) for job in jobs] if previews else [0.0] * len(jobs)
@@ -423,7 +426,8 @@ class Scheduler:
             w.served_turbo(elapsed + after[0], now)
 
     def _proved(self, w: Worker, job: Job) -> None:
-        """It works alone. When all of a batch that broke do, the batch was too large for this worker."""
+        """Take note that a job works alone. If all jobs of a batch that broke do, the batch was too large for this
+        worker."""
         job.alone, job.cautious = False, 0
         if w.suspects is not None:
             rows, names = w.suspects

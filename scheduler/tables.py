@@ -21,7 +21,7 @@ class Table:
         return PlanFileError(complaint(f"{self.file}: {self.prefix}{key}", got[:80], allowed, remedy))
 
     def take(self, key: str, kind: type, allowed: str) -> Any:
-        """The value of a key that must be there, of exactly this type: true is no number, 1.0 no whole number."""
+        """Take the value of a key that must be there, of exactly this type: true is no number, 1.0 no whole number."""
         self.known.append(key)
         if key not in self.data:
             raise self.error(key, "nothing", allowed, "add the key")
@@ -45,6 +45,6 @@ class Table:
         return Table(self.file, f"{self.prefix}{key}.", self.take(key, dict, "a table"))
 
     def close(self) -> None:
-        """PlanFileError if a key is left that nobody asked for."""
+        """Raise PlanFileError if a key is left that was not taken."""
         for key, value in self.data.items():
             raise self.error(key, repr(value), f"only {', '.join(self.known)}", "remove the key, or correct its name")

@@ -1,4 +1,4 @@
-"""What the scheduler knows of a job: numbers alone. It never sees a prompt, an array or a picture.
+"""The scheduler's view of a job: numbers alone, never a prompt, an array or a picture.
 
 Times are milliseconds on whatever clock the caller uses (float, never going back); work is counted in predicted
 milliseconds of an idle worker.
@@ -38,7 +38,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepShape:
-    """What one step of a job, or of a batch of jobs, weighs.
+    """The weight of one step of a job, or of a batch of jobs.
 
     Attributes:
         rows: text and image rows of all samples together.
@@ -175,11 +175,11 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What a worker does next: one stage of `jobs`, until `Scheduler.report`.
+    """The next work of a worker: one stage of `jobs`, until `Scheduler.report`.
 
     Attributes:
         number: counts the plans of a scheduler.
-        worker: who does it.
+        worker: the one that does it.
         stage: the kind of work. Only a plan of steps has more than one job.
         jobs: job ids; the first one leads, the others ride along.
         piece: which of the stage's pieces, from 0.
@@ -232,7 +232,7 @@ def _want_whole(name: str, got: Any, low: int, high: int) -> None:
 
 
 def check_time(now: Any, last: float) -> float:
-    """`now` as a float. ClockError if it is no finite number or lies before `last`."""
+    """Return `now` as a float. ClockError if it is no finite number or lies before `last`."""
     if isinstance(now, bool) or not isinstance(now, int | float) or not math.isfinite(now) or now < last:
         raise ClockError(complaint("clock", repr(now), f"a time from {last:.3f} ms on", "use a monotonic clock"))
     return float(now)

@@ -76,12 +76,12 @@ class Worker:
             self.turbo = None
 
     def free_seats(self, relax: bool) -> int:
-        """How many more jobs may be started here."""
+        """Return how many more jobs may be started here."""
         free = self.spec.max_seats - len(self.seats)
         return min(free, max(1, self.spec.max_seats // 2) - self.num_relax) if relax else free
 
     def free_at(self, now: float) -> float:
-        """When it can take its next plan, by prediction."""
+        """Return when the worker can take its next plan, by prediction."""
         return now if self.plan is None else max(now, self.plan_end)
 
     def served_turbo(self, ms: float, now: float) -> None:
@@ -89,7 +89,7 @@ class Worker:
         self._turbo_ms += ms
 
     def turbo_used(self, now: float, window: float) -> float:
-        """Share of the last `window` ms that Turbo had of this worker."""
+        """Return the share of the last `window` ms that Turbo had of this worker."""
         while self._turbo_window and self._turbo_window[0][0] <= now - window:
             self._turbo_ms -= self._turbo_window.popleft()[1]
         return max(0.0, self._turbo_ms) / window

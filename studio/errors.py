@@ -17,7 +17,7 @@ SalonError
         ├── StoreInUse      another server has it open
         ├── StoreRefused    a write that contradicts what is stored; nothing of its batch was written
         ├── StoreFull       no space is left, on disk or in the database
-        ├── StoreLocked     somebody else locked the database for longer than we wait
+        ├── StoreLocked     another process locked the database for longer than we wait
         ├── StoreLost       the database or the folder cannot be reached
         ├── StoreBroken     what is stored is damaged
         ├── StoreBusy       too many writes wait
@@ -68,7 +68,7 @@ class StudioClosed(StudioError):
 
 
 class WorkerLost(StudioError):
-    """No worker is left that could do it."""
+    """No worker is left that could do the job."""
 
 
 class ThreadUnavailable(StudioError):
@@ -92,7 +92,7 @@ class StoreMismatch(StoreError):
 
 
 class StoreInUse(StoreError):
-    """Another server has it open."""
+    """Another server has the store open."""
 
 
 class StoreRefused(StoreError):
@@ -104,7 +104,7 @@ class StoreFull(StoreError):
 
 
 class StoreLocked(StoreError):
-    """Somebody else locked the database for longer than we wait. Nothing was written."""
+    """Another process locked the database for longer than we wait. Nothing was written."""
 
 
 class StoreLost(StoreError):

@@ -1,4 +1,4 @@
-"""A job in the hands of whoever submitted it."""
+"""A job in its owner's hands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class JobState(StrEnum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing comes after it."""
+        """Whether no other state follows."""
         return self in (JobState.DONE, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -102,7 +102,7 @@ class Job:
 
     @property
     def state(self) -> JobState:
-        """Where it stands."""
+        """The job's state."""
         return self._state
 
     @property
@@ -112,12 +112,12 @@ class Job:
 
     @property
     def reason(self) -> str:
-        """Why it failed or was cancelled."""
+        """Why the job failed or was cancelled."""
         return self._reason
 
     @property
     def failure(self) -> str:
-        """The type of the error that it failed of, as far as it is known."""
+        """The type of the error that the job failed of, as far as it is known."""
         return self._kind
 
     @property
@@ -126,7 +126,7 @@ class Job:
         return self._preview
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until it has ended, at most `timeout_s` seconds. Whether it has.
+        """Wait until the job has ended, at most `timeout_s` seconds. Return whether it has.
 
         Raises:
             WrongTimeout: `timeout_s` is no number from 0.
@@ -138,7 +138,7 @@ class Job:
         return self._final.wait(timeout_s)
 
     def result(self, timeout_s: float | None = None) -> UInt8:
-        """The pictures, uint8 [images, height, width, 3].
+        """Return the pictures, uint8 [images, height, width, 3], once the job has ended.
 
         Raises:
             JobTimeout: it has not ended within `timeout_s` seconds.
@@ -156,7 +156,7 @@ class Job:
         raise JobFailed(f"job {self.id!r}: {self._reason}", self._kind)
 
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
-        """Everything that happens to it, from the beginning to its final event.
+        """Return all events of the job, from the first to the final one, each when it happens.
 
         Raises:
             JobTimeout: nothing happens for `timeout_s` seconds.
@@ -172,7 +172,7 @@ class Job:
             yield event
 
     def _event(self, position: int, timeout_s: float | None) -> tuple[Event, bool]:
-        """(event, whether it is the final one)."""
+        """Return (event, whether it is the final one)."""
         if not self._state.final:
             check_process(self._pid)
         with self._changed:
@@ -181,15 +181,15 @@ class Job:
             return self._events[position], self._state.final and position == len(self._events) - 1
 
     def cancel(self) -> bool:
-        """End exactly this job; it may finish the step that it is in. Whether it had not ended yet."""
+        """End exactly this job; it may finish the step that it is in. Return whether it had not ended yet."""
         return self._master.cancel(self.id)
 
     def pause(self) -> bool:
-        """Take no further step until `resume`. Whether it had not ended yet."""
+        """Take no further step until `resume`. Return whether the job had not ended yet."""
         return self._master.pause(self.id)
 
     def resume(self) -> bool:
-        """Go on. Whether it had not ended yet."""
+        """Go on after `pause`. Return whether the job had not ended yet."""
         return self._master.resume(self.id)
 
     # ---- for the loop ----------------------------------------------------------------------------------------------
@@ -208,7 +208,7 @@ class Job:
         self._happened(Event("preview", self._step))
 
     def _ended(self, ended: Ended, reason: str, kind: str, pictures: UInt8 | None) -> bool:
-        """The one final event. False if there was one before."""
+        """Take the one final event. Return False if there was one before."""
         with self._changed:
             if self._state.final:
                 return False
@@ -221,7 +221,8 @@ class Job:
 
 
 def seconds_of(value: Any, name: str = "timeout_s", *, or_none: bool = False) -> float:
-    """How long to wait, at most what the system's clocks can count. WrongTimeout if it is no number from 0."""
+    """Return a time to wait in seconds, at most what the system's clocks can count. WrongTimeout if it is no number
+    from 0."""
     seconds = number_of(value)
     if seconds is None or not seconds >= 0:
         allowed = f"seconds, from 0{', or None' if or_none else ''}"
@@ -230,6 +231,6 @@ def seconds_of(value: Any, name: str = "timeout_s", *, or_none: bool = False) ->
 
 
 def _seconds(timeout_s: Any) -> float | None:
-    """How long to wait; None: for ever, also where it is more than the system's clocks can count."""
+    """Return a time to wait in seconds; None for no end, also where it is more than the system's clocks can count."""
     seconds = None if timeout_s is None else seconds_of(timeout_s, or_none=True)
     return None if seconds == threading.TIMEOUT_MAX else seconds

@@ -51,7 +51,7 @@ class ReferencePicture:
 
 
 def digest_of(data: bytes) -> str:
-    """Return what a picture's file is called by: its SHA-256 (hex)."""
+    """Return the name of a picture's file: its SHA-256 (hex)."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The whole house in one object: load a model, hand in prompts, get pictures."""
+"""The whole of Salon in one object: load a model, hand in prompts, get pictures."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Studio:
         threads: of each engine; None: the usable cores, shared out.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         deadlines: of worker processes.
-        accounts: who may submit what, and what it costs; None: everybody everything, for nothing.
+        accounts: who may submit what, and what it costs; None: everything is allowed, and free.
 
     Raises:
         SpecError: no sensible number of workers.
@@ -132,7 +132,7 @@ class Studio:
         return self.keep_reference(read_picture(data))
 
     def keep_reference(self, picture: ReferencePicture) -> str:
-        """Take a picture that was read already; see `add_reference`."""
+        """Keep a picture that was read already; see `add_reference`."""
         model = self.loop.model
         area = model.defaults["width"] * model.defaults["height"]
         self.references.put(picture.digest, picture.pixels(area, model.architecture.granularity))

@@ -31,7 +31,7 @@ def start_thread(work: Callable[..., object], *arguments: Any, name: str) -> thr
 
 
 def thread_pool(count: int, name: str) -> ThreadPoolExecutor:
-    """Start a pool of `count` threads at once: a pool that starts them when there is work fails in the middle of it.
+    """Start a pool of `count` threads at once. A pool that starts them when there is work fails in the middle of it.
 
     Raises:
         ThreadUnavailable: the system gives fewer threads.

@@ -81,11 +81,51 @@ def test_links_lead_somewhere(page: str) -> None:
         assert "://" in link or ((ROOT / page).parent / link).exists(), link
 
 
+MAP = (ROOT / "docs" / "map.md").read_text()
+WALKS = {  # where each begins and ends
+    "A prompt's walk": ("frontends/cli.py", "frontends/outputs.py"),
+    "A style reference's walk": ("parameters/known/style.py", "csrc/ops/attention_terms.h"),
+}
+
+
+def section(title: str) -> str:
+    """The page's text under a heading."""
+    return MAP.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def files(text: str) -> list[str]:
+    return re.findall(r"(?<![\w./])(?:\w+/)+\w+\.(?:py|cpp|h|toml|md)\b", text)
+
+
 def test_the_map_is_true() -> None:
-    text = (ROOT / "docs" / "map.md").read_text()
-    paths = re.findall(r"`((?:\w+/)+(?:\w+\.\w+)?)`", text)
-    modules = re.findall(r"^ {6}(\w+/\w+(?:/\w+)?) {2,}", text, re.MULTILINE)
-    assert len(paths) > 20
-    assert len(modules) > 10
-    assert [path for path in paths if not (ROOT / path).exists()] == []
-    assert [path for path in modules if not (ROOT / f"{path}.py").exists()] == []
+    folders = re.findall(r"(?<![\w./])((?:\w+/)+)(?![\w<])", MAP)
+    assert len(folders) > 20
+    assert len(files(MAP)) > 80
+    assert [path for path in (*folders, *files(MAP)) if not (ROOT / path).exists()] == []
+    assert len(MAP.splitlines()) < 220
+
+
+@pytest.mark.parametrize("title", WALKS)
+def test_a_walk_names_each_file_once(title: str) -> None:
+    steps = "\n".join(line for line in section(title).splitlines() if line.startswith(" " * 6))
+    walk = files(steps)
+    assert (walk[0], walk[-1]) == WALKS[title]
+    assert len(walk) > 25
+    assert [path for path in walk if walk.count(path) > 1] == []
+
+
+def test_the_map_names_every_thread_of_a_server() -> None:
+    """Workers' threads are named by their number, and those that end a studio are gone at once."""
+    told = set(re.findall(r"\bsalon-[a-z]+", section("Processes and threads of `salon serve`")))
+    sources = [path for folder in ("studio", "frontends/zmq") for path in (ROOT / folder).rglob("*.py")]
+    found = {name for path in sources for name in re.findall(r'"(salon-[a-z]+)"', path.read_text())}
+    assert {"salon-store", "salon-channel"} <= found
+    assert found - told == {"salon-server"}, "only a `BackgroundServer` has that one"
+    assert told - found == {"salon-worker", "salon-client"}
+
+
+def test_the_forms_of_a_request_are_where_the_map_says() -> None:
+    forms = re.findall(r"^\| `(\w+)`(?: \*)? \| `([\w/.]+)` \|", section("The forms of one request"), re.MULTILINE)
+    assert len(forms) == 10
+    own = [(name, path) for name, path in forms if name not in ("Namespace", "dict")]
+    assert [form for form in own if f"\nclass {form[0]}" not in (ROOT / form[1]).read_text()] == []

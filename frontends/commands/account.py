@@ -23,7 +23,7 @@ def info(options: argparse.Namespace) -> int:
 
 
 def show_account(account: AccountInfo, *, json: bool) -> None:
-    """One account, whole."""
+    """Print one account, whole."""
     if json:
         print_json(account)
     else:
@@ -31,7 +31,7 @@ def show_account(account: AccountInfo, *, json: bool) -> None:
 
 
 def account_pairs(account: AccountInfo) -> list[tuple[str, str]]:
-    """All that is known of it, by name."""
+    """Return all that is known of an account, by name."""
     quota = f" of {words.size(account.quota_bytes)}" if account.quota_bytes else ""
     return [
         ("account", account.account),
@@ -49,7 +49,7 @@ def account_pairs(account: AccountInfo) -> list[tuple[str, str]]:
 
 
 def fast_time(account: AccountInfo) -> str:
-    """What is left: "2 h 3 min (plan 2 h, bonus 3 min)"."""
+    """Write the time that is left: "2 h 3 min (plan 2 h, bonus 3 min)"."""
     if account.fast_ms is None:
         return "unlimited"
     total = words.span(sum(account.fast_ms.values()))

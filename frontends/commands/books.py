@@ -1,4 +1,4 @@
-"""`salon ops accounts`, `grant` and `ledger`: who may use the server, and what GPU time they have."""
+"""`salon ops accounts`, `grant` and `ledger`: the accounts of a server, and their GPU time."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def grant(options: argparse.Namespace) -> int:
 
 
 def ledger(options: argparse.Namespace) -> int:
-    """Entries of the books."""
+    """List entries of the books."""
     found: list[LedgerEntry] = []
     after = options.after
     with connected(options) as client:

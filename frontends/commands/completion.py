@@ -56,7 +56,7 @@ def completion(options: argparse.Namespace) -> int:
 
 
 def script(shell: str) -> str:
-    """The script of "bash", "zsh" or "fish"."""
+    """Return the script of "bash", "zsh" or "fish"."""
     from ..arguments import parser
     from . import completion_scripts
 
@@ -69,7 +69,7 @@ def script(shell: str) -> str:
 
 
 def walk(parser: argparse.ArgumentParser, path: str = "") -> Iterator[Command]:
-    """All commands of a parser, itself first."""
+    """Return all commands of a parser, itself first."""
     below: dict[str, str] = {}
     nested: dict[str, Any] = {}
     flags = []

@@ -82,7 +82,7 @@ complete -c salon -f
 
 
 def bash(commands: Sequence[Command]) -> str:
-    """For bash 4 or later."""
+    """Write the script for bash 4 or later."""
     return _BASH.format(
         commands=_commands(commands),
         values="".join(_bash_values(commands)),
@@ -118,7 +118,7 @@ def _bash_reply(flag: Flag) -> str:
 
 
 def zsh(commands: Sequence[Command]) -> str:
-    """For zsh 5 or later."""
+    """Write the script for zsh 5 or later."""
     return _ZSH.format(
         commands=_commands(commands),
         values="".join(_zsh_values(commands)),
@@ -146,7 +146,7 @@ def _zsh_flag(flags: Iterable[Flag]) -> Iterator[str]:
 
 
 def _zsh_entry(name: str, text: str) -> str:
-    """For `_describe`: name, colon, what it is for."""
+    """Write an entry for `_describe`: name, colon, help."""
     return _quote(f"{name}:{_short(text)}".replace("\\", "\\\\"))
 
 
@@ -161,7 +161,7 @@ def _zsh_words(commands: Iterable[Command]) -> Iterator[str]:
 
 
 def fish(commands: Sequence[Command]) -> str:
-    """For fish 3 or later."""
+    """Write the script for fish 3 or later."""
     at = " ".join(_quote(f"{command.path}:{name}") for command in commands for name in command.below)
     return _FISH.format(commands=at) + "".join(_fish_lines(commands))
 
@@ -184,12 +184,12 @@ def _fish_lines(commands: Iterable[Command]) -> Iterator[str]:
 
 
 def _commands(commands: Iterable[Command]) -> str:
-    """A `case` pattern of every step from a command to one below it."""
+    """Write a `case` pattern of every step from a command to one below it."""
     return "|".join(_quote(f"{command.path}:{name}") for command in commands for name in command.below)
 
 
 def _valued(commands: Iterable[Command]) -> Iterator[tuple[str, Flag]]:
-    """(a `case` pattern of "command:flag", the flag) of all flags that a value follows."""
+    """List (a `case` pattern of "command:flag", the flag) of all flags that a value follows."""
     for command in commands:
         for flag in command.flags:
             if flag.takes and flag.names:
@@ -201,7 +201,7 @@ def _names(flags: Iterable[Flag]) -> list[str]:
 
 
 def _quote(text: str) -> str:
-    """For bash and zsh."""
+    """Quote a text for bash and zsh."""
     return shlex.quote(text)
 
 
@@ -211,5 +211,5 @@ def _fish(text: str) -> str:
 
 
 def _short(text: str) -> str:
-    """What a menu has room for."""
+    """Cut a text to what a menu has room for."""
     return text.partition(";")[0][:70]

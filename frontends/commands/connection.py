@@ -1,4 +1,4 @@
-"""Which server a command speaks with, if any."""
+"""The server that a command speaks with, if any."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def server_of(options: argparse.Namespace) -> str | None:
-    """The address that --server or else SALON_SERVER gives; None: neither does."""
+    """Return the address that --server or else SALON_SERVER gives; None if neither does."""
     if options.server is not None:
         if not options.server.strip():
             raise UsageError("--server: got '', allowed an address; write it like tcp://localhost:5599")
@@ -38,7 +38,7 @@ class Contact:
         self._server, self._quiet = f"the server at {address}", quiet
 
     def __call__(self, seconds: float | None) -> None:
-        """Seconds of silence; None: there was an answer."""
+        """Take note of so many seconds of silence; None: there was an answer."""
         self.silent = seconds is not None
         if self._quiet:
             return
@@ -53,7 +53,7 @@ class Contact:
 def connected(
     options: argparse.Namespace, timeout_s: float | None = None, contact: Contact | None = None
 ) -> Iterator[Client]:
-    """A client of that server. `timeout_s`: instead of --timeout. `contact`: what tells when that is silent.
+    """Open a client of the server. `timeout_s` takes the place of --timeout. `contact` tells when the server is silent.
 
     Raises:
         UsageError: no server is named.

@@ -16,7 +16,7 @@ SUMMARY: Final = "0 done, 1 a job failed or something is broken, 2 refused, 3 no
 
 
 def code_of(error: SalonError) -> int:
-    """Of a command that ended with this error."""
+    """Return the exit code of a command that ended with this error."""
     if f"{__package__.rpartition('.')[0]}.client.errors" not in sys.modules:
         return REFUSED  # it cannot be one of the client's, and importing them takes a while
     from ..client import errors as client

@@ -12,7 +12,7 @@ STATES: Final = ("queued", "running", "paused", *FINAL)
 
 
 def add(commands: Any) -> None:
-    """The parsers of these commands."""
+    """Add the parsers of these commands."""
     jobs = commands.add_parser(
         "jobs", help="list jobs on the server", description="List jobs on the server, newest first."
     )
@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
 
 
 def page_flags(parser: Any, usual: int) -> None:
-    """How much of a list."""
+    """Add the flags that say how much of a list is wanted."""
     limit = whole("--limit", 1, MAX_PAGE, "or pass --all-pages")
     parser.add_argument(
         "--limit", type=limit, default=usual, metavar="N", help=f"lines of a page, 1 to {MAX_PAGE} ({usual})"

@@ -14,7 +14,7 @@ DTYPES: Final = ("bfloat16", "float32")
 
 
 def add(commands: Any) -> None:
-    """The parsers of these commands."""
+    """Add the parsers of these commands."""
     imagine = commands.add_parser(
         "imagine",
         help="make pictures of a prompt",
@@ -55,7 +55,8 @@ def _imagine(parser: Parser) -> None:
 
 
 def output_flag(parser: Any, text: str) -> None:
-    """Where pictures go. Not a `PathName`: `outputs` has its own wording for the empty name."""
+    """Add the flag that says where pictures go. It is no `PathName`: `outputs` has its own wording for the empty
+    name."""
 
     def path(text: str) -> str:
         return expand_home(text, "-o")
@@ -65,7 +66,7 @@ def output_flag(parser: Any, text: str) -> None:
 
 
 def engine_flags(parser: Any, title: str = "how to compute it") -> None:
-    """Those of `Engine.load`."""
+    """Add the flags that `Engine.load` takes."""
     group = parser.add_argument_group(title)
     model = PathName("--model", FOLDER)
     group.add_argument(

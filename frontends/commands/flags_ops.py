@@ -1,4 +1,4 @@
-"""Flags of `ops`: what operators do with a server."""
+"""Flags of `ops`, the commands of operators."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_MINUTES: Final = 1_000_000
 
 
 def add(commands: Any) -> None:
-    """The parsers of `ops` and what is below it."""
+    """Add the parsers of `ops` and what is below it."""
     ops = commands.add_parser(
         "ops", help="run the server (operators only)", description="Look at the server and steer it. For operators."
     )

@@ -61,7 +61,8 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def references(values: dict[str, Any]) -> dict[str, ReferencePicture]:
-    """Read the pictures that parameters refer to, by path, before any other work. ReferenceRefused: one is none."""
+    """Read the pictures that parameters refer to, by path, before any other work. ReferenceRefused: one cannot be read
+    as a picture."""
     found: dict[str, ReferencePicture] = {}
     for name, value in values.items():
         for typed in value if isinstance(value, list) else ():

@@ -15,7 +15,7 @@ MAX_WORKERS: Final = 64
 
 
 def add(commands: Any) -> None:
-    """The parsers of these commands."""
+    """Add the parsers of these commands."""
     serve = commands.add_parser(
         "serve",
         help="run a server",
@@ -96,7 +96,7 @@ def _metrics(text: str) -> str:
 
 
 def check(options: argparse.Namespace) -> None:
-    """What no single flag can say. UsageError."""
+    """Check what no single flag can say. UsageError."""
     if options.curve is False and options.open:
         raise UsageError("--open: got it with --no-curve, allowed with encryption; without it there is one account")
     if options.open_plan is not None and not options.open:

@@ -46,7 +46,7 @@ def jobs(options: argparse.Namespace) -> int:
 
 
 def job_row(info: JobInfo) -> list[str]:
-    """The cells of `COLUMNS`."""
+    """Return the cells of `COLUMNS`."""
     lane = info.lane if info.lane == info.asked_lane else f"{info.lane} ({info.asked_lane})"
     return [
         info.job,
@@ -77,7 +77,7 @@ def delete(options: argparse.Namespace) -> int:
 
 
 def _each(options: argparse.Namespace, done: str, act: Callable[[RemoteJob], bool]) -> int:
-    """Do it to every job, also after one was refused: then the code says so."""
+    """Do something to every job, also after one was refused. The exit code then says so."""
     results: list[dict[str, Any]] = []
     code = exits.DONE
     with connected(options) as client:

@@ -21,7 +21,7 @@ PATIENCE_S: Final = 60.0  # with one, and no answer
 
 
 def status(options: argparse.Namespace) -> int:
-    """The server at a glance."""
+    """Show the server at a glance."""
     with connected(options) as client:
         found = client.ops.status()
     if options.json:
@@ -34,7 +34,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def status_pairs(found: Status) -> list[tuple[str, str]]:
-    """All but the workers, by name."""
+    """Return all but the workers, by name."""
     return [
         ("state", f"{found.state}, for {words.span(found.up_ms)}"),
         ("server", found.server),
@@ -49,7 +49,7 @@ def status_pairs(found: Status) -> list[tuple[str, str]]:
 
 
 def workers(options: argparse.Namespace) -> int:
-    """All workers."""
+    """List all workers."""
     with connected(options) as client:
         found = client.ops.workers().workers
     if options.json:
@@ -60,7 +60,7 @@ def workers(options: argparse.Namespace) -> int:
 
 
 def worker_row(worker: WorkerInfo) -> list[str]:
-    """The cells of `WORKER_COLUMNS`."""
+    """Return the cells of `WORKER_COLUMNS`."""
     return [
         worker.name,
         words.share(worker.busy_share),
@@ -96,7 +96,7 @@ def _did(options: argparse.Namespace, changed: bool, done: str, otherwise: str) 
 
 
 def drain(options: argparse.Namespace) -> int:
-    """Accept no further jobs; perhaps wait for the rest of them."""
+    """Accept no further jobs; with --wait, wait for the rest of them."""
     with connected(options) as client:
         changed = client.ops.drain(stop=options.stop)
     if not options.json:
@@ -112,8 +112,8 @@ def drain(options: argparse.Namespace) -> int:
 
 
 def _wait(options: argparse.Namespace) -> int:
-    """Until no job is left: 0; or how many there are, if somebody ends the drain. A server that is to stop may be gone
-    before we have seen its last job end, which is found out soon.
+    """Wait until no job is left, and return 0; or how many jobs there are, if the drain is ended meanwhile. A server
+    that is to stop may be gone before we have seen its last job end. That is found out soon.
 
     Raises:
         Disconnected, TimedOut: the server does not answer any more, and was not to stop.

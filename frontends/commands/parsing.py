@@ -1,4 +1,4 @@
-"""What every command's flags are made of: a parser that raises, and readers of values that say their range.
+"""The parts of every command's flags: a parser that raises, and readers of values that say their range.
 
 Standard library only: `salon --help` must answer at once.
 """
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see `{self.prog} --help`")
 
     def _refuse_missing(self, names: Sequence[str]) -> NoReturn:
-        """A flag without its value. What looks like a flag is a value only behind an equals sign."""
+        """Refuse a flag without its value. A value that looks like a flag needs an equals sign before it."""
         typed, *after = self._words[next(i for i, word in enumerate(self._words) if word in names) :]
         if after and after[0].startswith("-") and after[0].partition("=")[0] not in ("--", *flags_of(self)):
             joined = shlex.quote(after[0])
@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
     def commands(self, title: str = "commands", *, required: bool = True) -> Any:
-        """Add subcommands; `.add_parser` of what comes back makes one."""
+        """Add subcommands. `add_parser` of the result makes one."""
         return self.add_subparsers(
             dest="command", metavar="COMMAND", title=title, parser_class=Parser, required=required
         )
@@ -125,7 +125,7 @@ class PathName:
 
 
 def whole(flag: str, low: int, high: int, remedy: str) -> Callable[[str], int]:
-    """A reader of whole numbers from `low` to `high`."""
+    """Return a reader of whole numbers from `low` to `high`."""
 
     def read(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or not low <= int(text) <= high:
@@ -136,7 +136,7 @@ def whole(flag: str, low: int, high: int, remedy: str) -> Callable[[str], int]:
 
 
 def number(flag: str, low: float, high: float, remedy: str) -> Callable[[str], float]:
-    """A reader of numbers from `low` to `high`, without exponents, NaN and infinity."""
+    """Return a reader of numbers from `low` to `high`, without exponents, NaN and infinity."""
 
     def read(text: str) -> float:
         if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)", text) or not low <= float(text) <= high:
@@ -147,7 +147,7 @@ def number(flag: str, low: float, high: float, remedy: str) -> Callable[[str], f
 
 
 def matching(flag: str, pattern: str, allowed: str, remedy: str) -> Callable[[str], str]:
-    """A reader of text that matches a whole pattern."""
+    """Return a reader of text that matches a whole pattern."""
 
     def read(text: str) -> str:
         if not re.fullmatch(pattern, text):
@@ -158,25 +158,25 @@ def matching(flag: str, pattern: str, allowed: str, remedy: str) -> Callable[[st
 
 
 def job_id(flag: str = "JOB") -> Callable[[str], str]:
-    """A reader of a job's id."""
+    """Return a reader of a job's id."""
     allowed = "a job's id: letters, digits, '.', '_', ':' or '-'"
     return matching(flag, ID, allowed, "`salon jobs` lists them")
 
 
 def account_id(flag: str, *besides: str) -> Callable[[str], str]:
-    """A reader of an account; `besides`: other words that are allowed."""
+    """Return a reader of an account. `besides`: other words that are allowed."""
     words = "".join(f", {word!r}" for word in (LOCAL, *besides))
     pattern = "|".join([PUBLIC_KEY, *(re.escape(word) for word in (LOCAL, *besides))])
     return matching(flag, pattern, f"the 64 hex digits of a public key{words}", "its owner gets them from `salon keys`")
 
 
 def shown(text: str) -> str:
-    """What was typed, quoted, and cut where it is long."""
+    """Quote what was typed, cut where it is long."""
     return repr(text if len(text) <= 40 else text[:40] + "...")
 
 
 def closest(word: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant."""
+    """Return the name that was probably meant."""
     from difflib import get_close_matches
 
     near = get_close_matches(word.lower(), list(names), 1, 0.6)
@@ -184,24 +184,24 @@ def closest(word: str, names: Iterable[str]) -> str | None:
 
 
 def flags_of(parser: argparse.ArgumentParser) -> list[str]:
-    """All flags of one command."""
+    """Return all flags of one command."""
     return [name for action in parser._actions for name in action.option_strings]
 
 
 def remedy_for(flag: str, parser: argparse.ArgumentParser) -> str:
-    """What to do about a flag that a command does not have."""
+    """Say what to do about a flag that a command does not have."""
     names = {name.lstrip("-"): name for name in flags_of(parser)}
     near = closest(flag.partition("=")[0].lstrip("-"), names)
     return f"did you mean {names[near]}?" if near else f"see `{parser.prog} --help`"
 
 
 def json_flag(parser: Any, what: str = "print one JSON object") -> None:
-    """Every command has this one."""
+    """Add --json, which every command has."""
     parser.add_argument("--json", action="store_true", help=what)
 
 
 def server_flags(parser: Any) -> None:
-    """Which server, for commands that speak with one."""
+    """Add the flags that name the server, for commands that speak with one."""
     group = parser.add_argument_group("which server")
     group.add_argument("--server", metavar="ADDRESS", help="tcp://HOST:5599, with #KEY if encrypted ($SALON_SERVER)")
     seconds = number("--timeout", 0.1, 3600, "10 is usual")

@@ -18,7 +18,7 @@ _CHUNK: Final = b"iTXtsalon\0\0\0"
 
 
 def destination_of(output: str | None, info: JobInfo, *, force: bool) -> Destination:
-    """The files of a job. OutputError: as `Destination.of`."""
+    """Return where the files of a job go. OutputError: as `Destination.of`."""
     return Destination.of(output, f"{slug(info.prompt)}-{info.seed}", max(1, info.images), force=force)
 
 
@@ -47,8 +47,8 @@ def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> tuple[list
 
 
 def recipe_in(png: bytes) -> Any:
-    """The recipe in a PNG file, as JSON has it; None: there is none. (`recipe.read_png` reads the pixels, too, and for
-    that loads the engine.)"""
+    """Return the recipe in a PNG file, as JSON has it; None if the file has no recipe. (`recipe.read_png` reads the
+    pixels, too, and for that loads the engine.)"""
     start = png.find(_CHUNK)  # type, keyword, and no compression, as `recipe.encode_png` writes them
     if start < 4:
         return None

@@ -34,7 +34,7 @@ TELL: Final = ("paused", "resumed", "requeued")  # events that a person should h
 
 
 def refuse_misplaced(options: argparse.Namespace) -> None:
-    """Flags that say how to compute mean nothing to a server, and the other way round. UsageError."""
+    """Refuse flags that say how to compute where there is a server, and the other way round. UsageError."""
     server = server_of(options)
     here = next((name for name in HERE_ONLY if name in options.given), None)
     if server is not None and here is not None:
@@ -49,7 +49,7 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
 
 
 def imagine(options: argparse.Namespace, asked: Mapping[str, Any], pictures: Sequence[str] = ()) -> int:
-    """Submit, follow, fetch. Ctrl-C and SIGTERM cancel the job on their way out.
+    """Submit the job, follow it, and fetch its pictures. Ctrl-C and SIGTERM cancel the job on their way out.
 
     Args:
         asked: the request's parameters, as they are sent.
@@ -115,7 +115,7 @@ def imagine(options: argparse.Namespace, asked: Mapping[str, Any], pictures: Seq
 
 
 def _place(options: argparse.Namespace) -> str:
-    """What was given as -o, as a shell takes it again; the folder that pictures go to otherwise."""
+    """Return what was given as -o, as a shell takes it again; else the folder that pictures go to."""
     return shlex.quote("." if options.output is None else str(options.output))
 
 
@@ -136,7 +136,7 @@ def _detached(info: JobInfo, *, json: bool) -> int:
 
 
 def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
-    """Until its final event: the bar, the previews, and what a person should hear of."""
+    """Show the bar, the previews, and what a person should hear of, until the job's final event."""
     path = None if options.preview is None else Path(options.preview)
     with progress(max(1, job.info.steps), quiet=options.quiet) as advance:
         for event in job.events(previews=path is not None):
@@ -149,7 +149,7 @@ def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
 
 
 def _cancel(job: RemoteJob, stop: BaseException) -> NoReturn:
-    """We were told to end: so is the job. A second Ctrl-C ends us at once."""
+    """Cancel the job, since we were told to end. A second Ctrl-C ends us at once."""
     try:
         job.cancel()
         told = f"interrupted; job {job.id} is cancelled"
@@ -166,7 +166,7 @@ def _stop(stop: BaseException, told: str) -> NoReturn:
 
 
 def _ended(info: JobInfo, *, json: bool) -> int:
-    """Without pictures."""
+    """Say that the job ended without pictures."""
     if json:
         print_json({"files": [], "job": plain(info)})
     why = info.reason or info.failure or "no reason given"
@@ -175,7 +175,7 @@ def _ended(info: JobInfo, *, json: bool) -> int:
 
 
 def _check_preview(path: Path) -> None:
-    """Before any work, as far as it can be known."""
+    """Check where previews go, before any work, as far as that can be known."""
     try:
         state = "a folder" if path.is_dir() else "" if path.parent.is_dir() else "in a folder that does not exist"
     except OSError as error:  # no right to look, a name that is too long
@@ -185,7 +185,8 @@ def _check_preview(path: Path) -> None:
 
 
 def _put_preview(path: Path, data: bytes) -> None:
-    """In one step, so that a viewer never sees half of it. Losing a preview is no reason to lose the pictures."""
+    """Write a preview in one step, so that a viewer never sees half of it. Losing a preview is no reason to lose the
+    pictures."""
     spare = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         spare.write_bytes(data)

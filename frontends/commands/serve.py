@@ -11,7 +11,7 @@ from .parsing import UsageError
 
 
 def serve(options: argparse.Namespace) -> int:
-    """Run a server until it is told to stop. It prints how to connect once it listens."""
+    """Run a server until a signal or an operator ends it. It prints how to connect once it listens."""
     made = options_of(options)
     from ..zmq.main import serve as run
 
@@ -19,7 +19,7 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def options_of(options: argparse.Namespace) -> ServeOptions:
-    """The server's options. UsageError, AddressError: an address that cannot be read, or comes twice."""
+    """Return the server's options. UsageError, AddressError: an address that cannot be read, or comes twice."""
     listen = tuple(options.listen or (DEFAULT_LISTEN,))
     endpoints = [parse_address(text, bind=True).endpoint for text in listen]
     twice = next((place for place in endpoints if endpoints.count(place) > 1 and not place.endswith(":0")), None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Show it; exit code 1 only if it was followed and ended without pictures."""
+    """Show a job. The exit code is 1 only if the job was followed and ended without pictures."""
     contact = Contact(server_of(options) or "", quiet=not options.follow)
     contact.meanwhile = f"job {options.job} goes on there; Ctrl-C leaves it, the same command shows it again"
     with connected(options, contact=contact) as client:
@@ -60,13 +60,13 @@ def _follow(job: RemoteJob, *, json: bool) -> None:
 
 
 def event_record(event: JobEvent) -> dict[str, Any]:
-    """For programs."""
+    """Return an event for programs."""
     fields = {name: getattr(event, name) for name in event.__struct_fields__ if name != "preview"}
     return {"type": "event", **plain(fields)}
 
 
 def event_line(event: JobEvent) -> str:
-    """For people."""
+    """Write an event for people."""
     text = event.kind
     if event.kind == "step":
         text = f"step {event.step}/{event.steps}"
@@ -84,7 +84,7 @@ def style_name(adapter: str) -> str:
 
 
 def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
-    """All that is known of a job, by name."""
+    """Return all that is known of a job, by name."""
     lane = info.lane if info.lane == info.asked_lane else f"{info.lane}, asked for {info.asked_lane}"
     guidance = f", guidance {info.guidance_scale:g}" if info.guidance_scale else ""
     waited = info.started_ms - info.made_ms if info.started_ms else -1

@@ -1,4 +1,4 @@
-"""What commands print: tables and pairs for people, one JSON value for programs.
+"""The output of commands: tables and pairs for people, one JSON value for programs.
 
 On a terminal, tables are rich's, cut to its width and coloured (not with NO_COLOR); elsewhere plain columns, whole.
 """
@@ -32,7 +32,8 @@ SPARE: Final = "?"  # before that: the column is left out where a terminal has n
 
 
 def plain(value: Any) -> Any:
-    """A record as dicts and lists, every field included; msgspec itself leaves out defaults, and scripts want them."""
+    """Return a record as dicts and lists, every field included; msgspec itself leaves out defaults, and scripts want
+    them."""
     if isinstance(value, msgspec.Struct):
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
@@ -44,12 +45,12 @@ def plain(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """One line of JSON, ASCII only, so that nothing in it can steer a terminal."""
+    """Print one line of JSON, ASCII only, so that nothing in it can steer a terminal."""
     print(json.dumps(plain(value)), flush=True)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: str) -> None:
-    """Rows under a head; `empty` instead if there are none. The last column may be long, the others are short.
+    """Print rows under a head, or `empty` if there are none. The last column may be long, the others are short.
 
     Args:
         columns: names; with `RIGHT` and `SPARE` before them.
@@ -68,7 +69,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], empty: st
 
 
 def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
-    """Name and value on each line; pairs without a value are left out."""
+    """Print name and value on each line; pairs without a value are left out."""
     shown = [(name, clean(value)) for name, value in pairs if value]
     width = max((len(name) for name, _ in shown), default=0) + 2
     if not sys.stdout.isatty():
@@ -84,7 +85,7 @@ def print_pairs(pairs: Iterable[tuple[str, str]]) -> None:
 
 
 def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A plain table: columns two spaces apart."""
+    """Write a plain table: columns two spaces apart."""
     names = [name.strip(RIGHT + SPARE).upper() for name in columns]
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     right = [RIGHT in name for name in columns]
@@ -97,8 +98,9 @@ def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Any:
-    """The same for a terminal of `width` columns: the last column is cut to what the others leave it, which rich alone
-    would do to all of them alike. Cells must be clean; they are `Text`, so that brackets in a prompt are no markup."""
+    """Return the same table for a terminal of `width` columns. Its last column is cut to what the others leave; rich
+    alone would cut all of them alike. Cells must be clean; they are `Text`, so that brackets in a prompt are no
+    markup."""
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text

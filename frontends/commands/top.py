@@ -30,7 +30,7 @@ JOB_COLUMNS: Final = ("job", "?account", "?lane", "?>n", "?size", ">step", "?>ag
 
 @dataclass(frozen=True)
 class Frame:
-    """What one look at the server found.
+    """The server as one look found it.
 
     Attributes:
         at: seconds, monotonic.
@@ -44,7 +44,7 @@ class Frame:
 
 
 def top(options: argparse.Namespace) -> int:
-    """Show it every second until q or Ctrl-C; once, if asked to, or if there is no terminal."""
+    """Show the server every second until q or Ctrl-C; once, if asked to, or if there is no terminal."""
     with connected(options) as client:
         frame = look(client)
         if options.json:
@@ -57,14 +57,14 @@ def top(options: argparse.Namespace) -> int:
 
 
 def look(client: Client) -> Frame:
-    """One look."""
+    """Ask the server once."""
     status = client.ops.status()
     jobs = client.jobs(limit=MAX_JOBS, states=("running",), account="*").jobs
     return Frame(time.monotonic(), status, jobs)
 
 
 def tables(frame: Frame) -> Iterator[tuple[Sequence[str], list[list[str]]]]:
-    """(columns, rows) of the lanes, the workers and the running jobs; all cells clean."""
+    """Return (columns, rows) of the lanes, the workers and the running jobs; all cells clean."""
     status = frame.status
     names = [*LANES, *sorted({*status.queued, *status.running} - {*LANES})]
     lanes = [[name, f"{status.queued.get(name, 0):,}", f"{status.running.get(name, 0):,}"] for name in names]
@@ -90,7 +90,7 @@ def tables(frame: Frame) -> Iterator[tuple[Sequence[str], list[list[str]]]]:
 
 
 def rates(frame: Frame, before: Frame | None) -> str:
-    """Steps and jobs a second since the frame before; "" without one, or after a restart of the server."""
+    """Write steps and jobs a second since the frame before; "" without one, or after a restart of the server."""
     if before is None or frame.at <= before.at:
         return ""
     seconds = frame.at - before.at
@@ -103,7 +103,7 @@ def rates(frame: Frame, before: Frame | None) -> str:
 
 
 def plain_lines(frame: Frame) -> list[str]:
-    """One frame without a terminal."""
+    """Write one frame without a terminal."""
     shown = [f"{name:<10}{words.clean(text)}" for name, text in status_pairs(frame.status) if text]
     for columns, rows in tables(frame):
         shown += ["", *lines(columns, rows)]
@@ -111,7 +111,7 @@ def plain_lines(frame: Frame) -> list[str]:
 
 
 def rich_frame(frame: Frame, before: Frame | None, width: int, height: int) -> Any:
-    """One frame for a terminal of so many columns and lines."""
+    """Return one frame for a terminal of so many columns and lines."""
     from rich.console import Group
     from rich.text import Text
 
@@ -160,8 +160,8 @@ def _live(client: Client, frame: Frame) -> None:
 
 @contextmanager
 def _keys() -> Iterator[Any]:
-    """A function that waits so many seconds for the key q, and says whether it came. Keys are read one by one and not
-    shown, until the block ends."""
+    """Yield a function that waits so many seconds for the key q, and returns whether it came. Keys are read one by one
+    and not shown, until the block ends."""
     if not sys.stdin or not sys.stdin.isatty():
 
         def sleep(seconds: float) -> bool:

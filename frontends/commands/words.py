@@ -31,26 +31,26 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def clean(text: str) -> str:
-    """Text from elsewhere, on one line and harmless: no control characters, escape sequences or changes of
+    """Make text from elsewhere harmless, on one line: no control characters, escape sequences or changes of
     direction."""
     line = " ".join(text.split())
     return "".join(char if char.isprintable() or char in _JOINERS else "\N{REPLACEMENT CHARACTER}" for char in line)
 
 
 def typed(text: str) -> str:
-    """A refusal of the engine or a server, with the names of fields as they are typed here."""
+    """Write a refusal of the engine or a server with the names of fields as they are typed here."""
     name, colon, rest = text.partition(":")
     text = f"{_FLAGS.get(name, name)}{colon}{rest}"
     return _FIELDS.sub(lambda match: _FLAGS[match[0]], text)
 
 
 def shorten(text: str, most: int) -> str:
-    """At most so many characters, with an ellipsis where there were more."""
+    """Cut a text to at most so many characters, with an ellipsis where there were more."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def span(ms: float) -> str:
-    """A span of time: "850 ms", "12.3 s", "4 min 5 s", "3 h 20 min", "2 d 4 h"; "-" for less than nothing."""
+    """Write a span of time: "850 ms", "12.3 s", "4 min 5 s", "3 h 20 min", "2 d 4 h"; "-" for less than nothing."""
     if ms < 0:
         return "-"
     if ms < 999.5:
@@ -67,7 +67,7 @@ def span(ms: float) -> str:
 
 
 def age(then_ms: int, now_ms: int | None = None) -> str:
-    """How long ago a time (UTC ms) was: "now", "12 s ago", ...; "" for 0, which is no time."""
+    """Write how long ago a time (UTC ms) was: "now", "12 s ago", ...; "" for 0, which is no time."""
     if not then_ms:
         return ""
     ms = (time.time_ns() // 1_000_000 if now_ms is None else now_ms) - then_ms
@@ -81,7 +81,7 @@ def age(then_ms: int, now_ms: int | None = None) -> str:
 
 
 def moment(ms: int) -> str:
-    """A time (UTC ms) on the clock and calendar of this machine: "2026-11-25 15:20:07"; "" for 0."""
+    """Write a time (UTC ms) on the clock and calendar of this machine: "2026-11-25 15:20:07"; "" for 0."""
     if not ms:
         return ""
     try:
@@ -91,7 +91,7 @@ def moment(ms: int) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes: "512 B", "1.5 MB", ..."""
+    """Write a number of bytes: "512 B", "1.5 MB", ..."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
@@ -100,26 +100,26 @@ def size(count: float) -> str:
 
 
 def share(part: float) -> str:
-    """A share of one, in percent."""
+    """Write a share of one, in percent."""
     return f"{100 * part:.0f} %"
 
 
 def counts(values: Mapping[str, int], nothing: str = "none") -> str:
-    """{"fast": 2, "relax": 0} as "2 fast"."""
+    """Write {"fast": 2, "relax": 0} as "2 fast"."""
     return ", ".join(f"{count:,} {clean(name)}" for name, count in values.items() if count) or nothing
 
 
 def plural(count: int, noun: str) -> str:
-    """ "1 picture", "4 pictures"."""
+    """Write "1 picture", "4 pictures"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def short_account(account: str) -> str:
-    """The first of an account's 64 digits, enough to tell a few hundred apart."""
+    """Return the first of an account's 64 digits, enough to tell a few hundred apart."""
     return account if len(account) <= 16 else f"{account[:12]}…"
 
 
 def is_hidden(info: JobInfo) -> bool:
-    """Whether it is somebody else's private job, of which an operator is told that it is there and how it goes: its
-    prompt, seed and pictures are left out, not empty."""
+    """Return whether a job is another account's private one. An operator is told that such a job is there and how it
+    goes; its prompt, seed and pictures are left out, not empty."""
     return info.private and not info.prompt

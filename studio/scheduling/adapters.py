@@ -1,7 +1,7 @@
 """Adapters and adapter branches of a studio: kept here, and sent to a worker when a job there first needs them.
 
-What is wrong with one is said when it is added, by the facts of the model alone; no worker is asked. A worker has only
-what its jobs need, so one that starts anew is told nothing that nobody uses.
+A wrong one is refused when it is added, by the facts of the model alone; no worker is asked. A worker has only what its
+jobs need, so a worker that starts anew is sent nothing that no job uses.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class StudioAdapters:
 
     def missing(self, uses: Iterable[AdapterUse], known: set[str]) -> Iterator[tuple[str, str]]:
         """Find what a worker lacks for adapters that are used: ("branch" or "adapter", name), a branch before its
-        adapters. `known`: what it was told, which is updated."""
+        adapters. `known` is what the worker has been sent; it is updated."""
         for use in uses:
             for name in (use.adapter, use.unconditional):
                 if name is None or is_style(name) or f"adapter {name}" in known:
@@ -155,14 +155,14 @@ def _digest(*parts: str | Float32) -> str:
 
 
 def _text(what: str, value: Any) -> str:
-    """A name as plain text. SpecError for what a worker process could not be told."""
+    """Return a name as plain text. SpecError for what cannot be sent to a worker process."""
     if not isinstance(value, str) or not value or not is_text(value):
         raise SpecError(complaint(what, repr(value)[:80], "a name", "give it one"))
     return str.__str__(value)
 
 
 def _floats(what: str, values: Any) -> Float32:
-    """A copy; bfloat16 bits come as uint16."""
+    """Return a copy of an array as float32; bfloat16 bits come as uint16. SpecError for what holds no numbers."""
     try:
         return widen(np.asarray(values), what)
     except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A loop that is still open when the interpreter ends is closed: no thread of it is left amid a kernel or a hook."""
+"""Close every loop that is still open when the interpreter ends: no thread of it is left amid a kernel or a hook."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ _OPEN: weakref.WeakKeyDictionary[Core, int] = weakref.WeakKeyDictionary()  # by 
 
 
 def watch(core: Core) -> None:
-    """Close this loop when the interpreter ends. It is held weakly: its own threads keep it alive."""
+    """Close this loop when the interpreter ends. The loop is held weakly: its own threads keep it alive."""
     _OPEN[core] = os.getpid()
 
 
 def forget(core: Core) -> None:
-    """It is closed."""
+    """Forget a loop that was closed."""
     _OPEN.pop(core, None)
 
 
 @atexit.register
 def _close_all() -> None:
-    """Runs when all threads but daemons have ended. No thread is started here: Python 3.12 and later refuse to."""
+    """Close all loops, when all threads but daemons have ended. No thread is started here: Python 3.12 and later refuse
+    to."""
     end = time.monotonic() + AT_EXIT_S
     mine = [core for core, pid in list(_OPEN.items()) if pid == os.getpid()]  # a fork's child has no workers
     for core in mine:

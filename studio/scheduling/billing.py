@@ -18,20 +18,20 @@ Keep = Callable[[tuple[LedgerEntry, ...]], object]
 
 
 def utc_ms() -> int:
-    """The time of the ledger."""
+    """Return the ledger's time, UTC ms."""
     return time.time_ns() // 1_000_000
 
 
 class Billing:
-    """The accounts of a loop. Driven under the loop's lock; nobody else touches `accounts` meanwhile.
+    """The accounts of a loop. Driven under the loop's lock; no other thread touches `accounts` meanwhile.
 
     Args:
-        accounts: opened by whoever knows them.
+        accounts: the accounts, which the caller has opened.
         keep: given the ledger entries of every operation, to store them before anybody is told: all of them or, if it
             raises, none. These are then given again, before what follows them: the books have no gap. If it raises at
             admission, there is no job.
         clock: UTC ms; one that goes back is held.
-        takes_back: whoever keeps the entries keeps the jobs as well, and takes them back after a restart: they stay
+        takes_back: the keeper of the entries keeps the jobs as well, and takes them back after a restart. The jobs stay
             open where the studio ends by itself, above all when no worker is left.
 
     Attributes:
@@ -53,7 +53,7 @@ class Billing:
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
     def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
-        """Set aside what the job will cost. How many jobs of the account may run at a time.
+        """Set aside what a job will cost. Return how many jobs of the account may run at a time.
 
         Raises as `Accounts.admit`."""
         made = work or Work(kind=Kind.GRID, images=spec.images)
@@ -66,33 +66,34 @@ class Billing:
         return admission.max_running
 
     def readmit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
-        """Take back a job that was admitted before a restart; one that the ledger has as ended is not charged again.
+        """Take back a job that was admitted before a restart. A job that has ended in the ledger is not charged again.
 
-        How many jobs of the account may run at a time; one where its plan has no such lane any more: what was accepted
-        is done. Raises as `Accounts.restore`."""
+        Return how many jobs of the account may run at a time; one where its plan has no such lane any more, since what
+        was accepted is done. Raises as `Accounts.restore`."""
         made = work or Work(kind=Kind.GRID, images=spec.images)
         self.accounts.restore(account, lane, made, job=job)
         return max(1, self.accounts.max_running(account, lane, made.kind))
 
     def renewed(self, account: str) -> bool:
-        """Whether a billing period has begun since this was last asked: its Relax use counts from 0 again."""
+        """Return whether a billing period has begun since the last call: the account's Relax use counts from 0
+        again."""
         end = self.accounts.ledger.book(account).period_end_ms
         before = self._periods.get(account, end)
         self._periods[account] = end
         return before != end
 
     def withdraw(self, job: str, lane: Lane) -> None:
-        """It was admitted, and is not made after all."""
+        """Give back what was set aside for a job that is not made after all."""
         self.settle(Final(job, Ended.CANCELLED, lane))
 
     def started(self, job: str) -> None:
-        """It has a seat."""
+        """Take note that a job has a seat."""
         if not self._settled(job):
             self.accounts.started(job)
 
     def settle(self, final: Final) -> int:
-        """Charge what is done, and give back the rest: what it cost, ms of GPU time. What goes wrong here is logged:
-        the job has ended. After `close`, nothing."""
+        """Charge a job that is done, or give back what was set aside. Return its cost, ms of GPU time. An error here is
+        logged: the job has ended all the same. After `close` this does nothing."""
         if self.closed or self._settled(final.job):
             return 0
         try:
@@ -105,14 +106,15 @@ class Billing:
         return settlement.charged_ms
 
     def do(self, act: Callable[[Accounts, int], tuple[LedgerEntry, ...]]) -> None:
-        """An operation on the accounts, given the time; the entries that it returns are kept.
+        """Do an operation on the accounts, given the time, and keep the ledger entries that it returns.
 
-        Raises what `act` raises, and then nothing was done; and what `keep` raises, when it was, and is stored later.
+        Raises what `act` raises: then nothing was done. Raises what `keep` raises: then it was done, and is stored
+        later.
         """
         self._offer(act(self.accounts, self.now()))
 
     def flush(self) -> None:
-        """Have stored what is not yet. What goes wrong is logged."""
+        """Store the entries that are not stored yet. An error is logged."""
         try:
             self._offer(())
         except Exception:  # `keep` is the user's own code and may raise anything; what it missed is offered again
@@ -125,11 +127,11 @@ class Billing:
             self._unkept.clear()
 
     def close(self) -> None:
-        """Settle nothing any more: what is open stays open, and goes on after a restart."""
+        """Settle nothing any more: open jobs stay open in the ledger, and go on after a restart."""
         self.closed = True
 
     def _settled(self, job: str) -> bool:
-        """Whether it was settled before a restart, and only its pictures were missing."""
+        """Return whether a job was settled before a restart, and only its pictures were missing."""
         return self.accounts.ledger.has_ended(job)
 
     def info(self, account: str) -> Info:
@@ -137,6 +139,6 @@ class Billing:
         return self.accounts.info(account, self.now())
 
     def now(self) -> int:
-        """UTC ms; it never goes back."""
+        """Return the time, UTC ms; it never goes back."""
         self._last = max(self._last, self._clock())
         return self._last

@@ -38,17 +38,17 @@ class Callbacks:
         self._thread: threading.Thread | None = None
 
     def __len__(self) -> int:
-        """Calls that wait."""
+        """Return how many calls wait."""
         return len(self._calls)
 
     def start(self) -> None:
-        """Begin to call. ThreadUnavailable if there is no thread for it."""
+        """Start the thread that calls. ThreadUnavailable if there is none."""
         self._thread = start_thread(self._work, name="salon-callbacks")
 
     def call(
         self, hook: Callable[..., object] | None, *arguments: Any, newest: Hashable = None, many: int = MANY
     ) -> None:
-        """Call a hook soon; at once nothing happens.
+        """Queue a call of a hook.
 
         Args:
             newest: what it tells is out of date as soon as there is another call with this: when `many` wait, that one
@@ -68,7 +68,7 @@ class Callbacks:
             self._changed.notify()
 
     def close(self, timeout_s: float) -> None:
-        """Make the calls that wait, at most so long."""
+        """Make the calls that wait, for at most `timeout_s` seconds."""
         with self._changed:
             self._closed = True
             self._changed.notify()

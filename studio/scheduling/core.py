@@ -1,7 +1,7 @@
-"""The middle of the loop: what workers say is taken note of, and whoever is idle gets a plan.
+"""The middle of the loop: it takes note of what workers answer, and gives every idle worker a plan.
 
 There is no thread here. The thread that brings news (a client's, a user's) holds the lock and draws the consequences,
-some tens of microseconds; a thread of its own would cost every step two changes of thread.
+in some tens of microseconds. A thread of the loop's own would cost every step two changes of thread.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class Core:
     """Scheduler, workers and jobs. All but `start`, `hear` and `wake` are called with the lock held.
 
     Attributes:
-        lock: of everything here; never held while a user's code runs.
+        lock: guards everything here; it is never held while a user's code runs.
         info: what the workers' model is, once one is ready.
         billing: accounts, if there are any.
         over: why nothing more is accepted, if so.
-        settled: a worker is ready, or all are gone.
-        held: no plan is made.
-        metrics: what was done so far.
+        settled: set once a worker is ready, or all are gone.
+        held: whether plans are withheld.
+        metrics: counts of what was done so far.
     """
 
     def __init__(
@@ -69,14 +69,14 @@ class Core:
             slot.client.start(self.hear)
 
     def now(self) -> float:
-        """The clock in ms; it never goes back."""
+        """Return the clock's time in ms; it never goes back."""
         now = self._clock()
         if now > self._last:
             self._last = now
         return self._last if math.isfinite(self._last) else 0.0
 
     def end(self, final: Final, *, kind: str = "") -> None:
-        """The one end of a job, of which the scheduler knows already (or never will)."""
+        """End a job, once. The scheduler has let go of the job already, or never knew it."""
         entry = self.pool.entries.pop(final.job)
         self.pool.forget(entry)
         entry.job.lane = final.lane
@@ -88,13 +88,13 @@ class Core:
             self.callbacks.call(entry.on_end, entry.job)
 
     def tell(self, entry: RunningJob, event: Event, state: JobState | None = None) -> None:
-        """Something happened to a job that has not ended."""
+        """Tell an event of a job that has not ended."""
         entry.job._happened(event, state)
         newest = ("event", entry.job.id) if event.kind == "step" else None
         self.callbacks.call(entry.on_event, entry.job, event, newest=newest)
 
     def stop(self, error: StudioError, ended: Ended, reason: str) -> None:
-        """Accept nothing more, and end everything; in the ledger nothing ends that can be taken back."""
+        """Accept nothing more, and end all jobs. In the ledger those stay open that can be taken back."""
         if isinstance(error, StudioClosed) or self.over is None:
             self.over = error
         if not isinstance(error, StudioClosed) and self.billing is not None and self.billing.takes_back:
@@ -104,7 +104,7 @@ class Core:
         self.settled.set()
 
     def want_open(self) -> ModelInfo:
-        """What the workers' model is; StudioError if nothing is accepted."""
+        """Return the facts of the workers' model. StudioError if nothing is accepted."""
         if self.over is not None:
             raise type(self.over)(str(self.over))
         if self.info is None:
@@ -114,14 +114,15 @@ class Core:
     # ---- what happens ----------------------------------------------------------------------------------------------
 
     def hear(self, name: str, answer: Answer, frames: Frames) -> None:
-        """A client's notice. Its thread does what follows from it, so that the next plan needs no other thread."""
+        """Take a client's notice. The client's thread does what follows from it, so that the next plan needs no other
+        thread."""
         with self.lock, self._guarded():
             if self.over is None:
                 self._hear(self.pool.slots[name], answer, frames)
                 self._plan()
 
     def wake(self) -> None:
-        """Something changed: look for work."""
+        """Look for work after a change."""
         with self.lock, self._guarded():
             self._plan()
 

@@ -14,7 +14,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...bounds import MAX_PREVIEW_EVERY
-from ...engine.adapters.adapters import names_used
 from ...engine.errors import SpecError, StateError
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
@@ -42,7 +41,7 @@ from .worker_pool import RunningJob
 
 
 def monotonic_ms() -> float:
-    """The default clock."""
+    """Return the default clock's time, ms."""
     return 1e3 * time.monotonic()
 
 
@@ -54,9 +53,9 @@ class Loop:
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         clock: ms; one that goes back is held.
         start_timeout_s: how long `start` waits for the first worker.
-        accounts: who may submit what, and what it costs; None: everybody everything, for nothing.
+        accounts: who may submit what, and what it costs; None: everything is allowed, and free.
 
-    A time to wait that is no number of seconds from 0 is refused everywhere with WrongTimeout, before anything is done.
+    Every method refuses a time to wait that is no number of seconds from 0, with WrongTimeout, before it does anything.
     """
 
     def __init__(
@@ -104,13 +103,13 @@ class Loop:
 
     @property
     def model(self) -> ModelInfo:
-        """What the workers' model is."""
+        """The facts of the workers' model."""
         assert self._core.info is not None, "the loop was not started"
         return self._core.info
 
     @property
     def scheduler(self) -> Scheduler:
-        """To look at: figures of workers and queues."""
+        """The scheduler, to look at: figures of workers and queues."""
         return self._core.scheduler
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
@@ -132,7 +131,7 @@ class Loop:
         restored: bool = False,
         references: Mapping[str, UInt8] | None = None,
     ) -> Job:
-        """Accept a job. Whatever this raises, there is no job then.
+        """Accept a job. If this raises, there is no job.
 
         Args:
             job: its id; None: a new one.
@@ -152,7 +151,7 @@ class Loop:
             SpecError, LimitError: the engine would refuse it.
             UnknownLane, TicketError, DuplicateJob: see the scheduler.
             UnknownAccount, Refused: the account's plan does not allow it, or its time does not last.
-            StudioClosed, WorkerLost: there is nobody to do it.
+            StudioClosed, WorkerLost: no worker is left to do it.
         """
         if not isinstance(spec, GenerationSpec):
             raise SpecError(complaint("spec", type(spec).__name__, "a GenerationSpec", "make one with make_spec"))
@@ -241,14 +240,15 @@ class Loop:
         return True
 
     def info(self, account: str) -> Info:
-        """Plan, time left, running and queued jobs. UnknownAccount, also where there are no accounts."""
+        """Return the account's plan, time left, running and queued jobs. UnknownAccount, also where there are no
+        accounts."""
         with self._mine():
             if self._core.billing is None:
                 raise UnknownAccount(complaint("account", repr(account), "none (there are no accounts)", "open some"))
             return self._core.billing.info(account)
 
     def hold(self) -> None:
-        """Make no further plan until `release`; jobs are still accepted, and what runs finishes its step."""
+        """Make no further plan until `release`. Jobs are still accepted, and running plans are finished."""
         with self._mine():
             self._core.held = True
 
@@ -259,17 +259,17 @@ class Loop:
         self._core.wake()
 
     def watch_plans(self, seen: Seen) -> None:
-        """See `Metrics.seen`; called under the loop's lock."""
+        """Set `Metrics.seen`, which is called under the loop's lock."""
         with self._mine():
             self._core.metrics.seen = seen
 
     def snapshot(self) -> Snapshot:
-        """Queues, workers and what was done so far."""
+        """Return queues, workers and what was done so far."""
         with self._mine():
             return take(self._core)
 
     def accounts(self, act: Callable[[Accounts, int], tuple[LedgerEntry, ...]]) -> None:
-        """Do something with the accounts, given the time (UTC ms), alone; the entries it returns are kept.
+        """Do an operation on the accounts, given the time (UTC ms), alone, and keep the ledger entries that it returns.
 
         Raises as `Billing.do`; UnknownAccount where there are no accounts."""
         with self._mine():
@@ -314,7 +314,7 @@ class Loop:
         core = self._core
         with self._mine():
             for entry in core.pool.entries.values():
-                if name in names_used(entry.job.spec.adapters):
+                if any(name in (use.adapter, use.unconditional) for use in entry.job.spec.adapters):
                     remedy = "wait for those jobs, or cancel them"
                     raise StateError(complaint(f"adapter {name!r}", "forget", "no open job that uses it", remedy))
             core.pool.forget_adapter(name)
@@ -323,8 +323,8 @@ class Loop:
 
     @contextmanager
     def _mine(self) -> Iterator[None]:
-        """The lock. StudioClosed in a forked child, which has neither threads nor workers, and where the lock may be
-        held for ever."""
+        """Hold the lock. StudioClosed in a forked child, which has neither threads nor workers, and where the lock may
+        never be free."""
         check_process(self._pid)
         with self._core.lock:
             yield
@@ -332,8 +332,8 @@ class Loop:
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def close(self, timeout_s: float = 10.0, *, leave_open: bool = False) -> None:
-        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. A second call changes nothing,
-        nor does one in a forked child: jobs and workers are the parent's.
+        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. A second call changes nothing.
+        Nor does a call in a forked child: jobs and workers are the parent's.
 
         `leave_open`: in the ledger the jobs stay open, to be taken back with `submit(restored=True)` after a restart.
         """

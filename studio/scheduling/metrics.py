@@ -16,7 +16,7 @@ Seen = Callable[[BatchPlan, Ran, int, int], object]
 
 @dataclass
 class WorkerTally:
-    """Of one worker.
+    """The counts of one worker.
 
     Attributes:
         steps: step plans.
@@ -34,12 +34,12 @@ class WorkerTally:
     _recent: deque[tuple[float, float]] = field(default_factory=deque)  # (end, ms), within the window
 
     def add(self, now: float, ms: float) -> None:
-        """It worked so long."""
+        """Add a time that the worker was busy."""
         self._recent.append((now, ms))
         self._trim(now)
 
     def busy_share(self, now: float, since: float) -> float:
-        """Of the last minute, or of the time since `since`."""
+        """Return the share of the last minute, or of the time since `since`, that the worker was busy."""
         self._trim(now)
         span = min(WINDOW_S, now - since)
         return min(1.0, sum(ms for _, ms in self._recent) / (1e3 * span)) if span > 0 else 0.0
@@ -70,7 +70,7 @@ class Metrics:
         self.seen: Seen | None = None
 
     def ran(self, plan: BatchPlan, answer: Ran, rows: int, max_rows: int) -> None:
-        """A plan was carried out, with so many rows of those that the worker takes at once."""
+        """Count a plan that was carried out, with so many rows of those that the worker takes at once."""
         worker, ms = self.workers[plan.worker], answer.elapsed_ms
         self.plans[plan.stage] += 1
         self.stage_ms[plan.stage] += ms
@@ -86,5 +86,5 @@ class Metrics:
             self.seen(plan, answer, rows, max_rows)
 
     def lost(self, worker: str) -> None:
-        """A worker was lost."""
+        """Count the loss of a worker."""
         self.workers[worker].losses += 1

@@ -57,7 +57,7 @@ class Snapshot:
 
 
 def take(core: Core) -> Snapshot:
-    """With the core's lock held. O(jobs that have not ended)."""
+    """Take a snapshot of a core whose lock is held. O(jobs that have not ended)."""
     queued: Counter[str] = Counter()
     running: Counter[str] = Counter()
     for entry in core.pool.entries.values():

@@ -23,8 +23,8 @@ class RunningJob:
     Attributes:
         job: the user's side of it.
         started: it has been in a plan, and its worker has not died since.
-        where: name of the worker that holds its state; None: nobody does.
-        position: evaluations taken; whoever lacks its state can replay to here.
+        where: name of the worker that holds its state; None: no worker does.
+        position: evaluations taken; a worker that lacks its state can replay to here.
         parking: number of the command that takes its state out of `where`.
         pictures: uint8 [images, height, width, 3], filled as they are decoded.
         references: the pictures that its spec refers to, by digest: uint8 [height, width, 3].
@@ -62,7 +62,7 @@ class WorkerSlot:
         waiting: jobs of the plan whose state is on its way.
         arrivals: what came of it, each with its frames.
         cost: its cost model, kept over restarts.
-        known: adapters and branches that it was told of in this life.
+        known: adapters and branches that the worker was sent in this life.
     """
 
     client: WorkerClient
@@ -77,7 +77,7 @@ class WorkerSlot:
 
     @property
     def idle(self) -> bool:
-        """Whether it can take a plan."""
+        """Whether the worker can take a plan."""
         return self.life > 0 and self.plan is None
 
 
@@ -97,11 +97,11 @@ class WorkerPool:
         self._numbers = itertools.count(1)
 
     def send(self, slot: WorkerSlot, command: Command, frames: Frames = ()) -> None:
-        """To a worker that is ready."""
+        """Send a command to a worker that is ready."""
         slot.client.send(command, frames, life=slot.life)
 
     def number(self) -> int:
-        """The next command's."""
+        """Return the next command's number."""
         return next(self._numbers)
 
     def dispatch(self, slot: WorkerSlot, plan: BatchPlan) -> None:
@@ -123,13 +123,14 @@ class WorkerPool:
         self._run_if_complete(slot)
 
     def parked(self, slot: WorkerSlot, answer: Parked) -> None:
-        """A job's state came out of a worker: on to where it is waited for."""
+        """Bring a job's state, which came out of a worker, to the worker that waits for it."""
         entry = self.entries.get(answer.job)
         if entry is not None and entry.parking == answer.number and entry.where == slot.client.name:
             self._bring(entry, answer.data)
 
     def ran(self, slot: WorkerSlot, answer: Ran) -> BatchPlan | None:
-        """A plan was carried out: take note of who is where. None for an answer that nobody waits for."""
+        """Take note that a plan was carried out, and of where its jobs are now. Return the plan; None for an answer
+        that is out of date."""
         plan = slot.plan
         if plan is None or slot.run != answer.number:
             return None
@@ -143,7 +144,7 @@ class WorkerPool:
         return plan
 
     def lost(self, slot: WorkerSlot) -> None:
-        """A worker died: what was on its way from it to another one is replayed there."""
+        """Take note that a worker died. What was on its way to another worker is replayed there."""
         slot.life, slot.plan, slot.run = 0, None, None
         slot.known.clear()
         slot.waiting, slot.arrivals = set(), []
@@ -154,7 +155,7 @@ class WorkerPool:
                 entry.where = None
 
     def forget(self, entry: RunningJob) -> None:
-        """Have its state dropped, wherever it is."""
+        """Have a job's state dropped, wherever it is."""
         if entry.where is not None:
             slot = self.slots[entry.where]
             self.send(slot, Drop(self.number(), (entry.job.id,)))

@@ -23,8 +23,11 @@ from typing import Any, Final, TypeVar
 
 from ...bounds import LOCAL
 from ...errors import complaint
+from ...parameters.known import checked
+from ...parameters.request import OWN_STYLE
 from ..errors import JobTimeout, StudioClosed
 from ..job import seconds_of
+from ..references import digest_of, read_file
 from ..threads import check_process, start_thread, thread_pool
 from .context import OpenStudio, ServiceContext, open_studio
 from .durable_job import ANSWER_S, DurableJob, Listener
@@ -103,15 +106,36 @@ class DurableStudio:
             lane: see `bounds.LANES`.
             key: a name of the caller's own: the same key again is the same job, also after a restart; None: a new one.
             timeout_s: how long to wait for the disk.
-            fields: further ones of `Request`, such as `images`, `seed`, `steps`, `preview_every`.
+            fields: `private` and `preview_every`, and everything else that a request can say, by the names of
+                docs/parameters.md, such as `images`, `seed` or `style_references`. The model's default style is left
+                out where none of them speaks of styles.
 
         Raises:
+            ParameterError: an unknown name or a value out of range.
             KeyReused, SpecError, LimitError, UnknownLane: see `Service.submit`; there is no job then.
             JobTimeout, TooSlow: it is not on disk yet; the same key finds it, should it get there.
         """
-        request = request_of(key=uuid.uuid4().hex if key is None else key, prompt=prompt, lane=lane, **fields)
+        own = {name: fields.pop(name) for name in ("private", "preview_every", "parameters") if name in fields}
+        said = checked(fields | (own.pop("parameters", None) or {}))
+        if not said.keys() & set(OWN_STYLE):
+            said["stylize"] = 0.0
+        key = uuid.uuid4().hex if key is None else key
+        request = request_of(key=key, prompt=prompt, lane=lane, parameters=said, **own)
         submitted = self._ask(self._open.submit(LOCAL, request), timeout_s)
         return DurableJob(self, submitted.job.job)
+
+    def add_reference(self, picture: str | os.PathLike[str] | bytes, *, timeout_s: float = ANSWER_S) -> str:
+        """Keep a picture to draw in the style of, its file or the bytes of one, on disk. Return its digest, for
+        `style_references` of `imagine`.
+
+        Raises:
+            ReferenceRefused: the file cannot be read, or is no picture.
+            StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
+        """
+        data = picture if isinstance(picture, bytes) else read_file(picture)
+        digest = digest_of(data)
+        self._ask(self._open.jobs.references.add(LOCAL, digest, data), timeout_s)
+        return digest
 
     def job(self, job: str, *, timeout_s: float = ANSWER_S) -> DurableJob:
         """Return a job by its id, whichever start of the studio accepted it. UnknownJob: there is none."""

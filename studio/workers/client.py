@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from .messages import Answer, Command, Frames
 
+ALIVE: Final = "alive"  # a file beside a worker's socket, locked by the process that started the worker
 Notice = Callable[
     [str, Answer, Frames], None
 ]  # (name of the client, what it says, frames); called on the client's thread
@@ -21,18 +22,18 @@ class WorkerClient(Protocol):
 
     @property
     def name(self) -> str:
-        """Unique among the clients of a loop."""
+        """The client's name, unique in a loop."""
         ...
 
     def start(self, notice: Notice) -> None:
-        """Begin. The first notice is Ready, Unfit or Lost. ThreadUnavailable if there is no thread for it."""
+        """Start the worker. The first notice is Ready, Unfit or Lost. ThreadUnavailable: there is no thread for it."""
         ...
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
-        """Ask for something; returns at once. Dropped unless the worker is in this life (`Ready.life`)."""
+        """Send a command, without waiting. The command is dropped unless the worker is in this life (`Ready.life`)."""
         ...
 
     def close(self, timeout_s: float) -> None:
-        """End the worker, whatever it is doing, and wait for that at most so long (on the client's own thread: not at
-        all). No notice comes afterwards. A second call changes nothing."""
+        """End the worker, whatever it is doing, and wait for its end at most `timeout_s` seconds (on the client's own
+        thread: not at all). No notice comes afterwards. A second call changes nothing."""
         ...

@@ -18,6 +18,7 @@ from typing import Any, cast
 import zmq
 
 from ...engine.engine import Engine
+from .client import ALIVE
 from .messages import Answer, Beat, Command, Failure, Ready, Setup, Stop, Unfit, pack, read_command
 from .wakeup import Wakeup
 from .worker import Worker, info_of
@@ -26,8 +27,8 @@ BEAT_S = 0.2
 
 
 class WorkerChannel(threading.Thread):
-    """The thread that owns the socket. It ends the process when the parent is gone; that may have happened before this
-    process could look, so it is told which one that is."""
+    """The thread that owns the socket. It ends the process when the parent is gone. The parent's id comes from outside,
+    since the parent may be gone before this process can look."""
 
     def __init__(self, endpoint: str, parent: int) -> None:
         super().__init__(name="salon-channel", daemon=True)
@@ -39,12 +40,12 @@ class WorkerChannel(threading.Thread):
         self._parent = parent
 
     def say(self, answer: Answer, frames: list[Any]) -> None:
-        """Send, from any thread."""
+        """Send an answer, from any thread."""
         self._answers.append([pack(answer), *frames])
         self._wakeup.set()
 
     def end(self, timeout_s: float) -> None:
-        """Send what is left, and stop."""
+        """Send the answers that wait, and stop."""
         self._ending = True
         self._wakeup.set()
         self.join(timeout_s)
@@ -72,9 +73,12 @@ class WorkerChannel(threading.Thread):
             if time.monotonic() >= next_beat:
                 if os.getppid() != self._parent:  # nobody is left to work for, or to clean up
                     path = self._endpoint.removeprefix("ipc://")
+                    folder = os.path.dirname(path)
+                    for name in (path, os.path.join(folder, ALIVE)):
+                        with suppress(OSError):
+                            os.unlink(name)
                     with suppress(OSError):
-                        os.unlink(path)
-                        os.rmdir(os.path.dirname(path))  # which removes nothing that is not empty
+                        os.rmdir(folder)  # which removes nothing that is not empty
                     os._exit(1)
                 with suppress(zmq.Again):  # as many as it may owe wait already
                     socket.send(pack(Beat()), zmq.NOBLOCK)
@@ -84,7 +88,7 @@ class WorkerChannel(threading.Thread):
 
 
 def load(setup: Setup) -> Engine:
-    """The engine that a setup asks for. Raises as `Engine.load`."""
+    """Return the engine that a setup asks for. Raises as `Engine.load`."""
     return Engine.load(
         None if setup.model is None else os.fsdecode(setup.model),
         backend=setup.backend,
@@ -97,7 +101,7 @@ def load(setup: Setup) -> Engine:
 
 
 def main(endpoint: str, parent: int) -> None:
-    """Work until told to stop, or until the parent is gone."""
+    """Work until the parent says stop, or is gone."""
     channel = WorkerChannel(endpoint, parent)
     channel.start()
     worker: Worker | None = None

@@ -1,4 +1,4 @@
-"""What is said between the loop and a worker: small records in msgpack, with arrays beside them as raw frames.
+"""The messages between the loop and a worker: small records in msgpack, with arrays beside them as raw frames.
 
 A command has a number, and gets exactly one answer with that number. Nothing here can run code when it is read.
 """
@@ -28,7 +28,7 @@ class Failure(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """From an exception."""
+        """Make a failure of an exception."""
         return cls(type(error).__name__, str(error) or "no further message")
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class Array(msgspec.Struct, frozen=True):
     index: int = -1
 
     def read(self, frame: Any) -> NDArray[Any]:
-        """The array in a frame, a view if it can be. StudioError if sizes do not agree."""
+        """Return the array in a frame, a view if it can be. StudioError if the sizes do not agree."""
         if self.dtype not in ("<f4", "|u1"):
             raise StudioError(f"frame {self.name!r}: got dtype {self.dtype!r}, allowed <f4 or |u1; report this")
         size = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
@@ -54,7 +54,7 @@ class Array(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, name: str, values: NDArray[Any], index: int = -1) -> tuple[Array, Any]:
-        """(record, frame) of a float32 or uint8 array."""
+        """Return (record, frame) of a float32 or uint8 array."""
         dtype = "|u1" if values.dtype == np.uint8 else "<f4"
         frame = np.ascontiguousarray(values, dtype)
         return cls(name, frame.shape, dtype, index), frame.data if frame.size else b""
@@ -114,7 +114,7 @@ class Park(msgspec.Struct, frozen=True, tag=True):
 
 
 class Drop(msgspec.Struct, frozen=True, tag=True):
-    """Forget jobs; unknown ones are fine. Answer: Ack."""
+    """Forget jobs; unknown ones change nothing. Answer: Ack."""
 
     number: int
     jobs: tuple[str, ...]
@@ -138,7 +138,7 @@ class AddAdapter(msgspec.Struct, frozen=True, tag=True):
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True):
-    """Forget an adapter; an unknown one is fine. Answer: Ack."""
+    """Forget an adapter; an unknown one changes nothing. Answer: Ack."""
 
     number: int
     name: str
@@ -165,7 +165,7 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Unfit(msgspec.Struct, frozen=True, tag=True):
-    """The model cannot be loaded: there is no use in starting again, unless it could be before."""
+    """The model cannot be loaded. To start again is of no use, unless the model could be loaded before."""
 
     failure: Failure
     number: int = 0
@@ -200,7 +200,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         elapsed_ms: of the work itself: neither opening arrivals (but for ENCODE), nor previews, nor any transport.
         preview_ms: of the previews that followed, by job; also of one that came to nothing.
         failed: jobs that failed alone; the worker has let go of them.
-        broken: the plan as a whole raised, and nobody advanced.
+        broken: why the plan as a whole raised; then no job advanced.
         dropped: jobs whose state the worker no longer trusts or holds; they must arrive again.
         progress: of the jobs that advanced.
         readings: of the jobs that were opened (ENCODE).
@@ -240,13 +240,13 @@ class Ack(msgspec.Struct, frozen=True, tag=True):
 
 
 class Beat(msgspec.Struct, frozen=True, tag=True):
-    """Still alive. Sent by a thread of its own, so that a long step beats too."""
+    """The worker lives. A thread of its own sends this, also during a long step."""
 
     number: int = -1
 
 
 class Lost(msgspec.Struct, frozen=True, tag=True):
-    """Said by this side of a worker that is gone. `again`: it is started anew."""
+    """A worker is gone; the client says so. `again`: it is started anew."""
 
     reason: str
     again: bool
@@ -261,15 +261,15 @@ _ANSWERS: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
 
 def pack(message: Command | Answer) -> bytes:
-    """As msgpack."""
+    """Return a message as msgpack."""
     return _ENCODER.encode(message)
 
 
 def read_command(data: Any) -> Command:
-    """From `pack`. msgspec.DecodeError for anything else."""
+    """Read a command that `pack` wrote. msgspec.DecodeError for anything else."""
     return _COMMANDS.decode(data)
 
 
 def read_answer(data: Any) -> Answer:
-    """From `pack`. msgspec.DecodeError for anything else."""
+    """Read an answer that `pack` wrote. msgspec.DecodeError for anything else."""
     return _ANSWERS.decode(data)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import errno
+import fcntl
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -29,7 +31,7 @@ import zmq
 from ...errors import complaint
 from ..errors import GreenThreads
 from ..threads import green_threads, start_thread
-from .client import Notice
+from .client import ALIVE, Notice
 from .messages import Beat, Command, Frames, Lost, Ready, Run, Setup, Stop, Unfit, pack, read_answer
 from .wakeup import Wakeup
 
@@ -96,7 +98,7 @@ class ProcessWorker:
 
     @property
     def pid(self) -> int | None:
-        """Of the running worker process."""
+        """The id of the running worker process."""
         process = self._process
         return process.pid if process is not None else None
 
@@ -113,7 +115,7 @@ class ProcessWorker:
         self._wakeup.set()
 
     def close(self, timeout_s: float) -> None:
-        """See `WorkerClient`: a worker amid a plan gets a second, then it is killed."""
+        """See `WorkerClient`. A worker amid a plan gets a second; then it is killed."""
         self._closed.set()
         self._wakeup.set()
         if self._thread is None:
@@ -159,7 +161,7 @@ class ProcessWorker:
             self._wakeup.close()
 
     def _live(self) -> str | None:
-        """One life of the worker. Why it ended; None: it was closed, or is unfit for good."""
+        """Carry one life of the worker. Return why it ended; None if it was closed, or is unfit for good."""
         with self._lock:
             self._life += 1
             self._outbox.clear()
@@ -185,7 +187,7 @@ class ProcessWorker:
         return None
 
     def _converse(self, socket: Any, process: subprocess.Popen[bytes], watch: _Watch) -> bool:
-        """Carry messages until there is a reason to end this life. Whether the worker is unfit for good."""
+        """Carry messages until there is a reason to end this life. Return whether the worker is unfit for good."""
         poller = zmq.Poller()
         poller.register(socket, zmq.POLLIN)
         poller.register(self._wakeup.reader, zmq.POLLIN)
@@ -221,7 +223,7 @@ class ProcessWorker:
 
     @contextmanager
     def _connected(self) -> Iterator[tuple[Any, subprocess.Popen[bytes]]]:
-        """A socket and the process at its other end. Nothing is left of either afterwards."""
+        """Open a socket, and start the process at its other end. Nothing is left of either afterwards."""
         with _private_folder() as folder:
             endpoint = f"ipc://{folder}/w"
             context = zmq.Context()
@@ -270,7 +272,9 @@ def _private_folder() -> Iterator[str]:
         ) from error
     remove = partial(_remove, folder, os.getpid())
     atexit.register(remove)
+    alive = open(Path(folder) / ALIVE, "wb")  # noqa: SIM115 - locked for as long as the folder is wanted
     try:
+        fcntl.flock(alive, fcntl.LOCK_EX)
         size = len(os.fsencode(f"{folder}/w"))
         if size > zmq.IPC_PATH_MAX_LEN:
             raise _Unstartable(
@@ -281,28 +285,26 @@ def _private_folder() -> Iterator[str]:
     finally:
         atexit.unregister(remove)
         remove()
+        alive.close()
 
 
 def _sweep(place: str) -> None:
-    """Remove the folders of processes of this user that were killed before their workers could do it."""
+    """Remove the folders of killed processes of this user, whose workers had not started and could not do it.
+
+    A folder lives while its `alive` is locked: process ids say nothing between containers that share a folder."""
     with suppress(OSError), os.scandir(place) as entries:
         for entry in entries:
-            match = re.fullmatch(r"salon-([0-9]{1,10})-[a-z0-9_]{8}", entry.name)
-            if match is None or not entry.is_dir(follow_symlinks=False):
-                continue
-            with suppress(OSError):
-                if entry.stat(follow_symlinks=False).st_uid == os.getuid() and not _lives(int(match[1])):
-                    shutil.rmtree(entry.path, ignore_errors=True)
+            if re.fullmatch(r"salon-[0-9]{1,10}-[a-z0-9_]{8}", entry.name) and entry.is_dir(follow_symlinks=False):
+                with suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                        _remove_dead(Path(entry.path))
 
 
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # somebody else's
-        return True
-    return True
+def _remove_dead(folder: Path) -> None:
+    """Remove a folder that nobody holds. OSError: it is held (BlockingIOError), or was never locked."""
+    with open(folder / ALIVE, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(folder: str, pid: int) -> None:
@@ -317,7 +319,7 @@ def _start(endpoint: str) -> subprocess.Popen[bytes]:
     the working folder that is named like a module of Python's is not that module."""
     if not sys.executable:
         raise _Unstartable("sys.executable is empty: it must be a Python that has Salon")
-    command = [sys.executable, "-P", "-m", f"{__package__}.worker_main", endpoint, str(os.getpid())]
+    command = [sys.executable, "-P", "-m", f"{__package__}.main", endpoint, str(os.getpid())]
     try:
         return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
     except OSError as error:
@@ -328,15 +330,15 @@ def _start(endpoint: str) -> subprocess.Popen[bytes]:
 
 
 def _ending(code: int | None) -> str | None:
-    """What an exit code says; None while the process runs."""
+    """Return what an exit code says; None while the process runs."""
     if code is None:
         return None
     return f"its process ended with {code}" if code >= 0 else f"its process was killed by signal {-code}"
 
 
 class _Watch:
-    """Who owes an answer since when; whether the worker has said anything yet, and whether its model is loaded, or why
-    it cannot be just now."""
+    """What the worker owes an answer to, and since when; whether it has said anything yet, and whether its model is
+    loaded, or why that cannot be just now."""
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.ready = False
@@ -358,7 +360,7 @@ class _Watch:
             self._progress = self._beat
 
     def late(self) -> str | None:
-        """What it failed to do in time, if anything."""
+        """Return what the worker failed to do in time; None if nothing."""
         now = time.monotonic()
         if now - self._look > 1.0:  # it was this process that stood still: give the other one time to be heard
             self._beat += now - self._look

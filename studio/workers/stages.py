@@ -1,4 +1,4 @@
-"""What a worker does for each kind of stage: one handler a kind, by name.
+"""The work of each kind of stage: one handler a kind, by name.
 
 A stage is named by the ticket (`scheduler.tickets.StageWork.kind`), priced by its name and carried out by the handler
 of that name. To add a kind is to add a handler. Encoding has none: it is the opening of the job itself.

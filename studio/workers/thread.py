@@ -18,10 +18,10 @@ LOG = logging.getLogger("salon.studio")
 class ThreadWorker:
     """An engine on a thread of its own.
 
-    A thread cannot be killed: an engine that hangs, hangs. Whoever wants deadlines takes `process.ProcessWorker`.
+    A thread cannot be killed: an engine that hangs, hangs. For deadlines, take `process.ProcessWorker`.
 
     Args:
-        engine: nobody else drives it until `close`.
+        engine: the engine; no other thread drives it until `close`.
         name: unique among the clients of a loop.
     """
 

@@ -1,4 +1,4 @@
-"""How another thread wakes one that polls sockets."""
+"""A way for other threads to wake one that polls sockets."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ class Wakeup:
         os.set_blocking(self._writer, False)
 
     def set(self) -> None:
-        """From any thread; cheap, never blocks, and harmless after `close`."""
+        """Wakeup the poller, from any thread. This is cheap, never blocks, and does nothing after `close`."""
         with self._lock, suppress(BlockingIOError):
             if self._writer >= 0:
                 os.write(self._writer, b"!")
 
     def clear(self) -> None:
-        """By the one that polls."""
+        """Take note of having been woken. The poller calls this."""
         with suppress(BlockingIOError):
             while len(os.read(self.reader, 4096)) == 4096:
                 pass
 
     def close(self) -> None:
-        """Free the descriptors, when nobody polls any more."""
+        """Free the descriptors, when no thread polls any more."""
         with self._lock:
             for descriptor in (self.reader, self._writer):
                 if descriptor >= 0:

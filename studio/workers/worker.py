@@ -1,4 +1,4 @@
-"""What a device does: carries out plans on an engine, and never dies of a job's error."""
+"""The work of a device: a worker carries out plans on an engine, and never dies of a job's error."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Worker:
     """An engine and the jobs that are open on it. One thread drives it.
 
     Args:
-        engine: nobody else drives it meanwhile.
+        engine: the engine; no other thread drives it meanwhile.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -59,7 +59,7 @@ class Worker:
         self._complaints: set[tuple[str, str]] = set()  # kinds that were told
 
     def handle(self, command: Command, frames: Frames = ()) -> Said:
-        """Do what a command says. Whatever goes wrong is in the answer."""
+        """Do what a command says. What goes wrong is in the answer."""
         if isinstance(command, Run):
             return self._run(command, frames)
         if isinstance(command, Park):
@@ -183,8 +183,8 @@ class Worker:
     def _previews(
         self, reports: Sequence[StepReport], jobs: list[str]
     ) -> tuple[list[tuple[Array, Any]], dict[str, float], tuple[str, ...]]:
-        """Pictures of the unfinished jobs that want them now; what each took, ms; and complaints about those that came
-        to nothing."""
+        """Return pictures of the unfinished jobs that want them now; what each took, ms; and complaints about those
+        that came to nothing."""
         pictures, took, complaints = [], {}, []
         for job, report in zip(jobs, reports, strict=False):
             generation, every = report.generation, self._preview_every.get(job, 0)
@@ -212,7 +212,7 @@ class Worker:
         return Parked(command.number, job, data, complaint)
 
     def _complaint(self, what: str, error: Exception) -> str:
-        """For the log; empty if this kind of error was told before."""
+        """Return a complaint for the log; an empty one if this kind of error was told before."""
         kind = what, type(error).__name__
         if kind in self._complaints:
             return ""

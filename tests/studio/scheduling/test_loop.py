@@ -287,7 +287,7 @@ def test_an_adapter_is_forgotten_when_no_job_needs_it(
     loop = new_loop([engine])
     loop.register_adapter("mine", np.ones((2, 12), np.float32))
     entered, release = hold(engine, monkeypatch, after=1)
-    job = loop.submit(spec(steps=5, adapters=(AdapterUse("mine"),)))
+    job = loop.submit(spec(steps=5, adapters=(AdapterUse("mine", 0.0),)))  # also one that it does not draw with
     assert entered.wait(TIMEOUT)
     with pytest.raises(StateError, match="adapter 'mine': got forget, allowed no open job that uses it"):
         loop.forget_adapter("mine")

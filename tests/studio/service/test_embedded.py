@@ -15,9 +15,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from salon.engine.errors import SpecError
-from salon.studio.errors import JobCancelled, JobFailed, JobTimeout, StoreInUse, StudioClosed, WrongTimeout
+from salon.parameters.errors import ParameterError
+from salon.studio.errors import (
+    JobCancelled,
+    JobFailed,
+    JobTimeout,
+    ReferenceRefused,
+    StoreInUse,
+    StudioClosed,
+    WrongTimeout,
+)
 from salon.studio.service.embedded import DurableStudio
 from salon.studio.service.errors import KeyReused, UnknownJob
 from salon.studio.service.recipe import read_png
@@ -154,10 +164,16 @@ def test_jobs_that_end_without_pictures(open_: Open, monkeypatch: pytest.MonkeyP
 
 def test_what_is_refused(open_: Open) -> None:
     studio = open_()
-    bad: tuple[dict[str, Any], ...] = ({"images": 0}, {"images": "many"}, {"key": "no spaces"}, {"stylize": 3})
+    bad: tuple[dict[str, Any], ...] = ({"images": 0}, {"images": "many"}, {"stylise": 3}, {"parameters": {"seed": -1}})
     for fields in bad:
+        with pytest.raises(ParameterError):
+            studio.imagine("cat", **fields)
+    also: tuple[dict[str, Any], ...] = ({"key": "no spaces"}, {"stylize": 3}, {"style_references": [7]})
+    for fields in also:  # the model has no styles
         with pytest.raises(SpecError):
             studio.imagine("cat", **fields)
+    with pytest.raises(ReferenceRefused, match="no picture"):
+        studio.add_reference(b"hello")
     with pytest.raises(WrongTimeout):
         studio.imagine("cat", timeout_s=-1)
     with pytest.raises(WrongTimeout):
@@ -197,3 +213,18 @@ def test_no_thread_is_left(open_: Open) -> None:
     for thread in left:
         thread.join(5)
     assert [thread.name for thread in left if thread.is_alive()] == []
+
+
+def test_a_picture_is_kept_and_drawn_in_the_style_of_after_a_restart(tmp_path: Path) -> None:
+    rng, buffer = np.random.default_rng(0), io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)).save(buffer, "PNG")
+    small: dict[str, Any] = {"images": 1, "steps": 1, "seed": 3, "width": 64, "height": 64}
+    with DurableStudio(tmp_path / "data", threads=1) as studio:
+        digest = studio.add_reference(buffer.getvalue())
+    with DurableStudio(tmp_path / "data", threads=1) as studio:
+        plain, styled = studio.imagine("a red apple", **small), studio.imagine(
+            "a red apple", style_references=[digest], **small
+        )  # fmt: skip
+        assert plain.pictures(timeout_s=TIMEOUT)[-1] != styled.pictures(timeout_s=TIMEOUT)[-1]
+        assert studio.job(styled.id).record().styles == {f"style:picture:{digest}": 1.0}
+        assert studio.job(plain.id).record().styles == {}

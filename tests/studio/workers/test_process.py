@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -26,6 +27,7 @@ from salon.studio.errors import JobFailed, StudioClosed, WorkerLost
 from salon.studio.job import Job
 from salon.studio.scheduling.loop import Loop
 from salon.studio.workers import process
+from salon.studio.workers.client import ALIVE
 from salon.studio.workers.messages import AddAdapter, Drop, Ready, Setup, pack
 from salon.studio.workers.process import Deadlines, ProcessWorker
 
@@ -292,7 +294,7 @@ def test_a_worker_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
     parent.wait(TIMEOUT)
     parent.stdout.close()
     end = time.monotonic() + TIMEOUT
-    while Path(f"/proc/{pid}/cmdline").exists() and b"worker_main" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    while Path(f"/proc/{pid}/cmdline").exists() and b"workers.main" in Path(f"/proc/{pid}/cmdline").read_bytes():
         assert time.monotonic() < end
         time.sleep(0.02)
     assert not list(tmp_path.glob("salon-*"))
@@ -422,15 +424,22 @@ def test_the_folder_of_a_killed_process_goes_when_the_next_one_starts(
 ) -> None:
     """A server that was killed before its worker had started left its socket's folder behind for ever."""
     place = tmp_path / "place"
-    place.mkdir()
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left = place / f"salon-{dead.pid}-abcdefgh"
-    kept = [place / f"salon-{os.getppid()}-abcdefgh", place / "salon-mine", place / f"salon-{dead.pid}-Other"]
-    for folder in (left, *kept):
-        folder.mkdir()
-        (folder / "w").touch()
+    names = ("salon-7-abcdefgh", "salon-8-abcdefgh", "salon-9-abcdefgh", "salon-mine")
+    dead, held, unlocked, other = (place / name for name in names)
+    for folder in (dead, held, unlocked, other):
+        folder.mkdir(parents=True)
+    for folder in (dead, held, other):
+        (folder / ALIVE).touch()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
-    with Loop(new_ports(), start_timeout_s=TIMEOUT):
-        assert not left.exists()
-    assert all(folder.exists() for folder in kept)
+    with open(held / ALIVE, "wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with Loop(new_ports(), start_timeout_s=TIMEOUT) as loop:
+            assert not dead.exists()
+            own = next(path for path in place.iterdir() if path not in (held, unlocked, other))
+            process._sweep(str(place))
+            assert own.exists(), "one's own is held"
+            assert loop.submit(spec()).wait(TIMEOUT)
+        assert not own.exists()
+    assert held.exists()
+    assert unlocked.exists()
+    assert other.exists()
