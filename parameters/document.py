@@ -32,8 +32,17 @@ in the style of something else, and then the model's own stays out unless `--s` 
 - a number from 0 to 4,294,967,295: `--sref 4093`. Each is a fixed point of the model's style space, the same for ever;
   `--sref random` picks one and the recipe tells which. A file whose name is a number is written `./4093`.
 
+![four things in the styles of twelve pictures](images/styles/references.webp)
+
+![four things in twelve numbered styles](images/styles/numbers.webp)
+
 Up to four share one picture, each perhaps with a weight: `--sref poster.png::2 4093`. `--sw` is how strongly they act
 together: 100 is what the model was trained with, 0 is nothing, and towards 1000 the thing itself begins to give way.
+
+![strengths from 0 to 1000 of the model's own style, of a picture, and of a number](images/styles/strength.webp)
+
+What a picture carries, by eye: its background and colours nearly always, lines or areas mostly; related drawing sets
+look alike, and a background of the thing's own may win (`python -m salon.models.mini.recipe.style_sheets` drew these).
 
 In a program a picture is brought first, and then referred to by its digest:
 

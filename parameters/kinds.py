@@ -6,7 +6,7 @@ Every reader names the flag or field, what came, what is allowed and what to do.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -215,7 +215,7 @@ class Aspect:
         return sides
 
     def check(self, name: str, value: Any, remedy: str) -> tuple[float, float]:
-        pair = tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+        pair = items_of(value) or ()
         sides = [number_of(side) or 0.0 for side in pair]
         if len(sides) != 2 or not all(0 < side < float("inf") for side in sides):
             raise _refused(name, value, "two numbers above 0", remedy)
@@ -223,6 +223,16 @@ class Aspect:
 
     def write(self, value: Any) -> str:
         return ":".join(f"{side:.12g}" for side in value)
+
+
+def items_of(value: Any) -> tuple[Any, ...] | None:
+    """Return the items of a list, a tuple or an array; None: it is no such thing."""
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return None
+    try:
+        return tuple(value)
+    except TypeError:  # an array of no dimension
+        return None
 
 
 def _refused(name: str, value: Any, allowed: str, remedy: str) -> ParameterError:

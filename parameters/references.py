@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +16,7 @@ from ..errors import complaint
 from ..system import expand_home
 from ..values import number_of, shown, text_of, whole_of
 from .errors import ParameterError
-from .kinds import NUMBER
+from .kinds import NUMBER, items_of
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 RANDOM: Final = "random"
@@ -73,7 +72,8 @@ class References:
 
     def check(self, name: str, value: Any, remedy: str) -> tuple[tuple[int | str, float], ...]:
         """Return references that came as data: numbers and digests, alone or in pairs with their weights."""
-        many = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+        many = items_of(value)
+        many = (value,) if many is None else many
         if not 1 <= len(many) <= MAX_REFERENCES:
             got, allowed = f"{len(many)} references", f"1 to {MAX_REFERENCES}"
             raise ParameterError(complaint(name, got, allowed, "leave some out" if many else "leave it out"))
@@ -89,11 +89,11 @@ class References:
 
 
 def _pair(name: str, value: Any) -> tuple[int | str, float]:
-    source, weight = value, 1.0
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) != 2:
+    source, weight, items = value, 1.0, items_of(value)
+    if items is not None:
+        if len(items) != 2:
             raise ParameterError(complaint(name, shown(value), "a reference and its weight", "correct it"))
-        source, weight = value
+        source, weight = items
     number, text, share = whole_of(source), text_of(source), number_of(weight)
     low, high = REFERENCE_WEIGHT
     if share is None or not low <= share <= high:

@@ -123,7 +123,7 @@ class Siege:
         """Kill the server, look at what is left of it, and (unless `last`) start it again."""
         self.server.kill()
         left = self.server.leftovers()
-        self.wrong += [f"left behind: {name}" for name in left]
+        self.wrong += [f"left behind: {Path(name).name}" for name in left]
         found = audit(self.server.data, self.solo, seen=self.audited)
         self.wrong += found.wrong
         self.counts["pictures read from disk"] += found.pictures

@@ -11,6 +11,8 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
+import msgspec
+
 from ...bounds import MAX_REFERENCE_BYTES
 from ...errors import complaint
 from ...parameters.errors import ParameterError
@@ -80,16 +82,17 @@ class Commands(Flavour, Generic[J]):
             values = checked(parameters)
         except ParameterError as error:
             raise invalid(str(error)) from error
-        welcome = yield from self._welcome()
         fields = m.Submit(
             key=new_key() if key is None else key,
             prompt=prompt,
             lane=lane,
             private=private,
             preview_every=previews,
-            **({"parameters": values} if "parameters" in welcome.features else as_before(values)),
+            parameters=values,
         )
-        request = asked(fields, preview_every="previews")
+        request = asked(fields, preview_every="previews")  # what is wrong is refused without a server
+        if "parameters" not in (yield from self._welcome()).features:
+            request = msgspec.structs.replace(request, parameters=None, **as_before(values))
         return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
 
     @operation

@@ -19,8 +19,7 @@ def add(commands: Any) -> None:
         "imagine",
         help="make pictures of a prompt",
         usage="salon imagine PROMPT ... [FLAGS]",
-        description="Make pictures of a prompt: a grid and its single pictures, as PNG with the recipe inside. "
-        "Here, or on the server that --server or SALON_SERVER names.",
+        description="Make a grid of pictures of a prompt, as PNG with the recipe inside, here or on a server.",
         epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
     )
     _imagine(imagine)

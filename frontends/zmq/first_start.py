@@ -12,7 +12,7 @@ from ...studio.errors import StoreError
 from ...studio.store.folder_lock import FolderLock
 
 FILES: Final = ("salon.db", "salon.db-wal", "salon.db-shm", "server.key")
-FOLDERS: Final = ("pictures/tmp", "pictures")
+FOLDERS: Final = ("pictures/tmp", "pictures", "references/tmp", "references")
 
 
 class FirstStart:

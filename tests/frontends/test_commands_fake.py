@@ -22,7 +22,7 @@ import pytest
 
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.client.lookout import TELL_S
-from salon.frontends.wire.messages import AccountInfo, JobInfo, Status
+from salon.frontends.wire.messages import AccountInfo, JobInfo, Status, Submit
 
 from .conftest import COMMAND, Main, finish, start
 
@@ -101,23 +101,23 @@ def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:
     ]
     code, out, _ = ask("imagine", "x", "--private", "--n", "1", "--quiet", *words)
     assert (code, out) == (0, "")
-    (submit,) = [request for request in fake.requests if type(request).__name__ == "Submit"]
+    (submit,) = [request for request in fake.requests if isinstance(request, Submit)]
+    default = Submit(key="", prompt="")
     found = {name: getattr(submit, name) for name in submit.__struct_fields__ if name != "key"}
+    found = {name: value for name, value in found.items() if value != getattr(default, name) or name == "preview_every"}
     assert found == {
         "prompt": "x",
         "lane": "relax",
-        "negative_prompt": "a worm",
-        "aspect": (16.0, 9.0),
-        "width": None,
-        "height": None,
-        "steps": 3,
-        "seed": None,
-        "images": 1,
-        "guidance_scale": 2.5,
-        "solver": "heun",
-        "shift": None,
         "private": True,
         "preview_every": 0,
+        "parameters": {
+            "negative_prompt": "a worm",
+            "aspect": [16.0, 9.0],
+            "steps": 3,
+            "images": 1,
+            "guidance_scale": 2.5,
+            "solver": "heun",
+        },
     }
 
 

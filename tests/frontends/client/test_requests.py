@@ -59,7 +59,7 @@ def test_a_job_from_prompt_to_files(server: FakeServer, connect: Connect, tmp_pa
 def test_every_option_goes_into_the_request(server: FakeServer, connect: Connect) -> None:
     client = connect(server.address)
     client.imagine("p", images=1, aspect=(16, 9))
-    assert server.requests[-1].aspect == (16.0, 9.0)  # type: ignore[union-attr]
+    assert server.requests[-1].parameters == {"images": 1, "aspect": [16.0, 9.0]}  # type: ignore[union-attr]
     client.imagine(
         "p",
         lane="relax",
@@ -80,17 +80,19 @@ def test_every_option_goes_into_the_request(server: FakeServer, connect: Connect
         key="my-key",
         prompt="p",
         lane="relax",
-        images=3,
-        width=64,
-        height=32,
-        steps=5,
-        seed=6,
-        guidance_scale=2.5,
-        negative_prompt="n",
-        solver="heun",
-        shift=1.5,
         private=True,
         preview_every=2,
+        parameters={
+            "images": 3,
+            "width": 64,
+            "height": 32,
+            "steps": 5,
+            "seed": 6,
+            "guidance_scale": 2.5,
+            "negative_prompt": "n",
+            "solver": "heun",
+            "shift": 1.5,
+        },
     )
 
 

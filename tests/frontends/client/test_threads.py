@@ -169,7 +169,7 @@ def test_what_it_loads() -> None:
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'PIL', 'asyncio', 'rich'}))\n"
         "print(sorted(name for name in sys.modules if name.startswith('salon.') and not\n"
         "    name.startswith(('salon.bounds', 'salon.errors', 'salon.system', 'salon.values',\n"
-        "    'salon.frontends.client', 'salon.frontends.wire'))))\n"
+        "    'salon.frontends.client', 'salon.frontends.wire', 'salon.parameters', 'salon.plugins'))))\n"
         "salon.AsyncClient\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'PIL', 'rich', 'tokenizers'}))\n"
     )
@@ -297,7 +297,7 @@ def test_help_says_what_there_is() -> None:
 
     with Client("tcp://127.0.0.1:1") as client:
         signature = inspect.signature(client.imagine)
-        assert list(signature.parameters)[:4] == ["prompt", "lane", "images", "aspect"]
+        assert list(signature.parameters)[:4] == ["prompt", "lane", "private", "previews"]
         assert "Ask for pictures" in (client.imagine.__doc__ or "")
         assert client.imagine.__name__ == "imagine"
     assert "Ask for pictures" in pydoc.render_doc(Client)

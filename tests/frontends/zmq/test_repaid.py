@@ -30,7 +30,7 @@ def broken(*arguments: Any) -> Any:
 
 
 def engine_of(server: BackgroundServer) -> Any:
-    return next(iter(server.context.studio.loop._core.pool.slots.values())).port._worker.engine  # type: ignore[attr-defined]
+    return next(iter(server.context.studio.loop._core.pool.slots.values())).client._worker.engine  # type: ignore[attr-defined]
 
 
 def test_pictures_that_cannot_be_made_into_files_cost_nothing(

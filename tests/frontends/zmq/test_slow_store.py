@@ -206,7 +206,7 @@ def test_a_slow_retry_runs(
     server, held = zap(SetJob)
     client = connect(server)
     monkeypatch.setattr(waits, "WRITE_S", 30.0)
-    engine = next(iter(server.context.studio.loop._core.pool.slots.values())).port._worker.engine  # type: ignore[attr-defined]
+    engine = next(iter(server.context.studio.loop._core.pool.slots.values())).client._worker.engine  # type: ignore[attr-defined]
 
     def broken(*arguments: Any) -> Any:
         raise RuntimeError("the device is on fire")

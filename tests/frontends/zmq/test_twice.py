@@ -29,7 +29,7 @@ def test_a_job_that_is_retried_twice_at_once_runs_once(
 ) -> None:
     server = serve()
     client = connect(server)
-    engine = next(iter(server.context.studio.loop._core.pool.slots.values())).port._worker.engine  # type: ignore[attr-defined]
+    engine = next(iter(server.context.studio.loop._core.pool.slots.values())).client._worker.engine  # type: ignore[attr-defined]
     decode = engine.decode
 
     def broken(*arguments: Any) -> Any:
