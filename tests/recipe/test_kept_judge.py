@@ -17,7 +17,7 @@ from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import problems
 from salon.engine.engine import Engine
 from salon.engine.text.pipelines.clauses import ClausePipeline
-from salon.models.mini.recipe import guidance
+from salon.models.mini.recipe import guidance, references, style_sheets
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
 from salon.models.mini.recipe.judge_file import KeptJudge
 from salon.models.mini.recipe.judged import main
@@ -107,3 +107,32 @@ def test_guidance_is_compared_on_the_shipped_model(tmp_path: Path, judge: KeptJu
     assert all(0 <= row["concept"] <= 1 for row in document["rows"])
     assert (document["tied_to"], document["model"]) == ("digest", digests(SHIPPED))
     assert document["details"]["judge"]["sha256"] == judge.digest
+
+
+def test_references_are_judged_on_the_shipped_model(tmp_path: Path, judge: KeptJudge) -> None:
+    with open("/dev/null", "w") as nowhere:
+        argv = [*WITH, "--tiny", "--threads", "1", "--out", str(tmp_path)]
+        assert references.main(argv=argv, console=Console(file=nowhere)) == 0
+    document = json.loads((tmp_path / "references.json").read_text())
+    assert problems(document) == []
+    kinds = [references.ALONE, references.WORDS, references.REFERENCE, references.BESIDE, references.NUMBER]
+    assert [row["asked"] for row in document["rows"]] == kinds
+    assert all(0 <= row[name] <= 1 for row in document["rows"] for name in ("concept", *references.FACTORS))
+    assert document["details"]["judge"]["sha256"] == judge.digest
+
+
+def test_a_sheet_of_styles_is_drawn_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[str]] = []
+    real = style_sheets.cli.main
+
+    def quick(words: list[str]) -> int:
+        drawn.append(words)
+        return real([*words, "--steps", "1"])
+
+    monkeypatch.setattr(style_sheets.cli, "main", quick)
+    monkeypatch.setattr(style_sheets, "STRENGTHS", (0, 1000))
+    assert style_sheets.main(["--out", str(tmp_path), "--only", "strength", "--threads", "1"]) == 0
+    with Image.open(tmp_path / "strength.webp") as image:
+        side = style_sheets.SIDE + style_sheets.GAP
+        assert image.size == (100 + 2 * side, 16 + 6 * side)
+    assert len(drawn) == 13
