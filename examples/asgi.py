@@ -28,7 +28,7 @@ from typing import Any
 import msgspec
 
 from salon import SalonError, Studio, __version__
-from salon.bounds import MAX_IMAGES
+from salon.bounds import FINAL, MAX_IMAGES
 from salon.engine.limits import Limits
 from salon.studio.errors import JobCancelled, JobFailed, StudioClosed
 from salon.studio.job import Job
@@ -233,12 +233,13 @@ class Imagine:
             told: dict[str, Any] | None = None
             while not gone.done():
                 news, state = watched.news, _state(job)
+                ended = state["state"] in FINAL  # as told, whatever the job is by now
                 if state != told:
                     told = state
-                    kind = state["state"] if job.state.final else "step"
+                    kind = state["state"] if ended else "step"
                     text = f"event: {kind}\ndata: {msgspec.json.encode(state).decode()}\n\n"
                     await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-                if job.state.final:
+                if ended:
                     break
                 try:
                     await asyncio.wait_for(news.wait(), 10.0)

@@ -290,3 +290,24 @@ def test_a_request_that_is_cancelled_leaves_no_job(site: Site) -> None:
         assert (app._coming, len(app._jobs)) == (0, 0)
 
     asyncio.run(asyncio.wait_for(cancelled(), 10))
+
+
+def test_a_job_that_ends_while_a_step_is_told_has_its_end_told(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stream ended with that step: it asked the job, not what it had told, whether it was over."""
+    job = site.json("POST", "/imagine", SMALL)[1]["job"]
+    assert events(site.ask("GET", f"/jobs/{job}/events")[2])[-1][0] == "done"
+    real, looks = site.module._state, 0
+
+    def late(job: Any) -> dict[str, Any]:
+        """Look at a job that ends just afterwards."""
+        nonlocal looks
+        looks += 1
+        state: dict[str, Any] = real(job)
+        if looks > 1:
+            return state
+        site.app._find(job.id)[0].news.set()
+        return {**state, "state": "running", "step": 2}
+
+    monkeypatch.setattr(site.module, "_state", late)
+    told = events(site.ask("GET", f"/jobs/{job}/events")[2])
+    assert [kind for kind, _ in told] == ["step", "done"]

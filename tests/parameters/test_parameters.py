@@ -46,7 +46,8 @@ def test_names_and_flags_are_unique_and_said_in_help(capsys: pytest.CaptureFixtu
 
 
 def test_the_page_is_what_the_list_says() -> None:
-    assert document.PAGE.read_text() == document.page(), "run python -m salon.parameters.document --write"
+    page = Path(__file__).parents[2] / "docs" / document.PAGE.name  # an installed package has no pages
+    assert page.read_text() == document.page(), "run python -m salon.parameters.document --write"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import problems
 from salon.engine.engine import Engine
 from salon.engine.text.pipelines.clauses import ClausePipeline
+from salon.frontends import cli
 from salon.models.mini.recipe import guidance, references, style_sheets
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
 from salon.models.mini.recipe.judge_file import KeptJudge
@@ -123,13 +124,13 @@ def test_references_are_judged_on_the_shipped_model(tmp_path: Path, judge: KeptJ
 
 def test_a_sheet_of_styles_is_drawn_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[list[str]] = []
-    real = style_sheets.cli.main
+    real = cli.main
 
     def quick(words: list[str]) -> int:
         drawn.append(words)
         return real([*words, "--steps", "1"])
 
-    monkeypatch.setattr(style_sheets.cli, "main", quick)
+    monkeypatch.setattr(cli, "main", quick)
     monkeypatch.setattr(style_sheets, "STRENGTHS", (0, 1000))
     assert style_sheets.main(["--out", str(tmp_path), "--only", "strength", "--threads", "1"]) == 0
     with Image.open(tmp_path / "strength.webp") as image:
