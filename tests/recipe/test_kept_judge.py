@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,7 @@ def test_a_sheet_of_styles_is_drawn_by_the_command_line(tmp_path: Path, monkeypa
         drawn.append(words)
         return real([*words, "--steps", "1"])
 
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the process is pytest's
     monkeypatch.setattr(cli, "main", quick)
     monkeypatch.setattr(style_sheets, "STRENGTHS", (0, 1000))
     assert style_sheets.main(["--out", str(tmp_path), "--only", "strength", "--threads", "1"]) == 0
