@@ -57,7 +57,7 @@ class Reference(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         """The adapter's name."""
-        return names.of_number(self.source) if isinstance(self.source, int) else names.of_picture(self.source)
+        return name_of(self.source)
 
 
 def style_uses(
@@ -120,6 +120,11 @@ def references_of(given: Any) -> tuple[Reference, ...]:
     return found
 
 
+def name_of(source: int | str) -> str:
+    """Return the name of the adapter of a style number or a picture's digest. SpecError for one out of range."""
+    return names.of_number(source) if isinstance(source, int) else names.of_picture(source)
+
+
 def interpolate(points: Iterable[tuple[float, float]], at: float) -> float:
     """Return the weight at a strength: straight lines between points of rising strength, level beyond them."""
     points = tuple(points)
@@ -146,7 +151,7 @@ def _reference(value: Any) -> Reference:
     share = _number("weight of a style reference", weight, *REFERENCE_WEIGHT)
     assert share is not None
     reference = Reference(text or "" if number is None else number, share)
-    reference.name  # noqa: B018 - refuses a number or digest out of range
+    name_of(reference.source)  # refuses a number or digest out of range
     return reference
 
 
