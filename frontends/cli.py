@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 from .. import __version__
 from ..errors import SalonError
+from ..parameters.errors import PromptRefused
 from ..system import explain
 from . import streams
 from .arguments import parse
@@ -25,6 +26,8 @@ from .commands.words import clean, typed
 
 COMMANDS: Final[Mapping[str, str]] = {  # where each one's function of a namespace is
     "imagine": "imagine",
+    "plan": "plan",
+    "settings": "commands.settings",
     "doctor": "doctor",
     "jobs": "commands.jobs",
     "show": "commands.show",
@@ -61,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt as stop:
         return _refuse(str(stop) or "interrupted", exits.INTERRUPTED)
+    except PromptRefused as error:
+        code = _refuse(typed(str(error)), exits.code_of(error))
+        if error.prompt:
+            print(error.pointer(), file=sys.stderr)
+        return code
     except SalonError as error:
         return _refuse(typed(str(error)), exits.code_of(error))
     except MemoryError:

@@ -14,9 +14,10 @@ still has as open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
+from typing import TypeAlias
 
 from ..errors import complaint
 from .admission import Account, Admission, Info, Place, Settlement, Work, check_plan
@@ -26,6 +27,8 @@ from .errors import DuplicateJob, Refused, TicketError, UnknownAccount, UnknownJ
 from .ledger import MAX_MS, Ledger
 from .plans import Kind, PlanBook, lane_of
 from .tickets import Ended, Lane
+
+Children: TypeAlias = Sequence[str] | Mapping[str, Work]  # ids of jobs, perhaps each with what it makes
 
 
 class Accounts:
@@ -118,7 +121,7 @@ class Accounts:
     # ---- jobs ------------------------------------------------------------------------------------------------------
 
     def quote(
-        self, account: str, lane: Lane, work: Work, now_ms: int, *, job: str, children: Sequence[str] = ()
+        self, account: str, lane: Lane, work: Work, now_ms: int, *, job: str, children: Children = ()
     ) -> Admission:
         """Return what `admit` would, or raise what it would. This makes and charges nothing."""
         state = self._account(account, now_ms)
@@ -130,28 +133,28 @@ class Accounts:
         if state.num_places(lane, work.kind) >= limit and queued >= state.plan.queued:
             allowed = f"{limit} running and {state.plan.queued} queued on the {state.plan.name} plan"
             raise Refused(complaint("queue", f"one more job with {queued} queued", allowed, "wait until a job ends"))
-        price = work.charge(self.book, lane)
+        prices = {name: made.charge(self.book, lane) for name, made in _works(work, children, jobs).items()}
         if state.plan.monthly_ms is None:
-            price = 0
-        total = price * len(jobs)
+            prices = dict.fromkeys(jobs, 0)
+        total = sum(prices.values())
         if total:
             remedy, coming = self._remedy(state, lane, work, len(jobs), now_ms), self._coming(account, state, now_ms)
             self.ledger.check_left(account, total, now_ms, coming_ms=coming, remedy=remedy)
-        return Admission(account, lane, jobs, limit, price, total)
+        return Admission(account, lane, jobs, limit, prices[jobs[0]], total, prices=prices)
 
     def admit(
-        self, account: str, lane: Lane, work: Work, now_ms: int, *, job: str, children: Sequence[str] = ()
+        self, account: str, lane: Lane, work: Work, now_ms: int, *, job: str, children: Children = ()
     ) -> Admission:
         """Take a submit on: check it against the plan, and set aside what it will cost.
 
         Args:
             account: whose it is.
             lane: what was asked for.
-            work: what it makes; of a permutation, what each child makes.
+            work: what it makes; of a permutation, what each child makes that has no work of its own.
             now_ms: UTC ms.
             job: its id, unique for ever.
-            children: ids of the jobs of a permutation or repeat, which are then settled one by one; `job` itself is
-                their parent, and no job to settle.
+            children: ids of the jobs of a permutation or repeat, perhaps each with its work, which are then settled
+                one by one; `job` itself is their parent, and no job to settle.
 
         Raises:
             UnknownAccount, UnknownLane, DuplicateJob.
@@ -161,23 +164,22 @@ class Accounts:
         admission = self.quote(account, lane, work, now_ms, job=job, children=children)
         state = self._accounts[account]
         entries = self._renew(account, state, now_ms)
-        entries += self.ledger.reserve(account, dict.fromkeys(admission.jobs, admission.price_ms), now_ms)
-        self._place(account, state, admission.lane, work, job, admission.jobs)
+        entries += self.ledger.reserve(account, admission.prices, now_ms)
+        self._place(account, state, admission.lane, work, job, _works(work, children, admission.jobs))
         return replace(admission, entries=entries)
 
-    def restore(
-        self, account: str, lane: Lane, work: Work, *, job: str, children: Sequence[str] = ()
-    ) -> tuple[str, ...]:
+    def restore(self, account: str, lane: Lane, work: Work, *, job: str, children: Children = ()) -> tuple[str, ...]:
         """Put back a submit that was admitted before a restart, and return those of its jobs that the ledger has as
         open. Raises what `admit` raises, but for Refused; DuplicateJob if the submit is there already."""
         state = self._known(account)
-        work.use(self.book, lane)  # raises where the book no longer has a price for it
+        for made in _works(work, children, tuple(children) or (job,)).values():
+            made.use(self.book, lane)  # raises where the book no longer has a price for it
         jobs = (job, *children)
         if any(name in self._places for name in jobs):
             raise DuplicateJob(complaint("job", repr(job), "a job that is not there", "restore every job once"))
-        left = tuple(name for name in children or (job,) if self.ledger.is_open(name))
+        left = tuple(name for name in tuple(children) or (job,) if self.ledger.is_open(name))
         if left:
-            self._place(account, state, lane_of(lane), work, job, left)
+            self._place(account, state, lane_of(lane), work, job, _works(work, children, left))
         return left
 
     def max_running(self, account: str, lane: Lane, kind: Kind) -> int:
@@ -218,7 +220,8 @@ class Accounts:
         if served is not place.lane and (place.lane, served) != (Lane.TURBO, Lane.FAST):
             allowed = "turbo or fast" if place.lane is Lane.TURBO else place.lane
             raise UnknownLane(complaint("lane", served, f"{allowed} for this job", "give the lane it was served in"))
-        use = place.work.use(self.book, served) if ended is Ended.DONE else 0
+        made = place.jobs[job]
+        use = made.use(self.book, served) if ended is Ended.DONE else 0
         if relax_ms is None or served is not Lane.RELAX:
             relax_ms = use if served is Lane.RELAX else 0
         if isinstance(relax_ms, bool) or not isinstance(relax_ms, int) or not 0 <= relax_ms <= MAX_MS:
@@ -229,7 +232,7 @@ class Accounts:
         entries = self._renew(place.account, state, now_ms)
         charge = 0
         if ended is Ended.DONE:  # never more than was set aside, whatever became of plan and prices meanwhile
-            charge = min(place.work.charge(self.book, served), self.ledger.held(job))
+            charge = min(made.charge(self.book, served), self.ledger.held(job))
             entries += self.ledger.settle(job, charge, now_ms, use_ms=use, relax_ms=relax_ms)
         else:
             entries += self.ledger.release(job, now_ms, relax_ms=relax_ms)
@@ -260,7 +263,7 @@ class Accounts:
             raise UnknownJob(complaint("job", got, "an admitted job (of a permutation, a child)", "settle it once"))
         return place
 
-    def _jobs(self, job: str, children: Sequence[str]) -> tuple[str, ...]:
+    def _jobs(self, job: str, children: Children) -> tuple[str, ...]:
         names = (job, *children)
         for name in names:
             if not isinstance(name, str) or not 1 <= len(name) <= 200:
@@ -271,8 +274,8 @@ class Accounts:
             raise DuplicateJob(complaint("children", "an id twice", "ids of their own", "give each a new one"))
         return names[1:] or names
 
-    def _place(self, account: str, state: Account, lane: Lane, work: Work, job: str, jobs: tuple[str, ...]) -> None:
-        place = Place(account, lane, work, job, dict.fromkeys(jobs))
+    def _place(self, account: str, state: Account, lane: Lane, work: Work, job: str, jobs: dict[str, Work]) -> None:
+        place = Place(account, lane, work, job, jobs)
         state.add(place)
         self._places |= dict.fromkeys((job, *jobs), place)
 
@@ -311,3 +314,9 @@ class Accounts:
         if lane is Lane.TURBO:
             ways.append("use the fast lane, which costs less")
         return ", ".join(ways[:-1]) + f" or {ways[-1]}"
+
+
+def _works(work: Work, children: Children, jobs: Sequence[str]) -> dict[str, Work]:
+    """Return what each of these jobs makes."""
+    own = children if isinstance(children, Mapping) else {}
+    return {job: own.get(job, work) for job in jobs}

@@ -70,7 +70,7 @@ class Admission:
         lane: that it is queued and, for now, priced in.
         jobs: to be settled one by one: the job itself, or the children of a permutation.
         max_running: started jobs at a time in the lanes that share this one's limit.
-        price_ms: set aside for each job.
+        price_ms: set aside for the first job.
         reserved_ms: for all of them.
         entries: of the ledger, to be stored.
     """
@@ -82,6 +82,7 @@ class Admission:
     price_ms: int
     reserved_ms: int
     entries: tuple[LedgerEntry, ...] = ()
+    prices: Mapping[str, int] = field(default_factory=dict)  # ms set aside, by job
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +124,14 @@ class Info:
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """One submit in an account's count; `jobs` are those that have not ended, `parent` the id it was submitted as."""
+    """One submit in an account's count; `jobs` are those that have not ended, with what each makes, `parent` the id it
+    was submitted as."""
 
     account: str
     lane: Lane
     work: Work
     parent: str
-    jobs: dict[str, None]
+    jobs: dict[str, Work]
 
 
 @dataclass(slots=True)

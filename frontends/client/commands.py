@@ -11,17 +11,14 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
-import msgspec
-
 from ...bounds import MAX_REFERENCE_BYTES
 from ...errors import complaint
-from ...parameters.errors import ParameterError
-from ...parameters.known import checked
 from ..wire import messages as m
+from . import prompts
 from .errors import BadAnswer, invalid
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
-from .older import as_before, unsupported
+from .older import unsupported
 from .steps import Steps, asked, call
 from .uploads import read_bytes
 
@@ -58,8 +55,8 @@ class Commands(Flavour, Generic[J]):
         /,
         prompt: str,
         *,
-        lane: str = "fast",
-        private: bool = False,
+        lane: str | None = None,
+        private: bool | None = None,
         previews: int = 0,
         key: str | None = None,
         **parameters: Any,
@@ -67,33 +64,75 @@ class Commands(Flavour, Generic[J]):
         """Ask for pictures. Returns when the job is on the server's disk, and sure to end; then see `job.wait`.
 
         Args:
-            prompt: what to draw.
-            lane: turbo, fast, draft or relax.
-            parameters: everything else that a request can say, by the names of docs/parameters.md, such as `images=2`,
-                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. What is None or left out is the
-                default: mostly the model's, and a random seed, which `job.info.seed` tells. A picture to draw in the
-                style of is brought by `add_reference` first.
-            private: nobody else is told of it.
+            prompt: what to draw, perhaps with parameters behind it, as in "a cat --ar 3:2 --s 250"; see
+                docs/parameters.md. One that stands for several is for `imagine_all`.
+            lane: turbo, fast, draft or relax; None: what the prompt or the account's settings say, else fast.
+            private: nobody else is told of it; None: as the lane.
             previews: solver steps between previews; 0: none.
             key: 1 to 64 letters, digits, . _ : -; the same key is the same job, however often it is asked for, also by
                 another process. None: a random one, so that a lost connection makes no second job.
+            parameters: what a prompt can say, by the names of docs/parameters.md, such as `images=2`,
+                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. What is None or left out is the
+                account's setting or the default: mostly the model's, and a random seed, which `job.info.seed` tells. A
+                picture to draw in the style of is brought by `add_reference` first.
         """
-        try:
-            values = checked(parameters)
-        except ParameterError as error:
-            raise invalid(str(error)) from error
-        fields = m.Submit(
-            key=new_key() if key is None else key,
-            prompt=prompt,
-            lane=lane,
-            private=private,
-            preview_every=previews,
-            parameters=values,
-        )
-        request = asked(fields, preview_every="previews")  # what is wrong is refused without a server
-        if "parameters" not in (yield from self._welcome()).features:
-            request = msgspec.structs.replace(request, parameters=None, **as_before(values))
-        return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
+        values = prompts.said(lane, private, parameters)
+        one = prompts.one_of(prompts.understood(prompt, values))
+        request = self._request(prompt, values, previews, key)
+        features = (yield from self._welcome()).features
+        told: m.Record = request if "language" in features else prompts.before_language(request, one, features)
+        return self._job((yield from call(self._core, told, m.Accepted, self._timeout_s)).job)
+
+    @operation
+    def imagine_all(
+        self,
+        /,
+        prompt: str,
+        *,
+        lane: str | None = None,
+        private: bool | None = None,
+        previews: int = 0,
+        key: str | None = None,
+        **parameters: Any,
+    ) -> Steps[list[J]]:
+        """Ask for all jobs that a prompt stands for, with `{a, b}` or `--repeat`: all are accepted, or none.
+
+        Args:
+            key: of all of them; the jobs have KEY.0, KEY.1, and so on.
+            prompt, lane, private, previews, parameters: as for `imagine`.
+        """
+        values = prompts.said(lane, private, parameters)
+        several = prompts.understood(prompt, values)
+        request = self._request(prompt, values, previews, key)
+        features = (yield from self._welcome()).features
+        told: m.Record = request
+        if "language" not in features:
+            if len(several) > 1:
+                raise unsupported("several prompts in one")
+            told = prompts.before_language(request, several[0], features)
+        accepted = yield from call(self._core, told, m.Accepted, self._timeout_s)
+        return [self._job(info) for info in (accepted.job, *accepted.more)]
+
+    @operation
+    def plan(
+        self, /, prompt: str, *, lane: str | None = None, private: bool | None = None, **parameters: Any
+    ) -> Steps[m.Planned]:
+        """Return what `imagine` or `imagine_all` would do, and what it would cost; this makes and charges nothing. What
+        would be refused is refused. Arguments as of `imagine`."""
+        values = prompts.said(lane, private, parameters)
+        prompts.understood(prompt, values)
+        request = asked(m.Plan(prompt=prompt, parameters=values))
+        return (yield from call(self._core, request, m.Planned, self._timeout_s))
+
+    @operation
+    def parameters(self) -> Steps[tuple[m.ParameterInfo, ...]]:
+        """Return what a request can say, as the server knows it."""
+        return (yield from call(self._core, m.ListParameters(), m.ParameterList, self._timeout_s)).parameters
+
+    def _request(self, prompt: str, values: dict[str, Any], previews: int, key: str | None) -> m.Imagine:
+        key = new_key() if key is None else key
+        request = m.Imagine(key=key, prompt=prompt, parameters=values, preview_every=previews)
+        return asked(request, preview_every="previews")  # what is wrong is refused without a server
 
     @operation
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:

@@ -23,6 +23,7 @@ from ...bounds import (
     MAX_REFERENCE_BYTES,
     MAX_SEED,
     MAX_SIDE,
+    MAX_SOURCE,
     MAX_STEPS,
     MAX_UPLOAD_PART,
     PUBLIC_KEY,
@@ -31,7 +32,7 @@ from ...bounds import (
 )
 from ...errors import complaint
 from ...parameters.errors import ParameterError
-from ...parameters.known import checked
+from ...parameters.known import checked, parameters
 from . import messages as m
 from .errors import BadMessage
 
@@ -129,6 +130,19 @@ def _parameters(name: str, value: dict[str, Any]) -> None:
         raise BadMessage(str(error)) from error
 
 
+def _all_parameters(name: str, value: dict[str, Any]) -> None:
+    """Also those that say how a job is done."""
+    try:
+        checked(value, known=parameters())
+    except ParameterError as error:
+        raise BadMessage(str(error)) from error
+
+
+def _source(name: str, value: str) -> None:
+    if len(value) > MAX_SOURCE:
+        raise _bad(name, f"{len(value):,} characters", f"up to {MAX_SOURCE:,}", "shorten it")
+
+
 def _aspect(name: str, value: tuple[float, float]) -> None:
     if not all(math.isfinite(side) and side > 0 for side in value):
         raise _bad(name, value, "two numbers above 0", "write it like 16:9")
@@ -168,6 +182,14 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
         ("parameters", _parameters),
     ),
+    m.Imagine: (
+        ("key", _key),
+        ("prompt", _source),
+        ("parameters", _all_parameters),
+        ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
+    ),
+    m.Plan: (("prompt", _source), ("parameters", _all_parameters)),
+    m.ChangeSettings: (("suffix", _source),),
     m.Upload: (
         ("digest", _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")),
         ("size", _whole(1, MAX_REFERENCE_BYTES)),

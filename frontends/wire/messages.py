@@ -22,7 +22,13 @@ from ...bounds import GRID as GRID
 from ...bounds import MAX_UPLOAD_PART as MAX_UPLOAD_PART
 
 VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
-FEATURES: Final = ("previews", "private", "ops", "parameters")  # what this side knows beyond version 1's core
+FEATURES: Final = (
+    "previews",
+    "private",
+    "ops",
+    "parameters",
+    "language",
+)  # what this side knows beyond version 1's core
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -131,6 +137,56 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int = 0
 
 
+class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a prompt would make.
+
+    Attributes:
+        prompt: with everything that the account's settings add.
+        parameters: every value, by the names of `docs/parameters.md`; `sources`: where each comes from.
+        cost_ms: GPU time that it would be charged.
+        list_ms: the same for an account whose time is counted.
+    """
+
+    prompt: str
+    parameters: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    lane: str = "fast"
+    cost_ms: int = 0
+    list_ms: int = 0
+
+
+class ParameterInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter of a request, as controls are drawn of it.
+
+    Attributes:
+        name: by which `parameters` has it; `flags`: by which prompts have it.
+        kind: whole, number, text, choice, switch, aspect, references, picture, profiles, or another word.
+        low, high: of a whole or a number. `choices`: of a choice.
+        values: flags that stand for one value each.
+        missing: what has to be there before it can be used; empty: nothing.
+        of_job: it says how the job is done, and nothing of its pictures.
+    """
+
+    name: str
+    flags: tuple[str, ...] = ()
+    kind: str = ""
+    help: str = ""
+    allowed: str = ""
+    default: str = ""
+    remedy: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    values: dict[str, Any] = {}
+    many: bool = False
+    conflicts: tuple[str, ...] = ()
+    job_kinds: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    lanes: tuple[str, ...] = ()
+    missing: str = ""
+    of_job: bool = False
+
+
 # ---- from the client -----------------------------------------------------------------------------------------------
 
 
@@ -175,6 +231,45 @@ class Submit(Record, tag="submit"):
     private: bool = False
     preview_every: int = 0
     parameters: dict[str, Any] | None = None
+
+
+class Imagine(Record, tag="imagine"):
+    """Make what a prompt of the language asks for (feature "language"). Answer: Accepted, once its jobs are on disk.
+
+    `key` makes it idempotent, as of Submit. `prompt`: words and parameters, as people type them; the account's settings
+    hold where it says nothing. `parameters`: the same as within the prompt, by the names of `docs/parameters.md`; both
+    at once and different is refused. A prompt that stands for several makes several jobs, all or none.
+    `preview_every`: as of Submit.
+    """
+
+    key: str
+    prompt: str
+    parameters: dict[str, Any] = {}
+    preview_every: int = 0
+
+
+class Plan(Record, tag="plan"):
+    """What `imagine` would do; makes and charges nothing (feature "language"). Answer: Planned."""
+
+    prompt: str
+    parameters: dict[str, Any] = {}
+
+
+class ListParameters(Record, tag="parameters"):
+    """What a request can say (feature "language"). Answer: ParameterList."""
+
+
+class GetSettings(Record, tag="settings"):
+    """What the account wants said where its prompts say nothing (feature "language"). Answer: SettingsInfo."""
+
+
+class ChangeSettings(Record, tag="settings.change"):
+    """Change the account's settings (feature "language"). Answer: SettingsInfo. `parameters`: those that change; nil
+    takes one away. `suffix`: a new one; None: as it is. `reset`: forget all others first."""
+
+    parameters: dict[str, Any] = {}
+    suffix: str | None = None
+    reset: bool = False
 
 
 class Upload(Record, tag="upload"):
@@ -330,6 +425,11 @@ Request: TypeAlias = (
     Hello
     | Ping
     | Submit
+    | Imagine
+    | Plan
+    | ListParameters
+    | GetSettings
+    | ChangeSettings
     | Upload
     | Watch
     | Unwatch
@@ -374,10 +474,33 @@ class Pong(Record, tag="pong"):
 
 
 class Accepted(Record, tag="accepted"):
-    """The job is on disk, and will end. `existing`: it was there already, under this key."""
+    """The job is on disk, and will end. `existing`: it was there already, under this key. `more`: those after it, of a
+    prompt that stands for several."""
 
     job: JobInfo
     existing: bool = False
+    more: tuple[JobInfo, ...] = ()
+
+
+class Planned(Record, tag="planned"):
+    """What a prompt would do. `queue_position`: jobs that wait in its lane before it."""
+
+    jobs: tuple[PlannedJob, ...]
+    total_cost_ms: int = 0
+    queue_position: int = 0
+
+
+class ParameterList(Record, tag="parameter_list"):
+    """What a request can say."""
+
+    parameters: tuple[ParameterInfo, ...]
+
+
+class SettingsInfo(Record, tag="settings_info"):
+    """What an account wants said. `suffix` wins over `parameters`, and what a prompt says over both."""
+
+    parameters: dict[str, Any] = {}
+    suffix: str = ""
 
 
 class Uploaded(Record, tag="uploaded"):
@@ -518,6 +641,9 @@ Reply: TypeAlias = (
     Welcome
     | Pong
     | Accepted
+    | Planned
+    | ParameterList
+    | SettingsInfo
     | Uploaded
     | JobInfo
     | Event

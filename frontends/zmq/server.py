@@ -220,6 +220,21 @@ class Server:
         if isinstance(request, m.Submit):
             job, existing = await service.submit(account, views.request_of(request))
             return m.Accepted(job=views.job_info(job), existing=existing)
+        if isinstance(request, m.Imagine):
+            done = await service.imagine(account, views.prompt_of(request, request.key, request.preview_every))
+            first, *more = [views.job_info(one.job) for one in done]
+            return m.Accepted(job=first, existing=done[0].existing, more=tuple(more))
+        if isinstance(request, m.Plan):
+            return views.planned(await service.plan(account, views.prompt_of(request, "plan")))
+        if isinstance(request, m.ListParameters):
+            return views.parameter_list()
+        if isinstance(request, m.GetSettings):
+            return views.settings_info(await service.prompts.settings(account))
+        if isinstance(request, m.ChangeSettings):
+            changed = await service.prompts.change_settings(
+                account, request.parameters, request.suffix, reset=request.reset
+            )
+            return views.settings_info(changed)
         if isinstance(request, m.Upload):
             received = await service.jobs.references.upload(
                 account, request.digest, request.size, request.offset, request.data

@@ -4,20 +4,58 @@ from __future__ import annotations
 
 import msgspec
 
+from ...parameters.records import records
 from ...scheduler import entries
+from ...studio.prompt import plan as plans
+from ...studio.prompt.settings import Settings
 from ...studio.scheduling.snapshot import WorkerView
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
 from ...studio.service.job_record import JobRecord
 from ...studio.service.request import Request
-from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Submit, WorkerInfo
+from ..wire.messages import (
+    AccountInfo,
+    Event,
+    Imagine,
+    JobInfo,
+    LedgerEntry,
+    ParameterInfo,
+    ParameterList,
+    Plan,
+    Planned,
+    SettingsInfo,
+    Submit,
+    WorkerInfo,
+)
 
 # Records and messages have the same words for the same things; what the wire has besides keeps its default.
 
 
 def request_of(submit: Submit) -> Request:
     """Return what a client asks for."""
-    return Request(**{name: getattr(submit, name) for name in Request.__struct_fields__})  # as it came, to the bit
+    return Request(**{name: getattr(submit, name) for name in submit.__struct_fields__})  # as it came, to the bit
+
+
+def prompt_of(asked: Imagine | Plan, key: str, preview_every: int = 0) -> Request:
+    """Return what a prompt of the language asks for."""
+    return Request(
+        key=key, prompt=asked.prompt, parameters=asked.parameters, preview_every=preview_every, language=True
+    )
+
+
+def planned(plan: plans.Plan) -> Planned:
+    """Return what a prompt would do."""
+    return msgspec.convert(plan, Planned, from_attributes=True)
+
+
+def settings_info(settings: Settings) -> SettingsInfo:
+    """Return what an account wants said."""
+    return SettingsInfo(parameters=settings.parameters, suffix=settings.suffix)
+
+
+def parameter_list() -> ParameterList:
+    """Return what a request can say."""
+    return ParameterList(parameters=tuple(ParameterInfo(**record) for record in records()))
 
 
 def job_info(record: JobRecord) -> JobInfo:

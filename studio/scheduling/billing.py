@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ...engine.spec import GenerationSpec
 from ...scheduler.accounts import Accounts
-from ...scheduler.admission import Info, Work
+from ...scheduler.admission import Admission, Info, Work
 from ...scheduler.entries import LedgerEntry
 from ...scheduler.plans import Kind
 from ...scheduler.tickets import Ended, Final, Lane
@@ -64,6 +64,28 @@ class Billing:
             self._unkept += self.accounts.settle(job, Ended.CANCELLED, self.now()).entries
             raise
         return admission.max_running
+
+    def admit_all(self, parent: str, account: str, lane: Lane, works: Mapping[str, Work]) -> int:
+        """Set aside what the jobs of one submit will cost, by their ids: all of them, or none. Return how many jobs of
+        the account may run at a time.
+
+        Raises as `Accounts.admit`."""
+        first = next(iter(works.values()))
+        admission = self.accounts.admit(account, lane, first, self.now(), job=parent, children=works)
+        try:
+            self._offer(admission.entries)
+        except BaseException:
+            for job in works:
+                self._unkept += self.accounts.settle(job, Ended.CANCELLED, self.now()).entries
+            raise
+        return admission.max_running
+
+    def quote(self, account: str, lane: Lane, works: Mapping[str, Work]) -> Admission:
+        """Return what admission of the jobs of one submit would, which makes and charges nothing. Raises as
+        `Accounts.quote`."""
+        first, parent = next(iter(works.values())), f"{next(iter(works))}.plan"
+        job, children = (parent, works) if len(works) > 1 else (next(iter(works)), ())
+        return self.accounts.quote(account, lane, first, self.now(), job=job, children=children)
 
     def readmit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
         """Take back a job that was admitted before a restart. A job that has ended in the ledger is not charged again.

@@ -19,7 +19,7 @@ from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
-from ...scheduler.admission import Info, Work
+from ...scheduler.admission import Admission, Info, Work
 from ...scheduler.entries import LedgerEntry
 from ...scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ...scheduler.policy import Policy
@@ -129,6 +129,7 @@ class Loop:
         on_end: OnEnd | None = None,
         on_event: OnEvent | None = None,
         restored: bool = False,
+        reserved: bool = False,
         references: Mapping[str, UInt8] | None = None,
     ) -> Job:
         """Accept a job. If this raises, there is no job.
@@ -142,6 +143,7 @@ class Loop:
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
+            reserved: its cost is set aside already, and `max_running` is what its plan says (`submit_all`).
             references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
             on_end: called as (job) after its final event. Callbacks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
@@ -180,7 +182,7 @@ class Loop:
             pictures = needed(spec, references or {}, core.want_open())
             if name in core.pool.entries:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
-            if core.billing is not None:
+            if core.billing is not None and not reserved:
                 admit = core.billing.readmit if restored else core.billing.admit
                 max_running = admit(name, account, ticket.lane, spec, work)
             try:
@@ -199,6 +201,49 @@ class Loop:
             handle._happened(Event("queued", reason=admitted.reason))
         core.wake()
         return handle
+
+    def submit_all(
+        self, parent: str, account: str, lane: Lane, jobs: Mapping[str, Mapping[str, Any]], works: Mapping[str, Work]
+    ) -> list[Job]:
+        """Accept the jobs of one submit, all of them. If this raises, there is none, and nothing is charged.
+
+        Args:
+            parent: the id of the submit; no job has it.
+            account, lane: of all jobs.
+            jobs: arguments of `submit` by the jobs' ids, beside those that are given here.
+            works: what each is on the price list.
+
+        Raises as `submit`.
+        """
+        handles: list[Job] = []
+        with self._mine():
+            core = self._core
+            running = {}
+            if core.billing is not None:
+                running = {"max_running": core.billing.admit_all(parent, account, lane, works)}
+            try:
+                for job, given in jobs.items():
+                    one = {**running, **given, "account": account, "lane": lane, "work": works[job]}
+                    handles.append(self.submit(job=job, reserved=core.billing is not None, **one))
+            except BaseException:
+                for handle in handles:
+                    handle.cancel()
+                if core.billing is not None:
+                    for job in works:
+                        core.billing.withdraw(job, lane)
+                raise
+        return handles
+
+    def quote(
+        self, account: str, lane: Lane, specs: Mapping[str, GenerationSpec], works: Mapping[str, Work]
+    ) -> Admission | None:
+        """Return what `submit_all` would set aside, or raise what it would; None where there are no accounts."""
+        core = self._core
+        with self._mine():
+            for job, spec in specs.items():
+                rows = core.pool.adapters.rows
+                ticket_of(core.want_open(), spec, job=job, account=account, lane=lane, max_running=1, adapters=rows)
+            return None if core.billing is None else core.billing.quote(account, lane, works)
 
     def cancel(self, job: str) -> bool:
         """See `Job.cancel`."""

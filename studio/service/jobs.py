@@ -34,9 +34,11 @@ from .pictures import MakeFiles
 from .previews import Previews
 from .references import ServiceReferences
 from .storing import ActiveJob, Storing
+from .submitted import NewJob
 from .waits import Waits, settle
 
 LOG = logging.getLogger("salon.service")
+DONE: Final = JobState.DONE
 FULL_S: Final = 2.0  # between attempts to store the row of a job that is done, or the end of a job
 
 
@@ -106,18 +108,31 @@ class JobManager:
     ) -> ActiveJob:
         """Hand a job and the pictures that it refers to to the studio. Raises as `Loop.submit`; there is none then."""
         handle = self.context.studio.loop.submit(
-            spec,
-            account=row.account,
-            lane=lane,
-            job=row.job,
-            work=work,
-            preview_every=row.preview_every,
-            on_event=lambda job, event: self.waits.post(self._happened, job, event),
-            on_preview=self._previews.add,
-            on_end=lambda job: self.waits.post(self._studio_ended, job),
-            restored=restored,
-            references=references,
-        )
+            account=row.account, lane=lane, job=row.job, work=work, restored=restored,
+            **self._told_of(row, spec, references),
+        )  # fmt: skip
+        return self._started(row, handle)
+
+    def start_all(self, parent: str, jobs: Sequence[NewJob]) -> list[ActiveJob]:
+        """Hand the jobs of one submit to the studio, all of them. Raises as `Loop.submit_all`; there is none then."""
+        first = jobs[0]
+        given = {job.row.job: self._told_of(job.row, job.spec, job.references) for job in jobs}
+        works = {job.row.job: job.work for job in jobs}
+        handles = self.context.studio.loop.submit_all(parent, first.row.account, first.lane, given, works)
+        return [self._started(job.row, handle) for job, handle in zip(jobs, handles, strict=True)]
+
+    def _told_of(self, row: JobRow, spec: GenerationSpec, references: Mapping[str, UInt8]) -> dict[str, Any]:
+        """Return the arguments of `Loop.submit` that say what to make and whom to tell."""
+        return {
+            "spec": spec,
+            "preview_every": row.preview_every,
+            "on_event": lambda job, event: self.waits.post(self._happened, job, event),
+            "on_preview": self._previews.add,
+            "on_end": lambda job: self.waits.post(self._studio_ended, job),
+            "references": references,
+        }
+
+    def _started(self, row: JobRow, handle: Job) -> ActiveJob:
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
         live = ActiveJob(row, self.logs.open(row.job, row.last_event), handle)
         self.live[row.job] = live
@@ -131,6 +146,37 @@ class JobManager:
         future: asyncio.Future[None] = self._loop.create_future()
         self._put_row(live, future)
         return future
+
+    def add_all(self, lives: Sequence[ActiveJob], *besides: Write) -> asyncio.Future[None]:
+        """`add` for the jobs of one submit, with another write in the same transaction: all rows are stored, or
+        none."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._put_rows(lives, besides, future)
+        return future
+
+    def _put_rows(
+        self, lives: Sequence[ActiveJob], besides: Sequence[Write], future: asyncio.Future[None], lost: bool = False
+    ) -> None:
+        def put(error: StoreError | None) -> None:
+            refused = isinstance(error, StoreRefused)
+            if error is None or (lost and refused):
+                settle(future, None)
+            elif not (refused or self.closing) and any(live.handle and live.handle.state is DONE for live in lives):
+                LOG.error("jobs of which one is done wait for the store: %s", error)
+                again = lost or isinstance(error, StoreLost)
+                self._loop.call_later(FULL_S, self._put_rows, lives, besides, future, again)
+            else:
+                for live in lives:
+                    if live.handle is not None:
+                        live.handle.cancel()
+                    self.forget(live)
+                settle(future, error)
+
+        try:
+            writes = [*(AddJob(live.row) for live in lives), *besides]
+            self.context.writer.put(writes, lambda error: self.waits.post(put, error))
+        except StoreError as error:  # it is busy, or closed
+            put(error)
 
     def _put_row(self, live: ActiveJob, future: asyncio.Future[None], lost: bool = False) -> None:
         try:

@@ -45,6 +45,10 @@ class Lookups:
         """Return a job for somebody who may see it. UnknownJob: there is none for this account."""
         return self.jobs.record_of(*await self._find(job, account))
 
+    async def of_batch(self, job: str) -> JobRecord:
+        """Return one's own job, also one that was deleted since. UnknownJob: it is gone."""
+        return self.jobs.record_of(*await self._look(job, deleted=True))
+
     def find_at_hand(self, job: str, account: str) -> JobRecord | None:
         """`find` of an account's own job without waiting; None: it has to be looked up first."""
         found = self.jobs.cached(job)

@@ -40,6 +40,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         preview_every: solver steps between previews; 0: none.
         parameters: what it says, by the names of `parameters/known`, in place of everything from `negative_prompt` to
             `shift`; None: a request from before there were styles.
+        language: the prompt is one of the prompt language: what it says and what `parameters` say, lane and privacy
+            among them, is completed by the account's settings.
     """
 
     key: str
@@ -58,6 +60,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     private: bool = False
     preview_every: int = 0
     parameters: dict[str, Any] | None = None
+    language: bool = False
 
 
 def request_of(**fields: Any) -> Request:
@@ -143,6 +146,7 @@ _TYPES: Final[dict[str, _Type]] = {
     "shift": _NUMBER,
     "private": ("True or False", flag_of),
     "preview_every": _WHOLE,
+    "language": ("True or False", flag_of),
     "parameters": ("a map of names to values", lambda value: dict(value) if isinstance(value, dict) else None),
 }
 _MAY_BE_NONE: Final = {"aspect", "parameters", *OPTIONAL}

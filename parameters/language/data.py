@@ -1,0 +1,69 @@
+"""What a prompt says, as plain data: what the wire carries and `make_spec` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from ...bounds import random_seed
+from ...errors import SalonError, complaint
+from ..errors import ParameterError, PromptRefused
+from ..kinds import Value
+from ..known import parameters, unmade
+from ..pictures import Form, Named
+from ..references import RANDOM, Typed
+from .prompt import Prompt, Said
+
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def data_of(
+    prompt: Prompt, digests: Mapping[str, str] = NONE, choose: Callable[[], int] = random_seed
+) -> dict[str, Value]:
+    """Return the parameters of a prompt by name, each in its range.
+
+    Args:
+        prompt: as it was read.
+        digests: of the files that it names, by path.
+        choose: called for the number of every `random`.
+
+    Raises:
+        PromptRefused: a file that is not in `digests`, or a parameter that this version knows by name alone.
+    """
+    known = parameters()
+    found = {}
+    for name, one in prompt.said.items():
+        parameter = known[name]
+        try:
+            if parameter.missing:
+                raise unmade(one.flag, parameter.missing)
+            found[name] = parameter.kind.check(one.flag, plain(one, digests, choose), parameter.remedy)
+        except SalonError as error:
+            raise PromptRefused(str(error), prompt.source, one.position) from error
+    return found
+
+
+def plain(one: Said, digests: Mapping[str, str] = NONE, choose: Callable[[], int] = random_seed) -> Any:
+    """Return a value without what only means something where it was typed. Arguments and errors as of `data_of`."""
+    value = one.value
+    if isinstance(value, Named):
+        return _digest(one.flag, value.source, digests) if value.form is Form.FILE else value.source
+    if not isinstance(value, tuple) or not any(isinstance(each, Typed) for each in value):
+        return value
+    found = []
+    for typed in value:
+        source = typed.source
+        if typed.is_file:
+            source = _digest(one.flag, str(source), digests)
+        elif source == RANDOM:
+            source = choose()
+        found.append((source, typed.weight))
+    return tuple(found)
+
+
+def _digest(flag: str, path: str, digests: Mapping[str, str]) -> str:
+    if path not in digests:
+        remedy = "bring it first (add_reference), and write its SHA-256"
+        raise ParameterError(complaint(flag, f"the file {path!r}"[:80], "pictures that are there", remedy))
+    return digests[path]
