@@ -6,6 +6,7 @@ is asked for. Standard library only: `salon --help` lists the names.
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 from collections.abc import Sequence
 from functools import cache
@@ -29,6 +30,7 @@ class Plugins(Generic[T]):
     def __init__(self, kind: str, package: str, path: Sequence[str], first: str = "") -> None:
         self._kind, self._package, self._path, self._first = kind, package, path, first
         self._names: tuple[str, ...] | None = None
+        self._folders: dict[str, str] = {}
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all modules, the default first. ValueError if two have one name."""
@@ -40,6 +42,7 @@ class Plugins(Generic[T]):
                         where = f"{found[module.name]} and {folder}"
                         raise ValueError(f"{self._kind} {module.name!r}: got two, in {where}, want one; rename one")
                     found[module.name] = folder
+            self._folders = found
             self._names = (*filter(None, [self._first]), *sorted(found.keys() - {self._first}))
         return self._names
 
@@ -49,6 +52,29 @@ class Plugins(Generic[T]):
             raise ValueError(f"{self._kind}: got {name!r}, want one of {', '.join(self.names())}")
         module: Any = import_module(f".{name}", self._package)
         return cast(T, module)
+
+    def constant(self, name: str, what: str) -> Any:
+        """Return what a module says of itself, read from its text: nothing is loaded for a line of help.
+
+        Args:
+            name: of the module.
+            what: name of a literal in it, such as "HELP".
+
+        Raises:
+            ValueError: there is no such module, or no such literal in it.
+        """
+        self.names()
+        folder = self._folders.get(name)
+        if folder is None:
+            raise ValueError(f"{self._kind}: got {name!r}, want one of {', '.join(self.names())}")
+        file = Path(folder, f"{name}.py")
+        file = file if file.is_file() else Path(folder, name, "__init__.py")
+        for node in ast.parse(file.read_text("utf-8"), str(file)).body:
+            if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == what for to in node.targets):
+                return ast.literal_eval(node.value)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == what:
+                return ast.literal_eval(node.value) if node.value is not None else None
+        raise ValueError(f"{self._kind} {name!r}: got no {what}, want a literal; add it to {file}")
 
     def forget(self) -> None:
         """List the folders anew when next asked."""

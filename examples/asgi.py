@@ -33,7 +33,8 @@ from salon.engine.limits import Limits
 from salon.studio.errors import JobCancelled, JobFailed, StudioClosed
 from salon.studio.job import Job
 from salon.studio.service.mosaic import mosaic
-from salon.studio.service.recipe import encode_png, recipe_of
+from salon.studio.service.recipe import recipe_of
+from salon.studio.service.recipe_files import encode_png
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

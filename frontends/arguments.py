@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
-from .commands import exits, flags_jobs, flags_make, flags_ops, flags_serve
+from .commands import exits, flags_jobs, flags_make, flags_ops, flags_recipe, flags_serve
 from .commands.flags_make import DTYPES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
 
@@ -30,7 +30,7 @@ __all__ = [
     "parser",
 ]
 
-_GROUPS: Final = (flags_make, flags_jobs, flags_ops, flags_serve)
+_GROUPS: Final = (flags_make, flags_recipe, flags_jobs, flags_ops, flags_serve)
 _DASHES = re.compile("^(?:—|\uff0d\uff0d)(?=[A-Za-z])")  # what phones, editors and full-width keyboards make of --
 _IN_TEXT = re.compile(r"(?:^|\s)(?:--|—)(?P<gap>\s*)(?P<name>[A-Za-z][\w-]*)")
 
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
             raise UsageError("-o: got it with --detach, allowed without; fetch them later: salon show JOB -o PATH")
         if options.detach and options.preview is not None:
             raise UsageError("--preview: got it with --detach, allowed without; drop one")
-    if options.command in ("imagine", "show") and options.force and options.output is None:
+    if options.command in ("imagine", "reproduce", "show") and options.force and options.output is None:
         raise UsageError("--force: got it without -o, allowed with -o; default names never overwrite anything")
     if options.command == "serve":
         flags_serve.check(options)

@@ -26,6 +26,8 @@ from .commands.words import clean, typed
 COMMANDS: Final[Mapping[str, str]] = {  # where each one's function of a namespace is
     "imagine": "imagine",
     "doctor": "doctor",
+    "recipe": "reproduce",
+    "reproduce": "reproduce",
     "jobs": "commands.jobs",
     "show": "commands.show",
     "cancel": "commands.jobs",

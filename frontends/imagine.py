@@ -42,7 +42,8 @@ def imagine(options: argparse.Namespace) -> int:
 
     from ..engine.engine import Engine
     from ..studio.service.mosaic import mosaic
-    from ..studio.service.recipe import encode_png, plain, recipe_of
+    from ..studio.service.recipe import plain, recipe_of
+    from ..studio.service.recipe_files import encode_png
 
     engine = Engine.load(
         options.model,

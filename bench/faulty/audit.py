@@ -19,7 +19,8 @@ from ...scheduler.entries import EntryKind
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
 from ...studio.service.mosaic import mosaic
-from ...studio.service.recipe import pixel_hash, read_png
+from ...studio.service.recipe import pixel_hash
+from ...studio.service.recipe_files import read_png
 from ...studio.store.folder_blobs import FolderBlobs
 from ...studio.store.rows import FINAL, GRID, JobRow
 from ...studio.store.store import Store

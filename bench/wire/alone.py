@@ -12,7 +12,8 @@ from ... import __version__
 from ...engine.engine import Engine
 from ...studio.service.mosaic import mosaic
 from ...studio.service.pictures import files_of, store_files
-from ...studio.service.recipe import encode_png, recipe_of
+from ...studio.service.recipe import recipe_of
+from ...studio.service.recipe_files import encode_png
 from ...studio.store.folder_blobs import FolderBlobs
 from ...studio.studio import Studio
 from ..answers import serve

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from ...bounds import MAX_REFERENCE_BYTES
+from ...bounds import DIGEST, MAX_REFERENCE_BYTES
 from ...errors import complaint
 from ...parameters.errors import ParameterError
 from ...parameters.known import checked
@@ -27,6 +28,21 @@ from .uploads import read_bytes
 
 J = TypeVar("J", bound=JobCommands)
 RESTARTS: Final = 3  # of an upload, after a restart of the server
+
+
+def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(checked(parameters))
+    except ParameterError as error:
+        raise invalid(str(error)) from error
+
+
+def _source(source: m.Source | tuple[str, int] | str) -> m.Source:
+    if isinstance(source, m.Source):
+        return source
+    if isinstance(source, tuple):
+        return m.Source(job=source[0], index=source[1])
+    return m.Source(digest=source) if re.fullmatch(DIGEST, source) else m.Source(job=source)
 
 
 def new_key() -> str:
@@ -64,7 +80,8 @@ class Commands(Flavour, Generic[J]):
         key: str | None = None,
         **parameters: Any,
     ) -> Steps[J]:
-        """Ask for pictures. Returns when the job is on the server's disk, and sure to end; then see `job.wait`.
+        """Ask for pictures of a prompt. Returns when the job is on the server's disk, and sure to end; then see
+        `job.wait`.
 
         Args:
             prompt: what to draw.
@@ -78,21 +95,58 @@ class Commands(Flavour, Generic[J]):
             key: 1 to 64 letters, digits, . _ : -; the same key is the same job, however often it is asked for, also by
                 another process. None: a random one, so that a lost connection makes no second job.
         """
-        try:
-            values = checked(parameters)
-        except ParameterError as error:
-            raise invalid(str(error)) from error
         fields = m.Submit(
             key=new_key() if key is None else key,
             prompt=prompt,
             lane=lane,
             private=private,
             preview_every=previews,
-            parameters=values,
+            parameters=_checked(parameters),
         )
+        return (yield from self._submit(fields))
+
+    @operation
+    def make(
+        self,
+        /,
+        kind: str,
+        prompt: str = "",
+        *,
+        sources: Sequence[m.Source | tuple[str, int] | str] = (),
+        lane: str = "fast",
+        private: bool = False,
+        previews: int = 0,
+        key: str | None = None,
+        **parameters: Any,
+    ) -> Steps[J]:
+        """Ask for a job of any kind; see docs/using.md for them. Returns as `imagine`.
+
+        Args:
+            kind: such as "imagine" or "reroll".
+            prompt: what to draw; a kind that starts from a picture has that one's, where this is empty.
+            sources: pictures that it starts from: each (job id, index from 0), or the digest of one that
+                `add_reference` brought, or the id of a job as a whole, where the kind takes one.
+            lane, private, previews, key, parameters: as of `imagine`.
+        """
+        fields = m.Submit(
+            key=new_key() if key is None else key,
+            prompt=prompt,
+            lane=lane,
+            private=private,
+            preview_every=previews,
+            parameters=_checked(parameters),
+            kind=kind,
+            sources=tuple(map(_source, sources)),
+        )
+        return (yield from self._submit(fields))
+
+    def _submit(self, fields: m.Submit) -> Steps[J]:
         request = asked(fields, preview_every="previews")  # what is wrong is refused without a server
-        if "parameters" not in (yield from self._welcome()).features:
-            request = msgspec.structs.replace(request, parameters=None, **as_before(values))
+        features = (yield from self._welcome()).features
+        if "kinds" not in features and request.kind != m.IMAGINE:
+            raise unsupported(f"jobs of the kind {request.kind!r}")
+        if "parameters" not in features:
+            request = msgspec.structs.replace(request, parameters=None, **as_before(request.parameters or {}))
         return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
 
     @operation

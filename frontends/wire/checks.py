@@ -23,6 +23,7 @@ from ...bounds import (
     MAX_REFERENCE_BYTES,
     MAX_SEED,
     MAX_SIDE,
+    MAX_SOURCES,
     MAX_STEPS,
     MAX_UPLOAD_PART,
     PUBLIC_KEY,
@@ -129,6 +130,16 @@ def _parameters(name: str, value: dict[str, Any]) -> None:
         raise BadMessage(str(error)) from error
 
 
+def _sources(name: str, values: tuple[m.Source, ...]) -> None:
+    if len(values) > MAX_SOURCES:
+        raise _bad(name, f"{len(values)} pictures", f"up to {MAX_SOURCES}")
+    for value in values:
+        if bool(value.job) == bool(value.digest):
+            raise _bad(name, str(value), "a job's id, or a digest")
+        _job(name, value.job) if value.job else _digest(name, value.digest)
+        _whole(m.GRID, 2**16)(name, value.index)
+
+
 def _aspect(name: str, value: tuple[float, float]) -> None:
     if not all(math.isfinite(side) and side > 0 for side in value):
         raise _bad(name, value, "two numbers above 0", "write it like 16:9")
@@ -139,6 +150,7 @@ _word = _match(_WORD, "a word of up to 32 small letters, digits, '_', '.' or '-'
 _account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, or {LOCAL!r}")
 _any_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, or ''", "")
 _accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, '*' or ''", "", "*")
+_digest = _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")
 _count = _whole(0, MAX_COUNT)
 _credit = _whole(1, m.Limits().max_credit)
 _page = _whole(1, MAX_PAGE)
@@ -167,9 +179,11 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("shift", _number(*SHIFT)),
         ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
         ("parameters", _parameters),
+        ("kind", _word),
+        ("sources", _sources),
     ),
     m.Upload: (
-        ("digest", _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")),
+        ("digest", _digest),
         ("size", _whole(1, MAX_REFERENCE_BYTES)),
         ("offset", _whole(0, MAX_REFERENCE_BYTES)),
         ("data", _part),

@@ -14,15 +14,18 @@ Long because it is one thing: the whole contract, to be read from top to bottom 
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from ...bounds import GRID as GRID
 from ...bounds import MAX_UPLOAD_PART as MAX_UPLOAD_PART
+from ...parameters.job_request import IMAGINE as IMAGINE
+from ...parameters.job_request import JobRequest
+from ...parameters.job_request import Source as Source
 
 VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
-FEATURES: Final = ("previews", "private", "ops", "parameters")  # what this side knows beyond version 1's core
+FEATURES: Final = ("previews", "private", "ops", "parameters", "kinds")  # what this side knows beyond version 1's core
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -75,6 +78,7 @@ class JobInfo(Record, tag="job"):
         styles: how strongly it is drawn in which styles: adapter -> weight; see docs/parameters.md.
         charged_ms: GPU time that it cost; 0 until it is done.
         last_event: number of its latest event.
+        kind, sources (feature "kinds"): which kind of job, and the pictures that it started from.
     """
 
     job: str
@@ -103,6 +107,8 @@ class JobInfo(Record, tag="job"):
     charged_ms: int = 0
     pictures: tuple[Picture, ...] = ()
     last_event: int = 0
+    kind: str = IMAGINE
+    sources: tuple[Source, ...] = ()
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,33 +154,17 @@ class Ping(Record, tag="ping"):
     """Answer: Pong."""
 
 
-class Submit(Record, tag="submit"):
-    """Make pictures. Answer: Accepted, once the job is on disk. What is None is the model's default; the seed: a random
-    one below 2^32, which the answer tells.
+class Submit(JobRequest, Record, tag="submit"):
+    """Make pictures. Answer: Accepted, once the job is on disk. The fields are those of `JobRequest`. What is None is
+    the model's default; the seed: a random one below 2^32, which the answer tells.
 
     `key` makes it idempotent: the same key of the same account is the same job, however often it is sent.
     `preview_every`: solver steps between previews; 0: none.
     `parameters` (feature "parameters"): what the request says, by the names of `docs/parameters.md`, in place of all
     fields from `negative_prompt` to `shift`, which are not looked at then. Without it a request is one from before
     there were styles, and is drawn without the model's default style.
+    `kind`, `sources` (feature "kinds"): which kind of job, and the pictures that it starts from.
     """
-
-    key: str
-    prompt: str
-    lane: str = "fast"
-    negative_prompt: str = ""
-    aspect: tuple[float, float] | None = None
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    seed: int | None = None
-    images: int = 4
-    guidance_scale: float | None = None
-    solver: str | None = None
-    shift: float | None = None
-    private: bool = False
-    preview_every: int = 0
-    parameters: dict[str, Any] | None = None
 
 
 class Upload(Record, tag="upload"):

@@ -121,7 +121,7 @@ class Metrics:
         yield gauge("held", "1 while the server is paused", "", {"": float(view.held)})
         yield gauge("draining", "1 while nothing is accepted", "", {"": float(server.service.draining)})
         yield gauge("connections", "Clients that said hello", "", {"": len(router.sessions)})
-        yield gauge("storing_stuck", "Jobs whose pictures wait for the disk", "", {"": jobs.stuck})
+        yield gauge("storing_stuck", "Jobs whose pictures wait for the disk", "", {"": len(jobs.storing.stuck)})
         yield gauge(
             "free_bytes", "Free on the data folder's disk", "", {"": shutil.disk_usage(context.options.data).free}
         )

@@ -218,7 +218,7 @@ class Server:
             _want_operator(session, request)
             return await self._ops.set_account(request, account)
         if isinstance(request, m.Submit):
-            job, existing = await service.submit(account, views.request_of(request))
+            job, existing = await service.submit(account, request)
             return m.Accepted(job=views.job_info(job), existing=existing)
         if isinstance(request, m.Upload):
             received = await service.jobs.references.upload(
@@ -283,7 +283,7 @@ class Server:
     def _every_second(self) -> None:
         self.router.sweep()
         jobs = self.service.jobs
-        if self.context.over and not jobs.closing and not self.broken:
+        if self.context.over and not jobs.storing.closing and not self.broken:
             LOG.error("no worker is left: ending, to be started again", extra={"jobs": len(jobs.live)})
             self.broken = True
             self.stopped.set()
@@ -291,7 +291,7 @@ class Server:
             self._next_clean_up = self._loop.time() + CLEAN_UP_S
             self._ended.clear()
             self._spawn(self.service.clean_up())
-        if not jobs.closing:
+        if not jobs.storing.closing:
             self._loop.call_later(1, self._every_second)
 
 

@@ -1,4 +1,4 @@
-"""From the service's records to those of the wire, and back from what is submitted."""
+"""From the service's records to those of the wire. What is submitted needs none: a Submit is a `JobRequest`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,9 @@ from ...studio.scheduling.snapshot import WorkerView
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
 from ...studio.service.job_record import JobRecord
-from ...studio.service.request import Request
-from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Submit, WorkerInfo
+from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, WorkerInfo
 
 # Records and messages have the same words for the same things; what the wire has besides keeps its default.
-
-
-def request_of(submit: Submit) -> Request:
-    """Return what a client asks for."""
-    return Request(**{name: getattr(submit, name) for name in Request.__struct_fields__})  # as it came, to the bit
 
 
 def job_info(record: JobRecord) -> JobInfo:

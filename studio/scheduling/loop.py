@@ -24,7 +24,7 @@ from ...scheduler.entries import LedgerEntry
 from ...scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ...scheduler.policy import Policy
 from ...scheduler.scheduler import Scheduler
-from ...scheduler.tickets import Ended, Lane
+from ...scheduler.tickets import Ended, Lane, StageWork
 from ...values import shown, text_of, whole_of
 from ..errors import StudioClosed, ThreadUnavailable, WorkerLost
 from ..job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
@@ -130,6 +130,7 @@ class Loop:
         on_event: OnEvent | None = None,
         restored: bool = False,
         references: Mapping[str, UInt8] | None = None,
+        stages: Sequence[StageWork] = (),
     ) -> Job:
         """Accept a job. If this raises, there is no job.
 
@@ -143,6 +144,7 @@ class Loop:
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
             references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
+            stages: what it does besides drawing, after it; each has a handler in the workers.
             on_end: called as (job) after its final event. Callbacks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
                 date are passed over.
@@ -176,6 +178,7 @@ class Loop:
                 lane=Lane(lane),
                 max_running=max_running,
                 adapters=core.pool.adapters.rows,
+                further=stages,
             )
             pictures = needed(spec, references or {}, core.want_open())
             if name in core.pool.entries:

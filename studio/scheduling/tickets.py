@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...engine.admission import Admission
@@ -12,7 +12,7 @@ from ...engine.solvers import evaluations
 from ...engine.spec import GenerationSpec
 from ...engine.styles.names import is_known
 from ...errors import complaint
-from ...scheduler.tickets import Lane, StepShape, Ticket, drawing
+from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,14 @@ def ticket_of(
     lane: Lane,
     max_running: int,
     adapters: Mapping[str, int],
+    further: Sequence[StageWork] = (),
 ) -> Ticket:
     """Return the scheduler's view of a request.
 
     Args:
         info: of the engines that will take it.
         adapters: id -> tokens, of those that are registered.
+        further: stages that follow those of drawing.
 
     Raises:
         SpecError, LimitError: as `Engine.open` would.
@@ -60,23 +62,18 @@ def ticket_of(
     samples, image_rows = spec.images * len(texts), spec.images * len(texts) * rows
     step = _Step(spec.images * sum(texts), image_rows, samples)
     admission.check_step([step])
-    return Ticket(
-        job=job,
-        account=account,
-        lane=lane,
-        stages=drawing(
-            StepShape(
-                rows=step.text_rows + image_rows,
-                squares=spec.images * sum((text + rows) ** 2 for text in texts),
-                adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
-            ),
-            steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
-            images=spec.images,
-            pixels=spec.width * spec.height,
-            text_rows=sum(texts),
+    drawn = drawing(
+        StepShape(
+            rows=step.text_rows + image_rows,
+            squares=spec.images * sum((text + rows) ** 2 for text in texts),
+            adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
         ),
-        max_running=max_running,
+        steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
+        images=spec.images,
+        pixels=spec.width * spec.height,
+        text_rows=sum(texts),
     )
+    return Ticket(job=job, account=account, lane=lane, stages=(*drawn, *further), max_running=max_running)
 
 
 def known(adapters: Mapping[str, int], name: str, info: ModelInfo) -> int:

@@ -23,6 +23,7 @@ from typing import Any, Final, TypeVar
 
 from ...bounds import LOCAL
 from ...errors import complaint
+from ...parameters.job_request import IMAGINE, Source
 from ...parameters.known import checked
 from ...parameters.request import OWN_STYLE
 from ..errors import JobTimeout, StudioClosed
@@ -116,11 +117,45 @@ class DurableStudio:
             JobTimeout, TooSlow: it is not on disk yet; the same key finds it, should it get there.
         """
         own = {name: fields.pop(name) for name in ("private", "preview_every", "parameters") if name in fields}
-        said = checked(fields | (own.pop("parameters", None) or {}))
+        said = fields | (own.pop("parameters", None) or {})
         if not said.keys() & set(OWN_STYLE):
             said["stylize"] = 0.0
-        key = uuid.uuid4().hex if key is None else key
-        request = request_of(key=key, prompt=prompt, lane=lane, parameters=said, **own)
+        return self.make(IMAGINE, prompt, lane=lane, key=key, timeout_s=timeout_s, **own, **said)
+
+    def make(
+        self,
+        kind: str,
+        prompt: str = "",
+        *,
+        sources: Iterable[Source] = (),
+        lane: str = "fast",
+        key: str | None = None,
+        timeout_s: float = ANSWER_S,
+        private: bool = False,
+        preview_every: int = 0,
+        **parameters: Any,
+    ) -> DurableJob:
+        """Accept a job of any kind; it is on disk when this returns.
+
+        Args:
+            kind: a module of `studio/jobs`, such as "imagine" or "reroll".
+            prompt: what to draw; a kind that starts from a picture has that one's, where this is empty.
+            sources: the pictures that it starts from.
+            lane, key, timeout_s, private, preview_every, parameters: as of `imagine`; but of styles, what a request
+                says nothing of is here as it is on the command line.
+
+        Raises as `imagine`; SpecError for an unknown kind, or sources that it does not take.
+        """
+        request = request_of(
+            key=uuid.uuid4().hex if key is None else key,
+            prompt=prompt,
+            lane=lane,
+            private=private,
+            preview_every=preview_every,
+            parameters=checked(parameters),
+            kind=kind,
+            sources=tuple(sources),
+        )
         submitted = self._ask(self._open.submit(LOCAL, request), timeout_s)
         return DurableJob(self, submitted.job.job)
 
@@ -218,7 +253,7 @@ class DurableStudio:
             self._service = None
             if cleaning is not None:
                 cleaning.cancel()
-            service.jobs.closing = True
+            service.jobs.storing.closing = True
             for listener in list(self._listeners):
                 listener.touched()
             await service.close()

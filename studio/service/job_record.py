@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...parameters.job_request import IMAGINE, Source
 from ..store.rows import JobRow, PictureRow
 from . import packing
 
@@ -41,6 +42,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         charged_ms: GPU time that it cost.
         pictures: the grid and the images, once it is done.
         last_event: number of its latest event.
+        kind: of job; see docs/using.md.
+        sources: the pictures that it started from.
     """
 
     job: str
@@ -69,6 +72,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     charged_ms: int = 0
     pictures: tuple[StoredPicture, ...] = ()
     last_event: int = 0
+    kind: str = IMAGINE
+    sources: tuple[Source, ...] = ()
 
 
 def record_of(
@@ -114,6 +119,8 @@ def record_of(
         charged_ms=row.charged_ms,
         pictures=pictures,
         last_event=max(row.last_event, last),
+        kind=row.kind,
+        sources=packing.sources_of(row),
         **fields,
     )
 
@@ -122,7 +129,7 @@ def redacted(record: JobRecord) -> JobRecord:
     """Return what an operator may know of somebody else's job: of a private one, how it goes and not what it shows."""
     if not record.private:
         return record
-    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, styles={}, pictures=())
+    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, styles={}, pictures=(), sources=())
 
 
 def stored_pictures(rows: Iterable[PictureRow]) -> tuple[StoredPicture, ...]:

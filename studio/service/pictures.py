@@ -10,7 +10,8 @@ import numpy as np
 
 from ..store.rows import GRID, PictureRow
 from .mosaic import mosaic
-from .recipe import UInt8, encode_png, recipe_of
+from .recipe import UInt8, recipe_of
+from .recipe_files import encode_png
 
 if TYPE_CHECKING:
     from ...engine.info import ModelInfo

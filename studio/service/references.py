@@ -111,6 +111,12 @@ class ServiceReferences:
             await self.waits.write(writes)
         return found
 
+    def file(self, account: str, digest: str) -> bytes:
+        """Return the file of a picture that an account has brought. SpecError: it has not, or it is gone."""
+        if self._row(account, digest) is None:
+            raise _gone(digest)
+        return self._blobs.get(digest)
+
     def load(self, digest: str) -> UInt8:
         """Return a picture uint8 [height, width, 3], ready for the model, whoever brought it. SpecError: it is gone."""
         studio = self.context.studio

@@ -6,13 +6,15 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
 
 from ...errors import SalonError, complaint
-from ...scheduler.admission import Work
-from ...scheduler.plans import Kind, lane_of
+from ...parameters.job_request import JobRequest
+from ...scheduler.plans import lane_of
+from ..kinds import Asked, Input, kind_of
 from ..resources import digests_of
 from ..store.retention import check_quota, collect, sweep
 from ..store.rows import JobRow, PictureRow
@@ -20,11 +22,12 @@ from ..store.writes import DeleteJob, SetJob
 from .account_service import AccountService
 from .context import ServiceContext
 from .errors import Draining, KeyReused, NotEnded, NotFailed, no_such_job
+from .inputs import check_sources, file_input, job_input
 from .job_record import JobRecord, record_of, stored_pictures
 from .lookups import Found, Lookups
-from .packing import pack
+from .packing import pack, pack_sources
 from .pictures import MakeFiles
-from .request import Request, fingerprint, spec_of
+from .request import fingerprint
 from .waits import settle
 
 LOG = logging.getLogger("salon.service")
@@ -92,7 +95,7 @@ class Service(Lookups):
             end = loop.time() + grace_s
             while self.jobs.working and loop.time() < end and not (hurry is not None and hurry.is_set()):
                 await asyncio.sleep(0.05)
-        self.jobs.closing = True
+        self.jobs.storing.closing = True
         studio.hold()
 
     async def close(self) -> None:
@@ -124,7 +127,7 @@ class Service(Lookups):
 
     # ---- submit ----------------------------------------------------------------------------------------------------
 
-    async def submit(self, account: str, request: Request) -> Submitted:
+    async def submit(self, account: str, request: JobRequest) -> Submitted:
         """Accept a job, once for each key; it is on disk when this returns.
 
         Whatever this raises, there is no job; but after TooSlow there may be one, and the same key finds it.
@@ -132,6 +135,7 @@ class Service(Lookups):
         Raises:
             KeyReused: another request had the key.
             Draining: nothing is accepted any more.
+            UnknownJob: it starts from a picture of a job that this account cannot see.
             UnknownLane, SpecError, LimitError, Refused, QuotaExceeded, StoreError, StudioClosed, WorkerLost: see there.
         """
         key, print_ = (account, request.key), fingerprint(request)
@@ -150,7 +154,7 @@ class Service(Lookups):
             raise KeyReused(text)
         return Submitted(self.jobs.record_of(row, pictures), existing)
 
-    async def _submit(self, account: str, request: Request, print_: bytes) -> tuple[Found, bool]:
+    async def _submit(self, account: str, request: JobRequest, print_: bytes) -> tuple[Found, bool]:
         """(the job, whether it was there already)."""
         context = self.context
         owner = context.accounts.rows[account]
@@ -168,12 +172,14 @@ class Service(Lookups):
             return (stored[0], stored_pictures(stored[1])), True
         if self.draining:
             raise Draining("server: it is draining and accepts nothing; try again later")
-        if self.jobs.stuck and (trouble := self.jobs.trouble) is not None:
+        if (storing := self.jobs.storing).stuck and (trouble := storing.trouble) is not None:
             raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
         lane = lane_of(request.lane)
-        spec = spec_of(context.studio, request, lane)
+        kind = kind_of(request)
+        asked = Asked(request=request, lane=lane, inputs=await self._inputs(account, request))
+        spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
-        work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
+        work = kind.work(asked, spec, context.studio.loop.model)
         job = self._new_id()
         live = self.jobs.start(JobRow(
             job=job,
@@ -188,11 +194,25 @@ class Service(Lookups):
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
             steps=spec.steps,
+            kind=request.kind,
+            sources=pack_sources(request.sources),
         ), spec, work, lane, references)  # fmt: skip
         await self.jobs.add(live)
         self.accepted += 1
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
         return (live.row, ()), False
+
+    async def _inputs(self, account: str, request: JobRequest) -> tuple[Input, ...]:
+        """Return the pictures that a request starts from. UnknownJob, SpecError: one that this account has not."""
+        check_sources(request)
+        found = []
+        for source in request.sources:
+            if source.job:
+                found.append(job_input(source, await self._find(source.job, account)))
+            else:
+                file = partial(self.jobs.references.file, account, source.digest)
+                found.append(await self.waits.read(lambda source=source, file=file: file_input(source, file())))
+        return tuple(found)
 
     async def retry(self, job: str) -> JobRecord:
         """Run a failed job again, for nothing: once, however many ask at the same time. UnknownJob, NotFailed."""

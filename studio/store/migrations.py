@@ -44,7 +44,14 @@ def _to_2(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {2: _to_2}  # by the version that they lead to
+def _to_3(connection: sa.Connection) -> None:
+    """A job has a kind, and pictures that it starts from."""
+    text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN kind {text} NOT NULL DEFAULT 'imagine'")
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN sources {text} NOT NULL DEFAULT ''")
+
+
+STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {2: _to_2, 3: _to_3}  # by the version that they lead to
 assert sorted(STEPS) == list(range(2, VERSION + 1)), "a version without its step"
 
 

@@ -9,6 +9,7 @@ import msgspec
 from ...bounds import FINAL as FINAL
 from ...bounds import GRID as GRID
 from ...bounds import OPEN as OPEN
+from ...parameters.job_request import IMAGINE
 
 STATES: Final = (*OPEN, *FINAL)
 
@@ -28,7 +29,9 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
         charged_ms: GPU time that it cost.
         last_event: number of its latest event.
         step, steps: solver steps done, and in all.
-        deleted: a tombstone: its prompt, spec, reason and pictures are gone.
+        deleted: a tombstone: its prompt, spec, sources, reason and pictures are gone.
+        kind: of job, a module of `studio/jobs`; a tombstone keeps it.
+        sources: the pictures that it starts from, as the caller packs them; the store does not look inside.
         seq: assigned by the store, rises with acceptance; 0 before.
     """
 
@@ -55,6 +58,8 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
     step: int = 0
     deleted: bool = False
+    kind: str = IMAGINE
+    sources: str = ""
     seq: int = 0
 
 
