@@ -69,8 +69,10 @@ class Config:
 
     @property
     def architecture(self) -> str:
-        """The class that the weights belong to, as diffusers or transformers names it. Raises UnknownArchitecture
-        without it."""
+        """The class that the weights belong to, as diffusers or transformers names it.
+
+        Raises UnknownArchitecture without it.
+        """
         self._read |= {"_class_name", "architectures"}
         name = self.values.get("_class_name")
         if name is None:
@@ -127,8 +129,10 @@ class Config:
         return value
 
     def only(self, key: str, allowed: Collection[Any], default: Any = _REQUIRED) -> Any:
-        """Return one of the values that Salon implements. Raise UnknownArchitecture for any other: it is an unknown
-        variant."""
+        """Return one of the values that Salon implements.
+
+        Raise UnknownArchitecture for any other: it is an unknown variant.
+        """
         value = self._get(key, default)
         if not any(type(value) is type(known) and value == known for known in allowed):
             self.refuse(key, " or ".join(json.dumps(v) for v in allowed), value, UnknownArchitecture)

@@ -86,8 +86,10 @@ def _points(value: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]
 
 
 def _floats(file: SafetensorsFile, key: str, dimensions: int) -> NDArray[np.float32]:
-    """Return an array as float32, bfloat16 widened. Raise MalformedFile unless it is finite and has so many
-    dimensions."""
+    """Return an array as float32, bfloat16 widened.
+
+    Raise MalformedFile unless it is finite and has so many dimensions.
+    """
     values = widen(file.array(key), key)
     if values.ndim != dimensions or not values.size or not np.isfinite(values).all():
         shape = f"finite numbers in {dimensions} dimensions"

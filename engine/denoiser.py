@@ -83,8 +83,10 @@ class Denoiser(Protocol):
         """For each component with weights, the numbers of its config that decide how much work it is."""
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
-        """Return the sizes that requests, text and adapters must fit. `sigmas` says how the checkpoint spaces its
-        sigmas."""
+        """Return the sizes that requests, text and adapters must fit.
+
+        `sigmas` says how the checkpoint spaces its sigmas.
+        """
 
     def memory(self, itemsize: int) -> MemoryCoefficients:
         """Return the activation memory that the model takes. A number of compute dtype has `itemsize` bytes."""
@@ -119,5 +121,7 @@ class Denoiser(Protocol):
         """Pack an adapter branch. Raise CheckpointError unless names and shapes are those of this model."""
 
     def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
-        """Read an adapter file. Raise CheckpointError if anything is wrong with it, or if it is made for another
-        model."""
+        """Read an adapter file.
+
+        Raise CheckpointError if anything is wrong with it, or if it is made for another model.
+        """

@@ -286,8 +286,9 @@ class Engine:
         return parked
 
     def resume(self, parked: ParkedGeneration) -> Generation:
-        """Go on with a parked generation, here or in another engine. On the same backend the picture is the same to the
-        bit.
+        """Go on with a parked generation, here or in another engine.
+
+        On the same backend the picture is the same to the bit.
 
         Raises:
             StateError: it was parked on another model, with other adapters under the same names, or is damaged.
@@ -338,8 +339,9 @@ class Engine:
             self._branches[name] = self.model.denoiser.adapter_branch(self.ops, weights)
 
     def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
-        """Make an adapter known by its tokens, float32 [n, token_width]. The engine computes keys and values at the
-        first use.
+        """Make an adapter known by its tokens, float32 [n, token_width].
+
+        The engine computes keys and values at the first use.
 
         Raises:
             SpecError: the branch is unknown, the name is empty, or the tokens are wrong.
@@ -481,7 +483,6 @@ class Engine:
         generation.release(state)
 
     def _decode(self, generation: Generation, latents: Any, images: int) -> UInt8:
-        """Return the pictures [images, height, width, 3] of latents [images * rows, C] of some of the generation's
-        images."""
+        """Return the pictures [images, height, width, 3] of latents [images * rows, C] of a generation."""
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
         return pictures.decode(self.ops, self.model.denoiser.codec, latents, images, generation.grid, together)

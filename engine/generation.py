@@ -110,8 +110,10 @@ class Generation:
         return self.position / len(self.evaluations)
 
     def want(self, action: str, *states: State) -> None:
-        """Raise StateError unless the generation is in one of `states`. The message calls the caller's step
-        `action`."""
+        """Raise StateError unless the generation is in one of `states`.
+
+        The message calls the caller's step `action`.
+        """
         if self.state not in states:
             hint = {
                 State.RUNNING: f"it has {len(self.evaluations) - self.position} evaluations to go: step it first",

@@ -11,8 +11,10 @@ POINTER: Final = b"version https://git-lfs.github.com/spec/v1"  # the first byte
 
 
 def refuse_pointer(path: Path, head: bytes) -> None:
-    """Raise MalformedFile if a file begins as a pointer. `head` holds at least as many of its first bytes as
-    `POINTER`."""
+    """Raise MalformedFile if a file begins as a pointer.
+
+    `head` holds at least as many of its first bytes as `POINTER`.
+    """
     if head.startswith(POINTER):
         raise MalformedFile(
             "a Git LFS pointer in place of the file",

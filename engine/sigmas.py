@@ -96,8 +96,10 @@ class SigmaConfig:
         return result
 
     def mu(self, image_tokens: int) -> float:
-        """Return the shift exponent of an image of so many tokens (after 2x2 packing): linear, and extrapolated
-        beyond."""
+        """Return the shift exponent of an image of so many tokens (after 2x2 packing).
+
+        It is linear in the tokens, and extrapolated beyond the two given points.
+        """
         slope = (self.max_shift - self.base_shift) / (self.max_image_seq_len - self.base_image_seq_len)
         return image_tokens * slope + (self.base_shift - slope * self.base_image_seq_len)
 

@@ -127,8 +127,9 @@ class GenerationSpec:
 
 
 def size_for_aspect(width: float, height: float, *, pixels: int, granularity: int) -> tuple[int, int]:
-    """Return (width, height) in pixels of aspect `width:height`, about `pixels` in area, both multiples of
-    `granularity`.
+    """Return (width, height) in pixels of aspect `width:height` and about `pixels` in area.
+
+    Both are multiples of `granularity`.
 
     Raises:
         SpecError: a side is no number above 0, or the aspect is beyond 14:1.

@@ -28,8 +28,9 @@ MAX_DERIVED: Final = 4_096  # adapters made by their names that are kept beside 
 
 @dataclass(frozen=True, eq=False)
 class AdapterBranch:
-    """The packed `to_k_ip` and `to_v_ip` of every layer that has them. They turn adapter tokens into keys and
-    values.
+    """The packed `to_k_ip` and `to_v_ip` of every layer that has them.
+
+    They turn adapter tokens into keys and values.
 
     Attributes:
         keys, values: per layer, a packed linear [D, token_width].
@@ -126,8 +127,10 @@ class Adapters:
         self._known[name] = _Adapter(values, branch, digest)
 
     def keep(self, name: str, tokens: NDArray[Any], branch: AdapterBranch) -> None:
-        """Make a derived adapter known until more than `MAX_DERIVED` others were used after it. Raises as `register`
-        does."""
+        """Make a derived adapter known until more than `MAX_DERIVED` others were used after it.
+
+        Raises as `register` does.
+        """
         self.register(name, tokens, branch)
         self._derived[name] = None
         self._derived.move_to_end(name)
@@ -166,8 +169,10 @@ class Adapters:
         return self._known[name].digest
 
     def pin(self, uses: Sequence[AdapterUse]) -> None:
-        """Make the adapters of a generation resident. If this raises SpecError or LimitError, none of them is
-        pinned."""
+        """Make the adapters of a generation resident.
+
+        If this raises SpecError or LimitError, none of them is pinned.
+        """
         done: list[str] = []
         try:
             for name in names_used(uses):

@@ -109,8 +109,10 @@ def unpack(tokens: Float32, height: int, width: int) -> Float32:
 
 
 def pack(latents: Float32, height: int, width: int) -> Float32:
-    """Turn the latents [4 * height * width, C] of one image into its tokens [height * width, 4 C]. This undoes
-    `unpack`."""
+    """Turn the latents [4 * height * width, C] of one image into its tokens [height * width, 4 C].
+
+    This undoes `unpack`.
+    """
     channels = latents.shape[1]
     grid = latents.reshape(height, SIDE, width, SIDE, channels)
     return np.ascontiguousarray(grid.transpose(0, 2, 4, 1, 3)).reshape(height * width, -1)

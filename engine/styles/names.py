@@ -31,8 +31,10 @@ def of_number(number: int) -> str:
 
 
 def of_picture(digest: str) -> str:
-    """Return the name of the style of a picture by the SHA-256 (hex) of its file. Raise SpecError for a malformed
-    digest."""
+    """Return the name of the style of a picture by the SHA-256 (hex) of its file.
+
+    Raise SpecError for a malformed digest.
+    """
     if not _DIGEST.fullmatch(digest):
         allowed = "64 hex digits, the SHA-256 of a picture's file"
         raise SpecError(complaint("style reference", repr(digest[:80]), allowed, "correct it"))

@@ -78,8 +78,7 @@ class Clauses:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The known words of each slot: slot -> spoken form -> the form that the model was trained with ("" = no
-    clause)."""
+    """The known words of each slot: slot -> spoken form -> trained form ("" = no clause)."""
 
     tables: Mapping[str, Mapping[str, str]]
 
@@ -101,8 +100,10 @@ class Vocabulary:
 
 
 def normalise(clause: str) -> str:
-    """Write a clause as the training captions are: lower case, single spaces for hyphens, no punctuation at the
-    edges."""
+    """Write a clause as the training captions are written.
+
+    That is lower case, single spaces in place of hyphens, and no punctuation at the edges.
+    """
     return _trimmed(_SPACE.sub(" ", unicodedata.normalize("NFKC", clause).lower()))
 
 
@@ -232,8 +233,10 @@ class ClauseReader:
         reading.plain.append(clause)
 
     def _take(self, slot: str, words: str, reading: _Reading) -> bool:
-        """Return whether `slot` holds `words` or has refused them with a warning; False if the model has no such
-        slot."""
+        """Return whether `slot` holds `words` or has refused them with a warning.
+
+        If the model has no such slot, the answer is False.
+        """
         if slot not in self.slots:
             return False
         text = self.slots[slot].form.format(words) if words else ""

@@ -52,8 +52,10 @@ class BertConfig:
 
     @classmethod
     def read(cls, config: Config) -> BertConfig:
-        """Read config.json, with transformers' defaults. Raise UnknownArchitecture or WrongConfig for what does not
-        fit."""
+        """Read config.json, with transformers' defaults.
+
+        Raise UnknownArchitecture or WrongConfig for what does not fit.
+        """
         config.want_architecture([ARCHITECTURE])
         config.only("hidden_act", ("gelu",), "gelu")
         config.only("position_embedding_type", ("absolute",), "absolute")

@@ -30,8 +30,10 @@ class FluxConfig:
 
     @classmethod
     def read(cls, config: Config) -> FluxConfig:
-        """Read config.json, with diffusers' defaults. Raise UnknownArchitecture or WrongConfig for what does not
-        fit."""
+        """Read config.json, with diffusers' defaults.
+
+        Raise UnknownArchitecture or WrongConfig for what does not fit.
+        """
         config.want_architecture([ARCHITECTURE])
         config.only("patch_size", (1,), 1)
         in_channels = config.integer("in_channels", 64)

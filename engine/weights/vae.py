@@ -43,8 +43,10 @@ class AutoencoderConfig:
 
     @classmethod
     def read(cls, config: Config) -> AutoencoderConfig:
-        """Read config.json, with diffusers' defaults. Raise UnknownArchitecture or WrongConfig for what does not
-        fit."""
+        """Read config.json, with diffusers' defaults.
+
+        Raise UnknownArchitecture or WrongConfig for what does not fit.
+        """
         config.want_architecture([ARCHITECTURE])
         config.only("act_fn", ("silu",), "silu")
         channels = config.integers("block_out_channels", (64,))
@@ -120,8 +122,10 @@ class Half:
 
 @dataclass(frozen=True, eq=False)
 class AutoencoderWeights:
-    """A packed autoencoder. The encoder is checked at load, and packed at its first use: text-to-image never uses
-    it."""
+    """A packed autoencoder.
+
+    The encoder is checked at load, and packed at its first use: text-to-image never uses it.
+    """
 
     config: AutoencoderConfig
     decoder: Half

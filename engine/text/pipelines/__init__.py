@@ -39,8 +39,10 @@ class Reader(Protocol):
     def load(
         self, ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits
     ) -> TextPipeline:
-        """Load the pipeline that the "text" part of `salon.json` describes. Raise CheckpointError if anything is
-        wrong."""
+        """Load the pipeline that the "text" part of `salon.json` describes.
+
+        Raise CheckpointError if anything is wrong.
+        """
 
 
 PLUGINS: Plugins[Reader] = Plugins("text pipeline", __name__, __path__)

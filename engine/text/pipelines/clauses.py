@@ -210,8 +210,10 @@ class ClausePipeline:
         return " ".join(words[:most]) if most else self._part_that_fits(words[0], limit)
 
     def _part_that_fits(self, word: str, limit: int) -> str:
-        """Return the start of a word (in a script without spaces: of a text) that has the word's first `limit`
-        tokens."""
+        """Return the start of a word that has the word's first `limit` tokens.
+
+        In a script without spaces the word is a whole text.
+        """
 
         def tokens(length: int) -> list[int]:
             return self.encoder.tokenize(word[:length])
