@@ -45,7 +45,7 @@ class Lookups:
         """Return a job for somebody who may see it. UnknownJob: there is none for this account."""
         return self.jobs.record_of(*await self._find(job, account))
 
-    def find_at_hand(self, job: str, account: str) -> JobRecord | None:
+    def find_cached(self, job: str, account: str) -> JobRecord | None:
         """`find` of an account's own job without waiting; None: it has to be looked up first."""
         found = self.jobs.cached(job)
         return None if found is None or found[0].account != account else self.jobs.record_of(*found)
@@ -95,7 +95,7 @@ class Lookups:
         """Return the events of a job that this account may see. UnknownJob: there is none for it."""
         return self._log_of(*await self._find(job, account))
 
-    def log_at_hand(self, job: str, account: str) -> JobLog | None:
+    def log_cached(self, job: str, account: str) -> JobLog | None:
         """`log` without waiting; None: the job has to be looked up first."""
         found = self.jobs.cached(job)
         if found is None:
