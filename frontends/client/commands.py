@@ -42,8 +42,7 @@ class Commands(Flavour, Generic[J]):
 
     @waited
     def server(self) -> Steps[m.Welcome]:
-        """Return the server's description of itself: version, features, model, limits, and the account of this
-        client."""
+        """Return the server's description of itself: version, features, model, limits, and this client's account."""
         return (yield from self._welcome())
 
     @operation

@@ -185,8 +185,10 @@ class Core:
         self._said = self.clock()
 
     def lost(self, why: str, pause_s: float = 0.0) -> None:
-        """Take note that the connection is lost. The next one is made after `pause_s` seconds, if the server asks for
-        that."""
+        """Take note that the connection is lost.
+
+        The next one is made after `pause_s` seconds, if the server asks for that.
+        """
         if not self.has_socket:
             return
         now = self.clock()

@@ -1,5 +1,7 @@
-"""Run a server without a model, for tests of code that uses a client. It is the real server and service, over a worker
-that makes plain pictures at once. Its jobs live in a folder of its own, which is removed with it.
+"""Run a server without a model, for tests of code that uses a client.
+
+It is the real server and service, over a worker that makes plain pictures at once. Its jobs live in a folder of its
+own, which is removed with it.
 
     from salon.frontends.client.client import Client
     from salon.frontends.client.fake import FakeServer
