@@ -1,7 +1,7 @@
-"""Jobs in memory: handed to the studio, told as they go, and ended on disk before that is told.
+"""Manage jobs in memory: hand them to the studio, tell their events, and store their ends before they are told.
 
-Belongs to the thread of the event loop. The studio's callbacks and the writer call in from their threads by `post`;
-what may take long (reading the store, making PNG files) is done on threads of its own and comes back here.
+The manager belongs to the thread of the event loop. The studio's callbacks and the writer call in from their threads by
+`post`. Slow work (reading the store, making PNG files) is done on threads of its own and comes back here.
 """
 
 from __future__ import annotations
@@ -37,26 +37,26 @@ from .storing import ActiveJob, Storing
 from .waits import Waits, settle
 
 LOG = logging.getLogger("salon.service")
-FULL_S: Final = 2.0  # between attempts to store the row of a job that is done, or the end of a job
+FULL_S: Final = 2.0  # pause between attempts to store the row of a job that is done, or the end of a job
 
 
 class JobManager:
-    """Jobs that have not ended, and what is remembered of those that have.
+    """The jobs that have not ended, and the memory of those that have.
 
     Args:
-        context: what it stands on.
-        waits: for what takes long.
-        make_files: pixels to files, on a thread; None: `pictures.files_of`.
+        context: store, ledger, accounts and studio.
+        waits: waits for reads and writes.
+        make_files: turns pixels into files, on a thread; None: `pictures.files_of`.
 
     Attributes:
-        references: the pictures that they refer to.
-        logs: what happened to them.
-        live: by id.
-        ended: counts since the start, by state.
-        recent_files: what was sent of them last.
-        files: the pictures on disk, of which only those go that no job needs.
+        references: the pictures that requests refer to.
+        logs: the events of jobs.
+        live: the jobs that have not ended, by id.
+        ended: number of jobs that ended since the start, by state.
+        recent_files: the files of jobs that were made or sent last.
+        files: the pictures on disk; deleting keeps those that a job needs.
         seen: called with ("started" or "ended", row).
-        idle: set while there is no live job.
+        idle: set while no job is live.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits, make_files: MakeFiles | None = None) -> None:
@@ -77,17 +77,17 @@ class JobManager:
 
     @property
     def stuck(self) -> int:
-        """Jobs whose pictures wait for the disk."""
+        """Number of jobs whose pictures wait for the disk."""
         return len(self._storing.stuck)
 
     @property
     def trouble(self) -> StoreError | None:
-        """Why they wait."""
+        """Error for which pictures wait for the disk."""
         return self._storing.trouble
 
     @property
     def closing(self) -> bool:
-        """Whether the service ends: what has not ended goes on after the next start."""
+        """Whether the service ends, so that open jobs go on after the next start."""
         return self._storing.closing
 
     @closing.setter
@@ -104,7 +104,10 @@ class JobManager:
         *,
         restored: bool = False,
     ) -> ActiveJob:
-        """Hand a job and the pictures that it refers to to the studio. Raises as `Loop.submit`; there is none then."""
+        """Hand a job and the pictures that it refers to to the studio.
+
+        If this raises, as `Loop.submit`, there is no job.
+        """
         handle = self.context.studio.loop.submit(
             spec,
             account=row.account,
@@ -126,8 +129,10 @@ class JobManager:
         return live
 
     def add(self, live: ActiveJob) -> asyncio.Future[None]:
-        """Have the row of a new job stored. The future ends when it is; or with the StoreError for which it is not, and
-        then there is no such job."""
+        """Store the row of a new job. The future ends when that is done.
+
+        If it ends with a StoreError, the row is not stored, and there is no such job.
+        """
         future: asyncio.Future[None] = self._loop.create_future()
         self._put_row(live, future)
         return future
@@ -137,11 +142,16 @@ class JobManager:
             self.context.writer.put(
                 [AddJob(live.row)], lambda error: self.waits.post(self._row_put, live, future, lost, error)
             )
-        except StoreError as error:  # it is busy, or closed
+        except StoreError as error:  # the writer is busy, or closed
             self._row_put(live, future, lost, error)
 
     def _row_put(self, live: ActiveJob, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
-        """`lost`: an earlier attempt may have been stored without an answer; then the row is refused as there."""
+        """Take note of an attempt to store a job's row.
+
+        Args:
+            lost: whether an earlier attempt may have been stored without an answer. The row is then refused as
+                existing.
+        """
         refused = isinstance(error, StoreRefused)
         if error is None or (lost and refused):
             settle(future, None)
@@ -150,21 +160,24 @@ class JobManager:
         ended = handle is not None and not handle.cancel()
         if ended and handle is not None and handle.state is JobState.DONE and not (refused or self.closing):
             LOG.error("a job that is done waits for the store: %s", error, extra={"job": live.row.job})
-            lost = lost or isinstance(error, StoreLost)  # made and paid for, like its pictures: it can be put right
+            lost = lost or isinstance(error, StoreLost)  # the job is made and paid for, so the row is tried again
             self._loop.call_later(FULL_S, self._put_row, live, future, lost)
             return
         self.forget(live)
         settle(future, error)
 
     def take_back(self, row: JobRow) -> None:
-        """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
+        """Take back a job that was accepted before a restart.
+
+        If it cannot be done any more, it fails with the reason.
+        """
         try:
             spec, work = packing.spec_of(row), packing.work_of(row)
-            lane = lane_of(row.lane)  # that was promised
+            lane = lane_of(row.lane)  # the lane that was promised
             if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
                 self.context.books.book, Lane.FAST
             ):
-                lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
+                lane = Lane.FAST  # the job was moved when it lost its worker, and charged as Fast
             pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
@@ -194,7 +207,10 @@ class JobManager:
             self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
-        """The studio is done with it. Where that has ended, or the server ends, it goes on after the next start."""
+        """Take note that the studio is done with a job.
+
+        If the studio or the server ends, it goes on after the next start.
+        """
         live = self.live.get(job.id)
         if live is None or (job.state is not JobState.DONE and (self.closing or job.left_open)):
             return
@@ -204,10 +220,10 @@ class JobManager:
         self._end(live, {"state": str(job.state), "reason": job.reason, "failure": job.failure}, ())
 
     def _end(self, live: ActiveJob, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
-        """Store a job's end, with its charge; then tell it. One that was charged and has nothing to show is repaid."""
+        """Store a job's end with its charge, then tell it. A job that was charged and has no pictures is repaid."""
         self._storing.done(live)
         job = live.row.job
-        if self.live.get(job) is not live:  # its row could not be stored: there is no such job
+        if self.live.get(job) is not live:  # the row could not be stored, so there is no such job
             self._storing.release(job)
             return
         charged_ms = self.context.charged.get(job, 0)
@@ -232,7 +248,7 @@ class JobManager:
 
         try:
             self.context.writer.put(writes, stored)
-        except StoreError as error:  # it is busy, or closed
+        except StoreError as error:  # the writer is busy, or closed
             self._stored_end(live, row, pictures, error)
 
     def _stored_end(
@@ -246,7 +262,7 @@ class JobManager:
             return
         self._storing.release(row.job)
         shown = stored_pictures(pictures)
-        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # as the store has them
+        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # in the store's order
         self.forget(live, keep_log=True)
         for one in shown:
             self._add(live, "image", picture=one)
@@ -258,26 +274,26 @@ class JobManager:
         LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
 
     def tell(self, job: str, kind: str, **fields: Any) -> None:
-        """Add an event to the log of a job that has not ended. UnknownJob: there is none."""
+        """Add an event to the log of a job that has not ended. Raise UnknownJob if there is none."""
         if job not in self.live:
             raise no_such_job(job)
         self._add(self.live[job], kind, **fields)
 
-    # ---- what is known of them -------------------------------------------------------------------------------------
+    # ---- lookups ---------------------------------------------------------------------------------------------------
 
     def cached(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
-        """A job that is in memory, with its pictures."""
+        """Return a job that is in memory, with its pictures; None if it is not."""
         if (live := self.live.get(job)) is not None:
             return live.row, ()
         return self._ended_jobs.get(job)
 
     def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...] = ()) -> JobRecord:
-        """Return what a job is; of one that has not ended, as the studio sees it now."""
+        """Return the record of a job. That of a live job has the state of the studio."""
         live = self.live.get(row.job)
         if live is None or live.handle is None:
             return self._ended_jobs.record_of(row, pictures)
         state = live.handle.state
-        shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
+        shown = JobState.RUNNING if state.final else state  # the end is not on disk yet
         fresh: dict[str, Any] = {"state": str(shown), "step": live.handle.step, "last": live.log.last}
         return record_of(live.row, spec=live.handle.spec, **fresh)
 
@@ -289,7 +305,7 @@ class JobManager:
         return bool(running) or any(handle.state.final and not handle.left_open for handle in handles)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
-        """(those that wait, those that run or whose end is not on disk yet), by lane."""
+        """Return (the waiting jobs, those that run or whose end is not on disk yet), counted by lane."""
         queued: Counter[str] = Counter()
         running: Counter[str] = Counter()
         for live in self.live.values():
@@ -324,16 +340,16 @@ class JobManager:
             call(what, row)
 
     def drop(self, job: str) -> None:
-        """Forget what is remembered of an ended job."""
+        """Forget an ended job, which may still be in the store."""
         self._ended_jobs.drop(job)
         self.logs.drop(job)
 
     def forget_before(self, ended_ms: int) -> None:
-        """Forget what is remembered of jobs that ended before; they were deleted."""
+        """Forget the jobs that ended before a time, since the store has deleted them."""
         for job in self._ended_jobs.before(ended_ms):
             self.drop(job)
 
     def remove(self, digests: Sequence[str]) -> None:
-        """Delete the files among these that no job has. On a thread for reads."""
+        """Delete the files among these that no job has. Called on a thread for reads."""
         for digest in dict.fromkeys(digests):
             self.files.delete(digest)

@@ -1,4 +1,4 @@
-"""What made a picture, complete enough to make it again, and the PNG files that carry it.
+"""Write and read recipes: everything needed to make a picture again, inside the PNG file that shows it.
 
 The recipe is JSON in an iTXt chunk named "salon". Threads, batch and file names are not in it, because pixels do not
 depend on them.
@@ -26,25 +26,25 @@ from ...system import explain
 
 CHUNK: Final = "salon"
 FORMAT: Final = 1
-MAX_PIXELS: Final = Limits().max_images * Limits().max_pixels  # of a picture that is read: the largest grid
-MAX_TEXT: Final = 1 << 20  # characters of a recipe
+MAX_PIXELS: Final = Limits().max_images * Limits().max_pixels  # pixels of the largest grid, for pictures that are read
+MAX_TEXT: Final = 1 << 20  # characters of the longest recipe
 
 UInt8 = NDArray[np.uint8]
 
 
 class RecipeError(SalonError):
-    """A file without a recipe, or with one that cannot be read."""
+    """A file has no recipe, or one that cannot be read."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """What made one picture, or the grid of a generation.
+    """The recipe of one picture, or of the grid of a generation.
 
     Attributes:
-        format: of this layout.
+        format: version of this layout.
         salon: version of Salon.
         kind: "image" or "grid".
         image: index of the picture in its generation, from 0; None for a grid.
-        spec: the request, every default filled in; the seed is in it.
+        spec: the request, every default filled in, with its seed.
         clauses: slot -> the words of the prompt that the model read there.
         warnings: what of the prompt was left out.
         model: the model.
@@ -67,7 +67,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(Protocol):
-    """What a model reads of a prompt: an engine's text, or what a studio's worker says of it."""
+    """What a model reads of a prompt: an engine's encoding, or a worker's report of it."""
 
     @property
     def clauses(self) -> Mapping[str, str]: ...
@@ -82,12 +82,12 @@ def recipe_of(
     """Return the recipe of a picture.
 
     Args:
-        info: of the engine that made it.
-        spec: what was asked for.
-        reading: what was read of the prompt.
+        info: facts of the engine that made it.
+        spec: the request.
+        reading: what the model read of the prompt.
         image: index of the picture in its generation, from 0; None: the grid.
-        pixels: uint8 [height, width, 3], what is shown.
-        version: of Salon.
+        pixels: uint8 [height, width, 3], the picture.
+        version: version of Salon.
     """
     return Recipe(
         salon=version,
@@ -104,18 +104,18 @@ def recipe_of(
 
 
 def pixel_hash(pixels: UInt8) -> str:
-    """sha256 (hex) over "HEIGHTxWIDTH:" and the bytes of uint8 [height, width, 3]."""
+    """Return the sha256 (hex) of "HEIGHTxWIDTH:" and the bytes of uint8 [height, width, 3]."""
     height, width, _ = pixels.shape
     return hashlib.sha256(f"{height}x{width}:".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def plain(recipe: Recipe) -> Any:
-    """As dicts and lists for JSON."""
+    """Return a recipe as dicts and lists for JSON."""
     return msgspec.to_builtins(recipe)
 
 
 def encode_png(pixels: UInt8, recipe: Recipe) -> bytes:
-    """A PNG file of uint8 [height, width, 3] with its recipe inside."""
+    """Return a PNG file of uint8 [height, width, 3] with its recipe inside."""
     from PIL import Image, PngImagePlugin
 
     chunks = PngImagePlugin.PngInfo()
@@ -126,13 +126,15 @@ def encode_png(pixels: UInt8, recipe: Recipe) -> bytes:
 
 
 def read_png(path: str | Path | IO[bytes]) -> tuple[UInt8, Recipe]:
-    """The pixels, uint8 [height, width, 3], and the recipe of a picture that Salon made: a file, or what it holds.
+    """Return the pixels, uint8 [height, width, 3], and the recipe of a picture that Salon made.
 
-    Nothing is unpacked that no picture of Salon's needs: a small file may claim to be a huge one.
+    `path` may also be an open file. A small file may claim to be a huge picture, so no more is unpacked than a picture
+    of Salon's needs.
 
     Raises:
-        RecipeError: no such file, no PNG, more pixels or text than Salon makes, no recipe in it, or one of another
-            format.
+        RecipeError: the file does not exist, is no PNG, has more pixels or text than Salon makes, or has no recipe or
+            one
+            of another format.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -170,7 +172,7 @@ def read_png(path: str | Path | IO[bytes]) -> tuple[UInt8, Recipe]:
 
 
 def _size(file: IO[bytes]) -> tuple[int, int]:
-    """(width, height) as the header of a PNG says, which is left unread. ValueError: it is none."""
+    """Return (width, height) as the header of a PNG states it, without reading on. Raise ValueError if it is no PNG."""
     start = file.tell()
     head = file.read(24)
     file.seek(start)

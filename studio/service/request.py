@@ -1,4 +1,4 @@
-"""A request for a job, and the two things that are made of it: its fingerprint and its spec."""
+"""Define a request for a job, and make its fingerprint and its spec."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     from ...scheduler.tickets import Lane
     from ..studio import Studio
 
-FIRST: Final = 14  # fields beside the key that the first fingerprints had
+FIRST: Final = 14  # number of fields beside the key that the first fingerprints had
 OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")  # None: the model's default
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for a job. The order of the fields decides the fingerprints that are stored: new ones go last.
+    """A request for a job. Stored fingerprints depend on the order of the fields, so new ones are added at the end.
 
     Attributes:
-        key: the caller's own name for it; the same key again is the same job, and no second one.
-        prompt, negative_prompt: what to draw, and what not.
-        lane: that is wanted; one of `bounds.LANES`.
+        key: the caller's own name for it; the same key means the same job.
+        prompt, negative_prompt: the words to draw, and the words to avoid.
+        lane: the lane to be served in, one of `bounds.LANES`.
         aspect: width to height, in place of both.
-        width, height: pixels; None, as for the next ones: as the model's defaults say.
+        width, height: pixels; None: the model's default. This also holds for the next fields.
         steps, guidance_scale, solver, shift: see `GenerationSpec`.
-        seed: None: a random one.
-        images: pictures that are made together.
-        private: only its owner sees it.
+        seed: seed of the noise; None: a random one.
+        images: number of pictures that are made together.
+        private: whether only the owner sees the job.
         preview_every: solver steps between previews; 0: none.
-        parameters: what it says, by the names of `parameters/known`, in place of everything from `negative_prompt` to
+        parameters: the request by the names of `parameters/known`, in place of all fields from `negative_prompt` to
             `shift`; None: a request from before there were styles.
     """
 
@@ -61,8 +61,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def request_of(**fields: Any) -> Request:
-    """Return a request of what a program hands in, in Python's own types. Whether numbers are in their range, the spec
-    says. SpecError: a field that is unknown or missing, or a value of another type."""
+    """Return a request of the values that a program hands in, in Python's own types. The spec checks ranges later.
+
+    Raises:
+        SpecError: a field is unknown or missing, or a value has another type.
+    """
     made: dict[str, Any] = {}
     for name, value in fields.items():
         if name not in _TYPES:
@@ -77,20 +80,21 @@ def request_of(**fields: Any) -> Request:
 
 
 def fingerprint(request: Request) -> bytes:
-    """Return a hash of everything but the key: it tells a repeated request from another one under the same key.
+    """Return a hash of everything but the key. It tells a repeated request from another one under the same key.
 
-    Behind the `FIRST` fields, those at the end that have their defaults are left out: when a field is added, the
-    fingerprints that are stored stay true."""
+    Behind the `FIRST` fields, those at the end that have their defaults are left out. So stored fingerprints stay true
+    when a field is added.
+    """
     fields = [field for field in msgspec.structs.fields(type(request)) if field.name != "key"]
     values = [getattr(request, field.name) for field in fields]
     while len(values) > FIRST and values[-1] == _default_of(fields[len(values) - 1]):
         values.pop()
-    values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in whatever order
+    values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in any order
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
 def spec_of(studio: Studio, request: Request, lane: Lane) -> GenerationSpec:
-    """Return what the engine is to make, every default filled in. Raises as `Studio.make_spec` and `fields_of`."""
+    """Return the spec of a request, every default filled in. Raises as `Studio.make_spec` and `fields_of`."""
     if request.parameters is not None:
         styles = studio.loop.model.styles
         given = fields_of(request.parameters, styles is not None and styles.has_default)
