@@ -185,7 +185,7 @@ class ServiceContext:
                 self.studio.loop.scheduler.set_relax_use(account, float(ms))
 
     def _change(self, act: Act) -> None:
-        do = self.billing.do if self._studio is None else self.studio.loop.accounts  # at first alone
+        do = self.billing.do if self._studio is None else self.studio.loop.accounts  # None: no thread shares them yet
         do(act)
 
     def _stored_entries(self) -> Iterator[LedgerEntry]:

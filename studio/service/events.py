@@ -166,7 +166,7 @@ def log_of_ended(
     Their numbers end with `last`. Each has the number that it had when it happened.
     """
     log = JobLog(job, last - len(pictures) - 1)
-    for picture in sorted(pictures, key=lambda picture: (picture.index == GRID, picture.index)):  # in the order of making
+    for picture in sorted(pictures, key=lambda picture: (picture.index == GRID, picture.index)):  # as they were made
         log.add("image", at_ms, picture=picture)
     log.add(kind, at_ms, reason=reason)
     return log
