@@ -136,7 +136,7 @@ class Core:
         self._greet()
 
     def unopened(self, why: str) -> None:
-        """Take note that no socket can be made at the moment. The core tries again later, as long as a caller waits."""
+        """Take note that no socket can be made now. The core tries again later, as long as a caller waits."""
         self._failures, self._shortage = self._failures + 1, why
         self._wait(pause_before(self._failures, self._chance))
         if not self.pending:
@@ -185,10 +185,7 @@ class Core:
         self._said = self.clock()
 
     def lost(self, why: str, pause_s: float = 0.0) -> None:
-        """Take note that the connection is lost.
-
-        The next one is made after `pause_s` seconds, if the server asks for that.
-        """
+        """Take note that the connection is lost. The server may ask to wait `pause_s` seconds before the next."""
         if not self.has_socket:
             return
         now = self.clock()

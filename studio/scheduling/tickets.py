@@ -1,4 +1,4 @@
-"""From a request to the scheduler's numbers, and what is refused before it becomes a job."""
+"""Turn a request into the scheduler's numbers, or refuse it before it becomes a job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...scheduler.tickets import Lane, StepShape, Ticket, drawing
 
 @dataclass(frozen=True)
 class _Step:
-    """How large a request is within a step: a `StepSize`."""
+    """The size of a request within a step: a `StepSize`."""
 
     text_rows: int
     image_rows: int
@@ -37,12 +37,12 @@ def ticket_of(
     """Return the scheduler's view of a request.
 
     Args:
-        info: of the engines that will take it.
-        adapters: id -> tokens, of those that are registered.
+        info: facts of the engines that will take it.
+        adapters: id -> tokens of the registered adapters.
 
     Raises:
         SpecError, LimitError: as `Engine.open` would.
-        TicketError, UnknownLane: of `Ticket`.
+        TicketError, UnknownLane: as `Ticket`.
     """
     admission = Admission(info.architecture, info.memory, info.limits)
     admission.check_spec(spec, 0)
@@ -80,7 +80,7 @@ def ticket_of(
 
 
 def known(adapters: Mapping[str, int], name: str, info: ModelInfo) -> int:
-    """Return the tokens of an adapter that is registered, or a style of the model. SpecError for another."""
+    """Return the tokens of an adapter that is registered, or a style of the model. Raise SpecError for any other."""
     if info.styles is not None and is_known(name):
         return info.styles.tokens
     if name not in adapters:

@@ -113,8 +113,10 @@ class ServiceContext:
 
     @property
     def over(self) -> bool:
-        """Whether the workers have ended, by themselves or by `close`. Then no job ends any more, and none can
-        begin."""
+        """Whether the workers have ended, by themselves or by `close`.
+
+        Then no job ends any more, and none can begin.
+        """
         return self.billing.closed
 
     def now_ms(self) -> int:
