@@ -76,7 +76,7 @@ class ThreadUnavailable(StudioError):
 
 
 class GreenThreads(StudioError):
-    """gevent or eventlet has replaced threads by coroutines where real threads are needed."""
+    """Coroutines of gevent or eventlet stand in for threads where real ones are needed."""
 
 
 class StoreError(StudioError):

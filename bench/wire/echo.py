@@ -25,7 +25,7 @@ class Echo:
         self.chunks: list[memoryview] = []
 
     def listen(self, picture_bytes: int = 0, chunk: int = 1 << 18) -> dict[str, Any]:
-        """Begin; the address."""
+        """Begin to listen, and return the address."""
         data = memoryview(bytes(picture_bytes))
         self.chunks = [data[start : start + chunk] for start in range(0, len(data), chunk)]
         socket = self.context.socket(zmq.ROUTER)
@@ -37,7 +37,7 @@ class Echo:
         return {"address": address}
 
     def teach(self, answers: dict[str, str]) -> dict[str, Any]:
-        """Answers by requests, in hex."""
+        """Teach answers by requests, in hex."""
         self.answers = {bytes.fromhex(asked): bytes.fromhex(told) for asked, told in answers.items()}
         return {}
 
