@@ -52,8 +52,10 @@ class Facts:
 
     @classmethod
     def of(cls, folder: Path) -> Facts:
-        """Read a checkpoint's configs, no weights. Raises CheckpointError, or KeyError for one without a text
-        pipeline."""
+        """Read a checkpoint's configs, no weights.
+
+        Raises CheckpointError, or KeyError for one without a text pipeline.
+        """
         salon = Config(folder / "salon.json", read_json(folder / "salon.json"))
         text = salon.values["text"]
         scheduler = folder / "scheduler" / "scheduler_config.json"
@@ -95,8 +97,10 @@ class Facts:
         return 1 if self.defaults["guidance_scale"] == 1 else 2
 
     def clauses(self, prompt: str, count: Callable[[str], int]) -> dict[str, str]:
-        """Return the words of each slot of a prompt, by the engine's own parser. `count` returns the tokens of a
-        text."""
+        """Return the words of each slot of a prompt, by the engine's own parser.
+
+        `count` returns the tokens of a text.
+        """
         return dict(ClauseReader(self.slots, self.vocabulary, count).read(prompt).texts)
 
 

@@ -73,8 +73,10 @@ class Child:
             )
 
     def ask(self, do: str, *, timeout: float, **arguments: Any) -> dict[str, Any]:
-        """Send one command and wait for its answer. After `timeout` seconds, end the process and raise
-        CandidateFailed."""
+        """Send one command and wait for its answer.
+
+        After `timeout` seconds, end the process and raise CandidateFailed.
+        """
         if self.process is None:
             self.start()
         assert self.process is not None

@@ -98,8 +98,10 @@ def _fits(cell: str, how: str, want: str) -> bool:
 
 
 def evaluate(document: Mapping[str, Any], expression: str) -> Any:
-    """Return the value of an expression over one result. Raise QuoteError unless each path leads to exactly one
-    value."""
+    """Return the value of an expression over one result.
+
+    Raise QuoteError unless each path leads to exactly one value.
+    """
     parts = re.split(r" ([-+*/]) ", expression.strip())
     total = _value(document, parts[0])
     for sign, part in zip(parts[1::2], parts[2::2], strict=True):

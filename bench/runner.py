@@ -191,8 +191,10 @@ def _publish(bench: Bench, keep: bool) -> int:
 
 
 def print_report(report: Report, console: Console, columns: Sequence[Sequence[str]] | None = None) -> None:
-    """Print tables of rows and goals. `columns` says which columns stand in which table (default: one table with
-    all)."""
+    """Print tables of rows and goals.
+
+    `columns` says which columns stand in which table (default: one table with all).
+    """
     if report.rows:
         everything = list(dict.fromkeys(key for row in report.rows for key in row))
         isa = " ".join(report.machine.get("isa", [])[-4:])

@@ -47,8 +47,9 @@ class Worker:
         return {}
 
     def cold(self, images: int, save: str = "") -> dict[str, Any]:
-        """Load, then make one grid. Return when (monotonic clock) the first step and the pictures were there, and peak
-        memory.
+        """Load, then make one grid.
+
+        Return when (monotonic clock) the first step and the pictures were there, and peak memory.
 
         With `save`, pictures and final latents go to that .npz afterwards."""
         self.peer.load()

@@ -162,8 +162,10 @@ class ServerProcess:
         return [pid for pid in self._ours() if _parent(pid) != parent]
 
     def leftovers(self, timeout_s: float = 10.0) -> list[str]:
-        """Return what workers and temporary files are left after some time, with no server running. Empty, if all is
-        well."""
+        """Return what workers and temporary files are left after some time, with no server running.
+
+        Empty, if all is well.
+        """
         end = time.monotonic() + timeout_s
         while True:
             left = [f"process {pid}" for pid in self._ours()] + sorted(map(str, self.temporary.rglob("*")))

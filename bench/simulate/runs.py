@@ -85,8 +85,10 @@ def simulate(
     on_jobs: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """Simulate a trace. `full` also watches fairness and the age of Relax jobs; Salon's inequalities are always
-    checked."""
+    """Simulate a trace.
+
+    `full` also watches fairness and the age of Relax jobs; Salon's inequalities are always checked.
+    """
     scheduler = contender(name, trace)
     run = Run(name, trace, workers, Outcome(), trace.work / (workers * trace.horizon))
     watches: list[Watch] = []

@@ -16,8 +16,11 @@ CHUNK = b"chunk"
 
 
 class Echo:
-    """An echo server on a thread. It answers a record that it was taught by the record that it was taught with it, and
-    any other by itself; one that is `CHUNK` by all of the picture, in chunks, as fast as the socket takes them."""
+    """An echo server on a thread.
+
+    It answers a record that it was taught by the record that it was taught with it, and any other by itself; one that
+    is `CHUNK` by all of the picture, in chunks, as fast as the socket takes them.
+    """
 
     def __init__(self) -> None:
         self.context = zmq.Context()

@@ -41,8 +41,10 @@ class Load:
         self.sockets: list[Socket] = []
 
     def connect(self, address: str, clients: int, hello: bool = True) -> dict[str, Any]:
-        """Connect new clients, in place of those before. Each has a welcome (with `hello`), or an answer of the
-        echo."""
+        """Connect new clients, in place of those before.
+
+        Each has a welcome (with `hello`), or an answer of the echo.
+        """
         self.leave()
         place = parse_address(address)
         for _ in range(clients):
@@ -169,8 +171,10 @@ class Load:
         return {"ms": ms}
 
     def submit(self, prefix: str, each: int) -> dict[str, Any]:
-        """Let every client submit `each` small jobs, one after the other. Return the milliseconds to each
-        acknowledgement."""
+        """Let every client submit `each` small jobs, one after the other.
+
+        Return the milliseconds to each acknowledgement.
+        """
         poller = zmq.Poller()
         numbers = dict.fromkeys(self.sockets, 0)
         at: dict[Socket, float] = {}

@@ -99,7 +99,8 @@ class Batches:
         return torch.cat(parts, 1), self.text["subject_pooled"][subject] * mask("subject")[:, None]
 
     def folded(self, entry: np.ndarray, keep: dict[str, np.ndarray], form: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """As `texts`, with the empty rows folded (see `fold_empty`): text rows, pooled, attention bias.
+        """Return what `texts` does, with the empty rows folded (see `fold_empty`): text rows, pooled, attention
+        bias.
 
         A caption that has no `ROOM` loses its last clauses."""
         keep = dict(keep)
@@ -113,13 +114,13 @@ class Batches:
         return rows, pooled, bias
 
     def random_forms(self, entry: np.ndarray) -> np.ndarray:
-        """A random way of naming each entry's subject: row of the subject table."""
+        """Draw a random way of naming each entry's subject: row of the subject table."""
         concept = self.labels["concept"][entry]
         low, high = self.first[concept], self.first[concept + 1]
         return self.forms[low + (self.rng.random(len(entry)) * (high - low)).astype(int)]
 
     def keeps(self, number: int) -> dict[str, np.ndarray]:
-        """Which clauses a random training caption keeps."""
+        """Draw which clauses a random training caption keeps."""
         rng = self.rng
         some, bare = rng.random(number) >= ALL_DROPPED, rng.random(number) < NAME_ONLY
         keep = {name: some & ~bare & (rng.random(number) >= drop) for name, drop in DROPPED.items()}
@@ -134,7 +135,8 @@ class Batches:
         return np.where(rng.random(number) < self.config.plain_share, first, second)
 
     def pick(self, share_done: float, step: int) -> Bucket:
-        """The bucket of a step (of all processes): square, later now and then another aspect, at the end also large."""
+        """Pick the bucket of a step (of all processes): square, later now and then another aspect, at the end also
+        large."""
         rng, config = np.random.default_rng([self.config.seed, step]), self.config
 
         def usable(parts: list[Bucket]) -> list[Bucket]:
@@ -148,7 +150,7 @@ class Batches:
         return self.buckets[0]
 
     def longer(self, bucket: Bucket, step: int) -> bool:
-        """Whether a step (of all processes) takes a bucket's pictures as `lengthened` makes them."""
+        """Return whether a step (of all processes) takes a bucket's pictures as `lengthened` makes them."""
         square = bucket.height == bucket.width
         rng = np.random.default_rng([self.config.seed, step, 1])
         return not square and bool(rng.random() < self.config.longer_share)

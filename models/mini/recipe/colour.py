@@ -19,7 +19,7 @@ def blocks(pictures: Array, side: int = 8) -> Array:
 
 
 def r_squared(real: Array, rebuilt: Array) -> dict[str, float]:
-    """1 - residual variance / variance of the block colours, for each axis."""
+    """Return 1 - residual variance / variance of the block colours, for each axis."""
     x, y = blocks(real), blocks(rebuilt)
     out = {}
     for i, name in enumerate(AXES):

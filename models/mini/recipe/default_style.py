@@ -20,7 +20,7 @@ def weight_of(stylize: float) -> float:
 
 
 def as_data() -> dict[str, object]:
-    """What `salon.json` says of it: the row of the tensor in the file, its words, and the weights of `--s`."""
+    """Return what `salon.json` says of it: the row of the tensor in the file, its words, and the weights of `--s`."""
     return {
         "file": "style_encoder.safetensors",
         "tensor": "styles",

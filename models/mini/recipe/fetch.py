@@ -51,7 +51,7 @@ def download(package: str, version: str, folder: Path) -> Path:
 
 
 def read_member(archive: Path, member: str) -> Any:
-    """One JSON file of a package. Raises PackageError when the archive is damaged or lacks it."""
+    """Read one JSON file of a package. Raises PackageError when the archive is damaged or lacks it."""
     try:
         with tarfile.open(archive) as tar:
             f = tar.extractfile(f"package/{member}")

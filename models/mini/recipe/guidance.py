@@ -53,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def wishes(engine: Engine, number: int, seed: int = 7) -> dict[str, list[Wish]]:
-    """What is asked for, by kind: the same things in each."""
+    """Return what is asked for, by kind: the same things in each."""
     draw = np.random.default_rng(seed)
     concepts = [concept["name"] for concept in engine.model.vocabulary["concepts"]]
     chosen = [concepts[k] for k in draw.permutation(len(concepts))[:number]]
@@ -69,7 +69,7 @@ def wishes(engine: Engine, number: int, seed: int = 7) -> dict[str, list[Wish]]:
 
 
 def default_style(engine: Engine) -> tuple[AdapterUse, ...]:
-    """The checkpoint's default style at its usual weight."""
+    """Load the checkpoint's default style at its usual weight."""
     row = STYLES.index(DEFAULT_STYLE)
     name = Shipped.of(engine).register(engine, row + 1)[row]
     return (AdapterUse(name, weight_of(STYLIZE), f"{BRANCH}-null"),)

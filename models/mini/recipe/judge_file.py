@@ -80,7 +80,7 @@ class KeptJudge:
         return score(self.network, x if x.shape[1:3] == (side, side) else as_square(x, side), torch.device("cpu"))
 
     def names(self, pictures: np.ndarray) -> list[dict[str, str]]:
-        """What it sees in pictures [N, H, W, 3] in 0..1: the name of the likeliest class of every head."""
+        """Return what it sees in pictures [N, H, W, 3] in 0..1: the name of the likeliest class of every head."""
         best = {head: s.argmax(1) for head, s in self.scores(pictures).items()}
         return [{head: self.card["classes"][head][int(best[head][n])] for head in HEADS} for n in range(len(pictures))]
 
@@ -100,7 +100,8 @@ def write(folder: Path, judge: Judge, card: dict[str, Any]) -> dict[str, Any]:
 
 
 def split_of(pictures: Pictures, run: Run) -> dict[str, Any]:
-    """Which pictures it was trained on and which not: pairs of thing and drawing set are hidden as a whole."""
+    """Split pictures into those it was trained on and those not: pairs of thing and drawing set are hidden as a
+    whole."""
     square = pictures.entries[:, 4] == 0
     counts = Counter(pictures.entries[square, 5].tolist())
     return {

@@ -104,8 +104,10 @@ class Judge(nn.Module):
             self.texture.append(deep(deep_width, classes))
 
     def forward(self, x: Tensor, near: Tensor | None = None) -> dict[str, Tensor]:
-        """`near`: what the texture towers look at, if not the same pictures. They vote: their log-probabilities'
-        mean."""
+        """Judge pictures. `near`: what the texture towers look at, if not the same pictures.
+
+        They vote: their log-probabilities' mean.
+        """
         features = self.things(x).float()
         concept = torch.cat([F.adaptive_avg_pool2d(features, 2).flatten(1), features.amax((2, 3))], 1)
         votes = [tower(x if near is None else near) for tower in self.texture]

@@ -25,7 +25,8 @@ from .text import WIDTH
 
 
 def build(config: TransformerConfig, latent_channels: int) -> FluxTransformer2DModel:
-    """An untrained transformer; adaLN close to zero and the last projection zero, or it does not start to learn."""
+    """Build an untrained transformer; adaLN close to zero and the last projection zero, or it does not start to
+    learn."""
     head = config.head_width
     model = FluxTransformer2DModel(
         patch_size=1,
@@ -68,7 +69,7 @@ def unpack(x: Tensor, h: int, w: int) -> Tensor:
 
 
 def position_ids(h: int, w: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
-    """(image ids [h/2 * w/2, 3], text ids [rows, 3]) of a latent of h x w."""
+    """Return (image ids [h/2 * w/2, 3], text ids [rows, 3]) of a latent of h x w."""
     ids = torch.zeros(h // 2, w // 2, 3)
     ids[..., 1] += torch.arange(h // 2)[:, None]
     ids[..., 2] += torch.arange(w // 2)[None]
@@ -103,13 +104,14 @@ def fold_empty(tokens: Tensor, room: int) -> tuple[Tensor, Tensor]:
 
 
 def normed(norm: Any, x: Tensor) -> Tensor:
-    """RMS norm over the last axis in float32 with `norm`'s weight, back in x's dtype (autocast has no such kernel)."""
+    """Apply RMS norm over the last axis in float32 with `norm`'s weight, back in x's dtype (autocast has no such
+    kernel)."""
     y = x.float()
     return (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + norm.eps) * norm.weight).to(x.dtype)
 
 
 def logistic_gelu(x: Tensor) -> Tensor:
-    """GELU in its tanh form, written with the logistic function it equals: x * sigmoid(2 u) = x * (1 + tanh u) / 2.
+    """Compute GELU's tanh form by the logistic function that it equals: x * sigmoid(2 u) = x * (1 + tanh u) / 2.
 
     Compiled for a CPU, tanh takes three times as long; uncompiled, every operation is a pass over memory, and torch's
     own GELU is one. Source: Hendrycks and Gimpel (1606.08415)."""
@@ -126,7 +128,7 @@ class SigmoidGELU(nn.GELU):
 
 
 class SigmoidGELUProjection(GELU):
-    """diffusers' projection with GELU behind it, likewise."""
+    """The projection of diffusers with GELU behind it, likewise."""
 
     def gelu(self, gate: Tensor) -> Tensor:
         return logistic_gelu(gate)
@@ -262,7 +264,7 @@ class Velocity(nn.Module):
         ip_weight: Tensor | None = None,
         text_bias: Tensor | None = None,
     ) -> Tensor:
-        """x [B, L, 4C], tokens [B, R, 384], pooled [B, 384], t [B] in 0..1 -> velocity [B, L, 4C].
+        """Map x [B, L, 4C], tokens [B, R, 384], pooled [B, 384], t [B] in 0..1 -> velocity [B, L, 4C].
 
         `text_bias` [B, R] comes with folded text rows (see `fold_empty`)."""
         m = self.model

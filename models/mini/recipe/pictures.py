@@ -37,7 +37,7 @@ class Pictures:
         return self.icons[int(self.entries[entry, 0])]["set"]
 
     def draw(self, entry: int, size: tuple[int, int] | None = None) -> np.ndarray:
-        """One picture [height, width, 3] in 0..1, in its bucket's size unless another is asked for."""
+        """Draw one picture [height, width, 3] in 0..1, in its bucket's size unless another is asked for."""
         height, width = size or self.plan["buckets"][int(self.entries[entry, 4])]
         key = int(self.entries[entry, 0]), height, width
         if key not in self._placed:  # the last one is kept: a drawing's looks follow each other in the plan
@@ -89,7 +89,7 @@ def to_bytes(pictures: np.ndarray) -> np.ndarray:
 
 
 def file_of(height: int, width: int) -> str:
-    """The file of `compose` that holds the pictures of a size."""
+    """Return the file of `compose` that holds the pictures of a size."""
     return f"pictures_{height}x{width}.npy"
 
 

@@ -58,7 +58,7 @@ def guidance_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: Eva
 
 
 def best_guidance(rows: list[Row]) -> float:
-    """By the concepts of captions and of names alone and by the captions' style, together."""
+    """Choose guidance by the concepts of captions and of names alone and by the captions' style, together."""
     return float(max(rows, key=lambda r: r["concept"] + r["name_concept"] + r["style"])["guidance"])
 
 
@@ -77,7 +77,7 @@ def few_step_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: Eva
 
 
 def draft_choice(rows: list[Row], keep: float = 0.95) -> Row:
-    """The sampler with the fewest evaluations that keeps `keep` of the usual one's concepts and styles."""
+    """Choose the sampler with the fewest evaluations that keeps `keep` of the usual one's concepts and styles."""
     usual = rows[-1]
     good = [r for r in rows if all(r[h] >= keep * usual[h] for h in ("concept", "style"))]
     best = min(good, key=lambda r: (r["evaluations"], -r["concept"] - r["style"]))
@@ -85,7 +85,8 @@ def draft_choice(rows: list[Row], keep: float = 0.95) -> Row:
 
 
 def as_square(pictures: np.ndarray, side: int) -> np.ndarray:
-    """The middle square of pictures [N, H, W, 3], averaged or stretched to `side`, the size that the judge reads."""
+    """Cut the middle square of pictures [N, H, W, 3], averaged or stretched to `side`, the size that the judge
+    reads."""
     n, height, width, _ = pictures.shape
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
@@ -98,7 +99,7 @@ def as_square(pictures: np.ndarray, side: int) -> np.ndarray:
 
 
 def longer(height: int, width: int, token: int = 16) -> tuple[int, int]:
-    """A size that is a row of tokens longer on its longer side."""
+    """Return a size that is a row of tokens longer on its longer side."""
     return (height + token, width) if height > width else (height, width + token)
 
 
@@ -117,7 +118,8 @@ def size_rows(painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> l
 
 
 def weight_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """A reference picture under weights from none to strong; `moved` is the RMS distance from no reference at all."""
+    """Draw a reference picture under weights from none to strong; `moved` is the RMS distance from no reference at
+    all."""
     have, other = references(painter, entry, seed)
     entry, out = entry[have], []
     plain, vectors = painter.paint(entry, say=(), seed=seed), stylist.vectors(painter, other)

@@ -48,7 +48,7 @@ class Sampler:
         return [float(v) for v in self.shift * s / (1 + (self.shift - 1) * s)]
 
     def evaluations(self) -> int:
-        """How often the model is asked, guidance's second branch not counted."""
+        """Number of evaluations of the model, guidance's second branch not counted."""
         return self.steps if self.solver == "euler" else 2 * self.steps - 1
 
 

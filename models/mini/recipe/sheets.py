@@ -59,7 +59,7 @@ class Folder:
 
 
 def entries_for(pictures: Pictures, concepts: list[str]) -> np.ndarray:
-    """One entry for each concept, whichever comes first."""
+    """Choose one entry for each concept, whichever comes first."""
     labels = pictures.labels()
     out = []
     for name in concepts:
@@ -120,7 +120,7 @@ def run_sheets(run: Run, out: Folder) -> None:
 
 
 def adapter_sheets(run: Run, painter: Painter, pictures: Pictures, concepts: list[str], out: Folder) -> None:
-    """With an adapter: its weight from none to strong, and the straight line between two styles."""
+    """Draw with an adapter: its weight from none to strong, and the straight line between two styles."""
     stylist = open_stylist(run, painter)
     if stylist is None:
         return

@@ -24,7 +24,7 @@ _SAMPLES, _SAMPLE_BYTES = 16, 65536  # a gigabyte is checked by 1 MiB of it, spr
 
 
 def plain(config: Any) -> Any:
-    """A configuration as JSON values (dataclasses, tuples and paths resolved)."""
+    """Return a configuration as JSON values (dataclasses, tuples and paths resolved)."""
     if is_dataclass(config) and not isinstance(config, type):
         return {k: plain(v) for k, v in asdict(config).items()}
     if isinstance(config, Mapping):
@@ -126,7 +126,7 @@ class Stage:
         return self.folder / name
 
     def is_done(self) -> bool:
-        """True when the stage was finished with just this configuration and these inputs, and its files are whole."""
+        """Return whether the stage was finished with this very configuration and these inputs, and its files are whole."""
         try:
             open_stage(self.root, self.name, key=self.key)
         except CacheError:

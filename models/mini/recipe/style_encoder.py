@@ -39,12 +39,12 @@ def stage(run: Run) -> Stage:
 
 
 def classes_of(batches: Batches) -> dict[str, int]:
-    """How many classes each factor has."""
+    """Count the classes of each factor."""
     return {f: int(batches.labels[f].max()) + 1 for f in FACTORS}
 
 
 def heads_of(width: int, classes: Mapping[str, int]) -> nn.ModuleDict:
-    """A linear classifier of style vectors [B, width] for each factor."""
+    """Make a linear classifier of style vectors [B, width] for each factor."""
     return nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
 
 

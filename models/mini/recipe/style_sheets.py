@@ -75,7 +75,7 @@ def sheet(
 
 
 def beside(one: Image.Image, other: Image.Image) -> Image.Image:
-    """Two sheets side by side."""
+    """Put two sheets side by side."""
     out = Image.new("RGB", (one.width + other.width + 12, max(one.height, other.height)), "white")
     out.paste(one, (0, 0))
     out.paste(other, (one.width + 12, 0))

@@ -72,7 +72,7 @@ class ClauseEncoder:
         self.encoder, self.stats = encoder, stats
 
     def slot(self, name: str, texts: list[str]) -> np.ndarray:
-        """[len(texts), tokens of the slot, 384] float32; an empty text is all zeros.
+        """Return [len(texts), tokens of the slot, 384] float32; an empty text is all zeros.
 
         Raises VocabularyError when a text has more tokens than its slot.
         """
@@ -87,7 +87,8 @@ class ClauseEncoder:
         return out
 
     def pooled(self, subjects: list[str]) -> np.ndarray:
-        """[len(subjects), 384]: the normalised mean of each subject's token states; zero for an empty subject."""
+        """Return [len(subjects), 384]: the normalised mean of each subject's token states; zero for an empty
+        subject."""
         means = np.stack([s.mean(0) for s in self.encoder.states([t or "x" for t in subjects])])
         out = (means - self.stats["pooled_mean"]) / self.stats["pooled_deviation"]
         return (out * np.array([[bool(t)] for t in subjects])).astype(np.float32)
@@ -113,7 +114,8 @@ LEAST = 0.3  # cosine at which a known name stands in for other words: of the ke
 
 
 def nearest(names: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """For pooled vectors of words [W, 384] the row of the nearest in angle of names [N, 384], -1 below `LEAST`.
+    """Return for pooled vectors of words [W, 384] the row of the nearest of names [N, 384] in angle, -1 below
+    `LEAST`.
 
     The engine replaces subjects that it does not know by the same rule (`engine/text/neighbours.py`)."""
     names, words = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6) for x in (names, words))

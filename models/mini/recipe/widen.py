@@ -16,7 +16,7 @@ from .errors import CacheError
 
 @torch.no_grad()
 def widen_autoencoder(old: AutoencoderKL, latents: int) -> AutoencoderKL:
-    """`old` with `latents` channels: the first are its own, the decoder does not listen to the others yet.
+    """Widen `old` to `latents` channels: the first are its own, the decoder does not listen to the others yet.
 
     Raises CacheError when it has more."""
     had = int(old.config.latent_channels)
