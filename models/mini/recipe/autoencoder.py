@@ -82,14 +82,14 @@ def followed(config: AutoencoderConfig, device: torch.device) -> Any:
 
 @torch.no_grad()
 def deviations(model: AutoencoderKL, crops: Crops | KeptCrops, device: torch.device) -> torch.Tensor:
-    """Deviation of every latent channel's means [C] over some training pictures."""
+    """Measure the deviation of every latent channel's means [C] over some training pictures."""
     with bf16(device):
         parts = [model.encoder(crops.batch(16, crops.size).to(device)).float().chunk(2, 1)[0] for _ in range(16)]
     return torch.cat(parts).std((0, 2, 3)).cpu()
 
 
 def losses(config: AutoencoderConfig, y: torch.Tensor, x: torch.Tensor, sharp: float) -> torch.Tensor:
-    """Reconstruction loss: L1 and squared error of pixels, L1 of gradients, and block colours on three scaled axes."""
+    """Compute the reconstruction loss: L1 and squared error of pixels, L1 of gradients, and scaled block colours."""
     d = y - x
     matrix = torch.from_numpy(MATRIX).to(d) / torch.tensor(AXIS_SCALE).to(d)[:, None]
     axes = torch.einsum("ac,bchw->bahw", matrix, d)

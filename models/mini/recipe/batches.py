@@ -42,7 +42,7 @@ class Bucket:
 
 
 def lengthened(x: Tensor, h: int, w: int) -> tuple[Tensor, int, int]:
-    """Packed latents [B, L, 4C] of h x w with one more row of tokens along the longer side, and their new h and w.
+    """Return packed latents [B, L, 4C] with one more row of tokens along the longer side, and their new h and w.
 
     The drawing stays in the middle: next to both ends, where there is nothing but background, a row of latents stands
     twice. So a model learns more sizes than its pictures were made in."""
@@ -86,7 +86,7 @@ class Batches:
         self.forms, self.first = order, np.searchsorted(concept[order], np.arange(concept.max() + 2))
 
     def texts(self, entry: np.ndarray, keep: dict[str, np.ndarray], form: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Text rows [B, R, 384] and pooled [B, 384] of plan entries; `keep` says per clause where it stays."""
+        """Return text rows [B, R, 384] and pooled [B, 384] of plan entries; `keep` says per clause where it stays."""
 
         def mask(name: str) -> Tensor:
             return torch.from_numpy(keep[name].astype(np.float32)).to(self.device)
@@ -127,7 +127,7 @@ class Batches:
         return {"subject": some, **keep}
 
     def rows(self, bucket: Bucket, number: int) -> np.ndarray:
-        """Random training rows of a bucket, the plain ones more often than their share."""
+        """Draw random training rows of a bucket, the plain ones more often than their share."""
         rng = self.rng
         plain, other = (bucket.plain, bucket.other) if len(bucket.plain) and len(bucket.other) else (
             (bucket.plain if len(bucket.plain) else bucket.other),) * 2  # fmt: skip
@@ -156,5 +156,5 @@ class Batches:
         return not square and bool(rng.random() < self.config.longer_share)
 
     def number(self, bucket: Bucket) -> int:
-        """Pictures of a batch: about as many tokens whatever their size."""
+        """Return the number of pictures of a batch: about as many tokens whatever their size."""
         return max(1, self.config.batch * self.buckets[0].x.shape[1] // max(bucket.x.shape[1], 1) // 4 * 4)

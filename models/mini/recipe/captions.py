@@ -49,7 +49,7 @@ def subject_forms(names: tuple[str, ...]) -> list[str]:
 
 
 def clause(slot: str, words: str) -> str:
-    """Words in the wording of a slot; no words, no clause."""
+    """Put words into the wording of a slot; no words, no clause."""
     return _FORM[slot].format(words) if words else ""
 
 

@@ -121,12 +121,12 @@ def pictures(out: Path) -> list[str]:
 
 
 def listed(settings: dict[str, Any]) -> str:
-    """Settings as words: 'steps 20, guidance 3.0'."""
+    """Write settings as words: 'steps 20, guidance 3.0'."""
     return ", ".join(f"{k} {v}" for k, v in settings.items() if v != "")
 
 
 def hours(curve: list[dict[str, Any]]) -> float:
-    """Hours of training between the first and the last point of a curve, pauses left out."""
+    """Count the hours of training between the first and the last point of a curve, pauses left out."""
     steps = [float(b["time"] - a["time"]) for a, b in pairwise(curve)]
     return float(sum(s for s in steps if s < PAUSE)) / 3600.0
 

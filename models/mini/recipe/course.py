@@ -61,7 +61,7 @@ class Losses:
             self.fetch()
 
     def fetch(self) -> None:
-        """Raises FloatingPointError when they are not finite: the training has diverged."""
+        """Fetch the losses. Raises FloatingPointError when they are not finite: the training has diverged."""
         new = torch.stack(self._waiting).tolist() if self._waiting else []
         self.values, self._waiting = (self.values + new)[-self.MEMORY :], []
         if not np.isfinite(new).all():

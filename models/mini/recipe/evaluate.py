@@ -130,7 +130,7 @@ class Examination:
         return rows
 
     def probes(self, stylist: Stylist | None) -> dict[str, Any]:
-        """Few steps, quality against samples seen, and what the adapter does, each a list of rows."""
+        """Probe few steps, quality against samples seen, and what the adapter does, each a list of rows."""
         config, painter, judge, saved = self.run.recipe.evaluate, self.painter, self.judge, self.saved
         seed = config.seed + 10
         entry = rows_of(self.pictures, TRAIN, config.probe, seed)
@@ -149,7 +149,7 @@ class Examination:
 
 
 def visible_share(pictures: Pictures, number: int, seed: int) -> float:
-    """Share of random plan entries whose object can be seen."""
+    """Measure the share of random plan entries whose object can be seen."""
     rows = np.random.default_rng(seed).permutation(len(pictures.entries))[:number]
     seen = [
         is_visible(

@@ -21,7 +21,7 @@ from .store import Done, Stage, atomic, open_stage
 
 
 def packages(extra: bool) -> dict[str, str]:
-    """Package name to version, each once."""
+    """Return package name to version, each once."""
     return {s.package: s.version for s in SETS + (EXTRA_SETS if extra else ())}
 
 

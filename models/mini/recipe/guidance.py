@@ -76,7 +76,7 @@ def default_style(engine: Engine) -> tuple[AdapterUse, ...]:
 
 
 def paint(engine: Engine, asked: Sequence[Wish], **fields: Any) -> np.ndarray[Any, Any]:
-    """Pictures [N, H, W, 3] in 0..1, stepped together."""
+    """Draw pictures [N, H, W, 3] in 0..1, stepped together."""
     specs = [GenerationSpec(prompt=wish.prompt, seed=wish.seed, **fields) for wish in asked]
     generations = [engine.open(spec) for spec in specs]
     try:
@@ -119,7 +119,7 @@ def body(bench: Bench) -> None:
 
 
 def goals(bench: Bench, rows: dict[tuple[str, float], dict[str, Any]], own: float) -> None:
-    """Names first; captions must not suffer."""
+    """State goals of names first; captions must not suffer."""
     for kind, head, share in ((NAMES, "concept", 0.97), (STYLED, "concept", 0.97), (CAPTIONS, "concept", 0.97)):
         best = max(row[head] for (k, _), row in rows.items() if k == kind)
         value = rows[kind, own][head] / best if best else None

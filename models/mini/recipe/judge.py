@@ -98,7 +98,7 @@ def middle(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def score(judge: Judge, pictures: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
-    """Class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head."""
+    """Return class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head."""
     judge.eval()
     out: dict[str, list[np.ndarray]] = {h: [] for h in HEADS}
     for part in np.array_split(pictures, max(1, len(pictures) // 64)):
@@ -111,8 +111,11 @@ def score(judge: Judge, pictures: np.ndarray, device: torch.device) -> dict[str,
 
 
 def accuracy(scores: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, float]:
-    """Share of right first answers per head, of concepts among the first five, and of styles among pictures that keep
-    their set's own colours (not there without any): recoloured by one palette, some sets can hardly be told apart."""
+    """Measure the share of right first answers per head, and of concepts among the first five.
+
+    Styles are counted among pictures that keep their set's own colours (not there without any): recoloured by one
+    palette, some sets can hardly be told apart.
+    """
     right = {h: scores[h].argmax(1) == labels[h] for h in HEADS}
     five = (np.argsort(-scores["concept"], 1)[:, :5] == labels["concept"][:, None]).any(1)
     out = {h: float(r.mean()) for h, r in right.items()} | {"concept5": float(five.mean())}
@@ -151,7 +154,7 @@ def run_stage(run: Run) -> Done:
         return loss
 
     def some(value: int, number: int) -> np.ndarray:
-        """Up to `number` rows of square pictures of a part of the split, always the same ones."""
+        """Return up to `number` rows of square pictures of a part of the split, always the same ones."""
         return np.random.default_rng(value).permutation(np.flatnonzero((split == value) & square))[:number]
 
     # a GPU gains less by it than compiling takes

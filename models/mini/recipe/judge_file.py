@@ -58,7 +58,7 @@ class KeptJudge:
 
     @classmethod
     def read(cls, folder: Path) -> "KeptJudge":
-        """Raises CacheError when the weights are not those of the card, or there are none."""
+        """Read the judge. Raises CacheError when the weights are not those of the card, or there are none."""
         weights, card = folder / WEIGHTS, folder / CARD
         for path in (weights, card):
             if not path.is_file():
@@ -73,8 +73,11 @@ class KeptJudge:
         return cls(network.eval(), facts, digest)
 
     def scores(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        """Class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head; of others than square ones by their
-        middle square, of larger ones by their mean over the pixels of the size that it learned on."""
+        """Return class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head.
+
+        Pictures that are not square are judged by their middle square, larger ones by their mean over the pixels of the
+        size that it learned on.
+        """
         x = pictures.astype(np.float32)
         side = int(self.card["side"])
         return score(self.network, x if x.shape[1:3] == (side, side) else as_square(x, side), torch.device("cpu"))

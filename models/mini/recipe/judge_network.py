@@ -59,7 +59,7 @@ class Tower(nn.Module):
 
 
 def shallow(w: int, classes: dict[str, int]) -> Tower:
-    """Sees edges and the ends of strokes."""
+    """Build a tower that sees edges and the ends of strokes."""
     levels = [
         block(3, w // 2, 1),
         block(w // 2, w, 2),
@@ -71,7 +71,7 @@ def shallow(w: int, classes: dict[str, int]) -> Tower:
 
 
 def deep(w: int, classes: dict[str, int]) -> Tower:
-    """Sees how whole parts are drawn."""
+    """Build a tower that sees how whole parts are drawn."""
     sizes = [w, 2 * w, 4 * w, 6 * w, 10 * w]
     levels: list[nn.Module] = [nn.Sequential(block(3, w, 1), block(w, w, 2))]
     for a, b in zip(sizes[:-1], sizes[1:], strict=True):

@@ -71,7 +71,7 @@ PLAIN = Look()
 
 
 def lightness(name: str) -> float:
-    """Mean luma of a background, 0..1; below .45 its tone counts as dark."""
+    """Return the mean luma of a background, 0..1; below .45 its tone counts as dark."""
     return float((np.array(BACKGROUNDS[name], np.float32).mean(0) / 255 * _LUMA).sum())
 
 
@@ -213,10 +213,10 @@ MIN_CONTRAST = 24.0  # below this an outline is hard to follow by eye
 
 
 def is_visible(layer: Array, look: Look, *, ink: bool) -> bool:
-    """False when the object would vanish in its background. A sticker's rim always sets it off."""
+    """Return False when the object would vanish in its background. A sticker's rim always sets it off."""
     return look.finish == "sticker" or edge_contrast(layer, look, ink=ink) >= MIN_CONTRAST
 
 
 def is_distinct(look: Look, *, ink: bool) -> bool:
-    """False for a look whose caption would not match: monochrome ink is the same as natural ink."""
+    """Return False for a look whose caption would not match: monochrome ink is the same as natural ink."""
     return not (ink and look.palette == "monochrome")

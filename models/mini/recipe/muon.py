@@ -30,7 +30,7 @@ POLYNOMIALS = (
 
 
 def orthogonal(x: Tensor) -> Tensor:
-    """About the nearest matrix to `x` whose singular values are all 1 (they come out between .4 and 1.6)."""
+    """Return about the nearest matrix to `x` whose singular values are all 1 (they come out between .4 and 1.6)."""
     if x.shape[0] > x.shape[1]:
         return orthogonal(x.T).T
     x = x / (x.norm() * 1.01 + 1e-9)

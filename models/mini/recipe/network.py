@@ -56,13 +56,13 @@ def build(config: TransformerConfig, latent_channels: int) -> FluxTransformer2DM
 
 
 def pack(z: Tensor) -> Tensor:
-    """Latents [B, C, h, w] to Flux's token rows [B, h/2 * w/2, 4C]."""
+    """Turn latents [B, C, h, w] into Flux's token rows [B, h/2 * w/2, 4C]."""
     b, c, h, w = z.shape
     return z.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(b, h // 2 * (w // 2), 4 * c)
 
 
 def unpack(x: Tensor, h: int, w: int) -> Tensor:
-    """Token rows back to latents [B, C, h, w]."""
+    """Turn token rows back into latents [B, C, h, w]."""
     b, _, d = x.shape
     c = d // 4
     return x.reshape(b, h // 2, w // 2, c, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(b, c, h, w)
@@ -77,7 +77,7 @@ def position_ids(h: int, w: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Softmax attention over [B, L, H, d] as matrix products, softmax in float32; returns [B, L, H * d].
+    """Compute softmax attention over [B, L, H, d] as matrix products, softmax in float32; return [B, L, H * d].
 
     `bias` [B, L] is added to every query's score of a key."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
@@ -88,7 +88,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def fold_empty(tokens: Tensor, room: int) -> tuple[Tensor, Tensor]:
-    """Text rows [B, R, E] with the empty (all-zero) ones folded into one: ([B, room, E], attention bias [B, room]).
+    """Fold the empty (all-zero) text rows of [B, R, E] into one: ([B, room, E], attention bias [B, room]).
 
     Empty rows of a sample are alike in everything (text rows have no positions), so one of them, whose score as a key
     is raised by the logarithm of their number, stands for all: the image rows come out the same, and a quarter of a
@@ -241,11 +241,11 @@ class Velocity(nn.Module):
         self.by_block = True
 
     def _alike(self, x: Tensor) -> Tensor:
-        """Rows with the strides that every compiled block expects."""
+        """Return rows with the strides that every compiled block expects."""
         return x.contiguous() if self.by_block else x
 
     def rotary(self, h: int, w: int) -> tuple[Tensor, Tensor]:
-        """Rotary tables of a latent of h x w."""
+        """Return the rotary tables of a latent of h x w."""
         if (h, w) not in self.tables:
             image, text = position_ids(h, w)
             device = next(self.model.parameters()).device

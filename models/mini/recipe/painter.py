@@ -71,7 +71,7 @@ class Painter:
         sampler: Sampler | None = None,
         start: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Pictures [N, H, W, 3] of plan entries, named by the concept, bare, or by rows of kept-back synonyms.
+        """Draw pictures [N, H, W, 3] of plan entries, named by the concept, bare, or by rows of kept-back synonyms.
 
         In the place of such a synonym the nearest known name stands, as in the engine, if `nearest_known`. `start`:
         pictures [N, H, W, 3] of this size to begin with (see `Start`)."""
@@ -113,7 +113,7 @@ class Painter:
         return self.paint(entry, say=say, seed=seed, size=size, sampler=sampler, start=x.numpy())
 
     def _held(self, rows: np.ndarray, nearest_known: bool) -> tuple[Tensor, Tensor]:
-        """Subject rows and pooled vectors of kept-back synonyms, or of the known names nearest to them."""
+        """Return subject rows and pooled vectors of kept-back synonyms, or of the known names nearest to them."""
         text, batches = self.batches.text, self.batches
         at = torch.from_numpy(rows).to(self.device)
         subject, pooled = text["held"][at], text["held_pooled"][at]
@@ -130,7 +130,7 @@ class Painter:
 
     @contextmanager
     def weights_of(self, state: dict[str, Tensor]) -> Iterator[None]:
-        """Other weights of the transformer for a while, as of an earlier moment of its training."""
+        """Use other weights of the transformer for a while, as of an earlier moment of its training."""
         kept = {k: v.clone() for k, v in self.net.model.state_dict().items()}
         self.net.model.load_state_dict(state)
         try:
@@ -149,7 +149,7 @@ class Stylist:
 
     @torch.no_grad()
     def vectors(self, painter: Painter, rows: np.ndarray) -> Tensor:
-        """Style vectors [N, width] of the square cached pictures `rows`."""
+        """Return style vectors [N, width] of the square cached pictures `rows`."""
         bucket = painter.batches.buckets[0]
         x = bucket.x[torch.from_numpy(rows).to(painter.device)].float()
         return self.encoder(unpack(x, bucket.height // 8, bucket.width // 8))
@@ -202,7 +202,7 @@ def references(painter: Painter, entry: np.ndarray, seed: int) -> tuple[np.ndarr
 
 
 def rows_of(pictures: Pictures, split: int, number: int, seed: int) -> np.ndarray:
-    """Random square plan entries of a split."""
+    """Draw random square plan entries of a split."""
     e: Any = pictures.entries
     rows = np.flatnonzero((e[:, 5] == split) & (e[:, 4] == 0))
     return np.random.default_rng(seed).permutation(rows)[:number]

@@ -49,7 +49,7 @@ class Pictures:
         return np.stack([self.draw(int(e)) for e in entries])
 
     def labels(self) -> dict[str, np.ndarray]:
-        """Class numbers of every entry: concept, style (the drawing set), palette, background, finish."""
+        """Return class numbers of every entry: concept, style (the drawing set), palette, background, finish."""
         concept = {c: i for i, c in enumerate(self.plan["concepts"])}
         style = {s: i for i, s in enumerate(self.plan["styles"])}
         at = self.entries[:, 0]
@@ -84,7 +84,7 @@ def _compose(entries: np.ndarray) -> np.ndarray:
 
 
 def to_bytes(pictures: np.ndarray) -> np.ndarray:
-    """Pictures in 0..1 as uint8."""
+    """Turn pictures in 0..1 into uint8."""
     return (pictures * 255).round().astype(np.uint8)
 
 
@@ -94,7 +94,7 @@ def file_of(height: int, width: int) -> str:
 
 
 def composed(run: Run, pictures: Pictures, groups: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Pictures of groups of plan entries, in order, as uint8 [n, H, W, 3] of up to `PART` pictures of one group.
+    """Compose pictures of groups of plan entries, in order, as uint8 [n, H, W, 3] of up to `PART` of one group.
 
     The pictures of a group have one size. Those that `compose` has kept are read. Else `run.threads` processes compose
     them, if there are many."""

@@ -56,7 +56,7 @@ def losses_of(heads: Mapping[str, nn.Module], vector: Tensor, targets: Tensor) -
 
 @torch.no_grad()
 def measure(encoder: StyleEncoder, heads: Mapping[str, nn.Module], z: Tensor, targets: Tensor) -> dict[str, float]:
-    """Share of right answers for each factor, of latents [N, C, h, w]."""
+    """Measure the share of right answers for each factor, of latents [N, C, h, w]."""
     vectors = torch.cat([encoder(part) for part in z.split(256)])
     right = {f: heads[f](vectors).argmax(1) == targets[:, i] for i, f in enumerate(FACTORS)}
     return {f: float(r.float().mean()) for f, r in right.items()}

@@ -55,7 +55,7 @@ class TextEncoder:
 
     @torch.no_grad()
     def states(self, texts: list[str]) -> list[np.ndarray]:
-        """Token states [tokens, 384] of each text, without [CLS] and [SEP]."""
+        """Return token states [tokens, 384] of each text, without [CLS] and [SEP]."""
         out = []
         for at in range(0, len(texts), 128):
             batch = self.tokenizer(texts[at : at + 128], padding=True, return_tensors="pt")
@@ -95,7 +95,7 @@ class ClauseEncoder:
 
 
 def statistics(states: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Mean and deviation per dimension; a dimension that never moves keeps deviation 1 (MiniLM has three)."""
+    """Return mean and deviation per dimension; a dimension that never moves keeps deviation 1 (MiniLM has three)."""
     tokens, means = np.concatenate(states), np.stack([s.mean(0) for s in states])
 
     def deviation(x: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ def nearest(names: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 
 def bare_names(forms: list[str], concepts: list[Concept]) -> list[int]:
-    """Rows of the subject table of every concept's names, in that order."""
+    """Return the rows of the subject table of every concept's names, in that order."""
     at: dict[str, int] = {}
     for i, form in enumerate(forms):
         at.setdefault(form, i)
@@ -132,7 +132,7 @@ def bare_names(forms: list[str], concepts: list[Concept]) -> list[int]:
 
 
 def nearest_share(table: dict[str, np.ndarray], names: list[int]) -> float:
-    """Share of the kept-back synonyms whose nearest name is their own concept's."""
+    """Measure the share of the kept-back synonyms whose nearest name is their own concept's."""
     pooled, words = (table[k].astype(np.float32) for k in ("subject_pooled", "held_pooled"))
     near = nearest(pooled[names], words)
     return float(((table["subject_concept"][names][near] == table["held_concept"]) & (near >= 0)).mean())

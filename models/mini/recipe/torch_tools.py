@@ -16,7 +16,7 @@ from .config import Run
 
 
 def set_up(run: Run, seed: int) -> torch.device:
-    """Threads, seed and device of a stage."""
+    """Set threads, seed and device of a stage."""
     torch.set_num_threads(run.threads)
     torch.manual_seed(seed)
     if run.device.startswith("cuda"):
@@ -40,8 +40,10 @@ def bf16(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def schedule(share: float, step: int, *, warmup: int, decay_from: float, floor: float = 0.02) -> float:
-    """Factor of the learning rate: linear warm-up in steps, flat, then linear to `floor` at the end of the budget, of
-    which `share` is done."""
+    """Return the factor of the learning rate, of a budget of which `share` is done.
+
+    It has a linear warm-up in steps, is flat, then falls linearly to `floor` at the end of the budget.
+    """
     fall = 1.0 if share < decay_from else max(floor, 1 - (share - decay_from) / max(1 - decay_from, 1e-9))
     return min(1.0, (step + 1) / max(warmup, 1)) * fall
 

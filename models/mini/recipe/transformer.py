@@ -52,7 +52,7 @@ def snapshots(run: Run) -> list[Path]:
 
 
 def times(number: int) -> Tensor:
-    """Flow times in 0..1, denser where the composition is decided (logit-normal)."""
+    """Draw flow times in 0..1, denser where the composition is decided (logit-normal)."""
     return torch.sigmoid(torch.randn(number) + 0.3)
 
 
@@ -63,14 +63,14 @@ def noisy(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
 
 
 def flow_loss(net: Any, x0: Tensor, noise: Tensor, t: Tensor, *inputs: Any) -> Tensor:
-    """Mean squared error of the velocity (noise - x0) at x_t = (1 - t) x0 + t noise, per sample [B]."""
+    """Return the mean squared error of the velocity (noise - x0) at x_t = (1 - t) x0 + t noise, per sample [B]."""
     v = net(noisy(x0, noise, t), inputs[0], inputs[1], t, *inputs[2:])
     return ((v.float() - (noise - x0)) ** 2).mean((1, 2))
 
 
 @torch.no_grad()
 def validate(net: Velocity, batches: Batches, device: torch.device, number: int = 256) -> dict[str, float]:
-    """Loss with full captions at fixed noise and times, on seen and on held-out pairs."""
+    """Measure the loss with full captions at fixed noise and times, on seen and on held-out pairs."""
     bucket, out = batches.buckets[0], {}
     keep = {k: np.ones(number, bool) for k in ("subject", *DROPPED)}
     for name, rows in (("seen", bucket.other if len(bucket.other) else bucket.plain), ("held", bucket.held)):
