@@ -1,7 +1,7 @@
-"""Folders of which every module is one thing of its kind: a backend, a solver.
+"""Find the modules of a folder of which every module is one thing of its kind: a backend, a solver.
 
-What is there is found by listing the folder, so that to add one is to add a file, and a module is loaded only when it
-is asked for. Standard library only: `salon --help` lists the names.
+Listing the folder finds them, so that to add one is to add a file. A module is loaded only when it is used. Standard
+library only: `salon --help` lists the names.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Plugins(Generic[T]):
     """The modules of a package's folders.
 
     Args:
-        kind: what one of them is, for messages.
+        kind: the kind of thing that each module is, for messages.
         package: name of the package.
         path: its folders (`__path__`). Call `forget` after adding one.
         first: the name that is listed first, as the default; "": there is none.
@@ -33,7 +33,7 @@ class Plugins(Generic[T]):
         self._folders: dict[str, str] = {}
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all modules, the default first. ValueError if two have one name."""
+        """Return the names of all modules, the default first. Raise ValueError if two have one name."""
         if self._names is None:
             found: dict[str, str] = {}
             for folder in self._path:
@@ -47,7 +47,10 @@ class Plugins(Generic[T]):
         return self._names
 
     def get(self, name: str) -> T:
-        """Return the module called `name`. ValueError if there is none; ImportError if it lacks something."""
+        """Return the module called `name`.
+
+        Raise ValueError if it does not exist, and ImportError if it lacks a package.
+        """
         if name not in self.names():
             raise ValueError(f"{self._kind}: got {name!r}, want one of {', '.join(self.names())}")
         module: Any = import_module(f".{name}", self._package)
@@ -77,14 +80,15 @@ class Plugins(Generic[T]):
         raise ValueError(f"{self._kind} {name!r}: got no {what}, want a literal; add it to {file}")
 
     def forget(self) -> None:
-        """List the folders anew when next asked."""
+        """Forget the list, so that the next use lists the folders anew."""
         self._names = None
 
 
 @cache
 def folder(kind: str, package: str, first: str = "") -> Plugins[Any]:
-    """Return the modules of one of Salon's folders, always the same object; for who wants the names of what stands on a
-    higher floor, and loads nothing of it.
+    """Return the modules of one of Salon's folders, always as the same object.
+
+    A module of a lower floor gets the names by this, without loading anything of the folder.
 
     Args:
         kind, first: as of `Plugins`.

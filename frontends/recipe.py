@@ -1,4 +1,7 @@
-"""The recipe inside a picture, under the name that README and programs know; it is made where jobs are."""
+"""Export the recipe of a picture under the name that README and programs know.
+
+`studio/service/recipe.py` defines it.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""The ranges of what clients send: whatever a type cannot say. What depends on model, plan or configuration is the
-server's business."""
+"""Check the ranges of what clients send, where a type cannot state them.
+
+The server checks what depends on model, plan or configuration.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,7 @@ from .errors import BadMessage
 
 MAX_ID: Final = 16  # bytes of a message's id
 MAX_FEATURES: Final = 64
-MAX_COUNT: Final = 2**63 - 1  # of numbers, times and offsets: what a database's integer holds
+MAX_COUNT: Final = 2**63 - 1  # the largest number, time or offset: a database's integer holds no larger one
 
 _NAME: Final = re.compile(ID)
 _WORD: Final = re.compile(WORD)
@@ -49,10 +51,10 @@ Check = Callable[[str, Any], None]  # (name of the field, its value); raises Bad
 
 
 def check(request: m.Request) -> None:
-    """Whether every field of a request is in its range.
+    """Check that every field of a request is in its range.
 
     Raises:
-        BadMessage: one is not; names the field, what came and what is allowed.
+        BadMessage: a field is not; the message names it, its value and what is allowed.
     """
     for name, rule in RULES.get(type(request), ()):
         value = getattr(request, name)

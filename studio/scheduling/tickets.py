@@ -1,4 +1,4 @@
-"""From a request to the scheduler's numbers, and what is refused before it becomes a job."""
+"""Turn a request into the scheduler's numbers, or refuse it before it becomes a job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 
 @dataclass(frozen=True)
 class _Step:
-    """How large a request is within a step: a `StepSize`."""
+    """The size of a request within a step: a `StepSize`."""
 
     text_rows: int
     image_rows: int
@@ -44,7 +44,7 @@ def ticket_of(
 
     Raises:
         SpecError, LimitError: as `Engine.open` would.
-        TicketError, UnknownLane: of `Ticket`.
+        TicketError, UnknownLane: as `Ticket`.
     """
     admission = Admission(info.architecture, info.memory, info.limits)
     admission.check_spec(spec, 0)
@@ -77,7 +77,7 @@ def ticket_of(
 
 
 def known(adapters: Mapping[str, int], name: str, info: ModelInfo) -> int:
-    """Return the tokens of an adapter that is registered, or a style of the model. SpecError for another."""
+    """Return the tokens of an adapter that is registered, or a style of the model. Raise SpecError for any other."""
     if info.styles is not None and is_known(name):
         return info.styles.tokens
     if name not in adapters:

@@ -1,7 +1,7 @@
-"""Jobs in memory: handed to the studio, told as they go, and ended on disk before that is told.
+"""Manage jobs in memory: hand them to the studio, tell their events, and store their ends before they are told.
 
-Belongs to the thread of the event loop. The studio's callbacks and the writer call in from their threads by `post`;
-what may take long (reading the store, making PNG files) is done on threads of its own and comes back here.
+The manager belongs to the thread of the event loop. The studio's callbacks and the writer call in from their threads by
+`post`. Slow work (reading the store, making PNG files) is done on threads of its own and comes back here.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ LOG = logging.getLogger("salon.service")
 
 
 class JobManager:
-    """Jobs that have not ended, and what is remembered of those that have.
+    """The jobs that have not ended, and the memory of those that have.
 
     Args:
-        context: what it stands on.
-        waits: for what takes long.
-        make_files: pixels to files, on a thread; None: `pictures.files_of`.
+        context: store, ledger, accounts and studio.
+        waits: waits for reads and writes.
+        make_files: turns pixels into files, on a thread; None: `pictures.files_of`.
 
     Attributes:
         references: the pictures that they refer to.
@@ -58,7 +58,7 @@ class JobManager:
         storing: puts finished pictures on disk; says which wait for it, and whether the service ends.
         files: the pictures on disk, of which only those go that no job needs.
         seen: called with ("started" or "ended", row).
-        idle: set while there is no live job.
+        idle: set while no job is live.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits, make_files: MakeFiles | None = None) -> None:
@@ -116,14 +116,17 @@ class JobManager:
         return self._new_rows.add(live)
 
     def take_back(self, row: JobRow) -> None:
-        """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
+        """Take back a job that was accepted before a restart.
+
+        If it cannot be done any more, it fails with the reason.
+        """
         try:
             spec, work = packing.spec_of(row), packing.work_of(row)
-            lane = lane_of(row.lane)  # that was promised
+            lane = lane_of(row.lane)  # the lane that was promised
             if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
                 self.context.books.book, Lane.FAST
             ):
-                lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
+                lane = Lane.FAST  # the job was moved when it lost its worker, and charged as Fast
             pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
@@ -153,7 +156,10 @@ class JobManager:
             self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
-        """The studio is done with it. Where that has ended, or the server ends, it goes on after the next start."""
+        """Take note that the studio is done with a job.
+
+        If the studio or the server ends, it goes on after the next start.
+        """
         live = self.live.get(job.id)
         if live is None or (job.state is not JobState.DONE and (self.storing.closing or job.left_open)):
             return
@@ -191,7 +197,7 @@ class JobManager:
 
         try:
             self.context.writer.put(writes, stored)
-        except StoreError as error:  # it is busy, or closed
+        except StoreError as error:  # the writer is busy, or closed
             self._stored_end(live, row, pictures, error)
 
     def _stored_end(
@@ -205,7 +211,7 @@ class JobManager:
             return
         self.storing.release(row.job)
         shown = stored_pictures(pictures)
-        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # as the store has them
+        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # in the store's order
         self.forget(live, keep_log=True)
         for one in shown:
             self._add(live, "image", picture=one)
@@ -217,26 +223,26 @@ class JobManager:
         LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
 
     def tell(self, job: str, kind: str, **fields: Any) -> None:
-        """Add an event to the log of a job that has not ended. UnknownJob: there is none."""
+        """Add an event to the log of a job that has not ended. Raise UnknownJob if there is none."""
         if job not in self.live:
             raise no_such_job(job)
         self._add(self.live[job], kind, **fields)
 
-    # ---- what is known of them -------------------------------------------------------------------------------------
+    # ---- lookups ---------------------------------------------------------------------------------------------------
 
     def cached(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
-        """A job that is in memory, with its pictures."""
+        """Return a job that is in memory, with its pictures; None if it is not."""
         if (live := self.live.get(job)) is not None:
             return live.row, ()
         return self._ended_jobs.get(job)
 
     def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...] = ()) -> JobRecord:
-        """Return what a job is; of one that has not ended, as the studio sees it now."""
+        """Return the record of a job. That of a live job has the state of the studio."""
         live = self.live.get(row.job)
         if live is None or live.handle is None:
             return self._ended_jobs.record_of(row, pictures)
         state = live.handle.state
-        shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
+        shown = JobState.RUNNING if state.final else state  # the end is not on disk yet
         fresh: dict[str, Any] = {"state": str(shown), "step": live.handle.step, "last": live.log.last}
         return record_of(live.row, spec=live.handle.spec, **fresh)
 
@@ -248,7 +254,7 @@ class JobManager:
         return bool(running) or any(handle.state.final and not handle.left_open for handle in handles)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
-        """(those that wait, those that run or whose end is not on disk yet), by lane."""
+        """Return (the waiting jobs, those that run or whose end is not on disk yet), counted by lane."""
         queued: Counter[str] = Counter()
         running: Counter[str] = Counter()
         for live in self.live.values():
@@ -283,16 +289,16 @@ class JobManager:
             call(what, row)
 
     def drop(self, job: str) -> None:
-        """Forget what is remembered of an ended job."""
+        """Forget an ended job, which may still be in the store."""
         self._ended_jobs.drop(job)
         self.logs.drop(job)
 
     def forget_before(self, ended_ms: int) -> None:
-        """Forget what is remembered of jobs that ended before; they were deleted."""
+        """Forget the jobs that ended before a time, since the store has deleted them."""
         for job in self._ended_jobs.before(ended_ms):
             self.drop(job)
 
     def remove(self, digests: Sequence[str]) -> None:
-        """Delete the files among these that no job has. On a thread for reads."""
+        """Delete the files among these that no job has. Called on a thread for reads."""
         for digest in dict.fromkeys(digests):
             self.files.delete(digest)

@@ -18,17 +18,20 @@ _sources: Final = msgspec.json.Decoder(tuple[Source, ...])
 
 
 def pack(value: GenerationSpec | Work) -> bytes:
-    """Return the bytes for the store."""
+    """Pack a value into bytes for the store."""
     return _encoder.encode(value)
 
 
 def spec_of(row: JobRow) -> GenerationSpec:
-    """Return what was asked for. msgspec.MsgspecError, SpecError: not what `pack` made, or no longer allowed."""
+    """Unpack a row's spec.
+
+    Raise msgspec.MsgspecError or SpecError if `pack` did not make it, or it is no longer allowed.
+    """
     return _specs.decode(row.spec)
 
 
 def work_of(row: JobRow) -> Work:
-    """Return what the job is on the price list. Raises as `spec_of`."""
+    """Unpack a row's work, by which its price is found. Raises as `spec_of`."""
     return _works.decode(row.work)
 
 

@@ -23,18 +23,18 @@ UInt8 = NDArray[np.uint8]
 
 
 class RecipeError(SalonError):
-    """A file without a recipe, or with one that cannot be read."""
+    """A file has no recipe, or one that cannot be read."""
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
-    """What made one picture, or the grid of a generation.
+    """The recipe of one picture, or of the grid of a generation.
 
     Attributes:
-        format: of this layout.
+        format: version of this layout.
         salon: version of Salon.
         kind: "image" or "grid".
         image: index of the picture in its generation, from 0; None for a grid.
-        spec: the request, every default filled in; the seed is in it.
+        spec: the request, every default filled in, with its seed.
         clauses: slot -> the words of the prompt that the model read there.
         warnings: what of the prompt was left out.
         model: the model.
@@ -57,7 +57,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(Protocol):
-    """What a model reads of a prompt: an engine's text, or what a studio's worker says of it."""
+    """What a model reads of a prompt: an engine's encoding, or a worker's report of it."""
 
     @property
     def clauses(self) -> Mapping[str, str]: ...
@@ -72,12 +72,12 @@ def recipe_of(
     """Return the recipe of a picture.
 
     Args:
-        info: of the engine that made it.
-        spec: what was asked for.
-        reading: what was read of the prompt.
+        info: facts of the engine that made it.
+        spec: the request.
+        reading: what the model read of the prompt.
         image: index of the picture in its generation, from 0; None: the grid.
-        pixels: uint8 [height, width, 3], what is shown.
-        version: of Salon.
+        pixels: uint8 [height, width, 3], the picture.
+        version: version of Salon.
     """
     return Recipe(
         salon=version,
@@ -94,11 +94,11 @@ def recipe_of(
 
 
 def pixel_hash(pixels: UInt8) -> str:
-    """sha256 (hex) over "HEIGHTxWIDTH:" and the bytes of uint8 [height, width, 3]."""
+    """Return the sha256 (hex) of "HEIGHTxWIDTH:" and the bytes of uint8 [height, width, 3]."""
     height, width, _ = pixels.shape
     return hashlib.sha256(f"{height}x{width}:".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
 def plain(recipe: Recipe) -> Any:
-    """As dicts and lists for JSON."""
+    """Return a recipe as dicts and lists for JSON."""
     return msgspec.to_builtins(recipe)

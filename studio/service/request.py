@@ -38,13 +38,14 @@ def request_of(**fields: Any) -> JobRequest:
 def fingerprint(request: JobRequest) -> bytes:
     """Return a hash of everything but the key: it tells a repeated request from another one under the same key.
 
-    Behind the `FIRST` fields, those at the end that have their defaults are left out: when a field is added, the
-    fingerprints that are stored stay true."""
+    Behind the `FIRST` fields, those at the end that have their defaults are left out. So stored fingerprints stay true
+    when a field is added.
+    """
     fields = [field for field in msgspec.structs.fields(type(request)) if field.name != "key"]
     values = [getattr(request, field.name) for field in fields]
     while len(values) > FIRST and values[-1] == _default_of(fields[len(values) - 1]):
         values.pop()
-    values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in whatever order
+    values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in any order
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 

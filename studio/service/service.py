@@ -1,4 +1,4 @@
-"""What users may ask of their jobs: submit, show, list, cancel, delete. On the loop's thread."""
+"""Carry out users' requests about their jobs: submit, show, list, cancel, delete. Used on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ from .waits import settle
 
 LOG = logging.getLogger("salon.service")
 DAY_MS: Final = 86_400_000
-CANCEL_S: Final = 120.0  # a step of a large model, and the write
+CANCEL_S: Final = 120.0  # the longest wait for a cancelled job: a step of a large model, and the write
 
 
 class Submitted(NamedTuple):
-    """The job of a request; `existing`: it was there already, under the same key."""
+    """The job of a request. `existing` says whether it was there already, under the same key."""
 
     job: JobRecord
     existing: bool
 
 
 class Service(Lookups):
-    """The users' requests; those that only look are in `Lookups`. Made and used on the thread of a running event loop.
+    """The users' requests; `Lookups` has those that only read. Made and used on the thread of a running event loop.
 
     Args:
-        context: open; its studio is on hold until `context.studio.loop.release`.
+        context: an open context; its studio is on hold until `context.studio.loop.release`.
         new_id: makes the id of a new job.
-        make_files: pixels to files; None: `pictures.files_of`.
+        make_files: turns pixels into files; None: `pictures.files_of`.
 
     Attributes:
-        accounts: what is asked about accounts.
-        draining: nothing is accepted any more.
-        accepted: jobs since the start.
+        accounts: the requests about accounts.
+        draining: whether nothing is accepted any more.
+        accepted: number of jobs accepted since the start.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class Service(Lookups):
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
-        self._keys: dict[tuple[str, str], asyncio.Task[tuple[Found, bool]]] = {}  # submits that are not stored yet
+        self._keys: dict[tuple[str, str], asyncio.Task[tuple[Found, bool]]] = {}  # requests that are not stored yet
         self._retried: set[str] = set()  # jobs that are just being taken back
 
     # ---- the beginning and the end ---------------------------------------------------------------------------------
 
     def restore(self) -> int:
-        """Take back the jobs that were accepted before a restart; how many."""
+        """Take back the jobs that were accepted before a restart. Return their number."""
         context = self.context
         rows = context.store.open_jobs()
         known = {row.job for row in rows}
         for job in context.ledger.open_jobs():
-            if job not in known:  # set aside for a job that was never acknowledged
+            if job not in known:  # its time was set aside for a job that was never acknowledged
                 context.release(job)
         for row in rows:
             self.jobs.take_back(row)
@@ -87,8 +87,10 @@ class Service(Lookups):
         return len(rows)
 
     async def leave(self, grace_s: float, hurry: asyncio.Event | None = None) -> None:
-        """Accept nothing more, let running jobs finish for `grace_s` or until `hurry`, then leave the rest for the next
-        start. `close` comes next."""
+        """Accept nothing more, let running jobs finish for `grace_s` seconds or until `hurry`, then stop.
+
+        The other jobs go on after the next start. The caller then calls `close`.
+        """
         self.draining = True
         loop, studio = asyncio.get_running_loop(), self.context.studio.loop
         if grace_s > 0 and not studio.snapshot().held:
@@ -99,13 +101,13 @@ class Service(Lookups):
         studio.hold()
 
     async def close(self) -> None:
-        """Store what was made, and close the context. Requests that still wait end as cancelled."""
+        """Store the pictures that were made, and close the context. Waiting requests end as cancelled."""
         await self.waits.close()
         await asyncio.to_thread(self.jobs.close)
         await asyncio.to_thread(self.context.close)
 
     async def clean_up(self) -> None:
-        """Delete what is old enough, and files that no job has. What goes wrong is logged."""
+        """Delete jobs that are old enough, and files that no job has. Errors are logged."""
         context, files = self.context, self.jobs.files
         days = context.options.keep_days
         keep_ms = None if days is None else round(days * DAY_MS)
@@ -130,7 +132,7 @@ class Service(Lookups):
     async def submit(self, account: str, request: JobRequest) -> Submitted:
         """Accept a job, once for each key; it is on disk when this returns.
 
-        Whatever this raises, there is no job; but after TooSlow there may be one, and the same key finds it.
+        If this raises, there is no job, except that there may be one after TooSlow, and the same key finds it.
 
         Raises:
             KeyReused: another request had the key.
@@ -146,7 +148,7 @@ class Service(Lookups):
             task.add_done_callback(lambda _: self._keys.pop(key))
         found, existing = await self.waits.outlast(task)
         existing = existing or pending
-        row, pictures = self.jobs.cached(found[0].job) or found  # it may have gone on meanwhile
+        row, pictures = self.jobs.cached(found[0].job) or found  # the job may have gone on meanwhile
         if row.request != print_:
             text = complaint(
                 "key", f"{request.key!r} again, with another request", "a key for each job", "make a new one"
@@ -215,13 +217,18 @@ class Service(Lookups):
         return tuple(found)
 
     async def retry(self, job: str) -> JobRecord:
-        """Run a failed job again, for nothing: once, however many ask at the same time. UnknownJob, NotFailed."""
+        """Run a failed job again, free of charge, and once, however many requests ask at the same time.
+
+        Raises:
+            UnknownJob: the job does not exist.
+            NotFailed: the job has not failed.
+        """
         return record_of(await self.waits.outlast(self.waits.begin(self._retry(job))))
 
     async def _retry(self, job: str) -> JobRow:
         if job in self._retried:
             raise _not_failed("being tried again already")
-        self._retried.add(job)  # before anything is waited for: two would each take it back, and the job be lost
+        self._retried.add(job)  # before any wait: two requests would both take it back, and the job be lost
         try:
             store = self.context.store
             row = await self.waits.read(lambda: store.job(job))
@@ -235,19 +242,24 @@ class Service(Lookups):
             row = msgspec.structs.replace(row, **fresh)
             self.jobs.take_back(row)
             live = self.jobs.live.get(job)
-            return row if live is None else live.row  # without a studio it waits for the next start
+            return row if live is None else live.row  # without a studio the job waits for the next start
         finally:
             self._retried.discard(job)
 
     # ---- cancel, delete --------------------------------------------------------------------------------------------
 
     async def cancel(self, job: str, account: str, *, operator: bool = False) -> bool:
-        """End exactly this job: one's own or, as an operator, anybody's. Return, when it is on disk, whether it did.
+        """End exactly this job, of the account or, for an operator, of any.
 
-        UnknownJob; TimeoutError: its step takes too long."""
+        Return, when it is on disk, whether that ended it.
+
+        Raises:
+            UnknownJob: there is no such job.
+            TimeoutError: the job's present step takes too long.
+        """
         await self._own(job, account, operator=operator)
         live = self.jobs.live.get(job)
-        paid = job in self.context.charged  # before a restart; it is finished, and only its pictures are missing
+        paid = job in self.context.charged  # it was finished before a restart, and only its pictures are missing
         if paid or live is None or live.handle is None or not live.handle.cancel():
             return False
         ended = asyncio.get_running_loop().create_future()
@@ -256,8 +268,14 @@ class Service(Lookups):
         return live.log.events[-1].kind == "cancelled"
 
     async def delete(self, job: str, account: str, *, operator: bool = False) -> bool:
-        """Remove an ended job's pictures and words: one's own or, as an operator, anybody's. Whether it had any:
-        another time changes nothing. UnknownJob, NotEnded."""
+        """Remove an ended job's pictures and words, of the account or, for an operator, of any.
+
+        Return whether it had any.
+
+        Raises:
+            UnknownJob: there is no such job.
+            NotEnded: the job has not ended.
+        """
         row, pictures = await self._own(job, account, operator=operator, deleted=True)
         if row.deleted:
             return False
