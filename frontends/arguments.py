@@ -1,9 +1,9 @@
-"""The command line: its flags with their ranges, and one-line refusals that name the flag, the range and the remedy.
+"""Parse the command line: flags with their ranges, and one-line refusals that name flag, range and remedy.
 
-Only the standard library and errors are imported here: `salon --help` must answer at once. Each group of commands has
-its flags in `commands/flags_*.py`. What a flag's range cannot say, such as a size off the model's granularity, the
-engine or the server refuses later, in the same wording. Parameters mean the same as options and inside the prompt's own
-text (`"a cat --ar 2:1"`), which `parameters/language` reads.
+This module imports only the standard library, errors and the list of parameters, because `salon --help` must answer
+at once. Each group of commands has its flags in `commands/flags_*.py`. What a flag's range cannot state, such as a size
+off the model's granularity, the engine or the server refuses later, in the same wording. Parameters mean the same as
+options and inside the prompt's own text (`"a cat --ar 2:1"`), which `parameters/language` reads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 
 from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
 from ..parameters.language.reading import parse as read_prompt
-from .commands import exits, flags_jobs, flags_make, flags_ops, flags_parameters, flags_serve
+from .commands import exits, flags_jobs, flags_make, flags_ops, flags_parameters, flags_recipe, flags_serve
 from .commands.flags_make import DTYPES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
 
@@ -29,13 +29,13 @@ __all__ = [
     "parser",
 ]
 
-_GROUPS: Final = (flags_make, flags_jobs, flags_ops, flags_serve)
+_GROUPS: Final = (flags_make, flags_recipe, flags_jobs, flags_ops, flags_serve)
 PROMPTED: Final = ("imagine", "plan")  # commands that are given a prompt
 _DASHES: Final = ("—", "–", "\uff0d\uff0d")  # what phones, editors and full-width keyboards make of --
 
 
 def parser(version: str) -> Parser:
-    """The whole command line."""
+    """Make the parser of the whole command line."""
     parser = Parser(
         prog="salon",
         description="Text-to-image inference engine with taste.",
@@ -49,14 +49,14 @@ def parser(version: str) -> Parser:
 
 
 def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
-    """The command line, without the program's name, as a namespace with `command` and that command's values.
+    """Parse the command line, without the program's name, into a namespace of `command` and that command's values.
 
     `command` has all words of a nested one ("ops accounts set"); `given` are the names of the values that were typed.
     For "imagine", `prompt` is the text of all words, and `prompts` what it says, with the options. `--help` and
     `--version` print and raise SystemExit(0).
 
     Raises:
-        UsageError: an unknown, repeated or misspelt flag, a value out of range, a missing command or prompt.
+        UsageError: a flag is unknown, repeated or misspelt, a value is out of range, or a command or prompt is missing.
         PromptRefused: the same within the prompt.
     """
     words = _with_hyphens(argv, version)
@@ -81,7 +81,7 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
             raise UsageError("-o: got it with --detach, allowed without; fetch them later: salon show JOB -o PATH")
         if options.detach and options.preview is not None:
             raise UsageError("--preview: got it with --detach, allowed without; drop one")
-    if options.command in ("imagine", "show") and options.force and options.output is None:
+    if options.command in ("imagine", "reproduce", "show") and options.force and options.output is None:
         raise UsageError("--force: got it without -o, allowed with -o; default names never overwrite anything")
     if options.command == "serve":
         flags_serve.check(options)

@@ -1,4 +1,4 @@
-"""`salon imagine`: a prompt becomes PNG files, in this process, or (`commands/remote.py`) on a server."""
+"""Run `salon imagine`: a prompt becomes PNG files, in this process or (`commands/remote.py`) on a server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Made:
 def imagine(options: argparse.Namespace) -> int:
     """Run the command with the namespace of `arguments.parse`. Every refusal is a `SalonError`, before any step.
 
-    Order matters: what the user typed and where the pictures go are checked before the model is loaded, and nothing has
+    The order matters. The words and the place of the pictures are checked before the model is loaded, and no file gets
     its final name before everything is on disk.
     """
     started = time.perf_counter()
@@ -96,7 +96,8 @@ def imagine(options: argparse.Namespace) -> int:
 
 def _make(engine: Engine, generation: Generation, destination: Destination, options: argparse.Namespace) -> _Made:
     from ..studio.service.mosaic import mosaic
-    from ..studio.service.recipe import encode_png, recipe_of
+    from ..studio.service.recipe import recipe_of
+    from ..studio.service.recipe_files import encode_png
 
     started = time.perf_counter()
     spec = generation.spec
@@ -139,5 +140,5 @@ def _plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def _bytes_at_most(pixels: int, images: int) -> int:
-    """Room for the pictures and their grid, uncompressed, with the recipes."""
+    """Return the most bytes that the pictures and their grid take, uncompressed, with the recipes."""
     return 2 * images * (3 * pixels + 64 * 1024)

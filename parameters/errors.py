@@ -1,4 +1,4 @@
-"""Errors of what a request says.
+"""Define the errors of a request's parameters.
 
 ParameterError
 └── PromptRefused          a prompt that is not of the language; it knows the place

@@ -38,30 +38,25 @@ def understood(prompt: Any, values: Mapping[str, Any]) -> tuple[Prompt, ...]:
     return prompts
 
 
-def one_of(prompts: tuple[Prompt, ...]) -> Prompt:
-    """Return the prompt. Invalid: there are several."""
+def want_one(prompts: tuple[Prompt, ...]) -> None:
+    """Raise Invalid for several prompts in one."""
     if len(prompts) > 1:
         raise invalid(complaint("prompt", f"{len(prompts)} prompts in one", "one", "call imagine_all"))
-    return prompts[0]
 
 
-def before_language(request: m.Imagine, prompt: Prompt, features: tuple[str, ...]) -> m.Submit:
+def before_language(request: m.Submit, prompts: tuple[Prompt, ...], features: tuple[str, ...]) -> m.Submit:
     """Return a request for a server from before the prompt language. Unsupported: it cannot do that."""
-    if len(prompt.terms) != 1 or prompt.terms[0].weight != 1 or prompt.pictures or prompt.has_holes:
-        raise unsupported("several prompts, pictures or lists in a prompt")
-    values = data_of(prompt)
+    first = prompts[0]
+    terms = [term for term in first.terms if term.weight == 1]
+    if len(prompts) > 1 or len(first.terms) > 1 or len(terms) != len(first.terms) or first.pictures or first.has_holes:
+        raise unsupported("several prompts in one, pictures or lists in a prompt")
+    values = data_of(first)
     lane, private = str(values.pop("lane", "fast")), bool(values.pop("private", False))
-    submit = m.Submit(
-        key=request.key,
-        prompt=prompt.terms[0].text,
-        lane=lane,
-        private=private,
-        preview_every=request.preview_every,
-        parameters=values,
-    )
+    text = terms[0].text if terms else ""
+    changes: dict[str, Any] = {"prompt": text, "lane": lane, "private": private, "parameters": values}
     if "parameters" not in features:
-        submit = msgspec.structs.replace(submit, parameters=None, **as_before(values))
-    return submit
+        changes |= {"parameters": None, **as_before(values)}
+    return msgspec.structs.replace(request, language=False, **changes)
 
 
 class SettingsCommands(Flavour):

@@ -31,11 +31,13 @@ class Facts:
         default_style: the model has a style of its own.
         family: of the model; empty: unknown, and every family's parameters are taken.
         job_kind: what is to be done.
+        remakes: it makes something of pictures: what is not said is as it was with those.
     """
 
     default_style: bool
     family: str = ""
     job_kind: str = "imagine"
+    remakes: bool = False
 
 
 def resolve(
@@ -75,10 +77,12 @@ def resolve(
         given.setdefault("seed", choose())
         sources.setdefault("seed", Source.DEFAULT)
         prompt = filled(prompt, given["seed"], lists)
-    _check_words(prompt)
+    _check_words(prompt, facts)
     known = parameters()
     of_job = {name: value for name, value in given.items() if known[name].of_job and name != "repeat"}
-    fields = fields_of({name: value for name, value in given.items() if not known[name].of_job}, facts.default_style)
+    fields = {name: value for name, value in given.items() if not known[name].of_job}
+    if not facts.remakes:
+        fields = fields_of(fields, facts.default_style)
     if len(prompt.terms) > 1:
         fields[TERMS] = _handed_on(prompt, TERMS, tuple((term.text, term.weight) for term in prompt.terms))
     if prompt.pictures:
@@ -118,11 +122,10 @@ def _check(prompt: Prompt, parameter: Parameter, facts: Facts, lane: str) -> Non
             raise PromptRefused(text, prompt.source, 0 if one is None else one.position)
 
 
-def _check_words(prompt: Prompt) -> None:
-    if not prompt.terms and len(prompt.pictures) != 1:
+def _check_words(prompt: Prompt, facts: Facts) -> None:
+    if not prompt.terms and not prompt.pictures and not facts.remakes:
         text = complaint("prompt", "no words", "some words", 'write some, like "a red apple"')
-        if not prompt.pictures:
-            raise PromptRefused(text, prompt.source, 0)
+        raise PromptRefused(text, prompt.source, 0)
     if not prompt.terms and len(prompt.pictures) == 1:
         raise PromptRefused(
             "Cannot use a single image prompt without text: add text or a second image", prompt.source, 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
+from ...parameters.job_request import JobRequest
 from ...parameters.language.options import prompts_of, words_of
 from ..prompt.request import ResolvedRequest
 from ..prompt.requests import choices, keys_of, said_by
@@ -14,7 +15,6 @@ from ..prompt.settings import Settings, merged
 from ..prompt.wildcards import Lists, no_lists
 from ..store.domains.prompts import BatchRow, SettingsRow
 from ..store.writes import Put, Remove, Write
-from .request import Request
 
 if TYPE_CHECKING:
     from ..store.store import Store
@@ -29,7 +29,7 @@ class Children(NamedTuple):
     """The requests that a submit stands for; `key`: of the submit."""
 
     key: str
-    requests: tuple[Request, ...]
+    requests: tuple[JobRequest, ...]
 
 
 class Prompts:
@@ -47,7 +47,7 @@ class Prompts:
 
     # ---- prompts -----------------------------------------------------------------------------------------------------
 
-    def children(self, account: str, request: Request) -> Children:
+    def children(self, account: str, request: JobRequest) -> Children:
         """Return the requests for the jobs of a submit, one or several; each by itself stands for itself.
 
         Raises:
@@ -62,11 +62,24 @@ class Prompts:
             made.append(msgspec.structs.replace(request, key=key, prompt=words_of(prompt), parameters=values, **own))
         return Children(request.key, tuple(made))
 
-    async def resolve(self, account: str, request: Request) -> ResolvedRequest:
-        """Return what one of `children` asks for, with the account's settings. PromptRefused, ParameterError."""
-        return resolve_request(
-            account, request, await self.settings(account), self._context.studio.loop.model.styles, self._lists
+    async def resolve(self, account: str, request: JobRequest) -> tuple[JobRequest, ResolvedRequest]:
+        """Return one of `children` as a request that says everything by parameters, the account's settings among them,
+        and how it was understood. PromptRefused, ParameterError."""
+        (prompt,) = prompts_of(request.prompt, request.parameters or {})
+        styles = self._context.studio.loop.model.styles
+        facts = Facts(styles is not None and styles.has_default, job_kind=request.kind, remakes=bool(request.sources))
+        settings = None if facts.remakes else await self.settings(account)
+        choose = choices(account, request.key, "resolve")
+        resolved = resolve(prompt, facts, settings, choose=choose, lists=self._lists)
+        plain = msgspec.structs.replace(
+            request,
+            prompt=resolved.text,
+            lane=resolved.lane,
+            private=resolved.private,
+            parameters=resolved.fields,
+            language=False,
         )
+        return plain, resolved
 
     # ---- settings ----------------------------------------------------------------------------------------------------
 
@@ -104,12 +117,3 @@ class Prompts:
             last = rows[-1].account, rows[-1].key
             if old := [Remove(BatchRow, (row.account, row.key)) for row in rows if row.made_ms < before_ms]:
                 store.write(old)
-
-
-def resolve_request(
-    account: str, request: Request, settings: Settings, styles: Any, lists: Lists = no_lists
-) -> ResolvedRequest:
-    """See `Prompts.resolve`. `styles`: what the model knows of styles, or None."""
-    (prompt,) = prompts_of(request.prompt, request.parameters or {})
-    facts = Facts(default_style=styles is not None and styles.has_default)
-    return resolve(prompt, facts, settings, choose=choices(account, request.key, "resolve"), lists=lists)
