@@ -73,7 +73,7 @@ def imagine(options: argparse.Namespace) -> int:
     ]
     for spec in specs[1:]:  # all are taken, or none is begun
         engine.close(engine.open(spec))
-    made = []
+    made: list[_Made] = []
     loaded = time.perf_counter()
     for spec, destination in zip(specs, destinations, strict=True):
         opening = time.perf_counter()
@@ -136,7 +136,8 @@ def _seconds(made: _Made, load_s: float) -> dict[str, float]:
 def _plain(recipe: Recipe) -> dict[str, Any]:
     from ..studio.service.recipe import plain
 
-    return plain(recipe)
+    whole: dict[str, Any] = plain(recipe)
+    return whole
 
 
 def _bytes_at_most(pixels: int, images: int) -> int:

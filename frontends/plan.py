@@ -13,7 +13,6 @@ from .commands.tables import print_json, print_table
 
 if TYPE_CHECKING:
     from ..studio.prompt.plan import Plan
-    from .wire.messages import Planned
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -24,7 +23,7 @@ def plan(options: argparse.Namespace) -> int:
     if server_of(options) is not None:
         with connected(options) as client:
             prompt, beside = sent(options, digests)
-            found: Plan | Planned = client.plan(prompt, **beside)
+            found: Any = client.plan(prompt, **beside)  # of the same fields as a `Plan`
     else:
         found = plan_here(options, digests)
     if options.json:

@@ -68,7 +68,7 @@ class SettingsCommands(Flavour):
         return (yield from call(self._core, m.GetSettings(), m.SettingsInfo, self._timeout_s))
 
     @operation
-    def change(self, suffix: str | None = None, **parameters: Any) -> Steps[m.SettingsInfo]:
+    def change(self, /, suffix: str | None = None, **parameters: Any) -> Steps[m.SettingsInfo]:
         """Change some settings, and return all.
 
         Args:

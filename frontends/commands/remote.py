@@ -77,7 +77,8 @@ def imagine(options: argparse.Namespace, requests: Sequence[ResolvedRequest], di
         accepted = time.perf_counter()
         if options.detach:
             return _detached([job.info for job in jobs], json=options.json)
-        told, code = [], exits.DONE
+        told: list[dict[str, Any]] = []
+        code = exits.DONE
         for i, job in enumerate(jobs):
             code = max(code, _one(job, jobs[i:], options, contact, (started, accepted), told))
     if options.json:

@@ -234,10 +234,10 @@ class Server:
         if isinstance(request, m.GetSettings):
             return views.settings_info(await service.prompts.settings(account))
         if isinstance(request, m.ChangeSettings):
-            changed = await service.prompts.change_settings(
+            kept = await service.prompts.change_settings(
                 account, request.parameters, request.suffix, reset=request.reset
             )
-            return views.settings_info(changed)
+            return views.settings_info(kept)
         if isinstance(request, m.Upload):
             received = await service.jobs.references.upload(
                 account, request.digest, request.size, request.offset, request.data

@@ -150,10 +150,10 @@ class _Reader:
         found = [self._joined(self.words[at])] if name.joined else []
         starts = [name.start] if name.joined else []
         last = end if kind.many else min(end, at + 1 + (not name.joined))
-        for word in self.words[at + 1 : last]:
-            self._check_hole(name, word)
-            found.append(word.value)
-            starts.append(word.start)
+        for each in self.words[at + 1 : last]:
+            self._check_hole(name, each)
+            found.append(each.value)
+            starts.append(each.start)
         if not found and not getattr(kind, "none", False):
             one = "one value or more" if kind.many else "one value"
             remedy = f"write it, or drop {name.flag}"

@@ -101,7 +101,7 @@ def resolve(
 def _fitting(more: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return those values of an account that say something new, and contradict nothing that is said already."""
     known = parameters()
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in more.items():
         against = {*known[name].conflicts, *(other for other in given if name in known[other].conflicts)}
         if name not in given and not against & {*given, *found}:

@@ -44,7 +44,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if len(self.suffix) > MAX_PROMPT:
             got = f"{len(self.suffix):,} characters"
             raise ParameterError(complaint("suffix", got, f"up to {MAX_PROMPT:,}", "shorten it"))
-        said_in(self.suffix)
+        for name, one in said_in(self.suffix).said.items():
+            if name in NEVER:
+                text = complaint("suffix", one.flag, "what is of every prompt", "say it in the prompt")
+                raise PromptRefused(text, self.suffix, one.position)
         return Settings(parameters=values, suffix=self.suffix.strip())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...errors import complaint
 from ...parameters.errors import PromptRefused
@@ -12,7 +12,7 @@ from ...scheduler.tickets import Lane
 from ..store.domains.prompts import BatchRow
 from ..store.retention import check_quota
 from ..store.writes import Put
-from .prompts import OF_ALL, Children
+from .prompts import Children
 from .request import fingerprint
 from .submitted import NewJob, Submitted, reused
 
@@ -85,9 +85,9 @@ def fingerprint_of(children: Children) -> bytes:
 
 def want_alike(jobs: list[NewJob]) -> tuple[Lane, bool]:
     """Return lane and privacy of the jobs of a submit. PromptRefused: they differ."""
-    for name, values in zip(OF_ALL, ({job.lane for job in jobs}, {job.row.private for job in jobs}), strict=True):
+    found: dict[str, set[Any]] = {"lane": {job.lane for job in jobs}, "private": {job.row.private for job in jobs}}
+    for name, values in found.items():
         if len(values) > 1:
             got = " and ".join(sorted(str(value).lower() for value in values))
-            text = complaint(name, f"{got} in one prompt", "one of them", "submit them one by one")
-            raise PromptRefused(text)
+            raise PromptRefused(complaint(name, f"{got} in one prompt", "one of them", "submit them one by one"))
     return jobs[0].lane, jobs[0].row.private
