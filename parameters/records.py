@@ -1,4 +1,4 @@
-"""The parameters as plain records, for whoever draws controls of them."""
+"""State the parameters as plain records, of which a page can draw its controls."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class References:
     allowed: str = f"up to {MAX_REFERENCES} of: a picture's file, a number from 0 to {MAX_STYLE_NUMBER}, `random`"
 
     def read(self, flag: str, text: str, remedy: str) -> Typed:
-        """Return one reference; `random` stays as it is, for whoever makes the job to choose a number."""
+        """Return one reference. The word `random` stays as it is until the job is made."""
         name, separator, share = text.rpartition("::")
         if not separator:
             name, share = text, "1"

@@ -22,7 +22,7 @@ def terms_of(prompt: str, tokens: Sequence[Token]) -> tuple[Term, ...]:
     """Return the terms of the words of a prompt; a weight that is not written is 1.
 
     Raises:
-        PromptRefused: a term without words, a weight that is none, or weights that do not sum up to more than 0.
+        PromptRefused: a term has no words, a weight is no number, or the weights do not sum up to more than 0.
     """
     terms: list[Term] = []
     first, at, bare = 0, 0, False

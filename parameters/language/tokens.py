@@ -34,7 +34,7 @@ class Kind(Enum):
 
 
 class Token(NamedTuple):
-    """A part of a prompt. (A tuple: there are very many, and these are made fastest.)
+    """A part of a prompt; a tuple, because there are very many, and tuples are made fastest.
 
     Attributes:
         kind: what it is.

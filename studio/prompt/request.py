@@ -66,7 +66,7 @@ class ResolvedRequest:
 
     @property
     def private(self) -> bool:
-        """Whether its pictures are shown to nobody else."""
+        """Whether its pictures are hidden from other accounts."""
         return bool(self.values["private"].value)
 
     @property
@@ -77,7 +77,7 @@ class ResolvedRequest:
         return {name: value for name, value in said.items() if name not in known or not known[name].of_job}
 
     def fields_for(self, default_style: bool) -> dict[str, Any]:
-        """Return `fields` for a model that has a default style, or has none: then nobody's wish for it is no wish."""
+        """Return `fields`, for a model without a default style without the strength of one that only defaults name."""
         fields, stylize = self.fields, self.values.get("stylize")
         if not default_style and stylize is not None and stylize.source is Source.DEFAULT:
             del fields["stylize"]

@@ -15,7 +15,7 @@ Lists: TypeAlias = Callable[[str], Sequence[str] | None]
 
 
 def no_lists(name: str) -> None:
-    """The lists where there are none."""
+    """Return None for every name: there are no lists."""
 
 
 def filled(prompt: Prompt, seed: int, lists: Lists) -> Prompt:

@@ -178,7 +178,7 @@ def test_settings_are_checked_when_they_are_made() -> None:
         ({}, "{--s 5, --s 6}", "2 prompts in one"),
         ({}, "--video", "it needs video"),
         ({}, "--seed 5", "suffix: got --seed, allowed what is of every prompt"),
-        ({}, "--r 2", "suffix: got"),
+        ({}, "--r 2", "2 prompts in one"),
         ({}, "x" * 2001, "2,001 characters"),
     ):
         with pytest.raises(ParameterError, match=message):

@@ -139,6 +139,7 @@ def test_the_limit_of_the_plan_refuses_the_whole(serve: Serve, tmp_path: Path) -
         held = service.context.ledger.book("local").held
         planned = await service.plan("local", prompt("l", "cat --repeat 4"))
         assert held == planned.total_cost_ms == sum(job.cost_ms for job in planned.jobs) > 0
+        service.context.studio.loop.release()
         for one in found:
             await ended(service, one.job.job)
         book = service.context.ledger.book("local")
@@ -146,7 +147,7 @@ def test_the_limit_of_the_plan_refuses_the_whole(serve: Serve, tmp_path: Path) -
         charged = [(await service.find(one.job.job, "local")).charged_ms for one in found]
         assert charged == [job.cost_ms for job in planned.jobs]
 
-    serve(work, plans=plans(tmp_path))
+    serve(work, paused=True, plans=plans(tmp_path))
 
 
 def test_jobs_of_one_prompt_may_cost_different_amounts(serve: Serve, tmp_path: Path) -> None:
@@ -158,9 +159,10 @@ def test_jobs_of_one_prompt_may_cost_different_amounts(serve: Serve, tmp_path: P
         assert 0 < small < large
         found = await service.submit_all("local", request)
         assert service.context.ledger.book("local").held == small + large
+        service.context.studio.loop.release()
         assert [(await ended(service, one.job.job)).charged_ms for one in found] == [small, large]
 
-    serve(work, plans=plans(tmp_path))
+    serve(work, paused=True, plans=plans(tmp_path))
 
 
 def test_a_plan_makes_and_charges_nothing(serve: Serve) -> None:
