@@ -42,5 +42,10 @@ class PromptRefused(ParameterError):
 
 
 def refused(prompt: str, position: int, what: str, got: Any, allowed: str, remedy: str) -> PromptRefused:
-    """Return the error for a place of a prompt, in the usual words."""
-    return PromptRefused(complaint(what, got, allowed, remedy), prompt, position)
+    """Return the error for a place of a prompt, in the usual words; -1: it is beside the prompt."""
+    return refusal_of(complaint(what, got, allowed, remedy), prompt, position)
+
+
+def refusal_of(message: str, prompt: str, position: int) -> PromptRefused:
+    """Return the error for a place of a prompt; -1: it is beside the prompt, and no place of it is shown."""
+    return PromptRefused(message, prompt, position) if position >= 0 else PromptRefused(message)

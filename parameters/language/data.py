@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ...bounds import random_seed
 from ...errors import SalonError, complaint
-from ..errors import ParameterError, PromptRefused
+from ..errors import ParameterError, refusal_of
 from ..kinds import Value
 from ..known import parameters, unmade
 from ..pictures import Form, Named
@@ -40,7 +40,8 @@ def data_of(
                 raise unmade(one.flag, parameter.missing)
             found[name] = parameter.kind.check(one.flag, plain(one, digests, choose), parameter.remedy)
         except SalonError as error:
-            raise PromptRefused(str(error), prompt.source, one.position) from error
+            place = one.position if parameter.missing else one.value_position
+            raise refusal_of(str(error), prompt.source, place) from error
     return found
 
 

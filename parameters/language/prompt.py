@@ -19,14 +19,14 @@ class Said:
         name: of the parameter.
         flag: that was typed, with two hyphens; of a parameter's several names it may be any.
         value: as its kind reads it; of a kind that takes several, a tuple of them.
-        position: of the flag; `value_position`: of its value.
+        position: of the flag in the prompt; -1: it was said beside it. `value_position`: of its value.
     """
 
     name: str
     flag: str = field(compare=False)
     value: Any
-    position: int = field(default=0, compare=False)
-    value_position: int = field(default=0, compare=False)
+    position: int = field(default=-1, compare=False)
+    value_position: int = field(default=-1, compare=False)
 
 
 @dataclass(frozen=True)

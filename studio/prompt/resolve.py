@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ...bounds import MAX_PROMPT, random_seed
 from ...errors import SalonError, complaint
-from ...parameters.errors import PromptRefused
+from ...parameters.errors import PromptRefused, refusal_of
 from ...parameters.known import Parameter, parameters
 from ...parameters.language.data import NONE, data_of
 from ...parameters.language.prompt import Prompt
@@ -119,7 +119,7 @@ def _check(prompt: Prompt, parameter: Parameter, facts: Facts, lane: str) -> Non
     ):
         if takes and has and has not in takes:
             text = complaint(flag, f"it for {what} {has}", " or ".join(takes), "leave it out")
-            raise PromptRefused(text, prompt.source, 0 if one is None else one.position)
+            raise refusal_of(text, prompt.source, -1 if one is None else one.position)
 
 
 def _check_words(prompt: Prompt, facts: Facts) -> None:
