@@ -66,13 +66,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except KeyboardInterrupt as stop:
         return _refuse(str(stop) or "interrupted", exits.INTERRUPTED)
-    except PromptRefused as error:
-        code = _refuse(typed(str(error)), exits.code_of(error))
-        if error.prompt:
-            print(error.pointer(), file=sys.stderr)
-        return code
     except SalonError as error:
-        return _refuse(typed(str(error)), exits.code_of(error))
+        code = _refuse(typed(str(error)), exits.code_of(error))
+        place = error if isinstance(error, PromptRefused) else error.__cause__
+        if isinstance(place, PromptRefused) and place.prompt:
+            print(place.pointer(), file=sys.stderr)
+        return code
     except MemoryError:
         return _refuse("out of memory; make fewer or smaller pictures, or free some memory")
     except ImportError as error:

@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
     )
     flags_parameters.add(settings, told=False)
     settings.add_argument("--suffix", metavar="TEXT", help="parameters as they are typed; '' for none")
-    settings.add_argument("--drop", metavar="NAMES", help="parameters to forget, like --ar, with commas between")
+    settings.add_argument("--drop", metavar="NAMES", help="parameters to forget, like ar,s")
     settings.add_argument("--reset", action="store_true", help="forget all of them first")
     json_flag(settings)
     server_flags(settings)
