@@ -130,7 +130,7 @@ class Accounts:
         if state.num_places(lane, work.kind) >= limit and queued >= state.plan.queued:
             allowed = f"{limit} running and {state.plan.queued} queued on the {state.plan.name} plan"
             raise Refused(complaint("queue", f"one more job with {queued} queued", allowed, "wait until a job ends"))
-        price = work.charge(self.book, lane)
+        price = self.book.prices.charge(work, lane)
         if state.plan.monthly_ms is None:
             price = 0
         total = price * len(jobs)
@@ -171,13 +171,14 @@ class Accounts:
         """Put back a submit that was admitted before a restart, and return those of its jobs that the ledger has as
         open. Raises what `admit` raises, but for Refused; DuplicateJob if the submit is there already."""
         state = self._known(account)
-        work.use(self.book, lane)  # raises where the book no longer has a price for it
+        lane = lane_of(lane)
+        self.book.prices.use(work, lane)  # raises where the book no longer has a price for it
         jobs = (job, *children)
         if any(name in self._places for name in jobs):
             raise DuplicateJob(complaint("job", repr(job), "a job that is not there", "restore every job once"))
         left = tuple(name for name in children or (job,) if self.ledger.is_open(name))
         if left:
-            self._place(account, state, lane_of(lane), work, job, left)
+            self._place(account, state, lane, work, job, left)
         return left
 
     def max_running(self, account: str, lane: Lane, kind: Kind) -> int:
@@ -218,7 +219,7 @@ class Accounts:
         if served is not place.lane and (place.lane, served) != (Lane.TURBO, Lane.FAST):
             allowed = "turbo or fast" if place.lane is Lane.TURBO else place.lane
             raise UnknownLane(complaint("lane", served, f"{allowed} for this job", "give the lane it was served in"))
-        use = place.work.use(self.book, served) if ended is Ended.DONE else 0
+        use = self.book.prices.use(place.work, served) if ended is Ended.DONE else 0
         if relax_ms is None or served is not Lane.RELAX:
             relax_ms = use if served is Lane.RELAX else 0
         if isinstance(relax_ms, bool) or not isinstance(relax_ms, int) or not 0 <= relax_ms <= MAX_MS:
@@ -229,7 +230,7 @@ class Accounts:
         entries = self._renew(place.account, state, now_ms)
         charge = 0
         if ended is Ended.DONE:  # never more than was set aside, whatever became of plan and prices meanwhile
-            charge = min(place.work.charge(self.book, served), self.ledger.held(job))
+            charge = min(self.book.prices.charge(place.work, served), self.ledger.held(job))
             entries += self.ledger.settle(job, charge, now_ms, use_ms=use, relax_ms=relax_ms)
         else:
             entries += self.ledger.release(job, now_ms, relax_ms=relax_ms)

@@ -1,4 +1,4 @@
-"""The records of admission: the work of a submit, its place among an account's, and the answers."""
+"""The records of admission: the place of a submit among an account's, and the answers."""
 
 from __future__ import annotations
 
@@ -7,58 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..errors import complaint
-from ..values import flag_of, shown, whole_of
 from .entries import LedgerEntry, Source
-from .errors import Refused, TicketError
-from .plans import AccountPlan, Kind, PlanBook, kind_of
+from .errors import Refused
+from .plans import AccountPlan, PlanBook
+from .prices import Kind
+from .prices import Work as Work
 from .tickets import Lane
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """What one job makes, as far as its price and its plan are concerned.
-
-    Attributes:
-        kind: of the price list.
-        images: how many; None: as many as the price is for.
-        quality: level of `--quality`.
-        omni: with an omni reference.
-        draft: a draft in another lane than Draft.
-        stealth: the images are private.
-
-    Raises:
-        TicketError: an unknown kind, or a flag that is neither true nor false.
-    """
-
-    kind: Kind
-    images: int | None = None
-    quality: int = 1
-    omni: bool = False
-    draft: bool = False
-    stealth: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", kind_of(self.kind))
-        for name in ("omni", "draft", "stealth"):
-            flag = flag_of(given := getattr(self, name))
-            if flag is None:
-                raise TicketError(complaint(name, shown(given), "True or False", "give one of these"))
-            object.__setattr__(self, name, flag)
-        for name in ("images", "quality"):
-            number = whole_of(given := getattr(self, name))
-            object.__setattr__(self, name, given if number is None else number)  # the price list refuses what is none
-
-    def charge(self, book: PlanBook, lane: Lane) -> int:
-        """Return the price in ms of fast time. TicketError for numbers that the price list does not have."""
-        return book.prices.charge(
-            self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
-        )
-
-    def use(self, book: PlanBook, lane: Lane) -> int:
-        """Return the ms of GPU time that the work counts as, in Relax as well."""
-        return book.prices.use(
-            self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,6 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
         ("ended", words.moment(info.ended_ms)),
         ("time", ", ".join(part for part in spans if part)),
-        ("gpu time", words.span(info.charged_ms) if info.charged_ms else ""),
+        ("gpu time", f"{words.span(info.charged_ms)} by the price list" if info.charged_ms else ""),
         ("stored", f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}"),
     ]

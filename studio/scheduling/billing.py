@@ -6,11 +6,9 @@ import logging
 import time
 from collections.abc import Callable
 
-from ...engine.spec import GenerationSpec
 from ...scheduler.accounts import Accounts
 from ...scheduler.admission import Info, Work
 from ...scheduler.entries import LedgerEntry
-from ...scheduler.plans import Kind
 from ...scheduler.tickets import Ended, Final, Lane
 
 LOG = logging.getLogger("salon.studio")
@@ -52,12 +50,11 @@ class Billing:
         self._unkept: list[LedgerEntry] = []  # made, and not stored yet because `keep` raised
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
-    def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
+    def admit(self, job: str, account: str, lane: Lane, work: Work) -> int:
         """Set aside what a job will cost. Return how many jobs of the account may run at a time.
 
         Raises as `Accounts.admit`."""
-        made = work or Work(kind=Kind.GRID, images=spec.images)
-        admission = self.accounts.admit(account, lane, made, self.now(), job=job)
+        admission = self.accounts.admit(account, lane, work, self.now(), job=job)
         try:
             self._offer(admission.entries)
         except BaseException:
@@ -65,14 +62,13 @@ class Billing:
             raise
         return admission.max_running
 
-    def readmit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
+    def readmit(self, job: str, account: str, lane: Lane, work: Work) -> int:
         """Take back a job that was admitted before a restart. A job that has ended in the ledger is not charged again.
 
         Return how many jobs of the account may run at a time; one where its plan has no such lane any more, since what
         was accepted is done. Raises as `Accounts.restore`."""
-        made = work or Work(kind=Kind.GRID, images=spec.images)
-        self.accounts.restore(account, lane, made, job=job)
-        return max(1, self.accounts.max_running(account, lane, made.kind))
+        self.accounts.restore(account, lane, work, job=job)
+        return max(1, self.accounts.max_running(account, lane, work.kind))
 
     def renewed(self, account: str) -> bool:
         """Return whether a billing period has begun since the last call: the account's Relax use counts from 0

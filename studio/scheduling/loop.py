@@ -28,6 +28,7 @@ from ...scheduler.tickets import Ended, Lane
 from ...values import shown, text_of, whole_of
 from ..errors import StudioClosed, ThreadUnavailable, WorkerLost
 from ..job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
+from ..pricing import work_of
 from ..resources import needed
 from ..threads import check_process, start_thread
 from ..workers.client import WorkerClient
@@ -136,7 +137,7 @@ class Loop:
         Args:
             job: its id; None: a new one.
             max_running: at most so many started jobs of the account; with accounts, its plan says.
-            work: what it is on the price list; None: a grid of `spec.images` images.
+            work: what it is on the price list; None: a grid (`pricing.work_of`).
             preview_every: solver steps between previews; 0: none. A preview costs a decoding.
             on_progress: called as (job, step, steps) when a solver step is done.
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
@@ -182,7 +183,7 @@ class Loop:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
             if core.billing is not None:
                 admit = core.billing.readmit if restored else core.billing.admit
-                max_running = admit(name, account, ticket.lane, spec, work)
+                max_running = admit(name, account, ticket.lane, work or work_of(core.want_open(), spec))
             try:
                 if core.billing is not None:
                     ticket = replace(ticket, max_running=max_running)

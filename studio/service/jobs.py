@@ -161,9 +161,8 @@ class JobManager:
         try:
             spec, work = packing.spec_of(row), packing.work_of(row)
             lane = lane_of(row.lane)  # that was promised
-            if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
-                self.context.books.book, Lane.FAST
-            ):
+            fast_ms = self.context.books.book.prices.charge(work, Lane.FAST)
+            if lane is Lane.TURBO and self.context.charged.get(row.job) == fast_ms:
                 lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
             pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
             self.start(row, spec, work, lane, pictures, restored=True)

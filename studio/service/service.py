@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ...errors import SalonError, complaint
-from ...scheduler.admission import Work
-from ...scheduler.plans import Kind, lane_of
+from ...scheduler.plans import lane_of
+from ..pricing import work_of
 from ..resources import digests_of
 from ..store.retention import check_quota, collect, sweep
 from ..store.rows import JobRow, PictureRow
@@ -173,7 +173,7 @@ class Service(Lookups):
         lane = lane_of(request.lane)
         spec = spec_of(context.studio, request, lane)
         references = await self.jobs.references.needed(account, spec)
-        work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
+        work = work_of(context.studio.loop.model, spec, stealth=request.private)
         job = self._new_id()
         live = self.jobs.start(JobRow(
             job=job,

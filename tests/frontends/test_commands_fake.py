@@ -81,7 +81,8 @@ def test_imagine(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
     assert told == sorted(set(told))
     assert {*told} <= {f"step {step}/6" for step in range(1, 7)}
     assert told[-1] == "step 6/6"
-    assert re.fullmatch(r"made in [0-9.]+ s, 30.0 s of GPU time", lines[-1])
+    # half a grid, of 6 steps where 4 are usual
+    assert re.fullmatch(r"made in [0-9.]+ s, 45.0 s of GPU time", lines[-1])
 
 
 def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:

@@ -14,6 +14,7 @@ from salon.scheduler.errors import DuplicateJob, Refused, TicketError, UnknownAc
 from salon.scheduler.ledger import Ledger
 from salon.scheduler.plans import load_plans
 from salon.studio.errors import JobFailed
+from salon.studio.pricing import cost_ms
 from salon.studio.scheduling.billing import Billing
 from salon.studio.scheduling.loop import Loop
 from salon.studio.workers.worker import Worker
@@ -39,6 +40,10 @@ def billing(kept: list[Any]) -> Billing:
     return Billing(accounts, kept.extend, lambda: next(times))
 
 
+def cost(loop: Loop, **fields: Any) -> int:
+    return cost_ms(load_plans().prices, loop.model, spec(**fields))
+
+
 def left(loop: Loop, account: str) -> int:
     info = loop.info(account)
     assert info.fast_ms is not None
@@ -47,19 +52,20 @@ def left(loop: Loop, account: str) -> int:
 
 def test_charged_once_for_what_is_done(new_loop: MakeLoop, billing: Billing, kept: list[Any], solo: Solo) -> None:
     loop = new_loop(accounts=billing)
-    before = left(loop, "ann")
+    before, price = left(loop, "ann"), cost(loop, images=4)
+    assert price == 1_072  # of a minute 2 steps of 28, and a quarter of the area, which is the least
     done = [loop.submit(spec(seed=i, images=4), account="ann") for i in range(2)]
     for i, job in enumerate(done):
         np.testing.assert_array_equal(job.result(TIMEOUT), solo(spec(seed=i, images=4)))
-    assert left(loop, "ann") == before - 2 * MINUTE
+    assert left(loop, "ann") == before - 2 * price
     cancelled = loop.submit(spec(images=4, steps=100), account="ann")
     cancelled.pause()
-    assert loop.info("ann").held_ms == MINUTE
+    assert loop.info("ann").held_ms == cost(loop, images=4, steps=100)
     cancelled.cancel()
     assert cancelled.wait(TIMEOUT)
     loop.close()
     info = loop.info("ann")
-    assert left(loop, "ann") == before - 2 * MINUTE
+    assert left(loop, "ann") == before - 2 * price
     assert (info.held_ms, info.running, info.queued, info.lifetime_jobs) == (0, (), (), 2)
     assert len(kept) >= 6
 
@@ -75,7 +81,7 @@ def test_refused_before_there_is_a_job(new_loop: MakeLoop, billing: Billing) -> 
         loop.submit(spec(), account="bob", lane="relax", job="once")
     for _ in range(13):  # 3 running and 10 queued
         loop.submit(spec(steps=200), account="bob").pause()
-    assert loop.info("bob").held_ms == 13 * MINUTE // 4
+    assert loop.info("bob").held_ms == 13 * cost(loop, steps=200)
     with pytest.raises(Refused, match="queue: got one more job with 10 queued"):
         loop.submit(spec(), account="bob")
     loop.close()
@@ -124,7 +130,7 @@ def test_what_could_not_be_kept_is_kept_later(
             raised += 1
         else:
             assert job.wait(TIMEOUT)
-            assert job.charged_ms == MINUTE
+            assert job.charged_ms == cost(loop, images=4)
     assert raised == (wrong in (0, 2, 4))
     loop.close()
     assert Ledger.replay(kept).snapshot() == accounts.ledger.snapshot()
@@ -182,7 +188,7 @@ def test_taken_back_after_a_restart(new_loop: MakeLoop, kept: list[Any], solo: S
     loop.accounts(lambda accounts, now: accounts.buy("ann", MINUTE, now))
     charged = loop.submit(spec(seed=1, images=4), account="ann", job="charged")
     charged.result(TIMEOUT)
-    assert charged.charged_ms == MINUTE
+    assert charged.charged_ms == cost(loop, images=4)
     assert set(charged.reading.clauses) >= {"subject"}
     loop.hold()
     loop.submit(spec(seed=2, images=4, steps=50), account="ann", job="open")
@@ -204,7 +210,7 @@ def test_taken_back_after_a_restart(new_loop: MakeLoop, kept: list[Any], solo: S
     ]
     for job in jobs:
         np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
-    assert [job.charged_ms for job in jobs] == [0, MINUTE]
+    assert [job.charged_ms for job in jobs] == [0, cost(after, images=4, steps=50)]
     with pytest.raises(DuplicateJob):
         after.submit(spec(), account="ann", job="charged")
     assert [entry.job for entry in kept if entry.kind == "charge"] == ["charged", "open"]
@@ -259,7 +265,7 @@ def test_where_nobody_is_left_jobs_stay_open_for_who_takes_them_back(
         for job in jobs:
             again = after.submit(job.spec, account="ann", job=job.id, restored=True)
             np.testing.assert_array_equal(again.result(TIMEOUT), solo(job.spec))
-            assert (again.charged_ms, again.left_open) == (MINUTE, False)
+            assert (again.charged_ms, again.left_open) == (cost(after, images=4), False)
 
 
 def test_whatever_a_submit_raises_nothing_stays_set_aside(
