@@ -19,6 +19,7 @@ from .tickets import Lane
 
 MAX_MS: Final = 10**12  # of any price or allowance: about 31 years
 MAX_COUNT: Final = 1_000_000
+MAX_NAME: Final = 200  # characters of the id of a job or of a submit
 PARTS: Final = 4  # of the default area: an area is rounded to a quarter of that, so that all aspects cost alike
 
 
@@ -93,9 +94,12 @@ class Work:
         draft: a draft in another lane than Draft.
         stealth: the images are private.
         effort: what goes into each image; None: what the price is for, as for every job of before there was this.
+        submit: of a job that was submitted together with others (a permutation, a repeat): the id of that submit, which
+            takes one place among the account's jobs; empty: it was submitted alone.
 
     Raises:
-        TicketError: an unknown kind, a flag that is neither true nor false, or an effort that is none.
+        TicketError: an unknown kind, a flag that is neither true nor false, an effort that is none, or a submit that is
+            no id.
     """
 
     kind: Kind
@@ -105,6 +109,7 @@ class Work:
     draft: bool = False
     stealth: bool = False
     effort: Effort | None = None
+    submit: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", kind_of(self.kind))
@@ -118,6 +123,8 @@ class Work:
             object.__setattr__(self, name, given if number is None else number)  # the price list refuses what is none
         if self.effort is not None and not isinstance(self.effort, Effort):
             raise TicketError(complaint("effort", shown(self.effort), "an Effort", "leave it out"))
+        if not isinstance(self.submit, str) or len(self.submit) > MAX_NAME:
+            raise TicketError(complaint("submit", shown(self.submit), f"up to {MAX_NAME} characters", "give it an id"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,6 +258,6 @@ def test_an_open_job_of_before_there_was_an_effort_keeps_its_price(
         assert row is not None
         assert b"effort" not in row.work
         assert (await ended(service, job)).charged_ms == 30_000
-        assert (await service.accounts.show("local")).held_ms == 0
+        assert (await service.accounts.show("local")).info.held_ms == 0
 
     serve(go_on)
