@@ -58,7 +58,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What `info` shows of an account; all spans in ms of GPU time.
+    """The facts of an account, for its owner. All spans are ms of GPU time.
 
     Attributes:
         account, plan: names.
@@ -160,8 +160,12 @@ def check_name(name: Any) -> None:
 
 
 def alike(work: Work, job: str, children: Sequence[str]) -> dict[str, Work]:
-    """Return the works of a job, or of its children, which all make the same. TicketError for what is no id,
-    DuplicateJob for one that comes twice."""
+    """Return the works of a job, or of its children, which all make the same.
+
+    Raises:
+        TicketError: no id.
+        DuplicateJob: an id twice.
+    """
     for name in (job, *children):
         check_name(name)
     if len({job, *children}) < 1 + len(children):
@@ -170,8 +174,10 @@ def alike(work: Work, job: str, children: Sequence[str]) -> dict[str, Work]:
 
 
 def kind_of_all(works: Mapping[str, Work]) -> Kind:
-    """Return a kind of what is submitted together, all of which shares one running limit. TicketError where it is
-    nothing, or cannot."""
+    """Return a kind of what is submitted together, all of which shares one running limit.
+
+    Raise TicketError if there is no job, or if they have different limits.
+    """
     kinds = [work.kind for work in works.values()]
     if not kinds:
         raise TicketError(complaint("jobs", "none", "at least one", "submit a job"))

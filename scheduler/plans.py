@@ -40,8 +40,10 @@ class AccountPlan:
     permutations_in_relax: bool
 
     def max_running(self, lane: Lane, kind: Kind) -> int:
-        """Return how many jobs may be started at a time in the lanes that share this one's limit; videos have limits of
-        their own."""
+        """Return how many jobs may be started at a time in the lanes that share this one's limit.
+
+        Videos have limits of their own.
+        """
         if kind is Kind.VIDEO:
             return self.video_relax if lane is Lane.RELAX else self.video_fast
         return self.running_relax if lane is Lane.RELAX else self.running_fast
@@ -70,7 +72,7 @@ class PlanBook:
     policy: Policy
 
     def plan(self, name: str | None = None) -> AccountPlan:
-        """Return the plan of that name; None: the default one. Refused for a name that is not in the book."""
+        """Return the plan of that name; None: the default one. Raise Refused for a name that is not in the book."""
         name = self.default_plan if name is None else name
         if not isinstance(name, str) or name not in self.plans:
             raise Refused(complaint("plan", repr(name)[:80], ", ".join(self.plans), "choose one of these"))
@@ -107,7 +109,7 @@ def load_plans(source: str | bytes | Path | None = None) -> PlanBook:
 
 
 def lane_of(lane: Any) -> Lane:
-    """Return `lane` as a `Lane`. UnknownLane if there is no such one."""
+    """Return `lane` as a `Lane`. Raise UnknownLane if there is no such lane."""
     try:
         return Lane(lane)
     except ValueError:

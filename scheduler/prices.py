@@ -1,4 +1,4 @@
-"""What a job costs: the price list, and what it needs to know of the work.
+"""The price list, and what it has to know of a job to price it.
 
 A list price is for the model's default job. Every picture costs its share of that, times its solver evaluations and its
 pixels relative to the default's; the sum is rounded up once. GPU time is counted in whole milliseconds everywhere, and
@@ -24,8 +24,10 @@ PARTS: Final = 4  # of the default area: an area is rounded to a quarter of that
 
 
 class Kind(StrEnum):
-    """The kinds of work that have a price. Rerolls are grids; pans, zooms and edits are variations; extending a clip is
-    video."""
+    """The kinds of work that have a price.
+
+    Rerolls are grids; pans, zooms and edits are variations; extending a clip is video.
+    """
 
     GRID = "grid"
     VARIATION = "variation"
@@ -36,14 +38,14 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
-    """How much goes into each picture of a job, beside what the list price is for.
+    """The effort that goes into each picture of a job, beside that which the list price is for.
 
     Attributes:
-        evaluations: of the solver.
-        default_evaluations: of the model's default job.
-        draft_evaluations: of its default draft; 0: the model has no settings for drafts.
-        pixels: of the picture.
-        default_pixels: of the default job's.
+        evaluations: evaluations of the solver.
+        default_evaluations: evaluations of the model's default job.
+        draft_evaluations: evaluations of its default draft; 0: the model has no settings for drafts.
+        pixels: pixels of the picture.
+        default_pixels: pixels of a picture of the default job.
 
     Raises:
         TicketError: a number that is no whole one, or out of range.
@@ -69,7 +71,7 @@ class Effort:
         return max(1, (2 * PARTS * self.pixels + self.default_pixels) // (2 * self.default_pixels))
 
     def percent(self, draft_percent: int | None) -> int:
-        """Return the evaluations in percent of one default evaluation.
+        """Return the evaluations, each counted in percent.
 
         `draft_percent`: of the price list, for a job of the Draft lane; None: it is of another. Draft's percentage is
         for what Draft's settings make, up to their evaluations; beyond, a job of that lane costs what it costs in Fast.
@@ -84,22 +86,21 @@ class Effort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What one job makes, as far as its price and its plan are concerned.
+    """The work of one job, as far as its price and its plan are concerned.
 
     Attributes:
-        kind: of the price list.
-        images: how many; None: as many as the price is for.
+        kind: one of the price list's kinds.
+        images: number of images; None: as many as the price is for.
         quality: level of `--quality`, where that is not among the evaluations.
-        omni: with an omni reference.
-        draft: a draft in another lane than Draft.
-        stealth: the images are private.
+        omni: whether it has an omni reference.
+        draft: whether it is a draft in another lane than Draft.
+        stealth: whether the images are private.
         effort: what goes into each image; None: what the price is for, as for every job of before there was this.
         submit: of a job that was submitted together with others (a permutation, a repeat): the id of that submit, which
             takes one place among the account's jobs; empty: it was submitted alone.
 
     Raises:
-        TicketError: an unknown kind, a flag that is neither true nor false, an effort that is none, or a submit that is
-            no id.
+        TicketError: an unknown kind, a flag that is neither true nor false, no `Effort`, or no id of a submit.
     """
 
     kind: Kind
@@ -120,7 +121,7 @@ class Work:
             object.__setattr__(self, name, flag)
         for name in ("images", "quality"):
             number = whole_of(given := getattr(self, name))
-            object.__setattr__(self, name, given if number is None else number)  # the price list refuses what is none
+            object.__setattr__(self, name, given if number is None else number)  # the price list refuses others
         if self.effort is not None and not isinstance(self.effort, Effort):
             raise TicketError(complaint("effort", shown(self.effort), "an Effort", "leave it out"))
         if not isinstance(self.submit, str) or len(self.submit) > MAX_NAME:
@@ -152,7 +153,7 @@ class PriceList:
     quality: tuple[int, ...]
 
     def charge(self, work: Work, lane: Lane) -> int:
-        """Return the ms of fast time that a finished job costs; 0 in Relax. Raises as `use`."""
+        """Return the ms of fast time that a finished job costs; 0 in Relax. Raise as `use`."""
         plain = self.use(work, lane)
         return 0 if lane is Lane.RELAX else plain
 
@@ -189,7 +190,7 @@ class PriceList:
 
 
 def kind_of(kind: Any) -> Kind:
-    """Return `kind` as a `Kind`. TicketError if there is no such one."""
+    """Return `kind` as a `Kind`. Raise TicketError if there is no such kind."""
     try:
         return Kind(kind)
     except ValueError:

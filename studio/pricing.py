@@ -1,4 +1,4 @@
-"""What a spec is on the price list: where a request meets the facts of the model. docs/prices.md has the formula."""
+"""What a spec is on the price list: its effort beside that of the model's default job (docs/prices.md)."""
 
 from __future__ import annotations
 
@@ -42,8 +42,10 @@ def work_of(
 def cost_ms(
     prices: PriceList, info: ModelInfo, spec: GenerationSpec, lane: Lane = Lane.FAST, *, kind: Kind = Kind.GRID
 ) -> int:
-    """Return the ms of GPU time that a job counts as by the price list; in Relax, too, where it is charged nothing.
-    TicketError: a cost without measure."""
+    """Return the ms of GPU time that a job counts as by the price list, also in Relax, where nothing is charged.
+
+    Raise TicketError for a cost without measure.
+    """
     return prices.use(work_of(info, spec, kind=kind), lane)
 
 
@@ -51,7 +53,8 @@ def _counted(spec: GenerationSpec, area: int, unit: int) -> int:
     """Return the pixels of a picture as they count: those of the default `area` for the sizes that `--ar` makes of it.
 
     `--ar` makes both sides multiples of `unit`, each less than one of these off, which is up to a quarter of the area
-    where a model's pictures are small."""
+    where a model's pictures are small.
+    """
     pixels = spec.width * spec.height
     low, high = (spec.width - unit) * (spec.height - unit), (spec.width + unit) * (spec.height + unit)
     return area if low < area < high and 5 * area <= 8 * pixels < 11 * area else pixels

@@ -13,7 +13,7 @@ from ...engine.spec import GenerationSpec
 from ...errors import complaint
 from ...scheduler.admission import Work
 from ...scheduler.errors import DuplicateJob, UnknownLane
-from ...scheduler.tickets import Admitted, Lane, Ticket
+from ...scheduler.tickets import Admitted, Lane, StageWork, Ticket
 from ...values import shown, text_of, whole_of
 from ..job import Event, Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
 from ..pricing import work_of
@@ -27,11 +27,19 @@ if TYPE_CHECKING:
 
 
 class Order(NamedTuple):
-    """A job that is wanted: its spec, its id (None: a new one), and what it is on the price list (None: a grid)."""
+    """A job that is wanted.
+
+    Attributes:
+        spec: what to make.
+        job: its id; None: a new one.
+        work: what it is on the price list; None: a grid.
+        stages: what it does besides drawing, after it.
+    """
 
     spec: GenerationSpec
     job: str | None = None
     work: Work | None = None
+    stages: Sequence[StageWork] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +65,10 @@ class Terms:
 
 
 def accept(loop: Loop, core: Core, orders: Sequence[Order], terms: Terms) -> list[Job]:
-    """Accept the jobs of a submit, under the lock; `Core.wake` comes next. If this raises, as `Loop.submit` says, there
-    is none of them."""
+    """Accept the jobs of a submit, under the lock; `Core.wake` comes next.
+
+    If this raises, as `Loop.submit` says, none of them exists.
+    """
     every, running = whole_of(terms.preview_every), whole_of(terms.max_running)
     for order in orders:
         if not isinstance(order.spec, GenerationSpec):
@@ -82,6 +92,7 @@ def accept(loop: Loop, core: Core, orders: Sequence[Order], terms: Terms) -> lis
             lane=Lane(terms.lane),
             max_running=terms.max_running if running is None else running,  # what is no number, the ticket refuses
             adapters=core.pool.adapters.rows,
+            further=order.stages,
         )
         for name, order in zip(names, orders, strict=True)
     ]
@@ -101,7 +112,7 @@ def accept(loop: Loop, core: Core, orders: Sequence[Order], terms: Terms) -> lis
 
 
 def _admit(core: Core, tickets: Sequence[Ticket], orders: Sequence[Order], terms: Terms) -> list[Admitted]:
-    """Have the accounts, where there are some, and the scheduler take all jobs on. If this raises, they have none."""
+    """Have the accounts, if there are any, and the scheduler take all jobs on. If this raises, they have none."""
     account, lane, billing = tickets[0].account, tickets[0].lane, core.billing
     if billing is not None:
         works = {

@@ -22,7 +22,7 @@ from ...scheduler.entries import LedgerEntry
 from ...scheduler.errors import TicketError, UnknownAccount
 from ...scheduler.policy import Policy
 from ...scheduler.scheduler import Scheduler
-from ...scheduler.tickets import Ended, Lane
+from ...scheduler.tickets import Ended, Lane, StageWork
 from ..errors import StudioClosed, ThreadUnavailable, WorkerLost
 from ..job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
 from ..threads import check_process, start_thread
@@ -41,14 +41,14 @@ def monotonic_ms() -> float:
 
 
 class Loop:
-    """A scheduler and its workers. Safe to use from any thread.
+    """A scheduler and its workers. It may be used on any thread.
 
     Args:
         clients: the workers; they must make the same pictures.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         clock: ms; one that goes back is held.
         start_timeout_s: how long `start` waits for the first worker.
-        accounts: who may submit what, and what it costs; None: everything is allowed, and free.
+        accounts: the accounts that may submit jobs, with plans and time; None: everything is allowed, and free.
 
     Every method refuses a time to wait that is no number of seconds from 0, with WrongTimeout, before it does anything.
     """
@@ -104,7 +104,7 @@ class Loop:
 
     @property
     def scheduler(self) -> Scheduler:
-        """The scheduler, to look at: figures of workers and queues."""
+        """The scheduler, for reading figures of workers and queues."""
         return self._core.scheduler
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
@@ -125,6 +125,7 @@ class Loop:
         on_event: OnEvent | None = None,
         restored: bool = False,
         references: Mapping[str, UInt8] | None = None,
+        stages: Sequence[StageWork] = (),
     ) -> Job:
         """Accept a job. If this raises, there is no job.
 
@@ -138,6 +139,7 @@ class Loop:
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
             references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
+            stages: what it does besides drawing, after it; each has a handler in the workers.
             on_end: called as (job) after its final event. Callbacks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
                 date are passed over.
@@ -152,7 +154,7 @@ class Loop:
             account=account, lane=lane, max_running=max_running, preview_every=preview_every, on_progress=on_progress,
             on_preview=on_preview, on_end=on_end, on_event=on_event, references=references, restored=restored,
         )  # fmt: skip
-        return self._accept([Order(spec, job, work)], terms)[0]
+        return self._accept([Order(spec, job, work, stages)], terms)[0]
 
     def submit_many(
         self,
@@ -161,6 +163,7 @@ class Loop:
         submit: str | None = None,
         jobs: Sequence[str] | None = None,
         works: Sequence[Work] | None = None,
+        stages: Sequence[Sequence[StageWork]] | None = None,
         account: str = "local",
         lane: Lane | str = Lane.FAST,
         max_running: int = 3,
@@ -180,16 +183,16 @@ class Loop:
         Args:
             specs: of the jobs, in this order.
             submit: the id of the submit, which is no job's; None: a new one.
-            jobs, works: of each; see `submit`. A work need not name the submit here.
+            jobs, works, stages: of each; see `submit`. A work need not name the submit here.
             account, lane, max_running, preview_every, on_progress, on_preview, on_end, on_event, references: see
                 `submit`; for all of them.
 
         Raises:
-            TicketError: no spec at all, or another number of jobs or works.
+            TicketError: no spec at all, or another number of jobs, works or stages.
             Refused: also more jobs than the account's plan takes in one submit.
             SpecError, LimitError, UnknownLane, DuplicateJob, UnknownAccount, StudioClosed, WorkerLost: as `submit`.
         """
-        for name, given in (("jobs", jobs), ("works", works)):
+        for name, given in (("jobs", jobs), ("works", works), ("stages", stages)):
             if given is not None and len(given) != len(specs):
                 raise TicketError(complaint(name, len(given), f"{len(specs)}, one for each spec", "give as many"))
         if not specs:
@@ -200,7 +203,8 @@ class Loop:
             submit=uuid.uuid4().hex if submit is None else submit,
         )  # fmt: skip
         none = [None] * len(specs)
-        return self._accept([Order(*order) for order in zip(specs, jobs or none, works or none, strict=True)], terms)
+        each = zip(specs, jobs or none, works or none, stages or [()] * len(specs), strict=True)
+        return self._accept([Order(*order) for order in each], terms)
 
     def _accept(self, orders: Sequence[Order], terms: Terms) -> list[Job]:
         with self._mine():
@@ -248,8 +252,10 @@ class Loop:
         return True
 
     def info(self, account: str) -> Info:
-        """Return the account's plan, time left, running and queued jobs. UnknownAccount, also where there are no
-        accounts."""
+        """Return the account's plan, time left, running and queued jobs.
+
+        Raise UnknownAccount if it does not exist, or if there are no accounts.
+        """
         with self._mine():
             if self._core.billing is None:
                 raise UnknownAccount(complaint("account", repr(account), "none (there are no accounts)", "open some"))
@@ -288,8 +294,9 @@ class Loop:
     # ---- adapters --------------------------------------------------------------------------------------------------
 
     def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
-        """Keep an adapter branch, for `register_adapter`; see `Engine.add_branch` for its layout. Workers get it with
-        the first job that needs it. The same again changes nothing.
+        """Keep an adapter branch, for `register_adapter`; see `Engine.add_branch` for its layout.
+
+        Workers get it with the first job that needs it. The same again changes nothing.
 
         Raises:
             SpecError: no name, or no arrays of numbers.
@@ -300,9 +307,10 @@ class Loop:
             self._core.pool.adapters.add_branch(name, weights, self._core.want_open())
 
     def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
-        """Keep an adapter: its tokens float32 [n, token width], for a branch that was added, or for "style", the branch
-        of the model's own style adapter. Workers get it with the first job that needs it. The same again changes
-        nothing.
+        """Keep an adapter: its tokens float32 [n, token width], for a branch.
+
+        The branch was added before, or is "style", the branch of the model's own style adapter. Workers get the adapter
+        with the first job that needs it. Registering the same again changes nothing.
 
         Raises:
             SpecError: no name, no such branch, or wrong tokens.
@@ -331,8 +339,11 @@ class Loop:
 
     @contextmanager
     def _mine(self) -> Iterator[None]:
-        """Hold the lock. StudioClosed in a forked child, which has neither threads nor workers, and where the lock may
-        never be free."""
+        """Hold the lock.
+
+        Raise StudioClosed in a forked child, which has neither threads nor workers, and where the lock may never be
+        free.
+        """
         check_process(self._pid)
         with self._core.lock:
             yield
@@ -340,8 +351,9 @@ class Loop:
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def close(self, timeout_s: float = 10.0, *, leave_open: bool = False) -> None:
-        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. A second call changes nothing.
-        Nor does a call in a forked child: jobs and workers are the parent's.
+        """End all jobs as cancelled and all workers, within about `timeout_s` seconds.
+
+        A second call changes nothing. Nor does a call in a forked child: jobs and workers are the parent's.
 
         `leave_open`: in the ledger the jobs stay open, to be taken back with `submit(restored=True)` after a restart.
         """

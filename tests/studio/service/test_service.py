@@ -16,11 +16,12 @@ from salon.engine.errors import SpecError
 from salon.scheduler.errors import UnknownAccount, UnknownLane
 from salon.scheduler.plans import lane_of
 from salon.scheduler.prices import Kind, Work
+from salon.studio.jobs import imagine
+from salon.studio.kinds import Asked
 from salon.studio.pricing import cost_ms
-from salon.studio.service import service as module
+from salon.studio.service import service as service_module
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob
-from salon.studio.service.recipe import read_png
-from salon.studio.service.request import spec_of
+from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
 
 from ..conftest import TIMEOUT
@@ -220,10 +221,11 @@ def test_a_job_is_charged_what_it_was_quoted(serve: Serve) -> None:
         await service.accounts.set("local", "local", keyed=False, plan="basic")
         context = service.context
         prices, info = context.books.book.prices, context.studio.loop.model
-        for key, fields in (("a", {}), ("b", {"steps": 5, "solver": "heun"}), ("c", {"images": 1, "lane": "turbo"})):
-            asked = request(key, **fields)
+        asks: list[dict[str, Any]] = [{}, {"steps": 5, "solver": "heun"}, {"images": 1, "lane": "turbo"}]
+        for i, fields in enumerate(asks):
+            asked = request(f"k{i}", **fields)
             lane = lane_of(asked.lane)
-            quoted = cost_ms(prices, info, spec_of(context.studio, asked, lane), lane)
+            quoted = cost_ms(prices, info, imagine.spec(Asked(request=asked, lane=lane), info), lane)
             job, _ = await service.submit("local", asked)
             record = await ended(service, job.job)
             assert (record.lane, record.charged_ms) == (asked.lane, quoted)
@@ -246,8 +248,8 @@ def test_an_open_job_of_before_there_was_an_effort_keeps_its_price(
 
     async def accept(service: Service) -> str:
         await service.accounts.set("local", "local", keyed=False, plan="basic")
-        monkeypatch.setattr(module, "work_of", old)
-        monkeypatch.setattr(module, "pack", pack)
+        monkeypatch.setattr(imagine, "work_of", old)
+        monkeypatch.setattr(service_module, "pack", pack)
         return (await service.submit("local", request("k")))[0].job
 
     job = serve(accept, paused=True)
