@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ...bounds import FINAL
+from ...scheduler.calendar import spoken
 from . import exits, words
 from .connection import Contact, connected, server_of
 from .pictures import destination_of, fetch
@@ -108,6 +109,6 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
         ("ended", words.moment(info.ended_ms)),
         ("time", ", ".join(part for part in spans if part)),
-        ("gpu time", f"{words.span(info.charged_ms)} by the price list" if info.charged_ms else ""),
+        ("gpu time", f"{spoken(info.charged_ms)} by the price list" if info.charged_ms else ""),
         ("stored", f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}"),
     ]

@@ -367,7 +367,8 @@ def test_info(ask: Main, fake: FakeServer) -> None:
     code, out, err = ask("info")
     assert (code, err) == (0, "")
     assert "name       Ada [x]\n" in out
-    assert "fast time  1 d 5 h left (monthly 1 d 5 h)\n" in out
+    assert "fast time  29 h 59 min 45 s left (monthly 29 h 59 min 45 s)\n" in out
+    assert "lifetime   15 s, 1 job\n" in out
     assert f"stored     {2 * len(fake.pictures[0])} B of 1.0 MB\n" in out
     ask("ops", "accounts", "set", ADA)
     assert set(value(ask("info", "--json"))) == set(AccountInfo.__struct_fields__)
