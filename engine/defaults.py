@@ -10,7 +10,9 @@ from ..errors import complaint
 from ..values import number_of, shown
 from .config import Config
 from .errors import MalformedFile, SpecError
-from .spec import GenerationSpec, check_negative, size_for_aspect
+from .guidance import FIELDS as GUIDANCE_FIELDS
+from .guidance import weighted
+from .spec import GenerationSpec, check_guidance, size_for_aspect
 from .styles.choice import FIELDS, StyleInfo, style_uses
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
@@ -52,18 +54,22 @@ def complete(
     """A spec of what is given, and of the defaults for the rest.
 
     Args:
+        given: fields of a spec, and those of `style_uses` and `guidance.weighted`, whose weights are made normal.
         draft: the model's settings for drafts, if it is to be one; they hold unless any of `SAMPLING` is given.
         aspect: chooses width and height: about the default area, in this proportion.
         styles: of the model. Styles that are given (see `styles.choice.style_uses`) become adapters beside those given.
 
     Raises:
         SpecError: as `GenerationSpec` and `style_uses`; an unknown field; an aspect that is none, or with width or
-            height beside it; a negative prompt without guidance.
+            height beside it; a negative prompt without guidance; weights as `guidance.weighted`.
     """
-    if unknown := given.keys() - _FIELDS - set(FIELDS):
+    if unknown := given.keys() - _FIELDS - {*FIELDS, *GUIDANCE_FIELDS}:
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
     chosen = style_uses(styles, **{name: given[name] for name in FIELDS if name in given})
-    given = {name: value for name, value in given.items() if name not in FIELDS}
+    shares = {name: given[name] for name in GUIDANCE_FIELDS if name in given}
+    given = {name: value for name, value in given.items() if name not in FIELDS and name not in shares}
+    if shares:
+        given |= weighted(**shares)
     if chosen:
         given["adapters"] = (*given.get("adapters", ()), *chosen)
     given = {name: value for name, value in given.items() if name != "seed" or value is not None}  # None: left out
@@ -78,5 +84,5 @@ def complete(
         pixels = defaults["width"] * defaults["height"]
         values["width"], values["height"] = size_for_aspect(*sides, pixels=pixels, granularity=granularity)
     spec = GenerationSpec(prompt=prompt, **values)
-    check_negative(spec)
+    check_guidance(spec)
     return spec

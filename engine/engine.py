@@ -28,7 +28,7 @@ from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
 from .solvers import evaluations
-from .spec import GenerationSpec, check_negative, size_for_aspect
+from .spec import GenerationSpec, check_guidance, size_for_aspect
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
 from .weights.ip_adapter import IpAdapter
@@ -155,11 +155,11 @@ class Engine:
         looked at; such a generation cannot be parked).
 
         Raises:
-            SpecError: a size off the model's granularity, an unknown adapter, an unreadable prompt, a negative prompt
-                without guidance.
+            SpecError: a size off the model's granularity, an unknown adapter, an unreadable prompt or term, a negative
+                prompt without guidance, terms at guidance 0.
             LimitError: over a limit; nothing is allocated then.
         """
-        check_negative(spec)
+        check_guidance(spec)
         generation = self._new(spec, text, negative)
         for use in spec.adapters:  # also those of weight 0, which nothing reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
@@ -402,6 +402,9 @@ class Engine:
         negative = (
             self._encoded(("negative", "negative_prompt"), negative, spec.negative_prompt) if spec.guided else None
         )
+        terms = tuple(self._text().encode(term.text, "term", beside=True) for term in spec.acting_terms)
+        for encoding in terms:
+            self.admission.check_text(encoding, "term")
         sizes = self.model.architecture
         unit = sizes.granularity
         grid = (spec.height // unit, spec.width // unit)
@@ -410,6 +413,7 @@ class Engine:
             number=next(self._numbers),
             text=text,
             negative=negative,
+            terms=terms,
             own_text=own_text,
             evaluations=evaluations(spec.solver, sizes.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
             grid=grid,

@@ -49,8 +49,17 @@ class TextPipeline(Protocol):
     def sizes(self) -> Mapping[str, Mapping[str, Any]]:
         """Of each component with weights, the numbers of its config that decide how much work it is."""
 
-    def encode(self, prompt: str, field: str = "prompt") -> TextEncoding:
-        """Encode a prompt. PromptError, which calls it `field`, for one that cannot be read or is too long."""
+    def encode(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> TextEncoding:
+        """Encode a prompt.
+
+        Args:
+            prompt: words.
+            field: what an error calls them.
+            beside: they stand beside a prompt ("pink background"), and need not say what to draw.
+
+        Raises:
+            PromptError: they cannot be read, or are too long.
+        """
 
 
 def read_only(
