@@ -83,6 +83,12 @@ def style_name(adapter: str) -> str:
     return kind if not what else f"{kind} {what[:12]}"
 
 
+def weights(info: JobInfo) -> str:
+    """Return what guidance follows beside the prompt, and what it leads away from; "" if there is nothing."""
+    found = [f"prompt {info.prompt_weight:.3g}", *(f"{text} {weight:.3g}" for text, weight in info.terms.items())]
+    return ", ".join(found) if info.terms else ""
+
+
 def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
     """Return all that is known of a job, by name."""
     lane = info.lane if info.lane == info.asked_lane else f"{info.lane}, asked for {info.asked_lane}"
@@ -101,6 +107,7 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("private", "yes" if info.private else ""),
         ("prompt", "(somebody else's private one)" if words.is_hidden(info) else info.prompt),
         ("without", info.negative_prompt),
+        ("weights", weights(info)),
         ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
         ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts, and of some emoji
 _FLAGS: Final = {
-    "negative_prompt": "--no",
+    "no": "--no",
     "guidance_scale": "--guidance",
     "preview_every": "--preview",
     "private": "--private",
@@ -26,7 +26,7 @@ _FLAGS: Final = {
     "quota_bytes": "--quota",
     "expires_ms": "--expires",
 }
-_FIELDS: Final = re.compile(r"\b(negative_prompt|guidance_scale|preview_every)\b")
+_FIELDS: Final = re.compile(r"\b(guidance_scale|preview_every)\b")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 

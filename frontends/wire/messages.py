@@ -73,6 +73,7 @@ class JobInfo(Record, tag="job"):
         asked_lane, lane: that was asked for, and that it is served in; `note` says why they differ.
         reason, failure: why it has no pictures: words, and the name of the error.
         styles: how strongly it is drawn in which styles: adapter -> weight; see docs/parameters.md.
+        terms, prompt_weight: how strongly guidance follows texts beside the prompt, text -> weight, and the prompt.
         charged_ms: GPU time that it cost; 0 until it is done.
         last_event: number of its latest event.
     """
@@ -96,6 +97,8 @@ class JobInfo(Record, tag="job"):
     guidance_scale: float = 0.0
     solver: str = ""
     styles: dict[str, float] = {}
+    terms: dict[str, float] = {}
+    prompt_weight: float = 1.0
     step: int = 0
     made_ms: int = 0
     started_ms: int = 0
