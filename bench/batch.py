@@ -82,7 +82,7 @@ class Group:
         return [np.asarray(self.engine.ops.numpy(generation.latents)) for generation in self.generations]
 
     def turn(self, count: int) -> Callable[[], Sequence[float]]:
-        """One untimed step (it lays out the batch), then `count` timed ones."""
+        """Take one untimed step (it lays out the batch), then `count` timed ones."""
 
         def measure() -> Sequence[float]:
             if self.left < count + 1:
@@ -94,7 +94,7 @@ class Group:
 
 
 def verify(groups: Sequence[Group]) -> None:
-    """ArithmeticError unless all groups, which have equal specs, hold equal latents after three steps, all finite."""
+    """Raise ArithmeticError unless all groups, which have equal specs, hold equal, finite latents after three steps."""
     for group in groups:
         group.open()
         for _ in range(3):
@@ -131,7 +131,7 @@ def body(bench: Bench) -> None:
     for name, tokens in zip(flat, random_tokens(engine, [TOKENS] * len(flat)), strict=True):
         engine.register_adapter(name, tokens)
     styles = Shipped.of(engine).register(engine, len(PROMPTS))
-    chosen = {
+    chosen: dict[str, Sequence[Sequence[str]]] = {
         NONE: [[] for _ in PROMPTS], ONE: [each[:1] for each in names], FOUR: names,
         SHIPPED_ONE: [[style] for style in styles], REFERENCE: [[style] for style in references(engine)],
     }  # fmt: skip

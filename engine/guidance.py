@@ -1,4 +1,4 @@
-"""Guidance: the velocity of an image as a weighted sum over texts, and the weights that people give.
+"""Weigh the texts that guidance follows: the velocity of an image is a weighted sum over them.
 
 With u the velocity of the unconditional input, v_0 that of the prompt and v_1, v_2, ... those of a spec's terms,
 
@@ -54,7 +54,7 @@ class TextTerm:
 
 
 def weight_of(name: str, value: Any) -> float:
-    """Return a weight as a float. SpecError, which calls it `name`."""
+    """Return a weight as a float. Raise SpecError, which calls it `name`, for one out of range."""
     low, high = TERM_WEIGHT
     number = number_of(value)
     if number is None or not low <= number <= high:
@@ -63,7 +63,7 @@ def weight_of(name: str, value: Any) -> float:
 
 
 def check_terms(terms: Any) -> None:
-    """SpecError unless these are the terms of a spec: a tuple of `TextTerm`, not too many."""
+    """Raise SpecError unless these are the terms of a spec: a tuple of `TextTerm`, not too many."""
     if not isinstance(terms, tuple) or not all(isinstance(term, TextTerm) for term in terms):
         raise SpecError(complaint("terms", shown(terms), "a tuple of TextTerm", "wrap them"))
     if len(terms) > ANY_TERMS:
@@ -100,7 +100,7 @@ def weighted(*, terms: Any = (), prompt_weight: Any = 1.0, no: Any = None) -> di
 
 
 def left_out(no: Any) -> tuple[str, ...]:
-    """Return the things that `no` names. SpecError for what is no text, or has no words."""
+    """Return the things that `no` names. Raise SpecError if it is no text, or has no words."""
     if no is None:
         return ()
     found = []

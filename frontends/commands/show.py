@@ -83,12 +83,6 @@ def style_name(adapter: str) -> str:
     return kind if not what else f"{kind} {what[:12]}"
 
 
-def weights(info: JobInfo) -> str:
-    """Return what guidance follows beside the prompt, and what it leads away from; "" if there is nothing."""
-    found = [f"prompt {info.prompt_weight:.3g}", *(f"{text} {weight:.3g}" for text, weight in info.terms.items())]
-    return ", ".join(found) if info.terms else ""
-
-
 def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
     """Return all that is known of a job, by name."""
     lane = info.lane if info.lane == info.asked_lane else f"{info.lane}, asked for {info.asked_lane}"
@@ -105,9 +99,10 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("account", info.account),
         ("lane", lane + (f": {info.note}" if info.note else "")),
         ("private", "yes" if info.private else ""),
+        ("kind", info.kind + "".join(f", of {source}" for source in info.sources)),
         ("prompt", "(somebody else's private one)" if words.is_hidden(info) else info.prompt),
         ("without", info.negative_prompt),
-        ("weights", weights(info)),
+        ("weights", words.weights(info.prompt_weight, info.terms.items())),
         ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
         ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -31,8 +31,10 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def clean(text: str) -> str:
-    """Make text from elsewhere harmless, on one line: no control characters, escape sequences or changes of
-    direction."""
+    """Make text from elsewhere harmless, on one line.
+
+    It loses control characters, escape sequences and changes of direction.
+    """
     line = " ".join(text.split())
     return "".join(char if char.isprintable() or char in _JOINERS else "\N{REPLACEMENT CHARACTER}" for char in line)
 
@@ -42,6 +44,12 @@ def typed(text: str) -> str:
     name, colon, rest = text.partition(":")
     text = f"{_FLAGS.get(name, name)}{colon}{rest}"
     return _FIELDS.sub(lambda match: _FLAGS[match[0]], text)
+
+
+def weights(prompt: float, terms: Iterable[tuple[str, float]]) -> str:
+    """Write what guidance follows beside the prompt, and what it leads away from; "" if there is nothing."""
+    found = [f"{text} {weight:.3g}" for text, weight in terms]
+    return ", ".join([f"prompt {prompt:.3g}", *found]) if found else ""
 
 
 def shorten(text: str, most: int) -> str:
@@ -120,6 +128,8 @@ def short_account(account: str) -> str:
 
 
 def is_hidden(info: JobInfo) -> bool:
-    """Return whether a job is another account's private one. An operator is told that such a job is there and how it
-    goes; its prompt, seed and pictures are left out, not empty."""
+    """Return whether a job is another account's private one.
+
+    An operator is told that such a job is there and how it goes; its prompt, seed and pictures are left out, not empty.
+    """
     return info.private and not info.prompt

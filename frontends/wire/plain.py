@@ -1,7 +1,7 @@
-"""A record of what a program hands in: every field becomes what the wire has, or is refused by its name.
+"""Turn a record that a program made into one of Python's own values, or refuse a field by its name.
 
-msgspec checks the types of what it reads, not of what it writes: without this, a number of numpy's is found out where
-a message is packed, which is nobody's call.
+msgspec checks the types of what it reads, not of what it writes. Without this, a number of numpy's would fail only
+where a message is packed, far from the call that brought it.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import msgspec
 from ...errors import complaint, is_text
 from ...values import flag_of, number_of, shown, text_of, whole_of
 from .errors import BadMessage
-from .messages import Record
+from .messages import Record, Source
 
 R = TypeVar("R", bound=Record)
-LEAST: Final = -(2**63)  # what msgpack has
+LEAST: Final = -(2**63)  # the least and the largest whole number of msgpack
 MOST: Final = 2**64 - 1
-_OWN: Final = (type(None), bool, float, bytes)  # types that nothing can be wrong with
+_OWN: Final = (type(None), bool, float, bytes)  # types whose values are always right
 
 Read = Callable[[Any], Any]  # raises _Odd
 
 
 def plain(record: R, **typed: str) -> R:
-    """The record, of Python's own values only.
+    """Return the record with Python's own values only.
 
     Args:
-        typed: field -> what its user calls it, where that is something else.
+        typed: field -> the name that the user knows it by, where that is another.
 
     Raises:
-        BadMessage: a field is something else than its type says; names it, what came and what is allowed.
+        BadMessage: a field does not have its type; the message names it, its value and what is allowed.
     """
     values = {}
     for name, kind, read in _fields(type(record)):
@@ -51,7 +51,7 @@ def plain(record: R, **typed: str) -> R:
 
 
 class _Odd(Exception):
-    """It is something else."""
+    """A value does not have the type of its field."""
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
@@ -98,7 +98,7 @@ def _items(value: Any, read: Read, allowed: str, count: int | None) -> tuple[Any
         raise _Odd(allowed)
     try:
         items = tuple(read(item) for item in value)
-    except (_Odd, TypeError):  # TypeError: numpy's arrays of no dimension say that they can be iterated over
+    except (_Odd, TypeError):  # TypeError: numpy's arrays of no dimension claim to be iterable
         raise _Odd(allowed) from None
     if count is not None and len(items) != count:
         raise _Odd(allowed)
@@ -106,14 +106,20 @@ def _items(value: Any, read: Read, allowed: str, count: int | None) -> tuple[Any
 
 
 def _map(value: Any) -> dict[str, Any]:
-    """Values are checked by who knows the names; see `checks`."""
+    """Return a map with plain keys. `checks` knows the names and checks the values."""
     if not isinstance(value, dict) or not all(text_of(key) is not None for key in value):
         raise _Odd("a map of names to values")
     return {str.__str__(key): item for key, item in value.items()}
 
 
+def _source(value: Any) -> Source:
+    if not isinstance(value, Source):
+        raise _Odd("a Source")
+    return Source(job=_text(value.job), index=_whole(value.index), digest=_text(value.digest))
+
+
 _READ: Final[dict[Any, Read]] = {int: _whole, float: _number, str: _text, bool: _flag, bytes: _bytes}
-_MANY: Final = {float: "numbers, like (16, 9)", str: "a list of words"}
+_MANY: Final[dict[Any, str]] = {float: "numbers, like (16, 9)", str: "a list of words", Source: "a list of sources"}
 
 
 def _reader(kind: Any) -> Read:
@@ -127,7 +133,9 @@ def _reader(kind: Any) -> Read:
         item, *others = get_args(kind)
         count = None if others == [...] else 1 + len(others)
         allowed = _MANY[item] if count is None else f"{count} {_MANY[item]}"
-        return lambda value: _items(value, _READ[item], allowed, count)
+        return lambda value: _items(value, _reader(item), allowed, count)
+    if kind is Source:
+        return _source
     return _READ[kind]
 
 

@@ -14,7 +14,7 @@ import pytest
 from salon.engine.errors import SpecError
 from salon.scheduler.errors import UnknownAccount, UnknownLane
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob
-from salon.studio.service.recipe import read_png
+from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
 
 from ..conftest import TIMEOUT
@@ -192,7 +192,7 @@ def test_a_job_that_is_done_after_the_threads_have_ended_goes_on_at_the_next_sta
     """It was an exception in the event loop, on the standard error of a program that had ended well."""
 
     async def late(service: Service) -> str:
-        service.jobs._storing.close()
+        service.jobs.storing.close()
         job = (await service.submit("local", request("a"))).job.job
         handle = service.jobs.live[job].handle
         assert handle is not None
