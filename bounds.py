@@ -18,6 +18,8 @@ MAX_IMAGES: Final = 8  # of a job; an engine itself makes more at a time (`Limit
 MAX_PREVIEW_EVERY: Final = 1_000  # solver steps
 MAX_ASPECT: Final = 14
 GUIDANCE: Final = (0.0, 100.0)
+MAX_TERMS: Final = 8  # texts beside the prompt, those to leave out too: each is one more model sample a picture
+TERM_WEIGHT: Final = (-100.0, 100.0)  # of one beside the others
 SHIFT: Final = (0.01, 100.0)
 MAX_SEED: Final = 2**64 - 1
 MAX_STYLE: Final = 1_000.0  # strength of the default style, or of style references; 100 is usual
@@ -35,6 +37,7 @@ LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
 ANY_SIDE: Final = 2**16
 ANY_STEPS: Final = 1_000
 ANY_IMAGES: Final = 2**16
+ANY_TERMS: Final = 256
 
 MAX_THREADS: Final = 256  # of an engine
 

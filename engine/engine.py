@@ -28,7 +28,7 @@ from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
 from .solvers import evaluations
-from .spec import GenerationSpec, check_negative, size_for_aspect
+from .spec import GenerationSpec, check_guidance, size_for_aspect
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
 from .weights.ip_adapter import IpAdapter
@@ -163,11 +163,11 @@ class Engine:
             negative: an encoding to use in place of the unconditional input. A generation with either cannot be parked.
 
         Raises:
-            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt cannot be
-                read, or a negative prompt comes without guidance.
+            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt or a term
+                cannot be read, a negative prompt comes without guidance, or terms come at guidance 0.
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
         """
-        check_negative(spec)
+        check_guidance(spec)
         generation = self._new(spec, text, negative)
         for use in spec.adapters:  # also those of weight 0, which no step reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
@@ -433,6 +433,9 @@ class Engine:
         negative = (
             self._encoded(("negative", "negative_prompt"), negative, spec.negative_prompt) if spec.guided else None
         )
+        terms = tuple(self._text().encode(term.text, "term", beside=True) for term in spec.acting_terms)
+        for encoding in terms:
+            self.admission.check_text(encoding, "term")
         sizes = self.model.architecture
         unit = sizes.granularity
         grid = (spec.height // unit, spec.width // unit)
@@ -441,6 +444,7 @@ class Engine:
             number=next(self._numbers),
             text=text,
             negative=negative,
+            terms=terms,
             own_text=own_text,
             evaluations=evaluations(spec.solver, sizes.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
             grid=grid,

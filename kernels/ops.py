@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from .segments import Int32, Segments
 from .terms import AdapterTerms as AdapterTerms
+from .terms import GuidanceTerms as GuidanceTerms
 from .vectors import Vector as Vector
 
 A = TypeVar("A")  # an array of the backend, always two-dimensional: rows x width
@@ -245,9 +246,7 @@ class Ops(Protocol[A, P]):
         latents: A,
         velocity: A,
         segments: Segments,
-        cond: Vector,
-        uncond: Vector,
-        guidance: Vector,
+        guidance: GuidanceTerms,
         a: Vector,
         b: Vector,
         base: A | None = None,
@@ -256,11 +255,11 @@ class Ops(Protocol[A, P]):
     ) -> None:
         """Apply guidance and one linear solver update, with each image's own numbers. `latents` is WRITTEN.
 
-        For image j (segment j of `segments`, rows r): v = velocity[cond[j] + r]; where uncond[j] >= 0,
-        v = u + guidance[j] (v - u) with u = velocity[uncond[j] + r] (classifier-free guidance, 2207.12598 eq. 6).
-        latents = base + a[j] v + b[j] previous, where base defaults to latents and previous counts only with b[j] != 0.
-        latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; cond, uncond vectors int32 [N] of row
-        numbers; guidance, a, b vectors float32 [N]. `keep`, if given, is WRITTEN with v."""
+        For image j (segment j of `segments`, rows r): v = o + sum over k of weights[k] (v_k - o) with
+        o = velocity[origins[j] + r] and v_k = velocity[rows[k] + r] (see `GuidanceTerms`), summed in the order of the
+        terms; latents = base + a[j] v + b[j] previous, where base defaults to latents and previous counts only with
+        b[j] != 0. latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; a, b vectors float32 [N].
+        `keep`, if given, is WRITTEN with v."""
 
     # ---- autoencoder (NHWC, ragged: images one after another, [P, C]; grids int32 [B, 2] = height, width each) ----
 

@@ -112,7 +112,7 @@ def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:
         "private": True,
         "preview_every": 0,
         "parameters": {
-            "negative_prompt": "a worm",
+            "no": "a worm",
             "aspect": [16.0, 9.0],
             "steps": 3,
             "images": 1,
@@ -299,11 +299,11 @@ def test_show(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
     code, out, err = ask("show", "job-1", "-o", ".")
     assert (code, err) == (0, "")
     pairs = dict(re.split(r" {2,}", line, maxsplit=1) for line in out.splitlines()[:-3])
-    assert (pairs["job"], pairs["state"], pairs["prompt"], pairs["without"]) == (
+    assert (pairs["job"], pairs["state"], pairs["prompt"], pairs["weights"]) == (
         "job-1",
         "done",
         "a red apple",
-        "worms",
+        "prompt 1, worms -0.5",
     )
     assert pairs["what"] == "2 pictures, 8 x 8, seed 3"
     assert out.splitlines()[-3:] == ["a-red-apple-3.png", "a-red-apple-3-1.png", "a-red-apple-3-2.png"]
