@@ -276,6 +276,15 @@ def test_solver_step() -> None:
     close(got, latents + np.repeat(a, [2, 0, 3])[:, None] * v)
 
 
+def test_blend() -> None:
+    x, y, z = draw(5, 3), draw(5, 3), draw(5, 3)
+    weights = np.array([[0], [1], [0.5], [0], [0.25]], np.float32)
+    mixed = np.array([[0.5], [0.5], [2], [2], [2]]) * y + np.array([[-1], [-1], [3], [3], [3]]) * z
+    want = weights * x + (1 - weights) * mixed
+    OPS.blend(x, y, z, weights, Segments.of([2, 0, 3]), floats(0.5, 9, 2), floats(-1, 9, 3))
+    close(x, want.astype(np.float32))
+
+
 # ---- autoencoder
 
 
@@ -429,6 +438,9 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
         lambda: OPS.solver_step(X, X, SEGMENTS, ints(0, 1), ints(0, 0), floats(0, 0), floats(0), floats(0, 0)),
     ),
     ("solver_step: previous", lambda: OPS.solver_step(X, X, SEGMENTS, ints(0, 1), ints(0, 1), *[floats(1, 1)] * 3)),
+    ("blend: y", lambda: OPS.blend(X, X[:3], X, X[:, :1], SEGMENTS, floats(0, 0), floats(0, 0))),
+    ("blend: weights", lambda: OPS.blend(X, X, X, X, SEGMENTS, floats(0, 0), floats(0, 0))),
+    ("blend: b", lambda: OPS.blend(X, X, X, X[:, :1], SEGMENTS, floats(0, 0), floats(0))),
     ("pack_conv: weight", lambda: OPS.pack_conv(np.zeros((2, 2, 5, 5)), None)),
     ("conv2d: grids", lambda: OPS.conv2d(X, C33, np.array([[1, 3]], np.int32))),
     ("conv2d: x", lambda: OPS.conv2d(X[:, :4], C33, np.array([[2, 2]], np.int32))),
