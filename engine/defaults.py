@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import complaint
 from ..values import number_of, shown
+from . import start as starts
 from .config import Config
 from .errors import MalformedFile, SpecError
 from .spec import GenerationSpec, check_negative, size_for_aspect
@@ -57,13 +58,16 @@ def complete(
         styles: of the model. Styles that are given (see `styles.choice.style_uses`) become adapters beside those given.
 
     Raises:
-        SpecError: as `GenerationSpec` and `style_uses`; an unknown field; an aspect that is none, or with width or
-            height beside it; a negative prompt without guidance.
+        SpecError: as `GenerationSpec`, `style_uses` and `start_of`; an unknown field; an aspect that is none, or with
+            width or height beside it; a negative prompt without guidance.
     """
-    if unknown := given.keys() - _FIELDS - set(FIELDS):
+    if unknown := given.keys() - _FIELDS - {*FIELDS, *starts.FIELDS}:
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
     chosen = style_uses(styles, **{name: given[name] for name in FIELDS if name in given})
-    given = {name: value for name, value in given.items() if name not in FIELDS}
+    start = starts.start_of(**{name: given[name] for name in starts.FIELDS if name in given})
+    given = {name: value for name, value in given.items() if name not in {*FIELDS, *starts.FIELDS}}
+    if start is not None:
+        given["start"] = start
     if chosen:
         given["adapters"] = (*given.get("adapters", ()), *chosen)
     given = {name: value for name, value in given.items() if name != "seed" or value is not None}  # None: left out

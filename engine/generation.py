@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,6 +14,9 @@ from .errors import NumericalError, SpecError, StateError
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
+
+if TYPE_CHECKING:
+    from .regions import Region
 
 PARKED_VERSION: Final = 1
 
@@ -51,6 +54,7 @@ class Generation:
         batch: the `Batch` whose arrays the latents lie in, if any.
         velocity: that of the last evaluation, same shape; None before the first.
         base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
+        region: what holds it to its start picture outside of a mask, if anything does.
         position: evaluations taken.
         state: see `State`.
         error: why it failed.
@@ -69,6 +73,7 @@ class Generation:
     batch: Any = None
     velocity: Any = None
     base: Any = None
+    region: Region | None = None
     position: int = 0
     state: State = State.RUNNING
     error: NumericalError | None = None
@@ -91,7 +96,7 @@ class Generation:
 
     def release(self, state: State) -> None:
         """Let go of the arrays and enter a state that has none."""
-        self.latents = self.velocity = self.base = self.batch = None
+        self.latents = self.velocity = self.base = self.region = self.batch = None
         self.state = state
 
     @property
@@ -102,12 +107,13 @@ class Generation:
     @property
     def step(self) -> int:
         """Solver steps completed."""
-        return self.spec.steps if self.position == len(self.evaluations) else self.evaluations[self.position].step
+        done = self.position == len(self.evaluations)
+        return self.spec.steps_taken if done else self.evaluations[self.position].step
 
     @property
     def progress(self) -> float:
         """Share of the evaluations taken, 0..1."""
-        return self.position / len(self.evaluations)
+        return self.position / len(self.evaluations) if self.evaluations else 1.0
 
     def want(self, action: str, *states: State) -> None:
         """StateError unless the generation is in one of `states`."""
@@ -130,7 +136,7 @@ class StepReport:
     Attributes:
         generation: which.
         position, num_evaluations: evaluations taken, and to take in all.
-        step: solver steps completed, of `generation.spec.steps`.
+        step: solver steps completed, of `generation.spec.steps_taken`.
         state: RUNNING, DONE or FAILED.
         error: why it failed, else None.
     """

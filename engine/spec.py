@@ -22,6 +22,7 @@ from ..errors import complaint, is_text
 from ..values import number_of, shown, text_of, whole_of
 from . import solvers
 from .errors import PromptError, SpecError
+from .start import Start
 
 _DIGITS: Final = decimal.Context(prec=40)
 
@@ -67,6 +68,7 @@ class GenerationSpec:
         solver: "euler" or "heun".
         shift: constant shift of the sigmas in place of the checkpoint's own; None: the checkpoint's.
         adapters: the adapters that act on every picture.
+        start: the picture that all of them start from; None: from noise alone.
 
     Raises:
         SpecError: a value out of range, naming the field, the value, what is allowed and what to do (`PromptError` for
@@ -85,6 +87,7 @@ class GenerationSpec:
     solver: str = solvers.DEFAULT
     shift: float | None = None
     adapters: tuple[AdapterUse, ...] = ()
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -118,6 +121,15 @@ class GenerationSpec:
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise SpecError(complaint("adapters", f"{twice!r} twice", "each adapter once", "add up its weights"))
+        if self.start is not None and not isinstance(self.start, Start):
+            raise SpecError(complaint("start", shown(self.start), "a Start", "make one of the picture's digest"))
+        if self.start is not None:
+            self.start.want_canvas(self.width, self.height)
+
+    @property
+    def steps_taken(self) -> int:
+        """Solver steps that are really taken: the last ones, where a picture stands for what the others would make."""
+        return self.steps if self.start is None else self.steps - self.start.first_step(self.steps)
 
     @property
     def guided(self) -> bool:
