@@ -72,7 +72,7 @@ class Commands(Flavour, Generic[J]):
             parameters: everything else that a request can say, by the names of docs/parameters.md, such as `images=2`,
                 `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. What is None or left out is the
                 default: mostly the model's, and a random seed, which `job.info.seed` tells. A picture to draw in the
-                style of is brought by `add_reference` first.
+                style of, or to start from, is brought by `add_reference` first.
             private: nobody else is told of it.
             previews: solver steps between previews; 0: none.
             key: 1 to 64 letters, digits, . _ : -; the same key is the same job, however often it is asked for, also by
@@ -97,8 +97,8 @@ class Commands(Flavour, Generic[J]):
 
     @operation
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:
-        """Bring a picture to the server, to draw in its style; return its digest, for `style_references`. One that is
-        there already is not sent again.
+        """Bring a picture to the server, for requests to refer to; return its digest, for `style_references`, `image`
+        or `mask`. One that is there already is not sent again.
 
         Args:
             picture: its file (PNG, JPEG, WebP, GIF, BMP), or the bytes of one.

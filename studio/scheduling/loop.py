@@ -17,6 +17,7 @@ from ...bounds import MAX_PREVIEW_EVERY
 from ...engine.errors import SpecError, StateError
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
 from ...scheduler.admission import Info, Work
@@ -129,7 +130,7 @@ class Loop:
         on_end: OnEnd | None = None,
         on_event: OnEvent | None = None,
         restored: bool = False,
-        references: Mapping[str, UInt8] | None = None,
+        references: Mapping[PictureForm, UInt8] | None = None,
     ) -> Job:
         """Accept a job. If this raises, there is no job.
 
@@ -142,7 +143,7 @@ class Loop:
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
-            references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
+            references: the pictures that the spec refers to, by form (`references.pictures_of`).
             on_end: called as (job) after its final event. Callbacks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
                 date are passed over.
@@ -177,7 +178,7 @@ class Loop:
                 max_running=max_running,
                 adapters=core.pool.adapters.rows,
             )
-            pictures = needed(spec, references or {}, core.want_open())
+            pictures = needed(spec, references or {}, core.want_open(), job=name)
             if name in core.pool.entries:
                 raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
             if core.billing is not None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from ...engine.admission import Admission
 from ...engine.errors import SpecError
+from ...engine.evaluations import evaluations_of
 from ...engine.info import ModelInfo
-from ...engine.solvers import evaluations
 from ...engine.spec import GenerationSpec
 from ...engine.styles.names import is_known
 from ...errors import complaint
@@ -70,7 +70,7 @@ def ticket_of(
                 squares=spec.images * sum((text + rows) ** 2 for text in texts),
                 adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
             ),
-            steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
+            steps=len(evaluations_of(spec, info.architecture)),
             images=spec.images,
             pixels=spec.width * spec.height,
             text_rows=sum(texts),

@@ -125,8 +125,8 @@ class DurableStudio:
         return DurableJob(self, submitted.job.job)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes, *, timeout_s: float = ANSWER_S) -> str:
-        """Keep a picture to draw in the style of, its file or the bytes of one, on disk. Return its digest, for
-        `style_references` of `imagine`.
+        """Keep a picture for requests to refer to, its file or the bytes of one, on disk. Return its digest, for
+        `style_references`, `image` or `mask` of `imagine`.
 
         Raises:
             ReferenceRefused: the file cannot be read, or is no picture.

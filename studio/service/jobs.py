@@ -15,13 +15,13 @@ from typing import Any, Final
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import SalonError
 from ...scheduler.admission import Work
 from ...scheduler.plans import lane_of
 from ...scheduler.tickets import Lane
 from ..errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
-from ..resources import digests_of
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import AddJob, EndJob, Write
 from . import packing
@@ -100,7 +100,7 @@ class JobManager:
         spec: GenerationSpec,
         work: Work,
         lane: Lane,
-        references: Mapping[str, UInt8],
+        references: Mapping[PictureForm, UInt8],
         *,
         restored: bool = False,
     ) -> ActiveJob:
@@ -165,7 +165,7 @@ class JobManager:
                 self.context.books.book, Lane.FAST
             ):
                 lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
-            pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
+            pictures = self.references.load(spec)
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             if isinstance(error, StudioClosed | WorkerLost):
@@ -187,11 +187,11 @@ class JobManager:
         if event.kind == "started" and not live.row.started_ms:
             live.row = msgspec.structs.replace(live.row, started_ms=self.context.now_ms())
             self._tell_seen("started", live.row)
-        self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
+        self._add(live, event.kind, step=event.step, steps=job.spec.steps_taken, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
-            self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
+            self._add(live, "preview", step=step, steps=job.spec.steps_taken, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
         """The studio is done with it. Where that has ended, or the server ends, it goes on after the next start."""

@@ -1,4 +1,5 @@
-"""Pictures that requests refer to, kept on disk: brought by accounts, found by digest, dropped when nobody needs them.
+"""Pictures that requests refer to, by digest: those that accounts have brought, which are kept on disk and dropped when
+nobody needs them, and those of jobs.
 
 On the loop's thread, but for `load` and `sweep`, which read and write files and are called on threads for that.
 """
@@ -8,18 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm, forms_of
 from ...errors import complaint
 from ..errors import BlobMissing
-from ..references import digest_of, read_picture
-from ..resources import digests_of
+from ..references import aspect_of, digest_of, pictures_of, read_picture
+from ..resources import digests_of, needed, not_here
 from ..store.blobs import Blobs
 from ..store.domains.references import ReferenceRow
 from ..store.writes import Put, Remove, Write
@@ -35,6 +36,7 @@ DAY_MS: Final = 86_400_000
 KEEP_MS: Final = 30 * DAY_MS  # from the last use
 KEPT_BYTES: Final = 256 * 2**20  # of an account; beyond, the least recently used go
 PAGE: Final = 200
+BRING: Final = "bring the picture again (salon imagine does, given its file, and so does client.add_reference)"
 
 
 class ServiceReferences:
@@ -85,45 +87,50 @@ class ServiceReferences:
         writes: list[Write] = [Put(row), *await self.waits.read(lambda: self._beyond(account, row))]
         await self.waits.stored(writes)
 
-    async def needed(self, account: str, spec: GenerationSpec) -> dict[str, UInt8]:
-        """Return the pictures that a request of an account refers to, by digest, ready for the model.
+    async def needed(self, account: str, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
+        """Return the pictures that a request of an account refers to, in the forms that it needs.
 
         Raises:
-            SpecError: the account has brought no such picture, or it is gone.
+            SpecError: one that the account has not brought and that no job shows it, one that is gone, or a mask of
+                another size than its picture.
+            ReferenceRefused: one is no picture.
         """
-        digests = digests_of(spec)
-        if not digests:
+        if not digests_of(spec):
             return {}
 
-        def look() -> tuple[dict[str, UInt8], list[Write]]:
-            found, writes, now = {}, list[Write](), self.context.now_ms()
-            for digest in digests:
-                row = self._row(account, digest)
-                if row is None:
-                    raise _gone(digest)
-                found[digest] = self.load(digest)
-                if now - row.used_ms > DAY_MS:
+        def look() -> tuple[dict[PictureForm, UInt8], list[Write]]:
+            writes, now = list[Write](), self.context.now_ms()
+            for form in forms_of(spec):
+                row = self._row(account, form.digest)
+                if row is None and not self._shown(account, form.digest):
+                    raise not_here(form, remedy=BRING)
+                if row is not None and now - row.used_ms > DAY_MS:
                     writes.append(Put(msgspec.structs.replace(row, used_ms=now)))
-            return found, writes
+            return self.load(spec), writes
 
         found, writes = await self.waits.read(look)
         if writes:
             await self.waits.write(writes)
         return found
 
-    def load(self, digest: str) -> UInt8:
-        """Return a picture uint8 [height, width, 3], ready for the model, whoever brought it. SpecError: it is gone."""
+    async def aspect(self, account: str, given: dict[str, Any]) -> tuple[int, int] | None:
+        """Return the proportions of the picture that a request's parameters start from, where they say none themselves
+        and the account may use it. ReferenceRefused: it is no picture."""
+        if given.get("image") is None:
+            return None
+
+        def file(digest: str) -> bytes | None:
+            mine = self._row(account, digest) is not None or self._shown(account, digest)
+            return self._file(digest) if mine else None
+
+        return await self.waits.read(lambda: aspect_of(given, file))
+
+    def load(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
+        """Return the pictures that a spec refers to, in the forms that it needs, whosever they are. SpecError: one is
+        gone; otherwise as `needed`."""
         studio = self.context.studio
-        pixels = studio.references.get(digest)
-        if pixels is None:
-            try:
-                data = self._blobs.get(digest)
-            except BlobMissing as error:
-                raise _gone(digest) from error
-            studio.keep_reference(read_picture(data, f"style reference {digest[:12]}"))
-            pixels = studio.references.get(digest)
-            assert pixels is not None, "it was just kept"
-        return pixels
+        found = pictures_of(spec, self._file, studio.references, studio.loop.model)
+        return needed(spec, found, studio.loop.model, remedy=BRING)
 
     def sweep(self, in_use: Collection[str]) -> int:
         """Drop what was not used for long, but for digests `in_use`, and files that nobody has; return how many files
@@ -140,6 +147,18 @@ class ServiceReferences:
             if digest not in in_use and not store.rows(ReferenceRow, digest=digest, limit=1):
                 number += bool(self._blobs.delete(digest, min_age_s=3600.0))
         return number
+
+    def _file(self, digest: str) -> bytes | None:
+        for blobs in (self._blobs, self.context.blobs):
+            try:
+                return blobs.get(digest)
+            except BlobMissing:
+                continue
+        return None
+
+    def _shown(self, account: str, digest: str) -> bool:
+        """Whether the account may see a job with this picture: one of its own, or one that is not private."""
+        return self.context.store.shows(account, digest)
 
     def _row(self, account: str, digest: str) -> ReferenceRow | None:
         row = self.context.store.row(ReferenceRow, account, digest)
@@ -163,8 +182,3 @@ class ServiceReferences:
             found += rows
             after = rows[-1].account, rows[-1].digest
         return found
-
-
-def _gone(digest: str) -> SpecError:
-    remedy = "bring the picture again (salon imagine --sref FILE does, or client.add_reference)"
-    return SpecError(complaint("style reference", f"picture {digest}, which is not here", "one that is", remedy))

@@ -89,12 +89,14 @@ def fingerprint(request: Request) -> bytes:
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
-def spec_of(studio: Studio, request: Request, lane: Lane) -> GenerationSpec:
-    """Return what the engine is to make, every default filled in. Raises as `Studio.make_spec` and `fields_of`."""
+def spec_of(studio: Studio, request: Request, lane: Lane, aspect: tuple[float, float] | None = None) -> GenerationSpec:
+    """Return what the engine is to make, every default filled in. Raises as `Studio.make_spec` and `fields_of`.
+
+    `aspect`: of the picture that it starts from, where the request says none."""
     if request.parameters is not None:
         styles = studio.loop.model.styles
         given = fields_of(request.parameters, styles is not None and styles.has_default)
-        return studio.make_spec(request.prompt, lane=lane, **given)
+        return studio.make_spec(request.prompt, lane=lane, **({"aspect": aspect} if aspect else {}), **given)
     fields = {name: value for name in OPTIONAL if (value := getattr(request, name)) is not None}
     return studio.make_spec(
         request.prompt,

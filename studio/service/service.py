@@ -10,7 +10,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ...engine.errors import SpecError
 from ...errors import SalonError, complaint
+from ...parameters.references import OF_JOB
 from ...scheduler.admission import Work
 from ...scheduler.plans import Kind, lane_of
 from ..resources import digests_of
@@ -171,7 +173,9 @@ class Service(Lookups):
         if self.jobs.stuck and (trouble := self.jobs.trouble) is not None:
             raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
         lane = lane_of(request.lane)
-        spec = spec_of(context.studio, request, lane)
+        request = await self._resolved(account, request)
+        aspect = await self.jobs.references.aspect(account, request.parameters or {})
+        spec = spec_of(context.studio, request, lane, aspect)
         references = await self.jobs.references.needed(account, spec)
         work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
         job = self._new_id()
@@ -187,12 +191,25 @@ class Service(Lookups):
             private=request.private,
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
-            steps=spec.steps,
+            steps=spec.steps_taken,
         ), spec, work, lane, references)  # fmt: skip
         await self.jobs.add(live)
         self.accepted += 1
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
         return (live.row, ()), False
+
+    async def _resolved(self, account: str, request: Request) -> Request:
+        """Return a request with digests in place of jobs' pictures. UnknownJob, SpecError: there is no such one."""
+        said = dict(request.parameters or {})
+        for name in ("image", "mask"):
+            if (match := OF_JOB.fullmatch(str(said.get(name)))) is not None:
+                pictures = {picture.index + 1: picture.digest for picture in (await self._find(match[1], account))[1]}
+                if (number := int(match[2])) not in pictures:
+                    made = f"1 to {max(pictures)}" if pictures else "none (it has none)"
+                    got = f"picture {number} of job {match[1]}"
+                    raise SpecError(complaint(name, got, made, "name one that is there"))
+                said[name] = pictures[number]
+        return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)
 
     async def retry(self, job: str) -> JobRecord:
         """Run a failed job again, for nothing: once, however many ask at the same time. UnknownJob, NotFailed."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...engine.info import ModelInfo
 from ...engine.limits import Limits
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ..errors import StudioError
 
 Frames: TypeAlias = Sequence[Any]  # buffers: bytes, memoryview or arrays, in the order that the record names them
@@ -68,8 +69,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
             numbers.
         preview_every: pictures of the unfinished job are wanted after every so many solver steps; 0: never.
         parked: `ParkedGeneration.to_bytes`, or nothing.
-        references: the pictures that the spec refers to, named by their digests; one frame each, uint8
-            [height, width, 3].
+        pictures: those that the spec refers to, all of which the worker has by then.
     """
 
     job: str
@@ -77,7 +77,14 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
     preview_every: int = 0
     parked: bytes = b""
-    references: tuple[Array, ...] = ()
+    pictures: tuple[PictureForm, ...] = ()
+
+
+class SentPicture(msgspec.Struct, frozen=True):
+    """A frame that is the pixels of a picture, of a shape that its form allows."""
+
+    form: PictureForm
+    array: Array
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------
@@ -96,14 +103,21 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Carry out a plan. `arrivals` are opened first; in the ENCODE stage that is the work. The frames are those of
-    their references, in order. Answer: Ran."""
+    """Carry out a plan. Answer: Ran.
+
+    Attributes:
+        arrivals: are opened first; in the ENCODE stage that is the work.
+        forget: pictures that the worker need not keep any more.
+        pictures: further ones that it keeps until it is told to forget them; one frame each.
+    """
 
     number: int
     stage: str
     jobs: tuple[str, ...]
     piece: int = 0
     arrivals: tuple[Arrival, ...] = ()
+    forget: tuple[PictureForm, ...] = ()
+    pictures: tuple[SentPicture, ...] = ()
 
 
 class Park(msgspec.Struct, frozen=True, tag=True):
