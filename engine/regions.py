@@ -109,7 +109,8 @@ def fresh_tokens(cover: UInt8, grid: tuple[int, int]) -> Float32:
     """Return float32 [rows, 1] of a grid (height, width) of tokens: 1 for those with a pixel that is new, else 0."""
     height, width = grid
     blocks = cover.reshape(height, cover.shape[0] // height, width, cover.shape[1] // width)
-    return (blocks.max(axis=(1, 3)) > 0).astype(np.float32).reshape(-1, 1)
+    fresh: Float32 = (blocks.max(axis=(1, 3)) > 0).astype(np.float32)
+    return fresh.reshape(-1, 1)
 
 
 def compose(pictures: UInt8, region: Region) -> UInt8:

@@ -67,7 +67,7 @@ class Start:
             object.__setattr__(self, name, value)
 
     def want_canvas(self, width: int, height: int) -> None:
-        """SpecError unless the picture lies on a canvas of this size, or some of it."""
+        """Raise SpecError unless the picture lies on a canvas of this size, or some of it."""
         if self.place is not None:
             left, top, wide, high = self.place
             if left >= width or top >= height or left + wide <= 0 or top + high <= 0:

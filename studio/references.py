@@ -1,7 +1,7 @@
-"""Pictures that requests refer to: a file becomes pixels of the form that a job needs.
+"""Read the pictures that requests refer to: a file becomes pixels of the form that a job needs.
 
-A picture is called by the SHA-256 of its file, whatever it is called on disk, so that what a recipe names can be found
-again with `sha256sum`. Files come from strangers: nothing is unpacked before its header has been looked at.
+A picture's name is the SHA-256 of its file, not its name on disk, so that what a recipe names can be found again with
+`sha256sum`. Files come from strangers: nothing is unpacked before its header has been looked at.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from .resources import References
 UInt8 = NDArray[np.uint8]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-MAX_PIXELS: Final = 64 * 2**20  # of a picture that is unpacked
+MAX_PIXELS: Final = 64 * 2**20  # pixels of the largest picture that is unpacked
 _MOVING: Final = ("GIF", "PNG", "WEBP")  # a JPEG of several pictures is a photograph with a preview beside it
-_ORIENTATION: Final = 0x0112  # of EXIF
+_ORIENTATION: Final = 0x0112  # the number of this tag of EXIF
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,15 +41,17 @@ class ReferencePicture:
 
     Attributes:
         digest: SHA-256 (hex) of its file.
-        image: of Pillow's, upright, in RGB; what was transparent is white.
+        image: an image of Pillow, upright, in RGB; what was transparent is white.
     """
 
     digest: str
     image: Any
 
     def pixels(self, area: int, unit: int) -> UInt8:
-        """Return the picture uint8 [height, width, 3] in about `area` pixels: as near to its own proportions as sides
-        that are multiples of `unit` come, and never beyond 14:1."""
+        """Return the picture uint8 [height, width, 3] in about `area` pixels, with sides that are multiples of `unit`.
+
+        The proportions are as near to its own as such sides come, and never beyond 14:1.
+        """
         from PIL import Image
 
         width, height = self.image.size
@@ -109,8 +111,10 @@ def digest_of(data: bytes) -> str:
 
 
 def read_file(path: str | os.PathLike[str], name: str = "style reference") -> bytes:
-    """Return the bytes of a picture's file. ReferenceRefused, which calls it `name`: it cannot be read, or is too large
-    to be one."""
+    """Return the bytes of a picture's file.
+
+    Raise ReferenceRefused, which calls the file `name`, if it cannot be read, or is too large to be a picture.
+    """
     what = f"{name} {str(path)!r}"
     try:
         with open(path, "rb") as file:
@@ -128,8 +132,7 @@ def read_picture(data: bytes, name: str = "style reference") -> ReferencePicture
     """Return the picture in a file's bytes: its pixels alone, nothing of what else the file says.
 
     Raises:
-        ReferenceRefused: no picture, a damaged one, one that moves, or one of too many pixels; the message calls it
-            `name`.
+        ReferenceRefused: it is no picture, is damaged, moves, or has too many pixels; the message calls it `name`.
     """
     from PIL import Image, ImageOps
 
@@ -217,7 +220,7 @@ def aspect_of(fields: dict[str, Any], file_of: Callable[[str], bytes | None]) ->
 
 
 def _mask_fits(spec: GenerationSpec, form: PictureForm, file_of: Callable[[str], bytes | None]) -> bool:
-    """Whether the mask and what it is for are here. SpecError: they are, and differ in size."""
+    """Return whether the mask and its picture are here. Raise SpecError if they are, and differ in size."""
     assert spec.start is not None, "a mask is a start picture's"
     mask, size = file_of(form.digest), (spec.width, spec.height)
     if mask is None:

@@ -1,7 +1,6 @@
-"""Pictures that jobs refer to, by digest and form, ready for the model: a bounded number, the least recently used go
-first.
+"""Keep pictures that jobs refer to, by digest and form, ready for the model; the least recently used go first.
 
-A job holds what it needs from the time it is accepted, so that nothing here has to be kept for it.
+A job holds its pictures from the time it is accepted, so that nothing has to be kept here for it.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ MAX_BYTES: Final = 256 * 2**20
 
 
 class References:
-    """Pixels by form, and files by digest. Safe to use from any thread.
+    """Pixels by form, and files by digest. It may be used on any thread.
 
     Args:
-        max_bytes: pixels and files beyond are forgotten, the least recently used first.
+        max_bytes: bytes of all pixels and files; beyond, the least recently used are forgotten.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -46,7 +45,7 @@ class References:
         self._put(form, own, own.nbytes)
 
     def get(self, form: PictureForm) -> UInt8 | None:
-        """Return the pixels of a form; None: they are not here."""
+        """Return the pixels of a form; None if they are not kept here."""
         found: UInt8 | None = self._get(form)
         return found
 
@@ -55,7 +54,7 @@ class References:
         self._put(digest, data, len(data))
 
     def get_file(self, digest: str) -> bytes | None:
-        """Return a picture's file; None: it is not here."""
+        """Return a picture's file; None if it is not kept here."""
         found: bytes | None = self._get(digest)
         return found
 

@@ -1,7 +1,8 @@
-"""Pictures that requests refer to, by digest: those that accounts have brought, which are kept on disk and dropped when
-nobody needs them, and those of jobs.
+"""Find the pictures that requests refer to: those that accounts have brought, and those of jobs.
 
-On the loop's thread, but for `load` and `sweep`, which read and write files and are called on threads for that.
+What accounts bring is kept on disk, and dropped when nothing needs it.
+
+Used on the loop's thread, except `load` and `sweep`, which read and write files and are called on threads for that.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm, forms_of
 from ...errors import complaint
@@ -33,8 +35,8 @@ LOG = logging.getLogger("salon.service")
 UInt8 = NDArray[np.uint8]
 
 DAY_MS: Final = 86_400_000
-KEEP_MS: Final = 30 * DAY_MS  # from the last use
-KEPT_BYTES: Final = 256 * 2**20  # of an account; beyond, the least recently used go
+KEEP_MS: Final = 30 * DAY_MS  # how long a picture is kept after its last use
+KEPT_BYTES: Final = 256 * 2**20  # bytes of an account's pictures; beyond, the least recently used are dropped
 PAGE: Final = 200
 BRING: Final = "bring the picture again (salon imagine does, given its file, and so does client.add_reference)"
 
@@ -43,8 +45,8 @@ class ServiceReferences:
     """The pictures that accounts have brought.
 
     Args:
-        context: open.
-        waits: for what takes long.
+        context: an open context.
+        waits: waits for reads and writes.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
@@ -54,13 +56,14 @@ class ServiceReferences:
         self._uploads = Uploads()
 
     async def upload(self, account: str, digest: str, size: int, offset: int, data: bytes) -> int:
-        """Take a part of a file; return how many bytes of it are there, from its beginning. The last part is answered
-        when the file is on disk.
+        """Take a part of a file. Return how many bytes of it are there, from its beginning.
+
+        The last part is answered when the file is on disk.
 
         Raises:
-            WrongValue: more bytes than were said, or others than the digest says.
+            WrongValue: there are more bytes than announced, or their digest is another.
             ReferenceRefused: the file is no picture.
-            TooMany: too many files at a time.
+            TooMany: there are too many files at a time.
             StoreError, TooSlow: it could not be stored.
         """
         if offset == 0 and await self.waits.read(lambda: self._row(account, digest)) is not None:
@@ -101,9 +104,9 @@ class ServiceReferences:
         def look() -> tuple[dict[PictureForm, UInt8], list[Write]]:
             writes, now = list[Write](), self.context.now_ms()
             for form in forms_of(spec):
-                row = self._row(account, form.digest)
-                if row is None and not self._shown(account, form.digest):
+                if not self._may_use(account, form.digest):
                     raise not_here(form, remedy=BRING)
+                row = self._row(account, form.digest)
                 if row is not None and now - row.used_ms > DAY_MS:
                     writes.append(Put(msgspec.structs.replace(row, used_ms=now)))
             return self.load(spec), writes
@@ -114,27 +117,45 @@ class ServiceReferences:
         return found
 
     async def aspect(self, account: str, given: dict[str, Any]) -> tuple[int, int] | None:
-        """Return the proportions of the picture that a request's parameters start from, where they say none themselves
-        and the account may use it. ReferenceRefused: it is no picture."""
+        """Return the proportions of the picture that parameters start from; None if they say some themselves.
+
+        A picture that the account may not use counts as none: `needed` refuses it.
+
+        Raises:
+            ReferenceRefused: the file is no picture.
+        """
         if given.get("image") is None:
             return None
 
         def file(digest: str) -> bytes | None:
-            mine = self._row(account, digest) is not None or self._shown(account, digest)
-            return self._file(digest) if mine else None
+            return self._file(digest) if self._may_use(account, digest) else None
 
         return await self.waits.read(lambda: aspect_of(given, file))
 
+    def file(self, account: str, digest: str) -> bytes:
+        """Return the file of a picture that an account may use. Raise SpecError if there is no such picture."""
+        data = self._file(digest) if self._may_use(account, digest) else None
+        if data is None:
+            raise SpecError(complaint("picture", f"picture {digest}, which is not here", "one that is", BRING))
+        return data
+
     def load(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
-        """Return the pictures that a spec refers to, in the forms that it needs, whosever they are. SpecError: one is
-        gone; otherwise as `needed`."""
+        """Return the pictures that a spec refers to, of any account, in the forms that it needs.
+
+        Raise SpecError if one is gone, and otherwise as `needed`.
+        """
         studio = self.context.studio
         found = pictures_of(spec, self._file, studio.references, studio.loop.model)
         return needed(spec, found, studio.loop.model, remedy=BRING)
 
     def sweep(self, in_use: Collection[str]) -> int:
-        """Drop what was not used for long, but for digests `in_use`, and files that nobody has; return how many files
-        went. StoreError: it could not; the next one goes on."""
+        """Drop pictures that were unused for long, except digests `in_use`.
+
+        Delete files of no account, and return their number.
+
+        Raises:
+            StoreError: a step failed; the next sweep goes on.
+        """
         store, before = self.context.store, self.context.now_ms() - KEEP_MS
         last: tuple[str, ...] = ()
         while rows := store.rows(ReferenceRow, after=last, limit=PAGE):
@@ -156,16 +177,16 @@ class ServiceReferences:
                 continue
         return None
 
-    def _shown(self, account: str, digest: str) -> bool:
-        """Whether the account may see a job with this picture: one of its own, or one that is not private."""
-        return self.context.store.shows(account, digest)
+    def _may_use(self, account: str, digest: str) -> bool:
+        """Return whether an account has brought a picture, or may see a job that has it."""
+        return self._row(account, digest) is not None or self.context.store.shows(account, digest)
 
     def _row(self, account: str, digest: str) -> ReferenceRow | None:
         row = self.context.store.row(ReferenceRow, account, digest)
         return row if row is not None and self._blobs.has(digest) else None
 
     def _beyond(self, account: str, new: ReferenceRow) -> list[Write]:
-        """What an account has too much of beside a new picture, the least recently used first."""
+        """Return the writes that make space for a new picture of an account, the least recently used first."""
         rows = [row for row in self._all(account) if row.digest != new.digest]
         left, writes = sum(row.size for row in rows) + new.size - KEPT_BYTES, list[Write]()
         for row in sorted(rows, key=lambda row: row.used_ms):

@@ -180,7 +180,8 @@ def test_parked_at_any_step_and_resumed_elsewhere(
         if not position:
             with pytest.raises(SpecError, match=f"start picture: got picture {PICTURE} at 16 x 16, which is not here"):
                 other.resume(parked)
-        resumed = other.resume(add_pictures(other, request) and parked)
+        add_pictures(other, request)
+        resumed = other.resume(parked)
         while resumed.state is State.RUNNING:
             other.step([resumed])
         np.testing.assert_array_equal(other.finish(resumed), want)
@@ -321,9 +322,13 @@ def test_a_bounded_number_stays_and_what_is_used_in_any_case() -> None:
 
 
 def test_a_picture_is_encoded_once(new_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, calls = new_engine(), []
-    real = pictures.encode
-    monkeypatch.setattr(pictures, "encode", lambda *args: calls.append(1) or real(*args))
+    engine, calls, real = new_engine(), list[Any](), pictures.encode
+
+    def encode(ops: Any, codec: Any, pixels: Any) -> Any:
+        calls.append(pixels)
+        return real(ops, codec, pixels)
+
+    monkeypatch.setattr(pictures, "encode", encode)
     requests = [spec(Start(PICTURE, 0.5, seed_mask), steps=2, seed=seed) for seed, seed_mask in ((1, None), (2, MASK))]
     for request in requests:
         drawn(engine, request)
@@ -386,7 +391,7 @@ def test_a_start_of_what_a_request_says() -> None:
     assert start_of(PICTURE, 0.2, MASK, 0) == Start(PICTURE, 0.2, MASK, 0)
     for fields in ({"image_strength": 0.5}, {"mask": MASK}, {"feather": 1}):
         with pytest.raises(SpecError, match=f"{next(iter(fields))}: got .*, allowed nothing without an image"):
-            start_of(**fields)  # type: ignore[arg-type]
+            start_of(**fields)
     with pytest.raises(SpecError, match="feather: got 3, allowed nothing without a mask"):
         start_of(PICTURE, feather=3)
 

@@ -260,7 +260,8 @@ def test_blend(data):
     ReferenceOps().blend(want, y, z, weights, segments, a, b)
     for ops in (CpuOps(isa, None, 2) for isa in isa_levels()):
         tensor = ops.array(x, "float32")
-        ops.blend(tensor, *(ops.array(part, "float32") for part in (y, z, weights)), segments, a, b)
+        clean, noisy, shares = (ops.array(part, "float32") for part in (y, z, weights))
+        ops.blend(tensor, clean, noisy, shares, segments, a, b)
         got = ops.numpy(tensor)
         assert np.isfinite(got).all()
         np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)

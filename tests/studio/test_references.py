@@ -241,7 +241,7 @@ def test_a_start_picture_fills_the_size_that_is_asked_for(engine: Engine) -> Non
     np.testing.assert_array_equal(fit(64, 48), pixels)
     np.testing.assert_array_equal(fit(48, 48), pixels[:, 8:56])
     assert fit(128, 32).shape == (32, 128, 3)
-    ramp = Image.fromarray(np.tile(np.arange(0, 256, 2, np.uint8), (64, 1)))
+    ramp = Image.fromarray(np.tile(np.arange(0, 256, 2).astype(np.uint8), (64, 1)))
     mask = ReferencePicture("b" * 64, ramp.convert("RGB")).fit(
         PictureForm("b" * 64, PictureUse.MASK, (32, 32)), engine.info
     )
@@ -254,7 +254,7 @@ def test_a_start_picture_has_its_place(engine: Engine) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (48, 64, 3)).astype(np.uint8)
     picture = ReferencePicture("a" * 64, Image.fromarray(pixels))
 
-    def placed(*place: int) -> Any:
+    def placed(*place: Any) -> Any:
         return picture.fit(PictureForm("a" * 64, PictureUse.START, (96, 64), place), engine.info)
 
     canvas = placed(16, 8, 64, 48)

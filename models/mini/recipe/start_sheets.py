@@ -62,16 +62,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         painter = Painter(folder, options.threads)
-        redrawn, regions = [], []
+        redrawn, regions = list[list[Path]](), list[list[Path]]()
         for before, after in REDRAWN:
-            source = str(painter.draw(before, "--raw", seed=7))
-            made = [painter.draw(after, "--raw", "--image", source, "--strength", each) for each in STRENGTHS]
-            redrawn.append(made)
+            words = ("--raw", "--image", str(painter.draw(before, "--raw", seed=7)))
+            redrawn.append([painter.draw(after, *words, "--strength", each) for each in STRENGTHS])
             bar.step(1)
         for before, box, prompts in REGIONS:
             source, where = painter.draw(before, "--raw", seed=7), mask(folder, box)
-            words = ("--raw", "--image", str(source), "--mask", str(where))
-            regions.append([source, where, *(painter.draw(prompt, *words) for prompt in prompts)])
+            masked = ("--raw", "--image", str(source), "--mask", str(where))
+            regions.append([source, where, *(painter.draw(prompt, *masked) for prompt in prompts)])
             bar.step(1)
         above = sheet(redrawn, STRENGTHS, [after.split(",")[0] for _, after in REDRAWN], 80)
         below = sheet(regions, ("--image", "--mask", "", "", "", ""), [""] * len(regions), 80)

@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from salon.engine.errors import SpecError
-from salon.engine.start import PictureForm, PictureUse
+from salon.engine.start import PictureForm, PictureUse, Start
+from salon.parameters.job_request import JobRequest
 from salon.studio.errors import ReferenceRefused
 from salon.studio.references import digest_of
 from salon.studio.service import packing, uploads
 from salon.studio.service import references as module
 from salon.studio.service.errors import TooMany, UnknownJob, WrongValue
-from salon.studio.service.request import Request, fingerprint
+from salon.studio.service.request import fingerprint
 from salon.studio.service.service import Service
 from salon.studio.service.uploads import Uploads
 from salon.studio.store.domains.references import ReferenceRow
@@ -38,10 +39,10 @@ def picture(seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def asking(key: str, **parameters: Any) -> Request:
+def asking(key: str, **parameters: Any) -> JobRequest:
     """A small request, drawn without the default style unless it says otherwise."""
     values: dict[str, Any] = {"images": 1, "steps": 1, "seed": 3, "width": 64, "height": 64}
-    return Request(key=key, prompt="a red apple", parameters=values | parameters)
+    return JobRequest(key=key, prompt="a red apple", parameters=values | parameters)
 
 
 async def bring(service: Service, data: bytes, account: str = "local", part: int = 100) -> str:
@@ -100,13 +101,13 @@ def test_not_too_many_and_not_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fingerprints_of_requests_from_before_stay() -> None:
-    plain = Request(key="a", prompt="cat")
-    assert fingerprint(plain) == fingerprint(Request(key="b", prompt="cat"))
+    plain = JobRequest(key="a", prompt="cat")
+    assert fingerprint(plain) == fingerprint(JobRequest(key="b", prompt="cat"))
     assert fingerprint(plain).hex() == BEFORE
     said = [None, {}, {"stylize": 0.0, "raw": True}]
-    assert len({fingerprint(Request(key="a", prompt="cat", parameters=each)) for each in said}) == 3
-    turned = Request(key="b", prompt="cat", parameters={"raw": True, "stylize": 0.0})
-    assert fingerprint(turned) == fingerprint(Request(key="a", prompt="cat", parameters=said[2]))
+    assert len({fingerprint(JobRequest(key="a", prompt="cat", parameters=each)) for each in said}) == 3
+    turned = JobRequest(key="b", prompt="cat", parameters={"raw": True, "stylize": 0.0})
+    assert fingerprint(turned) == fingerprint(JobRequest(key="a", prompt="cat", parameters=said[2]))
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------
@@ -271,8 +272,9 @@ def test_a_picture_is_named_by_its_job_and_number(serve: Serve) -> None:
         request = asking("again", image=f"{parent.job}:2", image_strength=0.0)
         found = await ended(service, (await service.submit("local", request)).job.job)
         assert (await service.submit("local", request)).existing
-        start = packing.spec_of(service.context.store.job(found.job)).start
-        assert start.picture == parent.pictures[2].digest
+        row = service.context.store.job(found.job)
+        assert row is not None
+        assert packing.spec_of(row).start == Start(parent.pictures[2].digest, 0.0)
         with pytest.raises(SpecError, match=f"image: got picture 3 of job {parent.job}, allowed 1 to 2"):
             await service.submit("local", asking("third", image=f"{parent.job}:3"))
         for account, job in (("local", "nothing"), ("ab" * 32, parent.job)):
@@ -298,10 +300,10 @@ def test_a_request_has_the_proportions_of_its_picture(serve: Serve) -> None:
         wide = io.BytesIO()
         Image.new("RGB", (300, 200), "teal").save(wide, "PNG")
         digest = await bring(service, wide.getvalue())
-        request = Request(key="k", prompt="cat", parameters={"image": digest, "images": 1, "steps": 1})
+        request = JobRequest(key="k", prompt="cat", parameters={"image": digest, "images": 1, "steps": 1})
         job = (await service.submit("local", request)).job
         assert (job.width, job.height) == (160, 112)
-        square = Request(key="l", prompt="cat", parameters={"image": digest, "images": 1, "aspect": (1, 1)})
+        square = JobRequest(key="l", prompt="cat", parameters={"image": digest, "images": 1, "aspect": (1, 1)})
         assert (await service.submit("local", square)).job.width == 128
 
     serve(work, paused=True, **SHIPPED)
