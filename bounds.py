@@ -27,6 +27,7 @@ MAX_STYLE_NUMBER: Final = 2**32 - 1
 MAX_REFERENCES: Final = 4  # styles that one request refers to
 REFERENCE_WEIGHT: Final = (0.01, 100.0)  # of one beside the others
 MAX_SOURCES: Final = 8  # pictures that one request starts from
+MAX_FEATHER: Final = 256  # pixels around a mask in which new ones fade into old ones
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
 MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of a part in one message
 DIGEST: Final = r"[0-9a-f]{64}"  # sha256 of a file, in hex

@@ -111,6 +111,15 @@ struct SolverArgs {
   int threads;
 };
 
+struct BlendArgs {
+  View x;                 // f32 [T, C], written
+  View y, z;              // f32 [T, C]
+  View weights;           // f32 [T, 1]
+  SegmentView segments;
+  const float *a, *b;
+  int threads;
+};
+
 struct ConvArgs {
   View x, out;            // [P, I], [P', O]
   const Packed* w;
@@ -146,6 +155,7 @@ struct Table {
   void (*attention)(const AttentionArgs&);
   void (*embed)(const EmbedArgs&);
   void (*solver_step)(const SolverArgs&);
+  void (*blend)(const BlendArgs&);
   void (*conv2d)(const ConvArgs&);
   void (*group_norm_silu)(const GroupNormArgs&);
   double (*peak)(double seconds, bool bf16);  // FLOP/s of one core's dot products, register to register
@@ -162,6 +172,7 @@ struct Table {
   void attention(const AttentionArgs&);           \
   void embed(const EmbedArgs&);                   \
   void solver_step(const SolverArgs&);            \
+  void blend(const BlendArgs&);                   \
   void conv2d(const ConvArgs&);                   \
   void group_norm_silu(const GroupNormArgs&);     \
   double peak(double, bool);

@@ -17,6 +17,7 @@ from ..kernels.ops import GuidanceTerms, Ops, Vector
 from .adapters.adapters import Adapters, Term
 from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Branch, Generation
+from .regions import hold
 from .solvers import Evaluation
 
 
@@ -127,6 +128,7 @@ class Batch:
         # The arena is asked for its arrays at every step: they change as it grows.
         velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
         self._update(now, velocity, a, b)
+        hold(self.ops, self.generations, now)
         self._finite = self.ops.finite(self.latents, self._each)
 
     def _update(self, now: Sequence[Evaluation], velocity: Any, a: Vector, b: Vector) -> None:

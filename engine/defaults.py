@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import complaint
 from ..values import number_of, shown
+from . import start as starts
 from .config import Config
 from .errors import MalformedFile, SpecError
 from .guidance import FIELDS as GUIDANCE_FIELDS
@@ -61,16 +62,20 @@ def complete(
             given.
 
     Raises:
-        SpecError: as `GenerationSpec`, `style_uses` and `guidance.weighted`. Also an unknown field, a malformed aspect,
-            an aspect together with width or height, a negative prompt without guidance, and terms at guidance 0.
+        SpecError: as `GenerationSpec`, `style_uses`, `guidance.weighted` and `start_of`. Also an unknown field, a
+            malformed aspect, an aspect together with width or height, a negative prompt without guidance, and terms at
+            guidance 0.
     """
-    if unknown := given.keys() - _FIELDS - {*FIELDS, *GUIDANCE_FIELDS}:
+    if unknown := given.keys() - _FIELDS - {*FIELDS, *GUIDANCE_FIELDS, *starts.FIELDS}:
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
     chosen = style_uses(styles, **{name: given[name] for name in FIELDS if name in given})
     shares = {name: given[name] for name in GUIDANCE_FIELDS if name in given}
-    given = {name: value for name, value in given.items() if name not in FIELDS and name not in shares}
+    start = starts.start_of(**{name: given[name] for name in starts.FIELDS if name in given})
+    given = {name: value for name, value in given.items() if name not in {*FIELDS, *GUIDANCE_FIELDS, *starts.FIELDS}}
     if shares:
         given |= weighted(**shares)
+    if start is not None:
+        given["start"] = start
     if chosen:
         given["adapters"] = (*given.get("adapters", ()), *chosen)
     # A seed of None counts as left out.

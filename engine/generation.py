@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -15,6 +15,9 @@ from .errors import NumericalError, SpecError, StateError
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
+
+if TYPE_CHECKING:
+    from .regions import Region
 
 PARKED_VERSION: Final = 1
 
@@ -68,6 +71,7 @@ class Generation:
         batch: the `Batch` whose arrays the latents lie in, if any.
         velocity: the velocity of the last evaluation, same shape; None before the first.
         base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
+        region: what holds the generation to its start picture outside of a mask; None: all of it is new.
         position: number of evaluations taken.
         state: see `State`.
         error: the reason of a failure, or None.
@@ -87,6 +91,7 @@ class Generation:
     batch: Any = None
     velocity: Any = None
     base: Any = None
+    region: Region | None = None
     position: int = 0
     state: State = State.RUNNING
     error: NumericalError | None = None
@@ -130,7 +135,7 @@ class Generation:
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
-        self.latents = self.velocity = self.base = self.batch = None
+        self.latents = self.velocity = self.base = self.region = self.batch = None
         self.state = state
 
     @property
@@ -141,12 +146,13 @@ class Generation:
     @property
     def step(self) -> int:
         """Solver steps completed."""
-        return self.spec.steps if self.position == len(self.evaluations) else self.evaluations[self.position].step
+        done = self.position == len(self.evaluations)
+        return self.spec.steps_taken if done else self.evaluations[self.position].step
 
     @property
     def progress(self) -> float:
         """Share of the evaluations that are taken, 0..1."""
-        return self.position / len(self.evaluations)
+        return self.position / len(self.evaluations) if self.evaluations else 1.0
 
     def want(self, action: str, *states: State) -> None:
         """Raise StateError unless the generation is in one of `states`.
@@ -173,7 +179,7 @@ class StepReport:
         generation: the generation.
         position: number of evaluations taken.
         num_evaluations: number of evaluations in all.
-        step: solver steps completed, of `generation.spec.steps`.
+        step: solver steps completed, of `generation.spec.steps_taken`.
         state: RUNNING, DONE or FAILED.
         error: the reason of a failure, or None.
     """

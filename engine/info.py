@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from .defaults import complete
+from .evaluations import evaluations_of
 from .limits import Limits
 from .memory import MemoryCoefficients
 from .sigmas import SigmaConfig
-from .solvers import Evaluation, evaluations
+from .solvers import Evaluation
 from .spec import GenerationSpec
 from .styles.choice import StyleInfo
 
@@ -129,9 +130,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def evaluations(self, spec: GenerationSpec) -> tuple[Evaluation, ...]:
         """Return the evaluations of the solver that make the pictures of a spec."""
-        unit, sigmas = self.architecture.granularity, self.architecture.sigmas
-        rows = (spec.height // unit) * (spec.width // unit)
-        return evaluations(spec.solver, sigmas, spec.steps, rows, spec.shift)
+        return evaluations_of(spec, self.architecture)
 
     @cached_property
     def default_job(self) -> DefaultJob:

@@ -23,6 +23,7 @@ from ..values import number_of, shown, text_of, whole_of
 from . import solvers
 from .errors import PromptError, SpecError
 from .guidance import TextTerm, check_terms, unconditional_weight, weight_of
+from .start import Start
 
 _DIGITS: Final = decimal.Context(prec=40)
 
@@ -74,6 +75,7 @@ class GenerationSpec:
             Each is one more model sample an image, with the adapters of the conditional one. At guidance 0 an engine
             takes none, since nothing reads them.
         prompt_weight: the prompt's own weight among them.
+        start: the picture that all of them start from; None: from noise alone.
 
     Raises:
         SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
@@ -94,6 +96,7 @@ class GenerationSpec:
     adapters: tuple[AdapterUse, ...] = ()
     terms: tuple[TextTerm, ...] = ()
     prompt_weight: float = 1.0
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -129,11 +132,20 @@ class GenerationSpec:
             twice = next(name for name in names if names.count(name) > 1)
             raise SpecError(complaint("adapters", f"{twice!r} twice", "each adapter once", "add up its weights"))
         check_terms(self.terms)
+        if self.start is not None and not isinstance(self.start, Start):
+            raise SpecError(complaint("start", shown(self.start), "a Start", "make one of the picture's digest"))
+        if self.start is not None:
+            self.start.want_canvas(self.width, self.height)
 
     @property
     def acting_terms(self) -> tuple[TextTerm, ...]:
         """The terms that do something: each needs a sample of every image."""
         return tuple(term for term in self.terms if term.weight)
+
+    @property
+    def steps_taken(self) -> int:
+        """Solver steps that are really taken: the last ones, where a picture stands for what the others would make."""
+        return self.steps if self.start is None else self.steps - self.start.first_step(self.steps)
 
     @property
     def guided(self) -> bool:

@@ -262,6 +262,11 @@ class CpuOps:
             a, b, base, previous, keep,
         )  # fmt: skip
 
+    def blend(
+        self, x: Tensor, y: Tensor, z: Tensor, weights: Tensor, segments: Segments, a: Float32, b: Float32
+    ) -> None:
+        self._c.blend(x, y, z, weights, segments.offsets, segments.owners, a, b)
+
     # ---- autoencoder
 
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> Weight:

@@ -261,6 +261,14 @@ class Ops(Protocol[A, P]):
         b[j] != 0. latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; a, b vectors float32 [N].
         `keep`, if given, is WRITTEN with v."""
 
+    def blend(self, x: A, y: A, z: A, weights: A, segments: Segments, a: Vector, b: Vector) -> None:
+        """Compute x = w x + (1 - w) (a[j] y + b[j] z), with w of each row and j of its segment. `x` is WRITTEN.
+
+        x, y, z [T, C] float32; weights [T, 1] float32; a, b vectors float32 [N]. Rows of weight 1 stay as they are,
+        those of weight 0 are the mixture alone. With y clean latents, z noise, a = 1 - sigma and b = sigma the mixture
+        is flow matching's latents at sigma (2210.02747)."""
+        ...
+
     # ---- autoencoder (NHWC, ragged: images one after another, [P, C]; grids int32 [B, 2] = height, width each) ----
 
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> P:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <vector>
 
 #include "../timestep_embedding.h"
@@ -406,6 +407,24 @@ void solver_step(const Backend& b, const TensorPtr& latents, const TensorPtr& ve
   b.table->solver_step(args);
 }
 
+void blend(const Backend& b, const TensorPtr& x, const TensorPtr& y, const TensorPtr& z, const TensorPtr& weights, const Int32Array& offsets,
+           const Int32Array& owners, const FloatArray& a, const FloatArray& bb) {
+  const char* op = "blend";
+  const View& rows = x->view;
+  const SegmentView segments = want_segments(op, offsets, owners, rows.rows, -1);
+  const BlendArgs args{rows, y->view, z->view, weights->view, segments, a.data(), bb.data(), b.threads};
+  want_dtype(op, "x", rows, Dtype::f32);
+  for (const auto& [name, view, width] :
+       {std::tuple{"y", args.y, rows.cols}, std::tuple{"z", args.z, rows.cols}, std::tuple{"weights", args.weights, std::int64_t(1)}}) {
+    want_shape(op, name, view, rows.rows, width);
+    want_dtype(op, name, view, Dtype::f32);
+  }
+  want_length(op, "a", a.size(), segments.count);
+  want_length(op, "b", bb.size(), segments.count);
+  const Unlocked unlocked;
+  b.table->blend(args);
+}
+
 }  // namespace
 
 void bind_dense_ops(py::class_<Backend>& backend) {
@@ -430,7 +449,8 @@ void bind_dense_ops(py::class_<Backend>& backend) {
       .def("timestep_embedding", &embed_timesteps, py::arg("timesteps"), py::arg("width"), py::arg("max_period"))
       .def("solver_step", &solver_step, py::arg("latents"), py::arg("velocity"), py::arg("offsets"), py::arg("owners"), py::arg("origins"),
            py::arg("term_offsets"), py::arg("terms"), py::arg("weights"), py::arg("a"), py::arg("b"), py::arg("base").none(true),
-           py::arg("previous").none(true), py::arg("keep").none(true));
+           py::arg("previous").none(true), py::arg("keep").none(true))
+      .def("blend", &blend, py::arg("x"), py::arg("y"), py::arg("z"), py::arg("weights"), py::arg("offsets"), py::arg("owners"), py::arg("a"), py::arg("b"));
 }
 
 }  // namespace salon

@@ -172,6 +172,23 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
                 x = x + b[j] * previous[mine]
             latents[mine] = x
 
+    @np.errstate(all="ignore")
+    def blend(
+        self, x: Float32, y: Float32, z: Float32, weights: Float32, segments: Segments, a: Float32, b: Float32
+    ) -> None:
+        op = "blend"
+        want_array(op, "x", x)
+        want_array(op, "y", y, *x.shape)
+        want_array(op, "z", z, *x.shape)
+        want_array(op, "weights", weights, len(x), 1)
+        want_segments(op, "segments", segments, len(x))
+        want_vector(op, "a", a, np.float32, len(segments))
+        want_vector(op, "b", b, np.float32, len(segments))
+        for j in range(len(segments)):
+            mine = slice(int(segments.offsets[j]), int(segments.offsets[j + 1]))
+            w = weights[mine]
+            x[mine] = w * x[mine] + (1 - w) * (a[j] * y[mine] + b[j] * z[mine])
+
     @staticmethod
     def _want_guidance(op: str, guidance: GuidanceTerms, lengths: Int32, rows: int) -> None:
         """Terms of every image, whose rows all lie within the `rows` of velocity."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...bounds import MAX_PREVIEW_EVERY
 from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import complaint
 from ...scheduler.admission import Work
 from ...scheduler.errors import DuplicateJob, UnknownLane
@@ -59,7 +60,7 @@ class Terms:
     on_preview: OnPreview | None
     on_end: OnEnd | None
     on_event: OnEvent | None
-    references: Mapping[str, UInt8] | None
+    references: Mapping[PictureForm, UInt8] | None
     submit: str | None = None
     restored: bool = False
 
@@ -96,7 +97,9 @@ def accept(loop: Loop, core: Core, orders: Sequence[Order], terms: Terms) -> lis
         )
         for name, order in zip(names, orders, strict=True)
     ]
-    pictures = [needed(order.spec, terms.references or {}, info) for order in orders]
+    pictures = [
+        needed(order.spec, terms.references or {}, info, job=name) for name, order in zip(names, orders, strict=True)
+    ]
     for i, name in enumerate(names):
         if name in core.pool.entries or name in names[:i]:
             raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...engine.errors import StateError
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
 from ...scheduler.admission import Info, Work
@@ -124,7 +125,7 @@ class Loop:
         on_end: OnEnd | None = None,
         on_event: OnEvent | None = None,
         restored: bool = False,
-        references: Mapping[str, UInt8] | None = None,
+        references: Mapping[PictureForm, UInt8] | None = None,
         stages: Sequence[StageWork] = (),
     ) -> Job:
         """Accept a job. If this raises, there is no job.
@@ -138,7 +139,7 @@ class Loop:
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
-            references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
+            references: the pictures that the spec refers to, by form (`references.pictures_of`).
             stages: what it does besides drawing, after it; each has a handler in the workers.
             on_end: called as (job) after its final event. Callbacks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
@@ -172,7 +173,7 @@ class Loop:
         on_preview: OnPreview | None = None,
         on_end: OnEnd | None = None,
         on_event: OnEvent | None = None,
-        references: Mapping[str, UInt8] | None = None,
+        references: Mapping[PictureForm, UInt8] | None = None,
     ) -> list[Job]:
         """Accept the jobs of one submit (a permutation, a repeat): all of them or, if this raises, none.
 

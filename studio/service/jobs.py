@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import SalonError
 from ...scheduler.admission import Work
 from ...scheduler.plans import lane_of
@@ -22,7 +23,6 @@ from ...scheduler.tickets import Lane
 from .. import kinds
 from ..errors import StoreError, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
-from ..resources import digests_of
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import EndJob, Write
 from . import packing
@@ -84,7 +84,7 @@ class JobManager:
         spec: GenerationSpec,
         work: Work,
         lane: Lane,
-        references: Mapping[str, UInt8],
+        references: Mapping[PictureForm, UInt8],
         *,
         restored: bool = False,
     ) -> ActiveJob:
@@ -126,7 +126,7 @@ class JobManager:
             fast_ms = self.context.books.book.prices.charge(work, Lane.FAST)
             if lane is Lane.TURBO and self.context.charged.get(row.job) == fast_ms:
                 lane = Lane.FAST  # the job was moved when it lost its worker, and charged as Fast
-            pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
+            pictures = self.references.load(spec)
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             if isinstance(error, StudioClosed | WorkerLost):
@@ -148,11 +148,11 @@ class JobManager:
         if event.kind == "started" and not live.row.started_ms:
             live.row = msgspec.structs.replace(live.row, started_ms=self.context.now_ms())
             self._tell_seen("started", live.row)
-        self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
+        self._add(live, event.kind, step=event.step, steps=job.spec.steps_taken, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
-            self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
+            self._add(live, "preview", step=step, steps=job.spec.steps_taken, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
         """Take note that the studio is done with a job.

@@ -122,7 +122,7 @@ def test_numpys_numbers_and_text_become_pythons_own() -> None:
         shift=3.0,
         adapters=(AdapterUse("x", 0.5, "null"),),
     )
-    values = [getattr(spec, field.name) for field in dataclasses.fields(spec)]
+    values = [getattr(spec, field.name) for field in dataclasses.fields(spec) if field.name != "start"]
     assert {type(value) for value in values} == {str, int, float, tuple}
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(spec), type=GenerationSpec) == spec
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -95,7 +96,30 @@ def test_the_same_styles_as_here(salon: Run, tmp_path: Path) -> None:
     assert re.search(r"style +default 0.2, picture [0-9a-f]{12} \S+, number 4093 ", shown), shown
     refused = salon("imagine", "cat", "--sref", "ab" * 32)
     assert refused.returncode == 2
-    assert "bring the picture again (salon imagine --sref FILE does" in refused.stderr
+    assert "bring the picture again (salon imagine does, given its file" in refused.stderr
+
+
+def test_the_same_start_as_here(salon: Run, tmp_path: Path) -> None:
+    """`--image` and `--mask` bring their files along; a picture that the server made needs none."""
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (60, 90, 3)).astype(np.uint8)).save(tmp_path / "photo.jpg")
+    mask = Image.new("L", (90, 60))
+    mask.paste(255, (0, 0, 40, 60))
+    mask.save(tmp_path / "mask.png")
+    words = ["imagine", "a red apple", "--n", "1", "--steps", "2", "--seed", "7", "--image", "photo.jpg"]
+    words += ["--mask", "mask.png", "--strength", "0.9", "--feather", "3", "--json"]
+    there = json.loads(salon(*words, "-o", "there.png").stdout)
+    here = json.loads(finish(start([*words, "-o", "here.png"], tmp_path)).stdout)
+    (pixels, recipe), (expected, original) = read_png(tmp_path / "there.png"), read_png(tmp_path / "here.png")
+    assert pixels.shape == (112, 160, 3)
+    assert np.array_equal(pixels, expected)
+    assert recipe.spec == original.spec
+    assert there["recipe"]["spec"] == here["recipe"]["spec"]
+    assert there["job"]["steps"] == 1
+    digest = hashlib.sha256((tmp_path / "there.png").read_bytes()).hexdigest()
+    again = ["imagine", "a cat", "--n", "1", "--seed", "8", "--image", digest, "--strength", "0", "-o", "again.png"]
+    assert salon(*again).returncode == 0
+    assert np.array_equal(read_png(tmp_path / "again.png")[0], pixels)
 
 
 def test_the_same_guidance_as_here(salon: Run, serving: Serving, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""cast, add, concat, views, embed, timestep_embedding and solver_step, on every instruction set."""
+"""cast, add, concat, views, embed, timestep_embedding, solver_step and blend, on every instruction set."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ def test_one_term_is_guidance_to_the_bit(pair, rng, width):
     a, b = np.ones(3, np.float32), np.zeros(3, np.float32)
     ops.solver_step(x, ops.array(velocity, "float32"), Segments.of([2, 1, 3]), guidance, a, b, keep=keep)
     v, u = velocity[:6], velocity[6:]
-    w = np.repeat(np.float32(weights), [2, 1, 3])[:, None]
+    w = np.repeat(np.array(weights, np.float32), [2, 1, 3])[:, None]
     fused = (w.astype(np.float64) * (v - u) + u).astype(np.float32)  # the product of two float32 is exact in float64
     got = ops.numpy(keep)
     np.testing.assert_array_equal(got, w * (v - u) + u if ops.isa == "portable" else fused)
@@ -310,3 +310,65 @@ def test_solver_step_refuses(pair):
     falling = GuidanceTerms(*vectors([0, 2], [0, 2, 1], [0], [1.0]))
     with pytest.raises(ValueError, match="guidance.offsets: got a falling offset"):
         ops.solver_step(x, v, Segments.of([2, 2]), falling, one.repeat(2), one.repeat(2) * 0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_blend(data):
+    from salon.kernels.cpu import CpuOps, isa_levels
+    from salon.kernels.reference import ReferenceOps
+
+    lengths = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=5))
+    width = data.draw(st.sampled_from([1, 4, 16, 19, 33]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    segments = Segments.of(lengths)
+    x, y, z = rng.standard_normal((3, segments.num_rows, width)).astype(np.float32)
+    a, b = rng.standard_normal((2, len(lengths))).astype(np.float32)
+    weights = rng.choice(np.array([0, 0.25, 1], np.float32), (segments.num_rows, 1))
+    want = x.copy()
+    ReferenceOps().blend(want, y, z, weights, segments, a, b)
+    for ops in (CpuOps(isa, None, 2) for isa in isa_levels()):
+        tensor = ops.array(x, "float32")
+        clean, noisy, shares = (ops.array(part, "float32") for part in (y, z, weights))
+        ops.blend(tensor, clean, noisy, shares, segments, a, b)
+        got = ops.numpy(tensor)
+        assert np.isfinite(got).all()
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+        kept = weights[:, 0] == 1
+        np.testing.assert_array_equal(got[kept], x[kept])
+
+
+def test_blend_of_a_row_is_its_own(pair, rng):
+    """Strided views, one segment beside others: each row the same bits, and nothing else written."""
+    ops = pair.cpu
+    x, y, z = rng.standard_normal((3, 7, 21)).astype(np.float32)
+    weights = np.array([[0], [1], [0.5], [0], [0.3], [1], [0]], np.float32)
+    a, b = np.array([0.25, 0.75, 1], np.float32), np.array([0.75, 0.25, 0], np.float32)
+    whole = ops.array(x, "float32")
+    view = ops.columns(whole, 2, 19)
+    others = [ops.array(part, "float32") for part in (y[:, 2:19], z[:, 2:19], weights)]
+    ops.blend(view, *others, Segments.of([3, 2, 2]), a, b)
+    got = ops.numpy(whole)
+    np.testing.assert_array_equal(got[:, [0, 1, 19, 20]], x[:, [0, 1, 19, 20]])
+    np.testing.assert_array_equal(got[6, 2:19], y[6, 2:19])  # no noise is left
+    alone = ops.array(x[3:5, 2:19], "float32")
+    parts = [ops.array(part[3:5], "float32") for part in (y[:, 2:19], z[:, 2:19], weights)]
+    ops.blend(alone, *parts, Segments.of([2]), a[1:2], b[1:2])
+    np.testing.assert_array_equal(ops.numpy(alone), got[3:5, 2:19])
+
+
+def test_blend_refuses(pair):
+    for ops in pair.both:
+        x, w = ops.zeros(4, 3, "float32"), ops.zeros(4, 1, "float32")
+        one, f = Segments.of([4]), np.ones(1, np.float32)
+        for changes, told in (
+            ({"y": ops.zeros(3, 3, "float32")}, "blend: y: got"),
+            ({"z": ops.zeros(4, 2, "float32")}, "blend: z: got"),
+            ({"weights": x}, "blend: weights: got"),
+            ({"segments": Segments.of([3])}, "segments"),
+            ({"a": np.ones(2, np.float32)}, "blend: a: got"),
+            ({"b": np.ones(0, np.float32)}, "blend: b: got"),
+        ):
+            values = {"y": x, "z": x, "weights": w, "segments": one, "a": f, "b": f} | changes
+            with pytest.raises(ValueError, match=told):
+                ops.blend(x, **values)

@@ -109,6 +109,9 @@ def wrong_types() -> dict[str, Callable[[CpuOps], object]]:
             o, weights=f.astype(np.float64)
         ),
         "solver_step: b: got [1] float64, want an array of float32": lambda o: solve(o, b=f.astype(np.float64)),
+        "blend: a: got [1] float64, want an array of float32": lambda o: o.blend(
+            *[o.zeros(4, 8, "float32")] * 3, o.zeros(4, 1, "float32"), one, f.astype(np.float64), f
+        ),
         "attention: adapters.rows: got [1] int64, want an array of int32": lambda o: attend(o, rows=i.astype(np.int64)),
         "attention: adapters.keys: got [4, 8] float32, want an array of this": lambda o: attend(o, keys=plain),
     }

@@ -278,6 +278,15 @@ def test_solver_step() -> None:
     close(got, latents + np.repeat(a, [2, 0, 3])[:, None] * v)
 
 
+def test_blend() -> None:
+    x, y, z = draw(5, 3), draw(5, 3), draw(5, 3)
+    weights = np.array([[0], [1], [0.5], [0], [0.25]], np.float32)
+    mixed = np.array([[0.5], [0.5], [2], [2], [2]]) * y + np.array([[-1], [-1], [3], [3], [3]]) * z
+    want = weights * x + (1 - weights) * mixed
+    OPS.blend(x, y, z, weights, Segments.of([2, 0, 3]), floats(0.5, 9, 2), floats(-1, 9, 3))
+    close(x, want.astype(np.float32))
+
+
 # ---- autoencoder
 
 
@@ -445,6 +454,9 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("solver_step: guidance.weights", lambda: solve(guided(weights=floats(1)))),
     ("solver_step: a", lambda: OPS.solver_step(X, X, SEGMENTS, guided(), floats(0), floats(0, 0))),
     ("solver_step: previous", lambda: OPS.solver_step(X, X, SEGMENTS, guided(), *[floats(1, 1)] * 2)),
+    ("blend: y", lambda: OPS.blend(X, X[:3], X, X[:, :1], SEGMENTS, floats(0, 0), floats(0, 0))),
+    ("blend: weights", lambda: OPS.blend(X, X, X, X, SEGMENTS, floats(0, 0), floats(0, 0))),
+    ("blend: b", lambda: OPS.blend(X, X, X, X[:, :1], SEGMENTS, floats(0, 0), floats(0))),
     ("pack_conv: weight", lambda: OPS.pack_conv(np.zeros((2, 2, 5, 5)), None)),
     ("conv2d: grids", lambda: OPS.conv2d(X, C33, np.array([[1, 3]], np.int32))),
     ("conv2d: x", lambda: OPS.conv2d(X[:, :4], C33, np.array([[2, 2]], np.int32))),
