@@ -16,8 +16,8 @@ from .commands import remote, words
 from .commands.connection import server_of
 from .commands.flags_parameters import references
 from .commands.pictures import destinations_of
+from .drawing import draw
 from .outputs import Destination
-from .progress import progress
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -45,7 +45,7 @@ def imagine(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     remote.refuse_misplaced(options)
     files = references(options.prompts)
-    digests = {path: picture.digest for path, picture in files.items()}
+    digests = {path: file.digest for path, file in files.items()}
     requests = [resolve(prompt, Facts(default_style=True), digests=digests) for prompt in options.prompts]
     if server_of(options) is not None:
         return remote.imagine(options, requests, digests)
@@ -53,6 +53,8 @@ def imagine(options: argparse.Namespace) -> int:
     destinations = destinations_of(options, requests, seeds)
 
     from ..engine.engine import Engine
+    from ..studio.references import aspect_of, pictures_of
+    from ..studio.resources import References
 
     engine = Engine.load(
         options.model,
@@ -63,14 +65,16 @@ def imagine(options: argparse.Namespace) -> int:
         require_text=True,
     )
     styles = engine.model.styles
-    for picture in files.values() if styles is not None else ():
-        defaults, unit = engine.model.defaults, engine.model.architecture.granularity
-        engine.add_style_picture(picture.digest, picture.pixels(defaults["width"] * defaults["height"], unit))
     has_default = styles is not None and styles.default is not None
-    specs = [
-        engine.make_spec(request.text, **(request.fields_for(has_default) | {"seed": seed}))
-        for request, seed in zip(requests, seeds, strict=True)
-    ]
+    by_digest = dict(files.values())
+    specs, forms = [], References()
+    for request, seed in zip(requests, seeds, strict=True):
+        fields = request.fields_for(has_default) | {"seed": seed}
+        aspect = fields.pop("aspect", aspect_of(fields, by_digest.get))
+        spec = engine.make_spec(request.text, aspect=aspect, **fields)
+        for form, pixels in pictures_of(spec, by_digest.get, forms, engine.info).items() if files else ():
+            engine.add_picture(form, pixels)
+        specs.append(spec)
     for spec in specs[1:]:  # all are taken, or none is begun
         engine.close(engine.open(spec))
     made: list[_Made] = []
@@ -103,26 +107,20 @@ def _make(engine: Engine, generation: Generation, destination: Destination, opti
     spec = generation.spec
     destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     if not options.quiet:
-        for warning in (*getattr(engine.ops, "notes", ()), *generation.text.warnings):
+        for warning in (*getattr(engine.ops, "notes", ()), *generation.warnings):
             print(f"salon: note: {warning}", file=sys.stderr)
-        pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps, "step")
+        pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps_taken, "step")
         print(
             f"{pictures}, {spec.width} x {spec.height}, {steps}, seed {spec.seed}, on {engine.ops.name}",
             file=sys.stderr,
             flush=True,
         )
-    with progress(len(generation.evaluations), quiet=options.quiet) as advance:
-        while not (report := engine.step([generation])[0]).done:
-            if report.error is not None:
-                raise report.error
-            advance(report.position)
-        advance(report.position)
-    images = engine.finish(generation)
+    images = draw(engine, generation, quiet=options.quiet)
     made = time.perf_counter()
 
     info = engine.info
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
-    recipes = [recipe_of(info, generation.spec, generation.text, index, pixels, __version__) for index, pixels in shown]
+    recipes = [recipe_of(info, generation.spec, generation, index, pixels, __version__) for index, pixels in shown]
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
     written = [str(path) for path in destination.write(contents)]
     engine.close(generation)

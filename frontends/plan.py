@@ -19,7 +19,7 @@ def plan(options: argparse.Namespace) -> int:
     """Run the command with the namespace of `arguments.parse`. What `imagine` would refuse is refused."""
     remote.refuse_misplaced(options, of_server=())  # lanes have prices anywhere
     files = references(options.prompts)
-    digests = {path: picture.digest for path, picture in files.items()}
+    digests = {path: file.digest for path, file in files.items()}
     if server_of(options) is not None:
         with connected(options) as client:
             prompt, beside = sent(options, digests)

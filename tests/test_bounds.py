@@ -44,8 +44,7 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
 
 SOME: dict[str, Any] = {"prompt": "x"}
 FLAGS = {
-    "steps": "--steps", "seed": "--seed", "images": "--n", "guidance_scale": "--guidance", "negative_prompt": "--no",
-    "prompt": "",
+    "steps": "--steps", "seed": "--seed", "images": "--n", "guidance_scale": "--guidance", "prompt": "",
 }  # fmt: skip
 
 

@@ -84,7 +84,8 @@ class Commands(Flavour, Generic[J]):
             parameters: what a prompt can say, by the names of docs/parameters.md, such as `images=2`,
                 `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. For one that is None or left out
                 the account's setting applies, or the default. Most defaults are the model's; the seed is random, and
-                `job.info.seed` tells it. To draw in the style of a picture, bring it by `add_reference` first.
+                `job.info.seed` tells it. To draw in the style of a picture, or to start from one, bring it by
+                `add_reference` first.
         """
         jobs = yield from self._submit(m.IMAGINE, prompt, (), lane, private, previews, key, parameters, several=False)
         return jobs[0]
@@ -196,7 +197,7 @@ class Commands(Flavour, Generic[J]):
 
     @operation
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:
-        """Bring a picture to the server, to draw in its style; return its digest, for `style_references`.
+        """Bring a picture to the server; return its digest, for `style_references`, `image` or `mask`.
 
         A picture that the server has already is not sent again.
 

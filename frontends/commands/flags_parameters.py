@@ -5,20 +5,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from ...errors import SalonError
 from ...parameters.kinds import OneOf, Switch
 from ...parameters.known import Parameter, parameters
-from ...parameters.language.data import plain
+from ...parameters.language.data import files_in, plain
 from ...parameters.language.options import as_typed
 from ...parameters.language.printing import joined
 from ...parameters.language.prompt import Prompt, Said
-from ...parameters.references import References, Typed
+from ...parameters.references import Picture, References
 from .parsing import FILE, Names, Once, UsageError
 
-if TYPE_CHECKING:
-    from ...studio.references import ReferencePicture
+
+class PictureFile(NamedTuple):
+    """A picture's file that was read: its SHA-256 (hex) and its bytes."""
+
+    digest: str
+    data: bytes
 
 
 class _Unread(Names):
@@ -90,7 +94,7 @@ def _add(group: Any, parameter: Parameter, told: bool) -> None:
             help=text if told else argparse.SUPPRESS,
         )
         action.parameter = parameter
-        if isinstance(kind, References):
+        if isinstance(kind, References | Picture):
             action.completes = FILE
     for spelling in parameter.spellings:
         action = group.add_argument(
@@ -114,18 +118,21 @@ def said(options: argparse.Namespace) -> dict[str, Said]:
     return found
 
 
-def references(prompts: Sequence[Prompt]) -> dict[str, ReferencePicture]:
-    """Read the pictures that parameters refer to, by path, before any other work. ReferenceRefused: one cannot be read
-    as a picture."""
-    found: dict[str, ReferencePicture] = {}
+def references(prompts: Sequence[Prompt]) -> dict[str, PictureFile]:
+    """Read the pictures that parameters refer to, by path, before any other work.
+
+    Raise ReferenceRefused if one cannot be read as a picture.
+    """
+    found: dict[str, PictureFile] = {}
     for prompt in prompts:
         for one in prompt.said.values():
-            for typed in one.value if isinstance(one.value, tuple) else ():
-                if isinstance(typed, Typed) and typed.is_file and (path := str(typed.source)) not in found:
+            for path in files_in(one.value):
+                if path not in found:
                     # Pillow and numpy: not for other requests
                     from ...studio.references import read_file, read_picture
 
-                    found[path] = read_picture(read_file(path, one.flag), f"{one.flag} {path!r}")
+                    data = read_file(path, one.flag)
+                    found[path] = PictureFile(read_picture(data, f"{one.flag} {path!r}").digest, data)
     return found
 
 
@@ -141,15 +148,10 @@ def sent(options: argparse.Namespace, digests: Mapping[str, str]) -> tuple[str, 
     prompts = []
     for prompt in options.prompts:
         values = {
-            name: replace(one, value=as_typed(name, plain(one, digests))) if is_file(one.value) else one
+            name: replace(one, value=as_typed(name, plain(one, digests))) if files_in(one.value) else one
             for name, one in prompt.said.items()
         }
         prompts.append(replace(prompt, said=values))
     if all(prompt == prompts[0] for prompt in prompts):
         return joined(prompts[:1]), {"repeat": len(prompts)}
     return joined(prompts), {}
-
-
-def is_file(value: Any) -> bool:
-    """Return whether a value names files of this machine."""
-    return isinstance(value, tuple) and any(isinstance(each, Typed) and each.is_file for each in value)

@@ -50,17 +50,24 @@ def plain(one: Said, digests: Mapping[str, str] = NONE, choose: Callable[[], int
     value = one.value
     if isinstance(value, Named):
         return _digest(one.flag, value.source, digests) if value.form is Form.FILE else value.source
+    if isinstance(value, Typed):
+        return _source(one.flag, value, digests, choose)
     if not isinstance(value, tuple) or not any(isinstance(each, Typed) for each in value):
         return value
-    found = []
-    for typed in value:
-        source = typed.source
-        if typed.is_file:
-            source = _digest(one.flag, str(source), digests)
-        elif source == RANDOM:
-            source = choose()
-        found.append((source, typed.weight))
-    return tuple(found)
+    return tuple((_source(one.flag, typed, digests, choose), typed.weight) for typed in value)
+
+
+def files_in(value: Any) -> list[str]:
+    """Return the paths of files that a value names."""
+    found = value if isinstance(value, tuple) else (value,)
+    paths = [str(each.source) for each in found if isinstance(each, Typed) and each.is_file]
+    return paths + [each.source for each in found if isinstance(each, Named) and each.form is Form.FILE]
+
+
+def _source(flag: str, typed: Typed, digests: Mapping[str, str], choose: Callable[[], int]) -> int | str:
+    if typed.is_file:
+        return _digest(flag, str(typed.source), digests)
+    return choose() if typed.source == RANDOM else typed.source
 
 
 def _digest(flag: str, path: str, digests: Mapping[str, str]) -> str:

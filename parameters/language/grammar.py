@@ -257,10 +257,10 @@ def check_conflicts(prompt: str, said: dict[str, Said]) -> None:
             if other in said:
                 first, second = sorted((one, said[other]), key=lambda each: each.position)
                 raise twice(prompt, first, second)
-    negative, guidance = said.get("negative_prompt"), said.get("guidance_scale")
-    if negative is not None and guidance is not None and guidance.value == 1:
-        got, remedy = f"it with {guidance.flag} 1", f"raise {guidance.flag} or drop {negative.flag}"
-        raise refused(prompt, negative.position, negative.flag, got, "with guidance", remedy)
+    leave_out, guidance = said.get("no"), said.get("guidance_scale")
+    if leave_out is not None and guidance is not None and guidance.value == 0:
+        got, remedy = f"it with {guidance.flag} 0", f"raise {guidance.flag} or drop {leave_out.flag}"
+        raise refused(prompt, leave_out.position, leave_out.flag, got, "with guidance", remedy)
 
 
 def _short(text: str) -> str:

@@ -11,6 +11,8 @@ from typing import Final
 from ...errors import SalonError
 from ..kinds import Switch, Words
 from ..known import Flag, flags
+from ..pictures import named
+from ..references import RANDOM, Picture, References
 from .tokens import PLAIN_DASHES, Kind, Token
 
 _NAME: Final = re.compile(r"([A-Za-z]\w*(?:-\w+)*)(=?)(.*)", re.DOTALL)
@@ -139,6 +141,9 @@ def suits(flag: Flag, following: Word | None) -> bool:
         return getattr(kind, "none", False)
     if isinstance(kind, Words) and kind.to_end:
         return True
+    if isinstance(kind, References | Picture):  # whose files may have any name: "a collage — image by image"
+        name = following.value.partition("::")[0]
+        return named(name) is not None or name == RANDOM or name.isdigit()
     try:
         kind.read("", following.value, "")
     except SalonError:

@@ -20,7 +20,7 @@ from .settings import Settings, said_in
 from .wildcards import Lists, filled, no_lists
 
 OF_JOB: Final[Mapping[str, Any]] = MappingProxyType({"lane": "fast", "private": False})  # where nobody says
-TERMS, PICTURES = "terms", "image_prompts"  # names of parameters that what is no parameter is handed on as
+TERMS, WEIGHT, PICTURES = "terms", "prompt_weight", "image_prompts"  # what is no parameter is handed on as these
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,20 @@ def resolve(
         prompt = filled(prompt, given["seed"], lists)
     _check_words(prompt, facts)
     known = parameters()
+    if len(prompt.terms) > 1 and (said := given.keys() & {TERMS, WEIGHT}):
+        got, remedy = f"it beside weights in the prompt ({min(said)})", "drop one"
+        raise PromptRefused(complaint("prompt", got, "one of them", remedy), prompt.source, prompt.terms[1].position)
     of_job = {name: value for name, value in given.items() if known[name].of_job and name != "repeat"}
     fields = {name: value for name, value in given.items() if not known[name].of_job}
     if not facts.remakes:
         fields = fields_of(fields, facts.default_style)
     if len(prompt.terms) > 1:
-        fields[TERMS] = _handed_on(prompt, TERMS, tuple((term.text, term.weight) for term in prompt.terms))
+        fields[TERMS] = _handed_on(prompt, TERMS, tuple((term.text, term.weight) for term in prompt.terms[1:]))
+        fields[WEIGHT] = prompt.terms[0].weight
     if prompt.pictures:
         fields[PICTURES] = _handed_on(prompt, PICTURES, tuple(picture.source for picture in prompt.pictures))
     values = {**OF_JOB, **of_job, **fields}
-    sources |= dict.fromkeys((TERMS, PICTURES), Source.TYPED)
+    sources |= dict.fromkeys((TERMS, WEIGHT, PICTURES), Source.TYPED)
     return ResolvedRequest(
         prompt.terms,
         prompt.pictures,

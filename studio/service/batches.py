@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ...errors import complaint
 from ...parameters.errors import PromptRefused
@@ -12,6 +15,7 @@ from ...scheduler.tickets import Lane
 from ..store.domains.prompts import BatchRow
 from ..store.retention import check_quota
 from ..store.writes import Put
+from .packing import pack
 from .prompts import Children
 from .request import fingerprint
 from .submitted import NewJob, Submitted, reused
@@ -69,13 +73,21 @@ class Batches:
         service.want_open()
         jobs = [await service.prepare(account, request, fingerprint(request)) for request in children.requests]
         want_alike(jobs)
-        lives = service.jobs.start_all(f"{jobs[0].row.job}.all", jobs)
+        submit = f"{jobs[0].row.job}.all"
+        jobs = [of_submit(job, submit) for job in jobs]
+        lives = service.jobs.start_all(submit, jobs)
         ids = tuple(job.row.job for job in jobs)
         row = BatchRow(account=account, key=children.key, request=print_, jobs=" ".join(ids), made_ms=context.now_ms())
         await service.jobs.add_all(lives, Put(row))
         for live, job in zip(lives, jobs, strict=True):
             service.count(live.row, job.spec)
         return ids
+
+
+def of_submit(job: NewJob, submit: str) -> NewJob:
+    """Return a job whose work names its submit, also in its row: after a restart they share a place again."""
+    work = replace(job.work, submit=submit)
+    return job._replace(work=work, row=msgspec.structs.replace(job.row, work=pack(work)))
 
 
 def fingerprint_of(children: Children) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import SalonError
 from ...scheduler.admission import Work
 from ...scheduler.plans import lane_of
@@ -22,7 +23,6 @@ from ...scheduler.tickets import Lane
 from .. import kinds
 from ..errors import StoreError, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
-from ..resources import digests_of
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import EndJob, Write
 from . import packing
@@ -85,29 +85,36 @@ class JobManager:
         spec: GenerationSpec,
         work: Work,
         lane: Lane,
-        references: Mapping[str, UInt8],
+        references: Mapping[PictureForm, UInt8],
         *,
         restored: bool = False,
     ) -> ActiveJob:
         """Hand a job and the pictures that it refers to to the studio. Raises as `Loop.submit`; there is none then."""
         handle = self.context.studio.loop.submit(
-            account=row.account, lane=lane, job=row.job, work=work, restored=restored,
+            spec, account=row.account, lane=lane, job=row.job, work=work, restored=restored,
             **self._given(row, spec, references),
         )  # fmt: skip
         return self._started(row, handle)
 
-    def start_all(self, parent: str, jobs: Sequence[NewJob]) -> list[ActiveJob]:
-        """Hand the jobs of one submit to the studio, all of them. Raises as `Loop.submit_all`; there is none then."""
-        first = jobs[0]
-        given = {job.row.job: self._given(job.row, job.spec, job.references) for job in jobs}
-        works = {job.row.job: job.work for job in jobs}
-        handles = self.context.studio.loop.submit_all(parent, first.row.account, first.lane, given, works)
+    def start_all(self, submit: str, jobs: Sequence[NewJob]) -> list[ActiveJob]:
+        """Hand the jobs of one submit to the studio, all of them. Raises as `Loop.submit_many`; there is none then."""
+        first, given = jobs[0].row, [self._given(job.row, job.spec, job.references) for job in jobs]
+        handles = self.context.studio.loop.submit_many(
+            [job.spec for job in jobs],
+            submit=submit,
+            jobs=[job.row.job for job in jobs],
+            works=[job.work for job in jobs],
+            stages=[each.pop("stages") for each in given],
+            account=first.account,
+            lane=jobs[0].lane,
+            **(given[0] | {"references": {form: pixels for job in jobs for form, pixels in job.references.items()}}),
+        )
         return [self._started(job.row, handle) for job, handle in zip(jobs, handles, strict=True)]
 
-    def _given(self, row: JobRow, spec: GenerationSpec, references: Mapping[str, UInt8]) -> dict[str, Any]:
-        """Return the arguments of `Loop.submit` that say what to make and whom to tell."""
+    def _given(self, row: JobRow, spec: GenerationSpec, references: Mapping[PictureForm, UInt8]) -> dict[str, Any]:
+        """Return the arguments of `Loop.submit` that say what follows drawing, whom to tell, and with which
+        pictures."""
         return {
-            "spec": spec,
             "stages": kinds.named(row.kind).stages(spec, self.context.studio.loop.model),
             "preview_every": row.preview_every,
             "on_event": lambda job, event: self.waits.post(self._happened, job, event),
@@ -140,11 +147,10 @@ class JobManager:
         try:
             spec, work = packing.spec_of(row), packing.work_of(row)
             lane = lane_of(row.lane)  # the lane that was promised
-            if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
-                self.context.books.book, Lane.FAST
-            ):
+            fast_ms = self.context.books.book.prices.charge(work, Lane.FAST)
+            if lane is Lane.TURBO and self.context.charged.get(row.job) == fast_ms:
                 lane = Lane.FAST  # the job was moved when it lost its worker, and charged as Fast
-            pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
+            pictures = self.references.load(spec)
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             if isinstance(error, StudioClosed | WorkerLost):
@@ -166,11 +172,11 @@ class JobManager:
         if event.kind == "started" and not live.row.started_ms:
             live.row = msgspec.structs.replace(live.row, started_ms=self.context.now_ms())
             self._tell_seen("started", live.row)
-        self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
+        self._add(live, event.kind, step=event.step, steps=job.spec.steps_taken, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
-            self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
+            self._add(live, "preview", step=step, steps=job.spec.steps_taken, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
         """Take note that the studio is done with a job.

@@ -11,9 +11,11 @@ from typing import Final
 
 import msgspec
 
+from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ...parameters.job_request import JobRequest, Source
+from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
 from ..prompt.plan import Plan, plan_of, planned_job
@@ -183,7 +185,7 @@ class Service(Lookups):
         planned = []
         for job in jobs:
             assert job.resolved is not None, "children are of the language"
-            listed = job.work.charge(book, lane)
+            listed = book.prices.charge(job.work, lane)
             cost = listed if admission is None else admission.prices[job.row.job]
             planned.append(planned_job(job.resolved, job.spec, cost_ms=cost, list_ms=listed))
         return plan_of(planned, loop.snapshot().queued.get(str(lane), 0))
@@ -222,12 +224,13 @@ class Service(Lookups):
 
     async def prepare(self, account: str, request: JobRequest, print_: bytes) -> NewJob:
         """Return the job of a request, as it can be started. Raises as `submit`."""
-        context, resolved = self.context, None
+        context, understood = self.context, None
         if request.language:
-            request, resolved = await self.prompts.resolve(account, request)
+            request, understood = await self.prompts.resolve(account, request)
         lane = lane_of(request.lane)
         kind = kind_of(request)
-        asked = Asked(request=request, lane=lane, inputs=await self._inputs(account, request))
+        resolved = await self._resolved(account, request)
+        asked = Asked(request=resolved, lane=lane, inputs=await self._inputs(account, request))
         spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
         work = kind.work(asked, spec, context.studio.loop.model)
@@ -243,16 +246,37 @@ class Service(Lookups):
             private=request.private,
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
-            steps=spec.steps,
+            steps=spec.steps_taken,
             kind=request.kind,
             sources=pack_sources(request.sources),
-        ), spec, work, lane, references, resolved)  # fmt: skip
+        ), spec, work, lane, references, understood)  # fmt: skip
 
     def count(self, row: JobRow, spec: GenerationSpec) -> None:
         """Take note of a job that is on disk."""
         self.accepted += 1
         extra = {"job": row.job, "account": row.account, "lane": row.lane, "images": spec.images}
         LOG.info("accepted", extra=extra)
+
+    async def _resolved(self, account: str, request: JobRequest) -> JobRequest:
+        """Return a request with digests in place of jobs' pictures, and the proportions of what it starts from.
+
+        Raises:
+            UnknownJob: it names a job that the account cannot see.
+            SpecError: a job has no such picture.
+            ReferenceRefused: the file that it starts from is no picture.
+        """
+        said = dict(request.parameters or {})
+        for name in ("image", "mask"):
+            if (match := OF_JOB.fullmatch(str(said.get(name)))) is not None:
+                pictures = {picture.index + 1: picture.digest for picture in (await self._find(match[1], account))[1]}
+                if (number := int(match[2])) not in pictures:
+                    made = f"1 to {max(pictures)}" if pictures else "none (it has none)"
+                    got = f"picture {number} of job {match[1]}"
+                    raise SpecError(complaint(name, got, made, "name one that is there"))
+                said[name] = pictures[number]
+        if (aspect := await self.jobs.references.aspect(account, said)) is not None:
+            said["aspect"] = aspect
+        return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)
 
     async def _inputs(self, account: str, request: JobRequest) -> tuple[Input, ...]:
         """Return the pictures that a request starts from. UnknownJob, SpecError: one that this account has not."""
