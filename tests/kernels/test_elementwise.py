@@ -252,7 +252,7 @@ def test_one_term_is_guidance_to_the_bit(pair, rng, width):
     a, b = np.ones(3, np.float32), np.zeros(3, np.float32)
     ops.solver_step(x, ops.array(velocity, "float32"), Segments.of([2, 1, 3]), guidance, a, b, keep=keep)
     v, u = velocity[:6], velocity[6:]
-    w = np.repeat(np.float32(weights), [2, 1, 3])[:, None]
+    w = np.repeat(np.array(weights, np.float32), [2, 1, 3])[:, None]
     fused = (w.astype(np.float64) * (v - u) + u).astype(np.float32)  # the product of two float32 is exact in float64
     got = ops.numpy(keep)
     np.testing.assert_array_equal(got, w * (v - u) + u if ops.isa == "portable" else fused)
