@@ -19,6 +19,12 @@ MAX_PREVIEW_EVERY: Final = 1_000  # solver steps
 MAX_ASPECT: Final = 14
 GUIDANCE: Final = (0.0, 100.0)
 SHIFT: Final = (0.01, 100.0)
+CHAOS: Final = (0.0, 100.0)
+WEIRD: Final = (0.0, 3_000.0)
+EXPERIMENTAL: Final = (0.0, 100.0)
+STOP: Final = (10.0, 100.0)  # percent of the steps
+QUALITIES: Final = (1, 2, 4)
+STYLE_VERSIONS: Final = (1,)  # of style references
 MAX_SEED: Final = 2**64 - 1
 MAX_STYLE: Final = 1_000.0  # strength of the default style, or of style references; 100 is usual
 MAX_STYLE_NUMBER: Final = 2**32 - 1
@@ -27,7 +33,7 @@ REFERENCE_WEIGHT: Final = (0.01, 100.0)  # of one beside the others
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
 MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of one in a message
 DIGEST: Final = r"[0-9a-f]{64}"  # sha256 of a file, in hex
-RANDOM_SEEDS: Final = 2**32  # random ones are below: short enough to be read out and typed in
+RANDOM_SEEDS: Final = 2**32  # random and typed ones are below: short enough to be read out and typed in
 LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
 
 # What a `GenerationSpec` can hold at all: an engine with larger `Limits` than the default ones may take it.

@@ -16,6 +16,7 @@ from .adapters.adapters import Adapters, Term
 from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Generation
 from .solvers import Evaluation
+from .tiling import Tiles
 
 
 class Batch:
@@ -35,6 +36,8 @@ class Batch:
         self.generations = tuple(generations)
         images = [j for j, g in enumerate(self.generations) for _ in range(g.spec.images)]
         guided = [j for j in images if self.generations[j].negative is not None]
+        of_images = [(g, i) for g in self.generations for i in range(g.spec.images)]
+        self._tiles = Tiles.of(ops, [*of_images, *((g, i) for g, i in of_images if g.negative is not None)])
         self._images = np.array(images)  # of each image, and of each sample, the place of its generation
         self._samples = np.array([*images, *guided])
         self.segments = ops.segments([self.generations[j].rows for j in images])
@@ -90,8 +93,13 @@ class Batch:
         times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
         guided = [g.latents for g in self.generations if g.negative is not None]
         latents = self.ops.concat([self.latents, *guided]) if guided else self.latents
+        back = None
+        if self._tiles is not None:
+            latents, back = self._tiles.shift(latents)
         # The arena is asked for its arrays at every step: they change as it grows.
         velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
+        if self._tiles is not None:
+            velocity = self._tiles.back(velocity, back)
         self._update(now, velocity, a, b)
         self._finite = self.ops.finite(self.latents, self._each)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields as fields_of
 from typing import Any
 
+from ..bounds import QUALITIES
 from ..errors import complaint
-from ..values import number_of, shown
+from ..values import number_of, shown, whole_of
 from .config import Config
 from .errors import MalformedFile, SpecError
 from .spec import GenerationSpec, check_negative, size_for_aspect
@@ -45,6 +46,7 @@ def complete(
     *,
     defaults: Mapping[str, Any],
     draft: Mapping[str, Any] | None = None,
+    quality: int = 1,
     aspect: tuple[float, float] | None = None,
     granularity: int,
     styles: StyleInfo | None = None,
@@ -53,12 +55,13 @@ def complete(
 
     Args:
         draft: the model's settings for drafts, if it is to be one; they hold unless any of `SAMPLING` is given.
+        quality: 1, 2 or 4: how many times as many steps are taken, whoever says how many.
         aspect: chooses width and height: about the default area, in this proportion.
         styles: of the model. Styles that are given (see `styles.choice.style_uses`) become adapters beside those given.
 
     Raises:
-        SpecError: as `GenerationSpec` and `style_uses`; an unknown field; an aspect that is none, or with width or
-            height beside it; a negative prompt without guidance.
+        SpecError: as `GenerationSpec` and `style_uses`; an unknown field or quality; an aspect that is none, or with
+            width or height beside it; a negative prompt without guidance.
     """
     if unknown := given.keys() - _FIELDS - set(FIELDS):
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
@@ -68,6 +71,10 @@ def complete(
         given["adapters"] = (*given.get("adapters", ()), *chosen)
     given = {name: value for name, value in given.items() if name != "seed" or value is not None}  # None: left out
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}
+    if whole_of(quality) not in QUALITIES:
+        raise SpecError(complaint("quality", shown(quality), " or ".join(map(str, QUALITIES)), "choose one of these"))
+    if (steps := whole_of(values["steps"])) is not None:  # else the spec refuses it
+        values["steps"] = steps * int(quality)
     if aspect is not None:
         sides = tuple(aspect) if isinstance(aspect, Iterable) and not isinstance(aspect, str) else ()
         if len(sides) != 2 or any(number_of(side) is None for side in sides):

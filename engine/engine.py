@@ -21,13 +21,13 @@ from .adapters.adapters import AdapterBranch, Adapters, names_used
 from .adapters.arena import Arena
 from .admission import Admission
 from .batch import Batch
+from .course import course_of
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
-from .solvers import evaluations
 from .spec import GenerationSpec, check_negative, size_for_aspect
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
@@ -126,16 +126,23 @@ class Engine:
 
     # ---- requests --------------------------------------------------------------------------------------------------
 
-    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
-        """A spec with the model's own defaults for what is not given.
-
-        `aspect` chooses width and height: about the model's default area, in this proportion. SpecError as
-        `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height."""
+    def make_spec(
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        **fields: Any,
+    ) -> GenerationSpec:
+        """Make a spec as `ModelInfo.make_spec` does, which needs no digest of the checkpoint here."""
         model = self.model
         return complete(
             prompt,
             fields,
             defaults=model.defaults,
+            draft=model.draft if draft else None,
+            quality=quality,
             aspect=aspect,
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
@@ -411,7 +418,7 @@ class Engine:
             text=text,
             negative=negative,
             own_text=own_text,
-            evaluations=evaluations(spec.solver, sizes.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
+            evaluations=course_of(spec, sizes.sigmas, grid[0] * grid[1]),
             grid=grid,
             channels=sizes.token_channels,
             embedded_guidance=sizes.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance,
@@ -453,4 +460,5 @@ class Engine:
     def _decode(self, generation: Generation, latents: Any, images: int) -> UInt8:
         """Pictures [images, height, width, 3] of latents [images * rows, C] of some of its images."""
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
-        return pictures.decode(self.ops, self.model.denoiser.codec, latents, images, generation.grid, together)
+        codec, tile = self.model.denoiser.codec, generation.spec.tile
+        return pictures.decode(self.ops, codec, latents, images, generation.grid, together, wrap=tile)

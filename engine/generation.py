@@ -102,7 +102,7 @@ class Generation:
     @property
     def step(self) -> int:
         """Solver steps completed."""
-        return self.spec.steps if self.position == len(self.evaluations) else self.evaluations[self.position].step
+        return self.spec.steps_taken if self.position == len(self.evaluations) else self.evaluations[self.position].step
 
     @property
     def progress(self) -> float:
@@ -130,7 +130,7 @@ class StepReport:
     Attributes:
         generation: which.
         position, num_evaluations: evaluations taken, and to take in all.
-        step: solver steps completed, of `generation.spec.steps`.
+        step: solver steps completed, of `generation.spec.steps_taken`.
         state: RUNNING, DONE or FAILED.
         error: why it failed, else None.
     """

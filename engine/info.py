@@ -110,12 +110,19 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         return max(1, min(self.limits.max_rows, int(self.limits.max_step_bytes / (a_row + a_sample))))
 
     def make_spec(
-        self, prompt: str, *, draft: bool = False, aspect: tuple[float, float] | None = None, **fields: Any
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        **fields: Any,
     ) -> GenerationSpec:
         """Make a spec with the model's own defaults for what is not given.
 
         Args:
             draft: with the model's settings for drafts, unless steps, solver or shift are given.
+            quality: 1, 2 or 4: how many times as many steps are taken.
             aspect: chooses width and height: about the model's default area, in this proportion.
             fields: of `GenerationSpec`, and those of `styles.choice.style_uses`.
 
@@ -123,6 +130,6 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
             SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
         """
         return complete(
-            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, aspect=aspect,
+            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, quality=quality, aspect=aspect,
             granularity=self.architecture.granularity, styles=self.styles,
         )  # fmt: skip

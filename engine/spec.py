@@ -12,14 +12,18 @@ from ..bounds import (
     ANY_IMAGES,
     ANY_SIDE,
     ANY_STEPS,
+    CHAOS,
+    EXPERIMENTAL,
     GUIDANCE,
     MAX_ASPECT,
     MAX_SEED,
     SHIFT,
+    STOP,
+    WEIRD,
     random_seed,
 )
 from ..errors import complaint, is_text
-from ..values import number_of, shown, text_of, whole_of
+from ..values import flag_of, number_of, shown, text_of, whole_of
 from . import solvers
 from .errors import PromptError, SpecError
 
@@ -67,6 +71,11 @@ class GenerationSpec:
         solver: "euler" or "heun".
         shift: constant shift of the sigmas in place of the checkpoint's own; None: the checkpoint's.
         adapters: the adapters that act on every picture.
+        chaos: 0 to 100, how different the images are from each other (`spread`).
+        weird: 0 to 3,000, how far all of them are from the usual (`spread`).
+        experimental: 0 to 100, how much detail they have (`course`).
+        stop: 10 to 100, the percentage of the steps after which the picture is taken as it is then (`course`).
+        tile: whether what leaves a picture on one side comes in on the other (`tiling`).
 
     Raises:
         SpecError: a value out of range, naming the field, the value, what is allowed and what to do (`PromptError` for
@@ -85,6 +94,11 @@ class GenerationSpec:
     solver: str = solvers.DEFAULT
     shift: float | None = None
     adapters: tuple[AdapterUse, ...] = ()
+    chaos: float = 0.0
+    weird: float = 0.0
+    experimental: float = 0.0
+    stop: float = 100.0
+    tile: bool = False
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -96,6 +110,11 @@ class GenerationSpec:
             "seed": _whole("seed", self.seed, 0, MAX_SEED),
             "images": _whole("images", self.images, 1, ANY_IMAGES, "max_images"),
             "guidance_scale": _number("guidance_scale", self.guidance_scale, *GUIDANCE),
+            "chaos": _number("chaos", self.chaos, *CHAOS),
+            "weird": _number("weird", self.weird, *WEIRD),
+            "experimental": _number("experimental", self.experimental, *EXPERIMENTAL),
+            "stop": _number("stop", self.stop, *STOP),
+            "tile": flag_of(self.tile),
         }
         if not own["prompt"].strip():
             raise PromptError(
@@ -108,6 +127,8 @@ class GenerationSpec:
             raise SpecError(
                 complaint("solver", shown(self.solver), " or ".join(solvers.names()), "choose one of these")
             )
+        if own["tile"] is None:
+            raise SpecError(complaint("tile", shown(self.tile), "True or False", "choose one"))
         if self.shift is not None:
             own["shift"] = _number("shift", self.shift, *SHIFT)
         for name, value in own.items():
@@ -123,6 +144,11 @@ class GenerationSpec:
     def guided(self) -> bool:
         """Whether every image needs a second, unconditional sample."""
         return self.guidance_scale != 1
+
+    @property
+    def steps_taken(self) -> int:
+        """Solver steps until it stops: all of them, unless `stop` says otherwise, and at least one."""
+        return max(1, math.floor(self.steps * self.stop / 100))
 
 
 def size_for_aspect(width: float, height: float, *, pixels: int, granularity: int) -> tuple[int, int]:

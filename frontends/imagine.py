@@ -64,7 +64,7 @@ def imagine(options: argparse.Namespace) -> int:
     if not options.quiet:
         for warning in (*getattr(engine.ops, "notes", ()), *generation.text.warnings):
             print(f"salon: note: {warning}", file=sys.stderr)
-        pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps, "step")
+        pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps_taken, "step")
         print(
             f"{pictures}, {spec.width} x {spec.height}, {steps}, seed {seed}, on {engine.ops.name}",
             file=sys.stderr,

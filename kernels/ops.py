@@ -272,13 +272,24 @@ class Ops(Protocol[A, P]):
         """Pack a convolution, weight [O, I, kh, kw] (kh = kw = 1 or 3)."""
         ...
 
-    def conv2d(self, x: A, weight: Any, grids: Int32, *, residual: A | None = None, dtype: DtypeName = "compute") -> A:
-        """Convolution, stride 1, zero padding that keeps the size. x [P, I] compute; residual [P, O] compute is added;
-        result [P, O] `dtype`."""
+    def conv2d(
+        self,
+        x: A,
+        weight: Any,
+        grids: Int32,
+        *,
+        residual: A | None = None,
+        dtype: DtypeName = "compute",
+        wrap: bool = False,
+    ) -> A:
+        """Convolution, stride 1, padded so that it keeps the size: with zeros, or with `wrap` by what lies at the
+        opposite side, as if every image went on for ever. x [P, I] compute; residual [P, O] compute is added; result
+        [P, O] `dtype`."""
         ...
 
-    def upsample(self, x: A, weight: Any, grids: Int32) -> A:
-        """Nearest 2x, then a 3x3 convolution, in one pass: [P, I] -> [4P, O] compute (diffusers' Upsample2D)."""
+    def upsample(self, x: A, weight: Any, grids: Int32, *, wrap: bool = False) -> A:
+        """Nearest 2x, then a 3x3 convolution, in one pass: [P, I] -> [4P, O] compute (diffusers' Upsample2D). `wrap`:
+        as of `conv2d`."""
         ...
 
     def downsample(self, x: A, weight: Any, grids: Int32) -> A:

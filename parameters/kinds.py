@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeAlias
 
-from ..bounds import MAX_ASPECT, MAX_PROMPT
+from ..bounds import MAX_ASPECT, MAX_PROMPT, RANDOM_SEEDS
 from ..errors import complaint, is_text
 from ..values import flag_of, number_of, shown, text_of, whole_of
 from .errors import ParameterError
@@ -65,7 +65,7 @@ class Whole:
 
     @property
     def short(self) -> str:
-        return f"{self.low} to {'2^64 - 1' if self.high == 2**64 - 1 else self.high}"
+        return f"{self.low} to {self.high}"
 
     def read(self, flag: str, text: str, remedy: str) -> int:
         if not WHOLE.fullmatch(text) or not self.low <= int(text) <= self.high:
@@ -77,6 +77,55 @@ class Whole:
         if whole is None or not self.low <= whole <= self.high:
             raise _refused(name, value, self.allowed, remedy)
         return whole
+
+    def write(self, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Seed(Whole):
+    """A whole number, typed up to `typed` and as data up to `high`: what is typed can be read out and typed again."""
+
+    typed: int = RANDOM_SEEDS - 1
+
+    @property
+    def allowed(self) -> str:
+        return f"a whole number from {self.low} to {self.typed} (of programs, to {self.high})"
+
+    @property
+    def short(self) -> str:
+        return f"{self.low} to {self.typed}"
+
+    def read(self, flag: str, text: str, remedy: str) -> int:
+        return Whole(self.low, self.typed).read(flag, text, remedy)
+
+
+@dataclass(frozen=True)
+class WholeOf:
+    """One of some whole numbers."""
+
+    numbers: tuple[int, ...]
+    metavar: str = "N"
+    many: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(map(str, self.numbers))
+
+    @property
+    def short(self) -> str:
+        return self.allowed
+
+    def read(self, flag: str, text: str, remedy: str) -> int:
+        if not WHOLE.fullmatch(text) or int(text) not in self.numbers:
+            raise _refused(flag, text, self.allowed, remedy)
+        return int(text)
+
+    def check(self, name: str, value: Any, remedy: str) -> int:
+        whole = whole_of(value)
+        if whole not in self.numbers:
+            raise _refused(name, value, self.allowed, remedy)
+        return int(whole)
 
     def write(self, value: Any) -> str:
         return str(value)

@@ -114,12 +114,14 @@ class Studio:
         prompt: str,
         *,
         lane: Lane | str | None = None,
+        draft: bool = False,
         aspect: tuple[float, float] | None = None,
         **fields: Any,
     ) -> GenerationSpec:
-        """Make a spec as `ModelInfo.make_spec` does, with draft settings in the Draft lane. Raises UnknownLane."""
+        """Make a spec as `ModelInfo.make_spec` does, in the Draft lane always with the settings for drafts. Raises
+        UnknownLane."""
         which = None if lane is None else lane_of(lane)
-        return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
+        return self.loop.model.make_spec(prompt, draft=draft or which is Lane.DRAFT, aspect=aspect, **fields)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
         """Take a picture to draw in the style of: its file, or the bytes of one. Return its digest (SHA-256, hex), for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...bounds import MAX_IMAGES, MAX_SEED, MAX_SIDE
-from ..kinds import Aspect, Whole, Words
+from ..kinds import Aspect, Seed, Whole, Words
 from . import Parameter
 
 PARAMETERS = (
@@ -12,7 +12,7 @@ PARAMETERS = (
         "write it like 16:9",
     ),
     Parameter(
-        "seed", ("--seed",), Whole(0, MAX_SEED), "same seed, same pictures", "random, and printed",
+        "seed", ("--seed",), Seed(0, MAX_SEED), "same seed, same pictures", "random, and printed",
         "choose one of these, or leave it out for a random one",
     ),
     Parameter(

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...engine.admission import Admission
+from ...engine.course import course_of
 from ...engine.errors import SpecError
 from ...engine.info import ModelInfo
-from ...engine.solvers import evaluations
 from ...engine.spec import GenerationSpec
 from ...engine.styles.names import is_known
 from ...errors import complaint
@@ -70,7 +70,7 @@ def ticket_of(
                 squares=spec.images * sum((text + rows) ** 2 for text in texts),
                 adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
             ),
-            steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
+            steps=len(course_of(spec, info.architecture.sigmas, rows)),
             images=spec.images,
             pixels=spec.width * spec.height,
             text_rows=sum(texts),

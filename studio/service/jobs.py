@@ -187,11 +187,11 @@ class JobManager:
         if event.kind == "started" and not live.row.started_ms:
             live.row = msgspec.structs.replace(live.row, started_ms=self.context.now_ms())
             self._tell_seen("started", live.row)
-        self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
+        self._add(live, event.kind, step=event.step, steps=job.spec.steps_taken, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
-            self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
+            self._add(live, "preview", step=step, steps=job.spec.steps_taken, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
         """The studio is done with it. Where that has ended, or the server ends, it goes on after the next start."""

@@ -187,7 +187,7 @@ class Service(Lookups):
             private=request.private,
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
-            steps=spec.steps,
+            steps=spec.steps_taken,
         ), spec, work, lane, references)  # fmt: skip
         await self.jobs.add(live)
         self.accepted += 1
