@@ -82,7 +82,7 @@ class Group:
         return [np.asarray(self.engine.ops.numpy(generation.latents)) for generation in self.generations]
 
     def turn(self, count: int) -> Callable[[], Sequence[float]]:
-        """One untimed step (it lays out the batch), then `count` timed ones."""
+        """Take one untimed step (it lays out the batch), then `count` timed ones."""
 
         def measure() -> Sequence[float]:
             if self.left < count + 1:
@@ -94,7 +94,7 @@ class Group:
 
 
 def verify(groups: Sequence[Group]) -> None:
-    """ArithmeticError unless all groups, which have equal specs, hold equal latents after three steps, all finite."""
+    """Raise ArithmeticError unless all groups, which have equal specs, hold equal, finite latents after three steps."""
     for group in groups:
         group.open()
         for _ in range(3):

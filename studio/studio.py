@@ -1,4 +1,4 @@
-"""The whole of Salon in one object: load a model, hand in prompts, get pictures."""
+"""Provide the whole of Salon in one object: load a model, hand in prompts, get pictures."""
 
 from __future__ import annotations
 
@@ -36,23 +36,23 @@ MAX_WORKERS = 256
 
 
 class Studio:
-    """Workers, scheduler and jobs, embedded in this process. A context manager; safe to use from any thread.
+    """Workers, scheduler and jobs, embedded in this process. A context manager that may be used on any thread.
 
         with Studio() as studio:
             pictures = studio.imagine("a red apple").result()
 
     Args:
-        model: diffusers-layout folder; None: the embedded one.
-        workers: how many engines, each with the whole model.
-        process: each in a process of its own, which is watched and started again; else in threads of this one.
+        model: a folder in diffusers' layout; None: the embedded model.
+        workers: number of engines, each with the whole model.
+        process: whether each has a process of its own, which is watched and started again, instead of a thread.
         backend, isa, dtype, limits: see `Engine.load`.
-        threads: of each engine; None: the usable cores, shared out.
+        threads: threads of each engine; None: the usable cores, shared out.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
-        deadlines: of worker processes.
-        accounts: who may submit what, and what it costs; None: everything is allowed, and free.
+        deadlines: deadlines of worker processes.
+        accounts: the accounts that may submit jobs, with plans and time; None: everything is allowed, and free.
 
     Raises:
-        SpecError: no sensible number of workers.
+        SpecError: the number of workers is not sensible.
         CheckpointError, UnknownBackend: as `Engine.load` (with `process`: WorkerLost, which says the same).
     """
 
@@ -74,7 +74,7 @@ class Studio:
         count = whole_of(workers)
         if count is None or not 1 <= count <= MAX_WORKERS:
             raise SpecError(complaint("workers", shown(workers), f"1 to {MAX_WORKERS}", "choose another number"))
-        workers, threads = count, whole_of(threads) or threads  # what is no number of threads, the backend refuses
+        workers, threads = count, whole_of(threads) or threads  # the backend refuses what is no number of threads
         if threads is None and workers > 1:
             threads = max(1, usable_cores() // workers)
         clients: list[WorkerClient] = []
@@ -124,8 +124,12 @@ class Studio:
         return self.loop.model.make_spec(prompt, draft=draft or which is Lane.DRAFT, aspect=aspect, **fields)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
-        """Take a picture to draw in the style of: its file, or the bytes of one. Return its digest (SHA-256, hex), for
-        `style_references` of `imagine` or `make_spec`. Of many pictures the least recently used are forgotten.
+        """Keep a picture, to draw in its style. Return its digest (SHA-256, hex), for `style_references`.
+
+        `imagine` and `make_spec` take it. Of many pictures the least recently used are forgotten.
+
+        Args:
+            picture: its file, or the bytes of one.
 
         Raises:
             ReferenceRefused: the file cannot be read, or is no picture.

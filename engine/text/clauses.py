@@ -1,6 +1,6 @@
-"""From a prompt to clauses: which words describe the subject, and which its style, background, palette and so on.
+"""Split a prompt into clauses: which words describe the subject, and which its style, background, palette and so on.
 
-Pure text work, driven by a checkpoint's `salon.json`: which slots there are, and the words of each, are its data.
+This is pure text work, driven by a checkpoint's `salon.json`, whose data are the slots and the words of each.
 `pipelines/clauses.py` turns the clauses into numbers.
 """
 
@@ -16,8 +16,8 @@ SUBJECT: Final = "subject"
 BACKGROUND: Final = "background"  # the one slot with a grammar of its own: "on teal", "against a plain teal backdrop"
 PALETTE: Final = "palette"
 
-# Patterns are run on normalised text (NFKC), where full-width punctuation is ASCII's. Other scripts' own commas, and
-# full stops that no space follows, stand beside.
+# The patterns run on normalised text (NFKC), in which full-width punctuation has become ASCII. Commas of other scripts,
+# and full stops that no space follows, are listed beside it.
 _BREAK = re.compile(r"[,;\n\r\u2028\u2029\u060c\u061b\u3001\u3002]+|\.(?=\s|$)")
 _SPACE = re.compile(r"[\s\-_/]+")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+")
@@ -34,10 +34,10 @@ class Slot:
 
     Attributes:
         name: "subject", "background" or any other.
-        tokens: rows.
+        tokens: number of rows.
         form: the wording of the training captions, "{}" where the words go.
-        words: key of the slot's known words in the "text" part of `salon.json`; "" = the name with an s.
-        endings: last words of an unknown clause that put it here ("gold palette"), once there is a subject.
+        words: key of the slot's known words in the "text" part of `salon.json`; "": the name with an s.
+        endings: last words of an unknown clause that put it into this slot ("gold palette"), once there is a subject.
     """
 
     name: str
@@ -48,11 +48,11 @@ class Slot:
 
     @property
     def table(self) -> str:
-        """The key of its known words."""
+        """Key of the slot's known words."""
         return self.words or f"{self.name}s"
 
     def __post_init__(self) -> None:
-        """ValueError for what cannot be a slot: it comes from a file."""
+        """Raise ValueError if the values make no slot. They come from a file."""
         if not all(isinstance(text, str) for text in (self.name, self.form, self.words, *self.endings)):
             raise ValueError(f"text slot {self.name!r}: want its name, form, words and endings as text")
         if type(self.tokens) is not int or not 1 <= self.tokens <= 10_000:
@@ -65,11 +65,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Clauses:
-    """A prompt, taken apart.
+    """The clauses of a prompt.
 
     Attributes:
         texts: slot name -> the words to encode there, already in the slot's form; slots without a clause are missing.
-        warnings: what was left out of the picture, one sentence each, for the user to see.
+        warnings: for the user, what was left out of the picture, one sentence each.
     """
 
     texts: Mapping[str, str]
@@ -78,13 +78,13 @@ class Clauses:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Known words of each slot: slot -> spoken form -> the form that the model was trained with ("" = no clause)."""
+    """The known words of each slot: slot -> spoken form -> trained form ("" = no clause)."""
 
     tables: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def from_json(cls, text: Mapping[str, Any]) -> Vocabulary:
-        """From the "text" part of `salon.json`. A slot's words are a list, or map a form to its other spoken forms."""
+        """Read the "text" part of `salon.json`. A slot's words are a list, or map a form to its other spoken forms."""
 
         def spoken(words: Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, str]:
             forms = words if isinstance(words, Mapping) else dict.fromkeys(words, ())
@@ -100,26 +100,30 @@ class Vocabulary:
 
 
 def normalise(clause: str) -> str:
-    """Lower case, hyphens and runs of space as one space, no punctuation at the edges: as the training captions are."""
+    """Write a clause as the training captions are written.
+
+    That is lower case, single spaces in place of hyphens, and no punctuation at the edges.
+    """
     return _trimmed(_SPACE.sub(" ", unicodedata.normalize("NFKC", clause).lower()))
 
 
 def without_article(clause: str) -> str:
-    """A normalised clause without "a", "an" or "the" before it."""
+    """Return a normalised clause without "a", "an" or "the" before it."""
     return _ARTICLE.sub("", clause)
 
 
 def split(prompt: str) -> list[str]:
-    """The prompt's clauses, normalised, without empty ones."""
+    """Return the prompt's clauses, normalised, without empty ones."""
     parts = _BREAK.split(unicodedata.normalize("NFKC", prompt))
     return [clause for part in parts if (clause := normalise(part))]
 
 
 def words_of(text: str) -> list[str]:
-    """Split text into runs of letters and figures, each with the marks that belong to it.
+    r"""Split text into runs of letters and figures, each with the marks that belong to it.
 
-    A vowel sign or an accent of its own is part of the letter before it, though `\\w` does not know it: without these
-    Hindi and Thai words fall apart."""
+    A vowel sign or an accent of its own is part of the letter before it, though `\w` does not match it. Without these
+    marks Hindi and Thai words fall apart.
+    """
     words, start = [], None
     for at, char in enumerate(text):
         inside = char.isalnum() or (start is not None and is_mark(char))
@@ -132,12 +136,12 @@ def words_of(text: str) -> list[str]:
 
 
 def is_mark(char: str) -> bool:
-    """Whether a character is no letter of its own, but a part of the one before it: a vowel sign, tone or accent."""
+    """Return whether a character is part of the letter before it: a vowel sign, tone or accent."""
     return unicodedata.category(char).startswith("M")
 
 
 def _trimmed(text: str) -> str:
-    """The text from its first letter or figure to its last one, with the marks of that."""
+    """Return the text from its first letter or figure to its last one, with that one's marks."""
     inside = [at for at, char in enumerate(text) if char.isalnum()]
     if not inside:
         return ""
@@ -153,12 +157,12 @@ class ClauseReader:
     The first clause that is not an attribute is the subject. Attributes are found anywhere: "... background", "on ..."
     with a known background, and the known words of any other slot, on their own ("3d", "as a sticker"), before a
     subject ("3d render of a ...") or behind it ("... in neon colours", "... with sticker outline"). A later clause that
-    is none joins the subject while the subject's slot has room, and is otherwise left out with a warning.
+    is no attribute joins the subject while the subject's slot has free rows; otherwise it is left out with a warning.
 
     Args:
-        slots: in the order of their rows; one must be called "subject".
+        slots: the slots, in the order of their rows; one must be called "subject".
         vocabulary: the checkpoint's known words.
-        count: number of tokens of a text, without special tokens.
+        count: returns the number of tokens of a text, without special tokens.
     """
 
     def __init__(self, slots: Sequence[Slot], vocabulary: Vocabulary, count: Callable[[str], int]) -> None:
@@ -171,7 +175,7 @@ class ClauseReader:
         self.count = count
 
     def read(self, prompt: str) -> Clauses:
-        """Take a prompt apart. ValueError if it has no words."""
+        """Split a prompt into clauses. Raise ValueError if it has no words."""
         clauses = split(prompt)
         if not clauses:
             raise ValueError("the prompt has no words")
@@ -229,7 +233,10 @@ class ClauseReader:
         reading.plain.append(clause)
 
     def _take(self, slot: str, words: str, reading: _Reading) -> bool:
-        """Whether `slot` holds `words` or has refused them with a warning; False if the model has no such slot."""
+        """Return whether `slot` holds `words` or has refused them with a warning.
+
+        If the model has no such slot, the answer is False.
+        """
         if slot not in self.slots:
             return False
         text = self.slots[slot].form.format(words) if words else ""
@@ -239,7 +246,7 @@ class ClauseReader:
         return True
 
     def _background(self, clause: str) -> tuple[str, str]:
-        """(what is left, background) of "a red apple on a teal background", "teal background" or "on teal"."""
+        """Return (the rest, the background) of "a red apple on a teal background", "teal background" or "on teal"."""
         head = _GROUND.sub("", clause)
         named = head != clause
         placed = _PLACED.match(head)
@@ -262,7 +269,7 @@ class ClauseReader:
 
 @dataclass
 class _Reading:
-    """What has been read of a prompt so far."""
+    """The state of reading a prompt."""
 
     found: dict[str, str]
     warnings: list[str]

@@ -1,10 +1,9 @@
-"""The clause-wise text pipeline.
+"""Encode prompts clause by clause.
 
-Each clause is encoded on its own; its token states, without the two special tokens, are brought to mean 0 and
-deviation 1 per dimension and written into the clause's slots. Empty slots are zeros. The pooled vector is the mean
-state of the subject clause, brought to mean 0 and deviation 1 with its own statistics. A subject that the model does
-not know gives way to the nearest one that it knows (see `neighbours.py`). All of it is data of the checkpoint
-(`salon.json`, `text_stats.safetensors`).
+Each clause is encoded on its own. Its token states, without the two special tokens, are brought to mean 0 and deviation
+1 per dimension and written into the clause's slots. Empty slots are zeros. The pooled vector is the mean state of the
+subject clause, brought to mean 0 and deviation 1 with its own statistics. The nearest known subject replaces one that
+the model does not know (see `neighbours.py`). The data are the checkpoint's (`salon.json`, `text_stats.safetensors`).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from . import settings_of
 
 HELP = "a prompt is taken apart into clauses, and each is encoded on its own"
 STATS: Final = "text_stats.safetensors"  # unless `salon.json` names another file
-VERSION: Final = 1  # of the "text" part of salon.json
+VERSION: Final = 1  # version of the "text" part of salon.json
 WORDS: Final = {  # keys of that part which are read elsewhere
     "pipeline": "text/pipelines/__init__.py",
     "slots": "below",
@@ -50,14 +49,17 @@ MAX_GROWTH: Final = 4
 
 
 class TokenEncoder(Protocol):
-    """The checkpoint's tokenizer and text encoder."""
+    """A checkpoint's tokenizer and text encoder."""
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids, without special tokens."""
+        """Return the token ids of a text, without special tokens."""
         ...
 
     def encode(self, clauses: Sequence[Sequence[int]]) -> list[Float32]:
-        """Token states float32 [n, E] of each clause, encoded on its own between special tokens, those left out."""
+        """Return the token states float32 [n, E] of each clause.
+
+        Each clause is encoded on its own between special tokens, whose states are left out.
+        """
         ...
 
 
@@ -72,14 +74,14 @@ class TextStats:
 
 
 class ClausePipeline:
-    """Clause-wise text encoding, with the last prompts' results kept; a `TextPipeline`.
+    """A `TextPipeline` that encodes prompts clause by clause and keeps the results of the last prompts.
 
     Args:
         encoder: tokenizer and text encoder.
         slots, vocabulary, stats, neighbours: the checkpoint's data.
-        max_chars: longest prompt taken.
-        cache_size: prompts whose encoding is kept, the least recently used going first.
-        sizes: what `TextPipeline.sizes` says.
+        max_chars: characters of the longest prompt that is accepted.
+        cache_size: number of prompts whose encoding is kept; the least recently used is dropped first.
+        sizes: the value of `TextPipeline.sizes`.
     """
 
     def __init__(
@@ -114,10 +116,14 @@ class ClausePipeline:
         return sum(self.parts)
 
     def encode(self, prompt: str, field: str = "prompt") -> TextEncoding:
-        """Encode a prompt. `field`: what an error calls it.
+        """Encode a prompt.
+
+        Args:
+            field: the name of the prompt in errors.
 
         Raises:
-            PromptError: no words in it, or longer than `max_chars` characters (normalised: `MAX_GROWTH` times that).
+            PromptError: the prompt has no words, or more than `max_chars` characters (normalised: `MAX_GROWTH` times
+                that).
         """
         if len(prompt) > self.max_chars:
             self._refuse_length(field, f"{len(prompt):,} characters", f"{self.max_chars:,}")
@@ -183,15 +189,17 @@ class ClausePipeline:
         return pooled.astype(np.float32)
 
     def _words_that_fit(self, text: str, limit: int) -> str:
-        """The longest run of words from the start with at most `limit` tokens; what is read of the first word if not
-        even that fits."""
+        """Return the longest run of words from the start that has at most `limit` tokens.
+
+        If not even the first word fits, return the start of it that does.
+        """
         words = text.split()
 
         def fit(count: int) -> bool:
             return len(self.encoder.tokenize(" ".join(words[:count]))) <= limit
 
-        # A word has a token at least, but for oddities like control characters. So doubling from `limit` words finds
-        # where they stop to fit without reading the rest of a long text, and halving the very word.
+        # Nearly every word has at least one token. (Control characters have none.) So doubling from `limit` words finds
+        # where they cease to fit without reading the rest of a long text, and halving finds the very word.
         most, more = 0, limit + 1
         while more <= len(words) and fit(more):
             most, more = more, 2 * more
@@ -202,7 +210,10 @@ class ClausePipeline:
         return " ".join(words[:most]) if most else self._part_that_fits(words[0], limit)
 
     def _part_that_fits(self, word: str, limit: int) -> str:
-        """The start of a word (in a script without spaces: of a text) that has the word's first `limit` tokens."""
+        """Return the start of a word that has the word's first `limit` tokens.
+
+        In a script without spaces the word is a whole text.
+        """
 
         def tokens(length: int) -> list[int]:
             return self.encoder.tokenize(word[:length])
@@ -247,12 +258,12 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config,
 
 
 def _sizes(encoder: BertEncoder) -> dict[str, Any]:
-    """Sizes of the text encoder."""
+    """Return the numbers of the text encoder's config that decide how much work it is."""
     return {key: value for key, value in asdict(encoder.weights.config).items() if key != "layer_norm_eps"}
 
 
 def _load_stats(file: SafetensorsFile, width: int) -> TextStats:
-    """Statistics of a text encoder so wide."""
+    """Load the statistics of a text encoder of this width."""
     stats = {name: widen(file.array(name), name) for name in TextStats.__dataclass_fields__}
     for name, values in stats.items():
         if values.shape != (width,):
