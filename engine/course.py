@@ -1,7 +1,7 @@
 """The course of a generation: the evaluations of the model that its spec asks for, in order.
 
 A solver is a table (`solvers`), and what a spec says of effort changes the table. So a picture that stops part-way, or
-that is drawn with more detail, takes the same step as all others, and whoever plans or prices a job counts its rows.
+that is drawn with more detail, takes the same step as all others, and a job is planned and priced by the table's rows.
 """
 
 from __future__ import annotations

@@ -43,8 +43,8 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
 
 
 SOME: dict[str, Any] = {"prompt": "x"}
-FLAGS = {
-    "steps": "--steps", "seed": "--seed", "images": "--n", "guidance_scale": "--guidance", "negative_prompt": "--no",
+FLAGS = {  # seeds that are typed are shorter: tests/parameters
+    "steps": "--steps", "images": "--n", "guidance_scale": "--guidance", "negative_prompt": "--no",
     "prompt": "",
 }  # fmt: skip
 

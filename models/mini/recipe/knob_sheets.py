@@ -42,7 +42,7 @@ def levels(flag: str, values: Sequence[str]) -> Callable[[Painter, Progress], Im
 
 
 def chaos(painter: Painter, bar: Progress) -> Image.Image:
-    """Two grids at every value of `--chaos`, one a row."""
+    """Draw two grids at every value of `--chaos`, one a row."""
     rows = []
     for value in CHAOS:
         grids = [painter.grid(thing, "--chaos", value) for thing in THINGS[:2]]
@@ -53,7 +53,7 @@ def chaos(painter: Painter, bar: Progress) -> Image.Image:
 
 
 def quality(painter: Painter, bar: Progress) -> Image.Image:
-    """Each thing as a draft, and at every quality."""
+    """Draw each thing as a draft, and at every quality."""
     rows = []
     for thing in THINGS:
         rows.append([painter.draw(thing, *words) for words in QUALITY])
@@ -62,7 +62,7 @@ def quality(painter: Painter, bar: Progress) -> Image.Image:
 
 
 def tile(painter: Painter, bar: Progress) -> Image.Image:
-    """Each pattern two by two, without and with `--tile`."""
+    """Draw each pattern two by two, without and with `--tile`."""
     rows: list[list[Path | None]] = []
     for words in ((), ("--tile",)):
         row: list[Path | None] = []

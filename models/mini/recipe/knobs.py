@@ -56,7 +56,7 @@ class Looker:
         self.short: dict[str, Any] = {} if steps is None else {"steps": steps}
 
     def paint(self, asked: Sequence[dict[str, Any]]) -> Pictures:
-        """All images of all requests, one after another."""
+        """Draw all images of all requests, one after another."""
         made: list[Any] = []
         for start in range(0, len(asked), TOGETHER):
             specs = [self.engine.make_spec(**self.short, **fields) for fields in asked[start : start + TOGETHER]]
@@ -71,7 +71,7 @@ class Looker:
         return np.stack(made)
 
     def style(self, drawn: Pictures) -> Features:
-        """Style vectors, of unit mean square."""
+        """Return style vectors, of unit mean square."""
         codec, styles = self.engine.model.denoiser.codec, self.engine.model.styles
         assert styles is not None, "the shipped model has styles"
         found = []
@@ -82,19 +82,19 @@ class Looker:
         return np.stack(found).astype(np.float64)
 
     def shape(self, drawn: Pictures) -> Features:
-        """The judge's features of things."""
+        """Return the judge's features of things."""
         x = torch.from_numpy(drawn.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
         with torch.no_grad():
             return self.judge.network.things(x).float().amax((2, 3)).double().numpy()
 
     def concept(self, drawn: Pictures, things: Sequence[str]) -> float:
-        """The share of pictures whose thing the judge names."""
+        """Return the share of pictures whose thing the judge names."""
         seen = self.judge.names(drawn.astype(np.float32) / 255)
         return float(np.mean([s["concept"] == thing for s, thing in zip(seen, things, strict=True)]))
 
 
 def spread(features: Features, group: int) -> float:
-    """The mean distance (root of the mean square) of two rows of one group."""
+    """Return the mean distance (root of the mean square) of two rows of one group."""
     each = []
     for start in range(0, len(features), group):
         part = features[start : start + group]
@@ -103,19 +103,19 @@ def spread(features: Features, group: int) -> float:
 
 
 def away(features: Features, usual: Features) -> float:
-    """The mean distance of rows from the mean of the usual ones."""
+    """Return the mean distance of rows from the mean of the usual ones."""
     return float(np.sqrt(((features - usual.mean(0)) ** 2).mean(1)).mean())
 
 
 def laplacian(drawn: Pictures) -> float:
-    """The mean square of the Laplacian of pictures' grey values, 0..1, without their borders."""
+    """Return the mean square of the Laplacian of pictures' grey values, 0..1, without their borders."""
     grey = drawn.astype(np.float64).mean(3) / 255
     inner = 4 * grey[:, 1:-1, 1:-1] - grey[:, :-2, 1:-1] - grey[:, 2:, 1:-1] - grey[:, 1:-1, :-2] - grey[:, 1:-1, 2:]
     return float((inner**2).mean())
 
 
 def seam(drawn: Pictures) -> float:
-    """The mean step from one edge to the opposite one, across and down, over that between neighbours within."""
+    """Return the mean step from edge to opposite edge, across and down, over that between neighbours within."""
     x = drawn.astype(np.float64)
     edge = np.abs(x[:, :, 0] - x[:, :, -1]).mean() + np.abs(x[:, 0] - x[:, -1]).mean()
     within = np.abs(np.diff(x, axis=2)).mean() + np.abs(np.diff(x, axis=1)).mean()
