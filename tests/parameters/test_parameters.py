@@ -22,6 +22,7 @@ from salon.parameters import document
 from salon.parameters import known as package
 from salon.parameters.errors import ParameterError
 from salon.parameters.known import checked, parameters
+from salon.parameters.known.image_prompts import Missing
 from salon.parameters.references import Typed
 from salon.parameters.request import fields_of
 
@@ -115,6 +116,13 @@ def test_every_value_is_read_as_it_is_written() -> None:
         (("--q", "3"), "--quality: got '3', allowed 1 or 2 or 4; choose one of these"),
         (("--q", "0.5"), "--quality: got '0.5'"),
         (("--stop", "9"), "--stop: got '9', allowed a number from 10 to 100; 100 is the whole way"),
+        (
+            ("--oref", "cat.png"),
+            "--oref: got 'cat.png', allowed nothing yet: the model has no adapter for what a picture",
+        ),
+        (("--iw", "1"), "--iw: got '1', allowed nothing yet"),
+        (("--cw", "0"), "--cw: got '0', allowed nothing yet: the model has no adapter"),
+        (("--sv", "2"), "--sv: got '2', allowed 1; there is one version: drop it"),
         (("--seed", "4294967296"), "--seed: got '4294967296', allowed a whole number from 0 to 4294967295"),
     ],
 )
@@ -148,6 +156,7 @@ def test_a_file_that_is_called_like_a_number() -> None:
         ({"quality": 3}, "quality: got 3, allowed 1 or 2 or 4"),
         ({"quality": True}, "quality: got True"),
         ({"stop": 101}, "stop: got 101"),
+        ({"omni_reference": DIGEST}, "omni_reference: got 'abababab"),
         ({"tile": "yes"}, "tile: got 'yes', allowed true or false"),
         ({"seed": 2**64}, "seed: got"),
         ({"aspect": [1]}, "aspect: got"),
@@ -233,4 +242,8 @@ def test_what_fields_of_returns_is_what_make_spec_takes() -> None:
 
     fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS}
     fields |= set(inspect.signature(ModelInfo.make_spec).parameters)
-    assert parameters().keys() <= fields
+    served = {name for name, parameter in parameters().items() if not isinstance(parameter.kind, Missing)}
+    assert served <= fields
+    assert parameters().keys() - served == {
+        "image_weight", "omni_reference", "omni_weight", "character_reference", "character_weight",
+    }  # fmt: skip
