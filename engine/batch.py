@@ -16,6 +16,7 @@ from .adapters.adapters import Adapters, Term
 from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Generation
 from .solvers import Evaluation
+from .spread import adapters_of
 from .tiling import Tiles
 
 
@@ -37,8 +38,9 @@ class Batch:
         self.generations = tuple(generations)
         images = [j for j, g in enumerate(self.generations) for _ in range(g.spec.images)]
         guided = [j for j in images if self.generations[j].negative is not None]
-        of_images = [(g, i) for g in self.generations for i in range(g.spec.images)]
-        self._tiles = Tiles.of(ops, [*of_images, *((g, i) for g, i in of_images if g.negative is not None)])
+        each = [(g, i) for g in self.generations for i in range(g.spec.images)]
+        each += [(g, i) for g, i in each if g.negative is not None]  # each sample's generation and image
+        self._tiles = Tiles.of(ops, each)
         # For each image, and for each sample, the index of its generation.
         self._images = np.array(images)
         self._samples = np.array([*images, *guided])
@@ -46,7 +48,7 @@ class Batch:
         self.num_samples = len(self._samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
         self._each = ops.segments(self.sizes)  # one segment for each generation
-        self.layout = denoiser.layout(ops, self._sample_inputs(images, guided), self._adapter_table(images, guided))
+        self.layout = denoiser.layout(ops, self._sample_inputs(images, guided), self._adapter_table(each, len(images)))
 
         rows_of_guided = np.array([self.generations[j].rows for j in guided], np.int64)
         starts = self.segments.num_rows + np.cumsum(rows_of_guided) - rows_of_guided
@@ -76,11 +78,11 @@ class Batch:
         others = [self.generations[j] for j in guided]
         return samples + [Sample(g.grid, g.negative, g.embedded_guidance) for g in others if g.negative is not None]
 
-    def _adapter_table(self, images: Sequence[int], guided: Sequence[int]) -> AdapterTable | None:
+    def _adapter_table(self, samples: Sequence[tuple[Generation, int]], num_images: int) -> AdapterTable | None:
         terms = []
-        for sample, j in enumerate([*images, *guided]):
-            for use in self.generations[j].spec.adapters:
-                name = use.adapter if sample < len(images) else use.unconditional
+        for sample, (generation, image) in enumerate(samples):
+            for use in adapters_of(generation.spec, image):
+                name = use.adapter if sample < num_images else use.unconditional
                 if name is not None and use.weight:
                     terms.append(Term(sample, name, use.weight))
         return self.adapters.table(terms)

@@ -12,6 +12,7 @@ from ..values import number_of, shown, whole_of
 from .config import Config
 from .errors import MalformedFile, SpecError
 from .spec import GenerationSpec, check_negative, size_for_aspect
+from .spread import check_spread
 from .styles.choice import FIELDS, StyleInfo, style_uses
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
@@ -88,4 +89,5 @@ def complete(
         values["width"], values["height"] = size_for_aspect(*sides, pixels=pixels, granularity=granularity)
     spec = GenerationSpec(prompt=prompt, **values)
     check_negative(spec)
+    check_spread(spec, styles)
     return spec

@@ -29,6 +29,7 @@ from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
 from .spec import GenerationSpec, check_negative, size_for_aspect
+from .spread import all_adapters, check_spread
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
 from .weights.ip_adapter import IpAdapter
@@ -170,8 +171,9 @@ class Engine:
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
         """
         check_negative(spec)
+        check_spread(spec, None if self.model.styles is None else self.model.styles.info)
         generation = self._new(spec, text, negative)
-        for use in spec.adapters:  # also those of weight 0, which no step reads: a name may be misspelt
+        for use in all_adapters(spec):  # also those of weight 0, which no step reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
                 if name is not None:
                     self.adapters.digest(name)
@@ -277,7 +279,7 @@ class Engine:
         parked = ParkedGeneration(
             spec=generation.spec,
             model=self.model.digest,
-            adapters={name: self.adapters.digest(name) for name in names_used(generation.spec.adapters)},
+            adapters={name: self.adapters.digest(name) for name in names_used(all_adapters(generation.spec))},
             position=generation.position,
             latents=parking.to_data(self.ops, generation.latents),
             velocity=parking.to_data(self.ops, generation.velocity),
@@ -300,7 +302,7 @@ class Engine:
             got, allowed = f"one of model {parked.model[:12]}", f"model {self.model.digest[:12]}"
             raise StateError(complaint("parked generation", got, allowed, "load the model it was parked on"))
         generation = self._new(spec, None, None)
-        for name in names_used(spec.adapters):
+        for name in names_used(all_adapters(spec)):
             if self.adapters.digest(name) != parked.adapters.get(name):
                 remedy = "register the tokens it was parked with"
                 raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
@@ -456,7 +458,7 @@ class Engine:
     @contextmanager
     def _admitted(self, generation: Generation) -> Iterator[None]:
         """Pin the adapters and count the generation as open; if what follows raises, undo both."""
-        self.adapters.pin(generation.spec.adapters)
+        self.adapters.pin(all_adapters(generation.spec))
         self._open[generation.number] = generation
         try:
             yield
@@ -477,7 +479,7 @@ class Engine:
         generation.release(State.FAILED)
 
     def _leave(self, generation: Generation, state: State) -> None:
-        self.adapters.unpin(generation.spec.adapters)
+        self.adapters.unpin(all_adapters(generation.spec))
         del self._open[generation.number]
         if self._batch is not None and generation.batch is self._batch:
             self._batch = None

@@ -147,6 +147,12 @@ class GenerationSpec:
         return self.guidance_scale != 1
 
     @property
+    def knobs(self) -> dict[str, float]:
+        """Those of chaos, weird, experimental, stop and tile that do something, by name."""
+        found = {name: float(getattr(self, name)) for name in ("chaos", "weird", "experimental", "stop", "tile")}
+        return {name: value for name, value in found.items() if value != (100.0 if name == "stop" else 0.0)}
+
+    @property
     def steps_taken(self) -> int:
         """Solver steps until it stops: all of them, unless `stop` says otherwise, and at least one."""
         return max(1, math.floor(self.steps * self.stop / 100))

@@ -36,6 +36,7 @@ def infotext(recipe: Recipe) -> str:
         said["Batch size"] = str(spec.images)
     if spec.images > 1 and recipe.image is not None:
         said["Batch pos"] = str(recipe.image)
+    said |= {name.capitalize(): f"{value:g}" for name, value in spec.knobs.items()}
     said |= {f"Adapter {number}": f"{use.adapter} {use.weight:g}" for number, use in enumerate(spec.adapters, 1)}
     said["Version"] = f"Salon {recipe.salon}"
     without = f"\nNegative prompt: {spec.negative_prompt}" if spec.negative_prompt else ""
