@@ -18,6 +18,8 @@ MAX_IMAGES: Final = 8  # of a job; an engine itself makes more at a time (`Limit
 MAX_PREVIEW_EVERY: Final = 1_000  # solver steps
 MAX_ASPECT: Final = 14
 GUIDANCE: Final = (0.0, 100.0)
+MAX_TERMS: Final = 8  # texts beside the prompt, those to leave out too: each is one more model sample a picture
+TERM_WEIGHT: Final = (-100.0, 100.0)  # of one beside the others
 SHIFT: Final = (0.01, 100.0)
 CHAOS: Final = (0.0, 100.0)
 WEIRD: Final = (0.0, 3_000.0)
@@ -31,6 +33,7 @@ MAX_STYLE_NUMBER: Final = 2**32 - 1
 MAX_REFERENCES: Final = 4  # styles that one request refers to
 REFERENCE_WEIGHT: Final = (0.01, 100.0)  # of one beside the others
 MAX_SOURCES: Final = 8  # pictures that one request starts from
+MAX_FEATHER: Final = 256  # pixels around a mask in which new ones fade into old ones
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
 MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of a part in one message
 DIGEST: Final = r"[0-9a-f]{64}"  # sha256 of a file, in hex
@@ -41,6 +44,7 @@ LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
 ANY_SIDE: Final = 2**16
 ANY_STEPS: Final = 1_000
 ANY_IMAGES: Final = 2**16
+ANY_TERMS: Final = 256
 
 MAX_THREADS: Final = 256  # of an engine
 

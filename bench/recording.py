@@ -22,7 +22,7 @@ from .facts import SHIPPED
 # What is no work of its own (views, buffers, copies of a few rows), or is too small to have a floor.
 NOT_MEASURED = frozenset(
     {"array", "numpy", "empty", "zeros", "rows", "columns", "concat", "split", "cast", "add", "embed", "norm",
-     "timestep_embedding", "solver_step", "pack_linear", "pack_conv", "name", "compute", "vectors",
+     "timestep_embedding", "solver_step", "blend", "pack_linear", "pack_conv", "name", "compute", "vectors",
      "segments", "finite"}
 )  # fmt: skip
 LARGE = 512  # pixels along the sides of a picture for which attention counts

@@ -68,6 +68,8 @@ class Admission:
         bounds = (
             ("prompt", len(spec.prompt), "characters", "max_prompt_chars", "shorten it"),
             ("negative_prompt", len(spec.negative_prompt), "characters", "max_prompt_chars", "shorten it"),
+            ("terms", len(spec.terms), "terms", "max_terms", "leave some out"),
+            *(("term", len(term.text), "characters", "max_prompt_chars", "shorten it") for term in spec.terms),
             ("width", spec.width, "pixels", "max_side", smaller),
             ("height", spec.height, "pixels", "max_side", smaller),
             ("size", spec.width * spec.height, "pixels", "max_pixels", smaller),

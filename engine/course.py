@@ -1,7 +1,7 @@
-"""The course of a generation: the evaluations of the model that its spec asks for, in order.
+"""What a spec says of effort changes the table of its evaluations: where it ends, and what the model is told.
 
-A solver is a table (`solvers`), and what a spec says of effort changes the table. So a picture that stops part-way, or
-that is drawn with more detail, takes the same step as all others, and a job is planned and priced by the table's rows.
+A solver is a table (`solvers`). So a picture that stops part-way, or that is drawn with more detail, takes the same
+step as all others, and a job is planned and priced by the table's rows.
 """
 
 from __future__ import annotations
@@ -10,17 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from .sigmas import SigmaConfig
-from .solvers import Evaluation, evaluations
-from .spec import GenerationSpec
+from .solvers import Evaluation
 
-HIDDEN: Final = 0.1  # share of the noise that `experimental` 100 hides from the model where it hides most, at sigma 1/2
-
-
-def course_of(spec: GenerationSpec, sigmas: SigmaConfig, tokens: int) -> tuple[Evaluation, ...]:
-    """Return the evaluations of a spec. `sigmas`: the checkpoint's; `tokens`: of one image."""
-    table = evaluations(spec.solver, sigmas, spec.steps, tokens, spec.shift)
-    return detailed(stopped(table, spec.steps_taken), spec.experimental)
+ADDED: Final = 0.6  # how much noise `experimental` 100 tells of: 1 - sigma becomes (1 - sigma)(1 - ADDED sigma)
 
 
 def stopped(table: Sequence[Evaluation], steps: int) -> tuple[Evaluation, ...]:
@@ -36,10 +28,10 @@ def stopped(table: Sequence[Evaluation], steps: int) -> tuple[Evaluation, ...]:
 def detailed(table: Sequence[Evaluation], amount: float) -> tuple[Evaluation, ...]:
     """Return a table whose pictures have more detail. `amount`: 0 to 100; 0 is the very same table.
 
-    The model is told of less noise than there is, most of all half-way and not at either end: what is left of the noise
-    it takes for detail of the picture, and draws it. The latents go the same way as before.
+    The model is told of more noise than there is, except at either end: what it takes away beyond the noise makes
+    edges and contrasts stronger. The latents go through the same levels as before.
     """
     if not amount:
         return tuple(table)
-    most = HIDDEN * amount / 100.0
-    return tuple(replace(e, sigma=e.sigma * (1.0 - most * 4.0 * e.sigma * (1.0 - e.sigma))) for e in table)
+    added = ADDED * amount / 100.0
+    return tuple(replace(e, sigma=e.sigma + added * e.sigma * (1.0 - e.sigma)) for e in table)

@@ -74,8 +74,8 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     if options.command == "imagine":
         options.prompt = " ".join(options.prompt)
         _refuse_parameters(options.prompt, leaf, after_end="--" in words)
-        if options.no is not None and options.guidance == 1:
-            raise UsageError("--no: got it with --guidance 1, allowed with guidance; raise --guidance or drop --no")
+        if options.no is not None and options.guidance == 0:
+            raise UsageError("--no: got it with --guidance 0, allowed with guidance; raise --guidance or drop --no")
         if options.detach and options.output is not None:
             raise UsageError("-o: got it with --detach, allowed without; fetch them later: salon show JOB -o PATH")
         if options.detach and options.preview is not None:

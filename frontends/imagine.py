@@ -15,8 +15,8 @@ from ..parameters.request import fields_of
 from .commands import remote, words
 from .commands.connection import server_of
 from .commands.flags_parameters import given, references, sent
+from .drawing import draw
 from .outputs import Destination, slug
-from .progress import progress
 
 
 def imagine(options: argparse.Namespace) -> int:
@@ -32,7 +32,7 @@ def imagine(options: argparse.Namespace) -> int:
     remote.refuse_misplaced(options)
     asked = given(options)
     files = references(asked)
-    asked = sent(asked, {path: picture.digest for path, picture in files.items()})
+    asked = sent(asked, {path: file.digest for path, file in files.items()})
     if server_of(options) is not None:
         return remote.imagine(options, asked, tuple(files))
     seed = random_seed() if options.seed is None else options.seed
@@ -41,6 +41,8 @@ def imagine(options: argparse.Namespace) -> int:
     destination.check(1)
 
     from ..engine.engine import Engine
+    from ..studio.references import aspect_of, pictures_of
+    from ..studio.resources import References
     from ..studio.service.mosaic import mosaic
     from ..studio.service.recipe import plain, recipe_of
     from ..studio.service.recipe_files import encode_png
@@ -55,15 +57,15 @@ def imagine(options: argparse.Namespace) -> int:
     )
     styles = engine.model.styles
     fields = fields_of(asked | {"seed": seed}, styles is not None and styles.default is not None)
-    spec = engine.make_spec(options.prompt, **fields)
-    for picture in files.values() if styles is not None else ():
-        defaults, unit = engine.model.defaults, engine.model.architecture.granularity
-        engine.add_style_picture(picture.digest, picture.pixels(defaults["width"] * defaults["height"], unit))
+    by_digest = dict(files.values())
+    spec = engine.make_spec(options.prompt, aspect=fields.pop("aspect", aspect_of(fields, by_digest.get)), **fields)
+    for form, pixels in pictures_of(spec, by_digest.get, References(), engine.info).items() if files else ():
+        engine.add_picture(form, pixels)
     generation = engine.open(spec)
     destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     loaded = time.perf_counter()
     if not options.quiet:
-        for warning in (*getattr(engine.ops, "notes", ()), *generation.text.warnings):
+        for warning in (*getattr(engine.ops, "notes", ()), *generation.warnings):
             print(f"salon: note: {warning}", file=sys.stderr)
         pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps_taken, "step")
         print(
@@ -71,18 +73,12 @@ def imagine(options: argparse.Namespace) -> int:
             file=sys.stderr,
             flush=True,
         )
-    with progress(len(generation.evaluations), quiet=options.quiet) as advance:
-        while not (report := engine.step([generation])[0]).done:
-            if report.error is not None:
-                raise report.error
-            advance(report.position)
-        advance(report.position)
-    images = engine.finish(generation)
+    images = draw(engine, generation, quiet=options.quiet)
     made = time.perf_counter()
 
     info = engine.info
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
-    recipes = [recipe_of(info, generation.spec, generation.text, index, pixels, __version__) for index, pixels in shown]
+    recipes = [recipe_of(info, generation.spec, generation, index, pixels, __version__) for index, pixels in shown]
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
     written = [str(path) for path in destination.write(contents)]
     engine.close(generation)

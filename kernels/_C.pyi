@@ -101,14 +101,18 @@ class Backend:
         velocity: Tensor,
         offsets: _I32,
         owners: _I32,
-        cond: _I32,
-        uncond: _I32,
-        guidance: _F32,
+        origins: _I32,
+        term_offsets: _I32,
+        terms: _I32,
+        weights: _F32,
         a: _F32,
         b: _F32,
         base: Tensor | None,
         previous: Tensor | None,
         keep: Tensor | None,
+    ) -> None: ...
+    def blend(
+        self, x: Tensor, y: Tensor, z: Tensor, weights: Tensor, offsets: _I32, owners: _I32, a: _F32, b: _F32
     ) -> None: ...
     def pack_conv(self, weight: NDArray[Any], bias: _F32 | None) -> Weight: ...
     def conv2d(

@@ -51,6 +51,30 @@ digest = client.add_reference("poster.png")  # or studio.add_reference, without 
 job = client.imagine("a cat", style_references=[digest, (4093, 0.5)], style_weight=150)
 ```
 
+## Pictures to start from
+
+`--image photo.png` draws from a picture instead of noise alone, and `--strength` says how much is drawn anew: that
+share of the steps is taken, at least one. `--strength 0` is the picture itself, to the bit, and `--strength 1` is drawn
+as without it. The usual 0.6 keeps what stands where and most colours. Without `--ar` the proportions are the
+picture's; with another aspect, it fills the size and what stands over is cut off on both sides.
+
+With `--mask mask.png` only what is white there is drawn anew, and the rest fits to it: a picture of the same size, grey
+for between. `--feather` mixes old and new for so many pixels around the white; further out every pixel is the one of
+the picture, to the bit.
+
+![strengths from 0 to 1, and regions drawn anew](images/start/sheet.webp)
+
+Both are files, or the SHA-256 of a file that was brought before (`client.add_reference`), or that of a picture that a
+job of one's own made, or a public one of others; with a server also `--image JOB:2`, the second picture of a job.
+Pictures that move are refused, and so is a mask of another size.
+
+```python
+digest = client.add_reference("photo.png")
+job = client.imagine("a cat", image=digest, image_strength=0.4)
+```
+
+## How long pictures are kept
+
 A server keeps what was brought to it for as long as something needs it and at least 30 days from its last use. A
 request that refers to what is gone is refused, and says which digest to bring again.
 """

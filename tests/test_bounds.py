@@ -44,8 +44,7 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
 
 SOME: dict[str, Any] = {"prompt": "x"}
 FLAGS = {  # seeds that are typed are shorter: tests/parameters
-    "steps": "--steps", "images": "--n", "guidance_scale": "--guidance", "negative_prompt": "--no",
-    "prompt": "",
+    "steps": "--steps", "images": "--n", "guidance_scale": "--guidance", "prompt": "",
 }  # fmt: skip
 
 

@@ -88,8 +88,8 @@ class Commands(Flavour, Generic[J]):
             lane: turbo, fast, draft or relax.
             parameters: every other parameter of a request, by the names of docs/parameters.md, such as `images=2`,
                 `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. For one that is None or left out
-                the default applies. Most defaults are the model's; the seed is random, and `job.info.seed` tells it. To
-                draw in the style of a picture, bring it by `add_reference` first.
+                the default applies. Most defaults are the model's; the seed is random, and `job.info.seed` tells it.
+                To draw in the style of a picture, or to start from one, bring it by `add_reference` first.
             private: whether the job is hidden from everybody else.
             previews: solver steps between previews; 0: the server makes none.
             key: 1 to 64 letters, digits, . _ : -; the same key means the same job, however often it is sent, also by
@@ -151,7 +151,7 @@ class Commands(Flavour, Generic[J]):
 
     @operation
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:
-        """Bring a picture to the server, to draw in its style; return its digest, for `style_references`.
+        """Bring a picture to the server; return its digest, for `style_references`, `image` or `mask`.
 
         A picture that the server has already is not sent again.
 

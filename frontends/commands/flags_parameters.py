@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 from ...parameters.errors import ParameterError
 from ...parameters.kinds import OneOf, Switch
 from ...parameters.known import Parameter, parameters
-from ...parameters.references import References, Typed
+from ...parameters.references import Picture, References, Typed
 from .parsing import FILE, Names, UsageError
 
-if TYPE_CHECKING:
-    from ...studio.references import ReferencePicture
+
+class PictureFile(NamedTuple):
+    """A picture's file that was read: its SHA-256 (hex) and its bytes."""
+
+    digest: str
+    data: bytes
 
 
 class Reader:
@@ -50,7 +54,7 @@ def add(group: Any) -> None:
             nargs="+" if kind.many else None,
             help=text,
         )
-        if isinstance(kind, References):
+        if isinstance(kind, References | Picture):
             action.completes = FILE
 
 
@@ -60,28 +64,33 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def references(values: dict[str, Any]) -> dict[str, ReferencePicture]:
+def references(values: dict[str, Any]) -> dict[str, PictureFile]:
     """Read the pictures that parameters refer to, by path, before any other work.
 
     Raise ReferenceRefused if one cannot be read as a picture.
     """
-    found: dict[str, ReferencePicture] = {}
+    found: dict[str, PictureFile] = {}
     for name, value in values.items():
-        for typed in value if isinstance(value, list) else ():
+        for typed in (value,) if isinstance(value, Typed) else value if isinstance(value, list) else ():
             path = str(typed.source)
             if typed.is_file and path not in found:
                 from ...studio.references import read_file, read_picture  # Pillow and numpy: not for other requests
 
                 label = parameters()[name].label
-                found[path] = read_picture(read_file(path, label), f"{label} {path!r}")
+                data = read_file(path, label)
+                found[path] = PictureFile(read_picture(data, f"{label} {path!r}").digest, data)
     return found
 
 
 def sent(values: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
     """Return parameters as data: references by number or digest. `digests`: of the pictures, by path."""
 
-    def pair(typed: Typed) -> tuple[int | str, float]:
-        source = digests[str(typed.source)] if typed.is_file else typed.source
-        return source, typed.weight
+    def source(typed: Typed) -> int | str:
+        return digests[str(typed.source)] if typed.is_file else typed.source
 
-    return {name: tuple(map(pair, value)) if isinstance(value, list) else value for name, value in values.items()}
+    def data(value: Any) -> Any:
+        if isinstance(value, Typed):
+            return source(value)
+        return tuple((source(typed), typed.weight) for typed in value) if isinstance(value, list) else value
+
+    return {name: data(value) for name, value in values.items()}

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...engine.course import course_of
+from ...engine.evaluations import evaluations_of
 from ...engine.info import Architecture, BackendInfo, ModelIdentity, ModelInfo
 from ...engine.limits import Limits
 from ...engine.memory import MemoryCoefficients
@@ -182,9 +182,7 @@ class FakeWorker:
         return answer, [frame for _, frame in pictures]
 
     def _table(self, arrival: Arrival) -> tuple[Evaluation, ...]:
-        spec = arrival.spec
-        rows = (spec.height // SIDE) * (spec.width // SIDE)
-        return course_of(spec, self._info.architecture.sigmas, rows)
+        return evaluations_of(arrival.spec, self._info.architecture)
 
     def _pixels(self, held: _Held) -> Any:
         """Return grey pictures uint8 [images, height, width, 3], of a grey that depends on the seed."""

@@ -81,6 +81,7 @@ class JobInfo(Record, tag="job"):
         lane: the lane that serves the job; `note` says why it is another one.
         reason, failure: why the job has no pictures: in words, and by the name of the error.
         styles: adapter -> how strongly the job is drawn in that style; see docs/parameters.md.
+        terms, prompt_weight: how strongly guidance follows texts beside the prompt, text -> weight, and the prompt.
         charged_ms: GPU time that the job cost; 0 until it is done.
         last_event: number of its latest event.
         kind, sources (feature "kinds"): which kind of job, and the pictures that it started from.
@@ -105,6 +106,8 @@ class JobInfo(Record, tag="job"):
     guidance_scale: float = 0.0
     solver: str = ""
     styles: dict[str, float] = {}
+    terms: dict[str, float] = {}
+    prompt_weight: float = 1.0
     step: int = 0
     made_ms: int = 0
     started_ms: int = 0

@@ -19,7 +19,10 @@ PARAMETERS = (
         "images", ("--n",), Whole(1, MAX_IMAGES), "pictures", "4",
         "run it again with another seed for more", implies=4,
     ),
-    Parameter("negative_prompt", ("--no",), Words(), "what to leave out", "nothing", "write words"),
+    Parameter(
+        "negative_prompt", (), Words(), "what guidance leads away from, in place of the model's unconditional input",
+        "the model's own", "write words",
+    ),
     Parameter("width", (), Whole(1, MAX_SIDE), "pixels, in place of an aspect", "the model's"),
     Parameter("height", (), Whole(1, MAX_SIDE), "pixels, in place of an aspect", "the model's"),
 )  # fmt: skip

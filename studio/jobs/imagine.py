@@ -8,9 +8,9 @@ from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...parameters.request import fields_of
 from ...scheduler.admission import Work
-from ...scheduler.plans import Kind
 from ...scheduler.tickets import Lane, StageWork
 from ..kinds import Asked
+from ..pricing import work_of
 
 HELP = "pictures of a prompt"
 SOURCES = (0, 0)
@@ -40,7 +40,7 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
 def work(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:
     """See `JobKind`."""
     drafted = bool((asked.request.parameters or {}).get("draft"))
-    return Work(kind=Kind.GRID, images=spec.images, stealth=asked.request.private, draft=drafted)
+    return work_of(model, spec, draft=drafted, stealth=asked.request.private)
 
 
 def stages(spec: GenerationSpec, model: ModelInfo) -> tuple[StageWork, ...]:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...engine.admission import Admission
-from ...engine.course import course_of
 from ...engine.errors import SpecError
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
@@ -60,6 +59,8 @@ def ticket_of(
     texts = [info.text_rows]
     if spec.guided:
         texts.append(info.text_rows if spec.negative_prompt else info.unconditional_rows)
+    terms = len(spec.acting_terms)
+    texts += [info.text_rows] * terms
     samples, image_rows = spec.images * len(texts), spec.images * len(texts) * rows
     step = _Step(spec.images * sum(texts), image_rows, samples)
     admission.check_step([step])
@@ -67,9 +68,9 @@ def ticket_of(
         StepShape(
             rows=step.text_rows + image_rows,
             squares=spec.images * sum((text + rows) ** 2 for text in texts),
-            adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
+            adapter_rows=spec.images * rows * ((1 + terms) * tokens[0] + (tokens[1] if spec.guided else 0)),
         ),
-        steps=len(course_of(spec, info.architecture.sigmas, rows)),
+        steps=len(info.evaluations(spec)),
         images=spec.images,
         pixels=spec.width * spec.height,
         text_rows=sum(texts),

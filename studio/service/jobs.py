@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import SalonError
 from ...scheduler.admission import Work
 from ...scheduler.plans import lane_of
@@ -22,7 +23,6 @@ from ...scheduler.tickets import Lane
 from .. import kinds
 from ..errors import StoreError, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
-from ..resources import digests_of
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import EndJob, Write
 from . import packing
@@ -84,7 +84,7 @@ class JobManager:
         spec: GenerationSpec,
         work: Work,
         lane: Lane,
-        references: Mapping[str, UInt8],
+        references: Mapping[PictureForm, UInt8],
         *,
         restored: bool = False,
     ) -> ActiveJob:
@@ -123,11 +123,10 @@ class JobManager:
         try:
             spec, work = packing.spec_of(row), packing.work_of(row)
             lane = lane_of(row.lane)  # the lane that was promised
-            if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
-                self.context.books.book, Lane.FAST
-            ):
+            fast_ms = self.context.books.book.prices.charge(work, Lane.FAST)
+            if lane is Lane.TURBO and self.context.charged.get(row.job) == fast_ms:
                 lane = Lane.FAST  # the job was moved when it lost its worker, and charged as Fast
-            pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
+            pictures = self.references.load(spec)
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             if isinstance(error, StudioClosed | WorkerLost):

@@ -11,8 +11,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from ...engine.errors import SpecError
 from ...errors import SalonError, complaint
 from ...parameters.job_request import JobRequest, Source
+from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
 from ..resources import digests_of
@@ -178,7 +180,8 @@ class Service(Lookups):
             raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
         lane = lane_of(request.lane)
         kind = kind_of(request)
-        asked = Asked(request=request, lane=lane, inputs=await self._inputs(account, request))
+        resolved = await self._resolved(account, request)
+        asked = Asked(request=resolved, lane=lane, inputs=await self._inputs(account, request))
         spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
         work = kind.work(asked, spec, context.studio.loop.model)
@@ -203,6 +206,27 @@ class Service(Lookups):
         self.accepted += 1
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
         return (live.row, ()), False
+
+    async def _resolved(self, account: str, request: JobRequest) -> JobRequest:
+        """Return a request with digests in place of jobs' pictures, and the proportions of what it starts from.
+
+        Raises:
+            UnknownJob: it names a job that the account cannot see.
+            SpecError: a job has no such picture.
+            ReferenceRefused: the file that it starts from is no picture.
+        """
+        said = dict(request.parameters or {})
+        for name in ("image", "mask"):
+            if (match := OF_JOB.fullmatch(str(said.get(name)))) is not None:
+                pictures = {picture.index + 1: picture.digest for picture in (await self._find(match[1], account))[1]}
+                if (number := int(match[2])) not in pictures:
+                    made = f"1 to {max(pictures)}" if pictures else "none (it has none)"
+                    got = f"picture {number} of job {match[1]}"
+                    raise SpecError(complaint(name, got, made, "name one that is there"))
+                said[name] = pictures[number]
+        if (aspect := await self.jobs.references.aspect(account, said)) is not None:
+            said["aspect"] = aspect
+        return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)
 
     async def _inputs(self, account: str, request: JobRequest) -> tuple[Input, ...]:
         """Return the pictures that a request starts from. UnknownJob, SpecError: one that this account has not."""

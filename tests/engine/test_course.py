@@ -10,13 +10,15 @@ import msgspec
 import numpy as np
 import pytest
 
-from salon.engine.course import HIDDEN, course_of, detailed, stopped
+from salon.engine.course import ADDED, detailed, stopped
 from salon.engine.engine import Engine
 from salon.engine.errors import LimitError, SpecError
+from salon.engine.evaluations import evaluations_of
 from salon.engine.generation import ParkedGeneration, State
 from salon.engine.sigmas import SigmaConfig
 from salon.engine.solvers import evaluations
 from salon.engine.spec import GenerationSpec
+from salon.engine.start import Start
 
 from .test_solvers import integrate
 
@@ -41,20 +43,22 @@ def drawn(engine: Engine, request: GenerationSpec) -> Any:
 
 
 @pytest.mark.parametrize("solver", ["euler", "heun"])
-def test_nothing_asked_is_the_solvers_own_table(solver: str) -> None:
-    table = evaluations(solver, SIGMAS, 8, 64)
-    assert course_of(spec(solver=solver), SIGMAS, 64) == table
-    assert course_of(spec(solver=solver, stop=100, experimental=0), SIGMAS, 64) == table
+def test_nothing_asked_is_the_solvers_own_table(engine: Engine, solver: str) -> None:
+    sizes = engine.model.architecture
+    table = evaluations(solver, sizes.sigmas, 8, 16)
+    assert evaluations_of(spec(solver=solver), sizes) == table
+    assert evaluations_of(spec(solver=solver, stop=100, experimental=0), sizes) == table
+    assert detailed(stopped(table, 8), 0) == table
 
 
 @pytest.mark.parametrize(
     ("steps", "stop", "taken"),
     [(8, 100, 8), (8, 99, 7), (8, 50, 4), (8, 49.9, 3), (8, 10, 1), (1, 10, 1), (20, 55, 11), (20, 10, 2), (3, 67, 2)],
 )
-def test_how_many_steps_a_part_of_the_way_is(steps: int, stop: float, taken: int) -> None:
+def test_how_many_steps_a_part_of_the_way_is(engine: Engine, steps: int, stop: float, taken: int) -> None:
     assert spec(steps=steps, stop=stop).steps_taken == taken
     for solver in ("euler", "heun"):
-        table = course_of(spec(steps=steps, stop=stop, solver=solver), SIGMAS, 64)
+        table = evaluations_of(spec(steps=steps, stop=stop, solver=solver), engine.model.architecture)
         assert {e.step for e in table} == set(range(taken))
         whole = 2 * taken - (taken == steps)  # heun's last step to sigma 0 is euler's
         assert len(table) == (taken if solver == "euler" else whole)
@@ -78,16 +82,23 @@ def test_it_ends_at_the_clean_estimate(solver: str) -> None:
     np.testing.assert_allclose(integrate(short, velocity, np.array([1.0, -0.5])), want, rtol=1e-12)
 
 
-def test_detail_hides_noise_in_the_middle_and_moves_nothing_else() -> None:
+def test_detail_tells_of_more_noise_in_the_middle_and_moves_nothing_else() -> None:
     table = evaluations("euler", SIGMAS, 8, 64)
     assert detailed(table, 0) == table
     told = [[e.sigma for e in detailed(table, amount)] for amount in (0, 25, 50, 100)]
     for amount, sigmas in zip((0, 25, 50, 100), told, strict=True):
         for e, sigma in zip(table, sigmas, strict=True):
-            assert sigma == pytest.approx(e.sigma * (1 - HIDDEN * amount / 100 * 4 * e.sigma * (1 - e.sigma)))
+            assert 1 - sigma == pytest.approx((1 - e.sigma) * (1 - ADDED * amount / 100 * e.sigma))
             assert detailed(table, amount)[e.step] == replace(e, sigma=sigma)
     assert told[3][0] == 1.0
-    assert all(less > more for less, more in zip(told[1][1:], told[2][1:], strict=True))
+    assert all(less < more <= 1 for less, more in zip(told[1][1:], told[2][1:], strict=True))
+
+
+def test_a_part_of_the_way_from_a_picture_on() -> None:
+    start = Start("ab" * 32, 0.5)
+    assert [spec(start=start, stop=stop).steps_taken for stop in (100, 50, 10)] == [4, 2, 1]
+    assert spec(start=Start("ab" * 32, 0.0), stop=50).steps_taken == 0
+    assert stopped((), 0) == ()
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------
@@ -175,6 +186,7 @@ def test_a_draft_has_the_models_settings_for_drafts(engine: Engine, monkeypatch:
         ({"chaos": 101}, "chaos: got 101, allowed a number from 0 to 100"),
         ({"weird": 3001}, "weird: got 3001, allowed a number from 0 to 3000"),
         ({"weird": "very"}, "weird: got 'very'"),
+        ({"tile": True, "start": Start("ab" * 32)}, "tile: got it with a picture to start from, allowed one of them"),
         ({"tile": "yes"}, "tile: got 'yes', allowed True or False"),
     ],
 )

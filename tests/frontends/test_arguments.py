@@ -98,7 +98,7 @@ def test_aspects_refused(text: str) -> None:
         (["--se", "3"], r"'--se': unknown flag"),  # flags are never abbreviated
         (["--qqqq"], r"'--qqqq': unknown flag; see `salon imagine --help`"),
         (["--n", "2", "apple"], r"'apple': got words after the flags"),
-        (["--no", "a", "--guidance", "1"], r"--no: got it with --guidance 1"),
+        (["--no", "a", "--guidance", "0"], r"--no: got it with --guidance 0"),
         (["--force"], r"--force: got it without -o"),
     ],
 )

@@ -62,7 +62,7 @@ def test_the_page_is_what_the_list_says() -> None:
         (("--sref", "4093"), "style_references", ((4093, 1.0),)),
         (("--sref", "4093::2.5", DIGEST), "style_references", ((4093, 2.5), (DIGEST, 1.0))),
         (("--sw", "0", "--sref", "1"), "style_weight", 0.0),
-        (("--no", "people"), "negative_prompt", "people"),
+        (("--no", "red, people"), "no", "red, people"),
         (("--chaos", "20"), "chaos", 20.0),
         (("--c", "20"), "chaos", 20.0),
         (("--weird", "3000"), "weird", 3000.0),
@@ -88,8 +88,8 @@ def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name:
 def test_every_value_is_read_as_it_is_written() -> None:
     written = {
         "aspect": (3, 2), "seed": 2**32 - 1, "images": 8, "quality": 4, "stop": 12.5, "chaos": 100.0,
-        "negative_prompt": "people", "steps": 200,
-        "guidance_scale": 3.5, "solver": "heun", "stylize": 1000.0, "style_weight": 0.0,
+        "negative_prompt": "people", "steps": 200, "prompt_weight": -0.5,
+        "guidance_scale": 3.5, "solver": "heun", "stylize": 1000.0, "style_weight": 0.0, "no": "red, people",
     }  # fmt: skip
     for name, value in written.items():
         kind = parameters()[name].kind
@@ -170,6 +170,17 @@ def test_a_file_that_is_called_like_a_number() -> None:
         ({"style_references": [1, 1]}, "1 twice"),
         ({"solver": "x"}, "solver: got 'x'"),
         ({"negative_prompt": "\0"}, "negative_prompt: got"),
+        ({"no": 3}, "no: got 3"),
+        ({"terms": "a dog"}, "terms: got 'a dog', allowed up to 8 pairs of text and weight, -100 to 100; write pairs"),
+        ({"terms": []}, "terms: got 0 texts"),
+        ({"terms": [["a dog", 1]] * 9}, "terms: got 9 texts, allowed up to 8 pairs"),
+        ({"terms": ["a dog"]}, "terms: got 'a dog', allowed a text and its weight"),
+        ({"terms": [["a dog"]]}, "terms: got ['a dog'], allowed a text and its weight"),
+        ({"terms": [["a dog", "1"]]}, "terms: weight: got '1', allowed a number from -100 to 100"),
+        ({"terms": [["a dog", 101]]}, "terms: weight: got 101"),
+        ({"terms": [[" ", 1]]}, "terms: got ' ', allowed some words"),
+        ({"terms": [["x" * 2001, 1]]}, "2,001 characters"),
+        ({"prompt_weight": 101}, "prompt_weight: got 101"),
         ({"negative_prompt": "x" * 2001}, "2,001 characters"),
     ],
 )
@@ -181,6 +192,20 @@ def test_wrong_data_is_refused_by_name_on_the_wire_too(values: dict[str, Any], t
         with pytest.raises(BadMessage) as bad:
             decode_request(encode(m.Submit(key="k", prompt="p", parameters=values)))
         assert told in str(bad.value)
+
+
+def test_texts_with_weights_are_read_as_they_are_written() -> None:
+    kind = parameters()["terms"].kind
+    texts = (("a dog", 1.0), ("red::blue", -0.5), ("x", 0.25))
+    assert kind.check("terms", [list(pair) for pair in texts], "") == texts
+    assert tuple(kind.read("--x", f"{text}::{weight}", "") for text, weight in texts) == texts
+    assert kind.read("--x", "a dog", "") == kind.read("--x", "a dog::", "") == ("a dog", 1.0)
+    assert kind.write(texts) == "a dog::1 red::blue::-0.5 x::0.25"
+    with pytest.raises(ParameterError, match="--x: got 'a::b', allowed a text, perhaps with ::WEIGHT behind it"):
+        kind.read("--x", "a::b", "write one")
+    request = decode_request(encode(m.Submit(key="k", prompt="p", parameters={"terms": texts})))
+    assert isinstance(request, m.Submit)
+    assert checked(request.parameters)["terms"] == texts
 
 
 def test_numbers_of_numpys_are_numbers() -> None:
@@ -236,11 +261,13 @@ def test_two_parameters_of_one_name_are_refused(folder: Path, name: str, flag: s
 
 
 def test_what_fields_of_returns_is_what_make_spec_takes() -> None:
-    """Every name of the list reaches a spec, or its styles."""
+    """Every name of the list reaches a spec, its guidance, its styles or its start."""
+    from salon.engine import start
+    from salon.engine.guidance import FIELDS as GUIDANCE_FIELDS
     from salon.engine.spec import GenerationSpec
     from salon.engine.styles.choice import FIELDS
 
-    fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS}
+    fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS, *GUIDANCE_FIELDS, *start.FIELDS}
     fields |= set(inspect.signature(ModelInfo.make_spec).parameters)
     served = {name for name, parameter in parameters().items() if not isinstance(parameter.kind, Missing)}
     assert served <= fields
