@@ -19,6 +19,8 @@ from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Branch, Generation
 from .regions import hold
 from .solvers import Evaluation
+from .spread import adapters_of
+from .tiling import Tiles
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,8 @@ class Batch:
         self._images = np.repeat(np.arange(len(firsts)), [g.spec.images for g in self.generations])
         places = [block.place for block in self._blocks]
         self._samples = np.repeat(places, [self.generations[j].spec.images for j in places])
+        sampled = [self.generations[j] for j in places]
+        self._tiles = Tiles.of(ops, [(g, image) for g in sampled for image in range(g.spec.images)])
         self.segments = ops.segments([self.generations[j].rows for j in self._images])
         self.num_samples = len(self._samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
@@ -86,9 +90,11 @@ class Batch:
         terms, sample = [], 0
         for block in self._blocks:
             spec = self.generations[block.place].spec
-            uses = [(use.adapter if block.branch.conditional else use.unconditional, use) for use in spec.adapters]
-            for image in range(sample, sample + spec.images):
-                terms += [Term(image, name, use.weight) for name, use in uses if name is not None and use.weight]
+            for image in range(spec.images):
+                for use in adapters_of(spec, image):
+                    name = use.adapter if block.branch.conditional else use.unconditional
+                    if name is not None and use.weight:
+                        terms.append(Term(sample + image, name, use.weight))
             sample += spec.images
         return self.adapters.table(terms)
 
@@ -125,8 +131,13 @@ class Batch:
         times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
         more = [self.generations[j].latents for j in self._more]
         latents = self.ops.concat([self.latents, *more]) if more else self.latents
+        back = None
+        if self._tiles is not None:
+            latents, back = self._tiles.shift(latents)
         # The arena is asked for its arrays at every step: they change as it grows.
         velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
+        if self._tiles is not None:
+            velocity = self._tiles.back(velocity, back)
         self._update(now, velocity, a, b)
         hold(self.ops, self.generations, now)
         self._finite = self.ops.finite(self.latents, self._each)

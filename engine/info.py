@@ -140,12 +140,19 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return DefaultJob(len(self.evaluations(plain)), drafted, plain.width * plain.height)
 
     def make_spec(
-        self, prompt: str, *, draft: bool = False, aspect: tuple[float, float] | None = None, **fields: Any
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        **fields: Any,
     ) -> GenerationSpec:
         """Return a spec with the model's own defaults for what is not given.
 
         Args:
             draft: whether to use the model's settings for drafts, unless steps, solver or shift are given.
+            quality: 1, 2 or 4; so many times the steps are taken that are given, or that are the model's.
             aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
             fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
 
@@ -153,6 +160,6 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
         """
         return complete(
-            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, aspect=aspect,
+            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, quality=quality, aspect=aspect,
             granularity=self.architecture.granularity, styles=self.styles,
         )  # fmt: skip

@@ -93,7 +93,7 @@ def test_aspects_refused(text: str) -> None:
         (["--steps", "1_0"], r"--steps: got '1_0'"),
         (["--n", "99"], r"--n: got '99', allowed a whole number from 1 to 8"),
         (["--n", "0"], r"--n: got '0'"),
-        (["--seed", "-1"], r"--seed: got '-1', allowed a whole number from 0 to 4294967295"),
+        (["--seed", "-1"], r"--seed: got '-1', allowed a whole number from 0 to 4294967295; choose"),
         (["--seed", "4294967296"], r"--seed: got '4294967296'"),
         (["--seed", "9" * 5000], r"--seed: got '9{40}\.\.\.'"),
         (["--guidance", "nan"], r"--guidance: got 'nan', allowed a number from 0 to 100"),
