@@ -64,8 +64,7 @@ class Destination:
 
         Raises:
             OutputError: a folder does not exist or cannot be looked into, another kind of file is there, the name is
-                too long,
-                or the file exists (without `force`).
+                too long, or the file exists (without `force`).
         """
         try:
             return cls._of(output, stem, images, force=force)

@@ -13,7 +13,7 @@ import msgspec
 
 from ...engine.errors import SpecError
 from ...errors import SalonError, complaint
-from ...parameters.job_request import JobRequest
+from ...parameters.job_request import JobRequest, Source
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
@@ -132,7 +132,7 @@ class Service(Lookups):
     # ---- submit ----------------------------------------------------------------------------------------------------
 
     async def submit(self, account: str, request: JobRequest) -> Submitted:
-        """Accept a job, once for each key; it is on disk when this returns.
+        """Accept a job, once for each key. It is on disk when this returns.
 
         If this raises, there is no job, except that there may be one after TooSlow, and the same key finds it.
 
@@ -159,7 +159,7 @@ class Service(Lookups):
         return Submitted(self.jobs.record_of(row, pictures), existing)
 
     async def _submit(self, account: str, request: JobRequest, print_: bytes) -> tuple[Found, bool]:
-        """(the job, whether it was there already)."""
+        """Return (the job, whether it was there already)."""
         context = self.context
         owner = context.accounts.rows[account]
 
@@ -193,7 +193,7 @@ class Service(Lookups):
             request=print_,
             spec=pack(spec),
             work=pack(work),
-            prompt=request.prompt,
+            prompt=spec.prompt,
             asked_lane=str(lane),
             private=request.private,
             preview_every=request.preview_every,
@@ -236,9 +236,11 @@ class Service(Lookups):
             if source.job:
                 found.append(job_input(source, await self._find(source.job, account)))
             else:
-                file = partial(self.jobs.references.file, account, source.digest)
-                found.append(await self.waits.read(lambda source=source, file=file: file_input(source, file())))
+                found.append(await self.waits.read(partial(self._file, account, source)))
         return tuple(found)
+
+    def _file(self, account: str, source: Source) -> Input:
+        return file_input(source, self.jobs.references.file(account, source.digest))
 
     async def retry(self, job: str) -> JobRecord:
         """Run a failed job again, free of charge, and once, however many requests ask at the same time.

@@ -45,7 +45,7 @@ def _to_2(connection: sa.Connection) -> None:
 
 
 def _to_3(connection: sa.Connection) -> None:
-    """A job has a kind, and pictures that it starts from."""
+    """Give every job a kind, and pictures that it starts from."""
     text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN kind {text} NOT NULL DEFAULT 'imagine'")
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN sources {text} NOT NULL DEFAULT ''")
