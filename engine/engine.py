@@ -21,22 +21,23 @@ from .adapters.adapters import AdapterBranch, Adapters, names_used
 from .adapters.arena import Arena
 from .admission import Admission
 from .batch import Batch
+from .checkpoint import EMBEDDED as EMBEDDED
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
+from .reading import read_spec, want_strict
 from .solvers import evaluations
 from .spec import GenerationSpec, check_negative, size_for_aspect
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
+from .text.reader import PromptReader
 from .weights.ip_adapter import IpAdapter
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
-
-EMBEDDED = Path(__file__).parents[1] / "models" / "mini"
 
 
 class Engine:
@@ -122,17 +123,21 @@ class Engine:
             defaults=dict(model.defaults),
             draft=dict(model.draft),
             styles=None if model.styles is None else model.styles.info,
+            taught=model.taught,
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
 
-    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
+    def make_spec(
+        self, prompt: str, *, aspect: tuple[float, float] | None = None, strict: bool = False, **fields: Any
+    ) -> GenerationSpec:
         """A spec with the model's own defaults for what is not given.
 
         `aspect` chooses width and height: about the model's default area, in this proportion. SpecError as
-        `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height."""
+        `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height. `strict`:
+        PromptError, if anything of the prompt would be left out or replaced."""
         model = self.model
-        return complete(
+        spec = complete(
             prompt,
             fields,
             defaults=model.defaults,
@@ -140,6 +145,14 @@ class Engine:
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
         )
+        want_strict(strict, read_spec(self.reader, spec) if strict else ())
+        return spec
+
+    @property
+    def reader(self) -> PromptReader | None:
+        """What reads prompts without weights; None: the model's text pipeline has no such part."""
+        reader: PromptReader | None = getattr(self.model.text, "reader", None)
+        return reader
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
         """(width, height) in pixels for an aspect, at the model's default area. SpecError beyond 14:1."""
@@ -390,7 +403,12 @@ class Engine:
         error calls the one and the other."""
         if given is not None:
             return self.admission.take_text(given, names[0])
-        encoding: TextEncoding = self._text().encode(prompt, names[1]) if prompt else self.model.unconditional
+        if not prompt:
+            encoding: TextEncoding = self.model.unconditional
+        elif names[0] == "negative":
+            encoding = self._text().encode(prompt, names[1], avoided=True)
+        else:
+            encoding = self._text().encode(prompt, names[1])
         self.admission.check_text(encoding, names[0])
         return encoding
 
@@ -411,6 +429,7 @@ class Engine:
             text=text,
             negative=negative,
             own_text=own_text,
+            notes=() if self.model.taught is None else self.model.taught.notes(spec.width, spec.height),
             evaluations=evaluations(spec.solver, sizes.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
             grid=grid,
             channels=sizes.token_channels,

@@ -41,6 +41,7 @@ class Generation:
         number: counts the generations of an engine, from 0.
         text: the encoded prompt, with what the text pipeline left out in `text.warnings`.
         negative: the unconditional input, or None without guidance.
+        notes: what is to be said of its size.
         own_text: the text was given encoded, so that the spec alone does not say what it is.
         evaluations: what is to be done, one model call each.
         grid: (height, width) of one image in tokens.
@@ -66,6 +67,7 @@ class Generation:
     channels: int
     embedded_guidance: float | None
     latents: Any
+    notes: tuple[str, ...] = ()
     batch: Any = None
     velocity: Any = None
     base: Any = None
@@ -88,6 +90,18 @@ class Generation:
     def image_rows(self) -> int:
         """Image rows of all its samples."""
         return self.num_samples * self.rows
+
+    @property
+    def clauses(self) -> Mapping[str, str]:
+        """Slot -> the words of the prompt that the model reads there."""
+        return self.text.clauses
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of its texts was left out or replaced, and what is to be said of its size, one sentence each, for the
+        user to see."""
+        negative = () if self.negative is None else self.negative.warnings
+        return (*self.text.warnings, *negative, *self.notes)
 
     def release(self, state: State) -> None:
         """Let go of the arrays and enter a state that has none."""

@@ -16,6 +16,7 @@ from .memory import MemoryCoefficients
 from .sigmas import SigmaConfig
 from .spec import GenerationSpec
 from .styles.choice import StyleInfo
+from .taught import Taught
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +90,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         defaults: fields of `GenerationSpec` that suit the model.
         draft: those that a draft has otherwise; empty: none.
         styles: what it knows of styles; None: nothing.
+        taught: how long a picture it was taught; None: it does not say.
     """
 
     identity: ModelIdentity
@@ -101,6 +103,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
     defaults: dict[str, Any]
     draft: dict[str, Any] = {}
     styles: StyleInfo | None = None
+    taught: Taught | None = None
 
     @property
     def max_rows(self) -> int:

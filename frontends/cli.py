@@ -31,6 +31,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # where each one's function of a namespa
     "cancel": "commands.jobs",
     "delete": "commands.jobs",
     "info": "commands.account",
+    "words": "commands.vocabulary",
     "keys": "commands.account",
     "ops status": "commands.ops",
     "ops top": "commands.top",

@@ -62,7 +62,7 @@ def imagine(options: argparse.Namespace) -> int:
     destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     loaded = time.perf_counter()
     if not options.quiet:
-        for warning in (*getattr(engine.ops, "notes", ()), *generation.text.warnings):
+        for warning in (*getattr(engine.ops, "notes", ()), *map(words.typed, generation.warnings)):
             print(f"salon: note: {warning}", file=sys.stderr)
         pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps, "step")
         print(
@@ -81,7 +81,7 @@ def imagine(options: argparse.Namespace) -> int:
 
     info = engine.info
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
-    recipes = [recipe_of(info, generation.spec, generation.text, index, pixels, __version__) for index, pixels in shown]
+    recipes = [recipe_of(info, generation.spec, generation, index, pixels, __version__) for index, pixels in shown]
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
     written = [str(path) for path in destination.write(contents)]
     engine.close(generation)

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from ..engine.engine import Engine
 from ..engine.errors import SpecError
 from ..engine.limits import Limits
+from ..engine.reading import load_reader, read_spec, want_strict
 from ..engine.spec import GenerationSpec
+from ..engine.text.reader import PromptReader
+from ..engine.words import WordList, Words
 from ..errors import complaint
 from ..kernels.machine import usable_cores
 from ..kernels.ops import Dtype
@@ -78,6 +81,7 @@ class Studio:
         if threads is None and workers > 1:
             threads = max(1, usable_cores() // workers)
         clients: list[WorkerClient] = []
+        engine: Engine | None = None
         for i in range(workers):
             if process:
                 folder = None if model is None else os.fsencode(Path(model).resolve())
@@ -90,14 +94,28 @@ class Studio:
                 clients.append(ThreadWorker(engine, f"worker-{i}"))
         self.references = References()
         self.loop = Loop(clients, policy=policy, accounts=accounts).start()
+        try:  # the model is there: workers that could not load it have said so
+            self.reader = load_reader(model, limits) if engine is None else engine.reader
+            self.vocabulary: Words | None = Words(model, reader=self.reader, limits=limits)
+        except BaseException:
+            self.loop.close()
+            raise
 
     @classmethod
     def over(
-        cls, clients: Sequence[WorkerClient], *, policy: Policy | None = None, accounts: Billing | None = None
+        cls,
+        clients: Sequence[WorkerClient],
+        *,
+        policy: Policy | None = None,
+        accounts: Billing | None = None,
+        reader: PromptReader | None = None,
+        vocabulary: Words | None = None,
     ) -> Studio:
-        """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`."""
+        """Return a studio over workers of one's own, as `Loop` takes them; `reader`, `vocabulary`: what reads
+        their model's prompts, and what knows its words. Raises as `Loop.start`."""
         studio = object.__new__(cls)
         studio.references = References()
+        studio.reader, studio.vocabulary = reader, vocabulary
         studio.loop = Loop(clients, policy=policy, accounts=accounts).start()
         return studio
 
@@ -115,11 +133,33 @@ class Studio:
         *,
         lane: Lane | str | None = None,
         aspect: tuple[float, float] | None = None,
+        strict: bool = False,
         **fields: Any,
     ) -> GenerationSpec:
-        """Make a spec as `ModelInfo.make_spec` does, with draft settings in the Draft lane. Raises UnknownLane."""
+        """Make a spec as `ModelInfo.make_spec` does, with draft settings in the Draft lane.
+
+        Raises:
+            UnknownLane: see `lane_of`.
+            SpecError: as `ModelInfo.make_spec`.
+            PromptError: the model cannot read its texts, or `strict` and something of them is left out or replaced.
+        """
         which = None if lane is None else lane_of(lane)
-        return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
+        spec = self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
+        want_strict(strict, read_spec(self.reader, spec))
+        return spec
+
+    def notes_of(self, spec: GenerationSpec) -> tuple[str, ...]:
+        """Return what is left out or replaced of a spec's texts, and what is to be said of its size, one sentence each,
+        as far as it can be known without the model's weights. PromptError: the model cannot read them."""
+        taught = self.loop.model.taught
+        return (*read_spec(self.reader, spec), *(() if taught is None else taught.notes(spec.width, spec.height)))
+
+    def words(self, like: str = "") -> WordList:
+        """Return what the model draws, by slot; with `like`, also which names are near to that word. SpecError: it has
+        no list of words."""
+        if self.vocabulary is None:
+            raise SpecError(complaint("words", "workers of a model that says none", "a model", "open a studio of one"))
+        return self.vocabulary.look(like)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
         """Take a picture to draw in the style of: its file, or the bytes of one. Return its digest (SHA-256, hex), for

@@ -21,7 +21,7 @@ class TextEncoding:
         tokens: float32 [R, E] text rows.
         pooled: float32 [P].
         clauses: slot -> the words that were encoded there.
-        warnings: what was left out, one sentence each, for the user to see.
+        warnings: what was left out or replaced, one sentence each, for the user to see.
     """
 
     tokens: Float32
@@ -49,8 +49,9 @@ class TextPipeline(Protocol):
     def sizes(self) -> Mapping[str, Mapping[str, Any]]:
         """Of each component with weights, the numbers of its config that decide how much work it is."""
 
-    def encode(self, prompt: str, field: str = "prompt") -> TextEncoding:
-        """Encode a prompt. PromptError, which calls it `field`, for one that cannot be read or is too long."""
+    def encode(self, prompt: str, field: str = "prompt", *, avoided: bool = False) -> TextEncoding:
+        """Encode a prompt; `avoided`: it says what is not to be drawn, and need not name a thing. PromptError, which
+        calls it `field`, for one that cannot be read or is too long."""
 
 
 def read_only(

@@ -149,6 +149,11 @@ class Commands(Flavour, Generic[J]):
         """Plan and GPU time of the own account. `account`: for operators: of that one."""
         return (yield from call(self._core, m.Info(account=account), m.AccountInfo, self._timeout_s))
 
+    @operation
+    def words(self, like: str = "") -> Steps[m.WordList]:
+        """What the server's model draws, by slot. `like`: a word; the answer tells also which names are near to it."""
+        return (yield from call(self._core, m.Words(like=like), m.WordList, self._timeout_s))
+
 
 class OpsCommands(Flavour):
     """For operators; others get Forbidden."""

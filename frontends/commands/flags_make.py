@@ -23,6 +23,17 @@ def add(commands: Any) -> None:
         epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
     )
     _imagine(imagine)
+    words = commands.add_parser(
+        "words",
+        help="what the model can draw",
+        description="List the things, styles, palettes, backgrounds and finishes that the model knows by name.",
+        epilog="Example: salon words --like lighthouse",
+    )
+    words.add_argument("--like", metavar="WORD", help="only the names that are near to this word, the nearest first")
+    model = PathName("--model", FOLDER)
+    words.add_argument("--model", type=model, metavar="FOLDER", help="a model folder, here (the embedded one)")
+    server_flags(words)
+    json_flag(words)
     doctor = commands.add_parser(
         "doctor",
         help="what this machine has, and whether Salon works on it",

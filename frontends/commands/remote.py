@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads")
 PREVIEWS: Final = 4  # steps between two
-TELL: Final = ("paused", "resumed", "requeued")  # events that a person should hear of
+TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of
 
 
 def refuse_misplaced(options: argparse.Namespace) -> None:
@@ -97,7 +97,7 @@ def imagine(options: argparse.Namespace, asked: Mapping[str, Any], pictures: Seq
             return _ended(info, json=options.json)
         made = time.perf_counter()
         files, recipe = fetch(job, info, destination_of(options.output, info, force=options.force))
-    if not options.quiet:
+    if not options.quiet and not info.notes:  # a server that tells none: they are in its recipes
         for warning in (recipe or {}).get("warnings", ()):
             _say(f"salon: note: {warning}")
     seconds = {
@@ -131,6 +131,8 @@ def _detached(info: JobInfo, *, json: bool) -> int:
     if json:
         print_json(info)
     else:
+        for note in info.notes:
+            _say(f"salon: note: {words.typed(note)}")
         print(info.job)
     return exits.DONE
 
@@ -145,7 +147,8 @@ def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
             elif event.kind == "preview" and event.preview and path is not None:
                 _put_preview(path, event.preview)
             elif event.kind in TELL and not options.quiet:
-                _say(f"salon: note: {event.kind}" + (f": {event.reason}" if event.reason else ""))
+                what = [] if event.kind == "note" else [event.kind]
+                _say(f"salon: note: {': '.join([*what, *([words.typed(event.reason)] if event.reason else [])])}")
 
 
 def _cancel(job: RemoteJob, stop: BaseException) -> NoReturn:

@@ -101,6 +101,7 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("private", "yes" if info.private else ""),
         ("prompt", "(somebody else's private one)" if words.is_hidden(info) else info.prompt),
         ("without", info.negative_prompt),
+        *[("note", words.typed(note)) for note in info.notes],
         ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
         ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),

@@ -72,6 +72,7 @@ class JobInfo(Record, tag="job"):
         state: queued, running, paused, done, failed, cancelled, blocked.
         asked_lane, lane: that was asked for, and that it is served in; `note` says why they differ.
         reason, failure: why it has no pictures: words, and the name of the error.
+        notes: what of its prompt is left out or replaced, one sentence each.
         styles: how strongly it is drawn in which styles: adapter -> weight; see docs/parameters.md.
         charged_ms: GPU time that it cost; 0 until it is done.
         last_event: number of its latest event.
@@ -103,6 +104,7 @@ class JobInfo(Record, tag="job"):
     charged_ms: int = 0
     pictures: tuple[Picture, ...] = ()
     last_event: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,6 +131,13 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     job: str = ""
     source: str = ""
     expires_ms: int = 0
+
+
+class Near(msgspec.Struct, frozen=True, kw_only=True):
+    """A name near to a word. `similarity`: up to 1, which is the same."""
+
+    name: str
+    similarity: float
 
 
 # ---- from the client -----------------------------------------------------------------------------------------------
@@ -257,6 +266,12 @@ class Info(Record, tag="info"):
     account: str = ""
 
 
+class Words(Record, tag="words"):
+    """What the model draws, by the words for it. Answer: WordList. `like`: a word, to be told which names are near."""
+
+    like: str = ""
+
+
 class Bye(Record, tag="bye"):
     """The client leaves. A notice."""
 
@@ -340,6 +355,7 @@ Request: TypeAlias = (
     | Fetch
     | Credit
     | Info
+    | Words
     | Bye
     | OpsStatus
     | OpsPause
@@ -390,9 +406,10 @@ class Uploaded(Record, tag="uploaded"):
 class Event(Record, tag="event"):
     """Something happened to a watched job. Numbers of a job's events rise, with gaps.
 
-    `kind`: queued, started, step, preview (third frame: a JPEG of the unfinished grid), image (`picture` can be
-    fetched), paused, resumed, requeued (its worker died), or a final one: done, failed, cancelled, blocked. Skip kinds
-    that you do not know. A slow reader misses steps and previews, never the others.
+    `kind`: queued, note (`reason` says what of the prompt is left out or replaced), started, step, preview (third
+    frame: a JPEG of the unfinished grid), image (`picture` can be fetched), paused, resumed, requeued (its worker
+    died), or a final one: done, failed, cancelled, blocked. Skip kinds that you do not know. A slow reader misses steps
+    and previews, never the others.
     """
 
     number: int
@@ -449,6 +466,15 @@ class AccountInfo(Record, tag="account"):
     num_queued: int = 0
     stored_bytes: int = 0
     quota_bytes: int = 0
+
+
+class WordList(Record, tag="word_list"):
+    """`slots`: things, styles, ... -> entries, each a name and other words for the same. `drawn`: what is drawn for the
+    word that was asked about; empty: nothing, or none was. `near`: names near to it, the nearest first."""
+
+    slots: dict[str, tuple[tuple[str, ...], ...]] = {}
+    drawn: str = ""
+    near: tuple[Near, ...] = ()
 
 
 class AccountList(Record, tag="accounts"):
@@ -526,6 +552,7 @@ Reply: TypeAlias = (
     | Done
     | Chunk
     | AccountInfo
+    | WordList
     | AccountList
     | LedgerPage
     | Status

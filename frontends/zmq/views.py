@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from ...engine.words import WordList
 from ...scheduler import entries
 from ...studio.scheduling.snapshot import WorkerView
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
 from ...studio.service.job_record import JobRecord
 from ...studio.service.request import Request
+from ..wire import messages as m
 from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Submit, WorkerInfo
 
 # Records and messages have the same words for the same things; what the wire has besides keeps its default.
@@ -23,6 +25,12 @@ def request_of(submit: Submit) -> Request:
 def job_info(record: JobRecord) -> JobInfo:
     """Return a job for those who may see it."""
     return msgspec.convert(record, JobInfo, from_attributes=True)
+
+
+def word_list(words: WordList) -> m.WordList:
+    """Return what the model draws."""
+    near = tuple(m.Near(name=one.name, similarity=one.similarity) for one in words.near)
+    return m.WordList(slots=words.slots, drawn=words.drawn, near=near)
 
 
 def event(happened: JobEvent) -> Event:

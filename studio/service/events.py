@@ -23,8 +23,9 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: rises with every event of the job, over its whole life.
-        kind: "queued", "started", "step", "preview", "paused", "resumed", "requeued", "image" (a picture can be
-            fetched), or the one final event, of `bounds.FINAL`.
+        kind: "queued", "note" (`reason` says what of its prompt is left out or replaced), "started", "step", "preview",
+            "paused", "resumed", "requeued", "image" (a picture can be fetched), or the one final event, of
+            `bounds.FINAL`.
         at_ms: UTC.
         step, steps: solver steps done by then, and in all.
         reason: why, where there is something to say.

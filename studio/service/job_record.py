@@ -33,6 +33,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         state: "queued", "running", "paused", or one of `bounds.FINAL`; a final one is on disk.
         asked_lane, lane: that was asked for, and that it is served in; `note` says why they differ.
         reason, failure: why it has no pictures: words, and the name of the error.
+        notes: what of its prompt is left out or replaced, one sentence each.
         private: only its owner sees it.
         prompt, negative_prompt, width, height, steps, seed, images, guidance_scale, solver: what is made, every default
             filled in; empty, once it was deleted.
@@ -69,6 +70,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     charged_ms: int = 0
     pictures: tuple[StoredPicture, ...] = ()
     last_event: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def record_of(
@@ -113,6 +115,7 @@ def record_of(
         ended_ms=row.ended_ms,
         charged_ms=row.charged_ms,
         pictures=pictures,
+        notes=tuple(row.notes.splitlines()),
         last_event=max(row.last_event, last),
         **fields,
     )
@@ -122,7 +125,7 @@ def redacted(record: JobRecord) -> JobRecord:
     """Return what an operator may know of somebody else's job: of a private one, how it goes and not what it shows."""
     if not record.private:
         return record
-    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, styles={}, pictures=())
+    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, styles={}, pictures=(), notes=())
 
 
 def stored_pictures(rows: Iterable[PictureRow]) -> tuple[StoredPicture, ...]:

@@ -188,6 +188,7 @@ class Service(Lookups):
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
             steps=spec.steps,
+            notes="\n".join(context.studio.notes_of(spec)),
         ), spec, work, lane, references)  # fmt: skip
         await self.jobs.add(live)
         self.accepted += 1

@@ -44,7 +44,13 @@ def _to_2(connection: sa.Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
-STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {2: _to_2}  # by the version that they lead to
+def _to_3(connection: sa.Connection) -> None:
+    """Jobs keep what of their prompts is left out or replaced."""
+    text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN notes {text} DEFAULT '' NOT NULL")
+
+
+STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {2: _to_2, 3: _to_3}  # by the version that they lead to
 assert sorted(STEPS) == list(range(2, VERSION + 1)), "a version without its step"
 
 

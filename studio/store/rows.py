@@ -28,7 +28,8 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
         charged_ms: GPU time that it cost.
         last_event: number of its latest event.
         step, steps: solver steps done, and in all.
-        deleted: a tombstone: its prompt, spec, reason and pictures are gone.
+        notes: what of its prompt is left out or replaced, a line each.
+        deleted: a tombstone: its prompt, spec, notes, reason and pictures are gone.
         seq: assigned by the store, rises with acceptance; 0 before.
     """
 
@@ -55,6 +56,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
     step: int = 0
     deleted: bool = False
+    notes: str = ""
     seq: int = 0
 
 

@@ -1,4 +1,4 @@
-"""The tables of schema version 2; `migrations.py` leads here from older ones.
+"""The tables of schema version 3; `migrations.py` leads here from older ones.
 
 Every write names the columns by the fields of the rows; `usage` is what the pictures' sizes of an account add up to.
 """
@@ -10,7 +10,7 @@ from typing import Final
 from .rows import AccountRow, JobRow, PictureRow
 from .sql import sa
 
-VERSION: Final = 2
+VERSION: Final = 3
 METADATA: Final = sa.MetaData()
 
 # Texts compare by code point in both databases, as in Python: pages of accounts go on where the last one ended.
@@ -56,6 +56,7 @@ JOBS: Final = sa.Table(
     _whole("steps"),
     _whole("step"),
     sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("notes", TEXT, nullable=False, server_default=""),
     sa.UniqueConstraint("account", "key"),
 )
 # Tombstones are in none of these: lists leave them out, and there may be many more of them than of jobs.

@@ -49,7 +49,7 @@ class EndJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Make an ended job a tombstone: its state stays; prompt, spec, reason, recipes and picture rows go. Nothing
+    """Make an ended job a tombstone: its state stays; prompt, spec, notes, reason, recipes and picture rows go. Nothing
     happens to a tombstone. Refused: a job that does not exist, or is open."""
 
     job: str

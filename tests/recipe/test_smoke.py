@@ -72,7 +72,8 @@ def test_sheets_and_export_are_written(work: Path) -> None:
     assert {p.name for p in (work / "sheets").glob("*.png")} >= {"real.png", "random.png", "styles.png", "weights.png"}
     licences = json.loads((work / "export" / "licences.json").read_text())
     paths = {a["path"] for a in licences["assets"]}
-    assert paths == {p.relative_to(work / "export").as_posix() for p in (work / "export").rglob("*.safetensors")}
+    weights = {p.relative_to(work / "export").as_posix() for p in (work / "export").rglob("*.safetensors")}
+    assert paths == weights | {"nouns.json"}
     assert {"transformer/diffusion_pytorch_model.safetensors", "adapter.safetensors"} < paths
     notice = (work / "export" / "NOTICE").read_text()
     assert all(f"({name})" in notice for name in licences["training_data"])
