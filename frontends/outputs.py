@@ -60,11 +60,12 @@ class Destination:
 
     @classmethod
     def of(cls, output: str | None, stem: str, images: int, *, force: bool = False) -> Destination:
-        """From what the user wrote: None (the folder "outputs" here), a folder, or a name that ends in .png.
+        """From what the user wrote: None (the folder "outputs" here), a folder, or a name that ends in .png. A folder
+        that is not there yet, in one that is, comes into being with the pictures.
 
         Raises:
-            OutputError: a folder that does not exist or cannot be looked into, another kind of file, a name that is
-                too long, or a file that exists (without `force`).
+            OutputError: a folder in one that does not exist or cannot be looked into, another kind of file, a name
+                that is too long, or a file that exists (without `force`).
         """
         try:
             return cls._of(output, stem, images, force=force)
@@ -79,7 +80,7 @@ class Destination:
         if not output:
             raise _refusal(output, "no name at all", "drop -o, or say where")
         path = Path(output)
-        if path.is_dir():
+        if path.is_dir() or _is_new_folder(output):
             if force:
                 raise _refusal(output, "a folder with --force", "drop --force: names in a folder are numbered")
             return cls(path, stem, False, False, images)
@@ -188,6 +189,15 @@ class Destination:
             got, _, remedy = explain(error)
             what = error.filename2 or self.folder  # of two names, the second is the one that was to appear
             raise _refusal(what, f"cannot be written ({got})", f"{remedy} (-o says where)") from error
+
+
+def _is_new_folder(output: str) -> bool:
+    """Whether what the user wrote names a folder that can be made: nothing is there, in a folder that is, and it has no
+    ending, as files have."""
+    path = Path(output)
+    if os.path.lexists(path) or not path.parent.is_dir() or path.name.startswith("-"):  # "-": no standard output
+        return False
+    return output.endswith(os.sep) or not path.suffix
 
 
 def _temporary(folder: Path) -> Path:
