@@ -85,7 +85,8 @@ class Nouns:
         known, near = [*self.names, *self.drawn], Counter[str]()
         for word in [word for word in words if 4 <= len(word) <= _LONGEST][:_COMPARED]:
             for noun in get_close_matches(word, known, 3, _ALIKE):
-                near[self.drawn.get(noun, noun)] = round(1000 * SequenceMatcher(None, word, noun).ratio())
+                likeness = SequenceMatcher(None, word, noun).ratio() + (noun in self.names) / 100
+                near[self.drawn.get(noun, noun)] = round(1000 * likeness)
         return tuple(name for name, _ in near.most_common())
 
 

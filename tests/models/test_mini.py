@@ -21,7 +21,7 @@ def test_assets_are_the_ones_that_are_licensed(asset: dict[str, Any]) -> None:
     content = (EMBEDDED / asset["path"]).read_bytes()
     assert len(content) == asset["bytes"] < 95_000_000
     assert hashlib.sha256(content).hexdigest() == asset["sha256"]
-    assert asset["licence"] == "Apache-2.0"
+    assert asset["licence"] == {"nouns.json": "Apache-2.0 AND WordNet-3.0"}.get(asset["path"], "Apache-2.0")
     assert asset["source"]
 
 

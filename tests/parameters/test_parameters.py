@@ -205,9 +205,12 @@ def test_two_parameters_of_one_name_are_refused(folder: Path, name: str, flag: s
 
 def test_what_fields_of_returns_is_what_make_spec_takes() -> None:
     """Every name of the list reaches a spec, or its styles."""
+    from salon.engine.engine import Engine
     from salon.engine.spec import GenerationSpec
     from salon.engine.styles.choice import FIELDS
 
     fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS}
-    fields |= set(inspect.signature(ModelInfo.make_spec).parameters)
+    fields |= set(inspect.signature(ModelInfo.make_spec).parameters) | set(
+        inspect.signature(Engine.make_spec).parameters
+    )
     assert parameters().keys() <= fields

@@ -26,12 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import VocabularyError
+from .vocabulary import read_vocabulary
 
 HERE = Path(__file__).parent
 MODEL = HERE.parent
 HAND = HERE / "nouns.txt"
 FILE = MODEL / "nouns.json"
-LEAST = 0.6  # cosine of rule 3; `python -m salon.models.mini.recipe.nouns --measure` says what others would give
+LEAST = 0.6  # cosine of rule 3; `--measure` says what others would give
 DEPTH = 6  # steps from a kind up to a name
 NEAR = 3  # names that are offered for a noun that nothing serves
 # WordNet's files of nouns that can be seen: animals, artifacts, bodies, food, objects, persons, plants, phenomena.
@@ -125,11 +126,13 @@ class Hand:
     Attributes:
         drawn: noun -> name.
         without: nouns that nothing is a picture of.
+        near: nouns without a picture -> names to offer, in place of those that the text encoder finds.
         meant: name -> (word, word of the kind that is meant) of its sense; nothing: it has no kinds.
     """
 
     drawn: dict[str, str] = field(default_factory=dict)
     without: set[str] = field(default_factory=set)
+    near: dict[str, list[str]] = field(default_factory=dict)
     meant: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     @classmethod
@@ -140,6 +143,12 @@ class Hand:
             if not line.strip() or line.startswith("#"):
                 continue
             left, _, right = line.partition(":")
+            if line.startswith("?"):
+                offered = [name.strip() for name in right.split(",")]
+                if strange := [name for name in offered if name not in names]:
+                    raise VocabularyError(f"{path.name}:{number}: {strange[0]!r} is no name of the vocabulary")
+                hand.near |= {noun.strip(): offered for noun in left.removeprefix("?").split(",")}
+                continue
             if line.startswith("+"):
                 name, _, kind = line.removeprefix("+").partition("<")
                 name, _, word = (part.strip() for part in name.partition(":"))
@@ -235,12 +244,12 @@ def table_of(net: WordNet, hand: Hand, names: Mapping[str, str], near: "Near | N
         seen = [noun for noun in without if noun in net.nouns and net.nouns[noun].file in SEEN and " " not in noun]
         seen += [noun for noun in sorted(hand.without) if noun not in seen]
         for noun, offered, cosine in near.of(seen):
-            if cosine >= LEAST and noun not in hand.without and _is_kin(net, means, noun, names[offered[0]]):
+            if noun not in hand.without and cosine >= LEAST and _is_kin(net, means, noun, offered[0]):
                 drawn[noun] = offered[0]
                 del without[noun]
             else:
                 without[noun] = offered
-    return Table(drawn, without)
+    return Table(drawn, without | hand.near)
 
 
 def _kind(net: WordNet, means: Mapping[str, str], number: str) -> str | None:
@@ -259,6 +268,23 @@ def _is_kin(net: WordNet, means: Mapping[str, str], noun: str, name: str) -> boo
     mine = {one for steps, one in net.above(net.of[noun][0]) if 1 <= steps <= 2}
     theirs = {one for number, meant in means.items() if meant == name for steps, one in net.above(number) if steps <= 2}
     return not mine.isdisjoint(theirs)
+
+
+def measure(net: WordNet, hand: Hand, names: Mapping[str, str], near: "Near") -> Iterator[tuple[float, int, int, int]]:
+    """Of the other names that no training saw (`~` in vocabulary.txt), by rules 2 and 3 alone: (`LEAST`, how many there
+    are, how many are drawn, how many of these as their own thing)."""
+    held = {word: concept.name for concept in read_vocabulary() for word in concept.held if word in net.of}
+    held = {word: name for word, name in held.items() if name in names and word not in names}
+    means = meanings(net, hand, names)
+    kinds = {word: _kind(net, means, net.of[word][0]) for word in held}
+    kin = {word: (offered[0], cosine) for word, offered, cosine in near.of(held)}
+    for least in (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.8, 1.01):
+        found = dict(kinds)
+        for word, (name, cosine) in kin.items():
+            if found[word] is None and cosine >= least and _is_kin(net, means, word, name):
+                found[word] = name
+        drawn = {word: name for word, name in found.items() if name is not None}
+        yield least, len(held), len(drawn), sum(held[word] == name for word, name in drawn.items())
 
 
 class Near:
@@ -336,9 +362,15 @@ def main() -> None:
         "--wordnet", type=Path, required=True, metavar="DIR", help="folder of data.noun and index.sense"
     )
     parser.add_argument("--bare", action="store_true", help="without the text encoder: rules 1 and 2 alone")
+    parser.add_argument("--measure", action="store_true", help="print what other values of LEAST would give")
     options = parser.parse_args()
     names = known_names()
-    table = table_of(WordNet.read(options.wordnet), Hand.read(names), names, None if options.bare else Near(names))
+    net, hand, near = WordNet.read(options.wordnet), Hand.read(names), None if options.bare else Near(names)
+    if options.measure and near is not None:
+        for least, held, drawn, right in measure(net, hand, names, near):
+            print(f"least {least:.2f}: of {held} other names {drawn} are drawn, {right} of them as their own thing")
+        return
+    table = table_of(net, hand, names, near)
     write(table)
     print(f"{len(table.drawn):,} nouns are drawn, {len(table.without):,} are not; {FILE.stat().st_size:,} bytes")
 
