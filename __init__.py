@@ -44,7 +44,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _version() -> str:
-    """Of the installed distribution. Looked up when asked for: importlib.metadata costs more than the rest of Salon."""
+    """Return the version of the installed distribution.
+
+    It is looked up when it is used, since importlib.metadata costs more than the rest of Salon.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     try:

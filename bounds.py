@@ -1,7 +1,7 @@
-"""From where to where, and which words: every limit and every closed list of a request, in one place.
+"""Define every limit and every closed list of words of a request, in one place.
 
-The command line, the wire, the server and the engine take theirs from here, so that what one of them says is allowed is
-allowed by the next one too. Standard library only: `salon --help` must answer at once.
+The command line, the wire, the server and the engine take theirs from here, so that what one of them allows is allowed
+by the next one too. Standard library only: `salon --help` must answer at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 MAX_PROMPT: Final = 2_000  # characters; also of a negative prompt
 MAX_SIDE: Final = 4_096  # pixels
 MAX_STEPS: Final = 200
-MAX_IMAGES: Final = 8  # of a job; an engine of one's own makes more at a time (`Limits.max_images`)
+MAX_IMAGES: Final = 8  # of a job; an engine itself makes more at a time (`Limits.max_images`)
 MAX_PREVIEW_EVERY: Final = 1_000  # solver steps
 MAX_ASPECT: Final = 14
 GUIDANCE: Final = (0.0, 100.0)
@@ -24,13 +24,14 @@ MAX_STYLE: Final = 1_000.0  # strength of the default style, or of style referen
 MAX_STYLE_NUMBER: Final = 2**32 - 1
 MAX_REFERENCES: Final = 4  # styles that one request refers to
 REFERENCE_WEIGHT: Final = (0.01, 100.0)  # of one beside the others
+MAX_SOURCES: Final = 8  # pictures that one request starts from
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
-MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of one in a message
+MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of a part in one message
 DIGEST: Final = r"[0-9a-f]{64}"  # sha256 of a file, in hex
-RANDOM_SEEDS: Final = 2**32  # random ones are below: short enough to be read out and typed in
+RANDOM_SEEDS: Final = 2**32  # random seeds are below this: short enough to be read out and typed in
 LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
 
-# What a `GenerationSpec` can hold at all: an engine with larger `Limits` than the default ones may take it.
+# The bounds of any `GenerationSpec`, for engines with larger `Limits` than the default ones.
 ANY_SIDE: Final = 2**16
 ANY_STEPS: Final = 1_000
 ANY_IMAGES: Final = 2**16
@@ -43,15 +44,15 @@ OPEN: Final = ("queued", "running")  # states of a job that goes on, as they are
 FINAL: Final = ("done", "failed", "cancelled", "blocked")  # kinds of a job's last event, and its states then
 REPLACED: Final = ("step", "preview")  # events of which a slow reader may miss all but the latest
 GRID: Final = -1  # index of a job's grid among its pictures
-LOCAL: Final = "local"  # the account of whoever connects without a key
+LOCAL: Final = "local"  # the account of clients that connect without a key
 ROLES: Final = ("user", "operator")
 ID: Final = r"[A-Za-z0-9._:-]{1,64}"  # of a job, or the key of a request: a pattern, like the next two
 WORD: Final = r"[a-z0-9][a-z0-9_.-]{0,31}"  # such as the name of a plan
-PUBLIC_KEY: Final = r"[0-9a-f]{64}"  # which is an account
+PUBLIC_KEY: Final = r"[0-9a-f]{64}"  # a public key, which names an account
 MAX_LABEL: Final = 100  # characters of a name for people
 MAX_PAGE: Final = 200  # lines of a page
 
 
 def random_seed() -> int:
-    """A seed for a request that has none."""
+    """Return a random seed for a request that has none."""
     return int.from_bytes(os.urandom(8), "little") % RANDOM_SEEDS

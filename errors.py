@@ -1,9 +1,7 @@
-"""The root of Salon's errors, and the one wording of refusals. Every floor's own tree hangs from here.
+"""Define the root of Salon's errors, and the one wording of refusals. Every floor's own tree hangs from here.
 
-SalonError
-├── engine/errors.py      models, requests, numbers
-├── scheduler/errors.py   lanes, plans, GPU time
-└── studio/errors.py      jobs, workers, the store
+SalonError ├── engine/errors.py      models, requests, numbers ├── scheduler/errors.py   lanes, plans, GPU time └──
+studio/errors.py      jobs, workers, the store
 """
 
 from __future__ import annotations
@@ -16,12 +14,15 @@ class SalonError(Exception):
 
 
 def complaint(what: str, got: Any, allowed: str, remedy: str) -> str:
-    """`what: got X, allowed Y; do Z`, in one line."""
+    """Return `what: got X, allowed Y; do Z`, in one line."""
     return f"{what}: got {got}, allowed {allowed}; {remedy}"
 
 
 def is_text(value: str) -> bool:
-    """Whether it can be sent and stored: half of a surrogate pair, which badly decoded bytes leave, cannot."""
+    """Return whether a text can be sent and stored.
+
+    Half of a surrogate pair, which badly decoded bytes leave, cannot.
+    """
     try:
         value.encode()
     except UnicodeEncodeError:

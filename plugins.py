@@ -1,11 +1,12 @@
-"""Folders of which every module is one thing of its kind: a backend, a solver.
+"""Find the modules of a folder of which every module is one thing of its kind: a backend, a solver.
 
-What is there is found by listing the folder, so that to add one is to add a file, and a module is loaded only when it
-is asked for. Standard library only: `salon --help` lists the names.
+Listing the folder finds them, so that to add one is to add a file. A module is loaded only when it is used. Standard
+library only: `salon --help` lists the names.
 """
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 from collections.abc import Sequence
 from functools import cache
@@ -20,7 +21,7 @@ class Plugins(Generic[T]):
     """The modules of a package's folders.
 
     Args:
-        kind: what one of them is, for messages.
+        kind: the kind of thing that each module is, for messages.
         package: name of the package.
         path: its folders (`__path__`). Call `forget` after adding one.
         first: the name that is listed first, as the default; "": there is none.
@@ -29,9 +30,10 @@ class Plugins(Generic[T]):
     def __init__(self, kind: str, package: str, path: Sequence[str], first: str = "") -> None:
         self._kind, self._package, self._path, self._first = kind, package, path, first
         self._names: tuple[str, ...] | None = None
+        self._folders: dict[str, str] = {}
 
     def names(self) -> tuple[str, ...]:
-        """Return the names of all modules, the default first. ValueError if two have one name."""
+        """Return the names of all modules, the default first. Raise ValueError if two have one name."""
         if self._names is None:
             found: dict[str, str] = {}
             for folder in self._path:
@@ -40,25 +42,53 @@ class Plugins(Generic[T]):
                         where = f"{found[module.name]} and {folder}"
                         raise ValueError(f"{self._kind} {module.name!r}: got two, in {where}, want one; rename one")
                     found[module.name] = folder
+            self._folders = found
             self._names = (*filter(None, [self._first]), *sorted(found.keys() - {self._first}))
         return self._names
 
     def get(self, name: str) -> T:
-        """Return the module called `name`. ValueError if there is none; ImportError if it lacks something."""
+        """Return the module called `name`.
+
+        Raise ValueError if it does not exist, and ImportError if it lacks a package.
+        """
         if name not in self.names():
             raise ValueError(f"{self._kind}: got {name!r}, want one of {', '.join(self.names())}")
         module: Any = import_module(f".{name}", self._package)
         return cast(T, module)
 
+    def constant(self, name: str, what: str) -> Any:
+        """Return what a module says of itself, read from its text: nothing is loaded for a line of help.
+
+        Args:
+            name: of the module.
+            what: name of a literal in it, such as "HELP".
+
+        Raises:
+            ValueError: there is no such module, or no such literal in it.
+        """
+        self.names()
+        folder = self._folders.get(name)
+        if folder is None:
+            raise ValueError(f"{self._kind}: got {name!r}, want one of {', '.join(self.names())}")
+        file = Path(folder, f"{name}.py")
+        file = file if file.is_file() else Path(folder, name, "__init__.py")
+        for node in ast.parse(file.read_text("utf-8"), str(file)).body:
+            if isinstance(node, ast.Assign) and any(isinstance(to, ast.Name) and to.id == what for to in node.targets):
+                return ast.literal_eval(node.value)
+            if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == what:
+                return ast.literal_eval(node.value) if node.value is not None else None
+        raise ValueError(f"{self._kind} {name!r}: got no {what}, want a literal; add it to {file}")
+
     def forget(self) -> None:
-        """List the folders anew when next asked."""
+        """Forget the list, so that the next use lists the folders anew."""
         self._names = None
 
 
 @cache
 def folder(kind: str, package: str, first: str = "") -> Plugins[Any]:
-    """Return the modules of one of Salon's folders, always the same object; for who wants the names of what stands on a
-    higher floor, and loads nothing of it.
+    """Return the modules of one of Salon's folders, always as the same object.
+
+    A module of a lower floor gets the names by this, without loading anything of the folder.
 
     Args:
         kind, first: as of `Plugins`.

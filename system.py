@@ -1,7 +1,7 @@
-"""What the operating system does for Salon, and what its errors mean: flushes, space, descriptors, processes, homes.
+"""Use the operating system for Salon, and explain its errors: flushes, space, descriptors, processes, homes.
 
-An error of the system is told by its own number, with the call and the path, never as something else. Standard library
-only: every floor may use it.
+An error of the system is reported by its own number, with the call and the path, never as another error. Standard
+library only: every floor may use this module.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _ADVICE: Final[Mapping[int, tuple[str, str]]] = {  # what is allowed, and what t
     errno.EADDRNOTAVAIL: ("an address of this machine", "choose another"),
 }
 _OTHER: Final = ("what the system can do", "try again, or look at the system's log (dmesg)")
-_NAMES: Final = ("a host that the system knows", "look at its spelling, or write its number")  # of getaddrinfo's errors
+_NAMES: Final = ("a host that the system knows", "look at its spelling, or write its number")  # of getaddrinfo
 _UNFLUSHED: Final = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY)
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FILES: Final = "/proc/self/fd"
@@ -91,13 +91,13 @@ def explain(error: Any) -> Advice:
 
 
 def is_full(error: OSError) -> bool:
-    """Return whether there was no room: on the disk, in the quota, or below the limit on a file's size."""
+    """Return whether space ran out: on the disk, in the quota, or below the limit on a file's size."""
     return error.errno in _FULL
 
 
 @contextmanager
 def calling(call: str, path: str | os.PathLike[str]) -> Iterator[None]:
-    """Give an OSError of the block its call and its path, where it has none."""
+    """Give an OSError of the block its call and its path, if it has none."""
     try:
         yield
     except OSError as error:
@@ -109,14 +109,17 @@ def calling(call: str, path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def flush_file(file: int, path: str | os.PathLike[str]) -> None:
-    """Flush an open file, whose name is `path`, to disk. OSError: it is not there for sure."""
+    """Flush an open file, whose name is `path`, to disk. Raise OSError if it may not be there."""
     with calling("fsync", path):
         os.fsync(file)
 
 
 def flush_folder(path: str | os.PathLike[str]) -> None:
-    """Flush the names in a folder to disk, as far as its file system can: some (SMB, WSL's) know no such thing and
-    answer EINVAL, and the files are as safe there as they can be. OSError: whatever else went wrong."""
+    """Flush the names in a folder to disk, as far as its file system can.
+
+    Some file systems (SMB, WSL's) cannot and answer EINVAL; the files are then as safe as they can be. Other errors
+    raise OSError.
+    """
     with calling("open", path):
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -129,7 +132,10 @@ def flush_folder(path: str | os.PathLike[str]) -> None:
 
 
 def make_folder(path: Path, mode: int = 0o777) -> None:
-    """Make a folder, and those above it that are missing. OSError: it cannot be (ENOTDIR: something else is there)."""
+    """Make a folder, and those above it that are missing.
+
+    Raise OSError if that fails (ENOTDIR: something else is there).
+    """
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except FileExistsError as error:
@@ -137,22 +143,22 @@ def make_folder(path: Path, mode: int = 0o777) -> None:
 
 
 def appear(temporary: Path, path: Path) -> None:
-    """Give a finished file its name, which must not exist: FileExistsError. OSError: whatever else went wrong."""
+    """Give a finished file its name. Raise FileExistsError if the name exists, and OSError for other errors."""
     try:
         os.link(temporary, path)
     except FileExistsError:
         raise
-    except OSError:  # a file system without hard links; the look and the rename are two steps there
+    except OSError:  # a file system without hard links, where checking and renaming are two steps
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(temporary), None, str(path)) from None
         os.rename(temporary, path)
 
 
 def reserve(file: int, size: int, path: str | os.PathLike[str]) -> None:
-    """Reserve `size` bytes for an open file, where its file system can; elsewhere, look at what is free.
+    """Reserve `size` bytes for an open file, if its file system can; else check the free space.
 
     Raises:
-        OSError: there is no room (ENOSPC, EDQUOT, EFBIG), or whatever else went wrong.
+        OSError: there is no space (ENOSPC, EDQUOT, EFBIG), or another error occurred.
     """
     with calling("posix_fallocate", path):
         try:
@@ -166,18 +172,22 @@ def reserve(file: int, size: int, path: str | os.PathLike[str]) -> None:
 
 
 def python_command(module: str, *arguments: str, python: str = sys.executable) -> list[str]:
-    """Return the command that runs a module of ours in a Python of its own. `-P`: what happens to lie in the working
-    folder, like a `queue.py`, is never taken for a module."""
+    """Return the command that runs a module of ours in a Python of its own.
+
+    With `-P`, a file in the working folder, such as a `queue.py`, is never taken for a module.
+    """
     return [python, "-P", "-m", module, *arguments]
 
 
 def need_descriptors(count: int, what: str) -> None:
-    """Make sure that `count` more files and sockets can be opened, raising the soft limit as far as that takes.
+    """Make sure that `count` more files and sockets can be opened. Raise the soft limit if that takes it.
+
+    libzmq aborts the whole process when it gets none.
 
     libzmq aborts the whole process where it gets none.
 
     Raises:
-        TooFewDescriptors: the hard limit does not allow it. `what` names who needs them.
+        TooFewDescriptors: the hard limit does not allow it. The message says that `what` needs them.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
@@ -196,9 +206,9 @@ def need_descriptors(count: int, what: str) -> None:
 
 
 def _open_descriptors(soft: int) -> int:
-    """Return how many are open. Not a count of /proc/self/fd alone, which takes one that there may not be."""
+    """Return how many descriptors are open, also if there is none left to list /proc/self/fd with."""
     try:
-        return len(os.listdir(_FILES)) - 1  # without that of the list
+        return len(os.listdir(_FILES)) - 1  # the listing itself has one
     except OSError:
         found = 0
         for number in range(min(soft, 1 << 16)):
@@ -209,7 +219,7 @@ def _open_descriptors(soft: int) -> int:
 
 
 def home(remedy: str) -> Path:
-    """Return the home folder of this user. NoHome: there is none; `remedy` says how to do without."""
+    """Return the home folder of this user. Raise NoHome if there is none; `remedy` says how to do without."""
     try:
         return Path.home()
     except RuntimeError as error:
@@ -218,8 +228,10 @@ def home(remedy: str) -> Path:
 
 
 def expand_home(text: str, what: str) -> str:
-    """Return a path in which `~` and `~NAME` at the start stand for homes. NoHome: that one has none; `what` names who
-    gave the text."""
+    """Return a path in which `~` and `~NAME` at the start stand for homes.
+
+    Raise NoHome if a home does not exist. The message says that `what` gave the text.
+    """
     whole = os.path.expanduser(text)
     if text.startswith("~") and whole == text:
         first = text.split("/")[0]

@@ -1,7 +1,7 @@
-"""What counts as a number, as text, as yes or no: one reading for every floor, of whatever a user hands in.
+"""Read numbers, text, yes and no from the values that a user hands in, in one way for every floor.
 
-Numbers of numpy's, of torch's and of the standard library's are numbers; text that somebody derived from `str` is text.
-What comes back is always Python's own, so that it can be sent, stored and compared. Standard library only: `salon
+Numbers of numpy's, of torch's and of the standard library's are numbers; text of a class derived from `str` is text.
+The results are always Python's own, so that they can be sent, stored and compared. Standard library only: `salon
 --help` must answer at once, and a thin client never loads numpy.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def flag_of(value: Any) -> bool | None:
-    """Yes or no, also of numpy's; None: it is neither."""
+    """Return yes or no, also from numpy's; None for any other value."""
     if isinstance(value, bool):
         return value
     kind = type(value)
@@ -22,7 +22,7 @@ def flag_of(value: Any) -> bool | None:
 
 
 def whole_of(value: Any) -> int | None:
-    """A whole number; None: it is none. Yes and no are none, and neither is 7.0."""
+    """Return a whole number; None for any other value. Yes and no are not numbers, and 7.0 is not whole."""
     if type(value) is int:
         return value
     if flag_of(value) is not None:
@@ -34,25 +34,30 @@ def whole_of(value: Any) -> int | None:
 
 
 def number_of(value: Any) -> float | None:
-    """A number, perhaps infinite or NaN; None: it is none, or beyond all floats."""
+    """Return a number, perhaps infinite or NaN; None for any other value, and for one beyond all floats."""
     if type(value) is float:
         return value
     if flag_of(value) is not None:
         return None
     try:
         return float(value) if isinstance(value, Real | Decimal) else None
-    except (OverflowError, ValueError):  # ValueError: a Decimal that signals
+    except (OverflowError, ValueError):  # ValueError: a signalling NaN of Decimal
         return None
 
 
 def text_of(value: Any) -> str | None:
-    """Text as it is, whatever its class would write; None: it is none. It may hold halves of surrogate pairs."""
+    """Return plain text; None for any other value. It may hold halves of surrogate pairs.
+
+    A class derived from `str` may write itself in another way, which does not count.
+    """
     return str.__str__(value) if isinstance(value, str) else None
 
 
 def shown(value: Any) -> str:
-    """`value` for a message: one line, short whatever it is. (Python refuses to write out integers of thousands of
-    digits, and a foreign `repr` may do anything.)"""
+    """Return a value as text for a message: one short line.
+
+    Python refuses to write out integers of thousands of digits, and a foreign `repr` may do anything.
+    """
     try:
         text = repr(value)
     except Exception as error:

@@ -35,7 +35,7 @@ class Shipped:
 
     @classmethod
     def of(cls, engine: Engine) -> Shipped:
-        """Read it, and turn the style vectors into tokens on `engine`."""
+        """Read the adapter, and turn the style vectors into tokens on `engine`."""
         file, styles = SafetensorsFile(FILE), SafetensorsFile(STYLES)
         mark = "ip_adapter."
         keys = [key for key in file.tensors if key.startswith(mark)]
@@ -60,7 +60,7 @@ class Shipped:
 
 
 def random_branch(layers: int, width: int, token_width: int) -> dict[str, Any]:
-    """A random branch in diffusers' Flux IP-Adapter layout: it moves the picture, so nothing can be skipped."""
+    """Make a random branch in diffusers' Flux IP-Adapter layout. It moves the picture, so no op can skip it."""
     random = np.random.default_rng(3)
     weights: dict[str, Any] = {}
     for layer in range(layers):
@@ -72,7 +72,7 @@ def random_branch(layers: int, width: int, token_width: int) -> dict[str, Any]:
 
 
 def random_tokens(engine: Engine, counts: Sequence[int], scale: float = 1.0, seed: int = 5) -> list[F32]:
-    """Random tokens of adapters of `random_branch`, one array for each count of rows."""
+    """Make random tokens of adapters of `random_branch`, one array for each count of rows."""
     random = np.random.default_rng(seed)
     width = engine.model.architecture.adapter_width
     return [np.float32(scale) * random.standard_normal((count, width), np.float32) for count in counts]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def described(error: Exception) -> str:
-    """What failed, and where, in one line: type, the whole message, and the innermost line of code."""
+    """Return what failed, and where, in one line: type, the whole message, and the innermost line of code."""
     message = " | ".join(line.strip() for line in str(error).splitlines() if line.strip())
     places = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(places[-1].filename).name}:{places[-1].lineno})" if places else ""
@@ -18,8 +18,10 @@ def described(error: Exception) -> str:
 
 
 def serve(worker: object) -> None:
-    """Answer `{"do": METHOD, ...}` by what that method of `worker` returns, until stdin ends. Whatever a library prints
-    goes to stderr: stdout carries answers only."""
+    """Answer `{"do": METHOD, ...}` by what that method of `worker` returns, until stdin ends.
+
+    What a library prints goes to stderr, since stdout carries answers only.
+    """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     for line in sys.stdin:

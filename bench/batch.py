@@ -3,12 +3,14 @@
 `python -m salon.bench.batch [--quick] [--threads N]`
 
 One ragged step of all eight is compared with eight steps of one each, and with the same batch without adapters. The
-adapters are random ones, which nothing can skip, and the shipped one with the checkpoint's styles. Before anything is
-timed, the latents of the shared step are checked to be those of the separate steps, bit for bit.
+adapters are random ones, which nothing can skip, the shipped one with the checkpoint's styles, and eight pictures that
+users brought as style references, as `--sref` has them. Before anything is timed, the latents of the shared step are
+checked to be those of the separate steps, bit for bit.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ..engine.generation import State
 from .adapters import Shipped, random_branch, random_tokens
 from .measure import interleave, timed
 from .report import Goal
@@ -28,11 +31,8 @@ PROMPTS = (
     "a cat, bold ink", "a guitar, storybook", "a house, on a yellow background", "an umbrella, sepia tones",
 )  # fmt: skip
 SIZES = ((128, 128), (160, 96), (96, 160), (128, 96), (192, 128), (64, 64), (128, 128), (144, 112))
-VARIANTS = {  # name -> (adapters of a generation, whether they are the shipped one's)
-    "no adapters": (0, False), "1 adapter each": (1, False), "4 adapters each": (4, False),
-    "1 shipped style each": (1, True),
-}  # fmt: skip
-NONE, ONE, FOUR, SHIPPED_ONE = VARIANTS
+VARIANTS = ("no adapters", "1 adapter each", "4 adapters each", "1 shipped style each", "1 reference each")
+NONE, ONE, FOUR, SHIPPED_ONE, REFERENCE = VARIANTS
 COLUMNS = [["step", "adapters", "ms", "p10", "p90", "samples", "rows", "against_none"]]
 
 
@@ -46,10 +46,14 @@ class Group:
 
     def specs(self) -> list[Any]:
         from ..engine.spec import AdapterUse, GenerationSpec
+        from ..engine.styles import names as styles
 
         specs = []
         for i, (prompt, (width, height)) in enumerate(zip(PROMPTS, SIZES, strict=True)):
-            uses = tuple(AdapterUse(name, 0.2 + 0.1 * i) for name in self.adapters[i])
+            uses = tuple(
+                AdapterUse(name, 0.2 + 0.1 * i, styles.NONE if styles.is_style(name) else None)
+                for name in self.adapters[i]
+            )
             guidance = self.engine.model.defaults["guidance_scale"] + 0.25 * i
             specs.append(
                 GenerationSpec(
@@ -78,7 +82,7 @@ class Group:
         return [np.asarray(self.engine.ops.numpy(generation.latents)) for generation in self.generations]
 
     def turn(self, count: int) -> Callable[[], Sequence[float]]:
-        """One untimed step (it lays out the batch), then `count` timed ones."""
+        """Take one untimed step (it lays out the batch), then `count` timed ones."""
 
         def measure() -> Sequence[float]:
             if self.left < count + 1:
@@ -90,7 +94,7 @@ class Group:
 
 
 def verify(groups: Sequence[Group]) -> None:
-    """ArithmeticError unless all groups, which have equal specs, hold equal latents after three steps, all finite."""
+    """Raise ArithmeticError unless all groups, which have equal specs, hold equal, finite latents after three steps."""
     for group in groups:
         group.open()
         for _ in range(3):
@@ -100,6 +104,19 @@ def verify(groups: Sequence[Group]) -> None:
         for number, (a, b) in enumerate(zip(first, group.latents(), strict=True)):
             if not np.isfinite(a).all() or not np.array_equal(a, b):
                 raise ArithmeticError(f"generation {number}: its latents depend on what else is in the step")
+
+
+def references(engine: Any) -> list[str]:
+    """Draw a picture for each prompt, and return the names of their styles, as the engine takes users' references."""
+    names = []
+    for number, prompt in enumerate(PROMPTS):
+        generation = engine.open(engine.make_spec(prompt, steps=2, seed=number))
+        while generation.state is State.RUNNING:
+            engine.step([generation])
+        pixels = engine.finish(generation)[0]
+        engine.close(generation)
+        names.append(engine.add_style_picture(hashlib.sha256(pixels.tobytes()).hexdigest(), pixels))
+    return names
 
 
 def body(bench: Bench) -> None:
@@ -114,10 +131,13 @@ def body(bench: Bench) -> None:
     for name, tokens in zip(flat, random_tokens(engine, [TOKENS] * len(flat)), strict=True):
         engine.register_adapter(name, tokens)
     styles = Shipped.of(engine).register(engine, len(PROMPTS))
+    chosen = {
+        NONE: [[] for _ in PROMPTS], ONE: [each[:1] for each in names], FOUR: names,
+        SHIPPED_ONE: [[style] for style in styles], REFERENCE: [[style] for style in references(engine)],
+    }  # fmt: skip
     groups: dict[tuple[str, str], Group] = {}
-    for variant, (number, ours) in VARIANTS.items():
-        chosen = [[style] for style in styles] if ours else [each[:number] for each in names]
-        pair = [Group(engine, chosen, together) for together in (True, False)]
+    for variant, each in chosen.items():
+        pair = [Group(engine, each, together) for together in (True, False)]
         verify(pair)
         groups[("one step of 8", variant)], groups[("8 steps of one", variant)] = pair
     bench.note(f"latents of the shared step equal those of separate steps, bit for bit, with {', '.join(VARIANTS)}")
@@ -154,12 +174,14 @@ def body(bench: Bench) -> None:
 
 
 def goals(bench: Bench, medians: dict[tuple[str, str], float | None]) -> None:
-    none, one, four, ours = (medians["one step of 8", name] for name in (NONE, ONE, FOUR, SHIPPED_ONE))
+    none, one, four, ours, brought = (medians["one step of 8", name] for name in VARIANTS)
     alone = medians["8 steps of one", ONE]
     more = (one / none - 1) * 100 if one and none else None
     bench.goal(Goal.at_most("8 different adapters, sizes, strengths: more than with none", 5.0, more, " %"))
     more = (ours / none - 1) * 100 if ours and none else None
     bench.goal(Goal.at_most("8 shipped styles, sizes, strengths: more than with none", 5.0, more, " %"))
+    more = (brought / none - 1) * 100 if brought and none else None
+    bench.goal(Goal.at_most("8 style references of 8 users: more than with none", 5.0, more, " %"))
     each = (four / none - 1) * 100 / 4 if four and none else None
     bench.goal(Goal.at_most("each adapter of a generation", 2.0, each, " % of a step", "slope of 4 adapters each"))
     bench.goal(Goal.at_least("one shared step against 8 separate", 1.0, alone / one if alone and one else None, "x"))

@@ -34,7 +34,8 @@ class Case:
     before: Call = lambda: None  # goes before each of Salon's calls, untimed: a fresh input for an op that is in place
 
     def verify(self, tolerance: float = 0.02) -> None:
-        """ArithmeticError unless Salon's result is finite and within `tolerance` of the truth's largest magnitude."""
+        """Raise ArithmeticError unless Salon's result is finite and within `tolerance` of the truth's largest
+        magnitude."""
         got = self.result()
         worst = float(np.abs(got - self.truth).max()) / max(float(np.abs(self.truth).max()), 1e-30)
         if not np.isfinite(got).all() or not worst <= tolerance:
@@ -52,14 +53,14 @@ class Cases:
         self.random = np.random.default_rng(7)
 
     def of(self, call: Recorded) -> Case:
-        """The case of a call that was recorded."""
+        """Make the case of a call that was recorded."""
         made: Case = getattr(self, call.op)(**dict(call.arguments))
         return made
 
     # ---- helpers
 
     def normal(self, *shape: int, scale: float = 1.0) -> F32:
-        """Standard normal values that bf16 holds exactly, so that all candidates start from equal numbers."""
+        """Draw standard normal values that bf16 holds exactly, so that all candidates start from equal numbers."""
         values = self.random.standard_normal(shape, np.float32) * np.float32(scale)
         return (values.view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32)
 
@@ -75,8 +76,10 @@ class Cases:
     def linear(
         self, rows: int, k: int, n: int, activation: str = "none", gated: int = 0, dtype: str = "compute"
     ) -> Case:
-        """y = activation(x W^T + b), weights packed once by both. `gated`: r += gate * y, for so many samples, r in
-        float32 by Salon and in the usual precision by torch."""
+        """Make y = activation(x W^T + b), with weights packed once by both.
+
+        `gated`: r += gate * y, for so many samples, r in float32 by Salon and in the usual precision by torch.
+        """
         torch, ops, F = self.torch, self.ops, self.torch.nn.functional
         x, w, b = self.normal(rows, k), self.normal(n, k, scale=k**-0.5), self.normal(n)
         mine, packed = ops.array(x), ops.pack_linear([w], [b])
@@ -128,7 +131,8 @@ class Cases:
         )
 
     def attention(self, samples: int, rows: int, heads: int, width: int, adapters: int = 0, tokens: int = 4) -> Case:
-        """Self-attention of `samples` equal segments; with `adapters` terms of `tokens` rows each for every sample."""
+        """Make self-attention of `samples` equal segments; with `adapters` terms of `tokens` rows each for every
+        sample."""
         torch, ops, d = self.torch, self.ops, heads * width
         qkv = self.normal(samples * rows, 3 * d)
         mine = ops.array(qkv)
@@ -240,11 +244,11 @@ class Cases:
     def conv2d(
         self, images: int, height: int, width: int, inputs: int, outputs: int, taps: int = 9, residual: bool = False
     ) -> Case:
-        """A convolution of 1 or 9 taps; with `residual`, an array that is added to its result."""
+        """Make a convolution of 1 or 9 taps; with `residual`, an array is added to its result."""
         return self._conv(images, height, width, inputs, outputs, taps, residual, upsample=False)
 
     def upsample(self, images: int, height: int, width: int, inputs: int, outputs: int) -> Case:
-        """Nearest 2x, then a convolution of 9 taps."""
+        """Make a nearest 2x, then a convolution of 9 taps."""
         return self._conv(images, height, width, inputs, outputs, 9, residual=False, upsample=True)
 
     def _conv(

@@ -52,7 +52,10 @@ class Facts:
 
     @classmethod
     def of(cls, folder: Path) -> Facts:
-        """Read a checkpoint's configs, no weights. CheckpointError, or KeyError for one without a text pipeline."""
+        """Read a checkpoint's configs, no weights.
+
+        Raises CheckpointError, or KeyError for one without a text pipeline.
+        """
         salon = Config(folder / "salon.json", read_json(folder / "salon.json"))
         text = salon.values["text"]
         scheduler = folder / "scheduler" / "scheduler_config.json"
@@ -94,19 +97,22 @@ class Facts:
         return 1 if self.defaults["guidance_scale"] == 1 else 2
 
     def clauses(self, prompt: str, count: Callable[[str], int]) -> dict[str, str]:
-        """Words of each slot of a prompt, as the engine's own parser takes it apart. `count`: tokens of a text."""
+        """Return the words of each slot of a prompt, by the engine's own parser.
+
+        `count` returns the tokens of a text.
+        """
         return dict(ClauseReader(self.slots, self.vocabulary, count).read(prompt).texts)
 
 
 @cache
 def shipped() -> Facts:
-    """Facts of the model that ships."""
+    """Return the facts of the model that ships."""
     return Facts.of(SHIPPED)
 
 
 @cache
 def digests(folder: Path) -> dict[str, str]:
-    """Name of a checkpoint, digest of all that is loaded of it, and that of its architecture and shapes."""
+    """Return name of a checkpoint, digest of all that is loaded of it, and that of its architecture and shapes."""
     model = load(folder)
     return {
         "name": f"{model.name} {model.version}".strip(),
@@ -117,12 +123,12 @@ def digests(folder: Path) -> dict[str, str]:
 
 @cache
 def running_isa() -> str:
-    """The instruction set that the cpu backend chooses here, as it says it: "amx_bf16 bfloat16" and the like."""
+    """Return the instruction set that the cpu backend chooses here, in its words: "amx_bf16 bfloat16" and the like."""
     ops = backends.create("cpu", threads=1)
     return f"{ops.name.removeprefix('cpu/')} {ops.compute}"
 
 
 @cache
 def load(folder: Path) -> Model:
-    """The checkpoint as the engine loads it, for its digests."""
+    """Load the checkpoint as the engine does, for its digests."""
     return load_model(backends.create("cpu", threads=1), folder, Limits())

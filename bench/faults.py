@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def kills(bench: Bench, folder: Path, solo: Solo) -> None:
-    """Rounds of jobs, with one to three kills in each."""
+    """Run rounds of jobs, with one to three kills in each."""
     rounds = bench.options.rounds or bench.pick(1, 3, 70)
     started = time.monotonic()
     with Siege(folder, solo, sides=SIDES, max_steps=MAX_STEPS, users=3, seed=1) as siege:
@@ -87,8 +87,10 @@ def kills(bench: Bench, folder: Path, solo: Solo) -> None:
 
 
 def full_disks(bench: Bench, folder: Path, solo: Solo) -> None:
-    """A disk of 64 MB that is filled to some degree while jobs run, and given back; in every third round the server is
-    killed while it is full."""
+    """Fill a disk of 64 MB to some degree while jobs run, and free it again.
+
+    In every third round the server is killed while the disk is full.
+    """
     rounds, draw = bench.pick(1, 2, 20), random.Random(2)
     counts: Counter[str] = Counter()
     with small_disk(folder / "disk", "64m") as disk, ServerProcess(folder, data=folder / "disk") as server:
@@ -143,7 +145,7 @@ def _full_disk(server: ServerProcess, disk: Disk, draw: random.Random, counts: C
 
 
 def _end(peer: Peer, job: str) -> str:
-    """Kind of the last event of a job; empty: it does not end in time."""
+    """Return the kind of the last event of a job; empty: it does not end in time."""
     peer.put([job.encode()[:16], encode(m.Watch(job=job))])
     last = ""
     while not isinstance(told := peer.answer(job.encode()[:16]), m.Watched):
@@ -154,7 +156,7 @@ def _end(peer: Peer, job: str) -> str:
 
 
 def noise(bench: Bench, folder: Path) -> None:
-    """Random messages at a live server, and a good client beside them."""
+    """Send random messages to a live server, with a good client beside them."""
     count = bench.options.messages or bench.pick(300, 5_000, 200_000)
     with ServerProcess(folder) as server:
         job, *victims = _finished(server, 4)
@@ -180,7 +182,7 @@ def noise(bench: Bench, folder: Path) -> None:
 
 
 def unread(bench: Bench, folder: Path) -> None:
-    """A client that watches, fetches, lists, and never reads."""
+    """Run a client that watches, fetches, lists, and never reads."""
     with ServerProcess(folder) as server:
         job, *others = _finished(server, 3)
         before = top = server.rss()
@@ -209,7 +211,7 @@ def unread(bench: Bench, folder: Path) -> None:
 
 
 def flood(bench: Bench, folder: Path) -> None:
-    """Four clients that ping as fast as they can, in a process of their own."""
+    """Run four clients that ping as fast as they can, in a process of their own."""
     seconds = bench.pick(0.9, 3.0, 10.0)
     with ServerProcess(folder) as server:
         (job,) = _finished(server, 1)
@@ -231,7 +233,7 @@ def flood(bench: Bench, folder: Path) -> None:
 
 
 def _finished(server: ServerProcess, count: int) -> list[str]:
-    """Jobs that are done."""
+    """Return the jobs that are done."""
     with Peer(server.address) as peer:
         peer.hello()
         asked = [m.Submit(key=f"own-{i}", **SMALL, seed=i) for i in range(count)]

@@ -24,7 +24,7 @@ class CandidateFailed(Exception):
 
 
 def last_lines(text: str, count: int = STDERR_LINES) -> str:
-    """The last lines that say anything, in one: " | " between them."""
+    """Return the last lines that have any text, in one, with " | " between them."""
     return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-count:])
 
 
@@ -45,7 +45,7 @@ class Child:
         self._logged = 0  # bytes in the log before this process
 
     def environment(self) -> dict[str, str]:
-        """Of the process."""
+        """Return the environment of the process."""
         return dict(os.environ)
 
     def __enter__(self) -> Self:
@@ -73,7 +73,10 @@ class Child:
             )
 
     def ask(self, do: str, *, timeout: float, **arguments: Any) -> dict[str, Any]:
-        """Send one command and wait for its answer. CandidateFailed after `timeout` seconds, with the process ended."""
+        """Send one command and wait for its answer.
+
+        After `timeout` seconds, end the process and raise CandidateFailed.
+        """
         if self.process is None:
             self.start()
         assert self.process is not None
@@ -109,7 +112,7 @@ class Child:
         return line
 
     def _last_words(self) -> str:
-        """What the process last printed to standard error, to stand behind an error."""
+        """Return what the process last printed to standard error, to stand behind an error."""
         with suppress(OSError), open(self.log, "rb") as log:
             log.seek(self._logged)
             if said := last_lines(log.read().decode(errors="replace")):
@@ -151,7 +154,8 @@ class Candidate(Child):
         self.python = python or self.python
 
     def environment(self) -> dict[str, str]:
-        """One thread count for every library that reads it from the environment; no tuning left over from here."""
+        """Return an environment with one thread count for every library that reads it, and no tuning from this
+        process."""
         dropped = ("OPENBLAS_", "TORCHINDUCTOR_", *(("PYTHONPATH", "VIRTUAL_ENV") if self.foreign else ()))
         kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
         threads = str(self.threads)

@@ -40,7 +40,10 @@ class Shape:
     sides: tuple[int, ...]
 
     def gflop(self, image_rows: int) -> float:
-        """Multiply-adds x 2 of both blocks in 1e9: 12 D^2 a row and block, attention; modulation left out (< 1 %)."""
+        """Return multiply-adds x 2 of both blocks in 1e9.
+
+        That is 12 D^2 a row and block, and attention; modulation is left out (< 1 %).
+        """
         rows = image_rows + self.text_rows
         return 2e-9 * 2 * (rows * 12 * self.width**2 + 2 * rows * rows * self.width)
 
@@ -76,7 +79,7 @@ def measure(bench: Bench) -> None:
 
 
 def random_model(shape: Shape, folder: Path) -> Any:
-    """A diffusers transformer of one double and one single block, saved to `folder`."""
+    """Make a diffusers transformer of one double and one single block, saved to `folder`."""
     import torch
     from diffusers import FluxTransformer2DModel
 
@@ -101,7 +104,7 @@ def random_model(shape: Shape, folder: Path) -> Any:
 
 
 def load(root: Path, threads: int) -> tuple[Any, Any]:
-    """Salon's op table and the same weights packed for it."""
+    """Return Salon's op table and the same weights packed for it."""
     from ..engine.checkpoint import Component
     from ..engine.models import flux
     from ..kernels.backends import create
@@ -183,7 +186,10 @@ def compare(bench: Bench, shape: Shape, ops: Any, ours: Any, theirs: Any, side: 
 
 
 def difference(got: F32, want: F32) -> float:
-    """Largest difference over the largest magnitude. ArithmeticError where it is above .1 or `got` is not finite."""
+    """Return the largest difference over the largest magnitude.
+
+    Raise ArithmeticError where it is above .1 or `got` is not finite.
+    """
     worst = float(np.abs(got - want).max() / np.abs(want).max())
     if not np.isfinite(got).all() or not worst <= 0.1:
         raise ArithmeticError(f"Salon and diffusers differ by {worst:.3g} of the largest value")

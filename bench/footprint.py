@@ -11,7 +11,7 @@ NOT_INSTALLED = {".git", ".ci", ".venv", "build", "tests", "csrc", "docs", "resu
 
 
 def install_mib(root: str = "salon") -> float | None:
-    """MiB of `root` and of the closure of its default requirements; None where it is not installed."""
+    """Return the MiB of `root` and of the closure of its default requirements; None where it is not installed."""
     seen: set[str] = set()
     waiting, total = [root], 0
     while waiting:

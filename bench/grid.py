@@ -213,7 +213,7 @@ class Grid:
         row.setdefault("_rss_mib", []).append(answer["peak_rss_mib"])
 
     def _agreement(self) -> None:
-        """PSNR of the pictures and largest latent difference against diffusers in float32."""
+        """Compute PSNR of the pictures and largest latent difference against diffusers in float32."""
         reference = self.scratch / f"{REFERENCE}.npz"
         if not reference.exists():
             return
@@ -263,7 +263,7 @@ class Grid:
 
 
 def psnr(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    """10 log10(255^2 / mean squared difference) of uint8 pictures; 99 where they are equal."""
+    """Return 10 log10(255^2 / mean squared difference) of uint8 pictures; 99 where they are equal."""
     mse = float(np.mean((a.astype(np.float64) - b.astype(np.float64)) ** 2))
     return 99.0 if mse == 0 else 10 * float(np.log10(255.0**2 / mse))
 

@@ -47,7 +47,7 @@ def publish(bench: Bench, facts: Facts, rows: Rows, probe: Probe, steps: int) ->
 
 
 def _goals(bench: Bench, facts: Facts, rows: Rows, probe: Probe) -> None:
-    """What was reached of what was wanted; fills in the shares and ratios of the rows."""
+    """State what was reached of what was wanted; fill in the shares and ratios of the rows."""
     salon = rows.get("salon", {})
     peak = gflops_per_core(probe.peak)
     floor = floor_ms(step_gflop(facts, IMAGES), probe.peak, bench.threads)

@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def fields(draw: random.Random, guidance: float, tiny: bool) -> dict[str, Any]:
-    """A random request. `guidance`: the model's own."""
+    """Draw a random request. `guidance` is the model's own."""
     width, height = draw.choice(SIZES)
     known = [*sorted(ADAPTERS), *(f"{BRANCH}-{k}" for k in range(STYLES))]
     names = draw.sample(known, draw.choice((0, 0, 1, 2)))

@@ -23,7 +23,10 @@ SEED = 0
 
 
 def step_gflop(facts: Facts, images: int) -> float:
-    """Multiply-adds x 2 of one default step in 1e9: linear layers over rows, attention; without modulation (< 1 %)."""
+    """Return multiply-adds x 2 of one default step in 1e9: linear layers over rows, and attention.
+
+    Modulation is left out (< 1 %).
+    """
     flux, width = facts.flux, facts.flux.width
     per_row = (flux.num_layers + flux.num_single_layers) * 12 * width**2
     attention = (flux.num_layers + flux.num_single_layers) * 2 * facts.rows**2 * width
@@ -32,7 +35,7 @@ def step_gflop(facts: Facts, images: int) -> float:
 
 
 def decode_gflop(facts: Facts, images: int, folded: bool = False) -> float:
-    """Multiply-adds x 2 of the decoder's convolutions in 1e9, for AutoencoderKL without mid attention.
+    """Return multiply-adds x 2 of the decoder's convolutions in 1e9, for AutoencoderKL without mid attention.
 
     `folded`: a 3x3 convolution after nearest 2x counted as the four taps that it can be computed with."""
     config = facts.autoencoder
@@ -52,7 +55,10 @@ def decode_gflop(facts: Facts, images: int, folded: bool = False) -> float:
 
 
 def encode(facts: Facts) -> tuple[F32, F32]:
-    """(tokens [rows, E], pooled [E]) of PROMPT: states of each clause without CLS and SEP, z-scored, absent = zero."""
+    """Return (tokens [rows, E], pooled [E]) of PROMPT.
+
+    They are the states of each clause without CLS and SEP, z-scored; an absent clause is zero.
+    """
     import torch
     from safetensors.numpy import load_file
     from transformers import AutoTokenizer, BertModel
@@ -77,12 +83,12 @@ def encode(facts: Facts) -> tuple[F32, F32]:
 
 
 def sigmas(facts: Facts, steps: int) -> F32:
-    """The checkpoint's own, [steps + 1]."""
+    """Return the checkpoint's own sigmas, [steps + 1]."""
     return facts.sigmas.sigmas(steps, facts.image_rows, facts.defaults.get("shift"))
 
 
 def make(facts: Facts) -> Job:
-    """The job. ValueError for defaults that the rivals' loop (Euler's method) cannot follow."""
+    """Make the job. Raise ValueError for defaults that the rivals' loop (Euler's method) cannot follow."""
     defaults = facts.defaults
     if defaults["solver"] != "euler":
         raise ValueError(f"the checkpoint's solver: got {defaults['solver']!r}, want euler (all that rivals take)")

@@ -17,7 +17,7 @@ MADE_BY = (  # what the kept files are made by, beside the checkpoint
 
 
 def cache_folder(chosen: Path | None, model: Path, threads: int) -> Path:
-    """A folder for what rivals build, one per checkpoint content, library versions, CPU and thread count."""
+    """Make a folder for what rivals build, one per checkpoint content, library versions, CPU and thread count."""
     base = os.environ.get("XDG_CACHE_HOME")
     root = chosen or (Path(base) if base else home("name a folder with --cache") / ".cache") / "salon" / "bench"
     digest = hashlib.sha256()

@@ -30,7 +30,7 @@ def _read(path: str) -> str:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """First value of each `key : value` line."""
+    """Return the first value of each `key : value` line."""
     fields: dict[str, str] = {}
     for line in text.splitlines():
         key, colon, value = line.partition(":")
@@ -40,12 +40,13 @@ def _fields(text: str) -> dict[str, str]:
 
 
 def all_cores() -> int:
-    """Cores of the machine, usable or not."""
+    """Count the cores of the machine, usable or not."""
     return os.cpu_count() or 1
 
 
 def busy_seconds() -> float:
-    """CPU seconds that all processes together have used since the machine started; 0 where the system does not say."""
+    """Return the CPU seconds that all processes together have used since the machine started; 0 where it is not
+    known."""
     first = _read("/proc/stat").partition("\n")[0].split()
     if len(first) < 5 or first[0] != "cpu":
         return 0.0
@@ -54,13 +55,13 @@ def busy_seconds() -> float:
 
 
 def has_flag(flag: str) -> bool:
-    """Whether the CPU reports an ISA flag, in /proc/cpuinfo's spelling."""
+    """Return whether the CPU reports an ISA flag, in /proc/cpuinfo's spelling."""
     fields = _fields(_read("/proc/cpuinfo"))
     return flag in (fields.get("flags") or fields.get("Features") or "").split()
 
 
 def describe() -> dict[str, Any]:
-    """CPU model, family, usable cores, caches, ISA flags, memory in GiB, kernel release of the operating system."""
+    """Describe CPU model, family, usable cores, caches, ISA flags, memory in GiB, and release of the kernel."""
     fields = _fields(_read("/proc/cpuinfo"))
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     memory_kib = int((_fields(_read("/proc/meminfo")).get("MemTotal") or "0 kB").split()[0])
@@ -86,8 +87,11 @@ def _cache_size(level: int) -> str:
 
 
 def commit(folder: Path = PACKAGE) -> str:
-    """`git describe` of the checkout that the package lies in, with "-dirty" where files differ from that commit (other
-    than the results themselves); "unknown" for an installed package, or where there is no git."""
+    """Return `git describe` of the checkout that the package lies in.
+
+    It ends in "-dirty" where files differ from that commit (other than the results themselves). It is "unknown" for an
+    installed package, or where there is no git.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
@@ -103,7 +107,7 @@ def commit(folder: Path = PACKAGE) -> str:
 
 
 def versions(distributions: tuple[str, ...]) -> dict[str, str]:
-    """Versions of Python and of the named distributions; "absent" for those that are not installed."""
+    """Return versions of Python and of the named distributions; "absent" for those that are not installed."""
     found = {"python": platform.python_version()}
     for name in distributions:
         try:

@@ -19,16 +19,16 @@ class Deadline:
         self.seconds = seconds
 
     def left(self) -> float:
-        """Seconds left; negative when over, infinite without a budget."""
+        """Return the seconds left; negative when over, infinite without a budget."""
         return float("inf") if self.seconds is None else self.started + self.seconds - self.clock()
 
     def allows(self, seconds: float) -> bool:
-        """Whether something that takes about `seconds` still fits."""
+        """Return whether something that takes about `seconds` still fits."""
         return self.left() >= seconds
 
 
 def quantile(values: Sequence[float], q: float) -> float:
-    """Linear interpolation between order statistics; values must not be empty."""
+    """Interpolate linearly between order statistics; values must not be empty."""
     ordered = sorted(values)
     place = q * (len(ordered) - 1)
     low = int(place)
@@ -55,7 +55,7 @@ class Samples:
 
     @property
     def spread(self) -> tuple[float, float] | None:
-        """10th and 90th percentile."""
+        """The 10th and the 90th percentile."""
         return (quantile(self.values, 0.1), quantile(self.values, 0.9)) if self.values else None
 
 
@@ -65,7 +65,7 @@ def timed(
     clock: Clock = time.perf_counter,
     before: Callable[[], object] = lambda: None,
 ) -> list[float]:
-    """Milliseconds of each of `count` calls, without those of `before`, which goes before each."""
+    """Return the milliseconds of each of `count` calls, without those of `before`, which goes before each."""
     values = []
     for _ in range(count):
         before()
@@ -82,10 +82,10 @@ def interleave(
     deadline: Deadline,
     on_round: Callable[[], object] | None = None,
 ) -> dict[str, Samples]:
-    """Round-robin measuring: in every round each candidate takes one turn and returns its durations in milliseconds.
+    """Measure round-robin: in every round each candidate takes one turn and returns its durations in milliseconds.
 
     Drift of the machine (clock, neighbours, temperature) then falls on all candidates alike; behind the first round the
-    order is drawn anew (always the same draws), so that nobody always follows the same neighbour. Stops before a round
+    order is drawn anew (always the same draws), so that none always follows the same neighbour. It ends before a round
     that would, going by the dearest round so far, not fit the deadline; the first round runs candidate by candidate, in
     the order given, while time is left. A candidate that raises is not asked again (its samples so far stay); the
     exception is the caller's to prevent or to log.
@@ -116,7 +116,7 @@ def budgeted(
     clock: Clock = time.perf_counter,
     before: Callable[[], object] = lambda: None,
 ) -> Callable[[], list[float]]:
-    """A turn for `interleave`: as many calls as fit in `seconds` (one warm-up call first, which brings caches back).
+    """Make a turn for `interleave`: as many calls as fit in `seconds`, after a warm-up call that brings caches back.
 
     `before`: what is done before each call and not timed, like a fresh input for an op that works in place."""
 

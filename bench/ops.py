@@ -76,8 +76,8 @@ def measure(bench: Bench, cases: Any, count: int, dtype: Any) -> None:
 
 
 def as_row(case: Case, results: dict[str, Samples], threads: int) -> dict[str, Any]:
-    """Medians, the floor and Salon's share of it (best run against best run), and how many times faster Salon is than
-    the best rival."""
+    """Return medians, the floor and Salon's share of it (best run against best run), and the ratio to the best
+    rival."""
     salon = results["salon"].median
     others = {name: samples for name, samples in results.items() if name not in ("salon", PEAK, COPIES)}
     rivals = {name: samples.median for name, samples in others.items() if samples.median}
@@ -102,8 +102,10 @@ def as_row(case: Case, results: dict[str, Samples], threads: int) -> dict[str, A
 
 
 def least_ms(case: Case, results: dict[str, Samples], threads: int) -> float | None:
-    """The least time that the machine allows: operations over the peak, or bytes over the copy rate, in ms; by the best
-    runs of the probes that took turns with the case."""
+    """Return the least time that the machine allows, in ms: operations over the peak, or bytes over the copy rate.
+
+    Both are by the best runs of the probes that took turns with the case.
+    """
     copies, peak = results.get(COPIES), results.get(PEAK)
     moved = case.bytes / GB * copies.best if copies is not None and copies.best else None
     if not case.flops:
@@ -113,7 +115,7 @@ def least_ms(case: Case, results: dict[str, Samples], threads: int) -> float | N
 
 
 def goals(bench: Bench) -> None:
-    """Geometric means over the model's shapes, against the better of torch's two ways."""
+    """State geometric means over the model's shapes, against the better of torch's two ways."""
     amx = machine.has_flag("amx_bf16")
     note = "" if amx else "set for a CPU with AMX, which this one lacks"
     wanted = (("packed GEMM faster than oneDNN", "gemm", 1.7), ("attention faster than SDPA", "attention", 4.0))

@@ -40,7 +40,7 @@ class DotProducts:
             self.name = f"{self._backend.isa} {dtype}"
 
     def turn(self) -> list[float]:
-        """Milliseconds for 1 GFLOP on one core, of several short runs."""
+        """Return the milliseconds for 1 GFLOP on one core, of several short runs."""
         return [GFLOP * 1e3 / self._backend.peak(RUN_S) for _ in range(RUNS)]
 
 
@@ -60,7 +60,7 @@ class Copies:
         self.repeats = max(1, int(2e10 * RUN_S / self.bytes))
 
     def turn(self) -> list[float]:
-        """Milliseconds for 1 GB read and written, of several short runs."""
+        """Return the milliseconds for 1 GB read and written, of several short runs."""
         return [self._run() for _ in range(RUNS)]
 
     def _run(self) -> float:
@@ -85,12 +85,13 @@ class Copies:
 
 
 def floor_ms(gflop: float, peak: Samples | None, threads: int) -> float | None:
-    """The least milliseconds for so many 1e9 operations on all threads, by the best run of a `DotProducts` probe."""
+    """Return the least milliseconds for so many 1e9 operations on all threads, by the best run of a `DotProducts`
+    probe."""
     best = peak.best if peak is not None else None
     return None if best is None else gflop * best / threads
 
 
 def gflops_per_core(peak: Samples | None, which: Literal["best", "median"] = "best") -> float | None:
-    """1e9 FLOP/s of a core, by the best or the median run of a `DotProducts` probe."""
+    """Return the 1e9 FLOP/s of a core, by the best or the median run of a `DotProducts` probe."""
     ms = None if peak is None else getattr(peak, which)
     return None if ms is None else 1e3 / ms

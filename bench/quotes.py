@@ -16,7 +16,7 @@ commas. `{FILE}` alone is the file's commit and date.
 
 A test renders every template anew and compares, so a figure cannot stand where its file says another one; and every
 file that is quoted must be of the shipped model (its shapes for figures of speed, all of it for figures of quality, see
-`report.Report`). A result that cannot be taken again on the machine at hand is quoted with `<!-- quote, kept: FILES`,
+`report.Report`). A result that cannot be taken again on this machine is quoted with `<!-- quote, kept: FILES`,
 which is refused without the commit and date of each of them in the text.
 """
 
@@ -55,7 +55,7 @@ class QuoteError(ValueError):
 
 @cache
 def result(name: str) -> Mapping[str, Any]:
-    """The result file `name`. QuoteError if there is none."""
+    """Return the result file `name`. Raise QuoteError if there is none."""
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         raise QuoteError(f"no result {path.name} in bench/results")
@@ -63,13 +63,13 @@ def result(name: str) -> Mapping[str, Any]:
 
 
 def provenance(name: str) -> str:
-    """Commit and date of a result, as a page shows them."""
+    """Return commit and date of a result, as a page shows them."""
     document = result(name)
     return f"{document['commit']}, {document['date'][:10]}"
 
 
 def values(document: Any, path: str) -> list[Any]:
-    """All values that a path leads to."""
+    """Return all values that a path leads to."""
     found, end = [document], 0
     for step in STEP.finditer(path):
         if step.start() != end:
@@ -88,7 +88,7 @@ def values(document: Any, path: str) -> list[Any]:
 
 
 def _rows(found: list[Any]) -> list[Mapping[str, Any]]:
-    """The objects among these values, and in those that are lists."""
+    """Return the objects among these values, and in those that are lists."""
     each = [row for value in found for row in (value if isinstance(value, list) else [value])]
     return [row for row in each if isinstance(row, Mapping)]
 
@@ -98,7 +98,10 @@ def _fits(cell: str, how: str, want: str) -> bool:
 
 
 def evaluate(document: Mapping[str, Any], expression: str) -> Any:
-    """The value of an expression over one result. QuoteError unless each path leads to exactly one value."""
+    """Return the value of an expression over one result.
+
+    Raise QuoteError unless each path leads to exactly one value.
+    """
     parts = re.split(r" ([-+*/]) ", expression.strip())
     total = _value(document, parts[0])
     for sign, part in zip(parts[1::2], parts[2::2], strict=True):
@@ -121,7 +124,7 @@ def _value(document: Mapping[str, Any], text: str) -> Any:
 
 
 def shown(value: Any, how: str) -> str:
-    """A value in a format."""
+    """Return a value in a format."""
     significant = re.fullmatch(r"(\d+)s", how)
     if significant:
         places = int(significant[1]) - 1 - math.floor(math.log10(abs(value))) if value else 0
@@ -130,7 +133,7 @@ def shown(value: Any, how: str) -> str:
 
 
 def render(template: str) -> str:
-    """The text of a template. QuoteError for a field that cannot be filled."""
+    """Return the text of a template. Raise QuoteError for a field that cannot be filled."""
 
     def fill(field: re.Match[str]) -> str:
         name, colon, rest = field[1].partition(":")
@@ -146,19 +149,20 @@ def render(template: str) -> str:
 
 
 def pages() -> list[Path]:
-    """All pages that may quote."""
+    """Return all pages that may quote."""
     return sorted(path for pattern in PAGES for path in ROOT.glob(pattern))
 
 
 def stale(name: str, model: Mapping[str, str]) -> bool:
-    """Whether a result is not of this model (see `facts.digests`), or of a run that was too small to be quoted."""
+    """Return whether a result is not of this model (see `facts.digests`), or of a run that was too small to be
+    quoted."""
     document = result(name)
     tied = document["tied_to"]
     return bool(document["quick"]) or (tied != "nothing" and document["model"].get(tied) != model[tied])
 
 
 def complaints(page: str, model: Mapping[str, str]) -> list[str]:
-    """What is wrong with the quotes of a page's text, in words."""
+    """Return what is wrong with the quotes of a page's text, in words."""
     found = []
     outside = BLOCK.sub("", page)
     found += [f"{name} is linked outside of a quote" for name in LINK.findall(outside)]
@@ -184,7 +188,7 @@ def complaints(page: str, model: Mapping[str, str]) -> list[str]:
 
 
 def written(page: str) -> str:
-    """A page's text with every quote rendered anew."""
+    """Return a page's text with every quote rendered anew."""
 
     def anew(block: re.Match[str]) -> str:
         start, text = block.start("text") - block.start(), block["text"]

@@ -131,7 +131,7 @@ _READERS: dict[str, Callable[..., dict[str, Any]]] = {
 
 
 def record(ops: Any = None, images: int = 4) -> tuple[Counter[Call], set[str]]:
-    """The calls of one default grid of the shipped model and the names of all ops that it used.
+    """Record the calls of one default grid of the shipped model and the names of all ops that it used.
 
     A step and a decode without adapters; the attention calls of a step with the shipped adapter once and four times
     for each picture, and those of a step of one large picture."""
@@ -160,6 +160,6 @@ def record(ops: Any = None, images: int = 4) -> tuple[Counter[Call], set[str]]:
 
 
 def _only(calls: Counter[Call], *, adapters: bool) -> Counter[Call]:
-    """The attention calls: with adapters, or all."""
+    """Return the attention calls: with adapters, or all."""
     kept = {call: n for call, n in calls.items() if call.op == "attention"}
     return Counter({call: n for call, n in kept.items() if not adapters or dict(call.arguments)["adapters"]})

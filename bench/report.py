@@ -98,7 +98,7 @@ class Report:
         isa: str | None = None,
         more: Mapping[str, Any] | None = None,
     ) -> Report:
-        """An empty report of this moment, checkout and machine. The one way in which all benchmarks begin theirs.
+        """Make an empty report of this moment, checkout and machine. All benchmarks begin theirs in this one way.
 
         Args:
             model: folder of the checkpoint that is measured; None: no model, or one that is named later.
@@ -157,7 +157,7 @@ class Report:
 
 
 def _clean(value: Any) -> Any:
-    """Numbers rounded to five figures, however deep; what is not finite becomes None (JSON has no NaN)."""
+    """Return numbers rounded to five figures, however deep. What is not finite becomes None (JSON has no NaN)."""
     if isinstance(value, Mapping):
         return {key: _clean(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -168,7 +168,7 @@ def _clean(value: Any) -> Any:
 
 
 def problems(document: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a result document, in words; empty when it follows the schema."""
+    """Return what is wrong with a result document, in words; empty when it follows the schema."""
     found = [f"missing key {key!r}" for key in KEYS if key not in document]
     found += [f"unknown key {key!r}" for key in document if key not in (*KEYS, *OPTIONAL)]
     if document.get("tied_to", "shapes") not in get_args(TiedTo):

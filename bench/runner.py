@@ -60,7 +60,7 @@ class Bench:
         self.report = Report.start(name, tied_to=tied_to, threads=self.threads, quick=self.quick, model=model)
 
     def pick(self, tiny: T, quick: T, full: T) -> T:
-        """What this run wants of three sizes."""
+        """Return what this run wants of three sizes."""
         return tiny if self.tiny else quick if self.quick else full
 
     def row(self, **cells: Any) -> dict[str, Any]:
@@ -72,11 +72,11 @@ class Bench:
         self.report.goals.append(goal)
 
     def note(self, text: str) -> None:
-        """A remark that belongs to the figures: kept in the file and printed below the table."""
+        """Add a remark on the figures, which is kept in the file and printed below the table."""
         self.report.notes.append(text)
 
     def other_load(self) -> float:
-        """Share of the machine's cores (0..1) that other processes kept busy since the start of the run."""
+        """Return the share of the machine's cores (0..1) that other processes kept busy since the start of the run."""
         wall = time.monotonic() - self._start[0]
         busy = machine.busy_seconds() - self._start[1]
         own = _own_seconds() - self._start[2]
@@ -88,7 +88,7 @@ class Bench:
 
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[[str], None]]:
-        """A progress bar; call the yielded function when a part is done, with the name of the next."""
+        """Show a progress bar. The caller calls the yielded function when a part is done, with the name of the next."""
         columns = (
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -168,7 +168,7 @@ def run(
 
 
 def _own_seconds() -> float:
-    """CPU seconds of this process and of its ended children."""
+    """Return the CPU seconds of this process and of its ended children."""
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
@@ -191,7 +191,10 @@ def _publish(bench: Bench, keep: bool) -> int:
 
 
 def print_report(report: Report, console: Console, columns: Sequence[Sequence[str]] | None = None) -> None:
-    """Tables of rows and goals. `columns` says which columns stand in which table (default: one table with all)."""
+    """Print tables of rows and goals.
+
+    `columns` says which columns stand in which table (default: one table with all).
+    """
     if report.rows:
         everything = list(dict.fromkeys(key for row in report.rows for key in row))
         isa = " ".join(report.machine.get("isa", [])[-4:])

@@ -8,8 +8,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def torch_as_rival(threads: int) -> Iterator[None]:
-    """Let torch compute on so many threads and without gradients. Both are as before afterwards: they hold for the
-    whole process, and a benchmark that runs inside of another program must not change it."""
+    """Let torch compute on so many threads and without gradients, and restore both afterwards.
+
+    They hold for the whole process, and a benchmark that runs inside of another program must not change it.
+    """
     import torch
 
     before = torch.get_num_threads()

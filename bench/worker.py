@@ -19,7 +19,7 @@ from .peers.base import Job, Peer, Setting
 
 
 def peer_class(spec: str) -> type[Peer]:
-    """The class of `module:class`: a module of peers/, or, with a dot in its name, of any package."""
+    """Return the class of `module:class`: a module of peers/, or, with a dot in its name, of any package."""
     module, _, name = spec.partition(":")
     home = importlib.import_module(module if "." in module else f".peers.{module}", __package__)
     found: type[Peer] = getattr(home, name)
@@ -27,7 +27,10 @@ def peer_class(spec: str) -> type[Peer]:
 
 
 def peak_rss_mib() -> float:
-    """High-water mark of resident memory. VmHWM rather than ru_maxrss, which a child inherits from its parent."""
+    """Return the high-water mark of resident memory, MiB.
+
+    It is VmHWM rather than ru_maxrss, which a child inherits from its parent.
+    """
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM"):
             return int(line.split()[1]) / 1024
@@ -44,7 +47,9 @@ class Worker:
         return {}
 
     def cold(self, images: int, save: str = "") -> dict[str, Any]:
-        """Load, then one grid: when (monotonic clock) the first step and the pictures were there; peak memory.
+        """Load, then make one grid.
+
+        Return when (monotonic clock) the first step and the pictures were there, and peak memory.
 
         With `save`, pictures and final latents go to that .npz afterwards."""
         self.peer.load()
@@ -67,7 +72,8 @@ class Worker:
         self.images = images
 
     def steps(self, images: int, count: int, warmup: int) -> dict[str, Any]:
-        """Milliseconds of `count` steps, after `warmup` untimed ones (the turn before was another process's)."""
+        """Return the milliseconds of `count` steps, after `warmup` untimed ones (the turn before was another
+        process's)."""
         values = []
         for number in range(warmup + count):
             if self.images != images or self.peer.position >= self.peer.job.steps:
@@ -79,7 +85,8 @@ class Worker:
         return {"ms": values}
 
     def decode(self, images: int, count: int, warmup: int) -> dict[str, Any]:
-        """Milliseconds of `count` decodes of `images` pictures (the first call may have to take steps before)."""
+        """Return the milliseconds of `count` decodes of `images` pictures (the first call may have to take steps
+        before)."""
         if self.images != images:
             self.begin(images)
         values = []
@@ -91,7 +98,7 @@ class Worker:
         return {"ms": values}
 
     def grid(self, images: int) -> dict[str, Any]:
-        """Milliseconds of a whole grid, start to pictures."""
+        """Return the milliseconds of a whole grid, start to pictures."""
         start = time.perf_counter()
         self.begin(images)
         for _ in range(self.peer.job.steps):

@@ -12,7 +12,7 @@ class CallMemory {
   CallMemory& operator=(const CallMemory&) = delete;
   ~CallMemory();
 
-  // A block as of `acquire`, kept until the call ends. For the thread that makes the call; throws std::bad_alloc.
+  // A block as of `acquire`, kept until the call ends, for the thread that makes the call. Throws std::bad_alloc.
   void* take(std::size_t bytes);
 
  private:

@@ -81,7 +81,7 @@ std::vector<std::string> groups(const std::string& root, const std::string& cont
   return folders;
 }
 
-// The number that a file begins with; none for "max", -1 (version 1's word for it) and files that are not there.
+// The number that a file begins with; none for "max", for -1 (which means the same in version 1) and for missing files.
 std::optional<std::uint64_t> number(const std::string& text) {
   if (text.empty() || text[0] < '0' || text[0] > '9') return std::nullopt;
   std::uint64_t value = 0;
@@ -89,7 +89,7 @@ std::optional<std::uint64_t> number(const std::string& text) {
   return value;
 }
 
-// Cores for which a quota of so many microseconds in each period lasts; `most` where there is no quota.
+// Number of cores for which a quota of so many microseconds in each period is enough; `most` without a quota.
 int cores_of(const std::string& quota, const std::string& period, int most) {
   const auto q = number(quota), p = number(period);
   if (!q || !p || !*p) return most;

@@ -1,4 +1,4 @@
-// What this process may use of the machine: a container's share, not the whole.
+// Finds out what this process may use of the machine: a container's share, not the whole.
 #pragma once
 #include <cstdint>
 #include <string>
@@ -11,7 +11,7 @@ namespace salon {
 int usable_cores(const std::string& root = "", int affinity = 0);
 
 // Bytes that this process may use: the least limit of its control group and of all groups above it (memory.max, or
-// version 1's memory.limit_in_bytes). 0: there is none.
+// version 1's memory.limit_in_bytes). 0: nothing limits them.
 std::uint64_t memory_limit(const std::string& root = "");
 
 }  // namespace salon

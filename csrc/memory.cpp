@@ -23,7 +23,7 @@ std::size_t size_class(std::size_t bytes) {
 
 constexpr std::size_t kKept = 3;  // blocks in use and kept together are at most so many times the most ever in use
 
-// Blocks of one size that wait to be handed out again, and when one of them last came or went.
+// Free blocks of one size, and the time when one of them was last taken or returned.
 struct Shelf {
   std::vector<void*> blocks;
   std::uint64_t used = 0;
@@ -47,7 +47,7 @@ struct Cache {
     stats.cached -= shelf->first;
   }
 
-  // Gives kept blocks back, of the size first that was not used for longest, until no more than `most` bytes are held.
+  // Gives kept blocks back until at most `most` bytes are held, beginning with the size that is unused for longest.
   void keep_within(std::size_t most) noexcept {
     while (stats.cached && stats.in_use + stats.cached > most) {
       auto oldest = shelves.end();
@@ -60,14 +60,14 @@ struct Cache {
 
 Cache& cache() {
   static Cache* c = [] {
-    // A fork copies the mutex as it stands, and another thread that holds it stays behind: it is free at every fork.
+    // A fork copies the mutex in its present state, but not the thread that may hold it. So it is free at every fork.
     pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); });
     return new Cache();  // leaked on purpose: tensors may outlive static destruction
   }();
   return *c;
 }
 
-// Null only if there is no room even without the kept blocks.
+// Null only if memory runs out even without the kept blocks.
 void* ask_system(std::size_t bytes) noexcept {
   void* block = std::aligned_alloc(64, bytes);
   if (block) return block;

@@ -1,5 +1,6 @@
 // Activation memory: 64-byte aligned blocks that are kept and handed out again, so that a steady step allocates nothing.
-// What is kept stays within a few times what was ever in use, whatever sizes batches have; it goes when memory runs out.
+// For batches of any sizes, the kept blocks stay within a few times the most that was ever in use. They are given back
+// when memory runs out.
 #pragma once
 #include <cstddef>
 #include <cstdint>

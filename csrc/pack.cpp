@@ -33,7 +33,7 @@ template <class S, class D> void pack_row(const Packed& w, const S* row, D* pane
   }
 }
 
-// The common case, bf16 kept as it is, in the order of the panel: whole lines are written, 32 rows are read side by side.
+// The common case, bf16 kept unchanged, in the order of the panel: writes whole lines, reads 32 rows side by side.
 void pack_pairs(const Job& job, std::int64_t p) {
   const Packed& w = *job.w;
   std::uint32_t* out = static_cast<std::uint32_t*>(const_cast<void*>(w.data)) + p * w.kp * kPanel / 2;

@@ -23,8 +23,8 @@ struct PackedWeight {
   std::vector<float> bias;
   std::size_t bytes = 0;
 
-  // What `upsample` multiplies with: like view.data of a 3x3 convolution, with 16 taps in the place of its nine. Made when
-  // first asked for, and kept.
+  // The weights of `upsample`: like view.data of a 3x3 convolution, with 16 taps in place of its nine. Made at the
+  // first use, and kept.
   const void* parities(int threads);
 
  private:

@@ -32,13 +32,13 @@ using Word = std::atomic<std::uint32_t>;
 
 using Clock = std::chrono::steady_clock;
 
-// How long a thread looks for news before it sleeps. Ops of a step follow each other within tens of microseconds, and to
-// wake a sleeper takes as long. A thread alone on its core can look for longer, for the pauses between steps; where others
-// want the core, that takes their time, and theirs is what it waits for.
+// How long a thread polls for a new job before it sleeps. Ops of a step follow each other within tens of microseconds,
+// and to wake a sleeper takes as long. A thread alone on its core can poll for longer, through the pauses between
+// steps. Where other threads need the core, polling takes their time, and the thread waits for just those threads.
 constexpr std::chrono::microseconds kCrowded{20}, kAlone{1500};
 constexpr std::chrono::milliseconds kMemory{20};  // a core is crowded so long after it was taken away from the thread
 
-// Whether this thread lost its core to another one of late. Asks the system, which takes less than a microsecond.
+// Whether this thread lost its core to another one recently. Asks the system, which takes less than a microsecond.
 bool is_crowded(Clock::time_point now) {
   static thread_local long seen = 0;
   static thread_local Clock::time_point until{};
@@ -73,7 +73,7 @@ void wake(Word& word, int threads) { syscall(SYS_futex, &word, FUTEX_WAKE_PRIVAT
 
 thread_local bool in_task = false;
 
-// What holds on a thread while it runs tasks.
+// The state of a thread while it runs tasks.
 class InTask {
  public:
   InTask() { in_task = true; }
@@ -101,14 +101,14 @@ class Pool {
     state_.store(job | kOpen, std::memory_order_seq_cst);
     if (sleeping_.load(std::memory_order_seq_cst) > 0) wake(state_, kMaxThreads);
     work(0);
-    // A helper that has not come by now (it may not have a core) is not waited for.
+    // The caller does not wait for a helper that has not joined by now: it may not have a core.
     if (state_.fetch_and(~kOpen, std::memory_order_acq_rel) & kActive) await_helpers(ends);
     if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
   int start(int helpers, std::string& why) {
     std::lock_guard<std::mutex> one_job(job_);
-    refused_.clear();  // the system may have room by now
+    refused_.clear();  // the system may start more threads by now
     const int started = grow(helpers);
     if (started < helpers) why = refused_;
     return started;
@@ -159,7 +159,7 @@ class Pool {
     }
   }
 
-  // Sleeping rather than yielding leaves this core to a helper that lost its own amid a task.
+  // The caller sleeps rather than yields: that leaves this core to a helper that lost its own in the middle of a task.
   void await_helpers(std::uint32_t seen) {
     look_out([&] { return done_.load(std::memory_order_acquire) != seen; });
     while (done_.load(std::memory_order_acquire) == seen) {
@@ -181,7 +181,7 @@ class Pool {
     }
   }
 
-  // Enters the present job, if it is open and wants this helper.
+  // Joins the present job, if it is open and needs this helper.
   bool join(int index, std::uint32_t& seen) {
     seen = state_.load(std::memory_order_acquire);
     do {

@@ -1,4 +1,4 @@
-"""What an engine refuses, decided from numbers alone before anything is allocated."""
+"""Refuse what an engine cannot take on, from numbers alone, before anything is allocated."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from .text.pipeline import TextEncoding, read_only
 
 
 class StepSize(Protocol):
-    """How large a generation is within a step; a `Generation` is one."""
+    """The size of a generation within a step. A `Generation` is one."""
 
     @property
     def text_rows(self) -> int:
-        """Text rows of all its samples."""
+        """Text rows of all samples of the generation."""
 
     @property
     def image_rows(self) -> int:
-        """Image rows of all its samples."""
+        """Image rows of all samples of the generation."""
 
     @property
     def num_samples(self) -> int:
-        """Model samples a step."""
+        """Model samples of one step."""
 
 
 class Admission:
     """The limits of an engine, applied to its model's sizes.
 
     Args:
-        architecture: what requests and text must fit.
-        memory: what they take.
+        architecture: the sizes that requests and text must fit.
+        memory: the activation memory that requests take.
         limits: the bounds.
     """
 
@@ -48,7 +48,13 @@ class Admission:
         self.limits = limits
 
     def check_spec(self, spec: GenerationSpec, num_open: int) -> None:
-        """SpecError for a size off the model's granularity; LimitError for what one spec may not ask."""
+        """Check a spec against the model and the limits, where `num_open` generations are open already.
+
+        Raises:
+            SpecError: a side is no multiple of the model's granularity, or the model has no guidance embedding for the
+                spec's `embedded_guidance`.
+            LimitError: the spec exceeds a limit.
+        """
         limits, unit = self.limits, self.architecture.granularity
         for name, value in (("width", spec.width), ("height", spec.height)):
             if value % unit:
@@ -77,7 +83,7 @@ class Admission:
                 raise LimitError(complaint(name, f"{got:,} {what}", f"{most:,} (Limits.{limit})", remedy))
 
     def check_text(self, text: TextEncoding, name: str = "text") -> None:
-        """SpecError unless the encoding, which the message calls `name`, is finite and as wide as the model reads."""
+        """Raise SpecError unless an encoding is finite and as wide as the model reads. The message calls it `name`."""
         tokens, pooled = self.architecture.text_width, self.architecture.pooled_width
         if text.tokens.ndim != 2 or text.tokens.shape[1] != tokens or text.pooled.shape != (pooled,):
             got = f"tokens {list(text.tokens.shape)}, pooled {list(text.pooled.shape)}"
@@ -86,8 +92,11 @@ class Admission:
             raise SpecError(complaint(name, "NaN or infinity", "finite numbers", "look where they come from"))
 
     def take_text(self, text: TextEncoding, name: str) -> TextEncoding:
-        """The encoding that a caller gave, as float32 copies that nobody can write to. SpecError as `check_text`, and
-        for what are no numbers."""
+        """Return read-only float32 copies of an encoding that a caller made.
+
+        Raises:
+            SpecError: the arrays hold no numbers, or `check_text` refuses them.
+        """
         if not isinstance(text, TextEncoding):
             raise SpecError(complaint(name, type(text).__name__, "a TextEncoding", "wrap the arrays in one"))
         try:
@@ -100,7 +109,7 @@ class Admission:
         return taken
 
     def check_step(self, generations: Sequence[StepSize]) -> None:
-        """LimitError for more rows or memory than one step may take."""
+        """Raise LimitError if a step of these generations takes more rows or memory than one step may."""
         remedy = "step fewer generations together, or make fewer images or smaller ones"
         bounds = (
             (self.step_rows(generations), "rows", "max_rows"),
@@ -112,11 +121,11 @@ class Admission:
                 raise LimitError(complaint("step", f"{got:,} {what}", f"{most:,} (Limits.{limit})", remedy))
 
     def step_rows(self, generations: Sequence[StepSize]) -> int:
-        """Text and image rows of a step."""
+        """Return the text and image rows of a step."""
         return sum(g.text_rows + g.image_rows for g in generations)
 
     def step_bytes(self, generations: Sequence[StepSize]) -> int:
-        """Estimated activation memory of a step."""
+        """Estimate the activation memory of a step, in bytes."""
         return self.memory.step(
             text_rows=sum(g.text_rows for g in generations),
             image_rows=sum(g.image_rows for g in generations),
@@ -124,5 +133,5 @@ class Admission:
         )
 
     def decode_bytes(self, spec: GenerationSpec) -> int:
-        """Estimated activation memory of decoding one image."""
+        """Estimate the activation memory of decoding one image, in bytes."""
         return self.memory.decode(spec.width * spec.height)

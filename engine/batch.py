@@ -1,4 +1,4 @@
-"""One ragged batch: what a step of a set of generations needs, built once and kept while the same set goes on.
+"""Build one ragged batch: what a step of a set of generations needs, kept while the same set goes on.
 
 Samples stand in this order: every image of every generation with its prompt, then every image of the guided ones with
 the unconditional input. So the latents of the batch are also the rows of its conditional samples.
@@ -22,10 +22,11 @@ class Batch:
     """The generations of a step and their arrays.
 
     Attributes:
-        generations: in the order of their rows.
-        latents: backend array [Ti, C] float32, the images one after another; the generations' `latents` are views.
-        segments: one an image.
-        num_samples: S, conditional and unconditional.
+        generations: the generations, in the order of their rows.
+        latents: backend array [Ti, C] float32, the images one after another; the generations' `latents` are views of
+            it.
+        segments: the rows of each image.
+        num_samples: S, the number of conditional and unconditional samples.
     """
 
     def __init__(
@@ -35,12 +36,13 @@ class Batch:
         self.generations = tuple(generations)
         images = [j for j, g in enumerate(self.generations) for _ in range(g.spec.images)]
         guided = [j for j in images if self.generations[j].negative is not None]
-        self._images = np.array(images)  # of each image, and of each sample, the place of its generation
+        # For each image, and for each sample, the index of its generation.
+        self._images = np.array(images)
         self._samples = np.array([*images, *guided])
         self.segments = ops.segments([self.generations[j].rows for j in images])
         self.num_samples = len(self._samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
-        self._each = ops.segments(self.sizes)  # one a generation
+        self._each = ops.segments(self.sizes)  # one segment for each generation
         self.layout = denoiser.layout(ops, self._sample_inputs(images, guided), self._adapter_table(images, guided))
 
         rows_of_guided = np.array([self.generations[j].rows for j in guided], np.int64)
@@ -53,16 +55,16 @@ class Batch:
     def _set_arrays(self, latents: Any) -> None:
         """Give every generation its view of the batch's latents."""
         self.latents = latents
-        self.spare: Any = None  # the velocity array of the step before last, to be written again
-        self.velocity: Any = None  # of the last step that this batch took
-        self._finite: Any = None  # flags of its latents, not read yet
+        self.spare: Any = None  # the velocity array of the step before last, which the next step overwrites
+        self.velocity: Any = None  # the velocity of the last step that this batch took
+        self._finite: Any = None  # whether the latents are finite; `finite` reads it, and waits for the step
         self.sizes = [g.spec.images * g.rows for g in self.generations]
         for g, view in zip(self.generations, self.ops.split(latents, self.sizes), strict=True):
             g.latents = view
             g.batch = self
 
     def holds(self, generations: Sequence[Generation]) -> bool:
-        """Whether these generations, in this order, still live in this batch."""
+        """Return whether these generations, in this order, still live in this batch."""
         return self.generations == tuple(generations) and all(g.batch is self for g in generations)
 
     def _sample_inputs(self, images: Sequence[int], guided: Sequence[int]) -> list[Sample]:
@@ -81,7 +83,7 @@ class Batch:
         return self.adapters.table(terms)
 
     def step(self) -> None:
-        """Take one evaluation of the model for every generation, and the solver's update with it."""
+        """Take one evaluation of the model for every generation, and apply the solver's update."""
         now = [g.evaluations[g.position] for g in self.generations]
         sigmas, a, b = (
             np.array(values, np.float32) for values in zip(*((e.sigma, e.a, e.b) for e in now), strict=True)
@@ -96,8 +98,11 @@ class Batch:
         self._finite = self.ops.finite(self.latents, self._each)
 
     def _update(self, now: Sequence[Evaluation], velocity: Any, a: Vector, b: Vector) -> None:
-        """Take the solver's update with the model's velocity [T, C], and move every generation on by one evaluation.
-        `a`, `b`: its factors for every image."""
+        """Apply the solver's update with the model's velocity [T, C], and advance every generation by one evaluation.
+
+        Args:
+            a, b: the update's factors, one of each for every image.
+        """
         ops = self.ops
         base = previous = None
         if any(e.from_base or e.keeps_base for e in now):
@@ -138,5 +143,5 @@ class Batch:
         return self.generations[0].channels
 
     def finite(self) -> list[bool]:
-        """Wait for the last step, and tell of each generation whether all its latents are finite."""
+        """Wait for the last step, and return for each generation whether all its latents are finite."""
         return [bool(flag) for flag in self.ops.numpy(self._finite)[:, 0]]

@@ -1,10 +1,10 @@
-"""A model folder in diffusers' layout, opened without reading the weights.
+"""Open a model folder in diffusers' layout, without reading the weights.
 
     model_index.json            {"transformer": ["diffusers", "FluxTransformer2DModel"], ...}
     transformer/config.json     and diffusion_pytorch_model.safetensors, or its shards with .safetensors.index.json
     text_encoder/config.json    and model.safetensors, likewise
 
-Everything that is wrong with a folder is a `CheckpointError` that names path, key, expected and found.
+Every fault of a folder is a `CheckpointError` that names path, key, expected and found.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ EMBEDDED = Path(__file__).parents[1] / "models" / "mini"  # the model that comes
 class Weights:
     """The named arrays of a component, over one file or many, with a record of which were taken.
 
-    A loader takes every array that its architecture has, then calls `finish`: what is left over is an error, because
-    weights that nobody reads mean that the file is of another architecture than its config says.
+    A loader takes every array that its architecture has, then calls `finish`. Arrays that are left over are an error:
+    if no loader reads them, the file is of another architecture than its config says.
     """
 
     def __init__(self, path: Path, homes: dict[str, SafetensorsFile]) -> None:
@@ -52,19 +52,19 @@ class Weights:
         return key in self._homes
 
     def keys(self) -> list[str]:
-        """All names, sorted."""
+        """Return all names, sorted."""
         return sorted(self._homes)
 
     def shape(self, key: str) -> tuple[int, ...]:
-        """Shape of an array. MissingKey if there is none."""
+        """Return the shape of an array. Raise MissingKey if it does not exist."""
         return self._home(key).tensors[key].shape
 
     def layout(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """(dtype, shape) of every array by name."""
+        """Return (dtype, shape) of every array by name."""
         return {key: (home.tensors[key].dtype, home.tensors[key].shape) for key, home in self._homes.items()}
 
     def take(self, key: str, *shape: int) -> NDArray[Any]:
-        """A memory-mapped array of exactly this shape: a float dtype, or uint16 holding bfloat16 bits.
+        """Return a memory-mapped array of exactly this shape: of a float dtype, or uint16 holding bfloat16 bits.
 
         Raises:
             MissingKey, WrongShape, WrongDtype.
@@ -80,11 +80,11 @@ class Weights:
         return home.array(key)
 
     def ignore(self, *keys: str) -> None:
-        """Count these as taken, where they exist."""
+        """Count these arrays as taken, where they exist."""
         self._taken.update(keys)
 
     def finish(self) -> None:
-        """UnexpectedKey unless every array was taken."""
+        """Raise UnexpectedKey unless every array was taken."""
         left = [key for key in self.keys() if key not in self._taken]
         if left:
             more = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
@@ -109,7 +109,7 @@ class Component:
 
     Attributes:
         path: the folder.
-        name: what model_index.json calls it.
+        name: the component's name in model_index.json.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
@@ -118,12 +118,12 @@ class Component:
 
     @cached_property
     def config(self) -> Config:
-        """config.json. MissingFile, UnreadableFile or MalformedFile if it cannot be read."""
+        """The component's config.json. Reading it raises MissingFile, UnreadableFile or MalformedFile."""
         path = self.path / "config.json"
         return Config(path, read_json(path))
 
     def weights(self) -> Weights:
-        """The weights, none of them taken yet.
+        """Open the weights, none of them taken yet.
 
         Raises:
             MissingFile, AmbiguousWeights, UnsafeFile, UnreadableFile, TruncatedFile, MalformedFile.
@@ -150,10 +150,10 @@ class Component:
 
     @cached_property
     def content_hash(self) -> str:
-        """blake2b (hex, 32 bytes) over names and bytes of the files that make the component, in the order of names.
+        """Hash of names and bytes of the files that make the component, in the order of names: blake2b, hex, 32 bytes.
 
-        Computed when first asked for: reading all weights takes longer than starting. A component without weights (a
-        tokenizer) hashes every file of its folder.
+        Reading all weights takes longer than starting, so the hash is computed when it is first used. A component
+        without weights (a tokenizer) hashes every file of its folder.
         """
         try:
             files = [*self._weight_files.files, self.path / "config.json"]
@@ -173,12 +173,13 @@ class Checkpoint:
         path: the folder that holds model_index.json.
 
     Attributes:
-        path: the same.
-        index: model_index.json.
+        path: the folder.
+        index: the contents of model_index.json.
         components: name -> `Component`, for every component that the index names.
 
     Raises:
-        ModelNotFound: no such folder. MissingFile, UnreadableFile, MalformedFile, WrongConfig: its index is not right.
+        ModelNotFound: the folder does not exist.
+        MissingFile, UnreadableFile, MalformedFile, WrongConfig: its index is not right.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -192,7 +193,7 @@ class Checkpoint:
         self.components: dict[str, Component] = {}
         for name, entry in self.index.items():
             if name.startswith("_") or not isinstance(entry, list) or entry == [None, None]:
-                continue  # settings of the pipeline, or a component that this model goes without
+                continue  # a setting of the pipeline, or a component that this model does not have
             if len(entry) != 2 or not all(isinstance(part, str) for part in entry) or Path(name).name != name:
                 raise WrongConfig(
                     "wrong component", path=file, key=name, expected="[library, class]", found=str(entry)[:80]
@@ -200,7 +201,12 @@ class Checkpoint:
             self.components[name] = Component(self.path / name, name)
 
     def component(self, name: str) -> Component:
-        """A component that the model must have. WrongConfig: the index does not name it. MissingFile: no folder."""
+        """Return a component that the model must have.
+
+        Raises:
+            WrongConfig: the index does not name it.
+            MissingFile: its folder does not exist.
+        """
         if name not in self.components:
             known = ", ".join(self.components) or "none"
             raise WrongConfig("missing component", path=self.path / "model_index.json", key=name, found=known)
@@ -210,8 +216,10 @@ class Checkpoint:
         return component
 
     def content_hash(self, components: Mapping[str, Component]) -> str:
-        """blake2b over the index and the content hashes of some components: those that were loaded, since a folder may
-        well name others that it does not hold."""
+        """Hash the index and the content hashes of some components: blake2b, hex, 32 bytes.
+
+        The caller names the components that it loaded, since an index may well name others whose folders do not exist.
+        """
         digest = hashlib.blake2b(digest_size=32)
         digest.update(hash_files(self.path, [self.path / "model_index.json"]).encode())
         for name, component in sorted(components.items()):
@@ -220,7 +228,7 @@ class Checkpoint:
 
 
 def file_named(source: Path, key: str, name: Any) -> Path:
-    """The file that an entry of `source` names, somewhere in the same folder. MalformedFile for any other place."""
+    """Return the file that an entry of `source` names. Raise MalformedFile if it does not lie in the same folder."""
     if not isinstance(name, str) or not name or Path(name).is_absolute() or ".." in Path(name).parts:
         expected = "the name of a file beside this one"
         raise MalformedFile("wrong name", path=source, key=key, expected=expected, found=str(name)[:80])
@@ -228,7 +236,12 @@ def file_named(source: Path, key: str, name: Any) -> Path:
 
 
 def hash_files(root: Path, files: list[Path]) -> str:
-    """blake2b (hex, 32 bytes) over relative name, length and bytes of each file, in the order of names."""
+    """Hash relative name, length and bytes of each file, in the order of names: blake2b, hex, 32 bytes.
+
+    Raises:
+        MissingFile: a file does not exist.
+        UnreadableFile: the system refuses to read a file.
+    """
     digest = hashlib.blake2b(digest_size=32)
     for name, path in sorted((path.relative_to(root).as_posix(), path) for path in files):
         try:

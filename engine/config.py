@@ -1,8 +1,9 @@
-"""A component's config.json, read key by key with the type and range that the architecture wants.
+"""Read a component's config.json key by key, with the type and range that the architecture needs.
 
-A key that nobody reads could change the picture, so `Config.finish` refuses it by name, unless its reader lists it as
-harmless and says why, or it asks for nothing: null, false or an empty value. That is how a newer version of a library
-writes an option that older models do without, and it needs no newer Salon.
+A key that no reader reads could change the picture, so `Config.finish` refuses it by name. It lets two kinds of keys
+pass: those that the reader lists as harmless, with the reason, and those that ask for nothing (null, false or an empty
+value). A newer version of a library writes an option in that way for older models, which do without it; so no newer
+Salon is needed for them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .lfs import refuse_pointer
 
 _REQUIRED: Final = object()
 
-# Keys that both libraries write into every config about the config itself: key -> why it changes nothing.
+# Keys that diffusers and transformers write into every config about the config itself: key -> why it changes nothing.
 BOOKKEEPING: Final[Mapping[str, str]] = {
     "_diffusers_version": "what wrote the file",
     "_name_or_path": "where the model was loaded from before it was saved here",
@@ -31,7 +32,7 @@ QUANTIZED: Final = "quantization_config"
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file.
+    """Read a JSON object from a file.
 
     Raises:
         MissingFile, UnreadableFile, MalformedFile: as their names say.
@@ -54,10 +55,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Config:
-    """A config file. A key that is absent has the default of its reader; without one it must be there.
+    """A config file. A key that is absent has the default of its reader; without a default it must be there.
 
     Attributes:
-        path: of the file.
+        path: the file.
         values: everything in it.
     """
 
@@ -68,7 +69,10 @@ class Config:
 
     @property
     def architecture(self) -> str:
-        """The class that the weights belong to, in diffusers' or transformers' way of saying it."""
+        """The class that the weights belong to, as diffusers or transformers names it.
+
+        Raises UnknownArchitecture without it.
+        """
         self._read |= {"_class_name", "architectures"}
         name = self.values.get("_class_name")
         if name is None:
@@ -79,33 +83,33 @@ class Config:
         return name
 
     def want_architecture(self, allowed: Collection[str]) -> None:
-        """UnknownArchitecture unless the class is one of `allowed`."""
+        """Raise UnknownArchitecture unless the class is one of `allowed`."""
         if self.architecture not in allowed:
             self.refuse("_class_name", " or ".join(sorted(allowed)), self.architecture, UnknownArchitecture)
 
     def integer(self, key: str, default: Any = _REQUIRED, low: int = 1, high: int = 1_000_000) -> int:
-        """An integer in low..high."""
+        """Return an integer in low..high. Raise WrongConfig for any other value."""
         value = self._get(key, default)
         if type(value) is not int or not low <= value <= high:
             self.refuse(key, f"an integer in {low}..{high}", value)
         return value
 
     def number(self, key: str, default: Any = _REQUIRED, low: float = -1e30, high: float = 1e30) -> float:
-        """A finite number in low..high."""
+        """Return a finite number in low..high. Raise WrongConfig for any other value."""
         value = self._get(key, default)
         if type(value) not in (int, float) or not low <= value <= high:
             self.refuse(key, f"a number in {low}..{high}", value)
         return float(value)
 
     def boolean(self, key: str, default: Any = _REQUIRED) -> bool:
-        """true or false."""
+        """Return true or false. Raise WrongConfig for any other value."""
         value = self._get(key, default)
         if type(value) is not bool:
             self.refuse(key, "true or false", value)
         return value
 
     def integers(self, key: str, default: Any = _REQUIRED, low: int = 1, high: int = 1_000_000) -> tuple[int, ...]:
-        """A list of at least one integer, each in low..high."""
+        """Return a list of at least one integer, each in low..high. Raise WrongConfig for any other value."""
         value = self._get(key, default)
         if (
             not isinstance(value, list | tuple)
@@ -116,7 +120,7 @@ class Config:
         return tuple(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """An object, empty where there is none. MalformedFile for anything else."""
+        """Return an object, which is empty if the key is absent. Raise MalformedFile for any other value."""
         self._read.add(key)
         value = self.values.get(key, {})
         if not isinstance(value, dict):
@@ -125,31 +129,35 @@ class Config:
         return value
 
     def only(self, key: str, allowed: Collection[Any], default: Any = _REQUIRED) -> Any:
-        """One of the values that Salon implements; any other is a variant it does not know."""
+        """Return one of the values that Salon implements.
+
+        Raise UnknownArchitecture for any other: it is an unknown variant.
+        """
         value = self._get(key, default)
         if not any(type(value) is type(known) and value == known for known in allowed):
             self.refuse(key, " or ".join(json.dumps(v) for v in allowed), value, UnknownArchitecture)
         return value
 
     def raw(self, key: str) -> Any:
-        """The value as it stands, for a reader that checks it itself. None where there is none."""
+        """Return a value unchecked, for a reader that checks it itself; None if the key is absent."""
         self._read.add(key)
         return self.values.get(key)
 
     def unset(self, key: str) -> None:
-        """UnknownArchitecture if a key asks for something that Salon does not implement."""
+        """Raise UnknownArchitecture if a key asks for something: Salon does not implement it."""
         self._read.add(key)
         if not _asks_for_nothing(self.values.get(key)):
             self.refuse(key, "null (not implemented)", self.values[key], UnknownArchitecture)
 
     def finish(self, harmless: Mapping[str, str]) -> None:
-        """Refuse what is left over, when every key that the architecture has was read.
+        """Refuse the keys that no reader has read. A reader calls this when it has read every key of its architecture.
 
         Args:
             harmless: key -> why it changes no picture. `BOOKKEEPING` is harmless everywhere.
 
         Raises:
-            UnknownArchitecture: a key that is neither read nor harmless and asks for something; quantized weights.
+            UnknownArchitecture: a key is neither read nor harmless and asks for something, or the weights are
+                quantized.
         """
         left = [key for key in self.values if not (key in self._read or key in harmless or key in BOOKKEEPING)]
         for key in sorted(left, key=lambda key: (key != QUANTIZED, key)):
@@ -176,7 +184,7 @@ class Config:
         kind: type[WrongConfig | UnknownArchitecture] = WrongConfig,
         remedy: str | None = None,
     ) -> NoReturn:
-        """Raise for one key."""
+        """Raise `kind` for one key."""
         what = "unknown architecture" if kind is UnknownArchitecture else "wrong config"
         shown = "nothing" if found is None else json.dumps(found, default=str)[:80]
         raise kind(what, path=self.path, key=key, expected=expected, found=shown, remedy=remedy)

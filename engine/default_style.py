@@ -1,8 +1,8 @@
-"""A checkpoint's default style: the taste that `--s` adds to every picture, and that `--raw` leaves out.
+"""Read a checkpoint's default style: the taste that `--s` adds to every picture, and that `--raw` leaves out.
 
-It is data of the checkpoint: `salon.json` names a style vector (a row of a tensor in a file) and, for values of
-`--s`, the weight at which the style adapter applies it. Weight 0 means no adapter at all, so that such a picture is
-bit for bit the one without a default style.
+It is data of the checkpoint. `salon.json` names a style vector (a row of a tensor in a file) and, for values of `--s`,
+the weight at which the style adapter applies it. Weight 0 means no adapter at all, so that such a picture is bit for
+bit the one without a default style.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .checkpoint import file_named
 from .errors import MalformedFile
 from .safetensors_file import SafetensorsFile
 
-STYLIZE = 100.0  # where users' `--s` stands when they say nothing
+STYLIZE = 100.0  # the value of `--s` when the user gives none
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +28,10 @@ class DefaultStyle:
     """A style vector and how strongly it is applied.
 
     Attributes:
-        vector: float32 [W], what the style adapter's projection turns into tokens.
+        vector: float32 [W]; the style adapter's projection turns it into tokens.
         null: float32 [W], the null reference of the unconditional branch.
         words: the style in words.
-        points: (`--s`, adapter weight) in rising order of `--s`; straight lines between.
+        points: (`--s`, adapter weight) in rising order of `--s`; the weight is linear between them.
     """
 
     vector: NDArray[np.float32]
@@ -40,7 +40,7 @@ class DefaultStyle:
     points: tuple[tuple[float, float], ...]
 
     def weight(self, stylize: float = STYLIZE, *, raw: bool = False) -> float:
-        """Adapter weight for a value of `--s`; 0, which is no effect at all, with `raw`."""
+        """Return the adapter weight for a value of `--s`. With `raw` it is 0, which has no effect at all."""
         if raw:
             return 0.0
         at, weights = zip(*self.points, strict=True)
@@ -48,10 +48,10 @@ class DefaultStyle:
 
 
 def load_default_style(folder: Path, salon: Mapping[str, Any]) -> DefaultStyle | None:
-    """The default style that `salon.json` (`salon`, read from `folder`) names, or None if it names none.
+    """Load the default style that `salon.json` (`salon`, read from `folder`) names; None if it names none.
 
     Raises:
-        CheckpointError: the file or the row is missing, the weights are none, or the numbers are not finite.
+        CheckpointError: the file or the row is missing, the entry is malformed, or the numbers are not finite.
     """
     entry = salon.get("default_style")
     if not entry:
@@ -77,7 +77,7 @@ def load_default_style(folder: Path, salon: Mapping[str, Any]) -> DefaultStyle |
 
 
 def _points(value: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
-    """ValueError unless rising numbers of `--s`, each with a weight from 0 to 10."""
+    """Return the points of a default style. Raise ValueError unless `--s` rises and each weight is from 0 to 10."""
     points = tuple((float(at), float(weight)) for at, weight in value)
     rising = all(a[0] < b[0] for a, b in zip(points[:-1], points[1:], strict=True))
     if not points or not rising or not all(0 <= weight <= 10 for _, weight in points):
@@ -86,7 +86,10 @@ def _points(value: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]
 
 
 def _floats(file: SafetensorsFile, key: str, dimensions: int) -> NDArray[np.float32]:
-    """An array as float32, bfloat16 widened. MalformedFile unless it has so many dimensions and is finite."""
+    """Return an array as float32, bfloat16 widened.
+
+    Raise MalformedFile unless it is finite and has so many dimensions.
+    """
     values = widen(file.array(key), key)
     if values.ndim != dimensions or not values.size or not np.isfinite(values).all():
         shape = f"finite numbers in {dimensions} dimensions"

@@ -1,4 +1,4 @@
-"""A model's own settings, in place of what a request leaves out."""
+"""Fill in what a request leaves out with the model's own settings."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .spec import GenerationSpec, check_negative, size_for_aspect
 from .styles.choice import FIELDS, StyleInfo, style_uses
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
-SAMPLING = ("steps", "solver", "shift")  # what a model may do otherwise for drafts
+SAMPLING = ("steps", "solver", "shift")  # the settings that a model may change for drafts
 _FIELDS = {field.name for field in fields_of(GenerationSpec)}
 
 
 def read_defaults(salon: Config, granularity: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(fields of a `GenerationSpec` that suit the model, those that a draft has otherwise) of `salon.json`.
+    """Return (fields of a `GenerationSpec` that suit the model, those that a draft changes) of `salon.json`.
 
     Raises:
-        MalformedFile: a value that no spec takes, or a size off the granularity.
+        MalformedFile: no spec takes a value, or a side is no multiple of the granularity.
     """
     values, draft = {**DEFAULTS, **salon.mapping("defaults")}, salon.mapping("draft")
     for key, these in (("defaults", values), ("draft", {**values, **draft})):
@@ -49,16 +49,17 @@ def complete(
     granularity: int,
     styles: StyleInfo | None = None,
 ) -> GenerationSpec:
-    """A spec of what is given, and of the defaults for the rest.
+    """Return a spec of what is given, and of the defaults for the rest.
 
     Args:
-        draft: the model's settings for drafts, if it is to be one; they hold unless any of `SAMPLING` is given.
-        aspect: chooses width and height: about the default area, in this proportion.
-        styles: of the model. Styles that are given (see `styles.choice.style_uses`) become adapters beside those given.
+        draft: the model's settings for drafts, for a draft; they hold unless one of `SAMPLING` is given.
+        aspect: (width, height) in any unit; it chooses a size of about the default area in this proportion.
+        styles: the model's styles. Styles that are given (see `styles.choice.style_uses`) become adapters beside those
+            given.
 
     Raises:
-        SpecError: as `GenerationSpec` and `style_uses`; an unknown field; an aspect that is none, or with width or
-            height beside it; a negative prompt without guidance.
+        SpecError: as `GenerationSpec` and `style_uses`. Also an unknown field, a malformed aspect, an aspect together
+            with width or height, and a negative prompt without guidance.
     """
     if unknown := given.keys() - _FIELDS - set(FIELDS):
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
@@ -66,7 +67,8 @@ def complete(
     given = {name: value for name, value in given.items() if name not in FIELDS}
     if chosen:
         given["adapters"] = (*given.get("adapters", ()), *chosen)
-    given = {name: value for name, value in given.items() if name != "seed" or value is not None}  # None: left out
+    # A seed of None counts as left out.
+    given = {name: value for name, value in given.items() if name != "seed" or value is not None}
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}
     if aspect is not None:
         sides = tuple(aspect) if isinstance(aspect, Iterable) and not isinstance(aspect, str) else ()

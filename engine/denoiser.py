@@ -1,7 +1,7 @@
-"""What an engine wants of the model that it steps, of whatever family.
+"""Define what an engine needs of the model that it steps, of any family.
 
 A step is two calls. `Denoiser.layout` prepares everything of a batch that stays the same from step to step, once for
-each set of generations that step together; `Denoiser.velocity` evaluates the model on the latents as they are.
+each set of generations that step together. `Denoiser.velocity` evaluates the model on the present latents.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample of a batch, as far as it stays the same from step to step.
+    """The part of one sample of a batch that stays the same from step to step.
 
     Attributes:
         grid: (height, width) of its image in tokens.
-        text: what it reads; samples that read the same share the object.
-        guidance: what a guidance embedding sees; None: the model has none.
+        text: the text rows; samples with the same text share the object.
+        guidance: the input of a guidance embedding; None: the model has none.
     """
 
     grid: tuple[int, int]
@@ -50,9 +50,9 @@ class AdapterTable:
 
     Attributes:
         samples: int32 [M], the sample that a term acts on.
-        offsets: int32 [M + 1]: term m uses `rows[offsets[m]:offsets[m + 1]]`.
+        offsets: int32 [M + 1]; term m uses `rows[offsets[m]:offsets[m + 1]]`.
         rows: int32 [sum], rows of the layers' key and value arrays.
-        weights: float32 [M].
+        weights: float32 [M], the factor of each term.
     """
 
     samples: Int32
@@ -76,46 +76,52 @@ class Denoiser(Protocol):
 
     @property
     def codec(self) -> LatentCodec:
-        """What turns its latents into pictures."""
+        """The codec that turns the model's latents into pictures."""
 
     @property
     def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Of each of its components with weights, the numbers of its config that decide how much work it is."""
+        """For each component with weights, the numbers of its config that decide how much work it is."""
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
-        """Return the sizes that requests, text and adapters must fit. `sigmas`: how the checkpoint spaces them."""
+        """Return the sizes that requests, text and adapters must fit.
+
+        `sigmas` says how the checkpoint spaces its sigmas.
+        """
 
     def memory(self, itemsize: int) -> MemoryCoefficients:
-        """Return what activations take where a number of the compute dtype has `itemsize` bytes."""
+        """Return the activation memory that the model takes. A number of compute dtype has `itemsize` bytes."""
 
     def want_text(self, encoding: TextEncoding) -> None:
         """Raise WrongConfig unless the model reads encodings as wide as this one of the checkpoint's text pipeline."""
 
     def times(self, sigmas: Float32) -> Float32:
-        """Return what the model is told of its samples' noise levels: float32 [S] of sigmas float32 [S]."""
+        """Return the model's inputs for noise levels: float32 [S] of sigmas float32 [S]."""
 
     def layout(self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None) -> Any:
-        """Prepare what stays the same while these samples step together, at least one.
+        """Prepare what stays the same while these samples step together. There is at least one.
 
         Raises:
-            ValueError: something of a sample, or an adapter's sample, does not fit the model.
+            ValueError: a part of a sample, or an adapter's sample, does not fit the model.
         """
 
     def velocity(self, ops: Ops[Any, Any], layout: Any, latents: Any, times: Vector, pages: Pages | None = None) -> Any:
         """Evaluate the model.
 
         Args:
-            layout: of `Denoiser.layout`.
+            layout: the result of `Denoiser.layout`.
             latents: backend array float32 [T, C], the tokens of all samples' images one after another.
-            times: of `Denoiser.times`, as a vector of `ops`.
-            pages: where the rows of the layout's adapter table lie, if it has one.
+            times: the result of `Denoiser.times`, as a vector of `ops`.
+            pages: the arrays in which the rows of the layout's adapter table lie, if it has one.
 
         Returns:
             dx/dsigma, backend array float32 [T, C].
         """
 
     def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
-        """Pack an adapter branch. CheckpointError unless names and shapes are those of this model."""
+        """Pack an adapter branch. Raise CheckpointError unless names and shapes are those of this model."""
 
     def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
-        """Read an adapter file. CheckpointError for anything wrong with it, or one of another model."""
+        """Read an adapter file.
+
+        Raise CheckpointError if anything is wrong with it, or if it is made for another model.
+        """

@@ -1,4 +1,4 @@
-"""What a model is, in two digests: of all that it draws with, and of what decides how fast it draws."""
+"""Identify a model by two digests: of all that it draws with, and of what decides how fast it draws."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ ADAPTER: Final = "adapter.safetensors"  # the style adapter of a model that ship
 
 
 def shipped_files(salon: Config) -> list[Path]:
-    """The files beside the components: `salon.json`, every file that it names, and the style adapter.
+    """Return the files beside the components: `salon.json`, every file that it names, and the style adapter.
 
-    A file is named by an entry `"file"` anywhere in `salon.json`, and by what its text pipeline reads besides.
+    An entry `"file"` anywhere in `salon.json` names a file. The text pipeline may read further ones.
 
     Raises:
-        MissingFile: a named file does not exist. MalformedFile: a name that leads out of the folder.
+        MissingFile: a named file does not exist.
+        MalformedFile: a name leads out of the folder.
     """
     if not salon.path.is_file():
         named: dict[str, Any] = {}
@@ -41,7 +42,7 @@ def shipped_files(salon: Config) -> list[Path]:
 
 
 def content_digest(checkpoint: Checkpoint, components: Mapping[str, Component], files: Sequence[Path]) -> str:
-    """Hash every byte that a model is made of: blake2b, hex, 32 bytes. Quality is measured for one of these."""
+    """Hash every byte that a model is made of: blake2b, hex, 32 bytes. Measured quality belongs to one such digest."""
     digest = hashlib.blake2b(checkpoint.content_hash(components).encode(), digest_size=32)
     digest.update(hash_files(checkpoint.path, list(files)).encode())
     return digest.hexdigest()
@@ -53,15 +54,15 @@ def architecture_digest(
     text_parts: Sequence[int],
     files: Sequence[Path],
 ) -> str:
-    """Hash what decides which work a model is, and none of its values: blake2b, hex, 32 bytes.
+    """Hash what decides how much work a model is, and none of its values: blake2b, hex, 32 bytes.
 
-    Models of one such digest take the same time for the same request, however they were trained, so that speed is
-    measured for one of these. In it are also name, dtype and shape of every tensor of every file.
+    Models of one such digest take the same time for the same request, however they were trained, so measured speed
+    belongs to one such digest. It also covers name, dtype and shape of every tensor of every file.
 
     Args:
-        sizes: of each component with weights, the numbers of its config that decide its work.
+        sizes: for each component with weights, the numbers of its config that decide its work.
         text_parts: text rows of each part of a prompt.
-        files: what the model has beside its components.
+        files: the model's files beside its components.
     """
     tensors: dict[str, Any] = {name: components[name].weights().layout() for name in sizes}
     for file in files:
@@ -74,7 +75,7 @@ def architecture_digest(
 
 
 def _named(value: Any, at: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, name) of every entry `"file"` below a value of JSON."""
+    """Yield (dotted key, name) of every entry `"file"` below a value of JSON."""
     if isinstance(value, dict):
         for key, part in value.items():
             inner = f"{at}.{key}" if at else key

@@ -1,4 +1,4 @@
-"""The engine: open generations, step any set of them together, and take the pictures."""
+"""Open generations, step any set of them together, and take the pictures."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ UInt8 = NDArray[np.uint8]
 class Engine:
     """A model on a backend, and the generations that are open on it. Not thread-safe: one thread drives an engine.
 
-    Same spec, same picture: on one model, backend, instruction set and dtype a picture is the same to the bit whatever
-    else is stepped with it, in whatever order, parked and resumed or not.
+    Same spec, same picture: on one model, backend, instruction set and dtype a picture is the same to the bit. It
+    depends neither on what else is stepped with it, nor on the order, nor on whether it was parked and resumed.
 
     Attributes:
         ops: the backend.
         model: the loaded checkpoint.
-        limits: what the engine takes on.
+        limits: the bounds of what the engine takes on.
         adapters: the registered adapters.
         admission: the limits applied to the model, with estimates for planning.
-        backend: what the backend calls itself.
+        backend: name and compute dtype of the backend.
     """
 
     def __init__(self, ops: Ops[Any, Any], model: Model, limits: Limits) -> None:
@@ -87,14 +87,14 @@ class Engine:
         """Load a model.
 
         Args:
-            model: diffusers-layout folder; None: the embedded one.
+            model: a folder in diffusers' layout; None: the embedded model.
             backend, isa, dtype, threads, device: see `kernels.backends.create`.
-            limits: what the engine takes on; None: `Limits()`.
+            limits: the bounds of what the engine takes on; None: `Limits()`.
             require_text: refuse a model that reads no prompts, before its weights are packed.
 
         Raises:
             CheckpointError: the folder cannot be loaded.
-            UnknownBackend: this machine has no such backend, instruction set or dtype.
+            UnknownBackend: this machine lacks the backend, instruction set or dtype.
         """
         try:
             ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads, device=device)
@@ -109,8 +109,10 @@ class Engine:
 
     @cached_property
     def info(self) -> ModelInfo:
-        """What has to be known of this engine to admit and weigh requests without it. Reads the whole checkpoint, for
-        its digest, when first wanted."""
+        """The facts by which other processes admit and weigh requests without this engine.
+
+        The first use reads the whole checkpoint, for its digest.
+        """
         model = self.model
         return ModelInfo(
             identity=model.identity,
@@ -131,11 +133,17 @@ class Engine:
     def make_spec(
         self, prompt: str, *, aspect: tuple[float, float] | None = None, strict: bool = False, **fields: Any
     ) -> GenerationSpec:
-        """A spec with the model's own defaults for what is not given.
+        """Return a spec with the model's own defaults for what is not given.
 
-        `aspect` chooses width and height: about the model's default area, in this proportion. SpecError as
-        `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height. `strict`:
-        PromptError, if anything of the prompt would be left out or replaced."""
+        Args:
+            aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
+            strict: whether to refuse a prompt of which anything would be left out or replaced.
+            fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
+
+        Raises:
+            SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
+            PromptError: `strict`, and something of the prompt would be left out or replaced.
+        """
         model = self.model
         spec = complete(
             prompt,
@@ -155,7 +163,7 @@ class Engine:
         return reader
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
-        """(width, height) in pixels for an aspect, at the model's default area. SpecError beyond 14:1."""
+        """Return (width, height) in pixels for an aspect, at the model's default area. Raise SpecError beyond 14:1."""
         pixels = self.model.defaults["width"] * self.model.defaults["height"]
         return size_for_aspect(width, height, pixels=pixels, granularity=self.model.architecture.granularity)
 
@@ -164,17 +172,19 @@ class Engine:
     ) -> Generation:
         """Start a generation: encode its prompt, pin its adapters, draw its noise.
 
-        `text` and `negative` replace the encoding of the prompt and of the unconditional input (which are then not
-        looked at; such a generation cannot be parked).
+        Args:
+            text: an encoding to use in place of the spec's prompt, which is then not read.
+            negative: an encoding to use in place of the unconditional input. A generation with either cannot be parked.
 
         Raises:
-            SpecError: a size off the model's granularity, an unknown adapter, an unreadable prompt, a negative prompt
-                without guidance.
-            LimitError: over a limit; nothing is allocated then.
+            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt cannot be
+                read, or
+                a negative prompt comes without guidance.
+            LimitError: the generation exceeds a limit. The engine has allocated nothing then.
         """
         check_negative(spec)
         generation = self._new(spec, text, negative)
-        for use in spec.adapters:  # also those of weight 0, which nothing reads: a name may be misspelt
+        for use in spec.adapters:  # also those of weight 0, which no step reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
                 if name is not None:
                     self.adapters.digest(name)
@@ -187,12 +197,12 @@ class Engine:
     def step(self, generations: Sequence[Generation]) -> list[StepReport]:
         """Take one model evaluation for each of the given generations, in one ragged batch.
 
-        They may differ in everything. One whose numbers become NaN or infinite fails alone: its report carries the
-        `NumericalError`, and the others are what they would have been without it.
+        They may differ in everything. If the numbers of one become NaN or infinite, it fails alone: its report carries
+        the `NumericalError`, and the pictures of the others stay the same to the bit.
 
         Raises:
-            StateError: a generation that is not running, not of this engine, or given twice.
-            LimitError: more rows or memory than a step may take.
+            StateError: a generation is not running, belongs to another engine, or is given more than once.
+            LimitError: the step takes more rows or memory than the limits allow.
         """
         if not generations:
             return []
@@ -216,10 +226,15 @@ class Engine:
         return [StepReport(g, g.position, len(g.evaluations), g.step, g.state, g.error) for g in generations]
 
     def preview(self, generation: Generation) -> UInt8:
-        """The pictures as they look from here: uint8 [images, height, width, 3].
+        """Return the pictures as they look at this step: uint8 [images, height, width, 3].
 
-        Decodes the estimate of the clean latents, x - sigma v with the last velocity: blurred at first, and equal to
-        `finish` once done. Costs a decoding, no model evaluation. StateError before the first step."""
+        A preview decodes the estimate of the clean latents, x - sigma v with the last velocity: blurred at first, and
+        equal to `finish` once the generation is done. It costs a decoding and no model evaluation.
+
+        Raises:
+            StateError: the generation is neither running nor done, or has not taken a step yet.
+            NumericalError: the autoencoder made NaN or infinity of its latents.
+        """
         self._own(generation)
         generation.want("preview", State.RUNNING, State.DONE)
         if generation.velocity is None:
@@ -229,10 +244,10 @@ class Engine:
         return self._decode(generation, self.ops.array(latents, "float32"), generation.spec.images)
 
     def finish(self, generation: Generation) -> UInt8:
-        """The pictures, uint8 [images, height, width, 3]. The generation stays open until `close`.
+        """Return the pictures, uint8 [images, height, width, 3]. The generation stays open until `close`.
 
         Raises:
-            StateError: it is not done.
+            StateError: the generation is not done.
             NumericalError: the autoencoder made NaN or infinity of its latents.
         """
         self._own(generation)
@@ -240,12 +255,13 @@ class Engine:
         return self._decode(generation, generation.latents, generation.spec.images)
 
     def decode(self, generation: Generation, image: int) -> UInt8:
-        """One picture of `finish`, the same to the bit: uint8 [height, width, 3].
+        """Return one picture of `finish`, the same to the bit: uint8 [height, width, 3].
 
-        For whoever shares a device among many, since decoding all images of a generation may take as long as steps.
+        A caller that shares a device among many decodes image by image, since decoding all images of a generation may
+        take as long as several steps.
 
         Raises:
-            StateError: it is not done, or has no such image.
+            StateError: the generation is not done, or has no such image.
             NumericalError: the autoencoder made NaN or infinity of its latents.
         """
         self._own(generation)
@@ -260,7 +276,11 @@ class Engine:
         return picture
 
     def park(self, generation: Generation) -> ParkedGeneration:
-        """Turn a generation into plain data and free what it holds here. StateError unless it is running or done."""
+        """Turn a generation into plain data and free its arrays and pins.
+
+        Raises:
+            StateError: the generation is neither running nor done, or was opened with an encoding of its own.
+        """
         self._own(generation)
         generation.want("park", State.RUNNING, State.DONE)
         if generation.own_text:
@@ -280,8 +300,9 @@ class Engine:
         return parked
 
     def resume(self, parked: ParkedGeneration) -> Generation:
-        """Go on with a parked generation, here or in another engine: on the same backend the picture is the same to
-        the bit.
+        """Go on with a parked generation, here or in another engine.
+
+        On the same backend the picture is the same to the bit.
 
         Raises:
             StateError: it was parked on another model, with other adapters under the same names, or is damaged.
@@ -307,7 +328,7 @@ class Engine:
         return generation
 
     def close(self, generation: Generation) -> None:
-        """Free what a generation holds. Twice is as good as once."""
+        """Free what a generation holds. Closing a closed or parked generation changes nothing."""
         if generation.state in (State.CLOSED, State.PARKED):
             generation.state = State.CLOSED
             return
@@ -317,20 +338,28 @@ class Engine:
     # ---- adapters --------------------------------------------------------------------------------------------------
 
     def add_branch(self, weights: Mapping[str, NDArray[Any]] | IpAdapter, name: str = "default") -> None:
-        """Pack an adapter branch under a name; `ip_adapter.load_adapter_branch` says how it is laid out. Also what
-        `Denoiser.adapter_file` made of a file, for this engine's `ops` and model. CheckpointError if its shapes are
-        not the model's."""
+        """Pack an adapter branch under a name.
+
+        Args:
+            weights: the branch's arrays, laid out as `ip_adapter.load_adapter_branch` says. Or the result of
+                `Denoiser.adapter_file` for this engine's `ops` and model.
+
+        Raises:
+            CheckpointError: the shapes are not the model's.
+        """
         if isinstance(weights, IpAdapter):
             self._branches[name] = weights.branch
         else:
             self._branches[name] = self.model.denoiser.adapter_branch(self.ops, weights)
 
     def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
-        """Make an adapter known by its tokens, float32 [n, token_width]; keys and values are computed when it is used.
+        """Make an adapter known by its tokens, float32 [n, token_width].
+
+        The engine computes keys and values at the first use.
 
         Raises:
-            SpecError: no such branch, an empty name, or wrong tokens.
-            LimitError: too many adapters, or one larger than the arena.
+            SpecError: the branch is unknown, the name is empty, or the tokens are wrong.
+            LimitError: too many adapters are known, or this one is larger than the arena.
             StateError: the name belongs to other tokens that an open generation uses.
         """
         if branch not in self._branches:
@@ -339,15 +368,16 @@ class Engine:
         self.adapters.register(name, tokens, self._branches[branch])
 
     def add_style_picture(self, digest: str, pixels: UInt8) -> str:
-        """Make the style of a picture usable, and return the name of its adapter. It stays as long as it is used, and
-        a while beyond.
+        """Make the style of a picture usable, and return the name of its adapter.
+
+        The engine keeps it as long as generations use it, and then until `adapters.MAX_DERIVED` other styles were used.
 
         Args:
             digest: SHA-256 (hex) of the picture's file, by which requests refer to it.
             pixels: uint8 [height, width, 3]; the sides are multiples of the model's granularity.
 
         Raises:
-            SpecError: the model has no styles, no such digest, or pixels of another shape or dtype.
+            SpecError: the model has no styles, the digest is none, or the pixels have another shape or dtype.
         """
         name, styles, unit = style_names.of_picture(digest), self.model.styles, self.model.architecture.granularity
         if styles is None:
@@ -368,26 +398,26 @@ class Engine:
         return name
 
     def forget_adapter(self, name: str) -> None:
-        """Undo `register_adapter`. StateError while an open generation uses it."""
+        """Undo `register_adapter`. Raise StateError while an open generation uses the adapter."""
         self.adapters.forget(name)
 
     @property
     def num_open(self) -> int:
-        """Generations that are neither parked nor closed."""
+        """Number of generations that are neither parked nor closed."""
         return len(self._open)
 
     def step_rows(self, generations: Sequence[Generation]) -> int:
-        """Text and image rows, of all samples, that a step of these generations takes."""
+        """Return the text and image rows, of all samples, that a step of these generations takes."""
         return self.admission.step_rows(generations)
 
     def step_bytes(self, generations: Sequence[Generation]) -> int:
-        """Estimated activation memory of a step of these generations."""
+        """Estimate the activation memory of a step of these generations, in bytes."""
         return self.admission.step_bytes(generations)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 
     def _derived(self, name: str) -> tuple[Float32, AdapterBranch]:
-        """Make the tokens of a style of the model by its adapter's name. SpecError for a name that says none."""
+        """Make the tokens of a style of the model from its adapter's name. Raise SpecError for a name of no style."""
         styles = self.model.styles
         assert styles is not None, "no styles"
         return styles.tokens(self.ops, styles.vector(name)), styles.adapter.branch
@@ -399,8 +429,11 @@ class Engine:
         return self.model.text
 
     def _encoded(self, names: tuple[str, str], given: TextEncoding | None, prompt: str) -> TextEncoding:
-        """The encoding that was given, else that of the prompt, else the model's own for no prompt. `names`: what an
-        error calls the one and the other."""
+        """Return the encoding that was given, else that of the prompt, else the model's own for an empty prompt.
+
+        Args:
+            names: the argument's and the spec field's name, for errors.
+        """
         if given is not None:
             return self.admission.take_text(given, names[0])
         if not prompt:
@@ -413,7 +446,7 @@ class Engine:
         return encoding
 
     def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
-        """A generation without arrays, within all limits."""
+        """Return a generation without arrays, once it is within all limits."""
         self.admission.check_spec(spec, len(self._open))
         own_text = text is not None or negative is not None
         text = self._encoded(("text", "prompt"), text, spec.prompt)
@@ -470,6 +503,6 @@ class Engine:
         generation.release(state)
 
     def _decode(self, generation: Generation, latents: Any, images: int) -> UInt8:
-        """Pictures [images, height, width, 3] of latents [images * rows, C] of some of its images."""
+        """Return the pictures [images, height, width, 3] of latents [images * rows, C] of a generation."""
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
         return pictures.decode(self.ops, self.model.denoiser.codec, latents, images, generation.grid, together)

@@ -1,16 +1,16 @@
-"""Every error that a user of the engine can cause, as one tree.
+"""Define every error that a user of the engine can cause, as one tree.
 
     SalonError
     ├── CheckpointError             a model folder that cannot be loaded; carries path, key, expected, found
     │   ├── ModelNotFound           no such model folder
-    │   ├── MissingFile             a file that the folder's own index names is not there
-    │   ├── UnreadableFile          there, but the system refuses to read it
-    │   ├── TruncatedFile           shorter than its header says
+    │   ├── MissingFile             a file that the folder's own index names does not exist
+    │   ├── UnreadableFile          a file exists, but the system refuses to read it
+    │   ├── TruncatedFile           a file is shorter than its header says
     │   ├── MalformedFile           broken JSON, or a header that is no safetensors header
     │   ├── UnsafeFile              pickled weights, which could run code while loading
     │   ├── AmbiguousWeights        several sets of weights in a folder, and nothing says which is the model's
     │   ├── UnknownArchitecture     a class, or a variant of one, that Salon does not implement
-    │   ├── WrongConfig             a config key missing, of the wrong type or out of range
+    │   ├── WrongConfig             a config key is missing, of the wrong type or out of range
     │   ├── MissingKey              a weight that the architecture needs is in no file
     │   ├── UnexpectedKey           a weight that the architecture does not know
     │   ├── WrongShape              a weight of another shape than the config implies
@@ -38,11 +38,11 @@ class CheckpointError(SalonError):
     """A model folder that cannot be loaded.
 
     Args:
-        what: what is wrong, without path, key, expected and found: the message names those by itself.
+        what: the fault, without path, key, expected and found, which the message names by itself.
         path: the file or folder.
-        key: the weight's or config entry's name, if it is about one.
+        key: the name of the weight or config entry, if the fault lies in one.
         expected, found: both sides of a mismatch, as text.
-        remedy: what the user can do.
+        remedy: the way out, as an instruction to the user.
     """
 
     def __init__(
@@ -68,20 +68,20 @@ class CheckpointError(SalonError):
 
 
 def printable(path: str) -> str:
-    """A path as text that can be shown and sent: bytes of it that are no UTF-8 are written as `\\xff`."""
+    """Return a path as text that can be shown and sent. Bytes of it that are not UTF-8 are written as `\\xff`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 class ModelNotFound(CheckpointError):
-    """No such model folder."""
+    """The model folder does not exist."""
 
 
 class MissingFile(CheckpointError):
-    """A file that the folder's own index names is not there."""
+    """A file that the folder's own index names does not exist."""
 
 
 class UnreadableFile(CheckpointError):
-    """A file is there, but the system refuses to read it."""
+    """A file exists, but the system refuses to read it."""
 
 
 class TruncatedFile(CheckpointError):
@@ -89,23 +89,23 @@ class TruncatedFile(CheckpointError):
 
 
 class MalformedFile(CheckpointError):
-    """Broken JSON, or a header that is no safetensors header."""
+    """A file holds broken JSON, or its header is no safetensors header."""
 
 
 class UnsafeFile(CheckpointError):
-    """Pickled weights, which could run code while loading."""
+    """The weights are pickled, and loading them could run code."""
 
 
 class AmbiguousWeights(CheckpointError):
-    """Several sets of weights lie in a folder, and nothing says which is the model's."""
+    """Several sets of weights lie in a folder, and no index says which is the model's."""
 
 
 class UnknownArchitecture(CheckpointError):
-    """A class, or a variant of one, that Salon does not implement."""
+    """Salon does not implement a class, or a variant of one."""
 
 
 class WrongConfig(CheckpointError):
-    """A config key missing, of the wrong type or out of range."""
+    """A config key is missing, of the wrong type or out of range."""
 
 
 class MissingKey(CheckpointError):
@@ -113,19 +113,19 @@ class MissingKey(CheckpointError):
 
 
 class UnexpectedKey(CheckpointError):
-    """A weight that the architecture does not know."""
+    """The architecture does not have a weight of this name."""
 
 
 class WrongShape(CheckpointError):
-    """A weight of another shape than the config implies."""
+    """A weight has another shape than the config implies."""
 
 
 class WrongDtype(CheckpointError):
-    """A weight in a number format that Salon does not read."""
+    """Salon does not read the number format of a weight."""
 
 
 class SpecError(SalonError):
-    """A request whose own values are impossible."""
+    """The values of a request are impossible."""
 
 
 class PromptError(SpecError):
@@ -133,19 +133,19 @@ class PromptError(SpecError):
 
 
 class LimitError(SalonError):
-    """A possible request, but over a limit of this engine."""
+    """A request is possible, but over a limit of this engine."""
 
 
 class StateError(SalonError):
-    """A call that this generation's state does not allow."""
+    """The state of a generation does not allow a call."""
 
 
 class NumericalError(SalonError):
-    """NaN or infinity where numbers should be."""
+    """NaN or infinity stands where numbers should be."""
 
 
 class UnknownBackend(SalonError):
-    """A backend, instruction set or dtype that this machine does not have."""
+    """This machine does not have a backend, instruction set or dtype."""
 
 
 class OutputError(SalonError):

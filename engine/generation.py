@@ -1,4 +1,4 @@
-"""A generation: the state of one request on its way from noise to pictures, and its parked form."""
+"""Keep the state of one request on its way from noise to pictures, and its parked form."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ PARKED_VERSION: Final = 1
 
 
 class State(StrEnum):
-    """Where a generation stands.
+    """The states of a generation.
 
     RUNNING -> DONE (all evaluations taken) or FAILED (its numbers became NaN or infinite); RUNNING or DONE -> PARKED;
-    any -> CLOSED. `step` wants RUNNING, `finish` DONE, `preview` RUNNING after a step or DONE, `park` RUNNING or DONE.
+    any -> CLOSED. `step` needs RUNNING, `finish` DONE, `preview` RUNNING after a step or DONE, `park` RUNNING or DONE.
     """
 
     RUNNING = "running"
@@ -34,27 +34,27 @@ class State(StrEnum):
 
 @dataclass(eq=False)
 class Generation:
-    """An open generation. Made by `Engine.open` and `Engine.resume`; only the engine writes to it.
+    """An open generation. `Engine.open` and `Engine.resume` make it, and only the engine writes to it.
 
     Attributes:
-        spec: what was asked for.
-        number: counts the generations of an engine, from 0.
-        text: the encoded prompt, with what the text pipeline left out in `text.warnings`.
-        negative: the unconditional input, or None without guidance.
-        notes: what is to be said of its size.
-        own_text: the text was given encoded, so that the spec alone does not say what it is.
-        evaluations: what is to be done, one model call each.
+        spec: the request.
+        number: index of the generation among those of its engine, from 0.
+        text: the encoded prompt, with the text pipeline's warnings in `text.warnings`.
+        negative: the unconditional input; None without guidance.
+        notes: what the user is to know of the pictures' size.
+        own_text: whether the caller gave encoded text, so that the spec alone does not say what it is.
+        evaluations: the model calls of the whole generation, in order.
         grid: (height, width) of one image in tokens.
         channels: C, columns of the latents.
-        embedded_guidance: what the model's guidance embedding sees; None for models without one.
-        latents: backend array [images * rows, C] float32; a view into a batch once it has taken a step. None when
-            parked or closed.
+        embedded_guidance: the input of the model's guidance embedding; None for models without one.
+        latents: backend array [images * rows, C] float32; after a step, a view into a batch. None when parked or
+            closed.
         batch: the `Batch` whose arrays the latents lie in, if any.
-        velocity: that of the last evaluation, same shape; None before the first.
+        velocity: the velocity of the last evaluation, same shape; None before the first.
         base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
-        position: evaluations taken.
+        position: number of evaluations taken.
         state: see `State`.
-        error: why it failed.
+        error: the reason of a failure, or None.
     """
 
     spec: GenerationSpec
@@ -82,13 +82,13 @@ class Generation:
 
     @property
     def text_rows(self) -> int:
-        """Text rows of all its samples."""
+        """Text rows of all samples."""
         unconditional = len(self.negative.tokens) if self.negative is not None else 0
         return self.spec.images * (len(self.text.tokens) + unconditional)
 
     @property
     def image_rows(self) -> int:
-        """Image rows of all its samples."""
+        """Image rows of all samples."""
         return self.num_samples * self.rows
 
     @property
@@ -104,13 +104,13 @@ class Generation:
         return (*self.text.warnings, *negative, *self.notes)
 
     def release(self, state: State) -> None:
-        """Let go of the arrays and enter a state that has none."""
+        """Release the arrays and enter a state that has none."""
         self.latents = self.velocity = self.base = self.batch = None
         self.state = state
 
     @property
     def num_samples(self) -> int:
-        """Model samples a step: one an image, two with guidance."""
+        """Model samples of one step: one for each image, two with guidance."""
         return self.spec.images * (2 if self.negative is not None else 1)
 
     @property
@@ -120,11 +120,14 @@ class Generation:
 
     @property
     def progress(self) -> float:
-        """Share of the evaluations taken, 0..1."""
+        """Share of the evaluations that are taken, 0..1."""
         return self.position / len(self.evaluations)
 
     def want(self, action: str, *states: State) -> None:
-        """StateError unless the generation is in one of `states`."""
+        """Raise StateError unless the generation is in one of `states`.
+
+        The message calls the caller's step `action`.
+        """
         if self.state not in states:
             hint = {
                 State.RUNNING: f"it has {len(self.evaluations) - self.position} evaluations to go: step it first",
@@ -139,14 +142,15 @@ class Generation:
 
 @dataclass(frozen=True)
 class StepReport:
-    """What one step did to one generation.
+    """The result of one step for one generation.
 
     Attributes:
-        generation: which.
-        position, num_evaluations: evaluations taken, and to take in all.
+        generation: the generation.
+        position: number of evaluations taken.
+        num_evaluations: number of evaluations in all.
         step: solver steps completed, of `generation.spec.steps`.
         state: RUNNING, DONE or FAILED.
-        error: why it failed, else None.
+        error: the reason of a failure, or None.
     """
 
     generation: Generation
@@ -158,20 +162,20 @@ class StepReport:
 
     @property
     def done(self) -> bool:
-        """Whether the pictures can be had."""
+        """Whether the pictures are ready for `Engine.finish`."""
         return self.state is State.DONE
 
 
 class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
-    """A generation as plain data: enough to go on bit for bit, in another process, on the same model and backend.
+    """A generation as plain data, with which another process can go on bit for bit on the same model and backend.
 
     Attributes:
-        version: of this layout.
-        spec: what was asked for.
+        version: version of this layout.
+        spec: the request.
         model: content hash of the checkpoint.
-        adapters: id -> content hash of every adapter it uses (with a weight other than 0).
-        position: evaluations taken.
-        latents, velocity, base: little-endian float32 bytes of [images * rows, C]; empty where there is none.
+        adapters: id -> content hash of every adapter that the generation uses with a weight other than 0.
+        position: number of evaluations taken.
+        latents, velocity, base: little-endian float32 bytes of [images * rows, C]; empty if the array does not exist.
     """
 
     version: int = PARKED_VERSION
@@ -184,12 +188,16 @@ class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
     base: bytes = b""
 
     def to_bytes(self) -> bytes:
-        """As msgpack."""
+        """Return the generation as msgpack."""
         return msgspec.msgpack.encode(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ParkedGeneration:
-        """From `to_bytes`. StateError for anything else, also for a spec out of range, or for another version."""
+        """Read the bytes of `to_bytes`.
+
+        Raises:
+            StateError: the bytes are anything else, their spec is out of range, or they are of another version.
+        """
         try:
             version = msgspec.msgpack.decode(data, type=_Version).version
             if version == PARKED_VERSION:

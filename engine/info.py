@@ -1,7 +1,7 @@
-"""What is known of a loaded model without it: plain facts, which any process can be told.
+"""State the plain facts of a loaded model, which any process can hold without the model.
 
-`Engine.info` states them. Whoever admits, weighs or describes requests for an engine elsewhere (a studio, whose engines
-may live in other processes) works with these and holds no weights.
+`Engine.info` makes them. A studio, whose engines may live in other processes, admits, weighs and describes requests by
+them, and holds no weights.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .taught import Taught
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which model it is.
+    """The identity of a model.
 
     Attributes:
-        name, version: what the model calls itself.
-        digest: content hash of everything that it draws with.
+        name, version: the checkpoint's own name and version.
+        digest: content hash of everything that the model draws with.
         components: content hash of each of its components.
     """
 
@@ -38,10 +38,10 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackendInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What computes: with the model, it fixes pixels to the bit.
+    """The backend that computes. Together with the model, it fixes pixels to the bit.
 
     Attributes:
-        name: of the op table and its instruction set ("cpu/avx2").
+        name: name of the op table with its instruction set ("cpu/avx2").
         compute: dtype of products ("bfloat16", "float32").
     """
 
@@ -61,11 +61,13 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     """The sizes of a model that requests, text and adapters must fit.
 
     Attributes:
-        granularity: pixels along a side of a token; the sides of a picture are multiples of it.
+        granularity: length of a token's side in pixels; the sides of a picture are multiples of it.
         token_channels: C, columns of the latents of a token.
-        text_width, pooled_width: of a text token, and of the pooled text vector.
-        embedded_guidance: what a guidance embedding sees by default; None: the model has none.
-        adapter_layers, adapter_width: blocks that an adapter's keys and values enter, and their columns.
+        text_width: columns of a text token.
+        pooled_width: length of the pooled text vector.
+        embedded_guidance: default input of the guidance embedding; None: the model has none.
+        adapter_layers: number of blocks that an adapter's keys and values enter.
+        adapter_width: columns of those keys and values.
         sigmas: how the checkpoint spaces its sigmas.
     """
 
@@ -80,17 +82,17 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that has to be known of an engine to admit and weigh requests without it.
+    """The facts of an engine by which requests are admitted and weighed without it.
 
     Attributes:
-        identity, backend: what pixels depend on, beside the request.
-        architecture, memory, limits: what `Admission` decides by.
-        text_rows: of a prompt; 0: the model reads none.
-        unconditional_rows: of the empty unconditional input.
+        identity, backend: with the request, they decide every pixel.
+        architecture, memory, limits: `Admission` decides by them.
+        text_rows: text rows of a prompt; 0: the model reads no prompts.
+        unconditional_rows: text rows of the empty unconditional input.
         defaults: fields of `GenerationSpec` that suit the model.
-        draft: those that a draft has otherwise; empty: none.
-        styles: what it knows of styles; None: nothing.
-        taught: how long a picture it was taught; None: it does not say.
+        draft: the fields that a draft changes; empty: none.
+        styles: facts of the model's styles; None: it has none.
+        taught: how long a picture the model was taught; None: it does not say.
     """
 
     identity: ModelIdentity
@@ -107,20 +109,27 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def max_rows(self) -> int:
-        """Rows that any step may have: the engine's limit, and what surely fits its memory bound."""
+        """Rows that any step may have: the engine's limit, or less if its memory bound allows only that."""
         a_sample = self.memory.sample / (self.text_rows + 1)  # a sample has more rows than its text
         a_row = self.memory.row + self.memory.image_row
         return max(1, min(self.limits.max_rows, int(self.limits.max_step_bytes / (a_row + a_sample))))
 
     def make_spec(
-        self, prompt: str, *, draft: bool = False, aspect: tuple[float, float] | None = None, **fields: Any
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        aspect: tuple[float, float] | None = None,
+        strict: bool = False,
+        **fields: Any,
     ) -> GenerationSpec:
-        """Make a spec with the model's own defaults for what is not given.
+        """Return a spec with the model's own defaults for what is not given.
 
         Args:
-            draft: with the model's settings for drafts, unless steps, solver or shift are given.
-            aspect: chooses width and height: about the model's default area, in this proportion.
-            fields: of `GenerationSpec`, and those of `styles.choice.style_uses`.
+            draft: whether to use the model's settings for drafts, unless steps, solver or shift are given.
+            aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
+            strict: not looked at here: the callers who can read prompts refuse by it (`reading.want_strict`).
+            fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
 
         Raises:
             SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.

@@ -1,4 +1,4 @@
-"""What an engine will take on. Everything is checked before anything is allocated."""
+"""Bound what an engine takes on. It checks every bound before it allocates anything."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .errors import SpecError
 
 @dataclass(frozen=True)
 class Limits:
-    """Upper bounds of one engine; the defaults suit a small machine and the embedded model.
+    """The upper bounds of one engine. The defaults suit a small machine and the embedded model.
 
     Attributes:
         max_prompt_chars: characters of a prompt.
@@ -25,9 +25,12 @@ class Limits:
         max_rows: text and image rows of one step, all samples together.
         max_step_bytes: estimated activation memory of one step (see `memory.step_bytes`).
         max_decode_bytes: estimated activation memory of decoding one image; several are decoded together within it.
-        arena_bytes: keys and values of adapters.
+        arena_bytes: bytes of the keys and values of adapters.
         max_registered: adapters registered at a time.
-        text_cache: prompts whose encoding is kept.
+        text_cache: number of prompts whose encoding is kept.
+
+    Raises:
+        SpecError: a bound is no whole number from 0.
     """
 
     max_prompt_chars: int = MAX_PROMPT

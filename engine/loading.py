@@ -1,4 +1,4 @@
-"""A checkpoint folder becomes a `Model`: everything an engine needs, on one backend."""
+"""Load a checkpoint folder as a `Model`: everything that an engine needs, on one backend."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from .taught import Taught, read_taught
 from .text.pipeline import TextEncoding, TextPipeline, read_only
 from .text.pipelines import reader_of
 
-FORMAT = 1  # of salon.json
-SETTINGS = {  # keys of salon.json that loading passes over, and who reads them
-    "name": "of the model, to be shown",
-    "version": "of the model, to be shown",
+FORMAT = 1  # version of salon.json
+SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads them
+    "name": "the name to be shown",
+    "version": "the version to be shown",
     "text": "the text pipeline that it names",
     "style_vectors": "engine/styles/space.py",
     "default_style": "engine/default_style.py",
@@ -45,18 +45,18 @@ class Model:
 
     Attributes:
         checkpoint: the folder.
-        name, version: of the checkpoint's own choosing, or the folder's name and "".
+        name, version: the checkpoint's own, or the folder's name and "".
         denoiser: the model that is stepped, with the codec of its latents.
         sigmas: how the checkpoint spaces its sigmas.
-        text: the text pipeline, or None for a checkpoint without `salon.json`.
+        text: the text pipeline; None for a checkpoint without `salon.json`.
         defaults: fields of `GenerationSpec` that suit the model.
-        draft: those that a quick draft has otherwise; empty: none.
-        vocabulary: what `salon.json` says of the things it knows, for frontends to show.
-        components: what was loaded of the folder's components, by name.
+        draft: the fields that a quick draft changes; empty: none.
+        vocabulary: what `salon.json` says of the things that the model knows, for frontends to show.
+        components: the components that were loaded, by name.
         salon: `salon.json`; without values for a folder that has none.
-        files: what the model has beside them: `salon.json`, every file that it names, and the style adapter.
-        styles: the styles that it ships, or None.
-        taught: how long a picture it was taught; None: it does not say.
+        files: the files beside the components: `salon.json`, every file that it names, and the style adapter.
+        styles: the styles that the model ships, or None.
+        taught: how long a picture the model was taught; None: it does not say.
     """
 
     checkpoint: Checkpoint
@@ -80,19 +80,18 @@ class Model:
         return self.denoiser.architecture(self.sigmas)
 
     def memory(self, itemsize: int) -> MemoryCoefficients:
-        """What its activations take where a number of the compute dtype has `itemsize` bytes."""
+        """Return the activation memory that the model takes. A number of the compute dtype has `itemsize` bytes."""
         return self.denoiser.memory(itemsize)
 
     @property
     def identity(self) -> ModelIdentity:
-        """Which model it is. Reads everything, as `digest` does."""
+        """Identity of the model. The first use reads the whole checkpoint, as `digest` does."""
         parts = {name: part.content_hash for name, part in sorted(self.components.items())}
         return ModelIdentity(name=self.name, version=self.version, digest=self.digest, components=parts)
 
     @cached_property
     def digest(self) -> str:
-        """Content hash of all that the model is made of: `components` and `files`. Reads everything, so it is made
-        when first wanted."""
+        """Content hash of all that the model is made of: `components` and `files`. The first use reads all of it."""
         return content_digest(self.checkpoint, self.components, self.files)
 
     @cached_property
@@ -104,7 +103,7 @@ class Model:
 
     @cached_property
     def unconditional(self) -> TextEncoding:
-        """What the unconditional branch sees when no negative prompt is given: zeros, where no text pipeline says."""
+        """The input of the unconditional branch without a negative prompt. Without a text pipeline it is zeros."""
         if self.text is not None:
             return self.text.unconditional
         sizes = self.architecture
@@ -115,10 +114,10 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
     """Load a checkpoint folder.
 
     Args:
-        require_text: refuse a folder without a text pipeline, before any weight is packed.
+        require_text: whether to refuse a folder without a text pipeline, before any weight is packed.
 
     Raises:
-        CheckpointError: anything wrong with the folder, with path and key.
+        CheckpointError: anything is wrong with the folder; the message names path and key.
     """
     checkpoint = Checkpoint(path)
     file = path / "salon.json"

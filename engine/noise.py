@@ -1,9 +1,9 @@
-"""Gaussian noise from a counter, so that a picture's noise depends on (seed, image index, step) and nothing else.
+"""Make Gaussian noise from a counter, so that a picture's noise depends on (seed, image index, step) and nothing else.
 
-The bits are Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) with
-key = (seed, image index) and counter = (block, 0, step, DOMAIN), whose stream numpy promises never to change. They
-become normal deviates by Box-Muller in float64, rounded to float32, with `kernels.elementary`: numpy's own functions
-differ in the last bit between its SIMD paths, and a seed must give the same picture on every machine.
+The bits are Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) with key = (seed,
+image index) and counter = (block, 0, step, DOMAIN). numpy promises never to change this stream. Box-Muller turns them
+into normal deviates in float64, with `kernels.elementary`, rounded to float32. numpy's own functions differ in the last
+bit between its SIMD paths, and a seed must give the same picture on every machine.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ DOMAIN: Final = 0x53414C4F4E  # "SALON": keeps these streams apart from other us
 
 
 def normal(seed: int, image: int, step: int, rows: int, width: int) -> Float32:
-    """Standard normal noise of one image at one step, float32 [rows, width], in row-major stream order.
+    """Return standard normal noise of one image at one step, float32 [rows, width], in row-major stream order.
 
-    Element 2i and 2i+1 come from the i-th pair of 64-bit words, so a longer array begins with the shorter one.
+    Elements 2i and 2i+1 come from the i-th pair of 64-bit words, so a longer array begins with the shorter one.
 
     Args:
         seed: 0 <= seed < 2**64.
@@ -32,7 +32,7 @@ def normal(seed: int, image: int, step: int, rows: int, width: int) -> Float32:
         rows, width: shape of the result.
 
     Raises:
-        ValueError: an argument out of range.
+        ValueError: an argument is out of range.
     """
     for name, value in (("seed", seed), ("image", image), ("step", step)):
         if not 0 <= value < 2**64:

@@ -1,4 +1,4 @@
-"""A generation's arrays as plain data, and back."""
+"""Turn a generation's arrays into plain data, and back."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Float32 = NDArray[np.float32]
 
 
 def to_data(ops: Ops[Any, Any], array: Any) -> bytes:
-    """Little-endian float32 bytes of a backend array; nothing for None."""
+    """Return the little-endian float32 bytes of a backend array; b"" for None."""
     return b"" if array is None else ops.numpy(array).astype("<f4").tobytes()
 
 
 def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float32 | None]:
-    """[latents, velocity, base] of a parked generation, each float32 [images * rows, C] or None.
+    """Return [latents, velocity, base] of a parked generation, each float32 [images * rows, C] or None.
 
     Raises:
-        StateError: a position or sizes that do not fit the spec, or arrays missing that the next evaluation needs.
+        StateError: a position or a size does not fit the spec, or an array is missing that the next evaluation needs.
     """
     anew = "open it anew"
     if not 0 <= parked.position <= len(generation.evaluations):

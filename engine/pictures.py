@@ -1,4 +1,4 @@
-"""From the tokens of latents to pixels, and from pixels to latents."""
+"""Turn tokens of latents into pixels, and pixels into tokens."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UInt8 = NDArray[np.uint8]
 
 
 def to_pixels(image: Float32) -> UInt8:
-    """-1..1 to 0..255, clipped and rounded to nearest."""
+    """Map -1..1 to 0..255, clipped and rounded to nearest."""
     levels: Float32 = np.rint((np.clip(image, -1.0, 1.0) + 1.0) * 127.5)
     return levels.astype(np.uint8)
 
@@ -31,7 +31,7 @@ def decode(
         grid: (height, width) of each image in tokens; rows = height * width.
 
     Raises:
-        NumericalError: NaN or infinity in a picture.
+        NumericalError: a picture has NaN or infinity.
     """
     rows = grid[0] * grid[1]
     height, width = (codec.granularity * side for side in grid)
@@ -50,8 +50,8 @@ def encode(ops: Ops[Any, Any], codec: LatentCodec, pixels: UInt8) -> Float32:
     """Return the tokens float32 [T, C] of a picture uint8 [height, width, 3], as the model sees clean ones.
 
     Raises:
-        ValueError: sides that are no multiples of the codec's granularity.
-        NumericalError: NaN or infinity in them.
+        ValueError: a side is no multiple of the codec's granularity.
+        NumericalError: the tokens have NaN or infinity.
     """
     grid = np.array([[side // codec.granularity for side in pixels.shape[:2]]], np.int32)
     rows = ops.array(pixels.reshape(-1, 3).astype(np.float32) / np.float32(127.5) - np.float32(1.0))

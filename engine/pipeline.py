@@ -1,7 +1,7 @@
-"""What model_index.json says of a model, compared with what Salon does with it.
+"""Compare what model_index.json says of a model with what Salon does with it.
 
-The index names a class for the pipeline and one for each component. A class that is not compared could be a model that
-is used in another way than Salon uses it, so each is, and what is not implemented is refused by name.
+The index names a class for the pipeline and one for each component. An unknown class could be a model that is used in
+another way than Salon uses it. So Salon compares every class, and refuses by name what it does not implement.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from .checkpoint import Checkpoint
 from .config import Config
 from .errors import UnknownArchitecture, WrongConfig
 
-Classes: TypeAlias = tuple[str, Collection[str]]  # a library, and its classes that Salon implements
+Classes: TypeAlias = tuple[str, Collection[str]]  # (library, those of its classes that Salon implements)
 
 
 def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread: Mapping[str, str]) -> None:
@@ -21,10 +21,10 @@ def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread:
 
     Args:
         read: component -> its classes that Salon implements, for every component that is read.
-        unread: components of the pipeline that Salon does not read: name -> why the picture does not depend on them.
+        unread: component that Salon does not read -> why the picture does not depend on it.
 
     Raises:
-        UnknownArchitecture: a component of another class, or a component or setting that the pipeline has not.
+        UnknownArchitecture: a component is of another class, or the pipeline has no such component or setting.
         WrongConfig: a component that is read is missing.
     """
     index = index_of(checkpoint)
@@ -42,5 +42,5 @@ def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread:
 
 
 def index_of(checkpoint: Checkpoint) -> Config:
-    """Return model_index.json, to be read key by key."""
+    """Return model_index.json as a `Config`, which is read key by key."""
     return Config(checkpoint.path / "model_index.json", checkpoint.index)

@@ -1,7 +1,7 @@
-"""One safetensors file, memory-mapped: named arrays without reading what nobody asks for.
+"""Read one safetensors file, memory-mapped: named arrays, of which only those that are used are read from disk.
 
-Format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the bytes.
-Read here rather than with the safetensors library, whose numpy side has no bfloat16 and whose errors name no file.
+Format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the bytes. This
+module replaces the safetensors library, whose numpy side has no bfloat16 and whose errors name no file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PICKLE_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PICKLE_REMEDY: Final = "they could run code while loading: save them again as safetensors (diffusers' save_pretrained)"
 _AGAIN: Final = "copy or download the file again"
 
-# Number formats that a weight may have. bfloat16 has no numpy type: its bits are read as uint16.
+# Number formats that a weight may have. numpy has no bfloat16, so its bits are read as uint16.
 _FLOATS: Final[dict[str, np.dtype[Any]]] = {
     "F64": np.dtype("<f8"),
     "F32": np.dtype("<f4"),
@@ -42,7 +42,7 @@ _ITEM_BYTES: Final = {
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """Where an array lies: bytes `start` to `stop` of the file."""
+    """The place of an array: bytes `start` to `stop` of the file."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -54,7 +54,7 @@ class SafetensorsFile:
     """The arrays of one safetensors file.
 
     Attributes:
-        path: of the file.
+        path: the path of the file.
         tensors: name -> `TensorInfo`.
 
     Raises:
@@ -80,11 +80,11 @@ class SafetensorsFile:
             raise UnreadableFile(f"cannot be read ({got})", path=path, remedy=remedy) from error
 
     def array(self, key: str) -> NDArray[Any]:
-        """A read-only view of the file: float16, float32, float64, or uint16 holding bfloat16 bits.
+        """Return a read-only view of the file: float16, float32, float64, or uint16 holding bfloat16 bits.
 
         Raises:
-            MissingKey: no such array.
-            WrongDtype: an array that is no weight.
+            MissingKey: the file has no such array.
+            WrongDtype: the array's number format is none of weights.
         """
         info = self.tensors.get(key)
         if info is None:
@@ -96,7 +96,7 @@ class SafetensorsFile:
                 "number format", path=self.path, key=key, expected=", ".join(_FLOATS), found=info.dtype, remedy=remedy
             )
         raw = self._bytes[info.start : info.stop]
-        if info.start % dtype.itemsize:  # kernels want aligned rows; the format asks writers for it, but not all obey
+        if info.start % dtype.itemsize:  # kernels need aligned rows; not every writer keeps that rule of the format
             raw = raw.copy()
         return raw.view(np.ndarray).view(dtype).reshape(info.shape)
 

@@ -1,4 +1,4 @@
-"""The sigmas of flow matching: how a checkpoint spaces the noise levels that a solver goes through.
+"""Compute the sigmas of flow matching: how a checkpoint spaces the noise levels that a solver goes through.
 
 Sources: flow matching 2210.02747; shift of sigmas with the resolution: SD3, 2403.03206, section 5.3.2. Sigmas agree
 with diffusers' FlowMatchEulerDiscreteScheduler and FluxPipeline to the bit.
@@ -18,9 +18,9 @@ from .config import Config
 Float32 = NDArray[np.float32]
 
 SCHEDULER: Final = "FlowMatchEulerDiscreteScheduler"
-_TIMESTEPS: Final = 1000  # a model sees sigma times as many
+_TIMESTEPS: Final = 1000  # a model reads sigma times this factor
 
-# Keys of its config that, when set, ask for sigmas which this module does not compute.
+# Keys of the scheduler's config that, when set, ask for sigmas which this module does not compute.
 _UNSUPPORTED: Final = (
     "invert_sigmas",
     "shift_terminal",
@@ -33,13 +33,13 @@ _UNSUPPORTED: Final = (
 
 @dataclass(frozen=True)
 class SigmaConfig:
-    """How a checkpoint spaces its sigmas: the part of `scheduler_config.json` that matters here.
+    """How a checkpoint spaces its sigmas: the part of `scheduler_config.json` that decides sigmas.
 
     Attributes:
         shift: constant shift, used unless `use_dynamic_shifting`; 1 means none.
         use_dynamic_shifting: shift by mu, which grows linearly with the number of image tokens.
         base_shift, max_shift: mu at `base_image_seq_len` and at `max_image_seq_len` tokens.
-        time_shift_type: what mu does to a sigma, "exponential" or "linear".
+        time_shift_type: how mu shifts a sigma, "exponential" or "linear".
     """
 
     shift: float = 1.0
@@ -68,8 +68,13 @@ class SigmaConfig:
 
     @classmethod
     def read(cls, config: Config) -> SigmaConfig:
-        """From scheduler_config.json, with diffusers' defaults. UnknownArchitecture for a scheduler other than
-        `SCHEDULER`, or one that wants sigmas which Salon does not compute; WrongConfig."""
+        """Read scheduler_config.json, with diffusers' defaults.
+
+        Raises:
+            UnknownArchitecture: the scheduler is another one than `SCHEDULER`, or needs sigmas that Salon does not
+                compute.
+            WrongConfig: a value is missing, of the wrong type or out of range.
+        """
         config.want_architecture([SCHEDULER])
         config.only("num_train_timesteps", (_TIMESTEPS,), _TIMESTEPS)
         for key in _UNSUPPORTED:
@@ -91,14 +96,19 @@ class SigmaConfig:
         return result
 
     def mu(self, image_tokens: int) -> float:
-        """The shift exponent of an image of so many tokens (after 2x2 packing): linear, and extrapolated beyond."""
+        """Return the shift exponent of an image of so many tokens (after 2x2 packing).
+
+        It is linear in the tokens, and extrapolated beyond the two given points.
+        """
         slope = (self.max_shift - self.base_shift) / (self.max_image_seq_len - self.base_image_seq_len)
         return image_tokens * slope + (self.base_shift - slope * self.base_image_seq_len)
 
     def sigmas(self, steps: int, image_tokens: int, shift: float | None = None) -> Float32:
-        """The sigmas of `steps` steps, float32 [steps + 1], falling from (about) 1 to 0.
+        """Return the sigmas of `steps` steps, float32 [steps + 1], falling from (about) 1 to 0.
 
-        `shift`, if given, is used as a constant shift in place of whatever the checkpoint says."""
+        Args:
+            shift: a constant shift in place of the checkpoint's own; None: the checkpoint's.
+        """
         if steps < 1:
             raise ValueError(f"steps: got {steps}, want at least 1")
         even = np.linspace(1.0, 1.0 / steps, steps).astype(np.float32)

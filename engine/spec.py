@@ -1,4 +1,4 @@
-"""What a user asks for: one frozen value that, with a model and a backend, fixes the picture to the bit."""
+"""Define a request: one frozen value that, with a model and a backend, fixes the picture to the bit."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class AdapterUse:
     """One adapter of a generation.
 
     Attributes:
-        adapter: the id it is registered under.
-        weight: factor of its attention term; 0 leaves the picture bit for bit as without it.
-        unconditional: id of the adapter that takes its place, with the same weight, in the unconditional branch of
-            classifier-free guidance (a null reference that the branch was trained with); None: nothing there.
+        adapter: the id that the adapter is registered under.
+        weight: factor of the adapter's attention term; 0 leaves the picture bit for bit as without it.
+        unconditional: id of the adapter that replaces it, with the same weight, in the unconditional branch of
+            classifier-free guidance (a null reference that the branch was trained with); None: no adapter acts there.
     """
 
     adapter: str
@@ -50,27 +50,28 @@ class AdapterUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationSpec:
-    """A request for pictures, every default filled in. Checked when made; what depends on the model is checked by
-    `Engine.open` (granularity of the size, known adapters, limits). Numbers and text of numpy's become Python's own,
-    so that every spec can be sent.
+    """A request for pictures, every default filled in.
+
+    It is checked when it is made. `Engine.open` checks what depends on the model: granularity of the size, known
+    adapters, limits. Numbers and text of numpy's become Python's own, so that every spec can be sent.
 
     Attributes:
-        prompt: what to draw.
-        negative_prompt: what the unconditional branch sees; empty: the model's own unconditional input. An engine takes
-            one only with guidance, since nothing else reads it.
-        width, height: pixels.
-        steps: solver steps.
-        seed: with the image's index, the key of its noise; left out: a random one below 2^32, which is then here.
-        images: how many pictures; picture i has the noise (seed, i), whatever their number.
-        guidance_scale: classifier-free guidance; 1 means none (and then one model sample an image, not two).
-        embedded_guidance: for models with a guidance embedding; None: the model's default.
-        solver: "euler" or "heun".
+        prompt: the words to draw.
+        negative_prompt: the words that the unconditional branch reads; empty: the model's own unconditional input. An
+            engine takes a negative prompt only with guidance, since nothing else reads it.
+        width, height: size in pixels.
+        steps: number of solver steps.
+        seed: with the image's index, the key of its noise. If it is left out, this is a random one below 2^32.
+        images: number of pictures; picture i has the noise (seed, i), however many there are.
+        guidance_scale: factor of classifier-free guidance; 1 means none, at one model sample an image instead of two.
+        embedded_guidance: input of a model's guidance embedding; None: the model's default.
+        solver: name of a solver, such as "euler" or "heun".
         shift: constant shift of the sigmas in place of the checkpoint's own; None: the checkpoint's.
         adapters: the adapters that act on every picture.
 
     Raises:
-        SpecError: a value out of range, naming the field, the value, what is allowed and what to do (`PromptError` for
-            an empty prompt).
+        SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
+        PromptError: the prompt is empty.
     """
 
     prompt: str
@@ -126,10 +127,12 @@ class GenerationSpec:
 
 
 def size_for_aspect(width: float, height: float, *, pixels: int, granularity: int) -> tuple[int, int]:
-    """(width, height) in pixels of aspect `width:height`, about `pixels` in area, both multiples of `granularity`.
+    """Return (width, height) in pixels of aspect `width:height` and about `pixels` in area.
+
+    Both are multiples of `granularity`.
 
     Raises:
-        SpecError: a side that is no number above 0, or an aspect beyond 14:1.
+        SpecError: a side is no number above 0, or the aspect is beyond 14:1.
     """
     sides = [number_of(side) or 0.0 for side in (width, height)]
     got = ":".join(shown(side) for side in (width, height))
@@ -139,7 +142,7 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
     if not 1 / MAX_ASPECT <= ratio <= MAX_ASPECT:
         raise SpecError(complaint("aspect", got, f"1:{MAX_ASPECT:g} to {MAX_ASPECT:g}:1", "choose a less extreme one"))
 
-    if ratio < 1:  # so that the transposed aspect is the transposed size, whatever rounding does to ties
+    if ratio < 1:  # so that the transposed aspect is the transposed size, however rounding breaks ties
         high_side, wide_side = size_for_aspect(height, width, pixels=pixels, granularity=granularity)
         return wide_side, high_side
 
@@ -155,14 +158,19 @@ def size_for_aspect(width: float, height: float, *, pixels: int, granularity: in
 
 
 def _log(x: float) -> float:
-    """The natural logarithm, rounded once. Sizes often tie but for rounding, and then the last bit decides, which the
-    C library's logarithm does not promise on another machine."""
+    """Return the natural logarithm, rounded once.
+
+    Sizes often tie but for rounding. Then the last bit decides, which the C library's logarithm does not promise on
+    another machine.
+    """
     return float(_DIGITS.ln(decimal.Decimal(x)))
 
 
 def check_negative(spec: GenerationSpec) -> None:
-    """SpecError for a negative prompt without guidance: nothing would read it. (Not part of a spec's own checks, since
-    there are pictures and jobs of such specs, and they can still be read.)"""
+    """Raise SpecError for a negative prompt without guidance, since nothing would read it.
+
+    A spec does not check this itself: stored pictures and jobs have such specs, and they must still be readable.
+    """
     if spec.negative_prompt.strip() and not spec.guided:
         got = f"{shown(spec.negative_prompt)} with guidance_scale 1, which reads none"
         remedy = "raise guidance_scale, or leave negative_prompt out"
@@ -170,7 +178,7 @@ def check_negative(spec: GenerationSpec) -> None:
 
 
 def adapter_name(name: Any) -> str:
-    """The id of an adapter as plain text. SpecError for what is none."""
+    """Return the id of an adapter as plain text. Raise SpecError if it is no text or empty."""
     text = text_of(name)
     if not text or not is_text(text):
         raise SpecError(complaint("adapter", shown(name), "a name", "give the id of an adapter"))
@@ -187,7 +195,7 @@ def _text(name: str, value: Any, kind: type[SpecError]) -> str:
 
 
 def _whole(name: str, value: Any, low: int, high: int, limit: str = "") -> int:
-    """`limit`: of the engine's `Limits`, which bounds it too."""
+    """Return a whole number in its range. `limit` names the field of the engine's `Limits` that bounds it too."""
     whole = whole_of(value)
     if whole is None or not low <= whole <= high:
         allowed = f"a whole number from {low} to {high}" + (f", and to the engine's Limits.{limit}" if limit else "")

@@ -28,7 +28,11 @@ class Taught(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_taught(salon: Config) -> Taught | None:
-    """What `salon.json` says of it; None: nothing. WrongConfig: what it says makes no sense."""
+    """Return what `salon.json` says of the pictures that its model was taught; None: nothing.
+
+    Raises:
+        WrongConfig: what it says makes no sense.
+    """
     values = salon.mapping(KEY)
     if not values:
         return None

@@ -1,4 +1,4 @@
-"""Which files of a component's folder are its weights.
+"""Find out which files of a component's folder are its weights.
 
 diffusers and transformers write one file, or shards with an index, each also as a variant:
 
@@ -6,7 +6,7 @@ diffusers and transformers write one file, or shards with an index, each also as
     NAME.fp16.safetensors   or  NAME.safetensors.index.fp16.json    and NAME.fp16-00001-of-00003.safetensors ...
 
 A later save with another shard size leaves the former's file or index beside its own, and the two libraries disagree on
-which of them counts. Nothing here guesses: such a folder is refused.
+which of them counts. This module does not guess: it refuses such a folder.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from .safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES
 # diffusers' name first, then transformers'.
 NAMES: Final = ("diffusion_pytorch_model", "model")
 _SHARD: Final = re.compile(r".*-\d{5}-of-\d{5}(\..*)?\.safetensors")
-_SHOWN: Final = 5  # names of files that an error tells
+_SHOWN: Final = 5  # number of files that an error names
 
 
 @dataclass(frozen=True)
 class WeightFiles:
-    """Where the weights of a component are.
+    """The files that hold the weights of a component.
 
     Attributes:
         path: the one file, or the index of the shards.
-        shards: weight -> shard's name, empty for one file.
+        shards: weight -> name of its shard; empty for one file.
     """
 
     path: Path
@@ -41,17 +41,19 @@ class WeightFiles:
 
     @property
     def files(self) -> list[Path]:
-        """Every file of it, the index included."""
+        """Every file of the weights, the index included."""
         return [self.path, *(self.path.parent / name for name in sorted(set(self.shards.values())))]
 
 
 def find_weights(folder: Path) -> WeightFiles:
-    """Find the weights of a component: the plain ones, or the only variant where there are no plain ones.
+    """Find the weights of a component: the plain ones, or the only variant if there are no plain ones.
 
     Raises:
-        MissingFile: none, or an index names a shard that is not there.
-        AmbiguousWeights: several, and nothing says which are the model's.
-        UnsafeFile: only pickled ones. UnreadableFile: the folder or the index. MalformedFile: an index that is none.
+        MissingFile: there are no weights, or an index names a shard that does not exist.
+        AmbiguousWeights: there are several sets, and no index says which is the model's.
+        UnsafeFile: all weights are pickled.
+        UnreadableFile: the folder or the index cannot be read.
+        MalformedFile: the index is malformed.
     """
     try:
         names = sorted(path.name for path in folder.iterdir() if path.is_file())
@@ -73,7 +75,7 @@ def find_weights(folder: Path) -> WeightFiles:
 
 
 def _variant(name: str) -> str | None:
-    """The variant of a weight file or index ("" for the plain one), None for any other file."""
+    """Return the variant of a weight file or index ("" for the plain one); None for any other file."""
     for base in NAMES:
         for pattern in (rf"{base}(?:\.(.+))?\.safetensors", rf"{base}\.safetensors\.index(?:\.(.+))?\.json"):
             match = re.fullmatch(pattern, name)
@@ -83,7 +85,7 @@ def _variant(name: str) -> str | None:
 
 
 def _refuse_none(folder: Path, names: Sequence[str]) -> NoReturn:
-    """Raise for a folder without weights, saying what is there instead."""
+    """Raise for a folder without weights; the message says what is there instead."""
     pickled = [name for suffix in PICKLE_SUFFIXES for name in names if name.endswith(suffix)]
     if pickled:
         expected = f"{NAMES[0]}.safetensors"
@@ -101,7 +103,7 @@ def _refuse_none(folder: Path, names: Sequence[str]) -> NoReturn:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """weight -> shard of an index. MissingFile if one of the shards is not there."""
+    """Return weight -> shard of an index. Raise MissingFile if one of the shards does not exist."""
     shards = read_json(path).get("weight_map")
     shards = shards if isinstance(shards, dict) else {}
     names = list(shards.values())

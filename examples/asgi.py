@@ -33,7 +33,8 @@ from salon.engine.limits import Limits
 from salon.studio.errors import JobCancelled, JobFailed, StudioClosed
 from salon.studio.job import Job
 from salon.studio.service.mosaic import mosaic
-from salon.studio.service.recipe import encode_png, recipe_of
+from salon.studio.service.recipe import recipe_of
+from salon.studio.service.recipe_files import encode_png
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -74,7 +75,7 @@ class Watched:
         self._loop = asyncio.get_running_loop()
 
     def told(self, *_: object) -> None:
-        """For the studio's hooks."""
+        """Take note of an event; this is for the studio's hooks."""
         try:
             self._loop.call_soon_threadsafe(self._wake)
         except RuntimeError:  # the application has ended
@@ -108,7 +109,7 @@ class Imagine:
     # ---- start and end -----------------------------------------------------------------------------------------------
 
     async def _live(self, receive: Receive, send: Send) -> None:
-        """The model is loaded before the first request, and open jobs are cancelled at the end."""
+        """Load the model before the first request, and cancel open jobs at the end."""
         await receive()
         try:
             self._studio = await asyncio.to_thread(lambda: Studio(**self._options))
@@ -223,7 +224,7 @@ class Imagine:
         return watched, watched.job
 
     async def _events(self, watched: Watched, receive: Receive, send: Send) -> None:
-        """Server-sent events. Who is slow misses steps, never the end."""
+        """Send server-sent events. A slow reader misses steps, never the end."""
         job = watched.job
         assert job is not None
         headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
@@ -233,7 +234,7 @@ class Imagine:
             told: dict[str, Any] | None = None
             while not gone.done():
                 news, state = watched.news, _state(job)
-                ended = state["state"] in FINAL  # as told, whatever the job is by now
+                ended = state["state"] in FINAL  # as it is told: the job itself may have gone on
                 if state != told:
                     told = state
                     kind = state["state"] if ended else "step"
@@ -243,14 +244,14 @@ class Imagine:
                     break
                 try:
                     await asyncio.wait_for(news.wait(), 10.0)
-                except TimeoutError:  # a comment finds out who is not there any more
+                except TimeoutError:  # a comment finds out whether the client is still there
                     await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
             await send({"type": "http.response.body", "body": b""})
         finally:
             gone.cancel()
 
     async def _grid(self, job: Job, send: Send) -> None:
-        """JobFailed, JobCancelled: there is none, and never will be."""
+        """Send the grid of a job that is done. Raise JobFailed or JobCancelled if there will be none."""
         studio = self._studio
         if not job.state.final or studio is None:
             raise Problem(
@@ -283,7 +284,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _left(receive: Receive) -> None:
-    """Returns when the client has gone away."""
+    """Wait until the client has gone away."""
     while (await receive())["type"] != "http.disconnect":
         pass
 

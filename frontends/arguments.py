@@ -1,9 +1,9 @@
-"""The command line: its flags with their ranges, and one-line refusals that name the flag, the range and the remedy.
+"""Parse the command line: flags with their ranges, and one-line refusals that name flag, range and remedy.
 
-Only the standard library and errors are imported here: `salon --help` must answer at once. Each group of commands has
-its flags in `commands/flags_*.py`. What a flag's range cannot say, such as a size off the model's granularity, the
-engine or the server refuses later, in the same wording. Parameters inside the prompt's own text (`"a cat --ar 2:1"`)
-belong to the prompt language; until it exists they are refused, never passed on as words.
+This module imports only the standard library and errors, because `salon --help` must answer at once. Each group of
+commands has its flags in `commands/flags_*.py`. What a flag's range cannot state, such as a size off the model's
+granularity, the engine or the server refuses later, in the same wording. Parameters inside the prompt's own text (`"a
+cat --ar 2:1"`) belong to the prompt language. Until that exists they are refused, never passed on as words.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
-from .commands import exits, flags_jobs, flags_make, flags_ops, flags_serve
+from .commands import exits, flags_jobs, flags_make, flags_ops, flags_recipe, flags_serve
 from .commands.flags_make import DTYPES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
 
@@ -30,13 +30,13 @@ __all__ = [
     "parser",
 ]
 
-_GROUPS: Final = (flags_make, flags_jobs, flags_ops, flags_serve)
+_GROUPS: Final = (flags_make, flags_recipe, flags_jobs, flags_ops, flags_serve)
 _DASHES = re.compile("^(?:—|\uff0d\uff0d)(?=[A-Za-z])")  # what phones, editors and full-width keyboards make of --
 _IN_TEXT = re.compile(r"(?:^|\s)(?:--|—)(?P<gap>\s*)(?P<name>[A-Za-z][\w-]*)")
 
 
 def parser(version: str) -> Parser:
-    """The whole command line."""
+    """Make the parser of the whole command line."""
     parser = Parser(
         prog="salon",
         description="Text-to-image inference engine with taste.",
@@ -50,13 +50,13 @@ def parser(version: str) -> Parser:
 
 
 def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
-    """The command line, without the program's name, as a namespace with `command` and that command's values.
+    """Parse the command line, without the program's name, into a namespace of `command` and that command's values.
 
     `command` has all words of a nested one ("ops accounts set"); `given` are the names of the values that were typed.
     For "imagine", `prompt` is the text of all words. `--help` and `--version` print and raise SystemExit(0).
 
     Raises:
-        UsageError: an unknown, repeated or misspelt flag, a value out of range, a missing command or prompt.
+        UsageError: a flag is unknown, repeated or misspelt, a value is out of range, or a command or prompt is missing.
     """
     words = [_DASHES.sub("--", word) for word in argv]
     if not words:
@@ -80,7 +80,7 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
             raise UsageError("-o: got it with --detach, allowed without; fetch them later: salon show JOB -o PATH")
         if options.detach and options.preview is not None:
             raise UsageError("--preview: got it with --detach, allowed without; drop one")
-    if options.command in ("imagine", "show") and options.force and options.output is None:
+    if options.command in ("imagine", "reproduce", "show") and options.force and options.output is None:
         raise UsageError("--force: got it without -o, allowed with -o; default names never overwrite anything")
     if options.command == "serve":
         flags_serve.check(options)
@@ -98,12 +98,12 @@ def _refuse_unknown(unknown: Sequence[str], leaf: Parser) -> NoReturn:
 
 
 def _refuse_parameters(prompt: str, leaf: Parser, *, after_end: bool) -> None:
-    """`after_end`: there was a `--`, after which every word is part of the prompt."""
+    """Refuse parameters in the prompt's text. After `--` (`after_end`), every word is part of the prompt."""
     flags = flags_of(leaf)
-    for match in _IN_TEXT.finditer(unicodedata.normalize("NFKC", prompt)):  # a full-width dash is one
+    for match in _IN_TEXT.finditer(unicodedata.normalize("NFKC", prompt)):  # turns full-width dashes into plain ones
         flag = f"--{match['name']}"
         if match["gap"] and flag not in flags:
-            continue  # a dash between words
+            continue  # only a dash between words
         if match["gap"]:
             raise UsageError(f"prompt: got {shown(match[0].strip())} in the text; write {flag}, after the text")
         if after_end and flag in flags:

@@ -1,7 +1,7 @@
-"""`salon`: the command line. `commands/exits.py` has the exit codes.
+"""Run `salon`, the command line. `commands/exits.py` has the exit codes.
 
-An error that the user can cause is one line on standard error, with the remedy. Numpy, the engine, ZeroMQ and the rest
-are imported by the command that needs them, after its arguments were read.
+An error that the user can cause is one line on standard error, with the remedy. A command imports numpy, the engine,
+ZeroMQ and the rest only after its arguments were read.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from .arguments import parse
 from .commands import exits
 from .commands.words import clean, typed
 
-COMMANDS: Final[Mapping[str, str]] = {  # where each one's function of a namespace is
+COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's function of a namespace
     "imagine": "imagine",
     "doctor": "doctor",
+    "recipe": "reproduce",
+    "reproduce": "reproduce",
     "jobs": "commands.jobs",
     "show": "commands.show",
     "cancel": "commands.jobs",
@@ -56,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         try:
             code = _run(sys.argv[1:] if argv is None else argv)
-        except SystemExit as done:  # help or version was printed, or we were told to end
+        except SystemExit as done:  # help or version was printed, or a signal ended the command
             code = int(done.code or 0)
         print(end="", flush=True)
         return code
@@ -73,10 +75,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _of_system(error: OSError) -> int:
-    """Tell an error of the system by its own number; a floor below should have said more about it."""
+    """Print an error of the system with its own number. A lower floor should have raised a clearer one."""
     if streams.is_output(error):
         streams.silence()
-        if isinstance(error, BrokenPipeError):  # whoever read our output is gone
+        if isinstance(error, BrokenPipeError):  # the reader of our output is gone
             return 128 + signal.SIGPIPE
         return _refuse(f"{streams.STDOUT}: {explain(error).got}; send it somewhere else, or pass --quiet")
     got, _, remedy = explain(error)
@@ -84,7 +86,7 @@ def _of_system(error: OSError) -> int:
 
 
 def _of_import(error: ImportError) -> str:
-    """A module that is missing, or one that the system could not load: dlopen tells its reason in words only."""
+    """Print a missing module, or one that the system could not load. dlopen gives its reason in words only."""
     for number in (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.EPERM):
         if os.strerror(number) in str(error):
             return f"a module could not be loaded ({error}); {explain(OSError(number, os.strerror(number))).remedy}"
@@ -101,7 +103,7 @@ def _run(argv: Sequence[str]) -> int:
 
 
 def function_of(command: str) -> str:
-    """The name of a command's function in its module: "ops accounts set" is `accounts_set`."""
+    """Return the name of a command's function in its module: "ops accounts set" is `accounts_set`."""
     return command.removeprefix("ops ").replace(" ", "_")
 
 
@@ -111,7 +113,7 @@ def _refuse(message: str, code: int = exits.REFUSED) -> int:
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds the stack, so that temporary files go."""
+    """Unwind the stack on SIGTERM, so that temporary files are removed."""
     raise SystemExit(128 + signal.SIGTERM)
 
 

@@ -1,4 +1,4 @@
-"""Signals that must not cut a piece of work in two: they are remembered, and act when it is whole."""
+"""Defer signals that must not cut a piece of work in two: they are remembered, and act when it is whole."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def deferred() -> Iterator[Callable[[], None]]:
-    """Let Ctrl-C and SIGTERM act only at the end of the block, and wherever it calls what it is given.
+    """Let Ctrl-C and SIGTERM act only at the end of the block, and where it calls the function that it is given.
 
-    Outside of the main thread, where Python runs no handlers, nothing has to be done.
+    Outside of the main thread, where Python runs no handlers, there is nothing to do.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
@@ -33,11 +33,11 @@ def deferred() -> Iterator[Callable[[], None]]:
 
     try:
         for one in _SIGNALS:
-            if callable(handler := signal.getsignal(one)):  # neither ignored, nor the system's own way
+            if callable(handler := signal.getsignal(one)):  # the signal is not ignored, nor left to the system
                 before[one] = handler
                 signal.signal(one, lambda number, frame: came.append((number, frame)))
         yield act
     finally:
-        for number, handler in reversed(before.items()):  # Ctrl-C last: from then on it may cut this loop, too
+        for number, handler in reversed(before.items()):  # Ctrl-C last: from then on it may end this loop, too
             signal.signal(number, handler)
     act()

@@ -1,4 +1,4 @@
-"""`salon doctor`: what this machine has, what Salon makes of it, and whether it works (exit code 1 if not).
+"""Run `salon doctor`: report on the machine, on Salon's choices for it, and whether it works (exit code 1 if not).
 
 The report goes on after a failure: each part that fails says so in `problems`.
 """
@@ -22,14 +22,14 @@ WORDLESS = "salon imagine and salon serve need a folder whose salon.json says ho
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Run the command with the namespace of `arguments.parse`; prints, and returns 0 or 1."""
+    """Run the command with the namespace of `arguments.parse`. Print the report, and return 0 or 1."""
     report = examine(options)
     print(json.dumps(report) if options.json else describe(report))
     return 1 if report["problems"] else 0
 
 
 def examine(options: argparse.Namespace) -> dict[str, Any]:
-    """Everything that the report says, as plain data."""
+    """Return everything that the report says, as plain data."""
     report: dict[str, Any] = {
         "salon": __version__,
         "python": platform.python_version(),
@@ -118,7 +118,7 @@ def _size(folder: Path) -> int:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report as text for people."""
     cpu, memory = report["cpu"], report["memory"]
     limit = f", {_gigabytes(memory['limit'])} allowed here" if memory["limit"] else ""
     rows = [

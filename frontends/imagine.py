@@ -1,4 +1,4 @@
-"""`salon imagine`: a prompt becomes PNG files, in this process, or (`commands/remote.py`) on a server."""
+"""Run `salon imagine`: a prompt becomes PNG files, in this process or (`commands/remote.py`) on a server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .progress import progress
 def imagine(options: argparse.Namespace) -> int:
     """Run the command with the namespace of `arguments.parse`. Every refusal is a `SalonError`, before any step.
 
-    Order matters: what the user typed and where the pictures go are checked before the model is loaded, and nothing has
+    The order matters. The words and the place of the pictures are checked before the model is loaded, and no file gets
     its final name before everything is on disk.
     """
     started = time.perf_counter()
@@ -42,7 +42,8 @@ def imagine(options: argparse.Namespace) -> int:
 
     from ..engine.engine import Engine
     from ..studio.service.mosaic import mosaic
-    from ..studio.service.recipe import encode_png, plain, recipe_of
+    from ..studio.service.recipe import plain, recipe_of
+    from ..studio.service.recipe_files import encode_png
 
     engine = Engine.load(
         options.model,
@@ -110,5 +111,5 @@ def _check_text(name: str, text: str) -> None:
 
 
 def _bytes_at_most(pixels: int, images: int) -> int:
-    """Room for the pictures and their grid, uncompressed, with the recipes."""
+    """Return the most bytes that the pictures and their grid take, uncompressed, with the recipes."""
     return 2 * images * (3 * pixels + 64 * 1024)

@@ -1,4 +1,4 @@
-"""What there is to know about this machine and installation, from /proc and the packages' own records."""
+"""Describe this machine and installation, from /proc and the packages' own records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final, TypedDict
 
-# What the kernels look for.
+# The features that the kernels look for.
 FEATURES: Final = (
     "avx2",
     "fma",
@@ -35,8 +35,13 @@ OPTIONAL: Final = ("torch", "triton", "onnxruntime", "openvino", "diffusers", "t
 
 
 class Cpu(TypedDict):
-    """Model name ("unknown" where the system does not tell), cores that this process can keep busy (its affinity and
-    its container's quota), and which of `FEATURES` it has."""
+    """The processor.
+
+    Attributes:
+        model: its name; "unknown" if the system does not tell it.
+        cores: cores that this process can keep busy, by its affinity and its container's quota.
+        features: those of `FEATURES` that it has.
+    """
 
     model: str
     architecture: str
@@ -45,7 +50,7 @@ class Cpu(TypedDict):
 
 
 class Memory(TypedDict):
-    """Bytes; `limit` is that of the container or service, or None."""
+    """The memory in bytes. `limit` is that of the container or service, or None."""
 
     total: int
     available: int
@@ -53,7 +58,7 @@ class Memory(TypedDict):
 
 
 def cpu() -> Cpu:
-    """Look at this machine."""
+    """Describe this machine's processor."""
     fields: dict[str, str] = {}
     for line in _lines("/proc/cpuinfo"):
         name, _, value = line.partition(":")
@@ -68,7 +73,7 @@ def cpu() -> Cpu:
 
 
 def memory() -> Memory:
-    """Look at this machine; 0 where the system does not tell."""
+    """Describe this machine's memory. A number is 0 if the system does not tell it."""
     sizes = {"MemTotal": 0, "MemAvailable": 0}
     for line in _lines("/proc/meminfo"):
         name, _, value = line.partition(":")
@@ -78,7 +83,7 @@ def memory() -> Memory:
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
-    """Installed version of each package, None where it is missing. Nothing is imported."""
+    """Return the installed version of each package, None if it is missing. No package is imported."""
     found: dict[str, str | None] = {}
     for package in packages:
         try:
@@ -91,7 +96,7 @@ def versions(packages: tuple[str, ...]) -> dict[str, str | None]:
 def _usable_cores() -> int:
     try:
         from ..kernels.machine import usable_cores
-    except ImportError:  # the kernels cannot be loaded; `salon doctor` says so, and goes on
+    except ImportError:  # the kernels cannot be loaded; the rest of the report says so
         return len(os.sched_getaffinity(0))
     return usable_cores()
 

@@ -1,4 +1,4 @@
-"""Where pictures go: names, a check before any work is done, and files that appear whole or not at all."""
+"""Write pictures: choose names, check the place before any work, and let files appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SLUG_CHARS: Final = 40
 
 
 def slug(prompt: str) -> str:
-    """A file name's worth of a prompt: lower-case words joined by dashes, at most 40 characters."""
+    """Make a part of a file name from a prompt: lower-case words joined by dashes, at most 40 characters."""
     words = words_of(unicodedata.normalize("NFKC", prompt).lower())
     text = _cut(words[0]) if words else "picture"
     for word in words[1:]:
@@ -33,7 +33,7 @@ def slug(prompt: str) -> str:
 
 
 def _cut(word: str) -> str:
-    """The start of a long word, without the first half of a letter and its marks."""
+    """Return the start of a long word, cut where a letter with its marks ends."""
     end = min(len(word), _SLUG_CHARS)
     while 0 < end < len(word) and is_mark(word[end]):
         end -= 1
@@ -42,14 +42,14 @@ def _cut(word: str) -> str:
 
 @dataclass(frozen=True)
 class Destination:
-    """A set of files that are written together: STEM.png, and STEM-1.png, ... where there are several pictures.
+    """A set of files that are written together: STEM.png, and STEM-1.png, ... if there are several pictures.
 
     Attributes:
-        folder: where.
-        stem: of the names.
-        fixed: the user chose the name: it is that or nothing. Otherwise a taken name is numbered: STEM-run2.png.
-        force: a fixed name may be overwritten.
-        images: pictures; more than one make a grid, too.
+        folder: the folder of the files.
+        stem: the beginning of their names.
+        fixed: whether the user chose the name. If not, a name that is taken gets a number: STEM-run2.png.
+        force: whether a file of the chosen name may be overwritten.
+        images: number of pictures; more than one make a grid, too.
     """
 
     folder: Path
@@ -60,16 +60,17 @@ class Destination:
 
     @classmethod
     def of(cls, output: str | None, stem: str, images: int, *, force: bool = False) -> Destination:
-        """From what the user wrote: None (the folder "outputs" here), a folder, or a name that ends in .png. A folder
-        that is not there yet, in one that is, comes into being with the pictures.
+        """Read what the user wrote: None (the folder "outputs" here), a folder, or a name that ends in .png.
+
+        A folder that does not exist yet, in one that does, is made with the pictures.
 
         Raises:
-            OutputError: a folder in one that does not exist or cannot be looked into, another kind of file, a name
-                that is too long, or a file that exists (without `force`).
+            OutputError: a folder of folders does not exist or cannot be looked into, another kind of file is there,
+                the name is too long, or the file exists (without `force`).
         """
         try:
             return cls._of(output, stem, images, force=force)
-        except OSError as error:  # of `Path.is_dir` and the like, which take only some for "no"
+        except OSError as error:  # `Path.is_dir` and the like answer "no" for some errors, and raise the others
             got, _, remedy = explain(error)
             raise _refusal(error.filename or output or "", got, remedy) from error
 
@@ -97,7 +98,7 @@ class Destination:
         return self
 
     def paths(self, run: int = 1) -> list[Path]:
-        """The files of the run: the one picture, or the grid and then the pictures."""
+        """Return the files of the run: the one picture, or the grid and then the pictures."""
         stem = self.stem if run == 1 else f"{self.stem}-run{run}"
         names = [stem] if self.images == 1 else [stem, *(f"{stem}-{i + 1}" for i in range(self.images))]
         return [self.folder / f"{name}.png" for name in names]
@@ -106,10 +107,10 @@ class Destination:
         """Make sure that files of `size` bytes in all can be written, by reserving them for a moment.
 
         Raises:
-            OutputError: no right to write there, no space, a name too long.
+            OutputError: writing is not allowed there, there is no space, or a name is too long.
         """
         with self._translated(), deferred():
-            # The default folder comes into being when there is something to put there.
+            # The default folder is made only when there is a file to put there.
             folder = self.folder if os.path.lexists(self.folder) else self.folder.parent
             with calling("pathconf", folder):
                 longest = os.pathconf(folder, "PC_NAME_MAX")
@@ -128,9 +129,9 @@ class Destination:
                 temporary.unlink(missing_ok=True)
 
     def write(self, contents: Sequence[bytes]) -> list[Path]:
-        """Write the files, in the order of `paths()`: all of them, or on any error none. Returns their paths.
+        """Write the files, in the order of `paths()`: all of them, or on any error none. Return their paths.
 
-        A signal that would end us acts between two files, or when all of them have their names.
+        A signal that would end the process acts between two files, or when all of them have their names.
 
         Raises:
             OutputError: as `check`, or a fixed name was taken meanwhile.
@@ -138,7 +139,7 @@ class Destination:
         assert len(contents) == len(self.paths())
         temporaries = [_temporary(self.folder) for _ in contents]
         with self._translated(), deferred() as act:
-            made = not os.path.lexists(self.folder)  # the default one, or one that was removed while we worked
+            made = not os.path.lexists(self.folder)  # the default folder, or one that was removed meanwhile
             make_folder(self.folder)
             whole = False
             try:
@@ -154,7 +155,7 @@ class Destination:
                 for path in temporaries:
                     path.unlink(missing_ok=True)
                 if made and not whole:
-                    with contextlib.suppress(OSError):  # somebody else's files are in it
+                    with contextlib.suppress(OSError):  # another program has put files into it
                         self.folder.rmdir()
 
     def _publish(self, temporaries: Sequence[Path]) -> list[Path]:
@@ -187,13 +188,15 @@ class Destination:
             yield
         except OSError as error:
             got, _, remedy = explain(error)
-            what = error.filename2 or self.folder  # of two names, the second is the one that was to appear
+            what = error.filename2 or self.folder  # of two names, the second is that of the new file
             raise _refusal(what, f"cannot be written ({got})", f"{remedy} (-o says where)") from error
 
 
 def _is_new_folder(output: str) -> bool:
-    """Whether what the user wrote names a folder that can be made: nothing is there, in a folder that is, and it has no
-    ending, as files have."""
+    """Return whether what the user wrote names a folder that can be made.
+
+    Nothing is there, in a folder that is, and the name has no ending, as files have.
+    """
     path = Path(output)
     if os.path.lexists(path) or not path.parent.is_dir() or path.name.startswith("-"):  # "-": no standard output
         return False

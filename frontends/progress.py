@@ -1,4 +1,4 @@
-"""How far the work is, on standard error: a bar on a terminal, a few plain lines elsewhere, or nothing."""
+"""Show progress on standard error: a bar on a terminal, a few plain lines elsewhere, or nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Advance = Callable[[int], None]
 
 @contextlib.contextmanager
 def progress(total: int, *, quiet: bool) -> Iterator[Advance]:
-    """A function to call with the number of steps done, 1 to `total`. The bar disappears at the end."""
+    """Provide a function that takes the number of steps done, 1 to `total`. The bar disappears at the end."""
     if quiet:
         yield lambda done: None
     elif sys.stderr.isatty():
@@ -31,7 +31,7 @@ def _bar(total: int) -> Iterator[Advance]:
 
 
 def _lines(total: int) -> Advance:
-    """One line at each quarter; steps may be missing in between."""
+    """Print a line at each quarter. Some steps may not be reported."""
     last = 0
 
     def advance(done: int) -> None:

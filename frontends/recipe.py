@@ -1,7 +1,24 @@
-"""The recipe inside a picture, under the name that README and programs know; it is made where jobs are."""
+"""Export the recipe of a picture under the name that README and programs know.
+
+`studio/service/recipe.py` defines it.
+"""
 
 from __future__ import annotations
 
-from ..studio.service.recipe import CHUNK, Recipe, RecipeError, encode_png, pixel_hash, plain, read_png, recipe_of
+from ..studio.service.infotext import infotext
+from ..studio.service.recipe import Recipe, RecipeError, pixel_hash, plain, recipe_of
+from ..studio.service.recipe_files import CHUNK, encode, encode_png, read_picture_file, read_png
 
-__all__ = ["CHUNK", "Recipe", "RecipeError", "encode_png", "pixel_hash", "plain", "read_png", "recipe_of"]
+__all__ = [
+    "CHUNK",
+    "Recipe",
+    "RecipeError",
+    "encode",
+    "encode_png",
+    "infotext",
+    "pixel_hash",
+    "plain",
+    "read_picture_file",
+    "read_png",
+    "recipe_of",
+]

@@ -1,4 +1,4 @@
-"""The quick check of `salon doctor`: a few tiny ops against the reference, and one tiny picture."""
+"""Check the installation for `salon doctor`: a few tiny ops against the reference, and one tiny picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 TOLERANCE: Final = {"bfloat16": 2e-2, "float32": 1e-4}
 STEPS: Final = 2
-TEXT_ROWS: Final = 8  # of an encoding in place of a prompt
+TEXT_ROWS: Final = 8  # text rows of the encoding that replaces a prompt
 
 
 class SelfTestError(SalonError):
@@ -26,10 +26,10 @@ class SelfTestError(SalonError):
 
 
 def parity(ops: Ops[Any, Any]) -> dict[str, float]:
-    """Largest error of each op tried, relative to the reference's largest value.
+    """Return the largest error of each op tried, relative to the reference's largest value.
 
     Raises:
-        SelfTestError: one is beyond what the compute dtype explains, or no number.
+        SelfTestError: an error is not a number, or beyond what the compute dtype explains.
     """
     mine, theirs = _sample(ops), _sample(ReferenceOps())
     errors: dict[str, float] = {}
@@ -43,7 +43,7 @@ def parity(ops: Ops[Any, Any]) -> dict[str, float]:
 
 
 def _sample(ops: Ops[Any, Any]) -> dict[str, Any]:
-    """One call of each kind of op, at shapes with tails."""
+    """Call each kind of op once, at shapes with tails, and return the results."""
     rng = np.random.default_rng(0)
 
     def random(*shape: int) -> Any:
@@ -74,7 +74,7 @@ def _grid(height: int, width: int) -> Any:
 
 
 def _text(engine: Engine) -> TextEncoding:
-    """An encoding of random numbers, for a model that reads no prompts."""
+    """Return an encoding of random numbers, for a model that reads no prompts."""
     sizes = engine.model.architecture
     rng = np.random.default_rng(0)
     tokens = rng.standard_normal((TEXT_ROWS, sizes.text_width)).astype(np.float32)
@@ -82,11 +82,11 @@ def _text(engine: Engine) -> TextEncoding:
 
 
 def picture(engine: Engine) -> dict[str, Any]:
-    """One small picture in two steps: {"steps", "seconds"}.
+    """Draw one small picture in two steps, and return {"steps", "seconds"}.
 
     Raises:
-        SelfTestError: it is of one colour.
-        SalonError: whatever the engine raises.
+        SelfTestError: the picture is of one colour.
+        SalonError: the engine fails.
     """
     started = time.perf_counter()
     side = 4 * engine.model.architecture.granularity

@@ -1,7 +1,7 @@
-"""The three standard streams, made safe before anything else is done with them.
+"""Make the three standard streams safe before anything else uses them.
 
-A shell can close each of them (`2>&-`), point them to a full disk, or say that they take ASCII only. None of that is a
-reason to lose pictures, or to write into a file that got the number of a closed stream.
+A shell can close each of them (`2>&-`), point them to a full disk, or say that they take ASCII only. Salon must not
+lose pictures for that, nor write into a file that got the number of a closed stream.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import sys
 from contextlib import suppress
 from typing import Any, Final
 
-STDOUT: Final = "standard output"  # the `filename` of its errors
+STDOUT: Final = "standard output"  # the `filename` of errors of that stream
 _ERRORS: Final = "salon.streams"
 
 
 def prepare() -> None:
-    """Put /dev/null where a stream is closed, and let no character and no lost note end the command.
+    """Put /dev/null in place of closed streams, and let no character and no lost note end the command.
 
-    Standard output: a path that is no UTF-8 is written byte for byte, other characters that its encoding does not have
-    as escapes; an error has `STDOUT` as its file name. Standard error takes every character, and what cannot be written
-    there is dropped. Streams that are not the process's own (those of tests) stay as they are.
+    On standard output, a path that is not UTF-8 is written byte for byte, and other characters that its encoding lacks
+    as escapes; an error has `STDOUT` as its file name. Standard error takes every character, and drops what cannot be
+    written there. Streams that are not the process's own (those of tests) stay as they are.
     """
     _fill()
     codecs.register_error(_ERRORS, _escape)
@@ -33,7 +33,7 @@ def prepare() -> None:
 
 
 def silence() -> None:
-    """Send what is still to be written to standard output nowhere: it failed, and would again at exit."""
+    """Discard what is still to be written to standard output: writing failed, and would fail again at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
@@ -45,7 +45,7 @@ def is_output(error: OSError) -> bool:
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output, whose errors say that they are its own."""
+    """Standard output, whose errors carry its name."""
 
     def write(self, text: str) -> int:
         try:
@@ -63,7 +63,7 @@ class _Output(io.TextIOWrapper):
 
 
 class _Notes(io.TextIOWrapper):
-    """Standard error: notes, which nothing depends on."""
+    """Standard error, for notes that may get lost."""
 
     def write(self, text: str) -> int:
         with suppress(OSError):
@@ -76,7 +76,7 @@ class _Notes(io.TextIOWrapper):
 
 
 def _fill() -> None:
-    """Open /dev/null on those of the descriptors 0 to 2 that are closed, so that no file gets them."""
+    """Open /dev/null on closed descriptors among 0 to 2, so that no file gets their numbers."""
     while (null := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(null, True)
     os.close(null)
@@ -93,13 +93,13 @@ def _renewed(stream: Any, file: int, kind: type[io.TextIOWrapper]) -> Any:
         encoding = stream.encoding
         stream.flush()
     with suppress(OSError):
-        os.set_blocking(file, True)  # whoever started us may have set it otherwise, and half a line would be lost
+        os.set_blocking(file, True)  # the parent process may have set it otherwise, and half a line would be lost
     lines = kind is _Notes or os.isatty(file) or bool(os.environ.get("PYTHONUNBUFFERED"))
     return kind(open(file, "wb", closefd=False), encoding, _ERRORS, line_buffering=lines)
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Bytes that Python has hidden in a text come out as they were; other characters as escapes, like \\u732b."""
+    """Encode what the encoding lacks: bytes that Python has hidden in a text, or else escapes, like \\u732b."""
     if isinstance(error, UnicodeEncodeError):
         hidden = error.object[error.start]
         if "\udc80" <= hidden <= "\udcff":

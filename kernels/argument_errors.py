@@ -1,7 +1,7 @@
-"""Arguments that the bindings turn away, named in the op table's own words.
+"""Name the arguments that the bindings turn away, in the op table's own words.
 
-The bindings check values by themselves, but an argument of another type or dtype never reaches them: pybind11 raises
-TypeError with every signature it knows, where the op table promises a ValueError that names the argument.
+The bindings check values by themselves, but an argument of another type or dtype never reaches their checks. pybind11
+raises TypeError with every signature that it knows, where the op table promises a ValueError that names the argument.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _TERMS: Final = ("keys", "values", "segments", "offsets", "rows", "weights", "qu
 
 
 def explained(table: type[T]) -> type[T]:
-    """A backend whose ops raise ValueError for an argument of another type."""
+    """Return a backend class whose ops raise ValueError for an argument of another type."""
     for name, op in list(vars(table).items()):
         if inspect.isfunction(op) and not name.startswith("_"):
             setattr(table, name, _explained(op))
@@ -44,11 +44,11 @@ def _explained(op: Callable[P, R]) -> Callable[P, R]:
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return op(*args, **kwargs)
-        except (TypeError, RuntimeError) as error:  # RuntimeError: from inside the terms of adapters
+        except (TypeError, RuntimeError) as error:  # the caster of adapter terms raises RuntimeError
             try:
                 bound = inspect.signature(op).bind(*args, **kwargs)
             except TypeError:
-                raise error from None  # a call that is none: an argument missing, or one too many
+                raise error from None  # the call itself is wrong: an argument is missing, or there is one too many
             for found in _wrong(bound, inspect.signature(op)):
                 raise ValueError(f"{op.__name__}: {found}") from error
             raise
@@ -57,9 +57,9 @@ def _explained(op: Callable[P, R]) -> Callable[P, R]:
 
 
 def _wrong(bound: inspect.BoundArguments, signature: inspect.Signature) -> Iterator[str]:
-    """What is wrong with the arguments, one after another."""
+    """Yield the faults of the arguments, one after another."""
     for name, value in bound.arguments.items():
-        kind = str(signature.parameters[name].annotation)  # text: this module's annotations are never evaluated
+        kind = str(signature.parameters[name].annotation)  # already text: annotations are not evaluated there
         if value is None and "None" in kind:
             continue
         if "AdapterTerms" in kind and all(hasattr(value, part) for part in _TERMS):

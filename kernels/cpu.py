@@ -1,7 +1,7 @@
-"""The cpu backend: C++ kernels (csrc/) behind the op table, for the best instruction set of the machine.
+"""Provide the cpu backend: C++ kernels (csrc/) behind the op table, for the best instruction set of the machine.
 
-Docstrings of the ops are those of `Ops`: the kernels do what they say. The bindings check every argument. Numbers are
-rounded to nearest and denormal ones count as zero, whatever mode the calling thread has set.
+Docstrings of the ops are those of `Ops`, and the kernels follow them. The bindings check every argument. Numbers are
+rounded to nearest and denormal ones count as zero, in any mode that the calling thread has set.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ Weight = _C.Weight
 
 
 def isa_levels() -> list[str]:
-    """The instruction sets that this machine runs, best first; the last is always "portable"."""
+    """Return the instruction sets that this machine runs, best first. The last is always "portable"."""
     return _C.isa_levels()
 
 
 def _plain(values: NDArray[Any], what: str) -> NDArray[Any]:
-    """C-contiguous float32, or uint16 (bfloat16 bits) as it is; no copy where it is that already."""
+    """Return C-contiguous float32, or uint16 (bfloat16 bits) unchanged. Copy only if the array is not so already."""
     want_numbers(values, what)
     return np.ascontiguousarray(values, np.uint16 if holds_bits(values) else np.float32)
 
@@ -48,11 +48,11 @@ class CpuOps:
     Args:
         isa: one of `isa_levels()`; None: SALON_ISA, else the best.
         dtype: compute dtype, "bfloat16" or "float32"; None: bfloat16 where the instruction set has a bf16 dot product.
-        threads: 1 to 256; None: SALON_THREADS, else `machine.usable_cores`. Where the system starts no more, there are
-            fewer, and `notes` says so.
+        threads: 1 to 256; None: SALON_THREADS, else `machine.usable_cores`. If the system refuses to start so many,
+            there are fewer, and `notes` says so.
 
     Raises:
-        ValueError: the machine cannot run `isa`, the instruction set has no `dtype`, threads out of range.
+        ValueError: the machine cannot run `isa`, the instruction set has no `dtype`, or `threads` is out of range.
     """
 
     def __init__(self, isa: str | None = None, dtype: Dtype | None = None, threads: int | None = None) -> None:
@@ -73,7 +73,7 @@ class CpuOps:
 
     @property
     def isa(self) -> str:
-        """The instruction set in use."""
+        """Name of the instruction set in use."""
         return self._c.isa
 
     @property
@@ -82,16 +82,16 @@ class CpuOps:
 
     @property
     def threads(self) -> int:
-        """How many threads an op may use: as many as were asked for, or as the system started."""
+        """Number of threads that an op may use: the number that was given, or as many as the system started."""
         return self._c.threads
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What its user should know: that there are fewer threads than were asked for, and why."""
+        """Notes for the user: that there are fewer threads than were asked for, and why."""
         return (self._c.note,) if self._c.note else ()
 
     def peak(self, seconds: float = 0.2) -> float:
-        """FLOP/s of one core's dot products in the compute dtype, register to register, measured for `seconds`."""
+        """Measure the FLOP/s of one core's dot products in the compute dtype, register to register, for `seconds`."""
         return self._c.peak(seconds)
 
     # ---- edges

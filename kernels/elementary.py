@@ -1,7 +1,8 @@
-"""Elementary functions in float64 that give the same bits on every machine.
+"""Compute elementary functions in float64 with the same bits on every machine.
 
-numpy and the C library choose other code on other CPUs, and their results differ in the last bit. Whatever decides a
-pixel is computed with these instead (csrc/elementary.h has their errors). Arrays of any shape, and numbers.
+numpy and the C library choose other code on other CPUs, and their results differ in the last bit. Salon computes
+everything that decides a pixel with these functions instead (csrc/elementary.h states their errors). They take arrays
+of any shape, and numbers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def log(x: ArrayLike) -> Float64:
 
 
 def cos_sin(x: ArrayLike) -> tuple[Float64, Float64]:
-    """Return (cos x, sin x), x in radians."""
+    """Return (cos x, sin x), with x in radians."""
     return _C.cos_sin(_doubles(x))
 
 

@@ -1,4 +1,4 @@
-"""What this process may use of the machine: a container's share, not the whole."""
+"""Find out what this process may use of the machine: a container's share, not the whole."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ def usable_cores(root: str | Path = "/", affinity: int | None = None) -> int:
     (version 2's `cpu.max`, version 1's `cpu.cfs_quota_us`).
 
     Args:
-        root: stands before /proc and the mounts' paths: a folder can imitate another machine.
-        affinity: of the process; None: asks the system.
+        root: prefix of /proc and of the mounts' paths, so that a folder can imitate another machine.
+        affinity: number of cores in the process's affinity; None: the system's answer.
     """
     return _C.usable_cores(_before(root), 0 if affinity is None else affinity)
 
 
 def memory_limit(root: str | Path = "/") -> int | None:
-    """Return the bytes that this process may use, None where nothing limits them.
+    """Return the bytes that this process may use; None if nothing limits them.
 
     That is the least limit of its control group and of all groups above it (version 2's `memory.max`, version 1's
-    `memory.limit_in_bytes`). `root`: see `usable_cores`."""
+    `memory.limit_in_bytes`).
+
+    Args:
+        root: see `usable_cores`.
+    """
     return _C.memory_limit(_before(root)) or None
 
 

@@ -1,21 +1,23 @@
-"""The op table: everything that a model may ask of a device, as one typed Protocol.
+"""Define the op table: everything that a model may ask of a device, as one typed Protocol.
 
-A model is a plain function of this table; a backend fills it in over its own array type. All ops work on RAGGED
-rows: the rows of all samples of a batch stand one after another in one [T, D] array and `Segments` says whose they are.
+A model is a plain function of this table. A backend implements the table over its own array type. All ops work on
+RAGGED rows: the rows of all samples of a batch stand one after another in one [T, D] array, and `Segments` says which
+sample owns which rows.
 
 Dimension alphabet: T rows, D width, N output width, K input width, H heads, E head width (D = H*E), S samples,
 C channels, P pixels (all images of the batch one after another, each row-major: P = sum of height*width).
 
-Dtypes. Every backend has a COMPUTE dtype: what matrix products read ("bfloat16" with float32 accumulation, or
-"float32"). What accumulates over the depth of a model (the residual stream, conditioning vectors, latents) is always
-float32. "compute" and "float32" below name these two.
+Dtypes. Every backend has a COMPUTE dtype, which matrix products read ("bfloat16" with float32 accumulation, or
+"float32"). Everything that accumulates over the depth of a model (the residual stream, conditioning vectors, latents)
+is always float32. "compute" and "float32" below name these two.
 
-What an op reads is brought to the backend before it: arrays, packed weights, `Segments` bound by `segments`, vectors by
-`vectors`. A model binds once for each batch what stays the same from step to step; the numbers of a step (times, the
-solver's factors) come in one call. Only these values of the host remain in the calls of a step:
+The caller brings everything that an op reads to the backend first: arrays, packed weights, `Segments` by `segments`,
+vectors by `vectors`. A model does this once for each batch with everything that stays the same from step to step. The
+numbers of a step (times, the solver's factors) come in one call. Only these values of the host remain in the calls of a
+step:
   - sizes, places of `rows` and `columns`, heads, dtypes, eps: they give arrays their shapes or choose a kernel, and are
     equal at every step of a batch, so that a graph which was captured or recorded for the batch may hold them;
-  - the keys and values of `AdapterTerms` are the arena's arrays of the moment: such a graph ends when the arena grows.
+  - the keys and values of `AdapterTerms`, which are the arena's present arrays: such a graph ends when the arena grows.
 A step waits for the device once, in `numpy` of the flags that `finite` made. `grids` shape the arrays of the
 autoencoder, which no step calls.
 
@@ -24,8 +26,8 @@ Promises of every op, on every backend:
     of the call, their number or order, nor on the number of threads;
   - NaN and infinity in an input row reach that row's (attention, group norm: that sample's) output, and no other;
   - nothing is written except the result and what the docstring calls "written";
-  - a wrong shape, dtype or range raises `ValueError` naming the argument, what came and what is wanted, before
-    anything is written.
+  - a wrong shape, dtype or range raises `ValueError` naming the argument, its value and what is allowed, before the op
+    writes anything.
 """
 
 from __future__ import annotations
@@ -57,76 +59,70 @@ class Ops(Protocol[A, P]):
     @property
     def name(self) -> str:
         """Name of the backend, with its ISA where it has one: "reference", "cpu/amx_bf16", ..."""
-        ...
 
     @property
     def compute(self) -> Dtype:
-        """The compute dtype: what matrix products read."""
-        ...
+        """The compute dtype, which matrix products read."""
 
     # ---- edges -----------------------------------------------------------------------------------------------
 
     def array(self, values: NDArray[Any], dtype: DtypeName = "compute") -> A:
         """Copy a numpy array [T, D] (or [D], taken as [1, D]) into the backend, rounding to nearest even.
 
-        Float input of any width; bfloat16 bits may be given as uint16 (kept exactly)."""
-        ...
+        It takes floats of any width, and bfloat16 bits as uint16 (kept exactly).
+        """
 
     def numpy(self, x: A) -> Float32:
         """Copy an array out as float32 [T, D]."""
-        ...
 
     def vectors(self, *values: NDArray[Any]) -> list[Vector]:
-        """Bring small host vectors, int32 or float32 [n], to where ops read them: all in one copy, as they are now.
+        """Copy small host vectors, int32 or float32 [n], to where ops read them, all in one copy.
 
-        For backends on the host a vector is a numpy array, and any numpy vector of the dtype serves."""
-        ...
+        For backends on the host a vector is a numpy array, and any numpy vector of the dtype serves. Later changes of
+        the host vectors do not reach the copies.
+        """
 
     def segments(
         self, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
     ) -> Segments:
-        """Make segments as `Segments.of` does, checked, with all that this backend's ops need of them at hand.
+        """Make checked segments as `Segments.of` does, with everything that this backend's ops compute of them.
 
-        Ops take any `Segments`; those of this method, kept while a batch stays the same, cost nothing anew."""
-        ...
+        Ops take any `Segments`. Those of this method are prepared once, and cost nothing more while a batch stays the
+        same.
+        """
 
     def empty(self, rows: int, width: int, dtype: DtypeName = "compute") -> A:
-        """An array [rows, width] of unspecified content."""
-        ...
+        """Return an array [rows, width] of unspecified content."""
 
     def zeros(self, rows: int, width: int, dtype: DtypeName = "compute") -> A:
-        """An array [rows, width] of zeros."""
-        ...
+        """Return an array [rows, width] of zeros."""
 
     def cast(self, x: A, dtype: DtypeName = "compute", *, activation: Activation = "none") -> A:
-        """activation(x) in another dtype; a copy even where the dtype is the same. activation: none or silu."""
-        ...
+        """Return activation(x) in another dtype, as a copy even if the dtype is the same. activation: none or silu."""
 
     def rows(self, x: A, start: int, stop: int) -> A:
-        """View of rows start..stop. Writing the view writes x."""
-        ...
+        """Return a view of rows start..stop. Writing the view writes x."""
 
     def columns(self, x: A, start: int, stop: int) -> A:
-        """View of columns start..stop (its rows are strided). Writing the view writes x."""
-        ...
+        """Return a view of columns start..stop, whose rows are strided. Writing the view writes x."""
 
     def concat(self, parts: Sequence[A]) -> A:
-        """Copy of the parts, one below another. All of one width and dtype."""
-        ...
+        """Copy the parts into one array, one below another. All have one width and dtype."""
 
     def split(self, x: A, sizes: Sequence[int]) -> list[A]:
-        """Views of consecutive row ranges of the given sizes, which must sum to T."""
-        ...
+        """Return views of consecutive row ranges of the given sizes, which must sum to T."""
 
     def add(self, x: A, y: A, segments: Segments | None = None, only: Vector | None = None) -> None:
-        """x += y. x [T, D] float32, written; y [T, D] any dtype. `only`: int32, indices of the segments to touch."""
-        ...
+        """Add y to x: x += y.
+
+        x [T, D] float32, WRITTEN; y [T, D] any dtype; `only` int32, indices of the segments to touch.
+        """
 
     def finite(self, x: A, segments: Segments) -> A:
-        """Tell whether all numbers of each segment are finite: float32 [N, 1], 1 where they are and 0 where not.
+        """Return whether all numbers of each segment are finite: float32 [N, 1], 1 where they are and 0 where not.
 
-        x [T, D] any dtype. An empty segment has 1."""
-        ...
+        x [T, D] any dtype. An empty segment has 1.
+        """
 
     # ---- dense ---------------------------------------------------------------------------------------------------
 
@@ -137,11 +133,11 @@ class Ops(Protocol[A, P]):
         *,
         swiglu: bool = False,
     ) -> P:
-        """Pack linear layers that read the same input as one: weights [N_i, K] (the results' columns stand in order).
+        """Pack linear layers that read the same input as one: weights [N_i, K], their results side by side.
 
-        Any float width, or bfloat16 bits as uint16. Missing biases are zero. `swiglu`: the weight is meant for that
-        activation, and the first half of all its N rows is the gate."""
-        ...
+        Weights have any float dtype, or bfloat16 bits as uint16. Missing biases are zero. `swiglu`: the weight is meant
+        for that activation, and the first half of all its N rows is the gate.
+        """
 
     def linear(
         self,
@@ -155,23 +151,21 @@ class Ops(Protocol[A, P]):
         out: A | None = None,
         dtype: DtypeName = "compute",
     ) -> A:
-        """y = activation(x W^T + b), then optionally residual += gate[owner] * y.
+        """Compute y = activation(x W^T + b), then optionally residual += gate[owner] * y.
 
         x [T, K] compute. gelu_tanh(v) = v/2 (1 + tanh(sqrt(2/pi) (v + .044715 v^3))); gelu(v) = v Phi(v) (erf);
         silu(v) = v sigmoid(v); swiglu: y = silu(first half of columns) * second half, so the result is N/2 wide.
         With `residual` (float32 [T, N], WRITTEN and returned): residual += y, or with `gate` (float32 [S, N], its rows
         chosen by `segments`) residual += gate * y; activation must then be none. Otherwise the result is a new array
         of `dtype`, or `out` (a view [T, N] of either dtype, WRITTEN and returned)."""
-        ...
 
     def modulate(
         self, x: A, shift: A, scale: A, segments: Segments, *, kind: NormKind = "layer", eps: float = 1e-6
     ) -> A:
-        """adaLN: norm(x) * (1 + scale[owner]) + shift[owner]. Source: DiT (2212.09748), section 3.2.
+        """Apply adaLN: norm(x) * (1 + scale[owner]) + shift[owner]. Source: DiT (2212.09748), section 3.2.
 
         x [T, D] float32; shift, scale [S, D] float32 (views allowed); result [T, D] compute.
         layer: (x - mean) / sqrt(var + eps), biased variance; rms: x / sqrt(mean(x^2) + eps)."""
-        ...
 
     def norm(
         self,
@@ -183,8 +177,10 @@ class Ops(Protocol[A, P]):
         eps: float = 1e-5,
         dtype: DtypeName = "compute",
     ) -> A:
-        """norm(x) * weight + bias over the width. x [T, D] any dtype; weight, bias [1, D] float32; result `dtype`."""
-        ...
+        """Return norm(x) * weight + bias over the width.
+
+        x [T, D] any dtype; weight, bias [1, D] float32; result [T, D] `dtype`.
+        """
 
     def qk_norm_rope(
         self,
@@ -198,13 +194,12 @@ class Ops(Protocol[A, P]):
         eps: float = 1e-6,
         plain_q: A | None = None,
     ) -> None:
-        """Per-head RMS norm of q and k, then rotary embedding, in place. qkv [T, 3*H*E] compute (q | k | v), WRITTEN.
+        """Apply per-head RMS norm to q and k, then rotary embedding, in place.
 
-        q_weight, k_weight [1, E] float32, None: no norm. cos, sin [T, E/2] float32, None: no rotation. Pairs are
-        interleaved, as in FLUX: (x0, x1) -> (x0 cos - x1 sin, x1 cos + x0 sin) for every even column
-        (RoFormer, 2104.09864, eq. 34). E even. `plain_q` [T, H*E] compute: WRITTEN with q normed, not rotated
-        (the query of Flux adapters). v is not touched."""
-        ...
+        qkv [T, 3*H*E] compute (q | k | v), WRITTEN. q_weight, k_weight [1, E] float32, None: no norm. cos, sin
+        [T, E/2] float32, None: no rotation. Pairs are interleaved, as in FLUX: (x0, x1) -> (x0 cos - x1 sin,
+        x1 cos + x0 sin) for every even column (RoFormer, 2104.09864, eq. 34). E even. `plain_q` [T, H*E] compute:
+        WRITTEN with q normed, not rotated (the query of Flux adapters). v is not touched."""
 
     def attention(
         self,
@@ -218,28 +213,30 @@ class Ops(Protocol[A, P]):
         adapters: AdapterTerms | None = None,
         out: A | None = None,
     ) -> A:
-        """Ragged softmax attention: every row of a sample attends to all rows of the same sample's kv segments.
+        """Compute ragged softmax attention: a row attends to all rows of the same sample's kv segments.
 
         o = softmax(q K^T / sqrt(E)) V + the adapter terms (see `AdapterTerms`). q [Tq, H*E], k, v [Tkv, H*E] compute
         (column views of one qkv array are the common case), result [Tq, H*E] compute, a new array or `out` (WRITTEN).
         `kv_segments` defaults to `segments` (self-attention); its owners are the same samples. A sample's keys are
         taken in the order of its segments. A sample without keys gets zeros. Source: 1706.03762 eq. 1; adapter terms:
         IP-Adapter (2308.06721) eq. 5."""
-        ...
 
     # ---- lookups and conditioning ----------------------------------------------------------------------------
 
     def embed(self, indices: Sequence[Vector], tables: Sequence[A]) -> A:
-        """Sum over i of tables[i][indices[i]]. Each indices[i] int32 [T]; tables [V_i, D] any dtype; result float32
-        [T, D]. An index outside its table raises ValueError."""
-        ...
+        """Sum tables[i][indices[i]] over i.
+
+        Each indices[i] int32 [T]; tables [V_i, D] any dtype; result float32 [T, D].
+
+        Raises:
+            ValueError: an index lies outside its table.
+        """
 
     def timestep_embedding(self, timesteps: Vector, width: int, *, max_period: float = 10000.0) -> A:
-        """Sinusoid of S timesteps: [cos(t f), sin(t f)] with f_i = max_period^(-i / (width/2)), in float32.
+        """Compute the sinusoid of S timesteps, in float32: [cos(t f), sin(t f)], f_i = max_period^(-i / (width/2)).
 
         timesteps float32 [S] (already scaled: FLUX passes 1000 * sigma); width even; result [S, width] compute.
         Source: 1706.03762 section 3.5 in diffusers' order (flip_sin_to_cos, no frequency shift)."""
-        ...
 
     # ---- solver ------------------------------------------------------------------------------------------------
 
@@ -257,39 +254,41 @@ class Ops(Protocol[A, P]):
         previous: A | None = None,
         keep: A | None = None,
     ) -> None:
-        """Guidance and one linear solver update, each image with its own numbers. `latents` is WRITTEN.
+        """Apply guidance and one linear solver update, with each image's own numbers. `latents` is WRITTEN.
 
         For image j (segment j of `segments`, rows r): v = velocity[cond[j] + r]; where uncond[j] >= 0,
         v = u + guidance[j] (v - u) with u = velocity[uncond[j] + r] (classifier-free guidance, 2207.12598 eq. 6).
         latents = base + a[j] v + b[j] previous, where base defaults to latents and previous counts only with b[j] != 0.
         latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; cond, uncond vectors int32 [N] of row
         numbers; guidance, a, b vectors float32 [N]. `keep`, if given, is WRITTEN with v."""
-        ...
 
     # ---- autoencoder (NHWC, ragged: images one after another, [P, C]; grids int32 [B, 2] = height, width each) ----
 
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> P:
         """Pack a convolution, weight [O, I, kh, kw] (kh = kw = 1 or 3)."""
-        ...
 
     def conv2d(self, x: A, weight: Any, grids: Int32, *, residual: A | None = None, dtype: DtypeName = "compute") -> A:
-        """Convolution, stride 1, zero padding that keeps the size. x [P, I] compute; residual [P, O] compute is added;
-        result [P, O] `dtype`."""
-        ...
+        """Convolve with stride 1 and the zero padding that keeps the size.
+
+        x [P, I] compute; residual [P, O] compute is added; result [P, O] `dtype`.
+        """
 
     def upsample(self, x: A, weight: Any, grids: Int32) -> A:
-        """Nearest 2x, then a 3x3 convolution, in one pass: [P, I] -> [4P, O] compute (diffusers' Upsample2D)."""
-        ...
+        """Repeat every pixel 2 x 2, then convolve 3x3, in one pass: [P, I] -> [4P, O] compute.
+
+        This is diffusers' Upsample2D.
+        """
 
     def downsample(self, x: A, weight: Any, grids: Int32) -> A:
-        """One row and column of zeros below and right, then a 3x3 convolution of stride 2 (diffusers' Downsample2D with
-        padding 0): height -> (height - 2) // 2 + 1, width alike. Sides must be at least 2."""
-        ...
+        """Add a row and a column of zeros below and right, then convolve 3x3 with stride 2.
+
+        This is diffusers' Downsample2D with padding 0: height -> (height - 2) // 2 + 1, and the same for the width.
+        Sides must be at least 2.
+        """
 
     def group_norm_silu(
         self, x: A, weight: A, bias: A, grids: Int32, groups: int, *, eps: float = 1e-6, silu: bool = True
     ) -> A:
-        """Group norm of each image over its pixels and each group of C/groups channels, affine, then SiLU.
+        """Apply group norm of each image over its pixels and each group of C/groups channels, affine, then SiLU.
 
         x [P, C] compute; weight, bias [1, C] float32; result compute. Source: 1803.08494 eq. 1-3."""
-        ...

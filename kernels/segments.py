@@ -1,4 +1,4 @@
-"""Who owns which rows: the ragged batch's only bookkeeping."""
+"""Record which sample owns which rows: the ragged batch's only bookkeeping."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Segments:
     def of(
         cls, lengths: Sequence[int], owners: Sequence[int] | None = None, num_samples: int | None = None
     ) -> Segments:
-        """Segments of the given lengths, one after another."""
+        """Make segments of the given lengths, one after another."""
         offsets = np.zeros(len(lengths) + 1, np.int32)
         np.cumsum(np.asarray(lengths, np.int64), out=offsets[1:])
         ids = np.arange(len(lengths), dtype=np.int32) if owners is None else np.asarray(owners, np.int32)
@@ -55,18 +55,21 @@ class Segments:
 
     @property
     def num_rows(self) -> int:
-        """T: the rows that all segments cover together."""
+        """T, the number of rows that all segments cover together."""
         return int(self.offsets[-1])
 
     def __len__(self) -> int:
         return len(self.owners)
 
     def lengths(self) -> Int32:
-        """int32 [N]: the rows of each segment."""
+        """Return the number of rows of each segment, int32 [N]."""
         return np.diff(self.offsets).astype(np.int32)
 
     def row_owners(self) -> Int32:
-        """int32 [T], read-only: the sample that each row belongs to. Made once: every gated layer of a step asks."""
+        """Return the sample that each row belongs to, int32 [T], read-only.
+
+        It is made once, since every gated layer of a step uses it.
+        """
         return self._row_owners
 
     @cached_property
@@ -76,13 +79,14 @@ class Segments:
         return owners
 
 
-@lru_cache(maxsize=32)  # batches of the same shapes come back
+@lru_cache(maxsize=32)  # batches of the same shapes are frequent
 def bound_segments(
     lengths: tuple[int, ...], owners: tuple[int, ...] | None = None, num_samples: int | None = None
 ) -> Segments:
-    """Make the segments that backends on the host bind: read-only, with the owner of every row at hand.
+    """Make the segments that backends on the host use: read-only, with the owner of every row computed.
 
-    Arguments and errors are those of `Segments.of`."""
+    Arguments and errors are those of `Segments.of`.
+    """
     bound = Segments.of(lengths, owners, num_samples)
     for part in (bound.offsets, bound.owners, bound.row_owners()):
         part.setflags(write=False)

@@ -1,4 +1,4 @@
-"""What attention is told of adapters: the terms that it adds for them."""
+"""Describe the adapter terms that attention adds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class AdapterTerms:
     Attributes:
         keys: backend array [R, D], compute dtype. Not normed, no rotary embedding (diffusers' `to_k_ip` output).
         values: backend array [R, D], compute dtype.
-        segments: vector int32 [M], for each term the index of the query SEGMENT it acts on (not of the sample).
+        segments: vector int32 [M], for each term the index of the query SEGMENT that it acts on (not of the sample).
         offsets: vector int32 [M+1], term m uses `rows[offsets[m]:offsets[m+1]]`; a term may be empty (it adds nothing).
         rows: vector int32 [sum], row indices into `keys` and `values`.
         weights: vector float32 [M].

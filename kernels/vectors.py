@@ -1,4 +1,4 @@
-"""Small vectors: what ops read of a batch or a step beside arrays."""
+"""Define small vectors: the numbers of a batch or a step that ops read beside arrays."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Vector: TypeAlias = Any  # int32 or float32 [n] where a backend's ops read it: what its `vectors` returns
-HostVector: TypeAlias = NDArray[Any]  # the same of a backend that reads them from the host: contiguous, read-only
+Vector: TypeAlias = Any  # int32 or float32 [n], as a backend's `vectors` returns it
+HostVector: TypeAlias = NDArray[Any]  # the vector of a backend that reads it from the host: contiguous, read-only
 
 
 def host_vectors(values: tuple[NDArray[Any], ...]) -> list[HostVector]:
-    """Return read-only copies of int32 or float32 vectors. ValueError for anything else."""
+    """Return read-only copies of int32 or float32 vectors. Raise ValueError for any other array."""
     made: list[HostVector] = []
     for value in values:
         if not isinstance(value, np.ndarray) or value.ndim != 1 or value.dtype not in (np.int32, np.float32):

@@ -1,4 +1,4 @@
-"""`docs/parameters.md`, from the list of parameters: `python -m salon.parameters.document [--write]`."""
+"""Write `docs/parameters.md` from the list of parameters: `python -m salon.parameters.document [--write]`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ request that refers to what is gone is refused, and says which digest to bring a
 
 
 def page() -> str:
-    """Return the page."""
+    """Return the text of the page."""
     rows = []
     for parameter in parameters().values():
         kind = parameter.kind

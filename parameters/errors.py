@@ -1,4 +1,4 @@
-"""Errors of what a request says."""
+"""Define the errors of a request's parameters."""
 
 from __future__ import annotations
 

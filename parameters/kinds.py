@@ -1,6 +1,6 @@
-"""Kinds of values that parameters have: how each is read from words, checked when it comes as data, and written.
+"""Define kinds of values: how each is read from words, checked when it comes as data, and written.
 
-Every reader names the flag or field, what came, what is allowed and what to do.
+Every error of a reader names the flag or field, the value, what is allowed and what to do.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..values import flag_of, number_of, shown, text_of, whole_of
 from .errors import ParameterError
 
 Scalar: TypeAlias = bool | int | float | str
-Value: TypeAlias = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]  # what the wire carries
+Value: TypeAlias = Scalar | tuple[Scalar | tuple[Scalar, ...], ...]  # the values that the wire carries
 
 WHOLE: Final = re.compile(r"[+-]?[0-9]{1,20}")
 NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
@@ -26,9 +26,10 @@ class Kind(Protocol):
     """How a parameter's values are read, checked and written.
 
     Attributes:
-        metavar: what help calls a value.
-        allowed: the range, in words; `short`: the same for a line of help, or nothing.
-        many: several values may be given.
+        metavar: the name of a value in help.
+        allowed: the range, in words.
+        short: the range for a line of help; empty: help does not state it.
+        many: whether a request may have several values.
     """
 
     @property
@@ -41,10 +42,10 @@ class Kind(Protocol):
     def many(self) -> bool: ...
 
     def read(self, flag: str, text: str, remedy: str) -> Any:
-        """Return the value that `text` says. ParameterError, which names the flag."""
+        """Return the value that `text` says. Raise ParameterError, which names the flag."""
 
     def check(self, name: str, value: Any, remedy: str) -> Value:
-        """Return a value that came as data, as plain data. ParameterError, which names the field."""
+        """Return a value that came as data, in its plain form. Raise ParameterError, which names the field."""
 
     def write(self, value: Any) -> str:
         """Return a value as text that `read` takes."""
@@ -84,7 +85,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Number:
-    """A number from `low` to `high`, in text without exponents."""
+    """A number from `low` to `high`. As text it has no exponent."""
 
     low: float
     high: float
@@ -144,7 +145,7 @@ class Words:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some names, listed when they are first needed."""
+    """One of some names. They are listed at the first use."""
 
     list_names: Callable[[], Sequence[str]]
     metavar: str = "NAME"
@@ -152,7 +153,7 @@ class OneOf:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What is allowed."""
+        """The names that are allowed."""
         return tuple(self.list_names())
 
     @property
@@ -178,7 +179,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Switch:
-    """Yes or no: a flag without a value."""
+    """Yes or no, as a flag without a value."""
 
     metavar: str = ""
     many: bool = False
@@ -200,7 +201,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Aspect:
-    """Width to height."""
+    """The proportion of width to height."""
 
     metavar: str = "W:H"
     many: bool = False
@@ -226,7 +227,7 @@ class Aspect:
 
 
 def items_of(value: Any) -> tuple[Any, ...] | None:
-    """Return the items of a list, a tuple or an array; None: it is no such thing."""
+    """Return the items of a list, a tuple or an array; None for any other value."""
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         return None
     try:

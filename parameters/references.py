@@ -1,7 +1,7 @@
-"""References to styles, as they are typed and as they are sent.
+"""Read references to styles, as users type them and as programs send them.
 
-Typed, a reference is a number, a picture's file, or the SHA-256 of one, each perhaps with `::WEIGHT` behind it; sent,
-it is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first.
+A typed reference is a number, a picture's file, or the SHA-256 of one, each perhaps followed by `::WEIGHT`. A sent
+reference is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ RANDOM: Final = "random"
 
 @dataclass(frozen=True)
 class Typed:
-    """A reference as it was typed.
+    """A reference as the user typed it.
 
     Attributes:
         source: a style number, the SHA-256 of a picture's file, or the path of one.
-        is_file: it is a path.
-        weight: beside other references.
+        is_file: whether `source` is a path.
+        weight: its share beside other references.
     """
 
     source: int | str
@@ -39,7 +39,7 @@ class Typed:
 
 @dataclass(frozen=True)
 class References:
-    """Styles to draw in: pictures, numbers, or several of them."""
+    """The kind of references to styles to draw in: pictures, numbers, or several of them."""
 
     metavar: str = "STYLE"
     many: bool = True
@@ -47,7 +47,7 @@ class References:
     allowed: str = f"up to {MAX_REFERENCES} of: a picture's file, a number from 0 to {MAX_STYLE_NUMBER}, `random`"
 
     def read(self, flag: str, text: str, remedy: str) -> Typed:
-        """Return one reference; `random` is a random number from then on."""
+        """Return one reference. The word `random` becomes a random number, which stays the same from then on."""
         name, separator, share = text.rpartition("::")
         if not separator:
             name, share = text, "1"

@@ -1,4 +1,4 @@
-"""What a request says, and what holds where it says nothing, become the fields of a spec."""
+"""Turn a request's parameters into the fields of a spec, with the values that apply if the request states none."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ OWN_STYLE = ("stylize", "raw", "style_references")
 
 
 def fields_of(given: Mapping[str, Any], default_style: bool) -> dict[str, Any]:
-    """Return the fields for `make_spec` of a request's parameters, with what a request implies where nobody says.
+    """Return the fields for `make_spec` of a request's parameters, with the values that a request implies.
 
-    The default style is drawn in at its usual strength unless the request names a strength or a style of its own, or
-    the model has none. Requests from before there were styles do not come here, and stay as they were.
+    The default style applies at its usual strength unless the request states a strength or a style of its own, or the
+    model has none. Requests from before there were styles do not pass through here, and stay as they were.
 
     Args:
-        given: by name; those that are None count as not given.
-        default_style: the model has a style of its own.
+        given: values by name; None counts as not given.
+        default_style: whether the model has a style of its own.
 
     Raises:
-        ParameterError: an unknown name or a value out of range.
+        ParameterError: a name is unknown, or a value is out of range.
     """
     values = checked(given)
     for name, parameter in parameters().items():

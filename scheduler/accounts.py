@@ -1,6 +1,6 @@
 """Admission: who may submit what, what is set aside for it, and what it costs in the end.
 
-Every operation returns the ledger entries that it made (`.entries`); they are stored before anybody is told. The
+Every operation returns the ledger entries that it made (`.entries`); they are stored before any user is told. The
 monthly renewal happens by itself, at the account's next operation or at `renew`, whichever comes first.
 
 Limits count places: a submit of its own takes one, and so does the parent of a permutation or repeat, however many
@@ -64,8 +64,11 @@ class Accounts:
         return entries
 
     def change_plan(self, account: str, plan: str, now_ms: int) -> tuple[LedgerEntry, ...]:
-        """Give an account another plan, from now on. With more monthly time, the difference to what was given in this
-        period comes at once; with less, what was given stays until the renewal. Refused for an unknown plan."""
+        """Give an account another plan, from now on. Raise Refused for an unknown plan.
+
+        With more monthly time, the difference to what was given in this period comes at once. With less, what was given
+        stays until the renewal.
+        """
         state = self._account(account, now_ms)
         new = self.book.plan(plan)
         entries = self._renew(account, state, now_ms)
@@ -73,8 +76,7 @@ class Accounts:
         return entries + self._top_up(account, state, now_ms)
 
     def buy(self, account: str, amount_ms: int, now_ms: int) -> tuple[LedgerEntry, ...]:
-        """Give an account time that it bought, which lasts as long as the book says. LedgerError for an amount below 1
-        ms."""
+        """Give an account time that it bought, which lasts as long as the book says. Raise LedgerError below 1 ms."""
         return self._give(account, amount_ms, Source.BOUGHT, now_ms, now_ms + self.book.bought_lifetime_ms)
 
     def award(self, account: str, now_ms: int, amount_ms: int | None = None) -> tuple[LedgerEntry, ...]:
@@ -168,8 +170,10 @@ class Accounts:
     def restore(
         self, account: str, lane: Lane, work: Work, *, job: str, children: Sequence[str] = ()
     ) -> tuple[str, ...]:
-        """Put back a submit that was admitted before a restart, and return those of its jobs that the ledger has as
-        open. Raises what `admit` raises, but for Refused; DuplicateJob if the submit is there already."""
+        """Put back a submit that was admitted before a restart. Return those of its jobs that the ledger has as open.
+
+        Raises what `admit` raises except Refused, and DuplicateJob if the submit is there already.
+        """
         state = self._known(account)
         work.use(self.book, lane)  # raises where the book no longer has a price for it
         jobs = (job, *children)
@@ -181,7 +185,10 @@ class Accounts:
         return left
 
     def max_running(self, account: str, lane: Lane, kind: Kind) -> int:
-        """Return how many jobs may be started at a time in the lanes that share this one's limit. UnknownAccount."""
+        """Return how many jobs may be started at a time in the lanes that share this one's limit.
+
+        Raise UnknownAccount if the account is not open.
+        """
         return self._known(account).plan.max_running(lane_of(lane), kind)
 
     def is_open(self, account: str) -> bool:
@@ -189,7 +196,7 @@ class Accounts:
         return account in self._accounts
 
     def started(self, job: str) -> None:
-        """Take note that a job was started: `info` lists it as running. UnknownJob if the job is not open."""
+        """Take note that a job was started: `info` lists it as running. Raise UnknownJob if the job is not open."""
         self._accounts[self._of(job).account].started.add(job)
 
     def settle(
@@ -228,7 +235,7 @@ class Accounts:
         state = self._accounts[place.account]
         entries = self._renew(place.account, state, now_ms)
         charge = 0
-        if ended is Ended.DONE:  # never more than was set aside, whatever became of plan and prices meanwhile
+        if ended is Ended.DONE:  # never more than was set aside, even if plan or prices changed meanwhile
             charge = min(place.work.charge(self.book, served), self.ledger.held(job))
             entries += self.ledger.settle(job, charge, now_ms, use_ms=use, relax_ms=relax_ms)
         else:

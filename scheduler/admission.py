@@ -16,15 +16,15 @@ from .tickets import Lane
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What one job makes, as far as its price and its plan are concerned.
+    """The work of one job, as far as its price and its plan are concerned.
 
     Attributes:
-        kind: of the price list.
-        images: how many; None: as many as the price is for.
+        kind: one of the price list's kinds.
+        images: number of images; None: as many as the price is for.
         quality: level of `--quality`.
-        omni: with an omni reference.
-        draft: a draft in another lane than Draft.
-        stealth: the images are private.
+        omni: whether it has an omni reference.
+        draft: whether it is a draft in another lane than Draft.
+        stealth: whether the images are private.
 
     Raises:
         TicketError: an unknown kind, or a flag that is neither true nor false.
@@ -46,10 +46,10 @@ class Work:
             object.__setattr__(self, name, flag)
         for name in ("images", "quality"):
             number = whole_of(given := getattr(self, name))
-            object.__setattr__(self, name, given if number is None else number)  # the price list refuses what is none
+            object.__setattr__(self, name, given if number is None else number)  # the price list refuses others
 
     def charge(self, book: PlanBook, lane: Lane) -> int:
-        """Return the price in ms of fast time. TicketError for numbers that the price list does not have."""
+        """Return the price in ms of fast time. Raise TicketError for numbers that the price list does not have."""
         return book.prices.charge(
             self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
         )
@@ -97,7 +97,7 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Info:
-    """What `info` shows of an account; all spans in ms of GPU time.
+    """The facts of an account, for its owner. All spans are ms of GPU time.
 
     Attributes:
         account, plan: names.

@@ -44,7 +44,7 @@ def period_of(anchor_ms: int, now_ms: int) -> tuple[int, int]:
 
 
 def check_ms(what: str, value: Any, last: int = 0) -> int:
-    """Return `value`. ClockError unless it is a whole number of UTC ms from `last` on, before the year 9990."""
+    """Return `value`. Raise ClockError unless it is a whole number of UTC ms from `last` on, before the year 9990."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < END_MS:
         allowed = f"whole milliseconds from 0 to {END_MS - 1} (UTC, since 1970)"
         raise ClockError(complaint(what, repr(value)[:80], allowed, "give the time as an integer"))

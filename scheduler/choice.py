@@ -1,5 +1,6 @@
-"""The choice of a worker's next plan: whose turn it is, and which jobs ride along. A choice looks at one worker's seats
-and at the heads of the queues.
+"""The choice of a worker's next plan: whose turn it is, and which jobs ride along.
+
+A choice looks at one worker's seats and at the heads of the queues.
 
 Fast and Draft share one class ("prompt" here), Relax is the other; a Turbo job belongs to its worker. The rules, and
 the inequalities that they keep, are in docs/lanes.md; the numbers in `policy.Policy`. This runs at every step of every
@@ -43,7 +44,7 @@ class Chooser:
         self.policy, self.worker, self.prompt, self.relax = policy, worker, prompt, relax
         self.turbo = worker.turbo
         self.step_cap = step_cap
-        self.first: Job | None = None  # who rides with the Turbo job before all others
+        self.first: Job | None = None  # the job that rides with the Turbo job before all others
         self.prompts: list[Job] = []
         self.relaxed: list[Job] = []
         for job in worker.seats.values():
@@ -84,9 +85,9 @@ class Chooser:
         """Return whether a job may join the Turbo job's next step: it costs less there than in a plan of its own."""
         if job.stage is not Stage.STEP or turbo.stage is not Stage.STEP or job.alone or turbo.alone:
             return False
-        return turbo.unit + job.margin <= self._turbo_room(turbo)
+        return turbo.unit + job.margin <= self._turbo_slack(turbo)
 
-    def _turbo_room(self, turbo: Job) -> float:
+    def _turbo_slack(self, turbo: Job) -> float:
         """Return how long a step of the Turbo job may take in company.
 
         A promise is at stake: what is added counts at a high quantile of the model's error."""
@@ -108,8 +109,10 @@ class Chooser:
         return job.state.service + self.policy.relax_ageing * job.arrival
 
     def _next_relaxed(self) -> Job | None:
-        """Choose a Relax job by use. A job that waits is started only if its account is clearly behind those that have
-        started."""
+        """Choose a Relax job by use.
+
+        A job that waits is started only if its account is clearly behind those that have started.
+        """
         seated = min(self.relaxed, key=self._rank, default=None)
         if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None:
             return seated
@@ -128,15 +131,16 @@ class Chooser:
         return riders
 
     def _batch(self, lead: Job) -> tuple[list[Job], float]:
-        """Join to the lead's step every job whose company pays and breaks no promise. Return them, and the predicted
-        ms.
+        """Join to the lead's step every job whose company pays and breaks no promise.
 
-        Accounts that are ahead by more than the quantum join last, in room that no other could use."""
+        Return them, and the predicted ms.
+
+        Accounts that are ahead by more than the quantum join last, in time that no other could use."""
         worker = self.worker
         cap, rows = worker.row_cap, lead.shape.rows
         ms = lead.unit
         if lead is self.turbo:
-            most, enough = self._turbo_room(lead), float("inf")
+            most, enough = self._turbo_slack(lead), float("inf")
         else:
             # company that hardly lengthens the lead's own step delays a newcomer no more than the lead alone does
             most = max(self.step_cap, (1 + self.policy.turbo_slack) * ms)
@@ -148,7 +152,7 @@ class Chooser:
         batch, bound, lowest = [lead], self.bound, self.lowest
         spent = {} if lead.is_relax or lead is self.turbo else {lead.account: lead.unit}
         # a step that Relax leads is its share: at least half of it stays Relax's
-        guest_room = ms if lead.is_relax else float("inf")
+        guest_slack = ms if lead.is_relax else float("inf")
         ahead: list[tuple[float, int, Job]] = []  # (service of its account with what this batch adds, tie-break, job)
         for job in self._riders(lead):
             if job.stage is not Stage.STEP or job is lead or job.alone:
@@ -158,7 +162,7 @@ class Chooser:
             if ms + job.margin > most or rows + job.shape.rows > cap:
                 continue
             if not job.is_relax:
-                if guest_room < job.margin:
+                if guest_slack < job.margin:
                     continue
                 account = job.account
                 before = spent.get(account, 0.0)
@@ -167,9 +171,9 @@ class Chooser:
                     ahead.append((service, job.seq, job))
                     continue
                 spent[account] = before + job.unit
-                guest_room -= job.margin
+                guest_slack -= job.margin
             elif lead.is_relax:
-                guest_room += job.margin
+                guest_slack += job.margin
             batch.append(job)
             ms += job.margin
             rows += job.shape.rows
@@ -179,8 +183,8 @@ class Chooser:
             service = job.state.service + spent.get(job.account, 0.0)
             if service > asked:  # its account has joined since
                 heappush(ahead, (service, job.seq, job))
-            elif ms + job.margin <= most and rows + job.shape.rows <= cap and job.margin <= guest_room:
-                guest_room -= job.margin
+            elif ms + job.margin <= most and rows + job.shape.rows <= cap and job.margin <= guest_slack:
+                guest_slack -= job.margin
                 spent[job.account] = spent.get(job.account, 0.0) + job.unit
                 batch.append(job)
                 ms += job.margin
@@ -188,8 +192,8 @@ class Chooser:
         return batch, ms
 
     def _wider(self, batch: list[Job], ms: float) -> Job | None:
-        """Choose a waiting Relax job to start now, so that the Relax steps that follow are shared; None if that does
-        not pay."""
+        """Choose a waiting Relax job to start now, so that the next Relax steps are shared; None if that does not
+        pay."""
         if self.worker.free_seats(relax=True) < 1 or (fresh := self.relax.head()) is None or fresh.step_at < 0:
             return None
         if any(job.stage is not Stage.STEP for job in self.relaxed):

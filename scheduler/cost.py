@@ -1,4 +1,4 @@
-"""What work costs on one worker, learnt from what it took.
+"""Learn what work costs on one worker, from the time that it took.
 
 A step costs t = fixed + row * rows + square * squares + adapter * adapter_rows, no coefficient below 0. What is kept
 are not the observations but, for each size class of shapes (`_Bucket`), their exponentially weighted mean; the
@@ -34,11 +34,12 @@ def _positive(name: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class Prior:
-    """What a step costs before anything is known; the defaults are those of a small model on a CPU. Only the
-    proportions matter after the first observations: what was never excited is scaled with the rest.
+    """The cost of a step before anything is known. The defaults are those of a small model on a CPU.
+
+    Only the proportions matter after the first observations: what was never excited is scaled with the rest.
 
     Attributes:
-        fixed_ms: milliseconds of a step, whatever is in it.
+        fixed_ms: milliseconds of any step.
         row_us: microseconds a row.
         square_ns: nanoseconds a squared row (attention).
         adapter_ns: nanoseconds a row and adapter token.
@@ -60,7 +61,7 @@ class Prior:
 
 
 class CostModel:
-    """What steps cost on one worker.
+    """The cost of steps on one worker.
 
     Args:
         prior: what is believed at first.
@@ -100,7 +101,7 @@ class CostModel:
 
     @property
     def fixed_ms(self) -> float:
-        """Milliseconds of a step whatever is in it: what jobs save by sharing a step."""
+        """Milliseconds of any step, which jobs save by sharing a step."""
         return self._fixed
 
     @property
@@ -120,7 +121,7 @@ class CostModel:
 
 
 class StageCost:
-    """What one piece of another stage costs: fixed + unit * units.
+    """The cost of one piece of another stage: fixed + unit * units.
 
     Args:
         fixed_ms: milliseconds of a piece, believed at first.
@@ -182,7 +183,7 @@ UNKNOWN = (2.0, 1000.0)  # of a kind that is not there
 
 
 class WorkerCost:
-    """What every kind of work costs on one worker: a line for each kind that it was given.
+    """The cost of every kind of work on one worker: a line for each kind that it was given.
 
     Attributes:
         step: of steps.
@@ -227,8 +228,11 @@ class WorkerCost:
 
 
 class _Bucket:
-    """Mean of the observations of one size class: `sizes` the features, `ms` the time at pace 1, `weight` in
-    observations, `seen` when the last one came."""
+    """The mean of the observations of one size class.
+
+    `sizes` are the features, `ms` is the time at pace 1, `weight` counts observations, `seen` is when the last one
+    came.
+    """
 
     __slots__ = ("ms", "seen", "sizes", "weight")
 

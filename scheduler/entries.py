@@ -165,8 +165,10 @@ class AccountBook:
         return grant
 
     def move(self, grant: Grant, hold: Hold | None, entry: LedgerEntry) -> None:
-        """Take in a HOLD, RELEASE, CHARGE or EXPIRE entry. LedgerError, before anything changed, if it breaks the
-        books."""
+        """Take in a HOLD, RELEASE, CHARGE or EXPIRE entry.
+
+        If it breaks the books, raise LedgerError before anything changes.
+        """
         amount, number = entry.amount_ms, grant.number
         sound = grant.account == entry.account and grant.available + amount >= 0
         if hold is None:

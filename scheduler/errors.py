@@ -1,4 +1,4 @@
-"""Every error that the scheduler raises, as one tree. Whatever raises leaves the scheduler as it was.
+"""Every error that the scheduler raises, as one tree. A call that raises leaves the scheduler as it was.
 
 SalonError
 └── SchedulerError

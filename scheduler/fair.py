@@ -1,11 +1,11 @@
 """Waiting jobs of one service class, by account: who may start next, in O(log n), with lazy deletion and no scan.
 
 An account's `service` is the work done for it so far, in predicted ms. The next job comes from the account with the
-lowest rank = service + ageing * arrival of its head. With `lifted` accounts (Fast and Draft), one that comes back from
-idleness starts at the lowest service of those that are busy: nobody saves up time by being away. So an idle account no
-further than that is forgotten, and of those further on, the furthest `IDLE` are remembered. Without (Relax), service is
-the use in the billing period and is only reset from outside. Within an account the job with the lowest key
-goes first.
+lowest rank = service + ageing * arrival of its head. With `catch_up` (Fast and Draft), an account that comes back from
+idleness starts at the lowest service of those that are busy, so that no account saves up time by being away. An idle
+account no further than that is therefore forgotten, and of those further on, the furthest `IDLE` are remembered.
+Without `catch_up` (Relax), service is the use in the billing period and is only reset from outside. Within an account
+the job with the lowest key goes first.
 
 Source: start-time fair queueing (Goyal, Vin, Cheng 1996) and its form for model servers, VTC (2401.00588); here the
 cost of a unit is known before it runs, so that the bound of docs/lanes.md holds without the output-length term.
@@ -57,11 +57,11 @@ class FairQueue(Generic[J]):
 
     Args:
         ageing: rank per ms of the head's arrival time; above 0, no stream of newcomers can starve an account.
-        lifted: see the module.
+        catch_up: whether an account that comes back from idleness starts at the lowest service of the busy ones.
     """
 
-    def __init__(self, *, ageing: float, lifted: bool) -> None:
-        self.ageing, self.lifted = ageing, lifted
+    def __init__(self, *, ageing: float, catch_up: bool) -> None:
+        self.ageing, self.catch_up = ageing, catch_up
         self.accounts: dict[str, Account[J]] = {}
         self.num_waiting = 0
         self._startable: list[tuple[float, float, int, str]] = []  # (rank, arrival of the head, version, account)
@@ -81,7 +81,7 @@ class FairQueue(Generic[J]):
         """Take in a job of the class, which does not wait yet. Return its account."""
         account = self.account(job.account)
         account.limit = job.max_running
-        if not account.active and self.lifted:
+        if not account.active and self.catch_up:
             account.service = max(account.service, self.floor())
         account.active += 1
         if account.active == 1:
@@ -94,7 +94,7 @@ class FairQueue(Generic[J]):
         account.active -= 1
         if account.active:
             return
-        if not self.lifted:
+        if not self.catch_up:
             if not account.service:
                 del self.accounts[job.account]
             return

@@ -110,8 +110,9 @@ class Job:
     def restart(self) -> None:
         """Go back to the beginning: all that the job had is lost. A replay gives the same pixels.
 
-        A job that was in a plan is a suspect: until it is past the unit in which its worker died, nobody else is put at
-        risk by it."""
+        A job that was in a plan is a suspect: until it is past the unit in which its worker died, it puts no other job
+        at risk.
+        """
         if self.planned:
             self.losses += 1
             self.cautious = max(self.cautious, self.units_seen + 1)

@@ -5,8 +5,8 @@ when it is admitted (HOLD), oldest expiry first. When it ends, all of that comes
 goes out of the same grants (CHARGE, at most what was held), and DONE or VOID closes it, once. What is left of a grant
 at its end goes out (EXPIRE). A held part outlives its grant for its own job; what comes back of it expires at once.
 
-Every operation returns the entries that it made: they are stored whole or not at all, before anything is promised to
-anybody. `Ledger.replay` of all stored entries is the ledger again. The ledger itself keeps no entries, only what they
+Every operation returns the entries that it made: they are stored whole or not at all, before any user is promised
+anything. `Ledger.replay` of all stored entries is the ledger again. The ledger itself keeps no entries, only what they
 add up to: open grants and jobs, and the ids of jobs that ended. An operation that raises changes nothing.
 
 Costs per operation: O(grants of the account, dead ones not counted), and O(log of all grants) for `grant`.
@@ -84,8 +84,10 @@ class Ledger:
         return self.book(account).balance
 
     def left(self, account: str, now_ms: int) -> dict[Source, int]:
-        """Return the ms that can be spent now, by source. Expired grants do not count, whether written off already or
-        not."""
+        """Return the ms that can be spent now, by source.
+
+        Expired grants do not count, whether written off already or not.
+        """
         left = dict.fromkeys(Source, 0)
         for grant in self.book(account).grants:
             if grant.expires_ms > now_ms:
@@ -93,7 +95,7 @@ class Ledger:
         return left
 
     def held(self, job: str) -> int:
-        """Return the ms held for an open job. LedgerError for a job that is not open."""
+        """Return the ms held for an open job. Raise LedgerError for a job that is not open."""
         return self._open(job).amount
 
     def is_open(self, job: str) -> bool:
@@ -118,7 +120,7 @@ class Ledger:
     # ---- operations ------------------------------------------------------------------------------------------------
 
     def check_clock(self, now_ms: int) -> int:
-        """Return `now_ms`. ClockError if it is no whole number of ms or lies before the last entry."""
+        """Return `now_ms`. Raise ClockError if it is no whole number of ms or lies before the last entry."""
         return check_ms("clock", now_ms, self._now)
 
     def grant(
@@ -219,7 +221,10 @@ class Ledger:
         return self._end(job, charge_ms, now_ms, EntryKind.DONE, use_ms, relax_ms)
 
     def release(self, job: str, now_ms: int, *, relax_ms: int = 0) -> tuple[LedgerEntry, ...]:
-        """Give back all that is held for a job that failed or was cancelled. LedgerError if the job is not open."""
+        """Give back all that is held for a job that failed or was cancelled.
+
+        Raise LedgerError if the job is not open.
+        """
         return self._end(job, 0, now_ms, EntryKind.VOID, 0, relax_ms)
 
     def expire(self, now_ms: int) -> tuple[LedgerEntry, ...]:

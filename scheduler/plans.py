@@ -27,8 +27,10 @@ MAX_COUNT: Final = 1_000_000
 
 
 class Kind(StrEnum):
-    """The kinds of work that have a price. Rerolls are grids; pans, zooms and edits are variations; extending a clip is
-    video."""
+    """The kinds of work that have a price.
+
+    Rerolls are grids; pans, zooms and edits are variations; extending a clip is video.
+    """
 
     GRID = "grid"
     VARIATION = "variation"
@@ -71,8 +73,10 @@ class PriceList:
         omni: bool = False,
         draft: bool = False,
     ) -> int:
-        """Return the ms of fast time that a finished job costs; 0 in Relax. Arguments and errors as for `use`, and
-        UnknownLane."""
+        """Return the ms of fast time that a finished job costs; 0 in Relax.
+
+        Arguments and errors as for `use`, and UnknownLane.
+        """
         lane = lane_of(lane)
         plain = self.use(kind, lane=lane, images=images, quality=quality, omni=omni, draft=draft)
         return 0 if lane is Lane.RELAX else plain
@@ -139,8 +143,10 @@ class AccountPlan:
     permutations_in_relax: bool
 
     def max_running(self, lane: Lane, kind: Kind) -> int:
-        """Return how many jobs may be started at a time in the lanes that share this one's limit; videos have limits of
-        their own."""
+        """Return how many jobs may be started at a time in the lanes that share this one's limit.
+
+        Videos have limits of their own.
+        """
         if kind is Kind.VIDEO:
             return self.video_relax if lane is Lane.RELAX else self.video_fast
         return self.running_relax if lane is Lane.RELAX else self.running_fast
@@ -169,7 +175,7 @@ class PlanBook:
     policy: Policy
 
     def plan(self, name: str | None = None) -> AccountPlan:
-        """Return the plan of that name; None: the default one. Refused for a name that is not in the book."""
+        """Return the plan of that name; None: the default one. Raise Refused for a name that is not in the book."""
         name = self.default_plan if name is None else name
         if not isinstance(name, str) or name not in self.plans:
             raise Refused(complaint("plan", repr(name)[:80], ", ".join(self.plans), "choose one of these"))
@@ -206,7 +212,7 @@ def load_plans(source: str | bytes | Path | None = None) -> PlanBook:
 
 
 def kind_of(kind: Any) -> Kind:
-    """Return `kind` as a `Kind`. TicketError if there is no such one."""
+    """Return `kind` as a `Kind`. Raise TicketError if there is no such kind."""
     try:
         return Kind(kind)
     except ValueError:
@@ -214,7 +220,7 @@ def kind_of(kind: Any) -> Kind:
 
 
 def lane_of(lane: Any) -> Lane:
-    """Return `lane` as a `Lane`. UnknownLane if there is no such one."""
+    """Return `lane` as a `Lane`. Raise UnknownLane if there is no such lane."""
     try:
         return Lane(lane)
     except ValueError:

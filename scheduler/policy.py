@@ -15,7 +15,7 @@ class Policy:
 
     Attributes:
         turbo_slack: by how much other work may lengthen a Turbo job: t(B) <= (1 + turbo_slack) t({i}), and likewise
-            the sum of whatever runs between its steps.
+            the sum of all that runs between its steps.
         turbo_wait: no shared step is planned longer than this share of a typical Turbo job alone: what a Turbo job may
             have to wait for when it arrives.
         turbo_share: share of a worker's time that Turbo may take over `window_ms`; past it, new Turbo jobs are Fast.

@@ -34,8 +34,8 @@ class Scheduler:
 
     def __init__(self, policy: Policy | None = None) -> None:
         self.policy = policy or Policy()
-        self._prompt: FairQueue[Job] = FairQueue(ageing=0.0, lifted=True)
-        self._relax: FairQueue[Job] = FairQueue(ageing=self.policy.relax_ageing, lifted=False)
+        self._prompt: FairQueue[Job] = FairQueue(ageing=0.0, catch_up=True)
+        self._relax: FairQueue[Job] = FairQueue(ageing=self.policy.relax_ageing, catch_up=False)
         self._workers: dict[str, Worker] = {}
         self._jobs: dict[str, Job] = {}
         self._spare: dict[str, None] = {}  # workers with two or more seated jobs: an idle one may take one over
@@ -50,7 +50,7 @@ class Scheduler:
     # ---- workers ---------------------------------------------------------------------------------------------------
 
     def add_worker(self, spec: WorkerSpec, now: float) -> None:
-        """Add a worker, which takes plans from now on. SchedulerError if its name is taken, ClockError."""
+        """Add a worker, which takes plans from now on. Raises SchedulerError if its name is taken, and ClockError."""
         if spec.name in self._workers:
             raise SchedulerError(complaint("worker", repr(spec.name), "a new name", "lose the old one first"))
         self._tick(now)
@@ -83,7 +83,7 @@ class Scheduler:
 
     @property
     def workers(self) -> Mapping[str, Worker]:
-        """All workers by name, to look at and not to change."""
+        """All workers by name, for reading only."""
         return MappingProxyType(self._workers)
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
@@ -119,8 +119,11 @@ class Scheduler:
         return self._end(found, Ended.CANCELLED, "cancelled")
 
     def pause(self, job: str, now: float) -> None:
-        """Take no further unit of a job until `resume`. The job keeps its seat and its slack. It gives up a worker's
-        one place for Turbo: others need not wait for it. Raises UnknownJob, ClockError."""
+        """Take no further unit of a job until `resume`.
+
+        The job keeps its seat and its slack. It gives up a worker's one place for Turbo: others need not wait for it.
+        Raises UnknownJob, ClockError.
+        """
         found = self._job(job)
         self._tick(now)
         if not found.paused:
@@ -248,7 +251,7 @@ class Scheduler:
             w.suspects = (_total(jobs).rows, {job.ticket.job for job in jobs})
         return finals
 
-    # ---- to look at ------------------------------------------------------------------------------------------------
+    # ---- figures ---------------------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
@@ -270,7 +273,7 @@ class Scheduler:
         return self._prompt.num_waiting + self._relax.num_waiting
 
     def rows(self, job: str) -> int:
-        """Return the rows of a step of a job, 0 for one without steps. UnknownJob."""
+        """Return the rows of a step of a job, 0 for one without steps. Raise UnknownJob if the job is not known."""
         return self._job(job).shape.rows
 
     def service(self, account: str, *, relax: bool = False) -> float:
@@ -310,8 +313,10 @@ class Scheduler:
         return WorkerCost()
 
     def _place(self, job: Job) -> str:
-        """Give a new, restarted or resumed job its place; a paused job gets none yet. Return why a Turbo job is not
-        served as one, or nothing."""
+        """Give a new, restarted or resumed job its place; a paused job gets none yet.
+
+        Return why a Turbo job is not served as one, or nothing.
+        """
         reason = ""
         if job.paused:
             return reason
@@ -388,8 +393,10 @@ class Scheduler:
             self._spare.pop(w.spec.name, None)
 
     def _take_over(self, w: Worker) -> Job | None:
-        """Move a started job that waits on another worker to one that has nothing to do. Return the job, if there is
-        one."""
+        """Move a started job that waits on another worker to one that has nothing to do.
+
+        Return the job, if there is one.
+        """
         for name in self._spare:
             other = self._workers[name]
             for job in other.seats.values():
@@ -402,8 +409,10 @@ class Scheduler:
     def _book(
         self, w: Worker, plan: BatchPlan, jobs: list[Job], elapsed: float, previews: Mapping[str, float], now: float
     ) -> None:
-        """Book a plan in the accounts of the promises, before any job leaves. Previews, which no plan had, are booked
-        here."""
+        """Book a plan in the accounts of the promises, before any job leaves.
+
+        Previews, which no plan had, are booked here.
+        """
         weights = [job.unit for job in jobs]
         scale = elapsed / max(sum(weights), 1e-9)
         after = [previews.get(job.ticket.job, 0.0) for job in jobs] if previews else [0.0] * len(jobs)
@@ -426,8 +435,10 @@ class Scheduler:
             w.served_turbo(elapsed + after[0], now)
 
     def _proved(self, w: Worker, job: Job) -> None:
-        """Take note that a job works alone. If all jobs of a batch that broke do, the batch was too large for this
-        worker."""
+        """Take note that a job works alone.
+
+        If all jobs of a batch that broke do, the batch was too large for this worker.
+        """
         job.alone, job.cautious = False, 0
         if w.suspects is not None:
             rows, names = w.suspects

@@ -1,6 +1,6 @@
 """The scheduler's view of a job: numbers alone, never a prompt, an array or a picture.
 
-Times are milliseconds on whatever clock the caller uses (float, never going back); work is counted in predicted
+Times are milliseconds on a clock of the caller's choice (float, never going back); work is counted in predicted
 milliseconds of an idle worker.
 """
 
@@ -168,7 +168,7 @@ class Ticket:
 
     @property
     def shape(self) -> StepShape:
-        """What one of its steps weighs; nothing, if it takes none."""
+        """Weight of one of its steps; nothing, if it takes none."""
         work = self.stage(Stage.STEP)
         return NOTHING if work is None or work.shape is None else work.shape
 
@@ -208,7 +208,7 @@ class Admitted:
 
 
 class Ended(StrEnum):
-    """How a job ended; every submitted job ends exactly once."""
+    """The ways in which a job ends; every submitted job ends exactly once."""
 
     DONE = "done"
     FAILED = "failed"
@@ -232,7 +232,7 @@ def _want_whole(name: str, got: Any, low: int, high: int) -> None:
 
 
 def check_time(now: Any, last: float) -> float:
-    """Return `now` as a float. ClockError if it is no finite number or lies before `last`."""
+    """Return `now` as a float. Raise ClockError if it is no finite number or lies before `last`."""
     if isinstance(now, bool) or not isinstance(now, int | float) or not math.isfinite(now) or now < last:
         raise ClockError(complaint("clock", repr(now), f"a time from {last:.3f} ms on", "use a monotonic clock"))
     return float(now)

@@ -56,15 +56,15 @@ class JobTimeout(StudioError):
 
 
 class ReferenceRefused(StudioError):
-    """A file that is referred to and is no picture, or cannot be read."""
+    """A file that a request refers to is no picture, or cannot be read."""
 
 
 class WrongTimeout(StudioError, ValueError):
-    """A time to wait that is no number of seconds from 0."""
+    """A time to wait is no number of seconds from 0."""
 
 
 class StudioClosed(StudioError):
-    """A request to a studio that is closed, or that was made before a fork."""
+    """A request came to a studio that is closed, or that was made before a fork."""
 
 
 class WorkerLost(StudioError):
@@ -76,7 +76,7 @@ class ThreadUnavailable(StudioError):
 
 
 class GreenThreads(StudioError):
-    """gevent or eventlet has replaced threads by coroutines where real threads are needed."""
+    """Coroutines of gevent or eventlet stand in for threads where real ones are needed."""
 
 
 class StoreError(StudioError):
@@ -88,7 +88,7 @@ class StoreMissing(StoreError, ImportError):
 
 
 class StoreMismatch(StoreError):
-    """Not a store that this version can open."""
+    """This version cannot open the store, or it is none."""
 
 
 class StoreInUse(StoreError):
@@ -96,7 +96,7 @@ class StoreInUse(StoreError):
 
 
 class StoreRefused(StoreError):
-    """A write that contradicts what is stored, like a second job of one id. Nothing of its batch was written."""
+    """A write contradicts what is stored, like a second job of one id. Nothing of its batch was written."""
 
 
 class StoreFull(StoreError):
@@ -112,7 +112,7 @@ class StoreLost(StoreError):
 
 
 class StoreBroken(StoreError):
-    """What is stored is damaged."""
+    """The stored data are damaged."""
 
 
 class StoreBusy(StoreError):
@@ -120,7 +120,7 @@ class StoreBusy(StoreError):
 
 
 class StoreClosed(StoreError):
-    """A write after the end."""
+    """A write came after the end."""
 
 
 class BlobMissing(StoreError):

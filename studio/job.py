@@ -1,4 +1,4 @@
-"""A job in its owner's hands."""
+"""Give a program a job of a studio."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UInt8 = NDArray[np.uint8]
 
 
 class JobState(StrEnum):
-    """Where a job stands; the last three are final."""
+    """The states of a job; the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -47,7 +47,7 @@ class Event:
         kind: "queued", "started", "note" (`reason` says what of its prompt is left out or replaced), "step", "preview",
             "paused", "resumed", "requeued" (its worker died), or the one final "done", "failed" or "cancelled".
         step: solver steps done by then.
-        reason: why, where there is something to say.
+        reason: the reason in words; may be empty.
     """
 
     kind: str
@@ -56,7 +56,7 @@ class Event:
 
 
 class Master(Protocol):
-    """What a job asks of its loop."""
+    """The part of a loop that a job uses."""
 
     def cancel(self, job: str) -> bool: ...
     def pause(self, job: str) -> bool: ...
@@ -70,15 +70,15 @@ OnEvent = Callable[["Job", Event], object]
 
 
 class Job:
-    """One accepted request. Safe to use from any thread.
+    """One accepted request. It may be used on any thread.
 
     Attributes:
         id, spec, account: as submitted.
-        lane: the one that it is served (and charged) in.
+        lane: the lane that serves the job, and by which it is charged.
         note: why that is not the lane that was asked for, or nothing.
         reading: what the model reads of its prompt, once it has started.
-        charged_ms: GPU time that it cost, where there are accounts; 0 until it has ended.
-        left_open: it ended because its studio did, and can be taken back by another one; see `Loop.close`.
+        charged_ms: GPU time that the job cost, if there are accounts; 0 until it has ended.
+        left_open: whether it ended only because its studio did, and can be taken back by another one; see `Loop.close`.
     """
 
     def __init__(self, job: str, spec: GenerationSpec, account: str, lane: Lane, note: str, master: Master) -> None:
@@ -89,7 +89,7 @@ class Job:
         self._master = master
         self._pid = os.getpid()
         self._changed = threading.Condition()
-        self._final = threading.Event()  # apart, so that who waits for the end is not woken by every step
+        self._final = threading.Event()  # apart, so that a thread that waits for the end is not woken by every step
         self._state = JobState.QUEUED
         self._step = 0
         self._reason = self._kind = ""
@@ -221,8 +221,10 @@ class Job:
 
 
 def seconds_of(value: Any, name: str = "timeout_s", *, or_none: bool = False) -> float:
-    """Return a time to wait in seconds, at most what the system's clocks can count. WrongTimeout if it is no number
-    from 0."""
+    """Return a time to wait in seconds, at most what the system's clocks can count.
+
+    Raise WrongTimeout if it is no number from 0.
+    """
     seconds = number_of(value)
     if seconds is None or not seconds >= 0:
         allowed = f"seconds, from 0{', or None' if or_none else ''}"

@@ -1,7 +1,7 @@
-"""Pictures that requests refer to: a file becomes pixels of a size that the model reads.
+"""Read the pictures that requests refer to: a file becomes pixels of a size that the model reads.
 
-A picture is called by the SHA-256 of its file, whatever it is called on disk, so that what a recipe names can be found
-again with `sha256sum`. Files come from strangers: nothing is unpacked before its header has been looked at.
+A picture's name is the SHA-256 of its file, not its name on disk, so that what a recipe names can be found again with
+`sha256sum`. Files come from strangers: nothing is unpacked before its header has been looked at.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .errors import ReferenceRefused
 UInt8 = NDArray[np.uint8]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
-MAX_PIXELS: Final = 64 * 2**20  # of a picture that is unpacked
+MAX_PIXELS: Final = 64 * 2**20  # pixels of the largest picture that is unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,15 +33,17 @@ class ReferencePicture:
 
     Attributes:
         digest: SHA-256 (hex) of its file.
-        image: of Pillow's, upright, in RGB; what was transparent is white.
+        image: an image of Pillow, upright, in RGB; what was transparent is white.
     """
 
     digest: str
     image: Any
 
     def pixels(self, area: int, unit: int) -> UInt8:
-        """Return the picture uint8 [height, width, 3] in about `area` pixels: as near to its own proportions as sides
-        that are multiples of `unit` come, and never beyond 14:1."""
+        """Return the picture uint8 [height, width, 3] in about `area` pixels, with sides that are multiples of `unit`.
+
+        The proportions are as near to its own as such sides come, and never beyond 14:1.
+        """
         from PIL import Image
 
         width, height = self.image.size
@@ -56,8 +58,10 @@ def digest_of(data: bytes) -> str:
 
 
 def read_file(path: str | os.PathLike[str], name: str = "style reference") -> bytes:
-    """Return the bytes of a picture's file. ReferenceRefused, which calls it `name`: it cannot be read, or is too large
-    to be one."""
+    """Return the bytes of a picture's file.
+
+    Raise ReferenceRefused, which calls the file `name`, if it cannot be read, or is too large to be a picture.
+    """
     what = f"{name} {str(path)!r}"
     try:
         with open(path, "rb") as file:
@@ -75,7 +79,7 @@ def read_picture(data: bytes, name: str = "style reference") -> ReferencePicture
     """Return the picture in a file's bytes.
 
     Raises:
-        ReferenceRefused: no picture, a damaged one, or one of too many pixels; the message calls it `name`.
+        ReferenceRefused: it is no picture, is damaged, or has too many pixels; the message calls it `name`.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 

@@ -1,6 +1,6 @@
-"""Pictures that jobs refer to, by digest, ready for the model: a bounded number, the least recently used go first.
+"""Keep pictures that jobs refer to, by digest, ready for the model: a bounded number, the least recently used go first.
 
-A job holds what it needs from the time it is accepted, so that nothing here has to be kept for it.
+A job holds its pictures from the time it is accepted, so that nothing has to be kept here for it.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ MAX_BYTES: Final = 256 * 2**20
 
 
 class References:
-    """Pixels by digest. Safe to use from any thread.
+    """Pixels by digest. It may be used on any thread.
 
     Args:
-        max_bytes: pictures beyond are forgotten, the least recently used first.
+        max_bytes: bytes of all pictures; beyond, the least recently used are forgotten.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -49,7 +49,7 @@ class References:
                 self._bytes -= self._pixels.popitem(last=False)[1].nbytes
 
     def get(self, digest: str) -> UInt8 | None:
-        """Return a picture; None: it is not here."""
+        """Return a picture; None if it is not kept here."""
         with self._lock:
             pixels = self._pixels.get(digest)
             if pixels is not None:

@@ -1,4 +1,4 @@
-"""The whole of Salon in one object: load a model, hand in prompts, get pictures."""
+"""Provide the whole of Salon in one object: load a model, hand in prompts, get pictures."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ MAX_WORKERS = 256
 
 
 class Studio:
-    """Workers, scheduler and jobs, embedded in this process. A context manager; safe to use from any thread.
+    """Workers, scheduler and jobs, embedded in this process. A context manager that may be used on any thread.
 
         with Studio() as studio:
             pictures = studio.imagine("a red apple").result()
 
     Args:
-        model: diffusers-layout folder; None: the embedded one.
-        workers: how many engines, each with the whole model.
-        process: each in a process of its own, which is watched and started again; else in threads of this one.
+        model: a folder in diffusers' layout; None: the embedded model.
+        workers: number of engines, each with the whole model.
+        process: whether each has a process of its own, which is watched and started again, instead of a thread.
         backend, isa, dtype, limits: see `Engine.load`.
-        threads: of each engine; None: the usable cores, shared out.
+        threads: threads of each engine; None: the usable cores, shared out.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
-        deadlines: of worker processes.
-        accounts: who may submit what, and what it costs; None: everything is allowed, and free.
+        deadlines: deadlines of worker processes.
+        accounts: the accounts that may submit jobs, with plans and time; None: everything is allowed, and free.
 
     Raises:
-        SpecError: no sensible number of workers.
+        SpecError: the number of workers is not sensible.
         CheckpointError, UnknownBackend: as `Engine.load` (with `process`: WorkerLost, which says the same).
     """
 
@@ -77,7 +77,7 @@ class Studio:
         count = whole_of(workers)
         if count is None or not 1 <= count <= MAX_WORKERS:
             raise SpecError(complaint("workers", shown(workers), f"1 to {MAX_WORKERS}", "choose another number"))
-        workers, threads = count, whole_of(threads) or threads  # what is no number of threads, the backend refuses
+        workers, threads = count, whole_of(threads) or threads  # the backend refuses what is no number of threads
         if threads is None and workers > 1:
             threads = max(1, usable_cores() // workers)
         clients: list[WorkerClient] = []
@@ -111,8 +111,12 @@ class Studio:
         reader: PromptReader | None = None,
         vocabulary: Words | None = None,
     ) -> Studio:
-        """Return a studio over workers of one's own, as `Loop` takes them; `reader`, `vocabulary`: what reads
-        their model's prompts, and what knows its words. Raises as `Loop.start`."""
+        """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`.
+
+        Args:
+            reader: reads the prompts of their model; None: only the workers can.
+            vocabulary: knows the words of their model.
+        """
         studio = object.__new__(cls)
         studio.references = References()
         studio.reader, studio.vocabulary = reader, vocabulary
@@ -145,25 +149,38 @@ class Studio:
         """
         which = None if lane is None else lane_of(lane)
         spec = self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
-        want_strict(strict, read_spec(self.reader, spec))
+        self.notes_of(spec, strict=strict)
         return spec
 
-    def notes_of(self, spec: GenerationSpec) -> tuple[str, ...]:
-        """Return what is left out or replaced of a spec's texts, and what is to be said of its size, one sentence each,
-        as far as it can be known without the model's weights. PromptError: the model cannot read them."""
-        taught = self.loop.model.taught
-        return (*read_spec(self.reader, spec), *(() if taught is None else taught.notes(spec.width, spec.height)))
+    def notes_of(self, spec: GenerationSpec, *, strict: bool = False) -> tuple[str, ...]:
+        """Return what is left out or replaced of a spec's texts, and what is to be said of its size, one sentence each.
+
+        A model whose text pipeline reads no prompts without its weights says nothing of texts here.
+
+        Raises:
+            PromptError: the model cannot read its texts, or `strict` and something of them is left out or replaced.
+        """
+        notes, taught = read_spec(self.reader, spec), self.loop.model.taught
+        want_strict(strict, notes)
+        return (*notes, *(() if taught is None else taught.notes(spec.width, spec.height)))
 
     def words(self, like: str = "") -> WordList:
-        """Return what the model draws, by slot; with `like`, also which names are near to that word. SpecError: it has
-        no list of words."""
+        """Return what the model draws, by slot; with `like`, also which names are near to that word.
+
+        Raises:
+            SpecError: the model has no list of words.
+        """
         if self.vocabulary is None:
             raise SpecError(complaint("words", "workers of a model that says none", "a model", "open a studio of one"))
         return self.vocabulary.look(like)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
-        """Take a picture to draw in the style of: its file, or the bytes of one. Return its digest (SHA-256, hex), for
-        `style_references` of `imagine` or `make_spec`. Of many pictures the least recently used are forgotten.
+        """Keep a picture, to draw in its style. Return its digest (SHA-256, hex), for `style_references`.
+
+        `imagine` and `make_spec` take it. Of many pictures the least recently used are forgotten.
+
+        Args:
+            picture: its file, or the bytes of one.
 
         Raises:
             ReferenceRefused: the file cannot be read, or is no picture.

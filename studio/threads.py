@@ -1,4 +1,4 @@
-"""Starting threads: one that cannot be started is an error that says so, and leaves nothing half started."""
+"""Start threads: a thread that cannot be started is an error that says so, and leaves nothing half started."""
 
 from __future__ import annotations
 
@@ -49,8 +49,10 @@ def thread_pool(count: int, name: str) -> ThreadPoolExecutor:
 
 
 def check_process(pid: int) -> None:
-    """Raise StudioClosed unless this is process `pid`, where a studio was made: a fork's child has none of its threads,
-    and would wait for ever."""
+    """Raise StudioClosed unless this is process `pid`, where a studio was made.
+
+    A fork's child has none of its threads, and would wait for ever.
+    """
     if os.getpid() != pid:
         raise StudioClosed(
             complaint("studio", f"one of process {pid}, made before a fork", "one of this process", "make one here")

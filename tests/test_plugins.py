@@ -43,3 +43,19 @@ def test_two_of_one_name_are_refused(package: Path, tmp_path: Path) -> None:
     knots: Plugins[Any] = Plugins("knot", "knots", [str(package), str(other)], "reef")
     with pytest.raises(ValueError, match="knot 'reef': got two, in .*knots and .*other, want one; rename one"):
         knots.get("reef")
+
+
+def test_what_a_module_says_of_itself_is_read_without_loading_it(package: Path) -> None:
+    (package / "splice.py").write_text(
+        "import nosuch\nHELP = 'two ends'\nSIZES: tuple[int, ...] = (1, 2)\nWORD = len('x')\n"
+    )
+    (package / "whipping").mkdir()
+    (package / "whipping" / "__init__.py").write_text("HELP = 'an end'\n")
+    knots: Plugins[Any] = Plugins("knot", "knots", [str(package)])
+    assert [knots.constant(name, "HELP") for name in knots.names()] == ["a loop", "flat", "two ends", "an end"]
+    assert knots.constant("splice", "SIZES") == (1, 2)
+    assert "knots.splice" not in sys.modules
+    with pytest.raises(ValueError, match="knot 'reef': got no SIZES, want a literal"):
+        knots.constant("reef", "SIZES")
+    with pytest.raises(ValueError, match="knot: got 'granny', want one of bowline, reef, splice, whipping"):
+        knots.constant("granny", "HELP")

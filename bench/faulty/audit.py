@@ -19,7 +19,8 @@ from ...scheduler.entries import EntryKind
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
 from ...studio.service.mosaic import mosaic
-from ...studio.service.recipe import pixel_hash, read_png
+from ...studio.service.recipe import pixel_hash
+from ...studio.service.recipe_files import read_png
 from ...studio.store.folder_blobs import FolderBlobs
 from ...studio.store.rows import FINAL, GRID, JobRow
 from ...studio.store.store import Store
@@ -35,7 +36,7 @@ class Solo:
         self._made: dict[GenerationSpec, UInt8] = {}
 
     def __call__(self, spec: GenerationSpec) -> UInt8:
-        """uint8 [images, height, width, 3]."""
+        """Return the pictures of a request, uint8 [images, height, width, 3]."""
         if spec not in self._made:
             generation = self._engine.open(spec)
             while generation.state == "running":
@@ -46,13 +47,12 @@ class Solo:
 
 
 def differs(solo: Solo, index: int, file: bytes, asked: Mapping[str, Any]) -> str:
-    """Why a PNG of a server is not what was asked for, as it comes alone; empty: it is.
+    """Return why a PNG of a server is not what was asked for; empty: it is.
 
     Args:
         solo: makes the pictures to compare with, from the recipe in the file.
         index: of the picture, or `GRID`.
-        asked: fields of the request, each of which has to stand in the recipe; words that it does not know are passed
-            over.
+        asked: fields of the request, each of which has to stand in the recipe; unknown words are passed over.
     """
     pixels, recipe = read_png(io.BytesIO(file))
     others = [name for name, value in asked.items() if getattr(recipe.spec, name, value) != value]

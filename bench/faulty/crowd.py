@@ -1,5 +1,7 @@
-"""Users of a server that is being killed: they submit with keys, repeat what was not answered, and write down all that
-they are told."""
+"""Simulate users of a server that is being killed.
+
+They submit with keys, repeat what was not answered, and write down all that the server tells them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ class NotInTime(Exception):
 
 
 def insist(call: Any, deadline: float) -> Any:
-    """The result of a call, made again while its error is one that passes. NotInTime after the deadline."""
+    """Call a function until its error is none that passes, and return the result.
+
+    Raise NotInTime after the deadline.
+    """
     while True:
         try:
             return call()
@@ -39,7 +44,7 @@ def insist(call: Any, deadline: float) -> Any:
 
 @dataclass
 class Told:
-    """What one watcher was told of one job, over all of its connections."""
+    """The events that one watcher got of one job, over all of its connections."""
 
     job: str
     numbers: list[int] = field(default_factory=list)
@@ -47,7 +52,7 @@ class Told:
     images: list[int] = field(default_factory=list)
 
     def wrong(self, images: int) -> list[str]:
-        """What is wrong with it, if the job is done and has so many images."""
+        """Return what is wrong with the events, if the job is done and has so many images."""
         found = []
         if self.numbers != sorted(set(self.numbers)):
             found.append(f"job {self.job}: numbers {self.numbers}")
@@ -72,13 +77,13 @@ class Task:
 
 
 class User:
-    """An account with a client, and somebody else who watches its jobs as well."""
+    """An account with a client, and another client that watches its jobs as well."""
 
     def __init__(self, client: Client, other: Client, name: str) -> None:
         self.client, self.other, self.name = client, other, name
 
     def do(self, task: Task, deadline: float) -> None:
-        """Submit, watch twice, fetch all pictures; whatever happens to the server meanwhile."""
+        """Submit, watch twice, fetch all pictures, through all faults of the server."""
         try:
             job: RemoteJob = insist(lambda: self.client.imagine(key=task.key, **task.fields), deadline)
             task.job = job.id
@@ -111,7 +116,7 @@ def watch(job: RemoteJob, told: Told, deadline: float) -> None:
 
 
 def run_tasks(users: Sequence[User], tasks: Sequence[Task], deadline: float) -> list[threading.Thread]:
-    """Start them all, each in a thread; join the threads."""
+    """Start all tasks, each in a thread, and join the threads."""
     threads = [
         threading.Thread(target=users[index % len(users)].do, args=(task, deadline), daemon=True)
         for index, task in enumerate(tasks)
@@ -122,7 +127,9 @@ def run_tasks(users: Sequence[User], tasks: Sequence[Task], deadline: float) -> 
 
 
 def check(users: Sequence[User], tasks: Sequence[Task], solo: Solo, deadline: float) -> tuple[Counter[str], list[str]]:
-    """(counts, what is wrong) of tasks whose threads have ended. Each key is asked for again: it must be the same job.
+    """Return (counts, what is wrong) of tasks whose threads have ended.
+
+    Each key is asked for again: it must be the same job.
 
     Counts: jobs, events, pictures (compared), lost, doubled, different."""
     counts: Counter[str] = Counter(jobs=len(tasks))
@@ -155,7 +162,7 @@ def check(users: Sequence[User], tasks: Sequence[Task], solo: Solo, deadline: fl
 
 
 def some_fields(draw: random.Random, sides: Sequence[int], max_steps: int) -> dict[str, Any]:
-    """A random request."""
+    """Draw a random request."""
     guidance = draw.choice((1.0, 2.0, 3.0))
     return {
         "prompt": draw.choice(("a red apple", "a blue whale, doodle", "cat", "a dog, on a pink background")),

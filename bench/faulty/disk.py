@@ -14,7 +14,7 @@ _PART: Final = 4096
 
 
 class Disk:
-    """A mounted disk. `folder`: where."""
+    """A mounted disk. `folder` is its folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,13 +28,13 @@ class Disk:
             os.truncate(self.folder / BALLAST, max(0, (self.folder / BALLAST).stat().st_size - left))
 
     def free(self) -> None:
-        """Give it back."""
+        """Free the space again."""
         (self.folder / BALLAST).unlink(missing_ok=True)
 
 
 @contextmanager
 def small_disk(folder: Path, size: str = "8m") -> Iterator[Disk | None]:
-    """A disk of this size at a folder, which is made; None where this user may not mount one."""
+    """Mount a disk of this size at a folder, which is made; None if this user may not mount one."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0700", "none", str(folder)]
     try:

@@ -1,5 +1,7 @@
-"""`python -m salon.bench.faulty.flood ADDRESS SECONDS`: four clients that ping as fast as they can. Prints how many
-pings were sent."""
+"""Ping from four clients as fast as they can: `python -m salon.bench.faulty.flood ADDRESS SECONDS`.
+
+The command prints how many pings were sent.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ CLIENTS = 4
 
 
 def main(address: str, seconds: float) -> int:
-    """The number of pings."""
+    """Run the clients, and return the number of pings."""
     peers = [Peer(address) for _ in range(CLIENTS)]
     for peer in peers:
         peer.hello()

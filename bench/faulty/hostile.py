@@ -52,7 +52,7 @@ class Peer:
         self.context.term()
 
     def put(self, frames: Sequence[bytes]) -> bool:
-        """Send; whether there was room."""
+        """Send a message. Return whether the socket took it."""
         try:
             self.socket.send_multipart(list(frames), zmq.NOBLOCK)
         except zmq.Again:
@@ -60,19 +60,19 @@ class Peer:
         return True
 
     def get(self, timeout_ms: int = WAIT_MS) -> tuple[bytes, Any, bytes | None] | None:
-        """(id, record, bytes or None) of the next answer; None: there was none in time."""
+        """Return (id, record, bytes or None) of the next answer; None: there was none in time."""
         if not self.socket.poll(timeout_ms):
             return None
         id, body, *rest = self.socket.recv_multipart()
         return id, decode_reply(body), rest[0] if rest else None
 
     def ask(self, record: m.Record, id: bytes = b"ask", timeout_ms: int = WAIT_MS) -> Any:
-        """The next record that bears this id."""
+        """Return the next record that bears this id."""
         self.socket.send_multipart([id, encode(record)])
         return self.answer(id, timeout_ms)
 
     def answer(self, id: bytes, timeout_ms: int = WAIT_MS) -> Any:
-        """The next record that bears this id; None: there was none in time."""
+        """Return the next record that bears this id; None: there was none in time."""
         end = time.monotonic() + timeout_ms / 1000
         while (got := self.get(max(0, int(1000 * (end - time.monotonic()))))) is not None:
             if got[0] == id:
@@ -80,7 +80,7 @@ class Peer:
         return None
 
     def hello(self) -> m.Welcome:
-        """Be welcome."""
+        """Say hello, and wait for the welcome."""
         welcome = self.ask(m.Hello(features=m.FEATURES), b"hello")
         assert isinstance(welcome, m.Welcome), welcome
         return welcome
@@ -170,8 +170,10 @@ class Fuzz:
 
 
 class GoodClient:
-    """Somebody who plays by the rules, on a thread of its own: pings, looks at a job and fetches its grid, again and
-    again, and measures how long that takes. A context manager."""
+    """A client that keeps the rules, on a thread of its own. A context manager.
+
+    It pings, looks at a job and fetches its grid, again and again, and measures how long that takes.
+    """
 
     def __init__(self, address: str, job: str, pair: KeyPair | None = None, pause_s: float = 0.02) -> None:
         self.address, self.job, self.pair, self.pause_s = address, job, pair, pause_s

@@ -22,7 +22,7 @@ REAL: Final = (-1.0, 0.0, 0.5, 1.0, 3.0, 1e9, 1e308, float("inf"), float("nan"))
 
 
 class Maker:
-    """Makes messages. Only ever names accounts that nobody has.
+    """Makes messages. It only names accounts that do not exist.
 
     Args:
         draw: of everything random.
@@ -35,7 +35,7 @@ class Maker:
         self._fields = {kind: msgspec.structs.fields(kind) for kind in KINDS}
 
     def record(self) -> m.Record:
-        """A record with sound and odd values."""
+        """Make a record with sound and odd values."""
         draw = self.draw
         kind = draw.choice(KINDS)
         values = {
@@ -77,14 +77,14 @@ class Maker:
         return None
 
     def whole(self, number: int) -> list[bytes] | None:
-        """A message that is due exactly one final answer; None, if this one is due none."""
+        """Make a message that is due exactly one final answer; None, if this one is due none."""
         record = self.record()
         if isinstance(record, NOTICES):
             return None
         return [number.to_bytes(8, "big"), encode(record)]
 
     def noise(self) -> list[bytes]:
-        """Any frames: damaged records, wrong ids and numbers of frames, deep and wide msgpack, plain bytes."""
+        """Make any frames: damaged records, wrong ids and numbers of frames, deep and wide msgpack, plain bytes."""
         draw = self.draw
         body = encode(self.record()) if draw.random() < 0.7 else self._odd()
         if draw.random() < 0.6:

@@ -87,7 +87,10 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *more: str) -> Self:
-        """Start it, and wait until it listens. `more`: options of this start only. ServerFailed: it does not."""
+        """Start the server, and wait until it listens. `more` are options of this start only.
+
+        Raise ServerFailed if it does not listen in time.
+        """
         assert not self.running
         listen = self.address.partition("#")[0] or "tcp://127.0.0.1:0"
         words = ["--listen", listen, "--data", str(self.data), "--metrics", "off", "--threads", "1"]
@@ -119,7 +122,7 @@ class ServerProcess:
         return found[1].decode()
 
     def kill(self) -> None:
-        """SIGKILL, and wait until it is gone. Nothing, if it does not run."""
+        """Kill the server (SIGKILL), if it runs, and wait until it is gone."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(END_S)
@@ -128,12 +131,12 @@ class ServerProcess:
             self._process = None
 
     def signal(self, number: int) -> None:
-        """Send it a signal."""
+        """Send the server a signal."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def end(self, timeout_s: float = END_S) -> int:
-        """Wait until it has ended; its exit code. ServerFailed: it does not."""
+        """Wait until the server has ended, and return its exit code. Raise ServerFailed if it does not end in time."""
         assert self._process is not None
         try:
             code = self._process.wait(timeout_s)
@@ -143,24 +146,26 @@ class ServerProcess:
         return code
 
     def stop(self) -> int:
-        """SIGTERM, and wait; its exit code."""
+        """Stop the server (SIGTERM), wait, and return its exit code."""
         self.signal(signal.SIGTERM)
         return self.end()
 
     # ---- looking at it ---------------------------------------------------------------------------------------------
 
     def workers(self) -> list[int]:
-        """Process ids of its workers."""
+        """Return the process ids of its workers."""
         return [pid for pid in self._ours() if _parent(pid) == self.pid]
 
     def strays(self) -> list[int]:
-        """Worker processes of a server that is gone."""
+        """Return worker processes of a server that is gone."""
         parent = self._process.pid if self._process is not None else -1
         return [pid for pid in self._ours() if _parent(pid) != parent]
 
     def leftovers(self, timeout_s: float = 10.0) -> list[str]:
-        """With no server running: what its workers, and its temporary files, have left after some time. Empty, if all
-        is well."""
+        """Return what workers and temporary files are left after some time, with no server running.
+
+        Empty, if all is well.
+        """
         end = time.monotonic() + timeout_s
         while True:
             left = [f"process {pid}" for pid in self._ours()] + sorted(map(str, self.temporary.rglob("*")))
@@ -169,7 +174,7 @@ class ServerProcess:
             time.sleep(0.05)
 
     def rss(self) -> int:
-        """Bytes of memory of the server's own process."""
+        """Return the bytes of memory of the server's own process."""
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024

@@ -84,7 +84,7 @@ class Siege:
         return Client(self.server.address, key=pair, timeout_s=20.0)
 
     def round(self, jobs: int, kills: Sequence[str], spread_s: float = 0.6) -> None:
-        """Jobs of all users, and meanwhile kills ("server", "worker"), each up to `spread_s` after the one before."""
+        """Run jobs of all users, with kills ("server", "worker"), each up to `spread_s` after the one before."""
         number = self.counts["rounds"]
         self.counts["rounds"] += 1
         tasks = [

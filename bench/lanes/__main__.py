@@ -171,7 +171,7 @@ def register(engine: Engine) -> dict[str, int]:
 
 
 def _story(contest: Contest) -> str:
-    """What happened, in words."""
+    """Tell what happened, in words."""
     lines = [f"{contest.seconds:g} s of four lanes on one engine, with Salon's scheduler:"]
     for done in contest.drives[SALON][:1]:
         for lane in Lane:

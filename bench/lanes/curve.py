@@ -28,7 +28,7 @@ FITTED = 20  # times that the model sees each median
 
 
 def measure(engine: Engine, *, quick: bool) -> tuple[list[dict[str, Any]], Physics, CostModel]:
-    """Rows (one a job kind and batch width), the machine as the baselines are told it, and the fitted model."""
+    """Return rows (one a job kind and batch width), the machine as the baselines are told it, and the fitted model."""
     info = info_of(engine)
     shapes: dict[tuple[str, int], StepShape] = {}
     times: dict[tuple[str, int], list[float]] = {}
@@ -71,7 +71,7 @@ def measure(engine: Engine, *, quick: bool) -> tuple[list[dict[str, Any]], Physi
 
 
 def _decode(engine: Engine) -> tuple[float, float]:
-    """(fixed ms, ms a 1,000 pixels) of decoding an image."""
+    """Return (fixed ms, ms a 1,000 pixels) of decoding an image."""
     found = []
     for width, height in ((64, 64), (192, 192)):
         generation = engine.open(engine.make_spec("a red apple", width=width, height=height, steps=1))

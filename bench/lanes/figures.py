@@ -12,7 +12,8 @@ from .drive import Drive
 
 
 def turbo_ms(drive: Drive) -> list[float]:
-    """From submission to the last picture, of the Turbo user's jobs; an unfinished one counts with its age."""
+    """Return the ms from submission to the last picture, of the Turbo user's jobs; an unfinished one counts with its
+    age."""
     jobs = [t for t in drive.trips.values() if t.request.ticket.lane is Lane.TURBO]
     done = [t.ended - t.submitted for t in jobs if t.ended is not None]
     ages = [drive.length - t.submitted for t in jobs if t.ended is None]
@@ -20,7 +21,7 @@ def turbo_ms(drive: Drive) -> list[float]:
 
 
 def of_run(drive: Drive, physics: Physics) -> dict[str, Any]:
-    """The figures of one run. Work is counted in ms of this machine alone, by the measured cost curve."""
+    """Compute the figures of one run. Work is counted in ms of this machine alone, by the measured cost curve."""
     work = samples = 0.0
     shared = units = 0
     fixed_alone = fixed_paid = 0.0
@@ -66,8 +67,11 @@ def of_run(drive: Drive, physics: Physics) -> dict[str, Any]:
 
 
 def available(drive: Drive, physics: Physics) -> tuple[float, float]:
-    """(efficiency reached, efficiency available) of the steps that Turbo does not lead: work alone over time taken, by
-    the cost curve; available is the same work in steps without end, whose fixed cost is shared by everybody."""
+    """Return (efficiency reached, efficiency available) of the steps that Turbo does not lead.
+
+    Efficiency is work alone over time taken, by the cost curve. Available is the same work in steps without end, whose
+    fixed cost all jobs share.
+    """
     alone = took = floor = 0.0
     for _, _, plan in drive.plans:
         if plan.stage is Stage.STEP and plan.lead is not Lane.TURBO:

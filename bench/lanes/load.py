@@ -66,7 +66,7 @@ class Load:
         self.requests = sorted(requests, key=lambda request: request.time)
 
     def turbo(self, time: float) -> Request:
-        """The Turbo user's next grid: four pictures as the model makes them by default."""
+        """Make the Turbo user's next grid: four pictures as the model makes them by default."""
         spec = self.info.make_spec(
             "a red apple, 3d render, on a teal background", images=4, seed=self._draw.randrange(2**32),
             adapters=self._uses(2),
@@ -76,11 +76,11 @@ class Load:
         return request
 
     def pause(self) -> float:
-        """How long the Turbo user looks at a grid, ms: about as long as a grid or two take."""
+        """Draw how long the Turbo user looks at a grid, ms: about as long as a grid or two take."""
         return self._draw.uniform(0.7, 2.3) * self._turbo_ms
 
     def traits(self, job: str) -> tuple[str, int, int, int]:
-        """What an engine that joins equals only has to compare: size, images, guidance, adapters."""
+        """Return what an engine that joins only equals has to compare: size, images, guidance, adapters."""
         spec = self.specs[job]
         adapters = hash(tuple((use.adapter, use.weight) for use in spec.adapters)) if spec.adapters else 0
         return f"{spec.width}x{spec.height}", spec.images, round(100 * spec.guidance_scale), adapters

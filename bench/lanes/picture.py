@@ -12,7 +12,8 @@ MOST = 14  # jobs of a lane that are drawn
 
 
 def timeline(path: Path, drives: list[tuple[str, Drive]], seconds: float) -> None:
-    """One panel a scheduler: a line a job, from its submission (thin) through its units (thick) to its end (dot)."""
+    """Draw one panel a scheduler: a line a job, from its submission (thin) through its units (thick) to its end
+    (dot)."""
     import matplotlib
 
     matplotlib.use("Agg")

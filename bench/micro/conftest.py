@@ -24,12 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def engine() -> Engine:
-    """The shipped model on one thread: what is timed alone is to depend on as little as possible."""
+    """Load the shipped model on one thread, so that the measured time depends on as little as possible."""
     return Engine.load(threads=1)
 
 
 def calibration() -> float:
-    """A fixed mix of interpreter and array work: what a machine's time is a multiple of."""
+    """Run a fixed mix of interpreter and array work, of whose time all others are multiples."""
     total, table = 0, {}
     for number in range(3000):
         table[number % 97] = number
@@ -41,7 +41,7 @@ def calibration() -> float:
 
 
 def baseline() -> Path:
-    """The file of this CPU model."""
+    """Return the file of this CPU model."""
     return BASELINES / (re.sub(r"[^a-z0-9]+", "-", _model().lower()).strip("-") + ".json")
 
 
@@ -51,7 +51,7 @@ def _model() -> str:
 
 
 def ratios(benchmarks: list[Any]) -> dict[str, float]:
-    """Best time of each over the calibration's, by name."""
+    """Return the best time of each over the calibration's, by name."""
     best = {each.name: each.stats.min for each in benchmarks if each.stats.rounds}
     unit = best.pop(CALIBRATION, None)
     return {name: float(f"{value / unit:.4g}") for name, value in best.items()} if unit else {}

@@ -50,7 +50,7 @@ def test_decode_event(benchmark: Any) -> None:
 
 
 def test_plan_and_report(benchmark: Any) -> None:
-    """A plan, its report, and a new job for each that ended; 1,000 are queued."""
+    """Time a plan, its report, and a new job for each that ended; 1,000 are queued."""
     turn = Standing(QUEUED).turn(1)
     assert len(benchmark(turn)) == 1
 
@@ -65,7 +65,7 @@ def test_read_clauses(benchmark: Any, engine: Engine) -> None:
 
 
 def test_encode_prompt(benchmark: Any, engine: Engine) -> None:
-    """Clauses, tokens and states of the text encoder, which nothing has kept."""
+    """Time clauses, tokens and states of the text encoder, of which no cache has any."""
     text = engine.model.text
     assert isinstance(text, ClausePipeline)
     assert len(benchmark(text._encode, PROMPT, "prompt").tokens) == text.num_rows
@@ -82,7 +82,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def test_write_job(benchmark: Any, store: Store) -> None:
-    """One job in a transaction of its own, on disk."""
+    """Time one job in a transaction of its own, on disk."""
     numbers = iter(range(10**9))
 
     def write() -> None:
@@ -98,7 +98,7 @@ def test_write_job(benchmark: Any, store: Store) -> None:
 
 @pytest.fixture(scope="session")
 def recorded(engine: Engine) -> dict[Call, Any]:
-    """The calls of a step and a decode of one picture, with their arguments."""
+    """Record the calls of a step and a decode of one picture, with their arguments."""
     recorder = Recorder(engine.ops)
     generation = engine.open(engine.make_spec(PROMPT, steps=1))
     ops, engine.ops = engine.ops, recorder
@@ -114,7 +114,7 @@ def recorded(engine: Engine) -> dict[Call, Any]:
 
 @pytest.mark.parametrize("name", OPS)
 def test_op(benchmark: Any, engine: Engine, recorded: dict[Call, Any], name: str) -> None:
-    """The largest call that the shipped model makes of an op, as it made it."""
+    """Time the largest call that the shipped model makes of an op, as it made it."""
     found = [(arguments[0].shape, arguments, named) for call, (arguments, named) in recorded.items() if call.op == name]
     _, arguments, named = max(found, key=lambda one: one[0][0] * one[0][1])
     op = getattr(engine.ops, name)
@@ -129,14 +129,14 @@ def test_op(benchmark: Any, engine: Engine, recorded: dict[Call, Any], name: str
 
 
 def test_step(benchmark: Any, engine: Engine) -> None:
-    """A step of one default picture."""
+    """Time a step of one default picture."""
     generation = engine.open(engine.make_spec(PROMPT, steps=engine.limits.max_steps))
     benchmark.pedantic(engine.step, args=([generation],), rounds=100, warmup_rounds=5)
     engine.close(generation)
 
 
 def test_decode(benchmark: Any, engine: Engine) -> None:
-    """One default picture of its latents."""
+    """Time one default picture of its latents."""
     generation = engine.open(engine.make_spec(PROMPT, steps=1))
     engine.step([generation])
     assert benchmark(engine.decode, generation, 0).std() > 0

@@ -86,7 +86,7 @@ class Setting:
 
 
 def image_ids(height: int, width: int) -> F32:
-    """Flux position ids of the packed latent grid, float32 [(height/16)*(width/16), 3]: (0, row, column)."""
+    """Return Flux position ids of the packed latent grid, float32 [(height/16)*(width/16), 3]: (0, row, column)."""
     rows, columns = height // 16, width // 16
     ids = np.zeros((rows, columns, 3), np.float32)
     ids[..., 1] = np.arange(rows, dtype=np.float32)[:, None]
@@ -95,7 +95,7 @@ def image_ids(height: int, width: int) -> F32:
 
 
 def unpack_latents(x: F32, height: int, width: int) -> F32:
-    """Packed tokens [N, I, 4*C] to the autoencoder's [N, C, height/8, width/8] (the inverse of Flux packing)."""
+    """Turn packed tokens [N, I, 4*C] into the autoencoder's [N, C, height/8, width/8] (the inverse of Flux packing)."""
     n, _, packed = x.shape
     rows, columns, channels = height // 16, width // 16, packed // 4
     grid = x.reshape(n, rows, columns, channels, 2, 2).transpose(0, 3, 1, 4, 2, 5)
@@ -103,7 +103,7 @@ def unpack_latents(x: F32, height: int, width: int) -> F32:
 
 
 def to_pixels(image: F32) -> U8:
-    """Decoder output [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded to nearest."""
+    """Turn decoder output [N, 3, H, W] in [-1, 1] into uint8 [N, H, W, 3], rounded to nearest."""
     return np.round((np.clip(image, -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8).transpose(0, 2, 3, 1)
 
 
@@ -127,7 +127,7 @@ class Peer:
         """Write what is built once and kept on disk (an exported graph). Not part of the cold start."""
 
     def load(self) -> None:
-        """Load weights; ready for `begin`."""
+        """Load weights, so that `begin` may be called."""
         raise NotImplementedError
 
     def begin(self, images: int) -> None:
@@ -141,7 +141,7 @@ class Peer:
         self.condition(tokens, pooled)
 
     def step(self) -> None:
-        """One denoise step with classifier-free guidance and an Euler update, in float32 outside the model."""
+        """Take one denoise step with classifier-free guidance and an Euler update, in float32 outside the model."""
         s, s_next = self.job.sigmas[self.position], self.job.sigmas[self.position + 1]
         x = np.concatenate([self.latents, self.latents]) if self.job.guided else self.latents
         v = self.velocity(x, float(s))
@@ -152,16 +152,16 @@ class Peer:
         self.position += 1
 
     def decode(self) -> U8:
-        """The pictures of the current latents, uint8 [N, H, W, 3]."""
+        """Return the pictures of the current latents, uint8 [N, H, W, 3]."""
         z = unpack_latents(self.latents, self.job.height, self.job.width)
         return to_pixels(self.decode_latents(z / np.float32(self.job.latent_scale) + np.float32(self.job.latent_shift)))
 
     def finish(self) -> U8:
-        """End of a grid: the pictures (a rival with state to release overrides this)."""
+        """End a grid and return the pictures (a rival with state to release overrides this)."""
         return self.decode()
 
     def final_latents(self) -> F32 | None:
-        """Packed latents [N, I, C] after the last step, or None where the rival does not show them."""
+        """Return packed latents [N, I, C] after the last step, or None where the rival does not show them."""
         return self.latents
 
     # What a rival built on the shared loop fills in.
@@ -171,16 +171,19 @@ class Peer:
         raise NotImplementedError
 
     def velocity(self, x: F32, sigma: float) -> F32:
-        """Model output for packed latents x [S, I, C] at one sigma; float32 [S, I, C]."""
+        """Return the model's output for packed latents x [S, I, C] at one sigma; float32 [S, I, C]."""
         raise NotImplementedError
 
     def decode_latents(self, z: F32) -> F32:
-        """Autoencoder decode of z [N, C, h, w]; float32 [N, 3, 8h, 8w]."""
+        """Decode z [N, C, h, w] by the autoencoder; float32 [N, 3, 8h, 8w]."""
         raise NotImplementedError
 
 
 def torch_models(model: Path, dtype: Any) -> tuple[Any, Any]:
-    """(transformer, autoencoder) of a diffusers folder in `dtype`, evaluation mode, decoder weights channels-last."""
+    """Return (transformer, autoencoder) of a diffusers folder in `dtype`, in evaluation mode.
+
+    The decoder's weights are channels-last.
+    """
     import torch
     from diffusers import AutoencoderKL, FluxTransformer2DModel
 

@@ -1,4 +1,4 @@
-"""diffusers under torch.compile, as both projects advise for a CPU: fullgraph, static shapes, weights frozen."""
+"""Run diffusers under torch.compile, as both projects advise for a CPU: fullgraph, static shapes, weights frozen."""
 
 from __future__ import annotations
 

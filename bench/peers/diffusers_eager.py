@@ -1,4 +1,4 @@
-"""diffusers, eager mode: in the precision of all, and the float32 run that every row is compared with."""
+"""Run diffusers in eager mode: in the precision of all, and in the float32 with which every row is compared."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ INPUTS = ["latents", "timestep", "tokens", "pooled", "image_ids", "text_ids"]
 
 
 def plain_modules(setting: Setting) -> tuple[Any, Any, tuple[Any, ...], tuple[Any, ...]]:
-    """(transformer, decoder, transformer example inputs, decoder example inputs), float32, for two samples."""
+    """Return (transformer, decoder, transformer example inputs, decoder example inputs), float32, for two samples."""
     import torch
 
     transformer, vae = torch_models(setting.model, torch.float32)

@@ -51,7 +51,7 @@ class OpenVino(Peer):
         self.core.set_property({"CACHE_DIR": str(self.setting.cache / "openvino")})
 
     def request(self, name: str, shapes: dict[str, list[int]]) -> Any:
-        """The infer request of a model at one batch size, compiled at first use."""
+        """Return the infer request of a model at one batch size, compiled at first use."""
         key = (name, next(iter(shapes.values()))[0])
         if key not in self.compiled:
             model = self.core.read_model(self.setting.cache / name)

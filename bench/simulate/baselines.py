@@ -27,7 +27,7 @@ class DynamicBatching(Baseline):
     """Whole requests of equal shape and steps run together from start to end, as Triton's dynamic batcher does it.
 
     The oldest job decides; the longest it waits for company is one of its steps, and not at all when the batch is as
-    large as pays. Nobody joins or leaves a batch on its way.
+    large as pays. No job joins or leaves a batch on its way.
     """
 
     name = "request batch"
@@ -95,7 +95,7 @@ class EqualSteps(Baseline):
     """Step batching of equals, as vllm-omni's step scheduler does it, the best public engine we know.
 
     Jobs join and leave at every step, but a batch has one resolution, one guidance value and one adapter, and the line
-    is first come first served: while its head does not fit, nobody joins.
+    is first come first served: while its head does not fit, no job joins.
     """
 
     name = "equal steps"

@@ -99,7 +99,7 @@ class Backlog(Watch):
             self._update(life.ticket.account, now)
 
     def since(self, now: float) -> float:
-        """From when on there has always been something; `now` if there is nothing."""
+        """Return from when on there has always been something; `now` if there is nothing."""
         return self.empty_at if self._startable else now
 
 

@@ -25,7 +25,7 @@ ACCOUNTS = 8
 
 
 def backlog(physics: Physics, jobs: int, seed: int = 0, lane: Lane = Lane.FAST) -> Trace:
-    """All jobs at once. Account 0 has small short jobs, 1 large long ones, 2 four times as many; the rest any."""
+    """Make all jobs at once. Account 0 has small short jobs, 1 large long ones, 2 four times as many; the rest any."""
     draw = random.Random(f"fairness {seed}")
     wanted = [(k, n) for k in range(ACCOUNTS) for n in range(jobs * (4 if k == 2 else 1))]
     draw.shuffle(wanted)
@@ -88,8 +88,16 @@ class _Differences(Watch):
 
 @dataclass(frozen=True)
 class Difference:
-    """ms: largest difference in true work; in the scheduler's own account (0: it keeps none); the bound for the latter;
-    the largest unit; the work done in all; plans looked at."""
+    """The result of a measurement, in ms.
+
+    Attributes:
+        true: largest difference in true work.
+        own: largest difference in the scheduler's own account (0: it keeps none).
+        bound: the bound for `own`.
+        unit: the largest unit.
+        total: the work done in all.
+        plans: number of plans looked at.
+    """
 
     true: float
     own: float
@@ -100,7 +108,8 @@ class Difference:
 
 
 def measure(trace: Trace, scheduler: Driven, policy: Policy, *, seed: int = 0, until: float = math.inf) -> Difference:
-    """`until`: look no further than this work, so that schedulers are compared over the same amount of it."""
+    """Measure a scheduler's differences up to the work `until`, so that schedulers are compared over the same amount of
+    it."""
     watch = _Differences(trace.physics, scheduler, {}, until)
     Simulation(trace, scheduler, 1, seed=seed, watches=(watch,)).run()
     return Difference(

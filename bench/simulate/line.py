@@ -23,7 +23,7 @@ class Running:
         self.at, self.stage, self.done = 0, ticket.stages[0].kind, 0
 
     def advance(self) -> bool:
-        """One unit is done. Whether the job is."""
+        """Count a unit that is done. Return whether the job is done."""
         stages = self.ticket.stages
         self.done += 1
         if self.done < stages[self.at].count:
@@ -54,11 +54,11 @@ class Line:
         self.waiting += 1
 
     def may_start(self, ticket: Ticket, more: int = 0) -> bool:
-        """Whether its account, with `more` jobs started, is below its limit."""
+        """Return whether its account, with `more` jobs started, is below its limit."""
         return self._running.get(self._who(ticket), 0) + more < ticket.max_running
 
     def head(self) -> tuple[tuple[int, float, int], Ticket] | None:
-        """The next that may start."""
+        """Return the next job that may start."""
         while self._heap:
             entry = self._heap[0]
             if entry[1].job in self.taken:
@@ -72,7 +72,7 @@ class Line:
         return None
 
     def start(self, ticket: Ticket) -> None:
-        """Take it out of the line (lazily, if it is not the head)."""
+        """Take a job out of the line (lazily, if it is not the head)."""
         who = self._who(ticket)
         self._running[who] = self._running.get(who, 0) + 1
         self.waiting -= 1
@@ -147,7 +147,7 @@ class Baseline:
         return finals
 
     def retry_at(self, worker: str) -> float | None:
-        """When to ask again, for a worker that was told to wait."""
+        """Return when to ask again, for a worker that has to wait."""
         return None
 
     # ---- for subclasses --------------------------------------------------------------------------------------------

@@ -201,7 +201,7 @@ class Simulation:
             self._ask(next(iter(self.idle)), now)
 
     def _left_behind(self, worker: str) -> bool:
-        """Whether a worker has started jobs that are not in its plan."""
+        """Return whether a worker has started jobs that are not in its plan."""
         view = self.views.get(worker)
         return view is not None and view.plan is not None and len(view.seats) > len(view.plan.jobs)
 

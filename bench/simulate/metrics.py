@@ -18,7 +18,7 @@ WINDOW = 60_000.0  # ms, of Jain's index
 
 
 def jain(values: Sequence[float]) -> float:
-    """1: all equal; 1/n: one has all."""
+    """Return Jain's index: 1 if all are equal, 1/n if one has all."""
     squares = sum(v * v for v in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
 
@@ -93,7 +93,7 @@ class RelaxWatch(Watch):
 
 
 def attainment(out: Outcome, lane: Lane | None = None) -> float | None:
-    """Share of a lane's jobs (None: of all) that met the objective."""
+    """Return the share of a lane's jobs (None: of all) that met the objective."""
     met = count = 0
     for asked, judged, finish, solo in zip(out.asked, out.judged, out.finish, out.solo, strict=True):
         if judged and (lane is None or LANES[asked] is lane):
@@ -103,13 +103,13 @@ def attainment(out: Outcome, lane: Lane | None = None) -> float | None:
 
 
 def reached_gain(out: Outcome) -> float | None:
-    """Share of the time that sharing steps can save at most (in batches without end) that was saved."""
+    """Return the share of the time that sharing steps can save at most (in batches without end) that was saved."""
     most = out.step_alone - out.step_floor
     return (out.step_alone - out.step_busy) / most if most > 0 else None
 
 
 def of_lane(out: Outcome, lane: Lane) -> dict[str, Any]:
-    """Percentiles of start, finish (s) and stretch of a lane, by what was asked for."""
+    """Compute percentiles of start, finish (s) and stretch of a lane, by what was asked for."""
     chosen = [k for k, asked in enumerate(out.asked) if LANES[asked] is lane and out.judged[k]]
     found: dict[str, Any] = {"jobs": len(chosen)}
     if not chosen:
@@ -128,7 +128,7 @@ def of_lane(out: Outcome, lane: Lane) -> dict[str, Any]:
 
 
 def of_run(out: Outcome, workers: int) -> dict[str, Any]:
-    """The figures of a whole run."""
+    """Compute the figures of a whole run."""
     return {
         "jobs": len(out.finish),
         "slo": attainment(out),

@@ -20,7 +20,7 @@ LANES = (Lane.FAST, Lane.DRAFT, Lane.RELAX, Lane.FAST, Lane.TURBO)
 
 
 def ticket(number: int, accounts: int) -> Ticket:
-    """A small job; lanes, sizes and steps vary with its number."""
+    """Make a small job; lanes, sizes and steps vary with its number."""
     rows = 80 + 16 * (number % 7)
     shape = StepShape(rows, rows * rows, rows * 4 * (number % 3))
     stages = drawing(shape, 8 + number % 40, 1 + number % 3)
@@ -48,7 +48,7 @@ class Standing:
         self.number += 1
 
     def one(self) -> tuple[float, float]:
-        """One plan, done and reported. Milliseconds of both calls."""
+        """Make one plan and report it. Return the milliseconds of both calls."""
         start = time.perf_counter()
         plan = self.scheduler.plan("w", self.now)
         middle = time.perf_counter()
@@ -89,7 +89,7 @@ class Overhead:
 
 
 def measure(sizes: Sequence[int], rounds: int, count: int, deadline: Deadline) -> list[Overhead]:
-    """In interleaved rounds; the collector of garbage runs as it does in production."""
+    """Measure in interleaved rounds. The collector of garbage runs as it does in production."""
     standing = {f"{size}": Standing(size) for size in sizes}
     gc.collect()
     results = interleave({name: each.turn(count) for name, each in standing.items()}, rounds=rounds, deadline=deadline)
@@ -105,7 +105,8 @@ def measure(sizes: Sequence[int], rounds: int, count: int, deadline: Deadline) -
 
 
 def bytes_per_job(jobs: int) -> tuple[float, float]:
-    """Memory of one more queued job, of `jobs / 10` accounts: all that the scheduler holds, and the ticket in it."""
+    """Measure the memory of one more queued job, of `jobs / 10` accounts: all that the scheduler holds, with the
+    ticket."""
     scheduler = Scheduler()
     scheduler.add_worker(WorkerSpec("w"), 0.0)
     accounts = max(1, jobs // 10)

@@ -53,7 +53,7 @@ class Physics:
     sizes: dict[str, tuple[int, int]]
 
     def saturated_ms(self, shape: StepShape) -> float:
-        """Its share of a step in a batch without end: no sharing makes it cheaper."""
+        """Return its share of a step in a batch without end: no sharing makes it cheaper."""
         return self.row_ms * shape.rows + self.square_ms * shape.squares + self.adapter_ms * shape.adapter_rows
 
     def step_ms(self, shape: StepShape) -> float:
@@ -64,7 +64,7 @@ class Physics:
         return float(high * (1.0 + (low / high) ** self.order) ** (1.0 / self.order))
 
     def unit_ms(self, work: StageWork) -> float:
-        """One piece of a stage of one job, alone."""
+        """Return the ms of one piece of a stage of one job, alone."""
         if work.shape is not None:
             return self.step_ms(work.shape)
         lines = {Stage.ENCODE: self.encode, Stage.DECODE: self.decode, Stage.UPSCALE: self.upscale}
@@ -72,16 +72,17 @@ class Physics:
         return fixed + unit * work.units
 
     def stage_ms(self, kind: str, ticket: Ticket) -> float:
-        """One piece of a kind of stage of one job, alone; nothing, if it has none."""
+        """Return the ms of one piece of a kind of stage of one job, alone; 0 if it has none."""
         work = ticket.stage(kind)
         return 0.0 if work is None else self.unit_ms(work)
 
     def solo_ms(self, ticket: Ticket) -> float:
-        """The whole job, alone on an idle worker."""
+        """Return the ms of the whole job, alone on an idle worker."""
         return sum(work.count * self.unit_ms(work) for work in ticket.stages)
 
     def pays(self, batch: StepShape, other: StepShape, share: float = 0.05) -> bool:
-        """Whether joining saves at least `share` of two separate steps: the batch cap that every baseline is given."""
+        """Return whether joining saves at least `share` of two separate steps, which is the batch cap of every
+        baseline."""
         apart = self.step_ms(batch) + self.step_ms(other)
         return self.step_ms(batch + other) <= (1 - share) * apart
 

@@ -30,7 +30,7 @@ def style(name: str) -> dict[str, Any]:
 def figure(
     path: Path, rows: int, columns: int, size: tuple[float, float], title: str, *, legend: bool = False
 ) -> Iterator[list[Any]]:
-    """Axes to draw on; saved when done, with one legend for all of them below if so wished."""
+    """Make axes to draw on; saved when done, with one legend for all of them below if so wished."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -55,7 +55,7 @@ def figure(
 
 
 def attainment(path: Path, points: Sequence[tuple[float, Run]], where: str) -> None:
-    """Share of jobs within the objective against offered load, a panel a lane."""
+    """Draw the share of jobs within the objective against offered load, a panel a lane."""
     title = f"Jobs served within their lane's objective, against offered load ({where})"
     with figure(path, 2, 2, (10, 7.3), title, legend=True) as axes:
         for axis, lane in zip(axes, LANES, strict=True):
@@ -72,7 +72,7 @@ def attainment(path: Path, points: Sequence[tuple[float, Run]], where: str) -> N
 
 
 def goodput(path: Path, points: Sequence[tuple[float, Run]], where: str) -> None:
-    """Useful work done while jobs arrive, against offered load."""
+    """Draw useful work done while jobs arrive, against offered load."""
     title = f"Work done while jobs arrive, against offered load ({where})"
     with figure(path, 1, 2, (11, 4.9), title, legend=True) as axes:
         for name in NAMES:
@@ -95,7 +95,7 @@ def goodput(path: Path, points: Sequence[tuple[float, Run]], where: str) -> None
 
 
 def starts(path: Path, runs: Sequence[Run], where: str) -> None:
-    """Distribution of the time from arrival to the first step."""
+    """Draw the distribution of the time from arrival to the first step."""
     title = f"Time from arrival to the first step: share of jobs started ({where})"
     with figure(path, 2, 2, (10, 7.3), title, legend=True) as axes:
         for number, (axis, lane) in enumerate(zip(axes, LANES, strict=True)):
@@ -116,7 +116,7 @@ def starts(path: Path, runs: Sequence[Run], where: str) -> None:
 
 
 def relax_age(path: Path, flood: Sequence[Run], overload: Sequence[Run], where: str) -> None:
-    """The oldest waiting Relax job over time: after a flood of them, and while everything else is too much."""
+    """Draw the oldest waiting Relax job over time: after a flood of them, and while everything else is too much."""
     title = f"Age of the oldest Relax job that waits to be started ({where})"
     with figure(path, 1, 2, (12, 4.9), title, legend=True) as axes:
         panels = (
@@ -141,7 +141,7 @@ def relax_age(path: Path, flood: Sequence[Run], overload: Sequence[Run], where: 
 
 
 def plan_cost(path: Path, measured: Sequence[Overhead]) -> None:
-    """Microseconds of a plan against the length of the queue."""
+    """Draw the microseconds of a plan against the length of the queue."""
     with figure(path, 1, 1, (8, 4.8), "What one plan costs, against the length of the queue") as (axis,):
         queued = [each.queued for each in measured]
         for name, label, colour, marker, line in (
@@ -165,7 +165,7 @@ def plan_cost(path: Path, measured: Sequence[Overhead]) -> None:
 
 
 def differences(path: Path, found: Sequence[tuple[str, Difference]]) -> None:
-    """The largest difference of service between two accounts that always have work waiting."""
+    """Draw the largest difference of service between two accounts that always have work waiting."""
     title = "Largest difference of work done for two accounts that always have work waiting"
     with figure(path, 1, 1, (9, 3.6), title) as (axis,):
         names = [name for name, _ in found][::-1]

@@ -22,9 +22,12 @@ LONG = 5  # windows of the policy in the longer windows of the Relax check
 
 
 def policy_for(physics: Physics) -> Policy:
-    """The defaults are made for steps of tens of milliseconds; a step of the large model takes 200 and more alone, so
-    that a shared one has to be allowed to take longer than the default cap. Longer still gains goodput (4 % at load
-    1.3) and costs Fast and Draft their objective."""
+    """Return a policy whose shared steps may be as long as a device's steps need.
+
+    The defaults are made for steps of tens of milliseconds. A step of the large model takes 200 and more alone, so a
+    shared one has to be allowed to take longer than the default cap. Longer still gains goodput (4 % at load 1.3) and
+    costs Fast and Draft their objective.
+    """
     return Policy() if physics is CPU else Policy(max_step_ms=2 * physics.floor_ms)
 
 
@@ -82,7 +85,10 @@ def simulate(
     on_jobs: Callable[[int], None] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Run:
-    """`full` also watches fairness and the age of Relax jobs; Salon's inequalities are always checked."""
+    """Simulate a trace.
+
+    `full` also watches fairness and the age of Relax jobs; Salon's inequalities are always checked.
+    """
     scheduler = contender(name, trace)
     run = Run(name, trace, workers, Outcome(), trace.work / (workers * trace.horizon))
     watches: list[Watch] = []

@@ -62,7 +62,7 @@ class Big:
 
 
 def simulate_big(workers: int, jobs: int) -> Big:
-    """Without the collector of garbage, which finds none here and looks at every waiting job each time."""
+    """Simulate without the collector of garbage, which finds none here and looks at every waiting job each time."""
     gc.disable()
     trace = make("poisson", H200, jobs=jobs, workers=workers, load=BIG_LOAD, steps=FEW_STEPS)
     run = simulate(SALON, trace, workers, full=False)
@@ -98,7 +98,7 @@ class Suite:
         return run
 
     def loads(self, trace: str) -> None:
-        """Every contender at every load."""
+        """Run every contender at every load."""
         points: list[tuple[float, Run]] = []
         with self.bench.progress("offered load", len(self.scale.loads) * len(NAMES)) as advance:
             for load in self.scale.loads:
@@ -129,7 +129,7 @@ class Suite:
         )
 
     def traces(self, names: tuple[str, ...]) -> None:
-        """Every contender on every trace, and all once more on the CPU's costs."""
+        """Run every contender on every trace, and all once more on the CPU's costs."""
         cases = [(name, H200, self.scale.workers) for name in names] + [("poisson", CPU, 1)]
         with self.bench.progress("traces", len(cases) * len(NAMES)) as advance:
             for trace, physics, workers in cases:
@@ -145,7 +145,7 @@ class Suite:
                     self._draw("starts", runs, f"{self.where}, bursty, load {TRACE_LOAD:g}")
 
     def fair(self) -> None:
-        """The service-difference bound on its adversary, on both devices."""
+        """Measure the service-difference bound on its adversary, on both devices."""
         found = []
         jobs = self.bench.pick(3, 6, 40)
         for physics in (H200, CPU):
@@ -194,7 +194,7 @@ class Suite:
         self._draw("plan_cost", measured)
 
     def big(self, coming: Future[Big]) -> None:
-        """A large cluster, Salon alone: what the other process found."""
+        """Report on a large cluster, Salon alone, as the other process found it."""
         scale = self.scale
         name = f"{scale.big_workers:,} workers"
         with self.bench.progress(name, 1) as advance:
@@ -212,7 +212,7 @@ class Suite:
         self.bench.goal(Goal.at_most(f"wall time of {scale.big_jobs:,} jobs", 600, row["wall_s"], " s"))
 
     def finish(self) -> None:
-        """The goals that every trace has a say in."""
+        """State the goals that every trace has a say in."""
         goal, bench = self.bench.goal, self.bench
         ratios = [run.turbo.predicted for run in self.salon if run.turbo is not None and run.turbo.count]
         if self.large is not None:
@@ -254,7 +254,7 @@ class Suite:
 
 
 def flat(run: Run) -> dict[str, Any]:
-    """A run's figures as one row, lanes in front of their own."""
+    """Return a run's figures as one row, lanes in front of their own."""
     row = run.summary()
     for lane, figures in run.lanes().items():
         row.update({f"{lane}_{name}": value for name, value in figures.items()})

@@ -89,7 +89,7 @@ class Trace:
         return self.kinds[self.kind[int(job)]]
 
     def traits(self, job: str) -> tuple[str, int, int, int]:
-        """What an engine that batches equals only has to compare: size, images, guidance value, adapters."""
+        """Return what an engine that batches only equals has to compare: size, images, guidance value, adapters."""
         number = int(job)
         kind = self.kinds[self.kind[number]]
         return kind.size, kind.images, self.guidance[number], self.adapters[number]
@@ -106,7 +106,7 @@ def _pick(draw: random.Random, weights: dict[int, float]) -> int:
 
 
 def draw_kind(draw: random.Random, physics: Physics, lane: Lane, steps: dict[int, float]) -> Kind:
-    """A random job of a lane: drafts are small and short, a fifth of the others large."""
+    """Draw a random job of a lane: drafts are small and short, a fifth of the others large."""
     shape_of = draw.choice(("1:1", "16:9", "2:3"))
     size = "draft" if lane is Lane.DRAFT else shape_of if draw.random() < LARGE else f"small {shape_of}"
     count = _pick(draw, DRAFT_STEPS if lane is Lane.DRAFT and steps is STEPS else steps)
@@ -134,8 +134,11 @@ def make(
     accounts: int | None = None,
     steps: dict[int, float] | None = None,
 ) -> Trace:
-    """The trace `name`, one of `NAMES`. A fifth of an abusive trace's jobs, all Fast, are the abuser's and come nearly
-    at once; 40 % of a flood's jobs, all Relax, come within a tenth of the time. `steps` replaces the steps of all."""
+    """Make the trace `name`, one of `NAMES`. `steps` replaces the steps of all.
+
+    A fifth of an abusive trace's jobs, all Fast, are the abuser's and come nearly at once; 40 % of a flood's jobs, all
+    Relax, come within a tenth of the time.
+    """
     draw = random.Random(f"{name} {physics.name} {jobs} {seed}")
     accounts = accounts or max(8, min(jobs // 10, 10_000))
     kinds: dict[Kind, int] = {}
@@ -181,7 +184,7 @@ def make(
 
 
 def _activity(most: list[float]) -> list[float]:
-    """Zipf shares of the accounts, each at most `most` (where that is possible)."""
+    """Draw Zipf shares of the accounts, each at most `most` (where that is possible)."""
     shares = [k**-ZIPF for k in range(1, len(most) + 1)]
     for _ in range(20):  # what is cut off goes to the others
         whole = sum(shares)
@@ -190,7 +193,7 @@ def _activity(most: list[float]) -> list[float]:
 
 
 def _density(name: str, draw: random.Random) -> Callable[[float], float]:
-    """A map from uniform draws to times in 0..1 that has the trace's intensity."""
+    """Return a map from uniform draws to times in 0..1 that has the trace's intensity."""
     if name == "bursty":  # a Markov-modulated Poisson process: calm and, a fifth of the time, six times as busy
         edges, heights, at, busy = [0.0], [], 0.0, False
         while at < 1.0:

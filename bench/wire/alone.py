@@ -12,7 +12,8 @@ from ... import __version__
 from ...engine.engine import Engine
 from ...studio.service.mosaic import mosaic
 from ...studio.service.pictures import files_of, store_files
-from ...studio.service.recipe import encode_png, recipe_of
+from ...studio.service.recipe import recipe_of
+from ...studio.service.recipe_files import encode_png
 from ...studio.store.folder_blobs import FolderBlobs
 from ...studio.studio import Studio
 from ..answers import serve
@@ -30,8 +31,10 @@ class Alone:
         self.blobs = FolderBlobs(Path(self.folder.name))
 
     def grid(self, prompt: str, steps: int, seed: int) -> dict[str, Any]:
-        """Milliseconds until the pixels of four pictures are there, and until they and their grid are PNG files on
-        disk, as the server makes them."""
+        """Return the milliseconds until the pixels of four pictures are there, and until their PNG files are on disk.
+
+        The files are those that the server makes, with the grid.
+        """
         start = time.perf_counter()
         if self.studio is not None:
             job = self.studio.imagine(prompt, steps=steps, seed=seed, images=4)

@@ -33,13 +33,13 @@ class Ask:
 
 
 def told(load: Child, *records: Record) -> list[Any]:
-    """The server's answers to the first client."""
+    """Return the server's answers to the first client."""
     answers = load.ask("ask", records=[encode(record).hex() for record in records], timeout=ASK_S)["answers"]
     return [decode_reply(bytes.fromhex(answer)) for answer in answers]
 
 
 def requests(load: Child) -> dict[str, Ask]:
-    """Commands by name. There is one job that has ended, and one that waits: the server is paused."""
+    """Return commands by name. There is one job that has ended, and one that waits: the server is paused."""
     load.ask("grid", key="ended", prompt=PROMPT, steps=2, seed=1, timeout=ASK_S)
     ended = told(load, ListJobs(limit=1))[0].jobs[0]
     told(load, OpsPause())
@@ -59,7 +59,7 @@ def requests(load: Child) -> dict[str, Ask]:
 
 
 def measure(bench: Bench, host: Host, load: Child, echo: Child) -> None:
-    """Answers a second and their latencies, of the server and of the echo, in turns."""
+    """Measure answers a second and their latencies, of the server and of the echo, in turns."""
     load.ask("connect", address=host.address, clients=1, timeout=ASK_S)
     asks = requests(load)
     pairs: dict[str, str] = {}

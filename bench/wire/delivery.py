@@ -28,7 +28,10 @@ MB: Final = 1e6
 
 
 def prepare(data: Path, size: int) -> str:
-    """A job with a picture of so many bytes, in the data folder of a server that does not run; the file's sha256."""
+    """Store a job with a picture of so many bytes, in the data folder of a server that does not run.
+
+    Return the file's sha256.
+    """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     digest = FolderBlobs(data / "pictures").put(os.urandom(size))
     picture = PictureRow(job=JOB, index=0, digest=digest, size=size, width=SIDE, height=SIDE)
@@ -42,7 +45,7 @@ def prepare(data: Path, size: int) -> str:
 
 
 def measure(bench: Bench, host: Host, load: Child, echo: Child, digest: str, size: int) -> None:
-    """Bytes a second to one client and to four, of the server and of the echo, in turns."""
+    """Measure the bytes a second to one client and to four, of the server and of the echo, in turns."""
     floor = echo.ask("listen", picture_bytes=size, chunk=Limits().chunk, timeout=30)["address"]
     rounds, each = bench.pick(TINY, QUICK, FULL)
 

@@ -19,7 +19,7 @@ BLOCK: Final = 4096  # bytes that the floor appends
 
 
 def flushes(folder: Path, count: int) -> list[float]:
-    """Milliseconds of each of `count` appends of a block to a file there, flushed to the disk."""
+    """Return the milliseconds of each of `count` appends of a block to a file there, flushed to the disk."""
     path = folder / "flushes"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     values = []
@@ -36,7 +36,7 @@ def flushes(folder: Path, count: int) -> list[float]:
 
 
 def measure(bench: Bench, host: Host, load: Child) -> None:
-    """One client alone, then sixteen; flushes of the same disk in between. The server is paused."""
+    """Measure one client alone, then sixteen, with flushes of the same disk in between. The server is paused."""
     load.ask("connect", address=host.address, clients=1, timeout=ASK_S)
     told(load, OpsPause())
     rounds, each = bench.pick(TINY, QUICK, FULL)

@@ -16,8 +16,11 @@ CHUNK = b"chunk"
 
 
 class Echo:
-    """An echo server on a thread. It answers a record that it was taught by the record that it was taught with it, and
-    any other by itself; one that is `CHUNK` by all of the picture, in chunks, as fast as the socket takes them."""
+    """An echo server on a thread.
+
+    It answers a record that it was taught by the record that it was taught with it, and any other by itself; one that
+    is `CHUNK` by all of the picture, in chunks, as fast as the socket takes them.
+    """
 
     def __init__(self) -> None:
         self.context = zmq.Context()
@@ -25,7 +28,7 @@ class Echo:
         self.chunks: list[memoryview] = []
 
     def listen(self, picture_bytes: int = 0, chunk: int = 1 << 18) -> dict[str, Any]:
-        """Begin; the address."""
+        """Begin to listen, and return the address."""
         data = memoryview(bytes(picture_bytes))
         self.chunks = [data[start : start + chunk] for start in range(0, len(data), chunk)]
         socket = self.context.socket(zmq.ROUTER)
@@ -37,7 +40,7 @@ class Echo:
         return {"address": address}
 
     def teach(self, answers: dict[str, str]) -> dict[str, Any]:
-        """Answers by requests, in hex."""
+        """Teach answers by requests, in hex."""
         self.answers = {bytes.fromhex(asked): bytes.fromhex(told) for asked, told in answers.items()}
         return {}
 

@@ -22,7 +22,7 @@ class HostFailed(Exception):
 
 
 def rss_bytes(process: int) -> int:
-    """Resident memory of a process now."""
+    """Return the resident memory of a process now."""
     text = Path(f"/proc/{process}/status").read_text()
     return int(text.partition("VmRSS:")[2].split()[0]) * 1024
 
@@ -52,7 +52,7 @@ class Host:
         self.stop()
 
     def start(self) -> Host:
-        """Start it, and wait until it listens. HostFailed: it does not."""
+        """Start the server, and wait until it listens. Raise HostFailed if it does not."""
         self.folder.mkdir(parents=True, exist_ok=True)
         plans = self.folder / "plans.toml"
         plans.write_text(PLANS.read_text().replace("queued = 1_000\n", f"queued = {ROOM}\n"))
@@ -104,5 +104,5 @@ class Host:
             process.wait()
 
     def remove(self) -> None:
-        """Its folder."""
+        """Remove its folder."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -16,7 +16,7 @@ MIB: Final = 1 << 20
 
 
 def measure(bench: Bench, folder: Path) -> None:
-    """Resident memory before and after, once with and once without encryption."""
+    """Measure resident memory before and after, once with and once without encryption."""
     kinds = [("plain", False), ("curve", True)]
     for name, curve in kinds:
         if not bench.deadline.allows(6):

@@ -41,7 +41,10 @@ class Load:
         self.sockets: list[Socket] = []
 
     def connect(self, address: str, clients: int, hello: bool = True) -> dict[str, Any]:
-        """New clients, in place of those before; each has a welcome (with `hello`), or an answer of the echo."""
+        """Connect new clients, in place of those before.
+
+        Each has a welcome (with `hello`), or an answer of the echo.
+        """
         self.leave()
         place = parse_address(address)
         for _ in range(clients):
@@ -71,12 +74,14 @@ class Load:
         return {}
 
     def ask(self, records: Sequence[str]) -> dict[str, Any]:
-        """The answers to these records (hex) of the first client, in hex."""
+        """Return the answers to these records (hex) of the first client, in hex."""
         return {"answers": [self._ask(self.sockets[0], bytes.fromhex(record)).hex() for record in records]}
 
     def drive(self, records: Sequence[str], kinds: Sequence[str], window: int, seconds: float) -> dict[str, Any]:
-        """Each client keeps `window` requests going, taking turns through `records` (hex), whose answers have to be of
-        `kinds`. Answers a second, and their latencies in ms."""
+        """Let each client keep `window` requests going. Return answers a second, and their latencies in ms.
+
+        The clients take turns through `records` (hex), whose answers have to be of `kinds`.
+        """
         bodies = [bytes.fromhex(record) for record in records]
         wanted = [kind.encode() for kind in kinds]
         poller = zmq.Poller()
@@ -130,8 +135,10 @@ class Load:
         socket.send(bodies[number % many])
 
     def fetch(self, job: str, total: int, raw: bool, check: str = "") -> dict[str, Any]:
-        """Every client fetches picture 0 of `job`, `total` bytes, at the same time. `raw`: from the echo. `check`: its
-        sha256. Milliseconds until all have all of it."""
+        """Let every client fetch picture 0 of `job`, `total` bytes, at the same time.
+
+        Return the milliseconds until all have all of it. `raw`: from the echo. `check`: its sha256.
+        """
         request = CHUNK if raw else encode(Fetch(job=job, index=0, credit=CREDIT))
         more = encode(Credit(fetch=b"f", chunks=AGAIN))
         poller = zmq.Poller()
@@ -164,7 +171,10 @@ class Load:
         return {"ms": ms}
 
     def submit(self, prefix: str, each: int) -> dict[str, Any]:
-        """Every client submits `each` small jobs, one after the other. Milliseconds to each acknowledgement."""
+        """Let every client submit `each` small jobs, one after the other.
+
+        Return the milliseconds to each acknowledgement.
+        """
         poller = zmq.Poller()
         numbers = dict.fromkeys(self.sockets, 0)
         at: dict[Socket, float] = {}
@@ -200,8 +210,10 @@ class Load:
         return {"ms": latencies, "rate": len(latencies) / (time.perf_counter() - begin)}
 
     def grid(self, key: str, prompt: str, steps: int, seed: int) -> dict[str, Any]:
-        """The first client has four pictures made, and fetches the grid. Milliseconds until the job is told to be done,
-        and until the file is there."""
+        """Let the first client have four pictures made, and fetch the grid.
+
+        Return the milliseconds until the server tells that the job is done, and until the file is there.
+        """
         socket = self.sockets[0]
         start = time.perf_counter()
         made = self._told(socket, Submit(key=key, prompt=prompt, steps=steps, seed=seed))

@@ -24,7 +24,7 @@ ENGINE, STUDIO, SERVER = "engine alone", "studio, worker process", "server and c
 
 
 def measure(bench: Bench, folder: Path) -> None:
-    """Medians of four pictures: until they are made, and until they are files (or fetched)."""
+    """Measure medians of four pictures: until they are made, and until they are files (or fetched)."""
     threads = str(bench.threads)
     rounds, each = bench.pick(TINY, QUICK, FULL)
     own: int = shipped().defaults["steps"]

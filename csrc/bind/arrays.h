@@ -1,4 +1,4 @@
-// The Python side's array: owned memory and a view of it, and the checks that every binding begins with.
+// The array of the Python side: owned memory and a view of it. Also the checks that every binding begins with.
 #pragma once
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>

@@ -8,9 +8,10 @@
 
 namespace salon {
 
-// Gives Python's lock (the GIL) up while it lives. A thread that asks for it back when the interpreter ends never gets it:
-// Python ends such a thread by unwinding its stack, which would end the whole process on its way through a destructor
-// (pybind11's own guard does). Here the thread stops for good instead, and the process ends as its main thread says.
+// Releases Python's lock (the GIL) while it lives. A thread that asks for the lock when the interpreter ends never gets
+// it: Python ends such a thread by unwinding its stack, which would end the whole process on its way through a
+// destructor (as with pybind11's own guard). Here the thread stops for good instead, and the main thread decides how the
+// process ends.
 class Unlocked {
  public:
   Unlocked() : thread_(PyEval_SaveThread()) {}

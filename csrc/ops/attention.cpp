@@ -11,7 +11,7 @@ namespace {
 
 constexpr int64_t kShared = int64_t(32) << 20;  // bytes of packed keys and values of one group of pairs in phase 1
 constexpr int64_t kOwn = int64_t(4) << 20;      // bytes of a pair that a thread may keep in its scratch
-constexpr int64_t kTasksPerThread = 8;          // as many large pairs a thread give an even load, a task each
+constexpr int64_t kTasksPerThread = 8;          // with so many large pairs a thread, one task each, the load is even
 
 template <class T> SALON_INLINE void configure() {
 #if defined(SALON_AMX)
@@ -49,7 +49,7 @@ void attend_rows(const Call<T>& call, int64_t segment, int64_t begin, int64_t n,
   if (keys) attend(scratch.q, n, packed, keys, layout, call.scale, scratch.state, scratch.scores);
 
   const bool joined = terms && !a.term_out.data;
-  float* inverses = scratch.state.fades;
+  float* inverses = scratch.state.decays;
   if (keys)
     for (int64_t r = 0; r < n; r += kLanes) store(inverses + r, set1(1.0f) / each_sum(scratch.state.sums + r * kLanes));
   for (int64_t r = 0; r < n; ++r) {
@@ -179,7 +179,7 @@ template <class T> void attend_in_phases(Call<T>& call) {
 
 template <class T> void run(const AttentionArgs& a) {
   Call<T> call(a);
-  // One task a pair, unless that would load the threads unevenly or a pair is too large for a thread's scratch.
+  // One task for each pair, unless that would load the threads unevenly or a pair is too large for a thread's scratch.
   int64_t total = 0, largest = 0, elements = 0;
   for (int64_t j = 0; j < a.q_segments.count; ++j) {
     const int64_t keys = call.keys_of(a.q_segments.owners[j]);

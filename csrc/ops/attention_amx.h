@@ -117,7 +117,8 @@ SALON_INLINE Item item_at(int64_t i, int64_t groups, int64_t n, const uint16_t* 
           b == 0, scores + (i & 1) * (kGroup<uint16_t> * kScoreStride)};
 }
 
-// As attend() in attention_call.h for n <= kRows rows, but one item ahead of itself. `scores` holds two groups.
+// Does the work of attend() in attention_call.h for n <= kRows rows, with scores one item ahead. `scores` holds two
+// groups.
 SALON_INLINE void attend(const uint16_t* q, int64_t n, const uint16_t* packed, int64_t keys, const Layout<uint16_t>& layout,
                          float scale, State& state, float* scores) {
   const int64_t groups = ceil_div(n, kGroup<uint16_t>), items = groups * ceil_div(keys, kKeys);

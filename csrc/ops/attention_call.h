@@ -9,7 +9,8 @@
 namespace salon::SALON_ISA_NS {
 namespace {
 
-// All keys of `packed` for n <= kRows rows: softmax weights (not yet divided by their sum) times values, in state.out.
+// Takes n <= kRows rows through all keys of `packed`: softmax weights (not yet divided by their sum) times values, in
+// state.out.
 template <class T>
 void attend(const T* q, int64_t n, const T* packed, int64_t keys, const Layout<T>& layout, float scale, State& state,
             float* scores) {
@@ -82,7 +83,7 @@ template <class T> struct Scratch {
     take(tokens, call.a.term_start ? kKeys * kLanes : 0);
     take(index, kKeys);
     take(state.tops, kRows);
-    take(state.fades, kRows);
+    take(state.decays, kRows);
     take(state.sums, kRows * kLanes);
     take(state.out, kRows * l.cols);
     return used;

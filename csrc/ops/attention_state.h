@@ -8,12 +8,12 @@ namespace {
 
 struct State {
   float* tops;    // [kRows] largest score so far
-  float* fades;   // [kRows] e^-(scale * how far the top rose with this block): what the past is multiplied by
+  float* decays;  // [kRows] e^-(scale * how far the top rose with this block): the factor of the sums so far
   float* sums;    // [kRows][kLanes] sum of the weights, lane by lane
   float* out;     // [kRows][cols] sum of weights times values
 };
 
-// The tops of `rows` rows from `row` on with this block's scores. Those behind are left alone.
+// Raises the tops of `rows` rows from `row` on to this block's scores. Tops of later rows stay as they are.
 SALON_INLINE void raise_tops(State& state, int64_t row, int64_t rows, const float* scores, int64_t keys, float scale, bool first) {
   for (int64_t r = 0; r < rows; r += kLanes) {
     const int n = int(least(kLanes, rows - r));
@@ -23,7 +23,7 @@ SALON_INLINE void raise_tops(State& state, int64_t row, int64_t rows, const floa
     if (!first) {
       const vf before = load(state.tops + row + r, n);
       top = max2(before, top);
-      store(state.fades + row + r, exp((before - top) * set1(scale)), n);
+      store(state.decays + row + r, exp((before - top) * set1(scale)), n);
     }
     store(state.tops + row + r, top, n);
   }
@@ -33,11 +33,11 @@ template <class T>
 SALON_INLINE void weigh_row(State& state, int64_t row, float* scores, int64_t keys, float scale, bool first, int64_t cols) {
   vf sums = set1(0);
   if (!first) {
-    const float fade = state.fades[row];
-    sums = load(state.sums + row * kLanes) * set1(fade);
-    if (fade != 1.0f) {  // times one changes nothing
+    const float decay = state.decays[row];
+    sums = load(state.sums + row * kLanes) * set1(decay);
+    if (decay != 1.0f) {  // times one changes nothing
       float* out = state.out + row * cols;
-      for (int64_t c = 0; c < cols; c += kLanes) store(out + c, load(out + c) * set1(fade));
+      for (int64_t c = 0; c < cols; c += kLanes) store(out + c, load(out + c) * set1(decay));
     }
   }
   store(state.sums + row * kLanes, row_weights<T>(scores, keys, state.tops[row], scale, sums));

@@ -1,9 +1,9 @@
 // linear: rows x packed weight with a fused epilogue.
 //
 // A task is one panel of 32 output columns over one chunk of rows that fits L2. Rows are shared out among the threads before
-// columns: a thread then finds its rows where it left them, and weights are what travels. Within a task a block of rows by
-// 32 columns is accumulated in registers over the depth, in order, stored to an L1 buffer, and finished from there. So a
-// row's sums do not depend on the rows beside it. AMX: linear_tiles.h.
+// columns: a thread then finds its rows in its own cache, and only weights move between caches. Within a task a block
+// of rows by 32 columns is accumulated in registers over the depth, in order, stored to an L1 buffer, and finished from
+// there. So a row's sums do not depend on the rows beside it. AMX: linear_tiles.h.
 #include "memory.h"
 #include "pool.h"
 #include "linear_finish.h"
@@ -182,7 +182,7 @@ void linear(const LinearArgs& args) {
   const int64_t row_bytes = slice_of(args.w->k) * (args.w->dtype == Dtype::bf16 ? 2 : 4) + 1;
   const int64_t blocks = ceil_div(args.x.rows, kRows);
   int64_t chunks = ceil_div(args.x.rows * row_bytes, kChunkBytes);
-  // A share of the rows for each thread, as long as a panel still serves enough of them to be worth its journey.
+  // A share of the rows for each thread, as long as a panel serves enough of them to be worth loading.
   if (blocks >= kFewBlocks * args.threads) chunks = ceil_div(chunks, args.threads) * args.threads;
   // Few panels (the last layer): cut the rows further, so that every thread has work.
   while (args.threads > 1 && chunks * args.w->panels < 4 * args.threads && chunks * 2 <= blocks) chunks *= 2;

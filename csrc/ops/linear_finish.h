@@ -1,4 +1,4 @@
-// What becomes of a block's sums: bias, activation, and the way into the output. For linear.cpp and linear_tiles.h.
+// Finishes a block's sums: bias, activation, and the way into the output. For linear.cpp and linear_tiles.h.
 #pragma once
 #include "logistic.h"
 #include "table.h"

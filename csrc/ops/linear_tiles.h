@@ -22,7 +22,7 @@ constexpr int64_t kMostBlocks = 16;   // of a task: their slice of the rows and 
 constexpr int64_t kFetchDepth = 1024;   // deeper layers wait for L2 already: no fetching ahead
 constexpr int64_t kStepBytes = kDepth * kPanel * 2;  // of a panel's weights
 
-// ---- what becomes of a block of 32 x 32 sums ------------------------------------------------------------------------
+// ---- finishing a block of 32 x 32 sums ------------------------------------------------------------------------------
 
 enum class Way { bf16, bf16_gelu_tanh, f32, residual, gated, apart };  // apart: by `Finish`, behind the products
 
@@ -102,7 +102,7 @@ template <int T> SALON_INLINE void tile_change(float* from, const float* to) {
   else tile_zero<T>();
 }
 
-// Some lines of the weights that the next task will want, at each step: 5 % of a step of the embedded model.
+// Fetches some lines of the next task's weights at each step. This saves 5 % of a step of the embedded model.
 struct Fetch { const char* w; int lines; };
 SALON_INLINE void fetch_step(Fetch& f) {
   for (int i = 0; i < f.lines; ++i, f.w += 64) __builtin_prefetch(f.w, 0, 2);
@@ -233,11 +233,11 @@ RunTiles choose_tiles(const LinearArgs& a) {
   }
 }
 
-// Of a group's weights: beside the rows where these fit L2; else rows come by once for a large group.
+// Bytes of a group's weights. They lie in L2 beside the rows if these fit; else rows pass L2 once for a large group.
 SALON_INLINE int64_t group_bytes(int64_t blocks, int64_t depth, bool sliced) {
   constexpr int64_t kKiB = 1024, kRoom = 1536 * kKiB;
   const int64_t rows = blocks * kBlock * depth * 2;
-  if (sliced) return 768 * kKiB;  // the sums want room as well
+  if (sliced) return 768 * kKiB;  // the sums take part of L2 as well
   return rows > 1280 * kKiB ? kRoom : least(384 * kKiB, kRoom - rows);
 }
 
@@ -246,7 +246,7 @@ void linear_tiles(const LinearArgs& args) {
   struct Job { const LinearArgs* a; Finish finish; RunTiles run; int64_t depth, rows, panels, groups; };
   const int64_t depth = round_up(ceil_div(w.kp, ceil_div(w.kp, kMostDepth)), kDepth);
   const int64_t blocks = ceil_div(args.x.rows, kBlock);
-  // A share of the rows for each thread, and groups enough that one who is ahead can help. Few rows: more groups instead.
+  // A share of the rows for each thread, and enough groups that a thread that is ahead can help. Few rows: more groups.
   int64_t shares = ceil_div(blocks, kMostBlocks);
   if (args.threads > 1) shares = least(most(shares, args.threads), most(1, blocks / 2));
   int64_t groups = ceil_div(w.panels * depth * kPanel * 2, group_bytes(ceil_div(blocks, shares), depth, depth < w.kp));

@@ -1,4 +1,4 @@
-// The dot-product rate of one core with everything in registers: what "share of the peak" is measured against.
+// Measures the dot-product rate of one core with everything in registers: the peak of which shares are stated.
 #include <time.h>
 
 #include "amx.h"

@@ -1,4 +1,4 @@
-"""Registered adapters: their tokens on the host, their keys and values in the arena, their terms in a batch."""
+"""Keep the adapters of an engine: tokens on the host, keys and values in the arena, terms in a batch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ MAX_DERIVED: Final = 4_096  # adapters made by their names that are kept beside 
 
 @dataclass(frozen=True, eq=False)
 class AdapterBranch:
-    """Packed `to_k_ip` and `to_v_ip` of every layer that has them: what turns adapter tokens into keys and values.
+    """The packed `to_k_ip` and `to_v_ip` of every layer that has them.
+
+    They turn adapter tokens into keys and values.
 
     Attributes:
         keys, values: per layer, a packed linear [D, token_width].
@@ -62,9 +64,9 @@ class Adapters:
     Args:
         ops: backend.
         arena: where keys and values live.
-        max_registered: adapters known at a time.
-        derive: makes the tokens of an adapter whose name says how they are made; None: there are no such names. It
-            raises SpecError for a name that says nothing.
+        max_registered: how many adapters may be known at a time.
+        derive: makes the tokens of an adapter whose name says how they are made, and raises SpecError for a name that
+            says nothing; None: the engine derives no adapters.
     """
 
     def __init__(
@@ -85,12 +87,13 @@ class Adapters:
         return name in self._known
 
     def register(self, name: str, tokens: NDArray[Any], branch: AdapterBranch) -> None:
-        """Make an adapter known; nothing is computed yet. The same name with the same tokens again does nothing.
-        Any float dtype, or bfloat16 bits as uint16.
+        """Make an adapter known by its tokens [n, token_width], of any float dtype, or bfloat16 bits as uint16.
+
+        Nothing is computed yet. Registering the same tokens again under the same name changes nothing.
 
         Raises:
-            SpecError: an empty name, or tokens that are no finite [n, token_width] numbers.
-            LimitError: too many adapters, or one that the whole arena could not hold.
+            SpecError: the name is empty, or the tokens are not finite numbers of shape [n, token_width].
+            LimitError: too many adapters are known, or the whole arena could not hold this one.
             StateError: the name is taken by other tokens that an open generation uses.
         """
         name = adapter_name(name)
@@ -108,7 +111,7 @@ class Adapters:
             raise SpecError(
                 complaint(f"adapter {name!r}", "NaN or infinity", "finite tokens", "look where they come from")
             )
-        self.arena.want_room(name, len(values))
+        self.arena.check_fits(name, len(values))
         digest = hashlib.sha256(f"{values.shape}".encode() + values.tobytes()).hexdigest()
         known = self._known.get(name)
         if known is not None and known.digest == digest and known.branch is branch:
@@ -124,7 +127,10 @@ class Adapters:
         self._known[name] = _Adapter(values, branch, digest)
 
     def keep(self, name: str, tokens: NDArray[Any], branch: AdapterBranch) -> None:
-        """Make a derived adapter known, until more than `MAX_DERIVED` were used after it. Raises as `register`."""
+        """Make a derived adapter known until more than `MAX_DERIVED` others were used after it.
+
+        Raises as `register` does.
+        """
         self.register(name, tokens, branch)
         self._derived[name] = None
         self._derived.move_to_end(name)
@@ -133,7 +139,12 @@ class Adapters:
             self.forget(old)
 
     def forget(self, name: str) -> None:
-        """Undo `register`. StateError while an open generation uses it; SpecError for an unknown name."""
+        """Undo `register`.
+
+        Raises:
+            StateError: an open generation uses the adapter.
+            SpecError: the name is unknown.
+        """
         self.digest(name)
         if self.arena.pins(name):
             remedy = "close those generations first"
@@ -143,8 +154,11 @@ class Adapters:
         self._derived.pop(name, None)
 
     def digest(self, name: str) -> str:
-        """Content hash of an adapter that is registered, or whose name says how it is made. SpecError for an unknown
-        name."""
+        """Return the content hash of an adapter that is registered, or whose name says how it is made.
+
+        Raises:
+            SpecError: the name is unknown.
+        """
         if name in self._derived:
             self._derived.move_to_end(name)
         elif name not in self._known and self._derive is not None and is_style(name):
@@ -155,7 +169,10 @@ class Adapters:
         return self._known[name].digest
 
     def pin(self, uses: Sequence[AdapterUse]) -> None:
-        """Make the adapters of a generation resident. All or none: SpecError or LimitError leave no pin behind."""
+        """Make the adapters of a generation resident.
+
+        If this raises SpecError or LimitError, none of them is pinned.
+        """
         done: list[str] = []
         try:
             for name in names_used(uses):
@@ -186,7 +203,8 @@ class Adapters:
     def table(self, terms: Sequence[Term]) -> AdapterTable | None:
         """Return the terms of a batch as one table, or None if there are none. Their adapters must be pinned.
 
-        The table holds as long as they are pinned: the arena's arrays change as it grows, and their rows do not."""
+        The table is valid as long as they are pinned: the arena's arrays change as it grows, but their rows do not.
+        """
         if not terms:
             return None
         rows = [self.arena.rows(term.adapter) for term in terms]
@@ -201,6 +219,6 @@ class Adapters:
 
 
 def names_used(uses: Iterable[AdapterUse]) -> list[str]:
-    """The adapters that some term needs, each once; those of weight 0 are left out altogether."""
+    """Return the adapters that some term needs, each once. Terms of weight 0 need none."""
     names = (name for use in uses if use.weight for name in (use.adapter, use.unconditional) if name is not None)
     return list(dict.fromkeys(names))

@@ -1,9 +1,9 @@
-"""The adapter arena: keys and values of adapters, computed once per adapter and layer, shared by all jobs.
+"""Hold keys and values of adapters in an arena: computed once per adapter and layer, shared by all jobs.
 
-They depend on neither the timestep nor the prompt. All layers have the same rows: an adapter of n tokens takes
-ceil(n / PAGE_ROWS) pages, a page being PAGE_ROWS rows of the key and the value array of every layer, so one list of row
-numbers serves all layers (`AdapterTerms.rows`). Running jobs pin what they use; when pages run out, the least recently
-used adapter without a pin goes. The arrays grow by doubling up to a byte limit, and nothing is allocated before the
+They depend on neither the timestep nor the prompt. All layers have the same rows. An adapter of n tokens takes ceil(n /
+PAGE_ROWS) pages. A page is PAGE_ROWS rows of the key and the value array of every layer, so one list of row numbers
+serves all layers (`AdapterTerms.rows`). Running jobs pin what they use. When pages run out, the arena evicts the least
+recently used adapter without a pin. The arrays grow by doubling up to a byte limit, and nothing is allocated before the
 first adapter comes.
 """
 
@@ -42,12 +42,13 @@ class Arena:
         ops: backend that holds the arrays.
         num_layers: layers with an adapter branch.
         width: D, columns of a key.
-        limit_bytes: the arrays never take more.
+        limit_bytes: upper bound of the arrays' size, bytes.
 
     Attributes:
-        keys, values: per layer, a backend array [capacity, D] of compute dtype. Replaced when the arena grows: read
-            them anew after every `pin`.
-        hits, misses: pins that found their adapter here, and those that had to make it.
+        keys, values: per layer, a backend array [capacity, D] of compute dtype. The arena replaces them when it grows,
+            so
+            callers read these attributes anew after every `pin`.
+        hits, misses: pins that found their adapter resident, and pins that had to compute it.
     """
 
     def __init__(self, ops: Ops[Any, Any], num_layers: int, width: int, limit_bytes: int) -> None:
@@ -65,7 +66,7 @@ class Arena:
 
     @property
     def allocated_bytes(self) -> int:
-        """Bytes of the arrays, used or not."""
+        """Size of the arrays in bytes, used or not."""
         return self._num_pages * self.page_bytes
 
     def __contains__(self, adapter: str) -> bool:
@@ -75,15 +76,15 @@ class Arena:
         return len(self._entries)
 
     def pins(self, adapter: str) -> int:
-        """How many pins hold an adapter; 0 for one that is not here."""
+        """Return how many pins hold an adapter; 0 if it is not resident."""
         return self._entries[adapter].pins if adapter in self._entries else 0
 
     def pin(self, adapter: str, num_rows: int, fill: Fill) -> None:
-        """Make an adapter resident until `unpin`, calling `fill` for every layer and run of pages if it is not yet.
+        """Make an adapter resident until `unpin`. If it is not resident, call `fill` for every layer and run of pages.
 
         Raises:
-            LimitError: the rows do not fit beside what is pinned. Nothing has changed then, as when `fill` raises
-                (but for adapters that were evicted to make room).
+            LimitError: the rows do not fit beside what is pinned. Then, and when `fill` raises, the arena is as before,
+                except that other adapters may have been evicted.
         """
         entry = self._entries.get(adapter)
         if entry is None:
@@ -96,29 +97,30 @@ class Arena:
         self._entries.move_to_end(adapter)
 
     def unpin(self, adapter: str) -> None:
-        """Undo one `pin`. The adapter stays until its pages are wanted."""
+        """Undo one `pin`. The adapter stays until its pages are needed."""
         entry = self._entries[adapter]
         assert entry.pins > 0, f"adapter {adapter!r} is not pinned"
         entry.pins -= 1
 
     def discard(self, adapter: str) -> None:
-        """Free an adapter's pages; it must not be pinned. Does nothing if it is not here."""
+        """Free an adapter's pages, if it is resident. It must not be pinned."""
         if adapter in self._entries:
             assert not self._entries[adapter].pins, f"adapter {adapter!r} is pinned"
             self._release(self._entries.pop(adapter).pages)
 
     def rows(self, adapter: str) -> Int32:
-        """int32 [n]: where a resident adapter's tokens lie in `keys` and `values`."""
+        """Return where a resident adapter's tokens lie in `keys` and `values`, as row numbers int32 [n]."""
         entry = self._entries[adapter]
         starts = np.array(entry.pages, np.int32).reshape(-1, 1) * PAGE_ROWS
         rows = (starts + np.arange(PAGE_ROWS)).reshape(-1)[: entry.rows]
         return rows.astype(np.int32)
 
-    def want_room(self, adapter: str, num_rows: int) -> None:
-        """LimitError for an adapter that would not fit even if nothing else were here."""
-        self._want(adapter, -(-num_rows // PAGE_ROWS), 0)
+    def check_fits(self, adapter: str, num_rows: int) -> None:
+        """Raise LimitError if an adapter would not fit even into the empty arena."""
+        self._check_pages(adapter, -(-num_rows // PAGE_ROWS), 0)
 
-    def _want(self, adapter: str, need: int, held: int) -> None:
+    def _check_pages(self, adapter: str, need: int, held: int) -> None:
+        """Raise LimitError if `need` pages do not fit beside `held` pinned ones."""
         if need <= self.max_pages - held:
             return
         got = f"{need * self.page_bytes:,} bytes of keys and values"
@@ -132,7 +134,7 @@ class Arena:
 
     def _admit(self, adapter: str, num_rows: int, fill: Fill) -> _Entry:
         need = -(-num_rows // PAGE_ROWS)
-        self._make_room(adapter, need)
+        self._ensure_free(adapter, need)
         pages = [self._free.pop() for _ in range(need)]
         try:
             for start, stop in _runs(pages):
@@ -148,9 +150,9 @@ class Arena:
         entry = self._entries[adapter] = _Entry(num_rows, pages)
         return entry
 
-    def _make_room(self, adapter: str, need: int) -> None:
-        """Have `need` free pages: by growth first, then by evicting the least recently used."""
-        self._want(adapter, need, sum(len(entry.pages) for entry in self._entries.values() if entry.pins))
+    def _ensure_free(self, adapter: str, need: int) -> None:
+        """Make `need` pages free: grow the arrays first, then evict the least recently used adapters."""
+        self._check_pages(adapter, need, sum(len(entry.pages) for entry in self._entries.values() if entry.pins))
         if need > len(self._free) and self._num_pages < self.max_pages:
             want = self._num_pages - len(self._free) + need
             self._grow(min(self.max_pages, max(want, 2 * self._num_pages, _FIRST_PAGES)))
@@ -159,15 +161,15 @@ class Arena:
             self._release(self._entries.pop(oldest).pages)
 
     def _grow(self, num_pages: int) -> None:
-        """Have `num_pages` pages. All arrays or none: a backend out of memory leaves the arena as it was."""
+        """Grow all arrays to `num_pages` pages. If the backend runs out of memory, the arena stays as it was."""
         more = (num_pages - self._num_pages) * PAGE_ROWS
         self.keys, self.values = self._grown(self.keys, more), self._grown(self.values, more)
         self._free = sorted([*self._free, *range(self._num_pages, num_pages)], reverse=True)
         self._num_pages = num_pages
 
     def _grown(self, arrays: list[Any], more: int) -> list[Any]:
-        """Copies of the arrays of all layers with `more` rows below, or new ones where there are none."""
-        # Zeros, not whatever lay there: rows past an adapter's last token are never read, but may be copied.
+        """Return copies of the arrays of all layers with `more` rows below, or new arrays if there are none."""
+        # Zeros, so that no uninitialised memory is copied. Rows past an adapter's last token are never read.
         if not arrays:
             return [self.ops.zeros(more, self.width) for _ in range(self.num_layers)]
         return [self.ops.concat([array, self.ops.zeros(more, self.width)]) for array in arrays]
@@ -176,7 +178,11 @@ class Arena:
         self._free = sorted([*self._free, *pages], reverse=True)
 
     def check(self) -> None:
-        """AssertionError unless every page is free or owned exactly once, and the limit is kept."""
+        """Check, for tests, that every page is free or owned exactly once and that the limit is kept.
+
+        Raises:
+            AssertionError: it is not so.
+        """
         owned = [page for entry in self._entries.values() for page in entry.pages]
         assert sorted([*owned, *self._free]) == list(range(self._num_pages)), "a page is lost or owned twice"
         assert self._num_pages <= self.max_pages, "the arena outgrew its limit"
@@ -186,6 +192,6 @@ class Arena:
 
 
 def _runs(pages: list[int]) -> list[tuple[int, int]]:
-    """Index ranges of `pages` in which page numbers are consecutive."""
+    """Return the index ranges of `pages` in which page numbers are consecutive."""
     cuts = [0, *(i for i in range(1, len(pages)) if pages[i] != pages[i - 1] + 1), len(pages)]
     return [(a, b) for a, b in zip(cuts, cuts[1:], strict=False) if b > a]

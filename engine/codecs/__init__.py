@@ -1,9 +1,9 @@
-"""The latent codecs: every module of this folder is one, and its name is the codec's.
+"""Find the latent codecs: every module of this folder is one, and its name is the codec's.
 
-A codec is what stands between the tokens that a model denoises and pixels: an autoencoder, and the way in which its
-latents are packed into tokens. A family names the one that it has. To add a codec is to add a module with
+A codec stands between the tokens that a model denoises and pixels: an autoencoder, and the way in which its latents are
+packed into tokens. A family names its codec. To add a codec is to add a module with
 
-    HELP: str                                                # what it is, in a few words
+    HELP: str                                                # describes the codec in a few words
     CLASSES: Classes                                         # the component's library and classes
     def token_channels(component) -> int                     # from the config alone
     def load(ops, component) -> LatentCodec
@@ -31,18 +31,18 @@ class LatentCodec(Protocol):
 
     @property
     def granularity(self) -> int:
-        """Pixels along a side of a token."""
+        """Length of a token's side, in pixels."""
 
     @property
     def channels(self) -> int:
-        """Columns of the latents, unpacked."""
+        """Columns of the unpacked latents."""
 
     @property
     def sizes(self) -> Mapping[str, Any]:
-        """The numbers of its config that decide how much work it is."""
+        """The numbers of the codec's config that decide how much work it is."""
 
     def pixel_bytes(self, itemsize: int) -> int:
-        """Return the activation bytes of decoding one pixel, where a number of compute dtype has `itemsize` bytes."""
+        """Return the activation bytes of decoding one pixel. A number of compute dtype has `itemsize` bytes."""
 
     def decode(self, ops: Ops[Any, Any], latents: Any, grids: Int32) -> Any:
         """Turn tokens into pictures.
@@ -52,39 +52,42 @@ class LatentCodec(Protocol):
             grids: int32 [B, 2], height and width of each image in tokens.
 
         Returns:
-            Backend array float32 [P, 3] of about -1..1, P pixels of all images likewise.
+            Backend array float32 [P, 3] of about -1..1, the P pixels of all images in the same order.
         """
 
     def encode(self, ops: Ops[Any, Any], pixels: Any, grids: Int32) -> Any:
-        """Turn pictures into tokens, as a model sees clean ones: the means of what the autoencoder makes of them.
+        """Turn pictures into tokens, as a model sees clean ones: the means of the autoencoder's latents.
 
         Args:
             pixels: backend array of compute dtype [P, 3], -1..1, the pixels of all images one after another.
             grids: int32 [B, 2], height and width of each image in tokens.
 
         Returns:
-            Backend array float32 [T, C], the tokens of all images likewise.
+            Backend array float32 [T, C], the tokens of all images in the same order.
 
         Raises:
-            ValueError: other numbers of pixels than the grids say.
+            ValueError: there are more or fewer pixels than the grids say.
         """
 
     def latents(self, tokens: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
-        """Return the latents float32 [height, width, channels] of one image's tokens float32 [T, C], unpacked."""
+        """Unpack one image's tokens float32 [T, C] into its latents float32 [height, width, channels]."""
 
 
 class Codec(Protocol):
-    """What a module of this folder has."""
+    """The names that a module of this folder defines."""
 
     HELP: str
     CLASSES: Classes
 
     def token_channels(self, component: Component) -> int:
-        """Return C, the columns of a token, before any weight is read. CheckpointError for one that makes no colours,
-        and for a config that cannot be read."""
+        """Return C, the columns of a token, before any weight is read.
+
+        Raises:
+            CheckpointError: the config cannot be read, or the codec makes no colours.
+        """
 
     def load(self, ops: Ops[Any, Any], component: Component) -> LatentCodec:
-        """Load the codec. CheckpointError for anything wrong with its folder."""
+        """Load the codec. Raise CheckpointError if anything is wrong with its folder."""
 
 
 PLUGINS: Plugins[Codec] = Plugins("latent codec", __name__, __path__)

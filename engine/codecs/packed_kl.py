@@ -21,7 +21,7 @@ Float32 = NDArray[np.float32]
 HELP = "diffusers' AutoencoderKL, 2 x 2 latents a token"
 CLASSES: Classes = ("diffusers", (ARCHITECTURE,))
 SIDE: Final = 2  # latents along a side of a token
-_VALUES: Final = ("scaling_factor", "shift_factor")  # numbers of the config that no work depends on
+_VALUES: Final = ("scaling_factor", "shift_factor")  # numbers of the config that change no amount of work
 
 
 class PackedKl:
@@ -51,8 +51,11 @@ class PackedKl:
         return {key: value for key, value in asdict(self.config).items() if key not in _VALUES}
 
     def pixel_bytes(self, itemsize: int) -> int:
-        """See `LatentCodec`. The finest level dominates: the upsampled input, which still has the next level's width,
-        and four arrays of its own."""
+        """See `LatentCodec`.
+
+        The finest level dominates: the upsampled input, which still has the next level's width, and four arrays of its
+        own width.
+        """
         widths = self.config.block_out_channels
         coarser = widths[1] if len(widths) > 1 else widths[0]
         return itemsize * (coarser + 4 * widths[0]) + 3 * 4 * 2
@@ -96,15 +99,20 @@ def load(ops: Ops[Any, Any], component: Component) -> PackedKl:
 
 
 def unpack(tokens: Float32, height: int, width: int) -> Float32:
-    """Turn the tokens [height * width, 4 C] of one image into its latents [4 * height * width, C], both row-major; a
-    token is (C, 2, 2)."""
+    """Turn the tokens [height * width, 4 C] of one image into its latents [4 * height * width, C].
+
+    Both are row-major; the columns of a token are (C, 2, 2).
+    """
     channels = tokens.shape[1] // (SIDE * SIDE)
     grid = tokens.reshape(height, width, channels, SIDE, SIDE)
     return np.ascontiguousarray(grid.transpose(0, 3, 1, 4, 2)).reshape(-1, channels)
 
 
 def pack(latents: Float32, height: int, width: int) -> Float32:
-    """Turn the latents [4 * height * width, C] of one image into its tokens [height * width, 4 C]; undoes `unpack`."""
+    """Turn the latents [4 * height * width, C] of one image into its tokens [height * width, 4 C].
+
+    This undoes `unpack`.
+    """
     channels = latents.shape[1]
     grid = latents.reshape(height, SIDE, width, SIDE, channels)
     return np.ascontiguousarray(grid.transpose(0, 2, 4, 1, 3)).reshape(height * width, -1)

@@ -1,15 +1,15 @@
-"""The model families: every module of this folder is one, and its name is the family's.
+"""Find the model families: every module of this folder is one, and its name is the family's.
 
 To add a family is to add a module with
 
-    HELP: str                                          # what it is, in a few words
+    HELP: str                                          # describes the family in a few words
     PIPELINES: Collection[str]                         # classes that model_index.json names for it
     COMPONENTS: Mapping[str, Classes]                  # components of the folder that it reads
-    UNREAD: Mapping[str, str]                          # those that it passes over, and why
+    UNREAD: Mapping[str, str]                          # those that it passes over -> the reason
     def fits(checkpoint) -> bool                       # whether the folder is of this family
     def load(ops, components) -> Denoiser              # see `engine/denoiser.py`
 
-Nothing else knows their names. What a model computes stands in `engine/models/`.
+No other module knows their names. `engine/models/` computes what a model computes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Family(Protocol):
-    """What a module of this folder has."""
+    """The names that a module of this folder defines."""
 
     HELP: str
     PIPELINES: Collection[str]
@@ -37,11 +37,16 @@ class Family(Protocol):
     UNREAD: Mapping[str, str]
 
     def fits(self, checkpoint: Checkpoint) -> bool:
-        """Return whether a folder is of this family, by its index and configs; no weight is read."""
+        """Return whether a folder is of this family, by its index and configs. No weight is read."""
 
     def load(self, ops: Ops[Any, Any], components: Mapping[str, Component]) -> Denoiser:
-        """Load the model. CheckpointError for anything wrong with its folders, before any weight is packed where the
-        configs do not fit each other."""
+        """Load the model.
+
+        Raises:
+            CheckpointError: anything is wrong with its folders. Configs that do not fit each other are refused before
+                any
+                weight is packed.
+        """
 
 
 PLUGINS: Plugins[Family] = Plugins("model family", __name__, __path__)
@@ -49,7 +54,7 @@ names = PLUGINS.names
 
 
 def family_of(checkpoint: Checkpoint) -> Family:
-    """Return the family of a model folder. UnknownArchitecture if there is none, naming those that there are."""
+    """Return the family of a model folder. Raise UnknownArchitecture, naming the known ones, if no family fits."""
     index = index_of(checkpoint)
     found = index.architecture
     known = {name: PLUGINS.get(name) for name in names()}

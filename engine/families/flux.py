@@ -1,4 +1,4 @@
-"""FLUX.1 and smaller models of its shape: what a folder of one holds, and how it is loaded and stepped."""
+"""Load and step FLUX.1 and smaller models of its shape."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ UNREAD: Final = {
     "tokenizer": "there is no text pipeline: the caller encodes the text",
     "text_encoder_2": "the text pipeline reads `text_encoder` alone; without one the caller encodes the text",
     "tokenizer_2": "the text pipeline reads `tokenizer` alone; without one the caller encodes the text",
-    "image_encoder": "of pictures as input, for adapters, which callers encode",
-    "feature_extractor": "of pictures as input, for adapters, which callers encode",
+    "image_encoder": "it reads pictures for adapters, which callers encode",
+    "feature_extractor": "it reads pictures for adapters, which callers encode",
 }
-EMBEDDED_GUIDANCE: Final = 3.5  # what FLUX.1 [dev] is documented with
-TIME_SCALE: Final = np.float32(1000)  # the model sees sigma times as many
+EMBEDDED_GUIDANCE: Final = 3.5  # the default that FLUX.1 [dev] documents
+TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
 
 
 class Flux:
@@ -49,7 +49,7 @@ class Flux:
 
     Args:
         weights: the packed transformer.
-        source: its config.json, to be named in errors.
+        source: its config.json, which errors name.
         codec: the checkpoint's autoencoder.
     """
 
@@ -119,11 +119,11 @@ class Flux:
         return flux.velocity(ops, self.weights, layout, latents, times, pages)
 
     def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
-        """See `Denoiser`; `flux.load_adapter_branch` says how it is laid out."""
+        """See `Denoiser`. `flux.load_adapter_branch` describes the layout."""
         return flux.load_adapter_branch(ops, self.weights, weights)
 
     def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> flux.IpAdapter:
-        """See `Denoiser`; `flux.load_ip_adapter` says how it is laid out."""
+        """See `Denoiser`. `flux.load_ip_adapter` describes the layout."""
         return flux.load_ip_adapter(ops, self.weights, path)
 
 

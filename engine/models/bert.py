@@ -1,6 +1,6 @@
-"""BERT encoders (MiniLM and its like) over ragged rows: token states for the text pipeline.
+"""Encode text by BERT encoders (MiniLM and its like) over ragged rows: token states for the text pipeline.
 
-Source: 1810.04805, post-norm blocks with exact GELU. Parity with transformers' `BertModel` is tested.
+Source: 1810.04805, post-norm blocks with exact GELU. A test compares it with transformers' `BertModel`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ __all__ = ["ARCHITECTURE", "BertConfig", "BertWeights", "encode", "load_bert"]
 
 
 def encode(ops: Ops[Any, Any], weights: BertWeights, tokens: Sequence[Int32]) -> Any:
-    """Last hidden states, float32 [T, D], of texts one after another; each attends to itself alone.
+    """Return the last hidden states, float32 [T, D], of texts one after another. Each text attends to itself alone.
 
     Args:
         tokens: int32 ids of each text, special tokens included. At least one text; a text may be empty.
 
     Raises:
-        LimitError: a text longer than the model's positions.
-        ValueError: an id outside the vocabulary.
+        LimitError: a text is longer than the model's positions.
+        ValueError: an id is outside the vocabulary.
     """
     config = weights.config
     d, eps = config.hidden_size, config.layer_norm_eps

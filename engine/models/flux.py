@@ -1,11 +1,13 @@
-"""The Flux transformer family over ragged rows: FLUX.1, and smaller models of its shape.
+"""Compute the Flux transformer family over ragged rows: FLUX.1, and smaller models of its shape.
 
 Source: FLUX.1 (Black Forest Labs, 2024), whose double blocks are the MMDiT of Stable Diffusion 3 (2403.03206) and whose
-single blocks run attention and MLP side by side (2302.05442). Tests hold it to diffusers' `FluxTransformer2DModel`.
+single blocks run attention and MLP side by side (2302.05442). Tests compare it with diffusers'
+`FluxTransformer2DModel`.
 
-ONE array holds the residual stream of the batch: the text rows of all samples, then the image rows of all samples.
-Row views of it are the two streams of the double blocks; the single blocks take the whole. Its segments are S text
-segments, then S image segments, owned by samples 0..S-1 twice, so one attention call joins text and image.
+ONE array holds the residual stream of the batch: the text rows of all samples, then the image rows of all samples. Row
+views of it are the two streams of the double blocks; the single blocks take the whole. Its segments are S text
+segments, then S image segments. Samples 0..S-1 own the text segments and again the image segments, so one attention
+call joins text and image.
 """
 
 from __future__ import annotations
@@ -40,13 +42,13 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, eq=False)
 class FluxLayout(Generic[A]):
-    """What stays the same while S samples step together: checked, computed and brought to the backend once.
+    """What stays the same while S samples step together. It is checked, computed and brought to the backend once.
 
     Attributes:
-        rows: how the rows of the stream are shared out.
+        rows: which rows of the stream belong to which part.
         text: float32 [Tt, D], the text rows of the stream as the first block finds them.
         pooled: compute [S, D], the pooled text halfway through its embedding.
-        guidance: the guidance likewise; None: the model has no guidance embedding.
+        guidance: compute [S, D], the guidance halfway through its embedding; None: the model has no guidance embedding.
         rope: cos and sin, float32 [Tt + Ti, E / 2], of all rows, of the text rows, of the image rows.
         terms: the adapters' index tables; None: no sample has an adapter.
     """
@@ -64,11 +66,12 @@ class FluxLayout(Generic[A]):
 def layout(
     ops: Ops[Any, Any], weights: FluxWeights, samples: Sequence[Sample], adapters: AdapterTable | None = None
 ) -> FluxLayout[Any]:
-    """Lay out a batch of at least one sample. Text that several samples read is brought to the backend, and through
-    the first layer, once.
+    """Lay out a batch of at least one sample.
+
+    Text that several samples read is brought to the backend, and taken through the first layer, once.
 
     Raises:
-        ValueError: parts of a sample that do not fit each other or the model.
+        ValueError: parts of a sample do not fit each other or the model.
     """
     config = weights.config
     _want_fitting(config, samples, adapters)
@@ -109,7 +112,7 @@ def velocity(
     times: Vector,
     pages: Pages | None = None,
 ) -> Any:
-    """dx/dsigma of every image, float32 [Ti, C].
+    """Return dx/dsigma of every image, float32 [Ti, C].
 
     Args:
         latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
@@ -117,7 +120,7 @@ def velocity(
         pages: where the rows of the layout's adapter table lie, a pair of arrays for each double block.
 
     Raises:
-        ValueError: what does not fit the layout.
+        ValueError: an argument does not fit the layout.
     """
     rows, width, heads = layout.rows, weights.config.width, weights.config.num_attention_heads
     given = (0, 0) if pages is None else (len(pages.keys), len(pages.values))
@@ -144,7 +147,7 @@ def velocity(
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """How the rows of the stream are shared out."""
+    """Which rows of the stream belong to which part."""
 
     text: int  # Tt
     image: int  # Ti
@@ -165,7 +168,7 @@ class _Rows:
 
 @dataclass(frozen=True, eq=False)
 class _Terms:
-    """The adapter terms of a layout, without keys and values; `AdapterTerms` says what is what."""
+    """The adapter terms of a layout, without keys and values. `AdapterTerms` describes the fields."""
 
     segments: Vector  # image segments of `_Rows.segments`
     offsets: Vector
@@ -192,14 +195,14 @@ class _Modulations:
         self.next = 0
 
     def take(self, count: int) -> list[Any]:
-        """The next `count` views [S, D]."""
+        """Return the next `count` views [S, D]."""
         starts = [self.next + i * self.width for i in range(count)]
         self.next += count * self.width
         return [self.ops.columns(self.columns, start, start + self.width) for start in starts]
 
 
 def _condition(ops: Ops[Any, Any], weights: FluxWeights, layout: FluxLayout[Any], times: Vector) -> Any:
-    """silu(time + guidance + pooled text embedding), compute [S, D]: what every adaLN projection reads."""
+    """Return silu(time + guidance + pooled text embedding), compute [S, D], which every adaLN projection reads."""
     time = ops.timestep_embedding(times, TIME_CHANNELS)
     total = ops.linear(ops.linear(time, weights.time.first, activation="silu"), weights.time.second, dtype="float32")
     if weights.guidance is not None:
@@ -219,11 +222,13 @@ def _double_block(
     heads: int,
     terms: AdapterTerms | None,
 ) -> None:
-    """Joint attention over text and image, each with weights of its own; adds to `stream`, of which `text` and `image`
-    are views.
+    """Add joint attention over text and image to `stream`, of which `text` and `image` are views.
 
-    Adapters: their query is the image's, normed but not rotated, and their output joins the image rows after the
-    feed-forward, past `to_out` and without a gate (diffusers' FluxIPAdapterAttnProcessor)."""
+    Text and image each have weights of their own.
+
+    The query of adapters is the image's, normed but not rotated. Their output joins the image rows after the
+    feed-forward, past `to_out` and without a gate (diffusers' FluxIPAdapterAttnProcessor).
+    """
     image_mod, text_mod = modulations.take(6), modulations.take(6)
     rows, width = layout.rows, modulations.width
     qkv = ops.empty(rows.total, 3 * width)
@@ -253,7 +258,7 @@ def _double_block(
 def _feed_forward(
     ops: Ops[Any, Any], half: Stream, x: Any, shift: Any, scale: Any, gate: Any, segments: Segments
 ) -> None:
-    """x += gate * down(gelu(up(norm(x))))."""
+    """Compute x += gate * down(gelu(up(norm(x))))."""
     hidden = ops.linear(ops.modulate(x, shift, scale, segments), half.up, activation="gelu_tanh")
     ops.linear(hidden, half.down, gate=gate, residual=x, segments=segments)
 
@@ -266,7 +271,7 @@ def _single_block(
     modulations: _Modulations,
     heads: int,
 ) -> None:
-    """Attention and MLP side by side over text and image alike; adds to `stream`."""
+    """Add attention and MLP, side by side over text and image alike, to `stream`."""
     shift, scale, gate = modulations.take(3)
     rows, width = layout.rows, modulations.width
     normed = ops.modulate(stream, shift, scale, rows.segments)

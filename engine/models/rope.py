@@ -1,4 +1,4 @@
-"""Rotary tables of FLUX: three axes (0, row, column), text at the origin."""
+"""Make the rotary tables of FLUX: three axes (0, row, column), text at the origin."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ THETA: Final = 10000.0
 
 @lru_cache(maxsize=64)
 def grid_tables(height: int, width: int, axes: tuple[int, ...]) -> tuple[Float32, Float32]:
-    """cos and sin, float32 [height * width, sum(axes) / 2], of one image's tokens in row-major order.
+    """Return cos and sin, float32 [height * width, sum(axes) / 2], of one image's tokens in row-major order.
 
-    Axis i has axes[i] columns, that is axes[i] / 2 frequencies THETA^(-2j / axes[i]) (RoFormer, 2104.09864, eq. 15);
-    its position is 0 for every token, the token's row, and its column, for i = 0, 1, 2. In float64, rounded
-    once; the same bits on every machine.
+    Axis i has axes[i] columns, that is axes[i] / 2 frequencies THETA^(-2j / axes[i]) (RoFormer, 2104.09864, eq. 15).
+    Its position is 0 for every token, the token's row, and its column, for i = 0, 1, 2. The tables are computed in
+    float64 and rounded once, so the bits are the same on every machine.
     """
     rows, columns = np.divmod(np.arange(height * width), width)
     angles = [
@@ -35,7 +35,7 @@ def grid_tables(height: int, width: int, axes: tuple[int, ...]) -> tuple[Float32
 
 @lru_cache(maxsize=2)  # the batch that is running and the one before
 def batch_tables(axes: tuple[int, ...], text_rows: int, grids: tuple[tuple[int, int], ...]) -> tuple[Float32, Float32]:
-    """cos and sin of a whole batch, float32 [text_rows + image rows, sum(axes) / 2].
+    """Return cos and sin of a whole batch, float32 [text_rows + image rows, sum(axes) / 2].
 
     The text rows, which are not rotated, come first, then the rows of every image.
 

@@ -1,7 +1,7 @@
-"""The KL autoencoder of latent diffusion models (diffusers' `AutoencoderKL`): ragged images, channels last.
+"""Compute the KL autoencoder of latent diffusion models (diffusers' `AutoencoderKL`): ragged images, channels last.
 
-Source: 2112.10752; group norms (1803.08494) with eps 1e-6 throughout. Parity with diffusers is tested. Latents here are
-the autoencoder's own z: what a diffusion model sees is (z - shift_factor) * scaling_factor.
+Source: 2112.10752; group norms (1803.08494) with eps 1e-6 throughout. A test compares it with diffusers. Latents here
+are the autoencoder's own z; a diffusion model sees (z - shift_factor) * scaling_factor.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["AutoencoderConfig", "AutoencoderWeights", "decode", "encode", "load_
 
 
 def decode(ops: Ops[Any, Any], weights: AutoencoderWeights, latents: Any, grids: Int32) -> Any:
-    """Latents to pictures.
+    """Turn latents into pictures.
 
     Args:
         latents: compute [P, latent channels], the images' z one after another, row-major.
@@ -50,7 +50,7 @@ def decode(ops: Ops[Any, Any], weights: AutoencoderWeights, latents: Any, grids:
 
 
 def encode(ops: Ops[Any, Any], weights: AutoencoderWeights, pixels: Any, grids: Int32) -> Any:
-    """Pictures to the moments of their latents.
+    """Turn pictures into the moments of their latents.
 
     Args:
         pixels: compute [P, in channels], about -1..1, the images one after another, row-major.
@@ -60,7 +60,7 @@ def encode(ops: Ops[Any, Any], weights: AutoencoderWeights, pixels: Any, grids: 
         float32 [P / factor^2, 2 * latent channels]: mean, then log variance (diffusers clamps that to -30..20).
 
     Raises:
-        ValueError: a side that is no multiple of `config.factor`.
+        ValueError: a side is no multiple of `config.factor`.
     """
     half, groups = weights.encoder, weights.config.norm_num_groups
     if (grids % weights.config.factor).any():
@@ -88,14 +88,14 @@ def _middle(ops: Ops[Any, Any], half: Half, x: Any, grids: Int32, groups: int) -
 
 
 def _resnet(ops: Ops[Any, Any], block: Resnet, x: Any, grids: Int32, groups: int) -> Any:
-    """shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))."""
+    """Return shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))."""
     hidden = ops.conv2d(_norm(ops, block.norm1, x, grids, groups), block.conv1, grids)
     residual = x if block.shortcut is None else ops.conv2d(x, block.shortcut, grids)
     return ops.conv2d(_norm(ops, block.norm2, hidden, grids, groups), block.conv2, grids, residual=residual)
 
 
 def _attention(ops: Ops[Any, Any], block: Attention, x: Any, grids: Int32, groups: int) -> Any:
-    """x + out(attention(norm(x))), one head, each image over its own pixels."""
+    """Return x + out(attention(norm(x))), one head, each image over its own pixels."""
     normed = ops.group_norm_silu(x, block.norm.weight, block.norm.bias, grids, groups, silu=False)
     qkv = ops.linear(normed, block.qkv)
     segments = ops.segments([height * width for height, width in grids.tolist()])

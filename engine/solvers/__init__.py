@@ -1,4 +1,4 @@
-"""Diffusion solvers as data: a list of model evaluations, each with the linear update that follows it.
+"""Define diffusion solvers as data: a list of model evaluations, each with the linear update that follows it.
 
 A flow-matching model predicts the velocity v = dx/dsigma along x = (1 - sigma) data + sigma noise, so sampling is the
 solution of that differential equation from sigma = 1 to 0. A solver here is not a loop but a table: for every model
@@ -11,10 +11,10 @@ different solvers and step counts, take one step together.
 
 Every module of this folder is a solver, and its name is the solver's. To add one is to add a module with
 
-    HELP: str                                              # what it is, in a few words
+    HELP: str                                              # describes the solver in a few words
     def table(sigmas: Float32) -> tuple[Evaluation, ...]   # of sigmas [steps + 1], falling to 0
 
-This one loads nothing: `salon --help` lists the solvers.
+This module loads no solver when it is imported, because `salon --help` lists the solvers.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Evaluation:
     """One call of the model and the update after it: latents = base + a v + b previous.
 
     Attributes:
-        sigma: what the model sees.
+        sigma: the noise level that the model reads.
         next_sigma: noise level of the latents afterwards; latents - next_sigma * v estimates the clean ones.
         a, b: factors of this velocity and of the one before (b = 0: the one before does not count).
-        from_base: base is the latents set aside by the evaluation before, not the present ones.
-        keeps_base: the latents before this update must be set aside for the next evaluation.
-        step: the solver step this evaluation belongs to, from 0.
+        from_base: whether base is the latents that the evaluation before set aside, not the present ones.
+        keeps_base: whether the latents before this update are set aside for the next evaluation.
+        step: index of the solver step that this evaluation belongs to, from 0.
     """
 
     sigma: float
@@ -53,7 +53,7 @@ class Evaluation:
 
 
 class Solver(Protocol):
-    """What a module of this folder has."""
+    """The names that a module of this folder defines."""
 
     HELP: str
 
@@ -68,6 +68,9 @@ names = PLUGINS.names
 def evaluations(
     solver: str, config: SigmaConfig, steps: int, image_tokens: int, shift: float | None = None
 ) -> tuple[Evaluation, ...]:
-    """Return the table of `solver` for an image of `image_tokens` tokens. ValueError for an unknown solver or no
-    steps."""
+    """Return the table of `solver` for an image of `image_tokens` tokens.
+
+    Raises:
+        ValueError: the solver is unknown, or `steps` is below 1.
+    """
     return PLUGINS.get(solver).table(config.sigmas(steps, image_tokens, shift))

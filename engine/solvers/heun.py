@@ -1,4 +1,4 @@
-"""Heun's second-order method as in EDM, 2206.00364, algorithm 1 without churn."""
+"""Make the table of Heun's second-order method as in EDM, 2206.00364, algorithm 1 without churn."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ HELP = "two evaluations a step, of second order"
 
 
 def table(sigmas: Float32) -> tuple[Evaluation, ...]:
-    """Heun's method, order 2: two evaluations a step, except the last step to sigma 0, which is Euler's.
+    """Return the table of Heun's method, of order 2: two evaluations a step, except the last step to sigma 0.
 
-    (There the second evaluation would ask the model about sigma = 0, which it was never trained on.)"""
+    The last step is Euler's: a second evaluation would ask the model about sigma = 0, which it was never trained on.
+    """
     table: list[Evaluation] = []
     for i, (s, t) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
         h = t - s

@@ -1,4 +1,4 @@
-"""What a request asks for in styles becomes the adapters of its spec."""
+"""Turn the styles of a request into the adapters of its spec."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from ..errors import SpecError
 from ..spec import AdapterUse
 from . import names
 
-STYLE_WEIGHT: Final = 100.0  # where `--sw` stands when nobody says
-# (`--sw`, adapter weight), straight lines between: 1 is what the adapter was trained with, and 2.5 the strongest at
-# which the shipped model still keeps most things.
+STYLE_WEIGHT: Final = 100.0  # the value of `--sw` when the user gives none
+# (`--sw`, adapter weight), linear between. The adapter was trained with weight 1; 2.5 is the strongest at which the
+# shipped model still draws most of the things that it is asked for.
 POINTS: Final = ((0.0, 0.0), (100.0, 1.0), (float(MAX_STYLE), 2.5))
 FIELDS: Final = ("stylize", "raw", "style_references", "style_weight")
 
 
 class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What has to be known of a model's styles without it.
+    """The facts of a model's styles by which requests are checked without the model.
 
     Attributes:
-        tokens: of each style's adapter; `token_width`: their columns.
-        words: what the checkpoint calls the styles that it names.
+        tokens: number of tokens of each style's adapter.
+        token_width: columns of those tokens.
+        words: the checkpoint's names of its styles.
         default: the default style in words; empty: there is none.
-        stylize: (`--s`, adapter weight) of the default style in rising order, straight lines between.
+        stylize: (`--s`, adapter weight) of the default style in rising order; the weight is linear between them.
     """
 
     tokens: int
@@ -39,12 +40,12 @@ class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def has_default(self) -> bool:
-        """Whether there is a default style."""
+        """Whether the model has a default style."""
         return bool(self.stylize)
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """A style that is referred to.
+    """A style that a request refers to.
 
     Attributes:
         source: a style number, or the SHA-256 (hex) of a picture's file.
@@ -56,7 +57,7 @@ class Reference(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The adapter's name."""
+        """Name of the style's adapter."""
         return name_of(self.source)
 
 
@@ -68,17 +69,17 @@ def style_uses(
     style_references: Any = (),
     style_weight: Any = None,
 ) -> tuple[AdapterUse, ...]:
-    """Return the adapters of a request's styles; those of weight 0 are left out, which is no effect at all.
+    """Return the adapters of a request's styles. Those of weight 0 are left out, which is no effect at all.
 
     Args:
-        info: of the model; None: it has no styles.
-        stylize: 0 to 1,000, strength of the default style; None: without it.
-        raw: without the default style.
+        info: facts of the model's styles; None: the model has none.
+        stylize: 0 to 1,000, strength of the default style; None: the default style stays out.
+        raw: whether the default style stays out.
         style_references: style numbers, SHA-256s of pictures, pairs of one of these and a weight, or `Reference`s.
         style_weight: 0 to 1,000, strength of all references together, shared out by their weights; None: 100.
 
     Raises:
-        SpecError: a value out of range, the same reference twice, or styles that the model has not.
+        SpecError: a value is out of range, a reference comes more than once, or the model lacks the styles.
     """
     strength = _number("stylize", stylize, 0.0, MAX_STYLE)
     weight = _number("style_weight", style_weight, 0.0, MAX_STYLE)
@@ -107,7 +108,11 @@ def style_uses(
 
 
 def references_of(given: Any) -> tuple[Reference, ...]:
-    """Return references in any of their forms as `Reference`s. SpecError for what is none, too many, or one twice."""
+    """Return references in any of their forms as `Reference`s.
+
+    Raises:
+        SpecError: a value is no reference, there are too many, or one comes more than once.
+    """
     many = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
     found = tuple(map(_reference, many))
     if len(found) > MAX_REFERENCES:
@@ -121,12 +126,12 @@ def references_of(given: Any) -> tuple[Reference, ...]:
 
 
 def name_of(source: int | str) -> str:
-    """Return the name of the adapter of a style number or a picture's digest. SpecError for one out of range."""
+    """Return the name of the adapter of a style number or a picture's digest. Raise SpecError for one out of range."""
     return names.of_number(source) if isinstance(source, int) else names.of_picture(source)
 
 
 def interpolate(points: Iterable[tuple[float, float]], at: float) -> float:
-    """Return the weight at a strength: straight lines between points of rising strength, level beyond them."""
+    """Return the weight at a strength: linear between points of rising strength, level beyond them."""
     points = tuple(points)
     if at <= points[0][0]:
         return float(points[0][1])
@@ -151,7 +156,7 @@ def _reference(value: Any) -> Reference:
     share = _number("weight of a style reference", weight, *REFERENCE_WEIGHT)
     assert share is not None
     reference = Reference(text or "" if number is None else number, share)
-    name_of(reference.source)  # refuses a number or digest out of range
+    name_of(reference.source)  # raises for a number or digest out of range
     return reference
 
 

@@ -1,8 +1,8 @@
-"""The style encoder: a picture's latents become a style vector.
+"""Encode a picture's latents as a style vector.
 
-Three convolutions, then mean and deviation of the latents and of each layer over the whole picture, so that where
-things are is lost before the vector, and a network of two layers. The recipe that trained it has the same in torch
-(`models/mini/recipe/style.py`), and a test compares the two.
+The encoder is three convolutions, then mean and deviation of the latents and of each layer over the whole picture, then
+a network of two layers. The means lose where things are before the vector is made. The recipe that trained the encoder
+has the same in torch (`models/mini/recipe/style.py`), and a test compares the two.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ PREFIX: Final = "encoder."
 
 @dataclass(frozen=True, eq=False)
 class StyleEncoder:
-    """Packed weights.
+    """The packed weights of the encoder.
 
     Attributes:
         convolutions: three, 3 x 3; the third takes every second row and column.
         layers: two linears, with SiLU between.
-        channels: of the latents.
-        width: W, of the vectors.
+        channels: columns of the latents.
+        width: W, the length of the vectors.
     """
 
     convolutions: Sequence[Any]
@@ -45,8 +45,10 @@ class StyleEncoder:
     width: int
 
     def vector(self, ops: Ops[Any, Any], latents: Float32) -> Float32:
-        """Return the style vector float32 [W], of unit mean square, of latents float32 [height, width, channels]
-        (shifted and scaled, as a diffusion model sees them). Both sides are at least 2."""
+        """Return the style vector float32 [W], of unit mean square, of latents float32 [height, width, channels].
+
+        The latents are shifted and scaled, as a diffusion model sees them. Both sides are at least 2.
+        """
         height, width, channels = latents.shape
         grid: Int32 = np.array([[height, width]], np.int32)
         rows = latents.reshape(height * width, channels)
@@ -66,7 +68,7 @@ def load_style_encoder(ops: Ops[Any, Any], file: SafetensorsFile) -> StyleEncode
     """Pack the encoder of a file of styles.
 
     Raises:
-        CheckpointError: a weight is missing, not finite, or of a shape that does not follow from the others.
+        CheckpointError: a weight is missing, is not finite, or does not fit the shapes of the others.
     """
 
     def take(name: str, *shape: int | None) -> NDArray[np.float32]:
@@ -99,8 +101,10 @@ def load_style_encoder(ops: Ops[Any, Any], file: SafetensorsFile) -> StyleEncode
 
 
 def unit(vector: NDArray[np.float64]) -> Float32:
-    """Return a vector of unit mean square, float32, of float64 [W]. The sum is taken in order, with the same bits on
-    every machine."""
+    """Return a vector float64 [W] scaled to unit mean square, as float32.
+
+    The sum is taken in order, so the bits are the same on every machine.
+    """
     square = 0.0
     for value in vector.tolist():
         square += value * value
@@ -114,7 +118,7 @@ def _silu(x: NDArray[np.float32]) -> Float32:
 
 
 def _moments(rows: Float32) -> tuple[Float32, Float32]:
-    """Mean and deviation [C] of the columns of [P, C]: sums down the rows one by one, in float64."""
+    """Return mean and deviation [C] of the columns of [P, C], by sums down the rows one by one, in float64."""
     wide = rows.astype(np.float64)
     mean = np.add.reduce(wide, axis=0) / len(wide)
     variance = np.add.reduce((wide - mean) ** 2, axis=0) / len(wide)

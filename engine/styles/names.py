@@ -1,4 +1,4 @@
-"""Names of the adapters that are styles: what a spec, a recipe and a parked generation call them.
+"""Name the adapters that are styles, as specs, recipes and parked generations write them.
 
 A name says how the tokens are made, so that the same model makes the same tokens of it anywhere.
 """
@@ -23,7 +23,7 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def of_number(number: int) -> str:
-    """Return the name of a numbered style. SpecError for a number out of range."""
+    """Return the name of a numbered style. Raise SpecError for a number out of range."""
     if not 0 <= number <= MAX_STYLE_NUMBER:
         allowed = f"a whole number from 0 to {MAX_STYLE_NUMBER}"
         raise SpecError(complaint("style number", f"{number:d}"[:40], allowed, "choose another number"))
@@ -31,7 +31,10 @@ def of_number(number: int) -> str:
 
 
 def of_picture(digest: str) -> str:
-    """Return the name of the style of a picture, whose file has this SHA-256 (hex). SpecError for no such digest."""
+    """Return the name of the style of a picture by the SHA-256 (hex) of its file.
+
+    Raise SpecError for a malformed digest.
+    """
     if not _DIGEST.fullmatch(digest):
         allowed = "64 hex digits, the SHA-256 of a picture's file"
         raise SpecError(complaint("style reference", repr(digest[:80]), allowed, "correct it"))
@@ -39,7 +42,7 @@ def of_picture(digest: str) -> str:
 
 
 def is_style(name: str) -> bool:
-    """Return whether an adapter is a style."""
+    """Return whether the adapter of this name is a style."""
     return name.startswith(PREFIX)
 
 
@@ -56,5 +59,8 @@ def picture_of(name: str) -> str | None:
 
 
 def is_known(name: str) -> bool:
-    """Return whether a name says how a style is made: any engine of the model can make it, given the picture if any."""
+    """Return whether a name says how a style is made. Any engine of the model can make such a style.
+
+    For the style of a picture, the engine needs the picture as well.
+    """
     return name in (DEFAULT, NONE) or number_of(name) is not None or picture_of(name) is not None

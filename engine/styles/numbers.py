@@ -1,8 +1,8 @@
-"""Numbered styles: every number is a fixed point of a model's style space.
+"""Choose numbered styles: every number is a fixed point of a model's style space.
 
 The point is a mixture of two of the styles that the checkpoint names, moved towards one class of each other factor
-(palette, background, finish) along the direction that the file's classifiers read it from. Which and how much comes
-from the number by Philox4x64-10, whose stream never changes, so a number is the same style of a model for ever.
+(palette, background, finish) along the direction of the file's classifier for it. Philox4x64-10, whose stream never
+changes, draws the choices and the amounts from the number, so a number is the same style of a model for ever.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Float64 = NDArray[np.float64]
 
 DOMAIN: Final = 0x5354594C45  # "STYLE": keeps these streams apart from other uses of the same generator
 OWN: Final = 0.7  # least share of the first of the two styles
-STRIDE: Final = 1.0  # of the step towards a class, beside a vector of unit mean square
-SAME: Final = "style"  # the factor that the named styles themselves are
+STRIDE: Final = 1.0  # length of the step towards a class, beside a vector of unit mean square
+SAME: Final = "style"  # the factor whose classes are the named styles themselves
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """What numbered styles are made of.
+    """The vectors that numbered styles are made of.
 
     Attributes:
         styles: float64 [n, W], of unit mean square.

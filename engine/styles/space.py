@@ -1,4 +1,4 @@
-"""What a checkpoint ships of styles: vectors, the encoder of pictures, the style adapter, the default style.
+"""Load what a checkpoint ships of styles: vectors, the encoder of pictures, the style adapter, the default style.
 
 `salon.json` names the file of vectors (`style_vectors`) and the default style; the adapter lies beside it. A checkpoint
 may have none of it: then it draws without styles.
@@ -40,7 +40,7 @@ class StyleSpace:
         adapter: the style adapter (an `IpAdapter`): its branch, and the projection from vectors to tokens.
         encoder: makes vectors of pictures.
         vectors: float32 [n, W], the styles that the checkpoint names.
-        words: what it calls them, n of them.
+        words: the names of these n styles.
         null: float32 [W], the reference that stands for no style.
         default: the default style, or None.
         basis: makes vectors of numbers.
@@ -56,7 +56,7 @@ class StyleSpace:
 
     @property
     def info(self) -> StyleInfo:
-        """The plain facts of it."""
+        """Plain facts of the styles."""
         return StyleInfo(
             tokens=self.adapter.projection.num_tokens,
             token_width=self.adapter.branch.token_width,
@@ -66,10 +66,10 @@ class StyleSpace:
         )
 
     def vector(self, name: str) -> Float32:
-        """Return the style vector float32 [W] that the name of an adapter says.
+        """Return the style vector float32 [W] for the name of an adapter.
 
         Raises:
-            SpecError: the name says none, or one of a picture, which has to be given first.
+            SpecError: the name is of no style, or of the style of a picture that the engine has not been given.
         """
         if name == names.NONE:
             return self.null
@@ -132,7 +132,7 @@ def load_styles(ops: Ops[Any, Any], folder: Path, salon: Config, denoiser: Denoi
 
 
 def _named(path: Path, entry: Any) -> tuple[SafetensorsFile, str, tuple[str, ...]]:
-    """The file, the tensor and the names of its rows that `style_vectors` of salon.json says."""
+    """Return the file, the tensor and the names of its rows that `style_vectors` of salon.json names."""
     try:
         file = SafetensorsFile(file_named(path, "style_vectors.file", entry["file"]))
         return file, str(entry["tensor"]), tuple(str(words) for words in entry["rows"])
@@ -149,7 +149,7 @@ def _floats(file: SafetensorsFile, key: str, dimensions: int) -> Float32:
 
 
 def _heads(file: SafetensorsFile, width: int) -> Mapping[str, Float32]:
-    """The classifiers' weights [classes, W] of the file, by factor: directions in which a style differs."""
+    """Return the classifiers' weights [classes, W] of the file, by factor: directions in which a style differs."""
     found = {}
     for key in sorted(file.tensors):
         if key.startswith("heads.") and key.endswith(".weight"):

@@ -1,4 +1,4 @@
-"""A checkpoint's WordPiece tokenizer and BERT encoder: words become token ids, and those become states."""
+"""Tokenize and encode words by a checkpoint's WordPiece tokenizer and BERT encoder."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .pipeline import Float32
 if TYPE_CHECKING:
     from ..pipeline import Classes
 
-MARKS: Final = ("[CLS]", "[SEP]")  # tokens before and behind a text of BERT's
+MARKS: Final = ("[CLS]", "[SEP]")  # the tokens before and behind every text
 COMPONENTS: Final[Mapping[str, Classes]] = {
     "text_encoder": ("transformers", (bert.ARCHITECTURE,)),
-    # The same tokenizer.json under the names that versions of transformers have for who reads it.
+    # Classes of transformers that read this tokenizer.json, by the names of its several versions.
     "tokenizer": (
         "transformers",
         ("BertTokenizer", "BertTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
@@ -43,7 +43,7 @@ class BertTokenizer:
         refuse_pointer(path, self._bytes()[: len(POINTER)])
 
     def _bytes(self) -> bytes:
-        """The file, read by its path as it is: the tokenizers library takes paths in UTF-8 only."""
+        """Return the bytes of the tokenizer's file. The tokenizers library itself opens only paths that are UTF-8."""
         try:
             return self.path.read_bytes()
         except FileNotFoundError as error:
@@ -94,12 +94,12 @@ class BertEncoder:
 
     @property
     def width(self) -> int:
-        """E: columns of a state."""
+        """E, columns of a state."""
         return self.weights.config.hidden_size
 
     @property
     def max_tokens(self) -> int:
-        """Tokens of the longest text, without the special ones."""
+        """Number of tokens of the longest text, without the special ones."""
         return self.weights.config.max_position_embeddings - len(MARKS)
 
     def tokenize(self, text: str) -> list[int]:

@@ -1,6 +1,6 @@
-"""From a prompt to clauses: which words describe the subject, and which its style, background, palette and so on.
+"""Split a prompt into clauses: which words describe the subject, and which its style, background, palette and so on.
 
-Pure text work, driven by a checkpoint's `salon.json`: which slots there are, and the words of each, are its data.
+This is pure text work, driven by a checkpoint's `salon.json`, whose data are the slots and the words of each.
 `pipelines/clauses.py` turns the clauses into numbers.
 """
 
@@ -18,8 +18,8 @@ SUBJECT: Final = "subject"
 BACKGROUND: Final = "background"  # the one slot with a grammar of its own: "on teal", "against a plain teal backdrop"
 PALETTE: Final = "palette"
 
-# Patterns are run on normalised text (NFKC), where full-width punctuation is ASCII's. Other scripts' own commas, and
-# full stops that no space follows, stand beside.
+# The patterns run on normalised text (NFKC), in which full-width punctuation has become ASCII. Commas of other scripts,
+# and full stops that no space follows, are listed beside it.
 _BREAK = re.compile(r"[,;\n\r\u2028\u2029\u060c\u061b\u3001\u3002]+|\.(?=\s|$)")
 # What prompts of other programs have beside words: <lora:name:0.8>, (words:1.2), ((words)).
 _TAG = re.compile(r"<[a-zA-Z_]{1,20}:[^<>\n]{1,200}>")
@@ -40,10 +40,10 @@ class Slot:
 
     Attributes:
         name: "subject", "background" or any other.
-        tokens: rows.
+        tokens: number of rows.
         form: the wording of the training captions, "{}" where the words go.
-        words: key of the slot's known words in the "text" part of `salon.json`; "" = the name with an s.
-        endings: last words of an unknown clause that put it here ("gold palette"), once there is a subject.
+        words: key of the slot's known words in the "text" part of `salon.json`; "": the name with an s.
+        endings: last words of an unknown clause that put it into this slot ("gold palette"), once there is a subject.
     """
 
     name: str
@@ -54,11 +54,11 @@ class Slot:
 
     @property
     def table(self) -> str:
-        """The key of its known words."""
+        """Key of the slot's known words."""
         return self.words or f"{self.name}s"
 
     def __post_init__(self) -> None:
-        """ValueError for what cannot be a slot: it comes from a file."""
+        """Raise ValueError if the values make no slot. They come from a file."""
         if not all(isinstance(text, str) for text in (self.name, self.form, self.words, *self.endings)):
             raise ValueError(f"text slot {self.name!r}: want its name, form, words and endings as text")
         if type(self.tokens) is not int or not 1 <= self.tokens <= 10_000:
@@ -71,11 +71,11 @@ class Slot:
 
 @dataclass(frozen=True)
 class Clauses:
-    """A prompt, taken apart.
+    """The clauses of a prompt.
 
     Attributes:
         texts: slot name -> the words to encode there, already in the slot's form; slots without a clause are missing.
-        warnings: what was left out of the picture, one sentence each, for the user to see.
+        warnings: for the user, what was left out of the picture, one sentence each.
     """
 
     texts: Mapping[str, str]
@@ -84,13 +84,13 @@ class Clauses:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Known words of each slot: slot -> spoken form -> the form that the model was trained with ("" = no clause)."""
+    """The known words of each slot: slot -> spoken form -> trained form ("" = no clause)."""
 
     tables: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def from_json(cls, text: Mapping[str, Any]) -> Vocabulary:
-        """From the "text" part of `salon.json`. A slot's words are a list, or map a form to its other spoken forms."""
+        """Read the "text" part of `salon.json`. A slot's words are a list, or map a form to its other spoken forms."""
 
         def spoken(words: Sequence[str] | Mapping[str, Sequence[str]]) -> dict[str, str]:
             forms = words if isinstance(words, Mapping) else dict.fromkeys(words, ())
@@ -106,25 +106,29 @@ class Vocabulary:
 
 
 def normalise(clause: str) -> str:
-    """Lower case, hyphens and runs of space as one space, no punctuation at the edges: as the training captions are."""
+    """Write a clause as the training captions are written.
+
+    That is lower case, single spaces in place of hyphens, and no punctuation at the edges.
+    """
     return _trimmed(_SPACE.sub(" ", unicodedata.normalize("NFKC", clause).lower()))
 
 
 def without_article(clause: str) -> str:
-    """A normalised clause without "a", "an" or "the" before it."""
+    """Return a normalised clause without "a", "an" or "the" before it."""
     return _ARTICLE.sub("", clause)
 
 
 def split(prompt: str) -> list[str]:
-    """The prompt's clauses, normalised, without empty ones."""
+    """Return the prompt's clauses, normalised, without empty ones."""
     parts = _BREAK.split(unicodedata.normalize("NFKC", prompt))
     return [clause for part in parts if (clause := normalise(part))]
 
 
 def without_foreign_syntax(prompt: str) -> tuple[str, tuple[str, ...]]:
-    """The prompt without what other programs' prompts have beside words, and a note that says so, if there was any.
+    """Return a prompt without what prompts of other programs have beside words, and a note that says so, if any was there.
 
-    "(masterpiece:1.2), red apple <lora:x:0.8>" is "masterpiece, red apple"."""
+    "(masterpiece:1.2), red apple <lora:x:0.8>" becomes "masterpiece, red apple".
+    """
     text = unicodedata.normalize("NFKC", prompt)
     found: list[str] = []
 
@@ -141,10 +145,11 @@ def without_foreign_syntax(prompt: str) -> tuple[str, tuple[str, ...]]:
 
 
 def words_of(text: str) -> list[str]:
-    """Split text into runs of letters and figures, each with the marks that belong to it.
+    r"""Split text into runs of letters and figures, each with the marks that belong to it.
 
-    A vowel sign or an accent of its own is part of the letter before it, though `\\w` does not know it: without these
-    Hindi and Thai words fall apart."""
+    A vowel sign or an accent of its own is part of the letter before it, though `\w` does not match it. Without these
+    marks Hindi and Thai words fall apart.
+    """
     words, start = [], None
     for at, char in enumerate(text):
         inside = char.isalnum() or (start is not None and is_mark(char))
@@ -157,12 +162,12 @@ def words_of(text: str) -> list[str]:
 
 
 def is_mark(char: str) -> bool:
-    """Whether a character is no letter of its own, but a part of the one before it: a vowel sign, tone or accent."""
+    """Return whether a character is part of the letter before it: a vowel sign, tone or accent."""
     return unicodedata.category(char).startswith("M")
 
 
 def _trimmed(text: str) -> str:
-    """The text from its first letter or figure to its last one, with the marks of that."""
+    """Return the text from its first letter or figure to its last one, with that one's marks."""
     inside = [at for at, char in enumerate(text) if char.isalnum()]
     if not inside:
         return ""
@@ -191,14 +196,14 @@ class ClauseReader:
     The first clause that is not an attribute is the subject. Attributes are found anywhere: "... background", "on ..."
     with a known background, and the known words of any other slot, on their own ("3d", "as a sticker"), before a
     subject ("3d render of a ...") or behind it ("... in neon colours", "... with sticker outline"). A later clause that
-    is none joins the subject while the subject's slot has room, and is otherwise left out with a warning; unless the
-    model says itself what it draws of them, with `choose`. What other programs' prompts have beside words is dropped.
+    is no attribute joins the subject while the subject's slot has free rows; otherwise it is left out with a warning. A
+    model that knows its nouns decides that itself, with `choose`. Syntax of other programs' prompts is dropped.
 
     Args:
-        slots: in the order of their rows; one must be called "subject".
+        slots: the slots, in the order of their rows; one must be called "subject".
         vocabulary: the checkpoint's known words.
-        count: number of tokens of a text, without special tokens.
-        choose: the subject, of all clauses that are no attributes; None: they are joined.
+        count: returns the number of tokens of a text, without special tokens.
+        choose: returns the subject of all clauses that are no attributes; None: they are joined.
     """
 
     def __init__(
@@ -218,7 +223,7 @@ class ClauseReader:
         self._choose = choose or self._joined
 
     def read(self, prompt: str) -> Clauses:
-        """Take a prompt apart. ValueError if it has no words; also what `choose` raises."""
+        """Split a prompt into clauses. Raise ValueError if it has no words, and whatever `choose` raises."""
         prompt, foreign = without_foreign_syntax(prompt)
         clauses = split(prompt)
         if not clauses:
@@ -235,7 +240,7 @@ class ClauseReader:
         return Clauses(found, (*reading.warnings, *subject.warnings))
 
     def _joined(self, clauses: Sequence[str]) -> Subject:
-        """All clauses, as far as they fit."""
+        """Return all clauses as one subject, as far as they fit."""
         subject, warnings = clauses[0], []
         for clause in clauses[1:]:
             joined = f"{subject} {clause}"
@@ -283,7 +288,10 @@ class ClauseReader:
         reading.plain.append(clause)
 
     def _take(self, slot: str, words: str, reading: _Reading) -> bool:
-        """Whether `slot` holds `words` or has refused them with a warning; False if the model has no such slot."""
+        """Return whether `slot` holds `words` or has refused them with a warning.
+
+        If the model has no such slot, the answer is False.
+        """
         if slot not in self.slots:
             return False
         text = self.slots[slot].form.format(words) if words else ""
@@ -293,7 +301,7 @@ class ClauseReader:
         return True
 
     def _background(self, clause: str) -> tuple[str, str]:
-        """(what is left, background) of "a red apple on a teal background", "teal background" or "on teal"."""
+        """Return (the rest, the background) of "a red apple on a teal background", "teal background" or "on teal"."""
         head = _GROUND.sub("", clause)
         named = head != clause
         placed = _PLACED.match(head)
@@ -316,7 +324,7 @@ class ClauseReader:
 
 @dataclass
 class _Reading:
-    """What has been read of a prompt so far."""
+    """The state of reading a prompt."""
 
     found: dict[str, str]
     warnings: list[str]

@@ -93,13 +93,13 @@ def head_of(phrase: str, nouns: Nouns) -> Head | None:
 
 
 def is_aside(phrase: str) -> bool:
-    """Whether a phrase without a known noun says how a thing is drawn: "trending on artstation"."""
+    """Return whether a phrase without a known noun says how a thing is drawn: "trending on artstation"."""
     words = words_of(phrase)
     return bool(words) and (words[-1] in _ASIDE or words[0] in _NOT)
 
 
 def _end_of_phrase(words: Sequence[str], start: int, nouns: Nouns) -> int:
-    """Where the noun phrase that begins at `start` ends."""
+    """Return where the noun phrase that begins at `start` ends."""
     seen = False  # a noun: what follows it and ends in -ing or -ed tells what it does
     for at in range(start, len(words)):
         word = words[at]
@@ -116,7 +116,7 @@ _Found = tuple[Match, int, int]  # what, its first word, and the one behind its 
 
 
 def _across(words: Sequence[str], start: int, end: int, nouns: Nouns) -> _Found | None:
-    """The first name that reaches over the end of the phrase: "bowl of soup", "bow and arrow"."""
+    """Return the first name that reaches over the end of the phrase: "bowl of soup", "bow and arrow"."""
     for first in range(max(start, end - MAX_WORDS), end):
         for last in range(min(len(words), first + MAX_WORDS + 2), end, -1):
             match = nouns.find(words[first:last])
@@ -126,7 +126,7 @@ def _across(words: Sequence[str], start: int, end: int, nouns: Nouns) -> _Found 
 
 
 def _last_noun(words: Sequence[str], start: int, end: int, nouns: Nouns) -> _Found | None:
-    """The longest known noun at the end of the phrase, or before words there that are none ("apple no 7")."""
+    """Return the longest known noun at the end of the phrase, or before words there that are none ("apple no 7")."""
     for last in range(end, start, -1):
         for first in range(max(start, last - MAX_WORDS), last):
             match = nouns.find(words[first:last])

@@ -1,8 +1,8 @@
-"""Words that a checkpoint has not been trained on: the nearest of those that it knows stand in for them.
+"""Replace words that a checkpoint has not been trained on by the nearest of those that it knows.
 
 A small model has learned to draw things by their names, and only near those names does the text encoder's space mean
-anything to it. So a subject that is none of them ("puppy", "a cat riding a bicycle") is replaced by the one whose mean
-state is nearest in angle ("dog", "cat"), if that is near enough; the user is told. All of it is data of the checkpoint:
+anything to it. So any other subject ("puppy", "a cat riding a bicycle") is replaced by the name whose mean state is
+nearest in angle ("dog", "cat"), if that is near enough, and a warning tells the user. The data are the checkpoint's:
 `text.neighbours` of `salon.json` names the vectors, `vocabulary.concepts` the words.
 """
 
@@ -28,10 +28,10 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Known subjects and where they lie.
+    """Known subjects and their vectors.
 
     Attributes:
-        names: normalised, without an article.
+        names: names of the subjects, normalised, without an article.
         vectors: float32 [N, E], the names' pooled vectors as the model reads them, of length 1.
         least: smallest cosine at which a name stands in for other words.
     """
@@ -45,16 +45,16 @@ class Neighbours:
         return frozenset(self.names)
 
     def knows(self, subject: str) -> bool:
-        """Whether a normalised subject is one of the names, an article before it or not."""
+        """Return whether a normalised subject is one of the names, with or without an article before it."""
         return without_article(subject) in self._known
 
     def nearest(self, pooled: Float32) -> str | None:
-        """The name nearest to a pooled vector [E], or None when none is near."""
+        """Return the name nearest to a pooled vector [E]; None if no name is near enough."""
         found = self.ranked(pooled, 1)
         return found[0][0] if found and found[0][1] >= self.least else None
 
     def ranked(self, pooled: Float32, most: int) -> list[tuple[str, float]]:
-        """Up to `most` (name, cosine) of a pooled vector [E], the nearest first; none for a vector of zeros."""
+        """Return up to `most` (name, cosine) of a pooled vector [E], the nearest first; none for a vector of zeros."""
         wide = pooled.astype(np.float64)
         length = float(_lengths(wide))
         if length == 0.0:
@@ -64,7 +64,7 @@ class Neighbours:
 
 
 def load_neighbours(salon: Config, width: int) -> Neighbours | None:
-    """What `salon.json` says of a text encoder's neighbours so wide; None if it says nothing.
+    """Load the neighbours that `salon.json` names for a text encoder of this width; None if it names none.
 
     Raises:
         CheckpointError: the file is missing, or its vectors are not one finite row for every name.
@@ -91,11 +91,14 @@ def load_neighbours(salon: Config, width: int) -> Neighbours | None:
 
 
 def names_of(vocabulary: Mapping[str, Any]) -> Sequence[str]:
-    """Every name of every concept, in the order of the rows."""
+    """Return every name of every concept, in the order of the rows."""
     return [name for c in vocabulary.get("concepts", ()) for name in (c["name"], *c["synonyms"])]
 
 
 def _lengths(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Lengths of the rows, by sums of products: a matrix product's bits, and so a name, depend on the machine."""
+    """Return the lengths of the rows, by sums of products.
+
+    The bits of a matrix product, and so the chosen name, would depend on the machine.
+    """
     lengths: NDArray[np.float64] = np.sqrt((vectors * vectors).sum(axis=-1))
     return lengths

@@ -91,7 +91,7 @@ class Nouns:
 
 
 def _forms(words: Sequence[str]) -> Iterator[str]:
-    """The words, then with the last one in the singular, by what English does at the ends of words."""
+    """Yield the words as they are, then with the last one in the singular, as English makes it."""
     *before, last = words
     for form in (last, *_singulars(last)):
         yield " ".join([*before, form])
@@ -111,7 +111,7 @@ def _singulars(word: str) -> Iterator[str]:
 
 
 def load_nouns(salon: Config) -> Nouns | None:
-    """What `salon.json` says of nouns; None if it says nothing.
+    """Return what `salon.json` says of nouns; None if it says nothing.
 
     Raises:
         CheckpointError: the file is missing or broken, or names something that the model was not taught.
@@ -138,7 +138,7 @@ def load_nouns(salon: Config) -> Nouns | None:
 
 
 def _lists(table: Any) -> Iterator[tuple[str, list[str]]]:
-    """The entries of a table of texts by a text. TypeError: it is none."""
+    """Yield the entries of a table of texts by a text. Raise TypeError for anything else."""
     for key, values in table.items():
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise TypeError(f"{key!r}: want a list of texts")

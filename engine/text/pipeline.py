@@ -1,4 +1,4 @@
-"""What a text pipeline is: it turns a prompt into the numbers that a model reads."""
+"""Define what a text pipeline does: it turns a prompt into the numbers that a model reads."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ Float32 = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class TextEncoding:
-    """A prompt as a model reads it. Whatever an engine holds is shared by all who asked for it, and read-only.
+    """A prompt as a model reads it. An engine shares its encodings among all callers, so their arrays are read-only.
 
     Attributes:
-        tokens: float32 [R, E] text rows.
-        pooled: float32 [P].
+        tokens: float32 [R, E], the text rows.
+        pooled: float32 [P], the pooled text vector.
         clauses: slot -> the words that were encoded there.
-        warnings: what was left out or replaced, one sentence each, for the user to see.
+        warnings: for the user, what was left out or replaced, one sentence each.
     """
 
     tokens: Float32
@@ -31,7 +31,7 @@ class TextEncoding:
 
 
 class TextPipeline(Protocol):
-    """A loaded text pipeline. All its encodings have the same numbers of columns."""
+    """A loaded text pipeline. All its encodings have the same number of columns."""
 
     @property
     def parts(self) -> Sequence[int]:
@@ -39,25 +39,32 @@ class TextPipeline(Protocol):
 
     @property
     def num_rows(self) -> int:
-        """Text rows of every prompt: the sum of `parts`."""
+        """Text rows of every prompt, which is the sum of `parts`."""
 
     @property
     def unconditional(self) -> TextEncoding:
-        """What the unconditional branch reads where there is no negative prompt."""
+        """Input of the unconditional branch without a negative prompt."""
 
     @property
     def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """Of each component with weights, the numbers of its config that decide how much work it is."""
+        """For each component with weights, the numbers of its config that decide how much work it is."""
 
     def encode(self, prompt: str, field: str = "prompt", *, avoided: bool = False) -> TextEncoding:
-        """Encode a prompt; `avoided`: it says what is not to be drawn, and need not name a thing. PromptError, which
-        calls it `field`, for one that cannot be read or is too long."""
+        """Encode a prompt.
+
+        Args:
+            field: the name of the prompt in errors.
+            avoided: whether the prompt says what is not to be drawn; then it need not name a thing.
+
+        Raises:
+            PromptError: the prompt cannot be read, or is too long.
+        """
 
 
 def read_only(
     tokens: Float32, pooled: Float32, clauses: Mapping[str, str] | None = None, warnings: tuple[str, ...] = ()
 ) -> TextEncoding:
-    """Return an encoding of these very arrays, and make them read-only."""
+    """Make these arrays read-only, and return an encoding of them (not of copies)."""
     for array in (tokens, pooled):
         array.setflags(write=False)
     return TextEncoding(tokens, pooled, MappingProxyType(clauses or {}), warnings)

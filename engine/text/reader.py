@@ -119,8 +119,10 @@ class PromptReader:
         raise PromptError(complaint(field, got, "a thing that the model was taught", f"{offer}{LIST}")) from None
 
     def _words_that_fit(self, text: str, limit: int) -> str:
-        """The longest run of words from the start with at most `limit` tokens; what is read of the first word if not
-        even that fits."""
+        """Return the longest run of words from the start that has at most `limit` tokens.
+
+        If not even the first word fits, return the start of it that does.
+        """
         words = text.split()
 
         def fit(count: int) -> bool:
@@ -138,7 +140,10 @@ class PromptReader:
         return " ".join(words[:most]) if most else self._part_that_fits(words[0], limit)
 
     def _part_that_fits(self, word: str, limit: int) -> str:
-        """The start of a word (in a script without spaces: of a text) that has the word's first `limit` tokens."""
+        """Return the start of a word that has the word's first `limit` tokens.
+
+        In a script without spaces the word is a whole text.
+        """
 
         def tokens(length: int) -> Sequence[int]:
             return self._tokenize(word[:length])

@@ -58,7 +58,7 @@ def avoided_of(clauses: Sequence[str], nouns: Nouns) -> Subject:
 
 
 def _drawn(clause: str, head: Head, name: str) -> tuple[str, tuple[str, ...]]:
-    """The text for the subject's slot, and what is to be said of it."""
+    """Return the text for the subject's slot, and what is to be said of it."""
     if without_article(clause) == name:
         return clause, ()
     said = f"{shown(clause)} is drawn as {name!r}"

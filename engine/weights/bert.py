@@ -1,4 +1,4 @@
-"""Config and packed weights of BERT encoders, under transformers' names (`BertModel`)."""
+"""Read the config and pack the weights of BERT encoders, under transformers' names (`BertModel`)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ HARMLESS: Final = {
 
 @dataclass(frozen=True)
 class BertConfig:
-    """Sizes of a BERT encoder, under the names of its config.json."""
+    """The sizes of a BERT encoder, under the names of its config.json."""
 
     hidden_size: int  # D
     num_hidden_layers: int
@@ -52,7 +52,10 @@ class BertConfig:
 
     @classmethod
     def read(cls, config: Config) -> BertConfig:
-        """From config.json, with transformers' defaults. UnknownArchitecture or WrongConfig."""
+        """Read config.json, with transformers' defaults.
+
+        Raise UnknownArchitecture or WrongConfig for what does not fit.
+        """
         config.want_architecture([ARCHITECTURE])
         config.only("hidden_act", ("gelu",), "gelu")
         config.only("position_embedding_type", ("absolute",), "absolute")
@@ -101,7 +104,7 @@ def load_bert(ops: Ops[Any, Any], component: Component) -> BertWeights:
     """Pack a text encoder folder.
 
     Raises:
-        CheckpointError: anything wrong with the folder, see `engine.errors`.
+        CheckpointError: anything is wrong with the folder, see `engine.errors`.
     """
     config = BertConfig.read(component.config)
     weights = component.weights()
@@ -126,7 +129,7 @@ def load_bert(ops: Ops[Any, Any], component: Component) -> BertWeights:
         embedding_norm=reader.norm("embeddings.LayerNorm", d),
         layers=tuple(layer(f"encoder.layer.{i}") for i in range(config.num_hidden_layers)),
     )
-    # The pooler is for classification; position numbers are a buffer that older transformers saved.
+    # The pooler serves classification only; position numbers are a buffer that older versions of transformers saved.
     weights.ignore("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")
     weights.finish()
     return result

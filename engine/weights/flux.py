@@ -1,4 +1,4 @@
-"""Config and packed weights of the Flux transformer family, under diffusers' names (`FluxTransformer2DModel`)."""
+"""Read the config and pack the weights of the Flux family, under diffusers' names (`FluxTransformer2DModel`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIME_CHANNELS: Final = 256  # columns of the timestep sinusoid
 
 @dataclass(frozen=True)
 class FluxConfig:
-    """Sizes of a Flux transformer, under the names of its config.json; D = width = heads * head width."""
+    """The sizes of a Flux transformer, under the names of its config.json. D = width = heads * head width."""
 
     in_channels: int  # C: columns of a latent token, also of the velocity
     num_layers: int  # double blocks
@@ -30,7 +30,10 @@ class FluxConfig:
 
     @classmethod
     def read(cls, config: Config) -> FluxConfig:
-        """From config.json, with diffusers' defaults. UnknownArchitecture or WrongConfig."""
+        """Read config.json, with diffusers' defaults.
+
+        Raise UnknownArchitecture or WrongConfig for what does not fit.
+        """
         config.want_architecture([ARCHITECTURE])
         config.only("patch_size", (1,), 1)
         in_channels = config.integer("in_channels", 64)
@@ -55,12 +58,12 @@ class FluxConfig:
 
     @property
     def width(self) -> int:
-        """D."""
+        """D, columns of the residual stream."""
         return self.num_attention_heads * self.attention_head_dim
 
     @property
     def num_double_blocks(self) -> int:
-        """Blocks with an adapter branch."""
+        """Number of double blocks, each of which has an adapter branch."""
         return self.num_layers
 
     @property
@@ -71,7 +74,7 @@ class FluxConfig:
 
 @dataclass(frozen=True, eq=False)
 class Embedder:
-    """Linear, SiLU, linear."""
+    """Two linear layers with SiLU between."""
 
     first: Any
     second: Any
@@ -108,9 +111,10 @@ class SingleBlock:
 class FluxWeights:
     """A packed Flux transformer.
 
-    `modulation` [num_modulations, D] holds every adaLN projection of the model, which all read the same vector: per
-    double block norm1 (shift, scale, gate of attention; shift, scale, gate of the MLP) then norm1_context (alike), per
-    single block shift, scale, gate; at the end norm_out (scale, shift).
+    `modulation` [num_modulations, D] holds every adaLN projection of the model, which all read the same vector. Its
+    rows are, for each double block, those of norm1 (shift, scale, gate of attention; shift, scale, gate of the MLP),
+    then those of norm1_context in the same order; for each single block shift, scale, gate; at the end norm_out (scale,
+    shift).
     """
 
     config: FluxConfig
@@ -129,7 +133,7 @@ def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
     """Pack a transformer folder.
 
     Raises:
-        CheckpointError: anything wrong with the folder, see `engine.errors`.
+        CheckpointError: anything is wrong with the folder, see `engine.errors`.
     """
     config = FluxConfig.read(component.config)
     reader = _Reader(ops, component.weights(), config)

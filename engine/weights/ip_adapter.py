@@ -1,9 +1,9 @@
-"""Adapters of Flux models in diffusers' IP-Adapter layout.
+"""Read adapters of Flux models in diffusers' IP-Adapter layout.
 
-One safetensors file holds the branch (`ip_adapter.N.to_k_ip.weight`, `.bias`, `to_v_ip` alike, N counting the double
-blocks) and the image projection (`image_proj.proj`, `image_proj.norm`) that turns an image embedding into tokens. The
-older naming of XLabs' files (`double_blocks.N.processor.ip_adapter_double_stream_k_proj`, `ip_adapter_proj_model`) is
-read too. Source: IP-Adapter (2308.06721), section 3.2.
+One safetensors file holds the branch (`ip_adapter.N.to_k_ip.weight`, `.bias`, the same for `to_v_ip`, N counting the
+double blocks) and the image projection (`image_proj.proj`, `image_proj.norm`) that turns an image embedding into
+tokens. The older naming of XLabs' files (`double_blocks.N.processor.ip_adapter_double_stream_k_proj`,
+`ip_adapter_proj_model`) is read too. Source: IP-Adapter (2308.06721), section 3.2.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OLD_NAMES: Final = {
 
 @dataclass(frozen=True, eq=False)
 class ImageProjection:
-    """From an image embedding to `num_tokens` tokens: linear, reshape, layer norm.
+    """The projection of an image embedding to `num_tokens` tokens: linear, reshape, layer norm.
 
     Attributes:
         proj: packed linear [num_tokens * token_width, embedding_width].
@@ -56,10 +56,10 @@ class ImageProjection:
     embedding_width: int
 
     def tokens(self, ops: Ops[Any, Any], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Tokens float32 [n * num_tokens, token_width] of n image embeddings float32 [n, embedding_width].
+        """Return the tokens float32 [n * num_tokens, token_width] of n image embeddings float32 [n, embedding_width].
 
         Raises:
-            ValueError: embeddings of another width.
+            ValueError: the embeddings have another width.
         """
         if embeddings.ndim != 2 or embeddings.shape[1] != self.embedding_width:
             raise ValueError(f"tokens: embeddings: got {list(embeddings.shape)}, want [n, {self.embedding_width}]")
@@ -77,11 +77,13 @@ class IpAdapter:
 
 
 def load_ip_adapter(ops: Ops[Any, Any], transformer: FluxWeights, path: str | Path) -> IpAdapter:
-    """Read an adapter file for a transformer. `Engine.add_branch` takes the result, and `projection.tokens` makes of an
-    image embedding what `Engine.register_adapter` takes.
+    """Read an adapter file for a transformer.
+
+    `Engine.add_branch` takes the result. `projection.tokens` turns an image embedding into what
+    `Engine.register_adapter` takes.
 
     Raises:
-        CheckpointError: anything wrong with the file, or made for another transformer.
+        CheckpointError: anything is wrong with the file, or it is made for another transformer.
     """
     path = Path(path)
     file = SafetensorsFile(path)
@@ -110,14 +112,16 @@ def load_ip_adapter(ops: Ops[Any, Any], transformer: FluxWeights, path: str | Pa
 def load_adapter_branch(
     ops: Ops[Any, Any], transformer: FluxWeights, weights: Mapping[str, NDArray[Any]], path: str = "adapter branch"
 ) -> AdapterBranch:
-    """Pack the keys' and values' layers of an adapter: `N.to_k_ip.weight` [D, token_width], `N.to_k_ip.bias` [D],
-    `N.to_v_ip` alike, for every double block N. Any float width, or bfloat16 bits as uint16.
+    """Pack the layers of an adapter that make keys and values.
+
+    They are `N.to_k_ip.weight` [D, token_width], `N.to_k_ip.bias` [D], and the same for `N.to_v_ip`, for every double
+    block N, of any float dtype, or bfloat16 bits as uint16.
 
     Args:
-        path: what an error calls the source.
+        path: the name of the source in errors.
 
     Raises:
-        MissingKey, UnexpectedKey, WrongShape: not the layout of this transformer.
+        MissingKey, UnexpectedKey, WrongShape: the layout is not that of this transformer.
     """
     layers = transformer.config.num_layers
     token_width = want_adapter_branch(weights, layers, transformer.config.width, path)
@@ -134,11 +138,12 @@ def want_adapter_branch(weights: Mapping[str, NDArray[Any]], layers: int, width:
 
     Args:
         weights: see `load_adapter_branch`.
-        layers, width: double blocks of the model, and D.
-        path: what an error calls the source.
+        layers: number of the model's double blocks.
+        width: D of the model.
+        path: the name of the source in errors.
 
     Raises:
-        MissingKey, UnexpectedKey, WrongShape: they are another model's.
+        MissingKey, UnexpectedKey, WrongShape: the layout is another model's.
     """
     reader = _Reader(weights, path)
     token_width = reader.take("0.to_k_ip.weight", width, None).shape[1] if layers else 0
@@ -157,7 +162,7 @@ class _Reader:
         self.taken: set[str] = set()
 
     def take(self, key: str, *shape: int | None) -> NDArray[Any]:
-        """An array whose sides are as given; None allows any."""
+        """Return an array whose sides are as given; None allows any."""
         expected = str([side if side is not None else "any" for side in shape]).replace("'", "")
         if key not in self.weights:
             found = f"{len(self.weights)} others"

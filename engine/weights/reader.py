@@ -1,4 +1,4 @@
-"""Takes a component's arrays in the shapes that an architecture says, and packs them for a backend."""
+"""Take a component's arrays in the shapes that an architecture says, and pack them for a backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..checkpoint import Weights
 
 @dataclass(frozen=True, eq=False)
 class Norm:
-    """Scale and offset of a layer or group norm; weight, bias float32 [1, C]."""
+    """Scale and offset of a layer or group norm: weight and bias, float32 [1, C]."""
 
     weight: Any
     bias: Any
@@ -22,7 +22,7 @@ class Reader:
     """Reads layers by their names in the file.
 
     Args:
-        ops: backend; None: arrays are taken, and so checked, but nothing is packed.
+        ops: backend; None: arrays are taken, and so checked, but not packed.
         weights: the component's arrays.
     """
 

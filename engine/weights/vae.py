@@ -1,4 +1,4 @@
-"""Config and packed weights of diffusers' `AutoencoderKL`."""
+"""Read the config and pack the weights of diffusers' `AutoencoderKL`."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ HARMLESS: Final = {
     "sample_size": "the side of the training pictures, which only diffusers' tiling looks at",
     "force_upcast": "a guard against overflow in float16, in which Salon computes nothing",
 }
-# Names of attention layers, and how checkpoints of diffusers before 0.18 call them.
+# Names of attention layers, and their names in checkpoints of diffusers before 0.18.
 _OLD_NAMES: Final = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """Sizes of an autoencoder, under the names of its config.json."""
+    """The sizes of an autoencoder, under the names of its config.json."""
 
     in_channels: int
     out_channels: int
@@ -43,7 +43,10 @@ class AutoencoderConfig:
 
     @classmethod
     def read(cls, config: Config) -> AutoencoderConfig:
-        """From config.json, with diffusers' defaults. UnknownArchitecture or WrongConfig."""
+        """Read config.json, with diffusers' defaults.
+
+        Raise UnknownArchitecture or WrongConfig for what does not fit.
+        """
         config.want_architecture([ARCHITECTURE])
         config.only("act_fn", ("silu",), "silu")
         channels = config.integers("block_out_channels", (64,))
@@ -74,7 +77,7 @@ class AutoencoderConfig:
 
     @property
     def factor(self) -> int:
-        """Pixels along a side for one latent."""
+        """Pixels along the side of one latent."""
         return 1 << (len(self.block_out_channels) - 1)
 
 
@@ -89,7 +92,7 @@ class Resnet:
 
 @dataclass(frozen=True, eq=False)
 class Attention:
-    """One head as wide as the level, over all pixels of an image."""
+    """One attention head as wide as the level, over all pixels of an image."""
 
     width: int  # C
     norm: Norm
@@ -119,7 +122,10 @@ class Half:
 
 @dataclass(frozen=True, eq=False)
 class AutoencoderWeights:
-    """A packed autoencoder. The encoder is checked at load and packed when first used: text-to-image never does."""
+    """A packed autoencoder.
+
+    The encoder is checked at load, and packed at its first use: text-to-image never uses it.
+    """
 
     config: AutoencoderConfig
     decoder: Half
@@ -135,7 +141,7 @@ def load_autoencoder(ops: Ops[Any, Any], component: Component) -> AutoencoderWei
     """Pack an autoencoder folder.
 
     Raises:
-        CheckpointError: anything wrong with the folder, see `engine.errors`.
+        CheckpointError: anything is wrong with the folder, see `engine.errors`.
     """
     config = AutoencoderConfig.read(component.config)
     weights = component.weights()

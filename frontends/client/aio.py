@@ -1,4 +1,4 @@
-"""The client of a Salon server for asyncio: `client.py` with `await`, `async for` and `async with`.
+"""Provide the client of a Salon server for asyncio: `client.py` with `await`, `async for` and `async with`.
 
 async with salon.AsyncClient("tcp://localhost:5599") as client:
     job = await client.imagine("a red apple")
@@ -31,13 +31,15 @@ if TYPE_CHECKING:
     from ..wire.keys import KeyPair
 
 T = TypeVar("T")
-LONGEST_S = 3600.0  # of one wait
+LONGEST_S = 3600.0  # the longest single wait
 
 
 class Looped:
     """Runs steps in one event loop: that of the first request. The loop watches the sockets' file descriptors.
 
-    `on_contact`: see `AsyncClient`."""
+    Args:
+        on_contact: see `AsyncClient`.
+    """
 
     def __init__(self, core: Core, link: Link, on_contact: OnContact | None = None) -> None:
         self._core, self._link = core, link
@@ -47,15 +49,16 @@ class Looped:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched: tuple[int, ...] = ()
         self._timer: asyncio.TimerHandle | None = None
-        self._alarm = math.inf  # when it rings
-        self._over: ClientClosed | None = None  # why it is of no use any more
+        self._alarm = math.inf  # when the timer is due
+        self._over: ClientClosed | None = None  # why this engine has ended
 
     async def run(self, steps: Steps[T]) -> T:
-        """The result of an operation.
+        """Run the steps of an operation, and return its result.
 
         Raises:
-            ClientClosed: after `close`, in a forked process, in another loop than the first, or after an error that
-                nobody foresaw.
+            ClientClosed: the client was closed, in this process or before a fork; the loop is another than the first;
+                or an
+                unforeseen error ended the client.
             ClientError: a thread for slow work, such as writing files, does not start.
         """
         value: Any = None
@@ -71,7 +74,7 @@ class Looped:
             self._leave(steps)
 
     async def iterate(self, stream: Stream[T]) -> AsyncIterator[T]:
-        """The items of a stream, each when it is wanted."""
+        """Yield the items of a stream, each when the caller asks for it."""
         value: Any = None
         try:
             while True:
@@ -87,7 +90,7 @@ class Looped:
             self._leave(stream)
 
     def close(self) -> None:
-        """End the connection. Again: nothing."""
+        """End the connection. A second call changes nothing."""
         if os.getpid() == self._pid:
             self._shut(closed())
 
@@ -108,22 +111,22 @@ class Looped:
         if isinstance(step, Work):
             try:
                 work = self._loop.run_in_executor(None, step.call)
-            except RuntimeError as error:  # not of the work itself, which has not begun
+            except RuntimeError as error:  # of the executor: the work itself has not begun
                 raise threadless(error) from error
             return await work
-        rung: asyncio.Future[None] = self._loop.create_future()
+        woken: asyncio.Future[None] = self._loop.create_future()
 
-        def ring() -> None:
-            if not rung.done():
-                rung.set_result(None)
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
 
-        step.exchange.wake = ring
+        step.exchange.wake = wake
         self._turn()
         if step.exchange.ready:
             return None
-        timer = self._loop.call_later(min(max(0.0, step.until - self._core.clock()), LONGEST_S), ring)
+        timer = self._loop.call_later(min(max(0.0, step.until - self._core.clock()), LONGEST_S), wake)
         try:
-            await rung
+            await woken
         finally:
             timer.cancel()
         return None
@@ -135,12 +138,12 @@ class Looped:
                 self._turn()
 
     def _turn(self) -> None:
-        """Carry whatever can be carried, and see to the next time."""
+        """Carry what can be carried now, and arrange the next turn."""
         if self._over is not None:
             return
         try:
             if not self._core.has_socket:
-                self._watch(())  # before they are closed: another socket may get the same number
+                self._watch(())  # before the sockets are closed: another one may get the same descriptor
             self._link.mend()
             self._link.pump()
             if self._lookout is not None and self._lookout.look():
@@ -152,12 +155,12 @@ class Looped:
             self._attend()
             if self._lookout is not None and self._lookout.news:
                 assert self._loop is not None
-                self._loop.call_soon(self._tell)  # in a turn of its own: it may ask or close
+                self._loop.call_soon(self._tell)  # in a turn of its own: `on_contact` may close the client
         except Exception as error:
             self._shut(unforeseen(error))
 
     def _tell(self) -> None:
-        """Tell `on_contact` of each silence and of each answer that ends one."""
+        """Call `on_contact` for each silence and for each answer that ends one."""
         try:
             for seconds in self._lookout.take() if self._lookout is not None and self._over is None else ():
                 if self._on_contact is not None:
@@ -166,9 +169,9 @@ class Looped:
             self._shut(unforeseen(error))
 
     def _attend(self) -> None:
-        """See to it that the loop comes back when the core needs it."""
+        """Make the loop come back when the core needs it."""
         due = self._core.due if self._lookout is None else min(self._core.due, self._lookout.due)
-        if due < self._alarm:  # a timer that is early does no harm, and making one for each request costs
+        if due < self._alarm:  # a timer that is early does no harm, but a new one for each request would cost time
             assert self._loop is not None
             if self._timer is not None:
                 self._timer.cancel()
@@ -192,7 +195,7 @@ class Looped:
         if self._over is not None:
             return
         self._over = why
-        with contextlib.suppress(Exception):  # the loop may be what is broken
+        with contextlib.suppress(Exception):  # the loop itself may be broken
             self._watch(())
         if self._timer is not None:
             self._timer.cancel()
@@ -200,7 +203,7 @@ class Looped:
 
 
 class _Part(Awaiting):
-    """Something of a client, run by its engine."""
+    """A part of a client, whose operations the client's engine runs."""
 
     def __init__(self, core: Core, engine: Looped, timeout_s: float) -> None:
         self._core, self._engine, self._timeout_s = core, engine, timeout_s
@@ -218,16 +221,19 @@ class AsyncRemoteJob(JobCommands, _Part):
     def __init__(self, info: JobInfo, client: AsyncClient) -> None:
         super().__init__(client._core, client._engine, client._timeout_s)
         self.info = info
-        self._client = client  # which is not to be collected before its jobs
+        self._client = client  # so that the client is not collected before its jobs
 
 
 class AsyncOps(OpsCommands, _Part):
-    """What operators can ask for."""
+    """The requests that operators can make."""
 
 
 class AsyncClient(Commands[AsyncRemoteJob], _Part):
-    """A connection to a server, for one event loop. Arguments, attributes and errors as `client.Client`, but that
-    `on_contact` is a plain function which the event loop calls."""
+    """A connection to a server, for one event loop.
+
+    Arguments, attributes and errors are those of `client.Client`, except that `on_contact` is a plain function which
+    the event loop calls.
+    """
 
     def __init__(
         self,
@@ -248,7 +254,7 @@ class AsyncClient(Commands[AsyncRemoteJob], _Part):
         return f"AsyncClient({self.address!r})"
 
     async def close(self) -> None:
-        """End the connection; jobs go on. Requests that wait end with ClientClosed."""
+        """End the connection; jobs go on. Waiting requests end with ClientClosed."""
         self._engine.close()
 
     async def __aenter__(self) -> AsyncClient:

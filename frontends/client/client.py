@@ -1,4 +1,4 @@
-"""The client of a Salon server, for programs that wait: safe to use from several threads. `aio.py` has the other one.
+"""Provide the blocking client of a Salon server, safe to use from several threads. `aio.py` has the asyncio client.
 
 with salon.Client("tcp://localhost:5599") as client:
     job = client.imagine("a red apple")
@@ -32,7 +32,7 @@ NAME = "salon-python"
 
 
 class _Part(Blocking):
-    """Something of a client, run by its engine."""
+    """A part of a client, whose operations the client's engine runs."""
 
     def __init__(self, core: Core, engine: Threaded, timeout_s: float) -> None:
         self._core, self._engine, self._timeout_s = core, engine, timeout_s
@@ -50,11 +50,11 @@ class RemoteJob(JobCommands, _Part):
     def __init__(self, info: JobInfo, client: Client) -> None:
         super().__init__(client._core, client._engine, client._timeout_s)
         self.info = info
-        self._client = client  # which is not to be collected before its jobs
+        self._client = client  # so that the client is not collected before its jobs
 
 
 class Ops(OpsCommands, _Part):
-    """What operators can ask for."""
+    """The requests that operators can make."""
 
 
 class Client(Commands[RemoteJob], _Part):
@@ -62,21 +62,22 @@ class Client(Commands[RemoteJob], _Part):
 
     Args:
         address: see `wire/address.py`; None: the environment variable SALON_SERVER, else tcp://127.0.0.1:5599.
-        key: key pair or its file, where the address has a server key; None: the user's own (`SALON_KEY`, else
+        key: a key pair or its file, if the address has a server key; None: the user's own (`SALON_KEY`, else
             ~/.config/salon/key).
-        timeout_s: the longest wait for an answer, and for a server.
-        on_contact: called in the client's own thread, in turns: with seconds of silence, once something is waited for
-            and the server has not answered for some seconds; with None, when it answers again. What it raises closes
-            the client.
+        timeout_s: the longest wait for an answer, and for a server, in seconds.
+        on_contact: called in the client's own thread. It gets the seconds of silence, once a request waits and the
+            server
+            has not answered for some seconds; then None, when the server answers again. If it raises, the client
+                closes.
 
     Attributes:
-        ops: what operators can ask for.
-        address: of the server.
+        ops: the requests that operators can make.
+        address: the server's address.
 
     Raises:
-        AddressError, KeyFileError: of `wire/errors.py`.
-        Invalid: a `timeout_s` that is no number from 0.
-        TooFewDescriptors, NoHome: of `system.py`.
+        AddressError, KeyFileError: see `wire/errors.py`.
+        Invalid: `timeout_s` is no number from 0.
+        TooFewDescriptors, NoHome: see `system.py`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a client can ask a server for, written once; `client.py` and `aio.py` make it callable.
+"""Define the requests that a client can make, once for both clients; `client.py` and `aio.py` make them callable.
 
 Every method may raise `RequestFailed` (the server did not do it), `TimedOut`, `Disconnected` and `ClientClosed`; see
 `errors.py`.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
-from ...bounds import MAX_REFERENCE_BYTES
+from ...bounds import DIGEST, MAX_REFERENCE_BYTES
 from ...errors import complaint
 from ...parameters.errors import ParameterError
 from ...parameters.known import checked
@@ -26,28 +27,43 @@ from .steps import Steps, asked, call
 from .uploads import read_bytes
 
 J = TypeVar("J", bound=JobCommands)
-RESTARTS: Final = 3  # of an upload, after a restart of the server
+RESTARTS: Final = 3  # times that an upload begins again after restarts of the server
+
+
+def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return dict(checked(parameters))
+    except ParameterError as error:
+        raise invalid(str(error)) from error
+
+
+def _source(source: m.Source | tuple[str, int] | str) -> m.Source:
+    if isinstance(source, m.Source):
+        return source
+    if isinstance(source, tuple):
+        return m.Source(job=source[0], index=source[1])
+    return m.Source(digest=source) if re.fullmatch(DIGEST, source) else m.Source(job=source)
 
 
 def new_key() -> str:
-    """Of a request that must not be done twice."""
+    """Return a random key of a request that must not be carried out twice."""
     return os.urandom(16).hex()
 
 
 class Commands(Flavour, Generic[J]):
-    """For everybody. `J`: the flavour's job."""
+    """The requests that everybody can make. `J` is the type of the flavour's job."""
 
     def _job(self, info: m.JobInfo) -> J:
         raise NotImplementedError
 
     @waited
     def server(self) -> Steps[m.Welcome]:
-        """What the server says of itself: version, features, model, limits, and the account that it takes this for."""
+        """Return the server's description of itself: version, features, model, limits, and this client's account."""
         return (yield from self._welcome())
 
     @operation
     def ping(self) -> Steps[float]:
-        """Seconds to the server and back."""
+        """Return the seconds that a message takes to the server and back."""
         start = self._core.clock()
         yield from call(self._core, m.Ping(), m.Pong, self._timeout_s)
         return self._core.clock() - start
@@ -64,44 +80,89 @@ class Commands(Flavour, Generic[J]):
         key: str | None = None,
         **parameters: Any,
     ) -> Steps[J]:
-        """Ask for pictures. Returns when the job is on the server's disk, and sure to end; then see `job.wait`.
+        """Ask for pictures of a prompt. Returns when the job is on the server's disk, and sure to end; then see
+        `job.wait`.
 
         Args:
-            prompt: what to draw.
+            prompt: the words to draw.
             lane: turbo, fast, draft or relax.
-            parameters: everything else that a request can say, by the names of docs/parameters.md, such as `images=2`,
-                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. What is None or left out is the
-                default: mostly the model's, and a random seed, which `job.info.seed` tells. A picture to draw in the
-                style of is brought by `add_reference` first.
-            private: nobody else is told of it.
-            previews: solver steps between previews; 0: none.
-            key: 1 to 64 letters, digits, . _ : -; the same key is the same job, however often it is asked for, also by
-                another process. None: a random one, so that a lost connection makes no second job.
+            parameters: every other parameter of a request, by the names of docs/parameters.md, such as `images=2`,
+                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. For one that is None or left out
+                    the
+                default applies. Most defaults are the model's; the seed is random, and `job.info.seed` tells it. To
+                    draw in
+                the style of a picture, bring it by `add_reference` first.
+            private: whether the job is hidden from everybody else.
+            previews: solver steps between previews; 0: the server makes none.
+            key: 1 to 64 letters, digits, . _ : -; the same key means the same job, however often it is sent, also by
+                another
+                process; None: a random one, so that a lost connection makes no second job.
         """
-        try:
-            values = checked(parameters)
-        except ParameterError as error:
-            raise invalid(str(error)) from error
         fields = m.Submit(
             key=new_key() if key is None else key,
             prompt=prompt,
             lane=lane,
             private=private,
             preview_every=previews,
-            parameters=values,
+            parameters=_checked(parameters),
         )
+        return (yield from self._submit(fields))
+
+    @operation
+    def make(
+        self,
+        /,
+        kind: str,
+        prompt: str = "",
+        *,
+        sources: Sequence[m.Source | tuple[str, int] | str] = (),
+        lane: str = "fast",
+        private: bool = False,
+        previews: int = 0,
+        key: str | None = None,
+        **parameters: Any,
+    ) -> Steps[J]:
+        """Ask for a job of any kind; see docs/using.md for them. Returns as `imagine`.
+
+        Args:
+            kind: such as "imagine" or "reroll".
+            prompt: what to draw; a kind that starts from a picture has that one's, where this is empty.
+            sources: pictures that it starts from: each (job id, index from 0), or the digest of one that
+                `add_reference` brought, or the id of a job as a whole, where the kind takes one.
+            lane, private, previews, key, parameters: as of `imagine`.
+        """
+        fields = m.Submit(
+            key=new_key() if key is None else key,
+            prompt=prompt,
+            lane=lane,
+            private=private,
+            preview_every=previews,
+            parameters=_checked(parameters),
+            kind=kind,
+            sources=tuple(map(_source, sources)),
+        )
+        return (yield from self._submit(fields))
+
+    def _submit(self, fields: m.Submit) -> Steps[J]:
         request = asked(fields, preview_every="previews")  # what is wrong is refused without a server
-        if "parameters" not in (yield from self._welcome()).features:
-            request = msgspec.structs.replace(request, parameters=None, **as_before(values))
+        features = (yield from self._welcome()).features
+        if "kinds" not in features and request.kind != m.IMAGINE:
+            raise unsupported(f"jobs of the kind {request.kind!r}")
+        if "parameters" not in features:
+            request = msgspec.structs.replace(request, parameters=None, **as_before(request.parameters or {}))
         return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
 
     @operation
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:
-        """Bring a picture to the server, to draw in its style; return its digest, for `style_references`. One that is
-        there already is not sent again.
+        """Bring a picture to the server, to draw in its style; return its digest, for `style_references`.
+
+        A picture that the server has already is not sent again.
 
         Args:
             picture: its file (PNG, JPEG, WebP, GIF, BMP), or the bytes of one.
+
+        Raises:
+            Invalid: the file cannot be read, is too large, or holds no picture.
         """
         data = picture if isinstance(picture, bytes) else read_bytes(picture)
         if not 1 <= len(data) <= MAX_REFERENCE_BYTES:
@@ -110,7 +171,7 @@ class Commands(Flavour, Generic[J]):
         if "parameters" not in (yield from self._welcome()).features:
             raise unsupported("style references")
         digest, size, part, offset = hashlib.sha256(data).hexdigest(), len(data), b"", 0
-        again = 0  # times that the server had forgotten what it had
+        again = 0  # times that the server has lost the parts that it had received
         while offset < size:
             request = m.Upload(digest=digest, size=size, offset=offset, data=part)
             received = (yield from call(self._core, request, m.Uploaded, self._timeout_s)).received
@@ -128,68 +189,71 @@ class Commands(Flavour, Generic[J]):
 
     @operation
     def job(self, id: str) -> Steps[J]:
-        """A job that was submitted before, here or elsewhere. NotFound: there is no such job of this account."""
+        """Return a job that was submitted before, here or elsewhere. Raise NotFound if this account has no such job."""
         return self._job((yield from call(self._core, m.Show(job=id), m.JobInfo, self._timeout_s)))
 
     @operation
     def jobs(self, limit: int = 20, before: int = 0, states: Sequence[str] = (), account: str = "") -> Steps[m.JobList]:
-        """The own jobs, newest first.
+        """Return a page of the own jobs, newest first.
 
         Args:
-            limit: at most so many.
-            before: `next` of the page before.
-            states: only these: queued, running, paused, done, failed, cancelled, blocked.
-            account: for operators: of that one, or "*", of all.
+            limit: number of jobs on a page, at most.
+            before: `next` of the page before; 0: the first page.
+            states: only jobs in these states: queued, running, paused, done, failed, cancelled, blocked.
+            account: for operators: the jobs of that account, or "*" for all.
         """
         request = m.ListJobs(before=before, limit=limit, states=states, account=account)  # type: ignore[arg-type]
         return (yield from call(self._core, request, m.JobList, self._timeout_s))
 
     @operation
     def info(self, account: str = "") -> Steps[m.AccountInfo]:
-        """Plan and GPU time of the own account. `account`: for operators: of that one."""
+        """Return plan and GPU time of the own account. Operators may name another `account`."""
         return (yield from call(self._core, m.Info(account=account), m.AccountInfo, self._timeout_s))
 
     @operation
     def words(self, like: str = "") -> Steps[m.WordList]:
-        """What the server's model draws, by slot. `like`: a word; the answer tells also which names are near to it."""
+        """Ask what the server's model draws, by slot. `like`: a word; the answer also has the names that are near to it."""
         return (yield from call(self._core, m.Words(like=like), m.WordList, self._timeout_s))
 
 
 class OpsCommands(Flavour):
-    """For operators; others get Forbidden."""
+    """The requests that operators can make. Other accounts get Forbidden."""
 
     @operation
     def status(self) -> Steps[m.Status]:
-        """The server at a glance."""
+        """Return an overview of the server."""
         return (yield from call(self._core, m.OpsStatus(), m.Status, self._timeout_s))
 
     @operation
     def pause(self) -> Steps[bool]:
-        """Start no further step; jobs are still accepted. Whether that changed anything."""
+        """Pause the server: it starts no further step, but accepts jobs. Return whether that changed anything."""
         return (yield from self._done(m.OpsPause()))
 
     @operation
     def resume(self) -> Steps[bool]:
-        """End a pause or a drain. Whether there was one."""
+        """End a pause or a drain. Return whether there was one."""
         return (yield from self._done(m.OpsResume()))
 
     @operation
     def drain(self, stop: bool = False) -> Steps[bool]:
-        """Accept no further jobs, and finish those that are there. Whether that changed anything.
+        """Drain the server: it accepts no further jobs, and finishes those that it has.
+
+        Return whether that changed anything.
 
         Args:
-            stop: the server ends then. This is never asked twice: Disconnected, if the answer was lost.
+            stop: whether the server ends then. Such a request is sent at most once: if the answer is lost,
+                Disconnected.
         """
         return (yield from self._done(m.OpsDrain(stop=stop)))
 
     @operation
     def workers(self) -> Steps[m.WorkerList]:
-        """All workers."""
+        """Return all workers."""
         return (yield from call(self._core, m.OpsWorkers(), m.WorkerList, self._timeout_s))
 
     @operation
     def accounts(self, after: str = "", limit: int = 50) -> Steps[m.AccountList]:
-        """Accounts, by name. `after`: the last account of the page before."""
+        """Return a page of accounts, by name. `after` is the last account of the page before."""
         return (yield from call(self._core, m.OpsAccounts(after=after, limit=limit), m.AccountList, self._timeout_s))
 
     @operation
@@ -203,8 +267,11 @@ class OpsCommands(Flavour):
         blocked: bool | None = None,
         quota_bytes: int | None = None,
     ) -> Steps[m.AccountInfo]:
-        """Open an account (64 hex digits of its public key), or change what is not None. `quota_bytes` of stored
-        pictures; 0: the server's own limit."""
+        """Open an account (64 hex digits of its public key), or change what is not None.
+
+        Args:
+            quota_bytes: bound of the account's stored pictures, bytes; 0: the server's own limit.
+        """
         request = m.OpsSetAccount(
             account=account, name=name, plan=plan, role=role, blocked=blocked, quota_bytes=quota_bytes
         )
@@ -214,13 +281,13 @@ class OpsCommands(Flavour):
     def grant(
         self, account: str, amount_ms: int, source: str = "bought", expires_ms: int = 0, key: str | None = None
     ) -> Steps[m.AccountInfo]:
-        """Give GPU time.
+        """Grant GPU time to an account.
 
         Args:
-            amount_ms: of GPU time.
+            amount_ms: milliseconds of GPU time.
             source: bought, bonus or operator.
-            expires_ms: when it is lost (UTC), with "operator"; 0: never.
-            key: the same key is the same grant, however often it is asked for. None: a random one.
+            expires_ms: when the time is lost (UTC ms), with "operator"; 0: never.
+            key: the same key means the same grant, however often it is sent. None: a random one.
         """
         request = m.OpsGrant(
             account=account,
@@ -233,13 +300,19 @@ class OpsCommands(Flavour):
 
     @operation
     def ledger(self, account: str = "", after: int = 0, limit: int = 100) -> Steps[m.LedgerPage]:
-        """The books of an account, or of all. `after`: `seq` of the last entry of the page before."""
+        """Return a page of the ledger of an account, or of all.
+
+        `after` is `seq` of the last entry of the page before.
+        """
         request = m.OpsLedger(account=account, after=after, limit=limit)
         return (yield from call(self._core, request, m.LedgerPage, self._timeout_s))
 
     @operation
     def retry(self, job: str) -> Steps[m.JobInfo]:
-        """Run a failed job again, under its own id. This is never asked twice: Disconnected, if the answer was lost."""
+        """Run a failed job again, under its own id.
+
+        The request is sent at most once: if the answer is lost, it raises Disconnected.
+        """
         return (yield from call(self._core, m.OpsRetry(job=job), m.JobInfo, self._timeout_s))
 
     def _done(self, request: m.Record) -> Steps[bool]:

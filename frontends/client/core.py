@@ -1,15 +1,15 @@
-"""The client's side of the protocol, without a socket, a thread or a clock of its own: frames in, frames out.
+"""Implement the client's side of the protocol, without a socket, a thread or a clock of its own: frames in, frames out.
 
-One `Core` is one user's connection over its whole life, across every socket that it takes. `link.py` owns the sockets;
-whoever calls a core does so under a lock, or in one event loop.
+One `Core` is one user's connection over its whole life, across every socket that it takes. `link.py` owns the sockets.
+All callers of a core share a lock, or one event loop.
 
     idle ----> waiting ----> greeting ----> open
     nothing    for the time  Hello is on    requests
     to do      of a new      its way        go out
                socket
 
-From `greeting` and `open`, whatever goes wrong leads back to `waiting` (`idle`, if nothing is asked); what was
-unanswered is sent again after the next Welcome. `closed` is the end.
+From `greeting` and `open`, every failure leads back to `waiting` (`idle`, if no request is open). Unanswered requests
+are sent again after the next Welcome. `closed` is the end.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from .exchanges import Exchange
 from .pauses import FIRST_PAUSE_S, dice, pause_before
 from .pending import Pending, pause_of
 
-STEADY_S: Final = 5.0  # a connection that lived so long is no part of a row of failures
-SILENCES: Final = 3  # heartbeats without a word: gone
-TALK: Final = 0.75  # of a heartbeat without a word of our own: say something
+STEADY_S: Final = 5.0  # after a connection of this age, failures are counted anew
+SILENCES: Final = 3  # after so many heartbeats of silence, the connection counts as lost
+TALK: Final = 0.75  # after this share of a heartbeat without a message of our own, a ping is sent
 REMEDY: Final = "check that it runs, the address, the key after #, and what is between"
 
 
 class Core:
-    """See above.
+    """The state machine of one connection; see the module.
 
     Args:
         where: the address, for errors.
-        patience_s: how long a request may be turned away, and a watch be without a server.
-        clock: seconds, only ever rising.
+        patience_s: how long a request may be turned away, and how long a watch may be without a server, in seconds.
+        clock: returns seconds that only rise.
         client: name and version of this side, for people.
-        chance: 0 to 1, at random.
+        chance: returns random numbers from 0 to 1.
 
     Attributes:
-        state: see above.
-        welcome: what the server last said of itself.
-        trouble: what was last seen to go wrong, in words.
+        state: see the module.
+        welcome: the server's last Welcome.
+        trouble: the last failure that was seen, in words.
         outbox: messages to send, as frames.
         away_since: since when there is no open connection; None: there is one.
-        heard: when the server last said something, while there is one.
-        pending: what has not ended.
+        heard: time of the server's last message on this connection.
+        pending: the exchanges that have not ended.
     """
 
     def __init__(
@@ -74,15 +74,15 @@ class Core:
         self.pending = Pending(self.outbox, patience_s=patience_s, chance=chance)
         self._reopen_at = math.inf
         self._hello = NO_ID
-        self._failures = 0  # connections in a row that came to nothing
-        self._since = self._said = self.heard = 0.0  # the first: when this state began
+        self._failures = 0  # connections in a row that failed
+        self._since = self._said = self.heard = 0.0  # `_since`: when this state began
         self._barred: SalonError | None = None
-        self._shortage = ""  # why there was no socket to be had, the last time
+        self._shortage = ""  # why the last attempt to make a socket failed
 
     # ---- for operations --------------------------------------------------------------------------------------------
 
     def ask(self, exchange: Exchange) -> None:
-        """Begin it. It is sent as soon as there is a connection, and again on every new one, until it has ended."""
+        """Begin an exchange, which is sent on every connection until it has ended, the present one first."""
         if self._barred is not None:
             exchange.end(self._barred)
             return
@@ -94,12 +94,12 @@ class Core:
         self._flush()
 
     def drop(self, exchange: Exchange) -> None:
-        """Nobody waits for it any more."""
+        """Give up an exchange for which no caller waits any more."""
         self.pending.drop(exchange, connected=self.state == "open")
         self._flush()
 
     def unreachable(self) -> Disconnected:
-        """The error for having no connection."""
+        """Return the error for having no connection."""
         if self._shortage:
             remedy = "close some files or raise the limit (ulimit -n), and ask again"
             return Disconnected(f"client: there is no socket to be had here ({self._shortage}); {remedy}")
@@ -115,12 +115,12 @@ class Core:
 
     @property
     def has_socket(self) -> bool:
-        """Whether the socket that there may be is still of use."""
+        """Whether the present socket, if any, is still of use."""
         return self.state in ("greeting", "open")
 
     @property
     def due(self) -> float:
-        """When a new socket or `tick` is due, if nothing comes before."""
+        """When a new socket or `tick` is due, if nothing else happens first."""
         if self.state == "waiting":
             return self._reopen_at
         if self.state == "greeting":
@@ -130,27 +130,27 @@ class Core:
         return math.inf
 
     def opened(self) -> None:
-        """There is a new socket."""
+        """Take note of a new socket."""
         assert self.state == "waiting"
         self._shortage = ""
         self._greet()
 
     def unopened(self, why: str) -> None:
-        """There is no socket to be had at the moment: later, as long as somebody waits."""
+        """Take note that no socket can be made now. The core tries again later, as long as a caller waits."""
         self._failures, self._shortage = self._failures + 1, why
         self._wait(pause_before(self._failures, self._chance))
         if not self.pending:
             self._become("idle")
 
     def receive(self, message: list[bytes]) -> None:
-        """The server said something."""
+        """Take a message of the server."""
         if not self.has_socket:
             return
         self.heard = self.clock()
         try:
             id, reply, payload = read_reply(message)
         except UnknownMessage:
-            return  # of a newer server: no answer to anything that this side asks
+            return  # a message of a newer server, which answers no request of this side
         except MessageError as error:
             if (exchange := self.pending.find(error.id)) is not None:
                 text = complaint("answer", str(error), "what docs/wire.md says", "use versions that fit")
@@ -168,7 +168,7 @@ class Core:
             self._answered(exchange, id, reply, payload)
 
     def tick(self) -> None:
-        """What time brings: a heartbeat, the end of a silent connection, what was turned away before."""
+        """Do what time demands: send a heartbeat, end a silent connection, send again what was turned away."""
         if not self.has_socket:
             return
         now = self.clock()
@@ -180,13 +180,12 @@ class Core:
                 self.ping()
 
     def ping(self) -> None:
-        """Have the server say something, over an open connection."""
+        """Send a Ping over an open connection, so that the server answers."""
         self.pending.push(Ping(), NO_ID)
         self._said = self.clock()
 
     def lost(self, why: str, pause_s: float = 0.0) -> None:
-        """The connection is gone; what was unanswered is sent again on the next one. `pause_s`: the server asks to
-        wait so long."""
+        """Take note that the connection is lost. The server may ask to wait `pause_s` seconds before the next."""
         if not self.has_socket:
             return
         now = self.clock()
@@ -200,10 +199,10 @@ class Core:
         if not self.pending:
             self._become("idle")
         for exchange in self.pending:
-            exchange.call()  # how long it waits at the most has changed
+            exchange.call()  # wake the caller: its longest wait has changed
 
     def fail(self, error: SalonError, *, bar: bool = False) -> None:
-        """All that is asked ends with an error; with `bar` all that is asked later, too, else that tries anew."""
+        """End all exchanges with an error. With `bar` later ones end so, too; else a later one tries anew."""
         self._barred = error if bar else None
         self.outbox.clear()
         for exchange in self.pending:
@@ -212,7 +211,7 @@ class Core:
         self._become("idle")
 
     def close(self, error: SalonError) -> None:
-        """The end: all fails with that error, now and later. A Bye is left in the outbox."""
+        """End for good: all exchanges fail with that error, now and later. A Bye is left in the outbox."""
         was_open = self.state == "open"
         self.fail(error, bar=True)
         if was_open:
@@ -255,11 +254,11 @@ class Core:
             self._flush()
 
     def _forgotten(self, id: bytes) -> None:
-        """The server wants a Hello first: the connection was made anew below us, or the server was."""
+        """Take note that the server asks for a Hello: it restarted, or ZeroMQ made the connection anew."""
         if (exchange := self.pending.find(id)) is not None:
-            self.pending.again(exchange)  # this one was surely not done
+            self.pending.again(exchange)  # the server surely did not carry it out
         if self.state == "greeting":
-            return  # sent before the Hello that is on its way
+            return  # that request was sent before the Hello that is on its way
         if self.clock() - self._since < FIRST_PAUSE_S:
             self.lost("the server forgets this connection")  # a pause, and a new socket
             return

@@ -1,14 +1,14 @@
-"""Every error of the client, as one tree.
+"""Define every error of the client, as one tree.
 
 SalonError
 └── ClientError
     │                            (itself: this machine has no thread or descriptor for a client at the moment)
-    ├── ClientClosed             used after `close`, after a fork, from a second event loop, or after an error that
-    │                            nobody foresaw in the client itself, which is then its cause
-    ├── Disconnected             no server in time: its address, what was seen, and what to look at
-    │   └── KeyRefused           the server is there, and does not let this key in
-    ├── TimedOut                 the server is there, and the answer, event or end of a job did not come in time
-    ├── BadAnswer                the server said something that does not fit
+    ├── ClientClosed             a call after `close`, after a fork, from a second event loop, or after an unforeseen
+    │                            error in the client itself, which is then its cause
+    ├── Disconnected             no server answered in time; says its address, the failure, and what to check
+    │   └── KeyRefused           the server answers, but does not let this key in
+    ├── TimedOut                 the server answers, but the answer, event or end of a job did not come in time
+    ├── BadAnswer                the server's answer does not fit the request
     ├── BadPicture               a picture whose bytes do not have its sha256
     ├── NoPictures               a job ended without pictures; has the `JobInfo`
     │   ├── JobFailed
@@ -20,14 +20,14 @@ SalonError
         ├── NotFound             not_found
         ├── Forbidden            forbidden
         ├── TooFast              too_fast
-        ├── LimitError           too_large (`TooLarge` is its name of before)
+        ├── LimitError           too_large (`TooLarge` is its former name)
         ├── Busy                 busy
         ├── Draining             draining
         ├── Unavailable          unavailable
         ├── Unsupported          unsupported
         └── ServerBug            internal
 
-What is wrong with an address or a key file is an error of `frontends/wire/errors.py`.
+Errors of addresses and key files are those of `frontends/wire/errors.py`.
 """
 
 from __future__ import annotations
@@ -46,28 +46,33 @@ class ClientError(SalonError):
 
 
 class ClientClosed(ClientError):
-    """Used after `close`, after a fork, from a second event loop, or after an error that nobody foresaw in the client
-    itself, which is then its cause."""
+    """A call came after `close`, after a fork, from a second event loop, or after an unforeseen error.
+
+    An unforeseen error in the client itself is the cause of this one.
+    """
 
 
 class Disconnected(ClientError):
-    """No server in time. What was asked may have been done, if the connection broke after it was sent."""
+    """No server answered in time.
+
+    If the connection broke after a request was sent, the server may have carried it out.
+    """
 
 
 class KeyRefused(Disconnected):
-    """The server is there, and does not let this key in."""
+    """The server answers, but does not let this key in."""
 
 
 class TimedOut(ClientError):
-    """The server is there, and the answer, event or end of a job did not come in time."""
+    """The server answers, but the answer, event or end of a job did not come in time."""
 
 
 class BadAnswer(ClientError):
-    """The server said something that does not fit."""
+    """The server's answer does not fit the request."""
 
 
 class BadPicture(ClientError):
-    """A picture whose bytes do not have its sha256."""
+    """The bytes of a picture do not have its sha256."""
 
 
 class NoPictures(ClientError):
@@ -75,7 +80,7 @@ class NoPictures(ClientError):
 
     Attributes:
         info: the job.
-        reason: why, in words; may be empty.
+        reason: the reason in words; may be empty.
     """
 
     word: ClassVar[str] = "ended"
@@ -90,30 +95,30 @@ class NoPictures(ClientError):
 
 
 class JobFailed(NoPictures):
-    """It failed."""
+    """The job failed."""
 
     word = "failed"
 
 
 class JobCancelled(NoPictures):
-    """It was cancelled."""
+    """The job was cancelled."""
 
     word = "was cancelled"
 
 
 class JobBlocked(NoPictures):
-    """Its pictures were made, and are not shown."""
+    """The pictures of the job were made, but are not shown."""
 
     word = "was blocked"
 
 
 class RequestFailed(ClientError):
-    """The server did not do it; nothing of it was done.
+    """The server did not carry out a request, nor any part of it.
 
     Attributes:
-        code: of the `Failure`; an unknown one, of a newer server, is of this class itself.
+        code: the code of the `Failure`; an unknown one, of a newer server, has this class itself.
         kind: name of the server's error.
-        retry_after_s: seconds after which it may work; 0: not known.
+        retry_after_s: seconds after which the request may work; 0: not known.
     """
 
     def __init__(self, failure: Failure) -> None:
@@ -128,7 +133,7 @@ class RequestFailed(ClientError):
 
 
 class Invalid(RequestFailed):
-    """Something about the request is wrong."""
+    """A value of the request is wrong."""
 
 
 class RefusedByPlan(RequestFailed):
@@ -136,22 +141,22 @@ class RefusedByPlan(RequestFailed):
 
 
 class NotFound(RequestFailed):
-    """There is no such thing, or it belongs to somebody else."""
+    """The named thing does not exist, or belongs to another account."""
 
 
 class Forbidden(RequestFailed):
-    """Operators only; or the account is blocked, or unknown."""
+    """The request is for operators only, or the account is blocked or unknown."""
 
 
 class TooFast(RequestFailed):
-    """Too many requests, until the deadline."""
+    """The account sent too many requests, until the deadline."""
 
 
 class LimitError(RequestFailed):
-    """More than the server or its engine takes; the engine has an error of the same name."""
+    """The request is beyond what the server or its engine takes. The engine has an error of the same name."""
 
 
-TooLarge = LimitError  # its name of before
+TooLarge = LimitError  # the former name
 
 
 class Busy(RequestFailed):
@@ -159,15 +164,15 @@ class Busy(RequestFailed):
 
 
 class Draining(RequestFailed):
-    """The server takes no more jobs."""
+    """The server accepts no more jobs."""
 
 
 class Unavailable(RequestFailed):
-    """The server cannot do it now: no space, no worker."""
+    """The server cannot carry out the request now: it lacks space or a worker."""
 
 
 class Unsupported(RequestFailed):
-    """One of the two sides is too old for it."""
+    """The client or the server is too old for the request."""
 
 
 class ServerBug(RequestFailed):
@@ -190,17 +195,20 @@ BY_CODE: dict[str, type[RequestFailed]] = {
 
 
 def fresh(error: E) -> E:
-    """A copy to raise: several may get the same error, each with a traceback of its own."""
+    """Return a copy of an error, to be raised.
+
+    Several callers may get the same error, each with a traceback of its own.
+    """
     own = copy(error)
     own.__cause__ = error.__cause__
     return own
 
 
 def invalid(text: str) -> RequestFailed:
-    """The error for a request that is refused on this side already."""
+    """Return the error for a request that the client itself refuses."""
     return failed(Failure(code="invalid", kind="BadMessage", text=text))
 
 
 def failed(failure: Failure) -> RequestFailed:
-    """The error of a `Failure`."""
+    """Return the error for a `Failure`."""
     return BY_CODE.get(failure.code, RequestFailed)(failure)

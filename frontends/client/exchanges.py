@@ -1,7 +1,7 @@
-"""What was asked and what came back: a `Call` has one answer, a `Watching` many, a `Fetching` a file's bytes.
+"""Keep requests and their answers: a `Call` has one answer, a `Watching` many, a `Fetching` a file's bytes.
 
-Pure data. Each knows the request that goes on from where it is, so that after a lost connection the same exchange is
-simply sent again: a watch from its last event, a picture from its last byte.
+Exchanges are pure data. Each knows the request that continues it. After a lost connection the same exchange is simply
+sent again: a watch from its last event, a picture from its last byte.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ from ...errors import SalonError, complaint
 from ..wire.messages import Chunk, Credit, Event, Fetch, OpsDrain, OpsRetry, Record, Watch, Watched
 from .errors import BadAnswer, BadPicture
 
-MANY: Final = 64  # events that wait for the reader before that happens
+MANY: Final = 64  # unread events from which on a new step or preview replaces the last one
 MAX_PICTURE: Final = 1 << 30  # bytes
 
 
 class Exchange:
-    """A request, and what came back.
+    """A request and its answers.
 
     Attributes:
-        deadline: when whoever asked stops waiting (the core's clock); may be moved.
-        asked_at: when it began.
-        answers: what came and was not taken yet.
-        error: why nothing more comes.
-        ended: nothing more comes.
-        sent: it was sent on this connection, and may be answered.
-        doubtful: it was sent on a connection that broke, so it may have been done already.
-        refused_since: since when it is being turned away.
-        refusal: why, the last time; None: it was not, or something else came since.
-        orphan: nobody waits for it any more, and what comes is thrown away.
-        wake: called when something came; whoever waits sets it.
+        deadline: when the caller stops waiting (the core's clock); may be moved.
+        asked_at: when the exchange began.
+        answers: the answers that no caller has taken yet.
+        error: the error that ended it, if one did.
+        ended: whether no further answer comes.
+        sent: whether it was sent on this connection, and may be answered.
+        doubtful: whether it was sent on a connection that broke, so that the server may have carried it out already.
+        refused_since: since when the server turns it away; None: it does not.
+        refusal: the error of the last refusal; None: there was none, or an answer came since.
+        orphan: whether no caller waits for it any more, so that its answers are thrown away.
+        wake: called when an answer comes or the exchange ends; the waiting caller sets it.
     """
 
-    repeatable: bool = True  # it may be done twice
-    slot: str = ""  # which of the server's limits on how many at a time it counts for
+    repeatable: bool = True  # the server may carry it out more than once without harm
+    slot: str = ""  # the limit of the server on simultaneous exchanges that it counts for
 
     def __init__(self, deadline: float = math.inf) -> None:
         self.deadline = deadline
@@ -55,35 +55,35 @@ class Exchange:
 
     @property
     def ready(self) -> bool:
-        """Whether waiting is over: something came, or nothing will."""
+        """Whether waiting is over: there is an answer, or none will come."""
         return bool(self.answers) or self.ended
 
     def request(self) -> Record:
-        """What to send now."""
+        """Return the record to send now."""
         raise NotImplementedError
 
     def accept(self, reply: Record, payload: bytes | None, id: bytes, now: float) -> Record | None:
-        """An answer came; `id` is that of the request. A notice to send back, or None."""
+        """Take an answer. Return a notice to send back, or None. `id` is the id of the request."""
         raise NotImplementedError
 
     def end(self, error: SalonError | None = None) -> None:
-        """Nothing more comes."""
+        """End the exchange: no further answer comes."""
         self.ended, self.error = True, error
         self.call()
 
     def call(self) -> None:
-        """Wake whoever waits."""
+        """Wake the caller that waits."""
         if self.wake is not None:
             self.wake()
 
 
 class Call(Exchange):
-    """One request, one answer."""
+    """An exchange of one request and one answer."""
 
     def __init__(self, request: Record, deadline: float) -> None:
         super().__init__(deadline)
         self._request = request
-        # a drain that ends the server must not meet the one that was started after it
+        # A drain that ends the server must not reach the server that was started after it.
         self.repeatable = not (isinstance(request, OpsDrain) and request.stop) and not isinstance(request, OpsRetry)
 
     def request(self) -> Record:
@@ -95,7 +95,7 @@ class Call(Exchange):
 
 
 class Watching(Exchange):
-    """A watched job. Every event once, in order, whatever happens to the connection."""
+    """A watched job. It yields every event once, in order, also across lost connections."""
 
     slot = "watch"
 
@@ -129,11 +129,13 @@ class Watching(Exchange):
 
 
 class Fetching(Exchange):
-    """A picture on its way. `deadline` moves on with every chunk: a slow line is no reason to give up.
+    """A picture on its way.
+
+    `deadline` moves on with every chunk, so that a slow line does not end the fetch.
 
     Attributes:
-        patience_s: longest wait for a chunk.
-        data: what came so far.
+        patience_s: longest wait for a chunk, in seconds.
+        data: the bytes that have come.
     """
 
     slot = "fetch"
@@ -142,15 +144,15 @@ class Fetching(Exchange):
         super().__init__(deadline)
         self._job, self._index, self._credit, self.patience_s = job, index, credit, patience_s
         self._granted = 0
-        self._again = False  # it was started from byte 0 a second time
+        self._again = False  # whether it was started from byte 0 a second time
         self._forget()
 
     def _forget(self) -> None:
         self.data = bytearray()
-        self._size = 0  # bytes that came, also of an orphan, which keeps none
+        self._size = 0  # bytes that have come; an orphan counts them, but keeps none
         self._total: int | None = None
         self._digest = ""
-        import hashlib  # OpenSSL: not for those who fetch nothing
+        import hashlib  # loads OpenSSL, which a client that fetches nothing does without
 
         self._sum = hashlib.sha256()
 
@@ -187,7 +189,7 @@ class Fetching(Exchange):
         return None
 
     def _retry(self, got: str) -> None:
-        """Once from the beginning: it may have been made anew between two connections."""
+        """Fetch once more from the beginning: the file may have been made anew between two connections."""
         if self._again or self.orphan:
             what = f"picture {self._index} of job {self._job}"
             self.end(BadPicture(complaint(what, got, "the bytes that its sha256 belongs to", "fetch it again")))

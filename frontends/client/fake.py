@@ -1,5 +1,7 @@
-"""A server without a model, for tests of whatever uses a client: the real server and service, over a worker that makes
-plain pictures at once. Its jobs live in a folder of its own, which goes with it.
+"""Run a server without a model, for tests of code that uses a client.
+
+It is the real server and service, over a worker that makes plain pictures at once. Its jobs live in a folder of its
+own, which is removed with it.
 
     from salon.frontends.client.client import Client
     from salon.frontends.client.fake import FakeServer
@@ -15,8 +17,8 @@ plain pictures at once. Its jobs live in a folder of its own, which goes with it
             server.drop()  # all connections, now; jobs are kept
             assert client.job(job.id).state == "done"
 
-`FakeServer(fail="out of memory")` makes every job fail, `hold=True` keeps them queued until `release()`. A second
-server on the same address with `house=first.house` is the first one, restarted.
+`FakeServer(fail="out of memory")` makes every job fail, `hold=True` keeps jobs queued until `release()`. A second
+server on the same address with `house=first.house` stands for the first one after a restart.
 """
 
 from __future__ import annotations

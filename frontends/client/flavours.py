@@ -1,4 +1,4 @@
-"""From an operation, written once, to the methods of both flavours: `client.info()` and `await client.info()`."""
+"""Turn an operation, written once, into the methods of both clients: `client.info()` and `await client.info()`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 
 class Flavour:
-    """What operations find in their `self`.
+    """The attributes that operations find in their `self`.
 
     Attributes:
-        _core: of the connection.
-        _timeout_s: the longest wait for an answer.
+        _core: the core of the connection.
+        _timeout_s: the longest wait for an answer, in seconds.
     """
 
     _core: Core
@@ -27,7 +27,7 @@ class Flavour:
 
 
 class Blocking(Flavour):
-    """Operations return their result."""
+    """The flavour whose operations return their result."""
 
     def _run(self, steps: Steps[T]) -> T:
         raise NotImplementedError
@@ -37,7 +37,7 @@ class Blocking(Flavour):
 
 
 class Awaiting(Flavour):
-    """Operations return something to await."""
+    """The flavour whose operations return an awaitable."""
 
     async def _run(self, steps: Steps[T]) -> T:
         raise NotImplementedError
@@ -47,7 +47,7 @@ class Awaiting(Flavour):
 
 
 class operation(Generic[P, T]):
-    """A method: a generator of steps becomes a call."""
+    """A descriptor that turns a method, which is a generator of steps, into a call."""
 
     def __init__(self, steps: Callable[Concatenate[Any, P], Steps[T]]) -> None:
         self._steps = steps
@@ -73,7 +73,7 @@ class operation(Generic[P, T]):
 
 
 class waited(Generic[T]):
-    """A property that may have to wait: `client.server`, or `await client.server`."""
+    """A descriptor of a property that may have to wait: `client.server`, or `await client.server`."""
 
     def __init__(self, steps: Callable[[Any], Steps[T]]) -> None:
         self._steps = steps
@@ -90,7 +90,7 @@ class waited(Generic[T]):
 
 
 class stream(Generic[P, T]):
-    """A method that returns an iterator: `for event in job.events()`, or `async for`."""
+    """A descriptor of a method that returns an iterator: `for event in job.events()`, or `async for`."""
 
     def __init__(self, steps: Callable[Concatenate[Any, P], Stream[T]]) -> None:
         self._steps = steps

@@ -1,4 +1,4 @@
-"""What one can do with a job, written once; `client.py` and `aio.py` make it callable.
+"""Define the operations of a job, once for both clients; `client.py` and `aio.py` make them callable.
 
 Besides the errors named here, every method may raise `RequestFailed`, `TimedOut`, `Disconnected` and `ClientClosed`.
 """
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 
 _ENDED: Final = {"failed": JobFailed, "cancelled": JobCancelled, "blocked": JobBlocked}
 _STATES: Final = {"started": "running", "step": "running", "resumed": "running", "requeued": "queued"}
-_NAMED: Final = ("queued", "paused", *FINAL)  # events that are named like the state that they lead to
+_NAMED: Final = ("queued", "paused", *FINAL)  # events that have the name of the state that they lead to
 _SUFFIX: Final = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 _ODD: Final = re.compile(r"[^A-Za-z0-9._-]")
 _PAUSE_S: Final = 0.25  # before a watch that ended too early is begun again
 
 
 class JobCommands(Flavour):
-    """A job on the server. Nothing is lost with this object: `client.job(id)` makes another.
+    """A job on the server. The job does not depend on this object: `client.job(id)` makes another.
 
     Attributes:
-        info: what was last heard of it, from `refresh`, `wait` and `events`.
+        info: the last known state of the job, from `refresh`, `wait` and `events`.
     """
 
     info: m.JobInfo
@@ -47,30 +47,32 @@ class JobCommands(Flavour):
 
     @property
     def id(self) -> str:
-        """Its name on the server."""
+        """Id of the job on the server."""
         return self.info.job
 
     @property
     def state(self) -> str:
-        """Last known: queued, running, paused, done, failed, cancelled, blocked."""
+        """Last known state: queued, running, paused, done, failed, cancelled, blocked."""
         return self.info.state
 
     @operation
     def refresh(self) -> Steps[m.JobInfo]:
-        """Ask how it stands."""
+        """Ask the server for the job's state, and return it."""
         return (yield from self._refresh())
 
     @stream
     def events(self, after: int = 0, timeout_s: float | None = None, previews: bool = False) -> Stream[JobEvent]:
-        """What happens to it, to its final event; without gaps or repeats, across lost connections and restarts.
+        """Yield the job's events up to its final one, without gaps or repeats, across lost connections and restarts.
 
-        A slow reader misses steps and previews, never the other kinds. Leave the loop whenever you like.
+        A slow reader misses steps and previews, never the other kinds. The caller may leave the loop at any time.
 
         Args:
             after: only events after that number.
-            timeout_s: the longest time without an event. None: for as long as there is a server; without one for the
-                client's `timeout_s`, Disconnected.
-            previews: with pictures of the unfinished grid, if the job was submitted with `previews`.
+            timeout_s: the longest time without an event, in seconds. None: no bound while there is a server; without
+                one for
+                the client's `timeout_s`, Disconnected.
+            previews: whether preview events carry pictures of the unfinished grid, if the job was submitted with
+                `previews`.
         """
         with contextlib.closing(watch(self._core, self.id, after, previews, timeout_s)) as steps:
             for step in steps:
@@ -80,20 +82,22 @@ class JobCommands(Flavour):
 
     @operation
     def wait(self, timeout_s: float | None = None) -> Steps[m.JobInfo]:
-        """Until it is done.
+        """Wait until the job is done, and return it.
 
         Args:
-            timeout_s: at most so long. None: for as long as there is a server.
+            timeout_s: the longest wait, in seconds. None: no bound while there is a server.
 
         Raises:
-            JobFailed, JobCancelled, JobBlocked: it ended without pictures.
+            JobFailed, JobCancelled, JobBlocked: the job ended without pictures.
         """
         return (yield from self._wait(timeout_s))
 
     @operation
     def result(self, timeout_s: float | None = None) -> Steps[list[bytes]]:
-        """All single pictures, in order, once it is done: `wait` and `pictures` in one, as a `Studio`'s job has it.
-        Errors as those."""
+        """Wait until the job is done, and return all single pictures in order.
+
+        This is `wait` and `pictures` in one, as a `Studio`'s job has it, with their errors.
+        """
         yield from self._wait(timeout_s)
         return (yield from self._pictures())
 
@@ -104,46 +108,52 @@ class JobCommands(Flavour):
             info = yield from self._refresh()
             if info.state in FINAL:
                 break
-            yield Wait(Exchange(), min(end, self._core.clock() + _PAUSE_S))  # that watch was ended early
+            yield Wait(Exchange(), min(end, self._core.clock() + _PAUSE_S))  # the server ended that watch early
         if info.state in _ENDED:
             raise _ENDED[info.state](info)
         return info
 
     @operation
     def picture(self, index: int = 0) -> Steps[bytes]:
-        """A picture as the server keeps it: a PNG with its recipe inside. They can be had as soon as their event
-        "image" was there.
+        """Return a picture as the server keeps it: a PNG with its recipe inside.
+
+        A picture exists as soon as its event "image" has come.
 
         Raises:
-            NotFound: there is no such picture (yet).
+            NotFound: the picture does not exist (yet).
             BadPicture: its bytes do not have its sha256.
         """
         return (yield from fetch(self._core, self.id, [index], self._timeout_s))[0]
 
     @operation
     def grid(self) -> Steps[bytes]:
-        """All pictures in one. Errors as `picture`."""
+        """Return all pictures in one. Raises as `picture`."""
         return (yield from fetch(self._core, self.id, [m.GRID], self._timeout_s))[0]
 
     @operation
     def pictures(self) -> Steps[list[bytes]]:
-        """All single pictures that there are now, in order. Errors as `picture`."""
+        """Return all single pictures that exist now, in order. Raises as `picture`."""
         return (yield from self._pictures())
 
     @operation
     def images(self) -> Steps[list[Image]]:
-        """As `pictures`, as images of Pillow. BadPicture also for what Pillow cannot read."""
+        """Return the pictures of `pictures` as images of Pillow.
+
+        Raise BadPicture also for one that Pillow cannot read.
+        """
         files = yield from self._pictures()
         images: list[Image] = yield Work(lambda: [_decode(file) for file in files])
         return images
 
     @operation
     def save(self, folder: str | os.PathLike[str]) -> Steps[list[Path]]:
-        """Write all pictures that there are now, whole or not at all: ID.png, the grid, and ID-1.png, ID-2.png, ...; a
-        picture without a grid is ID.png. Files of the same name are replaced. Errors as `picture`, and OSError.
+        """Write all pictures that exist now, whole or not at all, and return their paths.
+
+        ID.png is the grid, and ID-1.png, ID-2.png, ... are the pictures. A picture without a grid is ID.png. Files of
+        the same name are replaced. Raises as `picture`, and OSError.
 
         Args:
-            folder: made, if it is not there.
+            folder: the folder to write into; it is made if it does not exist.
         """
         pictures = sorted((yield from self._refresh()).pictures, key=lambda picture: picture.index)
         files = yield from fetch(self._core, self.id, [picture.index for picture in pictures], self._timeout_s)
@@ -153,22 +163,24 @@ class JobCommands(Flavour):
 
     @operation
     def cancel(self) -> Steps[bool]:
-        """End exactly this job. Whether it had not ended yet."""
+        """End exactly this job. Return whether it had not ended yet."""
         exchange = Call(m.Cancel(job=self.id), self._core.clock() + self._timeout_s)
         changed = (yield from answer(self._core, exchange, m.Done)).changed
-        if not changed and exchange.doubtful:  # perhaps by ourselves, and the answer was lost
+        if not changed and exchange.doubtful:  # perhaps this call ended it, and the answer was lost
             changed = (yield from self._refresh()).state == "cancelled"
         return changed
 
     @operation
     def delete(self) -> Steps[None]:
-        """Remove it: its pictures from the server's disk, its prompt from the books. It has to have ended. From then on
-        there is no such job (NotFound) for any other request; removing it again is no error and changes nothing."""
+        """Remove the job, which must have ended: its pictures from the server's disk, its prompt from the records.
+
+        From then on every other request about it gets NotFound. Removing it again changes nothing.
+        """
         exchange = Call(m.Delete(job=self.id), self._core.clock() + self._timeout_s)
         try:
             yield from answer(self._core, exchange, m.Done)
         except NotFound:
-            if not exchange.doubtful:  # else by ourselves, and the answer was lost
+            if not exchange.doubtful:  # else this call removed it, and the answer was lost
                 raise
 
     def _refresh(self) -> Steps[m.JobInfo]:
@@ -195,7 +207,7 @@ class JobCommands(Flavour):
         return (yield from fetch(self._core, self.id, indexes, self._timeout_s))
 
     def _heard(self, event: m.Event | JobEvent) -> None:
-        """Bring `info` up to what an event says, as far as it does."""
+        """Update `info` by what an event says."""
         info = self.info
         if event.number <= info.last_event:
             return

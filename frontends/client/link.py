@@ -1,10 +1,10 @@
-"""A core's socket: opened, replaced, read and written here, and nowhere else. Nothing here waits.
+"""Open, replace, read and write a core's socket. No other module does, and nothing here waits.
 
-A socket is one connection: when that breaks, there is a new socket, so nothing that was meant for an old connection can
-reach a new one. ZeroMQ says that it broke on a second socket, the monitor.
+A socket is one connection. When it breaks, the link makes a new socket, so that no message for an old connection can
+reach a new one. ZeroMQ reports the break on a second socket, the monitor.
 
 Both are watched by their file descriptors, which signal only changes: after `pump` has left a socket empty, the next
-message signals. They may be watched from another thread while none is in here.
+message signals. Another thread may watch them while no thread is in a method of the link.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from ..wire.keys import KeyPair
 
 DEFAULT: Final = "tcp://127.0.0.1:5599"  # where a server listens by default
-MAX_FRAME: Final = 1 << 21  # bytes; twice the largest that the wire allows
-OF_A_SOCKET: Final = 12  # descriptors, the context's with it
-DESCRIPTORS: Final = OF_A_SOCKET + 4  # of a client, which also has a pipe, and files for a moment
-BYE_MS: Final = 100  # in the background, for the last word
+MAX_FRAME: Final = 1 << 21  # bytes; twice the largest frame that the wire allows
+OF_A_SOCKET: Final = 12  # descriptors of a socket and its context
+DESCRIPTORS: Final = OF_A_SOCKET + 4  # of a client, which also has a pipe, and at times a file
+BYE_MS: Final = 100  # how long a closed socket goes on in the background to send its Bye
 
 _HEAD: Final = struct.Struct("=hi")  # event, value
 _RETRIED: Final = int(zmq.Event.CONNECT_RETRIED)
@@ -44,12 +44,12 @@ _TROUBLE: Final = {
 }
 _REFUSED: Final = int(zmq.Event.HANDSHAKE_FAILED_AUTH)
 _EVENTS: Final = _RETRIED | _BROKE | _REFUSED | sum(_TROUBLE)
-_SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)  # there may be some again soon
-_FORBIDDEN: Final = 400  # ZAP's status for a key that is not let in; others are for the moment
+_SCARCE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)  # errors that may pass
+_FORBIDDEN: Final = 400  # ZAP's status for a key that is not let in; the other ones may pass
 
 
 def find_address(address: str | None) -> Address:
-    """The server's address: that, else `SALON_SERVER`, else where a server listens by default.
+    """Return the address of the server: the given one, else `SALON_SERVER`, else the default of servers.
 
     Raises:
         AddressError: it cannot be read.
@@ -58,10 +58,13 @@ def find_address(address: str | None) -> Address:
 
 
 def find_pair(key: str | os.PathLike[str] | KeyPair | None, address: Address) -> KeyPair | None:
-    """The key pair, if the connection is encrypted. `key`: that, or its file; None: the user's file.
+    """Return the key pair, if the connection is encrypted, else None.
+
+    Args:
+        key: a key pair or its file; None: the user's file.
 
     Raises:
-        KeyFileError: that cannot be read.
+        KeyFileError: the file cannot be read.
     """
     if not address.server_key:
         return None
@@ -78,15 +81,15 @@ def find_pair(key: str | os.PathLike[str] | KeyPair | None, address: Address) ->
 
 
 class Link:
-    """See above.
+    """The sockets of one core.
 
     Args:
-        core: what it carries.
-        address: of the server.
-        pair: identity, where the connection is encrypted.
+        core: the core whose messages it carries.
+        address: address of the server.
+        pair: identity of this side, if the connection is encrypted.
 
     Raises:
-        TooFewDescriptors: of `system.py`; libzmq itself would abort the process.
+        TooFewDescriptors: see `system.py`; libzmq itself would abort the process.
     """
 
     def __init__(self, core: Core, address: Address, pair: KeyPair | None) -> None:
@@ -95,10 +98,10 @@ class Link:
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._trouble = ""
-        self.fds: tuple[int, ...] = ()  # to be watched for input
+        self.fds: tuple[int, ...] = ()  # the descriptors to watch for input
 
     def mend(self) -> None:
-        """Open or close sockets, as the core needs it. Only ever called by the one that watches `fds`."""
+        """Open or close sockets, as the core needs it. Only the thread or loop that watches `fds` calls this."""
         self.release()
         if not self._core.wants_socket:
             return
@@ -113,25 +116,25 @@ class Link:
             self._core.opened()
 
     def release(self) -> None:
-        """Close sockets that are of no more use. By the same one."""
+        """Close sockets that are no longer of use. Only the thread or loop that watches `fds` calls this."""
         if not self._core.has_socket:
             self._shut()
 
     def pump(self) -> None:
-        """Carry whatever can be carried now."""
+        """Carry all messages that can be carried now."""
         while self._socket is not None:
             news = self._listen()
             self._receive()
             for event, value in news:
-                if self._core.has_socket:  # after its end, this socket's new tries are of no interest
+                if self._core.has_socket:  # when the connection has ended, new attempts of its socket do not matter
                     self._seen(event, value)
             self._core.tick()
             if not self._core.has_socket or not self._send():
-                return  # after sending, look again: it may have taken the signal of what came meanwhile
+                return  # after sending, read again: sending may have consumed the signal of a new message
 
     def close(self) -> None:
         """Send what the core still has to say, and close the sockets."""
-        with contextlib.suppress(zmq.ZMQError):  # the context may be ended
+        with contextlib.suppress(zmq.ZMQError):  # the context may have ended
             if self._socket is not None:
                 self._send()
         self._shut(BYE_MS)
@@ -144,7 +147,7 @@ class Link:
             socket.linger = 0
             socket.maxmsgsize = MAX_FRAME
             socket.ipv6 = self._address.is_ipv6
-            socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 2000  # until it is connected; then see DISCONNECTED
+            socket.reconnect_ivl, socket.reconnect_ivl_max = 100, 2000  # until connected; `_BROKE` ends it later
             if self._pair is not None:
                 from ..wire.keys import secure_client
 
@@ -194,11 +197,11 @@ class Link:
                 outbox.popleft()
                 sent = True
         except zmq.Again:
-            pass  # no room: it signals when there is
+            pass  # the queue is full: the socket signals when it is not
         return sent
 
     def _seen(self, event: int, value: int) -> None:
-        """Something happened to the connection. What came before it broke has been read by now."""
+        """Take note of an event of the connection. All messages from before a break have been read by now."""
         if event == _RETRIED:
             self._core.trouble = "nobody listens there"
         elif event == _BROKE:
@@ -211,26 +214,28 @@ class Link:
 
 
 def shut(core: Core, link: Link, why: ClientClosed) -> None:
-    """The end of both. Nobody waits any longer, even if it is the core or the link that is broken: then `why` says more
-    than what else fails now."""
+    """End both, so that no caller waits any longer, even if the core or the link is broken.
+
+    `why` says more than the errors that may follow from it, which are suppressed.
+    """
     with contextlib.suppress(Exception):
         core.close(why)
     for exchange in core.pending:
-        with contextlib.suppress(Exception):  # such as: whoever waited went with his event loop
+        with contextlib.suppress(Exception):  # for example, the caller's event loop may have ended
             exchange.end(why)
     with contextlib.suppress(Exception):
         link.close()
 
 
 def threadless(error: RuntimeError) -> ClientError:
-    """The error for a thread that does not start; the client is as it was."""
+    """Return the error for a thread that does not start. The client is as it was."""
     remedy = "end some threads or processes, or raise the limit (ulimit -u), and ask again"
     return ClientError(f"client: a thread does not start ({error}); {remedy}")
 
 
 def unforeseen(error: BaseException) -> ClientClosed:
-    """The error for a client that cannot go on, for that reason."""
-    if isinstance(error, zmq.ZMQError):  # such as: the context was ended
+    """Return the error for a client that cannot go on because of this one."""
+    if isinstance(error, zmq.ZMQError):  # for example, the context was ended
         end = closed(f"its socket failed ({error})")
     elif isinstance(error, TooFewDescriptors):
         end = ClientClosed(str(error))
@@ -242,5 +247,5 @@ def unforeseen(error: BaseException) -> ClientClosed:
 
 
 def closed(why: str = "it was closed") -> ClientClosed:
-    """The error for a client that is of no use any more."""
+    """Return the error for a client that has ended."""
     return ClientClosed(f"client: {why}; make a new one")

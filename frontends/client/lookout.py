@@ -1,4 +1,4 @@
-"""Notices that a server which is waited for does not answer, and that it does again. Pure data, like `core.py`."""
+"""Notice that a server does not answer while requests wait, and that it answers again. Pure data, like `core.py`."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Final
 
 from .core import Core
 
-ASK_S: Final = 2.0  # of silence, then the server is asked whether it is there: a job's events may be far apart
-TELL_S: Final = 4.0  # of silence, then it is told
+ASK_S: Final = 2.0  # after this silence the server is asked for a sign of life: a job's events may be far apart
+TELL_S: Final = 4.0  # after this silence `news` tells it
 
 OnContact = Callable[[float | None], object]
 
 
 class Lookout:
-    """Looks at a core whenever it was carried, and when `due` has come.
+    """Looks at a core after each of its turns, and when `due` has come.
 
     Attributes:
-        news: to be told: seconds of silence, or None when there is an answer again. They take turns.
+        news: alternately, seconds of silence, and None when the server answers again; for `on_contact`.
     """
 
     def __init__(self, core: Core) -> None:
@@ -30,7 +30,10 @@ class Lookout:
 
     @property
     def due(self) -> float:
-        """When to look again, if nothing comes before. Never while nobody waits, or after it was told."""
+        """When to look again, if nothing happens before.
+
+        Infinite while no request waits, or when the silence was told.
+        """
         core = self._core
         if self._silent or not core.pending:
             return math.inf
@@ -43,7 +46,7 @@ class Lookout:
         return self._core.away_since is None and self._core.heard >= self._asked_at
 
     def look(self) -> bool:
-        """Whether the core has something to send now."""
+        """Look at the core. Return whether it has something to send now."""
         core, now = self._core, self._core.clock()
         if self._silent:
             if self._answered:
@@ -59,7 +62,7 @@ class Lookout:
         return False
 
     def take(self) -> list[float | None]:
-        """What is to be told, once."""
+        """Return the news, and forget them."""
         news = list(self.news)
         self.news.clear()
         return news

@@ -1,4 +1,4 @@
-"""Requests to servers that are older than this client."""
+"""Make requests to servers that are older than this client."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from ...errors import complaint
 from ..wire.messages import Failure, Submit
 from .errors import RequestFailed, failed
 
-NOTHING: Final = {"stylize": 0.0, "raw": True}  # what such a server does anyway
+NOTHING: Final = {"stylize": 0.0, "raw": True}  # values that ask for what such a server does anyway
 
 
 def as_before(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters as the fields of `Submit` from before there were parameters. Unsupported: it has no such
-    field."""
+    """Return parameters as the fields that `Submit` had before there were parameters.
+
+    Raises:
+        Unsupported: `Submit` has no such field.
+    """
     fields = {}
     for name, value in parameters.items():
         if name in Submit.__struct_fields__:
@@ -25,7 +28,7 @@ def as_before(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsupported(what: str) -> RequestFailed:
-    """Return the error for what the server is too old for."""
+    """Return the error for a request that the server is too old for."""
     text = complaint(
         "server", what, "what it knows (it is older than this client)", "leave it out, or update the server"
     )

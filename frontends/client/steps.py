@@ -1,6 +1,7 @@
-"""What an operation is made of, written once for both flavours of the client: generators that yield what they wait for.
+"""Define the parts of operations, once for both clients: generators that yield what they wait for.
 
-The blocking client runs each step under its lock, the asyncio one in its loop; between two steps they wait, without it.
+The blocking client runs each step under its lock, the asyncio client in its loop. Between two steps they wait, without
+the lock or outside of the loop's turn.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from .exchanges import Call, Exchange, Fetching, Watching
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Record)
-CREDIT: Final = 8  # chunks ahead; 2 MiB, enough for 200 Mbit/s over 80 ms
+CREDIT: Final = 8  # chunks that may be on their way: 2 MiB, enough for 200 Mbit/s over 80 ms
 
 
 class Wait:
-    """Go on when the exchange is woken, or at `until` (the core's clock)."""
+    """A step that goes on when the exchange is woken, or at `until` (the core's clock)."""
 
     __slots__ = ("exchange", "until")
 
@@ -35,7 +36,7 @@ class Wait:
 
 
 class Work:
-    """Go on with what that returns: something slow that needs neither lock nor loop."""
+    """A step that goes on with the result of `call`: slow work that needs neither lock nor loop."""
 
     __slots__ = ("call",)
 
@@ -44,7 +45,7 @@ class Work:
 
 
 class Item(Generic[T]):
-    """Of a stream: hand this out, and go on when the next one is wanted."""
+    """An item of a stream. The stream goes on when the caller asks for the next one."""
 
     __slots__ = ("value",)
 
@@ -63,7 +64,7 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
         number: rises over the life of the job; go on after it with `events(after=number)`.
         kind: queued, note, started, step, preview, image, paused, resumed, requeued, or a final one: done, failed,
             cancelled, blocked. A newer server may have others.
-        preview: a JPEG of the unfinished grid, of kind "preview".
+        preview: a JPEG of the unfinished grid, in events of kind "preview".
     """
 
     number: int
@@ -77,10 +78,10 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def asked(request: R, **typed: str) -> R:
-    """A request as it can be sent; see `wire.plain`.
+    """Return a request as it can be sent; see `wire.plain`.
 
     Raises:
-        Invalid: a field is something else than its type says.
+        Invalid: a field does not have its type.
     """
     try:
         return plain(request, **typed)
@@ -89,10 +90,10 @@ def asked(request: R, **typed: str) -> R:
 
 
 def seconds_of(timeout_s: Any) -> float:
-    """How long to wait.
+    """Return a time to wait, in seconds.
 
     Raises:
-        Invalid: that is no number from 0.
+        Invalid: it is no number from 0.
     """
     seconds = number_of(timeout_s)
     if seconds is None or not seconds >= 0:
@@ -101,7 +102,7 @@ def seconds_of(timeout_s: Any) -> float:
 
 
 def wait(core: Core, exchange: Exchange) -> Steps[None]:
-    """Until something came for it, or nothing more will.
+    """Wait until the exchange has an answer, or none will come.
 
     Raises:
         TimedOut, Disconnected: its deadline passed, or there was no server for too long.
@@ -114,17 +115,17 @@ def wait(core: Core, exchange: Exchange) -> Steps[None]:
         if core.clock() >= limit:
             if away is not None:
                 raise core.unreachable()
-            if exchange.refusal is not None:  # turned away, and no answer to the last try yet: that says more
+            if exchange.refusal is not None:  # the last refusal says more than a timeout
                 raise fresh(exchange.refusal)
             raise TimedOut(complaint("server", "nothing new in time", "an answer or event", "wait longer"))
         yield Wait(exchange, limit)
 
 
 def take(exchange: Exchange) -> tuple[Any, bytes | None] | None:
-    """The next thing that came; None: it has ended.
+    """Return the next answer with its bytes; None: the exchange has ended.
 
     Raises:
-        SalonError: it ended with that.
+        SalonError: the exchange ended with this error.
     """
     if exchange.answers:
         return exchange.answers.popleft()
@@ -134,19 +135,19 @@ def take(exchange: Exchange) -> tuple[Any, bytes | None] | None:
 
 
 def call(core: Core, request: Record, kind: type[R], timeout_s: float) -> Steps[R]:
-    """One request, and its answer, which is of that kind.
+    """Make one request, and return its answer, which is of that kind.
 
     Raises:
-        RequestFailed: the server did not do it.
-        TimedOut, Disconnected: no answer in time.
-        BadAnswer: one of another kind.
-        Invalid: a field is something else than its type says; nothing was sent.
+        RequestFailed: the server did not carry it out.
+        TimedOut, Disconnected: no answer came in time.
+        BadAnswer: the answer is of another kind.
+        Invalid: a field does not have its type; nothing was sent.
     """
     return (yield from answer(core, Call(asked(request), core.clock() + timeout_s), kind))
 
 
 def answer(core: Core, exchange: Call, kind: type[R]) -> Steps[R]:
-    """`call`, for who wants to see the exchange afterwards."""
+    """Do what `call` does, with an exchange that the caller can look at afterwards."""
     core.ask(exchange)
     try:
         yield from wait(core, exchange)
@@ -160,10 +161,10 @@ def answer(core: Core, exchange: Call, kind: type[R]) -> Steps[R]:
 
 
 def fetch(core: Core, job: str, indexes: list[int], timeout_s: float) -> Steps[list[bytes]]:
-    """Pictures, several at a time. `timeout_s`: the longest wait for a part of one.
+    """Fetch pictures, several at a time. `timeout_s` is the longest wait for a part of one.
 
     Raises:
-        BadPicture: its bytes do not have its sha256.
+        BadPicture: the bytes do not have their sha256.
         RequestFailed, TimedOut, Disconnected, Invalid: as `call`.
     """
     indexes = [asked(Fetch(job=job, index=index)).index for index in indexes]
@@ -174,7 +175,8 @@ def fetch(core: Core, job: str, indexes: list[int], timeout_s: float) -> Steps[l
     pictures = []
     try:
         for exchange in exchanges:
-            exchange.deadline = max(exchange.deadline, core.clock() + timeout_s)  # it may have waited for those before
+            # The exchange may have waited for those before it.
+            exchange.deadline = max(exchange.deadline, core.clock() + timeout_s)
             yield from wait(core, exchange)
             take(exchange)
             pictures.append(bytes(exchange.data))
@@ -185,7 +187,10 @@ def fetch(core: Core, job: str, indexes: list[int], timeout_s: float) -> Steps[l
 
 
 def watch(core: Core, job: str, after: int, previews: bool, timeout_s: float | None) -> Stream[JobEvent]:
-    """A job's events. `timeout_s`: the longest time without one; None: for as long as there is a server.
+    """Yield a job's events.
+
+    Args:
+        timeout_s: the longest time without one, in seconds; None: no bound while there is a server.
 
     Raises:
         RequestFailed, TimedOut, Disconnected, Invalid: as `call`.

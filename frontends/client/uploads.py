@@ -1,4 +1,4 @@
-"""Files that a client brings to a server."""
+"""Read files that a client brings to a server."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .errors import invalid
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the bytes of a picture's file, at most one more than it may have. Invalid: it cannot be read."""
+    """Return the bytes of a picture's file, at most one more than it may have. Raise Invalid if it cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(MAX_REFERENCE_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: the name has a NUL
         if isinstance(error, OSError):
             told = explain(error)
             raise invalid(f"picture {str(path)!r}: {told.got}; {told.remedy}") from error

@@ -1,5 +1,8 @@
-"""The text of the completion scripts. What they have in common: they walk the words typed so far, skip flags and their
-values, and so find the command; a table of `case` branches has the rest."""
+"""The text of the completion scripts.
+
+What they have in common: they walk the words typed so far, skip flags and their values, and so find the command; a
+table of `case` branches has the rest.
+"""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class Contact:
         told = "answers again"
         if seconds is not None:
             told = f"has not answered for {round(seconds)} s; {self.meanwhile}"
-        with suppress(OSError, ValueError):  # nobody reads it: no reason to lose the connection
+        with suppress(OSError, ValueError):  # without a reader, the connection still goes on
             print(words.clean(f"salon: note: {self._server} {told}"), file=sys.stderr, flush=True)
 
 

@@ -65,8 +65,10 @@ def _imagine(parser: Parser) -> None:
 
 
 def output_flag(parser: Any, text: str) -> None:
-    """Add the flag that says where pictures go. It is no `PathName`: `outputs` has its own wording for the empty
-    name."""
+    """Add the flag that says where pictures go.
+
+    It is no `PathName`: `outputs` has its own wording for the empty name.
+    """
 
     def path(text: str) -> str:
         return expand_home(text, "-o")

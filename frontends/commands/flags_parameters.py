@@ -61,8 +61,10 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def references(values: dict[str, Any]) -> dict[str, ReferencePicture]:
-    """Read the pictures that parameters refer to, by path, before any other work. ReferenceRefused: one cannot be read
-    as a picture."""
+    """Read the pictures that parameters refer to, by path, before any other work.
+
+    Raise ReferenceRefused if one cannot be read as a picture.
+    """
     found: dict[str, ReferencePicture] = {}
     for name, value in values.items():
         for typed in value if isinstance(value, list) else ():

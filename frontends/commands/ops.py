@@ -112,8 +112,9 @@ def drain(options: argparse.Namespace) -> int:
 
 
 def _wait(options: argparse.Namespace) -> int:
-    """Wait until no job is left, and return 0; or how many jobs there are, if the drain is ended meanwhile. A server
-    that is to stop may be gone before we have seen its last job end. That is found out soon.
+    """Wait until no job is left, and return 0; or how many jobs there are, if the drain is ended meanwhile.
+
+    A server that is to stop may be gone before we have seen its last job end. That is found out soon.
 
     Raises:
         Disconnected, TimedOut: the server does not answer any more, and was not to stop.

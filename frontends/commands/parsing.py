@@ -24,7 +24,7 @@ class UsageError(SalonError):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an error is an exception, flags are never abbreviated, and no flag counts twice.
+    """An argparse parser whose errors are exceptions. Flags are never abbreviated, and no flag may be repeated.
 
     `leaf` of the namespace is the parser of the innermost command; `given` are the names of the values that were typed.
     """

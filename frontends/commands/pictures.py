@@ -47,8 +47,10 @@ def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> tuple[list
 
 
 def recipe_in(png: bytes) -> Any:
-    """Return the recipe in a PNG file, as JSON has it; None if the file has no recipe. (`recipe.read_png` reads the
-    pixels, too, and for that loads the engine.)"""
+    """Return the recipe in a PNG file, as JSON has it; None if the file has no recipe.
+
+    `recipe.read_png` reads the pixels, too, and for that loads the engine.
+    """
     start = png.find(_CHUNK)  # type, keyword, and no compression, as `recipe.encode_png` writes them
     if start < 4:
         return None

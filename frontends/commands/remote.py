@@ -188,8 +188,10 @@ def _check_preview(path: Path) -> None:
 
 
 def _put_preview(path: Path, data: bytes) -> None:
-    """Write a preview in one step, so that a viewer never sees half of it. Losing a preview is no reason to lose the
-    pictures."""
+    """Write a preview in one step, so that a viewer never sees half of it.
+
+    Losing a preview is no reason to lose the pictures.
+    """
     spare = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         spare.write_bytes(data)

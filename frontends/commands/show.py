@@ -99,6 +99,7 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("account", info.account),
         ("lane", lane + (f": {info.note}" if info.note else "")),
         ("private", "yes" if info.private else ""),
+        ("kind", info.kind + "".join(f", of {source}" for source in info.sources)),
         ("prompt", "(somebody else's private one)" if words.is_hidden(info) else info.prompt),
         ("without", info.negative_prompt),
         *[("note", words.typed(note)) for note in info.notes],

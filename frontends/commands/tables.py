@@ -25,15 +25,14 @@ COLOURS: Final = {
     "cancelled": "bright_black",
 }
 GAP: Final = 2  # between columns
-MIN_LAST: Final = 8  # columns of a terminal for the last one, whatever the others take
+MIN_LAST: Final = 8  # characters that the last column always gets
 ENOUGH_LAST: Final = 24  # before others are left out for it
 RIGHT: Final = ">"  # before a column's name: its cells are numbers
 SPARE: Final = "?"  # before that: the column is left out where a terminal has no room, the last such one first
 
 
 def plain(value: Any) -> Any:
-    """Return a record as dicts and lists, every field included; msgspec itself leaves out defaults, and scripts want
-    them."""
+    """Return a record as dicts and lists with every field, since scripts need those that msgspec leaves out."""
     if isinstance(value, msgspec.Struct):
         return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
     if isinstance(value, Mapping):
@@ -98,9 +97,11 @@ def lines(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def rich_table(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> Any:
-    """Return the same table for a terminal of `width` columns. Its last column is cut to what the others leave; rich
-    alone would cut all of them alike. Cells must be clean; they are `Text`, so that brackets in a prompt are no
-    markup."""
+    """Return the same table for a terminal of `width` columns.
+
+    Its last column is cut to what the others leave; rich alone would cut all of them alike. Cells must be clean; they
+    are `Text`, so that brackets in a prompt are no markup.
+    """
     from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text

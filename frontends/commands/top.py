@@ -160,8 +160,10 @@ def _live(client: Client, frame: Frame) -> None:
 
 @contextmanager
 def _keys() -> Iterator[Any]:
-    """Yield a function that waits so many seconds for the key q, and returns whether it came. Keys are read one by one
-    and not shown, until the block ends."""
+    """Yield a function that waits so many seconds for the key q, and returns whether it came.
+
+    Keys are read one by one and not shown, until the block ends.
+    """
     if not sys.stdin or not sys.stdin.isatty():
 
         def sleep(seconds: float) -> bool:

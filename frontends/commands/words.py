@@ -33,8 +33,10 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
 def clean(text: str) -> str:
-    """Make text from elsewhere harmless, on one line: no control characters, escape sequences or changes of
-    direction."""
+    """Make text from elsewhere harmless, on one line.
+
+    It loses control characters, escape sequences and changes of direction.
+    """
     line = " ".join(text.split())
     return "".join(char if char.isprintable() or char in _JOINERS else "\N{REPLACEMENT CHARACTER}" for char in line)
 
@@ -122,6 +124,8 @@ def short_account(account: str) -> str:
 
 
 def is_hidden(info: JobInfo) -> bool:
-    """Return whether a job is another account's private one. An operator is told that such a job is there and how it
-    goes; its prompt, seed and pictures are left out, not empty."""
+    """Return whether a job is another account's private one.
+
+    An operator is told that such a job is there and how it goes; its prompt, seed and pictures are left out, not empty.
+    """
     return info.private and not info.prompt

@@ -1,4 +1,4 @@
-"""What a fake server can be told to do wrong, from any thread; its own thread obeys."""
+"""Make a fake server do wrong things. A test may give orders on any thread, and the server's own thread obeys."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..zmq.sessions import Session
 from .trouble import TroubledRouter, closing
 
 T = TypeVar("T")
-START_S: Final = 20.0  # for anything that the server's thread is asked to do
+START_S: Final = 20.0  # the longest wait for an order to be carried out
 
 
 class Serving(Server):
-    """The real server, told who is what, and gone without a word."""
+    """The real server, with roles of a test's choice, which can vanish without telling its clients."""
 
     role = "operator"
 
     async def vanish(self) -> None:
-        """End at once; nobody is told."""
+        """End at once, without telling any client."""
         await self.service.leave(0.0)
         await self._end()
 
@@ -40,7 +40,7 @@ class Serving(Server):
 
 
 class Orders:
-    """See `FakeServer`, which it is a part of."""
+    """The orders of a `FakeServer`, which is the class to use."""
 
     def __init__(self) -> None:
         self._serving: Serving | None = None
@@ -48,19 +48,24 @@ class Orders:
         self._thread: threading.Thread | None = None
 
     def tell(self, job: str, kind: str, **fields: Any) -> None:
-        """Something happens to a job that has not ended: an event of that kind. SalonError: there is no such job."""
+        """Add an event of that kind to a job that has not ended. Raise SalonError if there is no such job."""
         self._do(lambda: self._server.service.jobs.tell(job, kind, **fields))
 
     def refuse(self, code: str, *, times: int = 1, kind: str = "", retry_after_ms: int = 0) -> None:
-        """The next requests get this Failure. `kind`: only requests of this type, such as "submit"; without, any but a
-        "hello"."""
+        """Answer the next requests with a Failure.
+
+        Args:
+            kind: only requests of this type, such as "submit"; "": any but "hello".
+        """
         text = f"refused on demand: {code}"
         failure = m.Failure(code=code, kind="OnDemand", text=text, retry_after_ms=retry_after_ms)
         self._do(lambda: self._router.refusals.extend([(failure, kind)] * times))
 
     def answer(self, kind: str, answer: m.Record | list[bytes] | None) -> None:
-        """From now on every request of this type gets that answer, a record or frames, and nothing is done; None: as
-        usual again."""
+        """Answer every request of this type with a record or frames from now on, and do nothing.
+
+        None ends that.
+        """
 
         def change() -> None:
             self._router.answers.pop(kind, None)
@@ -70,32 +75,32 @@ class Orders:
         self._do(change)
 
     def lose(self, kind: str, *, times: int = 1) -> None:
-        """The next requests of this type are done, but their answers get lost, with the connection."""
+        """Carry out the next requests of this type, but lose their answers together with the connection."""
         self._do(lambda: self._router.lost.extend([kind] * times))
 
     def cut(self, after: int, *, times: int = 1) -> None:
-        """The next fetch breaks, with all connections, as soon as so many bytes were sent."""
+        """Break the next fetch, with all connections, as soon as so many bytes were sent."""
         self._do(lambda: self._router.cuts.extend([after] * times))
 
     def drop(self) -> None:
-        """Break all connections, and listen again at the same place. Jobs are kept."""
+        """Break all connections, and listen again at the same address. Jobs are kept."""
         self._do(lambda: self._router.rebind())
 
     def forget(self) -> None:
-        """Lose all sessions, but not the connections: whatever comes is answered with "hello"."""
+        """Lose all sessions, but not the connections: every message is answered with "hello"."""
         self._do(lambda: self._router.forget())
 
     def silence(self, seconds: float) -> None:
-        """Hear and say nothing for so long."""
+        """Neither read nor send for so long."""
         self._do(lambda: self._router.silence(seconds))
 
     def say(self, record: m.Record | bytes, *, id: bytes = b"") -> None:
-        """Say something unasked to everybody: a record, or any bytes."""
+        """Send all clients a record, or any bytes, that they have not asked for."""
         data = record if isinstance(record, bytes) else codec.encode(record)
         self._do(lambda: self._router.say(data, id))
 
     def say_closing(self, reason: str = "maintenance", retry_after_ms: int = 100) -> None:
-        """The notice that connections end; then they are forgotten."""
+        """Send the notice that connections end, and forget them."""
 
         def close() -> None:
             self._router.say(closing(reason, retry_after_ms))
@@ -118,7 +123,7 @@ class Orders:
         return router
 
     def _do(self, order: Callable[[], T]) -> T:
-        """Have it done by the server's thread."""
+        """Have the server's thread do something, and return its result."""
 
         async def obey() -> T:
             return order()

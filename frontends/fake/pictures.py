@@ -1,4 +1,4 @@
-"""Small PNG files of one colour, without any library."""
+"""Make small PNG files of one colour, without any library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLOURS: Final = ((200, 30, 40), (30, 120, 200), (240, 190, 40), (40, 160, 90))
 
 
 def make_png(red: int, green: int, blue: int, width: int = 8, height: int = 8) -> bytes:
-    """Return a PNG of one colour; values from 0 to 255."""
+    """Return a PNG file of one colour. Values are 0 to 255."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

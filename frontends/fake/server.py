@@ -1,5 +1,7 @@
-"""A server without a model, for tests of whatever uses a client: the real server and service, over a worker that makes
-plain pictures at once. Its jobs live in a folder of its own, which goes with it.
+"""Run a server without a model, for tests of code that uses a client.
+
+It is the real server and service, over a worker that makes plain pictures at once. Its jobs live in a folder of its
+own, which is removed with it.
 
     from salon.frontends.client.client import Client
     from salon.frontends.client.fake import FakeServer
@@ -15,8 +17,8 @@ plain pictures at once. Its jobs live in a folder of its own, which goes with it
             server.drop()  # all connections, now; jobs are kept
             assert client.job(job.id).state == "done"
 
-`FakeServer(fail="out of memory")` makes every job fail, `hold=True` keeps them queued until `release()`. A second
-server on the same address with `house=first.house` is the first one, restarted.
+`FakeServer(fail="out of memory")` makes every job fail, `hold=True` keeps jobs queued until `release()`. A second
+server on the same address with `house=first.house` stands for the first one after a restart.
 """
 
 from __future__ import annotations
@@ -62,7 +64,12 @@ MANY: Final = 100_000
 
 
 class FakeHouse:
-    """What outlives a fake server; hand it to the next one, and that is a restart. Its folder goes with it."""
+    """The data that outlive a fake server.
+
+    The next server with the same object stands for the first one after a restart.
+
+    Its folder is removed with it.
+    """
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="salon-fake-"))
@@ -75,26 +82,26 @@ class FakeHouse:
 
 
 class FakeServer(Orders):
-    """See above. A context manager; also `start` and `stop`.
+    """A server without a model; see the module. A context manager, also with `start` and `stop`.
 
     Args:
         address: where to bind: loopback `tcp` (port 0: any free one), `ipc` or `inproc`.
         pictures: files of every job's images, in order, again and again; the first is also the grid. None: small PNGs.
-        steps: of a job that asks for no number.
+        steps: steps of a job that asks for no number.
         step_s: seconds of a step.
-        fail, block: every job ends so, with that reason.
-        hold: jobs stay queued until `release`.
-        role: of every client.
-        limits: told to clients, and kept to.
-        pair: encrypt; `address` then ends in its public key. tcp only.
-        let_in: with `pair`: only these public keys (hex); None: all.
+        fail, block: reason with which every job fails, or is blocked; "": jobs succeed.
+        hold: whether jobs stay queued until `release`.
+        role: role of every client's account.
+        limits: the limits that clients are told, and that the server keeps.
+        pair: key pair for encryption; `address` then ends in its public key. tcp only.
+        let_in: with `pair`, the public keys (hex) that may connect; None: all.
         house: jobs and accounts of a server before this one.
 
     Attributes:
-        address: for clients.
-        house: what the next server goes on with.
-        requests: everything that was understood, in order.
-        delay_s: before each answer.
+        address: the address for clients.
+        house: the data for the next server.
+        requests: all requests that were understood, in order.
+        delay_s: pause before each answer, in seconds.
     """
 
     def __init__(
@@ -128,7 +135,7 @@ class FakeServer(Orders):
 
     @property
     def address(self) -> str:
-        """Where clients find it; after `start`."""
+        """The address for clients, after `start`."""
         return str(self._place)
 
     def start(self) -> FakeServer:
@@ -150,7 +157,7 @@ class FakeServer(Orders):
         return self
 
     def stop(self) -> None:
-        """Be gone at once, without a word to anybody. Again: nothing."""
+        """End at once, without telling any client. A second call changes nothing."""
         thread, self._thread = self._thread, None
         if thread is not None and self._loop is not None and self._serving is not None:
             with suppress(RuntimeError):
@@ -163,7 +170,7 @@ class FakeServer(Orders):
     def __exit__(self, *exception: Any) -> None:
         self.stop()
 
-    # ---- what can be looked at and made to happen ------------------------------------------------------------------
+    # ---- state and orders for tests --------------------------------------------------------------------------------
 
     @property
     def jobs(self) -> dict[str, JobRecord]:
@@ -195,7 +202,7 @@ class FakeServer(Orders):
 
     @property
     def fail(self) -> str:
-        """Why every job fails, unless it is empty."""
+        """Reason with which every job fails; "": jobs succeed."""
         return self._behaviour.fail
 
     @fail.setter
@@ -221,7 +228,7 @@ class FakeServer(Orders):
         self._router.delay_s = seconds
 
     def release(self) -> None:
-        """Jobs go on, after `hold`."""
+        """Let jobs go on, after `hold`."""
         self.hold = False
 
     # ---- inside ----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A server's socket that gets into trouble on demand: refusals, lost answers, silence, broken connections."""
+"""Make trouble on a server's socket on demand: refusals, lost answers, silence, broken connections."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from ..zmq.failures import RequestRefused
 from ..zmq.router import Buffer, Router
 from ..zmq.sessions import Session
 
-BIND_S: Final = 5.0  # until the socket before it is closed
-GONE_S: Final = 0.05  # what was sent before a cut gets there
+BIND_S: Final = 5.0  # the longest wait until the former socket has released the address
+GONE_S: Final = 0.05  # pause before a cut, in which sent messages arrive
 
 
 class TroubledRouter(Router):
-    """The real router; trouble is what tests ask for. On the loop's thread.
+    """The real router, which makes trouble when tests ask for it. Used on the event loop's thread.
 
     Attributes:
-        requests: everything that was understood, in order.
-        delay_s: before each answer.
-        refusals: (failure, the type of request that it is for, or "": any), used once each.
-        lost: types of requests whose answers get lost, with the connection, once each.
-        cuts: bytes of a picture after which all connections break, once each.
-        answers: type of request -> what is answered to each of them, in place of what it asks for: a record, or frames.
+        requests: all requests that were understood, in order.
+        delay_s: pause before each answer, in seconds.
+        refusals: (failure, the type of request that gets it, or "": any), each used once.
+        lost: types of requests whose answers get lost, with the connection, each used once.
+        cuts: bytes of a picture after which all connections break, each used once.
+        answers: type of request -> the record or frames that answer every request of the type, which is not carried
+            out.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -44,10 +45,13 @@ class TroubledRouter(Router):
         self._losing: set[tuple[bytes, bytes]] = set()
         self._cutting = False
 
-    # ---- what can be made to happen --------------------------------------------------------------------------------
+    # ---- trouble on demand -----------------------------------------------------------------------------------------
 
     def silence(self, seconds: float) -> None:
-        """Hear and say nothing for so long; what would have been said is said then, to who is still there."""
+        """Neither read nor send for so long.
+
+        Afterwards, clients that are still there get the messages that were held back.
+        """
         self._deaf_until = time.monotonic() + seconds
 
     def forget(self) -> None:
@@ -56,7 +60,7 @@ class TroubledRouter(Router):
             self._forget(session)
 
     def rebind(self) -> None:
-        """Break all connections, and listen again at the same places."""
+        """Break all connections, and listen again at the same addresses."""
         self.forget()
         self._cutting = False
         self._losing.clear()
@@ -72,12 +76,12 @@ class TroubledRouter(Router):
         self._wake()
 
     def say(self, data: bytes, id: bytes = NO_ID) -> None:
-        """Say something unasked to everybody."""
+        """Send all clients a message that they have not asked for."""
         for route in list(self.sessions):
             self._send(route, [id, data])
 
     def bind(self, address: str) -> str:
-        """See `Router`; waits for the end of a socket that is just being closed there."""
+        """Bind as `Router.bind`, once a socket that is just being closed has released the address."""
         end = time.monotonic() + BIND_S
         while True:
             try:
@@ -87,10 +91,10 @@ class TroubledRouter(Router):
                     raise
                 time.sleep(0.01)
 
-    # ---- in the way of what goes in and out ------------------------------------------------------------------------
+    # ---- interception of messages ----------------------------------------------------------------------------------
 
     def heard_hello(self, hello: m.Hello) -> None:
-        """Take note that somebody says hello. RequestRefused, if that is on demand."""
+        """Record a Hello. Raise RequestRefused if a test has ordered that."""
         self.requests.append(hello)
         time.sleep(self.delay_s)
         if (refusal := next((one for one in self.refusals if one[1] == "hello"), None)) is not None:

@@ -1,4 +1,4 @@
-"""A worker without a model: jobs go through all their stages at once, or as slowly as is asked, to plain pictures."""
+"""Work without a model: jobs go through all their stages at once, or as slowly as a test asks, to plain pictures."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ from ...studio.workers.messages import (
     Stop,
 )
 
-SIDE: Final = 8  # pixels, where nothing else is asked for
+SIDE: Final = 8  # pixels of a picture's side, if the request states no size
 
 
 @dataclass
 class Behaviour:
-    """What a fake worker does with jobs; may be changed while it works.
+    """What a fake worker does with jobs. Tests may change it while it works.
 
     Attributes:
-        steps: of a job that asks for no number; of those that are accepted from then on.
+        steps: steps of a job that asks for no number, among jobs that are accepted from then on.
         step_s: seconds of a step.
-        fail: every job fails with that reason, after its last step.
+        fail: reason with which every job fails, after its last step; "": jobs succeed.
     """
 
     steps: int = 4
@@ -55,7 +55,7 @@ class Behaviour:
 
 
 def info_of(behaviour: Behaviour) -> ModelInfo:
-    """Return the facts of a model that is none."""
+    """Return the facts of a model that does not exist."""
     return ModelInfo(
         identity=ModelIdentity(name="fake", version="", digest="0" * 64, components={}),
         backend=BackendInfo(name="fake", compute="float32"),
@@ -90,11 +90,11 @@ class _Held:
 
 
 class FakeWorker:
-    """See `WorkerClient`.
+    """A `WorkerClient` without a worker.
 
     Args:
-        behaviour: what becomes of jobs.
-        name: of the worker.
+        behaviour: what it does with jobs.
+        name: the worker's name.
     """
 
     def __init__(self, behaviour: Behaviour, name: str = "worker-1") -> None:
@@ -137,7 +137,7 @@ class FakeWorker:
             return self._run(command)
         if isinstance(command, Park):
             self._held.pop(command.job, None)
-            return Parked(command.number, command.job), []  # it is run again from its beginning
+            return Parked(command.number, command.job), []  # the job runs again from its beginning
         for job in getattr(command, "jobs", ()):
             self._held.pop(job, None)
         return Ack(getattr(command, "number", -1)), []
@@ -186,6 +186,6 @@ class FakeWorker:
         return evaluations(spec.solver, self._info.architecture.sigmas, spec.steps, rows, spec.shift)
 
     def _pixels(self, held: _Held) -> Any:
-        """uint8 [images, height, width, 3], all grey: how grey, its seed says."""
+        """Return grey pictures uint8 [images, height, width, 3], of a grey that depends on the seed."""
         spec = held.arrival.spec
         return np.full((spec.images, spec.height, spec.width, 3), spec.seed % 256, np.uint8)

@@ -1,5 +1,8 @@
-"""Where a server is: `tcp://host:5599`, `tcp://[::1]:5599`, `ipc://path`, `inproc://name`; with `#` and the 64 hex
-digits of the server's public key where the connection is encrypted."""
+"""Parse the address of a server.
+
+It is `tcp://host:5599`, `tcp://[::1]:5599`, `ipc://path` or `inproc://name`. If the connection is encrypted, `#` and
+the 64 hex digits of the server's public key follow.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from ...errors import complaint
 from .errors import AddressError
 
 PORT: Final = 5599
-MAX_PATH: Final = 107  # bytes of the path of a Unix socket
+MAX_PATH: Final = 107  # bytes that the path of a Unix socket may have
 KEY_DIGITS: Final = 64
 
 _TCP: Final = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%A-Za-z]+)\]|(?P<host>[A-Za-z0-9._-]+|\*)):(?P<port>[0-9]{1,5})")
@@ -23,13 +26,13 @@ _FORMS: Final = f"tcp://HOST:{PORT}, tcp://[IPV6]:{PORT}, ipc://PATH or inproc:/
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address, taken apart.
+    """The parts of an address.
 
     Attributes:
         transport: "tcp", "ipc" or "inproc".
         host: name or number, without brackets (tcp); path (ipc) or name (inproc).
-        port: of tcp; 0: any free one, for a server.
-        server_key: 64 small hex digits, or "": no encryption.
+        port: port of tcp; 0: for a server, any free one.
+        server_key: 64 small hex digits; "": no encryption.
     """
 
     transport: str
@@ -44,7 +47,7 @@ class Address:
 
     @property
     def endpoint(self) -> str:
-        """What ZeroMQ takes: the address without the key."""
+        """The address without the key, as ZeroMQ takes it."""
         if self.transport != "tcp":
             return f"{self.transport}://{self.host}"
         return f"tcp://[{self.host}]:{self.port}" if self.is_ipv6 else f"tcp://{self.host}:{self.port}"
@@ -54,13 +57,14 @@ class Address:
 
 
 def parse_address(text: str, *, bind: bool = False) -> Address:
-    """Read an address.
+    """Parse an address.
 
     Args:
-        bind: it is a server's own: host `*` (all interfaces) and port 0 (any free one) are allowed.
+        bind: whether the address is a server's own, for which host `*` (all interfaces) and port 0 (any free one) are
+            allowed.
 
     Raises:
-        AddressError: it cannot be read; says what is wrong with it.
+        AddressError: it cannot be read; the message says why.
     """
     if not isinstance(text, str):
         raise _bad(text, _FORMS, "write it as text")
@@ -90,7 +94,7 @@ def parse_address(text: str, *, bind: bool = False) -> Address:
 
 
 def is_loopback(address: Address) -> bool:
-    """Whether nobody beyond this machine can be at the other end. Names other than `localhost` are not looked up."""
+    """Return whether no other machine can be at the other end. Names other than `localhost` are not looked up."""
     if address.transport != "tcp" or address.host.lower() == "localhost":
         return True
     try:

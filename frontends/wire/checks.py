@@ -1,5 +1,7 @@
-"""The ranges of what clients send: whatever a type cannot say. What depends on model, plan or configuration is the
-server's business."""
+"""Check the ranges of what clients send, where a type cannot state them.
+
+The server checks what depends on model, plan or configuration.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ from ...bounds import (
     MAX_REFERENCE_BYTES,
     MAX_SEED,
     MAX_SIDE,
+    MAX_SOURCES,
     MAX_STEPS,
     MAX_UPLOAD_PART,
     PUBLIC_KEY,
@@ -37,7 +40,7 @@ from .errors import BadMessage
 
 MAX_ID: Final = 16  # bytes of a message's id
 MAX_FEATURES: Final = 64
-MAX_COUNT: Final = 2**63 - 1  # of numbers, times and offsets: what a database's integer holds
+MAX_COUNT: Final = 2**63 - 1  # the largest number, time or offset: a database's integer holds no larger one
 
 _NAME: Final = re.compile(ID)
 _WORD: Final = re.compile(WORD)
@@ -48,10 +51,10 @@ Check = Callable[[str, Any], None]  # (name of the field, its value); raises Bad
 
 
 def check(request: m.Request) -> None:
-    """Whether every field of a request is in its range.
+    """Check that every field of a request is in its range.
 
     Raises:
-        BadMessage: one is not; names the field, what came and what is allowed.
+        BadMessage: a field is not; the message names it, its value and what is allowed.
     """
     for name, rule in RULES.get(type(request), ()):
         value = getattr(request, name)
@@ -129,6 +132,16 @@ def _parameters(name: str, value: dict[str, Any]) -> None:
         raise BadMessage(str(error)) from error
 
 
+def _sources(name: str, values: tuple[m.Source, ...]) -> None:
+    if len(values) > MAX_SOURCES:
+        raise _bad(name, f"{len(values)} pictures", f"up to {MAX_SOURCES}")
+    for value in values:
+        if bool(value.job) == bool(value.digest):
+            raise _bad(name, str(value), "a job's id, or a digest")
+        _job(name, value.job) if value.job else _digest(name, value.digest)
+        _whole(m.GRID, 2**16)(name, value.index)
+
+
 def _aspect(name: str, value: tuple[float, float]) -> None:
     if not all(math.isfinite(side) and side > 0 for side in value):
         raise _bad(name, value, "two numbers above 0", "write it like 16:9")
@@ -139,6 +152,7 @@ _word = _match(_WORD, "a word of up to 32 small letters, digits, '_', '.' or '-'
 _account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, or {LOCAL!r}")
 _any_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, or ''", "")
 _accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, '*' or ''", "", "*")
+_digest = _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")
 _count = _whole(0, MAX_COUNT)
 _credit = _whole(1, m.Limits().max_credit)
 _page = _whole(1, MAX_PAGE)
@@ -167,9 +181,11 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("shift", _number(*SHIFT)),
         ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
         ("parameters", _parameters),
+        ("kind", _word),
+        ("sources", _sources),
     ),
     m.Upload: (
-        ("digest", _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")),
+        ("digest", _digest),
         ("size", _whole(1, MAX_REFERENCE_BYTES)),
         ("offset", _whole(0, MAX_REFERENCE_BYTES)),
         ("data", _part),

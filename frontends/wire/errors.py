@@ -1,14 +1,14 @@
-"""Every error of the wire, as one tree.
+"""Define every error of the wire, as one tree.
 
 SalonError
 └── WireError
-    ├── MessageError             a message that cannot be taken; has the id of its message, and the code of its Failure
-    │   ├── BadMessage           not well formed, or a field out of its range
-    │   ├── UnknownMessage       well formed, of a type that this side does not know
-    │   ├── TooLarge             more bytes than allowed
-    │   └── UnsupportedVersion   no version that both sides speak
-    ├── AddressError             an address that cannot be read
-    └── KeyFileError             a key file that is missing, readable by others, damaged, or cannot be written
+    ├── MessageError             a message is refused; carries the id of the message, and the code of its Failure
+    │   ├── BadMessage           it is malformed, or a field is out of its range
+    │   ├── UnknownMessage       it is well formed, but of a type that this side does not know
+    │   ├── TooLarge             it has more bytes than allowed
+    │   └── UnsupportedVersion   there is no version that both sides speak
+    ├── AddressError             an address cannot be read
+    └── KeyFileError             a key file is missing, readable by others, damaged, or cannot be written
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ class WireError(SalonError):
 
 
 class MessageError(WireError):
-    """A message that cannot be taken.
+    """A message is refused.
 
     Attributes:
-        code: of the `Failure` that says so.
+        code: the code of the `Failure` that says so.
         id: the id of the message, as far as it could be read; the answer goes there.
     """
 
@@ -38,11 +38,11 @@ class MessageError(WireError):
 
 
 class BadMessage(MessageError):
-    """Not well formed, or a field out of its range."""
+    """A message is malformed, or a field is out of its range."""
 
 
 class UnknownMessage(MessageError):
-    """Well formed, of a type that this side does not know.
+    """A message is well formed, but of a type that this side does not know.
 
     Attributes:
         type: the name of that type.
@@ -56,20 +56,20 @@ class UnknownMessage(MessageError):
 
 
 class TooLarge(MessageError):
-    """More bytes than allowed."""
+    """A message has more bytes than allowed."""
 
     code = "too_large"
 
 
 class UnsupportedVersion(MessageError):
-    """No version of the protocol that both sides speak."""
+    """There is no version of the protocol that both sides speak."""
 
     code = "unsupported"
 
 
 class AddressError(WireError):
-    """An address that cannot be read."""
+    """An address cannot be read."""
 
 
 class KeyFileError(WireError):
-    """A key file that is missing, readable by others, damaged, or cannot be written."""
+    """A key file is missing, readable by others, damaged, or cannot be written."""

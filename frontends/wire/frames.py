@@ -1,7 +1,7 @@
-"""From the frames of a multipart message to (id, record, bytes) and back, on both sides.
+"""Turn the frames of a multipart message into (id, record, bytes) and back, on both sides.
 
-Frames here are without the routing id that a ROUTER socket puts before them. An error has the id of its
-message, so that a message can be refused without being understood.
+Frames here are without the routing id that a ROUTER socket puts before them. An error carries the id of its message, so
+that a message can be refused without being understood.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from .codec import MAX_MESSAGE, MAX_REPLY, decode_reply, decode_request, encode
 from .errors import BadMessage, MessageError
 from .messages import Bye, Chunk, Credit, Event, Ping, Record, Reply, Request
 
-NO_ID: Final = b""  # of a notice
+NO_ID: Final = b""  # the id of a notice
 NOTICES: Final = (Credit, Bye)  # requests without an answer
 MAX_PAYLOAD: Final = 1 << 20  # bytes of a third frame
 
 
 def split_request(frames: Sequence[bytes]) -> tuple[bytes, bytes]:
-    """(id, record, not decoded) of a client's message.
+    """Return (id, encoded record) of a client's message.
 
     Raises:
-        BadMessage: not two frames, or an id that is too long.
+        BadMessage: it has not two frames, or its id is too long.
     """
     id = _id(frames)
     if len(frames) != 2:
@@ -33,10 +33,10 @@ def split_request(frames: Sequence[bytes]) -> tuple[bytes, bytes]:
 
 
 def split_reply(frames: Sequence[bytes]) -> tuple[bytes, bytes, bytes | None]:
-    """(id, record, not decoded, bytes or None) of the server's message.
+    """Return (id, encoded record, bytes or None) of the server's message.
 
     Raises:
-        BadMessage: not two or three frames, or an id that is too long.
+        BadMessage: it has not two or three frames, or its id is too long.
     """
     id = _id(frames)
     if not 2 <= len(frames) <= 3:
@@ -45,10 +45,10 @@ def split_reply(frames: Sequence[bytes]) -> tuple[bytes, bytes, bytes | None]:
 
 
 def read_request(frames: Sequence[bytes], max_bytes: int = MAX_MESSAGE) -> tuple[bytes, Request]:
-    """(id, request) of a client's message: well formed, every field in its range, and an id where an answer is due.
+    """Return (id, request) of a client's message: well formed, every field in its range, and an id if an answer is due.
 
     Raises:
-        MessageError: it is not (TooLarge, UnknownMessage, BadMessage). `id`: where the Failure goes.
+        MessageError: it is not so (TooLarge, UnknownMessage, BadMessage). The Failure goes to the error's `id`.
     """
     id, body = split_request(frames)
     try:
@@ -65,11 +65,12 @@ def read_request(frames: Sequence[bytes], max_bytes: int = MAX_MESSAGE) -> tuple
 
 
 def read_reply(frames: Sequence[bytes], max_bytes: int = MAX_REPLY) -> tuple[bytes, Reply, bytes | None]:
-    """(id, reply, bytes or None) of the server's message. Bytes that nobody knows of are let pass: the server may be
-    newer.
+    """Return (id, reply, bytes or None) of the server's message.
+
+    Bytes of a kind that this side does not know pass, since the server may be newer.
 
     Raises:
-        MessageError: it is not like that (TooLarge, UnknownMessage, BadMessage).
+        MessageError: the message is not like that (TooLarge, UnknownMessage, BadMessage).
     """
     id, body, payload = split_reply(frames)
     try:
@@ -83,18 +84,18 @@ def read_reply(frames: Sequence[bytes], max_bytes: int = MAX_REPLY) -> tuple[byt
 
 
 def has_payload(reply: Record) -> bool:
-    """Whether a third frame belongs to it."""
+    """Return whether a third frame belongs to a record."""
     return isinstance(reply, Chunk) or (isinstance(reply, Event) and reply.kind == "preview")
 
 
 def request_frames(id: bytes, request: Record) -> list[bytes]:
-    """A client's message, ready to send."""
+    """Return a client's message, ready to send."""
     assert len(id) <= MAX_ID
     return [id, encode(request)]
 
 
 def reply_frames(id: bytes, reply: Record, payload: bytes | None = None) -> list[bytes]:
-    """The server's message, ready to send."""
+    """Return the server's message, ready to send."""
     assert has_payload(reply) == (payload is not None)
     return [id, encode(reply)] if payload is None else [id, encode(reply), payload]
 

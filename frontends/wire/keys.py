@@ -1,4 +1,4 @@
-"""CURVE key pairs, and the files that keep them.
+"""Make CURVE key pairs, and keep them in files.
 
 A public key, as 64 hex digits, is the name of an account. A secret never leaves its file and the socket's options: no
 repr, error or log line shows it.
@@ -36,7 +36,7 @@ secret = "{secret}"
 
 @dataclass(frozen=True, slots=True, repr=False)
 class KeyPair:
-    """A CURVE key pair; `public` and `secret`: 64 small hex digits."""
+    """A CURVE key pair. `public` and `secret` are 64 small hex digits."""
 
     public: str
     secret: str
@@ -50,12 +50,12 @@ class KeyPair:
 
     @property
     def account(self) -> str:
-        """The account that it opens."""
+        """Name of the account that the key opens."""
         return self.public
 
 
 def make_pair() -> KeyPair:
-    """A new key pair.
+    """Make a new key pair.
 
     Raises:
         KeyFileError: this libzmq was built without CURVE.
@@ -67,30 +67,30 @@ def make_pair() -> KeyPair:
 
 
 def to_z85(digits: str) -> bytes:
-    """A key's 64 hex digits as 40 characters of Z85, as sockets take them."""
+    """Return a key's 64 hex digits as 40 characters of Z85, as sockets take them."""
     return bytes(z85.encode(bytes.fromhex(digits)))
 
 
 def to_hex(key: bytes) -> str:
-    """A key's 40 characters of Z85 as 64 hex digits."""
+    """Return a key's 40 characters of Z85 as 64 hex digits."""
     return bytes(z85.decode(key)).hex()
 
 
 def secure_client(socket: zmq.Socket[Any], pair: KeyPair, server_key: str) -> None:
-    """Encrypt a socket that will connect. `server_key`: 64 hex digits; nobody else can answer."""
+    """Encrypt a socket that will connect. Only the server with the key `server_key` (64 hex digits) can answer it."""
     socket.curve_secretkey = to_z85(pair.secret)
     socket.curve_publickey = to_z85(pair.public)
     socket.curve_serverkey = to_z85(server_key)
 
 
 def secure_server(socket: zmq.Socket[Any], pair: KeyPair) -> None:
-    """Encrypt a socket that will bind. Who may come in is ZAP's to say."""
+    """Encrypt a socket that will bind. The ZAP handler decides which clients may connect."""
     socket.curve_server = True
     socket.curve_secretkey = to_z85(pair.secret)
 
 
 def client_key_path(env: Mapping[str, str] = os.environ) -> Path:
-    """Where the user's key is: `SALON_KEY`, or `salon/key` in `XDG_CONFIG_HOME` or `~/.config`.
+    """Return the path of the user's key: `SALON_KEY`, or `salon/key` in `XDG_CONFIG_HOME` or `~/.config`.
 
     Raises:
         NoHome: the name begins with `~`, or none is given, and there is no home.
@@ -98,7 +98,7 @@ def client_key_path(env: Mapping[str, str] = os.environ) -> Path:
     if named := env.get("SALON_KEY"):
         return Path(expand_home(named, "SALON_KEY"))
     base = Path(env.get("XDG_CONFIG_HOME", ""))
-    if not base.is_absolute():  # XDG: relative ones are ignored
+    if not base.is_absolute():  # XDG says that relative paths are ignored
         base = home("set SALON_KEY to the name of the key's file") / ".config"
     return base / "salon" / "key"
 
@@ -107,13 +107,13 @@ def load_pair(path: Path) -> KeyPair:
     """Read a key file.
 
     Raises:
-        KeyFileError: not there, not a plain file of this user with mode 0600, or damaged.
+        KeyFileError: it does not exist, is no plain file of this user with mode 0600, or is damaged.
     """
     try:
         # A pipe of that name must not hold us up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            _check_owner(path, os.fstat(descriptor))  # of what was opened, whatever the name means a moment later
+            _check_owner(path, os.fstat(descriptor))  # the owner of the opened file: the name may soon mean another
             with calling("read", path):
                 data = os.read(descriptor, MAX_BYTES + 1)
         finally:
@@ -137,10 +137,10 @@ def load_pair(path: Path) -> KeyPair:
 
 
 def save_pair(path: Path, pair: KeyPair, *, overwrite: bool = False) -> None:
-    """Write a key file with mode 0600, whole or not at all; its folder is made, with mode 0700.
+    """Write a key file with mode 0600, whole or not at all. Its folder is made, with mode 0700.
 
     Raises:
-        KeyFileError: a file is there already (without `overwrite`), or it cannot be written.
+        KeyFileError: the file exists already (without `overwrite`), or it cannot be written.
     """
     spare = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     made = [folder for folder in (path.parent, *path.parent.parents) if not os.path.lexists(folder)]
@@ -177,7 +177,7 @@ def _write(spare: Path, pair: KeyPair) -> None:
 
 
 def load_or_make(path: Path) -> KeyPair:
-    """Read a key file, or make it; of several who make it at once, all get the same.
+    """Read a key file, or make it. If several processes make it at once, all get the same key.
 
     Raises:
         KeyFileError: as `load_pair` and `save_pair`.

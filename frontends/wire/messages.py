@@ -1,12 +1,13 @@
-"""What clients and the server say to each other: two closed, tagged unions of small records, in msgpack.
+"""Define what clients and the server say to each other: two closed, tagged unions of small records, in msgpack.
 
-A message is two frames: an id chosen by the client, and the record, a map whose field `type` says which one it is. Some
+A message is two frames: an id chosen by the client, and the record, a map whose field `type` names its kind. Some
 records of the server have a third frame, raw bytes. `docs/wire.md` has the whole protocol. New fields carry defaults
 and unknown fields are skipped, so that both sides may be older or newer than the other.
 
-Times are UTC ms, spans ms, of GPU time where they end in `charged_ms`, `fast_ms`, ... as said there.
+Times are UTC ms, spans ms. Fields whose names end in `charged_ms`, `fast_ms` and the like are GPU time, as said there.
 
-Long because it is one thing: the whole contract, to be read from top to bottom and compared with `docs/wire.md`.
+The module is long because it is one thing: the whole contract, to be read from top to bottom and compared with
+`docs/wire.md`.
 """
 
 # mypy: disable-error-code="misc"
@@ -14,15 +15,18 @@ Long because it is one thing: the whole contract, to be read from top to bottom 
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
 from ...bounds import GRID as GRID
 from ...bounds import MAX_UPLOAD_PART as MAX_UPLOAD_PART
+from ...parameters.job_request import IMAGINE as IMAGINE
+from ...parameters.job_request import JobRequest
+from ...parameters.job_request import Source as Source
 
 VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
-FEATURES: Final = ("previews", "private", "ops", "parameters")  # what this side knows beyond version 1's core
+FEATURES: Final = ("previews", "private", "ops", "parameters", "kinds")  # what this side knows beyond version 1's core
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -33,15 +37,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_d
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server takes from one client; told in `Welcome`.
+    """The server's limits for one client, told in `Welcome`.
 
     Attributes:
         max_message: bytes of a record.
-        chunk: bytes of a chunk of a picture, but for the last.
+        chunk: bytes of every chunk of a picture but the last.
         max_credit: chunks that may be outstanding for one fetch.
-        max_watches, max_fetches: at a time on one connection.
+        max_watches, max_fetches: watches and fetches at a time on one connection.
         rate, burst: requests a second over time, and at once.
-        heartbeat_ms: say something at least so often; silence of three times that ends the connection.
+        heartbeat_ms: the longest pause between messages; a silence of three times that ends the connection.
     """
 
     max_message: int = 1 << 16
@@ -55,7 +59,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored picture of a job. `index` from 0, or -1 (`GRID`) for all in one; `digest` sha256 (hex) of the file."""
+    """A stored picture of a job.
+
+    `index` counts from 0; -1 (`GRID`) is all in one. `digest` is the sha256 (hex) of the file.
+    """
 
     index: int
     digest: str
@@ -66,16 +73,18 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JobInfo(Record, tag="job"):
-    """A job as its owner sees it. Of a private job, others see nothing at all.
+    """A job as its owner sees it. Other accounts see nothing at all of a private job.
 
     Attributes:
         state: queued, running, paused, done, failed, cancelled, blocked.
-        asked_lane, lane: that was asked for, and that it is served in; `note` says why they differ.
-        reason, failure: why it has no pictures: words, and the name of the error.
-        notes: what of its prompt is left out or replaced, one sentence each.
-        styles: how strongly it is drawn in which styles: adapter -> weight; see docs/parameters.md.
-        charged_ms: GPU time that it cost; 0 until it is done.
+        asked_lane: the lane that the request asked for.
+        lane: the lane that serves the job; `note` says why it is another one.
+        reason, failure: why the job has no pictures: in words, and by the name of the error.
+        notes: what of the prompt is left out or replaced, one sentence each.
+        styles: adapter -> how strongly the job is drawn in that style; see docs/parameters.md.
+        charged_ms: GPU time that the job cost; 0 until it is done.
         last_event: number of its latest event.
+        kind, sources (feature "kinds"): which kind of job, and the pictures that it started from.
     """
 
     job: str
@@ -104,11 +113,18 @@ class JobInfo(Record, tag="job"):
     charged_ms: int = 0
     pictures: tuple[Picture, ...] = ()
     last_event: int = 0
+    kind: str = IMAGINE
+    sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker. `busy_share` of the time since the last minute; `cost_error` of the cost model, relative, mean."""
+    """A worker.
+
+    Attributes:
+        busy_share: share of the last minute in which it was busy.
+        cost_error: mean relative error of its cost model.
+    """
 
     name: str
     state: str
@@ -121,7 +137,7 @@ class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the books of GPU time."""
+    """An entry of the ledger of GPU time."""
 
     seq: int
     at_ms: int
@@ -144,8 +160,10 @@ class Near(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hello(Record, tag="hello"):
-    """The first message of a connection. Answer: Welcome. `version`: the newest that this side speaks, `oldest`: the
-    oldest that it still does."""
+    """The first message of a connection. Answer: Welcome.
+
+    `version` is the newest that this side speaks, `oldest` the oldest.
+    """
 
     version: int = VERSION
     oldest: int = 1
@@ -154,43 +172,28 @@ class Hello(Record, tag="hello"):
 
 
 class Ping(Record, tag="ping"):
-    """Answer: Pong."""
+    """Ask for a sign of life. Answer: Pong."""
 
 
-class Submit(Record, tag="submit"):
-    """Make pictures. Answer: Accepted, once the job is on disk. What is None is the model's default; the seed: a random
-    one below 2^32, which the answer tells.
+class Submit(JobRequest, Record, tag="submit"):
+    """Make pictures. Answer: Accepted, once the job is on disk. The fields are those of `JobRequest`. What is None is
+    the model's default; the seed: a random one below 2^32, which the answer tells.
 
     `key` makes it idempotent: the same key of the same account is the same job, however often it is sent.
     `preview_every`: solver steps between previews; 0: none.
     `parameters` (feature "parameters"): what the request says, by the names of `docs/parameters.md`, in place of all
     fields from `negative_prompt` to `shift`, which are not looked at then. Without it a request is one from before
     there were styles, and is drawn without the model's default style.
+    `kind`, `sources` (feature "kinds"): which kind of job, and the pictures that it starts from.
     """
-
-    key: str
-    prompt: str
-    lane: str = "fast"
-    negative_prompt: str = ""
-    aspect: tuple[float, float] | None = None
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    seed: int | None = None
-    images: int = 4
-    guidance_scale: float | None = None
-    solver: str | None = None
-    shift: float | None = None
-    private: bool = False
-    preview_every: int = 0
-    parameters: dict[str, Any] | None = None
 
 
 class Upload(Record, tag="upload"):
     """Bring a picture's file, part by part, for `parameters` to refer to by its digest. Answer: Uploaded.
 
-    `digest`: sha256 (hex) of the file, which has `size` bytes; `data` are those from `offset` on. Without any it asks
-    how much is there. What is not whole after a while without a further part is forgotten.
+    `digest` is the sha256 (hex) of the file, which has `size` bytes; `data` are those from `offset` on. An upload
+    without data asks how many bytes the server has. The server forgets a file that is not whole, when no further part
+    comes for a while.
     """
 
     digest: str
@@ -200,9 +203,11 @@ class Upload(Record, tag="upload"):
 
 
 class Watch(Record, tag="watch"):
-    """Tell what happens to a job, from after event number `after` (0: from the beginning). Answers: Event, ..., and
-    Watched when its final event has been told. `previews`: with pictures (only the latest one is kept for who is
-    slow)."""
+    """Tell what happens to a job, from after event number `after` (0: from the beginning).
+
+    Answers: Event, ..., and Watched after the final event. With `previews`, preview events carry pictures; for a slow
+    reader the server keeps only the latest one.
+    """
 
     job: str
     after: int = 0
@@ -216,14 +221,17 @@ class Unwatch(Record, tag="unwatch"):
 
 
 class Show(Record, tag="show"):
-    """Answer: JobInfo."""
+    """Ask for a job. Answer: JobInfo."""
 
     job: str
 
 
 class ListJobs(Record, tag="list"):
-    """The own jobs, newest first. Answer: JobList. `before`: the `next` of the page before; `states`: only these.
-    Operators may ask for `account`, or "*" for all; prompts of private jobs of others are left out."""
+    """Ask for the own jobs, newest first. Answer: JobList.
+
+    `before` is the `next` of the page before; `states` leaves out jobs in other states. Operators may ask for
+    `account`, or "*" for all; prompts of other accounts' private jobs are left out.
+    """
 
     before: int = 0
     limit: int = 20
@@ -232,20 +240,23 @@ class ListJobs(Record, tag="list"):
 
 
 class Cancel(Record, tag="cancel"):
-    """End exactly this job, queued or running. Answer: Done; `changed`: it had not ended yet."""
+    """End exactly this job, queued or running. Answer: Done; `changed` says whether it had not ended yet."""
 
     job: str
 
 
 class Delete(Record, tag="delete"):
-    """Remove a finished job's pictures from disk and its prompt from the books. Answer: Done."""
+    """Remove a finished job's pictures from disk and its prompt from the records. Answer: Done."""
 
     job: str
 
 
 class Fetch(Record, tag="fetch"):
-    """Send a picture from byte `offset` on. Answers: Chunk, ... with the bytes as third frame, at most `credit` ahead
-    of what was granted by `Credit`. The chunk that reaches `total` is the final one."""
+    """Send a picture from byte `offset` on.
+
+    Answers: Chunk, ... with the bytes as third frame, at most `credit` ahead of what `Credit` has granted. The chunk
+    that reaches `total` is the final one.
+    """
 
     job: str
     index: int = GRID
@@ -254,14 +265,14 @@ class Fetch(Record, tag="fetch"):
 
 
 class Credit(Record, tag="credit"):
-    """So many chunks more for a fetch; `fetch` is its id. A notice: it has an empty id and no answer."""
+    """Grant so many chunks more to a fetch; `fetch` is its id. A notice: it has an empty id and no answer."""
 
     fetch: bytes
     chunks: int = 1
 
 
 class Info(Record, tag="info"):
-    """The own account; operators may name another. Answer: AccountInfo."""
+    """Ask for the own account; operators may name another. Answer: AccountInfo."""
 
     account: str = ""
 
@@ -273,15 +284,15 @@ class Words(Record, tag="words"):
 
 
 class Bye(Record, tag="bye"):
-    """The client leaves. A notice."""
+    """Say that the client leaves. A notice."""
 
 
 class OpsStatus(Record, tag="ops.status"):
-    """Answer: Status."""
+    """Ask for an overview of the server. Answer: Status."""
 
 
 class OpsPause(Record, tag="ops.pause"):
-    """Start no further step; jobs are still accepted. Answer: Done."""
+    """Start no further step, but accept jobs. Answer: Done."""
 
 
 class OpsResume(Record, tag="ops.resume"):
@@ -289,17 +300,17 @@ class OpsResume(Record, tag="ops.resume"):
 
 
 class OpsDrain(Record, tag="ops.drain"):
-    """Accept no further jobs and finish those that are there. Answer: Done. `stop`: end the server then."""
+    """Accept no further jobs and finish those that are open. Answer: Done. With `stop`, the server ends then."""
 
     stop: bool = False
 
 
 class OpsWorkers(Record, tag="ops.workers"):
-    """Answer: WorkerList."""
+    """Ask for all workers. Answer: WorkerList."""
 
 
 class OpsAccounts(Record, tag="ops.accounts"):
-    """Answer: AccountList, by name of account; `after`: the last one of the page before."""
+    """Ask for accounts, by name. Answer: AccountList. `after` is the last account of the page before."""
 
     after: str = ""
     limit: int = 50
@@ -317,8 +328,10 @@ class OpsSetAccount(Record, tag="ops.set_account"):
 
 
 class OpsGrant(Record, tag="ops.grant"):
-    """Give GPU time. `source`: bought, bonus or operator; `expires_ms` for operator only. `key` makes it idempotent.
-    Answer: AccountInfo."""
+    """Grant GPU time. Answer: AccountInfo.
+
+    `source` is bought, bonus or operator; `expires_ms` is for operator only. `key` makes it idempotent.
+    """
 
     account: str
     amount_ms: int
@@ -328,7 +341,7 @@ class OpsGrant(Record, tag="ops.grant"):
 
 
 class OpsLedger(Record, tag="ops.ledger"):
-    """Entries of an account ("": of all), from after `after`. Answer: LedgerPage."""
+    """Ask for entries of an account ("": of all), from after entry `after`. Answer: LedgerPage."""
 
     account: str = ""
     after: int = 0
@@ -374,7 +387,11 @@ Request: TypeAlias = (
 
 
 class Welcome(Record, tag="welcome"):
-    """`version` is spoken from now on; `features` are those that both sides know. `server`: its version, for people."""
+    """The answer to Hello.
+
+    Both sides speak `version` from now on; `features` are those that both know. `server` is the server's version, for
+    people.
+    """
 
     version: int
     features: tuple[str, ...] = ()
@@ -386,19 +403,21 @@ class Welcome(Record, tag="welcome"):
 
 
 class Pong(Record, tag="pong"):
-    """Answer to Ping."""
+    """The answer to Ping."""
 
 
 class Accepted(Record, tag="accepted"):
-    """The job is on disk, and will end. `existing`: it was there already, under this key."""
+    """The job is on disk, and will end. `existing` says whether it was there already, under this key."""
 
     job: JobInfo
     existing: bool = False
 
 
 class Uploaded(Record, tag="uploaded"):
-    """So many bytes of the file are there, from its beginning; the next part goes on from here. All of them: the
-    picture can be referred to."""
+    """The server has `received` bytes of the file, from its beginning, and the next part goes on from there.
+
+    Once it has all of them, requests can refer to the picture.
+    """
 
     received: int
 
@@ -422,26 +441,29 @@ class Event(Record, tag="event"):
 
 
 class Watched(Record, tag="watched"):
-    """Final answer to Watch. `last`: the number of the last event that was told."""
+    """The final answer to Watch. `last` is the number of the last event that was told."""
 
     last: int = 0
 
 
 class JobList(Record, tag="jobs"):
-    """`next`: for `ListJobs.before`; 0: these were the last."""
+    """A page of jobs. `next` is for `ListJobs.before`; 0: there are no more."""
 
     jobs: tuple[JobInfo, ...]
     next: int = 0
 
 
 class Done(Record, tag="done"):
-    """It was done; `changed`: that made a difference."""
+    """The request was carried out. `changed` says whether that changed anything."""
 
     changed: bool = True
 
 
 class Chunk(Record, tag="chunk"):
-    """Bytes `offset` ... of a picture in the third frame; `total` are in it, sha256 `digest`."""
+    """A part of a picture, in the third frame: its bytes from `offset` on.
+
+    The file has `total` bytes and sha256 `digest`.
+    """
 
     offset: int
     total: int
@@ -449,7 +471,10 @@ class Chunk(Record, tag="chunk"):
 
 
 class AccountInfo(Record, tag="account"):
-    """Plan and GPU time (ms). `fast_ms` by source; None: unlimited. `num_running`, `num_queued`: of its jobs."""
+    """Plan and GPU time (ms) of an account.
+
+    `fast_ms` is by source; None: unlimited. `num_running` and `num_queued` count its jobs.
+    """
 
     account: str
     name: str = ""
@@ -478,14 +503,17 @@ class WordList(Record, tag="word_list"):
 
 
 class AccountList(Record, tag="accounts"):
-    """`more`: ask again after the last of these."""
+    """A page of accounts. `more` says whether there are accounts after the last of these."""
 
     accounts: tuple[AccountInfo, ...]
     more: bool = False
 
 
 class LedgerPage(Record, tag="ledger"):
-    """`more`: ask again after the last of these. `balance_ms`: of the account asked for."""
+    """A page of the ledger. `more` says whether there are entries after the last of these.
+
+    `balance_ms` is that of the account asked for.
+    """
 
     entries: tuple[LedgerEntry, ...]
     balance_ms: int = 0
@@ -493,7 +521,7 @@ class LedgerPage(Record, tag="ledger"):
 
 
 class Status(Record, tag="status"):
-    """The server at a glance. `state`: running, paused, draining. `queued`, `running`: jobs by lane."""
+    """An overview of the server. `state` is running, paused or draining. `queued` and `running` count jobs by lane."""
 
     state: str
     server: str = ""
@@ -519,7 +547,7 @@ class WorkerList(Record, tag="workers"):
 
 
 class Failure(Record, tag="failure"):
-    """Final answer to a request that was not done; nothing of it was.
+    """The final answer to a request that the server did not carry out, nor any part of it.
 
     `code`: invalid (correct it), refused (the plan or quota does not allow it), not_found, forbidden (operators only),
     too_fast and busy (again after `retry_after_ms`), too_large, draining, unavailable (no space, no worker: again
@@ -534,7 +562,7 @@ class Failure(Record, tag="failure"):
 
 
 class Closing(Record, tag="closing"):
-    """A notice: the server ends this connection or itself; connect again after `retry_after_ms`. -1: do not."""
+    """A notice: the server ends this connection or itself. Connect again after `retry_after_ms`; -1: do not."""
 
     reason: str = ""
     retry_after_ms: int = 1000

@@ -1,7 +1,7 @@
-"""A record of what a program hands in: every field becomes what the wire has, or is refused by its name.
+"""Turn a record that a program made into one of Python's own values, or refuse a field by its name.
 
-msgspec checks the types of what it reads, not of what it writes: without this, a number of numpy's is found out where
-a message is packed, which is nobody's call.
+msgspec checks the types of what it reads, not of what it writes. Without this, a number of numpy's would fail only
+where a message is packed, far from the call that brought it.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from .errors import BadMessage
 from .messages import Record
 
 R = TypeVar("R", bound=Record)
-LEAST: Final = -(2**63)  # what msgpack has
+LEAST: Final = -(2**63)  # the least and the largest whole number of msgpack
 MOST: Final = 2**64 - 1
-_OWN: Final = (type(None), bool, float, bytes)  # types that nothing can be wrong with
+_OWN: Final = (type(None), bool, float, bytes)  # types whose values are always right
 
 Read = Callable[[Any], Any]  # raises _Odd
 
 
 def plain(record: R, **typed: str) -> R:
-    """The record, of Python's own values only.
+    """Return the record with Python's own values only.
 
     Args:
-        typed: field -> what its user calls it, where that is something else.
+        typed: field -> the name that the user knows it by, where that is another.
 
     Raises:
-        BadMessage: a field is something else than its type says; names it, what came and what is allowed.
+        BadMessage: a field does not have its type; the message names it, its value and what is allowed.
     """
     values = {}
     for name, kind, read in _fields(type(record)):
@@ -51,7 +51,7 @@ def plain(record: R, **typed: str) -> R:
 
 
 class _Odd(Exception):
-    """It is something else."""
+    """A value does not have the type of its field."""
 
     def __init__(self, allowed: str) -> None:
         self.allowed = allowed
@@ -98,7 +98,7 @@ def _items(value: Any, read: Read, allowed: str, count: int | None) -> tuple[Any
         raise _Odd(allowed)
     try:
         items = tuple(read(item) for item in value)
-    except (_Odd, TypeError):  # TypeError: numpy's arrays of no dimension say that they can be iterated over
+    except (_Odd, TypeError):  # TypeError: numpy's arrays of no dimension claim to be iterable
         raise _Odd(allowed) from None
     if count is not None and len(items) != count:
         raise _Odd(allowed)
@@ -106,7 +106,7 @@ def _items(value: Any, read: Read, allowed: str, count: int | None) -> tuple[Any
 
 
 def _map(value: Any) -> dict[str, Any]:
-    """Values are checked by who knows the names; see `checks`."""
+    """Return a map with plain keys. `checks` knows the names and checks the values."""
     if not isinstance(value, dict) or not all(text_of(key) is not None for key in value):
         raise _Odd("a map of names to values")
     return {str.__str__(key): item for key, item in value.items()}

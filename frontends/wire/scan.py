@@ -1,4 +1,4 @@
-"""A look at the headers of a msgpack value before anything is built from it: how deep, how many elements, all there?"""
+"""Scan the headers of a msgpack value before anything is built from it: its depth, its elements, its end."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ KINDS: Final[list[tuple[int, int, int]]] = (  # (kind, bytes of length, fixed le
 
 
 def scan(data: bytes, *, max_elements: int, max_depth: int = MAX_DEPTH) -> int:
-    """Number of elements (items of arrays, keys and values of maps) of one msgpack value that is all of `data`.
+    """Return the number of elements of one msgpack value that is all of `data`.
 
-    Iterative, and ends after `max_elements` headers at the latest, however long the lengths that they declare.
+    Elements are items of arrays, and keys and values of maps.
+
+    The scan is iterative, and ends after `max_elements` headers at the latest, however long the lengths that they
+    declare.
 
     Raises:
-        BadMessage: too deep, too many elements, cut short, with bytes behind its end, or with an extension type.
+        BadMessage: the value is too deep, has too many elements or an extension type, is cut short, or has bytes behind
+            its end.
     """
     size, at, elements = len(data), 0, 0
     left, open_counts = 1, list[int]()  # values still to come here, and in the containers around

@@ -1,4 +1,4 @@
-"""Which version and which features two sides speak that may be older or newer than each other."""
+"""Negotiate version and features between two sides, each of which may be older or newer than the other."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ OLDEST: Final = 1  # the oldest version that this side still speaks
 def negotiate(
     hello: Hello, *, version: int = VERSION, oldest: int = OLDEST, features: tuple[str, ...] = FEATURES
 ) -> tuple[int, tuple[str, ...]]:
-    """(the newest version that both sides speak, the features that both know, in this side's order).
+    """Return (the newest version that both sides speak, the features that both know, in this side's order).
 
     Args:
-        hello: what the client says of itself.
+        hello: the client's Hello.
         version, oldest: newest and oldest version of this side.
-        features: those of this side.
+        features: features of this side.
 
     Raises:
-        UnsupportedVersion: there is no such version.
+        UnsupportedVersion: there is no version that both speak.
     """
     spoken = min(hello.version, version)
     if spoken < max(hello.oldest, oldest):

@@ -1,4 +1,4 @@
-"""A server on a thread of this process: for tests, benchmarks, and programs that serve beside something else."""
+"""Run a server on a thread of this process: for tests, benchmarks, and programs that serve beside something else."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from .server import Server
 
 
 class BackgroundServer:
-    """A server with an event loop of its own. A context manager.
+    """A server with an event loop of its own, as a context manager.
 
         with BackgroundServer(ServeOptions(listen=("tcp://127.0.0.1:0",), data=folder)) as server:
             client = Client(server.address)
 
     Args:
-        options: see there.
+        options: the options of the server.
 
     Raises:
         SalonError: as `serve`.
@@ -38,12 +38,12 @@ class BackgroundServer:
 
     @property
     def address(self) -> str:
-        """Where it listens first, as a client wants it."""
+        """The first address at which it listens, as a client takes it."""
         assert self.server is not None
         return self.server.addresses[0]
 
     def start(self, timeout_s: float = 30.0) -> BackgroundServer:
-        """Listen. What keeps it from that is raised here."""
+        """Start the server, and wait until it listens. An error that keeps it from listening is raised here."""
         self._thread = start_thread(self._work, name="salon-server")
         if not self._ready.wait(timeout_s):
             raise TimeoutError(f"the server did not start within {timeout_s:g} s")
@@ -52,14 +52,14 @@ class BackgroundServer:
         return self
 
     def stop(self, timeout_s: float = 60.0) -> None:
-        """End it; open jobs go on at the next start. Twice is fine."""
+        """Stop the server; open jobs go on at the next start. Stopping a stopped server changes nothing."""
         if self._loop is not None and self.server is not None and self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self.server.stopped.set)
         if self._thread is not None:
             self._thread.join(timeout_s)
 
     def ended(self, timeout_s: float = 0.0) -> bool:
-        """Wait at most so long for its end. Whether it has ended (or was never started)."""
+        """Wait at most `timeout_s` seconds for the server's end. Return whether it has ended or was never started."""
         if self._thread is not None:
             self._thread.join(timeout_s)
         return self._thread is None or not self._thread.is_alive()

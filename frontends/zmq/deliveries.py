@@ -1,4 +1,4 @@
-"""What goes out bit by bit: events of watched jobs, and pictures in chunks, as far as their reader gives credit."""
+"""Send events of watched jobs, and pictures in chunks, as far as their reader grants credit."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ AHEAD: Final = 8  # chunks of a picture that are read from disk at once
 
 
 class Deliveries:
-    """Watches and fetches of all connections. On the loop's thread.
+    """The watches and fetches of all connections. Used on the event loop's thread.
 
     Args:
-        service: knows jobs, and who may see them.
-        router: sends.
-        spawn: runs a coroutine beside.
+        service: knows jobs, and which accounts may see them.
+        router: sends messages.
+        spawn: runs a coroutine as a task.
 
     Attributes:
-        sent_bytes: of pictures.
+        sent_bytes: bytes of pictures that were sent.
     """
 
     def __init__(self, service: Service, router: Router, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
@@ -37,17 +37,24 @@ class Deliveries:
         self._service, self._router, self._spawn = service, router, spawn
 
     def watch_now(self, session: Session, id: bytes, request: m.Watch) -> bool:
-        """`watch` of a job that is in memory, without waiting, so that an `unwatch` or `bye` that comes next cannot
-        overtake it. False: it has to be looked up first."""
-        log = self._service.log_at_hand(request.job, session.account)
+        """Begin a watch of a job that is in memory, without waiting. Return False if it has to be looked up first.
+
+        Thus an `unwatch` or `bye` that comes next cannot overtake the watch.
+        """
+        log = self._service.log_cached(request.job, session.account)
         if log is not None:
             self._begin(session, id, request, log)
         return log is not None
 
     async def watch(self, session: Session, id: bytes, request: m.Watch) -> None:
-        """Begin to tell what happens to a job. UnknownJob: there is none for this account; RequestRefused: too many."""
+        """Begin to tell the events of a job.
+
+        Raises:
+            UnknownJob: this account has no such job.
+            RequestRefused: there are too many watches.
+        """
         log = await self._service.log(request.job, session.account)
-        if not session.gone:  # nobody would end it
+        if not session.gone:  # else no message would ever end the watch
             self._begin(session, id, request, log)
 
     def _begin(self, session: Session, id: bytes, request: m.Watch, log: JobLog) -> None:
@@ -59,7 +66,7 @@ class Deliveries:
         self._router.touch(session)
 
     def unwatch(self, session: Session, id: bytes, request: m.Unwatch) -> None:
-        """End a watch early: it gets its final answer, and so does the request."""
+        """End a watch early. Both the watch and the request get their final answers."""
         watcher = session.watchers.pop(request.watch, None)
         if watcher is not None:
             watcher.log.watchers.discard(watcher)
@@ -67,7 +74,12 @@ class Deliveries:
         self._router.reply(session, id, m.Done(changed=watcher is not None))
 
     async def fetch(self, session: Session, id: bytes, request: m.Fetch) -> None:
-        """Begin to send a picture. UnknownJob, RequestRefused: none for this account, or too many fetches."""
+        """Begin to send a picture.
+
+        Raises:
+            UnknownJob: this account has no such job.
+            RequestRefused: the job has no such picture, or there are too many fetches.
+        """
         job = await self._service.find(request.job, session.account)
         if session.gone:
             return
@@ -84,14 +96,14 @@ class Deliveries:
         self._feed(session, fetch)
 
     def credit(self, session: Session, notice: m.Credit) -> None:
-        """So many chunks more may be sent."""
+        """Grant a fetch so many chunks more."""
         fetch = session.fetches.get(notice.fetch)
         if fetch is not None:
             fetch.credit = min(self._router.limits.max_credit, fetch.credit + notice.chunks)
             self._feed(session, fetch)
 
     def _feed(self, session: Session, fetch: Fetching) -> None:
-        """Send what its credit allows, a few chunks at a time."""
+        """Send what a fetch's credit allows, a few chunks at a time."""
         if not fetch.busy and fetch.credit > 0 and not session.gone:
             fetch.busy = True
             self._spawn(self._send(session, fetch))
@@ -114,7 +126,7 @@ class Deliveries:
                 if whole is not None:
                     for start in range(fetch.offset, end, chunk):
                         self._chunk(session, fetch, whole[start : min(start + chunk, end)])
-                    await asyncio.sleep(0)  # others get a turn
+                    await asyncio.sleep(0)  # gives other tasks a turn
                 else:
                     read = partial(blobs.read, digest, fetch.offset, end - fetch.offset)
                     part = memoryview(await self._service.waits.read(read))

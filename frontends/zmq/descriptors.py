@@ -1,4 +1,4 @@
-"""File descriptors: every connection takes one, and so does every file that is read or stored."""
+"""Provide file descriptors: every connection takes one, and so does every file that is read or stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ OF_A_WORKER: Final = 16
 
 
 def raise_limit(workers: int) -> None:
-    """Take as many as this process may have: what a shell gives (often 1,024) is meant for programs that use select.
+    """Raise the limit to what this process may have.
+
+    A shell's limit (often 1,024) is meant for programs that use select.
 
     Raises:
         TooFewDescriptors: they are not enough for a server with so many workers; libzmq would abort it later.
@@ -26,6 +28,6 @@ def raise_limit(workers: int) -> None:
 
 
 def max_sessions() -> int:
-    """Connections that may say hello, so that descriptors are left for all else."""
+    """Return how many connections may say hello, so that descriptors are left for everything else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return MAX_SESSIONS if soft == resource.RLIM_INFINITY else max(FEWEST, min(MAX_SESSIONS, soft - OTHERS))

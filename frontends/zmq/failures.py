@@ -1,4 +1,4 @@
-"""From an exception to the Failure that a client gets."""
+"""Turn an exception into the Failure that a client gets."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ LOG = logging.getLogger("salon.server")
 
 
 class RequestRefused(SalonError):
-    """A request that this server does not carry out. `code`: of the `Failure`."""
+    """This server does not carry out a request. `code` is that of the `Failure`."""
 
     def __init__(self, code: str, text: str, retry_after_ms: int = 0, kind: str = "") -> None:
         super().__init__(text)
         self.code, self.retry_after_ms, self.kind = code, retry_after_ms, kind
 
 
-# error -> (code, ms after which it may work); the first that fits. Any other error of ours is "invalid".
+# (error, code, ms after which the request may work); the first that fits. Any other `SalonError` is "invalid".
 CODES: tuple[tuple[type[SalonError], str, int], ...] = (
     (UnsupportedVersion, "unsupported", 0),
     (UnknownJob, "not_found", 0),
@@ -55,7 +55,10 @@ CODES: tuple[tuple[type[SalonError], str, int], ...] = (
 
 
 def failure_of(error: BaseException) -> Failure:
-    """What to answer. An error that no user can cause is logged, and told as "internal" without its words."""
+    """Return the answer to a request that raised.
+
+    An unexpected error is logged, and told as "internal" without its words.
+    """
     name = type(error).__name__
     if isinstance(error, RequestRefused):
         return Failure(code=error.code, kind=error.kind or name, text=str(error), retry_after_ms=error.retry_after_ms)

@@ -1,4 +1,4 @@
-"""A first start that comes to nothing leaves nothing behind: no folder, key or database that was not there before."""
+"""Undo a first start that fails: no folder, key or database stays that did not exist before."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ FOLDERS: Final = ("pictures/tmp", "pictures", "references/tmp", "references")
 
 
 class FirstStart:
-    """Removes on an error what was made since. A context manager.
+    """Removes, on an error, the files that were made since. A context manager.
 
-    Nothing that was there before is touched, no folder that has something in it, and nothing while another server has
-    the data folder.
+    It touches nothing that existed before, no folder that has something in it, and nothing while another server has the
+    data folder.
 
     Args:
         data: the server's folder.
-        others: further files that the start may make, like the key of whoever starts it.
+        others: further files that the start may make, like the key of the user who starts it.
     """
 
     def __init__(self, data: Path, others: Sequence[Path] = ()) -> None:
@@ -37,7 +37,7 @@ class FirstStart:
         self._over = False
 
     def done(self) -> None:
-        """It has come to something: everything stays."""
+        """Take note that the start has succeeded, so that everything stays."""
         self._over = True
 
     def __enter__(self) -> FirstStart:
@@ -52,7 +52,7 @@ class FirstStart:
         if self._data.is_dir():
             try:
                 lock = FolderLock(self._data)
-            except StoreError:  # another server's now, or not ours to write to
+            except StoreError:  # another server has the folder now, or we may not write to it
                 return
         for path in self._files:
             with suppress(OSError):
@@ -62,5 +62,5 @@ class FirstStart:
                 lock.remove()
             lock.close()
         for path in sorted(self._folders, key=lambda path: -len(path.parts)):
-            with suppress(OSError):  # such as: somebody has put something into it
+            with suppress(OSError):  # for example, another program has put something into it
                 path.rmdir()

@@ -1,4 +1,4 @@
-"""`salon serve`: from options to a server that runs until it is told to end."""
+"""Run `salon serve`: from options to a server that runs until a signal or a request ends it."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ BROKEN = 1  # the exit code after the last worker was lost; a service manager st
 
 
 class ServeError(SalonError):
-    """The server cannot run like that."""
+    """The server cannot run with these options."""
 
 
 def serve(options: ServeOptions) -> int:
-    """Run a server until SIGTERM or SIGINT; the exit code.
+    """Run a server until SIGTERM or SIGINT, and return the exit code.
 
     Raises:
-        ServeError: it cannot listen there, or would listen to strangers without encryption.
+        ServeError: the server cannot listen there, or would listen to strangers without encryption.
         ListenError: something is at the path of an ipc address already.
-        SalonError: whatever keeps model, plans or store from being opened.
+        SalonError: model, plans or store cannot be opened.
     """
     set_up_logging(json=options.log_json)
     raise_limit(options.workers)
@@ -64,12 +64,15 @@ def serve(options: ServeOptions) -> int:
 
 
 def own_account() -> str:
-    """The account of whoever starts the server, who is an operator; a key pair is made if there is none."""
+    """Return the account of the user who starts the server, an operator. Make a key pair if there is none."""
     return load_or_make(client_key_path()).account
 
 
 def server_key(options: ServeOptions) -> KeyPair | None:
-    """The key pair of the server; None where it needs none, on loopback. ServeError: strangers could come in."""
+    """Return the key pair of the server; None on loopback, where it needs none.
+
+    Raise ServeError if strangers could connect.
+    """
     beyond = [address for address in options.listen if not is_loopback(parse_address(address, bind=True))]
     if options.curve is False and beyond:
         got = f"{beyond[0]!r} without encryption"
@@ -80,7 +83,7 @@ def server_key(options: ServeOptions) -> KeyPair | None:
 
 @asynccontextmanager
 async def running(context: ServiceContext, options: ServeOptions, key: KeyPair | None) -> AsyncIterator[Server]:
-    """A server that listens, and ends gracefully. The context is closed with it.
+    """Run a server that listens, and end it gracefully. The context is closed with it.
 
     Raises:
         ServeError: it cannot listen there.
@@ -104,7 +107,7 @@ async def running(context: ServiceContext, options: ServeOptions, key: KeyPair |
 
 
 def _say_where(addresses: list[str], *, json: bool) -> None:
-    """On standard output, for people or for whoever started it."""
+    """Print the addresses on standard output, for people or for the program that started the server."""
     if json:
         print(encode({"listening": addresses}).decode(), flush=True)
         return
@@ -123,7 +126,7 @@ async def _run(context: ServiceContext, options: ServeOptions, key: KeyPair | No
         LOG.info("ready", extra={"address": " ".join(server.addresses), "life": context.life})
         await server.stopped.wait()
         LOG.info("ending", extra={"jobs": len(server.service.jobs.live)})
-        for number in (signal.SIGTERM, signal.SIGINT):  # a second one does not wait
+        for number in (signal.SIGTERM, signal.SIGINT):  # a second one ends the grace period
             loop.add_signal_handler(number, server.hurry.set)
     LOG.info("ended")
     return BROKEN if server.broken else 0

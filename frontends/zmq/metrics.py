@@ -1,4 +1,4 @@
-"""What Prometheus asks for, on a port of its own. Nothing here knows a prompt or an account."""
+"""Serve metrics to Prometheus, on a port of its own. They contain no prompt and no account."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ class MetricsError(SalonError):
 
 
 class Metrics:
-    """Counters of a server and the page that shows them. Without prometheus-client there is none, which is logged."""
+    """The counters of a server and the page that shows them.
+
+    Without prometheus-client there is no page, which is logged.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -71,13 +74,13 @@ class Metrics:
         server.service.jobs.seen.append(self._seen)
 
     def start(self, address: str | None) -> None:
-        """Serve the page at `HOST:PORT`; None: do not. MetricsError: that cannot be."""
+        """Serve the page at `HOST:PORT`; None: do not serve it. Raise MetricsError if that is impossible."""
         if address is None or self._prometheus is None:
             return
         host, _, port = address.rpartition(":")
         try:
             self._page, _ = self._prometheus.start_http_server(int(port), host.strip("[]"), registry=self.registry)
-        except (ValueError, OverflowError) as error:  # the port, or characters of a host's name
+        except (ValueError, OverflowError) as error:  # the port, or a character of the host's name, is wrong
             text = complaint(f"--metrics {address}", str(error), "HOST:PORT that is free, or off", "choose another")
             raise MetricsError(text) from error
         except OSError as error:
@@ -86,14 +89,14 @@ class Metrics:
         LOG.info("metrics", extra={"address": f"http://{host}:{self._page.server_port}/metrics"})
 
     def close(self) -> None:
-        """Serve it no more."""
+        """Stop serving the page."""
         if self._page is not None:
             self._page.shutdown()
             self._page.server_close()
             self._page = None
 
     def collect(self) -> Iterator[Any]:
-        """What is read when the page is asked for; called by the registry on its thread."""
+        """Yield the metrics that are read when the page is requested. The registry calls this on its thread."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
         server = self._server
@@ -115,13 +118,13 @@ class Metrics:
         idle, none_ended = (
             dict.fromkeys(LANES, 0.0),
             dict.fromkeys(FINAL, 0.0),
-        )  # there from the start, so that rules work
+        )  # exists from the start, so that alert rules work
         yield gauge("queued_jobs", "Jobs that wait", "lane", idle | dict(view.queued))
         yield gauge("running_jobs", "Jobs that have a seat", "lane", idle | dict(view.running))
         yield gauge("held", "1 while the server is paused", "", {"": float(view.held)})
         yield gauge("draining", "1 while nothing is accepted", "", {"": float(server.service.draining)})
         yield gauge("connections", "Clients that said hello", "", {"": len(router.sessions)})
-        yield gauge("storing_stuck", "Jobs whose pictures wait for the disk", "", {"": jobs.stuck})
+        yield gauge("storing_stuck", "Jobs whose pictures wait for the disk", "", {"": len(jobs.storing.stuck)})
         yield gauge(
             "free_bytes", "Free on the data folder's disk", "", {"": shutil.disk_usage(context.options.data).free}
         )
@@ -144,7 +147,7 @@ class Metrics:
         yield gauge("arena_bytes", "Of the adapter arena", "worker", _of(workers, lambda w: w.arena_bytes))
 
     def _ran(self, plan: BatchPlan, answer: Ran, rows: int, max_rows: int) -> None:
-        """Called by the loop under its lock."""
+        """Count a plan. The studio's loop calls this under its lock."""
         self._stage.labels(str(plan.stage)).inc(answer.elapsed_ms / 1e3)
         if plan.stage is Stage.STEP:
             self._step.observe(answer.elapsed_ms / 1e3)
@@ -153,7 +156,7 @@ class Metrics:
             self._full.observe(rows / max_rows)
 
     def _seen(self, what: str, row: JobRow) -> None:
-        """A job was "started" or "ended"."""
+        """Count a job that was "started" or "ended"."""
         if what == "started":
             self._wait.labels(row.lane).observe(max(0, row.started_ms - row.made_ms) / 1e3)
             return

@@ -1,4 +1,4 @@
-"""What operators may ask for."""
+"""Answer the requests of operators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Ops:
-    """The operators' requests, each a method that returns the answer. On the loop's thread."""
+    """The operators' requests, each a method that returns the answer. Used on the event loop's thread."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -27,7 +27,7 @@ class Ops:
         self._start = time.monotonic()
 
     async def status(self, request: m.OpsStatus) -> m.Status:
-        """The server at a glance."""
+        """Return an overview of the server."""
         context, service, server = self._server.context, self._service, self._server
         stored = await service.waits.read(context.store.stored_bytes)
         view = self._studio.snapshot()
@@ -53,7 +53,7 @@ class Ops:
         )
 
     async def workers(self, request: m.OpsWorkers) -> m.WorkerList:
-        """All workers."""
+        """Return all workers."""
         return m.WorkerList(workers=tuple(map(views.worker_info, self._studio.snapshot().workers)))
 
     async def pause(self, request: m.OpsPause) -> m.Done:
@@ -70,7 +70,7 @@ class Ops:
         return m.Done(changed=changed)
 
     async def drain(self, request: m.OpsDrain) -> m.Done:
-        """Accept nothing more; with `stop`, end the server when the last job has ended."""
+        """Accept nothing more. With `stop`, end the server when the last job has ended."""
         changed = not self._service.draining
         self._service.draining = True
         if request.stop:
@@ -78,7 +78,7 @@ class Ops:
         return m.Done(changed=changed)
 
     async def accounts(self, request: m.OpsAccounts) -> m.AccountList:
-        """A page of accounts."""
+        """Return a page of accounts."""
         found, more = await self._accounts.page(request.after, request.limit)
         return m.AccountList(accounts=tuple(map(views.account_info, found)), more=more)
 
@@ -104,14 +104,14 @@ class Ops:
         return views.account_info(record)
 
     async def grant(self, request: m.OpsGrant) -> m.AccountInfo:
-        """Give GPU time, once for each key."""
+        """Grant GPU time, once for each key."""
         record = await self._accounts.grant(
             request.account, request.amount_ms, request.key, source=request.source, expires_ms=request.expires_ms
         )
         return views.account_info(record)
 
     async def ledger(self, request: m.OpsLedger) -> m.LedgerPage:
-        """A page of the books, as they are on disk."""
+        """Return a page of the ledger, as it is on disk."""
         page = await self._accounts.entries(request.account, request.after, request.limit)
         entries = tuple(map(views.ledger_entry, page.entries))
         return m.LedgerPage(entries=entries, balance_ms=page.balance_ms, more=page.more)
@@ -121,5 +121,5 @@ class Ops:
         return views.job_info(redacted(await self._service.retry(request.job)))
 
     async def account(self, account: str) -> m.AccountInfo:
-        """An account as its owner and operators see it."""
+        """Return an account as its owner and operators see it."""
         return views.account_info(await self._accounts.show(account))

@@ -1,4 +1,4 @@
-"""What `salon serve` is told. The command line reads its defaults from here; standard library only."""
+"""Define the options of `salon serve`. The command line reads its defaults from here; standard library only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ DEFAULT_METRICS: Final = "127.0.0.1:5600"
 
 
 def default_data() -> Path:
-    """`$XDG_DATA_HOME/salon`, or `~/.local/share/salon` where that is not set (or relative, which does not count).
+    """Return `$XDG_DATA_HOME/salon`, or `~/.local/share/salon` if that is not set (or relative, which does not count).
 
     Raises:
-        NoHome: neither is there.
+        NoHome: neither exists.
     """
     base = os.environ.get("XDG_DATA_HOME", "")
     folder = Path(base) if os.path.isabs(base) else home("name a folder with --data") / ".local" / "share"
@@ -27,19 +27,19 @@ def default_data() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class ServeOptions(ServiceOptions):
-    """Everything about a server, beside what its service stands on; nothing is read from the environment later.
+    """All options of a server, beside those of its service. A server reads nothing from the environment later.
 
     Attributes:
-        data: folder of the server's key, too.
+        data: folder of the store, of pictures and of the server's key.
         listen: addresses to bind, `tcp://HOST:PORT`.
-        paused: accept jobs, but start no step before `salon ops resume`.
-        metrics: `HOST:PORT` of the page of metrics; None: none.
-        curve: encrypt and identify; None: exactly if an address of `listen` is beyond loopback. Accounts are then keys
-            of 64 hex digits.
+        paused: whether it accepts jobs, but starts no step before `salon ops resume`.
+        metrics: `HOST:PORT` of the page of metrics; None: there is no page.
+        curve: whether to encrypt and identify; None: exactly if an address of `listen` is beyond loopback. Accounts are
+            then keys of 64 hex digits.
         rate, burst: requests a second that one account may send over time, and at once; a rate of 0: no limit; None:
             500 with `curve`, else no limit.
-        grace_s: after SIGTERM, running jobs may go on so long; what is left goes on after the next start.
-        log_json: log lines as JSON objects.
+        grace_s: seconds that running jobs may go on after SIGTERM; the rest goes on after the next start.
+        log_json: whether log lines are JSON objects.
     """
 
     data: Path = field(default_factory=default_data)

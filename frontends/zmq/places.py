@@ -1,4 +1,4 @@
-"""What stands where a server is to listen: nothing that is in use is taken from anybody."""
+"""Check the place where a server is to listen, so that it takes no place that is in use."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ ANSWER_S: Final = 2.0
 
 
 class ListenError(SalonError):
-    """The server cannot listen there."""
+    """The server cannot listen at this address."""
 
 
 def check_place(address: str) -> None:
-    """Look at the path of an ipc address before ZeroMQ removes whatever is there. A socket that nobody answers on any
-    more may go; whether a tcp address is free, the system says.
+    """Check the path of an ipc address before ZeroMQ removes what lies there.
+
+    A socket at which no program answers any more may be removed. The system itself tells whether a tcp address is free.
 
     Raises:
-        AddressError: it cannot be read.
-        ListenError: something else than a socket is there, or somebody listens.
+        AddressError: the address cannot be read.
+        ListenError: something else than a socket is there, or a program listens.
     """
     parsed = parse_address(address, bind=True)
     if parsed.transport != "ipc":
@@ -44,7 +45,7 @@ def check_place(address: str) -> None:
     except FileNotFoundError:
         return
     except ConnectionRefusedError:
-        return  # that of a server that was killed
+        return  # the socket of a server that was killed
     except OSError as error:
         if not isinstance(error, TimeoutError) and error.errno not in (errno.EAGAIN, errno.EPROTOTYPE):
             got, allowed, remedy = explain(error)

@@ -1,4 +1,4 @@
-"""How much one account may ask for: a token bucket each."""
+"""Bound how much one account may request, by a token bucket for each."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Final
 
 from ..wire.messages import Failure
 
-MAX_WORKING: Final = 256  # unanswered requests of one connection
+MAX_WORKING: Final = 256  # unanswered requests that one connection may have
 
 
 class Bucket:
-    """`rate` tokens a second, at most `burst` at once. A rate of 0 means no limit."""
+    """A token bucket: `rate` tokens a second, at most `burst` at once. A rate of 0 means no limit."""
 
     __slots__ = ("_at", "_clock", "_left", "burst", "rate")
 
@@ -21,7 +21,7 @@ class Bucket:
         self._clock, self._at, self._left = clock, clock(), float(burst)
 
     def take(self) -> float:
-        """Take one: 0, or the seconds to wait until there is one."""
+        """Take a token. Return 0, or the seconds to wait until there is one."""
         if self.rate <= 0:
             return 0.0
         now = self._clock()
@@ -34,19 +34,19 @@ class Bucket:
 
     @property
     def is_full(self) -> bool:
-        """Whether a new one would be the same."""
+        """Whether a new bucket would be the same."""
         return self._left + max(0.0, self._clock() - self._at) * self.rate >= self.burst
 
 
 class Rates:
-    """A bucket for each account, made when it first asks. Arguments: as `Bucket`."""
+    """A bucket for each account, made at its first request. Arguments are those of `Bucket`."""
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
         self._rate, self._burst, self._clock = rate, burst, clock
         self._buckets: dict[str, Bucket] = {}
 
     def take(self, account: str) -> float:
-        """As `Bucket.take`."""
+        """Do as `Bucket.take` for an account."""
         if self._rate <= 0:
             return 0.0
         bucket = self._buckets.get(account)
@@ -55,12 +55,16 @@ class Rates:
         return bucket.take()
 
     def sweep(self) -> None:
-        """Forget those who have been silent so long that it makes no difference."""
+        """Forget the accounts whose buckets are full again."""
         for account in [account for account, bucket in self._buckets.items() if bucket.is_full]:
             del self._buckets[account]
 
     def refusal(self, wait_s: float) -> Failure:
-        """For a request that came too fast; `wait_s` 0: too many of its connection are not answered yet."""
+        """Return the failure for a request that came too fast.
+
+        Args:
+            wait_s: seconds to wait; 0: too many requests of its connection are not answered yet.
+        """
         if wait_s > 0:
             text = f"requests: got more than {self._rate:g} a second, allowed {self._rate:g} ({self._burst} at once)"
         else:

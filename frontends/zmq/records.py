@@ -1,4 +1,4 @@
-"""Log lines with fields, as text or JSON. No prompt is ever logged."""
+"""Write log lines with fields, as text or JSON. No prompt is ever logged."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from ...studio.threads import start_thread
 
-MANY: Final = 1000  # lines that wait for a reader
-FLUSH_S: Final = 1.0  # at the end
+MANY: Final = 1000  # lines that may wait for a reader
+FLUSH_S: Final = 1.0  # how long the end waits for lines to be written
 
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -29,7 +29,7 @@ def _when(record: logging.LogRecord) -> str:
 
 
 class TextLines(logging.Formatter):
-    """`2026-01-02T03:04:05.678Z info salon.server accepted job=… lane=fast`."""
+    """The format `2026-01-02T03:04:05.678Z info salon.server accepted job=… lane=fast`."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
@@ -38,7 +38,7 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line."""
+    """The format of one JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -53,32 +53,33 @@ class JsonLines(logging.Formatter):
 
 
 class Lines(logging.Handler):
-    """Writes lines to a file descriptor from a thread of its own: whoever logs never waits for whoever reads.
+    """Writes lines to a file descriptor from a thread of its own, so that no other thread waits for the lines' reader.
 
-    When more than `MANY` lines wait, further ones are dropped; how many is said as soon as there is room again.
+    When more than `MANY` lines wait, further ones are dropped. A line tells their number as soon as lines can be
+    written again.
 
     Args:
-        file: open as long as this is.
+        file: the descriptor, which must stay open as long as this lives.
 
     Attributes:
-        dropped: lines, since the start.
+        dropped: number of lines that were dropped since the start.
     """
 
     def __init__(self, file: int) -> None:
         super().__init__()
         self.dropped = 0
         self._file = file
-        self._told = 0  # of those that were dropped
+        self._reported = 0  # how many of the dropped lines a line has reported
         self._changed = threading.Condition()
         self._waiting: deque[bytes] = deque()
         self._writing = False
         start_thread(self._work, name="salon-log")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have it written soon, or drop it."""
+        """Queue a line to be written soon, or drop it."""
         try:
             line = self.format(record).encode(errors="backslashreplace") + b"\n"
-        except Exception:  # a message and arguments that do not agree: a bug, and no reason to stop
+        except Exception:  # message and arguments do not agree: a bug, but no reason to stop
             with self._changed:
                 self.dropped += 1
             return
@@ -90,7 +91,7 @@ class Lines(logging.Handler):
             self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until all is written, `FLUSH_S` at most."""
+        """Wait until all lines are written, `FLUSH_S` at most."""
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting and not self._writing, FLUSH_S)
 
@@ -103,8 +104,8 @@ class Lines(logging.Handler):
                     self._changed.wait()  # ended by `emit`; the thread is a daemon, and ends with the process
                 line = self._waiting.popleft()
                 self._writing = True
-                missed = self.dropped - self._told
-                self._told += missed
+                missed = self.dropped - self._reported
+                self._reported += missed
             if missed:
                 text = "log lines were dropped: nobody read them"
                 made = logging.makeLogRecord({"name": "salon.server", "levelname": "WARNING", "msg": text})
@@ -112,7 +113,7 @@ class Lines(logging.Handler):
                 line += self.format(made).encode() + b"\n"
             try:
                 self._write(line)
-            except OSError:  # nobody reads any more
+            except OSError:  # the reader is gone
                 with self._changed:
                     self.dropped += 1
 
@@ -121,12 +122,12 @@ class Lines(logging.Handler):
         while left:
             try:
                 left = left[os.write(self._file, left) :]
-            except BlockingIOError:  # whoever started us left it like that
+            except BlockingIOError:  # the program that started this one has set the descriptor so
                 select.select([], [self._file], [])
 
 
 def dropped_lines() -> int:
-    """Log lines that nobody read and that were dropped, since the start."""
+    """Return how many log lines were dropped since the start because no reader read them."""
     return sum(handler.dropped for handler in logging.getLogger("salon").handlers if isinstance(handler, Lines))
 
 
@@ -134,7 +135,7 @@ def set_up_logging(*, json: bool, level: int = logging.INFO) -> None:
     """Send Salon's log lines to standard error, without ever waiting for its reader."""
     try:
         handler: logging.Handler = Lines(sys.stderr.fileno())
-    except (OSError, ValueError):  # no file: that of a test, or of a program that catches it
+    except (OSError, ValueError):  # a stream without a file, of a test or of a program that captures it
         handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if json else TextLines())
     root = logging.getLogger("salon")

@@ -1,12 +1,12 @@
-"""The one socket: what comes in is bounded before it is read, and so is what waits for its reader.
+"""Carry all messages over one socket. What comes in is bounded before it is read, and so is what waits for its reader.
 
-ZeroMQ fair-queues connections, so that a flood of one delays the others by a message each. Of each connection it keeps
-128 messages that were not read here, and 64 that were not read there; a frame has at most `MAXMSGSIZE` bytes. Who reads
-still less has answers kept here, up to bounds for a connection and for an account (`sessions.py`); then the connection
-is forgotten, and has to say hello again.
+ZeroMQ fair-queues connections, so that a flood of one delays the others by a message each. For each connection it keeps
+128 messages that this side has not read, and 64 that the peer has not read; a frame has at most `MAXMSGSIZE` bytes. If
+a peer reads still less, its answers are kept here, up to bounds for a connection and for an account (`sessions.py`).
+Beyond them the connection is forgotten, and has to say hello again.
 
-What nothing bounds is the number of frames of a message that does not end: libzmq keeps them until the last one is
-there, and has no option against it. docs/operations.md says what to do about peers that nobody trusts.
+The number of frames of a message that does not end has no bound: libzmq keeps them until the last one is there, and has
+no option against it. docs/operations.md says what to do about peers that are not trusted.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from .rates import MAX_WORKING, Rates
 from .sessions import MAX_CONNECTIONS, MAX_HELD_BYTES, Holder, Session
 
 LOG = logging.getLogger("salon.server")
-AT_ONCE: Final = 256  # messages that are read before others get a turn
+AT_ONCE: Final = 256  # messages that are read before other tasks of the loop get a turn
 SNDHWM: Final = 64  # messages of a connection that libzmq keeps: 16 MiB of chunks; several fetches at full credit
 RCVHWM: Final = 128
-RETRY_S: Final = 0.02  # until a connection that did not read is tried again
-FIRST: Final = int(zmq.NOBLOCK | zmq.SNDMORE)  # combining flags costs as much as sending does
+RETRY_S: Final = 0.02  # pause before a connection that did not read is tried again
+FIRST: Final = int(zmq.NOBLOCK | zmq.SNDMORE)  # combined once: combining flags costs as much as sending
 MORE, NOBLOCK, RCVMORE = int(zmq.SNDMORE), int(zmq.NOBLOCK), int(zmq.RCVMORE)
 PONG: Final = encode(Pong())
 
@@ -45,15 +45,15 @@ Handle = Callable[[Session, bytes, Request], None]
 
 
 class Router:
-    """The server's socket and its sessions. Belongs to the thread of the event loop.
+    """The server's socket and its sessions. It belongs to the thread of the event loop.
 
     Args:
-        context: whose ZAP handler knows the keys.
-        limits: what is told to clients.
-        rate, burst: of each account.
-        welcome: makes the answer to a hello (and may refuse it); sets what the session may.
+        context: the context whose ZAP handler knows the keys.
+        limits: the limits that clients are told.
+        rate, burst: requests of each account over time (a second), and at once.
+        welcome: makes the answer to a hello (or raises to refuse it), and sets what the session may do.
         handle: carries out a request; it answers by `reply`, now or later, once.
-        key: of the server; None: no encryption, everybody is `local`.
+        key: key of the server; None: there is no encryption, and every client is the account `local`.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class Router:
         self._rates, self._clock = Rates(rate, burst, clock), clock
         self._welcome, self._handle = welcome, handle
         self._holders: dict[str, Holder] = {}  # by account
-        self._dirty: dict[Session, None] = {}  # have something to be told
-        self._stuck: dict[Session, None] = {}  # did not take it
+        self._dirty: dict[Session, None] = {}  # sessions for which there is something to send
+        self._stuck: dict[Session, None] = {}  # sessions whose connections could not take a message
         self._scheduled = self._pumping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context, self._key = context, key
@@ -85,11 +85,12 @@ class Router:
         self._socket = self._open()
 
     def _open(self) -> Any:
-        """A socket that is not bound yet."""
+        """Return a socket that is not bound yet."""
         limits, key = self.limits, self._key
         socket = self._context.socket(zmq.ROUTER)
         socket.set(zmq.ROUTER_MANDATORY, 1)
-        # Beyond, the connection is cut; what is just too large, and what encryption adds, gets through and an answer.
+        # ZeroMQ cuts connections that send more. The eighth leaves space for what encryption adds, and lets messages
+        # through that are just too large, so that they get an answer.
         socket.set(zmq.MAXMSGSIZE, limits.max_message + limits.max_message // 8)
         socket.set(zmq.SNDHWM, SNDHWM)
         socket.set(zmq.RCVHWM, RCVHWM)
@@ -103,9 +104,13 @@ class Router:
         return socket
 
     def bind(self, address: str) -> str:
-        """Listen there; the address with its port filled in. zmq.ZMQError, ListenError if that cannot be."""
+        """Listen at an address. Return the address with its port filled in.
+
+        Raises:
+            zmq.ZMQError, ListenError: it is impossible to listen there.
+        """
         check_place(address)
-        self._socket.set(zmq.IPV6, int("[" in address))  # else 127.0.0.1 is called [::ffff:127.0.0.1]
+        self._socket.set(zmq.IPV6, int("[" in address))  # with IPv6 on, 127.0.0.1 would be named [::ffff:127.0.0.1]
         self._socket.bind(address)
         self._places.append(str(self._socket.get_string(zmq.LAST_ENDPOINT)))
         return self._places[-1]
@@ -118,7 +123,7 @@ class Router:
         self._wake()
 
     def close(self) -> None:
-        """Read no more; what was sent may still go out for half a second."""
+        """Stop reading. Messages that were sent may still go out for half a second."""
         if self._loop is not None:
             self._loop.remove_reader(self._socket.fileno())
             self._loop = None
@@ -131,12 +136,12 @@ class Router:
     # ---- out -------------------------------------------------------------------------------------------------------
 
     def reply(self, session: Session, id: bytes, record: Record, payload: Buffer | None = None) -> bool:
-        """Send, or keep until it can be sent. False if the connection is gone."""
+        """Send a message, or keep it until it can be sent. Return False if the connection is gone."""
         frames: list[Buffer] = [id, encode(record)] if payload is None else [id, encode(record), payload]
         return self.reply_frames(session, frames)
 
     def reply_frames(self, session: Session, frames: list[Buffer]) -> bool:
-        """`reply` with encoded frames."""
+        """Do as `reply` with encoded frames."""
         if session.gone:
             return False
         if not session.outbox:
@@ -145,24 +150,24 @@ class Router:
                 return sent is True or self._forget(session)
         self._stuck[session] = None
         if not session.keep(frames):
-            return self._drop_lazy(session)
+            return self._drop_slow(session)
         if session.holder.waiting_bytes > MAX_HELD_BYTES:
-            self._drop_lazy(session.holder.least_recent)
+            self._drop_slow(session.holder.slowest)
         return not session.gone
 
-    def _drop_lazy(self, session: Session) -> bool:
+    def _drop_slow(self, session: Session) -> bool:
         self.dropped += 1
         LOG.warning("connection dropped: it does not read", extra={"account": session.account})
         return self._forget(session)
 
     def touch(self, session: Session) -> None:
-        """It has something to be told: a watch or a fetch may go on."""
+        """Take note that there is something to send to a session: a watch or a fetch may go on."""
         if not session.gone:
             self._dirty[session] = None
             self._wake()
 
     def closing(self, reason: str, retry_after_ms: int) -> None:
-        """Tell everybody that the server ends."""
+        """Tell all clients that the server ends."""
         frames: list[Buffer] = [NO_ID, encode(Closing(reason=reason, retry_after_ms=retry_after_ms))]
         for session in list(self.sessions.values()):
             self.reply_frames(session, list(frames))
@@ -182,7 +187,7 @@ class Router:
         self._rates.sweep()
 
     def _send(self, route: bytes, frames: Sequence[Buffer]) -> bool | None:
-        """True: sent. False: it reads too slowly. None: nobody is there."""
+        """Return True if the frames were sent, False if the peer reads too slowly, None if it is gone."""
         socket = self._socket
         if not self._pumping:
             self._wake()
@@ -209,7 +214,7 @@ class Router:
         return False
 
     def _flush(self, session: Session) -> None:
-        """Send what waits, then what its watches have to tell."""
+        """Send the messages that wait, then the events of the session's watches."""
         while session.outbox:
             sent = self._send(session.route, session.outbox[0])
             if sent is None:
@@ -240,7 +245,10 @@ class Router:
     # ---- in --------------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        """The descriptor tells edges only: after anything else used the socket, look again."""
+        """Read again in the next turn.
+
+        The descriptor signals only changes, and another use of the socket may have consumed one.
+        """
         if not self._scheduled and self._loop is not None:
             self._scheduled = True
             self._loop.call_soon(self._pump)
@@ -267,7 +275,7 @@ class Router:
                 self._wake()
 
     def _one(self, route: bytes) -> None:
-        """The rest of a message, from a connection."""
+        """Read the rest of a message from a connection."""
         self.received += 1
         session, socket = self.sessions.get(route), self._socket
         if session is None:
@@ -281,11 +289,11 @@ class Router:
                 socket.recv(copy=False)
         session.heard = self._clock()
         if session.outbox:
-            self._dirty[session] = None  # it may have read, too
+            self._dirty[session] = None  # a peer that sends may also have read
         try:
             id, body = split_request(frames)
             wait_s = self._rates.take(session.account)
-            if id and (wait_s > 0 or session.working >= MAX_WORKING):  # nobody would send a notice again
+            if id and (wait_s > 0 or session.working >= MAX_WORKING):  # a notice cannot be refused: it has no answer
                 self.refused += 1
                 self.reply(session, id, self._rates.refusal(wait_s))
                 return
@@ -295,7 +303,7 @@ class Router:
             self.reply(session, getattr(error, "id", b"") or frames[0][:16], failure_of(error))
 
     def _accept(self, session: Session, id: bytes, request: Request) -> None:
-        """Carry out a request of a connection that has said hello. What it raises is answered."""
+        """Carry out a request of a connection that has said hello. The caller answers errors."""
         if isinstance(request, Ping):
             self.reply_frames(session, [id, PONG])
             return
@@ -309,7 +317,7 @@ class Router:
             self._handle(session, id, request)
 
     def _stranger(self, route: bytes) -> None:
-        """A message of a connection that has not said hello: that, or a refusal."""
+        """Answer a message of a connection that has not said hello, by a session or a refusal."""
         socket = self._socket
         parts = [socket.recv(copy=False)]
         while socket.get(RCVMORE):
@@ -320,7 +328,7 @@ class Router:
         id = frames[0][:16]
         try:
             account = self._account(parts[-1])
-            if len(route) != 5 or route[0]:  # a chosen one could be that of somebody who just left
+            if len(route) != 5 or route[0]:  # a chosen id could be that of a peer that has just left
                 raise BadMessage("ROUTING_ID: got one, allowed none; do not set it")
             id, body = split_request(frames)
             request = decode_request(body)
@@ -342,11 +350,11 @@ class Router:
         except Exception as error:
             self.refused += 1
             if isinstance(error, MessageError) and not id:
-                return  # not even an answer could be matched
+                return  # without an id the peer could not match an answer
             self._send(route, [id, encode(failure_of(error))])
 
     def _account(self, part: zmq.Frame) -> str:
-        """Who sent it: what the ZAP handler said, never what the client says."""
+        """Return the account that sent a frame, by the ZAP handler's word, never by the client's."""
         if not self.encrypted:
             return "local"
         return str(part.get("User-Id"))

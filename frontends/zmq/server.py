@@ -1,4 +1,4 @@
-"""Requests to answers: which method does what, and who may."""
+"""Answer requests: which method carries out which, and which accounts may send it."""
 
 from __future__ import annotations
 
@@ -31,28 +31,30 @@ from .zap import ZapAuthenticator
 
 LOG = logging.getLogger("salon.server")
 CLEAN_UP_S: Final = 3600.0
-MANY: Final = 2000  # ended jobs whose bytes are kept: as many as the service remembers
-RATE: Final = 500.0  # requests a second of an account, where clients prove who they are
+MANY: Final = 2000  # ended jobs whose encoded records are kept, as many as the service remembers
+RATE: Final = 500.0  # requests a second of an account, if clients prove their identity
 
 
 class Server:
-    """A service and its socket. Made and used on the thread of a running event loop.
+    """A service and its socket. It is made and used on the thread of a running event loop.
 
     Args:
-        context: open; its studio is on hold until `start`.
-        options: where to listen, and how much of whom.
+        context: an open context, whose studio is on hold until `start`.
+        options: where to listen, and the rates of accounts.
         key: the server's key pair; None: no encryption, for loopback only.
-        service, router, limits, sockets: others than usual, for tests: what carries requests out, the maker of the
-            socket, what is told to clients, and the context of the sockets, which is then not ended with them.
+        service: carries requests out; None: a `Service` on the context. This and the following are for tests.
+        router: makes the socket.
+        limits: the limits that clients are told.
+        sockets: the context of the sockets, which is then not ended with them.
 
     Attributes:
         addresses: where it listens, with the fragment that a client needs.
-        stopped: set when it shall end.
-        broken: it ends because it cannot go on.
-        hurry: set to cut the grace at the end short.
-        stop_asked: it shall end once no job is left, unless that is taken back.
+        stopped: set when the server shall end.
+        broken: whether it ends because it cannot go on.
+        hurry: set to cut the grace period at the end short.
+        stop_asked: whether it shall end once no job is left, unless that is taken back.
         service: carries requests out.
-        deliver: watches and pictures.
+        deliver: sends events and pictures.
     """
 
     def __init__(
@@ -107,13 +109,13 @@ class Server:
         }
 
     def start(self) -> None:
-        """Take back what was accepted before a restart, listen, and begin.
+        """Take back the jobs that were accepted before a restart, listen, and begin.
 
         Raises:
             zmq.ZMQError: it cannot listen there.
             ThreadUnavailable: the system gives too few threads.
         """
-        self._loop.set_default_executor(thread_pool(2, "salon-aside"))  # which asyncio starts when it needs them
+        self._loop.set_default_executor(thread_pool(2, "salon-aside"))  # asyncio starts the threads when it needs them
         self.service.restore()
         if self._zap is not None:
             self._zap.start()
@@ -137,7 +139,7 @@ class Server:
         await self._end()
 
     async def _end(self) -> None:
-        """Answer nobody any more, and close everything."""
+        """Stop answering, and close everything."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,7 +151,7 @@ class Server:
             self._zmq.term()
 
     def refresh_roles(self) -> None:
-        """Sessions may what their accounts may now."""
+        """Give each session the rights that its account has now."""
         for session in self.router.sessions.values():
             row = self.context.accounts.rows.get(session.account)
             session.operator = row is not None and row.role == "operator"
@@ -159,7 +161,7 @@ class Server:
     def _welcome(self, session: Session, hello: m.Hello) -> m.Welcome:
         version, features = negotiate(hello)
         row = self.context.accounts.enter(session.account)
-        session.close(gone=False)  # a second hello: what was watched and fetched before is over
+        session.close(gone=False)  # after a second hello, earlier watches and fetches are over
         session.operator = row.role == "operator"
         return m.Welcome(
             version=version,
@@ -172,7 +174,7 @@ class Server:
         )
 
     def _handle(self, session: Session, id: bytes, request: m.Request) -> None:
-        """Answer now, or have a task answer. Exceptions become the answer at the caller's."""
+        """Answer now, or let a task answer. The caller turns exceptions into the answer."""
         if isinstance(request, m.Credit):
             self.deliver.credit(session, request)
             return
@@ -182,15 +184,15 @@ class Server:
         if isinstance(request, m.Watch) and self.deliver.watch_now(session, id, request):
             return
         if isinstance(request, m.Show):
-            record = self.service.find_at_hand(request.job, session.account)
+            record = self.service.find_cached(request.job, session.account)
             if record is not None:
-                self.router.reply_frames(session, [id, self._told(record)])
+                self.router.reply_frames(session, [id, self._encoded(record)])
                 return
         session.working += 1
         self._spawn(self._answer(session, id, request))
 
     async def _answer(self, session: Session, id: bytes, request: m.Request) -> None:
-        """Exactly one final answer, whatever happens."""
+        """Send exactly one final answer, also after an error."""
         try:
             record = await self._do(session, id, request)
         except asyncio.CancelledError:
@@ -209,7 +211,7 @@ class Server:
             self.router.reply(session, id, record)
 
     async def _do(self, session: Session, id: bytes, request: m.Request) -> m.Record | None:
-        """The answer; None: it comes later, from a watch or a fetch."""
+        """Carry out a request, and return the answer; None: a watch or a fetch brings it later."""
         service, account = self.service, session.account
         if (act := self._operator.get(type(request))) is not None:
             _want_operator(session, request)
@@ -218,7 +220,7 @@ class Server:
             _want_operator(session, request)
             return await self._ops.set_account(request, account)
         if isinstance(request, m.Submit):
-            job, existing = await service.submit(account, views.request_of(request))
+            job, existing = await service.submit(account, request)
             return m.Accepted(job=views.job_info(job), existing=existing)
         if isinstance(request, m.Upload):
             received = await service.jobs.references.upload(
@@ -258,8 +260,8 @@ class Server:
             return await self._ops.account(request.account or account)
         raise AssertionError(f"no way to answer {type(request).__name__}")
 
-    def _told(self, record: JobRecord) -> bytes:
-        """A job as its owner is told of it; of one that has ended, made once while it is asked for again and again."""
+    def _encoded(self, record: JobRecord) -> bytes:
+        """Return the encoded record of a job. That of an ended job is kept, since owners ask for it again and again."""
         kept = self._ended.get(record.job)
         if kept is not None and kept[0] is record:
             return kept[1]
@@ -285,7 +287,7 @@ class Server:
     def _every_second(self) -> None:
         self.router.sweep()
         jobs = self.service.jobs
-        if self.context.over and not jobs.closing and not self.broken:
+        if self.context.over and not jobs.storing.closing and not self.broken:
             LOG.error("no worker is left: ending, to be started again", extra={"jobs": len(jobs.live)})
             self.broken = True
             self.stopped.set()
@@ -293,12 +295,16 @@ class Server:
             self._next_clean_up = self._loop.time() + CLEAN_UP_S
             self._ended.clear()
             self._spawn(self.service.clean_up())
-        if not jobs.closing:
+        if not jobs.storing.closing:
             self._loop.call_later(1, self._every_second)
 
 
 def _want_operator(session: Session, request: m.Record, field: str = "") -> None:
-    """`field`: what of it is for operators, such as naming another account; none: all of it is."""
+    """Raise RequestRefused unless the session is an operator's.
+
+    Args:
+        field: the field that only operators may set, such as another account; "": the whole request is for them.
+    """
     if not session.operator:
         name = field or type(request).__struct_config__.tag
         remedy = "leave it out, or ask one" if field else "ask one"

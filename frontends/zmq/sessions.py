@@ -1,4 +1,4 @@
-"""What the server knows of one connection: who it is, what it watches and fetches, and what it has not read yet."""
+"""Keep the state of one connection: its account, its watches and fetches, and the messages that it has not read yet."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..wire.messages import Event, Watched
 from . import views
 
 MAX_WAITING: Final = 1024  # answers that a connection may leave unread, beyond what the socket holds
-MAX_WAITING_BYTES: Final = 64 << 20  # of these: all chunks that may be outstanding
-MAX_HELD_BYTES: Final = 256 << 20  # of these, over all connections of an account
-MAX_CONNECTIONS: Final = 64  # of one account, where keys tell accounts apart
+MAX_WAITING_BYTES: Final = 64 << 20  # bytes of these answers, enough for all chunks that may be outstanding
+MAX_HELD_BYTES: Final = 256 << 20  # bytes of these answers over all connections of an account
+MAX_CONNECTIONS: Final = 64  # connections of one account, if keys tell accounts apart
 
 
 @dataclass(eq=False, slots=True)
@@ -25,15 +25,19 @@ class Holder:
     waiting_bytes: int = 0
 
     @property
-    def least_recent(self) -> Session:
-        """The connection that leaves most unread. There is one."""
+    def slowest(self) -> Session:
+        """The connection that leaves most bytes unread. The account must have one."""
         return max(self.sessions, key=lambda session: session.waiting_bytes)
 
 
 @dataclass(eq=False, slots=True)
 class Watcher:
-    """A watch of a job; `told`: number of the latest event that was sent; `touch`: called where there is something to
-    tell."""
+    """A watch of a job.
+
+    Attributes:
+        told: number of the latest event that was sent.
+        touch: called when there is something to send.
+    """
 
     session: Session
     id: bytes
@@ -49,7 +53,13 @@ class Watcher:
 
 @dataclass(eq=False, slots=True)
 class Fetching:
-    """A picture on its way: from `offset` on, `credit` chunks may be sent. `busy`: one is being read from disk."""
+    """A picture on its way.
+
+    Attributes:
+        offset: the first byte that has not been sent.
+        credit: number of chunks that may be sent.
+        busy: whether a task is reading and sending chunks.
+    """
 
     id: bytes
     job: str
@@ -62,17 +72,18 @@ class Fetching:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """A connection that said hello.
+    """A connection that has said hello.
 
     Attributes:
         route: routing id of the connection.
-        account, operator: who it is.
-        holder: the account's connections; this one belongs to it until it is closed.
-        heard: when something came last, by the monotonic clock.
-        watchers, fetches: by the id of their request.
+        account: the account of the peer.
+        operator: whether that is an operator's.
+        holder: the account's connections; this one is among them until it is closed.
+        heard: time of the last message, by the monotonic clock.
+        watchers, fetches: watches and fetches by the id of their request.
         outbox: messages that could not be sent yet, oldest first, each a list of frames without the routing id.
-        waiting_bytes: of the outbox.
-        working: requests that are not answered yet.
+        waiting_bytes: bytes of the outbox.
+        working: number of requests that are not answered yet.
     """
 
     route: bytes
@@ -88,7 +99,7 @@ class Session:
     gone: bool = False
 
     def news(self, watcher: Watcher) -> tuple[Event | Watched, bytes | None] | None:
-        """(the next record of a watch, its bytes), or None while there is nothing to tell."""
+        """Return (the next record of a watch, its bytes), or None while there is nothing to tell."""
         log = watcher.log
         for event in log.since(watcher.told):
             if event.kind != "preview":
@@ -98,13 +109,13 @@ class Session:
         return (Watched(last=watcher.told), None) if log.final else None
 
     def keep(self, frames: list[bytes | memoryview]) -> bool:
-        """A message that has to wait. False: too many do, or too large ones."""
+        """Keep a message that has to wait. Return False if too many wait, or too large ones."""
         self.outbox.append(frames)
         self._wait(sum(map(len, frames)))
         return len(self.outbox) <= MAX_WAITING and self.waiting_bytes <= MAX_WAITING_BYTES
 
     def took(self) -> None:
-        """The oldest message that waited was sent."""
+        """Remove the oldest waiting message, which was sent."""
         self._wait(-sum(map(len, self.outbox.popleft())))
 
     def _wait(self, more_bytes: int) -> None:
@@ -112,7 +123,7 @@ class Session:
         self.holder.waiting_bytes += more_bytes
 
     def close(self, *, gone: bool = True) -> None:
-        """Forget what it watches and fetches, and what it has not read."""
+        """Forget the session's watches and fetches, and the messages that it has not read."""
         self.gone = gone
         for watcher in self.watchers.values():
             watcher.log.watchers.discard(watcher)

@@ -1,6 +1,6 @@
-"""Spans of jobs for OpenTelemetry, where it is installed: a job's whole life, and in it waiting and running.
+"""Record spans of jobs for OpenTelemetry, if it is installed: a job's whole life, and in it waiting and running.
 
-They are made when a job has ended, with the times that were kept, so that there is nothing to keep meanwhile.
+They are made when a job has ended, with the times that were kept, so that nothing else has to be kept meanwhile.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from typing import Any
 
 from ...studio.store.rows import JobRow
 
-NS = 1_000_000  # in a ms
+NS = 1_000_000  # nanoseconds of a millisecond
 
 
 class Tracing:
-    """Calls an OpenTelemetry tracer. `on` is False where the package is missing; then it does nothing."""
+    """Calls an OpenTelemetry tracer. `on` is False if the package is missing; then it does nothing."""
 
     def __init__(self) -> None:
         try:
@@ -25,7 +25,7 @@ class Tracing:
         self.on = self._trace is not None
 
     def seen(self, what: str, row: JobRow) -> None:
-        """A job was "started" or "ended"."""
+        """Take note that a job was "started" or "ended"."""
         if what != "ended" or not self.on:
             return
         tracer = self._trace.get_tracer("salon")

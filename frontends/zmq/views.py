@@ -1,4 +1,4 @@
-"""From the service's records to those of the wire, and back from what is submitted."""
+"""From the service's records to those of the wire. What is submitted needs none: a Submit is a `JobRequest`."""
 
 from __future__ import annotations
 
@@ -10,20 +10,14 @@ from ...studio.scheduling.snapshot import WorkerView
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
 from ...studio.service.job_record import JobRecord
-from ...studio.service.request import Request
 from ..wire import messages as m
-from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, Submit, WorkerInfo
+from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, WorkerInfo
 
-# Records and messages have the same words for the same things; what the wire has besides keeps its default.
-
-
-def request_of(submit: Submit) -> Request:
-    """Return what a client asks for."""
-    return Request(**{name: getattr(submit, name) for name in Request.__struct_fields__})  # as it came, to the bit
+# Fields of the same name mean the same in records and messages. Further fields of the wire keep their defaults.
 
 
 def job_info(record: JobRecord) -> JobInfo:
-    """Return a job for those who may see it."""
+    """Return the wire's form of a job."""
     return msgspec.convert(record, JobInfo, from_attributes=True)
 
 
@@ -34,12 +28,12 @@ def word_list(words: WordList) -> m.WordList:
 
 
 def event(happened: JobEvent) -> Event:
-    """Return what happened to a job."""
+    """Return the wire's form of a job's event."""
     return msgspec.convert(happened, Event, from_attributes=True)
 
 
 def account_info(record: AccountRecord) -> AccountInfo:
-    """Return an account, from its row and its books."""
+    """Return the wire's form of an account, from its row and its balances."""
     row, info = record.row, record.info
     fast = None if info.fast_ms is None else {str(source): ms for source, ms in info.fast_ms.items()}
     return AccountInfo(
@@ -62,7 +56,7 @@ def account_info(record: AccountRecord) -> AccountInfo:
 
 
 def ledger_entry(entry: entries.LedgerEntry) -> LedgerEntry:
-    """Return a line of the books."""
+    """Return the wire's form of an entry of the ledger."""
     return LedgerEntry(
         seq=entry.seq,
         at_ms=entry.at_ms,
@@ -76,7 +70,7 @@ def ledger_entry(entry: entries.LedgerEntry) -> LedgerEntry:
 
 
 def worker_info(view: WorkerView) -> WorkerInfo:
-    """Return a worker."""
+    """Return the wire's form of a worker."""
     return WorkerInfo(
         name=view.name,
         state=view.state,

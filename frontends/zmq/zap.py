@@ -1,4 +1,4 @@
-"""Who may connect: the ZAP handler (ZeroMQ RFC 27). An account is the public key that its owner proves to have."""
+"""Authenticate connections by the ZAP protocol (ZeroMQ RFC 27). An account is the public key that its owner proves."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class ZapAuthenticator:
     """Answers libzmq's question for every connection, on a thread of its own.
 
     Args:
-        context: of the sockets that it guards. It must be started before they are bound.
-        admits: whether an account (64 hex digits) may connect; called on the zap's thread.
+        context: the context of the sockets that it guards. It must be started before they are bound.
+        admits: returns whether an account (64 hex digits) may connect; called on the thread of ZAP.
     """
 
     def __init__(self, context: zmq.Context[Any], admits: Callable[[str], bool]) -> None:
@@ -32,11 +32,11 @@ class ZapAuthenticator:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to answer. ThreadUnavailable if there is no thread for it."""
+        """Begin to answer. Raise ThreadUnavailable if the system gives no thread for it."""
         self._thread = start_thread(self._work, name="salon-zap")
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop answering."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join(2)
@@ -48,7 +48,7 @@ class ZapAuthenticator:
                 self._socket.send_multipart(self.answer(self._socket.recv_multipart()))
 
     def answer(self, question: list[bytes]) -> list[bytes]:
-        """The reply to a ZAP request: status 200 with the account as user id, or 400."""
+        """Return the reply to a ZAP request: status 200 with the account as user id, or 400."""
         version, number, _domain, _peer, _route, mechanism, key = [*question, *[b""] * 7][:7]
         status, user = b"400", b""
         if mechanism == b"CURVE" and len(key) == 32:

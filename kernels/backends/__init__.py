@@ -1,12 +1,12 @@
-"""The backends: every module of this folder is one, and its name is the backend's.
+"""Find the backends: every module of this folder is one, and its name is the backend's.
 
 To add a backend is to add a module with
 
-    HELP: str                                        # what it is, in a few words
+    HELP: str                                        # describes the backend in a few words
     def create(options: Options) -> Ops              # ValueError for an option that it does not have
 
-Nothing else knows their names, and a module is loaded only when its backend is asked for or described. This one loads
-nothing: `salon --help` lists the backends.
+No other module knows their names. A backend's module is loaded only when the backend is created or described. This
+module loads none when it is imported, because `salon --help` lists the backends.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ DEFAULT = "cpu"
 
 @dataclass(frozen=True)
 class Options:
-    """How a backend is set up; None: its own choice.
+    """The options of a backend. None leaves the choice to the backend.
 
     Attributes:
-        isa: instruction set.
+        isa: name of an instruction set.
         dtype: compute dtype.
-        threads: how many.
-        device: which device, for those that have several ("cuda:0").
+        threads: number of threads.
+        device: name of a device ("cuda:0"), for backends that have several.
     """
 
     isa: str | None = None
@@ -40,12 +40,12 @@ class Options:
 
 
 class Backend(Protocol):
-    """What a module of this folder has."""
+    """The names that a module of this folder defines."""
 
     HELP: str
 
     def create(self, options: Options) -> Ops[Any, Any]:
-        """Make the op table. ValueError for an option that the backend does not have."""
+        """Make the op table. Raise ValueError for an option that the backend does not have."""
 
 
 PLUGINS: Plugins[Backend] = Plugins("backend", __name__, __path__, DEFAULT)
@@ -60,9 +60,9 @@ def create(
     threads: int | None = None,
     device: str | None = None,
 ) -> Ops[Any, Any]:
-    """Make the op table of the backend called `name`; the rest: see `Options`.
+    """Make the op table of the backend called `name`. `Options` describes the other arguments.
 
     Raises:
-        ValueError: unknown name, or an option that the backend does not have.
+        ValueError: the name is unknown, or the backend does not have an option.
     """
     return backend(name).create(Options(isa, dtype, threads, device))

@@ -1,4 +1,4 @@
-"""The cpu backend: compiled kernels for the best instruction set of the machine."""
+"""Provide the cpu backend: compiled kernels for the best instruction set of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The reference backend: numpy in float32, slow, the definition of every op."""
+"""Provide the reference backend: numpy in float32, slow, the definition of every op."""
 
 from __future__ import annotations
 

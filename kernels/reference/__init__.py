@@ -1,7 +1,7 @@
-"""The reference backend: every op of the table in plain numpy float32, the readable definition and the test oracle.
+"""Provide the reference backend: every op in plain numpy float32, the readable definition and the test oracle.
 
 Arrays are numpy float32 [T, D], views are numpy views. Each sample (or row, or image) is computed by calls whose shapes
-depend on that sample alone: BLAS rounds a row by its place in a block, so a product over the whole batch would break
+depend on that sample alone. BLAS rounds a row by its place in a block, so a product over the whole batch would break
 batch invariance. Norms and activations run in float64 and round once.
 """
 
@@ -35,7 +35,7 @@ __all__ = ["ReferenceConv", "ReferenceLinear", "ReferenceOps"]
 
 
 class ReferenceOps(DenseOps, AttentionOps, ImageOps):
-    """The op table in numpy; every method is documented in `Ops`."""
+    """The op table in numpy. `Ops` documents every method."""
 
     @property
     def name(self) -> str:

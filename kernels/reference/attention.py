@@ -1,4 +1,4 @@
-"""Reference of ragged attention with adapter terms."""
+"""Define ragged attention with adapter terms, for the reference backend."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ Rows = NDArray[np.intp]
 
 
 def _sample_rows(segments: Segments, sample: int) -> Rows:
-    """Row numbers of all segments of a sample, in their order."""
+    """Return the row numbers of all segments of a sample, in their order."""
     mine = np.flatnonzero(segments.owners == sample)
     parts = [np.arange(segments.offsets[j], segments.offsets[j + 1]) for j in mine]
     return np.concatenate([np.empty(0, np.intp), *parts]).astype(np.intp)
 
 
 def _softmax_attention(q: Float32, k: Float32, v: Float32, heads: int) -> Float32:
-    """softmax(q K^T / sqrt(E)) V for each head. q [n, H*E], k, v [m, H*E]; m = 0 gives zeros."""
+    """Return softmax(q K^T / sqrt(E)) V for each head. q [n, H*E], k, v [m, H*E]; m = 0 gives zeros."""
     out = np.zeros(q.shape, np.float32)
     if not len(q) or not len(k):
         return out
@@ -36,7 +36,7 @@ def _softmax_attention(q: Float32, k: Float32, v: Float32, heads: int) -> Float3
 
 
 class AttentionOps:
-    """`attention` of `ReferenceOps`; documented in `Ops`."""
+    """`attention` of `ReferenceOps`. `Ops` documents it."""
 
     @np.errstate(all="ignore")
     def attention(

@@ -1,4 +1,4 @@
-"""Argument checks of the reference ops: ValueErrors that name the op, the argument, what came and what is wanted."""
+"""Check arguments of the reference ops: each ValueError names the op, the argument, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def refuse(op: str, argument: str, got: object, want: object) -> NoReturn:
 
 
 def describe(x: object) -> str:
-    """Shape and dtype for a message: "[3, 384] float32"."""
+    """Return shape and dtype for a message: "[3, 384] float32"."""
     return f"{list(x.shape)} {x.dtype}" if isinstance(x, np.ndarray) else type(x).__name__
 
 
 def want_array(op: str, argument: str, x: Float32, rows: int | None = None, width: int | None = None) -> None:
-    """float32 [rows, width] with contiguous rows; None allows any number."""
+    """Raise ValueError unless this is float32 [rows, width] with contiguous rows. None allows any number."""
     fits = isinstance(x, np.ndarray) and x.dtype == np.float32 and x.ndim == 2
     if not fits or rows not in (None, x.shape[0]) or width not in (None, x.shape[1]):
         sides = ", ".join("any" if n is None else str(n) for n in (rows, width))
@@ -44,7 +44,7 @@ def want_eps(op: str, eps: float) -> None:
 
 
 def want_segments(op: str, argument: str, segments: Segments, rows: int, samples: int | None = None) -> None:
-    """The segments cover exactly `rows` rows and, where given, no sample past `samples`."""
+    """Raise ValueError unless the segments cover exactly `rows` rows and, if given, no sample from `samples` on."""
     if segments.num_rows != rows:
         refuse(op, argument, f"{segments.num_rows} rows", f"{rows} rows")
     if samples is not None and len(segments) and int(segments.owners.max()) >= samples:
@@ -59,14 +59,14 @@ def want_vector(op: str, argument: str, x: NDArray[Any], dtype: type[Any], lengt
 
 
 def want_indices(op: str, argument: str, x: Int32, stop: int) -> None:
-    """int32 vector with every element in 0..stop-1."""
+    """Raise ValueError unless this is an int32 vector with every element in 0..stop-1."""
     want_vector(op, argument, x, np.int32)
     if len(x) and (x.min() < 0 or x.max() >= stop):
         refuse(op, argument, f"{int(x.min())}..{int(x.max())}", f"indices in 0..{stop - 1}")
 
 
 def want_grids(op: str, grids: Int32, pixels: int, smallest: int = 1) -> None:
-    """int32 [B, 2], each side at least `smallest`, areas summing to `pixels`."""
+    """Raise ValueError unless this is int32 [B, 2] with each side at least `smallest` and areas summing to `pixels`."""
     if not isinstance(grids, np.ndarray) or grids.dtype != np.int32 or grids.ndim != 2 or grids.shape[1] != 2:
         refuse(op, "grids", describe(grids), "[B, 2] int32")
     if grids.size and grids.min() < smallest:

@@ -1,4 +1,4 @@
-"""Reference of the row-wise ops: linear layers, norms, rotary embedding, lookups."""
+"""Define the row-wise ops for the reference backend: linear layers, norms, rotary embedding, lookups."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ class ReferenceLinear:
 
 
 def activate(x: Float32, activation: Activation) -> Float32:
-    """The activation, computed in float64 and rounded once. For swiglu the first half of the columns is the gate."""
+    """Return the activation, computed in float64 and rounded once.
+
+    For swiglu the first half of the columns is the gate.
+    """
     v: Float64 = x.astype(np.float64)
     if activation == "none":
         return x
@@ -56,7 +59,7 @@ def activate(x: Float32, activation: Activation) -> Float32:
 
 
 def normalise(x: Float32, kind: NormKind, eps: float) -> Float64:
-    """(x - mean) / sqrt(var + eps) or x / sqrt(mean(x^2) + eps) over the last axis, in float64."""
+    """Return (x - mean) / sqrt(var + eps) or x / sqrt(mean(x^2) + eps) over the last axis, in float64."""
     v: Float64 = x.astype(np.float64)
     if kind == "layer":
         v = v - v.mean(axis=-1, keepdims=True)
@@ -65,7 +68,7 @@ def normalise(x: Float32, kind: NormKind, eps: float) -> Float64:
 
 
 class DenseOps:
-    """linear, norms, rotary embedding and lookups of `ReferenceOps`; documented in `Ops`."""
+    """Linear layers, norms, rotary embedding and lookups of `ReferenceOps`. `Ops` documents them."""
 
     def pack_linear(
         self,
@@ -132,7 +135,7 @@ class DenseOps:
         if out is not None:
             want_array(op, "out", out, rows, width)
 
-        # Each row is a product of its own, of one shape whatever T is: BLAS blocks would round a row by its place.
+        # Each row is a product of its own, of one shape for every T: BLAS blocks would round a row by its place.
         y = np.matmul(np.ascontiguousarray(x)[:, None, :], weight.weight.T)[:, 0] + weight.bias
         if residual is not None:
             if gate is not None and segments is not None:

@@ -1,4 +1,7 @@
-"""Reference of the autoencoder's ops. Images stand one after another as rows of pixels, channels last."""
+"""Define the autoencoder's ops for the reference backend.
+
+Images are rows of pixels one after another, channels last.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ class ReferenceConv:
 
 
 def _convolve(image: Float32, conv: ReferenceConv, stride: int, before: int, after: int) -> Float32:
-    """One image [h, w, I] to [h', w', O], with `before`/`after` zeros on both axes: one product for each tap."""
+    """Convolve one image [h, w, I] to [h', w', O], one product for each tap.
+
+    Both axes have `before` and `after` zeros.
+    """
     kh, kw, _, outputs = conv.weight.shape
     padded = np.pad(image, ((before, after), (before, after), (0, 0)))
     height, width = (padded.shape[0] - kh) // stride + 1, (padded.shape[1] - kw) // stride + 1
@@ -38,7 +44,7 @@ def _convolve(image: Float32, conv: ReferenceConv, stride: int, before: int, aft
 
 
 def _each_image(x: Float32, grids: Int32, width: int, function: Callable[[Float32], Float32]) -> Float32:
-    """The function of every image [h, w, C], results one after another as rows [P', width]."""
+    """Apply the function to every image [h, w, C]. Return the results one after another as rows [P', width]."""
     results, start = [np.empty((0, width), np.float32)], 0
     for h, w in grids.tolist():
         results.append(function(x[start : start + h * w].reshape(h, w, -1)).reshape(-1, width))
@@ -47,7 +53,7 @@ def _each_image(x: Float32, grids: Int32, width: int, function: Callable[[Float3
 
 
 class ImageOps:
-    """conv2d, upsample, downsample and group_norm_silu of `ReferenceOps`; documented in `Ops`."""
+    """The ops conv2d, upsample, downsample and group_norm_silu of `ReferenceOps`. `Ops` documents them."""
 
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> ReferenceConv:
         op = "pack_conv"

@@ -1,10 +1,10 @@
-"""The parameters of a request: every module of this folder brings some.
+"""Find the parameters of a request: every module of this folder brings some.
 
 To add one is to add it to a module here, or to add a module with
 
     PARAMETERS: tuple[Parameter, ...]
 
-What it is called on the command line and on the wire, its range, its help and its page in the documentation follow.
+Its names on the command line and on the wire, its range, its help and its page in the documentation follow from that.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ..kinds import Kind, Value
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing that a request can say.
+    """One value that a request can state.
 
     Attributes:
-        name: on the wire, in the client library and for `make_spec`.
-        flags: on the command line, the usual one first; none: a program's business only.
-        kind: its values.
-        help: what it does, in a few words.
-        default: what holds where nobody says, in words.
-        remedy: what to do about a value that is out of range.
-        implies: the value that a request of the command line or the wire has where nobody says; None: the model's own.
+        name: its name on the wire, in the client library and for `make_spec`.
+        flags: its flags on the command line, the usual one first; empty: only programs can give it.
+        kind: the kind of its values.
+        help: its effect, in a few words.
+        default: in words, the value that applies if the request states none.
+        remedy: the way out if a value is out of range, as an instruction to the user.
+        implies: the value that applies if a request of the command line or the wire states none; None: the model's own.
     """
 
     name: str
@@ -43,17 +43,17 @@ class Parameter:
 
     @property
     def dest(self) -> str:
-        """What the command line calls its value."""
+        """Name of its value in the command line's namespace."""
         return self.flags[0].lstrip("-") if self.flags else self.name
 
     @property
     def label(self) -> str:
-        """What messages to people call it."""
+        """Name of the parameter in messages to people."""
         return self.flags[0] if self.flags else self.name
 
 
 class Module(Protocol):
-    """What a module of this folder has."""
+    """The names that a module of this folder defines."""
 
     PARAMETERS: tuple[Parameter, ...]
 
@@ -63,8 +63,11 @@ PLUGINS: Final[Plugins[Module]] = Plugins("parameters", __name__, __path__)
 
 @cache
 def parameters() -> dict[str, Parameter]:
-    """Return all parameters by name, in the order of modules and of their tuples. ValueError if two have one name or
-    flag."""
+    """Return all parameters by name, in the order of modules and of their tuples.
+
+    Raises:
+        ValueError: two parameters have one name or flag.
+    """
     found: dict[str, Parameter] = {}
     taken: set[str] = set()
     for module in PLUGINS.names():
@@ -79,10 +82,10 @@ def parameters() -> dict[str, Parameter]:
 
 
 def checked(given: Any, *, known: dict[str, Parameter] | None = None) -> dict[str, Value]:
-    """Return parameters that came as data, each in its range; those that are None are left out.
+    """Return parameters that came as data, each in its range. Those that are None are left out.
 
     Raises:
-        ParameterError: an unknown name or a value out of range.
+        ParameterError: a name is unknown, or a value is out of range.
     """
     known = parameters() if known is None else known
     values: dict[str, Value] = {}
@@ -99,6 +102,6 @@ def checked(given: Any, *, known: dict[str, Parameter] | None = None) -> dict[st
 
 
 def forget() -> None:
-    """List the modules anew when next asked."""
+    """Forget the list of modules, so that the next use lists the folder anew."""
     PLUGINS.forget()
     parameters.cache_clear()

@@ -1,4 +1,4 @@
-"""What to make: size, number, seed."""
+"""Parameters of the picture itself: size, number, seed."""
 
 from __future__ import annotations
 

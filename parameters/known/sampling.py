@@ -1,4 +1,4 @@
-"""How to solve for a picture."""
+"""Parameters of sampling: how the solver computes a picture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ...plugins import folder
 from ..kinds import Number, OneOf, Whole
 from . import Parameter
 
-# The names alone: a client, which computes nothing, loads no engine for them.
+# Only the names: a client computes no pictures, so it must not load the engine for them.
 SOLVERS = folder("solver", "salon.engine.solvers", "euler")
 
 PARAMETERS = (

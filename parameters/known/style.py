@@ -1,4 +1,4 @@
-"""In which style."""
+"""Parameters of style: the styles to draw in, and how strongly."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ PARAMETERS = (
         "0 is none, 100 is usual",
     ),
 )  # fmt: skip
-STYLIZE = 100.0  # of a request that says nothing of styles
+STYLIZE = 100.0  # strength of the default style in a request that states no style

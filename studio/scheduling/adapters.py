@@ -1,4 +1,4 @@
-"""Adapters and adapter branches of a studio: kept here, and sent to a worker when a job there first needs them.
+"""Keep adapters and adapter branches of a studio, and send them to a worker when a job there first needs them.
 
 A wrong one is refused when it is added, by the facts of the model alone; no worker is asked. A worker has only what its
 jobs need, so a worker that starts anew is sent nothing that no job uses.
@@ -104,7 +104,7 @@ class StudioAdapters:
         self.rows[name] = len(values)
 
     def forget(self, name: str) -> None:
-        """Forget an adapter. SpecError: there is none of this name."""
+        """Forget an adapter. Raise SpecError if there is none of this name."""
         if name not in self.adapters:
             raise SpecError(complaint("adapter", repr(name), "one that was registered", "look at its name"))
         del self.adapters[name], self.rows[name]
@@ -155,14 +155,14 @@ def _digest(*parts: str | Float32) -> str:
 
 
 def _text(what: str, value: Any) -> str:
-    """Return a name as plain text. SpecError for what cannot be sent to a worker process."""
+    """Return a name as plain text. Raise SpecError for what cannot be sent to a worker process."""
     if not isinstance(value, str) or not value or not is_text(value):
         raise SpecError(complaint(what, repr(value)[:80], "a name", "give it one"))
     return str.__str__(value)
 
 
 def _floats(what: str, values: Any) -> Float32:
-    """Return a copy of an array as float32; bfloat16 bits come as uint16. SpecError for what holds no numbers."""
+    """Return a copy of an array as float32; bfloat16 bits come as uint16. Raise SpecError for what holds no numbers."""
     try:
         return widen(np.asarray(values), what)
     except (TypeError, ValueError) as error:

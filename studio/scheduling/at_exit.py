@@ -28,8 +28,10 @@ def forget(core: Core) -> None:
 
 @atexit.register
 def _close_all() -> None:
-    """Close all loops, when all threads but daemons have ended. No thread is started here: Python 3.12 and later refuse
-    to."""
+    """Close all loops, when all threads but daemons have ended.
+
+    No thread is started here: Python 3.12 and later refuse to.
+    """
     end = time.monotonic() + AT_EXIT_S
     mine = [core for core, pid in list(_OPEN.items()) if pid == os.getpid()]  # a fork's child has no workers
     for core in mine:

@@ -1,4 +1,4 @@
-"""Where accounts meet jobs: admission before a job is made, settlement when it has ended."""
+"""Tie accounts to jobs: admission before a job is made, settlement when it has ended."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def utc_ms() -> int:
 
 
 class Billing:
-    """The accounts of a loop. Driven under the loop's lock; no other thread touches `accounts` meanwhile.
+    """The accounts of a loop. Used under the loop's lock; no other thread touches `accounts` meanwhile.
 
     Args:
         accounts: the accounts, which the caller has opened.
-        keep: given the ledger entries of every operation, to store them before anybody is told: all of them or, if it
-            raises, none. These are then given again, before what follows them: the books have no gap. If it raises at
-            admission, there is no job.
-        clock: UTC ms; one that goes back is held.
-        takes_back: the keeper of the entries keeps the jobs as well, and takes them back after a restart. The jobs stay
-            open where the studio ends by itself, above all when no worker is left.
+        keep: called with the ledger entries of every operation, to store them before any user is told. It stores all of
+            them or, if it raises, none; these are then given again, before what follows them, so that the books have no
+            gap. If it raises at admission, there is no job.
+        clock: returns UTC ms; if it goes back, its highest time stands.
+        takes_back: whether the keeper of the entries keeps the jobs as well, and takes them back after a restart. The
+            jobs then stay open if the studio ends by itself, above all when no worker is left.
 
     Attributes:
-        closed: what is open stays open.
+        closed: whether open jobs stay open.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Billing:
         self.accounts, self.takes_back, self.closed = accounts, takes_back, False
         self._keep: Keep = keep or (lambda entries: None)
         self._clock, self._last = clock, 0
-        self._unkept: list[LedgerEntry] = []  # made, and not stored yet because `keep` raised
+        self._unkept: list[LedgerEntry] = []  # entries that are not stored yet because `keep` raised
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
     def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
@@ -75,8 +75,10 @@ class Billing:
         return max(1, self.accounts.max_running(account, lane, made.kind))
 
     def renewed(self, account: str) -> bool:
-        """Return whether a billing period has begun since the last call: the account's Relax use counts from 0
-        again."""
+        """Return whether a billing period has begun since the last call.
+
+        If so, the account's Relax use counts from 0 again.
+        """
         end = self.accounts.ledger.book(account).period_end_ms
         before = self._periods.get(account, end)
         self._periods[account] = end
@@ -92,8 +94,11 @@ class Billing:
             self.accounts.started(job)
 
     def settle(self, final: Final) -> int:
-        """Charge a job that is done, or give back what was set aside. Return its cost, ms of GPU time. An error here is
-        logged: the job has ended all the same. After `close` this does nothing."""
+        """Charge a job that is done, or give back what was set aside.
+
+        Return its cost, ms of GPU time. An error here is logged: the job has ended all the same. After `close` this
+        does nothing.
+        """
         if self.closed or self._settled(final.job):
             return 0
         try:

@@ -1,4 +1,4 @@
-"""The callbacks of users, on a thread of their own: a slow or raising one holds up no device, and fills no memory."""
+"""Call users' callbacks on a thread of their own: a slow or raising one holds up no device, and fills no memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Callbacks:
         return len(self._calls)
 
     def start(self) -> None:
-        """Start the thread that calls. ThreadUnavailable if there is none."""
+        """Start the thread that calls. Raise ThreadUnavailable if the system gives none."""
         self._thread = start_thread(self._work, name="salon-callbacks")
 
     def call(
@@ -51,8 +51,9 @@ class Callbacks:
         """Queue a call of a hook.
 
         Args:
-            newest: what it tells is out of date as soon as there is another call with this: when `many` wait, that one
-                takes its place.
+            newest: marks a call that is out of date as soon as there is another one with the same mark: when many wait,
+                that
+                one takes its place.
         """
         if hook is None:
             return
@@ -79,7 +80,7 @@ class Callbacks:
         while True:
             with self._changed:
                 while not self._calls and not self._closed:
-                    self._changed.wait()  # ended by `call` or `close`; there is nothing else to wait for
+                    self._changed.wait()  # `call` or `close` ends the wait
                 if not self._calls:
                     return
                 call = self._calls.popleft()
@@ -90,4 +91,4 @@ class Callbacks:
                 hook(*arguments)
             except Exception:
                 LOG.exception("a hook raised: %r", hook)
-            del call, hook, arguments  # not kept until the next one comes
+            del call, hook, arguments  # else they would be kept until the next call

@@ -104,7 +104,7 @@ class Core:
         self.settled.set()
 
     def want_open(self) -> ModelInfo:
-        """Return the facts of the workers' model. StudioError if nothing is accepted."""
+        """Return the facts of the workers' model. Raise StudioError if nothing is accepted."""
         if self.over is not None:
             raise type(self.over)(str(self.over))
         if self.info is None:
@@ -114,8 +114,10 @@ class Core:
     # ---- what happens ----------------------------------------------------------------------------------------------
 
     def hear(self, name: str, answer: Answer, frames: Frames) -> None:
-        """Take a client's notice. The client's thread does what follows from it, so that the next plan needs no other
-        thread."""
+        """Take a client's notice.
+
+        The client's thread does what follows from it, so that the next plan needs no other thread.
+        """
         with self.lock, self._guarded():
             if self.over is None:
                 self._hear(self.pool.slots[name], answer, frames)
@@ -130,7 +132,7 @@ class Core:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # a bug; nobody shall wait for ever because of it
+        except Exception as error:  # a bug, because of which no caller must wait for ever
             LOG.exception("the loop stops")
             reason = f"internal error: {type(error).__name__}: {error}"
             self.stop(StudioError(reason), Ended.FAILED, reason)
@@ -175,7 +177,7 @@ class Core:
         elif self.info != answer.info:
             reason = f"worker {slot.client.name!r}: its model, backend or limits are not those of the others"
             LOG.error("%s", reason)
-            slot.client.close(0.0)  # on its own thread, which therefore is not waited for
+            slot.client.close(0.0)  # runs on the client's own thread, so this does not wait
             self._lost(slot, reason, again=False)
             return
         slot.life = answer.life

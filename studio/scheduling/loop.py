@@ -24,7 +24,7 @@ from ...scheduler.entries import LedgerEntry
 from ...scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
 from ...scheduler.policy import Policy
 from ...scheduler.scheduler import Scheduler
-from ...scheduler.tickets import Ended, Lane
+from ...scheduler.tickets import Ended, Lane, StageWork
 from ...values import shown, text_of, whole_of
 from ..errors import StudioClosed, ThreadUnavailable, WorkerLost
 from ..job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
@@ -46,14 +46,14 @@ def monotonic_ms() -> float:
 
 
 class Loop:
-    """A scheduler and its workers. Safe to use from any thread.
+    """A scheduler and its workers. It may be used on any thread.
 
     Args:
         clients: the workers; they must make the same pictures.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         clock: ms; one that goes back is held.
         start_timeout_s: how long `start` waits for the first worker.
-        accounts: who may submit what, and what it costs; None: everything is allowed, and free.
+        accounts: the accounts that may submit jobs, with plans and time; None: everything is allowed, and free.
 
     Every method refuses a time to wait that is no number of seconds from 0, with WrongTimeout, before it does anything.
     """
@@ -109,7 +109,7 @@ class Loop:
 
     @property
     def scheduler(self) -> Scheduler:
-        """The scheduler, to look at: figures of workers and queues."""
+        """The scheduler, for reading figures of workers and queues."""
         return self._core.scheduler
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
@@ -130,6 +130,7 @@ class Loop:
         on_event: OnEvent | None = None,
         restored: bool = False,
         references: Mapping[str, UInt8] | None = None,
+        stages: Sequence[StageWork] = (),
     ) -> Job:
         """Accept a job. If this raises, there is no job.
 
@@ -143,6 +144,7 @@ class Loop:
             on_event: called as (job, event) for every event but the first, previews and the last.
             restored: it was accepted before a restart: its plan is not asked again, and what was charged for it stays.
             references: the pictures that the spec refers to, by digest: uint8 [height, width, 3] (`ReferencePicture`).
+            stages: what it does besides drawing, after it; each has a handler in the workers.
             on_end: called as (job) after its final event. Callbacks run one after another on a thread of their own; one
                 that raises is logged. Where they are so slow that many calls wait, steps and previews that are out of
                 date are passed over.
@@ -160,10 +162,10 @@ class Loop:
             allowed = f"a whole number from 0 to {MAX_PREVIEW_EVERY}"
             raise SpecError(complaint("preview_every", shown(preview_every), allowed, "correct it"))
         running = whole_of(max_running)
-        max_running = max_running if running is None else running  # what is no number, the ticket refuses
+        max_running = max_running if running is None else running  # the ticket refuses what is no number
         if lane not in list(Lane):
             raise UnknownLane(complaint("lane", repr(lane), ", ".join(Lane), "choose one of these"))
-        # a worker process is told plain text, not what somebody derived from it
+        # a worker process gets plain text, not a value of a derived class
         name = uuid.uuid4().hex if job is None else text_of(job) or job
         account = text_of(account) or account  # and so is the billing
         core = self._core
@@ -176,6 +178,7 @@ class Loop:
                 lane=Lane(lane),
                 max_running=max_running,
                 adapters=core.pool.adapters.rows,
+                further=stages,
             )
             pictures = needed(spec, references or {}, core.want_open())
             if name in core.pool.entries:
@@ -240,8 +243,10 @@ class Loop:
         return True
 
     def info(self, account: str) -> Info:
-        """Return the account's plan, time left, running and queued jobs. UnknownAccount, also where there are no
-        accounts."""
+        """Return the account's plan, time left, running and queued jobs.
+
+        Raise UnknownAccount if it does not exist, or if there are no accounts.
+        """
         with self._mine():
             if self._core.billing is None:
                 raise UnknownAccount(complaint("account", repr(account), "none (there are no accounts)", "open some"))
@@ -280,8 +285,9 @@ class Loop:
     # ---- adapters --------------------------------------------------------------------------------------------------
 
     def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
-        """Keep an adapter branch, for `register_adapter`; see `Engine.add_branch` for its layout. Workers get it with
-        the first job that needs it. The same again changes nothing.
+        """Keep an adapter branch, for `register_adapter`; see `Engine.add_branch` for its layout.
+
+        Workers get it with the first job that needs it. The same again changes nothing.
 
         Raises:
             SpecError: no name, or no arrays of numbers.
@@ -292,9 +298,10 @@ class Loop:
             self._core.pool.adapters.add_branch(name, weights, self._core.want_open())
 
     def register_adapter(self, name: str, tokens: NDArray[Any], *, branch: str = "default") -> None:
-        """Keep an adapter: its tokens float32 [n, token width], for a branch that was added, or for "style", the branch
-        of the model's own style adapter. Workers get it with the first job that needs it. The same again changes
-        nothing.
+        """Keep an adapter: its tokens float32 [n, token width], for a branch.
+
+        The branch was added before, or is "style", the branch of the model's own style adapter. Workers get the adapter
+        with the first job that needs it. Registering the same again changes nothing.
 
         Raises:
             SpecError: no name, no such branch, or wrong tokens.
@@ -323,8 +330,11 @@ class Loop:
 
     @contextmanager
     def _mine(self) -> Iterator[None]:
-        """Hold the lock. StudioClosed in a forked child, which has neither threads nor workers, and where the lock may
-        never be free."""
+        """Hold the lock.
+
+        Raise StudioClosed in a forked child, which has neither threads nor workers, and where the lock may never be
+        free.
+        """
         check_process(self._pid)
         with self._core.lock:
             yield
@@ -332,8 +342,9 @@ class Loop:
     # ---- the end ---------------------------------------------------------------------------------------------------
 
     def close(self, timeout_s: float = 10.0, *, leave_open: bool = False) -> None:
-        """End all jobs as cancelled and all workers, within about `timeout_s` seconds. A second call changes nothing.
-        Nor does a call in a forked child: jobs and workers are the parent's.
+        """End all jobs as cancelled and all workers, within about `timeout_s` seconds.
+
+        A second call changes nothing. Nor does a call in a forked child: jobs and workers are the parent's.
 
         `leave_open`: in the ledger the jobs stay open, to be taken back with `submit(restored=True)` after a restart.
         """

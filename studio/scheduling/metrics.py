@@ -1,4 +1,4 @@
-"""What the workers did, counted: for metrics and the operator's view."""
+"""Count what the workers did, for metrics and the operator's view."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ...scheduler.tickets import BatchPlan, Stage
 from ..workers.messages import ArenaUse, Ran
 
-WINDOW_S = 60.0  # of `WorkerTally.busy_share`
+WINDOW_S = 60.0  # the time that `WorkerTally.busy_share` looks back
 Seen = Callable[[BatchPlan, Ran, int, int], object]
 
 

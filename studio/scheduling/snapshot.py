@@ -1,4 +1,4 @@
-"""A studio at a glance: queues, workers, counts."""
+"""Take snapshots of a studio: queues, workers, counts."""
 
 from __future__ import annotations
 

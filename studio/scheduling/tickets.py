@@ -1,8 +1,8 @@
-"""From a request to the scheduler's numbers, and what is refused before it becomes a job."""
+"""Turn a request into the scheduler's numbers, or refuse it before it becomes a job."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...engine.admission import Admission
@@ -12,12 +12,12 @@ from ...engine.solvers import evaluations
 from ...engine.spec import GenerationSpec
 from ...engine.styles.names import is_known
 from ...errors import complaint
-from ...scheduler.tickets import Lane, StepShape, Ticket, drawing
+from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 
 
 @dataclass(frozen=True)
 class _Step:
-    """How large a request is within a step: a `StepSize`."""
+    """The size of a request within a step: a `StepSize`."""
 
     text_rows: int
     image_rows: int
@@ -33,16 +33,18 @@ def ticket_of(
     lane: Lane,
     max_running: int,
     adapters: Mapping[str, int],
+    further: Sequence[StageWork] = (),
 ) -> Ticket:
     """Return the scheduler's view of a request.
 
     Args:
         info: of the engines that will take it.
         adapters: id -> tokens, of those that are registered.
+        further: stages that follow those of drawing.
 
     Raises:
         SpecError, LimitError: as `Engine.open` would.
-        TicketError, UnknownLane: of `Ticket`.
+        TicketError, UnknownLane: as `Ticket`.
     """
     admission = Admission(info.architecture, info.memory, info.limits)
     admission.check_spec(spec, 0)
@@ -60,27 +62,22 @@ def ticket_of(
     samples, image_rows = spec.images * len(texts), spec.images * len(texts) * rows
     step = _Step(spec.images * sum(texts), image_rows, samples)
     admission.check_step([step])
-    return Ticket(
-        job=job,
-        account=account,
-        lane=lane,
-        stages=drawing(
-            StepShape(
-                rows=step.text_rows + image_rows,
-                squares=spec.images * sum((text + rows) ** 2 for text in texts),
-                adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
-            ),
-            steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
-            images=spec.images,
-            pixels=spec.width * spec.height,
-            text_rows=sum(texts),
+    drawn = drawing(
+        StepShape(
+            rows=step.text_rows + image_rows,
+            squares=spec.images * sum((text + rows) ** 2 for text in texts),
+            adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
         ),
-        max_running=max_running,
+        steps=len(evaluations(spec.solver, info.architecture.sigmas, spec.steps, rows, spec.shift)),
+        images=spec.images,
+        pixels=spec.width * spec.height,
+        text_rows=sum(texts),
     )
+    return Ticket(job=job, account=account, lane=lane, stages=(*drawn, *further), max_running=max_running)
 
 
 def known(adapters: Mapping[str, int], name: str, info: ModelInfo) -> int:
-    """Return the tokens of an adapter that is registered, or a style of the model. SpecError for another."""
+    """Return the tokens of an adapter that is registered, or a style of the model. Raise SpecError for any other."""
     if info.styles is not None and is_known(name):
         return info.styles.tokens
     if name not in adapters:

@@ -1,4 +1,4 @@
-"""Which worker holds which job's state, and how it gets to where a plan wants it."""
+"""Keep track of which worker holds which job's state, and move it to where a plan needs it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RunningJob:
     """A job that has not ended.
 
     Attributes:
-        job: the user's side of it.
-        started: it has been in a plan, and its worker has not died since.
+        job: the job as its owner has it.
+        started: whether it has been in a plan, and its worker has not died since.
         where: name of the worker that holds its state; None: no worker does.
         position: evaluations taken; a worker that lacks its state can replay to here.
         parking: number of the command that takes its state out of `where`.
@@ -55,12 +55,12 @@ class WorkerSlot:
     """A worker as the loop sees it.
 
     Attributes:
-        life: of the worker that is ready; 0: it is not.
-        gone: for good.
-        plan: what it was given by the scheduler.
+        life: life of the worker, if it is ready; 0: it is not.
+        gone: whether it is lost for good.
+        plan: the scheduler's plan that it carries out.
         run: number of the command that carries the plan out; None while it waits for jobs' states.
         waiting: jobs of the plan whose state is on its way.
-        arrivals: what came of it, each with its frames.
+        arrivals: the states of jobs that have come for the plan, each with its frames.
         cost: its cost model, kept over restarts.
         known: adapters and branches that the worker was sent in this life.
     """
@@ -129,8 +129,10 @@ class WorkerPool:
             self._bring(entry, answer.data)
 
     def ran(self, slot: WorkerSlot, answer: Ran) -> BatchPlan | None:
-        """Take note that a plan was carried out, and of where its jobs are now. Return the plan; None for an answer
-        that is out of date."""
+        """Take note that a plan was carried out, and of where its jobs are now.
+
+        Return the plan; None for an answer that is out of date.
+        """
         plan = slot.plan
         if plan is None or slot.run != answer.number:
             return None
@@ -162,7 +164,7 @@ class WorkerPool:
         entry.where = entry.parking = None
 
     def forget_adapter(self, name: str) -> None:
-        """Forget an adapter, here and on the workers that know it. SpecError: there is none of this name."""
+        """Forget an adapter, here and on the workers that know it. Raise SpecError if there is none of this name."""
         self.adapters.forget(name)
         for slot in self.slots.values():
             if f"adapter {name}" in slot.known:

@@ -1,4 +1,4 @@
-"""What is asked about accounts, and changed on them: by their owners, and by operators."""
+"""Answer requests about accounts, and change accounts: for their owners, and for operators."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ from .context import ServiceContext
 from .errors import KeyReused, LastOperator, NoSuchAccount, WrongValue
 from .waits import Waits
 
-MAX_GRANTS: Final = 10_000  # that are remembered beside the store: many more than are made while it is asked
+MAX_GRANTS: Final = 10_000  # grants that are remembered beside the store: many more than one question to it lasts
 GRANTS: Final = (Source.BOUGHT, Source.BONUS, Source.OPERATOR)
 
 
 class AccountRecord(NamedTuple):
-    """An account: its row, its books, and the bytes of pictures that it stores and may store (0: no limit)."""
+    """An account.
+
+    Attributes:
+        row: its row.
+        info: its plan and GPU time.
+        stored_bytes: bytes of pictures that it stores.
+        quota_bytes: bytes that it may store; 0: no limit.
+    """
 
     row: AccountRow
     info: Info
@@ -33,7 +40,13 @@ class AccountRecord(NamedTuple):
 
 
 class EntryPage(NamedTuple):
-    """A page of the ledger, the balance of the account that was asked for (0 without one), and whether more follow."""
+    """A page of the ledger.
+
+    Attributes:
+        entries: the entries, by number.
+        balance_ms: balance of the account that was asked for; 0 without one.
+        more: whether further entries follow.
+    """
 
     entries: tuple[LedgerEntry, ...]
     balance_ms: int
@@ -41,11 +54,11 @@ class EntryPage(NamedTuple):
 
 
 class AccountService:
-    """Requests about accounts. On the service's thread.
+    """The requests about accounts. Used on the service's thread.
 
     Args:
-        context: what it stands on.
-        waits: for what takes long.
+        context: store, accounts and studio of the service.
+        waits: waits for reads and writes.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
@@ -53,7 +66,7 @@ class AccountService:
         self._grants: OrderedDict[str, str] = OrderedDict()  # the latest marks of this start; older ones are stored
 
     async def show(self, account: str) -> AccountRecord:
-        """Return an account as its owner and operators see it. NoSuchAccount."""
+        """Return an account as its owner and operators see it. Raise NoSuchAccount if it does not exist."""
         context = self._context
         row = context.accounts.rows.get(account)
         if row is None:
@@ -79,20 +92,20 @@ class AccountService:
         blocked: bool | None = None,
         quota_bytes: int | None = None,
     ) -> AccountRecord:
-        """Open an account, or change one; returns when that is on disk.
+        """Open an account, or change one. Return when that is on disk.
 
         Args:
-            account: which.
+            account: the account.
             caller: the operator who asks for it.
-            keyed: whether accounts are told apart by keys; without, only `local` can come in.
-            changed: called with the new row before anything is waited for.
+            keyed: whether keys tell accounts apart; without keys, only `local` can connect.
+            changed: called with the new row before any wait.
             name, plan, role, blocked, quota_bytes: new values; None: as before.
 
         Raises:
-            WrongValue: no such role.
-            Refused: no such plan.
-            LastOperator: nobody could undo it.
-            TooSlow, StoreError: it may not be on disk.
+            WrongValue: there is no such role.
+            Refused: there is no such plan.
+            LastOperator: no operator could undo the change.
+            TooSlow, StoreError: the change may not be on disk.
         """
         context = self._context
         if role is not None and role not in ROLES:
@@ -108,13 +121,15 @@ class AccountService:
         given = {"name": name, "role": role, "blocked": blocked, "quota_bytes": quota_bytes, "plan": plan}
         row = msgspec.structs.replace(row, **{key: value for key, value in given.items() if value is not None})
         context.accounts.put(row)
-        changed(row)  # before anything is waited for: two must not lock each other out at once
-        await self._waits.write([SetMeta("accounts", str(len(context.accounts.rows)))])  # answered when it is on disk
+        changed(row)  # before any wait: two operators must not lock each other out at once
+        await self._waits.write([SetMeta("accounts", str(len(context.accounts.rows)))])  # waits for the disk
         return await self.show(account)
 
     def want_another_operator(self, row: AccountRow, caller: str, what: str, *, keyed: bool) -> None:
-        """Raise LastOperator if the caller would lock himself out, or if no operator were left who can come in: with
-        keys that is one who has a key, without them it is `local`."""
+        """Raise LastOperator if the callers would lock themselves out, or if no operator were left who can connect.
+
+        With keys an operator needs a key to connect; without keys it is `local`.
+        """
         others = [
             other
             for other in self._context.accounts.rows.values()
@@ -131,18 +146,19 @@ class AccountService:
     async def grant(
         self, account: str, amount_ms: int, key: str, *, source: str = Source.BOUGHT, expires_ms: int = 0
     ) -> AccountRecord:
-        """Give GPU time, once for each key, however often and whenever it is asked for; returns when it is on disk.
+        """Grant GPU time, once for each key, however often and whenever it is asked for. Return when it is on disk.
 
         Args:
-            account: who gets it.
-            amount_ms: how much.
+            account: the account that gets it.
+            amount_ms: milliseconds of GPU time.
             key: the caller's own name for this grant.
             source: one of `GRANTS`.
-            expires_ms: UTC; needed for `Source.OPERATOR`, and used for that only.
+            expires_ms: UTC ms; needed for `Source.OPERATOR`, and used only for that.
 
         Raises:
-            NoSuchAccount, WrongValue: see there.
-            KeyReused: another amount was given under the key.
+            NoSuchAccount: the account does not exist.
+            WrongValue: a value is out of range.
+            KeyReused: another amount was granted under the key.
             TooSlow, StoreError: it may not be on disk; the same key finds it if it is.
         """
         context = self._context
@@ -162,7 +178,7 @@ class AccountService:
                 return books.award(account, now, amount_ms)
             return books.credit(account, amount_ms, now, expires_ms)
 
-        before = stored or self._grants.get(mark)  # looked at after the wait: another may have given it
+        before = stored or self._grants.get(mark)  # read after the wait: another request may have granted it
         if before is None:
             context.grant(SetMeta(mark, amount), give)
             self._grants[mark] = amount
@@ -170,7 +186,7 @@ class AccountService:
                 self._grants.popitem(last=False)
         elif before != amount:
             raise KeyReused(complaint("key", f"{key!r} again, after {before} ms", "a key for each grant", "make one"))
-        await self._waits.write(())  # answered when it is on disk, also where another request gave it
+        await self._waits.write(())  # waits for the disk, also if another request made the grant
         return await self.show(account)
 
     async def entries(self, account: str = "", after: int = 0, limit: int = 100) -> EntryPage:

@@ -1,4 +1,4 @@
-"""The rows of all accounts in memory, and what is done with them; their time is the ledger's."""
+"""Keep the rows of all accounts in memory, and change them. The ledger has their time."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ Act = Callable[[Accounts, int], tuple[LedgerEntry, ...]]
 
 
 class AccountRegister:
-    """Every account's row. Looked at from any thread, changed on one.
+    """Every account's row. Any thread may read them, one changes them.
 
     Args:
-        options: who may come in, and how many.
-        plan: of accounts that are opened as they come.
+        options: which accounts may connect, and how many.
+        plan: the plan of accounts that are opened when they first connect.
         books: time and plans of the accounts.
         writer: stores changed rows.
-        change: does something with the books, alone; the entries that it returns are kept.
-        now_ms: UTC ms that never goes back.
+        change: calls a function with the books, alone, and keeps the entries that it returns.
+        now_ms: returns UTC ms that never go back.
 
     Attributes:
-        rows: by account; to look at.
+        rows: the rows by account, for reading only.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class AccountRegister:
         self._writer, self._change, self._now_ms = writer, change, now_ms
 
     def load(self, store: Store) -> int:
-        """Read all rows. Return the latest UTC ms at which one of their billing periods began; 0 without any."""
+        """Read all rows. Return the latest UTC ms at which one of their billing periods began; 0 if there are none."""
         after = ""
         while page := store.accounts(after, PAGE):
             self.rows |= {row.account: row for row in page}
@@ -68,20 +68,25 @@ class AccountRegister:
             self._open_books(row)
         for account in dict.fromkeys((LOCAL, *self._options.operators)):
             row = self.rows.get(account) or self.open(AccountRow(account=account, role="operator"))
-            if row.role != "operator" or row.blocked:  # who has the folder in hand gets back in like this
+            if row.role != "operator" or row.blocked:  # the owner of the data folder can always get back in
                 LOG.warning("an operator again, since the server was started so", extra={"account": account})
                 self.put(msgspec.structs.replace(row, role="operator", blocked=False))
 
     def admits(self, account: str) -> bool:
-        """Return whether an account may come in. Thread-safe."""
+        """Return whether an account may connect. Thread-safe."""
         row = self.rows.get(account)
-        return self._has_room() if row is None else not row.blocked
+        return self._may_add() if row is None else not row.blocked
 
     def enter(self, account: str) -> AccountRow:
-        """Return the row of an account that comes in; with `open`, one is made while there are not too many.
-        UnknownAccount: an unknown or blocked one."""
+        """Return the row of an account that connects.
+
+        With the option `open`, a new account is made if there are not too many.
+
+        Raises:
+            UnknownAccount: the account is unknown or blocked.
+        """
         row = self.rows.get(account)
-        if row is None and self._has_room():
+        if row is None and self._may_add():
             row = self.open(AccountRow(account=account, plan=self._plan))
         if row is None or row.blocked:
             allowed = "one that the operator has opened"
@@ -89,7 +94,7 @@ class AccountRegister:
         return row
 
     def open(self, row: AccountRow) -> AccountRow:
-        """Open an account, and return its row. Refused: a plan that does not exist."""
+        """Open an account, and return its row. Raise Refused if its plan does not exist."""
         now = self._now_ms()
         row = msgspec.structs.replace(
             row, plan=row.plan or self._books.book.default_plan, anchor_ms=row.anchor_ms or now, made_ms=now
@@ -99,7 +104,7 @@ class AccountRegister:
         return row
 
     def put(self, row: AccountRow) -> None:
-        """Give an account new values; they are stored soon."""
+        """Give an account new values. They are stored soon."""
         self.rows[row.account] = row
         self._writer.put([PutAccount(row)], _logged)
 
@@ -107,8 +112,8 @@ class AccountRegister:
         """Return the bytes of pictures that an account may store; 0: no limit."""
         return row.quota_bytes or self._options.quota_bytes
 
-    def _has_room(self) -> bool:
-        """Whether a stranger gets an account: each is kept for good, and has time of its own."""
+    def _may_add(self) -> bool:
+        """Return whether an unknown client gets an account. Each account is kept for good, and has time of its own."""
         return self._options.open and len(self.rows) < self._options.open_accounts
 
     def _open_books(self, row: AccountRow) -> None:

@@ -1,4 +1,4 @@
-"""What a service stands on: store, books, accounts and workers, opened in the order in which they need each other."""
+"""Open what a service needs: store, ledger, accounts and workers, in the order in which they need each other."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OpenStudio = Callable[[ServiceOptions, Billing], Studio]
 
 
 def open_studio(options: ServiceOptions, billing: Billing) -> Studio:
-    """Return the workers that the options describe."""
+    """Start the workers that the options describe."""
     return Studio(
         options.model,
         workers=options.workers,
@@ -44,19 +44,21 @@ def open_studio(options: ServiceOptions, billing: Billing) -> Studio:
 
 
 class ServiceContext:
-    """Store, books, accounts and workers. Opening may take as long as loading the model.
+    """Store, ledger, accounts and workers of a service. Opening may take as long as loading the model.
 
     Args:
-        options: see there.
-        studio: opens the workers; others than `open_studio` are for tests.
+        options: the options of the service.
+        studio: starts the workers; tests give another function than `open_studio`.
 
     Attributes:
-        life: which start of this store it is, from 1.
+        life: number of this start of the store, from 1.
         studio: the workers; on hold until its loop is released.
-        blobs, references: the pictures of jobs, and those that requests refer to.
+        blobs: the pictures of jobs.
+        references: the pictures that requests refer to.
         accounts: every account's row.
-        books, ledger: their plans, and their time.
-        charged: ms of jobs that were charged before a restart, and not repaid, but whose end did not get on disk.
+        books: plans of the accounts.
+        ledger: time of the accounts.
+        charged: ms of jobs that were charged before a restart and not repaid, and whose end is not on disk.
 
     Raises:
         StoreError: the store cannot be opened (locked by another process, broken, newer).
@@ -111,12 +113,18 @@ class ServiceContext:
 
     @property
     def over(self) -> bool:
-        """Whether the workers have ended, by themselves or at the close: no job ends any more, and none can begin."""
+        """Whether the workers have ended, by themselves or by `close`.
+
+        Then no job ends any more, and none can begin.
+        """
         return self.billing.closed
 
     def now_ms(self) -> int:
-        """Return UTC ms; never before anything that was dated before, in this start or another, even if the clock was
-        put back meanwhile. Thread-safe."""
+        """Return UTC ms that never go back. Thread-safe.
+
+        They are never before anything that was dated before, in this start or another, even if the clock was put back
+        meanwhile.
+        """
         with self._clock:
             self._latest = max(self._latest, utc_ms(), self.ledger.now_ms)
             return self._latest
@@ -127,25 +135,30 @@ class ServiceContext:
         self.writer.close(timeout_s)
         self.store.close()
 
-    # ---- the books -------------------------------------------------------------------------------------------------
+    # ---- the ledger ------------------------------------------------------------------------------------------------
 
     def release(self, job: str) -> None:
-        """Give back what was set aside for a job that does not exist."""
+        """Give back the time that was set aside for a job that does not exist."""
         self.studio.loop.accounts(lambda books, now: books.ledger.release(job, now, relax_ms=0))
 
     def grant(self, mark: SetMeta, give: Act) -> None:
-        """Make the entries of a grant, and a mark that is stored exactly if they are: with the next transaction."""
+        """Make the entries of a grant, and store a mark in the same transaction.
+
+        So the mark exists exactly if the entries do.
+        """
 
         def act(books: Accounts, now: int) -> tuple[LedgerEntry, ...]:
             entries = give(books, now)
-            self._outbox.mark_next(mark)  # its `add` is called next, under the same lock of the loop's
+            self._outbox.mark_next(mark)  # the outbox gets `entries` next, under the same lock of the loop
             return entries
 
         self.studio.loop.accounts(act)
 
     def repay(self, row: JobRow, amount_ms: int) -> None:
-        """Give back what a job cost that was charged and has nothing to show: time that lasts as long as bought time.
-        Once for each job, also if its end is stored in another start only."""
+        """Give back what a failed job was charged, as time that lasts as long as bought time.
+
+        A job is repaid once, also if its end is stored only in another start.
+        """
         self.charged.pop(row.job, None)
 
         def give(books: Accounts, now: int) -> tuple[LedgerEntry, ...]:
@@ -159,7 +172,10 @@ class ServiceContext:
             LOG.warning("a charged job failed and was repaid", extra={"job": row.job, "ms": amount_ms})
 
     def relax_use(self, account: str) -> list[Write]:
-        """Return what remembers, over a restart, an account's Relax use in this billing period, which orders Relax."""
+        """Return the writes that keep an account's Relax use of this billing period over a restart.
+
+        It orders the Relax jobs.
+        """
         end = self.ledger.book(account).period_end_ms
         ms = self.studio.loop.scheduler.service(account, relax=True)
         return [SetMeta(f"relax.{account}", f"{end}:{ms:.3f}")]
@@ -171,11 +187,11 @@ class ServiceContext:
                 self.studio.loop.scheduler.set_relax_use(account, float(ms))
 
     def _change(self, act: Act) -> None:
-        do = self.billing.do if self._studio is None else self.studio.loop.accounts  # alone, or under the loop's lock
+        do = self.billing.do if self._studio is None else self.studio.loop.accounts  # None: no thread shares them yet
         do(act)
 
     def _stored_entries(self) -> Iterator[LedgerEntry]:
-        """All entries; those that charge for open jobs are remembered on the way."""
+        """Yield all entries, and take note of those that charge for open jobs."""
         open_jobs = {row.job for row in self.store.open_jobs()}
         for entry in self.store.all_entries():
             if entry.kind is EntryKind.CHARGE and entry.job in open_jobs:

@@ -1,4 +1,4 @@
-"""A job of a durable studio in the hands of a program."""
+"""Give a program a job of a durable studio."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .job_record import JobRecord
 if TYPE_CHECKING:
     from .embedded import DurableStudio
 
-ANSWER_S: Final = 30.0  # for a request that waits for the disk only
+ANSWER_S: Final = 30.0  # the longest wait of a request that waits only for the disk
 
 
 class Listener:
@@ -34,32 +34,40 @@ class Listener:
 
 @dataclass(frozen=True)
 class DurableJob:
-    """A job in the hands of a program; its id finds it again in any later process. Safe to use from any thread.
+    """A job of a durable studio. Its id finds it again in any later process. It may be used on any thread.
 
     Attributes:
-        studio: knows it.
-        id: see there.
+        studio: the studio that has the job.
+        id: the job's id.
     """
 
     studio: DurableStudio
     id: str
 
     def record(self, *, timeout_s: float = ANSWER_S) -> JobRecord:
-        """Return what is known of it now. UnknownJob: it was deleted; JobTimeout."""
+        """Return the job's present record.
+
+        Raises:
+            UnknownJob: the job was deleted.
+            JobTimeout: the answer does not come within `timeout_s` seconds.
+        """
         return self.studio._ask(self.studio._open.find(self.id, LOCAL), timeout_s)
 
     def wait(self, timeout_s: float) -> JobRecord:
-        """Wait until it has ended, and that is on disk. JobTimeout: it has not within `timeout_s` seconds."""
+        """Wait until the job has ended, and its end is on disk.
+
+        Raise JobTimeout if it has not within `timeout_s` seconds.
+        """
         for _ in self.events(timeout_s):
             pass
         return self.record()
 
     def events(self, timeout_s: float, *, after: int = 0) -> Iterator[JobEvent]:
-        """Yield what happens to it, from behind event number `after` to its end; of steps only the latest is kept.
+        """Yield the job's events, from behind event number `after` to its end. Of steps only the latest is kept.
 
         Raises:
-            JobTimeout: it has not ended within `timeout_s` seconds in all.
-            UnknownJob: there is no such job.
+            JobTimeout: the job has not ended within `timeout_s` seconds in all.
+            UnknownJob: the job does not exist.
         """
         end = time.monotonic() + seconds_of(timeout_s)
         listener = Listener()
@@ -82,27 +90,38 @@ class DurableJob:
             self.studio._unlisten(log, listener)
 
     def pictures(self, timeout_s: float) -> tuple[bytes, ...]:
-        """Wait for its end, and return its images as PNG files with their recipes inside.
+        """Wait for the job's end, and return its images as PNG files with their recipes inside.
 
         Raises:
-            JobTimeout: it has not ended within `timeout_s` seconds.
-            JobFailed, JobCancelled: it has none.
-            UnknownJob: it was deleted.
+            JobTimeout: the job has not ended within `timeout_s` seconds.
+            JobFailed, JobCancelled: the job ended without pictures.
+            UnknownJob: the job was deleted.
         """
         record = self._done(timeout_s)
         return tuple(self._file(picture.digest) for picture in record.pictures if picture.index != GRID)
 
     def grid(self, timeout_s: float) -> bytes:
-        """Wait for its end, and return its images side by side, as `pictures` returns them."""
+        """Wait for the job's end, and return its images side by side, as `pictures` returns them."""
         record = self._done(timeout_s)
         return next(self._file(picture.digest) for picture in record.pictures if picture.index == GRID)
 
     def cancel(self, *, timeout_s: float = ANSWER_S) -> bool:
-        """End it; return, when that is on disk, whether it had not ended before. UnknownJob, JobTimeout."""
+        """End the job. Return, when that is on disk, whether it had not ended before.
+
+        Raises:
+            UnknownJob: the job was deleted.
+            JobTimeout: the answer does not come within `timeout_s` seconds.
+        """
         return self.studio._ask(self.studio._open.cancel(self.id, LOCAL), timeout_s)
 
     def delete(self, *, timeout_s: float = ANSWER_S) -> bool:
-        """Remove its pictures and words; return whether it had any. UnknownJob, NotEnded, JobTimeout."""
+        """Remove the job's pictures and words. Return whether it had any.
+
+        Raises:
+            UnknownJob: the job does not exist.
+            NotEnded: the job has not ended.
+            JobTimeout: the answer does not come within `timeout_s` seconds.
+        """
         return self.studio._ask(self.studio._open.delete(self.id, LOCAL), timeout_s)
 
     def _done(self, timeout_s: float) -> JobRecord:
@@ -116,5 +135,5 @@ class DurableJob:
     def _file(self, digest: str) -> bytes:
         try:
             return self.studio._context.blobs.get(digest)
-        except BlobMissing:  # it was deleted meanwhile
+        except BlobMissing:  # the job was deleted meanwhile
             raise no_such_job(self.id) from None

@@ -1,11 +1,11 @@
-"""A durable studio in a program of one's own: what it accepts is on disk first, and goes on after a crash.
+"""Run a durable studio inside a program: an accepted job is on disk first, and goes on after a crash.
 
     with DurableStudio("my-pictures") as studio:
         job = studio.imagine("a red apple", key="apple-1")
         png = job.pictures(timeout_s=60)[0]
 
-The service runs on an event loop in a thread of its own; every method here hands it one request and waits for the
-answer, never longer than it is told.
+The service runs on an event loop in a thread of its own. Every method here hands it one request and waits for the
+answer, at most for the time that the caller gives.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, Final, TypeVar
 from ...bounds import LOCAL
 from ...engine.words import WordList
 from ...errors import complaint
+from ...parameters.job_request import IMAGINE, Source
 from ...parameters.known import checked
 from ...parameters.request import OWN_STYLE
 from ..errors import JobTimeout, StudioClosed
@@ -38,21 +39,21 @@ from .options import ServiceOptions
 from .request import request_of
 from .service import Service
 
-START_S: Final = 120.0  # to take back what was accepted before; the model is loaded by then
+START_S: Final = 120.0  # the longest wait for jobs to be taken back; the model is loaded by then
 CLEAN_UP_S: Final = 3600.0
 T = TypeVar("T")
 
 
 class DurableStudio:
-    """Store, scheduler and workers in this process. A context manager; safe to use from any thread.
+    """Store, scheduler and workers in this process. A context manager that may be used on any thread.
 
     Jobs that were accepted before, and had not ended when the last process did, go on by themselves: `jobs` lists them.
 
     Args:
-        data: folder of database and pictures; made if it is not there. One process at a time has it open.
-        process: each engine in a process of its own; else in threads of this one.
-        studio: opens the workers; others than `open_studio` are for tests.
-        options: of `ServiceOptions`, such as `model`, `workers`, `backend`, `threads`.
+        data: folder of database and pictures; it is made if it does not exist. One process at a time has it open.
+        process: whether each engine has a process of its own, instead of a thread of this one.
+        studio: starts the workers; tests give another function than `open_studio`.
+        options: fields of `ServiceOptions`, such as `model`, `workers`, `backend`, `threads`.
 
     Raises:
         StoreError: the folder cannot be opened (another process has it, it is broken, or newer).
@@ -100,34 +101,70 @@ class DurableStudio:
         timeout_s: float = ANSWER_S,
         **fields: Any,
     ) -> DurableJob:
-        """Accept a job; it is on disk when this returns.
+        """Accept a job. It is on disk when this returns.
 
         Args:
-            prompt: what to draw.
-            lane: see `bounds.LANES`.
-            key: a name of the caller's own: the same key again is the same job, also after a restart; None: a new one.
-            timeout_s: how long to wait for the disk.
-            fields: `private` and `preview_every`, and everything else that a request can say, by the names of
-                docs/parameters.md, such as `images`, `seed` or `style_references`. The model's default style is left
-                out where none of them speaks of styles.
+            prompt: the words to draw.
+            lane: one of `bounds.LANES`.
+            key: the caller's own name for it: the same key means the same job, also after a restart; None: a new one.
+            timeout_s: the longest wait for the disk, in seconds.
+            fields: `private` and `preview_every`, and every other parameter of a request, by the names of
+                docs/parameters.md, such as `images`, `seed` or `style_references`. If none of them is about styles, the
+                model's default style stays out.
 
         Raises:
-            ParameterError: an unknown name or a value out of range.
+            ParameterError: a name is unknown, or a value is out of range.
             KeyReused, SpecError, LimitError, UnknownLane: see `Service.submit`; there is no job then.
-            JobTimeout, TooSlow: it is not on disk yet; the same key finds it, should it get there.
+            JobTimeout, TooSlow: the job is not on disk yet; if it gets there, the same key finds it.
         """
         own = {name: fields.pop(name) for name in ("private", "preview_every", "parameters") if name in fields}
-        said = checked(fields | (own.pop("parameters", None) or {}))
+        said = fields | (own.pop("parameters", None) or {})
         if not said.keys() & set(OWN_STYLE):
             said["stylize"] = 0.0
-        key = uuid.uuid4().hex if key is None else key
-        request = request_of(key=key, prompt=prompt, lane=lane, parameters=said, **own)
+        return self.make(IMAGINE, prompt, lane=lane, key=key, timeout_s=timeout_s, **own, **said)
+
+    def make(
+        self,
+        kind: str,
+        prompt: str = "",
+        *,
+        sources: Iterable[Source] = (),
+        lane: str = "fast",
+        key: str | None = None,
+        timeout_s: float = ANSWER_S,
+        private: bool = False,
+        preview_every: int = 0,
+        **parameters: Any,
+    ) -> DurableJob:
+        """Accept a job of any kind; it is on disk when this returns.
+
+        Args:
+            kind: a module of `studio/jobs`, such as "imagine" or "reroll".
+            prompt: what to draw; a kind that starts from a picture has that one's, where this is empty.
+            sources: the pictures that it starts from.
+            lane, key, timeout_s, private, preview_every, parameters: as of `imagine`; but of styles, what a request
+                says nothing of is here as it is on the command line.
+
+        Raises as `imagine`; SpecError for an unknown kind, or sources that it does not take.
+        """
+        request = request_of(
+            key=uuid.uuid4().hex if key is None else key,
+            prompt=prompt,
+            lane=lane,
+            private=private,
+            preview_every=preview_every,
+            parameters=checked(parameters),
+            kind=kind,
+            sources=tuple(sources),
+        )
         submitted = self._ask(self._open.submit(LOCAL, request), timeout_s)
         return DurableJob(self, submitted.job.job)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes, *, timeout_s: float = ANSWER_S) -> str:
-        """Keep a picture to draw in the style of, its file or the bytes of one, on disk. Return its digest, for
-        `style_references` of `imagine`.
+        """Keep a picture on disk, to draw in its style. Return its digest, for `style_references` of `imagine`.
+
+        Args:
+            picture: its file, or the bytes of one.
 
         Raises:
             ReferenceRefused: the file cannot be read, or is no picture.
@@ -144,25 +181,31 @@ class DurableStudio:
         return self._context.studio.words(like)
 
     def job(self, job: str, *, timeout_s: float = ANSWER_S) -> DurableJob:
-        """Return a job by its id, whichever start of the studio accepted it. UnknownJob: there is none."""
+        """Return a job by its id, in whichever start of the studio it was accepted.
+
+        Raise UnknownJob if it does not exist.
+        """
         return DurableJob(self, self._ask(self._open.find(job, LOCAL), timeout_s).job)
 
     def jobs(
         self, *, states: Iterable[str] = (), before: int = 0, limit: int = 20, timeout_s: float = ANSWER_S
     ) -> tuple[JobRecord, ...]:
-        """Return jobs, newest first: `limit` of them at most, only those in `states` unless there are none."""
+        """Return jobs, newest first: at most `limit`, and only those in `states`, if there are any."""
         wanted = tuple(states)
         return self._ask(self._open.page(LOCAL, before=before, limit=limit, states=wanted), timeout_s).jobs
 
     def close(self, grace_s: float = 0.0) -> None:
-        """End the workers and close the folder. Running jobs may finish for `grace_s` seconds; what is left goes on the
-        next time that the folder is opened. A second call changes nothing, nor does one in a forked child."""
+        """End the workers and close the folder. Running jobs may finish for `grace_s` seconds.
+
+        Other jobs go on the next time that the folder is opened. A second call, or one in a forked child, changes
+        nothing.
+        """
         if os.getpid() != self._pid or self._loop is None or not self._thread.is_alive():
             return
         self._grace_s = seconds_of(grace_s, "grace_s")
         try:
             self._loop.call_soon_threadsafe(self._stop.set)
-        except RuntimeError:  # it is over already
+        except RuntimeError:  # the loop has ended already
             return
         self._thread.join(self._grace_s + 60.0)
 
@@ -176,7 +219,7 @@ class DurableStudio:
         return self._service
 
     def _ask(self, work: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """Have a request answered on the service's thread. JobTimeout, and what the request raises."""
+        """Have the service's thread answer a request. Raise JobTimeout, or what the request raises."""
         assert self._loop is not None
         try:
             seconds = seconds_of(timeout_s)
@@ -224,7 +267,7 @@ class DurableStudio:
             self._service = None
             if cleaning is not None:
                 cleaning.cancel()
-            service.jobs.closing = True
+            service.jobs.storing.closing = True
             for listener in list(self._listeners):
                 listener.touched()
             await service.close()

@@ -1,4 +1,4 @@
-"""Jobs that ended last, in memory: most of what is asked is about them."""
+"""Keep the jobs that ended last in memory, since most requests are about them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final
 from ..store.rows import JobRow
 from .job_record import JobRecord, StoredPicture, record_of
 
-MANY: Final = 2000  # that are remembered beside the store
+MANY: Final = 2000  # jobs that are kept in memory beside the store
 
 
 class EndedJobs:
-    """The rows and pictures of jobs that have ended, and what was told of them. The oldest go first."""
+    """The rows, pictures and records of jobs that have ended. The oldest are dropped first."""
 
     def __init__(self) -> None:
         self._rows: OrderedDict[str, tuple[JobRow, tuple[StoredPicture, ...]]] = OrderedDict()
-        self._told: dict[str, tuple[JobRow, JobRecord]] = {}
+        self._records: dict[str, tuple[JobRow, JobRecord]] = {}
 
     def get(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
-        """Return a job and its pictures, if it is here."""
+        """Return a job and its pictures, or None if it is not kept here."""
         return self._rows.get(job)
 
     def remember(self, row: JobRow, pictures: tuple[StoredPicture, ...]) -> None:
@@ -27,22 +27,22 @@ class EndedJobs:
         self._rows[row.job] = (row, pictures)
         while len(self._rows) > MANY:
             oldest, _ = self._rows.popitem(last=False)
-            self._told.pop(oldest, None)
+            self._records.pop(oldest, None)
 
     def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...]) -> JobRecord:
-        """Return the record of a job, made once for each row that is here."""
-        told = self._told.get(row.job)
-        if told is not None and told[0] is row:
-            return told[1]
+        """Return the record of a job. It is made once for each row that is kept here."""
+        made = self._records.get(row.job)
+        if made is not None and made[0] is row:
+            return made[1]
         record = record_of(row, pictures)
         if row.job in self._rows:
-            self._told[row.job] = (row, record)
+            self._records[row.job] = (row, record)
         return record
 
     def drop(self, job: str) -> None:
         """Forget a job."""
         self._rows.pop(job, None)
-        self._told.pop(job, None)
+        self._records.pop(job, None)
 
     def before(self, ended_ms: int) -> list[str]:
         """Return the jobs that ended before a time (UTC ms)."""

@@ -1,20 +1,20 @@
-"""What the service refuses, as one tree; each says what came, what is allowed and what to do.
+"""Define the service's errors, as one tree. Each says what came, what is allowed and what to do.
 
 StudioError
 └── ServiceError
-    ├── UnknownJob       no job of that name for this account: none, a deleted one, or another's private one
-    ├── NotEnded         a job that has to end first
-    ├── NotFailed        a job that cannot be tried again, because it has not failed
-    ├── KeyReused        another request, or another grant, under a key that was used before
-    ├── Draining         nothing is accepted any more
+    ├── UnknownJob       there is no job of that id: it never was, was deleted, or is another account's private one
+    ├── NotEnded         the job has to end first
+    ├── NotFailed        the job cannot be tried again, because it has not failed
+    ├── KeyReused        another request, or another grant, had this key before
+    ├── Draining         the service accepts nothing any more
     ├── TooSlow          the store does not answer in time; what was begun goes on
-    ├── TooMany          too much at a time; a moment later it may be less
-    ├── WrongValue       a word or a number that cannot be meant
-    ├── NoSuchAccount    an account that nobody has opened
-    ├── PicturesBlocked  pictures that must not be shown; their job ends as "blocked"
-    └── LastOperator     after it, nobody could undo it
+    ├── TooMany          there is too much at a time; a moment later it may be less
+    ├── WrongValue       a word or a number is not one that is allowed
+    ├── NoSuchAccount    the account has not been opened
+    ├── PicturesBlocked  the pictures must not be shown; their job ends as "blocked"
+    └── LastOperator     no operator could undo the change
 
-What account, plan, model or disk do not allow is said in the scheduler's, the engine's and the store's own errors.
+Where account, plan, model or disk forbid a request, it gets the errors of scheduler, engine and store.
 """
 
 from __future__ import annotations
@@ -28,49 +28,52 @@ class ServiceError(StudioError):
 
 
 class UnknownJob(ServiceError):
-    """No job of that name for this account: there is none, it was deleted, or it is another's private one."""
+    """The account may see no job of that id: it does not exist, was deleted, or is another's private one."""
 
 
 class NotEnded(ServiceError):
-    """A job that has to end first."""
+    """The job has to end first."""
 
 
 class NotFailed(ServiceError):
-    """A job that has not failed, and so cannot be tried again."""
+    """The job has not failed, and so cannot be tried again."""
 
 
 class KeyReused(ServiceError):
-    """Another request, or another grant, under a key that was used before."""
+    """Another request, or another grant, had this key before."""
 
 
 class Draining(ServiceError):
-    """Nothing is accepted any more; another time it may be."""
+    """The service accepts nothing any more. It may do so again later."""
 
 
 class TooSlow(ServiceError):
-    """The store does not answer in time. What was begun goes on; asking again in the same words finds it."""
+    """The store does not answer in time. What was begun goes on; the same request finds it."""
 
 
 class TooMany(ServiceError):
-    """Too much at a time; a moment later it may be less."""
+    """There is too much at a time. A moment later it may be less."""
 
 
 class WrongValue(ServiceError):
-    """A word or a number that cannot be meant."""
+    """A word or a number is not one that is allowed."""
 
 
 class NoSuchAccount(ServiceError):
-    """An account that nobody has opened."""
+    """The account has not been opened."""
 
 
 class PicturesBlocked(ServiceError):
-    """Pictures that must not be shown. Raised where files are made of them; their job ends as "blocked"."""
+    """The pictures must not be shown. The maker of files raises this, and their job ends as "blocked"."""
 
 
 class LastOperator(ServiceError):
-    """A change after which nobody could undo it."""
+    """No operator could undo the change."""
 
 
 def no_such_job(job: str) -> UnknownJob:
-    """Return the error of a job that does not exist, was deleted, or is another's private one: the same for all."""
+    """Return the error for a job that does not exist, was deleted, or is another's private one.
+
+    It is the same for all, so that it tells nothing of others' jobs.
+    """
     return UnknownJob(complaint("job", repr(job), "a job of yours", "see `jobs`"))

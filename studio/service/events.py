@@ -1,7 +1,7 @@
-"""What happened to each job, numbered: from here, watchers are told, and who reconnects goes on where it was.
+"""Keep each job's events, numbered. Watchers are told from here, and go on after a lost connection where they were.
 
-Numbers rise over the whole life of a job. Each start of a service has a range of its own (its `life`), so that no step
-has to be written. Of steps and previews only the latest is kept, so a job's log stays short whatever it does.
+Numbers rise over the whole life of a job. Each start of a service has a range of its own (its `life`), so that steps
+need not be written. Of steps and previews only the latest is kept, so every job's log stays short.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import msgspec
 from ...bounds import FINAL, GRID, REPLACED
 from .job_record import StoredPicture
 
-PER_LIFE: Final = 1 << 24  # numbers of a start: 2**53 (what JavaScript can count) lasts for 500 million starts
+PER_LIFE: Final = 1 << 24  # numbers of one start: 2**53, to which JavaScript can count, is 500 million starts
 
 
 class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened to a job.
 
     Attributes:
-        number: rises with every event of the job, over its whole life.
+        number: number of the event; it rises over the whole life of the job.
         kind: "queued", "note" (`reason` says what of its prompt is left out or replaced), "started", "step", "preview",
-            "paused", "resumed", "requeued", "image" (a picture can be fetched), or the one final event, of
+            "paused", "resumed", "requeued", "image" (a picture can be fetched), or the one final event, one of
             `bounds.FINAL`.
-        at_ms: UTC.
+        at_ms: UTC ms.
         step, steps: solver steps done by then, and in all.
-        reason: why, where there is something to say.
-        picture: of an "image".
+        reason: the reason in words; may be empty.
+        picture: the picture of an "image".
     """
 
     number: int
@@ -42,21 +42,21 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watcher(Protocol):
-    """What wants to know when a log has something new."""
+    """An object that is told when a log has a new event."""
 
     def touched(self) -> None:
-        """Take note that there is something new. Called on the service's thread; must be quick."""
+        """Take note that there is a new event. Called on the service's thread; it must be quick."""
 
 
 class JobLog:
     """The events of one job.
 
     Attributes:
-        last: the number of the latest event.
-        events: those that are kept, in the order of their numbers.
+        last: number of the latest event.
+        events: the events that are kept, in the order of their numbers.
         preview: bytes (JPEG) of the latest preview event.
-        watchers: who is told.
-        waiting: called once, when the final event is there.
+        watchers: the objects that are told.
+        waiting: functions that are called once, at the final event.
     """
 
     __slots__ = ("events", "job", "last", "preview", "waiting", "watchers")
@@ -71,12 +71,12 @@ class JobLog:
 
     @property
     def final(self) -> bool:
-        """Whether nothing comes after."""
+        """Whether the final event has come."""
         return bool(self.events) and self.events[-1].kind in FINAL
 
     @property
     def step(self) -> int:
-        """Of the latest step event."""
+        """Solver steps done, by the latest step event."""
         return next((event.step for event in reversed(self.events) if event.kind == "step"), 0)
 
     def add(
@@ -90,7 +90,7 @@ class JobLog:
         picture: StoredPicture | None = None,
         preview: bytes = b"",
     ) -> None:
-        """Something happened. Nothing does after the final event."""
+        """Add an event, and tell the watchers. After the final event, nothing is added."""
         if self.final:
             return
         if kind in REPLACED:
@@ -111,7 +111,7 @@ class JobLog:
             watcher.touched()
 
     def since(self, number: int) -> Iterator[JobEvent]:
-        """Events that are kept, after that number."""
+        """Return the kept events after that number."""
         return (event for event in self.events if event.number > number)
 
 
@@ -119,8 +119,8 @@ class Logs:
     """The logs of all jobs that have not ended, and of those that ended last.
 
     Args:
-        life: which start of the service this is, from 1.
-        keep: logs of ended jobs that are kept.
+        life: number of this start of the service, from 1.
+        keep: number of logs of ended jobs that are kept.
     """
 
     def __init__(self, life: int, keep: int = 1000) -> None:
@@ -133,17 +133,20 @@ class Logs:
         return len(self._open)
 
     def open(self, job: str, last: int = 0) -> JobLog:
-        """A new log, or the one that the job has. `last`: the latest number that it had before: a job that is tried
-        again goes on behind it."""
+        """Return the log of a job, or a new one if it has none.
+
+        Args:
+            last: the latest number that the job had before; the log of a job that is tried again goes on behind it.
+        """
         self._ended.pop(job, None)
         return self._open.setdefault(job, JobLog(job, max(self._first, last)))
 
     def get(self, job: str) -> JobLog | None:
-        """The log of a job, if it is here."""
+        """Return the log of a job, or None if it is not kept here."""
         return self._open.get(job) or self._ended.get(job)
 
     def end(self, job: str) -> None:
-        """Its final event is there."""
+        """Take note that a job's final event has come."""
         log = self._open.pop(job, None)
         if log is not None:
             self._ended[job] = log
@@ -151,7 +154,7 @@ class Logs:
                 self._ended.popitem(last=False)
 
     def drop(self, job: str) -> None:
-        """There is no such job (any more)."""
+        """Forget the log of a job."""
         self._open.pop(job, None)
         self._ended.pop(job, None)
 
@@ -159,8 +162,10 @@ class Logs:
 def log_of_ended(
     job: str, kind: str, at_ms: int, reason: str, pictures: tuple[StoredPicture, ...], last: int
 ) -> JobLog:
-    """Return the log of a job that ended long ago, from what is stored: its images and its final event, numbered to
-    `last`, each with the number that it had when it happened."""
+    """Return the log of a job that ended long ago, from what is stored: its images and its final event.
+
+    Their numbers end with `last`. Each has the number that it had when it happened.
+    """
     log = JobLog(job, last - len(pictures) - 1)
     for picture in sorted(pictures, key=lambda picture: (picture.index == GRID, picture.index)):  # as they were made
         log.add("image", at_ms, picture=picture)

@@ -1,4 +1,4 @@
-"""What a job is for those who may see it: made from its row, and from what memory knows that is fresher."""
+"""Make the record of a job, for accounts that may see it, from its row and from fresher facts in memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from typing import Any
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...parameters.job_request import IMAGINE, Source
 from ..store.rows import JobRow, PictureRow
 from . import packing
 
 
 class StoredPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture that can be fetched. `index` from 0, or -1 (`GRID`); `digest` sha256 (hex) of the file's `size` bytes;
-    `width` and `height` in pixels."""
+    """A picture that can be fetched.
+
+    Attributes:
+        index: index of the image, from 0, or -1 (`GRID`).
+        digest: sha256 (hex) of the file.
+        size: bytes of the file.
+        width, height: size in pixels.
+    """
 
     index: int
     digest: str
@@ -29,19 +36,22 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         job: its id, unique.
-        account: whose it is.
+        account: the account that owns it.
         state: "queued", "running", "paused", or one of `bounds.FINAL`; a final one is on disk.
-        asked_lane, lane: that was asked for, and that it is served in; `note` says why they differ.
-        reason, failure: why it has no pictures: words, and the name of the error.
-        notes: what of its prompt is left out or replaced, one sentence each.
-        private: only its owner sees it.
-        prompt, negative_prompt, width, height, steps, seed, images, guidance_scale, solver: what is made, every default
-            filled in; empty, once it was deleted.
+        asked_lane: the lane that the request asked for.
+        lane: the lane that serves the job; `note` says why it is another one.
+        reason, failure: why the job has no pictures: in words, and by the name of the error.
+        notes: what of the prompt is left out or replaced, one sentence each.
+        private: whether only its owner sees it.
+        prompt, negative_prompt, width, height, steps, seed, images, guidance_scale, solver: the request, every default
+            filled in; empty once the job was deleted.
         styles: adapter -> weight.
         step: solver steps done, of `steps`.
-        charged_ms: GPU time that it cost.
+        charged_ms: GPU time that the job cost.
         pictures: the grid and the images, once it is done.
         last_event: number of its latest event.
+        kind: of job; see docs/using.md.
+        sources: the pictures that it started from.
     """
 
     job: str
@@ -70,6 +80,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     charged_ms: int = 0
     pictures: tuple[StoredPicture, ...] = ()
     last_event: int = 0
+    kind: str = IMAGINE
+    sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -82,7 +94,12 @@ def record_of(
     last: int = 0,
     spec: GenerationSpec | None = None,
 ) -> JobRecord:
-    """Return the record of a row. `state`, `step`, `last`: fresher than what is stored; `spec`: the row's, unpacked."""
+    """Return the record of a row.
+
+    Args:
+        state, step, last: facts that are fresher than the stored ones.
+        spec: the row's spec, unpacked.
+    """
     fields: dict[str, Any] = {}
     if spec is None and row.spec:
         spec = packing.spec_of(row)
@@ -117,19 +134,23 @@ def record_of(
         pictures=pictures,
         notes=tuple(row.notes.splitlines()),
         last_event=max(row.last_event, last),
+        kind=row.kind,
+        sources=packing.sources_of(row),
         **fields,
     )
 
 
 def redacted(record: JobRecord) -> JobRecord:
-    """Return what an operator may know of somebody else's job: of a private one, how it goes and not what it shows."""
+    """Return what an operator may see of another account's job: of a private one, how it goes and not what it shows."""
     if not record.private:
         return record
-    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, styles={}, pictures=(), notes=())
+    return msgspec.structs.replace(
+        record, prompt="", negative_prompt="", seed=0, styles={}, pictures=(), sources=(), notes=()
+    )
 
 
 def stored_pictures(rows: Iterable[PictureRow]) -> tuple[StoredPicture, ...]:
-    """Return what is told of these pictures, in their order."""
+    """Return the public facts of these pictures, in their order."""
     return tuple(
         StoredPicture(
             index=row.index,

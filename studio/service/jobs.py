@@ -1,7 +1,7 @@
-"""Jobs in memory: handed to the studio, told as they go, and ended on disk before that is told.
+"""Manage jobs in memory: hand them to the studio, tell their events, and store their ends before they are told.
 
-Belongs to the thread of the event loop. The studio's callbacks and the writer call in from their threads by `post`;
-what may take long (reading the store, making PNG files) is done on threads of its own and comes back here.
+The manager belongs to the thread of the event loop. The studio's callbacks and the writer call in from their threads by
+`post`. Slow work (reading the store, making PNG files) is done on threads of its own and comes back here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -19,34 +19,35 @@ from ...errors import SalonError
 from ...scheduler.admission import Work
 from ...scheduler.plans import lane_of
 from ...scheduler.tickets import Lane
-from ..errors import StoreError, StoreLost, StoreRefused, StudioClosed, WorkerLost
+from .. import kinds
+from ..errors import StoreError, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
 from ..resources import digests_of
 from ..store.rows import JobRow, PictureRow
-from ..store.writes import AddJob, EndJob, Write
+from ..store.writes import EndJob, Write
 from . import packing
 from .context import ServiceContext
 from .ended_jobs import EndedJobs
 from .errors import no_such_job
 from .events import Logs
 from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
+from .new_rows import FULL_S, NewRows
 from .pictures import MakeFiles
 from .previews import Previews
 from .references import ServiceReferences
 from .storing import ActiveJob, Storing
-from .waits import Waits, settle
+from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
-FULL_S: Final = 2.0  # between attempts to store the row of a job that is done, or the end of a job
 
 
 class JobManager:
-    """Jobs that have not ended, and what is remembered of those that have.
+    """The jobs that have not ended, and the memory of those that have.
 
     Args:
-        context: what it stands on.
-        waits: for what takes long.
-        make_files: pixels to files, on a thread; None: `pictures.files_of`.
+        context: store, ledger, accounts and studio.
+        waits: waits for reads and writes.
+        make_files: turns pixels into files, on a thread; None: `pictures.files_of`.
 
     Attributes:
         references: the pictures that they refer to.
@@ -54,9 +55,10 @@ class JobManager:
         live: by id.
         ended: counts since the start, by state.
         recent_files: what was sent of them last.
+        storing: puts finished pictures on disk; says which wait for it, and whether the service ends.
         files: the pictures on disk, of which only those go that no job needs.
         seen: called with ("started" or "ended", row).
-        idle: set while there is no live job.
+        idle: set while no job is live.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits, make_files: MakeFiles | None = None) -> None:
@@ -72,27 +74,9 @@ class JobManager:
         self._loop = asyncio.get_running_loop()
         self._ended_jobs = EndedJobs()
         self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
-        self._storing = Storing(context, waits, self._end, make_files)
-        self.files, self.recent_files = self._storing.files, self._storing.recent_files
-
-    @property
-    def stuck(self) -> int:
-        """Jobs whose pictures wait for the disk."""
-        return len(self._storing.stuck)
-
-    @property
-    def trouble(self) -> StoreError | None:
-        """Why they wait."""
-        return self._storing.trouble
-
-    @property
-    def closing(self) -> bool:
-        """Whether the service ends: what has not ended goes on after the next start."""
-        return self._storing.closing
-
-    @closing.setter
-    def closing(self, ends: bool) -> None:
-        self._storing.closing = ends
+        self.storing = Storing(context, waits, self._end, make_files)
+        self._new_rows = NewRows(context, waits, self.forget, lambda: self.storing.closing)
+        self.files, self.recent_files = self.storing.files, self.storing.recent_files
 
     def start(
         self,
@@ -105,8 +89,10 @@ class JobManager:
         restored: bool = False,
     ) -> ActiveJob:
         """Hand a job and the pictures that it refers to to the studio. Raises as `Loop.submit`; there is none then."""
-        handle = self.context.studio.loop.submit(
+        loop = self.context.studio.loop
+        handle = loop.submit(
             spec,
+            stages=kinds.named(row.kind).stages(spec, loop.model),
             account=row.account,
             lane=lane,
             job=row.job,
@@ -128,45 +114,21 @@ class JobManager:
         return live
 
     def add(self, live: ActiveJob) -> asyncio.Future[None]:
-        """Have the row of a new job stored. The future ends when it is; or with the StoreError for which it is not, and
-        then there is no such job."""
-        future: asyncio.Future[None] = self._loop.create_future()
-        self._put_row(live, future)
-        return future
-
-    def _put_row(self, live: ActiveJob, future: asyncio.Future[None], lost: bool = False) -> None:
-        try:
-            self.context.writer.put(
-                [AddJob(live.row)], lambda error: self.waits.post(self._row_put, live, future, lost, error)
-            )
-        except StoreError as error:  # it is busy, or closed
-            self._row_put(live, future, lost, error)
-
-    def _row_put(self, live: ActiveJob, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
-        """`lost`: an earlier attempt may have been stored without an answer; then the row is refused as there."""
-        refused = isinstance(error, StoreRefused)
-        if error is None or (lost and refused):
-            settle(future, None)
-            return
-        handle = live.handle
-        ended = handle is not None and not handle.cancel()
-        if ended and handle is not None and handle.state is JobState.DONE and not (refused or self.closing):
-            LOG.error("a job that is done waits for the store: %s", error, extra={"job": live.row.job})
-            lost = lost or isinstance(error, StoreLost)  # made and paid for, like its pictures: it can be put right
-            self._loop.call_later(FULL_S, self._put_row, live, future, lost)
-            return
-        self.forget(live)
-        settle(future, error)
+        """Have the row of a new job stored; see `NewRows.add`."""
+        return self._new_rows.add(live)
 
     def take_back(self, row: JobRow) -> None:
-        """A job that was accepted before a restart. One that cannot be done any more fails, with the reason."""
+        """Take back a job that was accepted before a restart.
+
+        If it cannot be done any more, it fails with the reason.
+        """
         try:
             spec, work = packing.spec_of(row), packing.work_of(row)
-            lane = lane_of(row.lane)  # that was promised
+            lane = lane_of(row.lane)  # the lane that was promised
             if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
                 self.context.books.book, Lane.FAST
             ):
-                lane = Lane.FAST  # it was moved when it lost its worker, and charged like that
+                lane = Lane.FAST  # the job was moved when it lost its worker, and charged as Fast
             pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
@@ -201,21 +163,24 @@ class JobManager:
             self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
-        """The studio is done with it. Where that has ended, or the server ends, it goes on after the next start."""
+        """Take note that the studio is done with a job.
+
+        If the studio or the server ends, it goes on after the next start.
+        """
         live = self.live.get(job.id)
-        if live is None or (job.state is not JobState.DONE and (self.closing or job.left_open)):
+        if live is None or (job.state is not JobState.DONE and (self.storing.closing or job.left_open)):
             return
         if job.state is JobState.DONE:
-            self._storing.begin(live, job)
+            self.storing.begin(live, job)
             return
         self._end(live, {"state": str(job.state), "reason": job.reason, "failure": job.failure}, ())
 
     def _end(self, live: ActiveJob, changes: dict[str, Any], pictures: tuple[PictureRow, ...]) -> None:
         """Store a job's end, with its charge; then tell it. One that was charged and has nothing to show is repaid."""
-        self._storing.done(live)
+        self.storing.done(live)
         job = live.row.job
         if self.live.get(job) is not live:  # its row could not be stored: there is no such job
-            self._storing.release(job)
+            self.storing.release(job)
             return
         charged_ms = self.context.charged.get(job, 0)
         if live.handle is not None:
@@ -241,7 +206,7 @@ class JobManager:
 
         try:
             self.context.writer.put(writes, stored)
-        except StoreError as error:  # it is busy, or closed
+        except StoreError as error:  # the writer is busy, or closed
             self._stored_end(live, row, pictures, error)
 
     def _stored_end(
@@ -249,13 +214,13 @@ class JobManager:
     ) -> None:
         if error is not None:
             LOG.error("the end of job %s could not be stored: %s", row.job, error)
-            if not self.closing:
+            if not self.storing.closing:
                 changes = {"state": row.state, "reason": row.reason, "failure": row.failure}
                 self._loop.call_later(FULL_S, self._end, live, changes, pictures)
             return
-        self._storing.release(row.job)
+        self.storing.release(row.job)
         shown = stored_pictures(pictures)
-        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # as the store has them
+        self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # in the store's order
         self.forget(live, keep_log=True)
         for one in shown:
             self._add(live, "image", picture=one)
@@ -267,26 +232,26 @@ class JobManager:
         LOG.info("ended", extra=fields | {"ms": row.ended_ms - row.made_ms, "charged_ms": row.charged_ms})
 
     def tell(self, job: str, kind: str, **fields: Any) -> None:
-        """Add an event to the log of a job that has not ended. UnknownJob: there is none."""
+        """Add an event to the log of a job that has not ended. Raise UnknownJob if there is none."""
         if job not in self.live:
             raise no_such_job(job)
         self._add(self.live[job], kind, **fields)
 
-    # ---- what is known of them -------------------------------------------------------------------------------------
+    # ---- lookups ---------------------------------------------------------------------------------------------------
 
     def cached(self, job: str) -> tuple[JobRow, tuple[StoredPicture, ...]] | None:
-        """A job that is in memory, with its pictures."""
+        """Return a job that is in memory, with its pictures; None if it is not."""
         if (live := self.live.get(job)) is not None:
             return live.row, ()
         return self._ended_jobs.get(job)
 
     def record_of(self, row: JobRow, pictures: tuple[StoredPicture, ...] = ()) -> JobRecord:
-        """Return what a job is; of one that has not ended, as the studio sees it now."""
+        """Return the record of a job. That of a live job has the state of the studio."""
         live = self.live.get(row.job)
         if live is None or live.handle is None:
             return self._ended_jobs.record_of(row, pictures)
         state = live.handle.state
-        shown = JobState.RUNNING if state.final else state  # its end is not on disk yet
+        shown = JobState.RUNNING if state.final else state  # the end is not on disk yet
         fresh: dict[str, Any] = {"state": str(shown), "step": live.handle.step, "last": live.log.last}
         return record_of(live.row, spec=live.handle.spec, **fresh)
 
@@ -298,7 +263,7 @@ class JobManager:
         return bool(running) or any(handle.state.final and not handle.left_open for handle in handles)
 
     def counts(self) -> tuple[dict[str, int], dict[str, int]]:
-        """(those that wait, those that run or whose end is not on disk yet), by lane."""
+        """Return (the waiting jobs, those that run or whose end is not on disk yet), counted by lane."""
         queued: Counter[str] = Counter()
         running: Counter[str] = Counter()
         for live in self.live.values():
@@ -312,7 +277,7 @@ class JobManager:
     def close(self) -> None:
         """Store the pictures that were made, and end."""
         self._previews.close()
-        self._storing.close()
+        self.storing.close()
 
     def _add(self, live: ActiveJob, kind: str, **fields: Any) -> None:
         live.log.add(kind, self.context.now_ms(), **fields)
@@ -333,16 +298,16 @@ class JobManager:
             call(what, row)
 
     def drop(self, job: str) -> None:
-        """Forget what is remembered of an ended job."""
+        """Forget an ended job, which may still be in the store."""
         self._ended_jobs.drop(job)
         self.logs.drop(job)
 
     def forget_before(self, ended_ms: int) -> None:
-        """Forget what is remembered of jobs that ended before; they were deleted."""
+        """Forget the jobs that ended before a time, since the store has deleted them."""
         for job in self._ended_jobs.before(ended_ms):
             self.drop(job)
 
     def remove(self, digests: Sequence[str]) -> None:
-        """Delete the files among these that no job has. On a thread for reads."""
+        """Delete the files among these that no job has. Called on a thread for reads."""
         for digest in dict.fromkeys(digests):
             self.files.delete(digest)

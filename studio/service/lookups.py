@@ -1,4 +1,4 @@
-"""Looking at jobs: one, its events, and pages of them, each as far as the one who asks may see it."""
+"""Look up jobs: one, its events, and pages of them, each as far as the asking account may see it."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from .jobs import JobManager
 from .pictures import MakeFiles
 from .waits import Waits
 
-MAX_PAGE_BYTES: Final = 1 << 17  # of a list; who does not read has hundreds of them waiting
+MAX_PAGE_BYTES: Final = 1 << 17  # bytes of a list; for a client that does not read, hundreds of lists may wait
 Found = tuple[JobRow, tuple[StoredPicture, ...]]
 
 
 class JobPage(NamedTuple):
-    """A page of jobs, newest first; `next`: what to give as `before` for the one after it, 0 where there is none."""
+    """A page of jobs, newest first. `next` is the `before` of the next page; 0: there is none."""
 
     jobs: tuple[JobRecord, ...]
     next: int = 0
 
 
 class Lookups:
-    """What may be asked about jobs. On the service's thread.
+    """The requests that read jobs. Used on the service's thread.
 
     Attributes:
-        context: what the service stands on.
-        waits: for what takes long.
-        jobs: those that have not ended, and what is remembered of others.
+        context: store, ledger, accounts and studio.
+        waits: waits for reads and writes.
+        jobs: the jobs that have not ended, and the memory of others.
     """
 
     def __init__(self, context: ServiceContext, make_files: MakeFiles | None = None) -> None:
@@ -48,11 +48,11 @@ class Lookups:
         return await asyncio.to_thread(self.context.studio.words, like)
 
     async def find(self, job: str, account: str) -> JobRecord:
-        """Return a job for somebody who may see it. UnknownJob: there is none for this account."""
+        """Return a job that an account may see. Raise UnknownJob if there is none."""
         return self.jobs.record_of(*await self._find(job, account))
 
-    def find_at_hand(self, job: str, account: str) -> JobRecord | None:
-        """`find` of an account's own job without waiting; None: it has to be looked up first."""
+    def find_cached(self, job: str, account: str) -> JobRecord | None:
+        """Return an account's own job without waiting; None if it has to be looked up first."""
         found = self.jobs.cached(job)
         return None if found is None or found[0].account != account else self.jobs.record_of(*found)
 
@@ -63,14 +63,18 @@ class Lookups:
         return found
 
     async def _own(self, job: str, account: str, *, operator: bool, deleted: bool = False) -> Found:
-        """A job and its pictures, for its owner or an operator; with `deleted`, also one that was. UnknownJob."""
+        """Return a job and its pictures, for its owner or an operator. Raise UnknownJob if there is none.
+
+        Args:
+            deleted: whether a deleted job counts, too.
+        """
         found = await self._look(job, deleted=deleted)
         if not (operator or may_see(found[0], account, owner=True)):
             raise no_such_job(job)
         return found
 
     async def _look(self, job: str, *, deleted: bool = False) -> Found:
-        """Return a job and its pictures, for the caller to check with `may_see`. UnknownJob: there is no such job."""
+        """Return a job and its pictures, for the caller to check with `may_see`. Raise UnknownJob if there is none."""
         found = self.jobs.cached(job)
         if found is not None:
             return found
@@ -89,7 +93,7 @@ class Lookups:
         return found
 
     async def show(self, job: str, account: str, *, operator: bool = False) -> JobRecord:
-        """Return a job as this account may see it. UnknownJob: there is none for it."""
+        """Return a job as this account may see it. Raise UnknownJob if there is none."""
         found = await self._look(job)
         if may_see(found[0], account):
             return self.jobs.record_of(*found)
@@ -98,11 +102,11 @@ class Lookups:
         return redacted(self.jobs.record_of(*found))
 
     async def log(self, job: str, account: str) -> JobLog:
-        """Return the events of a job that this account may see. UnknownJob: there is none for it."""
+        """Return the events of a job that this account may see. Raise UnknownJob if there is none."""
         return self._log_of(*await self._find(job, account))
 
-    def log_at_hand(self, job: str, account: str) -> JobLog | None:
-        """`log` without waiting; None: the job has to be looked up first."""
+    def log_cached(self, job: str, account: str) -> JobLog | None:
+        """Return the events of a job without waiting; None if the job has to be looked up first."""
         found = self.jobs.cached(job)
         if found is None:
             return None
@@ -125,17 +129,18 @@ class Lookups:
         limit: int = 20,
         states: Iterable[str] = (),
     ) -> JobPage:
-        """Return a page of jobs, newest first; it may be shorter than `limit` where the jobs have many words.
+        """Return a page of jobs, newest first. It may be shorter than `limit` if the jobs have many words.
 
         Args:
-            account: whose; None: everybody's.
-            viewer: an operator's account, who may not see what others' private jobs show; None: the owner looks.
+            account: the owner of the jobs; None: all accounts.
+            viewer: an operator's account, from which the words of others' private jobs are hidden; None: the owner
+                looks.
             before: `next` of the page before; 0: the first page.
-            limit: jobs at most.
-            states: only these; none: any.
+            limit: number of jobs, at most.
+            states: only jobs in these states; (): in any.
         """
         store, wanted = self.context.store, set(states)
-        stored = tuple(wanted & set(FINAL)) + (OPEN if wanted - set(FINAL) else ())  # how open jobs stand, memory knows
+        stored = tuple(wanted & set(FINAL)) + (OPEN if wanted - set(FINAL) else ())  # memory knows the states
         jobs: list[JobRecord] = []
         room = MAX_PAGE_BYTES
         while True:
@@ -162,5 +167,5 @@ class Lookups:
 
 
 def may_see(row: JobRow, account: str, *, owner: bool = False) -> bool:
-    """Whether an account may see a job: its own, and others' that are not private."""
+    """Return whether an account may see a job: its own, or another's that is not private."""
     return row.account == account or not (owner or row.private)

@@ -1,4 +1,4 @@
-"""The pictures of a generation side by side."""
+"""Join the pictures of a generation side by side."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 UInt8 = NDArray[np.uint8]
 
-_EMPTY_CELL = 2.3  # rather three in a row than four cells with one empty, but five in two rows
+_EMPTY_CELL = 2.3  # the price of an empty cell: three pictures stand in one row, five in two
 
 
 def mosaic(pictures: UInt8) -> UInt8:
-    """One picture of uint8 [n, height, width, 3], row by row without gaps; cells that are left over are black.
+    """Join pictures uint8 [n, height, width, 3] into one, row by row without gaps. Cells that are left over are black.
 
     The whole is as near to square as it gets without many empty cells: four square pictures become 2 x 2, three stand
     in a row, two wide ones one above the other.

@@ -1,4 +1,4 @@
-"""What a service stands on. A server's own options add to these; standard library only."""
+"""Define the options of a service. A server's own options add to these; standard library only."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ class ServiceOptions:
     """Store, model, workers, plans and accounts of a service.
 
     Attributes:
-        data: folder of the database (without `database`) and the pictures; made if it is not there.
+        data: folder of the database (without `database`) and the pictures; it is made if it does not exist.
         database: SQLAlchemy's URL; None: SQLite in `data`.
-        model: folder in diffusers' layout; None: the embedded one.
-        workers: engines, each with the whole model.
-        threads: of each engine; None: the usable cores, shared out.
-        backend, isa, dtype: see `Engine.load`; None: the best here.
-        process: each engine in a process of its own, which is watched and started again.
-        plans: another plans file than `scheduler/plans.toml`.
-        operators: accounts that are operators, besides those in the store; blocked ones no longer are.
-        open: an account that is not in the store is opened when it comes; else it is turned away.
-        open_plan: of these accounts; None: the lowest one of the plans file.
-        open_accounts: they are made while there are fewer accounts than this; then new ones are turned away.
-        keep_days: pictures are deleted so long after their job's end; None: never.
-        quota_bytes: of stored pictures, for each account; 0: no limit.
+        model: folder in diffusers' layout; None: the embedded model.
+        workers: number of engines, each with the whole model.
+        threads: threads of each engine; None: the usable cores, shared out.
+        backend, isa, dtype: see `Engine.load`; None: the best of this machine.
+        process: whether each engine has a process of its own, which is watched and started again.
+        plans: path of another plans file than `scheduler/plans.toml`.
+        operators: accounts that are operators, besides those in the store; a start unblocks them.
+        open: whether an account that is not in the store is opened when it connects, instead of being refused.
+        open_plan: plan of these accounts; None: the lowest one of the plans file.
+        open_accounts: number of accounts from which on no such account is opened.
+        keep_days: days after their job's end at which pictures are deleted; None: never.
+        quota_bytes: bytes of stored pictures that each account may have; 0: no limit.
     """
 
     data: Path

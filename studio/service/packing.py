@@ -1,4 +1,4 @@
-"""A job's spec and its work as the bytes that the store keeps, and back."""
+"""A job's spec, its work and its sources as what the store keeps, and back."""
 
 from __future__ import annotations
 
@@ -7,24 +7,39 @@ from typing import Final
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...parameters.job_request import Source
 from ...scheduler.admission import Work
 from ..store.rows import JobRow
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _specs: Final = msgspec.msgpack.Decoder(GenerationSpec)
 _works: Final = msgspec.msgpack.Decoder(Work)
+_sources: Final = msgspec.json.Decoder(tuple[Source, ...])
 
 
 def pack(value: GenerationSpec | Work) -> bytes:
-    """Return the bytes for the store."""
+    """Pack a value into bytes for the store."""
     return _encoder.encode(value)
 
 
 def spec_of(row: JobRow) -> GenerationSpec:
-    """Return what was asked for. msgspec.MsgspecError, SpecError: not what `pack` made, or no longer allowed."""
+    """Unpack a row's spec.
+
+    Raise msgspec.MsgspecError or SpecError if `pack` did not make it, or it is no longer allowed.
+    """
     return _specs.decode(row.spec)
 
 
 def work_of(row: JobRow) -> Work:
-    """Return what the job is on the price list. Raises as `spec_of`."""
+    """Unpack a row's work, by which its price is found. Raises as `spec_of`."""
     return _works.decode(row.work)
+
+
+def pack_sources(sources: tuple[Source, ...]) -> str:
+    """Return the pictures that a job starts from as the text that the store keeps; "" for none."""
+    return msgspec.json.encode(sources).decode() if sources else ""
+
+
+def sources_of(row: JobRow) -> tuple[Source, ...]:
+    """Return the pictures that a job started from. msgspec.MsgspecError: not what `pack_sources` made."""
+    return _sources.decode(row.sources) if row.sources else ()

@@ -1,4 +1,4 @@
-"""From the pixels of a finished job to files with their recipes."""
+"""Turn the pixels of a finished job into files with their recipes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import numpy as np
 
 from ..store.rows import GRID, PictureRow
 from .mosaic import mosaic
-from .recipe import UInt8, encode_png, recipe_of
+from .recipe import UInt8, recipe_of
+from .recipe_files import encode_png
 
 if TYPE_CHECKING:
     from ...engine.info import ModelInfo
     from ..job import Job
     from ..store.blobs import Blobs
 
-PREVIEW_QUALITY: Final = 80  # JPEG
-MakeFiles = Callable[["ModelInfo", "Job", UInt8, str], list[tuple[int, UInt8, bytes]]]  # as `files_of`
+PREVIEW_QUALITY: Final = 80  # quality of JPEG files
+MakeFiles = Callable[["ModelInfo", "Job", UInt8, str], list[tuple[int, UInt8, bytes]]]  # the type of `files_of`
 
 
 def files_of(info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tuple[int, UInt8, bytes]]:
-    """(index, pixels, PNG) of the pictures of a job, uint8 [images, height, width, 3], and of its grid (`GRID`)."""
+    """Return (index, pixels, PNG) of the pictures of a job, and of its grid (`GRID`).
+
+    Pixels are uint8 [height, width, 3].
+    """
     shown = [*enumerate(pixels), (GRID, mosaic(pixels))]
     files = []
     for index, shot in shown:
@@ -33,7 +37,7 @@ def files_of(info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tup
 
 
 def store_files(blobs: Blobs, job: str, files: list[tuple[int, UInt8, bytes]]) -> tuple[PictureRow, ...]:
-    """Put the files away; what a row needs to find them. StoreError: the disk does not take them."""
+    """Store the files, and return their rows. Raise StoreError if the disk does not take them."""
     rows = []
     for index, shot, data in files:
         digest = blobs.put(data)
@@ -43,7 +47,7 @@ def store_files(blobs: Blobs, job: str, files: list[tuple[int, UInt8, bytes]]) -
 
 
 def preview_of(pixels: UInt8) -> bytes:
-    """JPEG of an unfinished job's grid; pixels uint8 [images, height, width, 3]."""
+    """Return a JPEG of an unfinished job's grid, of pixels uint8 [images, height, width, 3]."""
     from PIL import Image
 
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Files whose rows are not stored yet: nobody may delete them, though no row has them."""
+"""Protect files whose rows are not stored yet from being deleted."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ if TYPE_CHECKING:
     from ..store.blobs import Blobs
     from ..store.store import Store
 
-HOLD_S: Final = 30.0  # a file that is being deleted: a question to the store, and the end of a name
+HOLD_S: Final = 30.0  # the longest wait for a deletion, which reads the store and removes a name
 
 
 class Pins:
-    """Digests of files, held by the jobs that are about to have them. From any thread.
+    """Digests of files, held by the jobs that are about to have them. Safe to use from any thread.
 
-    A job holds its files before it puts them, so that of two jobs with the same pixels either the one that is deleted
-    finds the other's hold, or the other one finds the file gone and writes it again.
+    A job holds its files before it puts them. So of two jobs with the same pixels, either the deletion of one finds the
+    hold of the other, or the other finds the file gone and writes it again.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._held: dict[str, tuple[str, ...]] = {}  # by job
         self._counts: Counter[str] = Counter()
-        self._going: set[str] = set()  # being deleted just now
+        self._going: set[str] = set()  # digests that are being deleted just now
 
     def hold(self, job: str, digests: Sequence[str]) -> None:
-        """Keep these from being deleted; waits for the end of those deletions that have begun. Once for each job:
-        another time changes nothing. StoreBusy: a deletion did not end, and nothing is held."""
+        """Keep files from being deleted, and wait for the end of deletions that have begun.
+
+        A job holds once; a further call changes nothing.
+
+        Raises:
+            StoreBusy: a deletion did not end. Nothing is held then.
+        """
         with self._changed:
             if job in self._held:
                 return
@@ -44,12 +49,15 @@ class Pins:
                 raise StoreBusy(complaint("pictures", got, allowed, "look after the disk; it is tried again"))
 
     def release(self, job: str) -> None:
-        """Its rows are stored, or it has none. Never waits for a deletion."""
+        """Release the files of a job: its rows are stored, or it has none. This never waits for a deletion."""
         with self._changed:
             self._let_go(job)
 
     def delete(self, digest: str, delete: Callable[[], int]) -> int:
-        """What `delete` returns, while nobody can hold the file; 0, without a call, if somebody does already."""
+        """Call `delete` while no job can hold the file, and return its result.
+
+        If a job holds the file already, return 0 without a call.
+        """
         with self._changed:
             if digest in self._counts or digest in self._going:
                 return 0
@@ -69,11 +77,13 @@ class Pins:
 
 
 class Unpinned:
-    """The files as whoever deletes may see them: what a job holds or a row has stays. See `retention.Removable`.
+    """A `retention.Removable` that deletes no file which a job holds or a row has.
 
     Args:
-        store, blobs, pins: who may need a file, and where it is.
-        gone: told the digest of a file that goes.
+        store: knows the rows.
+        blobs: has the files.
+        pins: knows the holds.
+        gone: called with the digest of a file that is deleted.
     """
 
     def __init__(
@@ -82,8 +92,11 @@ class Unpinned:
         self._store, self._blobs, self._pins, self._gone = store, blobs, pins, gone
 
     def delete(self, digest: str, min_age_s: float = 0.0) -> int:
-        """As `Blobs.delete`; 0 also for a file that somebody needs. The rows are asked while nobody can take hold of
-        it: a job lets go when its row is stored, so it is found in one place or the other."""
+        """Do as `Blobs.delete`, but return 0 for a file that a job needs.
+
+        The rows are read while no job can begin to hold the file. A job releases it when its row is stored, so it is
+        found in one place or the other.
+        """
 
         def unless_needed() -> int:
             if self._store.referenced([digest]):
@@ -94,5 +107,5 @@ class Unpinned:
         return self._pins.delete(digest, unless_needed)
 
     def digests(self) -> Iterator[str]:
-        """As `Blobs.digests`."""
+        """See `Blobs.digests`."""
         return self._blobs.digests()

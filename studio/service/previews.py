@@ -1,4 +1,4 @@
-"""Previews become JPEG files on a thread of their own: the events of other jobs do not wait for them."""
+"""Turn previews into JPEG files on a thread of their own, so that the events of other jobs do not wait for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOG = logging.getLogger("salon.service")
 
 
 class Previews:
-    """Makes files of previews. Of each job only the newest waits, so what waits is bounded by the jobs.
+    """Makes files of previews. Of each job only the newest waits, so the number of waiting ones is bounded.
 
     Args:
         show: called as (job, step, JPEG) on this thread.
@@ -30,18 +30,18 @@ class Previews:
         self._thread = thread_pool(1, "salon-previews")
 
     def add(self, job: Job, step: int, pixels: UInt8) -> None:
-        """A preview, uint8 [images, height, width, 3]. From any thread; never waits."""
+        """Take a preview, uint8 [images, height, width, 3]. Safe to call from any thread; it never waits."""
         with self._lock:
             waits = job.id in self._waiting
             self._waiting[job.id] = (job, step, pixels)
         if not waits:
             try:
                 self._thread.submit(self._make, job.id)
-            except RuntimeError:  # after the end: nobody is told any more
+            except RuntimeError:  # the service has ended, so no watcher is left
                 LOG.debug("late: a preview of job %s", job.id)
 
     def close(self) -> None:
-        """Make no more."""
+        """Make no more previews."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _make(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Files that were made or sent just now, in memory: they go out as they are, without another copy from the disk."""
+"""Keep files in memory that were made or sent recently, so that they need not be read from disk again."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
-MAX_BYTES: Final = 64 << 20  # of all of them together
-LARGEST: Final = MAX_BYTES // 2  # of one; larger ones are read part by part
+MAX_BYTES: Final = 64 << 20  # bytes of all kept files together
+LARGEST: Final = MAX_BYTES // 2  # bytes of one kept file; larger files are read part by part
 
 
 class RecentFiles:
-    """The bytes of files by digest, those that were used longest ago going first. From any thread."""
+    """The bytes of files by digest. Files that were unused longest are dropped first. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, bytes] = OrderedDict()
-        self._gone: set[str] = set()  # removed while they were being read
+        self._gone: set[str] = set()  # digests that were removed while they were being read
         self._reading: dict[str, int] = {}
         self.num_bytes = 0
 
     def get(self, digest: str) -> bytes | None:
-        """The file, if it is here."""
+        """Return the bytes of a file, or None if it is not kept here."""
         with self._lock:
             data = self._files.get(digest)
             if data is not None:
@@ -30,7 +30,10 @@ class RecentFiles:
             return data
 
     def read(self, digest: str, read: Callable[[], bytes]) -> bytes:
-        """The file, read by `read` and kept unless it is removed meanwhile. Raises as `read`."""
+        """Return the bytes of a file, by `read` if it is not kept here. It is kept unless it is removed meanwhile.
+
+        Raises as `read`.
+        """
         with self._lock:
             self._reading[digest] = self._reading.get(digest, 0) + 1
         try:
@@ -47,7 +50,7 @@ class RecentFiles:
                     self._gone.discard(digest)
 
     def remove(self, digest: str) -> None:
-        """It was deleted."""
+        """Forget a file, which was deleted."""
         with self._lock:
             if digest in self._reading:
                 self._gone.add(digest)

@@ -1,6 +1,6 @@
-"""Pictures that requests refer to, kept on disk: brought by accounts, found by digest, dropped when nobody needs them.
+"""Keep the pictures that requests refer to on disk: accounts bring them, digests find them, unused ones are dropped.
 
-On the loop's thread, but for `load` and `sweep`, which read and write files and are called on threads for that.
+Used on the loop's thread, except `load` and `sweep`, which read and write files and are called on threads for that.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ LOG = logging.getLogger("salon.service")
 UInt8 = NDArray[np.uint8]
 
 DAY_MS: Final = 86_400_000
-KEEP_MS: Final = 30 * DAY_MS  # from the last use
-KEPT_BYTES: Final = 256 * 2**20  # of an account; beyond, the least recently used go
+KEEP_MS: Final = 30 * DAY_MS  # how long a picture is kept after its last use
+KEPT_BYTES: Final = 256 * 2**20  # bytes of an account's pictures; beyond, the least recently used are dropped
 PAGE: Final = 200
 
 
@@ -41,8 +41,8 @@ class ServiceReferences:
     """The pictures that accounts have brought.
 
     Args:
-        context: open.
-        waits: for what takes long.
+        context: an open context.
+        waits: waits for reads and writes.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
@@ -52,13 +52,14 @@ class ServiceReferences:
         self._uploads = Uploads()
 
     async def upload(self, account: str, digest: str, size: int, offset: int, data: bytes) -> int:
-        """Take a part of a file; return how many bytes of it are there, from its beginning. The last part is answered
-        when the file is on disk.
+        """Take a part of a file. Return how many bytes of it are there, from its beginning.
+
+        The last part is answered when the file is on disk.
 
         Raises:
-            WrongValue: more bytes than were said, or others than the digest says.
+            WrongValue: there are more bytes than announced, or their digest is another.
             ReferenceRefused: the file is no picture.
-            TooMany: too many files at a time.
+            TooMany: there are too many files at a time.
             StoreError, TooSlow: it could not be stored.
         """
         if offset == 0 and await self.waits.read(lambda: self._row(account, digest)) is not None:
@@ -111,8 +112,17 @@ class ServiceReferences:
             await self.waits.write(writes)
         return found
 
+    def file(self, account: str, digest: str) -> bytes:
+        """Return the file of a picture that an account has brought. SpecError: it has not, or it is gone."""
+        if self._row(account, digest) is None:
+            raise _gone(digest)
+        return self._blobs.get(digest)
+
     def load(self, digest: str) -> UInt8:
-        """Return a picture uint8 [height, width, 3], ready for the model, whoever brought it. SpecError: it is gone."""
+        """Return a picture uint8 [height, width, 3], ready for the model, of any account.
+
+        Raise SpecError if it is gone.
+        """
         studio = self.context.studio
         pixels = studio.references.get(digest)
         if pixels is None:
@@ -126,8 +136,13 @@ class ServiceReferences:
         return pixels
 
     def sweep(self, in_use: Collection[str]) -> int:
-        """Drop what was not used for long, but for digests `in_use`, and files that nobody has; return how many files
-        went. StoreError: it could not; the next one goes on."""
+        """Drop pictures that were unused for long, except digests `in_use`.
+
+        Delete files of no account, and return their number.
+
+        Raises:
+            StoreError: a step failed; the next sweep goes on.
+        """
         store, before = self.context.store, self.context.now_ms() - KEEP_MS
         last: tuple[str, ...] = ()
         while rows := store.rows(ReferenceRow, after=last, limit=PAGE):
@@ -146,7 +161,7 @@ class ServiceReferences:
         return row if row is not None and self._blobs.has(digest) else None
 
     def _beyond(self, account: str, new: ReferenceRow) -> list[Write]:
-        """What an account has too much of beside a new picture, the least recently used first."""
+        """Return the writes that make space for a new picture of an account, the least recently used first."""
         rows = [row for row in self._all(account) if row.digest != new.digest]
         left, writes = sum(row.size for row in rows) + new.size - KEPT_BYTES, list[Write]()
         for row in sorted(rows, key=lambda row: row.used_ms):

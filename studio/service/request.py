@@ -1,66 +1,25 @@
-"""A request for a job, and the two things that are made of it: its fingerprint and its spec."""
+"""Requests of programs, and the fingerprint by which a repeated request is told from another one."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import msgspec
 
 from ...bounds import ID
 from ...engine.errors import SpecError
-from ...engine.spec import GenerationSpec
 from ...errors import complaint
-from ...parameters.request import fields_of
+from ...parameters.job_request import JobRequest, Source
 from ...values import flag_of, number_of, shown, text_of, whole_of
 
-if TYPE_CHECKING:
-    from ...scheduler.tickets import Lane
-    from ..studio import Studio
-
 FIRST: Final = 14  # fields beside the key that the first fingerprints had
-OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")  # None: the model's default
+OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")  # may be None
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A request for a job. The order of the fields decides the fingerprints that are stored: new ones go last.
-
-    Attributes:
-        key: the caller's own name for it; the same key again is the same job, and no second one.
-        prompt, negative_prompt: what to draw, and what not.
-        lane: that is wanted; one of `bounds.LANES`.
-        aspect: width to height, in place of both.
-        width, height: pixels; None, as for the next ones: as the model's defaults say.
-        steps, guidance_scale, solver, shift: see `GenerationSpec`.
-        seed: None: a random one.
-        images: pictures that are made together.
-        private: only its owner sees it.
-        preview_every: solver steps between previews; 0: none.
-        parameters: what it says, by the names of `parameters/known`, in place of everything from `negative_prompt` to
-            `shift`; None: a request from before there were styles.
-    """
-
-    key: str
-    prompt: str
-    lane: str = "fast"
-    negative_prompt: str = ""
-    aspect: tuple[float, float] | None = None
-    width: int | None = None
-    height: int | None = None
-    steps: int | None = None
-    seed: int | None = None
-    images: int = 4
-    guidance_scale: float | None = None
-    solver: str | None = None
-    shift: float | None = None
-    private: bool = False
-    preview_every: int = 0
-    parameters: dict[str, Any] | None = None
-
-
-def request_of(**fields: Any) -> Request:
+def request_of(**fields: Any) -> JobRequest:
     """Return a request of what a program hands in, in Python's own types. Whether numbers are in their range, the spec
     says. SpecError: a field that is unknown or missing, or a value of another type."""
     made: dict[str, Any] = {}
@@ -73,37 +32,21 @@ def request_of(**fields: Any) -> Request:
             raise SpecError(complaint(name, shown(value), what, "correct it"))
     if missing := [name for name in ("key", "prompt") if name not in made]:
         raise SpecError(complaint("field", f"no {missing[0]}", "one", "give it"))
-    return Request(**made)
+    return JobRequest(**made)
 
 
-def fingerprint(request: Request) -> bytes:
+def fingerprint(request: JobRequest) -> bytes:
     """Return a hash of everything but the key: it tells a repeated request from another one under the same key.
 
-    Behind the `FIRST` fields, those at the end that have their defaults are left out: when a field is added, the
-    fingerprints that are stored stay true."""
+    Behind the `FIRST` fields, those at the end that have their defaults are left out. So stored fingerprints stay true
+    when a field is added.
+    """
     fields = [field for field in msgspec.structs.fields(type(request)) if field.name != "key"]
     values = [getattr(request, field.name) for field in fields]
     while len(values) > FIRST and values[-1] == _default_of(fields[len(values) - 1]):
         values.pop()
-    values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in whatever order
+    values = [sorted(value.items()) if isinstance(value, dict) else value for value in values]  # in any order
     return hashlib.sha256(msgspec.msgpack.encode(values)).digest()
-
-
-def spec_of(studio: Studio, request: Request, lane: Lane) -> GenerationSpec:
-    """Return what the engine is to make, every default filled in. Raises as `Studio.make_spec` and `fields_of`."""
-    if request.parameters is not None:
-        styles = studio.loop.model.styles
-        given = fields_of(request.parameters, styles is not None and styles.has_default)
-        return studio.make_spec(request.prompt, lane=lane, **given)
-    fields = {name: value for name in OPTIONAL if (value := getattr(request, name)) is not None}
-    return studio.make_spec(
-        request.prompt,
-        lane=lane,
-        aspect=request.aspect,
-        negative_prompt=request.negative_prompt,
-        images=request.images,
-        **fields,
-    )
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> Any:
@@ -121,6 +64,11 @@ def _pair(value: Any) -> tuple[float, float] | None:
     except (TypeError, ValueError):
         return None
     return None if width is None or height is None else (width, height)
+
+
+def _sources(value: Any) -> tuple[Source, ...] | None:
+    made = tuple(value) if isinstance(value, Iterable) else (None,)
+    return made if all(isinstance(each, Source) for each in made) else None
 
 
 _Type = tuple[str, Callable[[Any], Any]]
@@ -144,5 +92,7 @@ _TYPES: Final[dict[str, _Type]] = {
     "private": ("True or False", flag_of),
     "preview_every": _WHOLE,
     "parameters": ("a map of names to values", lambda value: dict(value) if isinstance(value, dict) else None),
+    "kind": _TEXT,
+    "sources": ("a list of Source", _sources),
 }
 _MAY_BE_NONE: Final = {"aspect", "parameters", *OPTIONAL}

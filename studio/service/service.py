@@ -1,4 +1,4 @@
-"""What users may ask of their jobs: submit, show, list, cancel, delete. On the loop's thread."""
+"""Carry out users' requests about their jobs: submit, show, list, cancel, delete. Used on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
 
+from ...engine.reading import STRICT
 from ...errors import SalonError, complaint
-from ...scheduler.admission import Work
-from ...scheduler.plans import Kind, lane_of
+from ...parameters.job_request import JobRequest
+from ...scheduler.plans import lane_of
+from ..kinds import Asked, Input, kind_of
 from ..resources import digests_of
 from ..store.retention import check_quota, collect, sweep
 from ..store.rows import JobRow, PictureRow
@@ -20,37 +23,38 @@ from ..store.writes import DeleteJob, SetJob
 from .account_service import AccountService
 from .context import ServiceContext
 from .errors import Draining, KeyReused, NotEnded, NotFailed, no_such_job
+from .inputs import check_sources, file_input, job_input
 from .job_record import JobRecord, record_of, stored_pictures
 from .lookups import Found, Lookups
-from .packing import pack
+from .packing import pack, pack_sources
 from .pictures import MakeFiles
-from .request import Request, fingerprint, spec_of
+from .request import fingerprint
 from .waits import settle
 
 LOG = logging.getLogger("salon.service")
 DAY_MS: Final = 86_400_000
-CANCEL_S: Final = 120.0  # a step of a large model, and the write
+CANCEL_S: Final = 120.0  # the longest wait for a cancelled job: a step of a large model, and the write
 
 
 class Submitted(NamedTuple):
-    """The job of a request; `existing`: it was there already, under the same key."""
+    """The job of a request. `existing` says whether it was there already, under the same key."""
 
     job: JobRecord
     existing: bool
 
 
 class Service(Lookups):
-    """The users' requests; those that only look are in `Lookups`. Made and used on the thread of a running event loop.
+    """The users' requests; `Lookups` has those that only read. Made and used on the thread of a running event loop.
 
     Args:
-        context: open; its studio is on hold until `context.studio.loop.release`.
+        context: an open context; its studio is on hold until `context.studio.loop.release`.
         new_id: makes the id of a new job.
-        make_files: pixels to files; None: `pictures.files_of`.
+        make_files: turns pixels into files; None: `pictures.files_of`.
 
     Attributes:
-        accounts: what is asked about accounts.
-        draining: nothing is accepted any more.
-        accepted: jobs since the start.
+        accounts: the requests about accounts.
+        draining: whether nothing is accepted any more.
+        accepted: number of jobs accepted since the start.
     """
 
     def __init__(
@@ -64,18 +68,18 @@ class Service(Lookups):
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
-        self._keys: dict[tuple[str, str], asyncio.Task[tuple[Found, bool]]] = {}  # submits that are not stored yet
+        self._keys: dict[tuple[str, str], asyncio.Task[tuple[Found, bool]]] = {}  # requests that are not stored yet
         self._retried: set[str] = set()  # jobs that are just being taken back
 
     # ---- the beginning and the end ---------------------------------------------------------------------------------
 
     def restore(self) -> int:
-        """Take back the jobs that were accepted before a restart; how many."""
+        """Take back the jobs that were accepted before a restart. Return their number."""
         context = self.context
         rows = context.store.open_jobs()
         known = {row.job for row in rows}
         for job in context.ledger.open_jobs():
-            if job not in known:  # set aside for a job that was never acknowledged
+            if job not in known:  # its time was set aside for a job that was never acknowledged
                 context.release(job)
         for row in rows:
             self.jobs.take_back(row)
@@ -84,25 +88,27 @@ class Service(Lookups):
         return len(rows)
 
     async def leave(self, grace_s: float, hurry: asyncio.Event | None = None) -> None:
-        """Accept nothing more, let running jobs finish for `grace_s` or until `hurry`, then leave the rest for the next
-        start. `close` comes next."""
+        """Accept nothing more, let running jobs finish for `grace_s` seconds or until `hurry`, then stop.
+
+        The other jobs go on after the next start. The caller then calls `close`.
+        """
         self.draining = True
         loop, studio = asyncio.get_running_loop(), self.context.studio.loop
         if grace_s > 0 and not studio.snapshot().held:
             end = loop.time() + grace_s
             while self.jobs.working and loop.time() < end and not (hurry is not None and hurry.is_set()):
                 await asyncio.sleep(0.05)
-        self.jobs.closing = True
+        self.jobs.storing.closing = True
         studio.hold()
 
     async def close(self) -> None:
-        """Store what was made, and close the context. Requests that still wait end as cancelled."""
+        """Store the pictures that were made, and close the context. Waiting requests end as cancelled."""
         await self.waits.close()
         await asyncio.to_thread(self.jobs.close)
         await asyncio.to_thread(self.context.close)
 
     async def clean_up(self) -> None:
-        """Delete what is old enough, and files that no job has. What goes wrong is logged."""
+        """Delete jobs that are old enough, and files that no job has. Errors are logged."""
         context, files = self.context, self.jobs.files
         days = context.options.keep_days
         keep_ms = None if days is None else round(days * DAY_MS)
@@ -124,14 +130,15 @@ class Service(Lookups):
 
     # ---- submit ----------------------------------------------------------------------------------------------------
 
-    async def submit(self, account: str, request: Request) -> Submitted:
+    async def submit(self, account: str, request: JobRequest) -> Submitted:
         """Accept a job, once for each key; it is on disk when this returns.
 
-        Whatever this raises, there is no job; but after TooSlow there may be one, and the same key finds it.
+        If this raises, there is no job, except that there may be one after TooSlow, and the same key finds it.
 
         Raises:
             KeyReused: another request had the key.
             Draining: nothing is accepted any more.
+            UnknownJob: it starts from a picture of a job that this account cannot see.
             UnknownLane, SpecError, LimitError, Refused, QuotaExceeded, StoreError, StudioClosed, WorkerLost: see there.
         """
         key, print_ = (account, request.key), fingerprint(request)
@@ -142,7 +149,7 @@ class Service(Lookups):
             task.add_done_callback(lambda _: self._keys.pop(key))
         found, existing = await self.waits.outlast(task)
         existing = existing or pending
-        row, pictures = self.jobs.cached(found[0].job) or found  # it may have gone on meanwhile
+        row, pictures = self.jobs.cached(found[0].job) or found  # the job may have gone on meanwhile
         if row.request != print_:
             text = complaint(
                 "key", f"{request.key!r} again, with another request", "a key for each job", "make a new one"
@@ -150,8 +157,8 @@ class Service(Lookups):
             raise KeyReused(text)
         return Submitted(self.jobs.record_of(row, pictures), existing)
 
-    async def _submit(self, account: str, request: Request, print_: bytes) -> tuple[Found, bool]:
-        """(the job, whether it was there already)."""
+    async def _submit(self, account: str, request: JobRequest, print_: bytes) -> tuple[Found, bool]:
+        """Return (the job, whether it was there already)."""
         context = self.context
         owner = context.accounts.rows[account]
 
@@ -168,12 +175,15 @@ class Service(Lookups):
             return (stored[0], stored_pictures(stored[1])), True
         if self.draining:
             raise Draining("server: it is draining and accepts nothing; try again later")
-        if self.jobs.stuck and (trouble := self.jobs.trouble) is not None:
+        if (storing := self.jobs.storing).stuck and (trouble := storing.trouble) is not None:
             raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
         lane = lane_of(request.lane)
-        spec = spec_of(context.studio, request, lane)
+        kind = kind_of(request)
+        asked = Asked(request=request, lane=lane, inputs=await self._inputs(account, request))
+        spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
-        work = Work(kind=Kind.GRID, images=spec.images, stealth=request.private)
+        work = kind.work(asked, spec, context.studio.loop.model)
+        notes = context.studio.notes_of(spec, strict=(request.parameters or {}).get(STRICT, False))
         job = self._new_id()
         live = self.jobs.start(JobRow(
             job=job,
@@ -188,21 +198,40 @@ class Service(Lookups):
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
             steps=spec.steps,
-            notes="\n".join(context.studio.notes_of(spec)),
+            kind=request.kind,
+            sources=pack_sources(request.sources),
+            notes="\n".join(notes),
         ), spec, work, lane, references)  # fmt: skip
         await self.jobs.add(live)
         self.accepted += 1
         LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
         return (live.row, ()), False
 
+    async def _inputs(self, account: str, request: JobRequest) -> tuple[Input, ...]:
+        """Return the pictures that a request starts from. UnknownJob, SpecError: one that this account has not."""
+        check_sources(request)
+        found = []
+        for source in request.sources:
+            if source.job:
+                found.append(job_input(source, await self._find(source.job, account)))
+            else:
+                file = partial(self.jobs.references.file, account, source.digest)
+                found.append(await self.waits.read(lambda source=source, file=file: file_input(source, file())))
+        return tuple(found)
+
     async def retry(self, job: str) -> JobRecord:
-        """Run a failed job again, for nothing: once, however many ask at the same time. UnknownJob, NotFailed."""
+        """Run a failed job again, free of charge, and once, however many requests ask at the same time.
+
+        Raises:
+            UnknownJob: the job does not exist.
+            NotFailed: the job has not failed.
+        """
         return record_of(await self.waits.outlast(self.waits.begin(self._retry(job))))
 
     async def _retry(self, job: str) -> JobRow:
         if job in self._retried:
             raise _not_failed("being tried again already")
-        self._retried.add(job)  # before anything is waited for: two would each take it back, and the job be lost
+        self._retried.add(job)  # before any wait: two requests would both take it back, and the job be lost
         try:
             store = self.context.store
             row = await self.waits.read(lambda: store.job(job))
@@ -216,19 +245,24 @@ class Service(Lookups):
             row = msgspec.structs.replace(row, **fresh)
             self.jobs.take_back(row)
             live = self.jobs.live.get(job)
-            return row if live is None else live.row  # without a studio it waits for the next start
+            return row if live is None else live.row  # without a studio the job waits for the next start
         finally:
             self._retried.discard(job)
 
     # ---- cancel, delete --------------------------------------------------------------------------------------------
 
     async def cancel(self, job: str, account: str, *, operator: bool = False) -> bool:
-        """End exactly this job: one's own or, as an operator, anybody's. Return, when it is on disk, whether it did.
+        """End exactly this job, of the account or, for an operator, of any.
 
-        UnknownJob; TimeoutError: its step takes too long."""
+        Return, when it is on disk, whether that ended it.
+
+        Raises:
+            UnknownJob: there is no such job.
+            TimeoutError: the job's present step takes too long.
+        """
         await self._own(job, account, operator=operator)
         live = self.jobs.live.get(job)
-        paid = job in self.context.charged  # before a restart; it is finished, and only its pictures are missing
+        paid = job in self.context.charged  # it was finished before a restart, and only its pictures are missing
         if paid or live is None or live.handle is None or not live.handle.cancel():
             return False
         ended = asyncio.get_running_loop().create_future()
@@ -237,8 +271,14 @@ class Service(Lookups):
         return live.log.events[-1].kind == "cancelled"
 
     async def delete(self, job: str, account: str, *, operator: bool = False) -> bool:
-        """Remove an ended job's pictures and words: one's own or, as an operator, anybody's. Whether it had any:
-        another time changes nothing. UnknownJob, NotEnded."""
+        """Remove an ended job's pictures and words, of the account or, for an operator, of any.
+
+        Return whether it had any.
+
+        Raises:
+            UnknownJob: there is no such job.
+            NotEnded: the job has not ended.
+        """
         row, pictures = await self._own(job, account, operator=operator, deleted=True)
         if row.deleted:
             return False

@@ -1,4 +1,4 @@
-"""Pixels of finished jobs become files on threads of their own; while the disk takes none, they wait in memory."""
+"""Turn pixels of finished jobs into files, on threads of their own. While the disk takes none, they wait in memory."""
 
 from __future__ import annotations
 
@@ -23,12 +23,19 @@ from .recent_files import RecentFiles
 from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
-FULL_S: Final = 2.0  # between attempts to store pictures on a disk that does not take them
+FULL_S: Final = 2.0  # pause between attempts to store pictures on a disk that does not take them
 
 
 @dataclass(eq=False)
 class ActiveJob:
-    """A job that has not ended, or whose pictures are not stored yet. `repaid`: it failed after it had been charged."""
+    """A job that has not ended, or whose pictures are not stored yet.
+
+    Attributes:
+        row: its row.
+        log: its events.
+        handle: the studio's job, if it has one.
+        repaid: whether it was repaid, since it failed after it had been charged.
+    """
 
     row: JobRow
     log: JobLog
@@ -37,20 +44,23 @@ class ActiveJob:
 
 
 class Storing:
-    """Makes and puts away the files of jobs that are done. On the thread of the event loop, but for the making.
+    """Makes and stores the files of jobs that are done.
+
+    Used on the event loop's thread; threads of its own make the files.
 
     Args:
         context: has store and files.
         waits: brings calls to the loop's thread.
         ended: called as (job, changes of its row, pictures) on that thread, when its files are stored or never will be.
-        make_files: pixels to files, on a thread; None: `pictures.files_of`. PicturesBlocked ends a job as blocked.
+        make_files: turns pixels into files, on a thread; None: `pictures.files_of`. PicturesBlocked ends a job as
+            blocked.
 
     Attributes:
         stuck: jobs whose pictures wait for the disk.
-        trouble: why they wait.
-        closing: nothing is tried again.
-        files: the pictures on disk, of which only those go that no job needs.
-        recent_files: what was sent of them last.
+        trouble: the error for which they wait.
+        closing: whether nothing is tried again.
+        files: the pictures on disk; deleting keeps those that a job needs.
+        recent_files: the files that were made or sent last.
     """
 
     def __init__(
@@ -72,8 +82,10 @@ class Storing:
         self._threads = thread_pool(2, "salon-files")
 
     def begin(self, live: ActiveJob, job: Job) -> None:
-        """Store the pictures of a job that is done. Until `release` no deletion takes them. After `close` nothing is
-        stored: the job goes on after the next start, to the same pixels."""
+        """Store the pictures of a job that is done. Until `release` no deletion takes them.
+
+        After `close` nothing is stored: the job goes on after the next start, to the same pixels.
+        """
         try:
             self._threads.submit(self._store, live, job)
         except RuntimeError:  # the threads have ended
@@ -84,7 +96,7 @@ class Storing:
         self.stuck.discard(live)
 
     def release(self, job: str) -> None:
-        """Let go of a job's files: its rows are stored, or it has none."""
+        """Release a job's files: its rows are stored, or it has none."""
         self._pins.release(job)
 
     def close(self) -> None:
@@ -92,14 +104,14 @@ class Storing:
         self._threads.shutdown(wait=True, cancel_futures=False)
 
     def _store(self, live: ActiveJob, job: Job) -> None:
-        """On a thread for files."""
+        """Make and store the files of a job, on a thread for files."""
         try:
             make = self._make_files or files_of
             files = make(self._context.studio.loop.model, job, job.result(0), __version__)
             digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
             self._pins.hold(job.id, digests)
             pictures = store_files(self._context.blobs, job.id, files)
-        except StoreError as error:  # made and paid for: whatever the disk has, it can be put right
+        except StoreError as error:  # the job is made and paid for, so it waits until the disk is put right
             self._waits.post(self._wait_for_disk, live, job, error)
         except PicturesBlocked as error:
             self._waits.post(self._ended, live, {"state": "blocked", "reason": str(error), "failure": ""}, ())
@@ -111,7 +123,7 @@ class Storing:
             self._waits.post(self._ended, live, {"state": "done"}, pictures)
 
     def _wait_for_disk(self, live: ActiveJob, job: Job, error: StoreError) -> None:
-        """It is full or out of order: the pictures wait in memory, and meanwhile nothing is accepted."""
+        """Keep the pictures in memory while the disk is full or out of order. Meanwhile nothing is accepted."""
         LOG.error("a job's pictures wait for the disk: %s", error, extra={"job": job.id})
         self.stuck.add(live)
         self.trouble = error

@@ -1,4 +1,4 @@
-"""Files that come in parts: bounded in number, size and time. On the loop's thread."""
+"""Receive files that come in parts, bounded in number, size and time. Used on the event loop's thread."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Final
 from ...errors import complaint
 from .errors import TooMany, WrongValue
 
-PATIENCE_S: Final = 60.0  # for the next part
+PATIENCE_S: Final = 60.0  # the longest wait for the next part
 OPEN: Final = 8  # files that an account may be bringing at a time
-TOTAL: Final = 256 * 2**20  # bytes of all that are not whole
+TOTAL: Final = 256 * 2**20  # bytes of all files that are not whole
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Uploads:
     """Files that are not whole yet.
 
     Args:
-        clock: seconds.
+        clock: returns seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -34,12 +34,13 @@ class Uploads:
         self._parts: dict[tuple[str, str], _Part] = {}
 
     def add(self, account: str, digest: str, size: int, offset: int, data: bytes) -> bytes | int:
-        """Take a part; return the file if it is whole now (and forget it), else how many bytes are there. A part that
-        does not follow on changes nothing.
+        """Take a part. Return the file if it is whole now (and forget it), else how many bytes are there.
+
+        A part that does not follow on changes nothing.
 
         Raises:
-            WrongValue: more bytes than the file has.
-            TooMany: the account, or everybody together, is bringing too much at a time.
+            WrongValue: there are more bytes than the file has.
+            TooMany: the account, or all accounts together, bring too much at a time.
         """
         now = self._clock()
         for key in [key for key, part in self._parts.items() if now - part.at > PATIENCE_S]:
@@ -56,7 +57,7 @@ class Uploads:
             got = f"{there + len(data):,} bytes"
             raise WrongValue(complaint("upload", got, f"{size:,}, as was said", "say the size of the file"))
         if part is None:
-            self._want_room(account, size)
+            self._check_bounds(account, size)
             part = self._parts[key] = _Part(size, now)
         part.data += data
         part.at = now
@@ -65,7 +66,8 @@ class Uploads:
         del self._parts[key]
         return bytes(part.data)
 
-    def _want_room(self, account: str, size: int) -> None:
+    def _check_bounds(self, account: str, size: int) -> None:
+        """Raise TooMany if a further file of the account would be beyond the bounds."""
         mine = sum(owner == account for owner, _ in self._parts)
         if mine >= OPEN:
             raise TooMany(complaint("upload", f"{mine + 1} files at a time", f"{OPEN}", "finish one first"))

@@ -1,6 +1,6 @@
-"""What a request waits for, with a bound: reads on threads of their own, and writes, which go on when it gives up.
+"""Wait for reads and writes with a bound. A write goes on when its request gives up.
 
-On the thread of the event loop; `post` may be called from any.
+Reads have threads of their own. All is used on the event loop's thread, except `post`, which any thread may call.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from .errors import TooSlow
 
 LOG = logging.getLogger("salon.service")
 _T = TypeVar("_T")
-WRITE_S: Final = 30.0  # who waits longer for a write is answered "busy"; the write goes on, and so does what follows it
+WRITE_S: Final = 30.0  # after this wait for a write a request is answered "busy"; the write and its consequences go on
 READ_S: Final = 10.0
 
 
 class Waits:
-    """Reads, writes, and work that lasts.
+    """Reads, writes, and work that outlasts its request.
 
     Args:
-        writer: of the store.
+        writer: the writer of the store.
     """
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
         self._loop = asyncio.get_running_loop()
         self._reads = thread_pool(4, "salon-read")
-        self._late: set[str] = set()  # kinds of calls after the end that were told
+        self._late: set[str] = set()  # kinds of calls after the end that were logged
         self._lasting: set[asyncio.Task[Any]] = set()
-        self._left: set[asyncio.Task[Any]] = set()  # of these, those for which nobody waits any more
+        self._left: set[asyncio.Task[Any]] = set()  # of these, those whose requests have given up
 
     def post(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Have it called on the loop's thread; after its end, never."""
+        """Call a function on the loop's thread. After the loop's end it is never called."""
         try:
             self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
@@ -48,38 +48,41 @@ class Waits:
                 LOG.warning("%s was called after the end; more of these are not told", kind)
 
     async def read(self, look: Callable[[], _T]) -> _T:
-        """Do something slow on a thread for reads. TooSlow: it takes too long."""
+        """Do something slow on a thread for reads. Raise TooSlow if it takes too long."""
         try:
             return await asyncio.wait_for(self._loop.run_in_executor(self._reads, look), READ_S)
         except TimeoutError as error:
             raise TooSlow(f"store: no answer within {READ_S:g} s; try again") from error
 
     async def stored(self, writes: Sequence[Write]) -> None:
-        """Have it stored, however long that takes: for work that lasts. StoreError: it was not."""
+        """Store writes, for work that outlasts its request, however long that takes. Raise StoreError if it fails."""
         future: asyncio.Future[None] = self._loop.create_future()
         self._writer.put(writes, lambda error: self.post(settle, future, error))
         await future
 
     async def write(self, writes: Sequence[Write]) -> None:
-        """`stored` for who does nothing more. TooSlow: it takes too long, and may still happen."""
+        """Store writes, as the last thing that a request does.
+
+        Raise TooSlow if it takes too long; it may still happen.
+        """
         await self.outlast(self.begin(self.stored(writes)))
 
     def begin(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Work that goes on to its end, whoever gives up waiting for it."""
+        """Begin work that goes on to its end, also when its request gives up."""
         task = self._loop.create_task(work)
         self._lasting.add(task)
         task.add_done_callback(self._ended)
         return task
 
     async def outlast(self, task: asyncio.Task[_T]) -> _T:
-        """The result of what was begun. TooSlow: it takes too long, and goes on."""
+        """Return the result of work that was begun. Raise TooSlow if it takes too long; the work goes on."""
         if not (await asyncio.wait({task}, timeout=WRITE_S))[0]:
             self._left.add(task)
             raise TooSlow(f"store: no answer within {WRITE_S:g} s; ask again, just the same")
         return task.result()
 
     async def close(self) -> None:
-        """End what lasts."""
+        """End the work that goes on."""
         for task in list(self._lasting):
             task.cancel()
         await asyncio.gather(*self._lasting, return_exceptions=True)
@@ -95,7 +98,7 @@ class Waits:
 
 
 def settle(future: asyncio.Future[None], error: StoreError | None) -> None:
-    """End a future, once."""
+    """End a future, unless it has ended."""
     if not future.done():
         if error is None:
             future.set_result(None)

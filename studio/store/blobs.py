@@ -1,4 +1,4 @@
-"""Pictures by the sha256 of their bytes: what `Blobs` are, and those in memory."""
+"""Keep pictures by the sha256 of their bytes: the protocol `Blobs`, and one kind that keeps them in memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Blob(Protocol):
-    """An open picture. Reads may come from any thread; it stays readable while it is open, also when it is deleted."""
+    """An open picture. Any thread may read it. It stays readable while it is open, also when it is deleted."""
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
     def read(self, offset: int = 0, size: int | None = None) -> bytes:
-        """Bytes from `offset` on, at most `size`; less only at the end."""
+        """Return at most `size` bytes from `offset` on; less only at the end."""
 
     def close(self) -> None:
-        """Let go. May be repeated."""
+        """Close the picture. A second call changes nothing."""
 
     def __enter__(self) -> Blob: ...
 
@@ -37,58 +37,66 @@ class Blob(Protocol):
 
 
 class Blobs(Protocol):
-    """A place for pictures. Every method may be called in any thread.
+    """A place for pictures. Any thread may call any method.
 
-    Whatever reads raises BlobMissing for a digest that is not there; everything raises StoreLost if the place cannot be
-    reached.
+    Methods that read raise BlobMissing for a digest that does not exist. All methods raise StoreLost if the place
+    cannot be reached.
     """
 
     def put(self, data: bytes) -> str:
-        """Keep this, durably, and say its digest. One that is there already, sound, is not written again, but counts as
-        put now; one that was damaged is mended. StoreFull: there is no space; nothing is left behind."""
+        """Keep a picture durably, and return its digest.
+
+        A sound picture that exists already is not written again, but counts as put now; a damaged one is mended.
+
+        Raises:
+            StoreFull: there is no space. Nothing is left behind.
+        """
 
     def get(self, digest: str) -> bytes:
-        """All of it."""
+        """Return all bytes of a picture."""
 
     def read(self, digest: str, offset: int, size: int) -> bytes:
-        """A part of it; shorter only at its end."""
+        """Return a part of a picture; shorter than asked only at its end."""
 
     def open(self, digest: str) -> Blob:
-        """To read it in parts."""
+        """Open a picture, to read it in parts."""
 
     def has(self, digest: str) -> bool:
-        """Whether it is there."""
+        """Return whether a picture exists."""
 
     def verify(self, digest: str) -> None:
-        """Read it and compare. StoreBroken if it is damaged."""
+        """Read a picture and compare it with its digest. Raise StoreBroken if it is damaged."""
 
     def delete(self, digest: str, min_age_s: float = 0.0) -> int:
-        """Remove it, if it is there and its last put is that long ago: the bytes that this gave back, else 0."""
+        """Delete a picture, if it exists and its last put is `min_age_s` ago.
+
+        Return the bytes that this freed, else 0.
+        """
 
     def digests(self) -> Iterator[str]:
-        """Everything that is there."""
+        """Yield the digests of all pictures."""
 
     def total_bytes(self) -> int:
-        """Sum of the sizes."""
+        """Return the sum of the sizes."""
 
 
 def digest_of(data: bytes) -> str:
-    """sha256, 64 lowercase hex digits."""
+    """Return the sha256 of bytes as 64 lowercase hex digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def is_digest(text: str) -> bool:
-    """Whether it could be one: what is not must never become part of a path."""
+    """Return whether a text has the form of a digest. Other texts must never become part of a path."""
     return _DIGEST.fullmatch(text) is not None
 
 
 def missing(digest: str) -> BlobMissing:
-    """The error of a digest that is not there."""
+    """Return the error for a digest that does not exist."""
     return BlobMissing(complaint("picture", f"{digest[:80]!r}, which is not there", "stored ones", "make it again"))
 
 
 def check_digest(digest: str, found: str, where: str) -> None:
-    """StoreBroken unless they are the same."""
+    """Raise StoreBroken unless bytes have the digest."""
     if digest != found:
         got = f"bytes of digest {found}"
         raise StoreBroken(complaint(where, got, f"those of {digest}", "restore it from a copy, or delete the job"))
@@ -108,7 +116,7 @@ class MemoryBlob:
         return self._data[offset:] if size is None else self._data[offset : offset + size]
 
     def close(self) -> None:
-        """Nothing to let go."""
+        """Do nothing, since there is nothing to close."""
 
     def __enter__(self) -> MemoryBlob:
         return self
@@ -120,7 +128,7 @@ class MemoryBlob:
 
 
 class MemoryBlobs:
-    """Blobs that end with the process, for embedding. See `Blobs`."""
+    """A `Blobs` that ends with the process, for embedding."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

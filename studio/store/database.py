@@ -1,4 +1,4 @@
-"""Connections: one that writes, and a few that read, to SQLite or PostgreSQL."""
+"""Make connections to SQLite or PostgreSQL: one that writes, and a few that read."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from ...errors import complaint
 from ..errors import StoreInUse, StoreLost, StoreMismatch, StoreMissing
 from .sql import sa
 
-READERS: Final = 4  # connections that are kept open; as many again when all are busy
-# A network that swallows everything is noticed within half a minute; the server's own timeouts could not tell.
+READERS: Final = 4  # connections that are kept open; as many more are made when all are busy
+# With these settings a network that swallows everything is noticed within half a minute. The server's own timeouts do
+# not cover that.
 _ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 25_000}
-_KEY: Final = 0x53414C4F  # of the advisory lock in PostgreSQL
+_KEY: Final = 0x53414C4F  # the key of the advisory lock in PostgreSQL
 
 
 @dataclass(frozen=True)
 class Database:
-    """A database that was chosen; nothing is connected before it is used.
+    """A chosen database. Nothing is connected before it is used.
 
     Attributes:
-        name: for errors, without passwords.
+        name: its name in errors, without passwords.
         writer: an engine with one connection, whose transactions keep other writers out.
         reader: an engine whose transactions see one state, and cannot write.
-        file: of SQLite.
+        file: the file of SQLite, or None.
     """
 
     name: str
@@ -41,19 +42,19 @@ class Database:
         return self.file is not None
 
     def close(self) -> None:
-        """Close what is not in use. The writer comes last: SQLite then puts its log into the file."""
+        """Close the connections that are not in use. The writer comes last: SQLite then puts its log into the file."""
         self.reader.dispose()
         self.writer.dispose()
 
 
 def sqlite_database(file: Path, busy_s: float) -> Database:
-    """SQLite in this file, with a write-ahead log that is flushed at every commit."""
+    """Choose SQLite in this file, with a write-ahead log that is flushed at every commit."""
     pragmas = (
         f"busy_timeout = {int(busy_s * 1000)}",
         "journal_mode = WAL",
         "synchronous = FULL",  # a commit outlives a power failure
         "foreign_keys = ON",
-        "secure_delete = ON",  # a deleted prompt is overwritten, also in pages that nothing uses any more
+        "secure_delete = ON",  # a deleted prompt is overwritten, also in pages that are no longer used
         "journal_size_limit = 67108864",
         "trusted_schema = OFF",
     )
@@ -65,13 +66,13 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
             pool_size=size,
             max_overflow=size if size > 1 else 0,
             pool_timeout=busy_s,
-            hide_parameters=True,  # prompts have no place in a log
+            hide_parameters=True,  # prompts must not get into a log
             connect_args={"check_same_thread": False, "timeout": busy_s},
         )
 
         @sa.event.listens_for(made, "connect")
         def connected(connection: sqlite3.Connection, record: Any) -> None:
-            connection.isolation_level = None  # the module would begin transactions on its own, and too late
+            connection.isolation_level = None  # else the module would begin transactions by itself, and too late
             with _closed_unless_ready(connection), closing(connection.cursor()) as cursor:
                 for pragma in (*pragmas, *more):
                     cursor.execute(f"PRAGMA {pragma}").fetchall()
@@ -82,16 +83,16 @@ def sqlite_database(file: Path, busy_s: float) -> Database:
 
         return made
 
-    writer = engine(1, "BEGIN IMMEDIATE")  # at once: a lock that is asked for later can fail without waiting
+    writer = engine(1, "BEGIN IMMEDIATE")  # at once, since a later request for the lock can fail without waiting
     return Database(str(file), writer, engine(READERS, "BEGIN", "query_only = ON"), file)
 
 
 def postgres_database(url: str, busy_s: float) -> Database:
-    """PostgreSQL. The writer holds an advisory lock: one server for one schema of a database.
+    """Choose PostgreSQL. The writer holds an advisory lock: one server for one schema of a database.
 
     Raises:
-        StoreMismatch: a URL of another kind.
-        StoreMissing: no psycopg.
+        StoreMismatch: the URL is of another kind.
+        StoreMissing: psycopg is not installed.
     """
     try:
         parsed = sa.make_url(url)
@@ -99,7 +100,7 @@ def postgres_database(url: str, busy_s: float) -> Database:
     except (sa.exc.ArgumentError, ValueError):
         known = False
     if not known:
-        kind = repr(url.split(":")[0][:40])  # no more of it: the rest may hold a password
+        kind = repr(url.split(":")[0][:40])  # the rest may hold a password
         raise StoreMismatch(complaint("database", f"a URL of kind {kind}", "postgresql://...", "or give none: SQLite"))
     parsed = parsed.set(drivername="postgresql+psycopg")
     name = parsed.render_as_string(hide_password=True).replace("+psycopg", "", 1)
@@ -126,12 +127,12 @@ def postgres_database(url: str, busy_s: float) -> Database:
 
     @sa.event.listens_for(writer, "connect")
     def owns(connection: Any, record: Any) -> None:
-        """Of every connection that writes, also of one after the database was away."""
+        """Take the lock on every connection that writes, also on one that is made after the database was away."""
         deadline = time.monotonic() + busy_s
         with _closed_unless_ready(connection), connection.cursor() as cursor:
             cursor.execute(f"{settings}; SET synchronous_commit = on")
             while not cursor.execute(f"SELECT pg_try_advisory_lock({_KEY}, hashtext(current_schema()))").fetchone()[0]:
-                if time.monotonic() > deadline:  # that of a server that died is free as soon as its end is noticed
+                if time.monotonic() > deadline:  # the lock of a dead server is free as soon as its end is noticed
                     allowed, remedy = "one server for a schema", "stop that one, or choose another database"
                     raise StoreInUse(complaint(f"store {name}", "in use by another server", allowed, remedy))
                 time.sleep(0.05)
@@ -148,7 +149,7 @@ def postgres_database(url: str, busy_s: float) -> Database:
 
 @contextmanager
 def _closed_unless_ready(connection: Any) -> Iterator[None]:
-    """A new connection that cannot be used is not left to whoever collects garbage."""
+    """Close a new connection if it cannot be used, instead of leaving that to the garbage collector."""
     try:
         yield
     except BaseException:
@@ -157,7 +158,10 @@ def _closed_unless_ready(connection: Any) -> Iterator[None]:
 
 
 def file_of(database: Database) -> tuple[int, int] | None:
-    """Which file SQLite's is, whatever its name; None for PostgreSQL. StoreLost if it is gone."""
+    """Return what identifies SQLite's file, under any name; None for PostgreSQL.
+
+    Raise StoreLost if the file is gone.
+    """
     if database.file is None:
         return None
     try:
@@ -168,8 +172,10 @@ def file_of(database: Database) -> tuple[int, int] | None:
 
 
 def check_alive(database: Database, opened: tuple[int, int] | None) -> None:
-    """StoreLost if SQLite's file is gone from under an open connection, or is another one than was `opened`: what is
-    written to it would vanish."""
+    """Raise StoreLost if SQLite's file is no longer the one that was `opened`.
+
+    What is written to such a file would vanish.
+    """
     if file_of(database) != opened:
         raise _lost(database, "another file than was opened")
 

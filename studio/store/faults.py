@@ -1,4 +1,4 @@
-"""What databases complain about, as errors of ours."""
+"""Translate errors of databases into errors of the store."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ...errors import complaint
 from ..errors import StoreBroken, StoreBusy, StoreError, StoreFull, StoreLocked, StoreLost, StoreRefused
 from .sql import sa
 
-FAULTS: Final = (sa.exc.SQLAlchemyError, sqlite3.Error, OverflowError, UnicodeError)  # whatever `translate` takes
+FAULTS: Final = (sa.exc.SQLAlchemyError, sqlite3.Error, OverflowError, UnicodeError)  # what `translate` takes
 
-_SHMSIZE: Final = sqlite3.SQLITE_IOERR | 19 << 8  # no room for the index of the write-ahead log
+_SHMSIZE: Final = sqlite3.SQLITE_IOERR | 19 << 8  # no memory for the index of the write-ahead log
 _SQLITE: Final = {
     sqlite3.SQLITE_FULL: StoreFull,
     sqlite3.SQLITE_BUSY: StoreLocked,
@@ -23,7 +23,7 @@ _SQLITE: Final = {
     sqlite3.SQLITE_TOOBIG: StoreRefused,
     sqlite3.SQLITE_RANGE: StoreRefused,
 }
-_POSTGRES: Final = {  # by the longest prefix of the SQLSTATE
+_POSTGRES: Final = {  # the longest prefix of a SQLSTATE decides
     "53100": StoreFull,
     "55P03": StoreLocked,
     "57014": StoreLocked,
@@ -45,7 +45,7 @@ _TEXTS: Final = {
 
 
 def translate(error: BaseException, where: str) -> StoreError:
-    """The error that says it; `where` names the database, without passwords."""
+    """Return the store's error for a database's error. `where` names the database, without passwords."""
     if isinstance(error, StoreError):
         return error
     kind = _kind(error)
@@ -57,7 +57,7 @@ def translate(error: BaseException, where: str) -> StoreError:
 
 
 def passes(error: BaseException) -> bool:
-    """Whether it is worth another try: somebody's lock, or a database that is away or was started anew."""
+    """Return whether another try may help: another process has a lock, or the database is away or was started anew."""
     if isinstance(error, StoreError):
         return False
     origin: Any = getattr(error, "orig", None) or error
@@ -70,14 +70,14 @@ def passes(error: BaseException) -> bool:
 
 
 def _kind(error: BaseException) -> type[StoreError]:
-    if isinstance(error, sa.exc.TimeoutError):  # no connection of the pool came free
+    if isinstance(error, sa.exc.TimeoutError):  # no connection of the pool became free
         return StoreBusy
     if isinstance(error, OverflowError | UnicodeError):
         return StoreRefused
     origin: Any = getattr(error, "orig", None) or error
     if isinstance(origin, sqlite3.Error):
         code = getattr(origin, "sqlite_errorcode", None)
-        if code is None:  # of the module itself, like a value of a type that no column takes
+        if code is None:  # an error of the module itself, as for a value of a type that no column takes
             return StoreRefused if isinstance(origin, sqlite3.InterfaceError | sqlite3.ProgrammingError) else StoreLost
         return StoreFull if code == _SHMSIZE else _SQLITE.get(code & 0xFF, StoreLost)
     state = getattr(origin, "sqlstate", None) or ""

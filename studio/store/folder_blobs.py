@@ -1,4 +1,4 @@
-"""Pictures in a folder: FOLDER/ab/cdef..., named by their sha256, each of them there whole or not at all."""
+"""Keep pictures in a folder: FOLDER/ab/cdef..., named by their sha256, each of them there whole or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PART: Final = 1 << 20
 
 
 class FileBlob:
-    """See `Blob`: a file that stays readable while it is open, whatever becomes of its name."""
+    """A `Blob` in a file, which stays readable while it is open, also when its name is removed."""
 
     def __init__(self, file: int, path: Path) -> None:
         self._file, self._path = file, path
@@ -60,19 +60,21 @@ class FileBlob:
 
 
 class FolderBlobs:
-    """See `Blobs`. One process at a time; what an earlier one left half written is removed when it is opened.
+    """A `Blobs` in a folder, which one process at a time uses.
+
+    Opening it removes half-written files of an earlier process.
 
     Args:
-        folder: made if it is not there.
-        clock: seconds since 1970, as the file system counts; tells how old a blob is.
+        folder: the folder; it is made if it does not exist.
+        clock: returns seconds since 1970, as the file system counts them; it tells how old a blob is.
 
     Raises:
-        StoreFull, StoreLost: it cannot be made.
+        StoreFull, StoreLost: the folder cannot be made.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder, self._clock = folder, clock
-        self._lock = threading.Lock()  # between a look at a blob's age and its end, or a new put
+        self._lock = threading.Lock()  # so that no put comes between a look at a blob's age and its deletion
         self._total: int | None = None
         with self._faults(folder):
             make_folder(folder / TEMPORARY, 0o700)
@@ -90,7 +92,7 @@ class FolderBlobs:
                     os.utime(path, (self._clock(), self._clock()))
             if not (there and self._same(path, data)):
                 self._write(path, data)
-            flush_folder(path.parent)  # also of one that is there: another thread may just have made it
+            flush_folder(path.parent)  # also if it exists: another thread may just have made it
         return digest
 
     def get(self, digest: str) -> bytes:
@@ -143,7 +145,7 @@ class FolderBlobs:
             yield from (shelf.name + name for name in names if is_digest(shelf.name + name))
 
     def total_bytes(self) -> int:
-        """Counted at the first call, which looks at every file; kept up to date from then on."""
+        """Return the sum of the sizes. The first call looks at every file; from then on the sum is kept up to date."""
         with self._lock:
             if self._total is None:
                 self._total = sum(self._size(self._path(digest)) or 0 for digest in self.digests())
@@ -169,7 +171,7 @@ class FolderBlobs:
 
     @staticmethod
     def _same(path: Path, data: bytes) -> bool:
-        """Whether a file of the right size has the right bytes, too. One that cannot be read has not."""
+        """Return whether a file of the right size has the right bytes, too. A file that cannot be read has not."""
         try:
             with open(path, "rb") as file:
                 return all(file.read(_PART) == data[start : start + _PART] for start in range(0, len(data), _PART))

@@ -1,4 +1,4 @@
-"""One server for one folder: a lock of the operating system, which ends with the process that holds it."""
+"""Lock a folder for one server. The operating system's lock ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .files import translate_os
 
 
 class FolderLock:
-    """Holds folder/lock until it is closed.
+    """A lock on folder/lock, held until it is closed.
 
     Raises:
-        StoreInUse: somebody has it; names the process.
+        StoreInUse: another process holds it; the message names the process.
         StoreLost: the file cannot be made.
     """
 
@@ -46,7 +46,10 @@ class FolderLock:
             raise translate_os(error, str(path)) from error
 
     def _want_own_name(self, folder: Path) -> None:
-        """StoreInUse if the file that was locked was removed meanwhile: another one may lock the next of that name."""
+        """Raise StoreInUse if the locked file was removed meanwhile.
+
+        Another process may lock the next file of that name.
+        """
         mine, there = os.fstat(self._file), None
         with suppress(FileNotFoundError):
             there = os.stat(self._path)
@@ -56,12 +59,15 @@ class FolderLock:
             raise StoreInUse(complaint(f"folder {folder}", got, "one server", "start it again"))
 
     def remove(self) -> None:
-        """Remove the file, while it is held: who has it open already finds out (`_want_own_name`)."""
+        """Remove the file, while it is held. A process that has it open already finds out (`_want_own_name`)."""
         with suppress(OSError):
             self._path.unlink()
 
     def close(self) -> None:
-        """Let go. The file stays, unless it is removed before: to do so now would race with who opens it next."""
+        """Release the lock.
+
+        The file stays, unless it is removed before: removing it now would race with the next process.
+        """
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

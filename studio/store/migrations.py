@@ -1,6 +1,6 @@
-"""Older schemas made into the present one, step by step, in one transaction.
+"""Bring older schemas up to date, step by step, in one transaction.
 
-A step writes its SQL out: it must do the same for ever, whatever becomes of `tables.py`.
+A step writes its SQL out: it must do the same for ever, also when `tables.py` changes.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCHEMA: Final = "schema_version"  # in meta
 
 
 def _to_2(connection: sa.Connection) -> None:
-    """The sums of the pictures' sizes are kept, not computed; tombstones leave the indices."""
+    """Keep the sums of the pictures' sizes instead of computing them, and take tombstones out of the indices."""
     postgres = connection.dialect.name == "postgresql"
     text, whole = ('TEXT COLLATE "C"', "BIGINT") if postgres else ("TEXT", "INTEGER")
     live = "NOT deleted" if postgres else "deleted = 0"
@@ -45,20 +45,31 @@ def _to_2(connection: sa.Connection) -> None:
 
 
 def _to_3(connection: sa.Connection) -> None:
-    """Jobs keep what of their prompts is left out or replaced."""
+    """Give jobs a kind, and pictures that they start from."""
     text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
-    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN notes {text} DEFAULT '' NOT NULL")
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN kind {text} NOT NULL DEFAULT 'imagine'")
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN sources {text} NOT NULL DEFAULT ''")
 
 
-STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {2: _to_2, 3: _to_3}  # by the version that they lead to
+def _to_4(connection: sa.Connection) -> None:
+    """Give jobs what of their prompts is left out or replaced."""
+    text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN notes {text} NOT NULL DEFAULT ''")
+
+
+STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {
+    2: _to_2,
+    3: _to_3,
+    4: _to_4,
+}  # by the version that they lead to
 assert sorted(STEPS) == list(range(2, VERSION + 1)), "a version without its step"
 
 
 def prepare(connection: sa.Connection, name: str, backup: Callable[[int], object]) -> None:
-    """Make the tables, or bring them up to date; `backup` is told the version of older ones before they change.
+    """Make the tables, or bring them up to date. `backup` is called with the version of older ones before they change.
 
     Raises:
-        StoreMismatch: tables of a newer version, or of something else.
+        StoreMismatch: the tables are of a newer version, or not a store's.
     """
     tables = set(sa.inspect(connection).get_table_names())
     copied = _prepare_ours(connection, name, tables, backup)
@@ -66,7 +77,7 @@ def prepare(connection: sa.Connection, name: str, backup: Callable[[int], object
 
 
 def _prepare_ours(connection: sa.Connection, name: str, tables: set[str], backup: Callable[[int], object]) -> bool:
-    """The tables of this package. Whether `backup` was called, or there was nothing to copy."""
+    """Prepare the tables of this package. Return whether `backup` was called, or there was nothing to copy."""
     remedy = "install that version of Salon, or choose another folder or database"
     if META.name not in tables:
         if strange := sorted(tables & taken()):
@@ -92,7 +103,7 @@ def _prepare_ours(connection: sa.Connection, name: str, tables: set[str], backup
 
 
 def _prepare_domains(connection: sa.Connection, name: str, tables: set[str], backup: Callable[[int], object]) -> None:
-    """The tables of the domains, each with a version of its own in META."""
+    """Prepare the tables of the domains, each of which has a version of its own in META."""
     query = sa.select(META.c.key, META.c.value).where(META.c.key.like(f"{SCHEMA}.%"))
     found = {key.removeprefix(f"{SCHEMA}."): value for key, value in connection.execute(query)}
     known, copied = domains(), False
@@ -124,13 +135,13 @@ def _prepare_domains(connection: sa.Connection, name: str, tables: set[str], bac
 
 
 def copy_sqlite(file: Path, version: int) -> Path:
-    """A copy of a SQLite database beside it, FILE.vN, complete on disk before it has that name."""
+    """Copy a SQLite database to FILE.vN beside it. The copy is complete on disk before it has that name."""
     target = file.with_name(f"{file.name}.v{version}")
     half = target.with_name(f"{target.name}.part")
     try:
         half.unlink(missing_ok=True)
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as source:
-            source.execute("VACUUM INTO ?", (str(half),))  # without the free pages, and what was deleted from them
+            source.execute("VACUUM INTO ?", (str(half),))  # leaves out free pages, and with them what was deleted
         with half.open("rb") as copied:
             flush_file(copied.fileno(), half)
         half.replace(target)

@@ -1,4 +1,4 @@
-"""The store's questions: each sees one state of the database, and may be asked in any thread."""
+"""Read from the store. Each question sees one state of the database, and any thread may ask it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from .transaction import check_texts, referenced, same_key
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
 PAGE: Final = 2000  # entries that are read at a time
-PAUSE_S: Final = 0.05  # between tries
+PAUSE_S: Final = 0.05  # pause between tries
 
 
 class Reads:
-    """What can be asked. Every method raises StoreLocked or StoreBusy (it took too long), StoreLost and StoreBroken.
+    """The questions to a store.
+
+    Every method may raise StoreLocked or StoreBusy (it took too long), StoreLost and StoreBroken.
 
     Args:
-        database: with its tables.
-        busy_s: how long a question may wait for a lock, or for a database that is away.
+        database: a database that has the tables.
+        busy_s: how long a question may wait for a lock, or for a database that is away, in seconds.
     """
 
     def __init__(self, database: Database, busy_s: float) -> None:
@@ -39,23 +41,23 @@ class Reads:
     # ---- jobs ------------------------------------------------------------------------------------------------------
 
     def job(self, job: str) -> JobRow | None:
-        """A job, also a tombstone."""
+        """Return a job, also a tombstone, or None."""
         return next(iter(self._jobs(sa.select(JOBS).where(JOBS.c.job == job))), None)
 
     def job_by_key(self, account: str, key: str) -> JobRow | None:
-        """The job that an account has under a key, also a tombstone."""
+        """Return the job that an account has under a key, also a tombstone, or None."""
         return next(iter(self._jobs(sa.select(JOBS).where(JOBS.c.account == account, JOBS.c.key == key))), None)
 
     def jobs(
         self, account: str | None, before_seq: int = 0, limit: int = 20, states: Sequence[str] = ()
     ) -> tuple[JobRow, ...]:
-        """A page of jobs, newest first, without tombstones.
+        """Return a page of jobs, newest first, without tombstones.
 
         Args:
-            account: whose; None: everybody's.
+            account: the owner; None: all accounts.
             before_seq: the smallest `seq` of the page before; 0: the first page.
-            limit: rows at most.
-            states: only these; none: any.
+            limit: number of rows, at most.
+            states: only jobs in these states; (): in any.
         """
         query = sa.select(JOBS).where(LIVE).order_by(JOBS.c.seq.desc()).limit(limit)
         if account is not None:
@@ -76,13 +78,13 @@ class Reads:
         return tuple(JobRow(**row) for row in pages[:limit])
 
     def open_jobs(self) -> tuple[JobRow, ...]:
-        """All that have not ended, in the order of their acceptance."""
+        """Return all jobs that have not ended, in the order of their acceptance."""
         return self._jobs(sa.select(JOBS).where(LIVE, JOBS.c.state.in_(OPEN)).order_by(JOBS.c.seq))
 
     def old_jobs(self, before_ms: int, limit: int) -> tuple[JobRow, ...]:
-        """Jobs that ended before a time, oldest first, without tombstones."""
+        """Return jobs that ended before a time, oldest first, without tombstones."""
         ended = JOBS.c.ended_ms.between(1, before_ms - 1)
-        final = JOBS.c.state.not_in(OPEN)  # not "in FINAL", which SQLite would take for the better way in
+        final = JOBS.c.state.not_in(OPEN)  # not "in FINAL", for which SQLite would choose another index
         order = JOBS.c.ended_ms, JOBS.c.seq
         return self._jobs(sa.select(JOBS).where(LIVE, ended, final).order_by(*order).limit(limit))
 
@@ -93,13 +95,13 @@ class Reads:
     # ---- pictures --------------------------------------------------------------------------------------------------
 
     def pictures(self, job: str) -> tuple[PictureRow, ...]:
-        """A job's pictures, the grid first."""
+        """Return a job's pictures, the grid first."""
         query = sa.select(PICTURES).where(PICTURES.c.job == job).order_by(PICTURES.c.index)
         rows = self._ask(lambda connection: connection.execute(query).mappings().all())
         return tuple(PictureRow(**row) for row in rows)
 
     def pictures_of(self, jobs: Sequence[str]) -> dict[str, tuple[PictureRow, ...]]:
-        """The pictures of each of these jobs that has any, as `pictures` of one."""
+        """Return the pictures of each of these jobs that has any, ordered as by `pictures`."""
         if not jobs:
             return {}
         query = sa.select(PICTURES).where(PICTURES.c.job.in_(jobs)).order_by(PICTURES.c.job, PICTURES.c.index)
@@ -110,27 +112,27 @@ class Reads:
         return {job: tuple(pictures) for job, pictures in found.items()}
 
     def usage(self, account: str) -> int:
-        """Bytes of an account's pictures."""
+        """Return the bytes of an account's pictures."""
         query = sa.select(USAGE.c.bytes).where(USAGE.c.account == account)
         return self._ask(lambda connection: connection.execute(query).scalar()) or 0
 
     def stored_bytes(self) -> int:
-        """Bytes of all pictures, each counted for every job that has it."""
+        """Return the bytes of all pictures, each counted for every job that has it."""
         query = sa.select(sa.func.coalesce(sa.func.sum(USAGE.c.bytes), 0))
         return int(self._ask(lambda connection: connection.execute(query).scalar_one()))
 
     def referenced(self, digests: Iterable[str]) -> set[str]:
-        """Those of these digests that a picture has."""
+        """Return those of these digests that a picture has."""
         return self._ask(lambda connection: referenced(connection, digests))
 
     # ---- accounts, entries, meta -----------------------------------------------------------------------------------
 
     def account(self, account: str) -> AccountRow | None:
-        """An account."""
+        """Return an account, or None."""
         return next(iter(self._accounts(sa.select(ACCOUNTS).where(ACCOUNTS.c.account == account))), None)
 
     def accounts(self, after: str = "", limit: int = 50) -> tuple[AccountRow, ...]:
-        """A page of accounts in the order of their ids, from behind `after`."""
+        """Return a page of accounts in the order of their ids, from behind `after`."""
         return self._accounts(
             sa.select(ACCOUNTS).where(ACCOUNTS.c.account > after).order_by(ACCOUNTS.c.account).limit(limit)
         )
@@ -140,7 +142,7 @@ class Reads:
         return tuple(AccountRow(**row) for row in rows)
 
     def entries(self, account: str | None, after: int = 0, limit: int = 100) -> tuple[LedgerEntry, ...]:
-        """A page of ledger entries by number, from behind `after`; of an account, or (None) of all."""
+        """Return a page of ledger entries by number, from behind `after`, of an account or (None) of all."""
         query = sa.select(ENTRIES).where(ENTRIES.c.seq > after).order_by(ENTRIES.c.seq).limit(limit)
         if account is not None:
             query = query.where(ENTRIES.c.account == account)
@@ -148,22 +150,25 @@ class Reads:
         return tuple(parsed(LedgerEntry(*row)) for row in rows)
 
     def all_entries(self) -> Iterator[LedgerEntry]:
-        """Every ledger entry by number, for `Ledger.replay`; not all of them in memory at a time."""
+        """Yield every ledger entry by number, for `Ledger.replay`. Not all of them are in memory at a time."""
         after = 0
         while page := self.entries(None, after, PAGE):
             yield from page
             after = page[-1].seq
 
     def meta(self, key: str) -> str | None:
-        """The value of a key."""
+        """Return the value of a key, or None."""
         query = sa.select(META.c.value).where(META.c.key == key)
         return self._ask(lambda connection: connection.execute(query).scalar())
 
     # ---- tables of the domains -------------------------------------------------------------------------------------
 
     def row(self, rows: type[R], *key: Any) -> R | None:
-        """The row with this key of a domain's table. StoreRefused for rows that no domain has, or a key of another
-        length."""
+        """Return the row with this key of a domain's table, or None.
+
+        Raises:
+            StoreRefused: no domain has such rows, or the key has another length.
+        """
         table, columns = table_of(rows)
         query = sa.select(columns).where(same_key(table, columns, key))
         return next(iter(self._rows(rows, query)), None)
@@ -171,14 +176,16 @@ class Reads:
     def rows(
         self, rows: type[R], *, after: Sequence[Any] = (), newest: bool = False, limit: int = 100, **equal: Any
     ) -> tuple[R, ...]:
-        """A page of rows of a domain's table, in the order of their keys. StoreRefused as `row`, or for a column that
-        is none.
+        """Return a page of rows of a domain's table, in the order of their keys.
 
         Args:
             after: the key behind which the page begins, or the first columns of it; (): at the beginning.
-            newest: from the largest key down.
-            limit: rows at most.
-            equal: only those whose columns have these values.
+            newest: whether to read from the largest key down.
+            limit: number of rows, at most.
+            equal: only rows whose columns have these values.
+
+        Raises:
+            StoreRefused: as `row`, or a column does not exist.
         """
         table, columns = table_of(rows)
         if unknown := equal.keys() - set(columns.c.keys()):
@@ -201,10 +208,10 @@ class Reads:
     # ---- integrity -------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Read everything and compare what must agree. Takes a while where much is stored.
+        """Read everything and compare what must agree. This is slow if much is stored.
 
         Raises:
-            StoreBroken: names what does not.
+            StoreBroken: something disagrees; the message names it.
         """
         if wrong := self._ask(self._wrong):
             got = "; ".join(wrong[:5])
@@ -242,7 +249,7 @@ class Reads:
         return self._try(attempt)
 
     def _try(self, attempt: Callable[[], T]) -> T:
-        """Again, until `busy_s` are over, while it is of the kind that passes."""
+        """Try a question again while its error may pass, until `busy_s` seconds are over."""
         deadline = time.monotonic() + self._busy_s
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Tables of the domains, as the database has them: made of the rows' fields."""
+"""Make the tables of the domains for the database, from the fields of their rows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TYPES: Final[dict[Any, sa.types.TypeEngine[Any]]] = {
 
 
 def table_of(row: type[msgspec.Struct]) -> tuple[Table, sa.Table]:
-    """Return the table of a type of rows. StoreRefused if no domain has it."""
+    """Return the table of a type of rows. Raise StoreRefused if no domain has it."""
     for domain in domains().values():
         for table in domain.TABLES:
             if table.row is row:
@@ -34,7 +34,7 @@ def table_of(row: type[msgspec.Struct]) -> tuple[Table, sa.Table]:
 
 @cache
 def made_of(table: Table) -> sa.Table:
-    """Return a table with a column for each field of its rows. TypeError for a field that no column can hold."""
+    """Return a table with a column for each field of its rows. Raise TypeError for a field that no column can hold."""
     hints = get_type_hints(table.row)
     columns: list[sa.Column[Any]] = []
     for name in table.row.__struct_fields__:
@@ -47,12 +47,12 @@ def made_of(table: Table) -> sa.Table:
 
 
 def taken() -> frozenset[str]:
-    """Return the names of all tables that are ours."""
+    """Return the names of all tables that belong to the store."""
     return frozenset(METADATA.tables) | {table.name for domain in domains().values() for table in domain.TABLES}
 
 
 def _plain(hint: Any) -> tuple[Any, bool]:
-    """A column's type, and whether it may be None."""
+    """Return a column's type, and whether it may be None."""
     if get_origin(hint) in (Union, types.UnionType):
         kinds = [kind for kind in get_args(hint) if kind is not type(None)]
         return (kinds[0] if len(kinds) == 1 else None), len(kinds) < len(get_args(hint))

@@ -1,4 +1,4 @@
-"""What does not stay: jobs that are old enough, pictures that no job has, and more than an account may keep."""
+"""Remove what does not stay: jobs that are old enough, pictures that no job has, and what is beyond a quota."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .rows import AccountRow
 from .store import Store
 from .writes import DeleteJob
 
-BATCH: Final = 50  # jobs in one transaction: other writes go in between
+BATCH: Final = 50  # jobs in one transaction, so that other writes can come in between
 PAGE: Final = 500  # pictures that are looked up at a time
-# A picture is put before its job's row is stored. Longer than that takes, and nobody can be about to refer to it.
+# A picture is put before its job's row is stored. When it is older than that takes, no job can be about to refer to it.
 GRACE_S: Final = 10.0
 ORPHAN_S: Final = 3600.0
 
 
 class Removable(Protocol):
-    """Pictures that may be deleted: `Blobs`, or what keeps back those that somebody is about to need."""
+    """Pictures that may be deleted: `Blobs`, or a view of them that keeps those that a job is about to need."""
 
     def delete(self, digest: str, min_age_s: float = 0.0) -> int:
         """See `Blobs.delete`."""
@@ -32,7 +32,7 @@ class Removable(Protocol):
 
 
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
-    """What was removed: jobs, pictures, and the bytes that this gave back."""
+    """The number of jobs and pictures that were removed, and the bytes that this freed."""
 
     jobs: int = 0
     blobs: int = 0
@@ -42,7 +42,7 @@ class Swept(msgspec.Struct, frozen=True, kw_only=True):
 def sweep(store: Store, blobs: Removable, now_ms: int, keep_ms: int | None) -> Swept:
     """Delete the jobs that ended more than `keep_ms` before `now_ms` (None: jobs stay for ever), with their pictures.
 
-    Raises as `Store.write` and `Blobs.delete`; what was deleted until then stays so, and the next sweep goes on.
+    Raises as `Store.write` and `Blobs.delete`. Jobs that were deleted until then stay so, and the next sweep goes on.
     """
     removed = Swept()
     while keep_ms is not None and (old := store.old_jobs(now_ms - keep_ms, BATCH)):
@@ -52,15 +52,21 @@ def sweep(store: Store, blobs: Removable, now_ms: int, keep_ms: int | None) -> S
 
 
 def discard(blobs: Removable, freed: Iterable[str], min_age_s: float = GRACE_S) -> Swept:
-    """Remove pictures that a write has freed (`Store.write`, `Writer(freed=...)`). One that was put in the last
-    `min_age_s` may be meant for another job, which has the very same picture; `collect` sees to it later."""
+    """Remove pictures that a write has freed (`Store.write`, `Writer(freed=...)`).
+
+    A picture that was put in the last `min_age_s` may be meant for another job, which has the very same picture;
+    `collect` removes it later.
+    """
     sizes = [size for digest in freed if (size := blobs.delete(digest, min_age_s))]
     return Swept(blobs=len(sizes), bytes=sum(sizes))
 
 
 def collect(store: Store, blobs: Removable, min_age_s: float = ORPHAN_S) -> Swept:
-    """Remove the pictures that no job has, as a crash between a picture and its job's row leaves them; those of the
-    last hour may be on their way. Looks at every picture: once a day is enough."""
+    """Remove the pictures that no job has, as a crash between a picture and its job's row leaves them.
+
+    Pictures of the last hour may be about to get a row, and stay. The call looks at every picture: once a day is
+    enough.
+    """
     removed = Swept()
     digests = blobs.digests()
     while part := list(islice(digests, PAGE)):
@@ -70,7 +76,7 @@ def collect(store: Store, blobs: Removable, min_age_s: float = ORPHAN_S) -> Swep
 
 
 def check_quota(store: Store, account: AccountRow, more_bytes: int, default_quota: int) -> None:
-    """QuotaExceeded unless the account may keep `more_bytes` more. A quota of 0: no bound."""
+    """Raise QuotaExceeded unless the account may keep `more_bytes` more. A quota of 0 is no bound."""
     quota = account.quota_bytes or default_quota
     used = store.usage(account.account)
     if quota and used + more_bytes > quota:
@@ -80,7 +86,10 @@ def check_quota(store: Store, account: AccountRow, more_bytes: int, default_quot
 
 
 def _delete(store: Store, jobs: list[str]) -> tuple[int, tuple[str, ...]]:
-    """How many jobs went, and the digests that this freed. One that has just been opened again stays."""
+    """Delete jobs.
+
+    Return their number, and the digests that this freed. A job that has just been opened again stays.
+    """
     try:
         return len(jobs), store.write([DeleteJob(job) for job in jobs])
     except StoreRefused:

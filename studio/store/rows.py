@@ -1,4 +1,4 @@
-"""What the store keeps, as plain rows. Times are UTC ms; 0: not yet."""
+"""Define the store's rows, as plain data. Times are UTC ms; 0: not yet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import msgspec
 from ...bounds import FINAL as FINAL
 from ...bounds import GRID as GRID
 from ...bounds import OPEN as OPEN
+from ...parameters.job_request import IMAGINE
 
 STATES: Final = (*OPEN, *FINAL)
 
@@ -18,18 +19,21 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         job: its id, unique.
-        account, key: whose it is, and the client's name for it; unique together.
-        request: hash of what was submitted, to tell another request under the same key.
-        spec, work: as the caller packs them; the store does not look inside.
-        lane, asked_lane: that it is served in, and that was asked for; `note` says why they differ.
+        account, key: the owner, and the client's name for the job; unique together.
+        request: hash of the request, to tell another request under the same key.
+        spec, work: bytes that the caller packs; the store does not read them.
+        asked_lane: the lane that the request asked for.
+        lane: the lane that serves the job; `note` says why it is another one.
         preview_every: solver steps between previews; 0: none.
         state: one of `STATES`.
-        reason, failure: why it has no pictures: words, and the name of the error.
-        charged_ms: GPU time that it cost.
+        reason, failure: why the job has no pictures: in words, and by the name of the error.
+        charged_ms: GPU time that the job cost.
         last_event: number of its latest event.
         step, steps: solver steps done, and in all.
+        deleted: a tombstone: its prompt, spec, sources, notes, reason and pictures are gone.
+        kind: of job, a module of `studio/jobs`; a tombstone keeps it.
+        sources: the pictures that it starts from, as the caller packs them; the store does not look inside.
         notes: what of its prompt is left out or replaced, a line each.
-        deleted: a tombstone: its prompt, spec, notes, reason and pictures are gone.
         seq: assigned by the store, rises with acceptance; 0 before.
     """
 
@@ -56,12 +60,20 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     steps: int = 0
     step: int = 0
     deleted: bool = False
+    kind: str = IMAGINE
+    sources: str = ""
     notes: str = ""
     seq: int = 0
 
 
 class PictureRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture of a job. `index` from 0, or -1 (`GRID`); `digest` sha256 (hex) of the file's `size` bytes."""
+    """A picture of a job.
+
+    Attributes:
+        index: index of the image, from 0, or -1 (`GRID`).
+        digest: sha256 (hex) of the file.
+        size: bytes of the file.
+    """
 
     job: str
     index: int
@@ -74,8 +86,13 @@ class PictureRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AccountRow(msgspec.Struct, frozen=True, kw_only=True):
-    """An account. `plan` None: none; `anchor_ms`: when its first billing period began; `quota_bytes` of pictures on
-    disk, 0: the server's default."""
+    """An account.
+
+    Attributes:
+        plan: name of its plan; None: it has none.
+        anchor_ms: when its first billing period began.
+        quota_bytes: bound of its pictures on disk, bytes; 0: the server's default.
+    """
 
     account: str
     name: str = ""

@@ -1,4 +1,4 @@
-"""What was deleted from SQLite leaves its files: pages are overwritten, the log is emptied, old copies go."""
+"""Scrub deleted text from SQLite's files: overwrite free pages, empty the log, remove old copies."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from .database import Database
 from .faults import FAULTS, translate
 
 LOG: Final = logging.getLogger("salon.store")
-COPY_DAYS: Final = 7.0  # that the copy from before an upgrade is kept: what is deleted meanwhile is still in it
-WAIT_MS: Final = 200  # for questions that still read the log; then it is emptied another time
-SCRUBBED: Final = 1  # SQLite's `user_version`: no page that nothing uses has old text in it
+COPY_DAYS: Final = 7.0  # age of a copy from before an upgrade at which it is removed: it has what was deleted meanwhile
+WAIT_MS: Final = 200  # the longest wait for questions that still read the log; then it is emptied later
+SCRUBBED: Final = 1  # SQLite's `user_version` of a database whose unused pages have no old text
 
 
 class Scrubber:
-    """Of one database; does nothing for PostgreSQL, which has its own ways (VACUUM). Not for several threads at once.
+    """Scrubs one database; of PostgreSQL it does nothing, which has its own means (VACUUM).
+
+    One thread at a time uses it.
 
     Attributes:
-        due: something was deleted that may still be in the log.
+        due: whether deleted text may still be in the log.
     """
 
     def __init__(self, database: Database, busy_s: float) -> None:
@@ -31,8 +33,10 @@ class Scrubber:
         self.due = False
 
     def empty_log(self) -> None:
-        """Put the write-ahead log into the database, and cut it to nothing. Where a question reads it just now, that
-        stays due; what goes wrong is logged, and stays due as well."""
+        """Put the write-ahead log into the database, and cut it to nothing.
+
+        If a question is just reading it, this stays due. Errors are logged, and it stays due as well.
+        """
         if not self._database.is_sqlite or not self.due:
             return
         try:
@@ -47,8 +51,10 @@ class Scrubber:
             LOG.warning("deleted text is still in the log: %s", translate(error, self._database.name))
 
     def overwrite_free_pages(self) -> None:
-        """Once for a database that an earlier version made: its free pages may have text in them. What goes wrong is
-        logged, and tried again at the next start."""
+        """Overwrite the free pages of a database that an earlier version made, once, since they may have text in them.
+
+        Errors are logged, and the next start tries again.
+        """
         if not self._database.is_sqlite:
             return
         try:
@@ -64,8 +70,7 @@ class Scrubber:
             LOG.warning("deleted text may still be in free pages: %s", translate(error, self._database.name))
 
     def drop_old_copies(self, max_age_s: float = COPY_DAYS * 86_400) -> None:
-        """Remove the copies that were made before an upgrade so long ago, and what is left of one that was not
-        finished. What goes wrong is logged."""
+        """Remove old copies from before an upgrade, and the rest of one that was not finished. Errors are logged."""
         file = self._database.file
         if file is None:
             return
@@ -81,17 +86,17 @@ class Scrubber:
 
     @contextmanager
     def _cursor(self) -> Iterator[sqlite3.Cursor]:
-        """Of the connection that writes, in no transaction."""
+        """Provide a cursor of the connection that writes, in no transaction."""
         connection = self._database.writer.raw_connection()
         try:
             with closing(connection.cursor()) as cursor:
                 yield cursor  # type: ignore[misc]  # of the sqlite3 module
         finally:
-            connection.close()  # back to the pool
+            connection.close()  # gives it back to the pool
 
 
 def copies_of(file: Path) -> list[Path]:
-    """The copies that `migrations.copy_sqlite` left beside a database, FILE.vN and FILE.vN.part."""
+    """Return the copies that `migrations.copy_sqlite` left beside a database, FILE.vN and FILE.vN.part."""
     found = []
     for path in file.parent.glob(f"{file.name}.v*"):
         version = path.name.removeprefix(f"{file.name}.v").removesuffix(".part")

@@ -1,4 +1,4 @@
-"""SQLAlchemy, or an error that says how to get it."""
+"""Import SQLAlchemy, or raise an error that says how to get it."""
 
 from __future__ import annotations
 

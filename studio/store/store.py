@@ -1,4 +1,4 @@
-"""Jobs, pictures, accounts and ledger entries on disk: in SQLite, or in PostgreSQL."""
+"""Store jobs, pictures, accounts and ledger entries on disk, in SQLite or in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .writes import DeleteJob, Write
 
 T = TypeVar("T")
 FILE: Final = "salon.db"
-LIFE: Final = "life"  # in meta
-COMMIT: Final = "commit"  # in meta: the latest transaction, to tell whether it was stored when its answer was lost
+LIFE: Final = "life"  # a key of meta
+COMMIT: Final = "commit"  # a key of meta: the latest transaction, to tell whether it was stored if its answer was lost
 
 
 class Store(Reads):
-    """What is stored. Questions (see `Reads`) may be asked in any thread, beside a write; writes wait for each other.
+    """A store. Any thread may ask questions (see `Reads`), beside a write; writes wait for each other.
 
-    One process at a time has a store open; `Store.open` makes one.
+    One process at a time has a store open. `Store.open` makes one.
     """
 
     def __init__(self, database: Database, lock: FolderLock, busy_s: float) -> None:
@@ -39,22 +39,22 @@ class Store(Reads):
         self._writing = threading.Lock()
         self._scrubber = Scrubber(database, busy_s)
         self._file: tuple[int, int] | None = None
-        self._ends: Ends | None = None  # None: ask the database
+        self._ends: Ends | None = None  # None: the database has to be asked
         self._names = (f"{secrets.token_hex(8)}.{i}" for i in itertools.count())
 
     @classmethod
     def open(cls, url: str | None, folder: Path, *, busy_s: float = 5.0) -> Store:
-        """Open a store, or make one; an older one is brought up to date, after a copy of its file (of SQLite).
+        """Open a store, or make one. An older one is brought up to date, after a copy of its file (of SQLite).
 
         Args:
             url: postgresql://...; None: SQLite in folder/salon.db.
-            folder: made if it is not there; locked until `close`.
-            busy_s: how long to wait for a lock, or for a database that is away.
+            folder: the folder; it is made if it does not exist, and locked until `close`.
+            busy_s: how long to wait for a lock, or for a database that is away, in seconds.
 
         Raises:
             StoreInUse: another server has the folder or the database.
-            StoreMismatch: a newer schema, something else than a store, or a URL of another kind.
-            StoreMissing: no driver for it is installed.
+            StoreMismatch: the schema is newer, the tables are not a store's, or the URL is of another kind.
+            StoreMissing: the driver is not installed.
             StoreError: as for any write.
         """
         try:
@@ -79,7 +79,10 @@ class Store(Reads):
             raise
 
     def close(self) -> None:
-        """Close the database and give the folder free, when a write that is under way has ended. May be repeated."""
+        """Close the database and release the folder, when a write that is under way has ended.
+
+        A second call changes nothing.
+        """
         with self._writing:
             self._database.close()
             self._lock.close()
@@ -87,15 +90,15 @@ class Store(Reads):
     # ---- writing ---------------------------------------------------------------------------------------------------
 
     def write(self, writes: Sequence[Write]) -> tuple[str, ...]:
-        """Apply writes in order, in one transaction: when this returns they are on disk; if it raises, none is.
+        """Apply writes in order, in one transaction. When this returns all are on disk; if it raises, none is.
 
         Returns:
             Digests of pictures that no job has any more.
 
         Raises:
-            StoreRefused: a write that contradicts what is stored.
-            StoreFull, StoreLocked, StoreLost, StoreBroken: see there. After a StoreLost of PostgreSQL it can be that
-                the writes were stored all the same, if the connection broke amid the commit and stayed away.
+            StoreRefused: a write contradicts what is stored.
+            StoreFull, StoreLocked, StoreLost, StoreBroken: as their docstrings say. After a StoreLost of PostgreSQL the
+                writes may be stored all the same, if the connection broke in the middle of the commit and stayed away.
         """
         if not writes:
             return ()
@@ -107,13 +110,13 @@ class Store(Reads):
         return freed
 
     def tidy(self) -> None:
-        """What was deleted, and may still be in some file, goes from there. Never raises; once an hour is enough."""
+        """Remove deleted text that may still be in some file. This never raises; once an hour is enough."""
         with self._writing:
             self._scrubber.empty_log()
             self._scrubber.drop_old_copies()
 
     def begin_life(self) -> int:
-        """The number of this start, one more than the last, on disk when this returns."""
+        """Return the number of this start, one more than the last. It is on disk when this returns."""
 
         def step(transaction: Transaction, connection: sa.Connection) -> int:
             last = connection.execute(sa.select(META.c.value).where(META.c.key == LIFE)).scalar()
@@ -132,7 +135,7 @@ class Store(Reads):
             with self._database.writer.begin() as connection:
                 if not self._database.is_sqlite:
                     if results and self._is_stored(connection, name):
-                        return results[-1]  # the connection broke after the commit, before its answer
+                        return results[-1]  # the connection broke after the commit, but before its answer
                     results.clear()
                 ends = ends or Ends.read(connection)
                 transaction = Transaction(connection, ends)

@@ -1,19 +1,20 @@
-"""The tables of schema version 3; `migrations.py` leads here from older ones.
+"""The tables of schema version 4; `migrations.py` leads here from older ones.
 
-Every write names the columns by the fields of the rows; `usage` is what the pictures' sizes of an account add up to.
+Every write names the columns by the fields of the rows. `usage` is the sum of an account's pictures' sizes.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from ...parameters.job_request import IMAGINE
 from .rows import AccountRow, JobRow, PictureRow
 from .sql import sa
 
-VERSION: Final = 3
+VERSION: Final = 4
 METADATA: Final = sa.MetaData()
 
-# Texts compare by code point in both databases, as in Python: pages of accounts go on where the last one ended.
+# Texts compare by code point in both databases, as in Python, so that a page of accounts begins where the last ended.
 TEXT: Final = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 # INTEGER in SQLite, so that a primary key is the row's own number there.
 WHOLE: Final = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -56,10 +57,12 @@ JOBS: Final = sa.Table(
     _whole("steps"),
     _whole("step"),
     sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("kind", TEXT, nullable=False, server_default=IMAGINE),
+    sa.Column("sources", TEXT, nullable=False, server_default=""),
     sa.Column("notes", TEXT, nullable=False, server_default=""),
     sa.UniqueConstraint("account", "key"),
 )
-# Tombstones are in none of these: lists leave them out, and there may be many more of them than of jobs.
+# These indices leave out tombstones: lists do not show them, and there may be many more of them than of jobs.
 LIVE: Final = ~JOBS.c.deleted
 for _name, _columns in {
     "jobs_of_account": ("account", "seq"),

@@ -1,4 +1,4 @@
-"""A batch of writes, applied to a connection in order. Whoever calls commits, or rolls back."""
+"""Apply a batch of writes to a connection, in order. The caller commits, or rolls back."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from .sql import postgresql, sa, sqlite
 from .tables import ACCOUNTS, ENTRIES, JOBS, META, PICTURES, USAGE
 from .writes import AddEntries, AddJob, DeleteJob, EndJob, Put, PutAccount, Remove, SetJob, SetMeta, Write
 
-_GONE: Mapping[str, Any] = {"deleted": True, "prompt": "", "spec": b"", "notes": "", "reason": ""}
+_GONE: Mapping[str, Any] = {"deleted": True, "prompt": "", "spec": b"", "sources": "", "notes": "", "reason": ""}
 
 
 @dataclass
 class Ends:
-    """The last numbers that are stored: of jobs, and of ledger entries."""
+    """The last numbers that are stored, of jobs and of ledger entries."""
 
     job: int
     entry: int
 
     @classmethod
     def read(cls, connection: sa.Connection) -> Ends:
-        """As the database has them."""
+        """Read the numbers from the database."""
         row = connection.execute(sa.select(_last(JOBS), _last(ENTRIES))).one()
         return cls(row[0], row[1])
 
@@ -40,10 +40,10 @@ class Transaction:
     """Applies writes to a connection.
 
     Args:
-        connection: within a transaction of its own.
-        ends: of what is stored before; kept up to date, and worthless after an error.
+        connection: a connection within a transaction of its own.
+        ends: the last numbers stored before; the transaction updates them, and after an error they are worthless.
 
-    Every method raises StoreRefused for what contradicts what is stored, and what the database raises.
+    Every method raises StoreRefused if a write contradicts what is stored, and the database's own errors.
     """
 
     def __init__(self, connection: sa.Connection, ends: Ends) -> None:
@@ -51,9 +51,9 @@ class Transaction:
         self._loose: dict[str, None] = {}  # digests that lost a reference
 
     def apply(self, writes: Sequence[Write]) -> tuple[str, ...]:
-        """All of them. The digests that nothing refers to any more."""
+        """Apply all writes. Return the digests to which no row refers any more."""
         for kind, group in groupby(writes, type):
-            if kind is AddJob:  # many at once: one statement for all of them
+            if kind is AddJob:  # one statement for many of them
                 self._add_jobs([write.row for write in group if isinstance(write, AddJob)])
             else:
                 for write in group:
@@ -62,7 +62,7 @@ class Transaction:
         return tuple(digest for digest in self._loose if digest not in kept)
 
     def put_meta(self, key: str, value: str) -> None:
-        """A value under a key, new or not."""
+        """Store a value under a key, new or not."""
         self._upsert(META, {"key": key, "value": value}, "key")
 
     def _apply(self, write: Write) -> None:
@@ -102,7 +102,7 @@ class Transaction:
         self._connection.execute(sa.insert(JOBS), values)
 
     def _set_job(self, job: str, changes: Mapping[str, Any]) -> tuple[str, str]:
-        """The account and the state before; refused for a tombstone."""
+        """Change a job's row. Return the account and the state before. A tombstone is refused."""
         check_texts(changes)
         account, state, deleted = self._head(job)
         if deleted:
@@ -126,7 +126,7 @@ class Transaction:
         return row.account, row.state, row.deleted
 
     def _put_pictures(self, job: str, account: str, pictures: Sequence[PictureRow]) -> None:
-        """These in place of what it had, with the account's sum."""
+        """Replace a job's pictures, and update the account's sum."""
         was = self._connection.execute(sa.select(PICTURES.c.digest, PICTURES.c.size).where(PICTURES.c.job == job)).all()
         if was:
             self._connection.execute(sa.delete(PICTURES).where(PICTURES.c.job == job))
@@ -143,7 +143,10 @@ class Transaction:
     # ---- the rest --------------------------------------------------------------------------------------------------
 
     def _add_entries(self, entries: Sequence[LedgerEntry]) -> None:
-        """Those that are stored already, the same, are passed over: who was not told of a commit offers them again."""
+        """Add ledger entries.
+
+        Those that are stored already are passed over: the writer offers them again if a commit's answer was lost.
+        """
         again = [entry for entry in entries if entry.seq <= self._ends.entry]
         fresh = entries[len(again) :]
         if again:
@@ -165,7 +168,7 @@ class Transaction:
             self._connection.execute(sa.insert(ENTRIES), [_plain(entry) for entry in fresh])
 
     def _upsert(self, table: sa.Table, row: Mapping[str, Any], *key: str, add: str = "") -> None:
-        """Insert, or change the row of this key; column `add` is added to."""
+        """Insert a row, or change the row of its key. To column `add`, the value is added."""
         dialect = postgresql if self._connection.dialect.name == "postgresql" else sqlite
         insert = dialect.insert(table).values(**row)
         new = {name: insert.excluded[name] for name in row if name not in key}
@@ -178,7 +181,10 @@ class Transaction:
 
 
 def same_key(table: Table, columns: sa.Table, key: Sequence[Any]) -> sa.ColumnElement[bool]:
-    """The condition that a row of a domain's table has this key. StoreRefused for a key of another length."""
+    """Return the condition that a row of a domain's table has this key.
+
+    Raise StoreRefused for a key of another length.
+    """
     if len(key) != len(table.key):
         raise StoreRefused(complaint(f"key of {table.name}", key, ", ".join(table.key), "give a value for each"))
     values = dict(zip(table.key, key, strict=True))
@@ -187,7 +193,7 @@ def same_key(table: Table, columns: sa.Table, key: Sequence[Any]) -> sa.ColumnEl
 
 
 def referenced(connection: sa.Connection, digests: Iterable[str]) -> set[str]:
-    """Those of these digests that a picture has."""
+    """Return those of these digests that a picture has."""
     found: set[str] = set()
     wanted = list(digests)
     for start in range(0, len(wanted), 500):  # SQLite takes a bounded number of parameters
@@ -198,7 +204,7 @@ def referenced(connection: sa.Connection, digests: Iterable[str]) -> set[str]:
 
 
 def _plain(entry: LedgerEntry) -> dict[str, Any]:
-    """With plain texts for what they stand for: a driver might write an enum's name."""
+    """Return values with enums as plain texts, since a driver might write an enum's name."""
     source = None if entry.source is None else str(entry.source)
     return entry._asdict() | {"kind": str(entry.kind), "source": source}
 
@@ -208,7 +214,7 @@ def _last(table: sa.Table) -> sa.ColumnElement[int]:
 
 
 def check_texts(row: Mapping[str, Any]) -> None:
-    """PostgreSQL keeps no NUL in a text; SQLite would. Neither does here."""
+    """Raise StoreRefused for a NUL in a text: PostgreSQL does not keep it, so SQLite must not either."""
     for name, value in row.items():
         if isinstance(value, str) and "\0" in value:
             raise _refusal(name, "a text with a NUL character", "text without")

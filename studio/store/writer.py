@@ -1,4 +1,4 @@
-"""The one thread that writes: whatever waits becomes one transaction, so that many share one flush of the disk."""
+"""Write on one thread: all waiting writes become one transaction, so that many share one flush of the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Done = Callable[[StoreError | None], object]
 
 
 class Target(Protocol):
-    """What the writer needs of a `Store`."""
+    """The part of a `Store` that the writer needs."""
 
     def write(self, writes: Sequence[Write]) -> tuple[str, ...]:
         """See `Store.write`."""
@@ -33,20 +33,21 @@ class _Put:
 
 
 class Writer:
-    """Puts are stored in their order; each is stored whole or not at all, and told so exactly once.
+    """Stores puts in their order. Each is stored whole or not at all, and its `done` is called exactly once.
 
     If a group of puts fails, each of them is tried alone, so that a bad one fails alone. After an error that the next
     one would meet as well (`StoreLocked`, `StoreLost`, `StoreBroken`, each after its own time), all of them fail.
 
     Args:
-        store: nobody else should write to it often meanwhile.
-        before: called in the writer's thread at the start of every transaction: writes that go first. They belong to
-            no put, and nobody is told of them but
-        after: called once after each call of `before`: whether that transaction was stored. If not, give the same
-            writes again at the next call.
-        freed: given the digests that no job has any more, after the transaction that freed them.
-        max_waiting: puts that may wait.
-        max_group: puts in one transaction.
+        store: the store; other writers should use it only rarely.
+        before: called in the writer's thread at the start of every transaction. It returns writes that go first. They
+            belong to no put, and their result is told to `after` alone.
+        after: called once after each call of `before`, with whether that transaction was stored. If it was not,
+            `before`
+            must return the same writes again.
+        freed: called with the digests that no job has any more, after the transaction that freed them.
+        max_waiting: number of puts that may wait.
+        max_group: number of puts in one transaction.
     """
 
     def __init__(
@@ -67,16 +68,17 @@ class Writer:
         self._thread = start_thread(self._run, name="salon-store")
 
     def put(self, writes: Sequence[Write], done: Done = lambda error: None) -> None:
-        """Store these, soon. Never waits. No writes at all: a put that is done when all before it are, and takes along
-        what `before` has.
+        """Store writes soon. This never waits.
+
+        A put without writes is done when all before it are, and takes along the writes of `before`.
 
         Args:
-            writes: applied in order.
-            done: called in the writer's thread, once: None (it is on disk), or why it is not. It should be quick.
+            writes: the writes, applied in order.
+            done: called in the writer's thread, once, with None (they are on disk) or the error. It should be quick.
 
         Raises:
             StoreBusy: too many wait; `done` is not called.
-            StoreClosed: after `close`; `done` is not called.
+            StoreClosed: the writer is closed; `done` is not called.
         """
         with self._changed:
             if self._closed:
@@ -91,12 +93,16 @@ class Writer:
 
     @property
     def num_waiting(self) -> int:
-        """Puts that are in no transaction yet."""
+        """Number of puts that are in no transaction yet."""
         return len(self._waiting)
 
     def close(self, timeout_s: float) -> bool:
-        """Take nothing more, store what waits and what `before` has, and end. Puts that wait after the time get
-        `StoreClosed`. Whether all was done in time. May be repeated."""
+        """Accept no more puts, store the waiting ones and the writes of `before`, and end.
+
+        Return whether all was done in time.
+
+        Puts that still wait after the time get `StoreClosed`. A second call changes nothing.
+        """
         deadline = time.monotonic() + timeout_s
         with self._changed:
             self._closed = True
@@ -118,7 +124,7 @@ class Writer:
         while True:
             with self._changed:
                 while not self._waiting and not self._closed:
-                    self._changed.wait()  # ended by `put` or `close`; there is nothing else to wait for
+                    self._changed.wait()  # `put` or `close` ends the wait
                 closing = self._closed and len(self._waiting) <= self._max_group
                 group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_group))]
             self._store_group(group)
@@ -135,7 +141,7 @@ class Writer:
             self._tell(put, self._commit([put]))
 
     def _commit(self, group: list[_Put]) -> StoreError | None:
-        """One transaction; what went wrong. Nothing that it calls may end this thread."""
+        """Run one transaction, and return its error or None. No function that it calls may end this thread."""
         writes: list[Write] = []
         error: StoreError | None = None
         try:

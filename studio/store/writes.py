@@ -1,4 +1,4 @@
-"""What can be written: a closed union. A batch of writes is one transaction, applied in order."""
+"""Define the writes, as a closed union. A batch of writes is one transaction, applied in order."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import msgspec
 from ...scheduler.entries import LedgerEntry
 from .rows import FINAL, STATES, AccountRow, JobRow, PictureRow
 
-FIXED: Final = frozenset({"job", "account", "key", "request", "seq", "deleted"})  # in a job row, for `SetJob`
+FIXED: Final = frozenset({"job", "account", "key", "request", "seq", "deleted"})  # `SetJob` may not set these
 CHANGEABLE: Final = frozenset(JobRow.__struct_fields__) - FIXED
 
 
 @dataclass(frozen=True, slots=True)
 class AddJob:
-    """A new job. Its `seq` is assigned, whatever the row says. Refused: a job, or a key of the account, that exists."""
+    """Add a job. The store assigns its `seq`. Refused if the job, or a job of the account with this key, exists."""
 
     row: JobRow
 
 
 @dataclass(frozen=True, slots=True)
 class SetJob:
-    """Change fields of a job. Refused: one that does not exist, or was deleted."""
+    """Change fields of a job. Refused if it does not exist, or was deleted."""
 
     job: str
     changes: Mapping[str, Any]
@@ -35,7 +35,7 @@ class SetJob:
 
 @dataclass(frozen=True, slots=True)
 class EndJob:
-    """A job has ended, with these pictures in place of any that it had. Refused as `SetJob`."""
+    """End a job, with these pictures in place of any that it had. Refused as `SetJob`."""
 
     job: str
     changes: Mapping[str, Any]
@@ -49,29 +49,31 @@ class EndJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Make an ended job a tombstone: its state stays; prompt, spec, notes, reason, recipes and picture rows go. Nothing
-    happens to a tombstone. Refused: a job that does not exist, or is open."""
+    """Make an ended job a tombstone: its state stays; prompt, spec, notes, reason, recipes and picture rows go.
+
+    A tombstone stays as it is. Refused if the job does not exist, or is open.
+    """
 
     job: str
 
 
 @dataclass(frozen=True, slots=True)
 class AddEntries:
-    """Ledger entries, following those that are stored, operations whole."""
+    """Add ledger entries that follow the stored ones, with whole operations."""
 
     entries: tuple[LedgerEntry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PutAccount:
-    """A new account, or new values of one."""
+    """Add an account, or give it new values."""
 
     row: AccountRow
 
 
 @dataclass(frozen=True, slots=True)
 class SetMeta:
-    """A value under a key of the caller's own."""
+    """Store a value under a key of the caller's own."""
 
     key: str
     value: str = field(repr=False)
@@ -79,14 +81,14 @@ class SetMeta:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """A row of a domain's table: a new one, or in place of that with its key."""
+    """Add a row to a domain's table, or replace the row with its key."""
 
     row: msgspec.Struct
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Take away the row with this key of a domain's table. Nothing happens if there is none."""
+    """Remove the row with this key from a domain's table, if it exists."""
 
     rows: type[msgspec.Struct]
     key: tuple[Any, ...]

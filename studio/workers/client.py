@@ -1,4 +1,4 @@
-"""The loop's side of a worker: where commands go in and notices come out, whether or not a process lies between."""
+"""Define the loop's side of a worker, which may be in a process of its own: it takes commands and brings notices."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .messages import Answer, Command, Frames
 ALIVE: Final = "alive"  # a file beside a worker's socket, locked by the process that started the worker
 Notice = Callable[
     [str, Answer, Frames], None
-]  # (name of the client, what it says, frames); called on the client's thread
+]  # called with (name of the client, notice, frames) on the client's thread
 
 
 class WorkerClient(Protocol):
     """A worker as the loop drives it.
 
-    Everything is said in one order by one thread: Ready, answers, Lost, Ready again. Answers to commands of an earlier
+    One thread brings all notices, in one order: Ready, answers, Lost, Ready again. Answers to commands of an earlier
     life never come after Lost, and commands to it are dropped.
     """
 
@@ -26,7 +26,10 @@ class WorkerClient(Protocol):
         ...
 
     def start(self, notice: Notice) -> None:
-        """Start the worker. The first notice is Ready, Unfit or Lost. ThreadUnavailable: there is no thread for it."""
+        """Start the worker.
+
+        The first notice is Ready, Unfit or Lost. Raise ThreadUnavailable if the system gives no thread.
+        """
         ...
 
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
@@ -34,6 +37,8 @@ class WorkerClient(Protocol):
         ...
 
     def close(self, timeout_s: float) -> None:
-        """End the worker, whatever it is doing, and wait for its end at most `timeout_s` seconds (on the client's own
-        thread: not at all). No notice comes afterwards. A second call changes nothing."""
+        """End the worker, also in the middle of work, and wait for its end at most `timeout_s` seconds.
+
+        On the client's own thread this does not wait. No notice comes afterwards. A second call changes nothing.
+        """
         ...

@@ -1,7 +1,7 @@
-"""`python -m salon.studio.workers.main ENDPOINT PARENT`: one worker in a process of its own. Started by
-`process.ProcessWorker`, which is in process PARENT.
+"""Run one worker in a process of its own: `python -m salon.studio.workers.main ENDPOINT PARENT`.
 
-The main thread drives the engine; another one owns the socket and beats, so that a long step beats too.
+`process.ProcessWorker`, which is in process PARENT, starts it. The main thread drives the engine. Another thread owns
+the socket and sends heartbeats, also during a long step.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ BEAT_S = 0.2
 
 
 class WorkerChannel(threading.Thread):
-    """The thread that owns the socket. It ends the process when the parent is gone. The parent's id comes from outside,
-    since the parent may be gone before this process can look."""
+    """The thread that owns the socket. It ends the process when the parent is gone.
+
+    The parent's id comes from outside, since the parent may be gone before this process can look.
+    """
 
     def __init__(self, endpoint: str, parent: int) -> None:
         super().__init__(name="salon-channel", daemon=True)
@@ -40,7 +42,7 @@ class WorkerChannel(threading.Thread):
         self._parent = parent
 
     def say(self, answer: Answer, frames: list[Any]) -> None:
-        """Send an answer, from any thread."""
+        """Send an answer. Any thread may call this."""
         self._answers.append([pack(answer), *frames])
         self._wakeup.set()
 
@@ -63,7 +65,7 @@ class WorkerChannel(threading.Thread):
             ready = dict(poller.poll(max(0, round(1e3 * (next_beat - time.monotonic())))))
             if self._wakeup.reader in ready:
                 self._wakeup.clear()
-            while self._answers and socket.poll(0, zmq.POLLOUT):  # a parent that stands still gets them later
+            while self._answers and socket.poll(0, zmq.POLLOUT):  # a parent that reads nothing now gets them later
                 socket.send_multipart(self._answers.popleft(), zmq.NOBLOCK)
             if self._ending and not self._answers:
                 break
@@ -71,16 +73,16 @@ class WorkerChannel(threading.Thread):
                 head, *frames = socket.recv_multipart()
                 self.commands.put((read_command(head), list(frames)))
             if time.monotonic() >= next_beat:
-                if os.getppid() != self._parent:  # nobody is left to work for, or to clean up
+                if os.getppid() != self._parent:  # no process is left to work for, or to clean up
                     path = self._endpoint.removeprefix("ipc://")
                     folder = os.path.dirname(path)
                     for name in (path, os.path.join(folder, ALIVE)):
                         with suppress(OSError):
                             os.unlink(name)
                     with suppress(OSError):
-                        os.rmdir(folder)  # which removes nothing that is not empty
+                        os.rmdir(folder)  # fails unless the folder is empty
                     os._exit(1)
-                with suppress(zmq.Again):  # as many as it may owe wait already
+                with suppress(zmq.Again):  # the queue is full already
                     socket.send(pack(Beat()), zmq.NOBLOCK)
                 next_beat = time.monotonic() + BEAT_S
         socket.close()

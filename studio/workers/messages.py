@@ -1,6 +1,6 @@
-"""The messages between the loop and a worker: small records in msgpack, with arrays beside them as raw frames.
+"""Define the messages between the loop and a worker: small records in msgpack, with arrays beside them as raw frames.
 
-A command has a number, and gets exactly one answer with that number. Nothing here can run code when it is read.
+A command has a number, and gets exactly one answer with that number. Reading a message never runs code from it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Frames: TypeAlias = Sequence[Any]  # buffers: bytes, memoryview or arrays, in th
 
 
 class Failure(msgspec.Struct, frozen=True):
-    """Why something did not work: the type of the error and what it says."""
+    """The type of an error and its text."""
 
     kind: str
     text: str
@@ -36,7 +36,10 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Array(msgspec.Struct, frozen=True):
-    """A frame that is an array of `dtype` and `shape`. `name` says whose, `index` which: a job's image, or -1."""
+    """A frame that is an array of `dtype` and `shape`.
+
+    `name` says whose it is; `index` is that of a job's image, or -1.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -44,7 +47,7 @@ class Array(msgspec.Struct, frozen=True):
     index: int = -1
 
     def read(self, frame: Any) -> NDArray[Any]:
-        """Return the array in a frame, a view if it can be. StudioError if the sizes do not agree."""
+        """Return the array in a frame, a view if it can be. Raise StudioError if the sizes do not agree."""
         if self.dtype not in ("<f4", "|u1"):
             raise StudioError(f"frame {self.name!r}: got dtype {self.dtype!r}, allowed <f4 or |u1; report this")
         size = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
@@ -66,7 +69,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         position: evaluations that it has taken elsewhere; without `parked` they are taken again, which gives the same
             numbers.
-        preview_every: pictures of the unfinished job are wanted after every so many solver steps; 0: never.
+        preview_every: solver steps between previews; 0: none.
         parked: `ParkedGeneration.to_bytes`, or nothing.
         references: the pictures that the spec refers to, named by their digests; one frame each, uint8
             [height, width, 3].
@@ -96,8 +99,11 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Carry out a plan. `arrivals` are opened first; in the ENCODE stage that is the work. The frames are those of
-    their references, in order. Answer: Ran."""
+    """Carry out a plan.
+
+    `arrivals` are opened first; in the ENCODE stage that is the work. The frames are those of their references, in
+    order. Answer: Ran.
+    """
 
     number: int
     stage: str
@@ -145,7 +151,7 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
-    """End. No answer."""
+    """End the worker. There is no answer."""
 
     number: int = 0
 
@@ -157,7 +163,7 @@ Command: TypeAlias = Setup | Run | Park | Drop | AddBranch | AddAdapter | Forget
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
-    """The model is loaded. `life` counts the starts of this worker (filled in on this side)."""
+    """The model is loaded. `life` counts the starts of this worker; the loop's side fills it in."""
 
     info: ModelInfo
     life: int = 0
@@ -165,21 +171,21 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
 
 
 class Unfit(msgspec.Struct, frozen=True, tag=True):
-    """The model cannot be loaded. To start again is of no use, unless the model could be loaded before."""
+    """The model cannot be loaded. Another start does not help, unless the model could be loaded before."""
 
     failure: Failure
     number: int = 0
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What the model reads of a prompt: `clauses` slot -> words; `warnings` say what was left out."""
+    """The parts of a prompt that the model reads: `clauses` maps slots to words; `warnings` say what was left out."""
 
     clauses: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
 
 
 class ArenaUse(msgspec.Struct, frozen=True):
-    """Of a worker's adapter arena since its start: pins that found their adapter, pins that made it, bytes now."""
+    """The use of a worker's adapter arena since its start: pins that found or made their adapter, and bytes now."""
 
     hits: int = 0
     misses: int = 0
@@ -187,14 +193,14 @@ class ArenaUse(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """Where a job stands: evaluations taken, solver steps done."""
+    """The progress of a job: evaluations taken, solver steps done."""
 
     position: int
     step: int
 
 
 class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """What came of a plan.
+    """The result of a plan.
 
     Attributes:
         elapsed_ms: of the work itself: neither opening arrivals (but for ENCODE), nor previews, nor any transport.
@@ -224,7 +230,10 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Parked(msgspec.Struct, frozen=True, tag=True):
-    """A job's state, or nothing if it could not be had: then it is replayed. `complaint`: why, once for each kind."""
+    """A job's state, or nothing if it could not be had: then it is replayed.
+
+    `complaint` says why, once for each kind.
+    """
 
     number: int
     job: str
@@ -233,7 +242,7 @@ class Parked(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ack(msgspec.Struct, frozen=True, tag=True):
-    """Done, or why not."""
+    """The command was carried out, or failed for the given reason."""
 
     number: int
     failure: Failure | None = None
@@ -246,7 +255,7 @@ class Beat(msgspec.Struct, frozen=True, tag=True):
 
 
 class Lost(msgspec.Struct, frozen=True, tag=True):
-    """A worker is gone; the client says so. `again`: it is started anew."""
+    """A worker is gone; the client brings this notice. `again` says whether it is started anew."""
 
     reason: str
     again: bool
@@ -266,10 +275,10 @@ def pack(message: Command | Answer) -> bytes:
 
 
 def read_command(data: Any) -> Command:
-    """Read a command that `pack` wrote. msgspec.DecodeError for anything else."""
+    """Read a command that `pack` wrote. Raise msgspec.DecodeError for any other bytes."""
     return _COMMANDS.decode(data)
 
 
 def read_answer(data: Any) -> Answer:
-    """Read an answer that `pack` wrote. msgspec.DecodeError for anything else."""
+    """Read an answer that `pack` wrote. Raise msgspec.DecodeError for any other bytes."""
     return _ANSWERS.decode(data)

@@ -1,4 +1,4 @@
-"""A worker in a process of its own: started, watched, killed when it does not answer, started again.
+"""Run a worker in a process of its own: start it, watch it, kill it when it does not answer, start it again.
 
 They talk msgpack over a ZeroMQ PAIR socket in a directory that only this user may enter; arrays travel as raw frames.
 """
@@ -37,23 +37,23 @@ from .wakeup import Wakeup
 
 LOG = logging.getLogger("salon.studio")
 TICK_MS = 50  # between looks at clocks and the process
-GRACE_S = 1.0  # for a worker that is told to stop
-KILLED_S = 30.0  # for one that was killed to be gone
-MAX_COMMANDS = 4096  # that wait for a worker which does not take them
+GRACE_S = 1.0  # time that a worker gets to stop by itself
+KILLED_S = 30.0  # the longest wait until a killed worker is gone
+MAX_COMMANDS = 4096  # commands that may wait for a worker which does not take them
 STABLE_S = 60.0  # a life longer than this clears the count of restarts
 
 
 @dataclass(frozen=True)
 class Deadlines:
-    """How long a worker may take, in seconds, and how often it is started again.
+    """The bounds of a worker: how long it may take, in seconds, and how often it is started again.
 
     Attributes:
-        start_s: until the model is loaded.
-        beat_s: between two heartbeats (a worker sends five a second).
-        command_s: for one command, above all a plan; a Run that has to replay jobs may take `replay_s` more.
+        start_s: time until the model is loaded.
+        beat_s: time between two heartbeats (a worker sends five a second).
+        command_s: time for one command, above all a plan; a Run that has to replay jobs may take `replay_s` more.
         replay_s: see `command_s`.
-        backoff_s: before the first restart; doubled each time, up to `max_backoff_s`.
-        max_restarts: in a row; after a life of a minute the count begins anew.
+        backoff_s: pause before the first restart; doubled each time, up to `max_backoff_s`.
+        max_restarts: restarts in a row; after a life of a minute the count begins anew.
     """
 
     start_s: float = 300.0
@@ -71,7 +71,7 @@ class ProcessWorker:
     Args:
         setup: what the worker loads.
         name: unique among the clients of a loop.
-        deadlines: see there.
+        deadlines: the bounds of the worker.
     """
 
     def __init__(self, setup: Setup, name: str = "process", deadlines: Deadlines | None = None) -> None:
@@ -110,7 +110,7 @@ class ProcessWorker:
     def send(self, command: Command, frames: Frames = (), *, life: int) -> None:
         """See `WorkerClient`."""
         with self._lock:
-            if life == self._life and len(self._outbox) <= MAX_COMMANDS:  # one more than those says that it overflows
+            if life == self._life and len(self._outbox) <= MAX_COMMANDS:  # one more command marks the overflow
                 self._outbox.append((command, frames))
         self._wakeup.set()
 
@@ -142,7 +142,7 @@ class ProcessWorker:
                     reason = self._live()
                 except _Unstartable as error:
                     reason, lasting = str(error), not self._was_ready
-                except Exception as error:  # whatever it is, somebody waits for this worker
+                except Exception as error:  # of any kind, since callers wait for this worker
                     if not isinstance(error, OSError | zmq.ZMQError | msgspec.DecodeError):
                         LOG.exception("worker %r: a bug ends this life of it", self._name)
                     reason = f"{type(error).__name__}: {error}"
@@ -206,13 +206,13 @@ class ProcessWorker:
                 head, *parts = socket.recv_multipart()
                 answer = read_answer(head)
                 watch.heard(answer.number)
-                if not watch.greeted:  # not before it is there: a send without a peer would wait for it
+                if not watch.greeted:  # wait until the worker is there: sending without a peer would block
                     watch.greeted = True
                     socket.send(pack(self._setup), zmq.NOBLOCK)
                 if isinstance(answer, Ready):
                     watch.ready = self._was_ready = True
                     answer = msgspec.structs.replace(answer, life=self._life)
-                if isinstance(answer, Unfit) and self._was_ready:  # it could before: memory or files may come back
+                if isinstance(answer, Unfit) and self._was_ready:  # it was ready before: memory or files may come back
                     watch.unfit = f"its model was not loaded again: {answer.failure}"
                     return False
                 if not isinstance(answer, Beat):
@@ -239,7 +239,7 @@ class ProcessWorker:
                     process.kill()
                     try:
                         process.wait(KILLED_S)
-                    except subprocess.TimeoutExpired:  # it hangs in the kernel; its successor need not wait for it
+                    except subprocess.TimeoutExpired:  # it hangs in the kernel; the next worker need not wait for it
                         LOG.warning("worker %r: process %d was killed and is still there", self._name, process.pid)
             finally:
                 context.destroy(linger=0)
@@ -259,10 +259,12 @@ class _Unstartable(Exception):
 
 @contextmanager
 def _private_folder() -> Iterator[str]:
-    """Make a directory for a socket, that only this user may enter, and remove it afterwards or when Python ends. A
-    fork's child, which has a copy of all this, leaves it alone.
+    """Make a directory for a socket that only this user may enter, and remove it afterwards or when Python ends.
 
-    Raises _Unstartable if there is no place for one, or its name is too long for a socket."""
+    A fork's child, which has a copy of all this, leaves the directory alone.
+
+    Raises _Unstartable if there is no place for one, or its name is too long for a socket.
+    """
     try:
         _sweep(tempfile.gettempdir())
         folder = tempfile.mkdtemp(prefix=f"salon-{os.getpid()}-")  # mode 0700
@@ -301,7 +303,7 @@ def _sweep(place: str) -> None:
 
 
 def _remove_dead(folder: Path) -> None:
-    """Remove a folder that nobody holds. OSError: it is held (BlockingIOError), or was never locked."""
+    """Remove a folder that no process holds. Raise OSError if one does (BlockingIOError), or if it was never locked."""
     with open(folder / ALIVE, "rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
@@ -330,15 +332,18 @@ def _start(endpoint: str) -> subprocess.Popen[bytes]:
 
 
 def _ending(code: int | None) -> str | None:
-    """Return what an exit code says; None while the process runs."""
+    """Return an exit code in words; None while the process runs."""
     if code is None:
         return None
     return f"its process ended with {code}" if code >= 0 else f"its process was killed by signal {-code}"
 
 
 class _Watch:
-    """What the worker owes an answer to, and since when; whether it has said anything yet, and whether its model is
-    loaded, or why that cannot be just now."""
+    """The state of a conversation: the commands that the worker has yet to answer, and since when.
+
+    It also tells whether the worker has said anything yet, and whether its model is loaded, or why that cannot be just
+    now.
+    """
 
     def __init__(self, deadlines: Deadlines) -> None:
         self.ready = False
@@ -362,7 +367,7 @@ class _Watch:
     def late(self) -> str | None:
         """Return what the worker failed to do in time; None if nothing."""
         now = time.monotonic()
-        if now - self._look > 1.0:  # it was this process that stood still: give the other one time to be heard
+        if now - self._look > 1.0:  # this process stood still, so the worker gets time to be heard
             self._beat += now - self._look
             self._progress += now - self._look
         self._look = now

@@ -1,4 +1,4 @@
-"""The work of each kind of stage: one handler a kind, by name.
+"""Carry out each kind of stage: one handler a kind, by name.
 
 A stage is named by the ticket (`scheduler.tickets.StageWork.kind`), priced by its name and carried out by the handler
 of that name. To add a kind is to add a handler. Encoding has none: it is the opening of the job itself.
@@ -19,7 +19,7 @@ from ..errors import StudioError
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a stage made.
+    """The results of a stage.
 
     Attributes:
         reports: of a step, one a generation.
@@ -31,11 +31,16 @@ class Outputs:
 
 
 class StageHandler(Protocol):
-    """Does one piece of a stage. What it raises fails the plan; an error of `engine.errors` leaves the jobs as they
-    were."""
+    """Does one piece of a stage.
+
+    If it raises, the plan fails; an error of `engine.errors` leaves the jobs as they were.
+    """
 
     def __call__(self, engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
-        """Work on the generations of a plan: several for a step, else one. `piece`: which of the stage's, from 0."""
+        """Work on the generations of a plan: several for a step, else one.
+
+        `piece` is the index of the stage's piece, from 0.
+        """
 
 
 def step(engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
@@ -52,7 +57,7 @@ HANDLERS: dict[str, StageHandler] = {Stage.STEP: step, Stage.DECODE: decode}
 
 
 def handler_of(kind: str) -> StageHandler:
-    """Return the handler of a kind of stage. StudioError if this worker has none."""
+    """Return the handler of a kind of stage. Raise StudioError if this worker has none."""
     if kind not in HANDLERS:
         known = ", ".join(sorted({Stage.ENCODE, *HANDLERS}))
         raise StudioError(complaint("stage", repr(str(kind)), known, "use a worker that has a handler for it"))

@@ -1,4 +1,4 @@
-"""A worker in this process: a thread that drives an engine. No socket, and nothing is copied."""
+"""Run a worker in this process: a thread that drives an engine. There is no socket, and nothing is copied."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ LOG = logging.getLogger("salon.studio")
 class ThreadWorker:
     """An engine on a thread of its own.
 
-    A thread cannot be killed: an engine that hangs, hangs. For deadlines, take `process.ProcessWorker`.
+    A thread cannot be killed, so an engine that hangs stays so. `process.ProcessWorker` has deadlines.
 
     Args:
         engine: the engine; no other thread drives it until `close`.
-        name: unique among the clients of a loop.
+        name: name of the worker, unique among the clients of a loop.
     """
 
     def __init__(self, engine: Engine, name: str = "local") -> None:
@@ -45,7 +45,7 @@ class ThreadWorker:
         self._commands.put((command, frames))
 
     def close(self, timeout_s: float) -> None:
-        """See `WorkerClient`: it ends after the plan that it is doing."""
+        """See `WorkerClient`. The thread ends after its present plan."""
         self._closed.set()
         self._commands.put((Stop(), ()))
         if self._thread is not None and self._thread is not threading.current_thread():

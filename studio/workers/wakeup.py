@@ -1,4 +1,4 @@
-"""A way for other threads to wake one that polls sockets."""
+"""Let other threads wake one that polls sockets."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
-        self._lock = threading.Lock()  # no byte into a descriptor that is somebody else's by now
+        self._lock = threading.Lock()  # so that no byte goes into a descriptor that was closed and reused
         os.set_blocking(self.reader, False)
         os.set_blocking(self._writer, False)
 
     def set(self) -> None:
-        """Wakeup the poller, from any thread. This is cheap, never blocks, and does nothing after `close`."""
+        """Wake the poller, on any thread. This is cheap, never blocks, and does nothing after `close`."""
         with self._lock, suppress(BlockingIOError):
             if self._writer >= 0:
                 os.write(self._writer, b"!")

@@ -1,4 +1,4 @@
-"""The work of a device: a worker carries out plans on an engine, and never dies of a job's error."""
+"""Carry out plans on an engine: a worker does the work of a device, and never dies of a job's error."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Worker:
         self._held: dict[str, Generation] = {}
         self._preview_every: dict[str, int] = {}
         self._refused: dict[str, Exception] = {}  # branches and adapters that the engine did not take
-        self._complaints: set[tuple[str, str]] = set()  # kinds that were told
+        self._complaints: set[tuple[str, str]] = set()  # kinds of errors that were reported
 
     def handle(self, command: Command, frames: Frames = ()) -> Said:
-        """Do what a command says. What goes wrong is in the answer."""
+        """Carry out a command. An error becomes part of the answer."""
         if isinstance(command, Run):
             return self._run(command, frames)
         if isinstance(command, Park):
@@ -79,7 +79,7 @@ class Worker:
         return Ack(command.number), []
 
     def _add(self, command: AddBranch | AddAdapter, frames: Frames) -> None:
-        """Take a branch or an adapter. What goes wrong is remembered for the jobs that need it."""
+        """Take a branch or an adapter. An error is remembered for the jobs that need it."""
         try:
             if isinstance(command, AddBranch):
                 arrays = zip(command.arrays, frames, strict=True)
@@ -114,7 +114,7 @@ class Worker:
         opened_ms = 1e3 * (time.perf_counter() - start)
         jobs = [job for job in run.jobs if job not in failed]
         dropped = tuple(job for job in jobs if job not in self._held)
-        if dropped:  # then nobody advances, and they arrive with the next plan
+        if dropped:  # then no job advances, and these arrive with the next plan
             reason = Failure("StateError", "not held by this worker")
             return Ran(number=run.number, failed=failed, broken=reason, dropped=dropped), []
         if run.stage == Stage.ENCODE:
@@ -134,7 +134,7 @@ class Worker:
             made = Outputs()
         except Exception as error:
             elapsed = 1e3 * (time.perf_counter() - start)
-            if not isinstance(error, SalonError):  # a refusal changes nothing; after anything else, trust nothing
+            if not isinstance(error, SalonError):  # a refusal changes nothing; others may have
                 dropped = tuple(jobs)
                 self._drop(jobs)
             broken = Failure.of(error)
@@ -183,8 +183,10 @@ class Worker:
     def _previews(
         self, reports: Sequence[StepReport], jobs: list[str]
     ) -> tuple[list[tuple[Array, Any]], dict[str, float], tuple[str, ...]]:
-        """Return pictures of the unfinished jobs that want them now; what each took, ms; and complaints about those
-        that came to nothing."""
+        """Return pictures of the unfinished jobs that are due for a preview, the ms that each took, and complaints.
+
+        A complaint is about a preview that failed.
+        """
         pictures, took, complaints = [], {}, []
         for job, report in zip(jobs, reports, strict=False):
             generation, every = report.generation, self._preview_every.get(job, 0)
@@ -239,7 +241,7 @@ class Worker:
 
 
 def info_of(engine: Engine) -> ModelInfo:
-    """Return the facts of a loaded engine. StudioError for one that reads no prompts: jobs are made of them."""
+    """Return the facts of a loaded engine. Raise StudioError for one that reads no prompts, of which jobs are made."""
     if not engine.info.text_rows:
         remedy = "use a checkpoint with salon.json"
         raise StudioError(complaint("model", "one without a text pipeline", "one that reads prompts", remedy))

@@ -24,13 +24,13 @@ class Standing:
     max_running: int = 1
 
 
-def lifted() -> FairQueue[Standing]:
-    return FairQueue(ageing=0.0, lifted=True)
+def catch_up() -> FairQueue[Standing]:
+    return FairQueue(ageing=0.0, catch_up=True)
 
 
 def test_memory_does_not_grow_with_the_names_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fair, "IDLE", 20)
-    queue = lifted()
+    queue = catch_up()
     for i in range(500):  # each alone, so that nobody is ever behind another one
         job = Standing(f"user {i}")
         queue.enter(job)
@@ -53,7 +53,7 @@ acts = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["enter", "
 @given(acts)
 def test_forgetting_changes_nothing(trace) -> None:
     """Whoever comes back starts where it would have started had nobody been forgotten: service and floor by hand."""
-    queue, busy, service, floor = lifted(), dict.fromkeys("abcdef", 0), dict.fromkeys("abcdef", 0.0), 0.0
+    queue, busy, service, floor = catch_up(), dict.fromkeys("abcdef", 0), dict.fromkeys("abcdef", 0.0), 0.0
     for name, act, ms in trace:
         job = Standing(name)
         if act == "enter":

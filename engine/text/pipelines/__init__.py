@@ -1,8 +1,8 @@
-"""The text pipelines: every module of this folder is one, and its name is what `text.pipeline` of `salon.json` says.
+"""Find the text pipelines: every module of this folder is one; `text.pipeline` of `salon.json` gives its name.
 
 To add a text pipeline is to add a module with
 
-    HELP: str                                                # what it is, in a few words
+    HELP: str                                                # describes the pipeline in a few words
     COMPONENTS: Mapping[str, Classes]                        # components of the folder that it reads
     def files(salon) -> Mapping[str, Any]                    # and files beside them
     def load(ops, components, salon, limits) -> TextPipeline
@@ -29,19 +29,24 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """What a module of this folder has."""
+    """The names that a module of this folder defines."""
 
     HELP: str
     COMPONENTS: Mapping[str, Classes]
 
     def files(self, salon: Config) -> Mapping[str, Any]:
-        """Return the names of the files that it reads beside the components and what an entry "file" names: by the
-        dotted key of `salon.json` that they stand under."""
+        """Return the names of the files that it reads beside the components and the entries "file".
+
+        The keys are the dotted keys of `salon.json` under which the names stand.
+        """
 
     def load(
         self, ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config, limits: Limits
     ) -> TextPipeline:
-        """Load the pipeline that the "text" part of `salon.json` describes. CheckpointError for anything wrong."""
+        """Load the pipeline that the "text" part of `salon.json` describes.
+
+        Raise CheckpointError if anything is wrong.
+        """
 
 
 PLUGINS: Plugins[Reader] = Plugins("text pipeline", __name__, __path__)
@@ -49,10 +54,10 @@ names = PLUGINS.names
 
 
 def reader_of(salon: Config) -> Reader | None:
-    """Return the module that reads the prompts of a checkpoint; None for one that reads no prompts.
+    """Return the module that reads the prompts of a checkpoint; None if the checkpoint reads no prompts.
 
     Raises:
-        UnknownArchitecture, WrongConfig: `text.pipeline` names none of them.
+        UnknownArchitecture, WrongConfig: `text.pipeline` names no text pipeline.
     """
     if "text" not in salon.values:
         return None
@@ -61,6 +66,6 @@ def reader_of(salon: Config) -> Reader | None:
 
 
 def settings_of(salon: Config) -> Config:
-    """Return the "text" part of `salon.json`, to be read key by key."""
+    """Return the "text" part of `salon.json` as a `Config`, which is read key by key."""
     text = salon.values["text"]
     return Config(salon.path, text if isinstance(text, dict) else {})

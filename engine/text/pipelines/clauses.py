@@ -1,11 +1,11 @@
-"""The clause-wise text pipeline.
+"""Encode prompts clause by clause.
 
-Each clause is encoded on its own; its token states, without the two special tokens, are brought to mean 0 and
-deviation 1 per dimension and written into the clause's slots. Empty slots are zeros. The pooled vector is the mean
-state of the subject clause, brought to mean 0 and deviation 1 with its own statistics. Which words go where is read
-without weights (`reader.py`). A model with a table of nouns draws the head noun, or what the table says (`nouns.py`);
-where there is no table, a subject that the model does not know gives way to the nearest one that it knows
-(`neighbours.py`). All of it is data of the checkpoint (`salon.json`, `text_stats.safetensors`).
+Each clause is encoded on its own. Its token states, without the two special tokens, are brought to mean 0 and deviation
+1 per dimension and written into the clause's slots. Empty slots are zeros. The pooled vector is the mean state of the
+subject clause, brought to mean 0 and deviation 1 with its own statistics. `PromptReader` says which words go where. A
+model with a table of nouns draws the head noun or what the table says (`nouns.py`). Without a table, the nearest known
+subject replaces one that the model does not know (`neighbours.py`). The data are the checkpoint's (`salon.json`,
+`text_stats.safetensors`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from . import settings_of
 
 HELP = "a prompt is taken apart into clauses, and each is encoded on its own"
 STATS: Final = "text_stats.safetensors"  # unless `salon.json` names another file
-VERSION: Final = 1  # of the "text" part of salon.json
+VERSION: Final = 1  # version of the "text" part of salon.json
 WORDS: Final = {  # keys of that part which are read elsewhere
     "pipeline": "text/pipelines/__init__.py",
     "slots": "below",
@@ -49,14 +49,17 @@ WORDS: Final = {  # keys of that part which are read elsewhere
 
 
 class TokenEncoder(Protocol):
-    """The checkpoint's tokenizer and text encoder."""
+    """A checkpoint's tokenizer and text encoder."""
 
     def tokenize(self, text: str) -> list[int]:
-        """Token ids, without special tokens."""
+        """Return the token ids of a text, without special tokens."""
         ...
 
     def encode(self, clauses: Sequence[Sequence[int]]) -> list[Float32]:
-        """Token states float32 [n, E] of each clause, encoded on its own between special tokens, those left out."""
+        """Return the token states float32 [n, E] of each clause.
+
+        Each clause is encoded on its own between special tokens, whose states are left out.
+        """
         ...
 
 
@@ -71,14 +74,14 @@ class TextStats:
 
 
 class ClausePipeline:
-    """Clause-wise text encoding, with the last prompts' results kept; a `TextPipeline`.
+    """A `TextPipeline` that encodes prompts clause by clause and keeps the results of the last prompts.
 
     Args:
         encoder: tokenizer and text encoder.
         slots, vocabulary, stats, neighbours, nouns: the checkpoint's data.
-        max_chars: longest prompt taken.
-        cache_size: prompts whose encoding is kept, the least recently used going first.
-        sizes: what `TextPipeline.sizes` says.
+        max_chars: characters of the longest prompt that is accepted.
+        cache_size: number of prompts whose encoding is kept; the least recently used is dropped first.
+        sizes: the value of `TextPipeline.sizes`.
     """
 
     def __init__(
@@ -125,7 +128,7 @@ class ClausePipeline:
         return encoding
 
     def pooled_of(self, text: str) -> Float32:
-        """The pooled vector [E] of a subject, whatever its words are."""
+        """Return the pooled vector [E] of a subject, whatever its words are."""
         (states,) = self.encoder.encode([self.encoder.tokenize(text)])
         return self._pooled(states)
 
@@ -195,7 +198,7 @@ def reader(components: Mapping[str, Component], salon: Config, limits: Limits) -
 
 
 def _tables(salon: Config) -> tuple[list[Slot], Vocabulary, Nouns | None]:
-    """What the "text" part of `salon.json` says of words. Raises what its values cause."""
+    """Return what the "text" part of `salon.json` says of words. Raise whatever its values cause."""
     settings = settings_of(salon)
     settings.only("version", (VERSION,))
     slots = [Slot(**slot) for slot in settings.values["slots"]]
@@ -204,12 +207,12 @@ def _tables(salon: Config) -> tuple[list[Slot], Vocabulary, Nouns | None]:
 
 
 def _sizes(encoder: BertEncoder) -> dict[str, Any]:
-    """Sizes of the text encoder."""
+    """Return the numbers of the text encoder's config that decide how much work it is."""
     return {key: value for key, value in asdict(encoder.weights.config).items() if key != "layer_norm_eps"}
 
 
 def _load_stats(file: SafetensorsFile, width: int) -> TextStats:
-    """Statistics of a text encoder so wide."""
+    """Load the statistics of a text encoder of this width."""
     stats = {name: widen(file.array(name), name) for name in TextStats.__dataclass_fields__}
     for name, values in stats.items():
         if values.shape != (width,):

@@ -5,7 +5,7 @@
 A reference picture goes through a small convolutional encoder that keeps only statistics over the picture (no layout
 can leak through) to a 256-d style vector, then to four tokens, then to keys and values of each double block. It is
 trained with references of the same style (set, palette, background, finish) and ANOTHER concept, to answer as the
-transformer itself does when it is told that style in words: that target has no noise of its own, so far fewer samples
+transformer itself does when the words name that style: that target has no noise of its own, so far fewer samples
 are needed than with the flow's. With a learned null reference, for the unconditional branch, it is to answer as the
 transformer does without an adapter. Writes `adapter.safetensors` in diffusers' Flux IP-Adapter layout and
 `style_encoder.safetensors`.
@@ -63,7 +63,7 @@ class References:
         self.first = np.searchsorted(self.group[self.members], every)
 
     def pick(self, rows: np.ndarray) -> np.ndarray:
-        """A reference row for each row, -1 where the style has no other concept (or none came up)."""
+        """Draw a reference row for each row, -1 where the style has no other concept (or none came up)."""
         out = np.full(len(rows), -1)
         low, high = self.first[self.group[rows]], self.first[self.group[rows] + 1]
         for _ in range(4):
@@ -201,7 +201,8 @@ def strengthen(adapter: StyleAdapter, factor: float) -> None:
 
 @torch.no_grad()
 def style_vectors(encoder: StyleEncoder, batches: Batches, device: torch.device) -> Tensor:
-    """The mean style vector of every drawing set's plain pictures [sets, width], of unit RMS: styles to start from."""
+    """Return the mean style vector of every drawing set's plain pictures [sets, width], of unit RMS: styles to start
+    from."""
     bucket, out = batches.buckets[0], []
     style = batches.labels["style"][bucket.entry]
     for number in range(int(style.max()) + 1):

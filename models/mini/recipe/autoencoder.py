@@ -51,7 +51,7 @@ def stage(run: Run) -> Stage:
 
 
 def build(config: AutoencoderConfig) -> AutoencoderKL:
-    """An untrained autoencoder, or the one in `config.warm`, with more latent channels if it has fewer."""
+    """Build an untrained autoencoder, or the one in `config.warm`, with more latent channels if it has fewer."""
     if config.warm:
         old = AutoencoderKL.from_pretrained(config.warm).float()
         return old if old.config.latent_channels == config.latents else widen_autoencoder(old, config.latents)
@@ -73,7 +73,7 @@ def build(config: AutoencoderConfig) -> AutoencoderKL:
 
 
 def followed(config: AutoencoderConfig, device: torch.device) -> Any:
-    """The encoder whose means the first latent channels are to keep; None if there is none."""
+    """Return the encoder whose means the first latent channels are to keep; None if there is none."""
     if not config.follow:
         return None
     encoder = AutoencoderKL.from_pretrained(config.follow).float().encoder
@@ -82,14 +82,14 @@ def followed(config: AutoencoderConfig, device: torch.device) -> Any:
 
 @torch.no_grad()
 def deviations(model: AutoencoderKL, crops: Crops | KeptCrops, device: torch.device) -> torch.Tensor:
-    """Deviation of every latent channel's means [C] over some training pictures."""
+    """Measure the deviation of every latent channel's means [C] over some training pictures."""
     with bf16(device):
         parts = [model.encoder(crops.batch(16, crops.size).to(device)).float().chunk(2, 1)[0] for _ in range(16)]
     return torch.cat(parts).std((0, 2, 3)).cpu()
 
 
 def losses(config: AutoencoderConfig, y: torch.Tensor, x: torch.Tensor, sharp: float) -> torch.Tensor:
-    """Reconstruction loss: L1 and squared error of pixels, L1 of gradients, and block colours on three scaled axes."""
+    """Compute the reconstruction loss: L1 and squared error of pixels, L1 of gradients, and scaled block colours."""
     d = y - x
     matrix = torch.from_numpy(MATRIX).to(d) / torch.tensor(AXIS_SCALE).to(d)[:, None]
     axes = torch.einsum("ac,bchw->bahw", matrix, d)
@@ -111,7 +111,7 @@ def rebuild(model: AutoencoderKL, pictures: np.ndarray, device: torch.device) ->
 
 
 def gate_pictures(pictures: Pictures, number: int = 192) -> dict[str, np.ndarray]:
-    """Held-out pictures: in all looks, and plain on white (where no background helps the figure)."""
+    """Return held-out pictures: in all looks, and plain on white (where no background helps the figure)."""
     e = pictures.entries
     held = np.flatnonzero((e[:, 5] == HELD) & (e[:, 4] == 0))
     plain = held[(e[held, 1] == 0) & (e[held, 2] == 0) & (e[held, 3] == 0)]
@@ -122,7 +122,7 @@ def gate_pictures(pictures: Pictures, number: int = 192) -> dict[str, np.ndarray
 
 
 def gate_figures(model: AutoencoderKL, sets: dict[str, np.ndarray], device: torch.device) -> dict[str, Any]:
-    """PSNR and R2 of each set of pictures."""
+    """Measure PSNR and R2 of each set of pictures."""
     out = {}
     for name, x in sets.items():
         y = rebuild(model, x, device)
@@ -220,12 +220,12 @@ def run_stage(run: Run, force: bool = False) -> Done | None:
 
 
 def lasting_part(config: AutoencoderConfig) -> dict[str, Any]:
-    """The configuration that a resumed run must share; its budget, rates and loss weights may change."""
+    """Return the configuration that a resumed run must share; its budget, rates and loss weights may change."""
     return {k: v for k, v in asdict(config).items() if k in ("seed", "channels", "latents", "groups")}
 
 
 def save_model(model: Any, folder: Path) -> None:
-    """A diffusers folder, written beside and moved into place."""
+    """Save a diffusers folder, written beside and moved into place."""
     import shutil
 
     new = folder.with_name(folder.name + ".new")
@@ -239,7 +239,7 @@ def save_model(model: Any, folder: Path) -> None:
 
 
 def load_model(run: Run, device: torch.device) -> AutoencoderKL:
-    """The trained autoencoder for inference. Raises CacheError unless the stage has finished."""
+    """Load the trained autoencoder for inference. Raises CacheError unless the stage has finished."""
     done = open_stage(run.work, "autoencoder")
     model = AutoencoderKL.from_pretrained(done.folder / "model")
     return model.to(device, memory_format=torch.channels_last).eval()

@@ -42,7 +42,7 @@ class Bucket:
 
 
 def lengthened(x: Tensor, h: int, w: int) -> tuple[Tensor, int, int]:
-    """Packed latents [B, L, 4C] of h x w with one more row of tokens along the longer side, and their new h and w.
+    """Return packed latents [B, L, 4C] with one more row of tokens along the longer side, and their new h and w.
 
     The drawing stays in the middle: next to both ends, where there is nothing but background, a row of latents stands
     twice. So a model learns more sizes than its pictures were made in."""
@@ -86,7 +86,7 @@ class Batches:
         self.forms, self.first = order, np.searchsorted(concept[order], np.arange(concept.max() + 2))
 
     def texts(self, entry: np.ndarray, keep: dict[str, np.ndarray], form: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Text rows [B, R, 384] and pooled [B, 384] of plan entries; `keep` says per clause where it stays."""
+        """Return text rows [B, R, 384] and pooled [B, 384] of plan entries; `keep` says per clause where it stays."""
 
         def mask(name: str) -> Tensor:
             return torch.from_numpy(keep[name].astype(np.float32)).to(self.device)
@@ -99,7 +99,8 @@ class Batches:
         return torch.cat(parts, 1), self.text["subject_pooled"][subject] * mask("subject")[:, None]
 
     def folded(self, entry: np.ndarray, keep: dict[str, np.ndarray], form: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """As `texts`, with the empty rows folded (see `fold_empty`): text rows, pooled, attention bias.
+        """Return what `texts` does, with the empty rows folded (see `fold_empty`): text rows, pooled, attention
+        bias.
 
         A caption that has no `ROOM` loses its last clauses."""
         keep = dict(keep)
@@ -113,20 +114,20 @@ class Batches:
         return rows, pooled, bias
 
     def random_forms(self, entry: np.ndarray) -> np.ndarray:
-        """A random way of naming each entry's subject: row of the subject table."""
+        """Draw a random way of naming each entry's subject: row of the subject table."""
         concept = self.labels["concept"][entry]
         low, high = self.first[concept], self.first[concept + 1]
         return self.forms[low + (self.rng.random(len(entry)) * (high - low)).astype(int)]
 
     def keeps(self, number: int) -> dict[str, np.ndarray]:
-        """Which clauses a random training caption keeps."""
+        """Draw which clauses a random training caption keeps."""
         rng = self.rng
         some, bare = rng.random(number) >= ALL_DROPPED, rng.random(number) < NAME_ONLY
         keep = {name: some & ~bare & (rng.random(number) >= drop) for name, drop in DROPPED.items()}
         return {"subject": some, **keep}
 
     def rows(self, bucket: Bucket, number: int) -> np.ndarray:
-        """Random training rows of a bucket, the plain ones more often than their share."""
+        """Draw random training rows of a bucket, the plain ones more often than their share."""
         rng = self.rng
         plain, other = (bucket.plain, bucket.other) if len(bucket.plain) and len(bucket.other) else (
             (bucket.plain if len(bucket.plain) else bucket.other),) * 2  # fmt: skip
@@ -134,7 +135,8 @@ class Batches:
         return np.where(rng.random(number) < self.config.plain_share, first, second)
 
     def pick(self, share_done: float, step: int) -> Bucket:
-        """The bucket of a step (of all processes): square, later now and then another aspect, at the end also large."""
+        """Pick the bucket of a step (of all processes): square, later now and then another aspect, at the end also
+        large."""
         rng, config = np.random.default_rng([self.config.seed, step]), self.config
 
         def usable(parts: list[Bucket]) -> list[Bucket]:
@@ -148,11 +150,11 @@ class Batches:
         return self.buckets[0]
 
     def longer(self, bucket: Bucket, step: int) -> bool:
-        """Whether a step (of all processes) takes a bucket's pictures as `lengthened` makes them."""
+        """Return whether a step (of all processes) takes a bucket's pictures as `lengthened` makes them."""
         square = bucket.height == bucket.width
         rng = np.random.default_rng([self.config.seed, step, 1])
         return not square and bool(rng.random() < self.config.longer_share)
 
     def number(self, bucket: Bucket) -> int:
-        """Pictures of a batch: about as many tokens whatever their size."""
+        """Return the number of pictures of a batch: about as many tokens whatever their size."""
         return max(1, self.config.batch * self.buckets[0].x.shape[1] // max(bucket.x.shape[1], 1) // 4 * 4)

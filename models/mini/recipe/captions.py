@@ -32,24 +32,24 @@ class Caption:
     finish: str = ""
 
     def text(self) -> str:
-        """The caption as a person would type it."""
+        """Return the caption as a person would type it."""
         clauses = (self.subject, self.style, self.background, self.palette, self.finish)
         return ", ".join(c for c in clauses if c)
 
 
 def with_article(name: str) -> str:
-    """'an apple', 'a cat'; plurals ('jeans') stay as they are."""
+    """Put an article before a name: 'an apple', 'a cat'; plurals ('jeans') stay as they are."""
     plural = name.endswith("s") and not name.endswith("ss")
     return name if plural else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def subject_forms(names: tuple[str, ...]) -> list[str]:
-    """Every way that training captions name a subject: each name, bare and with an article."""
+    """Return every way that training captions name a subject: each name, bare and with an article."""
     return list(dict.fromkeys(form for name in names for form in (name, with_article(name))))
 
 
 def clause(slot: str, words: str) -> str:
-    """Words in the wording of a slot; no words, no clause."""
+    """Put words into the wording of a slot; no words, no clause."""
     return _FORM[slot].format(words) if words else ""
 
 
@@ -70,7 +70,7 @@ def finish_clause(finish: str) -> str:
 
 
 def caption(subject: str, drawing_set: str, look: Look) -> Caption:
-    """The full caption of a picture."""
+    """Return the full caption of a picture."""
     return Caption(
         subject,
         style_clause(drawing_set),

@@ -50,7 +50,7 @@ It wants `prompt_embeds`, `pooled_prompt_embeds` and their `negative_` twins (ze
 
 
 def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[str, Any] | None, out: Path) -> str:
-    """The card as Markdown for the folder `out`. `report` is the evaluation's, None when it has not run."""
+    """Write the card as Markdown for the folder `out`. `report` is the evaluation's, None when it has not run."""
     r = run.recipe
     fetched = open_stage(run.work, "fetch").json("licences.json")
     licences = [_Licence(**{k: v for k, v in x.items() if k != "sha256"}) for x in fetched]
@@ -115,25 +115,25 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
 
 
 def pictures(out: Path) -> list[str]:
-    """The section that shows those sheets which lie where the card looks for them."""
+    """Write the section that shows those sheets which lie where the card looks for them."""
     there = [name for name in SHOWN if (out / SHEETS / f"{name}.webp").is_file()]
     lines = [line for n in there for line in (f"{SHOWN[n].capitalize()}:", "", f"![{SHOWN[n]}]({SHEETS}/{n}.webp)", "")]
     return ["## Pictures", "", *lines] if there else []
 
 
 def listed(settings: dict[str, Any]) -> str:
-    """Settings as words: 'steps 20, guidance 3.0'."""
+    """Write settings as words: 'steps 20, guidance 3.0'."""
     return ", ".join(f"{k} {v}" for k, v in settings.items() if v != "")
 
 
 def hours(curve: list[dict[str, Any]]) -> float:
-    """Hours of training between the first and the last point of a curve, pauses left out."""
+    """Count the hours of training between the first and the last point of a curve, pauses left out."""
     steps = [float(b["time"] - a["time"]) for a, b in pairwise(curve)]
     return float(sum(s for s in steps if s < PAUSE)) / 3600.0
 
 
 def training(run: Run) -> list[str]:
-    """A line for every trained part that has finished, and the loss curve of the transformer so far."""
+    """Write a line for every trained part that has finished, and the loss curve of the transformer so far."""
     out = []
     for name, unit in (
         ("autoencoder", "crops"),
@@ -156,7 +156,7 @@ def training(run: Run) -> list[str]:
 
 
 def curve(of: str, points: list[dict[str, Any]]) -> list[str]:
-    """The table of a loss curve."""
+    """Write the table of a loss curve."""
     if not points:
         return []
     out = ["", f"Loss of {of} ({hours(points) * 60:.0f} minutes from the first point to the last):", ""]
@@ -168,12 +168,12 @@ def curve(of: str, points: list[dict[str, Any]]) -> list[str]:
 
 
 def cell(row: dict[str, Any], head: str) -> str:
-    """A figure of a row, empty where it was not asked for."""
+    """Write a figure of a row, empty where it was not asked for."""
     return f"{row[head]:.3f}" if head in row else ""
 
 
 def figures(report: dict[str, Any]) -> list[str]:
-    """The judge's table, quality against samples, and the goals, missed ones included."""
+    """Write the judge's table, quality against samples, and the goals, missed ones included."""
     heads = ("concept", "concept5", "style", "style_natural", "palette", "background", "finish")
     rows = [(row["row"], row) for row in report["rows"]]
     rows += [(f"generated after {row['samples']:,} samples", row) for row in report["details"]["probes"]["curve"]]

@@ -59,7 +59,7 @@ class Checked:
 def compiled(
     step: Callable[..., Any], net: Velocity, weights: list[nn.Parameter], most: torch.Size | None = None
 ) -> Callable[..., Any]:
-    """A training step over `net`, compiled: as a whole on a CPU, block by block and checked (see there) on a GPU."""
+    """Compile a training step over `net`: as a whole on a CPU, block by block and checked (see there) on a GPU."""
     if weights[0].device.type == "cpu":
         return torch.compile(step, dynamic=False)
     net.compile_blocks()

@@ -12,14 +12,14 @@ MATRIX = np.array([[0.299, 0.587, 0.114], [1.0, 0.0, -1.0], [-0.5, 1.0, -0.5]], 
 
 
 def blocks(pictures: Array, side: int = 8) -> Array:
-    """Mean colours of side x side blocks on the three axes: [B, H, W, 3] -> [B, H/side, W/side, 3]."""
+    """Return mean colours of side x side blocks on the three axes: [B, H, W, 3] -> [B, H/side, W/side, 3]."""
     b, h, w, _ = pictures.shape
     means = pictures.reshape(b, h // side, side, w // side, side, 3).mean((2, 4))
     return means @ MATRIX.T
 
 
 def r_squared(real: Array, rebuilt: Array) -> dict[str, float]:
-    """1 - residual variance / variance of the block colours, for each axis."""
+    """Return 1 - residual variance / variance of the block colours, for each axis."""
     x, y = blocks(real), blocks(rebuilt)
     out = {}
     for i, name in enumerate(AXES):
@@ -29,6 +29,6 @@ def r_squared(real: Array, rebuilt: Array) -> dict[str, float]:
 
 
 def psnr(real: Array, rebuilt: Array) -> float:
-    """Peak signal-to-noise ratio in dB of pictures in 0..1, from the error over all of them together."""
+    """Return the peak signal-to-noise ratio in dB of pictures in 0..1, from the error over all of them together."""
     error = float(((real.astype(np.float64) - rebuilt) ** 2).mean())
     return float(10 * np.log10(1 / max(error, 1e-12)))

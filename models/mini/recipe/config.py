@@ -146,7 +146,7 @@ def full() -> Recipe:
 
 
 def smoke() -> Recipe:
-    """Every stage at toy size: it shows that the pipeline runs, not that it learns."""
+    """Return every stage at toy size: it shows that the pipeline runs, not that it learns."""
     return Recipe(
         name="smoke",
         data=DataConfig(
@@ -208,7 +208,7 @@ class Run:
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The command line that all stages share."""
+    """Make the command line that all stages share."""
     p = argparse.ArgumentParser(description=description)
     p.add_argument("--work", type=Path, required=True, help="folder for packages, caches and checkpoints")
     p.add_argument("--preset", choices=sorted(PRESETS), default="full")
@@ -223,6 +223,6 @@ def run_of(args: argparse.Namespace) -> Run:
 
 
 def with_changes(recipe: Recipe, **parts: dict[str, object]) -> Recipe:
-    """A recipe with some fields of some stages replaced: with_changes(r, transformer={"samples": 1000})."""
+    """Replace some fields of some stages of a recipe: with_changes(r, transformer={"samples": 1000})."""
     new = {k: replace(getattr(recipe, k), **v) for k, v in parts.items() if v}
     return replace(recipe, **new)

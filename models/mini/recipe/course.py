@@ -21,7 +21,8 @@ from .torch_tools import Average
 
 
 def save_state(path: Path, config: Any, **state: Any) -> None:
-    """A resumable state (tensors, optimiser, random generators), written atomically with its configuration's digest."""
+    """Save a resumable state (tensors, optimiser, random generators), atomically and with its configuration's
+    digest."""
     buffer = io.BytesIO()
     torch.save({"config": digest(config), **state}, buffer)
     with atomic(path) as f:
@@ -29,7 +30,7 @@ def save_state(path: Path, config: Any, **state: Any) -> None:
 
 
 def load_state(path: Path, config: Any) -> dict[str, Any] | None:
-    """The state to resume from, or None when there is none.
+    """Return the state to resume from, or None when there is none.
 
     Raises CacheError when it is damaged or belongs to another configuration.
     """
@@ -54,20 +55,20 @@ class Losses:
         self._waiting: list[Tensor] = []
 
     def add(self, *losses: Tensor) -> None:
-        """One step's. Raises FloatingPointError as `fetch`."""
+        """Add one step's losses. Raises FloatingPointError as `fetch`."""
         self._waiting.append(torch.stack([x.detach() for x in losses]))
         if losses[0].device.type == "cpu" or len(self._waiting) >= self.EVERY:
             self.fetch()
 
     def fetch(self) -> None:
-        """Raises FloatingPointError when they are not finite: the training has diverged."""
+        """Fetch the losses. Raises FloatingPointError when they are not finite: the training has diverged."""
         new = torch.stack(self._waiting).tolist() if self._waiting else []
         self.values, self._waiting = (self.values + new)[-self.MEMORY :], []
         if not np.isfinite(new).all():
             raise FloatingPointError(f"a loss is {new[-1]}: the training has diverged, lower the rate")
 
     def mean(self, steps: int = MEMORY) -> list[float]:
-        """Of each loss over the last so many steps that have been fetched; empty before the first."""
+        """Return the mean of each loss over the last so many steps that have been fetched; empty before the first."""
         return [float(v) for v in np.mean(self.values[-steps:], 0)] if self.values else []
 
 
@@ -108,7 +109,8 @@ class Course:
         return True
 
     def share(self, budget: int, seconds: float) -> float:
-        """How much of the training is done, 0 to 1: of its samples, or of its time if `seconds` are given and less."""
+        """Return how much of the training is done, 0 to 1: of its samples, or of its time if `seconds` are given and
+        less."""
         late = (time.monotonic() - self.start) / seconds if seconds else 0.0
         return min(1.0, max(late, self.done / max(budget, 1)))
 

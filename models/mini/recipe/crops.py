@@ -37,7 +37,7 @@ class Crops:
         return x[:, ::-1] if rng.random() < 0.5 else x
 
     def batch(self, number: int, crop: int) -> torch.Tensor:
-        """[number, 3, crop, crop] in -1..1; up to two crops of each picture, some from twice the resolution."""
+        """Return [number, 3, crop, crop] in -1..1; up to two crops of each picture, some from twice the resolution."""
         out = np.empty((number, crop, crop, 3), np.float32)
         x, size = self.picture(self.size), self.size
         for i in range(number):
@@ -60,7 +60,7 @@ class KeptCrops:
         self.whole, self.large = (Kept(run, pictures, rows, device).bytes for rows in groups)
 
     def batch(self, number: int, crop: int) -> torch.Tensor:
-        """[number, 3, crop, crop] in -1..1; a tenth of the batches from twice the resolution."""
+        """Return [number, 3, crop, crop] in -1..1; a tenth of the batches from twice the resolution."""
         rng = self.rng
         source = self.large if crop < self.size and len(self.large) and rng.random() < 0.1 else self.whole
         side = source.shape[1]

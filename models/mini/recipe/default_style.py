@@ -14,13 +14,13 @@ STYLIZE = ((0.0, 0.0), (100.0, 0.4), (1000.0, 1.6))  # (--s, adapter weight): st
 
 
 def weight_of(stylize: float) -> float:
-    """Adapter weight of a `--s` value."""
+    """Return the adapter weight of a `--s` value."""
     at, weights = zip(*STYLIZE, strict=True)
     return float(np.interp(stylize, at, weights))
 
 
 def as_data() -> dict[str, object]:
-    """What `salon.json` says of it: the row of the tensor in the file, its words, and the weights of `--s`."""
+    """Return what `salon.json` says of it: the row of the tensor in the file, its words, and the weights of `--s`."""
     return {
         "file": "style_encoder.safetensors",
         "tensor": "styles",

@@ -5,8 +5,8 @@
 Rows: real pictures, their reconstructions, and pictures generated from the full caption, from the name alone, from
 kept-back synonyms, and with the style given by a reference picture only. What is compared is drawn from the same plan
 entries, and those are of (thing, style) pairs that the JUDGE was not trained on: pairs that it knows are judged far
-better, whoever drew them. The held-out pairs are those that nobody was trained on. The probes (see `probes`) stand
-beside the rows. Resumable row by row.
+better, whether model or artist drew them. The held-out pairs are those that no part was trained on. The probes (see
+`probes`) stand beside the rows. Resumable row by row.
 """
 
 # mypy: disable-error-code="misc,untyped-decorator,no-any-return"
@@ -83,7 +83,7 @@ class Examination:
     saved: Saved
 
     def main_rows(self, stylist: Stylist | None) -> dict[str, Any]:
-        """The rows of the gate by name."""
+        """Make the rows of the gate, by name."""
         config, painter, saved = self.run.recipe.evaluate, self.painter, self.saved
         seed, rows = config.seed, {}
 
@@ -130,7 +130,7 @@ class Examination:
         return rows
 
     def probes(self, stylist: Stylist | None) -> dict[str, Any]:
-        """Few steps, quality against samples seen, and what the adapter does, each a list of rows."""
+        """Probe few steps, quality against samples seen, and what the adapter does, each a list of rows."""
         config, painter, judge, saved = self.run.recipe.evaluate, self.painter, self.judge, self.saved
         seed = config.seed + 10
         entry = rows_of(self.pictures, TRAIN, config.probe, seed)
@@ -149,7 +149,7 @@ class Examination:
 
 
 def visible_share(pictures: Pictures, number: int, seed: int) -> float:
-    """Share of random plan entries whose object can be seen."""
+    """Measure the share of random plan entries whose object can be seen."""
     rows = np.random.default_rng(seed).permutation(len(pictures.entries))[:number]
     seen = [
         is_visible(
@@ -219,7 +219,7 @@ def keep_eye(run: Run, share: float) -> None:
 
 
 def finished(run: Run) -> dict[str, Any] | None:
-    """The evaluation's report, last of its goals the one that only a person can measure; None when there is none.
+    """Return the evaluation's report, whose last goal only a person can measure; None when there is none.
 
     Raises CacheError when it is damaged or not of these weights.
     """

@@ -83,7 +83,10 @@ ENDINGS = {
 
 
 def salon_json(run: Run, plan: dict[str, Any], version: str, report: dict[str, Any] | None) -> dict[str, Any]:
-    """The text pipeline as data, default settings and the vocabulary. `report`: the evaluation's, which chose them."""
+    """Return the text pipeline as data, default settings and the vocabulary.
+
+    `report`: the evaluation's, which chose them.
+    """
     concepts = {c.name: c for c in read_vocabulary()}
 
     def table(words: list[str]) -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from .store import Done, Stage, atomic, open_stage
 
 
 def packages(extra: bool) -> dict[str, str]:
-    """Package name to version, each once."""
+    """Return package name to version, each once."""
     return {s.package: s.version for s in SETS + (EXTRA_SETS if extra else ())}
 
 
@@ -51,7 +51,7 @@ def download(package: str, version: str, folder: Path) -> Path:
 
 
 def read_member(archive: Path, member: str) -> Any:
-    """One JSON file of a package. Raises PackageError when the archive is damaged or lacks it."""
+    """Read one JSON file of a package. Raises PackageError when the archive is damaged or lacks it."""
     try:
         with tarfile.open(archive) as tar:
             f = tar.extractfile(f"package/{member}")

@@ -14,7 +14,7 @@ FEWEST = {"concepts": 500, "styles": 8, "palettes": 6, "backgrounds": 12}
 def goals(
     rows: dict[str, dict[str, Any]], autoencoder: dict[str, Any], plan: dict[str, Any], visible: float
 ) -> list[Goal]:
-    """Every goal with the value reached. `rows`: the main rows by name; `visible`: share of visible objects."""
+    """State every goal with the value reached. `rows`: the main rows by name; `visible`: share of visible objects."""
     out = [Goal.at_least("autoencoder PSNR on held-out drawings", 28.0, autoencoder["held"]["psnr"], " dB", note=WARM)]
     for axis in ("luma", "red_blue", "green_magenta"):
         value = min(part["r2"][axis] for part in autoencoder.values())
@@ -56,7 +56,7 @@ def goals(
 
 
 def probe_goals(probes: dict[str, Any]) -> list[Goal]:
-    """What the probes must show, where they could be made: see `probes`."""
+    """State what the probes must show, where they could be made: see `probes`."""
     out = []
     if weights := probes.get("weights"):
         moved = [row["moved"] for row in weights]
@@ -82,6 +82,6 @@ def probe_goals(probes: dict[str, Any]) -> list[Goal]:
 
 
 def eye_goal(share: float | None) -> Goal:
-    """How many of 100 random pictures a person named correctly; None while nobody has looked."""
+    """State how many of 100 random pictures a person named correctly; None while no person has looked."""
     note = "" if share is not None else "nobody has looked yet: evaluate --by-eye SHARE"
     return Goal.at_least("pictures that a person names correctly, of 100 at random", 0.9, share, note=note)

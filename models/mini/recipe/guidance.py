@@ -53,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def wishes(engine: Engine, number: int, seed: int = 7) -> dict[str, list[Wish]]:
-    """What is asked for, by kind: the same things in each."""
+    """Return what is asked for, by kind: the same things in each."""
     draw = np.random.default_rng(seed)
     concepts = [concept["name"] for concept in engine.model.vocabulary["concepts"]]
     chosen = [concepts[k] for k in draw.permutation(len(concepts))[:number]]
@@ -69,14 +69,14 @@ def wishes(engine: Engine, number: int, seed: int = 7) -> dict[str, list[Wish]]:
 
 
 def default_style(engine: Engine) -> tuple[AdapterUse, ...]:
-    """The checkpoint's default style at its usual weight."""
+    """Load the checkpoint's default style at its usual weight."""
     row = STYLES.index(DEFAULT_STYLE)
     name = Shipped.of(engine).register(engine, row + 1)[row]
     return (AdapterUse(name, weight_of(STYLIZE), f"{BRANCH}-null"),)
 
 
 def paint(engine: Engine, asked: Sequence[Wish], **fields: Any) -> np.ndarray[Any, Any]:
-    """Pictures [N, H, W, 3] in 0..1, stepped together."""
+    """Draw pictures [N, H, W, 3] in 0..1, stepped together."""
     specs = [GenerationSpec(prompt=wish.prompt, seed=wish.seed, **fields) for wish in asked]
     generations = [engine.open(spec) for spec in specs]
     try:
@@ -119,7 +119,7 @@ def body(bench: Bench) -> None:
 
 
 def goals(bench: Bench, rows: dict[tuple[str, float], dict[str, Any]], own: float) -> None:
-    """Names first; captions must not suffer."""
+    """State goals of names first; captions must not suffer."""
     for kind, head, share in ((NAMES, "concept", 0.97), (STYLED, "concept", 0.97), (CAPTIONS, "concept", 0.97)):
         best = max(row[head] for (k, _), row in rows.items() if k == kind)
         value = rows[kind, own][head] / best if best else None

@@ -27,7 +27,7 @@ LEAST = 2**21  # multiplications below which a conversion costs more than it sav
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """MKL, if it is installed and this CPU computes in float16; else None."""
+    """Load MKL, if it is installed and this CPU computes in float16; else return None."""
     try:
         flags = Path("/proc/cpuinfo").read_text().split("processor", 2)[1]
         name = sorted(Path(sys.prefix, "lib").glob("libmkl_rt.so*"))[-1]
@@ -44,7 +44,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def _order(x: Tensor) -> tuple[int, int]:
-    """(MKL's transposition flag, leading dimension) of a matrix whose rows or columns are contiguous."""
+    """Return (MKL's transposition flag, leading dimension) of a matrix whose rows or columns are contiguous."""
     if x.stride(1) == 1 or x.shape[1] == 1:
         return PLAIN, max(x.stride(0), x.shape[1])
     if x.stride(0) == 1 or x.shape[0] == 1:
@@ -54,7 +54,7 @@ def _order(x: Tensor) -> tuple[int, int]:
 
 @torch.library.custom_op("salon_recipe::product", mutates_args=())
 def product(a: Tensor, b: Tensor) -> Tensor:
-    """a [M, K] @ b [K, N] of float16 matrices, each with contiguous rows or columns -> float16 [M, N].
+    """Multiply a [M, K] @ b [K, N] of float16 matrices, each with contiguous rows or columns -> float16 [M, N].
 
     Without MKL or AVX512-FP16, and for other dtypes, it is torch's own product. Raises ValueError for other strides.
     """
@@ -76,12 +76,12 @@ def _(a: Tensor, b: Tensor) -> Tensor:
 
 
 def gains(a: Tensor, b: Tensor) -> bool:
-    """Whether a @ b is faster in half precision here."""
+    """Return whether a @ b is faster in half precision here."""
     return a.device.type == "cpu" and library() is not None and a.shape[0] * a.shape[1] * b.shape[1] >= LEAST
 
 
 def multiply(a: Tensor, b: Tensor) -> Tensor:
-    """a @ b of float32 matrices, in half precision where that is faster; float32 [M, N]."""
+    """Multiply a @ b of float32 matrices, in half precision where that is faster; float32 [M, N]."""
     return product(a.half(), b.half()).float() if gains(a, b) else a @ b
 
 

@@ -52,7 +52,7 @@ def classes_of(pictures: Pictures) -> dict[str, int]:
 
 
 def blurred(x: Tensor, share: float) -> Tensor:
-    """A `share` of the mean over 3 x 3 pixels, the rest the picture itself."""
+    """Blur pictures: a `share` of the mean over 3 x 3 pixels, the rest the picture itself."""
     return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1) * share + x * (1 - share)
 
 
@@ -72,8 +72,10 @@ def augment(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def cropped(x: Tensor, rng: np.random.Generator) -> Tensor:
-    """The same window of seven eighths of every picture, half the time mirrored, now and then blurred: resampling, as
-    `augment` does, would smooth away what the texture tower is to see."""
+    """Crop the same window of seven eighths of every picture, half the time mirrored, now and then blurred.
+
+    Resampling, as `augment` does, would smooth away what the texture tower is to see.
+    """
     h, w = x.shape[2] * 7 // 8, x.shape[3] * 7 // 8
     top, left = rng.integers(x.shape[2] - h + 1), rng.integers(x.shape[3] - w + 1)
     x = x[:, :, top : top + h, left : left + w]
@@ -84,9 +86,11 @@ def cropped(x: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def middle(x: Tensor) -> Tensor:
-    """The middle window of pictures, as large as those that `cropped` takes: the statistics over a whole picture, which
-    has more of the background, are not those that the second tower has learned (.66 of the sets were named so, .77
-    by the window)."""
+    """Crop the middle window of pictures, as large as those that `cropped` takes.
+
+    The statistics over a whole picture, which has more of the background, are not those that the second tower has
+    learned (.66 of the sets were named so, .77 by the window).
+    """
     h, w = x.shape[2], x.shape[3]
     top, left = (h - h * 7 // 8) // 2, (w - w * 7 // 8) // 2
     return x[:, :, top : top + h * 7 // 8, left : left + w * 7 // 8]
@@ -94,7 +98,7 @@ def middle(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def score(judge: Judge, pictures: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
-    """Class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head."""
+    """Return class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head."""
     judge.eval()
     out: dict[str, list[np.ndarray]] = {h: [] for h in HEADS}
     for part in np.array_split(pictures, max(1, len(pictures) // 64)):
@@ -107,8 +111,11 @@ def score(judge: Judge, pictures: np.ndarray, device: torch.device) -> dict[str,
 
 
 def accuracy(scores: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> dict[str, float]:
-    """Share of right first answers per head, of concepts among the first five, and of styles among pictures that keep
-    their set's own colours (not there without any): recoloured by one palette, some sets can hardly be told apart."""
+    """Measure the share of right first answers per head, and of concepts among the first five.
+
+    Styles are counted among pictures that keep their set's own colours (not there without any): recoloured by one
+    palette, some sets can hardly be told apart.
+    """
     right = {h: scores[h].argmax(1) == labels[h] for h in HEADS}
     five = (np.argsort(-scores["concept"], 1)[:, :5] == labels["concept"][:, None]).any(1)
     out = {h: float(r.mean()) for h, r in right.items()} | {"concept5": float(five.mean())}
@@ -147,7 +154,7 @@ def run_stage(run: Run) -> Done:
         return loss
 
     def some(value: int, number: int) -> np.ndarray:
-        """Up to `number` rows of square pictures of a part of the split, always the same ones."""
+        """Return up to `number` rows of square pictures of a part of the split, always the same ones."""
         return np.random.default_rng(value).permutation(np.flatnonzero((split == value) & square))[:number]
 
     # a GPU gains less by it than compiling takes

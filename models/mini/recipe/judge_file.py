@@ -58,7 +58,7 @@ class KeptJudge:
 
     @classmethod
     def read(cls, folder: Path) -> "KeptJudge":
-        """Raises CacheError when the weights are not those of the card, or there are none."""
+        """Read the judge. Raises CacheError when the weights are not those of the card, or there are none."""
         weights, card = folder / WEIGHTS, folder / CARD
         for path in (weights, card):
             if not path.is_file():
@@ -73,14 +73,17 @@ class KeptJudge:
         return cls(network.eval(), facts, digest)
 
     def scores(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        """Class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head; of others than square ones by their
-        middle square, of larger ones by their mean over the pixels of the size that it learned on."""
+        """Return class scores [N, classes] of pictures [N, H, W, 3] in 0..1, per head.
+
+        Pictures that are not square are judged by their middle square, larger ones by their mean over the pixels of the
+        size that it learned on.
+        """
         x = pictures.astype(np.float32)
         side = int(self.card["side"])
         return score(self.network, x if x.shape[1:3] == (side, side) else as_square(x, side), torch.device("cpu"))
 
     def names(self, pictures: np.ndarray) -> list[dict[str, str]]:
-        """What it sees in pictures [N, H, W, 3] in 0..1: the name of the likeliest class of every head."""
+        """Return what it sees in pictures [N, H, W, 3] in 0..1: the name of the likeliest class of every head."""
         best = {head: s.argmax(1) for head, s in self.scores(pictures).items()}
         return [{head: self.card["classes"][head][int(best[head][n])] for head in HEADS} for n in range(len(pictures))]
 
@@ -100,7 +103,8 @@ def write(folder: Path, judge: Judge, card: dict[str, Any]) -> dict[str, Any]:
 
 
 def split_of(pictures: Pictures, run: Run) -> dict[str, Any]:
-    """Which pictures it was trained on and which not: pairs of thing and drawing set are hidden as a whole."""
+    """Split pictures into those it was trained on and those not: pairs of thing and drawing set are hidden as a
+    whole."""
     square = pictures.entries[:, 4] == 0
     counts = Counter(pictures.entries[square, 5].tolist())
     return {

@@ -59,7 +59,7 @@ class Tower(nn.Module):
 
 
 def shallow(w: int, classes: dict[str, int]) -> Tower:
-    """Sees edges and the ends of strokes."""
+    """Build a tower that sees edges and the ends of strokes."""
     levels = [
         block(3, w // 2, 1),
         block(w // 2, w, 2),
@@ -71,7 +71,7 @@ def shallow(w: int, classes: dict[str, int]) -> Tower:
 
 
 def deep(w: int, classes: dict[str, int]) -> Tower:
-    """Sees how whole parts are drawn."""
+    """Build a tower that sees how whole parts are drawn."""
     sizes = [w, 2 * w, 4 * w, 6 * w, 10 * w]
     levels: list[nn.Module] = [nn.Sequential(block(3, w, 1), block(w, w, 2))]
     for a, b in zip(sizes[:-1], sizes[1:], strict=True):
@@ -104,8 +104,10 @@ class Judge(nn.Module):
             self.texture.append(deep(deep_width, classes))
 
     def forward(self, x: Tensor, near: Tensor | None = None) -> dict[str, Tensor]:
-        """`near`: what the texture towers look at, if not the same pictures. They vote: their log-probabilities'
-        mean."""
+        """Judge pictures. `near`: what the texture towers look at, if not the same pictures.
+
+        They vote: their log-probabilities' mean.
+        """
         features = self.things(x).float()
         concept = torch.cat([F.adaptive_avg_pool2d(features, 2).flatten(1), features.amax((2, 3))], 1)
         votes = [tower(x if near is None else near) for tower in self.texture]

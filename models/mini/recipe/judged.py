@@ -23,7 +23,7 @@ from .judge_network import HEADS
 
 
 def read(path: Path) -> np.ndarray:
-    """A picture file as [H, W, 3] in 0..1. OSError or UnidentifiedImageError if it is none."""
+    """Read a picture file as [H, W, 3] in 0..1. Raise OSError or UnidentifiedImageError if it is none."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"), np.float32) / 255
 

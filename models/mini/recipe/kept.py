@@ -28,5 +28,5 @@ class Kept:
             bar.step(len(part))
 
     def batch(self, at: np.ndarray) -> Tensor:
-        """Pictures [N, 3, H, W] in -1..1 of positions in `rows`."""
+        """Return pictures [N, 3, H, W] in -1..1 of positions in `rows`."""
         return from_bytes(self.bytes[torch.from_numpy(at).to(self.device)], self.device)

@@ -71,12 +71,12 @@ PLAIN = Look()
 
 
 def lightness(name: str) -> float:
-    """Mean luma of a background, 0..1; below .45 its tone counts as dark."""
+    """Return the mean luma of a background, 0..1; below .45 its tone counts as dark."""
     return float((np.array(BACKGROUNDS[name], np.float32).mean(0) / 255 * _LUMA).sum())
 
 
 def background(name: str, height: int, width: int) -> Array:
-    """A background as [height, width, 3]."""
+    """Draw a background as [height, width, 3]."""
     ends = np.array(BACKGROUNDS[name], np.float32) / 255
     t = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     column = ends[0] * (1 - t) + ends[-1] * t
@@ -123,7 +123,7 @@ def grow(mask: Array, radius: int) -> Array:
 
 
 def place(drawing: Array, height: int, width: int) -> Array:
-    """A uint8 RGBA drawing, scaled to the shorter side and centred: [height, width, 4] float32, straight alpha."""
+    """Scale a uint8 RGBA drawing to the shorter side and centre it: [height, width, 4] float32, straight alpha."""
     side, small = drawing.shape[0], min(height, width)
     x = drawing.astype(np.float32) / 255
     x[..., :3] *= x[..., 3:]
@@ -141,12 +141,12 @@ def place(drawing: Array, height: int, width: int) -> Array:
 
 
 def compose(drawing: Array, look: Look, *, ink: bool, height: int = 128, width: int = 128) -> Array:
-    """The picture of a drawing in a look, [height, width, 3] in 0..1."""
+    """Compose the picture of a drawing in a look, [height, width, 3] in 0..1."""
     return compose_placed(place(drawing, height, width), look, ink=ink)
 
 
 def compose_placed(layer: Array, look: Look, *, ink: bool) -> Array:
-    """The picture of a drawing that `place` has put on its canvas: scaling it costs four times as much as the rest."""
+    """Compose the picture of a drawing on its canvas, by `place`: scaling it costs four times as much as the rest."""
     height, width = layer.shape[:2]
     alpha = layer[..., 3:]
     dark = lightness(look.background) < 0.45
@@ -166,7 +166,7 @@ def compose_placed(layer: Array, look: Look, *, ink: bool) -> Array:
 
 
 def dots(height: int, width: int) -> Array:
-    """A soft dot screen with 10 dots along the shorter side (finer ones do not survive the latents), in 0..1."""
+    """Draw a soft dot screen with 10 dots along the shorter side (finer ones do not survive the latents), in 0..1."""
     period = min(height, width) / 10
     y, x = np.mgrid[:height, :width].astype(np.float32) + 0.5
     wave = np.cos(2 * np.pi * x / period) * np.cos(2 * np.pi * y / period)
@@ -174,7 +174,7 @@ def dots(height: int, width: int) -> Array:
 
 
 def lab(rgb: Array) -> Array:
-    """sRGB in 0..1 to CIE L*a*b* (D65), last axis 3."""
+    """Turn sRGB in 0..1 into CIE L*a*b* (D65), last axis 3."""
     c = np.asarray(rgb, np.float32)
     linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
     m = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32)
@@ -184,13 +184,13 @@ def lab(rgb: Array) -> Array:
 
 
 def thumbnail(drawing: Array) -> Array:
-    """The small RGBA layer on which visibility is decided."""
+    """Make the small RGBA layer on which visibility is decided."""
     side = min(64, drawing.shape[0])
     return place(drawing, side, side)
 
 
 def edge_contrast(layer: Array, look: Look, *, ink: bool) -> float:
-    """How far from the background the median pixel of the object's rim is. `layer`: a thumbnail.
+    """Measure how far from the background the median pixel of the object's rim is. `layer`: a thumbnail.
 
     The distance is CIE76 with chroma at half weight: the eye follows an outline by lightness first.
     """
@@ -213,10 +213,10 @@ MIN_CONTRAST = 24.0  # below this an outline is hard to follow by eye
 
 
 def is_visible(layer: Array, look: Look, *, ink: bool) -> bool:
-    """False when the object would vanish in its background. A sticker's rim always sets it off."""
+    """Return False when the object would vanish in its background. A sticker's rim always sets it off."""
     return look.finish == "sticker" or edge_contrast(layer, look, ink=ink) >= MIN_CONTRAST
 
 
 def is_distinct(look: Look, *, ink: bool) -> bool:
-    """False for a look whose caption would not match: monochrome ink is the same as natural ink."""
+    """Return False for a look whose caption would not match: monochrome ink is the same as natural ink."""
     return not (ink and look.palette == "monochrome")

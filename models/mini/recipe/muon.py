@@ -30,7 +30,7 @@ POLYNOMIALS = (
 
 
 def orthogonal(x: Tensor) -> Tensor:
-    """About the nearest matrix to `x` whose singular values are all 1 (they come out between .4 and 1.6)."""
+    """Return about the nearest matrix to `x` whose singular values are all 1 (they come out between .4 and 1.6)."""
     if x.shape[0] > x.shape[1]:
         return orthogonal(x.T).T
     x = x / (x.norm() * 1.01 + 1e-9)
@@ -38,7 +38,7 @@ def orthogonal(x: Tensor) -> Tensor:
 
 
 def orthogonal_together(x: Tensor) -> Tensor:
-    """As `orthogonal`, of matrices [N, R, C] of one shape, in bfloat16, which the coefficients allow for."""
+    """Do as `orthogonal`, of matrices [N, R, C] of one shape, in bfloat16, which the coefficients allow for."""
     if x.shape[1] > x.shape[2]:
         return orthogonal_together(x.mT).mT
     x = (x / (x.norm(dim=(1, 2), keepdim=True) * 1.01 + 1e-9)).bfloat16()
@@ -59,7 +59,7 @@ def _of_square(x: Tensor) -> Tensor:
 
 
 def _of_wide(x: Tensor) -> Tensor:
-    """Only the small Gram matrix is iterated; the product of the polynomials is applied once, at the end.
+    """Iterate only the small Gram matrix; the product of the polynomials is applied once, at the end.
 
     In float32: an eigenvalue that rounding makes negative grows without bound, which needs no more than float16's.
     """
@@ -96,7 +96,8 @@ class Muon(torch.optim.Optimizer):
                 p.mul_(1 - group["lr"] * group["decay"]).add_(s, alpha=-group["lr"])
 
     def _step_together(self, mine: list[nn.Parameter], group: dict[str, Any]) -> None:
-        """The same step for all matrices at once: a GPU would spend its time on starting thousands of small kernels."""
+        """Make the same step for all matrices at once: a GPU would spend its time on starting thousands of small
+        kernels."""
         means = [self.state[p].setdefault("mean", torch.zeros_like(p)) for p in mine]
         grads: list[Tensor] = [p.grad for p in mine if p.grad is not None]
         torch._foreach_lerp_(means, grads, 1 - group["momentum"])
@@ -108,7 +109,7 @@ class Muon(torch.optim.Optimizer):
             torch._foreach_add_([mine[i] for i in at], list(steps.unbind()), alpha=-group["lr"])
 
     def _step_of(self, p: nn.Parameter, momentum: float, here: bool) -> Tensor:
-        """The step of one matrix, RMS .2 like a typical step of AdamW; zeros if another process makes it."""
+        """Make the step of one matrix, RMS .2 like a typical step of AdamW; zeros if another process makes it."""
         mean = self.state[p].setdefault("mean", torch.zeros_like(p))
         mean.lerp_(p.grad, 1 - momentum)
         if not here:
@@ -136,7 +137,7 @@ class Mixed:
             self.rates.append(muon_rate)
 
     def step(self, factor: float) -> None:
-        """One step at `factor` of the rates; gradients are cleared."""
+        """Take one step at `factor` of the rates; gradients are cleared."""
         for part, rate in zip(self.parts, self.rates, strict=True):
             for group in part.param_groups:
                 group["lr"] = rate * factor

@@ -25,7 +25,8 @@ from .text import WIDTH
 
 
 def build(config: TransformerConfig, latent_channels: int) -> FluxTransformer2DModel:
-    """An untrained transformer; adaLN close to zero and the last projection zero, or it does not start to learn."""
+    """Build an untrained transformer; adaLN close to zero and the last projection zero, or it does not start to
+    learn."""
     head = config.head_width
     model = FluxTransformer2DModel(
         patch_size=1,
@@ -55,20 +56,20 @@ def build(config: TransformerConfig, latent_channels: int) -> FluxTransformer2DM
 
 
 def pack(z: Tensor) -> Tensor:
-    """Latents [B, C, h, w] to Flux's token rows [B, h/2 * w/2, 4C]."""
+    """Turn latents [B, C, h, w] into Flux's token rows [B, h/2 * w/2, 4C]."""
     b, c, h, w = z.shape
     return z.reshape(b, c, h // 2, 2, w // 2, 2).permute(0, 2, 4, 1, 3, 5).reshape(b, h // 2 * (w // 2), 4 * c)
 
 
 def unpack(x: Tensor, h: int, w: int) -> Tensor:
-    """Token rows back to latents [B, C, h, w]."""
+    """Turn token rows back into latents [B, C, h, w]."""
     b, _, d = x.shape
     c = d // 4
     return x.reshape(b, h // 2, w // 2, c, 2, 2).permute(0, 3, 1, 4, 2, 5).reshape(b, c, h, w)
 
 
 def position_ids(h: int, w: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
-    """(image ids [h/2 * w/2, 3], text ids [rows, 3]) of a latent of h x w."""
+    """Return (image ids [h/2 * w/2, 3], text ids [rows, 3]) of a latent of h x w."""
     ids = torch.zeros(h // 2, w // 2, 3)
     ids[..., 1] += torch.arange(h // 2)[:, None]
     ids[..., 2] += torch.arange(w // 2)[None]
@@ -76,7 +77,7 @@ def position_ids(h: int, w: int, rows: int = ROWS) -> tuple[Tensor, Tensor]:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Softmax attention over [B, L, H, d] as matrix products, softmax in float32; returns [B, L, H * d].
+    """Compute softmax attention over [B, L, H, d] as matrix products, softmax in float32; return [B, L, H * d].
 
     `bias` [B, L] is added to every query's score of a key."""
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
@@ -87,7 +88,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tenso
 
 
 def fold_empty(tokens: Tensor, room: int) -> tuple[Tensor, Tensor]:
-    """Text rows [B, R, E] with the empty (all-zero) ones folded into one: ([B, room, E], attention bias [B, room]).
+    """Fold the empty (all-zero) text rows of [B, R, E] into one: ([B, room, E], attention bias [B, room]).
 
     Empty rows of a sample are alike in everything (text rows have no positions), so one of them, whose score as a key
     is raised by the logarithm of their number, stands for all: the image rows come out the same, and a quarter of a
@@ -103,13 +104,14 @@ def fold_empty(tokens: Tensor, room: int) -> tuple[Tensor, Tensor]:
 
 
 def normed(norm: Any, x: Tensor) -> Tensor:
-    """RMS norm over the last axis in float32 with `norm`'s weight, back in x's dtype (autocast has no such kernel)."""
+    """Apply RMS norm over the last axis in float32 with `norm`'s weight, back in x's dtype (autocast has no such
+    kernel)."""
     y = x.float()
     return (y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + norm.eps) * norm.weight).to(x.dtype)
 
 
 def logistic_gelu(x: Tensor) -> Tensor:
-    """GELU in its tanh form, written with the logistic function it equals: x * sigmoid(2 u) = x * (1 + tanh u) / 2.
+    """Compute GELU's tanh form by the logistic function that it equals: x * sigmoid(2 u) = x * (1 + tanh u) / 2.
 
     Compiled for a CPU, tanh takes three times as long; uncompiled, every operation is a pass over memory, and torch's
     own GELU is one. Source: Hendrycks and Gimpel (1606.08415)."""
@@ -126,7 +128,7 @@ class SigmoidGELU(nn.GELU):
 
 
 class SigmoidGELUProjection(GELU):
-    """diffusers' projection with GELU behind it, likewise."""
+    """The projection of diffusers with GELU behind it, likewise."""
 
     def gelu(self, gate: Tensor) -> Tensor:
         return logistic_gelu(gate)
@@ -239,11 +241,11 @@ class Velocity(nn.Module):
         self.by_block = True
 
     def _alike(self, x: Tensor) -> Tensor:
-        """Rows with the strides that every compiled block expects."""
+        """Return rows with the strides that every compiled block expects."""
         return x.contiguous() if self.by_block else x
 
     def rotary(self, h: int, w: int) -> tuple[Tensor, Tensor]:
-        """Rotary tables of a latent of h x w."""
+        """Return the rotary tables of a latent of h x w."""
         if (h, w) not in self.tables:
             image, text = position_ids(h, w)
             device = next(self.model.parameters()).device
@@ -262,7 +264,7 @@ class Velocity(nn.Module):
         ip_weight: Tensor | None = None,
         text_bias: Tensor | None = None,
     ) -> Tensor:
-        """x [B, L, 4C], tokens [B, R, 384], pooled [B, 384], t [B] in 0..1 -> velocity [B, L, 4C].
+        """Map x [B, L, 4C], tokens [B, R, 384], pooled [B, 384], t [B] in 0..1 -> velocity [B, L, 4C].
 
         `text_bias` [B, R] comes with folded text rows (see `fold_empty`)."""
         m = self.model

@@ -86,7 +86,7 @@ class WordNet:
         return net
 
     def above(self, number: str) -> Iterator[tuple[int, str]]:
-        """(steps, sense) of everything that a sense is a kind of, itself first."""
+        """Yield (steps, sense) of everything that a sense is a kind of, itself first."""
         seen, layer = {number}, [number]
         for step in range(DEPTH + 1):
             yield from ((step, one) for one in layer)
@@ -94,7 +94,7 @@ class WordNet:
             seen.update(layer)
 
     def is_noun(self, word: str) -> bool:
-        """Whether it is used as a noun rather than otherwise."""
+        """Return whether a word is used as a noun rather than otherwise."""
         noun, verb = self.uses[word, "1"], self.uses[word, "2"]
         return noun >= max(verb, self.uses[word, "3"], self.uses[word, "5"]) and (noun > 0 or self.parts[word] == {"1"})
 
@@ -137,7 +137,11 @@ class Hand:
 
     @classmethod
     def read(cls, names: Mapping[str, str], path: Path = HAND) -> "Hand":
-        """`names`: every name -> the first name of its concept. VocabularyError for a line that cannot be right."""
+        """Read the file. `names`: every name -> the first name of its concept.
+
+        Raises:
+            VocabularyError: a line cannot be right.
+        """
         hand = cls()
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if not line.strip() or line.startswith("#"):
@@ -177,7 +181,7 @@ class Table:
     without: dict[str, list[str]]
 
     def find(self, words: Sequence[str], names: Mapping[str, str]) -> tuple[bool, str | None]:
-        """(whether the noun at the end of these words is known, what it is drawn as)."""
+        """Return (whether the noun at the end of these words is known, what it is drawn as)."""
         for at in range(len(words)):
             noun = " ".join(words[at:])
             if noun in names or noun in self.drawn:
@@ -257,22 +261,24 @@ def _kind(net: WordNet, means: Mapping[str, str], number: str) -> str | None:
 
 
 def _is_kind_of_end(net: WordNet, noun: str) -> bool:
-    """Whether "race horse" is a kind of what its last words mean."""
+    """Return whether "race horse" is a kind of what its last words mean."""
     above = {one for _, one in net.above(net.of[noun][0])}
     words = noun.split()
     return any(not above.isdisjoint(net.of.get(" ".join(words[at:]), ())) for at in range(1, len(words)))
 
 
 def _is_kin(net: WordNet, means: Mapping[str, str], noun: str, name: str) -> bool:
-    """Whether a noun and a name have a kind in common, at most two steps above both."""
+    """Return whether a noun and a name have a kind in common, at most two steps above both."""
     mine = {one for steps, one in net.above(net.of[noun][0]) if 1 <= steps <= 2}
     theirs = {one for number, meant in means.items() if meant == name for steps, one in net.above(number) if steps <= 2}
     return not mine.isdisjoint(theirs)
 
 
 def measure(net: WordNet, hand: Hand, names: Mapping[str, str], near: "Near") -> Iterator[tuple[float, int, int, int]]:
-    """Of the other names that no training saw (`~` in vocabulary.txt), by rules 2 and 3 alone: (`LEAST`, how many there
-    are, how many are drawn, how many of these as their own thing)."""
+    """Yield what rules 2 and 3 alone make of the other names that no training saw (`~` in vocabulary.txt).
+
+    Each item is (`LEAST`, number of such names, number that is drawn, number that is drawn as its own thing).
+    """
     held = {word: concept.name for concept in read_vocabulary() for word in concept.held if word in net.of}
     held = {word: name for word, name in held.items() if name in names and word not in names}
     means = meanings(net, hand, names)
@@ -311,7 +317,7 @@ class Near:
         self._first = names
 
     def of(self, nouns: Iterable[str]) -> Iterator[tuple[str, list[str], float]]:
-        """(noun, names from the nearest on, the first one's cosine)."""
+        """Yield (noun, names from the nearest on, the first one's cosine)."""
         for noun in nouns:
             vector = self._pooled(noun)
             cosines = self._vectors @ (vector / np.linalg.norm(vector))
@@ -321,7 +327,7 @@ class Near:
 
 
 def known_names() -> dict[str, str]:
-    """Every name of the shipped model -> the first name of its concept."""
+    """Return every name of the shipped model -> the first name of its concept."""
     concepts = json.loads((MODEL / "salon.json").read_text())["vocabulary"]["concepts"]
     return {name: concept["name"] for concept in concepts for name in (concept["name"], *concept["synonyms"])}
 
@@ -343,13 +349,13 @@ def write(table: Table, path: Path = FILE) -> None:
 
 
 def read(path: Path = FILE) -> Table:
-    """What `write` wrote."""
+    """Read what `write` wrote."""
     parts = json.loads(path.read_text())
     return Table({noun: name for name, nouns in parts["drawn"].items() for noun in nouns}, parts["without"])
 
 
 def only(table: Table, names: Iterable[str]) -> Table:
-    """The table of a model that was taught these names alone."""
+    """Return the table of a model that was taught these names alone."""
     taught = set(names)
     drawn = {noun: name for noun, name in table.drawn.items() if name in taught and noun not in taught}
     without = {noun: [name for name in near if name in taught] for noun, near in table.without.items()}

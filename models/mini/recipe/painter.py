@@ -50,7 +50,7 @@ class Painter:
         self._compiled: tuple[Velocity, Callable[..., Tensor]] | None = None
 
     def _forward(self, number: int, size: tuple[int, int]) -> Callable[..., Tensor]:
-        """The forward pass for a number of pictures of a size: compiled for many of the size that most have."""
+        """Return the forward pass for a number of pictures of a size: compiled for many of the size that most have."""
         square, compiles = self.batches.buckets[0], self.compile and self.device.type == "cpu"
         if not compiles or number < self.batch or size != (square.height, square.width):
             return self.net
@@ -71,7 +71,7 @@ class Painter:
         sampler: Sampler | None = None,
         start: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Pictures [N, H, W, 3] of plan entries, named by the concept, bare, or by rows of kept-back synonyms.
+        """Draw pictures [N, H, W, 3] of plan entries, named by the concept, bare, or by rows of kept-back synonyms.
 
         In the place of such a synonym the nearest known name stands, as in the engine, if `nearest_known`. `start`:
         pictures [N, H, W, 3] of this size to begin with (see `Start`)."""
@@ -105,7 +105,7 @@ class Painter:
     def enlarge(
         self, entry: np.ndarray, pictures: np.ndarray, *, say: tuple[str, ...] = SAY_ALL, seed: int = 0
     ) -> np.ndarray:
-        """The second stage: pictures [N, H, W, 3] of those entries at twice their size, their detail drawn anew."""
+        """Run the second stage: pictures [N, H, W, 3] of those entries at twice their size, their detail drawn anew."""
         x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
         x = F.interpolate(x, scale_factor=2, mode="bicubic", align_corners=False).clamp(0, 1).permute(0, 2, 3, 1)
         sampler = replace(self.sampler, steps=max(1, self.sampler.steps // 2))
@@ -113,7 +113,7 @@ class Painter:
         return self.paint(entry, say=say, seed=seed, size=size, sampler=sampler, start=x.numpy())
 
     def _held(self, rows: np.ndarray, nearest_known: bool) -> tuple[Tensor, Tensor]:
-        """Subject rows and pooled vectors of kept-back synonyms, or of the known names nearest to them."""
+        """Return subject rows and pooled vectors of kept-back synonyms, or of the known names nearest to them."""
         text, batches = self.batches.text, self.batches
         at = torch.from_numpy(rows).to(self.device)
         subject, pooled = text["held"][at], text["held_pooled"][at]
@@ -130,7 +130,7 @@ class Painter:
 
     @contextmanager
     def weights_of(self, state: dict[str, Tensor]) -> Iterator[None]:
-        """Other weights of the transformer for a while, as of an earlier moment of its training."""
+        """Use other weights of the transformer for a while, as of an earlier moment of its training."""
         kept = {k: v.clone() for k, v in self.net.model.state_dict().items()}
         self.net.model.load_state_dict(state)
         try:
@@ -149,14 +149,14 @@ class Stylist:
 
     @torch.no_grad()
     def vectors(self, painter: Painter, rows: np.ndarray) -> Tensor:
-        """Style vectors [N, width] of the square cached pictures `rows`."""
+        """Return style vectors [N, width] of the square cached pictures `rows`."""
         bucket = painter.batches.buckets[0]
         x = bucket.x[torch.from_numpy(rows).to(painter.device)].float()
         return self.encoder(unpack(x, bucket.height // 8, bucket.width // 8))
 
     @torch.no_grad()
     def reference(self, vectors: Tensor, weight: float = 1.0) -> Reference:
-        """What a painter takes: one vector [1, width] for all pictures, or one for each."""
+        """Return what a painter takes: one vector [1, width] for all pictures, or one for each."""
         null = self.adapter.project(self.adapter.null[None])
         return Reference(self.adapter.project(vectors), null, weight)
 
@@ -179,12 +179,12 @@ def open_painter(run: Run, device: torch.device) -> Painter:
 
 
 def as_shipped(model: Any) -> Any:
-    """A module or tensor whose numbers are those of bfloat16, in float32."""
+    """Round the numbers of a module or tensor to those of bfloat16, in float32."""
     return model.to(torch.bfloat16).float()
 
 
 def open_stylist(run: Run, painter: Painter) -> Stylist | None:
-    """The adapter, put into the painter's transformer; None when it has not been trained."""
+    """Open the adapter, put into the painter's transformer; None when it has not been trained."""
     if not (run.work / "adapter" / "stage.json").is_file():
         return None
     encoder, adapter, styles = load_adapter(run, painter.net.model, painter.device)
@@ -193,7 +193,7 @@ def open_stylist(run: Run, painter: Painter) -> Stylist | None:
 
 
 def references(painter: Painter, entry: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(which entries have one, cached pictures of the same style and another concept for those)."""
+    """Return (which entries have one, cached pictures of the same style and another concept for those)."""
     bucket = painter.batches.buckets[0]
     at = {int(e): i for i, e in enumerate(bucket.entry)}
     mine = np.array([at[int(e)] for e in entry])
@@ -202,7 +202,7 @@ def references(painter: Painter, entry: np.ndarray, seed: int) -> tuple[np.ndarr
 
 
 def rows_of(pictures: Pictures, split: int, number: int, seed: int) -> np.ndarray:
-    """Random square plan entries of a split."""
+    """Draw random square plan entries of a split."""
     e: Any = pictures.entries
     rows = np.flatnonzero((e[:, 5] == split) & (e[:, 4] == 0))
     return np.random.default_rng(seed).permutation(rows)[:number]

@@ -94,13 +94,13 @@ def asset(folder: Path, name: str, source: str, licence: str = "Apache-2.0", cha
 
 
 def trains(package: str) -> list[str]:
-    """What a package's drawings have trained."""
+    """Return what a package's drawings have trained."""
     named = any(s.package == package and s.words for s in SETS)
     return ["autoencoder", "transformer", "adapter"] if named else ["autoencoder"]
 
 
 def licences_json(folder: Path, drawings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The licences of everything in `folder`; `drawings` are the fetch stage's records.
+    """Write the licences of everything in `folder`; `drawings` are the fetch stage's records.
 
     Raises LicenceError when a file that is not made here has changed since its licence was written down.
     """
@@ -132,7 +132,7 @@ def licences_json(folder: Path, drawings: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def notice(drawings: Sequence[Mapping[str, Any]]) -> str:
-    """The NOTICE: every author, licence and address."""
+    """Write the NOTICE: every author, licence and address."""
     lines: list[str] = []
     for spdx, title in TITLES.items():
         mine = sorted((d for d in drawings if d["spdx"] == spdx), key=lambda d: str(d["package"]))

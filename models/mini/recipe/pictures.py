@@ -37,7 +37,7 @@ class Pictures:
         return self.icons[int(self.entries[entry, 0])]["set"]
 
     def draw(self, entry: int, size: tuple[int, int] | None = None) -> np.ndarray:
-        """One picture [height, width, 3] in 0..1, in its bucket's size unless another is asked for."""
+        """Draw one picture [height, width, 3] in 0..1, in its bucket's size unless another is asked for."""
         height, width = size or self.plan["buckets"][int(self.entries[entry, 4])]
         key = int(self.entries[entry, 0]), height, width
         if key not in self._placed:  # the last one is kept: a drawing's looks follow each other in the plan
@@ -49,7 +49,7 @@ class Pictures:
         return np.stack([self.draw(int(e)) for e in entries])
 
     def labels(self) -> dict[str, np.ndarray]:
-        """Class numbers of every entry: concept, style (the drawing set), palette, background, finish."""
+        """Return class numbers of every entry: concept, style (the drawing set), palette, background, finish."""
         concept = {c: i for i, c in enumerate(self.plan["concepts"])}
         style = {s: i for i, s in enumerate(self.plan["styles"])}
         at = self.entries[:, 0]
@@ -84,17 +84,17 @@ def _compose(entries: np.ndarray) -> np.ndarray:
 
 
 def to_bytes(pictures: np.ndarray) -> np.ndarray:
-    """Pictures in 0..1 as uint8."""
+    """Turn pictures in 0..1 into uint8."""
     return (pictures * 255).round().astype(np.uint8)
 
 
 def file_of(height: int, width: int) -> str:
-    """The file of `compose` that holds the pictures of a size."""
+    """Return the file of `compose` that holds the pictures of a size."""
     return f"pictures_{height}x{width}.npy"
 
 
 def composed(run: Run, pictures: Pictures, groups: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
-    """Pictures of groups of plan entries, in order, as uint8 [n, H, W, 3] of up to `PART` pictures of one group.
+    """Compose pictures of groups of plan entries, in order, as uint8 [n, H, W, 3] of up to `PART` of one group.
 
     The pictures of a group have one size. Those that `compose` has kept are read. Else `run.threads` processes compose
     them, if there are many."""

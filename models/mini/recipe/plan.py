@@ -55,14 +55,15 @@ def stage(run: Run) -> Stage:
 
 
 def buckets(data: DataConfig) -> list[tuple[int, int]]:
-    """(height, width) of the picture sizes: square first, other aspects of about its area, last twice the side."""
+    """Return (height, width) of the picture sizes: square first, other aspects of about its area, last twice the
+    side."""
     s = data.size
     aspects = [(112, 144), (144, 112), (96, 176), (176, 96)] if s == 128 else [(s // 2, s), (s, s // 2)]
     return [(s, s), *aspects, (2 * s, 2 * s)]
 
 
 def bucket_of(number: int, data: DataConfig, shapes: int, rng: np.random.Generator) -> int:
-    """The bucket of a drawing's look by its number: the square ones, then other aspects, then the large ones."""
+    """Return the bucket of a drawing's look by its number: the square ones, then other aspects, then the large ones."""
     if number <= data.looks:
         return 0
     return int(rng.integers(1, shapes - 1)) if number <= data.looks + data.aspect_looks else shapes - 1
@@ -74,7 +75,8 @@ def weights(names: dict[str, object], fixed: dict[str, float]) -> np.ndarray:
 
 
 def plain_look(layer: np.ndarray, ink: bool) -> Look:
-    """The plainest look in which a drawing is visible: natural colours on white, else on the first that works."""
+    """Choose the plainest look in which a drawing is visible: natural colours on white, else on the first that
+    works."""
     for name in ("white", "sky blue", "teal", "cream", "navy", *BACKGROUNDS):
         if is_visible(layer, look := Look("natural", name), ink=ink):
             return look
@@ -82,7 +84,7 @@ def plain_look(layer: np.ndarray, ink: bool) -> Look:
 
 
 def choose_looks(layer: np.ndarray, ink: bool, number: int, rng: np.random.Generator) -> list[Look]:
-    """The plain look first, then `number` others that differ, in each of which the object is visible."""
+    """Choose the plain look first, then `number` others that differ, in each of which the object is visible."""
     out = [PLAIN if is_visible(layer, PLAIN, ink=ink) else plain_look(layer, ink)]
     p, b, f = (
         weights(n, w)  # type: ignore[arg-type]

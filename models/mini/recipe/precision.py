@@ -18,7 +18,7 @@ SIZE, GAIN = 768, 1.3  # of the products that are timed, and how much faster bfl
 
 
 def _cpu_gains() -> bool:
-    """Whether this CPU multiplies bfloat16 at least `GAIN` times as fast as float32."""
+    """Return whether this CPU multiplies bfloat16 at least `GAIN` times as fast as float32."""
 
     def best(dtype: torch.dtype) -> float:
         x, times = torch.ones(SIZE, SIZE, dtype=dtype), []
@@ -35,10 +35,10 @@ CPU_GAINS = _cpu_gains()  # not when first asked: that is inside of compiled ste
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether a forward pass does: on a GPU and on a CPU that gains by it."""
+    """Return whether a forward pass does: on a GPU and on a CPU that gains by it."""
     return device.type != "cpu" or CPU_GAINS
 
 
 def autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """The context of a stage's forward pass: autocast to bfloat16 where that gains, else none."""
+    """Return the context of a stage's forward pass: autocast to bfloat16 where that gains, else none."""
     return torch.autocast(device.type, torch.bfloat16) if computes_in_bfloat16(device) else nullcontext()

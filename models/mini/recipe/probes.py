@@ -36,8 +36,10 @@ def judged(
     asked: tuple[str, ...] = HEADS,
     **change: np.ndarray,
 ) -> Row:
-    """Accuracy of the heads that were `asked` for on pictures of plan entries; `change` are labels that differ from
-    the entries'."""
+    """Measure the accuracy of the heads that were `asked` for on pictures of plan entries.
+
+    `change` are labels that differ from the entries'.
+    """
     labels = {h: painter.batches.labels[h][entry] for h in HEADS} | change
     figures = accuracy(score(judge, pictures, painter.device), labels)
     kept = {k: v for k, v in figures.items() if k.removesuffix("5").removesuffix("_natural") in asked}
@@ -45,8 +47,11 @@ def judged(
 
 
 def guidance_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: EvaluateConfig, seed: int) -> list[Row]:
-    """Full captions, and names alone (`name_concept`), under each guidance of the configuration: what the others are
-    then drawn with is the best's. Names are what people type, and captions forgive a low guidance that names do not."""
+    """Draw full captions, and names alone (`name_concept`), under each guidance of the configuration.
+
+    What the others are then drawn with is the best's. Names are what people type, and captions forgive a low guidance
+    that names do not.
+    """
     out = []
     for guidance in config.guidances:
         sampler = Sampler(config.steps, guidance)
@@ -58,12 +63,12 @@ def guidance_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: Eva
 
 
 def best_guidance(rows: list[Row]) -> float:
-    """By the concepts of captions and of names alone and by the captions' style, together."""
+    """Choose guidance by the concepts of captions and of names alone and by the captions' style, together."""
     return float(max(rows, key=lambda r: r["concept"] + r["name_concept"] + r["style"])["guidance"])
 
 
 def few_step_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: EvaluateConfig, seed: int) -> list[Row]:
-    """Full captions in few steps, for several shifts of the sigmas, and in as many as usual for comparison."""
+    """Draw full captions in few steps, for several shifts of the sigmas, and in as many as usual for comparison."""
     usual = painter.sampler
     samplers = [replace(usual, steps=n, shift=s) for n in config.few_steps for s in config.shifts]
     samplers += [replace(usual, steps=n, solver="heun", shift=s) for n in config.few_heun for s in config.shifts]
@@ -77,7 +82,7 @@ def few_step_rows(painter: Painter, judge: Judge, entry: np.ndarray, config: Eva
 
 
 def draft_choice(rows: list[Row], keep: float = 0.95) -> Row:
-    """The sampler with the fewest evaluations that keeps `keep` of the usual one's concepts and styles."""
+    """Choose the sampler with the fewest evaluations that keeps `keep` of the usual one's concepts and styles."""
     usual = rows[-1]
     good = [r for r in rows if all(r[h] >= keep * usual[h] for h in ("concept", "style"))]
     best = min(good, key=lambda r: (r["evaluations"], -r["concept"] - r["style"]))
@@ -85,7 +90,8 @@ def draft_choice(rows: list[Row], keep: float = 0.95) -> Row:
 
 
 def as_square(pictures: np.ndarray, side: int) -> np.ndarray:
-    """The middle square of pictures [N, H, W, 3], averaged or stretched to `side`, the size that the judge reads."""
+    """Cut the middle square of pictures [N, H, W, 3], averaged or stretched to `side`, the size that the judge
+    reads."""
     n, height, width, _ = pictures.shape
     edge = min(height, width)
     top, left = (height - edge) // 2, (width - edge) // 2
@@ -98,13 +104,15 @@ def as_square(pictures: np.ndarray, side: int) -> np.ndarray:
 
 
 def longer(height: int, width: int, token: int = 16) -> tuple[int, int]:
-    """A size that is a row of tokens longer on its longer side."""
+    """Return a size that is a row of tokens longer on its longer side."""
     return (height + token, width) if height > width else (height, width + token)
 
 
 def size_rows(painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """Full captions in every size of the training, in the sizes between those (3:2 and 2:3) and, last, square ones
-    enlarged, judged by their middle square."""
+    """Draw full captions in every size of the training, in the sizes between those (3:2 and 2:3) and enlarged.
+
+    The enlarged ones come last: they are square, and judged by their middle square.
+    """
     out, side = [], painter.batches.buckets[0].height
     sizes = [(b.height, b.width) for b in painter.batches.buckets]
     for height, width in (*sizes, *(longer(*size) for size in sizes[1:3])):
@@ -117,7 +125,8 @@ def size_rows(painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> l
 
 
 def weight_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """A reference picture under weights from none to strong; `moved` is the RMS distance from no reference at all."""
+    """Draw a reference picture under weights from none to strong; `moved` is the RMS distance from no reference at
+    all."""
     have, other = references(painter, entry, seed)
     entry, out = entry[have], []
     plain, vectors = painter.paint(entry, say=(), seed=seed), stylist.vectors(painter, other)
@@ -130,7 +139,7 @@ def weight_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndar
 
 
 def between_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """Straight lines between the mean vectors of two drawing sets: how likely the judge thinks either end's style."""
+    """Draw straight lines between the mean vectors of two drawing sets, and judge how likely either end's style is."""
     rng, number = np.random.default_rng(seed), len(stylist.styles)
     first = rng.integers(number, size=len(entry))
     second = (first + rng.integers(1, number, size=len(entry))) % number
@@ -149,7 +158,7 @@ def between_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.nda
 
 
 def default_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """Bare names with the default style at `--s` 0, 100 and 1000; `style`: how many are then drawn in it."""
+    """Draw bare names with the default style at `--s` 0, 100 and 1000; `style`: how many are then drawn in it."""
     number = STYLES.index(DEFAULT_STYLE)
     vector, out = stylist.styles[number][None], []
     for stylize in (0, 100, 1000):
@@ -161,7 +170,7 @@ def default_rows(painter: Painter, stylist: Stylist, judge: Judge, entry: np.nda
 
 
 def curve_rows(run: Run, painter: Painter, judge: Judge, entry: np.ndarray, seed: int) -> list[Row]:
-    """Quality against samples seen, from the averaged weights that the transformer stage has set aside."""
+    """Judge quality against samples seen, by the averaged weights that the transformer stage has set aside."""
     out = []
     for path in snapshots(run):
         state = {k: v.float().to(painter.device) for k, v in load_file(path).items()}

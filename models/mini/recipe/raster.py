@@ -44,7 +44,7 @@ def groups(data: DataConfig) -> tuple[DrawingSet, ...]:
 
 
 def svg(icons: dict[str, Any], key: str, side: int) -> str:
-    """One icon as an SVG document of `side` pixels, the current colour set to ink."""
+    """Write one icon as an SVG document of `side` pixels, the current colour set to ink."""
     icon = icons["icons"][key]
     width, height = icon.get("width", icons.get("width", 16)), icon.get("height", icons.get("height", 16))
     box = f"{icon.get('left', 0)} {icon.get('top', 0)} {width} {height}"
@@ -56,7 +56,7 @@ def svg(icons: dict[str, Any], key: str, side: int) -> str:
 
 
 def rasterise(args: tuple[str, int, int]) -> np.ndarray | None:
-    """SVG text, glyph side, canvas side -> [canvas, canvas, 4] uint8, or None when nothing is drawn."""
+    """Draw SVG text, glyph side, canvas side -> [canvas, canvas, 4] uint8, or None when nothing is drawn."""
     import resvg_py
 
     text, glyph, canvas = args
@@ -74,7 +74,7 @@ def rasterise(args: tuple[str, int, int]) -> np.ndarray | None:
 
 
 def choose(data: DataConfig, icons: dict[str, Any]) -> list[dict[str, str]]:
-    """Which icons to draw. `icons`: package -> its `icons.json`."""
+    """Choose which icons to draw. `icons`: package -> its `icons.json`."""
     by_set = {s.name: [k for k, v in icons[s.package]["icons"].items() if not v.get("hidden")] for s in groups(data)}
     concepts = read_vocabulary()
     packages = {s.name: (s.package, s.suffix) for s in SETS}

@@ -58,7 +58,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def wishes(engine: Engine, number: int, seed: int = 11) -> list[Wish]:
-    """What is asked for."""
+    """Return what is asked for."""
     draw = np.random.default_rng(seed)
     concepts = [concept["name"] for concept in engine.model.vocabulary["concepts"]]
     found = []
@@ -89,7 +89,7 @@ def paint(engine: Engine, asked: Sequence[dict[str, Any]]) -> list[Any]:
 
 
 def png(pixels: Any) -> bytes:
-    """The file of a picture uint8 [H, W, 3]."""
+    """Return the file of a picture uint8 [H, W, 3]."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

@@ -43,17 +43,19 @@ class Sampler:
     solver: str = "euler"
 
     def sigmas(self) -> list[float]:
-        """Noise levels from 1 to 0, steps + 1 of them; a shift above 1 spends more steps where noise is strong."""
+        """Return noise levels from 1 to 0, steps + 1 of them; a shift above 1 spends more steps where noise is
+        strong."""
         s = np.linspace(1, 0, self.steps + 1)
         return [float(v) for v in self.shift * s / (1 + (self.shift - 1) * s)]
 
     def evaluations(self) -> int:
-        """How often the model is asked, guidance's second branch not counted."""
+        """Number of evaluations of the model, guidance's second branch not counted."""
         return self.steps if self.solver == "euler" else 2 * self.steps - 1
 
 
 def needed_room(tokens: Tensor) -> int:
-    """Text rows of [B, R, E] that must be left when the empty ones are folded: the filled ones and one for those."""
+    """Count the text rows of [B, R, E] that must be left when the empty ones are folded: the filled ones and one
+    more."""
     return min(tokens.shape[1], 1 + int((tokens.abs().amax(-1) > 0).sum(1).max()))
 
 
@@ -71,7 +73,7 @@ def sample(
     forward: Callable[..., Tensor] | None = None,
     start: Start | None = None,
 ) -> Tensor:
-    """Packed latents [B, L, 4C] for text rows [B, R, 384] and pooled [B, 384].
+    """Draw packed latents [B, L, 4C] for text rows [B, R, 384] and pooled [B, 384].
 
     The unconditional branch has zero text and, with a reference, the null reference, so guidance amplifies both. A
     reference of weight 0 is no reference at all. `room` is how many text rows are left of the R (see `fold_empty`; 0:
@@ -114,7 +116,7 @@ def sample(
 def encode(
     autoencoder: AutoencoderKL, pictures: np.ndarray, device: torch.device, shift: float, scale: float
 ) -> Tensor:
-    """Pictures [B, H, W, 3] in 0..1 to packed latents [B, L, 4C]: `decode` the other way."""
+    """Turn pictures [B, H, W, 3] in 0..1 into packed latents [B, L, 4C]: `decode` the other way."""
     out = []
     for part in np.array_split(pictures, max(1, len(pictures) // 8)):
         with autocast(device):
@@ -124,7 +126,7 @@ def encode(
 
 @torch.no_grad()
 def decode(autoencoder: AutoencoderKL, x: Tensor, *, size: tuple[int, int], shift: float, scale: float) -> np.ndarray:
-    """Packed latents to pictures [B, H, W, 3] in 0..1."""
+    """Turn packed latents into pictures [B, H, W, 3] in 0..1."""
     out = []
     for part in unpack(x, size[0] // 8, size[1] // 8).split(16):
         with autocast(x.device):

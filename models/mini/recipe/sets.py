@@ -90,7 +90,7 @@ def check_licence(package: str, version: str, info: Mapping[str, Any]) -> Licenc
 
 
 def attribution(licences: list[Licence]) -> str:
-    """The attribution text (Markdown) that must stay with the weights."""
+    """Write the attribution text (Markdown) that must stay with the weights."""
     lines = [
         "# Drawings that the embedded model was trained from",
         "",

@@ -33,7 +33,7 @@ SHOWN = ("cat", "dog", "red apple", "rocket", "house", "car", "tree", "mushroom"
 
 
 def sheet(pictures: np.ndarray, columns: int, titles: list[str] | None = None) -> Image.Image:
-    """Pictures [N, H, W, 3] in 0..1 in a grid; titles above the columns."""
+    """Put pictures [N, H, W, 3] in 0..1 in a grid; titles above the columns."""
     n, h, w, _ = pictures.shape
     top = 14 if titles else 0
     rows = -(-n // columns)
@@ -59,7 +59,7 @@ class Folder:
 
 
 def entries_for(pictures: Pictures, concepts: list[str]) -> np.ndarray:
-    """One entry for each concept, whichever comes first."""
+    """Choose one entry for each concept, whichever comes first."""
     labels = pictures.labels()
     out = []
     for name in concepts:
@@ -69,7 +69,7 @@ def entries_for(pictures: Pictures, concepts: list[str]) -> np.ndarray:
 
 
 def grid(painter: Painter, pictures: Pictures, concepts: list[str], factor: str, values: list[int]) -> np.ndarray:
-    """Concepts down, values of one factor across, all else plain; same noise in every column."""
+    """Draw a grid: concepts down, values of one factor across, all else plain; same noise in every column."""
     entry = entries_for(pictures, concepts)
     keep = {k: painter.batches.labels[k].copy() for k in painter.batches.labels}
     columns = []
@@ -120,7 +120,7 @@ def run_sheets(run: Run, out: Folder) -> None:
 
 
 def adapter_sheets(run: Run, painter: Painter, pictures: Pictures, concepts: list[str], out: Folder) -> None:
-    """With an adapter: its weight from none to strong, and the straight line between two styles."""
+    """Draw with an adapter: its weight from none to strong, and the straight line between two styles."""
     stylist = open_stylist(run, painter)
     if stylist is None:
         return

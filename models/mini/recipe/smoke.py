@@ -39,7 +39,7 @@ COLOURS = ("#d33", "#3a3", "#36c", "#e90", "#849", "#444")
 
 
 def draw_packages(folder: Path) -> None:
-    """Made-up packages with the real names and versions: a few concepts as coloured shapes."""
+    """Draw made-up packages with the real names and versions: a few concepts as coloured shapes."""
     names = [c.keys[0] for c in read_vocabulary()][:24]
     folder.mkdir(parents=True, exist_ok=True)
     for s in SETS + EXTRA_SETS:

@@ -24,7 +24,7 @@ _SAMPLES, _SAMPLE_BYTES = 16, 65536  # a gigabyte is checked by 1 MiB of it, spr
 
 
 def plain(config: Any) -> Any:
-    """A configuration as JSON values (dataclasses, tuples and paths resolved)."""
+    """Return a configuration as JSON values (dataclasses, tuples and paths resolved)."""
     if is_dataclass(config) and not isinstance(config, type):
         return {k: plain(v) for k, v in asdict(config).items()}
     if isinstance(config, Mapping):
@@ -35,13 +35,13 @@ def plain(config: Any) -> Any:
 
 
 def digest(value: Any) -> str:
-    """Hex digest of a configuration; equal for equal content, whatever the key order."""
+    """Return the hex digest of a configuration; equal for equal content, in any order of the keys."""
     text = json.dumps(plain(value), sort_keys=True, ensure_ascii=False)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def file_digest(path: Path) -> str:
-    """Digest of a file's size and of evenly spread samples of it (all of it, if small)."""
+    """Return the digest of a file's size and of evenly spread samples of it (all of it, if small)."""
     size = path.stat().st_size
     h = hashlib.blake2b(str(size).encode(), digest_size=16)
     with path.open("rb") as f:
@@ -55,7 +55,7 @@ def file_digest(path: Path) -> str:
 
 
 def weights_digest(folder: str, option: str, model: str) -> str:
-    """Digest of the weights in a diffusers folder that an option names. Raises CacheError when they are missing."""
+    """Return the digest of the weights in a diffusers folder that an option names. Raises CacheError without them."""
     weights = Path(folder) / "diffusion_pytorch_model.safetensors"
     if not weights.is_file():
         raise CacheError(f"{weights} is missing: --{option} wants a diffusers folder of {model}")
@@ -126,7 +126,7 @@ class Stage:
         return self.folder / name
 
     def is_done(self) -> bool:
-        """True when the stage was finished with just this configuration and these inputs, and its files are whole."""
+        """Return whether the stage was finished with this configuration and these inputs, and its files are whole."""
         try:
             open_stage(self.root, self.name, key=self.key)
         except CacheError:

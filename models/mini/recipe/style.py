@@ -61,7 +61,7 @@ class StyleAdapter(nn.Module):
         self.null = nn.Parameter(torch.zeros(width))
 
     def layout(self) -> dict[str, Tensor]:
-        """The weights under the names of diffusers' Flux IP-Adapter files."""
+        """Return the weights under the names of diffusers' Flux IP-Adapter files."""
         out = {
             "image_proj.proj.weight": self.project.image_embeds.weight,
             "image_proj.proj.bias": self.project.image_embeds.bias,
@@ -87,7 +87,7 @@ def build_adapter(run: Run, model: FluxTransformer2DModel) -> StyleAdapter:
 def load_adapter(
     run: Run, model: FluxTransformer2DModel, device: torch.device
 ) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
-    """The trained style encoder, the adapter and the mean style vectors, from the files that ship.
+    """Load the trained style encoder, the adapter and the mean style vectors, from the files that ship.
 
     Raises CacheError when a file is missing or of another configuration."""
     folder = open_stage(run.work, "adapter").folder
@@ -98,7 +98,8 @@ def load_adapter(
 
 
 def read_adapter(run: Run, model: FluxTransformer2DModel, folder: Path) -> tuple[StyleEncoder, StyleAdapter, Tensor]:
-    """As `load_adapter`, from the two files of any folder; its encoder may know another number of latent channels."""
+    """Read what `load_adapter` does from two files of any folder; its encoder may know another number of latent
+    channels."""
     adapter = build_adapter(run, model)
     try:
         rest, layout = (load_file(folder / name) for name in FILES)
@@ -119,5 +120,5 @@ def read_adapter(run: Run, model: FluxTransformer2DModel, folder: Path) -> tuple
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, named by the rest."""
+    """Return the tensors whose names begin so, named by the rest."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -39,12 +39,12 @@ def stage(run: Run) -> Stage:
 
 
 def classes_of(batches: Batches) -> dict[str, int]:
-    """How many classes each factor has."""
+    """Count the classes of each factor."""
     return {f: int(batches.labels[f].max()) + 1 for f in FACTORS}
 
 
 def heads_of(width: int, classes: Mapping[str, int]) -> nn.ModuleDict:
-    """A linear classifier of style vectors [B, width] for each factor."""
+    """Make a linear classifier of style vectors [B, width] for each factor."""
     return nn.ModuleDict({name: nn.Linear(width, n) for name, n in classes.items()})
 
 
@@ -56,7 +56,7 @@ def losses_of(heads: Mapping[str, nn.Module], vector: Tensor, targets: Tensor) -
 
 @torch.no_grad()
 def measure(encoder: StyleEncoder, heads: Mapping[str, nn.Module], z: Tensor, targets: Tensor) -> dict[str, float]:
-    """Share of right answers for each factor, of latents [N, C, h, w]."""
+    """Measure the share of right answers for each factor, of latents [N, C, h, w]."""
     vectors = torch.cat([encoder(part) for part in z.split(256)])
     right = {f: heads[f](vectors).argmax(1) == targets[:, i] for i, f in enumerate(FACTORS)}
     return {f: float(r.float().mean()) for f, r in right.items()}

@@ -57,7 +57,7 @@ class Painter:
 def sheet(
     rows: Sequence[Sequence[Path | None]], titles: Sequence[str], labels: Sequence[str], left: int
 ) -> Image.Image:
-    """Pictures in rows, with titles above the columns and labels of a width before the rows."""
+    """Put pictures in rows, with titles above the columns and labels of a width before the rows."""
     width = left + len(rows[0]) * (SIDE + GAP)
     out = Image.new("RGB", (width, 16 + len(rows) * (SIDE + GAP)), "white")
     pen = ImageDraw.Draw(out)
@@ -75,7 +75,7 @@ def sheet(
 
 
 def beside(one: Image.Image, other: Image.Image) -> Image.Image:
-    """Two sheets side by side."""
+    """Put two sheets side by side."""
     out = Image.new("RGB", (one.width + other.width + 12, max(one.height, other.height)), "white")
     out.paste(one, (0, 0))
     out.paste(other, (one.width + 12, 0))
@@ -83,7 +83,7 @@ def beside(one: Image.Image, other: Image.Image) -> Image.Image:
 
 
 def references(painter: Painter, bar: Progress) -> Image.Image:
-    """Twelve references and four things in the style of each."""
+    """Draw twelve references and four things in the style of each."""
     draw = np.random.default_rng(5)
     palettes, backgrounds = list(PALETTES), [name for name in BACKGROUNDS if name != "white"]
     rows = []
@@ -97,7 +97,7 @@ def references(painter: Painter, bar: Progress) -> Image.Image:
 
 
 def numbers(painter: Painter, bar: Progress) -> Image.Image:
-    """Four things in twelve numbered styles."""
+    """Draw four things in twelve numbered styles."""
     rows = []
     for number in NUMBERS:
         rows.append([painter.draw(each, "--sref", str(number)) for each in THINGS])
@@ -107,7 +107,7 @@ def numbers(painter: Painter, bar: Progress) -> Image.Image:
 
 
 def strength(painter: Painter, bar: Progress) -> Image.Image:
-    """Strengths of the default style, of a picture and of a number."""
+    """Draw strengths of the default style, of a picture and of a number."""
     reference = painter.draw("an owl, woodcut, ocean blues, on a cream background", "--raw", seed=7)
     own: tuple[str, ...] = ()
     sweeps = (("--s", own), ("--sw", ("--sref", str(reference))), ("--sw", ("--sref", "4093")))

@@ -55,7 +55,7 @@ class TextEncoder:
 
     @torch.no_grad()
     def states(self, texts: list[str]) -> list[np.ndarray]:
-        """Token states [tokens, 384] of each text, without [CLS] and [SEP]."""
+        """Return token states [tokens, 384] of each text, without [CLS] and [SEP]."""
         out = []
         for at in range(0, len(texts), 128):
             batch = self.tokenizer(texts[at : at + 128], padding=True, return_tensors="pt")
@@ -72,7 +72,7 @@ class ClauseEncoder:
         self.encoder, self.stats = encoder, stats
 
     def slot(self, name: str, texts: list[str]) -> np.ndarray:
-        """[len(texts), tokens of the slot, 384] float32; an empty text is all zeros.
+        """Return [len(texts), tokens of the slot, 384] float32; an empty text is all zeros.
 
         Raises VocabularyError when a text has more tokens than its slot.
         """
@@ -87,14 +87,15 @@ class ClauseEncoder:
         return out
 
     def pooled(self, subjects: list[str]) -> np.ndarray:
-        """[len(subjects), 384]: the normalised mean of each subject's token states; zero for an empty subject."""
+        """Return [len(subjects), 384]: the normalised mean of each subject's token states; zero for an empty
+        subject."""
         means = np.stack([s.mean(0) for s in self.encoder.states([t or "x" for t in subjects])])
         out = (means - self.stats["pooled_mean"]) / self.stats["pooled_deviation"]
         return (out * np.array([[bool(t)] for t in subjects])).astype(np.float32)
 
 
 def statistics(states: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """Mean and deviation per dimension; a dimension that never moves keeps deviation 1 (MiniLM has three)."""
+    """Return mean and deviation per dimension; a dimension that never moves keeps deviation 1 (MiniLM has three)."""
     tokens, means = np.concatenate(states), np.stack([s.mean(0) for s in states])
 
     def deviation(x: np.ndarray) -> np.ndarray:
@@ -113,7 +114,8 @@ LEAST = 0.3  # cosine at which a known name stands in for other words: of the ke
 
 
 def nearest(names: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """For pooled vectors of words [W, 384] the row of the nearest in angle of names [N, 384], -1 below `LEAST`.
+    """Return for pooled vectors of words [W, 384] the row of the nearest of names [N, 384] in angle, -1 below
+    `LEAST`.
 
     The engine replaces subjects that it does not know by the same rule (`engine/text/neighbours.py`)."""
     names, words = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6) for x in (names, words))
@@ -122,7 +124,7 @@ def nearest(names: np.ndarray, words: np.ndarray) -> np.ndarray:
 
 
 def bare_names(forms: list[str], concepts: list[Concept]) -> list[int]:
-    """Rows of the subject table of every concept's names, in that order."""
+    """Return the rows of the subject table of every concept's names, in that order."""
     at: dict[str, int] = {}
     for i, form in enumerate(forms):
         at.setdefault(form, i)
@@ -130,7 +132,7 @@ def bare_names(forms: list[str], concepts: list[Concept]) -> list[int]:
 
 
 def nearest_share(table: dict[str, np.ndarray], names: list[int]) -> float:
-    """Share of the kept-back synonyms whose nearest name is their own concept's."""
+    """Measure the share of the kept-back synonyms whose nearest name is their own concept's."""
     pooled, words = (table[k].astype(np.float32) for k in ("subject_pooled", "held_pooled"))
     near = nearest(pooled[names], words)
     return float(((table["subject_concept"][names][near] == table["held_concept"]) & (near >= 0)).mean())

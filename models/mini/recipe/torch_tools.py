@@ -16,7 +16,7 @@ from .config import Run
 
 
 def set_up(run: Run, seed: int) -> torch.device:
-    """Threads, seed and device of a stage."""
+    """Set threads, seed and device of a stage."""
     torch.set_num_threads(run.threads)
     torch.manual_seed(seed)
     if run.device.startswith("cuda"):
@@ -27,7 +27,7 @@ def set_up(run: Run, seed: int) -> torch.device:
 
 
 def machine_of(device: torch.device) -> str:
-    """What a stage ran on, for the model card: the GPU's name, or the CPU's and its cores."""
+    """Name what a stage ran on, for the model card: the GPU, or the CPU and its cores."""
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     facts = describe()
@@ -40,8 +40,10 @@ def bf16(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def schedule(share: float, step: int, *, warmup: int, decay_from: float, floor: float = 0.02) -> float:
-    """Factor of the learning rate: linear warm-up in steps, flat, then linear to `floor` at the end of the budget, of
-    which `share` is done."""
+    """Return the factor of the learning rate, of a budget of which `share` is done.
+
+    It has a linear warm-up in steps, is flat, then falls linearly to `floor` at the end of the budget.
+    """
     fall = 1.0 if share < decay_from else max(floor, 1 - (share - decay_from) / max(1 - decay_from, 1e-9))
     return min(1.0, (step + 1) / max(warmup, 1)) * fall
 
@@ -61,7 +63,7 @@ class Average:
 
     @contextmanager
     def applied(self) -> Any:
-        """The averaged weights in place of the live ones."""
+        """Put the averaged weights in place of the live ones."""
         backup = [p.detach().clone() for p in self.live]
         with torch.no_grad():
             for p, m in zip(self.live, self.mean, strict=True):
@@ -75,17 +77,17 @@ class Average:
 
 
 def to_uint8(x: torch.Tensor) -> np.ndarray:
-    """[B, 3, H, W] in -1..1 to [B, H, W, 3] uint8."""
+    """Turn [B, 3, H, W] in -1..1 into [B, H, W, 3] uint8."""
     return ((x.float().clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def from_bytes(pictures: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
-    """[B, H, W, 3] uint8 to [B, 3, H, W] in -1..1 on `device`, channels last in memory."""
+    """Turn [B, H, W, 3] uint8 into [B, 3, H, W] in -1..1 on `device`, channels last in memory."""
     x = torch.as_tensor(pictures).to(device).permute(0, 3, 1, 2)
     return (x.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
 
 
 def from_float(pictures: np.ndarray) -> torch.Tensor:
-    """[B, H, W, 3] in 0..1 to [B, 3, H, W] in -1..1, channels last in memory."""
+    """Turn [B, H, W, 3] in 0..1 into [B, 3, H, W] in -1..1, channels last in memory."""
     x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2) * 2 - 1
     return x.contiguous(memory_format=torch.channels_last)

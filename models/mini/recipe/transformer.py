@@ -47,30 +47,30 @@ def stage(run: Run) -> Stage:
 
 
 def snapshots(run: Run) -> list[Path]:
-    """The averaged weights that the training has set aside so far, named by the samples seen, in order."""
+    """Return the averaged weights that the training has set aside so far, named by the samples seen, in order."""
     return sorted((run.work / "transformer" / "snapshots").glob("*.safetensors"))
 
 
 def times(number: int) -> Tensor:
-    """Flow times in 0..1, denser where the composition is decided (logit-normal)."""
+    """Draw flow times in 0..1, denser where the composition is decided (logit-normal)."""
     return torch.sigmoid(torch.randn(number) + 0.3)
 
 
 def noisy(x0: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-    """x_t = (1 - t) x0 + t noise of packed latents [B, L, 4C], t [B]."""
+    """Compute x_t = (1 - t) x0 + t noise of packed latents [B, L, 4C], t [B]."""
     at = t[:, None, None]
     return (1 - at) * x0 + at * noise
 
 
 def flow_loss(net: Any, x0: Tensor, noise: Tensor, t: Tensor, *inputs: Any) -> Tensor:
-    """Mean squared error of the velocity (noise - x0) at x_t = (1 - t) x0 + t noise, per sample [B]."""
+    """Return the mean squared error of the velocity (noise - x0) at x_t = (1 - t) x0 + t noise, per sample [B]."""
     v = net(noisy(x0, noise, t), inputs[0], inputs[1], t, *inputs[2:])
     return ((v.float() - (noise - x0)) ** 2).mean((1, 2))
 
 
 @torch.no_grad()
 def validate(net: Velocity, batches: Batches, device: torch.device, number: int = 256) -> dict[str, float]:
-    """Loss with full captions at fixed noise and times, on seen and on held-out pairs."""
+    """Measure the loss with full captions at fixed noise and times, on seen and on held-out pairs."""
     bucket, out = batches.buckets[0], {}
     keep = {k: np.ones(number, bool) for k in ("subject", *DROPPED)}
     for name, rows in (("seen", bucket.other if len(bucket.other) else bucket.plain), ("held", bucket.held)):
@@ -97,7 +97,7 @@ def put(f: BinaryIO, tensors: dict[str, Tensor]) -> None:
 
 
 def before(warm: str) -> dict[str, Any] | None:
-    """How the weights were trained that a training starts from, if they lie in a finished stage's folder."""
+    """Return how the weights were trained that a training starts from, if they lie in a finished stage's folder."""
     stamp = Path(warm).parent / STAMP
     if not warm or not stamp.is_file():
         return None
@@ -107,7 +107,7 @@ def before(warm: str) -> dict[str, Any] | None:
 
 
 def weights_in(folder: str, model: FluxTransformer2DModel) -> dict[str, Tensor]:
-    """The weights in a diffusers folder, made as wide as `model` where they know fewer latent channels."""
+    """Return the weights in a diffusers folder, made as wide as `model` where they know fewer latent channels."""
     old = FluxTransformer2DModel.from_pretrained(folder).float().state_dict()
     if old["x_embedder.weight"].shape[1] < model.x_embedder.weight.shape[1]:
         old |= widened_rows(old, model)
@@ -198,7 +198,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
         print(course.curve[-1], flush=True)
 
     def set_aside(before: float, now: float) -> None:
-        """The averaged weights in half precision, when another part of the training is done."""
+        """Set the averaged weights aside in half precision, when another part of the training is done."""
         if int(before * config.snapshots) < int(now * config.snapshots):
             names = [n for n, _ in model.named_parameters()]
             halves = {n: m.to(torch.bfloat16).contiguous().cpu() for n, m in zip(names, average.mean, strict=True)}
@@ -245,7 +245,7 @@ def run_stage(run: Run, stop_at: int = 0) -> Done | None:
 
 
 def lasting_part(config: TransformerConfig) -> dict[str, Any]:
-    """The configuration that a resumed run must share; its budget, rate and manner of running may change."""
+    """Return the configuration that a resumed run must share; its budget, rate and manner of running may change."""
     out = asdict(config)
     free = (
         "samples rate muon_rate warmup decay_from compile checkpoint_every snapshots warm average plain_share "

@@ -39,7 +39,7 @@ class Concept:
 
 
 def parse_line(line: str) -> Concept:
-    """`name | synonym, synonym | ~held : key, key, set=key`; all parts after the name may be left out."""
+    """Parse `name | synonym, synonym | ~held : key, key, set=key`; all parts after the name may be left out."""
     left, _, right = line.partition(":")
     name, *others = [part.strip() for part in left.split("|")]
     if not name or not re.fullmatch(r"[a-z0-9 ]+", name):
@@ -63,7 +63,7 @@ def parse_line(line: str) -> Concept:
 
 
 def read_vocabulary(path: Path = FILE) -> list[Concept]:
-    """All concepts in file order. Raises VocabularyError for a bad line or a name that stands twice."""
+    """Read all concepts in file order. Raises VocabularyError for a bad line or a name that stands twice."""
     out: list[Concept] = []
     seen: dict[str, int] = {}
     for number, raw in enumerate(path.read_text().splitlines(), 1):
@@ -81,14 +81,14 @@ def read_vocabulary(path: Path = FILE) -> list[Concept]:
 
 @cache
 def bare(key: str) -> str:
-    """A key without dashes and trailing number, as keys are compared."""
+    """Return a key without dashes and trailing number, as keys are compared."""
     return re.sub(r"\d+$", "", key.replace("-", "")) or key
 
 
 def find_icons(
     concepts: Iterable[Concept], icons: Mapping[str, Iterable[str]], packages: Mapping[str, tuple[str, str]]
 ) -> dict[tuple[str, str], str]:
-    """The icon of each (concept, set).
+    """Find the icon of each (concept, set).
 
     `icons`: set name -> its package's icon names; `packages`: set name -> (package, suffix of the wanted variant).
     """

@@ -16,7 +16,7 @@ from .errors import CacheError
 
 @torch.no_grad()
 def widen_autoencoder(old: AutoencoderKL, latents: int) -> AutoencoderKL:
-    """`old` with `latents` channels: the first are its own, the decoder does not listen to the others yet.
+    """Widen `old` to `latents` channels: the first are its own, the decoder does not listen to the others yet.
 
     Raises CacheError when it has more."""
     had = int(old.config.latent_channels)
@@ -57,8 +57,10 @@ def even_out(model: AutoencoderKL, had: int, deviation: Tensor) -> None:
 
 @torch.no_grad()
 def widened_rows(old: dict[str, Tensor], model: FluxTransformer2DModel) -> dict[str, Tensor]:
-    """First and last projection of a transformer of fewer latent channels, for `model`: it does not see the new ones
-    yet, and holds them for zero."""
+    """Widen the first and last projection of a transformer of fewer latent channels, for `model`.
+
+    It does not see the new channels yet, and holds them for zero.
+    """
     out = {}
     for name, axis in (("x_embedder.weight", 1), ("proj_out.weight", 0), ("proj_out.bias", 0)):
         value = torch.zeros_like(model.state_dict()[name], device="cpu")

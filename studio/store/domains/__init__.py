@@ -1,14 +1,14 @@
-"""Domains of the store: every module of this folder brings tables of its own.
+"""Find the domains of the store: every module of this folder brings tables of its own.
 
 To add a table is to add a module here with
 
-    VERSION: int                                           # of its schema, from 1
-    TABLES: tuple[Table, ...]                              # as they are in that version
-    STEPS: Mapping[int, Callable[[sa.Connection], None]]   # by the version that they lead to, from 2
+    VERSION: int                                           # version of its schema, from 1
+    TABLES: tuple[Table, ...]                              # its tables in that version
+    STEPS: Mapping[int, Callable[[sa.Connection], None]]   # steps by the version that they lead to, from 2
 
 Its rows are then written with `Put` and `Remove` and read with `Store.row` and `Store.rows`, in SQLite and in
-PostgreSQL; its tables are made, or brought up to date after a copy of the database, when a store is opened. Write
-a step's SQL out in full: it must stay the same when `TABLES` changes later.
+PostgreSQL. Its tables are made, or brought up to date after a copy of the database, when a store is opened. Write a
+step's SQL out in full: it must stay the same when `TABLES` changes later.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ class Table:
     """A table of rows of one type.
 
     Attributes:
-        name: unique in the database.
+        name: name of the table, unique in the database.
         row: a msgspec Struct; its fields are the columns, of str, int, bool, float or bytes, each perhaps None.
-        key: the columns by which a row is found; in their order rows are listed.
-        indices: further columns that rows are looked for by.
+        key: the columns by which a row is found, and in whose order rows are listed.
+        indices: further columns by which rows are looked for.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Table:
 
 
 class Domain(Protocol):
-    """What a module of this folder has."""
+    """The names that a module of this folder defines."""
 
     VERSION: int
     TABLES: tuple[Table, ...]

@@ -1,4 +1,7 @@
-"""Pictures that accounts have brought, for requests to refer to; their files lie beside those of jobs."""
+"""Keep rows of the pictures that accounts have brought, for requests to refer to.
+
+Their files lie beside those of jobs.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,11 @@ class ReferenceRow(msgspec.Struct, frozen=True, kw_only=True):
     """A picture of an account.
 
     Attributes:
-        account: who brought it; others who know the digest bring it themselves.
+        account: the account that brought it; another account that knows the digest brings the picture itself.
         digest: SHA-256 (hex) of the file.
         size: bytes of the file.
-        added_ms, used_ms: when it was brought, and when a request last referred to it (UTC; within a day).
+        added_ms: when it was brought (UTC ms).
+        used_ms: when a request last referred to it (UTC ms; it may lag by a day).
     """
 
     account: str

@@ -9,9 +9,10 @@ import msgspec
 
 from salon.frontends.wire.messages import Picture, Submit
 from salon.frontends.zmq import views
+from salon.parameters.job_request import JobRequest, Source
 from salon.studio.service.events import JobEvent
 from salon.studio.service.job_record import JobRecord, StoredPicture
-from salon.studio.service.request import Request, fingerprint
+from salon.studio.service.request import fingerprint
 
 SHOWN = StoredPicture(index=-1, digest="d" * 64, size=7, width=4, height=2)
 
@@ -27,24 +28,25 @@ def test_a_submit_is_a_request() -> None:
         preview_every=2,
         parameters={"raw": True},
     )  # fmt: skip
-    request = views.request_of(submit)
-    for name in Request.__struct_fields__:
-        assert getattr(request, name) == getattr(submit, name), name
-    assert fingerprint(request) == fingerprint(msgspec.structs.replace(request, key="other"))
+    assert isinstance(submit, JobRequest)
+    same = JobRequest(**{name: getattr(submit, name) for name in JobRequest.__struct_fields__})
+    assert fingerprint(submit) == fingerprint(same) == fingerprint(msgspec.structs.replace(submit, key="other"))
 
 
 def test_its_fingerprint_is_that_of_the_versions_before() -> None:
     """They made it of the message: an old folder's jobs are found again under their keys."""
     submit = Submit(key="k", prompt="cat", aspect=(3, 2), guidance_scale=2.5, solver="heun")
-    values = [getattr(submit, name) for name in Request.__struct_fields__ if name not in ("key", "parameters")]
-    assert fingerprint(views.request_of(submit)) == hashlib.sha256(msgspec.msgpack.encode(values)).digest()
+    later = ("key", "parameters", "kind", "sources")
+    values = [getattr(submit, name) for name in JobRequest.__struct_fields__ if name not in later]
+    assert fingerprint(submit) == hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
 def test_a_record_is_told_whole() -> None:
     words = ("job", "account", "state", "asked_lane", "lane", "note", "reason", "failure", "prompt", "negative_prompt")
-    numbers = set(JobRecord.__struct_fields__) - {*words, "solver", "private", "pictures", "styles"}
+    numbers = set(JobRecord.__struct_fields__) - {*words, "solver", "private", "pictures", "styles", "kind", "sources"}
     values: dict[str, Any] = {name: name for name in (*words, "solver")} | dict.fromkeys(numbers, 3)
     values |= {"private": True, "seed": 2**64 - 1, "guidance_scale": 2.5, "pictures": (SHOWN,), "styles": {"a": 1.0}}
+    values |= {"kind": "reroll", "sources": (Source(job="a", index=2),)}
     record = JobRecord(**values)
     info = views.job_info(record)
     for name in JobRecord.__struct_fields__:

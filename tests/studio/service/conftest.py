@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import pytest
 
+from salon.parameters.job_request import JobRequest
 from salon.studio.service.context import ServiceContext
 from salon.studio.service.job_record import JobRecord
 from salon.studio.service.options import ServiceOptions
-from salon.studio.service.request import Request
 from salon.studio.service.service import Service
 
 from ..conftest import BACKEND, TIMEOUT
@@ -22,10 +22,10 @@ Work = Callable[[Service], Awaitable[Any]]
 Serve = Callable[..., Any]
 
 
-def request(key: str, prompt: str = "cat", **fields: Any) -> Request:
+def request(key: str, prompt: str = "cat", **fields: Any) -> JobRequest:
     """A small request: 4 x 4 tokens, 2 steps, 2 pictures."""
     values: dict[str, Any] = {"width": 16, "height": 16, "steps": 2, "images": 2, "seed": 0}
-    return Request(key=key, prompt=prompt, **(values | fields))
+    return JobRequest(key=key, prompt=prompt, **(values | fields))
 
 
 async def ended(service: Service, job: str, account: str = "local") -> JobRecord:

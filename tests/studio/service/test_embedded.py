@@ -30,7 +30,7 @@ from salon.studio.errors import (
 )
 from salon.studio.service.embedded import DurableStudio
 from salon.studio.service.errors import KeyReused, UnknownJob
-from salon.studio.service.recipe import read_png
+from salon.studio.service.recipe_files import read_png
 from salon.studio.studio import Studio
 
 from ..conftest import BACKEND, TIMEOUT

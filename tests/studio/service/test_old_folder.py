@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from salon.parameters.job_request import JobRequest
 from salon.scheduler.ledger import Ledger
 from salon.studio.service.errors import KeyReused, UnknownJob
 from salon.studio.service.events import PER_LIFE
-from salon.studio.service.recipe import pixel_hash, read_png
-from salon.studio.service.request import Request
+from salon.studio.service.recipe import pixel_hash
+from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
 from salon.studio.store.folder_blobs import FolderBlobs
 from salon.studio.store.store import FILE
@@ -30,9 +31,9 @@ HERE = Path(__file__).parent
 ANN = "ab" * 32
 
 
-def asked(key: str, prompt: str, seed: int, **fields: object) -> Request:
+def asked(key: str, prompt: str, seed: int, **fields: object) -> JobRequest:
     """What was asked for then."""
-    return Request(key=key, prompt=prompt, width=16, height=16, steps=2, images=1, seed=seed, **fields)  # type: ignore[arg-type]
+    return JobRequest(key=key, prompt=prompt, width=16, height=16, steps=2, images=1, seed=seed, **fields)  # type: ignore[arg-type]
 
 
 DONE = (("local", asked("done-1", "a red apple", 1)), (ANN, asked("done-2", "a red apple", 2)),

@@ -10,24 +10,28 @@ import numpy as np
 import pytest
 
 from salon.engine.errors import SpecError
-from salon.studio.service.request import Request, fingerprint, request_of
+from salon.parameters.job_request import JobRequest, Source
+from salon.studio.service.request import fingerprint, request_of
 
 # As stored by every version so far: a repeated request must be told from another one after an update as well.
 STORED = (
-    (Request(key="a", prompt="cat"), ["cat", "fast", "", None, None, None, None, None, 4, None, None, None, False, 0]),
     (
-        Request(key="b", prompt="a dog", lane="relax", aspect=(16, 9), steps=2, seed=7, images=1, private=True),
+        JobRequest(key="a", prompt="cat"),
+        ["cat", "fast", "", None, None, None, None, None, 4, None, None, None, False, 0],
+    ),
+    (
+        JobRequest(key="b", prompt="a dog", lane="relax", aspect=(16, 9), steps=2, seed=7, images=1, private=True),
         ["a dog", "relax", "", (16, 9), None, None, 2, 7, 1, None, None, None, True, 0],
     ),
 )
 
 
 @pytest.mark.parametrize(("request_", "values"), STORED)
-def test_fingerprints_are_those_that_are_stored(request_: Request, values: list[Any]) -> None:
+def test_fingerprints_are_those_that_are_stored(request_: JobRequest, values: list[Any]) -> None:
     assert fingerprint(request_) == hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
 
-class Newer(Request, frozen=True, kw_only=True):
+class Newer(JobRequest, frozen=True, kw_only=True):
     """As a later version may have it."""
 
     parameters: dict[str, int] = {}
@@ -35,28 +39,28 @@ class Newer(Request, frozen=True, kw_only=True):
 
 
 def test_a_field_that_is_added_leaves_stored_fingerprints_true() -> None:
-    old = Request(key="a", prompt="cat")
+    old = JobRequest(key="a", prompt="cat")
     assert fingerprint(Newer(key="a", prompt="cat")) == fingerprint(old)
     prints = [fingerprint(Newer(key="a", prompt="cat", **more)) for more in ({"parameters": {"s": 1}}, {"mood": "x"})]
     assert len({fingerprint(old), *prints}) == 3
 
 
 def test_of_a_fingerprint_everything_matters_but_the_key() -> None:
-    first = Request(key="a", prompt="cat")
+    first = JobRequest(key="a", prompt="cat")
     assert fingerprint(first) == fingerprint(msgspec.structs.replace(first, key="b"))
     others: dict[str, Any] = {
         "prompt": "dog", "lane": "relax", "negative_prompt": "x", "aspect": (1, 2), "width": 8, "height": 8, "steps": 3,
         "seed": 1, "images": 2, "guidance_scale": 2.0, "solver": "heun", "shift": 1.0, "private": True,
-        "preview_every": 1, "parameters": {},
+        "preview_every": 1, "parameters": {}, "kind": "reroll", "sources": (Source(job="a"),),
     }  # fmt: skip
-    assert {*others, "key"} == set(Request.__struct_fields__)
+    assert {*others, "key"} == set(JobRequest.__struct_fields__)
     prints = {fingerprint(msgspec.structs.replace(first, **{name: value})) for name, value in others.items()}
     assert len(prints | {fingerprint(first)}) == len(others) + 1
 
 
 def test_values_become_pythons_own() -> None:
     made = request_of(key="k", prompt=np.str_("cat"), images=np.int64(2), guidance_scale=np.float32(2), aspect=[3, 2])
-    assert made == Request(key="k", prompt="cat", images=2, guidance_scale=2.0, aspect=(3.0, 2.0))
+    assert made == JobRequest(key="k", prompt="cat", images=2, guidance_scale=2.0, aspect=(3.0, 2.0))
     assert fingerprint(made)
 
 

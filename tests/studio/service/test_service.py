@@ -14,7 +14,7 @@ import pytest
 from salon.engine.errors import SpecError
 from salon.scheduler.errors import UnknownAccount, UnknownLane
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob
-from salon.studio.service.recipe import read_png
+from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
 
 from ..conftest import TIMEOUT

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from salon.engine.errors import SpecError
+from salon.parameters.job_request import JobRequest
 from salon.studio.errors import ReferenceRefused
 from salon.studio.references import digest_of
 from salon.studio.service import references as module
 from salon.studio.service import uploads
 from salon.studio.service.errors import TooMany, WrongValue
-from salon.studio.service.request import Request, fingerprint
+from salon.studio.service.request import fingerprint
 from salon.studio.service.service import Service
 from salon.studio.service.uploads import Uploads
 from salon.studio.store.domains.references import ReferenceRow
@@ -36,10 +37,10 @@ def picture(seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def asking(key: str, **parameters: Any) -> Request:
+def asking(key: str, **parameters: Any) -> JobRequest:
     """A small request, drawn without the default style unless it says otherwise."""
     values: dict[str, Any] = {"images": 1, "steps": 1, "seed": 3, "width": 64, "height": 64}
-    return Request(key=key, prompt="a red apple", parameters=values | parameters)
+    return JobRequest(key=key, prompt="a red apple", parameters=values | parameters)
 
 
 async def bring(service: Service, data: bytes, account: str = "local", part: int = 100) -> str:
@@ -98,13 +99,13 @@ def test_not_too_many_and_not_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_fingerprints_of_requests_from_before_stay() -> None:
-    plain = Request(key="a", prompt="cat")
-    assert fingerprint(plain) == fingerprint(Request(key="b", prompt="cat"))
+    plain = JobRequest(key="a", prompt="cat")
+    assert fingerprint(plain) == fingerprint(JobRequest(key="b", prompt="cat"))
     assert fingerprint(plain).hex() == BEFORE
     said = [None, {}, {"stylize": 0.0, "raw": True}]
-    assert len({fingerprint(Request(key="a", prompt="cat", parameters=each)) for each in said}) == 3
-    turned = Request(key="b", prompt="cat", parameters={"raw": True, "stylize": 0.0})
-    assert fingerprint(turned) == fingerprint(Request(key="a", prompt="cat", parameters=said[2]))
+    assert len({fingerprint(JobRequest(key="a", prompt="cat", parameters=each)) for each in said}) == 3
+    turned = JobRequest(key="b", prompt="cat", parameters={"raw": True, "stylize": 0.0})
+    assert fingerprint(turned) == fingerprint(JobRequest(key="a", prompt="cat", parameters=said[2]))
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------

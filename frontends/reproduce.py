@@ -1,0 +1,117 @@
+"""`salon recipe` and `salon reproduce`: what made a picture, and the same picture made again."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..errors import complaint
+from .commands import exits, words
+from .commands.parsing import UsageError
+from .commands.tables import print_json, print_pairs
+from .drawing import draw
+from .outputs import Destination, slug
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+    from ..studio.service.recipe import Recipe
+
+
+def recipe(options: argparse.Namespace) -> int:
+    """Show what made a picture. RecipeError: nothing says."""
+    from ..studio.service.infotext import infotext
+    from ..studio.service.recipe import plain
+    from ..studio.service.recipe_files import read_picture_file
+
+    _, found = read_picture_file(options.file)
+    if options.json:
+        print_json(plain(found))
+    elif options.text:
+        print(words.clean(infotext(found)))
+    else:
+        print_pairs(_pairs(found))
+    return exits.DONE
+
+
+def reproduce(options: argparse.Namespace) -> int:
+    """Make a picture again from the recipe inside it, and compare pixels. The exit code is 1 where they differ.
+
+    Raises:
+        RecipeError: the file has no recipe.
+        UsageError: the recipe is of another model; it names both.
+        SpecError: a picture that the recipe refers to was not given.
+    """
+    from ..engine.engine import Engine
+    from ..studio.references import read_file, read_picture
+    from ..studio.service.mosaic import mosaic
+    from ..studio.service.recipe import pixel_hash, plain, recipe_of
+    from ..studio.service.recipe_files import encode_png, read_picture_file
+
+    _, found = read_picture_file(options.file)
+    spec = found.spec
+    target = None
+    if options.output is not None:
+        target = Destination.of(options.output, f"{slug(spec.prompt)}-{spec.seed}", 1, force=options.force)
+        target.check(1)
+    pictures = [read_picture(read_file(path, "--reference"), f"--reference {path!r}") for path in options.reference]
+    engine = Engine.load(
+        options.model,
+        backend=options.backend,
+        isa=options.isa,
+        dtype=options.dtype,
+        threads=options.threads,
+        require_text=True,
+    )
+    _check_model(found, engine)
+    area = engine.model.defaults["width"] * engine.model.defaults["height"]
+    for picture in pictures:
+        engine.add_style_picture(picture.digest, picture.pixels(area, engine.model.architecture.granularity))
+    generation = engine.open(spec)
+    here = engine.info.backend
+    told = "" if (found.backend, found.dtype) == (here.name, here.compute) else _elsewhere(found, engine)
+    if told and not options.quiet:
+        print(words.clean(f"salon: note: {told}"), file=sys.stderr, flush=True)
+    images = draw(engine, generation, quiet=options.quiet)
+    pixels = mosaic(images) if found.image is None else images[found.image]
+    made = pixel_hash(pixels)
+    same = made == found.pixels
+    again = recipe_of(engine.info, spec, generation.text, found.image, pixels, __version__)
+    engine.close(generation)
+    files = [str(path) for path in target.write([encode_png(pixels, again)])] if target is not None else []
+    if options.json:
+        print_json({"same": same, "expected": found.pixels, "made": made, "files": files, "recipe": plain(again)})
+    elif not options.quiet:
+        print("the same pixels" if same else f"other pixels: {made}, in the recipe {found.pixels}")
+        print("\n".join(files), end="\n" if files else "")
+    return exits.DONE if same else exits.BROKEN
+
+
+def _check_model(found: Recipe, engine: Engine) -> None:
+    model = engine.info.identity
+    if found.model.digest != model.digest:
+        got, allowed = f"one of {found.model} ({found.model.digest})", f"one of {model} ({model.digest})"
+        raise UsageError(complaint("recipe", got, allowed, "name the model that made it: --model FOLDER"))
+
+
+def _elsewhere(found: Recipe, engine: Engine) -> str:
+    here = engine.info.backend
+    return f"it was made on {found.backend} {found.dtype}; on {here} pixels may differ"
+
+
+def _pairs(found: Recipe) -> list[tuple[str, str]]:
+    spec: Any = found.spec
+    shown = "grid of " + words.plural(spec.images, "picture") if found.image is None else f"picture {found.image + 1}"
+    return [
+        ("prompt", spec.prompt),
+        ("without", spec.negative_prompt),
+        ("what", f"{shown}, {spec.width} x {spec.height}, seed {spec.seed}"),
+        ("how", f"{words.plural(spec.steps, 'step')}, {spec.solver}, guidance {spec.guidance_scale:g}"),
+        ("style", ", ".join(f"{use.adapter} {use.weight:g}" for use in spec.adapters)),
+        ("read", ", ".join(f"{slot}: {text}" for slot, text in found.clauses.items())),
+        ("note", "; ".join(found.warnings)),
+        ("model", f"{found.model} ({found.model.digest})"),
+        ("on", f"{found.backend} {found.dtype}, Salon {found.salon}"),
+        ("pixels", found.pixels),
+    ]

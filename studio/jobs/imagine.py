@@ -1,0 +1,47 @@
+"""Imagine: pictures of a prompt."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ...engine.info import ModelInfo
+from ...engine.spec import GenerationSpec
+from ...parameters.request import fields_of
+from ...scheduler.admission import Work
+from ...scheduler.plans import Kind
+from ...scheduler.tickets import Lane, StageWork
+from ..kinds import Asked
+
+HELP = "pictures of a prompt"
+SOURCES = (0, 0)
+WHOLE = False
+PARAMETERS = None
+# Of a request from before there were parameters; None: the model's default.
+OPTIONAL: Final = ("width", "height", "steps", "seed", "guidance_scale", "solver", "shift")
+
+
+def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
+    """See `JobKind`. Raises as `ModelInfo.make_spec` and `fields_of`."""
+    request, draft = asked.request, asked.lane is Lane.DRAFT
+    if request.parameters is not None:
+        given = fields_of(request.parameters, model.styles is not None and model.styles.has_default)
+        return model.make_spec(request.prompt, draft=draft, **given)
+    fields = {name: value for name in OPTIONAL if (value := getattr(request, name)) is not None}
+    return model.make_spec(
+        request.prompt,
+        draft=draft,
+        aspect=request.aspect,
+        negative_prompt=request.negative_prompt,
+        images=request.images,
+        **fields,
+    )
+
+
+def work(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:
+    """See `JobKind`."""
+    return Work(kind=Kind.GRID, images=spec.images, stealth=asked.request.private)
+
+
+def stages(spec: GenerationSpec, model: ModelInfo) -> tuple[StageWork, ...]:
+    """See `JobKind`."""
+    return ()

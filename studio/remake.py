@@ -1,0 +1,50 @@
+"""What kinds of jobs share that make something of a picture of before: its spec, with what the request says anew."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, Final
+
+from ..bounds import random_seed
+from ..engine.errors import SpecError
+from ..engine.info import ModelInfo
+from ..engine.spec import GenerationSpec
+from ..engine.styles.names import is_style
+from ..errors import complaint
+from ..parameters.known import checked
+from ..parameters.request import OWN_STYLE
+from .kinds import Asked, Input
+
+SIZE: Final = ("width", "height")
+
+
+def parent_of(asked: Asked) -> tuple[Input, GenerationSpec]:
+    """Return the first source of a request, and the spec that it was drawn with. SpecError: nobody knows that."""
+    first = asked.inputs[0]
+    if first.spec is None:
+        got, allowed = f"{first.source}, of which nobody knows how it was drawn", "a picture that Salon made"
+        remedy = "name a job and its picture, or a file with its recipe inside"
+        raise SpecError(complaint("source", got, allowed, remedy))
+    return first, first.spec
+
+
+def remade(asked: Asked, parent: GenerationSpec, model: ModelInfo, **changes: Any) -> GenerationSpec:
+    """Return a parent's spec with a new seed and what a request says: its prompt if it has one, and its parameters.
+
+    Args:
+        asked: the request.
+        parent: of the picture that it starts from.
+        model: of the engines that will take it.
+        changes: fields of the spec that the kind decides, unless the request says otherwise.
+
+    Raises:
+        SpecError, ParameterError: as `ModelInfo.make_spec` and `checked`.
+    """
+    said = checked(asked.request.parameters or {})
+    values = {field.name: getattr(parent, field.name) for field in fields(parent) if field.name != "prompt"}
+    values |= {"seed": random_seed()} | changes
+    if "aspect" in said:
+        values = {name: value for name, value in values.items() if name not in SIZE}
+    if said.keys() & set(OWN_STYLE):  # new styles take the place of the old ones
+        values["adapters"] = tuple(use for use in parent.adapters if not is_style(use.adapter))
+    return model.make_spec(asked.request.prompt.strip() or parent.prompt, **(values | said))

@@ -1,0 +1,70 @@
+"""The rows of new jobs on their way to the store: a job is there when its row is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from ..errors import StoreError, StoreLost, StoreRefused
+from ..job import JobState
+from ..store.writes import AddJob
+from .context import ServiceContext
+from .storing import ActiveJob
+from .waits import Waits, settle
+
+LOG = logging.getLogger("salon.service")
+FULL_S: Final = 2.0  # between attempts to store the row of a job that is done, or the end of a job
+
+
+class NewRows:
+    """Stores rows of new jobs. On the service's thread.
+
+    Args:
+        context: open.
+        waits: brings answers of the writer back to the service's thread.
+        forget: drops a job whose row is not stored after all.
+        closing: says whether the service ends.
+    """
+
+    def __init__(
+        self,
+        context: ServiceContext,
+        waits: Waits,
+        forget: Callable[[ActiveJob], object],
+        closing: Callable[[], bool],
+    ) -> None:
+        self._context, self._waits, self._forget, self._closing = context, waits, forget, closing
+        self._loop = asyncio.get_running_loop()
+
+    def add(self, live: ActiveJob) -> asyncio.Future[None]:
+        """Have the row of a new job stored. The future ends when it is; or with the StoreError for which it is not, and
+        then there is no such job."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._put(live, future)
+        return future
+
+    def _put(self, live: ActiveJob, future: asyncio.Future[None], lost: bool = False) -> None:
+        try:
+            self._context.writer.put(
+                [AddJob(live.row)], lambda error: self._waits.post(self._stored, live, future, lost, error)
+            )
+        except StoreError as error:  # it is busy, or closed
+            self._stored(live, future, lost, error)
+
+    def _stored(self, live: ActiveJob, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
+        """`lost`: an earlier attempt may have been stored without an answer; then the row is refused as there."""
+        refused = isinstance(error, StoreRefused)
+        if error is None or (lost and refused):
+            settle(future, None)
+            return
+        handle = live.handle
+        ended = handle is not None and not handle.cancel()
+        if ended and handle is not None and handle.state is JobState.DONE and not (refused or self._closing()):
+            LOG.error("a job that is done waits for the store: %s", error, extra={"job": live.row.job})
+            lost = lost or isinstance(error, StoreLost)  # made and paid for, like its pictures: it can be put right
+            self._loop.call_later(FULL_S, self._put, live, future, lost)
+            return
+        self._forget(live)
+        settle(future, error)
