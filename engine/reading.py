@@ -49,7 +49,7 @@ def read_spec(reader: PromptReader | None, spec: GenerationSpec) -> tuple[str, .
     """
     if reader is None:
         return ()
-    notes = []
+    notes: list[str] = []
     texts = [(spec.prompt, "prompt", False), (spec.negative_prompt if spec.guided else "", "negative_prompt", True)]
     for text, field, avoided in texts:
         if text and len(text) <= reader.max_chars:

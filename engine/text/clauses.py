@@ -125,7 +125,7 @@ def split(prompt: str) -> list[str]:
 
 
 def without_foreign_syntax(prompt: str) -> tuple[str, tuple[str, ...]]:
-    """Return a prompt without what prompts of other programs have beside words, and a note that says so, if any was there.
+    """Return a prompt without what prompts of other programs have beside words, and a note that says so.
 
     "(masterpiece:1.2), red apple <lora:x:0.8>" becomes "masterpiece, red apple".
     """

@@ -212,7 +212,7 @@ class Commands(Flavour, Generic[J]):
 
     @operation
     def words(self, like: str = "") -> Steps[m.WordList]:
-        """Ask what the server's model draws, by slot. `like`: a word; the answer also has the names that are near to it."""
+        """Ask what the server's model draws, by slot. `like`: a word, to be told which names are near."""
         return (yield from call(self._core, m.Words(like=like), m.WordList, self._timeout_s))
 
 

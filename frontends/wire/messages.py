@@ -493,7 +493,7 @@ class AccountInfo(Record, tag="account"):
     quota_bytes: int = 0
 
 
-class WordList(Record, tag="word_list"):
+class WordList(Record, tag="vocabulary"):
     """`slots`: things, styles, ... -> entries, each a name and other words for the same. `drawn`: what is drawn for the
     word that was asked about; empty: nothing, or none was. `near`: names near to it, the nearest first."""
 

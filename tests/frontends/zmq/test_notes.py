@@ -77,7 +77,7 @@ def test_events_of_a_studio_tell_it(tmp_path: Path) -> None:
         assert job.reading.clauses == {"subject": "dog"}
         for fields in ({"prompt": "a woman"}, {"prompt": "a puppy", "strict": True}, {"prompt": "a cat", "strict": 7}):
             with pytest.raises(SalonError):
-                studio.imagine(**fields)  # type: ignore[arg-type]
+                studio.imagine(**fields)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_words_over_the_wire(serve: Serve, main: Main, connect: Connect) -> None
             client.words(like="…")
     assert main("words", "--like", "puppy", "--server", server.address) == main("words", "--like", "puppy")
     plain: PlainClient = connect(server)
-    assert plain.ask("words")["type"] == "word_list"
+    assert plain.ask("words")["type"] == "vocabulary"
 
 
 def test_a_picture_too_long_to_make_sense_says_so(main: Main) -> None:
