@@ -131,7 +131,7 @@ def body(bench: Bench) -> None:
     for name, tokens in zip(flat, random_tokens(engine, [TOKENS] * len(flat)), strict=True):
         engine.register_adapter(name, tokens)
     styles = Shipped.of(engine).register(engine, len(PROMPTS))
-    chosen = {
+    chosen: dict[str, Sequence[Sequence[str]]] = {
         NONE: [[] for _ in PROMPTS], ONE: [each[:1] for each in names], FOUR: names,
         SHIPPED_ONE: [[style] for style in styles], REFERENCE: [[style] for style in references(engine)],
     }  # fmt: skip

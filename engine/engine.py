@@ -178,8 +178,7 @@ class Engine:
 
         Raises:
             SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt cannot be
-                read, or
-                a negative prompt comes without guidance.
+                read, or a negative prompt comes without guidance.
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
         """
         check_negative(spec)

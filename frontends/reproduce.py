@@ -29,7 +29,7 @@ def recipe(options: argparse.Namespace) -> int:
     if options.json:
         print_json(plain(found))
     elif options.text:
-        print(words.clean(infotext(found)))
+        print("\n".join(map(words.clean, infotext(found).split("\n"))))
     else:
         print_pairs(_pairs(found))
     return exits.DONE

@@ -19,10 +19,10 @@ SIZE: Final = ("width", "height")
 
 
 def parent_of(asked: Asked) -> tuple[Input, GenerationSpec]:
-    """Return the first source of a request, and the spec that it was drawn with. SpecError: nobody knows that."""
+    """Return the first source of a request, and the spec that it was drawn with. SpecError: that spec is not known."""
     first = asked.inputs[0]
     if first.spec is None:
-        got, allowed = f"{first.source}, of which nobody knows how it was drawn", "a picture that Salon made"
+        got, allowed = f"{first.source}, without a word of how it was drawn", "a picture that Salon made"
         remedy = "name a job and its picture, or a file with its recipe inside"
         raise SpecError(complaint("source", got, allowed, remedy))
     return first, first.spec

@@ -46,8 +46,7 @@ class Arena:
 
     Attributes:
         keys, values: per layer, a backend array [capacity, D] of compute dtype. The arena replaces them when it grows,
-            so
-            callers read these attributes anew after every `pin`.
+            so callers read these attributes anew after every `pin`.
         hits, misses: pins that found their adapter resident, and pins that had to compute it.
     """
 

@@ -44,8 +44,7 @@ class Family(Protocol):
 
         Raises:
             CheckpointError: anything is wrong with its folders. Configs that do not fit each other are refused before
-                any
-                weight is packed.
+                any weight is packed.
         """
 
 

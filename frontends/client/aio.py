@@ -57,8 +57,7 @@ class Looped:
 
         Raises:
             ClientClosed: the client was closed, in this process or before a fork; the loop is another than the first;
-                or an
-                unforeseen error ended the client.
+                or an unforeseen error ended the client.
             ClientError: a thread for slow work, such as writing files, does not start.
         """
         value: Any = None

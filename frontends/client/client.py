@@ -66,9 +66,8 @@ class Client(Commands[RemoteJob], _Part):
             ~/.config/salon/key).
         timeout_s: the longest wait for an answer, and for a server, in seconds.
         on_contact: called in the client's own thread. It gets the seconds of silence, once a request waits and the
-            server
-            has not answered for some seconds; then None, when the server answers again. If it raises, the client
-                closes.
+            server has not answered for some seconds; then None, when the server answers again. If it raises, the client
+            closes.
 
     Attributes:
         ops: the requests that operators can make.

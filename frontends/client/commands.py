@@ -88,15 +88,12 @@ class Commands(Flavour, Generic[J]):
             lane: turbo, fast, draft or relax.
             parameters: every other parameter of a request, by the names of docs/parameters.md, such as `images=2`,
                 `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. For one that is None or left out
-                    the
-                default applies. Most defaults are the model's; the seed is random, and `job.info.seed` tells it. To
-                    draw in
-                the style of a picture, bring it by `add_reference` first.
+                the default applies. Most defaults are the model's; the seed is random, and `job.info.seed` tells it. To
+                draw in the style of a picture, bring it by `add_reference` first.
             private: whether the job is hidden from everybody else.
             previews: solver steps between previews; 0: the server makes none.
             key: 1 to 64 letters, digits, . _ : -; the same key means the same job, however often it is sent, also by
-                another
-                process; None: a random one, so that a lost connection makes no second job.
+                another process; None: a random one, so that a lost connection makes no second job.
         """
         fields = m.Submit(
             key=new_key() if key is None else key,

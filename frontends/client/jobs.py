@@ -69,8 +69,7 @@ class JobCommands(Flavour):
         Args:
             after: only events after that number.
             timeout_s: the longest time without an event, in seconds. None: no bound while there is a server; without
-                one for
-                the client's `timeout_s`, Disconnected.
+                one for the client's `timeout_s`, Disconnected.
             previews: whether preview events carry pictures of the unfinished grid, if the job was submitted with
                 `previews`.
         """

@@ -137,7 +137,7 @@ def _sources(name: str, values: tuple[m.Source, ...]) -> None:
         raise _bad(name, f"{len(values)} pictures", f"up to {MAX_SOURCES}")
     for value in values:
         if bool(value.job) == bool(value.digest):
-            raise _bad(name, str(value), "a job's id, or a digest")
+            raise _bad(name, value, "each with a job's id, or a digest")
         _job(name, value.job) if value.job else _digest(name, value.digest)
         _whole(m.GRID, 2**16)(name, value.index)
 

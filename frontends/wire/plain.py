@@ -17,7 +17,7 @@ import msgspec
 from ...errors import complaint, is_text
 from ...values import flag_of, number_of, shown, text_of, whole_of
 from .errors import BadMessage
-from .messages import Record
+from .messages import Record, Source
 
 R = TypeVar("R", bound=Record)
 LEAST: Final = -(2**63)  # the least and the largest whole number of msgpack
@@ -112,8 +112,14 @@ def _map(value: Any) -> dict[str, Any]:
     return {str.__str__(key): item for key, item in value.items()}
 
 
+def _source(value: Any) -> Source:
+    if not isinstance(value, Source):
+        raise _Odd("a Source")
+    return Source(job=_text(value.job), index=_whole(value.index), digest=_text(value.digest))
+
+
 _READ: Final[dict[Any, Read]] = {int: _whole, float: _number, str: _text, bool: _flag, bytes: _bytes}
-_MANY: Final = {float: "numbers, like (16, 9)", str: "a list of words"}
+_MANY: Final[dict[Any, str]] = {float: "numbers, like (16, 9)", str: "a list of words", Source: "a list of sources"}
 
 
 def _reader(kind: Any) -> Read:
@@ -127,7 +133,9 @@ def _reader(kind: Any) -> Read:
         item, *others = get_args(kind)
         count = None if others == [...] else 1 + len(others)
         allowed = _MANY[item] if count is None else f"{count} {_MANY[item]}"
-        return lambda value: _items(value, _READ[item], allowed, count)
+        return lambda value: _items(value, _reader(item), allowed, count)
+    if kind is Source:
+        return _source
     return _READ[kind]
 
 

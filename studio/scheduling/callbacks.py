@@ -52,8 +52,7 @@ class Callbacks:
 
         Args:
             newest: marks a call that is out of date as soon as there is another one with the same mark: when many wait,
-                that
-                one takes its place.
+                that one takes its place.
         """
         if hook is None:
             return

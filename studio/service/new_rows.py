@@ -54,7 +54,8 @@ class NewRows:
             self._stored(live, future, lost, error)
 
     def _stored(self, live: ActiveJob, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
-        """`lost`: an earlier attempt may have been stored without an answer; then the row is refused as there."""
+        """Take the writer's answer. `lost`: an earlier attempt may have been stored without an answer, and then the row
+        is refused as one that is there."""
         refused = isinstance(error, StoreRefused)
         if error is None or (lost and refused):
             settle(future, None)

@@ -13,7 +13,7 @@ import msgspec
 
 from ...engine.reading import STRICT
 from ...errors import SalonError, complaint
-from ...parameters.job_request import JobRequest
+from ...parameters.job_request import JobRequest, Source
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
 from ..resources import digests_of
@@ -131,7 +131,7 @@ class Service(Lookups):
     # ---- submit ----------------------------------------------------------------------------------------------------
 
     async def submit(self, account: str, request: JobRequest) -> Submitted:
-        """Accept a job, once for each key; it is on disk when this returns.
+        """Accept a job, once for each key. It is on disk when this returns.
 
         If this raises, there is no job, except that there may be one after TooSlow, and the same key finds it.
 
@@ -192,7 +192,7 @@ class Service(Lookups):
             request=print_,
             spec=pack(spec),
             work=pack(work),
-            prompt=request.prompt,
+            prompt=spec.prompt,
             asked_lane=str(lane),
             private=request.private,
             preview_every=request.preview_every,
@@ -215,9 +215,11 @@ class Service(Lookups):
             if source.job:
                 found.append(job_input(source, await self._find(source.job, account)))
             else:
-                file = partial(self.jobs.references.file, account, source.digest)
-                found.append(await self.waits.read(lambda source=source, file=file: file_input(source, file())))
+                found.append(await self.waits.read(partial(self._file, account, source)))
         return tuple(found)
+
+    def _file(self, account: str, source: Source) -> Input:
+        return file_input(source, self.jobs.references.file(account, source.digest))
 
     async def retry(self, job: str) -> JobRecord:
         """Run a failed job again, free of charge, and once, however many requests ask at the same time.

@@ -45,14 +45,14 @@ def _to_2(connection: sa.Connection) -> None:
 
 
 def _to_3(connection: sa.Connection) -> None:
-    """Give jobs a kind, and pictures that they start from."""
+    """Give every job a kind, and pictures that it starts from."""
     text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN kind {text} NOT NULL DEFAULT 'imagine'")
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN sources {text} NOT NULL DEFAULT ''")
 
 
 def _to_4(connection: sa.Connection) -> None:
-    """Give jobs what of their prompts is left out or replaced."""
+    """Give every job what of its prompt is left out or replaced."""
     text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN notes {text} NOT NULL DEFAULT ''")
 

@@ -43,8 +43,7 @@ class Writer:
         before: called in the writer's thread at the start of every transaction. It returns writes that go first. They
             belong to no put, and their result is told to `after` alone.
         after: called once after each call of `before`, with whether that transaction was stored. If it was not,
-            `before`
-            must return the same writes again.
+            `before` must return the same writes again.
         freed: called with the digests that no job has any more, after the transaction that freed them.
         max_waiting: number of puts that may wait.
         max_group: number of puts in one transaction.

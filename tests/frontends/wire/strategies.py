@@ -37,6 +37,7 @@ REFERENCES = st.lists(
     max_size=4,
     unique_by=lambda r: r[0],
 )
+SOURCES = st.builds(m.Source, job=NAMES, index=st.integers(-1, 2**16)) | st.builds(m.Source, digest=DIGESTS)
 PARAMETERS = st.fixed_dictionaries(
     {},
     optional={
@@ -109,6 +110,8 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
         "shift": st.none() | st.floats(0.01, 100),
         "preview_every": st.integers(0, 1000),
         "parameters": st.none() | PARAMETERS,
+        "kind": WORDS,
+        "sources": st.lists(SOURCES, max_size=8).map(tuple),
     },
     m.Upload: {
         "digest": DIGESTS,

@@ -19,7 +19,7 @@ from . import example
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire.md"
 TEXT = DOCUMENT.read_text()
-PARTS = (m.Limits, m.Picture, m.WorkerInfo, m.Near, m.LedgerEntry)
+PARTS = (m.Limits, m.Picture, m.Source, m.WorkerInfo, m.Near, m.LedgerEntry)
 KINDS: dict[str, type[msgspec.Struct]] = {
     str(kind.__struct_config__.tag): kind for kind in (*get_args(m.Request), *get_args(m.Reply))
 } | {part.__name__: part for part in PARTS}
@@ -61,10 +61,10 @@ def default_of(field: msgspec.structs.FieldInfo) -> str:
     return f"`{json.dumps(value.decode() if isinstance(value, bytes) else value)}`"
 
 
-def sections() -> dict[str, list[Row]]:
+def sections(text: str = TEXT) -> dict[str, list[Row]]:
     """(field, type, default) of every table under a heading of third level that is a message or a part."""
     found: dict[str, list[Row]] = {}
-    messages = TEXT[TEXT.index("## Messages of the client") : TEXT.index("## An example")]
+    messages = text[text.index("## Messages of the client") : text.index("## An example")]
     for section in re.split(r"^### ", messages, flags=re.M)[1:]:
         name, _, rest = section.partition("\n")
         rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in rest.splitlines() if line[:1] == "|"]
@@ -109,9 +109,9 @@ def test_codes_and_kinds() -> None:
     assert [word.strip() for word in plain.split(",") if word.strip()] == table("## Watching")
 
 
-def table(heading: str) -> list[str]:
+def table(heading: str, text: str = TEXT) -> list[str]:
     """First cells of the table of a section."""
-    section = TEXT[TEXT.index(f"{heading}\n") :].partition("\n## ")[0]
+    section = text[text.index(f"{heading}\n") :].partition("\n## ")[0]
     return [row[3:].partition("`")[0] for row in section.splitlines() if row.startswith("| `")]
 
 

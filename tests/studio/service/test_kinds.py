@@ -189,7 +189,7 @@ def test_a_file_with_its_recipe_inside_is_a_source(serve: Serve) -> None:
         plain = buffer.getvalue()
         await service.jobs.references.add("local", digest_of(plain), plain)
         source = Source(digest=digest_of(plain))
-        with pytest.raises(SpecError, match="of which nobody knows how it was drawn, allowed a picture that Salon"):
+        with pytest.raises(SpecError, match="without a word of how it was drawn, allowed a picture that Salon"):
             await service.submit("local", small("c", "", kind="reroll", sources=(source,), parameters={}))
 
     serve(work)

@@ -1,6 +1,8 @@
-"""A data folder of version 5dbd8b1 opens, and goes on: `old_folder.sql` is its database, `old_pictures.json` its files.
+"""Data folders of the commits 5dbd8b1 and f242cbd open, and go on: `old_folder_COMMIT.sql` is the database of one, and
+`old_pictures.json` has the files of both, which are the same to the byte.
 
-Three jobs had ended, one of them private; three more had been accepted when the server was killed.
+Three jobs had ended, one of them private, when the server was killed. Three more had been accepted; at f242cbd two of
+them had taken their first step.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from salon.studio.store.store import FILE
 from .conftest import Serve, ended
 
 HERE = Path(__file__).parent
+COMMITS = ("5dbd8b1", "f242cbd")
 ANN = "ab" * 32
 
 
@@ -42,16 +45,20 @@ OPEN = (("local", asked("open-1", "cat", 4)), (ANN, asked("open-2", "cat", 5, la
         (ANN, asked("open-3", "cat", 6, private=True)))  # fmt: skip
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "old"
-    made.mkdir()
-    with closing(sqlite3.connect(made / FILE)) as database:
-        database.executescript((HERE / "old_folder.sql").read_text())
-    blobs = FolderBlobs(made / "pictures")
+def unpack(commit: str, folder: Path) -> Path:
+    """Make the data folder of that commit."""
+    folder.mkdir()
+    with closing(sqlite3.connect(folder / FILE)) as database:
+        database.executescript((HERE / f"old_folder_{commit}.sql").read_text())
+    blobs = FolderBlobs(folder / "pictures")
     for digest, data in json.loads((HERE / "old_pictures.json").read_text()).items():
         assert blobs.put(base64.b64decode(data)) == digest
-    return made
+    return folder
+
+
+@pytest.fixture(params=COMMITS)
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return unpack(request.param, tmp_path / "old")
 
 
 def test_it_goes_on(serve: Serve, folder: Path) -> None:

@@ -28,7 +28,7 @@ def made(**spec: object) -> Recipe:
         spec=GenerationSpec(**{**fields, "images": 2, "guidance_scale": 2.5, **spec}),  # type: ignore[arg-type]
         clauses={"thing": "apple"},
         warnings=("</salon:recipe> is left out",),
-        model=ModelIdentity(name="mini, 1", version="2", digest="ab" * 32, components={}),
+        model=ModelIdentity(name="mini", version="2", digest="ab" * 32, components={}),
         backend="cpu/avx2",
         dtype="float32",
         pixels=pixel_hash(PIXELS),
@@ -58,7 +58,7 @@ def test_another_tool_reads_prompt_and_settings(tmp_path: Path, format: str) -> 
     (sampler,) = found.samplers
     assert sampler.name == "Euler"
     assert sampler.parameters == {"cfg_scale": "2.5", "seed": "7", "steps": "20"}
-    assert [(model.name, model.hash) for model in found.models] == [("mini, 1 2", "ababababab")]
+    assert [(model.name, model.hash) for model in found.models] == [("mini 2", "ababababab")]
 
 
 def test_the_text_for_other_tools() -> None:
@@ -66,7 +66,7 @@ def test_the_text_for_other_tools() -> None:
     text = infotext(made(negative_prompt="", adapters=(style,), shift=3.0))
     assert text == (
         f"{PROMPT}\nSteps: 20, Sampler: Euler, CFG scale: 2.5, Seed: 7, Size: 48x32, Model hash: ababababab, "
-        'Model: "mini, 1 2", Shift: 3, Batch size: 2, Batch pos: 1, Adapter 1: "style:number:4093 0.5", '
+        'Model: mini 2, Shift: 3, Batch size: 2, Batch pos: 1, Adapter 1: "style:number:4093 0.5", '
         "Version: Salon 0.1.0"
     )
 

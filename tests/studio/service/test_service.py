@@ -192,7 +192,7 @@ def test_a_job_that_is_done_after_the_threads_have_ended_goes_on_at_the_next_sta
     """It was an exception in the event loop, on the standard error of a program that had ended well."""
 
     async def late(service: Service) -> str:
-        service.jobs._storing.close()
+        service.jobs.storing.close()
         job = (await service.submit("local", request("a"))).job.job
         handle = service.jobs.live[job].handle
         assert handle is not None

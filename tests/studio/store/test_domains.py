@@ -14,6 +14,7 @@ import pytest
 from salon.studio.errors import StoreMismatch, StoreRefused
 from salon.studio.store import domains
 from salon.studio.store.store import FILE, Store
+from salon.studio.store.tables import VERSION as SCHEMA
 from salon.studio.store.writes import AddJob, Put, Remove
 
 from .conftest import Place, job_row
@@ -121,7 +122,7 @@ def test_a_newer_version_is_reached_step_by_step(place: Place, add: AddDomain) -
     boat = add(version=2, more='\n    flag: str | None = "none"', steps=STEP)
     store = place.open()
     assert [row.flag for row in store.rows(boat)] == ["none"]
-    assert place.url is not None or (place.folder / f"{FILE}.v2").is_file()
+    assert place.url is not None or (place.folder / f"{FILE}.v{SCHEMA}").is_file()
     store.close()
     add()  # the older one again
     with pytest.raises(StoreMismatch, match="domain boats 2, allowed at most version 1; install"):
