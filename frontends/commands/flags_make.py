@@ -23,6 +23,13 @@ def add(commands: Any) -> None:
         epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
     )
     _imagine(imagine)
+    doctor = commands.add_parser(
+        "doctor",
+        help="what this machine has, and whether Salon works on it",
+        description="Show CPU, backend, model and versions, and try them. Exit code 1 if something does not work.",
+    )
+    engine_flags(doctor)
+    json_flag(doctor)
     words = commands.add_parser(
         "words",
         help="what the model can draw",
@@ -34,13 +41,6 @@ def add(commands: Any) -> None:
     words.add_argument("--model", type=model, metavar="FOLDER", help="a model folder, here (the embedded one)")
     server_flags(words)
     json_flag(words)
-    doctor = commands.add_parser(
-        "doctor",
-        help="what this machine has, and whether Salon works on it",
-        description="Show CPU, backend, model and versions, and try them. Exit code 1 if something does not work.",
-    )
-    engine_flags(doctor)
-    json_flag(doctor)
 
 
 def _imagine(parser: Parser) -> None:
