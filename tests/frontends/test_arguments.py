@@ -155,7 +155,7 @@ def test_dashes_between_words_are_text(prompt: str) -> None:
     [
         ([], "no command"),
         (["imagin", "x"], r"'imagin': unknown command; did you mean imagine\? see `salon --help`"),
-        (["qqqq"], "'qqqq': unknown command; allowed imagine, doctor, jobs, .*, see `salon --help`"),
+        (["qqqq"], "'qqqq': unknown command; allowed imagine, doctor, .*, see `salon --help`"),
         (["--sed", "3", "imagine", "x"], "'--sed': unknown flag, before any command"),
         (["imagine"], "required: PROMPT"),
         (["doctor", "--jsn"], "'--jsn': unknown flag; did you mean --json"),
