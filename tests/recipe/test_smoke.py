@@ -433,7 +433,7 @@ def test_the_exported_folder_draws_in_the_engine(work: Path, tmp_path: Path) -> 
         engine.register_adapter(name, adapter.projection.tokens(engine.ops, vector[None]), branch="style")
 
     def draw(uses: tuple[AdapterUse, ...]) -> np.ndarray:
-        generation = engine.open(engine.make_spec("a fox, 3d, with sticker outline", seed=1, adapters=uses))
+        generation = engine.open(engine.make_spec(f"{known.names[0]}, 3d, with sticker outline", seed=1, adapters=uses))
         for _ in range(2):
             engine.step([generation])
         latents = np.array(engine.ops.numpy(generation.latents))
