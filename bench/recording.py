@@ -22,7 +22,7 @@ from .facts import SHIPPED
 # What is no work of its own (views, buffers, copies of a few rows), or is too small to have a floor.
 NOT_MEASURED = frozenset(
     {"array", "numpy", "empty", "zeros", "rows", "columns", "concat", "split", "cast", "add", "embed", "norm",
-     "timestep_embedding", "solver_step", "pack_linear", "pack_conv", "name", "compute", "vectors",
+     "timestep_embedding", "solver_step", "blend", "pack_linear", "pack_conv", "name", "compute", "vectors",
      "segments", "finite"}
 )  # fmt: skip
 LARGE = 512  # pixels along the sides of a picture for which attention counts
@@ -114,7 +114,7 @@ def _conv2d(x: Any, weight: Any, grids: Any, **named: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _upsample(x: Any, weight: Any, grids: Any) -> dict[str, Any]:
+def _upsample(x: Any, weight: Any, grids: Any, **named: Any) -> dict[str, Any]:
     height, width = grids[0].tolist()
     return {"images": len(grids), "height": height, "width": width, "inputs": x.shape[1], "outputs": weight.n}
 

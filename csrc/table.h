@@ -104,8 +104,19 @@ struct SolverArgs {
   View velocity;          // f32 [Tv, C]
   View base, previous, keep;  // f32 [T, C] or data null
   SegmentView segments;
-  const std::int32_t *cond, *uncond;
-  const float *guidance, *a, *b;
+  // The guided velocity of image j: v = o; v += weights[k] (v_k - o) for k of term_offsets[j] .. term_offsets[j+1].
+  const std::int32_t *origins, *term_offsets, *terms;  // [N] rows of velocity, [N+1], [M] rows of velocity
+  const float *weights;   // [M]
+  const float *a, *b;     // [N]
+  int threads;
+};
+
+struct BlendArgs {
+  View x;                 // f32 [T, C], written
+  View y, z;              // f32 [T, C]
+  View weights;           // f32 [T, 1]
+  SegmentView segments;
+  const float *a, *b;
   int threads;
 };
 
@@ -118,6 +129,7 @@ struct ConvArgs {
   std::int64_t images;
   int upsample;           // 1, or 2: nearest 2x before the convolution
   int stride;             // 1, or 2: padding is then below and right only
+  bool wrap;              // past a side lies the opposite one, not zeros; stride 1
   int threads;
 };
 
@@ -144,6 +156,7 @@ struct Table {
   void (*attention)(const AttentionArgs&);
   void (*embed)(const EmbedArgs&);
   void (*solver_step)(const SolverArgs&);
+  void (*blend)(const BlendArgs&);
   void (*conv2d)(const ConvArgs&);
   void (*group_norm_silu)(const GroupNormArgs&);
   double (*peak)(double seconds, bool bf16);  // FLOP/s of one core's dot products, register to register
@@ -160,6 +173,7 @@ struct Table {
   void attention(const AttentionArgs&);           \
   void embed(const EmbedArgs&);                   \
   void solver_step(const SolverArgs&);            \
+  void blend(const BlendArgs&);                   \
   void conv2d(const ConvArgs&);                   \
   void group_norm_silu(const GroupNormArgs&);     \
   double peak(double, bool);

@@ -24,13 +24,17 @@ from .batch import Batch
 from .checkpoint import EMBEDDED as EMBEDDED
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
+from .evaluations import evaluations_of
 from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
 from .reading import read_spec, want_strict
-from .solvers import evaluations
-from .spec import GenerationSpec, check_negative, size_for_aspect
+from .regions import compose
+from .spec import GenerationSpec, check_guidance, size_for_aspect
+from .spread import all_adapters, check_spread
+from .start import PictureForm, PictureUse
+from .start_pictures import StartPictures
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
 from .text.reader import PromptReader
@@ -51,6 +55,7 @@ class Engine:
         model: the loaded checkpoint.
         limits: the bounds of what the engine takes on.
         adapters: the registered adapters.
+        start_pictures: what generations start from.
         admission: the limits applied to the model, with estimates for planning.
         backend: name and compute dtype of the backend.
     """
@@ -64,6 +69,9 @@ class Engine:
         self.admission = Admission(sizes, model.memory(self.backend.itemsize), limits)
         arena = Arena(ops, sizes.adapter_layers, sizes.adapter_width, limits.arena_bytes)
         self.adapters = Adapters(ops, arena, limits.max_registered, self._derived if model.styles else None)
+        self.start_pictures = StartPictures(
+            lambda pixels: pictures.encode(self.ops, self.model.denoiser.codec, pixels), sizes.granularity
+        )
         self._branches: dict[str, AdapterBranch] = {}
         if model.styles is not None:
             self._branches[style_names.STYLE_BRANCH] = model.styles.adapter.branch
@@ -131,24 +139,26 @@ class Engine:
     # ---- requests --------------------------------------------------------------------------------------------------
 
     def make_spec(
-        self, prompt: str, *, aspect: tuple[float, float] | None = None, strict: bool = False, **fields: Any
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        strict: bool = False,
+        **fields: Any,
     ) -> GenerationSpec:
-        """Return a spec with the model's own defaults for what is not given.
+        """Return a spec as `ModelInfo.make_spec` does, without the digest of the checkpoint that `info` needs.
 
-        Args:
-            aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
-            strict: whether to refuse a prompt of which anything would be left out or replaced.
-            fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
-
-        Raises:
-            SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
-            PromptError: `strict`, and something of the prompt would be left out or replaced.
+        `strict`: PromptError, if anything of its texts would be left out or replaced.
         """
         model = self.model
         spec = complete(
             prompt,
             fields,
             defaults=model.defaults,
+            draft=model.draft if draft else None,
+            quality=quality,
             aspect=aspect,
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
@@ -170,27 +180,31 @@ class Engine:
     def open(
         self, spec: GenerationSpec, *, text: TextEncoding | None = None, negative: TextEncoding | None = None
     ) -> Generation:
-        """Start a generation: encode its prompt, pin its adapters, draw its noise.
+        """Start a generation: encode its prompt, pin its adapters, draw its noise, encode the picture it starts from.
 
         Args:
             text: an encoding to use in place of the spec's prompt, which is then not read.
             negative: an encoding to use in place of the unconditional input. A generation with either cannot be parked.
 
         Raises:
-            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt cannot be
-                read, or a negative prompt comes without guidance.
+            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt or a term
+                cannot be read, a negative prompt comes without guidance, terms come at guidance 0, a start picture was
+                not added, or its mask leaves nothing to draw.
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
         """
-        check_negative(spec)
+        check_guidance(spec)
+        check_spread(spec, None if self.model.styles is None else self.model.styles.info)
         generation = self._new(spec, text, negative)
-        for use in spec.adapters:  # also those of weight 0, which no step reads: a name may be misspelt
+        for use in all_adapters(spec):  # also those of weight 0, which no step reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
                 if name is not None:
                     self.adapters.digest(name)
-        rows, channels = generation.rows, generation.channels
         with self._admitted(generation):
-            start = [noise.normal(spec.seed, image, 0, rows, channels) for image in range(spec.images)]
-            generation.latents = self.ops.array(np.concatenate(start), "float32")
+            start = self._noise(generation)
+            generation.latents = self.ops.array(self.start_pictures.begin(generation, start), "float32")
+            generation.region = self.start_pictures.region(self.ops, generation, start)
+        if not generation.evaluations:
+            generation.state = State.DONE
         return generation
 
     def step(self, generations: Sequence[Generation]) -> list[StepReport]:
@@ -236,6 +250,8 @@ class Engine:
         """
         self._own(generation)
         generation.want("preview", State.RUNNING, State.DONE)
+        if not generation.evaluations:
+            return self.finish(generation)
         if generation.velocity is None:
             raise StateError(complaint("preview", "a generation at step 0", "one that took a step", "step it first"))
         sigma = np.float32(generation.evaluations[generation.position - 1].next_sigma)
@@ -289,7 +305,7 @@ class Engine:
         parked = ParkedGeneration(
             spec=generation.spec,
             model=self.model.digest,
-            adapters={name: self.adapters.digest(name) for name in names_used(generation.spec.adapters)},
+            adapters={name: self.adapters.digest(name) for name in names_used(all_adapters(generation.spec))},
             position=generation.position,
             latents=parking.to_data(self.ops, generation.latents),
             velocity=parking.to_data(self.ops, generation.velocity),
@@ -312,7 +328,7 @@ class Engine:
             got, allowed = f"one of model {parked.model[:12]}", f"model {self.model.digest[:12]}"
             raise StateError(complaint("parked generation", got, allowed, "load the model it was parked on"))
         generation = self._new(spec, None, None)
-        for name in names_used(spec.adapters):
+        for name in names_used(all_adapters(spec)):
             if self.adapters.digest(name) != parked.adapters.get(name):
                 remedy = "register the tokens it was parked with"
                 raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
@@ -322,6 +338,8 @@ class Engine:
             generation.latents, generation.velocity, generation.base = (
                 None if values is None else self.ops.array(values, "float32") for values in arrays
             )
+            if spec.start is not None and spec.start.masked:
+                generation.region = self.start_pictures.region(self.ops, generation, self._noise(generation))
         if parked.position == len(generation.evaluations):
             generation.state = State.DONE
         return generation
@@ -396,6 +414,22 @@ class Engine:
             self.adapters.keep(name, styles.tokens(self.ops, vector), styles.adapter.branch)
         return name
 
+    def add_picture(self, form: PictureForm, pixels: UInt8) -> None:
+        """Make a picture or a mask usable, for generations whose spec refers to it. It stays as long as one does, and a
+        while beyond.
+
+        Args:
+            form: whose it is and what as, of `start.forms_of` a spec.
+            pixels: uint8 [height, width, 3]; of a mask [height, width].
+
+        Raises:
+            SpecError: pixels of another shape or dtype; of a style also as `add_style_picture`.
+        """
+        if form.use is PictureUse.STYLE:
+            self.add_style_picture(form.digest, pixels)
+        else:
+            self.start_pictures.add(form, pixels)
+
     def forget_adapter(self, name: str) -> None:
         """Undo `register_adapter`. Raise StateError while an open generation uses the adapter."""
         self.adapters.forget(name)
@@ -438,7 +472,7 @@ class Engine:
         if not prompt:
             encoding: TextEncoding = self.model.unconditional
         elif names[0] == "negative":
-            encoding = self._text().encode(prompt, names[1], avoided=True)
+            encoding = self._text().encode(prompt, names[1], beside=True)
         else:
             encoding = self._text().encode(prompt, names[1])
         self.admission.check_text(encoding, names[0])
@@ -447,11 +481,15 @@ class Engine:
     def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
         """Return a generation without arrays, once it is within all limits."""
         self.admission.check_spec(spec, len(self._open))
+        self.start_pictures.want(spec)
         own_text = text is not None or negative is not None
         text = self._encoded(("text", "prompt"), text, spec.prompt)
         negative = (
             self._encoded(("negative", "negative_prompt"), negative, spec.negative_prompt) if spec.guided else None
         )
+        terms = tuple(self._text().encode(term.text, "term", beside=True) for term in spec.acting_terms)
+        for encoding in terms:
+            self.admission.check_text(encoding, "term")
         sizes = self.model.architecture
         unit = sizes.granularity
         grid = (spec.height // unit, spec.width // unit)
@@ -460,9 +498,10 @@ class Engine:
             number=next(self._numbers),
             text=text,
             negative=negative,
+            terms=terms,
             own_text=own_text,
             notes=() if self.model.taught is None else self.model.taught.notes(spec.width, spec.height),
-            evaluations=evaluations(spec.solver, sizes.sigmas, spec.steps, grid[0] * grid[1], spec.shift),
+            evaluations=evaluations_of(spec, sizes),
             grid=grid,
             channels=sizes.token_channels,
             embedded_guidance=sizes.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance,
@@ -471,10 +510,16 @@ class Engine:
         self.admission.check_step([generation])
         return generation
 
+    def _noise(self, generation: Generation) -> Float32:
+        """Return the noise [images * rows, C] of a generation's images."""
+        spec, rows, channels = generation.spec, generation.rows, generation.channels
+        return np.concatenate([noise.normal(spec.seed, image, 0, rows, channels) for image in range(spec.images)])
+
     @contextmanager
     def _admitted(self, generation: Generation) -> Iterator[None]:
-        """Pin the adapters and count the generation as open; if what follows raises, undo both."""
-        self.adapters.pin(generation.spec.adapters)
+        """Pin adapters and pictures and count the generation as open; if what follows raises, undo all."""
+        self.adapters.pin(all_adapters(generation.spec))
+        self.start_pictures.pin(generation.spec)
         self._open[generation.number] = generation
         try:
             yield
@@ -495,7 +540,8 @@ class Engine:
         generation.release(State.FAILED)
 
     def _leave(self, generation: Generation, state: State) -> None:
-        self.adapters.unpin(generation.spec.adapters)
+        self.adapters.unpin(all_adapters(generation.spec))
+        self.start_pictures.unpin(generation.spec)
         del self._open[generation.number]
         if self._batch is not None and generation.batch is self._batch:
             self._batch = None
@@ -503,5 +549,9 @@ class Engine:
 
     def _decode(self, generation: Generation, latents: Any, images: int) -> UInt8:
         """Return the pictures [images, height, width, 3] of latents [images * rows, C] of a generation."""
+        if not generation.evaluations:  # nothing was drawn: the start picture itself, which no codec gives back exactly
+            return np.repeat(self.start_pictures.pixels(generation.spec)[None], images, axis=0)
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
-        return pictures.decode(self.ops, self.model.denoiser.codec, latents, images, generation.grid, together)
+        codec, region, tile = self.model.denoiser.codec, generation.region, generation.spec.tile
+        made = pictures.decode(self.ops, codec, latents, images, generation.grid, together, wrap=tile)
+        return made if region is None else compose(made, region)

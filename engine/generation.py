@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,6 +15,9 @@ from .errors import NumericalError, SpecError, StateError
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
+
+if TYPE_CHECKING:
+    from .regions import Region
 
 PARKED_VERSION: Final = 1
 
@@ -32,6 +36,21 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One of the samples that every image of a generation has.
+
+    Attributes:
+        text: what it reads.
+        weight: of its velocity's difference from the origin's; None: it is the origin (`GuidanceTerms`).
+        conditional: it has the adapters as they were asked for, not those of the unconditional branch.
+    """
+
+    text: TextEncoding
+    weight: float | None
+    conditional: bool = True
+
+
 @dataclass(eq=False)
 class Generation:
     """An open generation. `Engine.open` and `Engine.resume` make it, and only the engine writes to it.
@@ -39,8 +58,9 @@ class Generation:
     Attributes:
         spec: the request.
         number: index of the generation among those of its engine, from 0.
-        text: the encoded prompt, with the text pipeline's warnings in `text.warnings`.
-        negative: the unconditional input; None without guidance.
+        text: the encoded prompt.
+        negative: the unconditional input; None where guidance needs none.
+        terms: the encoded texts of `spec.acting_terms`, in their order.
         notes: what the user is to know of the pictures' size.
         own_text: whether the caller gave encoded text, so that the spec alone does not say what it is.
         evaluations: the model calls of the whole generation, in order.
@@ -52,6 +72,7 @@ class Generation:
         batch: the `Batch` whose arrays the latents lie in, if any.
         velocity: the velocity of the last evaluation, same shape; None before the first.
         base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
+        region: what holds the generation to its start picture outside of a mask; None: all of it is new.
         position: number of evaluations taken.
         state: see `State`.
         error: the reason of a failure, or None.
@@ -61,6 +82,7 @@ class Generation:
     number: int
     text: TextEncoding
     negative: TextEncoding | None
+    terms: tuple[TextEncoding, ...]
     own_text: bool
     evaluations: tuple[Evaluation, ...]
     grid: tuple[int, int]
@@ -71,9 +93,36 @@ class Generation:
     batch: Any = None
     velocity: Any = None
     base: Any = None
+    region: Region | None = None
     position: int = 0
     state: State = State.RUNNING
     error: NumericalError | None = None
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """What the samples of an image read: the prompt, the unconditional input where there is one, the terms."""
+        spec, guided = self.spec, self.negative is not None
+        scale = spec.guidance_scale
+        found = [Branch(self.text, scale * spec.prompt_weight if guided else None)]
+        if self.negative is not None:
+            found.append(Branch(self.negative, None, conditional=False))
+        acting = zip(self.terms, spec.acting_terms, strict=True)
+        return (*found, *(Branch(text, scale * term.weight) for text, term in acting))
+
+    @property
+    def clauses(self) -> Mapping[str, str]:
+        """What was read of the prompt: slot -> words."""
+        return self.text.clauses
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out or replaced of the spec's texts, and what the user is to know of the size."""
+        negative = () if self.negative is None else self.negative.warnings
+        beside = [("negative_prompt", negative)]
+        terms = zip(self.spec.acting_terms, self.terms, strict=True)
+        beside += [(repr(term.text), text.warnings) for term, text in terms]
+        said = (f"{name}: {warning}" for name, warnings in beside for warning in warnings)
+        return (*self.text.warnings, *said, *self.notes)
 
     @property
     def rows(self) -> int:
@@ -83,45 +132,33 @@ class Generation:
     @property
     def text_rows(self) -> int:
         """Text rows of all samples."""
-        unconditional = len(self.negative.tokens) if self.negative is not None else 0
-        return self.spec.images * (len(self.text.tokens) + unconditional)
+        return self.spec.images * sum(len(branch.text.tokens) for branch in self.branches)
 
     @property
     def image_rows(self) -> int:
         """Image rows of all samples."""
         return self.num_samples * self.rows
 
-    @property
-    def clauses(self) -> Mapping[str, str]:
-        """Slot -> the words of the prompt that the model reads there."""
-        return self.text.clauses
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What of its texts was left out or replaced, and what is to be said of its size, one sentence each, for the
-        user to see."""
-        negative = () if self.negative is None else self.negative.warnings
-        return (*self.text.warnings, *negative, *self.notes)
-
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
-        self.latents = self.velocity = self.base = self.batch = None
+        self.latents = self.velocity = self.base = self.region = self.batch = None
         self.state = state
 
     @property
     def num_samples(self) -> int:
-        """Model samples of one step: one for each image, two with guidance."""
-        return self.spec.images * (2 if self.negative is not None else 1)
+        """Model samples of one step: one for each image, two with guidance, one more for each term."""
+        return self.spec.images * len(self.branches)
 
     @property
     def step(self) -> int:
         """Solver steps completed."""
-        return self.spec.steps if self.position == len(self.evaluations) else self.evaluations[self.position].step
+        done = self.position == len(self.evaluations)
+        return self.spec.steps_taken if done else self.evaluations[self.position].step
 
     @property
     def progress(self) -> float:
         """Share of the evaluations that are taken, 0..1."""
-        return self.position / len(self.evaluations)
+        return self.position / len(self.evaluations) if self.evaluations else 1.0
 
     def want(self, action: str, *states: State) -> None:
         """Raise StateError unless the generation is in one of `states`.
@@ -148,7 +185,7 @@ class StepReport:
         generation: the generation.
         position: number of evaluations taken.
         num_evaluations: number of evaluations in all.
-        step: solver steps completed, of `generation.spec.steps`.
+        step: solver steps completed, of `generation.spec.steps_taken`.
         state: RUNNING, DONE or FAILED.
         error: the reason of a failure, or None.
     """

@@ -50,10 +50,13 @@ def read_spec(reader: PromptReader | None, spec: GenerationSpec) -> tuple[str, .
     if reader is None:
         return ()
     notes: list[str] = []
-    texts = [(spec.prompt, "prompt", False), (spec.negative_prompt if spec.guided else "", "negative_prompt", True)]
-    for text, field, avoided in texts:
+    beside = [("negative_prompt", "negative_prompt", spec.negative_prompt if spec.guided else "")]
+    beside += [("term", repr(term.text), term.text) for term in spec.acting_terms]
+    if len(spec.prompt) <= reader.max_chars:
+        notes += reader.read(spec.prompt).warnings
+    for field, name, text in beside:  # called as `Generation.warnings` calls them
         if text and len(text) <= reader.max_chars:
-            notes += reader.read(text, field, avoided=avoided).warnings
+            notes += (f"{name}: {said}" for said in reader.read(text, field, beside=True).warnings)
     return tuple(notes)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import __version__
 from ..engine.errors import SalonError, printable
+from ..plugins import folder
 from ..system import explain
 from . import machine
 
@@ -56,6 +57,7 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
             report["problems"].append(f"{name}: {' '.join(text.split())}")
         return report[name]
 
+    part("knows", _known)
     if part("isa_levels", _isa_levels) is None and options.backend == "cpu":
         return report
     engine = None
@@ -95,8 +97,21 @@ def _backend(engine: Any) -> dict[str, Any]:
     }
 
 
-def _model(engine: Any) -> dict[str, Any]:
+def _known() -> dict[str, dict[str, str]]:
+    """Return what this build knows of each kind of thing that is one file: name -> what it is."""
+    folders = {
+        "backends": "salon.kernels.backends",
+        "families": "salon.engine.families",
+        "codecs": "salon.engine.codecs",
+        "prompts": "salon.engine.text.pipelines",
+        "solvers": "salon.engine.solvers",
+        "job kinds": "salon.studio.jobs",
+    }
+    found = {what: folder(what, package) for what, package in folders.items()}
+    return {what: {name: each.constant(name, "HELP") for name in each.names()} for what, each in found.items()}
 
+
+def _model(engine: Any) -> dict[str, Any]:
     identity = engine.model.identity
     path: Path = engine.model.checkpoint.path
     return {
@@ -104,7 +119,7 @@ def _model(engine: Any) -> dict[str, Any]:
         "version": identity.version,
         "path": printable(str(path.resolve())),
         "digest": identity.digest,
-        "text": None if engine.model.text is None else "clauses",
+        "text": None if engine.model.text is None else str(engine.model.salon.mapping("text")["pipeline"]),
         "architecture_digest": engine.model.architecture_digest,
         "bytes": sum(_size(path / name) for name in identity.components),
         "components": {
@@ -140,10 +155,14 @@ def describe(report: dict[str, Any]) -> str:
         rows.append(("model", f"{model['name']} {model['version']}, {_megabytes(model['bytes'])}, {model['path']}"))
         digests = f"digest {model['digest'][:16]}, of its architecture alone {model['architecture_digest'][:16]}"
         rows.append(("", f"{digests}, loaded in {model['load_seconds']:.2f} s"))
-        if model["text"] is None:
+        if model["text"] is not None:
+            rows.append(("", f"reads prompts by its text pipeline, {model['text']}"))
+        else:
             rows.append(("", f"no text pipeline: a program encodes the text and passes it to Engine.open; {WORDLESS}"))
         for name, part in model["components"].items():
             rows.append(("", f"{name}: {_megabytes(part['bytes'])}, {part['digest'][:16]}"))
+    for what, things in (report.get("knows") or {}).items():
+        rows.append((what, "; ".join(f"{name} ({text})" for name, text in things.items())))
     if report.get("parity"):
         errors = ", ".join(f"{name} {error:.1e}" for name, error in report["parity"].items())
         rows.append(("parity", f"largest error against the reference, relative to its largest value: {errors}"))

@@ -17,10 +17,11 @@ def draw(engine: Engine, generation: Generation, *, quiet: bool) -> UInt8:
     Raises:
         NumericalError: its numbers became NaN or infinite.
     """
-    with progress(len(generation.evaluations), quiet=quiet) as advance:
-        while not (report := engine.step([generation])[0]).done:
-            if report.error is not None:
-                raise report.error
+    if generation.evaluations:  # else it is the picture that it started from
+        with progress(len(generation.evaluations), quiet=quiet) as advance:
+            while not (report := engine.step([generation])[0]).done:
+                if report.error is not None:
+                    raise report.error
+                advance(report.position)
             advance(report.position)
-        advance(report.position)
     return engine.finish(generation)

@@ -1,7 +1,8 @@
-"""Read references to styles, as users type them and as programs send them.
+"""Read references to styles and pictures, as users type them and as programs send them.
 
 A typed reference is a number, a picture's file, or the SHA-256 of one, each perhaps followed by `::WEIGHT`. A sent
-reference is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first.
+reference is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first. A picture
+to start from is a file, a SHA-256, or JOB:NUMBER of a job's picture, without a weight.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..bounds import MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT, random_seed
+from ..bounds import ID, MAX_IMAGES, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT
 from ..errors import complaint
 from ..system import expand_home
 from ..values import number_of, shown, text_of, whole_of
 from .errors import ParameterError
-from .kinds import NUMBER, items_of
+from .kinds import NUMBER, items_of, plain_number
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 RANDOM: Final = "random"
+OF_JOB: Final = re.compile(rf"({ID}):([1-{MAX_IMAGES}])")  # a picture of a job, by its number
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Typed:
     """A reference as the user typed it.
 
     Attributes:
-        source: a style number, the SHA-256 of a picture's file, or the path of one.
+        source: a style number, the SHA-256 of a picture's file, the path of one, or `random`.
         is_file: whether `source` is a path.
         weight: its share beside other references.
     """
@@ -47,7 +49,7 @@ class References:
     allowed: str = f"up to {MAX_REFERENCES} of: a picture's file, a number from 0 to {MAX_STYLE_NUMBER}, `random`"
 
     def read(self, flag: str, text: str, remedy: str) -> Typed:
-        """Return one reference. The word `random` becomes a random number, which stays the same from then on."""
+        """Return one reference. The word `random` stays as it is until the job is made."""
         name, separator, share = text.rpartition("::")
         if not separator:
             name, share = text, "1"
@@ -57,7 +59,7 @@ class References:
             raise ParameterError(complaint(flag, shown(text), allowed, "write it like 4093::2"))
         weight = float(share)
         if name == RANDOM:
-            return Typed(random_seed(), False, weight)
+            return Typed(RANDOM, False, weight)
         if re.fullmatch(r"[0-9]+", name):
             number = int(name) if len(name) <= 20 else MAX_STYLE_NUMBER + 1
             if number > MAX_STYLE_NUMBER:
@@ -85,7 +87,37 @@ class References:
         return pairs
 
     def write(self, value: Any) -> str:
-        return " ".join(f"{source}" if weight == 1 else f"{source}::{weight:.12g}" for source, weight in value)
+        pairs = [(each.source, each.weight) if isinstance(each, Typed) else each for each in value]
+        return " ".join(f"{source}" if weight == 1 else f"{source}::{plain_number(weight)}" for source, weight in pairs)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: typed its file, or the SHA-256 of that, or JOB:NUMBER; sent one of the last two."""
+
+    metavar: str = "FILE"
+    many: bool = False
+    short: str = ""
+    allowed: str = "a picture's file, the SHA-256 (64 hex digits) of one, or a job's picture, as JOB:NUMBER"
+
+    def read(self, flag: str, text: str, remedy: str) -> Typed:
+        """Return the picture as it was typed."""
+        if DIGEST.fullmatch(text) or (OF_JOB.fullmatch(text) and not os.path.exists(text)):
+            return Typed(text, False, 1.0)
+        if not text or "\0" in text:
+            raise ParameterError(complaint(flag, shown(text), self.allowed, remedy))
+        return Typed(os.path.abspath(expand_home(text, flag)), True, 1.0)
+
+    def check(self, name: str, value: Any, remedy: str) -> str:
+        """Return the digest, or the JOB:NUMBER, of a picture that came as data."""
+        text = text_of(value)
+        if text is None or not (DIGEST.fullmatch(text) or OF_JOB.fullmatch(text)):
+            allowed = "the SHA-256 (64 hex digits) of a picture's file, or a job's picture, as JOB:NUMBER"
+            raise ParameterError(complaint(name, shown(value)[:80], allowed, "bring the picture first"))
+        return text
+
+    def write(self, value: Any) -> str:
+        return str(value.source if isinstance(value, Typed) else value)
 
 
 def _pair(name: str, value: Any) -> tuple[int | str, float]:

@@ -103,7 +103,7 @@ def drawing(
 
     Args:
         shape: of a step.
-        steps: model evaluations (a Heun step is two).
+        steps: model evaluations (a Heun step is two); 0: nothing is drawn anew, as of a start picture of strength 0.
         images: pictures to decode, one piece each.
         pixels: of one picture.
         text_rows: rows that encoding has to make.
@@ -112,12 +112,13 @@ def drawing(
     Raises:
         TicketError: a number out of range.
     """
-    _want_whole("steps", steps, 1, 10_000)
+    _want_whole("steps", steps, 0, 10_000)
     _want_whole("images", images, 0, 10_000)
     _want_whole("pixels", pixels, 1, 2**32)
     _want_whole("text_rows", text_rows, 0, MAX_ROWS)
     _want_whole("upscales", upscales, 0, 10_000)
-    stages = [StageWork(Stage.ENCODE, 1, text_rows), StageWork(Stage.STEP, steps, shape=shape)]
+    stages = [StageWork(Stage.ENCODE, 1, text_rows)]
+    stages += [StageWork(Stage.STEP, steps, shape=shape)] if steps else []
     stages += [StageWork(Stage.DECODE, images, pixels / 1000)] if images else []
     return tuple(stages + ([StageWork(Stage.UPSCALE, upscales, pixels / 1000)] if upscales else []))
 

@@ -98,7 +98,7 @@ class Job:
         self._preview: UInt8 | None = None
 
     def __repr__(self) -> str:
-        return f"Job({self.id!r}, {self.state}, step {self.step} of {self.spec.steps})"
+        return f"Job({self.id!r}, {self.state}, step {self.step} of {self.spec.steps_taken})"
 
     @property
     def state(self) -> JobState:
@@ -107,7 +107,7 @@ class Job:
 
     @property
     def step(self) -> int:
-        """Solver steps done, of `spec.steps`."""
+        """Solver steps done, of `spec.steps_taken`."""
         return self._step
 
     @property

@@ -7,7 +7,7 @@ Every module of `studio/jobs/` is a kind, and its name is the kind's. To add one
     WHOLE: bool                                    # whether a job as a whole is one of them
     PARAMETERS: Collection[str] | None             # those that it takes, by name; None: all
     def spec(asked, model) -> GenerationSpec       # what the engine is to make
-    def work(asked, spec, model) -> Work           # what that is on the price list
+    def work(asked, spec, model) -> Work           # what that is on the price list (`pricing.work_of`)
     def stages(spec, model) -> tuple[StageWork, ...]   # what it does besides drawing, after it
 
 What is checked, priced, stored and told of its jobs follows. All of this is worked out from plain data, before there is

@@ -1,4 +1,4 @@
-"""Read the pictures that requests refer to: a file becomes pixels of a size that the model reads.
+"""Read the pictures that requests refer to: a file becomes pixels of the form that a job needs.
 
 A picture's name is the SHA-256 of its file, not its name on disk, so that what a recipe names can be found again with
 `sha256sum`. Files come from strangers: nothing is unpacked before its header has been looked at.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,15 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bounds import MAX_ASPECT, MAX_REFERENCE_BYTES
-from ..engine.spec import size_for_aspect
-from ..errors import complaint
+from ..engine.errors import SpecError
+from ..engine.info import ModelInfo
+from ..engine.spec import GenerationSpec, size_for_aspect
+from ..engine.start import PictureForm, PictureUse, forms_of
+from ..errors import SalonError, complaint
 from ..system import explain
 from .errors import ReferenceRefused
+from .resources import References
 
 UInt8 = NDArray[np.uint8]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_PIXELS: Final = 64 * 2**20  # pixels of the largest picture that is unpacked
+_MOVING: Final = ("GIF", "PNG", "WEBP")  # a JPEG of several pictures is a photograph with a preview beside it
+_ORIENTATION: Final = 0x0112  # the number of this tag of EXIF
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +59,51 @@ class ReferencePicture:
         size = size_for_aspect(ratio, 1.0, pixels=area, granularity=unit)
         return np.asarray(self.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
+    def fit(self, form: PictureForm, info: ModelInfo) -> UInt8:
+        """Return the pixels of a form, uint8 [height, width, 3], of a mask [height, width].
+
+        A style is as `pixels` says. A start picture fills the size that is asked for: what is too wide or too high for
+        its proportions is cut off on both sides, and one of that very size is taken as it is. With a place it is put
+        there, and what is free around it repeats its edges."""
+        if form.size is None:
+            return self.pixels(info.defaults["width"] * info.defaults["height"], info.architecture.granularity)
+        image = self.image.convert("L") if form.use is PictureUse.MASK else self.image
+        if form.place is not None:
+            return _placed(image, form.size, form.place)
+        return _resized(image, form.size, _covering(image.size, form.size))
+
+
+def _covering(of: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the middle (left, top, right, bottom) of a picture `of` (width, height) in the proportions of `size`."""
+    scale = min(of[0] / size[0], of[1] / size[1])
+    width, height = size[0] * scale, size[1] * scale
+    left, top = (of[0] - width) / 2, (of[1] - height) / 2
+    return left, top, left + width, top + height
+
+
+def _resized(image: Any, size: tuple[int, int], box: tuple[float, float, float, float]) -> UInt8:
+    """Return a part of a picture at a size; pixels that need no resizing stay what they are."""
+    from PIL import Image
+
+    if all(side == int(side) for side in box) and (box[2] - box[0], box[3] - box[1]) == size:
+        return np.asarray(image.crop(tuple(map(int, box))))
+    way = Image.Resampling.BILINEAR if image.mode == "L" else Image.Resampling.LANCZOS  # a mask shall not ring
+    return np.asarray(image.resize(size, way, box=box, reducing_gap=3.0))
+
+
+def _placed(image: Any, size: tuple[int, int], place: tuple[int, int, int, int]) -> UInt8:
+    """Return a canvas with a picture at a place (left, top, width, height) of it; around it are its edges."""
+    left, top, width, height = place
+    right, bottom = min(size[0], left + width), min(size[1], top + height)
+    x, y = max(0, left), max(0, top)
+    wide, high = image.size[0] / width, image.size[1] / height  # pixels of the picture in one of the canvas
+    box = ((x - left) * wide, (y - top) * high, (right - left) * wide, (bottom - top) * high)
+    part = _resized(image, (right - x, bottom - y), box)
+    rows = np.clip(np.arange(size[1]) - y, 0, len(part) - 1)
+    columns = np.clip(np.arange(size[0]) - x, 0, part.shape[1] - 1)
+    canvas: UInt8 = part[rows][:, columns]
+    return canvas
+
 
 def digest_of(data: bytes) -> str:
     """Return the name of a picture's file: its SHA-256 (hex)."""
@@ -76,12 +129,31 @@ def read_file(path: str | os.PathLike[str], name: str = "style reference") -> by
 
 
 def read_picture(data: bytes, name: str = "style reference") -> ReferencePicture:
-    """Return the picture in a file's bytes.
+    """Return the picture in a file's bytes: its pixels alone, nothing of what else the file says.
 
     Raises:
-        ReferenceRefused: it is no picture, is damaged, or has too many pixels; the message calls it `name`.
+        ReferenceRefused: it is no picture, is damaged, moves, or has too many pixels; the message calls it `name`.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageOps
+
+    with _opened(data, name) as image:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16") or upright.mode == "I":  # 16 bits a pixel, which `convert` would clip
+            upright = Image.fromarray((np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
+        if "transparency" in upright.info or "A" in upright.getbands() or upright.mode == "P":
+            upright = upright.convert("RGBA")
+            white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
+            upright = Image.alpha_composite(white, upright)
+        plain = upright.convert("RGB")
+        plain.info = {}
+        return ReferencePicture(digest_of(data), plain)
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Any]:
+    """Open a picture's file of which only the header has been read, so that nothing is unpacked that is too large.
+    ReferenceRefused as `read_picture`, also for what goes wrong inside."""
+    from PIL import Image, UnidentifiedImageError
 
     allowed = f"a picture ({', '.join(FORMATS)})"
     try:
@@ -90,14 +162,77 @@ def read_picture(data: bytes, name: str = "style reference") -> ReferencePicture
             if width * height > MAX_PIXELS:
                 got, most = f"{width:,} x {height:,} pixels", f"up to {MAX_PIXELS:,} in all"
                 raise ReferenceRefused(complaint(name, got, most, "save it smaller"))
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16") or upright.mode == "I":  # 16 bits a pixel, which `convert` would clip
-                upright = Image.fromarray((np.asarray(upright).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-            if "transparency" in upright.info or "A" in upright.getbands() or upright.mode == "P":
-                upright = upright.convert("RGBA")
-                white = Image.new("RGBA", upright.size, (255, 255, 255, 255))
-                upright = Image.alpha_composite(white, upright)
-            return ReferencePicture(digest_of(data), upright.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        got = "no picture" if isinstance(error, UnidentifiedImageError) else f"a damaged picture ({error})"
+            if image.format in _MOVING and getattr(image, "is_animated", False):
+                raise ReferenceRefused(complaint(name, "one that moves", "a single picture", "save the one you mean"))
+            yield image
+    except (SalonError, MemoryError):
+        raise
+    except Exception as error:  # a stranger's file makes Pillow raise nearly anything
+        unknown = isinstance(error, UnidentifiedImageError)
+        got = "no picture" if unknown else f"a damaged picture ({' '.join(str(error).split())[:200]})"
         raise ReferenceRefused(complaint(name, got, allowed, "give another file")) from error
+
+
+def size_of(data: bytes, name: str = "picture") -> tuple[int, int]:
+    """Return the (width, height) of the upright picture in a file's bytes, without unpacking it. ReferenceRefused as
+    `read_picture`."""
+    with _opened(data, name) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (height, width) if turned else (width, height)
+
+
+def pictures_of(
+    spec: GenerationSpec, file_of: Callable[[str], bytes | None], kept: References, info: ModelInfo
+) -> dict[PictureForm, UInt8]:
+    """Return the pictures that a spec refers to, in the forms that it needs; those without a file are left out.
+
+    Args:
+        file_of: the file of a digest; None: it is not here.
+        kept: where forms are looked up, and kept.
+
+    Raises:
+        ReferenceRefused: a file is no picture.
+        SpecError: a mask of another size than what it is for.
+    """
+    found: dict[PictureForm, UInt8] = {}
+    for form in forms_of(spec):
+        if form.use is PictureUse.MASK and not _mask_fits(spec, form, file_of):
+            continue
+        pixels = kept.get(form)
+        if pixels is None:
+            data = file_of(form.digest)
+            if data is None:
+                continue
+            pixels = read_picture(data, f"{form.label} {form.digest[:12]}").fit(form, info)
+            kept.put(form, pixels)
+        found[form] = pixels
+    return found
+
+
+def aspect_of(fields: dict[str, Any], file_of: Callable[[str], bytes | None]) -> tuple[int, int] | None:
+    """Return the proportions of the picture that a request's fields start from, where they say none themselves."""
+    image = fields.get("image")
+    if not isinstance(image, str) or any(fields.get(name) is not None for name in ("aspect", "width", "height")):
+        return None
+    data = file_of(image)
+    return None if data is None else size_of(data, f"start picture {image[:12]}")
+
+
+def _mask_fits(spec: GenerationSpec, form: PictureForm, file_of: Callable[[str], bytes | None]) -> bool:
+    """Return whether the mask and its picture are here. Raise SpecError if they are, and differ in size."""
+    assert spec.start is not None, "a mask is a start picture's"
+    mask, size = file_of(form.digest), (spec.width, spec.height)
+    if mask is None:
+        return False
+    like = "the canvas"
+    if spec.start.place is None:
+        data, like = file_of(spec.start.picture), "the picture"
+        if data is None:
+            return False
+        size = size_of(data, f"start picture {spec.start.picture[:12]}")
+    own = size_of(mask, f"mask {form.digest[:12]}")
+    if own != size:
+        got, allowed = f"{own[0]} x {own[1]} pixels", f"{size[0]} x {size[1]}, like {like}"
+        raise SpecError(complaint("mask", got, allowed, "give the mask the size of what it is for"))
+    return True

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from ..bounds import random_seed
+from ..engine.defaults import SAMPLING
 from ..engine.errors import SpecError
 from ..engine.info import ModelInfo
 from ..engine.spec import GenerationSpec
@@ -45,6 +46,8 @@ def remade(asked: Asked, parent: GenerationSpec, model: ModelInfo, **changes: An
     values |= {"seed": random_seed()} | changes
     if "aspect" in said:
         values = {name: value for name, value in values.items() if name not in SIZE}
+    if said.get("draft"):  # the model's own settings for drafts hold only where no others are given
+        values = {name: value for name, value in values.items() if name not in SAMPLING}
     if said.keys() & set(OWN_STYLE):  # new styles take the place of the old ones
         values["adapters"] = tuple(use for use in parent.adapters if not is_style(use.adapter))
     return model.make_spec(asked.request.prompt.strip() or parent.prompt, **(values | said))

@@ -1,4 +1,4 @@
-"""Keep pictures that jobs refer to, by digest, ready for the model: a bounded number, the least recently used go first.
+"""Keep pictures that jobs refer to, by digest and form, ready for the model; the least recently used go first.
 
 A job holds its pictures from the time it is accepted, so that nothing has to be kept here for it.
 """
@@ -8,15 +8,16 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..engine.errors import SpecError
 from ..engine.info import ModelInfo
+from ..engine.regions import new_pixels
 from ..engine.spec import GenerationSpec
-from ..engine.styles.names import picture_of
+from ..engine.start import PictureForm, PictureUse, forms_of
 from ..errors import complaint
 
 UInt8 = NDArray[np.uint8]
@@ -25,58 +26,95 @@ MAX_BYTES: Final = 256 * 2**20
 
 
 class References:
-    """Pixels by digest. It may be used on any thread.
+    """Pixels by form, and files by digest. It may be used on any thread.
 
     Args:
-        max_bytes: bytes of all pictures; beyond, the least recently used are forgotten.
+        max_bytes: bytes of all pixels and files; beyond, the least recently used are forgotten.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
         self._lock = threading.Lock()
-        self._pixels: OrderedDict[str, UInt8] = OrderedDict()
+        self._kept: OrderedDict[PictureForm | str, tuple[Any, int]] = OrderedDict()
         self._bytes = 0
 
-    def put(self, digest: str, pixels: UInt8) -> None:
-        """Keep a picture uint8 [height, width, 3] under the digest of its file."""
+    def put(self, form: PictureForm, pixels: UInt8) -> None:
+        """Keep the pixels of a form."""
         own = np.ascontiguousarray(pixels, np.uint8)
         own.setflags(write=False)
-        with self._lock:
-            before = self._pixels.pop(digest, None)
-            self._bytes += own.nbytes - (0 if before is None else before.nbytes)
-            self._pixels[digest] = own
-            while self._bytes > self.max_bytes and len(self._pixels) > 1:
-                self._bytes -= self._pixels.popitem(last=False)[1].nbytes
+        self._put(form, own, own.nbytes)
 
-    def get(self, digest: str) -> UInt8 | None:
-        """Return a picture; None if it is not kept here."""
+    def get(self, form: PictureForm) -> UInt8 | None:
+        """Return the pixels of a form; None if they are not kept here."""
+        found: UInt8 | None = self._get(form)
+        return found
+
+    def put_file(self, digest: str, data: bytes) -> None:
+        """Keep a picture's file under its digest."""
+        self._put(digest, data, len(data))
+
+    def get_file(self, digest: str) -> bytes | None:
+        """Return a picture's file; None if it is not kept here."""
+        found: bytes | None = self._get(digest)
+        return found
+
+    def _put(self, key: PictureForm | str, value: Any, size: int) -> None:
         with self._lock:
-            pixels = self._pixels.get(digest)
-            if pixels is not None:
-                self._pixels.move_to_end(digest)
-            return pixels
+            self._bytes += size - self._kept.pop(key, (None, 0))[1]
+            self._kept[key] = value, size
+            while self._bytes > self.max_bytes and len(self._kept) > 1:
+                self._bytes -= self._kept.popitem(last=False)[1][1]
+
+    def _get(self, key: PictureForm | str) -> Any:
+        with self._lock:
+            if key not in self._kept:
+                return None
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
 
 
 def digests_of(spec: GenerationSpec) -> list[str]:
     """Return the digests of the pictures that a spec refers to, each once."""
-    found = (picture_of(use.adapter) for use in spec.adapters if use.weight)
-    return list(dict.fromkeys(digest for digest in found if digest is not None))
+    return list(dict.fromkeys(form.digest for form in forms_of(spec)))
 
 
-def needed(spec: GenerationSpec, given: Mapping[str, UInt8], info: ModelInfo) -> dict[str, UInt8]:
+def needed(
+    spec: GenerationSpec,
+    given: Mapping[PictureForm, UInt8],
+    info: ModelInfo,
+    *,
+    job: str = "",
+    remedy: str = "add the picture first, then ask again",
+) -> dict[PictureForm, UInt8]:
     """Return the pictures that a spec refers to, of those that are given.
 
+    Args:
+        job: whose spec it is, for messages.
+        remedy: likewise, what to do where one is not there.
+
     Raises:
-        SpecError: one is not there, or its sides are no multiples of the model's granularity.
+        SpecError: one is not there, or its shape is not the form's, or one that the model cannot read, or a mask leaves
+            nothing to draw.
     """
     found, unit = {}, info.architecture.granularity
-    for digest in digests_of(spec):
-        pixels = given.get(digest)
+    for form in forms_of(spec):
+        pixels = given.get(form)
         if pixels is None:
-            got, remedy = f"picture {digest}, which is not here", "add the picture first, then ask again"
-            raise SpecError(complaint("style reference", got, "one that was added", remedy))
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or any(side % unit or not side for side in pixels.shape[:2]):
+            raise not_here(form, job, remedy=remedy)
+        whole = not any(side % unit or not side for side in pixels.shape[:2])
+        fits = pixels.ndim == 3 and pixels.shape[2] == 3 and whole
+        if not (fits if form.shape is None else pixels.shape == form.shape):
             allowed = f"uint8 [height, width, 3] with sides that are multiples of {unit}"
-            raise SpecError(complaint("style reference", f"pixels {list(pixels.shape)}", allowed, "resize it"))
-        found[digest] = pixels
+            allowed = allowed if form.shape is None else f"uint8 {list(form.shape)}"
+            raise SpecError(complaint(form.label, f"pixels {list(pixels.shape)}", allowed, "resize it"))
+        found[form] = pixels
+    if spec.start is not None and spec.start.masked:
+        masks = [pixels for form, pixels in found.items() if form.use is PictureUse.MASK]
+        new_pixels(spec.start, masks[0] if masks else None, (spec.width, spec.height))
     return found
+
+
+def not_here(form: PictureForm, job: str = "", *, remedy: str) -> SpecError:
+    """Return the error of a picture that is not there. `job`: that needs it."""
+    got = f"picture {form.digest}, which is not here" + (f" (job {job})" if job else "")
+    return SpecError(complaint(form.label, got, "one that was added", remedy))

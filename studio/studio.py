@@ -15,6 +15,7 @@ from ..engine.errors import SpecError
 from ..engine.limits import Limits
 from ..engine.reading import load_reader, read_spec, want_strict
 from ..engine.spec import GenerationSpec
+from ..engine.start import PictureForm
 from ..engine.text.reader import PromptReader
 from ..engine.words import WordList, Words
 from ..errors import complaint
@@ -26,8 +27,8 @@ from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..values import shown, whole_of
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
-from .references import ReferencePicture, read_file, read_picture
-from .resources import References, digests_of
+from .references import aspect_of, digest_of, pictures_of, read_file, read_picture
+from .resources import References
 from .scheduling.billing import Billing
 from .scheduling.loop import Loop
 from .workers.client import WorkerClient
@@ -136,11 +137,13 @@ class Studio:
         prompt: str,
         *,
         lane: Lane | str | None = None,
+        draft: bool = False,
         aspect: tuple[float, float] | None = None,
         strict: bool = False,
         **fields: Any,
     ) -> GenerationSpec:
-        """Make a spec as `ModelInfo.make_spec` does, with draft settings in the Draft lane.
+        """Make a spec as `ModelInfo.make_spec` does, in the Draft lane always with the settings for drafts, and in the
+        proportions of the picture that it starts from, if neither aspect nor size is given.
 
         Raises:
             UnknownLane: see `lane_of`.
@@ -148,7 +151,9 @@ class Studio:
             PromptError: the model cannot read its texts, or `strict` and something of them is left out or replaced.
         """
         which = None if lane is None else lane_of(lane)
-        spec = self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
+        if aspect is None:
+            aspect = aspect_of(fields, self.references.get_file)
+        spec = self.loop.model.make_spec(prompt, draft=draft or which is Lane.DRAFT, aspect=aspect, **fields)
         self.notes_of(spec, strict=strict)
         return spec
 
@@ -175,7 +180,7 @@ class Studio:
         return self.vocabulary.look(like)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
-        """Keep a picture, to draw in its style. Return its digest (SHA-256, hex), for `style_references`.
+        """Keep a picture. Return its digest (SHA-256, hex), for `style_references`, `image` or `mask`.
 
         `imagine` and `make_spec` take it. Of many pictures the least recently used are forgotten.
 
@@ -185,15 +190,11 @@ class Studio:
         Raises:
             ReferenceRefused: the file cannot be read, or is no picture.
         """
-        data = picture if isinstance(picture, bytes) else read_file(picture)
-        return self.keep_reference(read_picture(data))
-
-    def keep_reference(self, picture: ReferencePicture) -> str:
-        """Keep a picture that was read already; see `add_reference`."""
-        model = self.loop.model
-        area = model.defaults["width"] * model.defaults["height"]
-        self.references.put(picture.digest, picture.pixels(area, model.architecture.granularity))
-        return picture.digest
+        data = picture if isinstance(picture, bytes) else read_file(picture, "picture")
+        read_picture(data, "picture")
+        digest = digest_of(data)
+        self.references.put_file(digest, data)
+        return digest
 
     def imagine(
         self,
@@ -225,10 +226,9 @@ class Studio:
             on_end=on_end,
         )
 
-    def references_of(self, spec: GenerationSpec) -> dict[str, UInt8]:
-        """Return those of the pictures that a spec refers to which are here, by digest: uint8 [height, width, 3]."""
-        found = {digest: self.references.get(digest) for digest in digests_of(spec)}
-        return {digest: pixels for digest, pixels in found.items() if pixels is not None}
+    def references_of(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
+        """Return those of the pictures that a spec refers to which are here, by form. Raises as `pictures_of`."""
+        return pictures_of(spec, self.references.get_file, self.references, self.loop.model)
 
     def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:
         """See `Loop.add_branch`."""

@@ -66,11 +66,12 @@ names = PLUGINS.names
 
 
 def evaluations(
-    solver: str, config: SigmaConfig, steps: int, image_tokens: int, shift: float | None = None
+    solver: str, config: SigmaConfig, steps: int, image_tokens: int, shift: float | None = None, *, skip: int = 0
 ) -> tuple[Evaluation, ...]:
-    """Return the table of `solver` for an image of `image_tokens` tokens.
+    """Return the table of `solver` for an image of `image_tokens` tokens, from sigma number `skip` on.
 
     Raises:
         ValueError: the solver is unknown, or `steps` is below 1.
     """
-    return PLUGINS.get(solver).table(config.sigmas(steps, image_tokens, shift))
+    sigmas = config.sigmas(steps, image_tokens, shift)[skip:]
+    return PLUGINS.get(solver).table(sigmas) if len(sigmas) > 1 else ()

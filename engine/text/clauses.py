@@ -222,8 +222,11 @@ class ClauseReader:
         self.count = count
         self._choose = choose or self._joined
 
-    def read(self, prompt: str) -> Clauses:
-        """Split a prompt into clauses. Raise ValueError if it has no words, and whatever `choose` raises."""
+    def read(self, prompt: str, *, beside: bool = False) -> Clauses:
+        """Split a prompt into clauses. Raise ValueError if it has no words, and whatever `choose` raises.
+
+        `beside`: attributes alone will do.
+        """
         prompt, foreign = without_foreign_syntax(prompt)
         clauses = split(prompt)
         if not clauses:
@@ -231,6 +234,8 @@ class ClauseReader:
         reading = _Reading({}, [*foreign], [])
         for clause in clauses:
             self._read_clause(clause, reading)
+        if not reading.plain and beside and any(reading.found.values()):
+            return Clauses(reading.found, tuple(reading.warnings))
         if not reading.plain:  # nothing but attributes: the first clause must be the subject after all
             reading = _Reading({}, [*foreign], clauses[:1])
             for clause in clauses[1:]:

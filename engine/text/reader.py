@@ -64,23 +64,23 @@ class PromptReader:
         self._tokenize = tokenize
         make = partial(ClauseReader, self.slots, vocabulary, lambda text: len(tokenize(text)))
         self._wanted = make(None if nouns is None else lambda clauses: subject_of(clauses, nouns))
-        self._avoided = make(None if nouns is None else lambda clauses: avoided_of(clauses, nouns))
+        self._beside = make(None if nouns is None else lambda clauses: avoided_of(clauses, nouns))
 
-    def read(self, prompt: str, field: str = "prompt", *, avoided: bool = False) -> PromptReading:
+    def read(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> PromptReading:
         """Read a prompt.
 
         Args:
             field: what an error calls it.
-            avoided: it says what is not to be drawn; then there need be no thing in it.
+            beside: whether the words stand beside a prompt ("pink background", "people"), and need not name a thing.
 
         Raises:
             PromptError: no words in it, no thing that the model draws, or longer than `max_chars` characters
                 (normalised: `MAX_GROWTH` times that).
         """
         self._check_length(prompt, field)
-        reader = self._avoided if avoided else self._wanted
+        reader = self._beside if beside else self._wanted
         try:
-            clauses = reader.read(prompt)
+            clauses = reader.read(prompt, beside=beside)
         except NotDrawn as error:
             self._refuse_thing(field, prompt, error)
         except ValueError as error:
@@ -101,8 +101,7 @@ class PromptReader:
             if not tokens:
                 raise PromptError(complaint(field, shown(prompt), "letters or figures", "say what to draw in words"))
             texts[slot.name], ids[slot.name] = text, tokens
-        said = tuple(f"{field}: {warning}" for warning in warnings) if avoided else tuple(warnings)
-        return PromptReading(texts, ids, said)
+        return PromptReading(texts, ids, tuple(warnings))
 
     def _check_length(self, prompt: str, field: str) -> None:
         if len(prompt) > self.max_chars:

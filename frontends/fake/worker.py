@@ -10,11 +10,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...engine.evaluations import evaluations_of
 from ...engine.info import Architecture, BackendInfo, ModelIdentity, ModelInfo
 from ...engine.limits import Limits
 from ...engine.memory import MemoryCoefficients
 from ...engine.sigmas import SigmaConfig
-from ...engine.solvers import Evaluation, evaluations
+from ...engine.solvers import Evaluation
 from ...scheduler.tickets import Stage
 from ...studio.threads import start_thread
 from ...studio.workers.client import Notice
@@ -86,7 +87,7 @@ class _Held:
     @property
     def step(self) -> int:
         spec = self.arrival.spec
-        return spec.steps if self.position == len(self.table) else self.table[self.position].step
+        return spec.steps_taken if self.position == len(self.table) else self.table[self.position].step
 
 
 class FakeWorker:
@@ -181,9 +182,7 @@ class FakeWorker:
         return answer, [frame for _, frame in pictures]
 
     def _table(self, arrival: Arrival) -> tuple[Evaluation, ...]:
-        spec = arrival.spec
-        rows = (spec.height // SIDE) * (spec.width // SIDE)
-        return evaluations(spec.solver, self._info.architecture.sigmas, spec.steps, rows, spec.shift)
+        return evaluations_of(arrival.spec, self._info.architecture)
 
     def _pixels(self, held: _Held) -> Any:
         """Return grey pictures uint8 [images, height, width, 3], of a grey that depends on the seed."""

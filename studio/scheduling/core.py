@@ -219,7 +219,7 @@ class Core:
             entry = self.pool.entries[name]
             if progress.step != entry.job.step:
                 self.tell(entry, Event("step", progress.step))
-                steps = entry.job.spec.steps
+                steps = entry.job.spec.steps_taken
                 self.callbacks.call(entry.on_progress, entry.job, progress.step, steps, newest=("progress", name))
         for array, frame in zip(answer.pictures, frames, strict=True):
             entry = self.pool.entries[array.name]

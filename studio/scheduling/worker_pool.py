@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import itertools
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
+from ...engine.start import PictureForm
 from ...scheduler.cost import WorkerCost
 from ...scheduler.tickets import BatchPlan, Stage
 from ..job import Job, OnEnd, OnEvent, OnPreview, OnProgress, UInt8
 from ..workers.client import WorkerClient
-from ..workers.messages import Array, Arrival, Command, Drop, Forget, Frames, Park, Parked, Ran, Run
+from ..workers.messages import (
+    Array,
+    Arrival,
+    Command,
+    Drop,
+    Forget,
+    Frames,
+    Park,
+    Parked,
+    Ran,
+    Run,
+    SentPicture,
+)
 from .adapters import StudioAdapters
+
+PICTURE_BYTES: Final = 128 * 2**20  # of pictures that a worker keeps, beside those that it needs at the moment
 
 
 @dataclass(eq=False)
@@ -27,7 +44,7 @@ class RunningJob:
         position: evaluations taken; a worker that lacks its state can replay to here.
         parking: number of the command that takes its state out of `where`.
         pictures: uint8 [images, height, width, 3], filled as they are decoded.
-        references: the pictures that its spec refers to, by digest: uint8 [height, width, 3].
+        references: the pictures that its spec refers to, by form.
     """
 
     job: Job
@@ -41,7 +58,7 @@ class RunningJob:
     position: int = 0
     parking: int | None = None
     pictures: UInt8 | None = None
-    references: Mapping[str, UInt8] = field(default_factory=dict)
+    references: Mapping[PictureForm, UInt8] = field(default_factory=dict)
 
     def picture(self, image: int, pixels: UInt8) -> None:
         """Keep a decoded picture."""
@@ -60,9 +77,10 @@ class WorkerSlot:
         plan: the scheduler's plan that it carries out.
         run: number of the command that carries the plan out; None while it waits for jobs' states.
         waiting: jobs of the plan whose state is on its way.
-        arrivals: the states of jobs that have come for the plan, each with its frames.
+        arrivals: the states of jobs that have come for the plan.
         cost: its cost model, kept over restarts.
         known: adapters and branches that the worker was sent in this life.
+        pictures: likewise pictures that it keeps, with their bytes; least recently used first.
     """
 
     client: WorkerClient
@@ -71,9 +89,10 @@ class WorkerSlot:
     plan: BatchPlan | None = None
     run: int | None = None
     waiting: set[str] = field(default_factory=set)
-    arrivals: list[tuple[Arrival, Frames]] = field(default_factory=list)
+    arrivals: list[Arrival] = field(default_factory=list)
     cost: WorkerCost | None = None
     known: set[str] = field(default_factory=set)
+    pictures: OrderedDict[PictureForm, int] = field(default_factory=OrderedDict)
 
     @property
     def idle(self) -> bool:
@@ -149,6 +168,7 @@ class WorkerPool:
         """Take note that a worker died. What was on its way to another worker is replayed there."""
         slot.life, slot.plan, slot.run = 0, None, None
         slot.known.clear()
+        slot.pictures.clear()
         slot.waiting, slot.arrivals = set(), []
         for entry in self.entries.values():
             if entry.where == slot.client.name:
@@ -179,26 +199,52 @@ class WorkerPool:
                 slot.arrivals.append(self._arrival(entry, data))
                 self._run_if_complete(slot)
 
-    def _arrival(self, entry: RunningJob, data: bytes = b"") -> tuple[Arrival, Frames]:
-        pairs = [Array.of(digest, pixels) for digest, pixels in entry.references.items()]
-        arrival = Arrival(
+    def _arrival(self, entry: RunningJob, data: bytes = b"") -> Arrival:
+        return Arrival(
             job=entry.job.id,
             spec=entry.job.spec,
             position=entry.position,
             preview_every=entry.preview_every,
             parked=data,
-            references=tuple(record for record, _ in pairs),
+            pictures=tuple(entry.references),
         )
-        return arrival, [frame for _, frame in pairs]
 
     def _run_if_complete(self, slot: WorkerSlot) -> None:
         plan = slot.plan
         if plan is None or slot.waiting:
             return
-        for arrival, _ in slot.arrivals:
+        for arrival in slot.arrivals:
             for kind, name in self.adapters.missing(arrival.spec.adapters, slot.known):
                 self.send(slot, *self.adapters.command(self.number(), kind, name))
         slot.run = self.number()
-        arrivals = tuple(arrival for arrival, _ in slot.arrivals)
-        command = Run(number=slot.run, stage=plan.stage, jobs=plan.jobs, piece=plan.piece, arrivals=arrivals)
-        self.send(slot, command, [frame for _, frames in slot.arrivals for frame in frames])
+        forget, sent, frames = self._pictures(slot)
+        command = Run(
+            number=slot.run,
+            stage=plan.stage,
+            jobs=plan.jobs,
+            piece=plan.piece,
+            arrivals=tuple(slot.arrivals),
+            forget=forget,
+            pictures=sent,
+        )
+        self.send(slot, command, frames)
+
+    def _pictures(self, slot: WorkerSlot) -> tuple[tuple[PictureForm, ...], tuple[SentPicture, ...], Frames]:
+        """Return what a worker is to forget, and what it lacks of the pictures of its arrivals, with the frames."""
+        wanted: dict[PictureForm, UInt8] = {}
+        for arrival in slot.arrivals:
+            if (entry := self.entries.get(arrival.job)) is not None:
+                wanted.update(entry.references)
+        lacking = {form: pixels for form, pixels in wanted.items() if form not in slot.pictures}
+        for form, pixels in wanted.items():
+            slot.pictures[form] = pixels.nbytes
+            slot.pictures.move_to_end(form)
+        spare, forget = sum(slot.pictures.values()) - PICTURE_BYTES, list[PictureForm]()
+        for form in [form for form in slot.pictures if form not in wanted]:
+            if spare <= 0:
+                break
+            spare -= slot.pictures.pop(form)
+            forget.append(form)
+        pairs = [(form, *Array.of(form.digest, pixels)) for form, pixels in lacking.items()]
+        sent = tuple(SentPicture(form, record) for form, record, _ in pairs)
+        return tuple(forget), sent, [frame for *_, frame in pairs]

@@ -161,7 +161,7 @@ class DurableStudio:
         return DurableJob(self, submitted.job.job)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes, *, timeout_s: float = ANSWER_S) -> str:
-        """Keep a picture on disk, to draw in its style. Return its digest, for `style_references` of `imagine`.
+        """Keep a picture on disk. Return its digest, for `style_references`, `image` or `mask` of `imagine`.
 
         Args:
             picture: its file, or the bytes of one.

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ...errors import SalonError
 from ...scheduler.admission import Work
 from ...scheduler.plans import lane_of
@@ -22,7 +23,6 @@ from ...scheduler.tickets import Lane
 from .. import kinds
 from ..errors import StoreError, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
-from ..resources import digests_of
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import EndJob, Write
 from . import packing
@@ -36,6 +36,7 @@ from .pictures import MakeFiles
 from .previews import Previews
 from .references import ServiceReferences
 from .storing import ActiveJob, Storing
+from .submitted import NewJob
 from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
@@ -84,38 +85,61 @@ class JobManager:
         spec: GenerationSpec,
         work: Work,
         lane: Lane,
-        references: Mapping[str, UInt8],
+        references: Mapping[PictureForm, UInt8],
         *,
         restored: bool = False,
     ) -> ActiveJob:
         """Hand a job and the pictures that it refers to to the studio. Raises as `Loop.submit`; there is none then."""
-        loop = self.context.studio.loop
-        handle = loop.submit(
-            spec,
-            stages=kinds.named(row.kind).stages(spec, loop.model),
-            account=row.account,
-            lane=lane,
-            job=row.job,
-            work=work,
-            preview_every=row.preview_every,
-            on_event=lambda job, event: self.waits.post(self._happened, job, event),
-            on_preview=self._previews.add,
-            on_end=lambda job: self.waits.post(self._studio_ended, job),
-            restored=restored,
-            references=references,
+        handle = self.context.studio.loop.submit(
+            spec, account=row.account, lane=lane, job=row.job, work=work, restored=restored,
+            **self._given(row, spec, references),
+        )  # fmt: skip
+        return self._started(row, handle)
+
+    def start_all(self, submit: str, jobs: Sequence[NewJob]) -> list[ActiveJob]:
+        """Hand the jobs of one submit to the studio, all of them. Raises as `Loop.submit_many`; there is none then."""
+        first, given = jobs[0].row, [self._given(job.row, job.spec, job.references) for job in jobs]
+        handles = self.context.studio.loop.submit_many(
+            [job.spec for job in jobs],
+            submit=submit,
+            jobs=[job.row.job for job in jobs],
+            works=[job.work for job in jobs],
+            stages=[each.pop("stages") for each in given],
+            account=first.account,
+            lane=jobs[0].lane,
+            **(given[0] | {"references": {form: pixels for job in jobs for form, pixels in job.references.items()}}),
         )
+        return [self._started(job.row, handle) for job, handle in zip(jobs, handles, strict=True)]
+
+    def _given(self, row: JobRow, spec: GenerationSpec, references: Mapping[PictureForm, UInt8]) -> dict[str, Any]:
+        """Return the arguments of `Loop.submit` that say what follows drawing, whom to tell, and with which
+        pictures."""
+        return {
+            "stages": kinds.named(row.kind).stages(spec, self.context.studio.loop.model),
+            "preview_every": row.preview_every,
+            "on_event": lambda job, event: self.waits.post(self._happened, job, event),
+            "on_preview": self._previews.add,
+            "on_end": lambda job: self.waits.post(self._studio_ended, job),
+            "references": references,
+        }
+
+    def _started(self, row: JobRow, handle: Job) -> ActiveJob:
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
         live = ActiveJob(row, self.logs.open(row.job, row.last_event), handle)
         self.live[row.job] = live
         self.idle.clear()
         self._add(live, "queued", reason=handle.note)
         for note in row.notes.splitlines():
-            self._add(live, "note", steps=spec.steps, reason=note)
+            self._add(live, "note", steps=row.steps, reason=note)
         return live
 
     def add(self, live: ActiveJob) -> asyncio.Future[None]:
         """Have the row of a new job stored; see `NewRows.add`."""
         return self._new_rows.add(live)
+
+    def add_all(self, lives: Sequence[ActiveJob], *besides: Write) -> asyncio.Future[None]:
+        """Have the rows of one submit's jobs stored; see `NewRows.add_all`."""
+        return self._new_rows.add_all(lives, *besides)
 
     def take_back(self, row: JobRow) -> None:
         """Take back a job that was accepted before a restart.
@@ -125,11 +149,10 @@ class JobManager:
         try:
             spec, work = packing.spec_of(row), packing.work_of(row)
             lane = lane_of(row.lane)  # the lane that was promised
-            if lane is Lane.TURBO and self.context.charged.get(row.job) == work.charge(
-                self.context.books.book, Lane.FAST
-            ):
+            fast_ms = self.context.books.book.prices.charge(work, Lane.FAST)
+            if lane is Lane.TURBO and self.context.charged.get(row.job) == fast_ms:
                 lane = Lane.FAST  # the job was moved when it lost its worker, and charged as Fast
-            pictures = {digest: self.references.load(digest) for digest in digests_of(spec)}
+            pictures = self.references.load(spec)
             self.start(row, spec, work, lane, pictures, restored=True)
         except (SalonError, msgspec.MsgspecError) as error:
             if isinstance(error, StudioClosed | WorkerLost):
@@ -156,11 +179,11 @@ class JobManager:
             if event.reason in told:
                 return
             live.row = msgspec.structs.replace(live.row, notes="\n".join([*told, event.reason]))
-        self._add(live, event.kind, step=event.step, steps=job.spec.steps, reason=event.reason)
+        self._add(live, event.kind, step=event.step, steps=job.spec.steps_taken, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
-            self._add(live, "preview", step=step, steps=job.spec.steps, preview=data)
+            self._add(live, "preview", step=step, steps=job.spec.steps_taken, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
         """Take note that the studio is done with a job.

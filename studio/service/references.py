@@ -1,4 +1,6 @@
-"""Keep the pictures that requests refer to on disk: accounts bring them, digests find them, unused ones are dropped.
+"""Find the pictures that requests refer to: those that accounts have brought, and those of jobs.
+
+What accounts bring is kept on disk, and dropped when nothing needs it.
 
 Used on the loop's thread, except `load` and `sweep`, which read and write files and are called on threads for that.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -16,10 +18,11 @@ from numpy.typing import NDArray
 
 from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm, forms_of
 from ...errors import complaint
 from ..errors import BlobMissing
-from ..references import digest_of, read_picture
-from ..resources import digests_of
+from ..references import aspect_of, digest_of, pictures_of, read_picture
+from ..resources import digests_of, needed, not_here
 from ..store.blobs import Blobs
 from ..store.domains.references import ReferenceRow
 from ..store.writes import Put, Remove, Write
@@ -35,6 +38,7 @@ DAY_MS: Final = 86_400_000
 KEEP_MS: Final = 30 * DAY_MS  # how long a picture is kept after its last use
 KEPT_BYTES: Final = 256 * 2**20  # bytes of an account's pictures; beyond, the least recently used are dropped
 PAGE: Final = 200
+BRING: Final = "bring the picture again (salon imagine does, given its file, and so does client.add_reference)"
 
 
 class ServiceReferences:
@@ -86,54 +90,63 @@ class ServiceReferences:
         writes: list[Write] = [Put(row), *await self.waits.read(lambda: self._beyond(account, row))]
         await self.waits.stored(writes)
 
-    async def needed(self, account: str, spec: GenerationSpec) -> dict[str, UInt8]:
-        """Return the pictures that a request of an account refers to, by digest, ready for the model.
+    async def needed(self, account: str, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
+        """Return the pictures that a request of an account refers to, in the forms that it needs.
 
         Raises:
-            SpecError: the account has brought no such picture, or it is gone.
+            SpecError: one that the account has not brought and that no job shows it, one that is gone, or a mask of
+                another size than its picture.
+            ReferenceRefused: one is no picture.
         """
-        digests = digests_of(spec)
-        if not digests:
+        if not digests_of(spec):
             return {}
 
-        def look() -> tuple[dict[str, UInt8], list[Write]]:
-            found, writes, now = {}, list[Write](), self.context.now_ms()
-            for digest in digests:
-                row = self._row(account, digest)
-                if row is None:
-                    raise _gone(digest)
-                found[digest] = self.load(digest)
-                if now - row.used_ms > DAY_MS:
+        def look() -> tuple[dict[PictureForm, UInt8], list[Write]]:
+            writes, now = list[Write](), self.context.now_ms()
+            for form in forms_of(spec):
+                if not self._may_use(account, form.digest):
+                    raise not_here(form, remedy=BRING)
+                row = self._row(account, form.digest)
+                if row is not None and now - row.used_ms > DAY_MS:
                     writes.append(Put(msgspec.structs.replace(row, used_ms=now)))
-            return found, writes
+            return self.load(spec), writes
 
         found, writes = await self.waits.read(look)
         if writes:
             await self.waits.write(writes)
         return found
 
+    async def aspect(self, account: str, given: dict[str, Any]) -> tuple[int, int] | None:
+        """Return the proportions of the picture that parameters start from; None if they say some themselves.
+
+        A picture that the account may not use counts as none: `needed` refuses it.
+
+        Raises:
+            ReferenceRefused: the file is no picture.
+        """
+        if given.get("image") is None:
+            return None
+
+        def file(digest: str) -> bytes | None:
+            return self._file(digest) if self._may_use(account, digest) else None
+
+        return await self.waits.read(lambda: aspect_of(given, file))
+
     def file(self, account: str, digest: str) -> bytes:
-        """Return the file of a picture that an account has brought. SpecError: it has not, or it is gone."""
-        if self._row(account, digest) is None:
-            raise _gone(digest)
-        return self._blobs.get(digest)
+        """Return the file of a picture that an account may use. Raise SpecError if there is no such picture."""
+        data = self._file(digest) if self._may_use(account, digest) else None
+        if data is None:
+            raise SpecError(complaint("picture", f"picture {digest}, which is not here", "one that is", BRING))
+        return data
 
-    def load(self, digest: str) -> UInt8:
-        """Return a picture uint8 [height, width, 3], ready for the model, of any account.
+    def load(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
+        """Return the pictures that a spec refers to, of any account, in the forms that it needs.
 
-        Raise SpecError if it is gone.
+        Raise SpecError if one is gone, and otherwise as `needed`.
         """
         studio = self.context.studio
-        pixels = studio.references.get(digest)
-        if pixels is None:
-            try:
-                data = self._blobs.get(digest)
-            except BlobMissing as error:
-                raise _gone(digest) from error
-            studio.keep_reference(read_picture(data, f"style reference {digest[:12]}"))
-            pixels = studio.references.get(digest)
-            assert pixels is not None, "it was just kept"
-        return pixels
+        found = pictures_of(spec, self._file, studio.references, studio.loop.model)
+        return needed(spec, found, studio.loop.model, remedy=BRING)
 
     def sweep(self, in_use: Collection[str]) -> int:
         """Drop pictures that were unused for long, except digests `in_use`.
@@ -155,6 +168,18 @@ class ServiceReferences:
             if digest not in in_use and not store.rows(ReferenceRow, digest=digest, limit=1):
                 number += bool(self._blobs.delete(digest, min_age_s=3600.0))
         return number
+
+    def _file(self, digest: str) -> bytes | None:
+        for blobs in (self._blobs, self.context.blobs):
+            try:
+                return blobs.get(digest)
+            except BlobMissing:
+                continue
+        return None
+
+    def _may_use(self, account: str, digest: str) -> bool:
+        """Return whether an account has brought a picture, or may see a job that has it."""
+        return self._row(account, digest) is not None or self.context.store.shows(account, digest)
 
     def _row(self, account: str, digest: str) -> ReferenceRow | None:
         row = self.context.store.row(ReferenceRow, account, digest)
@@ -178,8 +203,3 @@ class ServiceReferences:
             found += rows
             after = rows[-1].account, rows[-1].digest
         return found
-
-
-def _gone(digest: str) -> SpecError:
-    remedy = "bring the picture again (salon imagine --sref FILE does, or client.add_reference)"
-    return SpecError(complaint("style reference", f"picture {digest}, which is not here", "one that is", remedy))

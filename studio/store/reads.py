@@ -111,6 +111,12 @@ class Reads:
             found.setdefault(row["job"], []).append(PictureRow(**row))
         return {job: tuple(pictures) for job, pictures in found.items()}
 
+    def shows(self, account: str, digest: str) -> bool:
+        """Return whether a job that an account may see has this picture: its own, or one that is not private."""
+        own = sa.or_(JOBS.c.account == account, JOBS.c.private.is_(False))
+        query = sa.select(PICTURES.c.job).join(JOBS).where(PICTURES.c.digest == digest, LIVE, own).limit(1)
+        return self._ask(lambda connection: connection.execute(query).first()) is not None
+
     def usage(self, account: str) -> int:
         """Return the bytes of an account's pictures."""
         query = sa.select(USAGE.c.bytes).where(USAGE.c.account == account)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...engine.info import ModelInfo
 from ...engine.limits import Limits
 from ...engine.spec import GenerationSpec
+from ...engine.start import PictureForm
 from ..errors import StudioError
 
 Frames: TypeAlias = Sequence[Any]  # buffers: bytes, memoryview or arrays, in the order that the record names them
@@ -71,8 +72,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
             numbers.
         preview_every: solver steps between previews; 0: none.
         parked: `ParkedGeneration.to_bytes`, or nothing.
-        references: the pictures that the spec refers to, named by their digests; one frame each, uint8
-            [height, width, 3].
+        pictures: those that the spec refers to, all of which the worker has by then.
     """
 
     job: str
@@ -80,7 +80,14 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     position: int = 0
     preview_every: int = 0
     parked: bytes = b""
-    references: tuple[Array, ...] = ()
+    pictures: tuple[PictureForm, ...] = ()
+
+
+class SentPicture(msgspec.Struct, frozen=True):
+    """A frame that is the pixels of a picture, of a shape that its form allows."""
+
+    form: PictureForm
+    array: Array
 
 
 # ---- commands ------------------------------------------------------------------------------------------------------
@@ -99,10 +106,12 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Carry out a plan.
+    """Carry out a plan. Answer: Ran.
 
-    `arrivals` are opened first; in the ENCODE stage that is the work. The frames are those of their references, in
-    order. Answer: Ran.
+    Attributes:
+        arrivals: jobs that are opened first; in the ENCODE stage that is the work.
+        forget: pictures that the worker need not keep any more.
+        pictures: further pictures, which the worker keeps until a command says `forget`; one frame each.
     """
 
     number: int
@@ -110,6 +119,8 @@ class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     jobs: tuple[str, ...]
     piece: int = 0
     arrivals: tuple[Arrival, ...] = ()
+    forget: tuple[PictureForm, ...] = ()
+    pictures: tuple[SentPicture, ...] = ()
 
 
 class Park(msgspec.Struct, frozen=True, tag=True):

@@ -12,9 +12,11 @@ from ...engine.engine import Engine
 from ...engine.errors import NumericalError, SalonError
 from ...engine.generation import Generation, ParkedGeneration, State, StepReport
 from ...engine.info import ModelInfo
+from ...engine.start import PictureForm
 from ...errors import complaint
 from ...scheduler.tickets import Stage
 from ..errors import StudioError
+from ..resources import not_here
 from .messages import (
     Ack,
     AddAdapter,
@@ -55,6 +57,7 @@ class Worker:
             LOG.warning("%s", note)
         self._held: dict[str, Generation] = {}
         self._preview_every: dict[str, int] = {}
+        self._pictures: dict[PictureForm, Any] = {}  # as long as the pool wants
         self._refused: dict[str, Exception] = {}  # branches and adapters that the engine did not take
         self._complaints: set[tuple[str, str]] = set()  # kinds of errors that were reported
 
@@ -103,11 +106,13 @@ class Worker:
     def _run(self, run: Run, frames: Frames) -> Said:
         failed: dict[str, Failure] = {}
         start = time.perf_counter()
-        left = iter(frames)
+        for form in run.forget:
+            self._pictures.pop(form, None)
+        for sent, frame in zip(run.pictures, frames, strict=True):
+            self._pictures[sent.form] = sent.array.read(frame)
         for arrival in run.arrivals:
-            references = [(array, next(left)) for array in arrival.references]
             try:
-                self._open(arrival, references)
+                self._open(arrival)
             except Exception as error:
                 self._drop([arrival.job])
                 failed[arrival.job] = Failure.of(error)
@@ -162,13 +167,15 @@ class Worker:
         )
         return answer, [frame for _, frame in pictures]
 
-    def _open(self, arrival: Arrival, references: Sequence[tuple[Array, Any]]) -> None:
+    def _open(self, arrival: Arrival) -> None:
         self._drop([arrival.job])
         for name in names_used(arrival.spec.adapters):
             if (error := self._refused.get(name)) is not None:
                 raise error
-        for array, frame in references:
-            self.engine.add_style_picture(array.name, array.read(frame))
+        for form in arrival.pictures:
+            if form not in self._pictures:
+                raise not_here(form, arrival.job, remedy="ask for the job again")
+            self.engine.add_picture(form, self._pictures[form])
         if arrival.parked:
             generation = self.engine.resume(ParkedGeneration.from_bytes(arrival.parked))
         else:

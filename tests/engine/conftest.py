@@ -14,6 +14,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from salon.engine.engine import Engine
 from salon.engine.limits import Limits
+from salon.engine.spec import GenerationSpec
+from salon.engine.start import PictureForm, PictureUse, start_forms
 from salon.kernels import backends
 
 TEXT = 12  # width of the text encoder
@@ -282,6 +284,27 @@ def make_engine(folder: Path, backend: str = "reference", **limits: int) -> Engi
         rng = np.random.default_rng([*name.encode()])
         engine.register_adapter(name, 2 * rng.standard_normal((count, TEXT)).astype(np.float32))
     return engine
+
+
+def start_pixels(request: GenerationSpec) -> dict[PictureForm, Any]:
+    """What a request starts from: pictures that follow from digest and size; of masks the left third is white."""
+    found: dict[PictureForm, Any] = {}
+    for form in start_forms(request):
+        assert form.size is not None
+        width, height = form.size
+        rng = np.random.default_rng(int(form.digest[:8], 16))
+        found[form] = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        if form.use is PictureUse.MASK:
+            found[form] = np.zeros((height, width), np.uint8)
+            found[form][:, : max(1, width // 3)] = 255
+    return found
+
+
+def add_pictures(engine: Engine, request: GenerationSpec) -> GenerationSpec:
+    """Add what a request starts from to an engine."""
+    for form, pixels in start_pixels(request).items():
+        engine.add_picture(form, pixels)
+    return request
 
 
 @pytest.fixture(scope="session", params=_backends())

@@ -107,10 +107,10 @@ def test_a_refusal_offers_names(shipped: PromptReader) -> None:
 
 
 def test_what_is_not_to_be_drawn(shipped: PromptReader) -> None:
-    avoided = shipped.read("people, doodle", "negative_prompt", avoided=True)
+    avoided = shipped.read("people, doodle", "negative_prompt", beside=True)
     assert avoided.texts == {"style": "doodle style"}
-    assert avoided.warnings == ("negative_prompt: 'people' is left out: the model draws no such thing",)
-    assert shipped.read("a puppy", "negative_prompt", avoided=True).texts == {"subject": "dog"}
+    assert avoided.warnings == ("'people' is left out: the model draws no such thing",)
+    assert shipped.read("a puppy", "negative_prompt", beside=True).texts == {"subject": "dog"}
 
 
 # ---- the file --------------------------------------------------------------------------------------------------------

@@ -13,14 +13,16 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.generation import State
+from salon.engine.guidance import TextTerm
 from salon.engine.spec import AdapterUse, GenerationSpec
+from salon.engine.start import Start
 from salon.kernels import backends
 from salon.scheduler.tickets import Lane
 from salon.studio.job import Job, JobState
 from salon.studio.scheduling.loop import Loop
 from salon.studio.workers.thread import ThreadWorker
 
-from ..engine.conftest import ADAPTERS, TEXT, branch_weights, write_tiny
+from ..engine.conftest import ADAPTERS, TEXT, add_pictures, branch_weights, start_pixels, write_tiny
 
 TIMEOUT = 30.0  # seconds; no test waits longer for anything
 PROMPTS = ("a red apple, 3d, on teal", "cat", "a big dog, pink background", "house, neon")
@@ -78,6 +80,15 @@ def draw_spec(rng: random.Random) -> GenerationSpec:
         guidance_scale=guidance,
         solver=rng.choice(["euler", "heun"]),
         adapters=tuple(uses),
+        terms=tuple(TextTerm("a dog", rng.choice([0.4, -0.5, 0.0])) for _ in range(rng.choice([0, 0, 1, 2]))),
+        start=None
+        if rng.random() < 0.7
+        else Start(
+            picture=rng.choice("ab") * 64,
+            strength=rng.choice([0.0, 0.3, 0.7, 1.0]),
+            mask=rng.choice([None, "c" * 64]),
+            feather=rng.choice([0, 2]),
+        ),
     )
 
 
@@ -88,8 +99,10 @@ def check_identity(loop: Loop, solo: Solo, number: int, seed: int, disturb: Call
     compared = 0
     for i in range(number):
         jobs = [
-            loop.submit(draw_spec(rng), account=rng.choice("abc"), lane=rng.choice(list(Lane)))
-            for _ in range(rng.randint(2, 6))
+            loop.submit(
+                request, references=start_pixels(request), account=rng.choice("abc"), lane=rng.choice(list(Lane))
+            )
+            for request in (draw_spec(rng) for _ in range(rng.randint(2, 6)))
         ]
         for job in rng.sample(jobs, rng.randint(0, 2)):
             job.pause()
@@ -126,7 +139,7 @@ def solo(new_engine: Callable[[], Engine]) -> Solo:
     add_adapters(engine)
 
     def run(request: GenerationSpec) -> Any:
-        generation = engine.open(request)
+        generation = engine.open(add_pictures(engine, request))
         while generation.state is State.RUNNING:
             engine.step([generation])
         pictures = engine.finish(generation)

@@ -115,13 +115,13 @@ class ClausePipeline:
         """Text rows of every prompt."""
         return sum(self.parts)
 
-    def encode(self, prompt: str, field: str = "prompt", *, avoided: bool = False) -> TextEncoding:
+    def encode(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> TextEncoding:
         """Encode a prompt. Arguments and errors are those of `PromptReader.read`."""
-        key = prompt, avoided
+        key = prompt, beside
         if key in self._cache:
             self._cache.move_to_end(key)
             return self._cache[key]
-        encoding = self._encode(self.reader.read(prompt, field, avoided=avoided))
+        encoding = self._encode(self.reader.read(prompt, field, beside=beside))
         self._cache[key] = encoding
         while len(self._cache) > self.cache_size:
             self._cache.popitem(last=False)
@@ -138,7 +138,7 @@ class ClausePipeline:
         states = dict(zip(texts, self.encoder.encode(ids) if ids else (), strict=True))
         pooled = self._pooled(states[SUBJECT]) if SUBJECT in states else self.unconditional.pooled.copy()
         measured = self.neighbours if self.reader.nouns is None else None  # with a table nothing is left to measure
-        if measured is not None and not measured.knows(texts[SUBJECT]):
+        if SUBJECT in states and measured is not None and not measured.knows(texts[SUBJECT]):
             name = measured.nearest(pooled)
             if name is not None:
                 warnings.append(f"{texts[SUBJECT]!r} is drawn as {name!r}, the nearest thing that the model knows")

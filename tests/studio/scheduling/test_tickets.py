@@ -11,6 +11,7 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.errors import SalonError
+from salon.engine.guidance import TextTerm
 from salon.engine.info import ModelInfo
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec
@@ -20,7 +21,7 @@ from salon.studio.scheduling.tickets import ticket_of
 from salon.studio.workers.messages import Array, Failure, Ready, Run, pack, read_answer, read_command
 from salon.studio.workers.worker import info_of
 
-from ...engine.conftest import ADAPTERS
+from ...engine.conftest import ADAPTERS, add_pictures
 from ..conftest import add_adapters, draw_spec, spec
 
 
@@ -39,7 +40,11 @@ def test_the_numbers_are_the_engines(engine: Engine) -> None:
     info, rng = info_of(engine), random.Random(1)
     for _ in range(60):
         request = draw_spec(rng)
-        got, generation = ticket(info, request), engine.open(request)
+        got, generation = ticket(info, request), engine.open(add_pictures(engine, request))
+        if not generation.evaluations:  # the picture that it starts from, as it is
+            assert [(stage.kind, stage.count) for stage in got.stages] == [("encode", 1), ("decode", request.images)]
+            engine.close(generation)
+            continue
         assert got.shape.rows == engine.step_rows([generation])
         encode, steps, decode = got.stages
         assert (encode.kind, steps.kind, decode.kind) == (Stage.ENCODE, Stage.STEP, Stage.DECODE)
@@ -48,12 +53,14 @@ def test_the_numbers_are_the_engines(engine: Engine) -> None:
         texts = [len(generation.text.tokens)]
         if generation.negative is not None:
             texts.append(len(generation.negative.tokens))
+        texts += [len(text.tokens) for text in generation.terms]
         assert got.shape.squares == request.images * sum((rows + generation.rows) ** 2 for rows in texts)
         assert encode.units == sum(texts)
         tokens = sum(
             ADAPTERS[name] * generation.rows * request.images
             for use in request.adapters
-            for name in (use.adapter, use.unconditional if request.guided else None)
+            for branch in generation.branches
+            for name in (use.adapter if branch.conditional else use.unconditional,)
             if name is not None and use.weight
         )
         assert got.shape.adapter_rows == tokens
@@ -85,6 +92,9 @@ def test_refusals_are_the_engines(tiny: object, new_engine: Callable[[], Engine]
         {"embedded_guidance": 2.0},
         {"adapters": (AdapterUse("nobody", 0.0),)},
         {"prompt": "x" * 3000},
+        {"terms": (TextTerm("a dog"),) * 9},
+        {"terms": (TextTerm("x" * 3000),)},
+        {"images": 4, "terms": (TextTerm("a dog"),)},
     ):
         with pytest.raises(SalonError) as theirs:
             limited.open(spec(**fields))

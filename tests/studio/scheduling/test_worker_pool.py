@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
+from salon.engine.start import PictureForm, PictureUse
 from salon.scheduler.tickets import BatchPlan, Lane, Stage
 from salon.studio.job import Job
+from salon.studio.scheduling import worker_pool
 from salon.studio.scheduling.worker_pool import RunningJob, WorkerPool
 from salon.studio.workers.messages import Drop, Park, Parked, Progress, Ran, Run
 
@@ -112,3 +115,35 @@ def test_state_that_is_not_trusted_is_replayed(scene: Scene) -> None:
     assert scene.entry.where is None
     scene.pool.dispatch(slot, BatchPlan(3, "b", Stage.STEP, ("j",), 0, 1.0, Lane.FAST))
     assert scene.arrival().parked == b""
+
+
+def test_a_picture_is_sent_to_a_worker_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as it keeps it: the least recently used go, but for what the jobs of the moment need."""
+    monkeypatch.setattr(worker_pool, "PICTURE_BYTES", 3 * 48)
+    port = FakePort("a")
+    pool = WorkerPool(cast(Any, [port]))
+    slot = pool.slots["a"]
+    slot.life = 1
+    forms = {name: PictureForm(name * 64, PictureUse.START, (4, 4)) for name in "abcdef"}
+
+    def opened(name: str, *pictures: str) -> tuple[str, str]:
+        """(what is sent, what is to be forgotten) with a job that refers to pictures."""
+        entry = RunningJob(Job(name, spec(), "x", Lane.FAST, "", cast(Any, None)))
+        entry.references = {forms[each]: np.zeros((4, 4, 3), np.uint8) for each in pictures}
+        pool.entries[name] = entry
+        slot.plan = None
+        pool.dispatch(slot, BatchPlan(1, "a", Stage.ENCODE, (name,), 0, 1.0, Lane.FAST))
+        run = port.take()[-1]
+        assert run.arrivals[0].pictures == tuple(entry.references)
+        sent = "".join(each.form.digest[0] for each in run.pictures)
+        return sent, "".join(form.digest[0] for form in run.forget)
+
+    assert opened("1", "a", "b") == ("ab", "")
+    assert opened("2", "b", "c") == ("c", "")
+    assert opened("3", "a") == ("", "")
+    assert opened("4", "d") == ("d", "b")
+    assert opened("5", "b", "c", "e", "f") == ("bef", "ad")
+    assert set(slot.pictures) == {forms[name] for name in "bcef"}
+    pool.lost(slot)
+    slot.life = 2
+    assert opened("6", "b") == ("b", "")

@@ -7,17 +7,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
 from salon.engine.errors import SpecError
+from salon.engine.start import PictureForm, PictureUse, Start
 from salon.parameters.job_request import JobRequest
 from salon.studio.errors import ReferenceRefused
 from salon.studio.references import digest_of
+from salon.studio.service import packing, uploads
 from salon.studio.service import references as module
-from salon.studio.service import uploads
-from salon.studio.service.errors import TooMany, WrongValue
+from salon.studio.service.errors import TooMany, UnknownJob, WrongValue
 from salon.studio.service.request import fingerprint
 from salon.studio.service.service import Service
 from salon.studio.service.uploads import Uploads
@@ -145,7 +147,7 @@ def test_who_has_not_brought_a_picture_cannot_refer_to_it(serve: Serve) -> None:
         digest = await bring(service, picture())
         references = service.jobs.references
         spec = service.context.studio.make_spec("cat", style_references=[digest])
-        assert list(await references.needed("local", spec)) == [digest]
+        assert list(await references.needed("local", spec)) == [PictureForm(digest, PictureUse.STYLE)]
         with pytest.raises(SpecError, match=f"picture {digest}, which is not here.*bring the picture again"):
             await references.needed("ff" * 32, spec)
         before = len(service.jobs.live)
@@ -199,6 +201,110 @@ def test_the_least_recently_used_go(serve: Serve, monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(module, "KEEP_MS", -1)
         assert references.sweep({digests[-1]}) == 0, "files of the last hour may be on their way"
         assert {row.digest for row in store.rows(ReferenceRow)} == {digests[-1]}, "what a job needs stays"
+
+    serve(work, paused=True, **SHIPPED)
+
+
+# ---- pictures of jobs ------------------------------------------------------------------------------------------------
+
+
+def test_a_job_starts_from_a_picture_of_an_earlier_one(serve: Serve) -> None:
+    """Without bringing it, also after a restart; in its size, and with a mask that was brought."""
+    black_left = io.BytesIO()
+    mask = Image.new("L", (96, 64), 255)
+    mask.paste(0, (0, 0, 48, 64))
+    mask.save(black_left, "PNG")
+
+    async def first(service: Service) -> Any:
+        job = (await service.submit("local", asking("k", width=96, height=64))).job.job
+        return await ended(service, job)
+
+    async def submit(service: Service) -> Any:
+        digest = await bring(service, black_left.getvalue())
+        asked = [
+            asking("same", image=parent, image_strength=0.0, width=96, height=64),
+            asking("half", image=parent, mask=digest, feather=0, width=96, height=64),
+        ]
+        return [(await service.submit("local", one)).job for one in asked]
+
+    async def look(service: Service) -> Any:
+        records = [await ended(service, job.job) for job in accepted]
+        files = [service.context.blobs.get(record.pictures[-1].digest) for record in records]
+        files.append(service.context.blobs.get(parent))
+        return records, [np.asarray(Image.open(io.BytesIO(data))) for data in files]
+
+    parent = serve(first, **SHIPPED).pictures[-1].digest
+    accepted = serve(submit, paused=True, **SHIPPED)
+    records, (same, half, picture) = serve(look, **SHIPPED)
+    assert [(record.state, record.steps, record.step) for record in records] == [("done", 0, 0), ("done", 1, 1)]
+    np.testing.assert_array_equal(same, picture)
+    np.testing.assert_array_equal(half[:, :48], picture[:, :48])
+    assert (half[:, 48:] != picture[:, 48:]).any()
+
+
+def test_nobody_starts_from_another_accounts_private_picture(serve: Serve) -> None:
+    other = "ab" * 32
+
+    async def work(service: Service) -> None:
+        await service.accounts.set(other, "local", keyed=False)
+        digests = []
+        for key, private in (("shown", False), ("hidden", True)):
+            request = msgspec.structs.replace(asking(key, seed=len(key)), private=private)
+            job = await ended(service, (await service.submit("local", request)).job.job)
+            digests.append(job.pictures[-1].digest)
+        shown, hidden = digests
+        for digest in (hidden, "cd" * 32):
+            with pytest.raises(SpecError, match=f"start picture: got picture {digest}, which is not here"):
+                await service.submit(other, asking("k", image=digest))
+        assert service.context.store.job_by_key(other, "k") is None
+        for account, digest in ((other, shown), ("local", hidden)):
+            found = await ended(service, (await service.submit(account, asking("ok", image=digest))).job.job, account)
+            assert found.state == "done"
+
+    serve(work, **SHIPPED)
+
+
+def test_a_picture_is_named_by_its_job_and_number(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        await service.accounts.set("ab" * 32, "local", keyed=False)
+        request = msgspec.structs.replace(asking("k", images=2), private=True)
+        parent = await ended(service, (await service.submit("local", request)).job.job)
+        request = asking("again", image=f"{parent.job}:2", image_strength=0.0)
+        found = await ended(service, (await service.submit("local", request)).job.job)
+        assert (await service.submit("local", request)).existing
+        row = service.context.store.job(found.job)
+        assert row is not None
+        assert packing.spec_of(row).start == Start(parent.pictures[2].digest, 0.0)
+        with pytest.raises(SpecError, match=f"image: got picture 3 of job {parent.job}, allowed 1 to 2"):
+            await service.submit("local", asking("third", image=f"{parent.job}:3"))
+        for account, job in (("local", "nothing"), ("ab" * 32, parent.job)):
+            with pytest.raises(UnknownJob):
+                await service.submit(account, asking("other", image=f"{job}:1"))
+
+    serve(work, **SHIPPED)
+
+
+def test_a_picture_that_was_deleted_is_no_start(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        parent = await ended(service, (await service.submit("local", asking("k"))).job.job)
+        digest = parent.pictures[-1].digest
+        await service.delete(parent.job, "local")
+        with pytest.raises(SpecError, match="start picture: got picture .*, which is not here"):
+            await service.submit("local", asking("again", image=digest))
+
+    serve(work, **SHIPPED)
+
+
+def test_a_request_has_the_proportions_of_its_picture(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        wide = io.BytesIO()
+        Image.new("RGB", (300, 200), "teal").save(wide, "PNG")
+        digest = await bring(service, wide.getvalue())
+        request = JobRequest(key="k", prompt="cat", parameters={"image": digest, "images": 1, "steps": 1})
+        job = (await service.submit("local", request)).job
+        assert (job.width, job.height) == (160, 112)
+        square = JobRequest(key="l", prompt="cat", parameters={"image": digest, "images": 1, "aspect": (1, 1)})
+        assert (await service.submit("local", square)).job.width == 128
 
     serve(work, paused=True, **SHIPPED)
 

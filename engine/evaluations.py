@@ -1,0 +1,26 @@
+"""Which evaluations of the model a spec takes: what the engine does, and what admission and prices count."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import solvers
+from .course import detailed, stopped
+from .solvers import Evaluation
+from .spec import GenerationSpec
+
+if TYPE_CHECKING:
+    from .info import Architecture
+
+
+def evaluations_of(spec: GenerationSpec, architecture: Architecture) -> tuple[Evaluation, ...]:
+    """Return what a generation of this spec does, one model call each.
+
+    It is the solver's table, of a start picture's strength the end of it, as `course` changes it.
+    """
+    unit = architecture.granularity
+    tokens = (spec.height // unit) * (spec.width // unit)
+    table = solvers.evaluations(
+        spec.solver, architecture.sigmas, spec.steps, tokens, spec.shift, skip=spec.steps - spec.steps_begun
+    )
+    return detailed(stopped(table, spec.steps_taken), spec.experimental)

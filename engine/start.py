@@ -1,0 +1,194 @@
+"""The picture that a generation starts from in place of noise alone: how much of it is left, and where it stays."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from ..bounds import DIGEST, MAX_FEATHER, MAX_SIDE
+from ..errors import complaint
+from ..values import number_of, shown, text_of, whole_of
+from .errors import SpecError
+from .styles.names import picture_of
+
+if TYPE_CHECKING:
+    from .spec import GenerationSpec
+
+FIELDS: Final = ("image", "image_strength", "mask", "feather")  # of a request; see `start_of`
+STRENGTH: Final = 0.6  # of a request that does not say
+FEATHER: Final = 8  # of a request with a mask that does not say
+FAR: Final = 4 * MAX_SIDE  # how far beyond a canvas a picture may be placed
+
+Place = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a generation starts from.
+
+    Attributes:
+        picture: SHA-256 (hex) of the picture's file.
+        strength: share of the steps that are taken. 1 begins with noise alone, as without a picture; 0 takes no step,
+            and gives the picture's own pixels. Between them at least one step is taken.
+        mask: SHA-256 (hex) of the file of a mask: pixels are new where it is white, and those of the picture where it
+            is black. None: new everywhere.
+        feather: pixels around what is new in which old ones fade in; beyond, every pixel is the picture's own.
+        place: (left, top, width, height) of the picture on the canvas, in pixels; it may reach beyond. What it leaves
+            free is new, as if the mask were white there. None: the picture fills the canvas.
+
+    Raises:
+        SpecError: a value out of range.
+    """
+
+    picture: str
+    strength: float = STRENGTH
+    mask: str | None = None
+    feather: int = 0
+    place: Place | None = None
+
+    def __post_init__(self) -> None:
+        own: dict[str, Any] = {"picture": digest_named("start picture", self.picture)}
+        own["mask"] = None if self.mask is None else digest_named("mask", self.mask)
+        own["strength"] = number_of(self.strength)
+        if own["strength"] is None or not 0 <= own["strength"] <= 1:
+            raise SpecError(complaint("image_strength", shown(self.strength), "a number from 0 to 1", "0 is the image"))
+        own["feather"] = whole_of(self.feather)
+        if own["feather"] is None or not 0 <= own["feather"] <= MAX_FEATHER:
+            allowed = f"a whole number from 0 to {MAX_FEATHER}"
+            raise SpecError(complaint("feather", shown(self.feather), allowed, "choose another feather"))
+        own["place"] = None if self.place is None else _place(self.place)
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
+
+    def want_canvas(self, width: int, height: int) -> None:
+        """Raise SpecError unless the picture lies on a canvas of this size, or some of it."""
+        if self.place is not None:
+            left, top, wide, high = self.place
+            if left >= width or top >= height or left + wide <= 0 or top + high <= 0:
+                allowed = f"one that lies on the canvas of {width} x {height}, or some of it"
+                raise SpecError(complaint("place", shown(self.place), allowed, "move it back"))
+
+    @property
+    def masked(self) -> bool:
+        """Whether some pixels stay what they are in the picture."""
+        return self.mask is not None or self.place is not None
+
+    def first_step(self, steps: int) -> int:
+        """Return which of the steps is the first one taken, from 0; `steps`: none is."""
+        if not self.strength:
+            return steps
+        return steps - max(1, math.floor(self.strength * steps + 1e-9))  # so that .3 of 10 is 3
+
+
+class PictureUse(StrEnum):
+    """What a picture is used as."""
+
+    STYLE = "style"  # pixels [height, width, 3] of about the model's default area, in the picture's own proportions
+    START = "start"  # pixels [height, width, 3] of the size of the generation
+    MASK = "mask"  # pixels [height, width] likewise, 255 where pixels are new
+
+
+_LABELS: Final = {PictureUse.STYLE: "style reference", PictureUse.START: "start picture", PictureUse.MASK: "mask"}
+
+
+class PictureForm(msgspec.Struct, frozen=True):
+    """What a generation needs of a picture.
+
+    Attributes:
+        digest: SHA-256 (hex) of its file.
+        use: what as.
+        size: (width, height) in pixels; None: of a style, see `PictureUse`.
+        place: where it lies on a canvas of that size, see `Start`.
+    """
+
+    digest: str
+    use: PictureUse
+    size: tuple[int, int] | None = None
+    place: Place | None = None
+
+    @property
+    def label(self) -> str:
+        """What a message calls it."""
+        return _LABELS[self.use]
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of its pixels; None: that depends on the picture."""
+        if self.size is None:
+            return None
+        height, width = self.size[::-1]
+        return (height, width) if self.use is PictureUse.MASK else (height, width, 3)
+
+
+def start_forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
+    """Return what a spec needs of its start picture and its mask."""
+    start, size = spec.start, (spec.width, spec.height)
+    if start is None:
+        return ()
+    forms = (PictureForm(start.picture, PictureUse.START, size, start.place),)
+    return forms if start.mask is None else (*forms, PictureForm(start.mask, PictureUse.MASK, size))
+
+
+def forms_of(spec: GenerationSpec) -> tuple[PictureForm, ...]:
+    """Return what a spec needs of all the pictures that it refers to, each once."""
+    digests = (picture_of(use.adapter) for use in spec.adapters if use.weight)
+    styles = (PictureForm(digest, PictureUse.STYLE) for digest in digests if digest is not None)
+    return tuple(dict.fromkeys((*styles, *start_forms(spec))))
+
+
+def start_of(
+    image: str | None = None,
+    image_strength: float | None = None,
+    mask: str | None = None,
+    feather: int | None = None,
+) -> Start | None:
+    """Return the start of a request; None: it has none.
+
+    Args:
+        image: SHA-256 (hex) of the picture's file.
+        image_strength: see `Start`; None: 0.6, or 1 with a mask, which says itself what stays.
+        mask: SHA-256 (hex) of the mask's file.
+        feather: see `Start`; None: 8 with a mask.
+
+    Raises:
+        SpecError: a value out of range, or one that nothing would read: without an image, or a feather without a mask.
+    """
+    if image is None:
+        for name, value in (("image_strength", image_strength), ("mask", mask), ("feather", feather)):
+            if value is not None:
+                remedy = "name the image that it is for, or leave it out"
+                raise SpecError(complaint(name, shown(value), "nothing without an image", remedy))
+        return None
+    if mask is None and feather is not None:
+        raise SpecError(complaint("feather", shown(feather), "nothing without a mask", "name a mask, or leave it out"))
+    if image_strength is None:
+        image_strength = STRENGTH if mask is None else 1.0
+    if feather is None:
+        feather = 0 if mask is None else FEATHER
+    return Start(image, image_strength, mask, feather)
+
+
+def digest_named(name: str, value: Any) -> str:
+    """Return the digest of a picture's file as plain text. SpecError, which names it, for what is none."""
+    text = text_of(value)
+    if text is None or not re.fullmatch(DIGEST, text):
+        allowed = "64 hex digits, the SHA-256 of a picture's file (a job's JOB:NUMBER only with a server)"
+        raise SpecError(complaint(name, shown(value)[:80], allowed, "correct it"))
+    return text
+
+
+def _place(given: Any) -> Place:
+    items = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
+    sides = [whole_of(side) for side in items]
+    whole = [side for side in sides if side is not None]
+    if len(sides) != 4 or len(whole) != 4 or min(whole[2:]) < 1 or max(map(abs, whole)) > FAR:
+        allowed = f"left, top, width, height in whole pixels, up to {FAR:,}"
+        raise SpecError(complaint("place", shown(given), allowed, "correct it"))
+    left, top, width, height = whole
+    return left, top, width, height
