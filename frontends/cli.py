@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "cancel": "commands.jobs",
     "delete": "commands.jobs",
     "info": "commands.account",
+    "words": "commands.vocabulary",
     "keys": "commands.account",
     "ops status": "commands.ops",
     "ops top": "commands.top",

@@ -116,7 +116,7 @@ def _make(engine: Engine, generation: Generation, destination: Destination, opti
     spec = generation.spec
     destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     if not options.quiet:
-        for warning in (*getattr(engine.ops, "notes", ()), *generation.warnings):
+        for warning in (*getattr(engine.ops, "notes", ()), *map(words.typed, generation.warnings)):
             print(f"salon: note: {warning}", file=sys.stderr)
         pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps_taken, "step")
         print(

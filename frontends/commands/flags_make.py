@@ -53,6 +53,17 @@ def add(commands: Any) -> None:
     )
     engine_flags(doctor)
     json_flag(doctor)
+    words = commands.add_parser(
+        "words",
+        help="what the model can draw",
+        description="List the things, styles, palettes, backgrounds and finishes that the model knows by name.",
+        epilog="Example: salon words --like lighthouse",
+    )
+    words.add_argument("--like", metavar="WORD", help="only the names that are near to this word, the nearest first")
+    model = PathName("--model", FOLDER)
+    words.add_argument("--model", type=model, metavar="FOLDER", help="a model folder, here (the embedded one)")
+    server_flags(words)
+    json_flag(words)
 
 
 def _imagine(parser: Parser, metavar: str = "PROMPT", text: str = "what to draw (words; quotes are optional)") -> None:
