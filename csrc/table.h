@@ -104,8 +104,10 @@ struct SolverArgs {
   View velocity;          // f32 [Tv, C]
   View base, previous, keep;  // f32 [T, C] or data null
   SegmentView segments;
-  const std::int32_t *cond, *uncond;
-  const float *guidance, *a, *b;
+  // The guided velocity of image j: v = o; v += weights[k] (v_k - o) for k of term_offsets[j] .. term_offsets[j+1].
+  const std::int32_t *origins, *term_offsets, *terms;  // [N] rows of velocity, [N+1], [M] rows of velocity
+  const float *weights;   // [M]
+  const float *a, *b;     // [N]
   int threads;
 };
 
@@ -127,6 +129,7 @@ struct ConvArgs {
   std::int64_t images;
   int upsample;           // 1, or 2: nearest 2x before the convolution
   int stride;             // 1, or 2: padding is then below and right only
+  bool wrap;              // past a side lies the opposite one, not zeros; stride 1
   int threads;
 };
 

@@ -1,22 +1,34 @@
 """Build one ragged batch: what a step of a set of generations needs, kept while the same set goes on.
 
-Samples stand in this order: every image of every generation with its prompt, then every image of the guided ones with
-the unconditional input. So the latents of the batch are also the rows of its conditional samples.
+Samples stand in blocks, the images of one generation reading the same: first of every generation with its prompt, so
+that the latents of the batch are also the rows of these; then, generation by generation, with the unconditional input
+and with each term of those that have some.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..kernels.ops import Ops, Vector
+from ..kernels.ops import GuidanceTerms, Ops, Vector
 from .adapters.adapters import Adapters, Term
 from .denoiser import AdapterTable, Denoiser, Sample
-from .generation import Generation
+from .generation import Branch, Generation
 from .regions import hold
 from .solvers import Evaluation
+from .spread import adapters_of
+from .tiling import Tiles
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """Samples that follow one another: all images of the generation at `place`, with one of its branches."""
+
+    place: int
+    branch: Branch
 
 
 class Batch:
@@ -27,7 +39,7 @@ class Batch:
         latents: backend array [Ti, C] float32, the images one after another; the generations' `latents` are views of
             it.
         segments: the rows of each image.
-        num_samples: S, the number of conditional and unconditional samples.
+        num_samples: S, the number of samples of all branches.
     """
 
     def __init__(
@@ -35,23 +47,22 @@ class Batch:
     ) -> None:
         self.ops, self.denoiser, self.adapters = ops, denoiser, adapters
         self.generations = tuple(generations)
-        images = [j for j, g in enumerate(self.generations) for _ in range(g.spec.images)]
-        guided = [j for j in images if self.generations[j].negative is not None]
-        # For each image, and for each sample, the index of its generation.
-        self._images = np.array(images)
-        self._samples = np.array([*images, *guided])
-        self.segments = ops.segments([self.generations[j].rows for j in images])
+        branches = [g.branches for g in self.generations]
+        firsts = [_Block(j, each[0]) for j, each in enumerate(branches)]
+        self._blocks = firsts + [_Block(j, branch) for j, each in enumerate(branches) for branch in each[1:]]
+        self._more = [block.place for block in self._blocks[len(firsts) :]]
+        # Of each image, and of each sample, the place of its generation.
+        self._images = np.repeat(np.arange(len(firsts)), [g.spec.images for g in self.generations])
+        places = [block.place for block in self._blocks]
+        self._samples = np.repeat(places, [self.generations[j].spec.images for j in places])
+        sampled = [self.generations[j] for j in places]
+        self._tiles = Tiles.of(ops, [(g, image) for g in sampled for image in range(g.spec.images)])
+        self.segments = ops.segments([self.generations[j].rows for j in self._images])
         self.num_samples = len(self._samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
-        self._each = ops.segments(self.sizes)  # one segment for each generation
-        self.layout = denoiser.layout(ops, self._sample_inputs(images, guided), self._adapter_table(images, guided))
-
-        rows_of_guided = np.array([self.generations[j].rows for j in guided], np.int64)
-        starts = self.segments.num_rows + np.cumsum(rows_of_guided) - rows_of_guided
-        uncond = np.full(len(images), -1, np.int32)
-        uncond[[self.generations[j].negative is not None for j in images]] = starts
-        guidance = np.array([self.generations[j].spec.guidance_scale for j in images], np.float32)
-        self.cond, self.uncond, self.guidance = ops.vectors(self.segments.offsets[:-1], uncond, guidance)
+        self._each = ops.segments(self.sizes)  # one a generation
+        self.layout = denoiser.layout(ops, self._sample_inputs(), self._adapter_table())
+        self.guidance = self._guidance()
 
     def _set_arrays(self, latents: Any) -> None:
         """Give every generation its view of the batch's latents."""
@@ -68,20 +79,47 @@ class Batch:
         """Return whether these generations, in this order, still live in this batch."""
         return self.generations == tuple(generations) and all(g.batch is self for g in generations)
 
-    def _sample_inputs(self, images: Sequence[int], guided: Sequence[int]) -> list[Sample]:
-        prompts = [self.generations[j] for j in images]
-        samples = [Sample(g.grid, g.text, g.embedded_guidance) for g in prompts]
-        others = [self.generations[j] for j in guided]
-        return samples + [Sample(g.grid, g.negative, g.embedded_guidance) for g in others if g.negative is not None]
+    def _sample_inputs(self) -> list[Sample]:
+        samples = []
+        for block in self._blocks:
+            g = self.generations[block.place]
+            samples += [Sample(g.grid, block.branch.text, g.embedded_guidance)] * g.spec.images
+        return samples
 
-    def _adapter_table(self, images: Sequence[int], guided: Sequence[int]) -> AdapterTable | None:
-        terms = []
-        for sample, j in enumerate([*images, *guided]):
-            for use in self.generations[j].spec.adapters:
-                name = use.adapter if sample < len(images) else use.unconditional
-                if name is not None and use.weight:
-                    terms.append(Term(sample, name, use.weight))
+    def _adapter_table(self) -> AdapterTable | None:
+        terms, sample = [], 0
+        for block in self._blocks:
+            spec = self.generations[block.place].spec
+            for image in range(spec.images):
+                for use in adapters_of(spec, image):
+                    name = use.adapter if block.branch.conditional else use.unconditional
+                    if name is not None and use.weight:
+                        terms.append(Term(sample + image, name, use.weight))
+            sample += spec.images
         return self.adapters.table(terms)
+
+    def _guidance(self) -> GuidanceTerms:
+        """Return where the velocities of each image lie, and their weights."""
+        origins: dict[int, int] = {}  # the row where the generation's block starts
+        terms: dict[int, list[tuple[int, float]]] = {j: [] for j in range(len(self.generations))}
+        row = 0
+        for block in self._blocks:
+            weight = block.branch.weight
+            if weight is None:
+                origins[block.place] = row
+            else:
+                terms[block.place].append((row, weight))
+            row += self.sizes[block.place]
+        starts, rows, counts, weights = [], [], [], []
+        for j, g in enumerate(self.generations):
+            for at in range(0, self.sizes[j], g.rows):
+                starts.append(origins[j] + at)
+                rows += [row + at for row, _ in terms[j]]
+                weights += [weight for _, weight in terms[j]]
+                counts.append(len(terms[j]))
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        whole = (np.array(values, np.int32) for values in (starts, offsets, rows))
+        return GuidanceTerms(*self.ops.vectors(*whole, np.array(weights, np.float32)))
 
     def step(self) -> None:
         """Take one evaluation of the model for every generation, and apply the solver's update."""
@@ -91,10 +129,15 @@ class Batch:
         )
         times = self.denoiser.times(sigmas[self._samples])
         times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
-        guided = [g.latents for g in self.generations if g.negative is not None]
-        latents = self.ops.concat([self.latents, *guided]) if guided else self.latents
+        more = [self.generations[j].latents for j in self._more]
+        latents = self.ops.concat([self.latents, *more]) if more else self.latents
+        back = None
+        if self._tiles is not None:
+            latents, back = self._tiles.shift(latents)
         # The arena is asked for its arrays at every step: they change as it grows.
         velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
+        if self._tiles is not None:
+            velocity = self._tiles.back(velocity, back)
         self._update(now, velocity, a, b)
         hold(self.ops, self.generations, now)
         self._finite = self.ops.finite(self.latents, self._each)
@@ -122,8 +165,6 @@ class Batch:
             self.latents,
             velocity,
             self.segments,
-            self.cond,
-            self.uncond,
             self.guidance,
             a,
             b,

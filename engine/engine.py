@@ -29,7 +29,8 @@ from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
 from .regions import compose
-from .spec import GenerationSpec, check_negative, size_for_aspect
+from .spec import GenerationSpec, check_guidance, size_for_aspect
+from .spread import all_adapters, check_spread
 from .start import PictureForm, PictureUse
 from .start_pictures import StartPictures
 from .styles import names as style_names
@@ -135,21 +136,23 @@ class Engine:
 
     # ---- requests --------------------------------------------------------------------------------------------------
 
-    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
-        """Return a spec with the model's own defaults for what is not given.
-
-        Args:
-            aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
-            fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
-
-        Raises:
-            SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
-        """
+    def make_spec(
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        **fields: Any,
+    ) -> GenerationSpec:
+        """Return a spec as `ModelInfo.make_spec` does, without the digest of the checkpoint that `info` needs."""
         model = self.model
         return complete(
             prompt,
             fields,
             defaults=model.defaults,
+            draft=model.draft if draft else None,
+            quality=quality,
             aspect=aspect,
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
@@ -170,14 +173,15 @@ class Engine:
             negative: an encoding to use in place of the unconditional input. A generation with either cannot be parked.
 
         Raises:
-            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt cannot be
-                read, a negative prompt comes without guidance, a start picture was not added, or its mask leaves
-                nothing to draw.
+            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt or a term
+                cannot be read, a negative prompt comes without guidance, terms come at guidance 0, a start picture was
+                not added, or its mask leaves nothing to draw.
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
         """
-        check_negative(spec)
+        check_guidance(spec)
+        check_spread(spec, None if self.model.styles is None else self.model.styles.info)
         generation = self._new(spec, text, negative)
-        for use in spec.adapters:  # also those of weight 0, which no step reads: a name may be misspelt
+        for use in all_adapters(spec):  # also those of weight 0, which no step reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
                 if name is not None:
                     self.adapters.digest(name)
@@ -287,7 +291,7 @@ class Engine:
         parked = ParkedGeneration(
             spec=generation.spec,
             model=self.model.digest,
-            adapters={name: self.adapters.digest(name) for name in names_used(generation.spec.adapters)},
+            adapters={name: self.adapters.digest(name) for name in names_used(all_adapters(generation.spec))},
             position=generation.position,
             latents=parking.to_data(self.ops, generation.latents),
             velocity=parking.to_data(self.ops, generation.velocity),
@@ -310,7 +314,7 @@ class Engine:
             got, allowed = f"one of model {parked.model[:12]}", f"model {self.model.digest[:12]}"
             raise StateError(complaint("parked generation", got, allowed, "load the model it was parked on"))
         generation = self._new(spec, None, None)
-        for name in names_used(spec.adapters):
+        for name in names_used(all_adapters(spec)):
             if self.adapters.digest(name) != parked.adapters.get(name):
                 remedy = "register the tokens it was parked with"
                 raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
@@ -464,6 +468,9 @@ class Engine:
         negative = (
             self._encoded(("negative", "negative_prompt"), negative, spec.negative_prompt) if spec.guided else None
         )
+        terms = tuple(self._text().encode(term.text, "term", beside=True) for term in spec.acting_terms)
+        for encoding in terms:
+            self.admission.check_text(encoding, "term")
         sizes = self.model.architecture
         unit = sizes.granularity
         grid = (spec.height // unit, spec.width // unit)
@@ -472,6 +479,7 @@ class Engine:
             number=next(self._numbers),
             text=text,
             negative=negative,
+            terms=terms,
             own_text=own_text,
             evaluations=evaluations_of(spec, sizes),
             grid=grid,
@@ -490,7 +498,7 @@ class Engine:
     @contextmanager
     def _admitted(self, generation: Generation) -> Iterator[None]:
         """Pin adapters and pictures and count the generation as open; if what follows raises, undo all."""
-        self.adapters.pin(generation.spec.adapters)
+        self.adapters.pin(all_adapters(generation.spec))
         self.start_pictures.pin(generation.spec)
         self._open[generation.number] = generation
         try:
@@ -512,7 +520,7 @@ class Engine:
         generation.release(State.FAILED)
 
     def _leave(self, generation: Generation, state: State) -> None:
-        self.adapters.unpin(generation.spec.adapters)
+        self.adapters.unpin(all_adapters(generation.spec))
         self.start_pictures.unpin(generation.spec)
         del self._open[generation.number]
         if self._batch is not None and generation.batch is self._batch:
@@ -524,6 +532,6 @@ class Engine:
         if not generation.evaluations:  # nothing was drawn: the start picture itself, which no codec gives back exactly
             return np.repeat(self.start_pictures.pixels(generation.spec)[None], images, axis=0)
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
-        codec, region = self.model.denoiser.codec, generation.region
-        made = pictures.decode(self.ops, codec, latents, images, generation.grid, together)
+        codec, region, tile = self.model.denoiser.codec, generation.region, generation.spec.tile
+        made = pictures.decode(self.ops, codec, latents, images, generation.grid, together, wrap=tile)
         return made if region is None else compose(made, region)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -35,6 +36,21 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """One of the samples that every image of a generation has.
+
+    Attributes:
+        text: what it reads.
+        weight: of its velocity's difference from the origin's; None: it is the origin (`GuidanceTerms`).
+        conditional: it has the adapters as they were asked for, not those of the unconditional branch.
+    """
+
+    text: TextEncoding
+    weight: float | None
+    conditional: bool = True
+
+
 @dataclass(eq=False)
 class Generation:
     """An open generation. `Engine.open` and `Engine.resume` make it, and only the engine writes to it.
@@ -42,8 +58,9 @@ class Generation:
     Attributes:
         spec: the request.
         number: index of the generation among those of its engine, from 0.
-        text: the encoded prompt, with the text pipeline's warnings in `text.warnings`.
-        negative: the unconditional input; None without guidance.
+        text: the encoded prompt.
+        negative: the unconditional input; None where guidance needs none.
+        terms: the encoded texts of `spec.acting_terms`, in their order.
         own_text: whether the caller gave encoded text, so that the spec alone does not say what it is.
         evaluations: the model calls of the whole generation, in order.
         grid: (height, width) of one image in tokens.
@@ -64,6 +81,7 @@ class Generation:
     number: int
     text: TextEncoding
     negative: TextEncoding | None
+    terms: tuple[TextEncoding, ...]
     own_text: bool
     evaluations: tuple[Evaluation, ...]
     grid: tuple[int, int]
@@ -78,6 +96,28 @@ class Generation:
     state: State = State.RUNNING
     error: NumericalError | None = None
 
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """What the samples of an image read: the prompt, the unconditional input where there is one, the terms."""
+        spec, guided = self.spec, self.negative is not None
+        scale = spec.guidance_scale
+        found = [Branch(self.text, scale * spec.prompt_weight if guided else None)]
+        if self.negative is not None:
+            found.append(Branch(self.negative, None, conditional=False))
+        acting = zip(self.terms, spec.acting_terms, strict=True)
+        return (*found, *(Branch(text, scale * term.weight) for text, term in acting))
+
+    @property
+    def clauses(self) -> Mapping[str, str]:
+        """What was read of the prompt: slot -> words."""
+        return self.text.clauses
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out of the prompt and of its terms."""
+        terms = zip(self.spec.acting_terms, self.terms, strict=True)
+        return (*self.text.warnings, *(f"{term.text!r}: {said}" for term, text in terms for said in text.warnings))
+
     @property
     def rows(self) -> int:
         """Image rows (tokens) of one image."""
@@ -86,8 +126,7 @@ class Generation:
     @property
     def text_rows(self) -> int:
         """Text rows of all samples."""
-        unconditional = len(self.negative.tokens) if self.negative is not None else 0
-        return self.spec.images * (len(self.text.tokens) + unconditional)
+        return self.spec.images * sum(len(branch.text.tokens) for branch in self.branches)
 
     @property
     def image_rows(self) -> int:
@@ -101,8 +140,8 @@ class Generation:
 
     @property
     def num_samples(self) -> int:
-        """Model samples of one step: one for each image, two with guidance."""
-        return self.spec.images * (2 if self.negative is not None else 1)
+        """Model samples of one step: one for each image, two with guidance, one more for each term."""
+        return self.spec.images * len(self.branches)
 
     @property
     def step(self) -> int:

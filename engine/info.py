@@ -6,14 +6,17 @@ them, and holds no weights.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import msgspec
 
 from .defaults import complete
+from .evaluations import evaluations_of
 from .limits import Limits
 from .memory import MemoryCoefficients
 from .sigmas import SigmaConfig
+from .solvers import Evaluation
 from .spec import GenerationSpec
 from .styles.choice import StyleInfo
 
@@ -80,7 +83,21 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     sigmas: SigmaConfig
 
 
-class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+class DefaultJob(NamedTuple):
+    """What a picture of the model's default job takes, which others are compared with.
+
+    Attributes:
+        evaluations: of the solver.
+        draft_evaluations: of a default draft; 0: the model has no settings for drafts.
+        pixels: of the picture.
+    """
+
+    evaluations: int
+    draft_evaluations: int
+    pixels: int
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The facts of an engine by which requests are admitted and weighed without it.
 
     Attributes:
@@ -111,13 +128,31 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
         a_row = self.memory.row + self.memory.image_row
         return max(1, min(self.limits.max_rows, int(self.limits.max_step_bytes / (a_row + a_sample))))
 
+    def evaluations(self, spec: GenerationSpec) -> tuple[Evaluation, ...]:
+        """Return the evaluations of the solver that make the pictures of a spec."""
+        return evaluations_of(spec, self.architecture)
+
+    @cached_property
+    def default_job(self) -> DefaultJob:
+        """What a picture takes for which a request says nothing."""
+        plain = self.make_spec("a picture", seed=0)
+        drafted = len(self.evaluations(self.make_spec("a picture", draft=True, seed=0))) if self.draft else 0
+        return DefaultJob(len(self.evaluations(plain)), drafted, plain.width * plain.height)
+
     def make_spec(
-        self, prompt: str, *, draft: bool = False, aspect: tuple[float, float] | None = None, **fields: Any
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        **fields: Any,
     ) -> GenerationSpec:
         """Return a spec with the model's own defaults for what is not given.
 
         Args:
             draft: whether to use the model's settings for drafts, unless steps, solver or shift are given.
+            quality: 1, 2 or 4; so many times the steps are taken that are given, or that are the model's.
             aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
             fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
 
@@ -125,6 +160,6 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
             SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
         """
         return complete(
-            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, aspect=aspect,
+            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, quality=quality, aspect=aspect,
             granularity=self.architecture.granularity, styles=self.styles,
         )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from ..bounds import MAX_PROMPT, MAX_SIDE, MAX_STEPS
+from ..bounds import MAX_PROMPT, MAX_SIDE, MAX_STEPS, MAX_TERMS
 from ..errors import complaint
 from ..values import shown, whole_of
 from .errors import SpecError
@@ -21,6 +21,7 @@ class Limits:
         max_steps: solver steps of a generation.
         max_images: images of a generation.
         max_adapters: adapters of a generation.
+        max_terms: texts of a generation beside its prompt.
         max_open: generations that are open (not closed) at a time.
         max_rows: text and image rows of one step, all samples together.
         max_step_bytes: estimated activation memory of one step (see `memory.step_bytes`).
@@ -39,6 +40,7 @@ class Limits:
     max_steps: int = MAX_STEPS
     max_images: int = 64
     max_adapters: int = 16
+    max_terms: int = MAX_TERMS
     max_open: int = 1_024
     max_rows: int = 65_536
     max_step_bytes: int = 2 * 2**30

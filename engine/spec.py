@@ -12,16 +12,21 @@ from ..bounds import (
     ANY_IMAGES,
     ANY_SIDE,
     ANY_STEPS,
+    CHAOS,
+    EXPERIMENTAL,
     GUIDANCE,
     MAX_ASPECT,
     MAX_SEED,
     SHIFT,
+    STOP,
+    WEIRD,
     random_seed,
 )
 from ..errors import complaint, is_text
-from ..values import number_of, shown, text_of, whole_of
+from ..values import flag_of, number_of, shown, text_of, whole_of
 from . import solvers
 from .errors import PromptError, SpecError
+from .guidance import TextTerm, check_terms, unconditional_weight, weight_of
 from .start import Start
 
 _DIGITS: Final = decimal.Context(prec=40)
@@ -64,11 +69,21 @@ class GenerationSpec:
         steps: number of solver steps.
         seed: with the image's index, the key of its noise. If it is left out, this is a random one below 2^32.
         images: number of pictures; picture i has the noise (seed, i), however many there are.
-        guidance_scale: factor of classifier-free guidance; 1 means none, at one model sample an image instead of two.
+        guidance_scale: factor of classifier-free guidance; 1 means none, and then an image has no
+            unconditional sample unless terms need it.
         embedded_guidance: input of a model's guidance embedding; None: the model's default.
         solver: name of a solver, such as "euler" or "heun".
         shift: constant shift of the sigmas in place of the checkpoint's own; None: the checkpoint's.
         adapters: the adapters that act on every picture.
+        chaos: 0 to 100, how different the images are from each other (`spread`).
+        weird: 0 to 3,000, how far all of them are from the usual (`spread`).
+        experimental: 0 to 100, how much detail they have (`course`).
+        stop: 10 to 100, the percentage of the steps after which the picture is taken as it is then (`course`).
+        tile: whether what leaves a picture on one side comes in on the other (`tiling`).
+        terms: texts beside the prompt that guidance follows or leads away from, by their weights; see `guidance.py`.
+            Each is one more model sample an image, with the adapters of the conditional one. At guidance 0 an engine
+            takes none, since nothing reads them.
+        prompt_weight: the prompt's own weight among them.
         start: the picture that all of them start from; None: from noise alone.
 
     Raises:
@@ -88,6 +103,13 @@ class GenerationSpec:
     solver: str = solvers.DEFAULT
     shift: float | None = None
     adapters: tuple[AdapterUse, ...] = ()
+    chaos: float = 0.0
+    weird: float = 0.0
+    experimental: float = 0.0
+    stop: float = 100.0
+    tile: bool = False
+    terms: tuple[TextTerm, ...] = ()
+    prompt_weight: float = 1.0
     start: Start | None = None
 
     def __post_init__(self) -> None:
@@ -100,6 +122,12 @@ class GenerationSpec:
             "seed": _whole("seed", self.seed, 0, MAX_SEED),
             "images": _whole("images", self.images, 1, ANY_IMAGES, "max_images"),
             "guidance_scale": _number("guidance_scale", self.guidance_scale, *GUIDANCE),
+            "chaos": _number("chaos", self.chaos, *CHAOS),
+            "weird": _number("weird", self.weird, *WEIRD),
+            "experimental": _number("experimental", self.experimental, *EXPERIMENTAL),
+            "stop": _number("stop", self.stop, *STOP),
+            "tile": flag_of(self.tile),
+            "prompt_weight": weight_of("prompt_weight", self.prompt_weight),
         }
         if not own["prompt"].strip():
             raise PromptError(
@@ -112,6 +140,8 @@ class GenerationSpec:
             raise SpecError(
                 complaint("solver", shown(self.solver), " or ".join(solvers.names()), "choose one of these")
             )
+        if own["tile"] is None:
+            raise SpecError(complaint("tile", shown(self.tile), "True or False", "choose one"))
         if self.shift is not None:
             own["shift"] = _number("shift", self.shift, *SHIFT)
         for name, value in own.items():
@@ -122,20 +152,40 @@ class GenerationSpec:
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise SpecError(complaint("adapters", f"{twice!r} twice", "each adapter once", "add up its weights"))
+        check_terms(self.terms)
         if self.start is not None and not isinstance(self.start, Start):
             raise SpecError(complaint("start", shown(self.start), "a Start", "make one of the picture's digest"))
+        if self.start is not None and self.tile:
+            raise SpecError(complaint("tile", "it with a picture to start from", "one of them", "drop one"))
         if self.start is not None:
             self.start.want_canvas(self.width, self.height)
 
     @property
-    def steps_taken(self) -> int:
-        """Solver steps that are really taken: the last ones, where a picture stands for what the others would make."""
+    def acting_terms(self) -> tuple[TextTerm, ...]:
+        """The terms that do something: each needs a sample of every image."""
+        return tuple(term for term in self.terms if term.weight)
+
+    @property
+    def steps_begun(self) -> int:
+        """Solver steps from its start on: the last ones, where a picture stands for what the others would make."""
         return self.steps if self.start is None else self.steps - self.start.first_step(self.steps)
 
     @property
+    def steps_taken(self) -> int:
+        """Solver steps that are really taken: of those from its start on, the part that `stop` says, at least one."""
+        begun = self.steps_begun
+        return min(begun, max(1, math.floor(begun * self.stop / 100)))
+
+    @property
     def guided(self) -> bool:
-        """Whether every image needs a second, unconditional sample."""
-        return self.guidance_scale != 1
+        """Whether every image needs an unconditional sample."""
+        return unconditional_weight(self.guidance_scale, self.prompt_weight, self.acting_terms) != 0
+
+    @property
+    def knobs(self) -> dict[str, float]:
+        """Those of chaos, weird, experimental, stop and tile that do something, by name."""
+        found = {name: float(getattr(self, name)) for name in ("chaos", "weird", "experimental", "stop", "tile")}
+        return {name: value for name, value in found.items() if value != (100.0 if name == "stop" else 0.0)}
 
 
 def size_for_aspect(width: float, height: float, *, pixels: int, granularity: int) -> tuple[int, int]:
@@ -178,8 +228,8 @@ def _log(x: float) -> float:
     return float(_DIGITS.ln(decimal.Decimal(x)))
 
 
-def check_negative(spec: GenerationSpec) -> None:
-    """Raise SpecError for a negative prompt without guidance, since nothing would read it.
+def check_guidance(spec: GenerationSpec) -> None:
+    """Raise SpecError for a negative prompt without guidance, or terms at guidance 0, since nothing would read them.
 
     A spec does not check this itself: stored pictures and jobs have such specs, and they must still be readable.
     """
@@ -187,6 +237,9 @@ def check_negative(spec: GenerationSpec) -> None:
         got = f"{shown(spec.negative_prompt)} with guidance_scale 1, which reads none"
         remedy = "raise guidance_scale, or leave negative_prompt out"
         raise SpecError(complaint("negative_prompt", got, "one with guidance", remedy))
+    if spec.acting_terms and not spec.guidance_scale:
+        got = f"{shown(spec.acting_terms[0].text)} with guidance_scale 0, which reads none"
+        raise SpecError(complaint("terms", got, "some with guidance", "raise guidance_scale, or leave terms out"))
 
 
 def adapter_name(name: Any) -> str:

@@ -77,7 +77,7 @@ def reproduce(options: argparse.Namespace) -> int:
     pixels = mosaic(images) if found.image is None else images[found.image]
     made = pixel_hash(pixels)
     same = made == found.pixels
-    again = recipe_of(engine.info, spec, generation.text, found.image, pixels, __version__)
+    again = recipe_of(engine.info, spec, generation, found.image, pixels, __version__)
     engine.close(generation)
     files = [str(path) for path in target.write([encode_png(pixels, again)])] if target is not None else []
     if options.json:
@@ -106,8 +106,10 @@ def _pairs(found: Recipe) -> list[tuple[str, str]]:
     return [
         ("prompt", spec.prompt),
         ("without", spec.negative_prompt),
+        ("weights", words.weights(spec.prompt_weight, ((term.text, term.weight) for term in spec.terms))),
         ("what", f"{shown}, {spec.width} x {spec.height}, seed {spec.seed}"),
         ("how", f"{words.plural(spec.steps, 'step')}, {spec.solver}, guidance {spec.guidance_scale:g}"),
+        ("knobs", ", ".join(f"{name} {value:g}" for name, value in spec.knobs.items())),
         ("style", ", ".join(f"{use.adapter} {use.weight:g}" for use in spec.adapters)),
         ("read", ", ".join(f"{slot}: {text}" for slot, text in found.clauses.items())),
         ("note", "; ".join(found.warnings)),

@@ -101,9 +101,10 @@ class Backend:
         velocity: Tensor,
         offsets: _I32,
         owners: _I32,
-        cond: _I32,
-        uncond: _I32,
-        guidance: _F32,
+        origins: _I32,
+        term_offsets: _I32,
+        terms: _I32,
+        weights: _F32,
         a: _F32,
         b: _F32,
         base: Tensor | None,
@@ -114,8 +115,10 @@ class Backend:
         self, x: Tensor, y: Tensor, z: Tensor, weights: Tensor, offsets: _I32, owners: _I32, a: _F32, b: _F32
     ) -> None: ...
     def pack_conv(self, weight: NDArray[Any], bias: _F32 | None) -> Weight: ...
-    def conv2d(self, x: Tensor, weight: Weight, grids: _I32, residual: Tensor | None, dtype: str) -> Tensor: ...
-    def upsample(self, x: Tensor, weight: Weight, grids: _I32) -> Tensor: ...
+    def conv2d(
+        self, x: Tensor, weight: Weight, grids: _I32, residual: Tensor | None, dtype: str, wrap: bool
+    ) -> Tensor: ...
+    def upsample(self, x: Tensor, weight: Weight, grids: _I32, wrap: bool) -> Tensor: ...
     def downsample(self, x: Tensor, weight: Weight, grids: _I32) -> Tensor: ...
     def group_norm_silu(
         self, x: Tensor, weight: Tensor, bias: Tensor, grids: _I32, groups: int, eps: float, silu: bool

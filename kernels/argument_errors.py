@@ -18,17 +18,21 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _VECTORS: Final[dict[str, type[Any]]] = {
-    **dict.fromkeys(("only", "cond", "uncond", "grids", "indices"), np.int32),
-    **dict.fromkeys(("timesteps", "guidance", "a", "b"), np.float32),
+    **dict.fromkeys(("only", "grids", "indices"), np.int32),
+    **dict.fromkeys(("timesteps", "a", "b"), np.float32),
     **dict.fromkeys(("adapters.segments", "adapters.offsets", "adapters.rows"), np.int32),
-    "adapters.weights": np.float32,
+    **dict.fromkeys(("guidance.origins", "guidance.offsets", "guidance.rows"), np.int32),
+    **dict.fromkeys(("adapters.weights", "guidance.weights"), np.float32),
 }
 _PLAIN: Final[tuple[tuple[str, Any, str], ...]] = (
     *((word, str, "text") for word in ("DtypeName", "Activation", "NormKind")),
     ("int", (int, np.integer), "a whole number"),
     ("float", (int, float, np.number), "a number"),
 )
-_TERMS: Final = ("keys", "values", "segments", "offsets", "rows", "weights", "queries", "out")
+_TERMS: Final = {  # parts of arguments that are several
+    "AdapterTerms": ("adapters", ("keys", "values", "segments", "offsets", "rows", "weights", "queries", "out")),
+    "GuidanceTerms": ("guidance", ("origins", "offsets", "rows", "weights")),
+}
 
 
 def explained(table: type[T]) -> type[T]:
@@ -62,13 +66,13 @@ def _wrong(bound: inspect.BoundArguments, signature: inspect.Signature) -> Itera
         kind = str(signature.parameters[name].annotation)  # already text: annotations are not evaluated there
         if value is None and "None" in kind:
             continue
-        if "AdapterTerms" in kind and all(hasattr(value, part) for part in _TERMS):
-            for part in _TERMS:
+        called, parts = _TERMS.get(kind.split(" ")[0], ("", ()))
+        if parts and all(hasattr(value, part) for part in parts):
+            for part in parts:
                 inner = getattr(value, part)
                 if inner is not None or part not in ("queries", "out"):
-                    yield from _wrong_part(
-                        f"adapters.{part}", inner, "" if f"adapters.{part}" in _VECTORS else "Tensor"
-                    )
+                    place = f"{called}.{part}"
+                    yield from _wrong_part(place, inner, "" if place in _VECTORS else "Tensor")
         elif "Sequence" in kind and isinstance(value, list | tuple):
             for part in value:
                 yield from _wrong_part(name, part, kind)

@@ -18,7 +18,7 @@ from ..values import whole_of
 from . import _C
 from .argument_errors import explained
 from .bfloat16 import holds_bits, want_numbers, widen
-from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, NormKind
+from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, GuidanceTerms, NormKind
 from .segments import Int32, Segments, bound_segments
 from .vectors import HostVector, host_vectors
 
@@ -249,18 +249,18 @@ class CpuOps:
         latents: Tensor,
         velocity: Tensor,
         segments: Segments,
-        cond: Int32,
-        uncond: Int32,
-        guidance: Float32,
+        guidance: GuidanceTerms,
         a: Float32,
         b: Float32,
         base: Tensor | None = None,
         previous: Tensor | None = None,
         keep: Tensor | None = None,
     ) -> None:
+        g = guidance
         self._c.solver_step(
-            latents, velocity, segments.offsets, segments.owners, cond, uncond, guidance, a, b, base, previous, keep
-        )
+            latents, velocity, segments.offsets, segments.owners, g.origins, g.offsets, g.rows, g.weights,
+            a, b, base, previous, keep,
+        )  # fmt: skip
 
     def blend(
         self, x: Tensor, y: Tensor, z: Tensor, weights: Tensor, segments: Segments, a: Float32, b: Float32
@@ -273,12 +273,19 @@ class CpuOps:
         return self._c.pack_conv(_plain(weight, "pack_conv: weight"), _bias(bias, "pack_conv: bias"))
 
     def conv2d(
-        self, x: Tensor, weight: Weight, grids: Int32, *, residual: Tensor | None = None, dtype: DtypeName = "compute"
+        self,
+        x: Tensor,
+        weight: Weight,
+        grids: Int32,
+        *,
+        residual: Tensor | None = None,
+        dtype: DtypeName = "compute",
+        wrap: bool = False,
     ) -> Tensor:
-        return self._c.conv2d(x, weight, grids, residual, dtype)
+        return self._c.conv2d(x, weight, grids, residual, dtype, wrap)
 
-    def upsample(self, x: Tensor, weight: Weight, grids: Int32) -> Tensor:
-        return self._c.upsample(x, weight, grids)
+    def upsample(self, x: Tensor, weight: Weight, grids: Int32, *, wrap: bool = False) -> Tensor:
+        return self._c.upsample(x, weight, grids, wrap)
 
     def downsample(self, x: Tensor, weight: Weight, grids: Int32) -> Tensor:
         return self._c.downsample(x, weight, grids)

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 
 from .segments import Int32, Segments
 from .terms import AdapterTerms as AdapterTerms
+from .terms import GuidanceTerms as GuidanceTerms
 from .vectors import Vector as Vector
 
 A = TypeVar("A")  # an array of the backend, always two-dimensional: rows x width
@@ -245,9 +246,7 @@ class Ops(Protocol[A, P]):
         latents: A,
         velocity: A,
         segments: Segments,
-        cond: Vector,
-        uncond: Vector,
-        guidance: Vector,
+        guidance: GuidanceTerms,
         a: Vector,
         b: Vector,
         base: A | None = None,
@@ -256,11 +255,11 @@ class Ops(Protocol[A, P]):
     ) -> None:
         """Apply guidance and one linear solver update, with each image's own numbers. `latents` is WRITTEN.
 
-        For image j (segment j of `segments`, rows r): v = velocity[cond[j] + r]; where uncond[j] >= 0,
-        v = u + guidance[j] (v - u) with u = velocity[uncond[j] + r] (classifier-free guidance, 2207.12598 eq. 6).
-        latents = base + a[j] v + b[j] previous, where base defaults to latents and previous counts only with b[j] != 0.
-        latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; cond, uncond vectors int32 [N] of row
-        numbers; guidance, a, b vectors float32 [N]. `keep`, if given, is WRITTEN with v."""
+        For image j (segment j of `segments`, rows r): v = o + sum over k of weights[k] (v_k - o) with
+        o = velocity[origins[j] + r] and v_k = velocity[rows[k] + r] (see `GuidanceTerms`), summed in the order of the
+        terms; latents = base + a[j] v + b[j] previous, where base defaults to latents and previous counts only with
+        b[j] != 0. latents, base, previous, keep [T, C] float32; velocity [Tv, C] float32; a, b vectors float32 [N].
+        `keep`, if given, is WRITTEN with v."""
 
     def blend(self, x: A, y: A, z: A, weights: A, segments: Segments, a: Vector, b: Vector) -> None:
         """Compute x = w x + (1 - w) (a[j] y + b[j] z), with w of each row and j of its segment. `x` is WRITTEN.
@@ -275,16 +274,26 @@ class Ops(Protocol[A, P]):
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> P:
         """Pack a convolution, weight [O, I, kh, kw] (kh = kw = 1 or 3)."""
 
-    def conv2d(self, x: A, weight: Any, grids: Int32, *, residual: A | None = None, dtype: DtypeName = "compute") -> A:
-        """Convolve with stride 1 and the zero padding that keeps the size.
+    def conv2d(
+        self,
+        x: A,
+        weight: Any,
+        grids: Int32,
+        *,
+        residual: A | None = None,
+        dtype: DtypeName = "compute",
+        wrap: bool = False,
+    ) -> A:
+        """Convolve with stride 1 and the padding that keeps the size.
 
+        The padding is zeros, or with `wrap` what lies at the opposite side, as if every image went on for ever.
         x [P, I] compute; residual [P, O] compute is added; result [P, O] `dtype`.
         """
 
-    def upsample(self, x: A, weight: Any, grids: Int32) -> A:
+    def upsample(self, x: A, weight: Any, grids: Int32, *, wrap: bool = False) -> A:
         """Repeat every pixel 2 x 2, then convolve 3x3, in one pass: [P, I] -> [4P, O] compute.
 
-        This is diffusers' Upsample2D.
+        This is diffusers' Upsample2D. `wrap`: as for `conv2d`.
         """
 
     def downsample(self, x: A, weight: Any, grids: Int32) -> A:

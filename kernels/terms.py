@@ -1,4 +1,4 @@
-"""Describe the adapter terms that attention adds."""
+"""Describe the weighted sums of ops: the adapter terms that attention adds, and the terms of guidance."""
 
 from __future__ import annotations
 
@@ -36,3 +36,24 @@ class AdapterTerms:
     weights: Vector
     queries: Any = None
     out: Any = None
+
+
+@dataclass(frozen=True, eq=False)
+class GuidanceTerms:
+    """Which velocity each image is moved by: v = o + sum over k of weight(k) * (v_k - o), the terms in their order.
+
+    One term, o unconditional and v_1 conditional, is classifier-free guidance (2207.12598 eq. 6); several are the
+    conjunction of composable diffusion (2206.01714), and a negative weight leads away from its term. An image without
+    terms has v = o.
+
+    Attributes:
+        origins: vector int32 [N], the row of `velocity` where the o of an image starts.
+        offsets: vector int32 [N+1], image j has the terms `offsets[j]` to `offsets[j+1]`.
+        rows: vector int32 [M], the row of `velocity` where the v_k of a term starts.
+        weights: vector float32 [M].
+    """
+
+    origins: Vector
+    offsets: Vector
+    rows: Vector
+    weights: Vector

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, Protocol, TypeAlias
 
 from ..bounds import MAX_ASPECT, MAX_PROMPT
@@ -53,12 +55,13 @@ class Kind(Protocol):
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from `low` to `high`."""
+    """A whole number from `low` to `high`. `most_data`: programs may give more than people type; None: not more."""
 
     low: int
     high: int
     metavar: str = "N"
     many: bool = False
+    most_data: int | None = None
 
     @property
     def allowed(self) -> str:
@@ -66,7 +69,7 @@ class Whole:
 
     @property
     def short(self) -> str:
-        return f"{self.low} to {'2^64 - 1' if self.high == 2**64 - 1 else self.high}"
+        return f"{self.low} to {self.high}"
 
     def read(self, flag: str, text: str, remedy: str) -> int:
         if not WHOLE.fullmatch(text) or not self.low <= int(text) <= self.high:
@@ -74,10 +77,41 @@ class Whole:
         return int(text)
 
     def check(self, name: str, value: Any, remedy: str) -> int:
-        whole = whole_of(value)
-        if whole is None or not self.low <= whole <= self.high:
-            raise _refused(name, value, self.allowed, remedy)
+        whole, most = whole_of(value), self.high if self.most_data is None else self.most_data
+        if whole is None or not self.low <= whole <= most:
+            raise _refused(name, value, f"a whole number from {self.low} to {most}", remedy)
         return whole
+
+    def write(self, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
+class WholeOf:
+    """One of some whole numbers."""
+
+    numbers: tuple[int, ...]
+    metavar: str = "N"
+    many: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(map(str, self.numbers))
+
+    @property
+    def short(self) -> str:
+        return self.allowed
+
+    def read(self, flag: str, text: str, remedy: str) -> int:
+        if not WHOLE.fullmatch(text) or int(text) not in self.numbers:
+            raise _refused(flag, text, self.allowed, remedy)
+        return int(text)
+
+    def check(self, name: str, value: Any, remedy: str) -> int:
+        whole = whole_of(value)
+        if whole not in self.numbers:
+            raise _refused(name, value, self.allowed, remedy)
+        return int(whole)
 
     def write(self, value: Any) -> str:
         return str(value)
@@ -112,17 +146,18 @@ class Number:
         return number
 
     def write(self, value: Any) -> str:
-        return f"{value:.12g}"
+        return plain_number(value)
 
 
 @dataclass(frozen=True)
 class Words:
-    """Text of up to `most` characters."""
+    """Text of up to `most` characters. `to_end`: in a prompt it goes on until the next parameter; else it is a word."""
 
     most: int = MAX_PROMPT
     metavar: str = "TEXT"
     many: bool = False
     short: str = ""
+    to_end: bool = True
 
     @property
     def allowed(self) -> str:
@@ -223,7 +258,17 @@ class Aspect:
         return sides[0], sides[1]
 
     def write(self, value: Any) -> str:
-        return ":".join(f"{side:.12g}" for side in value)
+        width, height = map(Fraction, value)
+        ratio = (width / height).limit_denominator(9_999)  # `read` takes whole numbers
+        return f"{ratio.numerator}:{ratio.denominator}"
+
+
+def plain_number(value: float) -> str:
+    """Return a number as text that has exactly this value, without an exponent."""
+    text = repr(float(value))
+    if "e" in text:
+        text = format(Decimal(text), "f")
+    return text.removesuffix(".0")
 
 
 def items_of(value: Any) -> tuple[Any, ...] | None:

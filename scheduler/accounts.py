@@ -14,17 +14,18 @@ still has as open.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from heapq import heappop, heappush
 
 from ..errors import complaint
-from .admission import Account, Admission, Info, Place, Settlement, Work, check_plan
+from .admission import Account, Admission, Info, Place, Settlement, alike, check_name, check_plan, kind_of_all, sort_of
 from .calendar import period_of, stamp
 from .entries import LedgerEntry, Source
 from .errors import DuplicateJob, Refused, TicketError, UnknownAccount, UnknownJob, UnknownLane
 from .ledger import MAX_MS, Ledger
-from .plans import Kind, PlanBook, lane_of
+from .plans import PlanBook, lane_of
+from .prices import Kind, Work
 from .tickets import Ended, Lane
 
 
@@ -123,23 +124,29 @@ class Accounts:
         self, account: str, lane: Lane, work: Work, now_ms: int, *, job: str, children: Sequence[str] = ()
     ) -> Admission:
         """Return what `admit` would, or raise what it would. This makes and charges nothing."""
+        return self.quote_many(account, lane, alike(work, job, children), now_ms, submit=job)
+
+    def quote_many(self, account: str, lane: Lane, works: Mapping[str, Work], now_ms: int, *, submit: str) -> Admission:
+        """Return what `admit_many` would, or raise what it would. This makes and charges nothing."""
         state = self._account(account, now_ms)
-        jobs = self._jobs(job, children)
+        self._check_new(submit, works)
         lane = lane_of(lane)
-        check_plan(self.book, state.plan, lane, work, len(jobs))
-        limit = state.plan.max_running(lane, work.kind)
+        kind = kind_of_all(works)
+        for work in works.values():
+            check_plan(self.book, state.plan, lane, work, len(works))
+        limit = state.plan.max_running(lane, kind)
         queued = state.num_queued()
-        if state.num_places(lane, work.kind) >= limit and queued >= state.plan.queued:
+        if state.num_places(lane, kind) >= limit and queued >= state.plan.queued:
             allowed = f"{limit} running and {state.plan.queued} queued on the {state.plan.name} plan"
             raise Refused(complaint("queue", f"one more job with {queued} queued", allowed, "wait until a job ends"))
-        price = work.charge(self.book, lane)
+        prices = {job: self.book.prices.charge(work, lane) for job, work in works.items()}
         if state.plan.monthly_ms is None:
-            price = 0
-        total = price * len(jobs)
-        if total:
-            remedy, coming = self._remedy(state, lane, work, len(jobs), now_ms), self._coming(account, state, now_ms)
+            prices = dict.fromkeys(prices, 0)
+        admission = Admission(account, lane, limit, prices)
+        if total := admission.reserved_ms:
+            remedy, coming = self._remedy(state, lane, works, now_ms), self._coming(account, state, now_ms)
             self.ledger.check_left(account, total, now_ms, coming_ms=coming, remedy=remedy)
-        return Admission(account, lane, jobs, limit, price, total)
+        return admission
 
     def admit(
         self, account: str, lane: Lane, work: Work, now_ms: int, *, job: str, children: Sequence[str] = ()
@@ -160,11 +167,27 @@ class Accounts:
             TicketError: impossible numbers.
             Refused: the plan does not allow it, the queue is full, or too little time is left. Nothing is charged.
         """
-        admission = self.quote(account, lane, work, now_ms, job=job, children=children)
+        return self.admit_many(account, lane, alike(work, job, children), now_ms, submit=job)
+
+    def admit_many(self, account: str, lane: Lane, works: Mapping[str, Work], now_ms: int, *, submit: str) -> Admission:
+        """Take all jobs of a submit on, or none; see `admit`.
+
+        Args:
+            account: whose they are.
+            lane: what was asked for, for all of them.
+            works: what each job makes, by its id.
+            now_ms: UTC ms.
+            submit: the id of the submit, unique for ever; of a single job it may be the job's own.
+
+        Raises:
+            UnknownAccount, UnknownLane, DuplicateJob, Refused: as `admit`.
+            TicketError: no job at all, videos together with pictures, or impossible numbers.
+        """
+        admission = self.quote_many(account, lane, works, now_ms, submit=submit)
         state = self._accounts[account]
         entries = self._renew(account, state, now_ms)
-        entries += self.ledger.reserve(account, dict.fromkeys(admission.jobs, admission.price_ms), now_ms)
-        self._place(account, state, admission.lane, work, job, admission.jobs)
+        entries += self.ledger.reserve(account, admission.prices, now_ms)
+        self._place(account, state, submit, {job: (admission.lane, work) for job, work in works.items()})
         return replace(admission, entries=entries)
 
     def restore(
@@ -172,17 +195,23 @@ class Accounts:
     ) -> tuple[str, ...]:
         """Put back a submit that was admitted before a restart. Return those of its jobs that the ledger has as open.
 
-        Raises what `admit` raises except Refused, and DuplicateJob if the submit is there already.
+        A job whose work names its submit shares that one's place with the others. Raises what `admit` raises except
+        Refused, and DuplicateJob if the submit is there already.
         """
         state = self._known(account)
-        work.use(self.book, lane)  # raises where the book no longer has a price for it
-        jobs = (job, *children)
-        if any(name in self._places for name in jobs):
+        lane = lane_of(lane)
+        self.book.prices.use(work, lane)  # raises where the book no longer has a price for it
+        if any(name in self._places for name in (job, *children)):
             raise DuplicateJob(complaint("job", repr(job), "a job that is not there", "restore every job once"))
-        left = tuple(name for name in children or (job,) if self.ledger.is_open(name))
+        left = {name: (lane, work) for name in children or (job,) if self.ledger.is_open(name)}
         if left:
-            self._place(account, state, lane_of(lane), work, job, left)
-        return left
+            place = self._places.get(work.submit)
+            if place is not None and (place.account, place.sort) == (account, sort_of(lane, work.kind)):
+                place.jobs |= left
+                self._places |= dict.fromkeys(left, place)
+            else:
+                self._place(account, state, job if place is not None else work.submit or job, left)
+        return tuple(left)
 
     def max_running(self, account: str, lane: Lane, kind: Kind) -> int:
         """Return how many jobs may be started at a time in the lanes that share this one's limit.
@@ -221,11 +250,12 @@ class Accounts:
         if not isinstance(ended, Ended):
             raise TicketError(complaint("ended", repr(ended)[:80], ", ".join(Ended), "give an Ended"))
         place = self._of(job)
-        served = place.lane if lane is None else lane_of(lane)
-        if served is not place.lane and (place.lane, served) != (Lane.TURBO, Lane.FAST):
-            allowed = "turbo or fast" if place.lane is Lane.TURBO else place.lane
+        asked, work = place.jobs[job]
+        served = asked if lane is None else lane_of(lane)
+        if served is not asked and (asked, served) != (Lane.TURBO, Lane.FAST):
+            allowed = "turbo or fast" if asked is Lane.TURBO else asked
             raise UnknownLane(complaint("lane", served, f"{allowed} for this job", "give the lane it was served in"))
-        use = place.work.use(self.book, served) if ended is Ended.DONE else 0
+        use = self.book.prices.use(work, served) if ended is Ended.DONE else 0
         if relax_ms is None or served is not Lane.RELAX:
             relax_ms = use if served is Lane.RELAX else 0
         if isinstance(relax_ms, bool) or not isinstance(relax_ms, int) or not 0 <= relax_ms <= MAX_MS:
@@ -236,7 +266,7 @@ class Accounts:
         entries = self._renew(place.account, state, now_ms)
         charge = 0
         if ended is Ended.DONE:  # never more than was set aside, even if plan or prices changed meanwhile
-            charge = min(place.work.charge(self.book, served), self.ledger.held(job))
+            charge = min(self.book.prices.charge(work, served), self.ledger.held(job))
             entries += self.ledger.settle(job, charge, now_ms, use_ms=use, relax_ms=relax_ms)
         else:
             entries += self.ledger.release(job, now_ms, relax_ms=relax_ms)
@@ -245,7 +275,7 @@ class Accounts:
         del place.jobs[job]
         if not place.jobs:
             state.remove(place)
-            self._places.pop(place.parent, None)
+            self._places.pop(place.submit, None)
         return Settlement(job, place.account, served, charge, entries)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
@@ -267,21 +297,19 @@ class Accounts:
             raise UnknownJob(complaint("job", got, "an admitted job (of a permutation, a child)", "settle it once"))
         return place
 
-    def _jobs(self, job: str, children: Sequence[str]) -> tuple[str, ...]:
-        names = (job, *children)
-        for name in names:
-            if not isinstance(name, str) or not 1 <= len(name) <= 200:
-                raise TicketError(complaint("job", repr(name)[:80], "1 to 200 characters", "give the job an id"))
+    def _check_new(self, submit: str, works: Mapping[str, Work]) -> None:
+        for name in (submit, *works):
+            check_name(name)
             if name in self._places or self.ledger.is_open(name) or self.ledger.has_ended(name):
                 raise DuplicateJob(complaint("job", repr(name), "an id that was never used", "give it a new one"))
-        if len(set(names)) < len(names):
-            raise DuplicateJob(complaint("children", "an id twice", "ids of their own", "give each a new one"))
-        return names[1:] or names
+        if submit in works and len(works) > 1:
+            raise DuplicateJob(complaint("submit", f"{submit!r}, one of its jobs", "an id of its own", "give it one"))
 
-    def _place(self, account: str, state: Account, lane: Lane, work: Work, job: str, jobs: tuple[str, ...]) -> None:
-        place = Place(account, lane, work, job, dict.fromkeys(jobs))
+    def _place(self, account: str, state: Account, submit: str, jobs: dict[str, tuple[Lane, Work]]) -> None:
+        lane, work = next(iter(jobs.values()))
+        place = Place(account, sort_of(lane, work.kind), submit, jobs)
         state.add(place)
-        self._places |= dict.fromkeys((job, *jobs), place)
+        self._places |= dict.fromkeys((submit, *jobs), place)
 
     def _give(
         self, account: str, amount_ms: int, source: Source, now_ms: int, expires_ms: int
@@ -305,12 +333,12 @@ class Accounts:
         more = (state.plan.monthly_ms or 0) - book.period_grant_ms
         return self.ledger.grant(account, more, Source.MONTHLY, now_ms, book.period_end_ms) if more > 0 else ()
 
-    def _remedy(self, state: Account, lane: Lane, work: Work, count: int, now_ms: int) -> str:
+    def _remedy(self, state: Account, lane: Lane, works: Mapping[str, Work], now_ms: int) -> str:
         """Say what an account can do that has too little time."""
         ways = ["buy more hours", f"wait for the renewal on {stamp(period_of(state.anchor_ms, now_ms)[1])}"]
-        relax = replace(work, stealth=False)
         try:
-            check_plan(self.book, state.plan, Lane.RELAX, relax, count)
+            for work in works.values():
+                check_plan(self.book, state.plan, Lane.RELAX, replace(work, stealth=False), len(works))
         except Refused:
             pass
         else:

@@ -1,64 +1,19 @@
-"""The records of admission: the work of a submit, its place among an account's, and the answers."""
+"""The records of admission: the place of a submit among an account's, and the answers."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import complaint
-from ..values import flag_of, shown, whole_of
 from .entries import LedgerEntry, Source
-from .errors import Refused, TicketError
-from .plans import AccountPlan, Kind, PlanBook, kind_of
+from .errors import DuplicateJob, Refused, TicketError
+from .plans import AccountPlan, PlanBook
+from .prices import MAX_NAME, Kind
+from .prices import Work as Work
 from .tickets import Lane
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """The work of one job, as far as its price and its plan are concerned.
-
-    Attributes:
-        kind: one of the price list's kinds.
-        images: number of images; None: as many as the price is for.
-        quality: level of `--quality`.
-        omni: whether it has an omni reference.
-        draft: whether it is a draft in another lane than Draft.
-        stealth: whether the images are private.
-
-    Raises:
-        TicketError: an unknown kind, or a flag that is neither true nor false.
-    """
-
-    kind: Kind
-    images: int | None = None
-    quality: int = 1
-    omni: bool = False
-    draft: bool = False
-    stealth: bool = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", kind_of(self.kind))
-        for name in ("omni", "draft", "stealth"):
-            flag = flag_of(given := getattr(self, name))
-            if flag is None:
-                raise TicketError(complaint(name, shown(given), "True or False", "give one of these"))
-            object.__setattr__(self, name, flag)
-        for name in ("images", "quality"):
-            number = whole_of(given := getattr(self, name))
-            object.__setattr__(self, name, given if number is None else number)  # the price list refuses others
-
-    def charge(self, book: PlanBook, lane: Lane) -> int:
-        """Return the price in ms of fast time. Raise TicketError for numbers that the price list does not have."""
-        return book.prices.charge(
-            self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
-        )
-
-    def use(self, book: PlanBook, lane: Lane) -> int:
-        """Return the ms of GPU time that the work counts as, in Relax as well."""
-        return book.prices.use(
-            self.kind, lane=lane, images=self.images, quality=self.quality, omni=self.omni, draft=self.draft
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +23,26 @@ class Admission:
     Attributes:
         account: whose.
         lane: that it is queued and, for now, priced in.
-        jobs: to be settled one by one: the job itself, or the children of a permutation.
         max_running: started jobs at a time in the lanes that share this one's limit.
-        price_ms: set aside for each job.
-        reserved_ms: for all of them.
+        prices: ms set aside for each job that is to be settled: the job itself, or the children of a permutation.
         entries: of the ledger, to be stored.
     """
 
     account: str
     lane: Lane
-    jobs: tuple[str, ...]
     max_running: int
-    price_ms: int
-    reserved_ms: int
+    prices: Mapping[str, int]
     entries: tuple[LedgerEntry, ...] = ()
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """The jobs that are to be settled one by one."""
+        return tuple(self.prices)
+
+    @property
+    def reserved_ms(self) -> int:
+        """The ms set aside for all of them."""
+        return sum(self.prices.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +84,19 @@ class Info:
 
 @dataclass(eq=False, slots=True)
 class Place:
-    """One submit in an account's count; `jobs` are those that have not ended, `parent` the id it was submitted as."""
+    """One submit in an account's count.
+
+    Attributes:
+        account: whose.
+        sort: which of those that share a running limit it is of (`sort_of`).
+        submit: the id that it was submitted as; of a single job, that of the job.
+        jobs: those that have not ended, with their lane and their work.
+    """
 
     account: str
-    lane: Lane
-    work: Work
-    parent: str
-    jobs: dict[str, None]
+    sort: tuple[bool, bool]
+    submit: str
+    jobs: dict[str, tuple[Lane, Work]]
 
 
 @dataclass(slots=True)
@@ -145,20 +112,20 @@ class Account:
     def add(self, place: Place) -> None:
         """Count a place."""
         self.places[place] = None
-        self.sorts[_sort(place.lane, place.work.kind)] += 1
+        self.sorts[place.sort] += 1
 
     def remove(self, place: Place) -> None:
         """Count a place no more."""
         del self.places[place]
-        self.sorts[_sort(place.lane, place.work.kind)] -= 1
+        self.sorts[place.sort] -= 1
 
     def num_places(self, lane: Lane, kind: Kind) -> int:
         """Return how many places are of the sort that shares a running limit with this one."""
-        return self.sorts[_sort(lane, kind)]
+        return self.sorts[sort_of(lane, kind)]
 
     def num_queued(self) -> int:
         """Return how many places are beyond what the plan runs at a time, over all sorts."""
-        limits = {_sort(lane, kind): self.plan.max_running(lane, kind) for lane in Lane for kind in Kind}
+        limits = {sort_of(lane, kind): self.plan.max_running(lane, kind) for lane in Lane for kind in Kind}
         return sum(max(0, num - limits[sort]) for sort, num in self.sorts.items())
 
 
@@ -185,5 +152,40 @@ def check_plan(book: PlanBook, plan: AccountPlan, lane: Lane, work: Work, count:
         raise Refused(complaint("lane", f"relax for {count} jobs in one submit {on}", others, words))
 
 
-def _sort(lane: Lane, kind: Kind) -> tuple[bool, bool]:
+def check_name(name: Any) -> None:
+    """Raise TicketError for what is no id of a job or a submit."""
+    if not isinstance(name, str) or not 1 <= len(name) <= MAX_NAME:
+        allowed = f"1 to {MAX_NAME} characters"
+        raise TicketError(complaint("job", repr(name)[:80], allowed, "give the job an id"))
+
+
+def alike(work: Work, job: str, children: Sequence[str]) -> dict[str, Work]:
+    """Return the works of a job, or of its children, which all make the same.
+
+    Raises:
+        TicketError: no id.
+        DuplicateJob: an id twice.
+    """
+    for name in (job, *children):
+        check_name(name)
+    if len({job, *children}) < 1 + len(children):
+        raise DuplicateJob(complaint("children", "an id twice", "ids of their own", "give each a new one"))
+    return dict.fromkeys(children or (job,), work)
+
+
+def kind_of_all(works: Mapping[str, Work]) -> Kind:
+    """Return a kind of what is submitted together, all of which shares one running limit.
+
+    Raise TicketError if there is no job, or if they have different limits.
+    """
+    kinds = [work.kind for work in works.values()]
+    if not kinds:
+        raise TicketError(complaint("jobs", "none", "at least one", "submit a job"))
+    if len({kind is Kind.VIDEO for kind in kinds}) > 1:
+        raise TicketError(complaint("jobs", "videos and pictures in one submit", "one of them", "submit them apart"))
+    return kinds[0]
+
+
+def sort_of(lane: Lane, kind: Kind) -> tuple[bool, bool]:
+    """Return which of the jobs that share a running limit a job is of."""
     return lane is Lane.RELAX, kind is Kind.VIDEO

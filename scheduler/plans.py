@@ -1,14 +1,10 @@
-"""Plans, prices and lane shares as data: the frozen values of `plans.toml`, and its strict reader.
-
-GPU time is counted in whole milliseconds everywhere; no price ever passes through a float.
-"""
+"""Plans, prices and lane shares as data: the frozen values of `plans.toml`, and its strict reader."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -16,113 +12,14 @@ from typing import Any, Final
 from ..errors import complaint
 from ..system import explain
 from .calendar import END_MS
-from .errors import PlanFileError, Refused, TicketError, UnknownLane
+from .errors import PlanFileError, Refused, UnknownLane
 from .policy import Policy
+from .prices import MAX_COUNT, MAX_MS, Price, PriceList
+from .prices import Kind as Kind
 from .tables import Table
 from .tickets import Lane
 
 DEFAULT_FILE: Final = Path(__file__).with_name("plans.toml")
-MAX_MS: Final = 10**12  # of any price or allowance: about 31 years
-MAX_COUNT: Final = 1_000_000
-
-
-class Kind(StrEnum):
-    """The kinds of work that have a price.
-
-    Rerolls are grids; pans, zooms and edits are variations; extending a clip is video.
-    """
-
-    GRID = "grid"
-    VARIATION = "variation"
-    TAKE_ONE = "take_one"
-    UPSCALE = "upscale"
-    VIDEO = "video"
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """`ms` of GPU time for `images` images (clips of a video)."""
-
-    ms: int
-    images: int
-
-
-@dataclass(frozen=True, slots=True)
-class PriceList:
-    """The prices of finished jobs.
-
-    Attributes:
-        prices: the plain price of every kind, in Fast.
-        draft_percent, omni_percent, turbo_percent: of the plain price; they multiply.
-        quality: the levels of `--quality`; the price is multiplied by the level.
-    """
-
-    prices: Mapping[Kind, Price]
-    draft_percent: int
-    omni_percent: int
-    turbo_percent: int
-    quality: tuple[int, ...]
-
-    def charge(
-        self,
-        kind: str,
-        *,
-        lane: str,
-        images: int | None = None,
-        quality: int = 1,
-        omni: bool = False,
-        draft: bool = False,
-    ) -> int:
-        """Return the ms of fast time that a finished job costs; 0 in Relax.
-
-        Arguments and errors as for `use`, and UnknownLane.
-        """
-        lane = lane_of(lane)
-        plain = self.use(kind, lane=lane, images=images, quality=quality, omni=omni, draft=draft)
-        return 0 if lane is Lane.RELAX else plain
-
-    def use(
-        self,
-        kind: str,
-        *,
-        lane: str,
-        images: int | None = None,
-        quality: int = 1,
-        omni: bool = False,
-        draft: bool = False,
-    ) -> int:
-        """Return the ms of GPU time that a job counts as, charged or not: in Relax, what Fast would cost.
-
-        Args:
-            kind: a `Kind`.
-            lane: a `Lane`. Turbo costs `turbo_percent`; Draft implies `draft`.
-            images: how many, in proportion, rounded up to a whole ms; None: as many as the price is for (4 of a grid).
-            quality: one of the levels.
-            omni: whether it has an omni reference.
-            draft: a draft in another lane than Draft.
-
-        Raises:
-            TicketError: an unknown kind or quality, no whole number of images from 1, or a cost without measure.
-            UnknownLane: a lane that does not exist.
-        """
-        lane = lane_of(lane)
-        price = self.prices[kind_of(kind)]
-        if images is None:
-            images = price.images
-        if isinstance(images, bool) or not isinstance(images, int) or not 1 <= images <= MAX_COUNT:
-            allowed = f"a whole number from 1 to {MAX_COUNT:,}"
-            raise TicketError(complaint("images", repr(images), allowed, "choose another number"))
-        if type(quality) is not int or quality not in self.quality:  # True and 1.0 would pass for 1
-            allowed = ", ".join(map(str, self.quality))
-            raise TicketError(complaint("--quality", repr(quality), allowed, "choose one of these"))
-        ms = price.ms * images * quality
-        ms *= self.draft_percent if draft or lane is Lane.DRAFT else 100
-        ms *= self.omni_percent if omni else 100
-        ms *= self.turbo_percent if lane is Lane.TURBO else 100
-        ms = -(-ms // (price.images * 100**3))
-        if ms > MAX_MS:
-            raise TicketError(complaint("cost", f"{ms} ms", f"at most {MAX_MS} ms for a job", "ask for fewer images"))
-        return ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +106,6 @@ def load_plans(source: str | bytes | Path | None = None) -> PlanBook:
     except (ValueError, RecursionError) as error:  # bad UTF-8, bad TOML, a key twice, tables nested without end
         raise PlanFileError(complaint(name, str(error)[:200], "TOML, every key once", "correct this place")) from error
     return _book(Table(name, "", data))
-
-
-def kind_of(kind: Any) -> Kind:
-    """Return `kind` as a `Kind`. Raise TicketError if there is no such kind."""
-    try:
-        return Kind(kind)
-    except ValueError:
-        raise TicketError(complaint("kind", repr(kind)[:80], ", ".join(Kind), "choose one of these")) from None
 
 
 def lane_of(lane: Any) -> Lane:

@@ -7,7 +7,7 @@ Every module of `studio/jobs/` is a kind, and its name is the kind's. To add one
     WHOLE: bool                                    # whether a job as a whole is one of them
     PARAMETERS: Collection[str] | None             # those that it takes, by name; None: all
     def spec(asked, model) -> GenerationSpec       # what the engine is to make
-    def work(asked, spec, model) -> Work           # what that is on the price list
+    def work(asked, spec, model) -> Work           # what that is on the price list (`pricing.work_of`)
     def stages(spec, model) -> tuple[StageWork, ...]   # what it does besides drawing, after it
 
 What is checked, priced, stored and told of its jobs follows. All of this is worked out from plain data, before there is
@@ -116,10 +116,15 @@ def kind_of(request: JobRequest) -> JobKind:
     for source in request.sources:
         if source.job and source.index == GRID and not kind.WHOLE:
             raise SpecError(complaint("source", f"{source} as a whole", "one of its pictures, from 0", "name one"))
+    known = parameters()
+    for name in request.parameters or {}:
+        kinds = known[name].job_kinds if name in known else ()
+        if kinds and request.kind not in kinds:
+            got = f"one for {request.kind!r}"
+            raise SpecError(complaint(known[name].label, got, f"only for {' or '.join(kinds)}", "leave it out"))
     if kind.PARAMETERS is not None:
         for name in request.parameters or {}:
             if name not in kind.PARAMETERS:
-                known = parameters()
                 takes = ", ".join(known[each].label for each in known if each in kind.PARAMETERS) or "none"
                 label = known[name].label if name in known else name
                 raise SpecError(complaint(label, f"one for {request.kind!r}", f"{takes} there", "leave it out"))

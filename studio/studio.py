@@ -115,15 +115,16 @@ class Studio:
         prompt: str,
         *,
         lane: Lane | str | None = None,
+        draft: bool = False,
         aspect: tuple[float, float] | None = None,
         **fields: Any,
     ) -> GenerationSpec:
-        """Make a spec as `ModelInfo.make_spec` does, with draft settings in the Draft lane, and in the proportions of
-        the picture that it starts from, if neither aspect nor size is given. Raises UnknownLane."""
+        """Make a spec as `ModelInfo.make_spec` does, in the Draft lane always with the settings for drafts, and in the
+        proportions of the picture that it starts from, if neither aspect nor size is given. Raises UnknownLane."""
         which = None if lane is None else lane_of(lane)
         if aspect is None:
             aspect = aspect_of(fields, self.references.get_file)
-        return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
+        return self.loop.model.make_spec(prompt, draft=draft or which is Lane.DRAFT, aspect=aspect, **fields)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
         """Keep a picture. Return its digest (SHA-256, hex), for `style_references`, `image` or `mask`.

@@ -17,8 +17,9 @@ from ...engine.engine import Engine
 from ...engine.spec import GenerationSpec
 from ...scheduler.entries import EntryKind
 from ...scheduler.ledger import Ledger
-from ...scheduler.plans import load_plans
+from ...scheduler.plans import lane_of, load_plans
 from ...studio.service.mosaic import mosaic
+from ...studio.service.packing import work_of
 from ...studio.service.recipe import pixel_hash
 from ...studio.service.recipe_files import read_png
 from ...studio.store.folder_blobs import FolderBlobs
@@ -159,7 +160,7 @@ def _check_books(store: Store, rows: list[JobRow], found: Findings, complete: bo
         spec = msgspec.msgpack.decode(row.spec, type=GenerationSpec) if row.spec else None
         if row.state == "done" and spec is not None:
             free = book.plan(plans[row.account]).monthly_ms is None
-            price = 0 if free else book.prices.charge("grid", lane=row.lane, images=spec.images)
+            price = 0 if free else book.prices.charge(work_of(row), lane_of(row.lane))
             if charged[row.job] != price:
                 found.wrong.append(f"job {row.job} costs {price} ms and was charged {charged[row.job]}")
             if row.charged_ms != price:

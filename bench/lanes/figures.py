@@ -36,7 +36,7 @@ def of_run(drive: Drive, physics: Physics) -> dict[str, Any]:
         if plan.stage is not Stage.STEP:
             continue
         specs = [drive.trips[job].request.spec for job in plan.jobs]
-        samples += sum(spec.images * (2 if spec.guided else 1) for spec in specs)
+        samples += sum(spec.images * (1 + spec.guided + len(spec.acting_terms)) for spec in specs)
         units += len(plan.jobs)
         shared += len(plan.jobs) > 1
         if plan.lead is not Lane.TURBO:

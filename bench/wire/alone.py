@@ -50,7 +50,7 @@ class Alone:
             pixels = engine.finish(generation)
             done = time.perf_counter()
             for index, shot in (*enumerate(pixels), (None, mosaic(pixels))):
-                recipe = recipe_of(engine.info, generation.spec, generation.text, index, shot, __version__)
+                recipe = recipe_of(engine.info, generation.spec, generation, index, shot, __version__)
                 self.blobs.put(encode_png(shot, recipe))
             engine.close(generation)
         return {"done_ms": 1e3 * (done - start), "file_ms": 1e3 * (time.perf_counter() - start)}

@@ -361,14 +361,35 @@ TensorPtr embed_timesteps(const Backend& b, const FloatArray& timesteps, std::in
   return out;
 }
 
+// Checks the terms of guidance against the segments and the rows of velocity.
+void want_guidance(const char* op, const SolverArgs& args, py::ssize_t origins, py::ssize_t offsets, py::ssize_t rows, py::ssize_t weights) {
+  const std::int64_t count = args.segments.count;
+  want_length(op, "guidance.origins", origins, count);
+  want_length(op, "guidance.offsets", offsets, count + 1);
+  want_length(op, "guidance.weights", weights, rows);
+  const std::int32_t* o = args.term_offsets;
+  if (o[0] != 0 || o[count] != rows) refuse(op, "guidance.offsets", "a range other than rows", "0 to " + std::to_string(rows));
+  for (std::int64_t j = 0; j < count; ++j)  // before any term is read
+    if (o[j + 1] < o[j]) refuse(op, "guidance.offsets", "a falling offset", "offsets that never fall");
+  const auto inside = [&](const char* name, std::int64_t row, std::int64_t length) {
+    if (row < 0 || row + length > args.velocity.rows)
+      refuse(op, name, std::to_string(row) + " for " + std::to_string(length) + " rows", "row ranges within velocity " + shape_of(args.velocity));
+  };
+  for (std::int64_t j = 0; j < count; ++j) {
+    const std::int64_t length = args.segments.offsets[j + 1] - args.segments.offsets[j];
+    inside("guidance.origins", args.origins[j], length);
+    for (std::int64_t k = o[j]; k < o[j + 1]; ++k) inside("guidance.rows", args.terms[k], length);
+  }
+}
+
 void solver_step(const Backend& b, const TensorPtr& latents, const TensorPtr& velocity, const Int32Array& offsets, const Int32Array& owners,
-                 const Int32Array& cond, const Int32Array& uncond, const FloatArray& guidance, const FloatArray& a, const FloatArray& bb,
-                 const OptionalTensor& base, const OptionalTensor& previous, const OptionalTensor& keep) {
+                 const Int32Array& origins, const Int32Array& term_offsets, const Int32Array& terms, const FloatArray& weights, const FloatArray& a,
+                 const FloatArray& bb, const OptionalTensor& base, const OptionalTensor& previous, const OptionalTensor& keep) {
   const char* op = "solver_step";
   const View& x = latents->view;
   const SegmentView segments = want_segments(op, offsets, owners, x.rows, -1);
-  SolverArgs args{x, velocity->view, view_or_none(base), view_or_none(previous), view_or_none(keep), segments, cond.data(), uncond.data(),
-                  guidance.data(), a.data(), bb.data(), b.threads};
+  SolverArgs args{x, velocity->view, view_or_none(base), view_or_none(previous), view_or_none(keep), segments, origins.data(), term_offsets.data(),
+                  terms.data(), weights.data(), a.data(), bb.data(), b.threads};
   want_dtype(op, "latents", x, Dtype::f32);
   want_dtype(op, "velocity", args.velocity, Dtype::f32);
   want_shape(op, "velocity", args.velocity, args.velocity.rows, x.cols);
@@ -377,17 +398,11 @@ void solver_step(const Backend& b, const TensorPtr& latents, const TensorPtr& ve
     want_shape(op, name, view, x.rows, x.cols);
     want_dtype(op, name, view, Dtype::f32);
   }
-  want_length(op, "cond", cond.size(), segments.count);
-  want_length(op, "uncond", uncond.size(), segments.count);
-  want_length(op, "guidance", guidance.size(), segments.count);
+  want_guidance(op, args, origins.size(), term_offsets.size(), terms.size(), weights.size());
   want_length(op, "a", a.size(), segments.count);
   want_length(op, "b", bb.size(), segments.count);
-  for (std::int64_t j = 0; j < segments.count; ++j) {
-    const std::int64_t rows = segments.offsets[j + 1] - segments.offsets[j];
-    if (args.cond[j] < 0 || args.cond[j] + rows > args.velocity.rows || args.uncond[j] + rows > args.velocity.rows)
-      refuse(op, "cond, uncond", "rows past the end", "row ranges within velocity " + shape_of(args.velocity));
+  for (std::int64_t j = 0; j < segments.count; ++j)
     if (args.b[j] != 0 && !args.previous.data) refuse(op, "previous", "None", "an array where b is not 0");
-  }
   const Unlocked unlocked;
   b.table->solver_step(args);
 }
@@ -432,8 +447,9 @@ void bind_dense_ops(py::class_<Backend>& backend) {
            py::arg("kv_offsets"), py::arg("kv_owners"), py::arg("adapters").none(true), py::arg("out").none(true))
       .def("embed", &embed, py::arg("indices"), py::arg("tables"))
       .def("timestep_embedding", &embed_timesteps, py::arg("timesteps"), py::arg("width"), py::arg("max_period"))
-      .def("solver_step", &solver_step, py::arg("latents"), py::arg("velocity"), py::arg("offsets"), py::arg("owners"), py::arg("cond"), py::arg("uncond"),
-           py::arg("guidance"), py::arg("a"), py::arg("b"), py::arg("base").none(true), py::arg("previous").none(true), py::arg("keep").none(true))
+      .def("solver_step", &solver_step, py::arg("latents"), py::arg("velocity"), py::arg("offsets"), py::arg("owners"), py::arg("origins"),
+           py::arg("term_offsets"), py::arg("terms"), py::arg("weights"), py::arg("a"), py::arg("b"), py::arg("base").none(true),
+           py::arg("previous").none(true), py::arg("keep").none(true))
       .def("blend", &blend, py::arg("x"), py::arg("y"), py::arg("z"), py::arg("weights"), py::arg("offsets"), py::arg("owners"), py::arg("a"), py::arg("b"));
 }
 

@@ -11,21 +11,22 @@ SALON_INLINE void write(float* p, vf v, int n) { n == kLanes ? store(p, v) : sto
 
 void update(const SolverArgs& s, int64_t j) {
   const int64_t begin = s.segments.offsets[j], end = s.segments.offsets[j + 1];
-  const vf guidance = set1(s.guidance[j]), a = set1(s.a[j]), b = set1(s.b[j]);
-  const bool guided = s.uncond[j] >= 0, past = s.b[j] != 0.0f;
+  const int64_t first = s.term_offsets[j], last = s.term_offsets[j + 1];
+  const vf a = set1(s.a[j]), b = set1(s.b[j]);
+  const bool past = s.b[j] != 0.0f;
   for (int64_t r = begin; r < end; ++r) {
-    const float* cond = row_of<const float>(s.velocity, s.cond[j] + (r - begin));
-    const float* uncond = guided ? row_of<const float>(s.velocity, s.uncond[j] + (r - begin)) : nullptr;
+    const float* origin = row_of<const float>(s.velocity, s.origins[j] + (r - begin));
     const float* base = s.base.data ? row_of<const float>(s.base, r) : row_of<const float>(s.latents, r);
     const float* previous = past ? row_of<const float>(s.previous, r) : nullptr;
     float* latents = row_of<float>(s.latents, r);
     float* keep = s.keep.data ? row_of<float>(s.keep, r) : nullptr;
     for (int64_t c = 0; c < s.latents.cols; c += kLanes) {
       const int n = s.latents.cols - c < kLanes ? int(s.latents.cols - c) : kLanes;
-      vf v = read(cond + c, n);
-      if (guided) {
-        const vf u = read(uncond + c, n);
-        v = fma(guidance, v - u, u);
+      const vf o = read(origin + c, n);
+      vf v = o;
+      for (int64_t k = first; k < last; ++k) {  // in the order of the terms, so that a sum has the same bits in any batch
+        const float* term = row_of<const float>(s.velocity, s.terms[k] + (r - begin));
+        v = fma(set1(s.weights[k]), read(term + c, n) - o, v);
       }
       vf x = fma(a, v, read(base + c, n));
       if (past) x = fma(b, read(previous + c, n), x);

@@ -174,14 +174,16 @@ class ClauseReader:
         self.tables = {name: vocabulary.tables.get(name, {}) for name in others}
         self.count = count
 
-    def read(self, prompt: str) -> Clauses:
-        """Split a prompt into clauses. Raise ValueError if it has no words."""
+    def read(self, prompt: str, *, beside: bool = False) -> Clauses:
+        """Split a prompt into clauses. Raise ValueError if it has no words. `beside`: attributes alone will do."""
         clauses = split(prompt)
         if not clauses:
             raise ValueError("the prompt has no words")
         reading = _Reading({}, [], [])
         for clause in clauses:
             self._read_clause(clause, reading)
+        if not reading.plain and beside and any(reading.found.values()):
+            return Clauses(reading.found, tuple(reading.warnings))
         if not reading.plain:  # nothing but attributes: the first clause must be the subject after all
             reading = _Reading({}, [], clauses[:1])
             for clause in clauses[1:]:

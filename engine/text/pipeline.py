@@ -49,11 +49,12 @@ class TextPipeline(Protocol):
     def sizes(self) -> Mapping[str, Mapping[str, Any]]:
         """For each component with weights, the numbers of its config that decide how much work it is."""
 
-    def encode(self, prompt: str, field: str = "prompt") -> TextEncoding:
+    def encode(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> TextEncoding:
         """Encode a prompt.
 
         Args:
             field: the name of the prompt in errors.
+            beside: whether the words stand beside a prompt ("pink background"), and need not say what to draw.
 
         Raises:
             PromptError: the prompt cannot be read, or is too long.

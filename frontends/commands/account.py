@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from ...scheduler.calendar import spoken
 from . import exits, words
 from .connection import connected
 from .tables import print_json, print_pairs
@@ -40,9 +41,9 @@ def account_pairs(account: AccountInfo) -> list[tuple[str, str]]:
         ("plan", account.plan),
         ("renewal", words.moment(account.renewal_ms)),
         ("fast time", fast_time(account)),
-        ("held", words.span(account.held_ms) + " by jobs that have not ended" if account.held_ms else ""),
-        ("relax time", words.span(account.relax_ms) + " used" if account.relax_ms else ""),
-        ("lifetime", f"{words.span(account.lifetime_ms)}, {words.plural(account.lifetime_jobs, 'job')}"),
+        ("held", spoken(account.held_ms) + " by jobs that have not ended" if account.held_ms else ""),
+        ("relax time", spoken(account.relax_ms) + " used" if account.relax_ms else ""),
+        ("lifetime", f"{spoken(account.lifetime_ms)}, {words.plural(account.lifetime_jobs, 'job')}"),
         ("jobs now", f"{account.num_running} running, {account.num_queued} queued"),
         ("stored", words.size(account.stored_bytes) + quota),
     ]
@@ -52,8 +53,8 @@ def fast_time(account: AccountInfo) -> str:
     """Write the time that is left: "2 h 3 min (plan 2 h, bonus 3 min)"."""
     if account.fast_ms is None:
         return "unlimited"
-    total = words.span(sum(account.fast_ms.values()))
-    parts = ", ".join(f"{name} {words.span(ms)}" for name, ms in account.fast_ms.items() if ms)
+    total = spoken(sum(account.fast_ms.values()))
+    parts = ", ".join(f"{name} {spoken(ms)}" for name, ms in account.fast_ms.items() if ms)
     return f"{total} left ({parts})" if parts else f"{total} left"
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ...bounds import FINAL
+from ...scheduler.calendar import spoken
 from . import exits, words
 from .connection import Contact, connected, server_of
 from .pictures import destination_of, fetch
@@ -102,12 +103,13 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("kind", info.kind + "".join(f", of {source}" for source in info.sources)),
         ("prompt", "(somebody else's private one)" if words.is_hidden(info) else info.prompt),
         ("without", info.negative_prompt),
+        ("weights", words.weights(info.prompt_weight, info.terms.items())),
         ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
         ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),
         ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
         ("ended", words.moment(info.ended_ms)),
         ("time", ", ".join(part for part in spans if part)),
-        ("gpu time", words.span(info.charged_ms) if info.charged_ms else ""),
+        ("gpu time", f"{spoken(info.charged_ms)} by the price list" if info.charged_ms else ""),
         ("stored", f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}"),
     ]

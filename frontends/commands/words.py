@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts, and of some emoji
 _FLAGS: Final = {
-    "negative_prompt": "--no",
+    "no": "--no",
     "guidance_scale": "--guidance",
     "preview_every": "--preview",
     "private": "--private",
@@ -26,7 +26,7 @@ _FLAGS: Final = {
     "quota_bytes": "--quota",
     "expires_ms": "--expires",
 }
-_FIELDS: Final = re.compile(r"\b(negative_prompt|guidance_scale|preview_every)\b")
+_FIELDS: Final = re.compile(r"\b(guidance_scale|preview_every)\b")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -44,6 +44,12 @@ def typed(text: str) -> str:
     name, colon, rest = text.partition(":")
     text = f"{_FLAGS.get(name, name)}{colon}{rest}"
     return _FIELDS.sub(lambda match: _FLAGS[match[0]], text)
+
+
+def weights(prompt: float, terms: Iterable[tuple[str, float]]) -> str:
+    """Write what guidance follows beside the prompt, and what it leads away from; "" if there is nothing."""
+    found = [f"{text} {weight:.3g}" for text, weight in terms]
+    return ", ".join([f"prompt {prompt:.3g}", *found]) if found else ""
 
 
 def shorten(text: str, most: int) -> str:

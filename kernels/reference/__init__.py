@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bfloat16 import widen
-from ..ops import Activation, Dtype, DtypeName, Float32
+from ..ops import Activation, Dtype, DtypeName, Float32, GuidanceTerms
 from ..segments import Int32, Segments, bound_segments
 from ..vectors import HostVector, host_vectors
 from .attention import AttentionOps
@@ -138,9 +138,7 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
         latents: Float32,
         velocity: Float32,
         segments: Segments,
-        cond: Int32,
-        uncond: Int32,
-        guidance: Float32,
+        guidance: GuidanceTerms,
         a: Float32,
         b: Float32,
         base: Float32 | None = None,
@@ -151,31 +149,22 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
         want_array(op, "latents", latents)
         want_array(op, "velocity", velocity, width=latents.shape[1])
         want_segments(op, "segments", segments, len(latents))
-        for name, vector, kind in (
-            ("cond", cond, np.int32),
-            ("uncond", uncond, np.int32),
-            ("guidance", guidance, np.float32),
-            ("a", a, np.float32),
-            ("b", b, np.float32),
-        ):
-            want_vector(op, name, vector, kind, len(segments))
+        for name, vector in (("a", a), ("b", b)):
+            want_vector(op, name, vector, np.float32, len(segments))
         for name, array in (("base", base), ("previous", previous), ("keep", keep)):
             if array is not None:
                 want_array(op, name, array, *latents.shape)
         lengths = segments.lengths()
-        if len(cond) and (cond.min() < 0 or (cond + lengths > len(velocity)).any()):
-            refuse(op, "cond", cond.tolist(), f"rows that end within the {len(velocity)} of velocity")
-        if ((uncond >= 0) & (uncond + lengths > len(velocity))).any():
-            refuse(op, "uncond", uncond.tolist(), f"negative, or rows that end within the {len(velocity)} of velocity")
+        self._want_guidance(op, guidance, lengths, len(velocity))
         if previous is None and (b != 0).any():
             refuse(op, "previous", None, "an array where b is not zero")
 
         for j, n in enumerate(lengths.tolist()):
             mine = slice(int(segments.offsets[j]), int(segments.offsets[j + 1]))
-            v = velocity[cond[j] : cond[j] + n]
-            if uncond[j] >= 0:
-                u = velocity[uncond[j] : uncond[j] + n]
-                v = u + guidance[j] * (v - u)
+            origin = velocity[guidance.origins[j] : guidance.origins[j] + n]
+            v = origin
+            for k in range(guidance.offsets[j], guidance.offsets[j + 1]):
+                v = v + guidance.weights[k] * (velocity[guidance.rows[k] : guidance.rows[k] + n] - origin)
             if keep is not None:
                 keep[mine] = v
             x = (latents if base is None else base)[mine] + a[j] * v
@@ -199,6 +188,21 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
             mine = slice(int(segments.offsets[j]), int(segments.offsets[j + 1]))
             w = weights[mine]
             x[mine] = w * x[mine] + (1 - w) * (a[j] * y[mine] + b[j] * z[mine])
+
+    @staticmethod
+    def _want_guidance(op: str, guidance: GuidanceTerms, lengths: Int32, rows: int) -> None:
+        """Terms of every image, whose rows all lie within the `rows` of velocity."""
+        origins, offsets, terms = guidance.origins, guidance.offsets, guidance.rows
+        want_vector(op, "guidance.origins", origins, np.int32, len(lengths))
+        want_vector(op, "guidance.offsets", offsets, np.int32, len(lengths) + 1)
+        want_vector(op, "guidance.rows", terms, np.int32)
+        want_vector(op, "guidance.weights", guidance.weights, np.float32, len(terms))
+        if offsets[0] != 0 or offsets[-1] != len(terms) or (np.diff(offsets) < 0).any():
+            refuse(op, "guidance.offsets", offsets.tolist(), f"0 to {len(terms)}, never falling")
+        of_terms = np.repeat(lengths, np.diff(offsets))
+        for name, starts, many in (("origins", origins, lengths), ("rows", terms, of_terms)):
+            if ((starts < 0) | (starts.astype(np.int64) + many > rows)).any():
+                refuse(op, f"guidance.{name}", starts.tolist(), f"rows that end within the {rows} of velocity")
 
     @staticmethod
     def _want_shape(op: str, rows: int, width: int, dtype: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...scheduler.admission import Work
-from ...scheduler.plans import Kind
 from ...scheduler.tickets import StageWork
 from ..kinds import Asked
+from ..pricing import work_of
 from ..remake import parent_of, remade
 
 HELP = "the same once more, with another seed"
@@ -23,7 +23,7 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
 
 def work(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:
     """See `JobKind`."""
-    return Work(kind=Kind.GRID, images=spec.images, stealth=asked.request.private)
+    return work_of(model, spec, stealth=asked.request.private)
 
 
 def stages(spec: GenerationSpec, model: ModelInfo) -> tuple[StageWork, ...]:

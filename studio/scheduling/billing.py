@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
-from ...engine.spec import GenerationSpec
 from ...scheduler.accounts import Accounts
-from ...scheduler.admission import Info, Work
+from ...scheduler.admission import Admission, Info, Work
 from ...scheduler.entries import LedgerEntry
-from ...scheduler.plans import Kind
 from ...scheduler.tickets import Ended, Final, Lane
 
 LOG = logging.getLogger("salon.studio")
@@ -52,27 +50,39 @@ class Billing:
         self._unkept: list[LedgerEntry] = []  # entries that are not stored yet because `keep` raised
         self._periods: dict[str, int] = {}  # account -> end of the billing period that it was last seen in
 
-    def admit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
-        """Set aside what a job will cost. Return how many jobs of the account may run at a time.
+    def admit(self, works: Mapping[str, Work], account: str, lane: Lane, submit: str) -> int:
+        """Set aside what all jobs of a submit will cost, or take none of them. Return how many jobs of the account may
+        run at a time.
 
-        Raises as `Accounts.admit`."""
-        made = work or Work(kind=Kind.GRID, images=spec.images)
-        admission = self.accounts.admit(account, lane, made, self.now(), job=job)
+        Args:
+            works: what each makes, by its id.
+            account, lane: of all of them.
+            submit: the id of the submit; of a single job that of the job.
+
+        Raises as `Accounts.admit_many`."""
+        admission = self.accounts.admit_many(account, lane, works, self.now(), submit=submit)
         try:
             self._offer(admission.entries)
         except BaseException:
-            self._unkept += self.accounts.settle(job, Ended.CANCELLED, self.now()).entries
+            for job in works:
+                self._unkept += self.accounts.settle(job, Ended.CANCELLED, self.now()).entries
             raise
         return admission.max_running
 
-    def readmit(self, job: str, account: str, lane: Lane, spec: GenerationSpec, work: Work | None) -> int:
+    def quote(self, works: Mapping[str, Work], account: str, lane: Lane) -> Admission:
+        """Return what `admit` would set aside, which makes and charges nothing. Raises as `Accounts.quote_many`."""
+        first = next(iter(works))
+        submit = first if len(works) == 1 else f"{first}.all"
+        return self.accounts.quote_many(account, lane, works, self.now(), submit=submit)
+
+    def readmit(self, job: str, account: str, lane: Lane, work: Work) -> int:
         """Take back a job that was admitted before a restart. A job that has ended in the ledger is not charged again.
+        Jobs whose work names the submit that they came in with share its place.
 
         Return how many jobs of the account may run at a time; one where its plan has no such lane any more, since what
         was accepted is done. Raises as `Accounts.restore`."""
-        made = work or Work(kind=Kind.GRID, images=spec.images)
-        self.accounts.restore(account, lane, made, job=job)
-        return max(1, self.accounts.max_running(account, lane, made.kind))
+        self.accounts.restore(account, lane, work, job=job)
+        return max(1, self.accounts.max_running(account, lane, work.kind))
 
     def renewed(self, account: str) -> bool:
         """Return whether a billing period has begun since the last call.

@@ -7,38 +7,34 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from ...bounds import MAX_PREVIEW_EVERY
-from ...engine.errors import SpecError, StateError
+from ...engine.errors import StateError
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
-from ...scheduler.admission import Info, Work
+from ...scheduler.admission import Admission, Info, Work
 from ...scheduler.entries import LedgerEntry
-from ...scheduler.errors import DuplicateJob, UnknownAccount, UnknownLane
+from ...scheduler.errors import TicketError, UnknownAccount
 from ...scheduler.policy import Policy
 from ...scheduler.scheduler import Scheduler
 from ...scheduler.tickets import Ended, Lane, StageWork
-from ...values import shown, text_of, whole_of
 from ..errors import StudioClosed, ThreadUnavailable, WorkerLost
 from ..job import Event, Job, JobState, OnEnd, OnEvent, OnPreview, OnProgress, UInt8, seconds_of
-from ..resources import needed
 from ..threads import check_process, start_thread
 from ..workers.client import WorkerClient
 from . import at_exit
+from .acceptance import Order, Terms, accept
 from .billing import Billing
 from .core import Core
 from .metrics import Seen
 from .snapshot import Snapshot, take
 from .tickets import ticket_of
-from .worker_pool import RunningJob
 
 
 def monotonic_ms() -> float:
@@ -138,7 +134,7 @@ class Loop:
         Args:
             job: its id; None: a new one.
             max_running: at most so many started jobs of the account; with accounts, its plan says.
-            work: what it is on the price list; None: a grid of `spec.images` images.
+            work: what it is on the price list; None: a grid (`pricing.work_of`).
             preview_every: solver steps between previews; 0: none. A preview costs a decoding.
             on_progress: called as (job, step, steps) when a solver step is done.
             on_preview: called as (job, step, pictures uint8 [images, height, width, 3]).
@@ -156,53 +152,79 @@ class Loop:
             UnknownAccount, Refused: the account's plan does not allow it, or its time does not last.
             StudioClosed, WorkerLost: no worker is left to do it.
         """
-        if not isinstance(spec, GenerationSpec):
-            raise SpecError(complaint("spec", type(spec).__name__, "a GenerationSpec", "make one with make_spec"))
-        every = whole_of(preview_every)
-        if every is None or not 0 <= every <= MAX_PREVIEW_EVERY:
-            allowed = f"a whole number from 0 to {MAX_PREVIEW_EVERY}"
-            raise SpecError(complaint("preview_every", shown(preview_every), allowed, "correct it"))
-        running = whole_of(max_running)
-        max_running = max_running if running is None else running  # the ticket refuses what is no number
-        if lane not in list(Lane):
-            raise UnknownLane(complaint("lane", repr(lane), ", ".join(Lane), "choose one of these"))
-        # a worker process gets plain text, not a value of a derived class
-        name = uuid.uuid4().hex if job is None else text_of(job) or job
-        account = text_of(account) or account  # and so is the billing
+        terms = Terms(
+            account=account, lane=lane, max_running=max_running, preview_every=preview_every, on_progress=on_progress,
+            on_preview=on_preview, on_end=on_end, on_event=on_event, references=references, restored=restored,
+        )  # fmt: skip
+        return self._accept([Order(spec, job, work, stages)], terms)[0]
+
+    def submit_many(
+        self,
+        specs: Sequence[GenerationSpec],
+        *,
+        submit: str | None = None,
+        jobs: Sequence[str] | None = None,
+        works: Sequence[Work] | None = None,
+        stages: Sequence[Sequence[StageWork]] | None = None,
+        account: str = "local",
+        lane: Lane | str = Lane.FAST,
+        max_running: int = 3,
+        preview_every: int = 0,
+        on_progress: OnProgress | None = None,
+        on_preview: OnPreview | None = None,
+        on_end: OnEnd | None = None,
+        on_event: OnEvent | None = None,
+        references: Mapping[PictureForm, UInt8] | None = None,
+    ) -> list[Job]:
+        """Accept the jobs of one submit (a permutation, a repeat): all of them or, if this raises, none.
+
+        They take one place among the account's jobs, however many they are, until the last of them has ended. They are
+        run and settled one by one. After a restart each is taken back by `submit(restored=True)`; with `submit` in its
+        work they share the place again.
+
+        Args:
+            specs: of the jobs, in this order.
+            submit: the id of the submit, which is no job's; None: a new one.
+            jobs, works, stages: of each; see `submit`. A work need not name the submit here.
+            account, lane, max_running, preview_every, on_progress, on_preview, on_end, on_event, references: see
+                `submit`; for all of them.
+
+        Raises:
+            TicketError: no spec at all, or another number of jobs, works or stages.
+            Refused: also more jobs than the account's plan takes in one submit.
+            SpecError, LimitError, UnknownLane, DuplicateJob, UnknownAccount, StudioClosed, WorkerLost: as `submit`.
+        """
+        for name, given in (("jobs", jobs), ("works", works), ("stages", stages)):
+            if given is not None and len(given) != len(specs):
+                raise TicketError(complaint(name, len(given), f"{len(specs)}, one for each spec", "give as many"))
+        if not specs:
+            raise TicketError(complaint("specs", "none", "at least one", "say what to make"))
+        terms = Terms(
+            account=account, lane=lane, max_running=max_running, preview_every=preview_every, on_progress=on_progress,
+            on_preview=on_preview, on_end=on_end, on_event=on_event, references=references,
+            submit=uuid.uuid4().hex if submit is None else submit,
+        )  # fmt: skip
+        none = [None] * len(specs)
+        each = zip(specs, jobs or none, works or none, stages or [()] * len(specs), strict=True)
+        return self._accept([Order(*order) for order in each], terms)
+
+    def _accept(self, orders: Sequence[Order], terms: Terms) -> list[Job]:
+        with self._mine():
+            made = accept(self, self._core, orders, terms)
+        self._core.wake()
+        return made
+
+    def quote(
+        self, account: str, lane: Lane, specs: Mapping[str, GenerationSpec], works: Mapping[str, Work]
+    ) -> Admission | None:
+        """Return what `submit_many` would set aside, or raise what it would, for jobs by their ids; None where there
+        are no accounts. This makes and charges nothing."""
         core = self._core
         with self._mine():
-            ticket = ticket_of(
-                core.want_open(),
-                spec,
-                job=name,
-                account=account,
-                lane=Lane(lane),
-                max_running=max_running,
-                adapters=core.pool.adapters.rows,
-                further=stages,
-            )
-            pictures = needed(spec, references or {}, core.want_open(), job=name)
-            if name in core.pool.entries:
-                raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
-            if core.billing is not None:
-                admit = core.billing.readmit if restored else core.billing.admit
-                max_running = admit(name, account, ticket.lane, spec, work)
-            try:
-                if core.billing is not None:
-                    ticket = replace(ticket, max_running=max_running)
-                    if core.billing.renewed(account):
-                        core.scheduler.set_relax_use(account, 0.0)
-                admitted = core.scheduler.submit(ticket, core.now())
-            except BaseException:
-                if core.billing is not None:
-                    core.billing.withdraw(name, ticket.lane)
-                raise
-            handle = Job(name, spec, account, admitted.lane, admitted.reason, self)
-            entry = RunningJob(handle, every, on_progress, on_preview, on_end, on_event, references=pictures)
-            core.pool.entries[name] = entry
-            handle._happened(Event("queued", reason=admitted.reason))
-        core.wake()
-        return handle
+            for job, spec in specs.items():
+                rows = core.pool.adapters.rows
+                ticket_of(core.want_open(), spec, job=job, account=account, lane=lane, max_running=1, adapters=rows)
+            return None if core.billing is None else core.billing.quote(works, account, lane)
 
     def cancel(self, job: str) -> bool:
         """See `Job.cancel`."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ...engine.admission import Admission
 from ...engine.errors import SpecError
-from ...engine.evaluations import evaluations_of
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
+from ...engine.spread import adapters_of
 from ...engine.styles.names import is_known
 from ...errors import complaint
 from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
@@ -49,7 +49,7 @@ def ticket_of(
     admission = Admission(info.architecture, info.memory, info.limits)
     admission.check_spec(spec, 0)
     tokens = [0, 0]  # a conditional and an unconditional image row meets so many adapter tokens
-    for use in spec.adapters:
+    for use in adapters_of(spec, 0):  # every image has as many
         for branch, name in enumerate((use.adapter, use.unconditional)):
             if name is not None:
                 count = known(adapters, name, info)
@@ -59,6 +59,8 @@ def ticket_of(
     texts = [info.text_rows]
     if spec.guided:
         texts.append(info.text_rows if spec.negative_prompt else info.unconditional_rows)
+    terms = len(spec.acting_terms)
+    texts += [info.text_rows] * terms
     samples, image_rows = spec.images * len(texts), spec.images * len(texts) * rows
     step = _Step(spec.images * sum(texts), image_rows, samples)
     admission.check_step([step])
@@ -66,9 +68,9 @@ def ticket_of(
         StepShape(
             rows=step.text_rows + image_rows,
             squares=spec.images * sum((text + rows) ** 2 for text in texts),
-            adapter_rows=spec.images * rows * sum(tokens[: len(texts)]),
+            adapter_rows=spec.images * rows * ((1 + terms) * tokens[0] + (tokens[1] if spec.guided else 0)),
         ),
-        steps=len(evaluations_of(spec, info.architecture)),
+        steps=len(info.evaluations(spec)),
         images=spec.images,
         pixels=spec.width * spec.height,
         text_rows=sum(texts),

@@ -36,10 +36,14 @@ def infotext(recipe: Recipe) -> str:
         said["Batch size"] = str(spec.images)
     if spec.images > 1 and recipe.image is not None:
         said["Batch pos"] = str(recipe.image)
+    said |= {name.capitalize(): f"{value:g}" for name, value in spec.knobs.items()}
     said |= {f"Adapter {number}": f"{use.adapter} {use.weight:g}" for number, use in enumerate(spec.adapters, 1)}
+    said |= {f"Term {number}": f"{term.text} {term.weight:g}" for number, term in enumerate(spec.terms, 1)}
     said["Version"] = f"Salon {recipe.salon}"
-    without = f"\nNegative prompt: {spec.negative_prompt}" if spec.negative_prompt else ""
-    return f"{spec.prompt}{without}\n" + ", ".join(f"{name}: {_quoted(value)}" for name, value in said.items())
+    away = [spec.negative_prompt, *(term.text for term in spec.terms if term.weight < 0)]
+    without = ", ".join(text for text in away if text)
+    negative = f"\nNegative prompt: {without}" if without else ""
+    return f"{spec.prompt}{negative}\n" + ", ".join(f"{name}: {_quoted(value)}" for name, value in said.items())
 
 
 def _quoted(value: str) -> str:

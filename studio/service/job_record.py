@@ -45,6 +45,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         prompt, negative_prompt, width, height, steps, seed, images, guidance_scale, solver: the request, every default
             filled in; empty once the job was deleted.
         styles: adapter -> weight.
+        terms, prompt_weight: texts beside the prompt, text -> weight, and the prompt's own among them.
         step: solver steps done, of `steps`.
         charged_ms: GPU time that the job cost.
         pictures: the grid and the images, once it is done.
@@ -72,6 +73,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     guidance_scale: float = 0.0
     solver: str = ""
     styles: dict[str, float] = {}
+    terms: dict[str, float] = {}
+    prompt_weight: float = 1.0
     step: int = 0
     made_ms: int = 0
     started_ms: int = 0
@@ -111,6 +114,8 @@ def record_of(
             "guidance_scale": float(spec.guidance_scale),
             "solver": spec.solver,
             "styles": {use.adapter: use.weight for use in spec.adapters},
+            "terms": _terms(spec),
+            "prompt_weight": spec.prompt_weight,
         }
     return JobRecord(
         job=row.job,
@@ -141,7 +146,16 @@ def redacted(record: JobRecord) -> JobRecord:
     """Return what an operator may see of another account's job: of a private one, how it goes and not what it shows."""
     if not record.private:
         return record
-    return msgspec.structs.replace(record, prompt="", negative_prompt="", seed=0, styles={}, pictures=(), sources=())
+    hidden: dict[str, Any] = {"prompt": "", "negative_prompt": "", "terms": {}, "prompt_weight": 1.0, "styles": {}}
+    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=())
+
+
+def _terms(spec: GenerationSpec) -> dict[str, float]:
+    """Return text -> weight; a text that is there twice acts with the sum."""
+    terms: dict[str, float] = {}
+    for term in spec.terms:
+        terms[term.text] = terms.get(term.text, 0.0) + term.weight
+    return terms
 
 
 def stored_pictures(rows: Iterable[PictureRow]) -> tuple[StoredPicture, ...]:

@@ -36,7 +36,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         image: index of the picture in its generation, from 0; None for a grid.
         spec: the request, every default filled in, with its seed.
         clauses: slot -> the words of the prompt that the model read there.
-        warnings: what of the prompt was left out.
+        warnings: what of the prompt and its terms was left out.
         model: the model.
         backend: "cpu/avx512_bf16", "reference", ...
         dtype: compute dtype.
@@ -57,7 +57,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(Protocol):
-    """What a model reads of a prompt: an engine's encoding, or a worker's report of it."""
+    """What a model reads of a prompt and its terms: an engine's generation, or a worker's report of it."""
 
     @property
     def clauses(self) -> Mapping[str, str]: ...

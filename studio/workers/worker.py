@@ -236,8 +236,8 @@ class Worker:
                 self.engine.close(generation)
 
     def _reading(self, job: str) -> Reading:
-        text = self._held[job].text
-        return Reading(dict(text.clauses), tuple(text.warnings))
+        generation = self._held[job]
+        return Reading(dict(generation.clauses), generation.warnings)
 
     def _arena(self) -> ArenaUse:
         arena = self.engine.adapters.arena

@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from salon.engine.engine import Engine
 from salon.engine.errors import LimitError, PromptError, SalonError, SpecError, StateError, UnknownBackend
 from salon.engine.generation import Generation, ParkedGeneration, State
+from salon.engine.guidance import TextTerm
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.engine.start import Start
@@ -85,6 +86,7 @@ USES = st.builds(
     st.sampled_from([0.0, 0.5, 1.0, -0.3]),
     st.sampled_from([None, "null"]),
 )
+TERMS = st.builds(TextTerm, st.sampled_from(["cat", "big dog, 3d"]), st.sampled_from([0.4, 0.0, -0.5]))
 STARTS = st.builds(
     Start,
     picture=st.sampled_from(["a" * 64, "b" * 64]),
@@ -108,6 +110,8 @@ SPECS = st.builds(
     solver=st.sampled_from(["euler", "heun"]),
     shift=st.sampled_from([None, 3.0]),
     adapters=st.lists(USES, max_size=2, unique_by=lambda use: use.adapter).map(tuple),
+    terms=st.lists(TERMS, max_size=2).map(tuple),
+    prompt_weight=st.sampled_from([1.0, 0.6]),
     start=st.none() | STARTS,
 )
 
@@ -134,11 +138,14 @@ def test_a_mixed_batch_equals_solo_runs(engine: Engine, solo: Any, requests: lis
 
 def test_everything_at_once(engine: Engine, solo: Any) -> None:
     """One named mix of sizes, solvers, guidance, adapters and prompts' branches, stepped together to the end."""
+    uses = (AdapterUse("page", 0.5, "null"),)
     requests = [
         spec(width=8, height=24, steps=3, guidance_scale=1.0),
         spec(prompt="cat", solver="heun", images=2, seed=5),
         spec(negative_prompt="a dog", adapters=(AdapterUse("short", 0.7), AdapterUse("long", 0.4, "null"))),
         spec(width=4, height=4, steps=1, adapters=(AdapterUse("page"),), solver="heun", guidance_scale=7.0),
+        spec(images=2, terms=(TextTerm("cat", 0.4), TextTerm("house", -0.5)), adapters=uses),
+        spec(width=8, steps=3, solver="heun", terms=(TextTerm("a dog", 0.3),), prompt_weight=0.7, guidance_scale=1.0),
         spec(steps=3, start=Start("a" * 64, 0.7), images=2),
         spec(width=20, start=Start("b" * 64, 1.0, "c" * 64, 3), solver="heun", adapters=(AdapterUse("short", 0.7),)),
     ]
@@ -165,6 +172,9 @@ def test_every_field_of_the_spec_counts(solo: Any) -> None:
         {"adapters": (AdapterUse("page", 0.5),)},
         {"adapters": (AdapterUse("long"),)},
         {"adapters": (AdapterUse("page", 1.0, "null"),)},
+        {"terms": (TextTerm("cat", 0.5),)},
+        {"terms": (TextTerm("cat", -0.5),)},
+        {"prompt_weight": 0.5},
         {"start": Start("a" * 64, 0.5)},
         {"start": Start("a" * 64, 1.0, "c" * 64)},
         {"start": Start("a" * 64, 1.0, place=(4, 4, 8, 8))},
@@ -213,7 +223,8 @@ def test_adapters_of_weight_zero_are_not_needed_to_park_or_resume(new_engine: Ma
 def test_parked_at_any_step_and_resumed_elsewhere(
     engine: Engine, new_engine: MakeEngine, solo: Any, solver: Any
 ) -> None:
-    request = spec(steps=3, solver=solver, images=2, adapters=(AdapterUse("long", 0.6, "null"),))
+    uses, terms = (AdapterUse("long", 0.6, "null"),), (TextTerm("a dog", 0.4), TextTerm("house", -0.5))
+    request = spec(steps=3, solver=solver, images=2, adapters=uses, terms=terms, prompt_weight=0.6)
     other = new_engine()
     total = 3 if solver == "euler" else 5
     for position in range(total + 1):
@@ -622,7 +633,8 @@ def test_make_spec_fills_in_the_models_defaults(engine: Engine) -> None:
 
 def test_a_seed_that_is_left_out_is_random_and_told(engine: Engine) -> None:
     """faults.md 14: it was 0, so that every caller got the same picture."""
-    seeds = {engine.make_spec("a cat", **given).seed for given in ({}, {"seed": None}) for _ in range(20)}
+    given: tuple[dict[str, Any], ...] = ({}, {"seed": None})
+    seeds = {engine.make_spec("a cat", **each).seed for each in given for _ in range(20)}
     assert len(seeds | {GenerationSpec(prompt="a cat").seed}) > 30
     assert all(0 <= seed < 2**32 for seed in seeds)
     assert engine.make_spec("a cat", seed=0).seed == 0

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from salon.engine.errors import PromptError, SpecError
+from salon.engine.guidance import TextTerm
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec, size_for_aspect
 
@@ -45,6 +46,11 @@ BAD: list[Any] = [
     ("guidance_scale", 10**400),
     ("guidance_scale", np.float32(np.nan)),
     ("solver", ["euler"]),
+    ("terms", [TextTerm("a dog")]),
+    ("terms", ("a dog",)),
+    ("terms", (TextTerm("a dog"),) * 257),
+    ("prompt_weight", math.nan),
+    ("prompt_weight", 101),
 ]
 
 

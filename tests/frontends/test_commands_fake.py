@@ -81,7 +81,8 @@ def test_imagine(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
     assert told == sorted(set(told))
     assert {*told} <= {f"step {step}/6" for step in range(1, 7)}
     assert told[-1] == "step 6/6"
-    assert re.fullmatch(r"made in [0-9.]+ s, 30.0 s of GPU time", lines[-1])
+    # half a grid, of 6 steps where 4 are usual
+    assert re.fullmatch(r"made in [0-9.]+ s, 45.0 s of GPU time", lines[-1])
 
 
 def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:
@@ -107,11 +108,12 @@ def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:
     found = {name: value for name, value in found.items() if value != getattr(default, name) or name == "preview_every"}
     assert found == {
         "prompt": "x",
-        "lane": "relax",
-        "private": True,
+        "language": True,
         "preview_every": 0,
         "parameters": {
-            "negative_prompt": "a worm",
+            "lane": "relax",
+            "private": True,
+            "no": "a worm",
             "aspect": [16.0, 9.0],
             "steps": 3,
             "images": 1,
@@ -122,10 +124,10 @@ def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:
 
 
 def test_imagine_json(ask: Main, tmp_path: Path) -> None:
-    code, out, err = ask("imagine", "x", "--n", "1", "--seed", str(2**64 - 1), "--json", "--quiet", "-o", "x.png")
+    code, out, err = ask("imagine", "x", "--n", "1", "--seed", str(2**32 - 1), "--json", "--quiet", "-o", "x.png")
     assert (code, err) == (0, "")  # faults.md 27: --quiet and --json were refused together
     found = json.loads(out)
-    assert (found["files"], found["seed"], found["job"]["state"]) == (["x.png"], 2**64 - 1, "done")
+    assert (found["files"], found["seed"], found["job"]["state"]) == (["x.png"], 2**32 - 1, "done")
     assert set(found["seconds"]) == {"accept", "make", "fetch"}
     assert found["recipe"] is None  # the fake's pictures have none
     assert os.listdir(tmp_path) == ["x.png"]
@@ -298,11 +300,11 @@ def test_show(ask: Main, fake: FakeServer, tmp_path: Path) -> None:
     code, out, err = ask("show", "job-1", "-o", ".")
     assert (code, err) == (0, "")
     pairs = dict(re.split(r" {2,}", line, maxsplit=1) for line in out.splitlines()[:-3])
-    assert (pairs["job"], pairs["state"], pairs["prompt"], pairs["without"]) == (
+    assert (pairs["job"], pairs["state"], pairs["prompt"], pairs["weights"]) == (
         "job-1",
         "done",
         "a red apple",
-        "worms",
+        "prompt 1, worms -0.5",
     )
     assert pairs["what"] == "2 pictures, 8 x 8, seed 3"
     assert out.splitlines()[-3:] == ["a-red-apple-3.png", "a-red-apple-3-1.png", "a-red-apple-3-2.png"]
@@ -366,7 +368,8 @@ def test_info(ask: Main, fake: FakeServer) -> None:
     code, out, err = ask("info")
     assert (code, err) == (0, "")
     assert "name       Ada [x]\n" in out
-    assert "fast time  1 d 5 h left (monthly 1 d 5 h)\n" in out
+    assert "fast time  29 h 59 min 45 s left (monthly 29 h 59 min 45 s)\n" in out
+    assert "lifetime   15 s, 1 job\n" in out
     assert f"stored     {2 * len(fake.pictures[0])} B of 1.0 MB\n" in out
     ask("ops", "accounts", "set", ADA)
     assert set(value(ask("info", "--json"))) == set(AccountInfo.__struct_fields__)

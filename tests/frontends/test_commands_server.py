@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from salon.errors import SalonError
+from salon.frontends.client.client import Client
 from salon.frontends.recipe import plain, read_png
 
 from .conftest import Made, Result, finish, start
 
 Run = Callable[..., Result]
+Serving = tuple[subprocess.Popen[str], dict[str, str]]
 WORDS = ["imagine", "a red apple,", "on teal", "--n", "2", "--steps", "2", "--seed", "7", "--ar", "2:1"]  # as in `made`
 
 
@@ -36,7 +39,7 @@ def listening(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     """A server, and the environment in which clients find it. Encrypted: the first user is its operator."""
     folder = tmp_path_factory.mktemp("serving")
     env = {**os.environ, "SALON_KEY": str(folder / "key"), "TZ": "UTC"}
@@ -52,7 +55,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subproce
 
 
 @pytest.fixture
-def salon(serving: tuple[subprocess.Popen[str], dict[str, str]], tmp_path: Path) -> Run:
+def salon(serving: Serving, tmp_path: Path) -> Run:
     """Run `salon WORDS` in an empty folder, as a client of the server."""
 
     def run(*words: str, **more: str) -> Result:
@@ -117,6 +120,39 @@ def test_the_same_start_as_here(salon: Run, tmp_path: Path) -> None:
     again = ["imagine", "a cat", "--n", "1", "--seed", "8", "--image", digest, "--strength", "0", "-o", "again.png"]
     assert salon(*again).returncode == 0
     assert np.array_equal(read_png(tmp_path / "again.png")[0], pixels)
+
+
+def test_the_same_guidance_as_here(salon: Run, serving: Serving, tmp_path: Path) -> None:
+    """`--no` on a server and here; texts with weights from a program on a server."""
+    words = [
+        "imagine",
+        "a cat",
+        "--n",
+        "1",
+        "--steps",
+        "1",
+        "--seed",
+        "7",
+        "--ar",
+        "2:1",
+        "--no",
+        "red, a hat",
+        "--json",
+    ]
+    there = json.loads(salon(*words, "-o", "there.png").stdout)
+    here = json.loads(finish(start([*words, "-o", "here.png"], tmp_path)).stdout)
+    assert np.array_equal(read_png(tmp_path / "there.png")[0], read_png(tmp_path / "here.png")[0])
+    assert there["recipe"]["spec"] == here["recipe"]["spec"]
+    assert there["recipe"]["spec"]["terms"] == [{"text": "red", "weight": -0.5}, {"text": "a hat", "weight": -0.5}]
+    shown = salon("show", there["job"]["job"]).stdout
+    assert re.search(r"weights +prompt 1, red -0.5, a hat -0.5", shown), shown
+    env = serving[1]
+    with Client(env["SALON_SERVER"], key=env["SALON_KEY"]) as client:
+        job = client.imagine("a cat", images=1, steps=1, terms=[("a dog", 3)], no="red", width=64, height=64)
+        assert job.wait(timeout_s=60).state == "done"
+        assert (job.info.prompt_weight, job.info.terms) == (0.25, {"a dog": 0.75, "red": -0.5})
+        with pytest.raises(SalonError, match=r"^weights: got 1 - 1, allowed a sum above 0"):
+            client.imagine("a cat", terms=[("a dog", -1)])
 
 
 def test_a_job_from_its_start_to_its_end(salon: Run, tmp_path: Path) -> None:

@@ -229,7 +229,7 @@ def test_a_frame_fits_the_terminal(height: int, jobs: int) -> None:
 def test_accounts_in_words() -> None:
     assert fast_time(AccountInfo(account="x")) == "unlimited"
     assert fast_time(AccountInfo(account="x", fast_ms={"plan": 7_200_000, "bonus": 0})) == "2 h left (plan 2 h)"
-    assert fast_time(AccountInfo(account="x", fast_ms={"plan": 0})) == "0 ms left"
+    assert fast_time(AccountInfo(account="x", fast_ms={"plan": 0})) == "0 min left"
 
 
 def test_jobs_in_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salon.kernels.cpu import CpuOps
+from salon.kernels.ops import GuidanceTerms
 from salon.kernels.segments import Segments
 
 
@@ -202,10 +204,13 @@ def test_solver_step(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     segments, count = Segments.of(lengths), len(lengths)
     rows = segments.num_rows
-    velocity = rng.standard_normal((2 * rows + 3, width)).astype(np.float32)
-    cond = np.array([segments.offsets[j] + 1 for j in range(count)], np.int32)
-    uncond = np.where(rng.random(count) < 0.5, cond + rows, -1).astype(np.int32)
-    guidance, a, b = rng.standard_normal((3, count)).astype(np.float32)
+    velocity = rng.standard_normal((5 * rows + 3, width)).astype(np.float32)
+    origins = (segments.offsets[:-1] + 1).astype(np.int32)
+    counts = rng.integers(0, 5, count)
+    terms = np.concatenate([origins[j] + rows * rng.permutation(5)[:n] for j, n in enumerate(counts)]).astype(np.int32)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    guidance = GuidanceTerms(origins, offsets, terms, rng.standard_normal(len(terms)).astype(np.float32))
+    a, b = rng.standard_normal((2, count)).astype(np.float32)
     b[rng.random(count) < 0.5] = 0
     latents, base, previous = rng.standard_normal((3, rows, width)).astype(np.float32)
     with_base = bool(rng.random() < 0.5)
@@ -217,8 +222,6 @@ def test_solver_step(data):
             x,
             ops.array(velocity, "float32"),
             segments,
-            cond,
-            uncond,
             guidance,
             a,
             b,
@@ -233,14 +236,80 @@ def test_solver_step(data):
             np.testing.assert_allclose(g, want, rtol=1e-5, atol=1e-5)
 
 
+def vectors(*values: list[int] | list[float]) -> list[Any]:
+    """Origins, offsets and rows in int32, then weights in float32."""
+    return [np.array(v, kind) for v, kind in zip(values, (*[np.int32] * 3, np.float32), strict=True)]
+
+
+@pytest.mark.parametrize("width", [1, 16, 19, 33])
+def test_one_term_is_guidance_to_the_bit(pair, rng, width):
+    """One multiply-add a number, fused where the instruction set has it: pictures of a single prompt rest on it."""
+    ops = pair.cpu
+    velocity = rng.standard_normal((12, width)).astype(np.float32)
+    weights = [1.5, 0.0, 7.0]
+    guidance = GuidanceTerms(*vectors([6, 8, 9], [0, 1, 2, 3], [0, 2, 3], weights))
+    x, keep = ops.zeros(6, width, "float32"), ops.zeros(6, width, "float32")
+    a, b = np.ones(3, np.float32), np.zeros(3, np.float32)
+    ops.solver_step(x, ops.array(velocity, "float32"), Segments.of([2, 1, 3]), guidance, a, b, keep=keep)
+    v, u = velocity[:6], velocity[6:]
+    w = np.repeat(np.array(weights, np.float32), [2, 1, 3])[:, None]
+    fused = (w.astype(np.float64) * (v - u) + u).astype(np.float32)  # the product of two float32 is exact in float64
+    got = ops.numpy(keep)
+    np.testing.assert_array_equal(got, w * (v - u) + u if ops.isa == "portable" else fused)
+    np.testing.assert_array_equal(got[2], u[2])  # weight 0
+
+
+def test_terms_are_summed_in_their_order_whatever_the_company(pair, rng):
+    """An image's bits are those that it has alone, and terms of weight 0 or none at all change nothing."""
+    ops = pair.cpu
+    velocity = rng.standard_normal((40, 19)).astype(np.float32)
+    v = ops.array(velocity, "float32")
+
+    def moved(lengths: list[int], *terms: Any) -> Any:
+        x, n = ops.zeros(sum(lengths), 19, "float32"), len(lengths)
+        one = np.ones(n, np.float32)
+        ops.solver_step(x, v, Segments.of(lengths), GuidanceTerms(*vectors(*terms)), one, 0 * one)
+        return ops.numpy(x)
+
+    alone = moved([5], [30], [0, 3], [0, 10, 20], [2.0, -0.7, 0.3])
+    mixed = moved([3, 5, 4], [3, 30, 7], [0, 1, 4, 4], [8, 0, 10, 20], [9.0, 2.0, -0.7, 0.3])
+    np.testing.assert_array_equal(mixed[3:8], alone)
+    np.testing.assert_array_equal(mixed[8:], velocity[7:11])  # no terms
+    np.testing.assert_array_equal(moved([5], [30], [0, 4], [0, 10, 12, 20], [2.0, -0.7, 0.0, 0.3]), alone)
+    assert (alone != moved([5], [30], [0, 3], [0, 10, 20], [2.0, -0.7, 0.4])).any()
+
+
+REFUSED_TERMS = {
+    "guidance.origins: got 1 for 4 rows": ([1], [0, 1], [0], [1.0]),
+    "guidance.origins: got -1 for 4 rows": ([-1], [0, 1], [0], [1.0]),
+    "guidance.origins: got length 2, want length 1": ([0, 0], [0, 1], [0], [1.0]),
+    "guidance.rows: got 1 for 4 rows": ([0], [0, 2], [0, 1], [1.0, 1.0]),
+    "guidance.rows: got -1 for 4 rows": ([0], [0, 1], [-1], [1.0]),
+    "guidance.rows: got 2147483647 for 4 rows": ([0], [0, 1], [2**31 - 1], [1.0]),
+    "guidance.offsets: got length 1, want length 2": ([0], [0], [], []),
+    "guidance.offsets: got a range other than rows": ([0], [0, 1], [0, 0], [1.0, 1.0]),
+    "guidance.offsets: got a range other than rows, ": ([0], [1, 1], [0], [1.0]),
+    "guidance.weights: got length 2, want length 1": ([0], [0, 1], [0], [1.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED_TERMS)
+def test_solver_step_refuses_terms(pair, message):
+    ops = pair.cpu
+    x, v, one = ops.zeros(4, 3, "float32"), ops.zeros(4, 3, "float32"), np.ones(1, np.float32)
+    with pytest.raises(ValueError, match=f"^solver_step: {re.escape(message)}"):
+        ops.solver_step(x, v, Segments.of([4]), GuidanceTerms(*vectors(*REFUSED_TERMS[message])), one, 0 * one)
+    assert not ops.numpy(x).any()
+
+
 def test_solver_step_refuses(pair):
     ops = pair.cpu
-    x, v = ops.zeros(4, 3, "float32"), ops.zeros(4, 3, "float32")
-    i, f = np.zeros(1, np.int32), np.ones(1, np.float32)
+    x, v, one = ops.zeros(4, 3, "float32"), ops.zeros(4, 3, "float32"), np.ones(1, np.float32)
     with pytest.raises(ValueError, match="previous"):
-        ops.solver_step(x, v, Segments.of([4]), i, i - 1, f, f, f)
-    with pytest.raises(ValueError, match="rows past the end"):
-        ops.solver_step(x, v, Segments.of([4]), i + 1, i - 1, f, f, f * 0)
+        ops.solver_step(x, v, Segments.of([4]), GuidanceTerms(*vectors([0], [0, 0], [], [])), one, one)
+    falling = GuidanceTerms(*vectors([0, 2], [0, 2, 1], [0], [1.0]))
+    with pytest.raises(ValueError, match="guidance.offsets: got a falling offset"):
+        ops.solver_step(x, v, Segments.of([2, 2]), falling, one.repeat(2), one.repeat(2) * 0)
 
 
 @settings(max_examples=15, deadline=None)

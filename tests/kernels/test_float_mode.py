@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from salon.kernels.cpu import CpuOps
-from salon.kernels.ops import Dtype
+from salon.kernels.ops import Dtype, GuidanceTerms
 from salon.kernels.segments import Segments
 
 from .conftest import variants
@@ -96,7 +96,8 @@ def results(isa: str, dtype: Dtype, threads: int, value: int) -> dict[str, bytes
         out["solver"] = ops.array(some, "float32")
         zero = np.zeros(1, np.int32)
         velocity = ops.array(other, "float32")
-        ops.solver_step(out["solver"], velocity, segments, zero, zero - 1, one, small, one * 0)
+        guidance = GuidanceTerms(zero, np.array([0, 1], np.int32), zero, one)
+        ops.solver_step(out["solver"], velocity, segments, guidance, small, one * 0)
         out["blend"] = ops.array(some, "float32")
         weights = ops.array(np.full((rows, 1), 0.5), "float32")
         ops.blend(out["blend"], velocity, ops.array(x, "float32"), weights, segments, small, small)

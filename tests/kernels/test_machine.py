@@ -16,7 +16,7 @@ import pytest
 from salon.kernels import _C
 from salon.kernels.backends import create
 from salon.kernels.cpu import CpuOps, isa_levels
-from salon.kernels.ops import AdapterTerms
+from salon.kernels.ops import AdapterTerms, GuidanceTerms
 from salon.kernels.segments import Segments
 
 
@@ -70,8 +70,10 @@ def wrong_types() -> dict[str, Callable[[CpuOps], object]]:
 
     def solve(o: CpuOps, **changes: Any) -> None:
         x = o.zeros(4, 8, "float32")
-        values: dict[str, Any] = {"cond": i, "uncond": i, "guidance": f, "a": f, "b": 0 * f}
-        o.solver_step(x, x, one, **(values | changes))
+        values: dict[str, Any] = {"origins": i, "offsets": np.array([0, 1], np.int32), "rows": i, "weights": f}
+        numbers: dict[str, Any] = {"a": f, "b": 0 * f}
+        mine = {name: changes.get(name, value) for name, value in values.items()}
+        o.solver_step(x, x, one, GuidanceTerms(**mine), **{n: changes.get(n, value) for n, value in numbers.items()})
 
     def attend(o: CpuOps, **changes: Any) -> object:
         x = o.zeros(4, 8)
@@ -100,7 +102,12 @@ def wrong_types() -> dict[str, Callable[[CpuOps], object]]:
         "add: only: got [1] int64, want an array of int32": lambda o: o.add(
             o.zeros(4, 8, "float32"), o.zeros(4, 8), one, np.zeros(1, np.int64)
         ),
-        "solver_step: cond: got [1] int64, want an array of int32": lambda o: solve(o, cond=i.astype(np.int64)),
+        "solver_step: guidance.rows: got [1] int64, want an array of int32": lambda o: solve(
+            o, rows=i.astype(np.int64)
+        ),
+        "solver_step: guidance.weights: got [1] float64, want an array of float32": lambda o: solve(
+            o, weights=f.astype(np.float64)
+        ),
         "solver_step: b: got [1] float64, want an array of float32": lambda o: solve(o, b=f.astype(np.float64)),
         "blend: a: got [1] float64, want an array of float32": lambda o: o.blend(
             *[o.zeros(4, 8, "float32")] * 3, o.zeros(4, 1, "float32"), one, f.astype(np.float64), f

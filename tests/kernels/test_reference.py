@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from salon.kernels.ops import Activation, AdapterTerms
+from salon.kernels.ops import Activation, AdapterTerms, GuidanceTerms
 from salon.kernels.reference import ReferenceOps
 from salon.kernels.segments import Segments
 
@@ -262,17 +262,19 @@ def test_embed_and_timestep_embedding() -> None:
 def test_solver_step() -> None:
     segments = Segments.of([2, 0, 3])
     latents, velocity, base, previous = draw(5, 3), draw(9, 3), draw(5, 3), draw(5, 3)
-    cond, uncond = ints(4, 9, 6), ints(-1, -1, 0)
-    guidance, a, b = floats(9, 0, 3.5), floats(-0.1, 0, 0.2), floats(0, 0, 0.5)
-    v = np.concatenate([velocity[4:6], velocity[0:3] + np.float32(3.5) * (velocity[6:9] - velocity[0:3])])
+    guidance = GuidanceTerms(ints(4, 9, 0), ints(0, 0, 1, 3), ints(9, 6, 3), floats(2, 3.5, -0.5))
+    a, b = floats(-0.1, 0, 0.2), floats(0, 0, 0.5)
+    origin = velocity[0:3]
+    guided = origin + np.float32(3.5) * (velocity[6:9] - origin) - np.float32(0.5) * (velocity[3:6] - origin)
+    v = np.concatenate([velocity[4:6], guided])
     want = base + np.repeat(a, [2, 0, 3])[:, None] * v
     want[2:] += np.float32(0.5) * previous[2:]
     keep, got = draw(5, 3), latents.copy()
-    OPS.solver_step(got, velocity, segments, cond, uncond, guidance, a, b, base, previous, keep)
+    OPS.solver_step(got, velocity, segments, guidance, a, b, base, previous, keep)
     close(got, want)
     close(keep, v)
     got = latents.copy()
-    OPS.solver_step(got, velocity, segments, cond, uncond, guidance, a, floats(0, 0, 0))
+    OPS.solver_step(got, velocity, segments, guidance, a, floats(0, 0, 0))
     close(got, latents + np.repeat(a, [2, 0, 3])[:, None] * v)
 
 
@@ -311,6 +313,22 @@ def test_conv2d(grids: NDArray[np.int32], kernel: int) -> None:
     want = pixels([F.conv2d(i, t(w), t(b), padding=kernel // 2) for i in images(x, grids)])
     close(OPS.conv2d(x, packed, grids), want)
     close(OPS.conv2d(x, packed, grids, residual=residual), want + t(residual))
+
+
+def test_images_that_go_on_at_the_opposite_side() -> None:
+    rows = int(np.prod(GRIDS, axis=1).sum())
+    x, w, b = strided(draw(rows, 5)), draw(4, 5, 3, 3), draw(4)
+    packed = OPS.pack_conv(w, b)
+
+    def around(image: Any) -> Any:
+        return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="circular"), t(w), t(b))
+
+    close(OPS.conv2d(x, packed, GRIDS, wrap=True), pixels([around(i) for i in images(x, GRIDS)]))
+    doubled = [around(F.interpolate(i, scale_factor=2.0)) for i in images(x, GRIDS)]
+    close(OPS.upsample(x, packed, GRIDS, wrap=True), pixels(doubled))
+    point = np.ones((1, 5), np.float32)
+    want = F.conv2d(t(point).T.reshape(1, 5, 1, 1).repeat(1, 1, 3, 3), t(w), t(b))
+    close(OPS.conv2d(point, packed, ONE, wrap=True), pixels([want]))
 
 
 def test_upsample_and_downsample() -> None:
@@ -389,6 +407,16 @@ X, W = np.zeros((4, 6), np.float32), OPS.pack_linear([np.zeros((6, 6), np.float3
 SEGMENTS, C33 = Segments.of([1, 3]), OPS.pack_conv(np.zeros((2, 6, 3, 3), np.float32), None)
 TERMS = AdapterTerms(X, X, ints(0), ints(0, 9), ints(1), floats(1))
 
+
+def guided(**changes: Any) -> GuidanceTerms:
+    whole = {"origins": ints(0, 1), "offsets": ints(0, 1, 2), "rows": ints(0, 1), "weights": floats(1, 1)}
+    return GuidanceTerms(**(whole | changes))
+
+
+def solve(guidance: GuidanceTerms) -> None:
+    OPS.solver_step(X, X, SEGMENTS, guidance, floats(0, 0), floats(0, 0))
+
+
 REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("array: values", lambda: OPS.array(np.zeros((1, 1, 1)))),
     ("array: values", lambda: OPS.array(np.zeros(1, complex))),
@@ -431,13 +459,17 @@ REFUSED: list[tuple[str, Callable[[], object]]] = [
     ("embed: indices", lambda: OPS.embed([ints(4)], [X])),
     ("embed: indices", lambda: OPS.embed([ints(-1)], [X])),
     ("timestep_embedding: width", lambda: OPS.timestep_embedding(floats(1), 3)),
-    ("solver_step: cond", lambda: OPS.solver_step(X, X, SEGMENTS, ints(0, 2), ints(-1, -1), *[floats(0, 0)] * 3)),
-    ("solver_step: uncond", lambda: OPS.solver_step(X, X, SEGMENTS, ints(0, 1), ints(4, -1), *[floats(0, 0)] * 3)),
-    (
-        "solver_step: a",
-        lambda: OPS.solver_step(X, X, SEGMENTS, ints(0, 1), ints(0, 0), floats(0, 0), floats(0), floats(0, 0)),
-    ),
-    ("solver_step: previous", lambda: OPS.solver_step(X, X, SEGMENTS, ints(0, 1), ints(0, 1), *[floats(1, 1)] * 3)),
+    ("solver_step: guidance.origins", lambda: solve(guided(origins=ints(0, 2)))),
+    ("solver_step: guidance.origins", lambda: solve(guided(origins=ints(0, -1)))),
+    ("solver_step: guidance.rows", lambda: solve(guided(rows=ints(1, 2)))),
+    ("solver_step: guidance.rows", lambda: solve(guided(rows=ints(-1, 1)))),
+    ("solver_step: guidance.rows", lambda: solve(guided(rows=ints(2**31 - 1, 1)))),
+    ("solver_step: guidance.offsets", lambda: solve(guided(offsets=ints(0, 3, 2)))),
+    ("solver_step: guidance.offsets", lambda: solve(guided(offsets=ints(0, 2)))),
+    ("solver_step: guidance.offsets", lambda: solve(guided(offsets=ints(0, 1, 1)))),
+    ("solver_step: guidance.weights", lambda: solve(guided(weights=floats(1)))),
+    ("solver_step: a", lambda: OPS.solver_step(X, X, SEGMENTS, guided(), floats(0), floats(0, 0))),
+    ("solver_step: previous", lambda: OPS.solver_step(X, X, SEGMENTS, guided(), *[floats(1, 1)] * 2)),
     ("blend: y", lambda: OPS.blend(X, X[:3], X, X[:, :1], SEGMENTS, floats(0, 0), floats(0, 0))),
     ("blend: weights", lambda: OPS.blend(X, X, X, X, SEGMENTS, floats(0, 0), floats(0, 0))),
     ("blend: b", lambda: OPS.blend(X, X, X, X[:, :1], SEGMENTS, floats(0, 0), floats(0))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 
 from salon.engine.info import ModelInfo
 from salon.frontends.arguments import parse
-from salon.frontends.commands.flags_parameters import given, sent
 from salon.frontends.commands.parsing import UsageError
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.codec import decode_request, encode
@@ -21,7 +21,8 @@ from salon.frontends.wire.errors import BadMessage
 from salon.parameters import document
 from salon.parameters import known as package
 from salon.parameters.errors import ParameterError
-from salon.parameters.known import checked, parameters
+from salon.parameters.known import Parameter, checked, parameters
+from salon.parameters.language.data import data_of
 from salon.parameters.references import Typed
 from salon.parameters.request import fields_of
 
@@ -30,18 +31,33 @@ DIGEST = "ab" * 32
 
 def typed(*words: str) -> dict[str, Any]:
     """Parameters of a command line."""
-    return given(parse(["imagine", "a cat", *words], "1"))
+    (prompt,) = parse(["imagine", "a cat", *words], "1").prompts
+    return {name: one.value for name, one in prompt.said.items()}
+
+
+def data(*words: str) -> dict[str, Any]:
+    """The same as data."""
+    (prompt,) = parse(["imagine", "a cat", *words], "1").prompts
+    return data_of(prompt)
+
+
+def of_pictures() -> list[Parameter]:
+    """Those that `make_spec` takes."""
+    return [each for each in parameters().values() if not each.of_job and not each.missing]
 
 
 def test_names_and_flags_are_unique_and_said_in_help(capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [flag for parameter in parameters().values() for flag in parameter.flags]
+    flags = [flag for parameter in parameters().values() for flag in parameter.all_flags]
     assert len(flags) == len(set(flags))
     with pytest.raises(SystemExit):
         parse(["imagine", "--help"], "1")
     told = " ".join(capsys.readouterr().out.split())
     for parameter in parameters().values():
+        if parameter.missing:
+            assert all(f"{flag} " not in told for flag in parameter.flags if len(flag) > 4)
+            continue
         for flag in parameter.flags:
-            assert f"{flag} " in told
+            assert re.search(rf"{flag}[ ,]", told)
         assert not parameter.flags or parameter.help.split(":")[0][:40] in told
 
 
@@ -61,11 +77,21 @@ def test_the_page_is_what_the_list_says() -> None:
         (("--sref", "4093"), "style_references", ((4093, 1.0),)),
         (("--sref", "4093::2.5", DIGEST), "style_references", ((4093, 2.5), (DIGEST, 1.0))),
         (("--sw", "0", "--sref", "1"), "style_weight", 0.0),
-        (("--no", "people"), "negative_prompt", "people"),
+        (("--no", "red, people"), "no", "red, people"),
+        (("--chaos", "20"), "chaos", 20.0),
+        (("--c", "20"), "chaos", 20.0),
+        (("--weird", "3000"), "weird", 3000.0),
+        (("--w", "0"), "weird", 0.0),
+        (("--exp", "7"), "experimental", 7.0),
+        (("--q", "4"), "quality", 4),
+        (("--quality", "1"), "quality", 1),
+        (("--stop", "50"), "stop", 50.0),
+        (("--tile",), "tile", True),
+        (("--draft",), "draft", True),
     ],
 )
 def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name: str, value: Any) -> None:
-    values = sent(typed(*words), {})
+    values = data(*words)
     assert values[name] == value
     assert checked(values)[name] == value
     request = decode_request(encode(m.Submit(key="k", prompt="p", parameters=values)))
@@ -76,8 +102,9 @@ def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name:
 
 def test_every_value_is_read_as_it_is_written() -> None:
     written = {
-        "aspect": (3, 2), "seed": 2**64 - 1, "images": 8, "negative_prompt": "people", "steps": 200,
-        "guidance_scale": 3.5, "solver": "heun", "stylize": 1000.0, "style_weight": 0.0,
+        "aspect": (3, 2), "seed": 2**32 - 1, "images": 8, "quality": 4, "stop": 12.5, "chaos": 100.0,
+        "negative_prompt": "people", "steps": 200, "prompt_weight": -0.5,
+        "guidance_scale": 3.5, "solver": "heun", "stylize": 1000.0, "style_weight": 0.0, "no": "red, people",
     }  # fmt: skip
     for name, value in written.items():
         kind = parameters()[name].kind
@@ -97,6 +124,21 @@ def test_every_value_is_read_as_it_is_written() -> None:
         (("--sref", "7::"), "--sref: got '7::'"),
         (("--sref", ""), "--sref: got ''"),
         (("--s", "1", "--s", "2"), "--s: got it twice"),
+        (("--c", "1", "--chaos", "2"), "--chaos: got it twice"),
+        (("--chaos", "101"), "--chaos: got '101', allowed a number from 0 to 100; 0 is none, 100 is most"),
+        (("--weird", "3001"), "--weird: got '3001', allowed a number from 0 to 3000"),
+        (("--exp", "-1"), "--exp"),
+        (("--q", "3"), "--quality: got '3', allowed 1 or 2 or 4; choose one of these"),
+        (("--q", "0.5"), "--quality: got '0.5'"),
+        (("--stop", "9"), "--stop: got '9', allowed a number from 10 to 100; 100 is the whole way"),
+        (
+            ("--oref", "cat.png"),
+            "--oref: got 'cat.png', allowed nothing yet: the model has no adapter for what a picture",
+        ),
+        (("--iw", "1"), "--iw: got '1', allowed nothing yet"),
+        (("--cw", "0"), "--cw: got '0', allowed nothing yet: the model has no adapter"),
+        (("--sv", "2"), "--sv: got '2', allowed 1; there is one version: drop it"),
+        (("--seed", "4294967296"), "--seed: got '4294967296', allowed a whole number from 0 to 4294967295"),
     ],
 )
 def test_a_wrong_flag_is_refused_by_name(words: tuple[str, ...], told: str) -> None:
@@ -105,11 +147,12 @@ def test_a_wrong_flag_is_refused_by_name(words: tuple[str, ...], told: str) -> N
     assert told in str(refused.value)
 
 
-def test_random_is_a_number_from_then_on() -> None:
-    first, second = typed("--sref", "random", "random::2")["style_references"]
-    assert first.source != second.source
-    assert isinstance(first.source, int)
-    assert (first.weight, second.weight) == (1.0, 2.0)
+def test_random_is_a_number_as_data() -> None:
+    assert [each.source for each in typed("--sref", "random")["style_references"]] == ["random"]
+    first, second = data("--sref", "random", "random::2")["style_references"]
+    assert first[0] != second[0]
+    assert isinstance(first[0], int)
+    assert (first[1], second[1]) == (1.0, 2.0)
 
 
 def test_a_file_that_is_called_like_a_number() -> None:
@@ -122,10 +165,18 @@ def test_a_file_that_is_called_like_a_number() -> None:
     [
         ({"stylise": 1}, "got 'stylise', allowed the names of parameters; did you mean stylize?"),
         ({"zzz": 1}, "see docs/parameters.md"),
+        ({"lane": "fast"}, "got 'lane', allowed the names of parameters"),
+        ({"video": True}, "video: got it, allowed what this version can do; leave it out: it needs video"),
+        ({"profile": ["abc"]}, "it needs taste profiles"),
         ({"stylize": "1"}, "stylize: got '1'"),
         ({"stylize": True}, "stylize: got True"),
         ({"raw": 1}, "raw: got 1, allowed true or false"),
         ({"seed": 1.5}, "seed: got 1.5"),
+        ({"quality": 3}, "quality: got 3, allowed 1 or 2 or 4"),
+        ({"quality": True}, "quality: got True"),
+        ({"stop": 101}, "stop: got 101"),
+        ({"omni_reference": DIGEST}, "omni_reference: got 'abababab"),
+        ({"tile": "yes"}, "tile: got 'yes', allowed true or false"),
         ({"seed": 2**64}, "seed: got"),
         ({"aspect": [1]}, "aspect: got"),
         ({"aspect": [0, 1]}, "aspect: got"),
@@ -138,6 +189,17 @@ def test_a_file_that_is_called_like_a_number() -> None:
         ({"style_references": [1, 1]}, "1 twice"),
         ({"solver": "x"}, "solver: got 'x'"),
         ({"negative_prompt": "\0"}, "negative_prompt: got"),
+        ({"no": 3}, "no: got 3"),
+        ({"terms": "a dog"}, "terms: got 'a dog', allowed up to 8 pairs of text and weight, -100 to 100; write pairs"),
+        ({"terms": []}, "terms: got 0 texts"),
+        ({"terms": [["a dog", 1]] * 9}, "terms: got 9 texts, allowed up to 8 pairs"),
+        ({"terms": ["a dog"]}, "terms: got 'a dog', allowed a text and its weight"),
+        ({"terms": [["a dog"]]}, "terms: got ['a dog'], allowed a text and its weight"),
+        ({"terms": [["a dog", "1"]]}, "terms: weight: got '1', allowed a number from -100 to 100"),
+        ({"terms": [["a dog", 101]]}, "terms: weight: got 101"),
+        ({"terms": [[" ", 1]]}, "terms: got ' ', allowed some words"),
+        ({"terms": [["x" * 2001, 1]]}, "2,001 characters"),
+        ({"prompt_weight": 101}, "prompt_weight: got 101"),
         ({"negative_prompt": "x" * 2001}, "2,001 characters"),
     ],
 )
@@ -149,6 +211,20 @@ def test_wrong_data_is_refused_by_name_on_the_wire_too(values: dict[str, Any], t
         with pytest.raises(BadMessage) as bad:
             decode_request(encode(m.Submit(key="k", prompt="p", parameters=values)))
         assert told in str(bad.value)
+
+
+def test_texts_with_weights_are_read_as_they_are_written() -> None:
+    kind = parameters()["terms"].kind
+    texts = (("a dog", 1.0), ("red::blue", -0.5), ("x", 0.25))
+    assert kind.check("terms", [list(pair) for pair in texts], "") == texts
+    assert tuple(kind.read("--x", f"{text}::{weight}", "") for text, weight in texts) == texts
+    assert kind.read("--x", "a dog", "") == kind.read("--x", "a dog::", "") == ("a dog", 1.0)
+    assert kind.write(texts) == "a dog::1 red::blue::-0.5 x::0.25"
+    with pytest.raises(ParameterError, match="--x: got 'a::b', allowed a text, perhaps with ::WEIGHT behind it"):
+        kind.read("--x", "a::b", "write one")
+    request = decode_request(encode(m.Submit(key="k", prompt="p", parameters={"terms": texts})))
+    assert isinstance(request, m.Submit)
+    assert checked(request.parameters)["terms"] == texts
 
 
 def test_numbers_of_numpys_are_numbers() -> None:
@@ -188,7 +264,7 @@ PARAMETERS = (Parameter("{name}", ("{flag}",), Number(0, 3), "how odd", "0", "ch
 def test_a_parameter_is_one_file(folder: Path) -> None:
     (folder / "oddness.py").write_text(PLUGIN.format(name="oddness", flag="--odd"))
     assert "oddness" in parameters()
-    assert typed("--odd", "2") == {"images": 4, "oddness": 2.0}
+    assert typed("--odd", "2") == {"oddness": 2.0}
     assert "| `--odd` `X` | `oddness` | a number from 0 to 3 | 0 | how odd |" in document.page()
     with pytest.raises(UsageError, match="--odd: got '4', allowed a number from 0 to 3; choose"):
         typed("--odd", "4")
@@ -204,11 +280,12 @@ def test_two_parameters_of_one_name_are_refused(folder: Path, name: str, flag: s
 
 
 def test_what_fields_of_returns_is_what_make_spec_takes() -> None:
-    """Every name of the list reaches a spec, its styles or its start."""
+    """Every name of the list reaches a spec, its guidance, its styles or its start."""
     from salon.engine import start
+    from salon.engine.guidance import FIELDS as GUIDANCE_FIELDS
     from salon.engine.spec import GenerationSpec
     from salon.engine.styles.choice import FIELDS
 
-    fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS, *start.FIELDS}
+    fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS, *GUIDANCE_FIELDS, *start.FIELDS}
     fields |= set(inspect.signature(ModelInfo.make_spec).parameters)
-    assert parameters().keys() <= fields
+    assert {parameter.name for parameter in of_pictures()} <= fields

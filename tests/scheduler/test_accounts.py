@@ -146,6 +146,54 @@ def test_a_permutation_that_cannot_be_paid_makes_nothing() -> None:
     )
 
 
+def test_the_jobs_of_a_submit_may_differ_and_are_all_taken_or_none() -> None:
+    accounts = house("standard")
+    works = {"one": GRID, "two": VARIATION, "three": Work(kind=Kind.GRID, images=8)}
+    admission = accounts.admit_many("a", Lane.TURBO, works, T0, submit="s")
+    assert admission.prices == {"one": 2 * MIN, "two": 108_000, "three": 4 * MIN}
+    assert accounts.info("a", T0).held_ms == admission.reserved_ms == 468_000
+    assert len(accounts._accounts["a"].places) == 1
+    assert accounts.settle("two", Ended.DONE, T0, lane=Lane.FAST).charged_ms == 54_000
+    assert accounts.settle("one", Ended.FAILED, T0).charged_ms == 0
+    assert accounts.settle("three", Ended.DONE, T0).charged_ms == 4 * MIN
+    assert not accounts._accounts["a"].places
+    hours, mixed = Work(kind=Kind.GRID, images=480), {"p": GRID, "q": VIDEO}
+    for words, error, several in (
+        ("videos and pictures", TicketError, mixed),
+        ("none, allowed at least one", TicketError, {}),
+        ("a cost of 16 h 1 min", Refused, {"p": GRID} | {f"h{i}": hours for i in range(8)}),
+        ("--quality", TicketError, {"p": GRID, "q": Work(kind=Kind.GRID, quality=3)}),
+        ("pro plan or higher", Refused, {"p": GRID, "q": Work(kind=Kind.GRID, stealth=True)}),
+        ("an id that was never used", DuplicateJob, {"p": GRID, "one": GRID}),
+        ("an id of its own", DuplicateJob, {"t": GRID, "q": GRID}),
+    ):
+        unchanged(accounts, error, words, lambda: accounts.admit_many("a", Lane.FAST, several, T0, submit="t"))  # noqa: B023
+
+
+def test_jobs_of_one_submit_share_its_place_after_a_restart() -> None:
+    accounts = house("standard")
+    names = [f"c{i}" for i in range(10)]
+    works = dict.fromkeys(names, Work(kind=Kind.GRID, submit="s"))
+    accounts.admit_many("a", Lane.TURBO, works, T0, submit="s")
+    accounts.settle("c0", Ended.DONE, T0)
+    again = Accounts(BOOK, accounts.ledger)
+    again.open("a", T0, plan="standard")
+    for job, work in works.items():  # some were moved, and are charged as Fast
+        lane = Lane.FAST if job in ("c1", "c2") else Lane.TURBO
+        assert again.restore("a", lane, work, job=job) == (() if job == "c0" else (job,))
+    assert len(again._accounts["a"].places) == 1
+    fill(again, Lane.FAST, 12)
+    with pytest.raises(Refused, match="queue"):
+        again.admit("a", Lane.FAST, TAKE_ONE, T0, job="more")
+    with pytest.raises(DuplicateJob):
+        again.restore("a", Lane.FAST, works["c1"], job="c1")
+    assert again.settle("c1", Ended.DONE, T0).charged_ms == MIN
+    for job in names[2:]:
+        again.settle(job, Ended.DONE, T0)
+    again.admit("a", Lane.FAST, TAKE_ONE, T0, job="more")
+    assert [place.submit for place in again._accounts["a"].places].count("s") == 0
+
+
 # ---- what it costs -----------------------------------------------------------------------------------------------
 
 
@@ -321,7 +369,7 @@ def test_a_quote_is_the_admission_and_makes_nothing() -> None:
     quote = accounts.quote("a", Lane.TURBO, GRID, T0, job="p", children=["c", "d"])
     assert accounts.ledger.snapshot() == before
     admission = accounts.admit("a", Lane.TURBO, GRID, T0, job="p", children=["c", "d"])
-    assert quote == Admission("a", Lane.TURBO, ("c", "d"), 12, 2 * MIN, 4 * MIN)
+    assert quote == Admission("a", Lane.TURBO, 12, {"c": 2 * MIN, "d": 2 * MIN})
     assert quote == Admission(*[getattr(admission, name) for name in Admission.__slots__][:-1])
     assert [entry.kind for entry in admission.entries] == [EntryKind.HOLD, EntryKind.HOLD]
 
@@ -396,7 +444,7 @@ class Life(RuleBasedStateMachine):
         assert admission.jobs == quote.jobs
         self.entries += admission.entries
         for name in admission.jobs:
-            self.open[name] = (account, lane, quote.price_ms, (job, lane, work, children))
+            self.open[name] = (account, lane, quote.prices[name], (job, lane, work, children))
 
     @precondition(lambda self: self.open)
     @rule(data=st.data(), ended=st.sampled_from(Ended), falls_back=st.booleans())

@@ -13,6 +13,7 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.generation import State
+from salon.engine.guidance import TextTerm
 from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.engine.start import Start
 from salon.kernels import backends
@@ -79,6 +80,7 @@ def draw_spec(rng: random.Random) -> GenerationSpec:
         guidance_scale=guidance,
         solver=rng.choice(["euler", "heun"]),
         adapters=tuple(uses),
+        terms=tuple(TextTerm("a dog", rng.choice([0.4, -0.5, 0.0])) for _ in range(rng.choice([0, 0, 1, 2]))),
         start=None
         if rng.random() < 0.7
         else Start(

@@ -105,7 +105,7 @@ class ClausePipeline:
         self.sizes = sizes or {}
         self.parts = tuple(slot.tokens for slot in self.slots)
         self.reader = ClauseReader(self.slots, vocabulary, lambda text: len(encoder.tokenize(text)))
-        self._cache: OrderedDict[str, TextEncoding] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, bool], TextEncoding] = OrderedDict()
         width, pooled = len(stats.token_mean), len(stats.pooled_mean)
         rows = np.zeros((self.num_rows, width), np.float32)
         self.unconditional = read_only(rows, np.zeros(pooled, np.float32))  # what training saw for a dropped caption
@@ -115,11 +115,12 @@ class ClausePipeline:
         """Text rows of every prompt."""
         return sum(self.parts)
 
-    def encode(self, prompt: str, field: str = "prompt") -> TextEncoding:
+    def encode(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> TextEncoding:
         """Encode a prompt.
 
         Args:
             field: the name of the prompt in errors.
+            beside: whether the words stand beside a prompt. If they are all attributes, no subject is made of them.
 
         Raises:
             PromptError: the prompt has no words, or more than `max_chars` characters (normalised: `MAX_GROWTH` times
@@ -127,16 +128,17 @@ class ClausePipeline:
         """
         if len(prompt) > self.max_chars:
             self._refuse_length(field, f"{len(prompt):,} characters", f"{self.max_chars:,}")
-        if prompt in self._cache:
-            self._cache.move_to_end(prompt)
-            return self._cache[prompt]
+        key = prompt, beside
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
         grown, most = len(unicodedata.normalize("NFKC", prompt)), MAX_GROWTH * self.max_chars
         if grown > most:
             self._refuse_length(
                 field, f"{grown:,} characters once normalised", f"{MAX_GROWTH} times {self.max_chars:,}"
             )
-        encoding = self._encode(prompt, field)
-        self._cache[prompt] = encoding
+        encoding = self._encode(prompt, field, beside)
+        self._cache[key] = encoding
         while len(self._cache) > self.cache_size:
             self._cache.popitem(last=False)
         return encoding
@@ -144,9 +146,9 @@ class ClausePipeline:
     def _refuse_length(self, field: str, got: str, allowed: str) -> NoReturn:
         raise PromptError(complaint(field, got, f"{allowed} (Limits.max_prompt_chars)", "shorten it"))
 
-    def _encode(self, prompt: str, field: str) -> TextEncoding:
+    def _encode(self, prompt: str, field: str, beside: bool) -> TextEncoding:
         try:
-            clauses = self.reader.read(prompt)
+            clauses = self.reader.read(prompt, beside=beside)
         except ValueError as error:
             remedy = 'say what to draw, like "a red apple"'
             raise PromptError(complaint(field, shown(prompt), "some words", remedy)) from error
@@ -166,8 +168,8 @@ class ClausePipeline:
                 raise PromptError(complaint(field, shown(prompt), "letters or figures", "say what to draw in words"))
             ids.append(tokens)
         states = dict(zip((slot.name for slot in filled), self.encoder.encode(ids), strict=True))
-        pooled = self._pooled(states[SUBJECT])
-        if self.neighbours is not None and not self.neighbours.knows(texts[SUBJECT]):
+        pooled = self._pooled(states[SUBJECT]) if SUBJECT in states else self.unconditional.pooled
+        if SUBJECT in states and self.neighbours is not None and not self.neighbours.knows(texts[SUBJECT]):
             name = self.neighbours.nearest(pooled)
             if name is not None:
                 warnings.append(f"{texts[SUBJECT]!r} is drawn as {name!r}, the nearest thing that the model knows")

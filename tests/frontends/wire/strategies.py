@@ -26,6 +26,7 @@ ACCOUNTS = st.one_of(st.just("local"), st.text("0123456789abcdef", min_size=64, 
 COUNTS = st.integers(0, 2**63 - 1)
 LABELS = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=100)
 PROMPTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
+WORDED = PROMPTS.filter(str.strip)
 IDS = st.binary(min_size=1, max_size=16)
 CREDITS = st.integers(1, m.Limits().max_credit)
 PAGES = st.integers(1, 200)
@@ -45,6 +46,9 @@ PARAMETERS = st.fixed_dictionaries(
         "seed": st.integers(0, MAX_SEED),
         "steps": st.integers(1, MAX_STEPS),
         "negative_prompt": PROMPTS,
+        "no": PROMPTS,
+        "terms": st.lists(st.tuples(WORDED, st.floats(-100, 100)).map(list), min_size=1, max_size=8),
+        "prompt_weight": st.floats(-100, 100),
         "image": DIGESTS,
         "image_strength": st.floats(0, 1),
         "mask": DIGESTS,

@@ -11,6 +11,7 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.errors import SalonError
+from salon.engine.guidance import TextTerm
 from salon.engine.info import ModelInfo
 from salon.engine.limits import Limits
 from salon.engine.spec import AdapterUse, GenerationSpec
@@ -52,12 +53,14 @@ def test_the_numbers_are_the_engines(engine: Engine) -> None:
         texts = [len(generation.text.tokens)]
         if generation.negative is not None:
             texts.append(len(generation.negative.tokens))
+        texts += [len(text.tokens) for text in generation.terms]
         assert got.shape.squares == request.images * sum((rows + generation.rows) ** 2 for rows in texts)
         assert encode.units == sum(texts)
         tokens = sum(
             ADAPTERS[name] * generation.rows * request.images
             for use in request.adapters
-            for name in (use.adapter, use.unconditional if request.guided else None)
+            for branch in generation.branches
+            for name in (use.adapter if branch.conditional else use.unconditional,)
             if name is not None and use.weight
         )
         assert got.shape.adapter_rows == tokens
@@ -89,6 +92,9 @@ def test_refusals_are_the_engines(tiny: object, new_engine: Callable[[], Engine]
         {"embedded_guidance": 2.0},
         {"adapters": (AdapterUse("nobody", 0.0),)},
         {"prompt": "x" * 3000},
+        {"terms": (TextTerm("a dog"),) * 9},
+        {"terms": (TextTerm("x" * 3000),)},
+        {"images": 4, "terms": (TextTerm("a dog"),)},
     ):
         with pytest.raises(SalonError) as theirs:
             limited.open(spec(**fields))

@@ -9,10 +9,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from salon.engine.errors import SpecError
 from salon.scheduler.errors import UnknownAccount, UnknownLane
+from salon.scheduler.plans import lane_of
+from salon.scheduler.prices import Kind, Work
+from salon.studio.jobs import imagine
+from salon.studio.kinds import Asked
+from salon.studio.pricing import cost_ms
+from salon.studio.service import service as service_module
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob
 from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
@@ -204,3 +211,55 @@ def test_a_job_that_is_done_after_the_threads_have_ended_goes_on_at_the_next_sta
 
     job = serve(late)
     assert serve(lambda service: ended(service, job)).state == "done"
+
+
+# ---- what it costs -----------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_charged_what_it_was_quoted(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        await service.accounts.set("local", "local", keyed=False, plan="basic")
+        context = service.context
+        prices, info = context.books.book.prices, context.studio.loop.model
+        asks: list[dict[str, Any]] = [{}, {"steps": 5, "solver": "heun"}, {"images": 1, "lane": "turbo"}]
+        for i, fields in enumerate(asks):
+            asked = request(f"k{i}", **fields)
+            lane = lane_of(asked.lane)
+            quoted = cost_ms(prices, info, imagine.spec(Asked(request=asked, lane=lane), info), lane)
+            job, _ = await service.submit("local", asked)
+            record = await ended(service, job.job)
+            assert (record.lane, record.charged_ms) == (asked.lane, quoted)
+            spent = [-e.amount_ms for e in context.store.all_entries() if (e.job, e.kind) == (job.job, "charge")]
+            assert sum(spent) == quoted > 0
+
+    serve(work)
+
+
+def test_an_open_job_of_before_there_was_an_effort_keeps_its_price(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def old(info: Any, spec: Any, stealth: bool) -> Work:
+        return Work(kind=Kind.GRID, images=spec.images, stealth=stealth)
+
+    def pack(value: Any) -> bytes:
+        fields = msgspec.to_builtins(value)
+        fields.pop("effort", None)
+        return msgspec.msgpack.encode(fields)
+
+    async def accept(service: Service) -> str:
+        await service.accounts.set("local", "local", keyed=False, plan="basic")
+        monkeypatch.setattr(imagine, "work_of", old)
+        monkeypatch.setattr(service_module, "pack", pack)
+        return (await service.submit("local", request("k")))[0].job
+
+    job = serve(accept, paused=True)
+    monkeypatch.undo()
+
+    async def go_on(service: Service) -> None:
+        row = service.context.store.job(job)
+        assert row is not None
+        assert b"effort" not in row.work
+        assert (await ended(service, job)).charged_ms == 30_000
+        assert (await service.accounts.show("local")).info.held_ms == 0
+
+    serve(go_on)

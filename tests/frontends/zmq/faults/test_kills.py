@@ -66,7 +66,9 @@ def test_charged_before_a_crash_and_not_again(serve: Serve, connect: Connect, tm
     server.stop()
     store = Store.open(None, tmp_path / "data")
     ledger = Ledger.replay(store.all_entries())
-    store.write([AddEntries(ledger.settle(job, 60_000, ledger.now_ms, use_ms=60_000, relax_ms=0)) for job in jobs])
+    price = ledger.held(jobs[0])
+    assert price > 0
+    store.write([AddEntries(ledger.settle(job, price, ledger.now_ms, use_ms=price, relax_ms=0)) for job in jobs])
     store.close()
 
     server = serve(curve=True, operators=(boss.public,), paused=True)
@@ -75,7 +77,7 @@ def test_charged_before_a_crash_and_not_again(serve: Serve, connect: Connect, tm
     as_(server, boss).ask("ops.resume")
     for job in jobs:
         assert [event["kind"] for event, _ in client.watch(job)][-1] == "done"
-        assert client.show(job)["charged_ms"] == 60_000
+        assert client.show(job)["charged_ms"] == price
     server.stop()
     assert audit(tmp_path / "data", None).wrong == []
 
@@ -147,8 +149,10 @@ def test_a_job_goes_on_in_the_lane_that_it_was_given(serve: Serve, connect: Conn
     store = Store.open(None, tmp_path / "data")
     ledger = Ledger.replay(store.all_entries())
     moved = next(job for job in jobs if job not in downgraded)  # as if when its worker died, which is only known later
+    price = ledger.held(moved) // 2  # what was set aside is for Turbo
+    assert price > 0
     for job in (downgraded[0], moved):
-        store.write([AddEntries(ledger.settle(job, 120_000, ledger.now_ms, use_ms=120_000, relax_ms=0))])
+        store.write([AddEntries(ledger.settle(job, price, ledger.now_ms, use_ms=price, relax_ms=0))])
     store.close()
     server = serve(**options)
     operator = connect(server, public=boss.public, secret=boss.secret)
@@ -161,6 +165,6 @@ def test_a_job_goes_on_in_the_lane_that_it_was_given(serve: Serve, connect: Conn
     operator.ask("ops.resume")
     for job in jobs:
         assert [event["kind"] for event, _ in client.watch(job)][-1] == "done"
-    assert (client.show(moved).get("lane", "fast"), client.show(moved)["charged_ms"]) == ("fast", 120_000)
+    assert (client.show(moved).get("lane", "fast"), client.show(moved)["charged_ms"]) == ("fast", price)
     server.stop()
     assert audit(tmp_path / "data", None).wrong == []

@@ -1,0 +1,60 @@
+"""What a spec is on the price list: its effort beside that of the model's default job (docs/prices.md)."""
+
+from __future__ import annotations
+
+from ..engine.info import ModelInfo
+from ..engine.spec import GenerationSpec
+from ..scheduler.prices import Effort, Kind, PriceList, Work
+from ..scheduler.tickets import Lane
+
+
+def work_of(
+    info: ModelInfo,
+    spec: GenerationSpec,
+    *,
+    kind: Kind = Kind.GRID,
+    omni: bool = False,
+    draft: bool = False,
+    stealth: bool = False,
+) -> Work:
+    """Return what a job is on the price list. What is quoted, set aside and charged all comes from here.
+
+    Evaluations are those of the solver's table: Heun's steps have two of them, and `--q` makes more of them, so that it
+    counts once. Guidance, further terms of a prompt and the spread of a grid change no table and cost nothing.
+
+    Args:
+        info: of the model that draws.
+        spec: what it draws, every default filled in.
+        kind: the line of the price list.
+        omni, draft, stealth: see `Work`.
+    """
+    default = info.default_job
+    effort = Effort(
+        evaluations=len(info.evaluations(spec)),
+        default_evaluations=default.evaluations,
+        draft_evaluations=default.draft_evaluations,
+        pixels=_counted(spec, default.pixels, info.architecture.granularity),
+        default_pixels=default.pixels,
+    )
+    return Work(kind=kind, images=spec.images, omni=omni, draft=draft, stealth=stealth, effort=effort)
+
+
+def cost_ms(
+    prices: PriceList, info: ModelInfo, spec: GenerationSpec, lane: Lane = Lane.FAST, *, kind: Kind = Kind.GRID
+) -> int:
+    """Return the ms of GPU time that a job counts as by the price list, also in Relax, where nothing is charged.
+
+    Raise TicketError for a cost without measure.
+    """
+    return prices.use(work_of(info, spec, kind=kind), lane)
+
+
+def _counted(spec: GenerationSpec, area: int, unit: int) -> int:
+    """Return the pixels of a picture as they count: those of the default `area` for the sizes that `--ar` makes of it.
+
+    `--ar` makes both sides multiples of `unit`, each less than one of these off, which is up to a quarter of the area
+    where a model's pictures are small.
+    """
+    pixels = spec.width * spec.height
+    low, high = (spec.width - unit) * (spec.height - unit), (spec.width + unit) * (spec.height + unit)
+    return area if low < area < high and 5 * area <= 8 * pixels < 11 * area else pixels
