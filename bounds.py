@@ -12,9 +12,12 @@ from typing import Final
 # ---- a request for pictures ----------------------------------------------------------------------------------------
 
 MAX_PROMPT: Final = 2_000  # characters; also of a negative prompt
+MAX_SOURCE: Final = 12_000  # characters of a prompt with parameters, which may stand for several
 MAX_SIDE: Final = 4_096  # pixels
 MAX_STEPS: Final = 200
 MAX_IMAGES: Final = 8  # of a job; an engine itself makes more at a time (`Limits.max_images`)
+MAX_JOBS: Final = 100  # that one prompt stands for, whatever a plan allows: their records fit one message
+MAX_REPEAT: Final = 40
 MAX_PREVIEW_EVERY: Final = 1_000  # solver steps
 MAX_ASPECT: Final = 14
 GUIDANCE: Final = (0.0, 100.0)

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 from .. import __version__
 from ..errors import SalonError
+from ..parameters.errors import PromptRefused
 from ..system import explain
 from . import streams
 from .arguments import parse
@@ -25,6 +26,8 @@ from .commands.words import clean, typed
 
 COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's function of a namespace
     "imagine": "imagine",
+    "plan": "plan",
+    "settings": "commands.settings",
     "doctor": "doctor",
     "recipe": "reproduce",
     "reproduce": "reproduce",
@@ -64,7 +67,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return _refuse(str(stop) or "interrupted", exits.INTERRUPTED)
     except SalonError as error:
-        return _refuse(typed(str(error)), exits.code_of(error))
+        code = _refuse(typed(str(error)), exits.code_of(error))
+        place = error if isinstance(error, PromptRefused) else error.__cause__
+        if isinstance(place, PromptRefused) and place.prompt:
+            print(place.pointer(), file=sys.stderr)
+        return code
     except MemoryError:
         return _refuse("out of memory; make fewer or smaller pictures, or free some memory")
     except ImportError as error:

@@ -6,17 +6,34 @@ import argparse
 import json
 import sys
 import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from .. import __version__
-from ..bounds import MAX_PROMPT, random_seed
-from ..engine.errors import PromptError
-from ..errors import complaint
-from ..parameters.request import fields_of
+from ..bounds import random_seed
+from ..studio.prompt.resolve import Facts, resolve
 from .commands import remote, words
 from .commands.connection import server_of
-from .commands.flags_parameters import given, references, sent
+from .commands.flags_parameters import references
+from .commands.pictures import destinations_of
 from .drawing import draw
-from .outputs import Destination, slug
+from .outputs import Destination
+
+if TYPE_CHECKING:
+    from ..engine.engine import Engine
+    from ..engine.generation import Generation
+    from ..studio.service.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What became of one request: its files and their recipe, and seconds of making and of writing."""
+
+    files: list[str]
+    recipe: Recipe
+    seed: int
+    make_s: float
+    write_s: float
 
 
 def imagine(options: argparse.Namespace) -> int:
@@ -26,26 +43,18 @@ def imagine(options: argparse.Namespace) -> int:
     its final name before everything is on disk.
     """
     started = time.perf_counter()
-    _check_text("prompt", options.prompt)
-    if options.no is not None:
-        _check_text("--no", options.no)
     remote.refuse_misplaced(options)
-    asked = given(options)
-    files = references(asked)
-    asked = sent(asked, {path: file.digest for path, file in files.items()})
+    files = references(options.prompts)
+    digests = {path: file.digest for path, file in files.items()}
+    requests = [resolve(prompt, Facts(default_style=True), digests=digests) for prompt in options.prompts]
     if server_of(options) is not None:
-        return remote.imagine(options, asked, tuple(files))
-    seed = random_seed() if options.seed is None else options.seed
-    stem = f"{slug(options.prompt)}-{seed}"
-    destination = Destination.of(options.output, stem, options.n, force=options.force)
-    destination.check(1)
+        return remote.imagine(options, requests, digests)
+    seeds = [int(request.fields.get("seed", random_seed())) for request in requests]
+    destinations = destinations_of(options, requests, seeds)
 
     from ..engine.engine import Engine
     from ..studio.references import aspect_of, pictures_of
     from ..studio.resources import References
-    from ..studio.service.mosaic import mosaic
-    from ..studio.service.recipe import plain, recipe_of
-    from ..studio.service.recipe_files import encode_png
 
     engine = Engine.load(
         options.model,
@@ -56,20 +65,53 @@ def imagine(options: argparse.Namespace) -> int:
         require_text=True,
     )
     styles = engine.model.styles
-    fields = fields_of(asked | {"seed": seed}, styles is not None and styles.default is not None)
+    has_default = styles is not None and styles.default is not None
     by_digest = dict(files.values())
-    spec = engine.make_spec(options.prompt, aspect=fields.pop("aspect", aspect_of(fields, by_digest.get)), **fields)
-    for form, pixels in pictures_of(spec, by_digest.get, References(), engine.info).items() if files else ():
-        engine.add_picture(form, pixels)
-    generation = engine.open(spec)
-    destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
+    specs, forms = [], References()
+    for request, seed in zip(requests, seeds, strict=True):
+        fields = request.fields_for(has_default) | {"seed": seed}
+        aspect = fields.pop("aspect", aspect_of(fields, by_digest.get))
+        spec = engine.make_spec(request.text, aspect=aspect, **fields)
+        for form, pixels in pictures_of(spec, by_digest.get, forms, engine.info).items() if files else ():
+            engine.add_picture(form, pixels)
+        specs.append(spec)
+    for spec in specs[1:]:  # all are taken, or none is begun
+        engine.close(engine.open(spec))
+    made: list[_Made] = []
     loaded = time.perf_counter()
+    for spec, destination in zip(specs, destinations, strict=True):
+        opening = time.perf_counter()
+        generation = engine.open(spec)
+        loaded += time.perf_counter() - opening if not made else 0.0
+        made.append(_make(engine, generation, destination, options))
+    load_s = round(loaded - started, 3)
+    told = [
+        {"files": one.files, "seed": one.seed, "seconds": _seconds(one, load_s), "recipe": _plain(one.recipe)}
+        for one in made
+    ]
+    if options.json:
+        print(json.dumps(told[0] if len(told) == 1 else {"jobs": told}))
+    elif not options.quiet:
+        make_s = sum(one.make_s for one in made)
+        print(f"made in {make_s:.2f} s (and {load_s:.2f} s to load)", file=sys.stderr, flush=True)
+        print("\n".join(path for one in made for path in one.files))
+    return 0
+
+
+def _make(engine: Engine, generation: Generation, destination: Destination, options: argparse.Namespace) -> _Made:
+    from ..studio.service.mosaic import mosaic
+    from ..studio.service.recipe import recipe_of
+    from ..studio.service.recipe_files import encode_png
+
+    started = time.perf_counter()
+    spec = generation.spec
+    destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     if not options.quiet:
         for warning in (*getattr(engine.ops, "notes", ()), *generation.warnings):
             print(f"salon: note: {warning}", file=sys.stderr)
         pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps_taken, "step")
         print(
-            f"{pictures}, {spec.width} x {spec.height}, {steps}, seed {seed}, on {engine.ops.name}",
+            f"{pictures}, {spec.width} x {spec.height}, {steps}, seed {spec.seed}, on {engine.ops.name}",
             file=sys.stderr,
             flush=True,
         )
@@ -82,28 +124,18 @@ def imagine(options: argparse.Namespace) -> int:
     contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
     written = [str(path) for path in destination.write(contents)]
     engine.close(generation)
-    seconds = {
-        "load": round(loaded - started, 3),
-        "make": round(made - loaded, 3),
-        "write": round(time.perf_counter() - made, 3),
-    }
-    if options.json:
-        print(json.dumps({"files": written, "seed": seed, "seconds": seconds, "recipe": plain(recipes[0])}))
-    elif not options.quiet:
-        print(f"made in {seconds['make']:.2f} s (and {seconds['load']:.2f} s to load)", file=sys.stderr, flush=True)
-        print("\n".join(written))
-    return 0
+    return _Made(written, recipes[0], spec.seed, made - started, time.perf_counter() - made)
 
 
-def _check_text(name: str, text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise PromptError(complaint(name, "bytes that are no UTF-8", "text", "type it again")) from error
-    if len(text) > MAX_PROMPT:
-        raise PromptError(complaint(name, f"{len(text):,} characters", f"up to {MAX_PROMPT:,}", "shorten it"))
-    if not text.strip():
-        raise PromptError(complaint(name, repr(text), "some words", 'write some, like "a red apple"'))
+def _seconds(made: _Made, load_s: float) -> dict[str, float]:
+    return {"load": load_s, "make": round(made.make_s, 3), "write": round(made.write_s, 3)}
+
+
+def _plain(recipe: Recipe) -> dict[str, Any]:
+    from ..studio.service.recipe import plain
+
+    whole: dict[str, Any] = plain(recipe)
+    return whole
 
 
 def _bytes_at_most(pixels: int, images: int) -> int:

@@ -12,14 +12,67 @@ PAGE = Path(__file__).parents[1] / "docs" / "parameters.md"
 
 HEAD = """# Parameters
 
-What a request can say beside its words. `salon imagine` takes the flags; the client library takes the names, as in
-`client.imagine("a cat", aspect=(3, 2), style_references=[4093])`; on the wire they are `parameters` of
-[`submit`](wire.md#submit). This page is written by `python -m salon.parameters.document --write`.
+What a request can say beside its words. Prompts and `salon imagine` take the flags, and it is all one whether they
+stand in the prompt or beside it; the client library takes the names too, as in
+`client.imagine("a cat --ar 3:2", style_references=[4093])`; on the wire they are `parameters` of
+[`submit`](wire.md#submit) and [`imagine`](wire.md#imagine), and [`parameters`](wire.md#parameters) lists them for who
+draws controls. This page is written by `python -m salon.parameters.document --write`.
 
 | flag | name | values | without it | |
 |---|---|---|---|---|
 """
+LATER = """
+These have their names, and are refused until there is what they need:
 
+| flag | name | needs |
+|---|---|---|
+"""
+PROMPTS = """
+## Prompts
+
+    salon imagine 'a robot on a sailboat --ar 2:1 --s 250'
+
+Words come first, then parameters: white space, `--` and a name right behind it, then its value (`--ar 2:1` or
+`--ar=2:1`). An em dash or an en dash does for `--`, except before names of one letter. Names are lower-case. Each may
+be said once; what is unknown, out of range, repeated, contradictory, or not for this model or job is refused, with the
+place, the range and what to do:
+
+    $ salon imagine 'a cat --ar 99:1'
+    salon: error: --ar: got '99:1', allowed whole numbers W:H from 1:14 to 14:1; write it like 16:9
+    a cat --ar 99:1
+               ^
+
+Nothing is ignored, changed or guessed. Dashes between words are words (`a road — fast and wet`); what is nearly a
+parameter is refused with the correction (`a cat — ar 2:1`).
+
+| in a prompt | means |
+|---|---|
+| `"quoted text"` | one piece: nothing in it is a parameter, a weight or a choice |
+| `\\` before a character | that character, and nothing else: `\\--ar`, `\\{`, `\\"` |
+| `hot:: dog::2` | two prompts with weights (1 unless written, also below 0); their sum is above 0 |
+| `a {red, green} apple` | two prompts; choices may be nested and hold parameters: `{--s 0, --s 500}` |
+| `--repeat 3` | three jobs of the prompt, each with a seed of its own |
+| `__colour__` | a word from the list of that name, the same one for the same seed |
+| `https://…`, `cat.png`, a SHA-256, `JOB:2` before the words | pictures that belong to the prompt |
+
+A prompt that stands for several makes several jobs, all of them or none, as many as the account's plan allows.
+
+`salon plan PROMPT` tells what a prompt would do without doing it: every job with every value, where each comes from,
+and its cost. `salon settings` keeps what is to hold for all prompts of an account: parameters, and a suffix, which wins
+over them; what a prompt says wins over both.
+
+    salon plan 'a {red, green} apple --ar 3:2' --json
+    salon settings --ar 3:2 --suffix '--raw'      # with a server
+    salon settings --reset
+
+```python
+client.imagine("a cat --ar 3:2 --s 250")            # the same as
+client.imagine("a cat", aspect=(3, 2), stylize=250)
+jobs = client.imagine_all("a {red, green} apple --repeat 2")
+print(client.plan("a cat --turbo").total_cost_ms)
+client.settings.change(suffix="--raw", aspect=(3, 2))
+```
+"""
 TAIL = """
 ## Styles
 
@@ -82,14 +135,20 @@ request that refers to what is gone is refused, and says which digest to bring a
 
 def page() -> str:
     """Return the text of the page."""
-    rows = []
+    rows, later = [], []
     for parameter in parameters().values():
         kind = parameter.kind
         flags = ", ".join(f"`{flag}`" for flag in parameter.flags)
+        values = "".join(f", `{f'{each.flag} {each.word}'.strip()}`" for each in parameter.spellings)
         metavar = "" if isinstance(kind, Switch) or not flags else f" `{kind.metavar}`"
         allowed = "" if isinstance(kind, Switch) else kind.allowed
-        rows.append(f"| {flags}{metavar} | `{parameter.name}` | {allowed} | {parameter.default} | {parameter.help} |")
-    return HEAD + "\n".join(rows) + "\n" + TAIL
+        head = f"| {flags}{metavar}{values} | `{parameter.name}` |"
+        if parameter.missing:
+            later.append(f"{head} {parameter.missing} |")
+        else:
+            rows.append(f"{head} {allowed} | {parameter.default} | {parameter.help} |")
+    more = LATER + "\n".join(later) + "\n" if later else ""
+    return HEAD + "\n".join(rows) + "\n" + more + PROMPTS + TAIL
 
 
 def main(words: list[str]) -> int:

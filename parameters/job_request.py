@@ -48,6 +48,8 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
             `shift`; None: a request from before there were styles.
         kind: of job, a module of `studio/jobs`.
         sources: the pictures that it starts from, where its kind takes any.
+        language: the prompt is one of the prompt language (`parameters/language`), and `parameters` say what it says,
+            lane and privacy among them; what both leave out, the account's settings say.
     """
 
     key: str
@@ -68,3 +70,4 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True):
     parameters: dict[str, Any] | None = None
     kind: str = IMAGINE
     sources: tuple[Source, ...] = ()
+    language: bool = False

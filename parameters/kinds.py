@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, Protocol, TypeAlias
 
-from ..bounds import MAX_ASPECT, MAX_PROMPT, RANDOM_SEEDS
+from ..bounds import MAX_ASPECT, MAX_PROMPT
 from ..errors import complaint, is_text
 from ..values import flag_of, number_of, shown, text_of, whole_of
 from .errors import ParameterError
@@ -53,12 +55,13 @@ class Kind(Protocol):
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number from `low` to `high`."""
+    """A whole number from `low` to `high`. `most_data`: programs may give more than people type; None: not more."""
 
     low: int
     high: int
     metavar: str = "N"
     many: bool = False
+    most_data: int | None = None
 
     @property
     def allowed(self) -> str:
@@ -74,31 +77,13 @@ class Whole:
         return int(text)
 
     def check(self, name: str, value: Any, remedy: str) -> int:
-        whole = whole_of(value)
-        if whole is None or not self.low <= whole <= self.high:
-            raise _refused(name, value, self.allowed, remedy)
+        whole, most = whole_of(value), self.high if self.most_data is None else self.most_data
+        if whole is None or not self.low <= whole <= most:
+            raise _refused(name, value, f"a whole number from {self.low} to {most}", remedy)
         return whole
 
     def write(self, value: Any) -> str:
         return str(value)
-
-
-@dataclass(frozen=True)
-class Seed(Whole):
-    """A whole number, typed up to `typed` and as data up to `high`: what is typed can be read out and typed again."""
-
-    typed: int = RANDOM_SEEDS - 1
-
-    @property
-    def allowed(self) -> str:
-        return f"a whole number from {self.low} to {self.typed} (of programs, to {self.high})"
-
-    @property
-    def short(self) -> str:
-        return f"{self.low} to {self.typed}"
-
-    def read(self, flag: str, text: str, remedy: str) -> int:
-        return Whole(self.low, self.typed).read(flag, text, remedy)
 
 
 @dataclass(frozen=True)
@@ -161,17 +146,18 @@ class Number:
         return number
 
     def write(self, value: Any) -> str:
-        return f"{value:.12g}"
+        return plain_number(value)
 
 
 @dataclass(frozen=True)
 class Words:
-    """Text of up to `most` characters."""
+    """Text of up to `most` characters. `to_end`: in a prompt it goes on until the next parameter; else it is a word."""
 
     most: int = MAX_PROMPT
     metavar: str = "TEXT"
     many: bool = False
     short: str = ""
+    to_end: bool = True
 
     @property
     def allowed(self) -> str:
@@ -272,7 +258,17 @@ class Aspect:
         return sides[0], sides[1]
 
     def write(self, value: Any) -> str:
-        return ":".join(f"{side:.12g}" for side in value)
+        width, height = map(Fraction, value)
+        ratio = (width / height).limit_denominator(9_999)  # `read` takes whole numbers
+        return f"{ratio.numerator}:{ratio.denominator}"
+
+
+def plain_number(value: float) -> str:
+    """Return a number as text that has exactly this value, without an exponent."""
+    text = repr(float(value))
+    if "e" in text:
+        text = format(Decimal(text), "f")
+    return text.removesuffix(".0")
 
 
 def items_of(value: Any) -> tuple[Any, ...] | None:

@@ -12,12 +12,12 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..bounds import ID, MAX_IMAGES, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT, random_seed
+from ..bounds import ID, MAX_IMAGES, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT
 from ..errors import complaint
 from ..system import expand_home
 from ..values import number_of, shown, text_of, whole_of
 from .errors import ParameterError
-from .kinds import NUMBER, items_of
+from .kinds import NUMBER, items_of, plain_number
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 RANDOM: Final = "random"
@@ -29,7 +29,7 @@ class Typed:
     """A reference as the user typed it.
 
     Attributes:
-        source: a style number, the SHA-256 of a picture's file, or the path of one.
+        source: a style number, the SHA-256 of a picture's file, the path of one, or `random`.
         is_file: whether `source` is a path.
         weight: its share beside other references.
     """
@@ -49,7 +49,7 @@ class References:
     allowed: str = f"up to {MAX_REFERENCES} of: a picture's file, a number from 0 to {MAX_STYLE_NUMBER}, `random`"
 
     def read(self, flag: str, text: str, remedy: str) -> Typed:
-        """Return one reference. The word `random` becomes a random number, which stays the same from then on."""
+        """Return one reference. The word `random` stays as it is until the job is made."""
         name, separator, share = text.rpartition("::")
         if not separator:
             name, share = text, "1"
@@ -59,7 +59,7 @@ class References:
             raise ParameterError(complaint(flag, shown(text), allowed, "write it like 4093::2"))
         weight = float(share)
         if name == RANDOM:
-            return Typed(random_seed(), False, weight)
+            return Typed(RANDOM, False, weight)
         if re.fullmatch(r"[0-9]+", name):
             number = int(name) if len(name) <= 20 else MAX_STYLE_NUMBER + 1
             if number > MAX_STYLE_NUMBER:
@@ -87,7 +87,8 @@ class References:
         return pairs
 
     def write(self, value: Any) -> str:
-        return " ".join(f"{source}" if weight == 1 else f"{source}::{weight:.12g}" for source, weight in value)
+        pairs = [(each.source, each.weight) if isinstance(each, Typed) else each for each in value]
+        return " ".join(f"{source}" if weight == 1 else f"{source}::{plain_number(weight)}" for source, weight in pairs)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Picture:
         return text
 
     def write(self, value: Any) -> str:
-        return str(value)
+        return str(value.source if isinstance(value, Typed) else value)
 
 
 def _pair(name: str, value: Any) -> tuple[int | str, float]:

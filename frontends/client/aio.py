@@ -25,6 +25,7 @@ from .flavours import Awaiting
 from .jobs import JobCommands
 from .link import Link, closed, find_address, find_pair, shut, threadless, unforeseen
 from .lookout import Lookout, OnContact
+from .prompts import SettingsCommands
 from .steps import Item, Steps, Stream, Wait, Work, seconds_of
 
 if TYPE_CHECKING:
@@ -223,6 +224,10 @@ class AsyncRemoteJob(JobCommands, _Part):
         self._client = client  # so that the client is not collected before its jobs
 
 
+class AsyncSettings(SettingsCommands, _Part):
+    """What the account wants said where its prompts say nothing."""
+
+
 class AsyncOps(OpsCommands, _Part):
     """The requests that operators can make."""
 
@@ -248,6 +253,7 @@ class AsyncClient(Commands[AsyncRemoteJob], _Part):
         super().__init__(core, Looped(core, Link(core, place, pair), on_contact), timeout_s)
         self.address = str(place)
         self.ops = AsyncOps(core, self._engine, timeout_s)
+        self.settings = AsyncSettings(core, self._engine, timeout_s)
 
     def __repr__(self) -> str:
         return f"AsyncClient({self.address!r})"

@@ -21,6 +21,7 @@ from .flavours import Blocking
 from .jobs import JobCommands
 from .link import Link, find_address, find_pair
 from .lookout import OnContact
+from .prompts import SettingsCommands
 from .steps import Steps, Stream, seconds_of
 from .threaded import Threaded
 
@@ -57,6 +58,10 @@ class Ops(OpsCommands, _Part):
     """The requests that operators can make."""
 
 
+class Settings(SettingsCommands, _Part):
+    """What the account wants said where its prompts say nothing."""
+
+
 class Client(Commands[RemoteJob], _Part):
     """A connection to a server, made by the first request, and made again whenever it breaks.
 
@@ -71,6 +76,7 @@ class Client(Commands[RemoteJob], _Part):
 
     Attributes:
         ops: the requests that operators can make.
+        settings: what the account wants said where its prompts say nothing.
         address: the server's address.
 
     Raises:
@@ -93,6 +99,7 @@ class Client(Commands[RemoteJob], _Part):
         super().__init__(core, Threaded(core, Link(core, place, pair), on_contact), timeout_s)
         self.address = str(place)
         self.ops = Ops(core, self._engine, timeout_s)
+        self.settings = Settings(core, self._engine, timeout_s)
         self._finalizer = weakref.finalize(self, self._engine.abandon)
 
     def __repr__(self) -> str:

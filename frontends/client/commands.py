@@ -12,29 +12,19 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
-import msgspec
-
 from ...bounds import DIGEST, MAX_REFERENCE_BYTES
 from ...errors import complaint
-from ...parameters.errors import ParameterError
-from ...parameters.known import checked
 from ..wire import messages as m
+from . import prompts
 from .errors import BadAnswer, invalid
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
-from .older import as_before, unsupported
+from .older import unsupported
 from .steps import Steps, asked, call
 from .uploads import read_bytes
 
 J = TypeVar("J", bound=JobCommands)
 RESTARTS: Final = 3  # times that an upload begins again after restarts of the server
-
-
-def _checked(parameters: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return dict(checked(parameters))
-    except ParameterError as error:
-        raise invalid(str(error)) from error
 
 
 def _source(source: m.Source | tuple[str, int] | str) -> m.Source:
@@ -74,8 +64,8 @@ class Commands(Flavour, Generic[J]):
         /,
         prompt: str,
         *,
-        lane: str = "fast",
-        private: bool = False,
+        lane: str | None = None,
+        private: bool | None = None,
         previews: int = 0,
         key: str | None = None,
         **parameters: Any,
@@ -84,26 +74,41 @@ class Commands(Flavour, Generic[J]):
         `job.wait`.
 
         Args:
-            prompt: the words to draw.
-            lane: turbo, fast, draft or relax.
-            parameters: every other parameter of a request, by the names of docs/parameters.md, such as `images=2`,
-                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. For one that is None or left out
-                the default applies. Most defaults are the model's; the seed is random, and `job.info.seed` tells it.
-                To draw in the style of a picture, or to start from one, bring it by `add_reference` first.
-            private: whether the job is hidden from everybody else.
+            prompt: the words to draw, perhaps with parameters behind them, as in "a cat --ar 3:2 --s 250"; see
+                docs/parameters.md. A prompt that stands for several is for `imagine_all`.
+            lane: turbo, fast, draft or relax; None: what the prompt or the account's settings say, else fast.
+            private: whether the job is hidden from everybody else; None: as `lane`, else not.
             previews: solver steps between previews; 0: the server makes none.
             key: 1 to 64 letters, digits, . _ : -; the same key means the same job, however often it is sent, also by
                 another process; None: a random one, so that a lost connection makes no second job.
+            parameters: what a prompt can say, by the names of docs/parameters.md, such as `images=2`,
+                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. For one that is None or left out
+                the account's setting applies, or the default. Most defaults are the model's; the seed is random, and
+                `job.info.seed` tells it. To draw in the style of a picture, or to start from one, bring it by
+                `add_reference` first.
         """
-        fields = m.Submit(
-            key=new_key() if key is None else key,
-            prompt=prompt,
-            lane=lane,
-            private=private,
-            preview_every=previews,
-            parameters=_checked(parameters),
-        )
-        return (yield from self._submit(fields))
+        jobs = yield from self._submit(m.IMAGINE, prompt, (), lane, private, previews, key, parameters, several=False)
+        return jobs[0]
+
+    @operation
+    def imagine_all(
+        self,
+        /,
+        prompt: str,
+        *,
+        lane: str | None = None,
+        private: bool | None = None,
+        previews: int = 0,
+        key: str | None = None,
+        **parameters: Any,
+    ) -> Steps[list[J]]:
+        """Ask for all jobs that a prompt stands for, with `{a, b}` or `--repeat`: all are accepted, or none.
+
+        Args:
+            key: of all of them; the jobs have KEY.0, KEY.1, and so on.
+            prompt, lane, private, previews, parameters: as of `imagine`.
+        """
+        return (yield from self._submit(m.IMAGINE, prompt, (), lane, private, previews, key, parameters))
 
     @operation
     def make(
@@ -113,8 +118,8 @@ class Commands(Flavour, Generic[J]):
         prompt: str = "",
         *,
         sources: Sequence[m.Source | tuple[str, int] | str] = (),
-        lane: str = "fast",
-        private: bool = False,
+        lane: str | None = None,
+        private: bool | None = None,
         previews: int = 0,
         key: str | None = None,
         **parameters: Any,
@@ -128,26 +133,67 @@ class Commands(Flavour, Generic[J]):
                 `add_reference` brought, or the id of a job as a whole, where the kind takes one.
             lane, private, previews, key, parameters: as of `imagine`.
         """
+        jobs = yield from self._submit(kind, prompt, sources, lane, private, previews, key, parameters, several=False)
+        return jobs[0]
+
+    @operation
+    def plan(
+        self,
+        /,
+        prompt: str,
+        *,
+        kind: str = m.IMAGINE,
+        sources: Sequence[m.Source | tuple[str, int] | str] = (),
+        lane: str | None = None,
+        private: bool | None = None,
+        **parameters: Any,
+    ) -> Steps[m.Planned]:
+        """Return what `imagine_all` or `make` would do, and what it would cost; this makes and charges nothing. What
+        would be refused is refused. Arguments as of those."""
+        values = prompts.said(lane, private, parameters)
+        prompts.understood(prompt, values)
+        request = m.Plan(prompt=prompt, parameters=values, kind=kind, sources=tuple(map(_source, sources)))
+        return (yield from call(self._core, asked(request), m.Planned, self._timeout_s))
+
+    @operation
+    def parameters(self) -> Steps[tuple[m.ParameterInfo, ...]]:
+        """Return what a request can say, as the server knows it."""
+        return (yield from call(self._core, m.ListParameters(), m.ParameterList, self._timeout_s)).parameters
+
+    def _submit(
+        self,
+        kind: str,
+        prompt: str,
+        sources: Sequence[m.Source | tuple[str, int] | str],
+        lane: str | None,
+        private: bool | None,
+        previews: int,
+        key: str | None,
+        given: dict[str, Any],
+        *,
+        several: bool = True,
+    ) -> Steps[list[J]]:
+        values = prompts.said(lane, private, given)
+        found = prompts.understood(prompt, values)
+        if not several:
+            prompts.want_one(found)
         fields = m.Submit(
             key=new_key() if key is None else key,
             prompt=prompt,
-            lane=lane,
-            private=private,
             preview_every=previews,
-            parameters=_checked(parameters),
+            parameters=values,
             kind=kind,
             sources=tuple(map(_source, sources)),
+            language=True,
         )
-        return (yield from self._submit(fields))
-
-    def _submit(self, fields: m.Submit) -> Steps[J]:
         request = asked(fields, preview_every="previews")  # what is wrong is refused without a server
         features = (yield from self._welcome()).features
         if "kinds" not in features and request.kind != m.IMAGINE:
             raise unsupported(f"jobs of the kind {request.kind!r}")
-        if "parameters" not in features:
-            request = msgspec.structs.replace(request, parameters=None, **as_before(request.parameters or {}))
-        return self._job((yield from call(self._core, request, m.Accepted, self._timeout_s)).job)
+        if "language" not in features:
+            request = prompts.before_language(request, found, features)
+        accepted = yield from call(self._core, request, m.Accepted, self._timeout_s)
+        return [self._job(info) for info in (accepted.job, *accepted.more)]
 
     @operation
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:

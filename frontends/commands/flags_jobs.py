@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ...bounds import FINAL, MAX_PAGE
+from . import flags_parameters
 from .flags_make import output_flag
 from .parsing import ListOfNames, account_id, job_id, json_flag, server_flags, whole
 
@@ -57,6 +58,21 @@ def add(commands: Any) -> None:
     info.add_argument("--account", type=account_id("--account"), metavar="ID", help="another one (operators only)")
     json_flag(info)
     server_flags(info)
+
+    settings = commands.add_parser(
+        "settings",
+        help="what the account's prompts mean where they say nothing",
+        usage="salon settings [PARAMETERS] [FLAGS]",
+        description="Show the settings of the account on the server, or change them: parameters as prompts have them, "
+        "like --s 250, and a suffix, which wins over them. What a prompt says wins over both.",
+        epilog="Example: salon settings --ar 3:2 --suffix '--raw'",
+    )
+    flags_parameters.add(settings, told=False)
+    settings.add_argument("--suffix", metavar="TEXT", help="parameters as they are typed; '' for none")
+    settings.add_argument("--drop", metavar="NAMES", help="parameters to forget, like ar,s")
+    settings.add_argument("--reset", action="store_true", help="forget all of them first")
+    json_flag(settings)
+    server_flags(settings)
 
     keys = commands.add_parser(
         "keys",

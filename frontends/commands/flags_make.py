@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from ...bounds import LANES, MAX_THREADS
+from ...bounds import MAX_THREADS
 from ...kernels import backends
 from ...system import expand_home
 from . import flags_parameters
@@ -23,6 +23,16 @@ def add(commands: Any) -> None:
         epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
     )
     _imagine(imagine)
+    plan = commands.add_parser(
+        "plan",
+        help="what a prompt would do, and what it would cost",
+        usage="salon plan PROMPT ... [FLAGS]",
+        description="Show what `salon imagine` would do with a prompt, here or on a server: its jobs, every value and "
+        "where it comes from, and the cost. Nothing is made or charged. FLAGS are those of `salon imagine` that say "
+        "what to make, and these.",
+        epilog="Example: salon plan 'a {red, green} apple --ar 3:2'",
+    )
+    _plan(plan)
     doctor = commands.add_parser(
         "doctor",
         help="what this machine has, and whether Salon works on it",
@@ -35,15 +45,13 @@ def add(commands: Any) -> None:
 def _imagine(parser: Parser) -> None:
     parser.add_argument("prompt", nargs="+", metavar="PROMPT", help="what to draw (words; quotes are optional)")
     what = parser.add_argument_group("what to make")
-    flags_parameters.add(what)
+    flags_parameters.add(what, of_job=False)
     where = parser.add_argument_group("where to put it")
     output_flag(where, "a folder, or a file name ending in .png (outputs/WORDS-SEED.png)")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
     engine_flags(parser, "how to compute it, here")
     remote = parser.add_argument_group("how to have it made, on a server")
-    lane = Names("--lane", LANES)
-    remote.add_argument("--lane", type=lane, default="fast", metavar="NAME", help=f"{', '.join(LANES)} (fast)")
-    remote.add_argument("--private", action="store_true", help="shown to nobody else")
+    flags_parameters.add(remote, of_job=True)
     preview = PathName("--preview", FILE)
     remote.add_argument("--preview", type=preview, metavar="FILE", help="keep the unfinished grid there, as JPEG")
     remote.add_argument("--detach", action="store_true", help="print the job's id and do not wait")
@@ -51,6 +59,14 @@ def _imagine(parser: Parser) -> None:
     talk = parser.add_argument_group("what to print")
     talk.add_argument("--quiet", action="store_true", help="print errors only")
     json_flag(talk, "print one JSON object with files, recipe and times")
+
+
+def _plan(parser: Parser) -> None:
+    parser.add_argument("prompt", nargs="+", metavar="PROMPT", help="what to draw (words; quotes are optional)")
+    flags_parameters.add(parser, told=False)
+    engine_flags(parser, "by which model, here")
+    server_flags(parser)
+    json_flag(parser, "print one JSON object with the jobs and the cost")
 
 
 def output_flag(parser: Any, text: str) -> None:

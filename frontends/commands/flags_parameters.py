@@ -1,15 +1,21 @@
-"""Flags of a request's parameters, made from the one list of them."""
+"""Flags of a request's parameters, made from the one list of them: as options they say what they say in the prompt."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from ...parameters.errors import ParameterError
+from ...errors import SalonError
 from ...parameters.kinds import OneOf, Switch
 from ...parameters.known import Parameter, parameters
-from ...parameters.references import Picture, References, Typed
-from .parsing import FILE, Names, UsageError
+from ...parameters.language.data import files_in, plain
+from ...parameters.language.options import as_typed
+from ...parameters.language.printing import joined
+from ...parameters.language.prompt import Prompt, Said
+from ...parameters.references import Picture, References
+from .parsing import FILE, Names, Once, UsageError
 
 
 class PictureFile(NamedTuple):
@@ -19,78 +25,133 @@ class PictureFile(NamedTuple):
     data: bytes
 
 
-class Reader:
-    """A reader of one parameter's values."""
+class _Unread(Names):
+    """Names for completion; the action reads the value, since it knows which of the flags was typed."""
 
-    def __init__(self, parameter: Parameter) -> None:
-        self.parameter = parameter
-
-    def __call__(self, text: str) -> Any:
-        parameter = self.parameter
-        try:
-            return parameter.kind.read(parameter.label, text, parameter.remedy)
-        except ParameterError as error:
-            raise UsageError(str(error)) from error
+    def __call__(self, text: str) -> str:
+        return text
 
 
-def add(group: Any) -> None:
-    """Add the flags of all parameters that have some."""
-    for parameter in parameters().values():
-        if not parameter.flags:
-            continue
-        default = f" ({parameter.default})" if parameter.default else ""
+class _Say(Once):
+    """Store a parameter's value, read by its kind."""
+
+    parameter: Parameter
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        parameter, flag = self.parameter, option_string or self.parameter.label
         kind = parameter.kind
-        text = f"{', '.join(filter(None, [parameter.help, kind.short]))}{default}".replace("%", "%%")
         if isinstance(kind, Switch):
-            group.add_argument(*parameter.flags, dest=parameter.dest, action="store_const", const=True, help=text)
-            continue
-        read = Names(parameter.label, kind.names) if isinstance(kind, OneOf) else Reader(parameter)
+            value: Any = True
+        else:
+            try:
+                read = [kind.read(flag, text, parameter.remedy) for text in (values if kind.many else [values])]
+            except SalonError as error:
+                raise UsageError(str(error)) from error
+            value = tuple(read) if kind.many else read[0]
+        super().__call__(parser, namespace, value, option_string)
+
+
+class _Spell(Once):
+    """Store the value that a flag stands for."""
+
+    value: Any
+    word: str
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if self.word and values != self.word:
+            raise UsageError(f"{option_string}: got {values!r}, allowed {self.word}; write it, or drop {option_string}")
+        super().__call__(parser, namespace, self.value, option_string)
+
+
+def add(group: Any, *, of_job: bool | None = None, told: bool = True) -> None:
+    """Add the flags of all parameters that have some.
+
+    Args:
+        group: of a parser.
+        of_job: only those that say how a job is done, or only the others; None: all.
+        told: help lists them.
+    """
+    for parameter in parameters().values():
+        if of_job is None or parameter.of_job is of_job:
+            _add(group, parameter, told and not parameter.missing)
+
+
+def _add(group: Any, parameter: Parameter, told: bool) -> None:
+    kind = parameter.kind
+    spelled = [each.flag for each in parameter.spellings if not each.word]
+    default = f" ({parameter.default})" if parameter.default else ""
+    short = f"also {', '.join(spelled)}" if spelled else kind.short
+    text = f"{', '.join(filter(None, [parameter.help, short]))}{default}".replace("%", "%%")
+    if parameter.flags:
+        nargs: Any = ("*" if getattr(kind, "none", False) else "+") if kind.many else None
         action = group.add_argument(
             *parameter.flags,
             dest=parameter.dest,
-            type=read,
-            default=parameter.implies,
-            metavar=kind.metavar,
-            nargs="+" if kind.many else None,
-            help=text,
+            action=_Say,
+            type=_Unread(parameter.label, kind.names) if isinstance(kind, OneOf) else str,
+            metavar=kind.metavar or None,
+            nargs=0 if isinstance(kind, Switch) else nargs,
+            help=text if told else argparse.SUPPRESS,
         )
+        action.parameter = parameter
         if isinstance(kind, References | Picture):
             action.completes = FILE
+    for spelling in parameter.spellings:
+        action = group.add_argument(
+            spelling.flag,
+            dest=parameter.dest,
+            action=_Spell,
+            nargs=None if spelling.word else 0,
+            metavar=spelling.word or None,
+            help=argparse.SUPPRESS,
+        )
+        action.value, action.word = spelling.value, spelling.word
 
 
-def given(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the parameters that a command line has, by name; references as they were typed (`references`)."""
-    found = {p.name: getattr(options, p.dest, None) for p in parameters().values() if p.flags}
-    return {name: value for name, value in found.items() if value is not None}
+def said(options: argparse.Namespace) -> dict[str, Said]:
+    """Return the parameters that were typed as options, by name."""
+    found = {}
+    for parameter in parameters().values():
+        if parameter.dest in options.given and parameter.all_flags:
+            flag = options.typed[parameter.dest]
+            found[parameter.name] = Said(parameter.name, flag, getattr(options, parameter.dest))
+    return found
 
 
-def references(values: dict[str, Any]) -> dict[str, PictureFile]:
+def references(prompts: Sequence[Prompt]) -> dict[str, PictureFile]:
     """Read the pictures that parameters refer to, by path, before any other work.
 
     Raise ReferenceRefused if one cannot be read as a picture.
     """
     found: dict[str, PictureFile] = {}
-    for name, value in values.items():
-        for typed in (value,) if isinstance(value, Typed) else value if isinstance(value, list) else ():
-            path = str(typed.source)
-            if typed.is_file and path not in found:
-                from ...studio.references import read_file, read_picture  # Pillow and numpy: not for other requests
+    for prompt in prompts:
+        for one in prompt.said.values():
+            for path in files_in(one.value):
+                if path not in found:
+                    # Pillow and numpy: not for other requests
+                    from ...studio.references import read_file, read_picture
 
-                label = parameters()[name].label
-                data = read_file(path, label)
-                found[path] = PictureFile(read_picture(data, f"{label} {path!r}").digest, data)
+                    data = read_file(path, one.flag)
+                    found[path] = PictureFile(read_picture(data, f"{one.flag} {path!r}").digest, data)
     return found
 
 
-def sent(values: dict[str, Any], digests: dict[str, str]) -> dict[str, Any]:
-    """Return parameters as data: references by number or digest. `digests`: of the pictures, by path."""
+def sent(options: argparse.Namespace, digests: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """Return the prompt as it is sent, and what is said beside it as data; with digests in place of paths.
 
-    def source(typed: Typed) -> int | str:
-        return digests[str(typed.source)] if typed.is_file else typed.source
-
-    def data(value: Any) -> Any:
-        if isinstance(value, Typed):
-            return source(value)
-        return tuple((source(typed), typed.weight) for typed in value) if isinstance(value, list) else value
-
-    return {name: data(value) for name, value in values.items()}
+    Args:
+        options: of the command line, with its `prompts`.
+        digests: of the files, by path.
+    """
+    if not digests:
+        return str(options.prompt), {name: plain(one) for name, one in said(options).items()}
+    prompts = []
+    for prompt in options.prompts:
+        values = {
+            name: replace(one, value=as_typed(name, plain(one, digests))) if files_in(one.value) else one
+            for name, one in prompt.said.items()
+        }
+        prompts.append(replace(prompt, said=values))
+    if all(prompt == prompts[0] for prompt in prompts):
+        return joined(prompts[:1]), {"repeat": len(prompts)}
+    return joined(prompts), {}

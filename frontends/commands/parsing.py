@@ -26,13 +26,14 @@ class UsageError(SalonError):
 class Parser(argparse.ArgumentParser):
     """An argparse parser whose errors are exceptions. Flags are never abbreviated, and no flag may be repeated.
 
-    `leaf` of the namespace is the parser of the innermost command; `given` are the names of the values that were typed.
+    `leaf` of the namespace is the parser of the innermost command; `given` are the names of the values that were typed,
+    `typed` the flags that they were typed with.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Help, **options)
-        self.register("action", None, _Once)
-        self.register("action", "store", _Once)
+        self.register("action", None, Once)
+        self.register("action", "store", Once)
         self.set_defaults(leaf=self)
         self._words: list[str] = []
 
@@ -61,6 +62,12 @@ class Parser(argparse.ArgumentParser):
             raise UsageError(f"{shown(value)}: unknown command; {remedy} see `{self.prog} --help`")
         super()._check_value(action, value)
 
+    def command(self, name: str) -> argparse.ArgumentParser:
+        """Return the parser of a command. KeyError: there is none."""
+        actions = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        parser: argparse.ArgumentParser = next(actions).choices[name]
+        return parser
+
     def commands(self, title: str = "commands", *, required: bool = True) -> Any:
         """Add subcommands. `add_parser` of the result makes one."""
         return self.add_subparsers(
@@ -78,14 +85,19 @@ class _Help(argparse.HelpFormatter):
             self._action_max_length = max(self._action_max_length, *(len(name) + 4 for name in action.choices))
 
 
-class _Once(argparse.Action):
+class Once(argparse.Action):
     """Store a value; a second one is a contradiction, not a correction."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         given: set[str] = namespace.__dict__.setdefault("given", set())
+        typed: dict[str, str] = namespace.__dict__.setdefault("typed", {})
         if option_string is not None and self.dest in given:
+            before = typed.get(self.dest, option_string)
+            if before != option_string and not {before, option_string} <= {"-o", "--output"}:
+                raise UsageError(f"{option_string}: got it beside {before}, allowed one of them; drop one")
             raise UsageError(f"{option_string}: got it twice, allowed once; drop one")
         given.add(self.dest)
+        typed[self.dest] = option_string or ""
         setattr(namespace, self.dest, values)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import complaint
@@ -11,6 +13,7 @@ from . import words
 from .parsing import UsageError
 
 if TYPE_CHECKING:
+    from ...studio.prompt.request import ResolvedRequest
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
@@ -20,6 +23,23 @@ _CHUNK: Final = b"iTXtsalon\0\0\0"
 def destination_of(output: str | None, info: JobInfo, *, force: bool) -> Destination:
     """Return where the files of a job go. OutputError: as `Destination.of`."""
     return Destination.of(output, f"{slug(info.prompt)}-{info.seed}", max(1, info.images), force=force)
+
+
+def destinations_of(
+    options: argparse.Namespace, requests: Sequence[ResolvedRequest], seeds: Sequence[int]
+) -> list[Destination]:
+    """Return where the pictures of every request go, checked as far as that can be before they are made. OutputError;
+    UsageError: one file for several jobs."""
+    found = []
+    for request, seed in zip(requests, seeds, strict=True):
+        stem = f"{slug(request.text)}-{seed}"
+        one = Destination.of(options.output, stem, request.fields["images"], force=options.force)
+        if one.fixed and len(requests) > 1:
+            got = f"{options.output!r} for {len(requests)} jobs"
+            raise UsageError(complaint("-o", got, "a folder", "name one, or ask for one job"))
+        found.append(one)
+    found[0].check(1)
+    return found
 
 
 def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> tuple[list[str], Any]:

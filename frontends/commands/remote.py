@@ -16,87 +16,115 @@ from ...bounds import RANDOM_SEEDS
 from ...engine.errors import OutputError
 from ...errors import SalonError
 from ...system import explain
-from ..outputs import Destination, slug
 from ..progress import progress
 from . import exits, words
 from .connection import Contact, connected, server_of
+from .flags_parameters import sent
 from .parsing import UsageError
-from .pictures import destination_of, fetch
+from .pictures import destination_of, destinations_of, fetch
 from .tables import plain, print_json
 
 if TYPE_CHECKING:
+    from ...studio.prompt.request import ResolvedRequest
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
 HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads")
+OF_SERVER: Final = ("lane", "private")
 PREVIEWS: Final = 4  # steps between two
 TELL: Final = ("paused", "resumed", "requeued")  # events that a person should hear of
 
 
-def refuse_misplaced(options: argparse.Namespace) -> None:
-    """Refuse flags that say how to compute where there is a server, and the other way round. UsageError."""
+def refuse_misplaced(options: argparse.Namespace, of_server: Sequence[str] = OF_SERVER) -> None:
+    """Refuse flags that say how to compute where there is a server, and the other way round. UsageError.
+
+    `of_server`: parameters that only a server takes."""
     server = server_of(options)
     here = next((name for name in HERE_ONLY if name in options.given), None)
     if server is not None and here is not None:
         way = "drop --server" if options.server is not None else "unset SALON_SERVER"
         remedy = f"drop it, or compute here: {way}"
         raise UsageError(f"--{here}: got it with a server, allowed without one; {remedy}")
-    remote = [name for name in ("lane", "preview", "timeout") if name in options.given]
-    remote += [name for name in ("private", "detach") if getattr(options, name)]
+    said = [prompt.said[name].flag for prompt in options.prompts for name in of_server if name in prompt.said]
+    remote = said + [f"--{name}" for name in ("preview", "timeout") if name in options.given]
+    if getattr(options, "detach", False):
+        remote.append("--detach")
     if server is None and remote:
         remedy = "set SALON_SERVER, pass --server tcp://localhost:5599, or drop it"
-        raise UsageError(f"--{remote[0]}: got it without a server, allowed with one; {remedy}")
+        raise UsageError(f"{remote[0]}: got it without a server, allowed with one; {remedy}")
 
 
-def imagine(options: argparse.Namespace, asked: Mapping[str, Any], pictures: Sequence[str] = ()) -> int:
-    """Submit the job, follow it, and fetch its pictures. Ctrl-C and SIGTERM cancel the job on their way out.
+def imagine(options: argparse.Namespace, requests: Sequence[ResolvedRequest], digests: Mapping[str, str]) -> int:
+    """Submit the jobs, follow them, and fetch their pictures. Ctrl-C and SIGTERM cancel the jobs on their way out.
 
     Args:
-        asked: the request's parameters, as they are sent.
-        pictures: paths of those that it refers to.
+        requests: what was asked for, as far as it can be known here.
+        digests: of the files that it refers to, by path.
     """
     started = time.perf_counter()
-    target = None
     if not options.detach:
         # As far as it can be known before the server has chosen a seed.
-        stem = f"{slug(options.prompt)}-{RANDOM_SEEDS - 1 if options.seed is None else options.seed}"
-        target = Destination.of(options.output, stem, options.n, force=options.force)
-        target.check(1)
+        seeds = [int(request.fields.get("seed", RANDOM_SEEDS - 1)) for request in requests]
+        destinations_of(options, requests, seeds)
     if options.preview is not None:
         _check_preview(Path(options.preview))
     contact = Contact(server_of(options) or "", quiet=options.quiet)
     with connected(options, contact=contact) as client:
-        for path in pictures:
+        for path in digests:
             client.add_reference(path)
-        job = client.imagine(
-            options.prompt,
-            lane=options.lane,
-            private=options.private,
-            previews=PREVIEWS if options.preview is not None else 0,
-            **asked,
-        )
+        prompt, beside = sent(options, digests)
+        jobs = client.imagine_all(prompt, previews=PREVIEWS if options.preview is not None else 0, **beside)
+        accepted = time.perf_counter()
         if options.detach:
-            return _detached(job.info, json=options.json)
-        later = f"salon show {job.id} --follow -o {_place(options)}"
-        contact.meanwhile = f"job {job.id} goes on there; Ctrl-C leaves it, {later} brings it back"
-        try:
-            accepted = time.perf_counter()
-            if not options.quiet:
-                _say(_headline(job.info))
-            _follow(job, options)
-            info = job.refresh()
-        except (KeyboardInterrupt, SystemExit) as stop:
-            if contact.silent:
-                _stop(stop, f"interrupted; job {job.id} goes on; later: {later}")
-            _cancel(job, stop)
-        except SalonError as error:
-            if exits.code_of(error) == exits.UNREACHABLE:
-                _say(f"salon: note: job {job.id} goes on; later: {later}")
-            raise
-        if info.state != "done":
-            return _ended(info, json=options.json)
-        made = time.perf_counter()
-        files, recipe = fetch(job, info, destination_of(options.output, info, force=options.force))
+            return _detached([job.info for job in jobs], json=options.json)
+        told: list[dict[str, Any]] = []
+        code = exits.DONE
+        for i, job in enumerate(jobs):
+            code = max(code, _one(job, jobs[i:], options, contact, (started, accepted), told))
+    if options.json:
+        print_json(told[0] if len(jobs) == 1 else {"jobs": told})
+    elif not options.quiet:
+        print("\n".join(path for one in told for path in one["files"]), end="\n" if any(map(_files, told)) else "")
+    return code
+
+
+def _files(told: Mapping[str, Any]) -> Any:
+    return told["files"]
+
+
+def _one(
+    job: RemoteJob,
+    left: Sequence[RemoteJob],
+    options: argparse.Namespace,
+    contact: Contact,
+    times: tuple[float, float],
+    told: list[dict[str, Any]],
+) -> int:
+    """Follow a job and fetch its pictures; what is to be printed goes to `told`. Return the exit code.
+
+    `left`: the jobs that are not there yet, this one first. `times`: of the command's start and of acceptance."""
+    started, accepted = times
+    later = f"salon show {job.id} --follow -o {_place(options)}"
+    contact.meanwhile = f"job {job.id} goes on there; Ctrl-C leaves it, {later} brings it back"
+    try:
+        if not options.quiet:
+            _say(_headline(job.info))
+        _follow(job, options)
+        info = job.refresh()
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if contact.silent:
+            _stop(stop, f"interrupted; job {job.id} goes on; later: {later}")
+        _cancel(left, stop)
+    except SalonError as error:
+        if exits.code_of(error) == exits.UNREACHABLE:
+            _say(f"salon: note: job {job.id} goes on; later: {later}")
+        raise
+    if info.state != "done":
+        told.append({"files": [], "job": plain(info)})
+        _say(f"salon: error: job {info.job} {info.state}: {info.reason or info.failure or 'no reason given'}")
+        return exits.BROKEN
+    made = time.perf_counter()
+    files, recipe = fetch(job, info, destination_of(options.output, info, force=options.force))
     if not options.quiet:
         for warning in (recipe or {}).get("warnings", ()):
             _say(f"salon: note: {warning}")
@@ -105,12 +133,10 @@ def imagine(options: argparse.Namespace, asked: Mapping[str, Any], pictures: Seq
         "make": round(made - accepted, 3),
         "fetch": round(time.perf_counter() - made, 3),
     }
-    if options.json:
-        print_json({"files": files, "seed": info.seed, "seconds": seconds, "recipe": recipe, "job": plain(info)})
-    elif not options.quiet:
+    told.append({"files": files, "seed": info.seed, "seconds": seconds, "recipe": recipe, "job": plain(info)})
+    if not options.json and not options.quiet:
         cost = f", {words.span(info.charged_ms)} of GPU time" if info.charged_ms else ""
         _say(f"made in {seconds['make']:.2f} s{cost}")
-        print("\n".join(files))
     return exits.DONE
 
 
@@ -127,11 +153,11 @@ def _headline(info: JobInfo) -> str:
     return f"{what}, job {info.job}, lane {lane}{note}"
 
 
-def _detached(info: JobInfo, *, json: bool) -> int:
+def _detached(infos: Sequence[JobInfo], *, json: bool) -> int:
     if json:
-        print_json(info)
+        print_json(infos[0] if len(infos) == 1 else infos)
     else:
-        print(info.job)
+        print("\n".join(info.job for info in infos))
     return exits.DONE
 
 
@@ -148,14 +174,16 @@ def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
                 _say(f"salon: note: {event.kind}" + (f": {event.reason}" if event.reason else ""))
 
 
-def _cancel(job: RemoteJob, stop: BaseException) -> NoReturn:
-    """Cancel the job, since we were told to end. A second Ctrl-C ends us at once."""
-    try:
-        job.cancel()
-        told = f"interrupted; job {job.id} is cancelled"
-    except SalonError as error:
-        told = f"interrupted; job {job.id} could not be cancelled ({error}); later: salon cancel {job.id}"
-    _stop(stop, told)
+def _cancel(jobs: Sequence[RemoteJob], stop: BaseException) -> NoReturn:
+    """Cancel the jobs, since we were told to end. A second Ctrl-C ends us at once."""
+    told = []
+    for job in jobs:
+        try:
+            job.cancel()
+            told.append(f"job {job.id} is cancelled")
+        except SalonError as error:
+            told.append(f"job {job.id} could not be cancelled ({error}); later: salon cancel {job.id}")
+    _stop(stop, f"interrupted; {', '.join(told)}")
 
 
 def _stop(stop: BaseException, told: str) -> NoReturn:
@@ -163,15 +191,6 @@ def _stop(stop: BaseException, told: str) -> NoReturn:
         _say(f"salon: error: {told}")
         raise stop
     raise KeyboardInterrupt(told) from None
-
-
-def _ended(info: JobInfo, *, json: bool) -> int:
-    """Say that the job ended without pictures."""
-    if json:
-        print_json({"files": [], "job": plain(info)})
-    why = info.reason or info.failure or "no reason given"
-    _say(f"salon: error: job {info.job} {info.state}: {why}")
-    return exits.BROKEN
 
 
 def _check_preview(path: Path) -> None:

@@ -25,6 +25,7 @@ from ...bounds import (
     MAX_REFERENCE_BYTES,
     MAX_SEED,
     MAX_SIDE,
+    MAX_SOURCE,
     MAX_SOURCES,
     MAX_STEPS,
     MAX_UPLOAD_PART,
@@ -34,7 +35,7 @@ from ...bounds import (
 )
 from ...errors import complaint
 from ...parameters.errors import ParameterError
-from ...parameters.known import checked
+from ...parameters.known import checked, parameters
 from . import messages as m
 from .errors import BadMessage
 
@@ -56,7 +57,10 @@ def check(request: m.Request) -> None:
     Raises:
         BadMessage: a field is not; the message names it, its value and what is allowed.
     """
-    for name, rule in RULES.get(type(request), ()):
+    rules = RULES.get(type(request), ())
+    if type(request) is m.Submit and request.language:
+        rules = _IN_LANGUAGE
+    for name, rule in rules:
         value = getattr(request, name)
         if value is not None:
             rule(name, value)
@@ -132,6 +136,19 @@ def _parameters(name: str, value: dict[str, Any]) -> None:
         raise BadMessage(str(error)) from error
 
 
+def _all_parameters(name: str, value: dict[str, Any]) -> None:
+    """Also those that say how a job is done."""
+    try:
+        checked(value, known=parameters())
+    except ParameterError as error:
+        raise BadMessage(str(error)) from error
+
+
+def _source(name: str, value: str) -> None:
+    if len(value) > MAX_SOURCE:
+        raise _bad(name, f"{len(value):,} characters", f"up to {MAX_SOURCE:,}", "shorten it")
+
+
 def _sources(name: str, values: tuple[m.Source, ...]) -> None:
     if len(values) > MAX_SOURCES:
         raise _bad(name, f"{len(values)} pictures", f"up to {MAX_SOURCES}")
@@ -184,6 +201,8 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
         ("kind", _word),
         ("sources", _sources),
     ),
+    m.Plan: (("prompt", _source), ("parameters", _all_parameters), ("kind", _word), ("sources", _sources)),
+    m.ChangeSettings: (("parameters", _all_parameters), ("suffix", _source)),
     m.Upload: (
         ("digest", _digest),
         ("size", _whole(1, MAX_REFERENCE_BYTES)),
@@ -217,3 +236,5 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.OpsLedger: (("account", _any_account), ("after", _count), ("limit", _page)),
     m.OpsRetry: (("job", _job),),
 }
+_OTHERWISE: Final[dict[str, Check]] = {"prompt": _source, "parameters": _all_parameters}
+_IN_LANGUAGE: Final = tuple((name, _OTHERWISE.get(name, rule)) for name, rule in RULES[m.Submit])

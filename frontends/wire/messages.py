@@ -15,7 +15,7 @@ The module is long because it is one thing: the whole contract, to be read from 
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,14 @@ from ...parameters.job_request import JobRequest
 from ...parameters.job_request import Source as Source
 
 VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
-FEATURES: Final = ("previews", "private", "ops", "parameters", "kinds")  # what this side knows beyond version 1's core
+FEATURES: Final = (
+    "previews",
+    "private",
+    "ops",
+    "parameters",
+    "kinds",
+    "language",
+)  # what this side knows beyond version 1's core
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -150,6 +157,56 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int = 0
 
 
+class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a prompt would make.
+
+    Attributes:
+        prompt: with everything that the account's settings add.
+        parameters: every value, by the names of `docs/parameters.md`; `sources`: where each comes from.
+        cost_ms: GPU time that it would be charged.
+        list_ms: the same for an account whose time is counted.
+    """
+
+    prompt: str
+    parameters: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    lane: str = "fast"
+    cost_ms: int = 0
+    list_ms: int = 0
+
+
+class ParameterInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter of a request, as controls are drawn of it.
+
+    Attributes:
+        name: by which `parameters` has it; `flags`: by which prompts have it.
+        kind: whole, number, text, choice, switch, aspect, references, picture, profiles, or another word.
+        low, high: of a whole or a number. `choices`: of a choice.
+        values: flags that stand for one value each.
+        missing: what has to be there before it can be used; empty: nothing.
+        of_job: it says how the job is done, and nothing of its pictures.
+    """
+
+    name: str
+    flags: tuple[str, ...] = ()
+    kind: str = ""
+    help: str = ""
+    allowed: str = ""
+    default: str = ""
+    remedy: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    values: dict[str, Any] = {}
+    many: bool = False
+    conflicts: tuple[str, ...] = ()
+    job_kinds: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
+    lanes: tuple[str, ...] = ()
+    missing: str = ""
+    of_job: bool = False
+
+
 # ---- from the client -----------------------------------------------------------------------------------------------
 
 
@@ -179,7 +236,37 @@ class Submit(JobRequest, Record, tag="submit"):
     fields from `negative_prompt` to `shift`, which are not looked at then. Without it a request is one from before
     there were styles, and is drawn without the model's default style.
     `kind`, `sources` (feature "kinds"): which kind of job, and the pictures that it starts from.
+    `language` (feature "language"): the prompt has words and parameters, as people type them, and may stand for
+    several, which makes several jobs, all or none. `parameters` say the same beside it, lane and privacy among them;
+    `lane` and `private` are not looked at. What both leave out, the account's settings say.
     """
+
+
+class Plan(Record, tag="plan"):
+    """What a `submit` in the prompt language would do; makes and charges nothing (feature "language"). Answer:
+    Planned."""
+
+    prompt: str
+    parameters: dict[str, Any] = {}
+    kind: str = IMAGINE
+    sources: tuple[Source, ...] = ()
+
+
+class ListParameters(Record, tag="parameters"):
+    """What a request can say (feature "language"). Answer: ParameterList."""
+
+
+class GetSettings(Record, tag="settings"):
+    """What the account wants said where its prompts say nothing (feature "language"). Answer: SettingsInfo."""
+
+
+class ChangeSettings(Record, tag="settings.change"):
+    """Change the account's settings (feature "language"). Answer: SettingsInfo. `parameters`: those that change; nil
+    takes one away. `suffix`: a new one; None: as it is. `reset`: forget all others first."""
+
+    parameters: dict[str, Any] = {}
+    suffix: str | None = None
+    reset: bool = False
 
 
 class Upload(Record, tag="upload"):
@@ -346,6 +433,10 @@ Request: TypeAlias = (
     Hello
     | Ping
     | Submit
+    | Plan
+    | ListParameters
+    | GetSettings
+    | ChangeSettings
     | Upload
     | Watch
     | Unwatch
@@ -394,10 +485,33 @@ class Pong(Record, tag="pong"):
 
 
 class Accepted(Record, tag="accepted"):
-    """The job is on disk, and will end. `existing` says whether it was there already, under this key."""
+    """The job is on disk, and will end. `existing` says whether it was there already, under this key. `more`: those
+    after it, of a prompt that stands for several."""
 
     job: JobInfo
     existing: bool = False
+    more: tuple[JobInfo, ...] = ()
+
+
+class Planned(Record, tag="planned"):
+    """What a prompt would do. `queue_position`: jobs that wait in its lane before it."""
+
+    jobs: tuple[PlannedJob, ...]
+    total_cost_ms: int = 0
+    queue_position: int = 0
+
+
+class ParameterList(Record, tag="parameters.known"):
+    """What a request can say."""
+
+    parameters: tuple[ParameterInfo, ...]
+
+
+class SettingsInfo(Record, tag="settings.kept"):
+    """What an account wants said. `suffix` wins over `parameters`, and what a prompt says over both."""
+
+    parameters: dict[str, Any] = {}
+    suffix: str = ""
 
 
 class Uploaded(Record, tag="uploaded"):
@@ -549,6 +663,9 @@ Reply: TypeAlias = (
     Welcome
     | Pong
     | Accepted
+    | Planned
+    | ParameterList
+    | SettingsInfo
     | Uploaded
     | JobInfo
     | Event

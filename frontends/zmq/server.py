@@ -220,8 +220,24 @@ class Server:
             _want_operator(session, request)
             return await self._ops.set_account(request, account)
         if isinstance(request, m.Submit):
-            job, existing = await service.submit(account, request)
-            return m.Accepted(job=views.job_info(job), existing=existing)
+            done = await service.submit_all(account, request)
+            first, *more = [views.job_info(one.job) for one in done]
+            return m.Accepted(job=first, existing=done[0].existing, more=tuple(more))
+        if isinstance(request, m.Plan):
+            asked = m.Submit(
+                key="plan", prompt=request.prompt, parameters=request.parameters, kind=request.kind,
+                sources=request.sources, language=True,
+            )  # fmt: skip
+            return views.planned(await service.plan(account, asked))
+        if isinstance(request, m.ListParameters):
+            return views.parameter_list()
+        if isinstance(request, m.GetSettings):
+            return views.settings_info(await service.prompts.settings(account))
+        if isinstance(request, m.ChangeSettings):
+            kept = await service.prompts.change_settings(
+                account, request.parameters, request.suffix, reset=request.reset
+            )
+            return views.settings_info(kept)
         if isinstance(request, m.Upload):
             received = await service.jobs.references.upload(
                 account, request.digest, request.size, request.offset, request.data

@@ -4,14 +4,42 @@ from __future__ import annotations
 
 import msgspec
 
+from ...parameters.records import records
 from ...scheduler import entries
+from ...studio.prompt import plan as plans
+from ...studio.prompt.settings import Settings
 from ...studio.scheduling.snapshot import WorkerView
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
 from ...studio.service.job_record import JobRecord
-from ..wire.messages import AccountInfo, Event, JobInfo, LedgerEntry, WorkerInfo
+from ..wire.messages import (
+    AccountInfo,
+    Event,
+    JobInfo,
+    LedgerEntry,
+    ParameterInfo,
+    ParameterList,
+    Planned,
+    SettingsInfo,
+    WorkerInfo,
+)
 
 # Fields of the same name mean the same in records and messages. Further fields of the wire keep their defaults.
+
+
+def planned(plan: plans.Plan) -> Planned:
+    """Return the wire's form of what a prompt would do."""
+    return msgspec.convert(plan, Planned, from_attributes=True)
+
+
+def settings_info(settings: Settings) -> SettingsInfo:
+    """Return the wire's form of an account's settings."""
+    return SettingsInfo(parameters=settings.parameters, suffix=settings.suffix)
+
+
+def parameter_list() -> ParameterList:
+    """Return what a request can say."""
+    return ParameterList(parameters=tuple(ParameterInfo(**record) for record in records()))
 
 
 def job_info(record: JobRecord) -> JobInfo:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from ...bounds import MAX_IMAGES, MAX_SEED, MAX_SIDE
-from ..kinds import Aspect, Seed, Whole, Words
+from ...bounds import MAX_IMAGES, MAX_SEED, MAX_SIDE, RANDOM_SEEDS
+from ..kinds import Aspect, Whole, Words
 from . import Parameter
 
 PARAMETERS = (
     Parameter(
-        "aspect", ("--ar",), Aspect(), "aspect ratio", "the model's, mostly 1:1",
+        "aspect", ("--ar", "--aspect"), Aspect(), "aspect ratio", "the model's, mostly 1:1",
         "write it like 16:9",
     ),
     Parameter(
-        "seed", ("--seed",), Seed(0, MAX_SEED), "same seed, same pictures", "random, and printed",
-        "choose one of these, or leave it out for a random one",
+        "seed", ("--seed",), Whole(0, RANDOM_SEEDS - 1, most_data=MAX_SEED), "same seed, same pictures",
+        "random, and printed", "choose one of these, or leave it out for a random one",
     ),
     Parameter(
         "images", ("--n",), Whole(1, MAX_IMAGES), "pictures", "4",

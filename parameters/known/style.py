@@ -5,14 +5,17 @@ from __future__ import annotations
 from ...bounds import MAX_REFERENCES, MAX_STYLE, STYLE_VERSIONS
 from ..kinds import Number, Switch, WholeOf
 from ..references import References
-from . import Parameter
+from . import Parameter, Spelling
 
 PARAMETERS = (
     Parameter(
         "stylize", ("--s", "--stylize"), Number(0, MAX_STYLE), "strength of the model's default style",
         "100; 0 with --sref", "0 is none, 100 is usual",
     ),
-    Parameter("raw", ("--raw",), Switch(), "without the model's default style", ""),
+    Parameter(
+        "raw", ("--raw",), Switch(), "without the model's default style", "",
+        spellings=(Spelling("--style", True, "raw"),), conflicts=("stylize",),
+    ),
     Parameter(
         "style_references", ("--sref",), References(),
         f"styles of up to {MAX_REFERENCES} pictures, numbers or `random`, as STYLE::WEIGHT",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from ...scheduler.accounts import Accounts
-from ...scheduler.admission import Info, Work
+from ...scheduler.admission import Admission, Info, Work
 from ...scheduler.entries import LedgerEntry
 from ...scheduler.tickets import Ended, Final, Lane
 
@@ -68,6 +68,12 @@ class Billing:
                 self._unkept += self.accounts.settle(job, Ended.CANCELLED, self.now()).entries
             raise
         return admission.max_running
+
+    def quote(self, works: Mapping[str, Work], account: str, lane: Lane) -> Admission:
+        """Return what `admit` would set aside, which makes and charges nothing. Raises as `Accounts.quote_many`."""
+        first = next(iter(works))
+        submit = first if len(works) == 1 else f"{first}.all"
+        return self.accounts.quote_many(account, lane, works, self.now(), submit=submit)
 
     def readmit(self, job: str, account: str, lane: Lane, work: Work) -> int:
         """Take back a job that was admitted before a restart. A job that has ended in the ledger is not charged again.

@@ -18,7 +18,7 @@ from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm
 from ...errors import complaint
 from ...scheduler.accounts import Accounts
-from ...scheduler.admission import Info, Work
+from ...scheduler.admission import Admission, Info, Work
 from ...scheduler.entries import LedgerEntry
 from ...scheduler.errors import TicketError, UnknownAccount
 from ...scheduler.policy import Policy
@@ -34,6 +34,7 @@ from .billing import Billing
 from .core import Core
 from .metrics import Seen
 from .snapshot import Snapshot, take
+from .tickets import ticket_of
 
 
 def monotonic_ms() -> float:
@@ -212,6 +213,18 @@ class Loop:
             made = accept(self, self._core, orders, terms)
         self._core.wake()
         return made
+
+    def quote(
+        self, account: str, lane: Lane, specs: Mapping[str, GenerationSpec], works: Mapping[str, Work]
+    ) -> Admission | None:
+        """Return what `submit_many` would set aside, or raise what it would, for jobs by their ids; None where there
+        are no accounts. This makes and charges nothing."""
+        core = self._core
+        with self._mine():
+            for job, spec in specs.items():
+                rows = core.pool.adapters.rows
+                ticket_of(core.want_open(), spec, job=job, account=account, lane=lane, max_running=1, adapters=rows)
+            return None if core.billing is None else core.billing.quote(works, account, lane)
 
     def cancel(self, job: str) -> bool:
         """See `Job.cancel`."""

@@ -36,6 +36,7 @@ from .pictures import MakeFiles
 from .previews import Previews
 from .references import ServiceReferences
 from .storing import ActiveJob, Storing
+from .submitted import NewJob
 from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
@@ -89,21 +90,40 @@ class JobManager:
         restored: bool = False,
     ) -> ActiveJob:
         """Hand a job and the pictures that it refers to to the studio. Raises as `Loop.submit`; there is none then."""
-        loop = self.context.studio.loop
-        handle = loop.submit(
-            spec,
-            stages=kinds.named(row.kind).stages(spec, loop.model),
-            account=row.account,
-            lane=lane,
-            job=row.job,
-            work=work,
-            preview_every=row.preview_every,
-            on_event=lambda job, event: self.waits.post(self._happened, job, event),
-            on_preview=self._previews.add,
-            on_end=lambda job: self.waits.post(self._studio_ended, job),
-            restored=restored,
-            references=references,
+        handle = self.context.studio.loop.submit(
+            spec, account=row.account, lane=lane, job=row.job, work=work, restored=restored,
+            **self._given(row, spec, references),
+        )  # fmt: skip
+        return self._started(row, handle)
+
+    def start_all(self, submit: str, jobs: Sequence[NewJob]) -> list[ActiveJob]:
+        """Hand the jobs of one submit to the studio, all of them. Raises as `Loop.submit_many`; there is none then."""
+        first, given = jobs[0].row, [self._given(job.row, job.spec, job.references) for job in jobs]
+        handles = self.context.studio.loop.submit_many(
+            [job.spec for job in jobs],
+            submit=submit,
+            jobs=[job.row.job for job in jobs],
+            works=[job.work for job in jobs],
+            stages=[each.pop("stages") for each in given],
+            account=first.account,
+            lane=jobs[0].lane,
+            **(given[0] | {"references": {form: pixels for job in jobs for form, pixels in job.references.items()}}),
         )
+        return [self._started(job.row, handle) for job, handle in zip(jobs, handles, strict=True)]
+
+    def _given(self, row: JobRow, spec: GenerationSpec, references: Mapping[PictureForm, UInt8]) -> dict[str, Any]:
+        """Return the arguments of `Loop.submit` that say what follows drawing, whom to tell, and with which
+        pictures."""
+        return {
+            "stages": kinds.named(row.kind).stages(spec, self.context.studio.loop.model),
+            "preview_every": row.preview_every,
+            "on_event": lambda job, event: self.waits.post(self._happened, job, event),
+            "on_preview": self._previews.add,
+            "on_end": lambda job: self.waits.post(self._studio_ended, job),
+            "references": references,
+        }
+
+    def _started(self, row: JobRow, handle: Job) -> ActiveJob:
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
         live = ActiveJob(row, self.logs.open(row.job, row.last_event), handle)
         self.live[row.job] = live
@@ -114,6 +134,10 @@ class JobManager:
     def add(self, live: ActiveJob) -> asyncio.Future[None]:
         """Have the row of a new job stored; see `NewRows.add`."""
         return self._new_rows.add(live)
+
+    def add_all(self, lives: Sequence[ActiveJob], *besides: Write) -> asyncio.Future[None]:
+        """Have the rows of one submit's jobs stored; see `NewRows.add_all`."""
+        return self._new_rows.add_all(lives, *besides)
 
     def take_back(self, row: JobRow) -> None:
         """Take back a job that was accepted before a restart.

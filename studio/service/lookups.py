@@ -45,6 +45,10 @@ class Lookups:
         """Return a job that an account may see. Raise UnknownJob if there is none."""
         return self.jobs.record_of(*await self._find(job, account))
 
+    async def of_batch(self, job: str) -> JobRecord:
+        """Return one's own job, also one that was deleted since. UnknownJob: it is gone."""
+        return self.jobs.record_of(*await self._look(job, deleted=True))
+
     def find_cached(self, job: str, account: str) -> JobRecord | None:
         """Return an account's own job without waiting; None if it has to be looked up first."""
         found = self.jobs.cached(job)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..errors import StoreError, StoreLost, StoreRefused
 from ..job import JobState
-from ..store.writes import AddJob
+from ..store.writes import AddJob, Write
 from .context import ServiceContext
 from .storing import ActiveJob
 from .waits import Waits, settle
@@ -44,6 +44,39 @@ class NewRows:
         future: asyncio.Future[None] = self._loop.create_future()
         self._put(live, future)
         return future
+
+    def add_all(self, lives: Sequence[ActiveJob], *besides: Write) -> asyncio.Future[None]:
+        """Have the rows of one submit's jobs stored in one transaction, with other writes: all of them, or none. The
+        future ends as that of `add`."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._put_all(lives, besides, future)
+        return future
+
+    def _put_all(
+        self, lives: Sequence[ActiveJob], besides: Sequence[Write], future: asyncio.Future[None], lost: bool = False
+    ) -> None:
+        def stored(error: StoreError | None) -> None:
+            refused = isinstance(error, StoreRefused)
+            if error is None or (lost and refused):
+                settle(future, None)
+                return
+            done = any(live.handle is not None and live.handle.state is JobState.DONE for live in lives)
+            if done and not (refused or self._closing()):
+                LOG.error("jobs of which one is done wait for the store: %s", error)
+                again = lost or isinstance(error, StoreLost)
+                self._loop.call_later(FULL_S, self._put_all, lives, besides, future, again)
+                return
+            for live in lives:
+                if live.handle is not None:
+                    live.handle.cancel()
+                self._forget(live)
+            settle(future, error)
+
+        try:
+            writes = [*(AddJob(live.row) for live in lives), *besides]
+            self._context.writer.put(writes, lambda error: self._waits.post(stored, error))
+        except StoreError as error:  # it is busy, or closed
+            stored(error)
 
     def _put(self, live: ActiveJob, future: asyncio.Future[None], lost: bool = False) -> None:
         try:

@@ -91,6 +91,7 @@ _TYPES: Final[dict[str, _Type]] = {
     "shift": _NUMBER,
     "private": ("True or False", flag_of),
     "preview_every": _WHOLE,
+    "language": ("True or False", flag_of),
     "parameters": ("a map of names to values", lambda value: dict(value) if isinstance(value, dict) else None),
     "kind": _TEXT,
     "sources": ("a list of Source", _sources),

@@ -7,41 +7,40 @@ import logging
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from ...engine.errors import SpecError
+from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ...parameters.job_request import JobRequest, Source
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
+from ..prompt.plan import Plan, plan_of, planned_job
 from ..resources import digests_of
+from ..store.domains.prompts import BatchRow
 from ..store.retention import check_quota, collect, sweep
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import DeleteJob, SetJob
 from .account_service import AccountService
+from .batches import Batches, want_alike
 from .context import ServiceContext
-from .errors import Draining, KeyReused, NotEnded, NotFailed, no_such_job
+from .errors import Draining, NotEnded, NotFailed, no_such_job
 from .inputs import check_sources, file_input, job_input
 from .job_record import JobRecord, record_of, stored_pictures
 from .lookups import Found, Lookups
 from .packing import pack, pack_sources
 from .pictures import MakeFiles
+from .prompts import Prompts
 from .request import fingerprint
+from .submitted import NewJob, Submitted, reused
 from .waits import settle
 
 LOG = logging.getLogger("salon.service")
 DAY_MS: Final = 86_400_000
 CANCEL_S: Final = 120.0  # the longest wait for a cancelled job: a step of a large model, and the write
-
-
-class Submitted(NamedTuple):
-    """The job of a request. `existing` says whether it was there already, under the same key."""
-
-    job: JobRecord
-    existing: bool
 
 
 class Service(Lookups):
@@ -54,6 +53,7 @@ class Service(Lookups):
 
     Attributes:
         accounts: the requests about accounts.
+        prompts: what is said in the prompt language, and the accounts' settings.
         draining: whether nothing is accepted any more.
         accepted: number of jobs accepted since the start.
     """
@@ -66,10 +66,12 @@ class Service(Lookups):
     ) -> None:
         super().__init__(context, make_files)
         self.accounts = AccountService(context, self.waits)
+        self.prompts = Prompts(context, self.waits)
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
         self._keys: dict[tuple[str, str], asyncio.Task[tuple[Found, bool]]] = {}  # requests that are not stored yet
+        self._batches = Batches(self)
         self._retried: set[str] = set()  # jobs that are just being taken back
 
     # ---- the beginning and the end ---------------------------------------------------------------------------------
@@ -118,6 +120,7 @@ class Service(Lookups):
             swept = await asyncio.to_thread(sweep, context.store, files, now, keep_ms)
             if keep_ms is not None:
                 self.jobs.forget_before(now - keep_ms)
+                await asyncio.to_thread(self.prompts.sweep, now - keep_ms)
             left = await asyncio.to_thread(collect, context.store, files)
             specs = [live.handle.spec for live in self.jobs.live.values() if live.handle is not None]
             in_use = {digest for spec in specs for digest in digests_of(spec)}
@@ -152,11 +155,40 @@ class Service(Lookups):
         existing = existing or pending
         row, pictures = self.jobs.cached(found[0].job) or found  # the job may have gone on meanwhile
         if row.request != print_:
-            text = complaint(
-                "key", f"{request.key!r} again, with another request", "a key for each job", "make a new one"
-            )
-            raise KeyReused(text)
+            raise reused(request.key)
         return Submitted(self.jobs.record_of(row, pictures), existing)
+
+    async def submit_all(self, account: str, request: JobRequest) -> tuple[Submitted, ...]:
+        """Accept the jobs of a request, of which a prompt of the language may make several: all or none, once for each
+        key; see `submit`.
+
+        Raises:
+            PromptRefused, ParameterError: the prompt, or what is said beside it.
+            As `submit`.
+        """
+        if not request.language:
+            return (await self.submit(account, request),)
+        children = self.prompts.children(account, request)
+        if len(children.requests) == 1:
+            return (await self.submit(account, children.requests[0]),)
+        return await self._batches.submit(account, children)
+
+    async def plan(self, account: str, request: JobRequest) -> Plan:
+        """Return what `submit_all` would do, or raise what it would; this makes and charges nothing. What is random is
+        drawn anew each time."""
+        children = self.prompts.children(account, request)
+        jobs = [await self.prepare(account, child, b"") for child in children.requests]
+        lane, _ = want_alike(jobs)
+        loop, book = self.context.studio.loop, self.context.books.book
+        specs, works = {job.row.job: job.spec for job in jobs}, {job.row.job: job.work for job in jobs}
+        admission = loop.quote(account, lane, specs, works)
+        planned = []
+        for job in jobs:
+            assert job.resolved is not None, "children are of the language"
+            listed = book.prices.charge(job.work, lane)
+            cost = listed if admission is None else admission.prices[job.row.job]
+            planned.append(planned_job(job.resolved, job.spec, cost_ms=cost, list_ms=listed))
+        return plan_of(planned, loop.snapshot().queued.get(str(lane), 0))
 
     async def _submit(self, account: str, request: JobRequest, print_: bytes) -> tuple[Found, bool]:
         """Return (the job, whether it was there already)."""
@@ -167,6 +199,8 @@ class Service(Lookups):
             row = context.store.job_by_key(account, request.key)
             if row is not None:
                 return row, context.store.pictures(row.job)
+            if context.store.row(BatchRow, account, request.key) is not None:
+                raise reused(request.key)
             if context.accounts.quota(owner):
                 check_quota(context.store, owner, 0, context.options.quota_bytes)
             return None
@@ -174,10 +208,25 @@ class Service(Lookups):
         stored = await self.waits.read(look)
         if stored is not None:
             return (stored[0], stored_pictures(stored[1])), True
+        self.want_open()
+        new = await self.prepare(account, request, print_)
+        live = self.jobs.start(new.row, new.spec, new.work, new.lane, new.references)
+        await self.jobs.add(live)
+        self.count(live.row, new.spec)
+        return (live.row, ()), False
+
+    def want_open(self) -> None:
+        """Raise Draining, or the StoreError that keeps finished pictures waiting."""
         if self.draining:
             raise Draining("server: it is draining and accepts nothing; try again later")
         if (storing := self.jobs.storing).stuck and (trouble := storing.trouble) is not None:
             raise type(trouble)(f"disk: finished pictures wait until it takes them; try again later ({trouble})")
+
+    async def prepare(self, account: str, request: JobRequest, print_: bytes) -> NewJob:
+        """Return the job of a request, as it can be started. Raises as `submit`."""
+        context, understood = self.context, None
+        if request.language:
+            request, understood = await self.prompts.resolve(account, request)
         lane = lane_of(request.lane)
         kind = kind_of(request)
         resolved = await self._resolved(account, request)
@@ -185,9 +234,8 @@ class Service(Lookups):
         spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
         work = kind.work(asked, spec, context.studio.loop.model)
-        job = self._new_id()
-        live = self.jobs.start(JobRow(
-            job=job,
+        return NewJob(JobRow(
+            job=self._new_id(),
             account=account,
             key=request.key,
             request=print_,
@@ -201,11 +249,13 @@ class Service(Lookups):
             steps=spec.steps_taken,
             kind=request.kind,
             sources=pack_sources(request.sources),
-        ), spec, work, lane, references)  # fmt: skip
-        await self.jobs.add(live)
+        ), spec, work, lane, references, understood)  # fmt: skip
+
+    def count(self, row: JobRow, spec: GenerationSpec) -> None:
+        """Take note of a job that is on disk."""
         self.accepted += 1
-        LOG.info("accepted", extra={"job": job, "account": account, "lane": live.row.lane, "images": spec.images})
-        return (live.row, ()), False
+        extra = {"job": row.job, "account": row.account, "lane": row.lane, "images": spec.images}
+        LOG.info("accepted", extra=extra)
 
     async def _resolved(self, account: str, request: JobRequest) -> JobRequest:
         """Return a request with digests in place of jobs' pictures, and the proportions of what it starts from.

@@ -108,10 +108,11 @@ def test_imagine_says_all_that_was_typed(ask: Main, fake: FakeServer) -> None:
     found = {name: value for name, value in found.items() if value != getattr(default, name) or name == "preview_every"}
     assert found == {
         "prompt": "x",
-        "lane": "relax",
-        "private": True,
+        "language": True,
         "preview_every": 0,
         "parameters": {
+            "lane": "relax",
+            "private": True,
             "no": "a worm",
             "aspect": [16.0, 9.0],
             "steps": 3,

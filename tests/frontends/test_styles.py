@@ -77,10 +77,10 @@ def test_random_is_told_and_can_be_had_again(main: Main) -> None:
         (("--sref", "."), "Is a directory"),
         (("--sref", "4294967296"), "--sref: got '4294967296', allowed a style number"),
         (("--sref", "ab" * 32), "style reference: got picture abababababab, which is not here"),
-        (("--sref", "1", "2", "3", "4", "5"), "style_references: got 5 references, allowed 1 to 4"),
-        (("--sref", "7", "7"), "style_references: got 7 twice"),
+        (("--sref", "1", "2", "3", "4", "5"), "--sref: got 5 references, allowed 1 to 4"),
+        (("--sref", "7", "7"), "--sref: got 7 twice"),
         (("--sw", "50"), "style_weight: got 50 without a style reference"),
-        (("--s", "50", "--raw"), "stylize: got 50 with raw"),
+        (("--s", "50", "--raw"), "--s: got it beside --raw, allowed one of them"),
         (("--s", "1001"), "--s: got '1001', allowed a number from 0 to 1000"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,6 @@ import pytest
 
 from salon.engine.info import ModelInfo
 from salon.frontends.arguments import parse
-from salon.frontends.commands.flags_parameters import given, sent
 from salon.frontends.commands.parsing import UsageError
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.codec import decode_request, encode
@@ -21,8 +21,8 @@ from salon.frontends.wire.errors import BadMessage
 from salon.parameters import document
 from salon.parameters import known as package
 from salon.parameters.errors import ParameterError
-from salon.parameters.known import checked, parameters
-from salon.parameters.known.image_prompts import Missing
+from salon.parameters.known import Parameter, checked, parameters
+from salon.parameters.language.data import data_of
 from salon.parameters.references import Typed
 from salon.parameters.request import fields_of
 
@@ -31,18 +31,33 @@ DIGEST = "ab" * 32
 
 def typed(*words: str) -> dict[str, Any]:
     """Parameters of a command line."""
-    return given(parse(["imagine", "a cat", *words], "1"))
+    (prompt,) = parse(["imagine", "a cat", *words], "1").prompts
+    return {name: one.value for name, one in prompt.said.items()}
+
+
+def data(*words: str) -> dict[str, Any]:
+    """The same as data."""
+    (prompt,) = parse(["imagine", "a cat", *words], "1").prompts
+    return data_of(prompt)
+
+
+def of_pictures() -> list[Parameter]:
+    """Those that `make_spec` takes."""
+    return [each for each in parameters().values() if not each.of_job and not each.missing]
 
 
 def test_names_and_flags_are_unique_and_said_in_help(capsys: pytest.CaptureFixture[str]) -> None:
-    flags = [flag for parameter in parameters().values() for flag in parameter.flags]
+    flags = [flag for parameter in parameters().values() for flag in parameter.all_flags]
     assert len(flags) == len(set(flags))
     with pytest.raises(SystemExit):
         parse(["imagine", "--help"], "1")
     told = " ".join(capsys.readouterr().out.split())
     for parameter in parameters().values():
+        if parameter.missing:
+            assert all(f"{flag} " not in told for flag in parameter.flags if len(flag) > 4)
+            continue
         for flag in parameter.flags:
-            assert f"{flag} " in told
+            assert re.search(rf"{flag}[ ,]", told)
         assert not parameter.flags or parameter.help.split(":")[0][:40] in told
 
 
@@ -76,7 +91,7 @@ def test_the_page_is_what_the_list_says() -> None:
     ],
 )
 def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name: str, value: Any) -> None:
-    values = sent(typed(*words), {})
+    values = data(*words)
     assert values[name] == value
     assert checked(values)[name] == value
     request = decode_request(encode(m.Submit(key="k", prompt="p", parameters=values)))
@@ -116,12 +131,6 @@ def test_every_value_is_read_as_it_is_written() -> None:
         (("--q", "3"), "--quality: got '3', allowed 1 or 2 or 4; choose one of these"),
         (("--q", "0.5"), "--quality: got '0.5'"),
         (("--stop", "9"), "--stop: got '9', allowed a number from 10 to 100; 100 is the whole way"),
-        (
-            ("--oref", "cat.png"),
-            "--oref: got 'cat.png', allowed nothing yet: the model has no adapter for what a picture",
-        ),
-        (("--iw", "1"), "--iw: got '1', allowed nothing yet"),
-        (("--cw", "0"), "--cw: got '0', allowed nothing yet: the model has no adapter"),
         (("--sv", "2"), "--sv: got '2', allowed 1; there is one version: drop it"),
         (("--seed", "4294967296"), "--seed: got '4294967296', allowed a whole number from 0 to 4294967295"),
     ],
@@ -132,11 +141,12 @@ def test_a_wrong_flag_is_refused_by_name(words: tuple[str, ...], told: str) -> N
     assert told in str(refused.value)
 
 
-def test_random_is_a_number_from_then_on() -> None:
-    first, second = typed("--sref", "random", "random::2")["style_references"]
-    assert first.source != second.source
-    assert isinstance(first.source, int)
-    assert (first.weight, second.weight) == (1.0, 2.0)
+def test_random_is_a_number_as_data() -> None:
+    assert [each.source for each in typed("--sref", "random")["style_references"]] == ["random"]
+    first, second = data("--sref", "random", "random::2")["style_references"]
+    assert first[0] != second[0]
+    assert isinstance(first[0], int)
+    assert (first[1], second[1]) == (1.0, 2.0)
 
 
 def test_a_file_that_is_called_like_a_number() -> None:
@@ -149,6 +159,9 @@ def test_a_file_that_is_called_like_a_number() -> None:
     [
         ({"stylise": 1}, "got 'stylise', allowed the names of parameters; did you mean stylize?"),
         ({"zzz": 1}, "see docs/parameters.md"),
+        ({"lane": "fast"}, "got 'lane', allowed the names of parameters"),
+        ({"video": True}, "video: got it, allowed what this version can do; leave it out: it needs video"),
+        ({"profile": ["abc"]}, "it needs taste profiles"),
         ({"stylize": "1"}, "stylize: got '1'"),
         ({"stylize": True}, "stylize: got True"),
         ({"raw": 1}, "raw: got 1, allowed true or false"),
@@ -156,7 +169,6 @@ def test_a_file_that_is_called_like_a_number() -> None:
         ({"quality": 3}, "quality: got 3, allowed 1 or 2 or 4"),
         ({"quality": True}, "quality: got True"),
         ({"stop": 101}, "stop: got 101"),
-        ({"omni_reference": DIGEST}, "omni_reference: got 'abababab"),
         ({"tile": "yes"}, "tile: got 'yes', allowed true or false"),
         ({"seed": 2**64}, "seed: got"),
         ({"aspect": [1]}, "aspect: got"),
@@ -245,7 +257,7 @@ PARAMETERS = (Parameter("{name}", ("{flag}",), Number(0, 3), "how odd", "0", "ch
 def test_a_parameter_is_one_file(folder: Path) -> None:
     (folder / "oddness.py").write_text(PLUGIN.format(name="oddness", flag="--odd"))
     assert "oddness" in parameters()
-    assert typed("--odd", "2") == {"images": 4, "oddness": 2.0}
+    assert typed("--odd", "2") == {"oddness": 2.0}
     assert "| `--odd` `X` | `oddness` | a number from 0 to 3 | 0 | how odd |" in document.page()
     with pytest.raises(UsageError, match="--odd: got '4', allowed a number from 0 to 3; choose"):
         typed("--odd", "4")
@@ -269,8 +281,4 @@ def test_what_fields_of_returns_is_what_make_spec_takes() -> None:
 
     fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS, *GUIDANCE_FIELDS, *start.FIELDS}
     fields |= set(inspect.signature(ModelInfo.make_spec).parameters)
-    served = {name for name, parameter in parameters().items() if not isinstance(parameter.kind, Missing)}
-    assert served <= fields
-    assert parameters().keys() - served == {
-        "image_weight", "omni_reference", "omni_weight", "character_reference", "character_weight",
-    }  # fmt: skip
+    assert {parameter.name for parameter in of_pictures()} <= fields

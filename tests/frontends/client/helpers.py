@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from salon.frontends.client.aio import AsyncClient, AsyncOps, AsyncRemoteJob
+from salon.frontends.client.aio import AsyncClient, AsyncOps, AsyncRemoteJob, AsyncSettings
 from salon.frontends.client.client import Client
 
 PATIENCE_S = 20.0
@@ -52,8 +52,10 @@ class Waiting:
     def _wrap(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
             value = self._loop.run(value)
-        if isinstance(value, AsyncClient | AsyncOps | AsyncRemoteJob):
+        if isinstance(value, AsyncClient | AsyncOps | AsyncRemoteJob | AsyncSettings):
             return Waiting(value, self._loop)
+        if isinstance(value, list):
+            return [self._wrap(each) for each in value]
         return self._items(value) if isinstance(value, AsyncIterator) else value
 
     def _items(self, items: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from salon.bounds import MAX_SOURCE, MAX_SOURCES
 from salon.frontends.wire import messages as m
 from salon.frontends.wire.checks import RULES, check
 from salon.frontends.wire.codec import decode_request, encode
@@ -28,6 +29,7 @@ KEY = "ab" * 32
 INF, NAN = float("inf"), float("nan")
 BASE: dict[type[m.Record], dict[str, Any]] = {
     m.Submit: {"key": "k", "prompt": "p"},
+    m.Plan: {"prompt": "p"},
     m.Upload: {"digest": KEY, "size": 9},
     m.Unwatch: {"watch": b"1"},
     m.Credit: {"fetch": b"1"},
@@ -47,6 +49,16 @@ SIDES = ([1, 4096, None], [0, -1, 4097])
 ACCOUNTS = ([KEY, "local"], [KEY[1:], KEY + "a", KEY.upper(), "alice", f"{KEY}\n"])
 IDS = ([b"1", b"x" * 16], [b"", b"x" * 17])
 CREDITS = ([1, 16], [0, -1, 17])
+
+SOURCES = (
+    [(), (m.Source(job="a", index=0),), (m.Source(digest=KEY),) * MAX_SOURCES],
+    [(m.Source(digest=KEY),) * (MAX_SOURCES + 1), (m.Source(),), (m.Source(job="a", digest=KEY),)],
+)
+SOURCE_TEXTS = (["", "a cat --ar 3:2", "x" * MAX_SOURCE], ["x" * (MAX_SOURCE + 1)])
+SAID = (
+    [{}, {"stylize": 100.0, "lane": "relax", "private": False, "repeat": 2}],
+    [{"what": 1}, {"parameters: ": 1}],
+)
 
 EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.Hello, "version"): ([1, 2**31 - 1], [0, -1, 2**31]),
@@ -72,6 +84,12 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
         [{"what": 1}, {"": 1}, {"parameters: ": 1}],
     ),
     (m.Submit, "kind"): WORDS,
+    (m.Plan, "prompt"): SOURCE_TEXTS,
+    (m.Plan, "parameters"): SAID,
+    (m.Plan, "kind"): WORDS,
+    (m.Plan, "sources"): SOURCES,
+    (m.ChangeSettings, "parameters"): SAID,
+    (m.ChangeSettings, "suffix"): SOURCE_TEXTS,
     (m.Submit, "sources"): (
         [(), (m.Source(job="a"), m.Source(job="a:b", index=3), m.Source(digest=KEY))],
         [

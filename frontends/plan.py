@@ -1,0 +1,72 @@
+"""`salon plan`: what a prompt would do, and what it would cost, here or on a server."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from ..parameters.known import parameters
+from .commands import exits, remote, words
+from .commands.connection import connected, server_of
+from .commands.flags_parameters import references, sent
+from .commands.tables import print_json, print_table
+
+if TYPE_CHECKING:
+    from ..studio.prompt.plan import Plan
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Run the command with the namespace of `arguments.parse`. What `imagine` would refuse is refused."""
+    remote.refuse_misplaced(options, of_server=())  # lanes have prices anywhere
+    files = references(options.prompts)
+    digests = {path: file.digest for path, file in files.items()}
+    if server_of(options) is not None:
+        with connected(options) as client:
+            prompt, beside = sent(options, digests)
+            found: Any = client.plan(prompt, **beside)  # of the same fields as a `Plan`
+    else:
+        found = plan_here(options, digests)
+    if options.json:
+        print_json(found)
+        return exits.DONE
+    for i, job in enumerate(found.jobs):
+        print("" if not i else "\n", end="")
+        print(words.clean(job.prompt))
+        rows = [[name, _shown(name, value), job.sources[name]] for name, value in job.parameters.items()]
+        print_table(("parameter", "value", "from"), rows, "no parameters")
+        print(f"{job.lane} lane, {words.span(job.cost_ms)} of GPU time")
+    if len(found.jobs) > 1:
+        print(f"\n{len(found.jobs)} jobs, {words.span(found.total_cost_ms)} of GPU time")
+    return exits.DONE
+
+
+def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
+    """Return the plan of an engine of one's own, at the prices that Salon comes with."""
+    from ..engine.engine import Engine
+    from ..scheduler.admission import Work
+    from ..scheduler.plans import Kind, lane_of, load_plans
+    from ..scheduler.tickets import Lane
+    from ..studio.prompt.plan import plan_of, planned_job
+    from ..studio.prompt.resolve import Facts, resolve
+
+    requests = [resolve(prompt, Facts(default_style=True), digests=digests) for prompt in options.prompts]
+    engine = Engine.load(
+        options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads,
+        require_text=True,
+    )  # fmt: skip
+    book, styles = load_plans(), engine.info.styles
+    jobs = []
+    for request in requests:
+        fields = request.fields_for(styles is not None and styles.has_default)
+        lane = lane_of(request.lane)
+        spec = engine.info.make_spec(request.text, draft=lane is Lane.DRAFT, **fields)
+        cost = Work(kind=Kind.GRID, images=spec.images).charge(book, lane)
+        jobs.append(planned_job(request, spec, cost_ms=cost, list_ms=cost))
+    return plan_of(jobs)
+
+
+def _shown(name: str, value: Any) -> str:
+    parameter = parameters().get(name)
+    if isinstance(value, bool) or parameter is None:
+        return str(value).lower()
+    return parameter.kind.write(value)

@@ -1,0 +1,77 @@
+"""What a prompt says, as plain data: what the wire carries and `make_spec` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from ...bounds import random_seed
+from ...errors import SalonError, complaint
+from ..errors import ParameterError, refusal_of
+from ..kinds import Value
+from ..known import parameters, unmade
+from ..pictures import Form, Named
+from ..references import RANDOM, Typed
+from .prompt import Prompt, Said
+
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+def data_of(
+    prompt: Prompt, digests: Mapping[str, str] = NONE, choose: Callable[[], int] = random_seed
+) -> dict[str, Value]:
+    """Return the parameters of a prompt by name, each in its range.
+
+    Args:
+        prompt: as it was read.
+        digests: of the files that it names, by path.
+        choose: called for the number of every `random`.
+
+    Raises:
+        PromptRefused: a file that is not in `digests`, or a parameter that this version knows by name alone.
+    """
+    known = parameters()
+    found = {}
+    for name, one in prompt.said.items():
+        parameter = known[name]
+        try:
+            if parameter.missing:
+                raise unmade(one.flag, parameter.missing)
+            found[name] = parameter.kind.check(one.flag, plain(one, digests, choose), parameter.remedy)
+        except SalonError as error:
+            place = one.position if parameter.missing else one.value_position
+            raise refusal_of(str(error), prompt.source, place) from error
+    return found
+
+
+def plain(one: Said, digests: Mapping[str, str] = NONE, choose: Callable[[], int] = random_seed) -> Any:
+    """Return a value without what only means something where it was typed. Arguments and errors as of `data_of`."""
+    value = one.value
+    if isinstance(value, Named):
+        return _digest(one.flag, value.source, digests) if value.form is Form.FILE else value.source
+    if isinstance(value, Typed):
+        return _source(one.flag, value, digests, choose)
+    if not isinstance(value, tuple) or not any(isinstance(each, Typed) for each in value):
+        return value
+    return tuple((_source(one.flag, typed, digests, choose), typed.weight) for typed in value)
+
+
+def files_in(value: Any) -> list[str]:
+    """Return the paths of files that a value names."""
+    found = value if isinstance(value, tuple) else (value,)
+    paths = [str(each.source) for each in found if isinstance(each, Typed) and each.is_file]
+    return paths + [each.source for each in found if isinstance(each, Named) and each.form is Form.FILE]
+
+
+def _source(flag: str, typed: Typed, digests: Mapping[str, str], choose: Callable[[], int]) -> int | str:
+    if typed.is_file:
+        return _digest(flag, str(typed.source), digests)
+    return choose() if typed.source == RANDOM else typed.source
+
+
+def _digest(flag: str, path: str, digests: Mapping[str, str]) -> str:
+    if path not in digests:
+        remedy = "bring it first (add_reference), and write its SHA-256"
+        raise ParameterError(complaint(flag, f"the file {path!r}"[:80], "pictures that are there", remedy))
+    return digests[path]

@@ -1,0 +1,119 @@
+"""Requests in the prompt language: the jobs that they ask for, with the account's settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import msgspec
+
+from ...parameters.job_request import JobRequest
+from ...parameters.language.options import prompts_of, words_of
+from ..prompt.request import ResolvedRequest
+from ..prompt.requests import choices, keys_of, said_by
+from ..prompt.resolve import Facts, resolve
+from ..prompt.settings import Settings, merged
+from ..prompt.wildcards import Lists, no_lists
+from ..store.domains.prompts import BatchRow, SettingsRow
+from ..store.writes import Put, Remove, Write
+
+if TYPE_CHECKING:
+    from ..store.store import Store
+    from .context import ServiceContext
+    from .waits import Waits
+
+PAGE: Final = 500
+OF_ALL: Final = ("lane", "private")  # what the jobs of one submit have in common
+
+
+class Children(NamedTuple):
+    """The requests that a submit stands for; `key`: of the submit."""
+
+    key: str
+    requests: tuple[JobRequest, ...]
+
+
+class Prompts:
+    """What accounts want said, and what becomes of their prompts.
+
+    Args:
+        context: of the service.
+        waits: for the store.
+        lists: the words for `__name__` in prompts.
+    """
+
+    def __init__(self, context: ServiceContext, waits: Waits, lists: Lists = no_lists) -> None:
+        self._context, self._waits, self._lists = context, waits, lists
+        self._settings: dict[str, Settings] = {}  # of accounts that were asked for
+
+    # ---- prompts -----------------------------------------------------------------------------------------------------
+
+    def children(self, account: str, request: JobRequest) -> Children:
+        """Return the requests for the jobs of a submit, one or several; each by itself stands for itself.
+
+        Raises:
+            PromptRefused: the prompt is not of the language, or its jobs differ in lane or privacy.
+            ParameterError: wrong values beside it, or a key that is too long.
+        """
+        prompts = prompts_of(request.prompt, request.parameters or {})
+        made = []
+        for key, prompt in zip(keys_of(request.key, len(prompts)), prompts, strict=True):
+            values = said_by(prompt, account, key)
+            own = {name: values[name] for name in OF_ALL if name in values}
+            made.append(msgspec.structs.replace(request, key=key, prompt=words_of(prompt), parameters=values, **own))
+        return Children(request.key, tuple(made))
+
+    async def resolve(self, account: str, request: JobRequest) -> tuple[JobRequest, ResolvedRequest]:
+        """Return one of `children` as a request that says everything by parameters, the account's settings among them,
+        and how it was understood. PromptRefused, ParameterError."""
+        (prompt,) = prompts_of(request.prompt, request.parameters or {})
+        styles = self._context.studio.loop.model.styles
+        facts = Facts(styles is not None and styles.has_default, job_kind=request.kind, remakes=bool(request.sources))
+        settings = None if facts.remakes else await self.settings(account)
+        choose = choices(account, request.key, "resolve")
+        resolved = resolve(prompt, facts, settings, choose=choose, lists=self._lists)
+        plain = msgspec.structs.replace(
+            request,
+            prompt=resolved.text,
+            lane=resolved.lane,
+            private=resolved.private,
+            parameters=resolved.fields,
+            language=False,
+        )
+        return plain, resolved
+
+    # ---- settings ----------------------------------------------------------------------------------------------------
+
+    async def settings(self, account: str) -> Settings:
+        """Return the settings of an account."""
+        known = self._settings.get(account)
+        if known is None:
+            row = await self._waits.read(lambda: self._context.store.row(SettingsRow, account))
+            known = Settings()
+            if row is not None:
+                known = Settings(parameters=msgspec.msgpack.decode(row.parameters), suffix=row.suffix)
+            self._settings[account] = known
+        return known
+
+    async def change_settings(
+        self, account: str, parameters: dict[str, Any], suffix: str | None, *, reset: bool
+    ) -> Settings:
+        """Change settings, and return them once they are on disk; see `settings.merged`. PromptRefused, ParameterError:
+        nothing is changed."""
+        before = Settings() if reset else await self.settings(account)
+        after = merged(before, parameters, suffix)
+        write: Write = Remove(SettingsRow, (account,))
+        if after != Settings():
+            packed = msgspec.msgpack.encode(after.parameters)
+            write = Put(SettingsRow(account=account, parameters=packed, suffix=after.suffix))
+        await self._waits.write([write])
+        self._settings[account] = after
+        return after
+
+    def sweep(self, before_ms: int) -> None:
+        """Forget submits of several jobs from before then: their jobs are gone, too."""
+        store: Store = self._context.store
+        last: tuple[str, ...] = ()
+        while rows := store.rows(BatchRow, after=last, limit=PAGE):
+            last = rows[-1].account, rows[-1].key
+            if old := [Remove(BatchRow, (row.account, row.key)) for row in rows if row.made_ms < before_ms]:
+                store.write(old)
