@@ -158,7 +158,8 @@ def test_quality_is_more_steps_whoever_says_how_many(engine: Engine) -> None:
         assert engine.make_spec("cat", seed=1, quality=quality) == replace(usual, steps=quality * usual.steps)
         assert engine.make_spec("cat", seed=1, steps=5, quality=quality).steps == 5 * quality
         assert info.make_spec("cat", seed=1, quality=quality) == engine.make_spec("cat", seed=1, quality=quality)
-    for wrong in (0, 3, 0.5, "2", None, True):
+    odd: list[Any] = [0, 3, 0.5, "2", None, True]
+    for wrong in odd:
         with pytest.raises(SpecError, match=r"quality: got .*allowed 1 or 2 or 4; choose one of these"):
             engine.make_spec("cat", quality=wrong)
     with pytest.raises(LimitError, match="steps: got 400 steps, allowed 200 .*; take fewer steps, or less quality"):

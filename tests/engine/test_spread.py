@@ -111,6 +111,6 @@ def test_alone_in_company_and_parked_they_are_the_same(engine: Engine) -> None:
         np.testing.assert_array_equal(other.ops.numpy(each.latents), want[0])
         np.testing.assert_array_equal(other.finish(each), want[1])
         other.close(each)
-    for each in (engine, other):
-        assert each.num_open == 0
-        each.adapters.arena.check()
+    for one in (engine, other):
+        assert one.num_open == 0
+        one.adapters.arena.check()

@@ -124,7 +124,7 @@ def test_quiet_says_nothing_and_the_seed_is_random(salon: Salon, tmp_path: Path)
         (["x", "--steps", "0"], "--steps: got '0', allowed a whole number from 1"),
         (["x", "--steps", "1000"], "--steps: got '1000', allowed a whole number from 1 to 200"),
         (["x", "--n", "99"], "--n: got '99', allowed a whole number from 1 to 8"),
-        (["x", "--seed", "-1"], "--seed: got '-1', allowed a whole number from 0 to 4294967295"),
+        (["x", "--seed", "-1"], "--seed: got '-1', allowed a whole number from 0 to 4294967295; choose"),
         (["x", "--no", " "], "--no: got ' ', allowed some words"),
         (["x", "--no", "x" * 2001], "--no: got 2,001 characters, allowed up to 2,000; shorten it"),
         (["x" * 2001], "prompt: got 2,001 characters, allowed up to 2,000; shorten it"),

@@ -85,7 +85,7 @@ class Looker:
         """Return the judge's features of things."""
         x = torch.from_numpy(drawn.astype(np.float32) / 127.5 - 1).permute(0, 3, 1, 2)
         with torch.no_grad():
-            return self.judge.network.things(x).float().amax((2, 3)).double().numpy()
+            return np.asarray(self.judge.network.things(x).float().amax((2, 3)).double().numpy())
 
     def concept(self, drawn: Pictures, things: Sequence[str]) -> float:
         """Return the share of pictures whose thing the judge names."""

@@ -199,7 +199,8 @@ def test_every_flag_of_the_list_is_refused_twice_and_out_of_its_range() -> None:
         if low is None:
             continue
         assert "twice" in str(refusal(f"a cat {flag} {parameter.kind.write(low)} {flag} {parameter.kind.write(low)}"))
-        error = refusal(f"a cat {flag} {parameter.kind.high + 1:.0f}")
+        kind: Any = parameter.kind
+        error = refusal(f"a cat {flag} {kind.high + 1:.0f}")
         assert str(error).startswith(f"{flag}: got ")
         assert parameter.kind.allowed in str(error)
         assert str(error).endswith(parameter.remedy)
