@@ -95,8 +95,8 @@ every picture, up to 8 of them, which takes that much longer. In a program weigh
 job = client.imagine("a cat", terms=[("a dog", 0.5)], no="red, a hat")
 ```
 
-`negative_prompt` replaces the unconditional input itself: all guidance then leads away from it. Requests of before there
-were weights have that meaning for ever; it has no flag any more.
+`negative_prompt` replaces the unconditional input itself: all guidance then leads away from it. Requests of before
+there were weights have that meaning for ever; it has no flag any more.
 """
 TAIL = """
 ## Styles
