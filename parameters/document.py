@@ -66,7 +66,7 @@ over them; what a prompt says wins over both.
     salon settings --reset
 
 ```python
-client.imagine("a cat --ar 3:2 --s 250")            # the same as
+client.imagine("a cat --ar 3:2 --s 250")  # the same as
 client.imagine("a cat", aspect=(3, 2), stylize=250)
 jobs = client.imagine_all("a {red, green} apple --repeat 2")
 print(client.plan("a cat --turbo").total_cost_ms)
