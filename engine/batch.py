@@ -20,7 +20,7 @@ from .generation import Branch, Generation
 from .regions import hold
 from .solvers import Evaluation
 from .spread import adapters_of
-from .tiling import Tiles
+from .tiling import Tiles, grid_seen, margin_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,8 +55,11 @@ class Batch:
         self._images = np.repeat(np.arange(len(firsts)), [g.spec.images for g in self.generations])
         places = [block.place for block in self._blocks]
         self._samples = np.repeat(places, [self.generations[j].spec.images for j in places])
-        sampled = [self.generations[j] for j in places]
-        self._tiles = Tiles.of(ops, [(g, image) for g in sampled for image in range(g.spec.images)])
+        self._margins = [margin_of(g) for g in self.generations]
+        self._tiles = None
+        if any(self._margins):
+            samples, margins = ([each[j] for j in self._samples] for each in (self.generations, self._margins))
+            self._tiles = Tiles(ops, samples, margins)
         self.segments = ops.segments([self.generations[j].rows for j in self._images])
         self.num_samples = len(self._samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
@@ -77,13 +80,14 @@ class Batch:
 
     def holds(self, generations: Sequence[Generation]) -> bool:
         """Return whether these generations, in this order, still live in this batch."""
-        return self.generations == tuple(generations) and all(g.batch is self for g in generations)
+        held = self.generations == tuple(generations) and all(g.batch is self for g in generations)
+        return held and self._margins == [margin_of(g) for g in generations]
 
     def _sample_inputs(self) -> list[Sample]:
         samples = []
         for block in self._blocks:
-            g = self.generations[block.place]
-            samples += [Sample(g.grid, block.branch.text, g.embedded_guidance)] * g.spec.images
+            g, margin = self.generations[block.place], self._margins[block.place]
+            samples += [Sample(grid_seen(g.grid, margin), block.branch.text, g.embedded_guidance)] * g.spec.images
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:
@@ -131,13 +135,12 @@ class Batch:
         times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
         more = [self.generations[j].latents for j in self._more]
         latents = self.ops.concat([self.latents, *more]) if more else self.latents
-        back = None
         if self._tiles is not None:
-            latents, back = self._tiles.shift(latents)
+            latents = self._tiles.frame(latents)
         # The arena is asked for its arrays at every step: they change as it grows.
         velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
         if self._tiles is not None:
-            velocity = self._tiles.back(velocity, back)
+            velocity = self._tiles.crop(velocity)
         self._update(now, velocity, a, b)
         hold(self.ops, self.generations, now)
         self._finite = self.ops.finite(self.latents, self._each)

@@ -15,6 +15,7 @@ from .errors import NumericalError, SpecError, StateError
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
+from .tiling import rows_seen
 
 if TYPE_CHECKING:
     from .regions import Region
@@ -136,8 +137,8 @@ class Generation:
 
     @property
     def image_rows(self) -> int:
-        """Image rows of all samples."""
-        return self.num_samples * self.rows
+        """Image rows of all samples, as many as the model sees at most."""
+        return self.num_samples * rows_seen(self.spec.tile, self.grid)
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""

@@ -73,7 +73,12 @@ def imagine(options: argparse.Namespace, requests: Sequence[ResolvedRequest], di
         for path in digests:
             client.add_reference(path)
         prompt, beside = sent(options, digests)
-        jobs = client.imagine_all(prompt, previews=PREVIEWS if options.preview is not None else 0, **beside)
+        every = PREVIEWS if options.preview is not None else 0
+        if options.sources:
+            sources = [(one.job, one.index) if one.job else digests[one.path] for one in options.sources]
+            jobs = [client.make(options.command, prompt, sources=sources, previews=every, **beside)]
+        else:
+            jobs = client.imagine_all(prompt, previews=every, **beside)
         accepted = time.perf_counter()
         if options.detach:
             return _detached([job.info for job in jobs], json=options.json)

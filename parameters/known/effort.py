@@ -15,5 +15,8 @@ PARAMETERS = (
         "stop", ("--stop",), Number(*STOP, metavar="PERCENT"), "end part-way, after so much of the steps", "100",
         "100 is the whole way",
     ),
-    Parameter("draft", ("--draft",), Switch(), "with the model's settings for drafts, in any lane", ""),
+    Parameter(
+        "draft", ("--draft",), Switch(), "with the model's settings for drafts, in any lane", "",
+        conflicts=("steps", "solver", "shift"),
+    ),
 )  # fmt: skip

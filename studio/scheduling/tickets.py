@@ -11,6 +11,7 @@ from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...engine.spread import adapters_of
 from ...engine.styles.names import is_known
+from ...engine.tiling import rows_seen
 from ...errors import complaint
 from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 
@@ -55,7 +56,7 @@ def ticket_of(
                 count = known(adapters, name, info)
                 tokens[branch] += count if use.weight else 0
     unit = info.architecture.granularity
-    rows = (spec.height // unit) * (spec.width // unit)
+    rows = rows_seen(spec.tile, (spec.height // unit, spec.width // unit))
     texts = [info.text_rows]
     if spec.guided:
         texts.append(info.text_rows if spec.negative_prompt else info.unconditional_rows)

@@ -167,9 +167,9 @@ def test_flags_in_the_prompt_and_beside_it_are_the_same(prompt: str, flags: list
         ("a cat --s 3", ["--stylize", "4"], "--s: got another value than --stylize beside the prompt"),
         ("a cat --raw", ["--s", "4"], "got it beside"),
         (
-            "a cat --guidance 1",
+            "a cat --guidance 0",
             ["--no", "a"],
-            "--no: got it with --guidance 1, allowed with guidance; raise --guidance",
+            "--no: got it with --guidance 0, allowed with guidance; raise --guidance",
         ),
         ("a cat --repeat 2", ["--seed", "7"], "got it beside"),
         ("a cat --relax", ["--fast"], "--relax: got another value than --fast"),
