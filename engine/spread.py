@@ -27,7 +27,7 @@ from .text.pipeline import Float32, TextEncoding, read_only
 
 DOMAIN: Final = 0x535052454144  # "SPREAD": keeps these streams apart from other uses of the same generator
 TEXT_STEP: Final = 2**64 - 1  # the step of the noise in texts, which no solver takes
-NOISY: Final = 0.6  # share of noise in the text at the most chaos; its square is that of the noise's power
+NOISY: Final = 0.5  # share of noise in the text at the most chaos
 CHAOTIC: Final = 1.0  # weight of an image's own style at the most chaos
 WEIRDEST: Final = 1.0  # weight of the unusual style at the most weird
 
@@ -36,7 +36,7 @@ def text_of(text: TextEncoding, spec: GenerationSpec, image: int) -> TextEncodin
     """Return what one image reads of a text: the text itself, unless there is chaos. Its empty rows stay empty."""
     if not spec.chaos:
         return text
-    share = NOISY * spec.chaos / CHAOS[1]
+    share = NOISY * math.sqrt(spec.chaos / CHAOS[1])  # the noise's power grows with chaos
     rows, width = len(text.tokens), max(text.tokens.shape[1], len(text.pooled))
     drawn = noise.normal(spec.seed, image, TEXT_STEP, rows + 1, width)
     tokens = _noisy(text.tokens, drawn[:rows, : text.tokens.shape[1]], share)
