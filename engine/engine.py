@@ -21,6 +21,7 @@ from .adapters.adapters import AdapterBranch, Adapters, names_used
 from .adapters.arena import Arena
 from .admission import Admission
 from .batch import Batch
+from .checkpoint import EMBEDDED as EMBEDDED
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
@@ -28,6 +29,7 @@ from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
+from .reading import read_spec, want_strict
 from .regions import compose
 from .spec import AdapterUse, GenerationSpec, check_guidance, size_for_aspect
 from .spread import all_adapters, check_spread
@@ -35,12 +37,11 @@ from .start import PictureForm, PictureUse
 from .start_pictures import StartPictures
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
+from .text.reader import PromptReader
 from .weights.ip_adapter import IpAdapter
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
-
-EMBEDDED = Path(__file__).parents[1] / "models" / "mini"
 
 
 class Engine:
@@ -132,6 +133,7 @@ class Engine:
             defaults=dict(model.defaults),
             draft=dict(model.draft),
             styles=None if model.styles is None else model.styles.info,
+            taught=model.taught,
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
@@ -143,11 +145,15 @@ class Engine:
         draft: bool = False,
         quality: int = 1,
         aspect: tuple[float, float] | None = None,
+        strict: bool = False,
         **fields: Any,
     ) -> GenerationSpec:
-        """Return a spec as `ModelInfo.make_spec` does, without the digest of the checkpoint that `info` needs."""
+        """Return a spec as `ModelInfo.make_spec` does, without the digest of the checkpoint that `info` needs.
+
+        `strict`: PromptError, if anything of its texts would be left out or replaced.
+        """
         model = self.model
-        return complete(
+        spec = complete(
             prompt,
             fields,
             defaults=model.defaults,
@@ -157,6 +163,14 @@ class Engine:
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
         )
+        want_strict(strict, read_spec(self.reader, spec) if strict else ())
+        return spec
+
+    @property
+    def reader(self) -> PromptReader | None:
+        """What reads prompts without weights; None: the model's text pipeline has no such part."""
+        reader: PromptReader | None = getattr(self.model.text, "reader", None)
+        return reader
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
         """Return (width, height) in pixels for an aspect, at the model's default area. Raise SpecError beyond 14:1."""
@@ -457,7 +471,12 @@ class Engine:
         """
         if given is not None:
             return self.admission.take_text(given, names[0])
-        encoding: TextEncoding = self._text().encode(prompt, names[1]) if prompt else self.model.unconditional
+        if not prompt:
+            encoding: TextEncoding = self.model.unconditional
+        elif names[0] == "negative":
+            encoding = self._text().encode(prompt, names[1], beside=True)
+        else:
+            encoding = self._text().encode(prompt, names[1])
         self.admission.check_text(encoding, names[0])
         return encoding
 
@@ -483,6 +502,7 @@ class Engine:
             negative=negative,
             terms=terms,
             own_text=own_text,
+            notes=() if self.model.taught is None else self.model.taught.notes(spec.width, spec.height),
             evaluations=evaluations_of(spec, sizes),
             grid=grid,
             channels=sizes.token_channels,

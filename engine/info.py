@@ -19,6 +19,7 @@ from .sigmas import SigmaConfig
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .styles.choice import StyleInfo
+from .taught import Taught
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +109,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         defaults: fields of `GenerationSpec` that suit the model.
         draft: the fields that a draft changes; empty: none.
         styles: facts of the model's styles; None: it has none.
+        taught: how long a picture the model was taught; None: it does not say.
     """
 
     identity: ModelIdentity
@@ -120,6 +122,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     defaults: dict[str, Any]
     draft: dict[str, Any] = {}
     styles: StyleInfo | None = None
+    taught: Taught | None = None
 
     @property
     def max_rows(self) -> int:
@@ -146,6 +149,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         draft: bool = False,
         quality: int = 1,
         aspect: tuple[float, float] | None = None,
+        strict: bool = False,
         **fields: Any,
     ) -> GenerationSpec:
         """Return a spec with the model's own defaults for what is not given.
@@ -154,6 +158,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             draft: whether to use the model's settings for drafts, unless steps, solver or shift are given.
             quality: 1, 2 or 4; so many times the steps are taken that are given, or that are the model's.
             aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
+            strict: not looked at here: the callers who can read prompts refuse by it (`reading.want_strict`).
             fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
 
         Raises:

@@ -73,6 +73,31 @@ print(client.plan("a cat --turbo").total_cost_ms)
 client.settings.change(suffix="--raw", aspect=(3, 2))
 ```
 """
+GUIDANCE = """
+## Several texts, and what to leave out
+
+`hot:: dog::2` draws both at once, the second with twice the weight. Weights count beside each other: they are divided
+by the sum of those above 0, so that guidance keeps its strength (`a:: b::` and `a::5 b::5` are the same). A weight
+below 0 leads away from its text, and takes nothing from the others. The sum must be above 0.
+
+`--no red, a hat` leaves things out: each is a text of weight -0.5 beside a prompt of weight 1, whatever weights that
+has within. To leave out more strongly, write it as a text: `a balloon:: red::-0.9`. A colour, a style or a background
+alone is read as such and not as a thing ("red" leads away from red, not from red apples).
+
+![a cat beside a dog of weight -1 to 2, and three prompts with what is to be left out](images/guidance/weights.webp)
+
+The velocity of a step is u + guidance * (w0 (v0 - u) + w1 (v1 - u) + ...), with u that of the unconditional input
+([composable diffusion](https://arxiv.org/abs/2206.01714)). Weight 0 is nothing, to the bit. At guidance 1 texts are
+mixed without guidance, at guidance 0 none is read and texts are refused. Each text is one more sample of the model for
+every picture, up to 8 of them, which takes that much longer. In a program weights are pairs:
+
+```python
+job = client.imagine("a cat", terms=[("a dog", 0.5)], no="red, a hat")
+```
+
+`negative_prompt` replaces the unconditional input itself: all guidance then leads away from it. Requests of before
+there were weights have that meaning for ever; it has no flag any more.
+"""
 TAIL = """
 ## Styles
 
@@ -148,7 +173,7 @@ def page() -> str:
         else:
             rows.append(f"{head} {allowed} | {parameter.default} | {parameter.help} |")
     more = LATER + "\n".join(later) + "\n" if later else ""
-    return HEAD + "\n".join(rows) + "\n" + more + PROMPTS + TAIL
+    return HEAD + "\n".join(rows) + "\n" + more + PROMPTS + GUIDANCE + TAIL
 
 
 def main(words: list[str]) -> int:

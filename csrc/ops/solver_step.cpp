@@ -14,8 +14,11 @@ void update(const SolverArgs& s, int64_t j) {
   const int64_t first = s.term_offsets[j], last = s.term_offsets[j + 1];
   const vf a = set1(s.a[j]), b = set1(s.b[j]);
   const bool past = s.b[j] != 0.0f;
+  const bool one = last - first == 1;  // most images: its row and weight are taken out of the loop over columns
+  const vf weight = set1(one ? s.weights[first] : 0.0f);
   for (int64_t r = begin; r < end; ++r) {
     const float* origin = row_of<const float>(s.velocity, s.origins[j] + (r - begin));
+    const float* term = one ? row_of<const float>(s.velocity, s.terms[first] + (r - begin)) : nullptr;
     const float* base = s.base.data ? row_of<const float>(s.base, r) : row_of<const float>(s.latents, r);
     const float* previous = past ? row_of<const float>(s.previous, r) : nullptr;
     float* latents = row_of<float>(s.latents, r);
@@ -24,9 +27,13 @@ void update(const SolverArgs& s, int64_t j) {
       const int n = s.latents.cols - c < kLanes ? int(s.latents.cols - c) : kLanes;
       const vf o = read(origin + c, n);
       vf v = o;
-      for (int64_t k = first; k < last; ++k) {  // in the order of the terms, so that a sum has the same bits in any batch
-        const float* term = row_of<const float>(s.velocity, s.terms[k] + (r - begin));
-        v = fma(set1(s.weights[k]), read(term + c, n) - o, v);
+      if (one) {
+        v = fma(weight, read(term + c, n) - o, o);
+      } else {
+        for (int64_t k = first; k < last; ++k) {  // in the order of the terms: a sum has the same bits in any batch
+          const float* other = row_of<const float>(s.velocity, s.terms[k] + (r - begin));
+          v = fma(set1(s.weights[k]), read(other + c, n) - o, v);
+        }
       }
       vf x = fma(a, v, read(base + c, n));
       if (past) x = fma(b, read(previous + c, n), x);

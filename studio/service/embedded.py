@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from ...bounds import LOCAL
+from ...engine.words import WordList
 from ...errors import complaint
 from ...parameters.job_request import IMAGINE, Source
 from ...parameters.known import checked
@@ -200,6 +201,11 @@ class DurableStudio:
         digest = digest_of(data)
         self._ask(self._open.jobs.references.add(LOCAL, digest, data), timeout_s)
         return digest
+
+    def words(self, like: str = "") -> WordList:
+        """See `Studio.words`."""
+        check_process(self._pid)
+        return self._context.studio.words(like)
 
     def job(self, job: str, *, timeout_s: float = ANSWER_S) -> DurableJob:
         """Return a job by its id, in whichever start of the studio it was accepted.

@@ -23,7 +23,7 @@ def test_a_grid_with_a_margin_of_what_lies_at_the_opposite_side() -> None:
         seen.reshape(4, 5), [[5, 3, 4, 5, 3], [2, 0, 1, 2, 0], [5, 3, 4, 5, 3], [2, 0, 1, 2, 0]]
     )
     np.testing.assert_array_equal(seen[kept], np.arange(6))
-    assert (seen.dtype, kept.dtype) == (np.int32, np.int32)
+    assert [each.dtype for each in (seen, kept)] == [np.dtype(np.int32)] * 2
     for grid in ((1, 1), (2, 3), (5, 1)):
         seen, kept = framed(grid, 0)
         np.testing.assert_array_equal(seen, kept)

@@ -19,7 +19,7 @@ from salon.bench.report import problems
 from salon.engine.engine import Engine
 from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.frontends import cli
-from salon.models.mini.recipe import guidance, references, style_sheets
+from salon.models.mini.recipe import guidance, guidance_sheets, references, style_sheets
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
 from salon.models.mini.recipe.judge_file import KeptJudge
 from salon.models.mini.recipe.judged import main
@@ -123,16 +123,37 @@ def test_references_are_judged_on_the_shipped_model(tmp_path: Path, judge: KeptJ
     assert document["details"]["judge"]["sha256"] == judge.digest
 
 
-def test_a_sheet_of_styles_is_drawn_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[list[str]] = []
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The command lines that were run, each with a single step."""
+    lines: list[list[str]] = []
     real = cli.main
 
     def quick(words: list[str]) -> int:
-        drawn.append(words)
+        lines.append(words)
         return real([*words, "--steps", "1"])
 
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the process is pytest's
     monkeypatch.setattr(cli, "main", quick)
+    return lines
+
+
+def test_a_sheet_of_guidance_is_drawn_by_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[list[str]]
+) -> None:
+    monkeypatch.setattr(guidance_sheets, "BESIDE", (-1.0, 2.0))
+    monkeypatch.setattr(guidance_sheets, "AWAY", (-0.9,))
+    monkeypatch.setattr(guidance_sheets, "SEEDS", (1,))
+    assert guidance_sheets.main(["--out", str(tmp_path), "--threads", "1"]) == 0
+    with Image.open(tmp_path / "weights.webp") as image:
+        side = style_sheets.SIDE + style_sheets.GAP
+        assert image.size == (150 + 2 * side, 2 * 16 + 4 * side)
+    assert [line[1] for line in drawn][:3] == ["a cat::1.01 a dog::-1", "a cat::1 a dog::2", "a balloon:: red::-0.9"]
+
+
+def test_a_sheet_of_styles_is_drawn_by_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[list[str]]
+) -> None:
     monkeypatch.setattr(style_sheets, "STRENGTHS", (0, 1000))
     assert style_sheets.main(["--out", str(tmp_path), "--only", "strength", "--threads", "1"]) == 0
     with Image.open(tmp_path / "strength.webp") as image:
