@@ -12,8 +12,8 @@ from salon.engine.engine import Engine
 from salon.engine.generation import State
 from salon.engine.start import PictureUse, Start, forms_of
 
-SIDE = 64
-THINGS = (("a cat, flat cartoon", "a dog, doodle"), ("a red apple", "a green pear, 3d render"), ("a key", "a fish"))
+SIDE = 128
+THINGS = (("a cat, flat cartoon", "a dog, doodle"), ("a house, woodcut", "a castle, watercolour"))
 
 
 @pytest.fixture(scope="module")
@@ -21,11 +21,11 @@ def engine() -> Engine:
     return Engine.load(dtype="float32", threads=2)
 
 
-def drawn(engine: Engine, prompt: str, start: Start | None = None, **given: Any) -> Any:
-    """A picture of 10 steps, from what is given for its start: `start` and `mask`."""
-    spec = engine.make_spec(prompt, width=SIDE, height=SIDE, steps=10, seed=3, start=start)
+def drawn(engine: Engine, prompt: str, start: Start | None = None, source: Any = None, mask: Any = None) -> Any:
+    """A picture of 5 steps, from what is given for its start."""
+    spec = engine.make_spec(prompt, width=SIDE, height=SIDE, steps=5, seed=3, start=start)
     for form in forms_of(spec):
-        engine.add_picture(form, given[form.use])
+        engine.add_picture(form, mask if form.use is PictureUse.MASK else source)
     generation = engine.open(spec)
     while generation.state is State.RUNNING:
         engine.step([generation])
@@ -44,28 +44,26 @@ def features(engine: Engine, picture: Any) -> dict[str, Any]:
 
 
 def test_the_less_strength_the_nearer_to_the_picture(engine: Engine) -> None:
-    """Of each thing by pixels and latents, and of all together by style."""
-    total = np.zeros(4)
+    """Of each thing, by every measure."""
     for index, (before, after) in enumerate(THINGS):
         source = drawn(engine, before)
         near = features(engine, source)
         rows: dict[str, list[float]] = {name: [] for name in near}
-        for strength in (0.3, 0.6, 0.8, 1.0):
-            made = features(engine, drawn(engine, after, Start(f"{index:064x}", strength), start=source))
+        for strength in (0.3, 0.6, 1.0):
+            made = features(engine, drawn(engine, after, Start(f"{index:064x}", strength), source))
             for name, far in rows.items():
                 far.append(float(np.sqrt(np.mean((made[name] - near[name]) ** 2))))
-        for name in ("pixels", "latents"):
-            assert (np.diff(rows[name]) > 0).all(), (before, name, rows)
-        total += rows["style"]
-    assert (np.diff(total) > 0).all(), total
+        for name, far in rows.items():
+            assert sorted(far) == far, (before, name, rows)
+            assert far[2] > 1.2 * far[1] > 1.2 * far[0], (before, name, rows)
 
 
-@pytest.mark.parametrize("strength", [0.5, 1.0])
+@pytest.mark.parametrize("strength", [0.8, 1.0])
 def test_a_region_changes_and_nothing_else(engine: Engine, strength: float) -> None:
     source = drawn(engine, "a cat, flat cartoon")
     mask = np.zeros((SIDE, SIDE), np.uint8)
     mask[: SIDE // 2] = 255
     start = Start("a" * 64, strength, "b" * 64, 8)
-    made = drawn(engine, "a pumpkin", start, **{PictureUse.START: source, PictureUse.MASK: mask})
+    made = drawn(engine, "a pumpkin", start, source, mask)
     np.testing.assert_array_equal(made[SIDE // 2 + 8 :], source[SIDE // 2 + 8 :])
     assert np.abs(made[: SIDE // 2].astype(int) - source[: SIDE // 2]).mean() > 5
