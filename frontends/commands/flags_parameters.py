@@ -157,5 +157,5 @@ def sent(options: argparse.Namespace, digests: Mapping[str, str]) -> tuple[str, 
         }
         prompts.append(replace(prompt, said=values))
     if all(prompt == prompts[0] for prompt in prompts):
-        return joined(prompts[:1]), {"repeat": len(prompts)}
+        return joined(prompts[:1]), {"repeat": len(prompts)} if len(prompts) > 1 else {}  # beside which a seed is none
     return joined(prompts), {}

@@ -108,7 +108,9 @@ def test_the_same_start_as_here(salon: Run, tmp_path: Path) -> None:
     mask.save(tmp_path / "mask.png")
     words = ["imagine", "a red apple", "--n", "1", "--steps", "2", "--seed", "7", "--image", "photo.jpg"]
     words += ["--mask", "mask.png", "--strength", "0.9", "--feather", "3", "--json"]
-    there = json.loads(salon(*words, "-o", "there.png").stdout)
+    made = salon(*words, "-o", "there.png")
+    assert made.returncode == 0, made.stderr
+    there = json.loads(made.stdout)
     here = json.loads(finish(start([*words, "-o", "here.png"], tmp_path)).stdout)
     (pixels, recipe), (expected, original) = read_png(tmp_path / "there.png"), read_png(tmp_path / "here.png")
     assert pixels.shape == (112, 160, 3)
