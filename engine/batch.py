@@ -19,7 +19,7 @@ from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Branch, Generation
 from .regions import hold
 from .solvers import Evaluation
-from .spread import adapters_of
+from .spread import adapters_of, text_of
 from .tiling import Tiles, grid_seen, margin_of
 
 
@@ -85,9 +85,12 @@ class Batch:
 
     def _sample_inputs(self) -> list[Sample]:
         samples = []
-        for block in self._blocks:
+        for number, block in enumerate(self._blocks):
             g, margin = self.generations[block.place], self._margins[block.place]
-            samples += [Sample(grid_seen(g.grid, margin), block.branch.text, g.embedded_guidance)] * g.spec.images
+            prompted = number < len(self.generations)  # the first blocks are those of the prompts
+            for image in range(g.spec.images):
+                text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
+                samples.append(Sample(grid_seen(g.grid, margin), text, g.embedded_guidance))
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:
@@ -95,7 +98,7 @@ class Batch:
         for block in self._blocks:
             spec = self.generations[block.place].spec
             for image in range(spec.images):
-                for use in adapters_of(spec, image):
+                for use in adapters_of(spec, image, self.adapters.styled):
                     name = use.adapter if block.branch.conditional else use.unconditional
                     if name is not None and use.weight:
                         terms.append(Term(sample + image, name, use.weight))

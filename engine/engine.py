@@ -31,7 +31,7 @@ from .limits import Limits
 from .loading import Model, load_model
 from .reading import read_spec, want_strict
 from .regions import compose
-from .spec import GenerationSpec, check_guidance, size_for_aspect
+from .spec import AdapterUse, GenerationSpec, check_guidance, size_for_aspect
 from .spread import all_adapters, check_spread
 from .start import PictureForm, PictureUse
 from .start_pictures import StartPictures
@@ -195,7 +195,9 @@ class Engine:
         check_guidance(spec)
         check_spread(spec, None if self.model.styles is None else self.model.styles.info)
         generation = self._new(spec, text, negative)
-        for use in all_adapters(spec):  # also those of weight 0, which no step reads: a name may be misspelt
+        for use in all_adapters(
+            spec, self.adapters.styled
+        ):  # also those of weight 0, which no step reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
                 if name is not None:
                     self.adapters.digest(name)
@@ -305,7 +307,7 @@ class Engine:
         parked = ParkedGeneration(
             spec=generation.spec,
             model=self.model.digest,
-            adapters={name: self.adapters.digest(name) for name in names_used(all_adapters(generation.spec))},
+            adapters={name: self.adapters.digest(name) for name in names_used(self._uses(generation.spec))},
             position=generation.position,
             latents=parking.to_data(self.ops, generation.latents),
             velocity=parking.to_data(self.ops, generation.velocity),
@@ -328,7 +330,7 @@ class Engine:
             got, allowed = f"one of model {parked.model[:12]}", f"model {self.model.digest[:12]}"
             raise StateError(complaint("parked generation", got, allowed, "load the model it was parked on"))
         generation = self._new(spec, None, None)
-        for name in names_used(all_adapters(spec)):
+        for name in names_used(self._uses(spec)):
             if self.adapters.digest(name) != parked.adapters.get(name):
                 remedy = "register the tokens it was parked with"
                 raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
@@ -510,6 +512,10 @@ class Engine:
         self.admission.check_step([generation])
         return generation
 
+    def _uses(self, spec: GenerationSpec) -> tuple[AdapterUse, ...]:
+        """Return every adapter that acts on an image of a spec."""
+        return all_adapters(spec, self.adapters.styled)
+
     def _noise(self, generation: Generation) -> Float32:
         """Return the noise [images * rows, C] of a generation's images."""
         spec, rows, channels = generation.spec, generation.rows, generation.channels
@@ -518,7 +524,7 @@ class Engine:
     @contextmanager
     def _admitted(self, generation: Generation) -> Iterator[None]:
         """Pin adapters and pictures and count the generation as open; if what follows raises, undo all."""
-        self.adapters.pin(all_adapters(generation.spec))
+        self.adapters.pin(self._uses(generation.spec))
         self.start_pictures.pin(generation.spec)
         self._open[generation.number] = generation
         try:
@@ -540,7 +546,7 @@ class Engine:
         generation.release(State.FAILED)
 
     def _leave(self, generation: Generation, state: State) -> None:
-        self.adapters.unpin(all_adapters(generation.spec))
+        self.adapters.unpin(self._uses(generation.spec))
         self.start_pictures.unpin(generation.spec)
         del self._open[generation.number]
         if self._batch is not None and generation.batch is self._batch:

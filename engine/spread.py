@@ -1,46 +1,72 @@
-"""Pictures that differ from each other (`chaos`) and from the usual (`weird`), by styles that nobody asked for.
+"""Pictures that differ from each other (`chaos`) and from the usual (`weird`).
 
-A number is a fixed point of a model's style space (`styles/numbers.py`), and with `chaos` every image of a generation
-gets a point of its own, the more strongly the more chaos there is. With `weird` all images share one point, and away
-from the model's default style: that takes the point's place in the unconditional branch of guidance, so that what is
-usual is what guidance leads away from. Which points they are depends on the seed and the image alone.
+With `chaos` every image reads its text with some noise of its own in it, as condition-annealed sampling has it
+(2310.17347, there only for the first steps): what is asked for blurs, and images part. A model that has styles gives
+each image a style of its own beside, a fixed point of its style space (`styles/numbers.py`), the more strongly the more
+chaos there is. With `weird` all images share one such point, and the model's default style takes its place in the
+unconditional branch of guidance: what is usual is what guidance leads away from. Noise and points follow from the seed
+and the image alone.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..bounds import CHAOS, WEIRD
 from ..errors import complaint
+from . import noise
 from .errors import SpecError
 from .spec import AdapterUse, GenerationSpec
 from .styles import names
 from .styles.choice import StyleInfo
+from .text.pipeline import Float32, TextEncoding, read_only
 
 DOMAIN: Final = 0x535052454144  # "SPREAD": keeps these streams apart from other uses of the same generator
+TEXT_STEP: Final = 2**64 - 1  # the step of the noise in texts, which no solver takes
+NOISY: Final = 0.5  # share of noise in the text at the most chaos
 CHAOTIC: Final = 1.0  # weight of an image's own style at the most chaos
 WEIRDEST: Final = 1.0  # weight of the unusual style at the most weird
 
 
-def adapters_of(spec: GenerationSpec, image: int) -> tuple[AdapterUse, ...]:
-    """Return the adapters that act on one image: those of the spec, and the styles that its chaos and weird bring."""
+def text_of(text: TextEncoding, spec: GenerationSpec, image: int) -> TextEncoding:
+    """Return what one image reads of a text: the text itself, unless there is chaos. Its empty rows stay empty."""
+    if not spec.chaos:
+        return text
+    share = NOISY * math.sqrt(spec.chaos / CHAOS[1])  # the noise's power grows with chaos
+    rows, width = len(text.tokens), max(text.tokens.shape[1], len(text.pooled))
+    drawn = noise.normal(spec.seed, image, TEXT_STEP, rows + 1, width)
+    tokens = _noisy(text.tokens, drawn[:rows, : text.tokens.shape[1]], share)
+    pooled = _noisy(text.pooled[None], drawn[rows:, : len(text.pooled)], share)[0]
+    return read_only(tokens, pooled, dict(text.clauses), text.warnings)
+
+
+def adapters_of(spec: GenerationSpec, image: int, styled: bool) -> tuple[AdapterUse, ...]:
+    """Return the adapters that act on one image: those of the spec, and the styles that its chaos and weird bring.
+
+    Args:
+        spec: the spec.
+        image: index of the image.
+        styled: whether the model has styles.
+    """
     found = list(spec.adapters)
-    if spec.chaos:
+    if spec.chaos and styled:
         weight = CHAOTIC * spec.chaos / CHAOS[1]
         found.append(AdapterUse(names.of_number(point(spec.seed, image, 0)), weight, names.NONE))
-    if spec.weird:
+    if spec.weird and styled:
         weight = WEIRDEST * spec.weird / WEIRD[1]
         found.append(AdapterUse(names.of_number(point(spec.seed, 0, 1)), weight, names.DEFAULT))
     return tuple(found)
 
 
-def all_adapters(spec: GenerationSpec) -> tuple[AdapterUse, ...]:
+def all_adapters(spec: GenerationSpec, styled: bool) -> tuple[AdapterUse, ...]:
     """Return the adapters that act on any image of a spec, each as often as it is used."""
     if not spec.chaos:
-        return adapters_of(spec, 0)
-    return tuple(use for image in range(spec.images) for use in adapters_of(spec, image))
+        return adapters_of(spec, 0, styled)
+    return tuple(use for image in range(spec.images) for use in adapters_of(spec, image, styled))
 
 
 def point(seed: int, image: int, which: int) -> int:
@@ -51,17 +77,24 @@ def point(seed: int, image: int, which: int) -> int:
 
 
 def check_spread(spec: GenerationSpec, styles: StyleInfo | None) -> None:
-    """Refuse chaos and weird for a model that lacks the styles.
+    """Refuse weird for a model that has no usual style to lead away from.
 
     Args:
         spec: the spec.
         styles: facts of the model's styles; None: it has none.
 
     Raises:
-        SpecError: there is chaos or weird, and the model has no styles, or no default style to lead away from.
+        SpecError: there is weird, and the model has no default style.
     """
-    for name, value in (("chaos", spec.chaos), ("weird", spec.weird)):
-        if value and styles is None:
-            raise SpecError(complaint(name, f"{value:g}", "0 (the model has no styles)", "leave it out"))
-    if spec.weird and styles is not None and not styles.has_default:
+    if spec.weird and (styles is None or not styles.has_default):
         raise SpecError(complaint("weird", f"{spec.weird:g}", "0 (the model has no default style)", "leave it out"))
+
+
+def _noisy(rows: Float32, drawn: Float32, share: float) -> Float32:
+    """Return rows with a share of noise, each of the root mean square that it had; the sums are exact, so that every
+    machine has the same bits."""
+    kept = math.sqrt(1.0 - share * share)
+    sizes: list[float] = [math.sqrt(math.fsum((row.astype(np.float64) ** 2).tolist()) / len(row)) for row in rows]
+    scale: NDArray[np.float64] = share * np.array(sizes, np.float64)[:, None]
+    mixed: Float32 = (kept * rows.astype(np.float64) + scale * drawn.astype(np.float64)).astype(np.float32)
+    return mixed

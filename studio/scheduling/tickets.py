@@ -50,7 +50,7 @@ def ticket_of(
     admission = Admission(info.architecture, info.memory, info.limits)
     admission.check_spec(spec, 0)
     tokens = [0, 0]  # a conditional and an unconditional image row meets so many adapter tokens
-    for use in adapters_of(spec, 0):  # every image has as many
+    for use in adapters_of(spec, 0, info.styles is not None):  # every image has as many
         for branch, name in enumerate((use.adapter, use.unconditional)):
             if name is not None:
                 count = known(adapters, name, info)

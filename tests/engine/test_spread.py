@@ -12,9 +12,10 @@ from salon.engine.engine import Engine
 from salon.engine.errors import SpecError
 from salon.engine.generation import ParkedGeneration, State
 from salon.engine.spec import GenerationSpec
-from salon.engine.spread import CHAOTIC, WEIRDEST, adapters_of, all_adapters, check_spread, point
+from salon.engine.spread import CHAOTIC, NOISY, WEIRDEST, adapters_of, all_adapters, check_spread, point, text_of
 from salon.engine.styles import names
 from salon.engine.styles.choice import StyleInfo
+from salon.engine.text.pipeline import TextEncoding
 
 INFO = StyleInfo(tokens=4, words=("a", "b"), default="a", stylize=((0.0, 0.0), (100.0, 0.4)))
 
@@ -44,20 +45,20 @@ def drawn(engine: Engine, request: GenerationSpec) -> Any:
 
 def test_nothing_asked_is_the_specs_own_adapters() -> None:
     own = GenerationSpec(prompt="x", adapters=()).adapters
-    assert adapters_of(spec(), 0) == all_adapters(spec(images=4)) == own == ()
+    assert adapters_of(spec(), 0, True) == all_adapters(spec(images=4), True) == own == ()
 
 
 def test_every_image_has_a_style_of_its_own_and_all_share_the_weird_one() -> None:
     request = spec(images=3, chaos=50, weird=1500)
-    each = [adapters_of(request, image) for image in range(3)]
+    each = [adapters_of(request, image, True) for image in range(3)]
     assert [len(uses) for uses in each] == [2, 2, 2]
     assert len({uses[0].adapter for uses in each}) == 3
     assert {uses[0].weight for uses in each} == {CHAOTIC / 2}
     assert {uses[0].unconditional for uses in each} == {names.NONE}
     assert len({uses[1] for uses in each}) == 1
     assert (each[0][1].weight, each[0][1].unconditional) == (WEIRDEST / 2, names.DEFAULT)
-    assert all_adapters(request) == tuple(use for uses in each for use in uses)
-    assert len(all_adapters(spec(images=3, weird=1500))) == 1
+    assert all_adapters(request, True) == tuple(use for uses in each for use in uses)
+    assert len(all_adapters(spec(images=3, weird=1500), True)) == 1
 
 
 def test_points_follow_from_seed_and_image() -> None:
@@ -70,14 +71,36 @@ def test_points_follow_from_seed_and_image() -> None:
 POINTS = (1276613582, 574819141)
 
 
-def test_a_model_without_the_styles_refuses_them() -> None:
-    check_spread(spec(), None)
+def test_a_model_without_styles_has_chaos_in_its_texts_alone_and_nothing_weird() -> None:
+    assert all_adapters(spec(images=3, chaos=50), False) == ()
+    check_spread(spec(chaos=100), None)
     check_spread(spec(chaos=1, weird=1), INFO)
-    for asked, told in (({"chaos": 20}, "chaos: got 20"), ({"weird": 3000}, "weird: got 3000")):
-        with pytest.raises(SpecError, match=rf"{told}, allowed 0 \(the model has no styles\); leave it out"):
-            check_spread(spec(**asked), None)
-    with pytest.raises(SpecError, match="the model has no default style"):
-        check_spread(spec(weird=1), StyleInfo(tokens=4, words=()))
+    for styles in (None, StyleInfo(tokens=4, words=())):
+        with pytest.raises(SpecError, match=r"weird: got 3000, allowed 0 \(the model has no default style\); leave it"):
+            check_spread(spec(weird=3000), styles)
+
+
+# ---- texts -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_image_reads_its_own_noise_and_empty_rows_stay_empty() -> None:
+    rng = np.random.default_rng(0)
+    tokens = rng.standard_normal((5, 32)).astype(np.float32) * np.array([[1], [3], [0], [0.1], [0]], np.float32)
+    text = TextEncoding(tokens, rng.standard_normal(24).astype(np.float32), {"subject": "cat"}, ("left out",))
+    assert text_of(text, spec(), 0) is text
+    read = [text_of(text, spec(chaos=100), image) for image in range(2)]
+    again = text_of(text, spec(chaos=100, images=8), 1)
+    np.testing.assert_array_equal(again.tokens, read[1].tokens)
+    np.testing.assert_array_equal(again.pooled, read[1].pooled)
+    assert (read[0].clauses, read[0].warnings) == (text.clauses, text.warnings)
+    assert np.abs(read[0].tokens[0] - read[1].tokens[0]).max() > 0.1
+    for each in read:
+        assert not each.tokens[[2, 4]].any()
+        kept = [float(each.tokens[row] @ tokens[row] / (tokens[row] @ tokens[row])) for row in (0, 1, 3)]
+        assert np.allclose(kept, np.sqrt(1 - NOISY**2), atol=0.3), "a share of the text itself is left in every row"
+    moved = [np.abs(text_of(text, spec(chaos=chaos), 0).tokens - tokens).mean() for chaos in (0, 5, 30, 100)]
+    assert moved[0] == 0
+    assert all(less < more for less, more in pairwise(moved))
 
 
 # ---- pictures --------------------------------------------------------------------------------------------------------
