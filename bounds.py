@@ -24,6 +24,12 @@ GUIDANCE: Final = (0.0, 100.0)
 MAX_TERMS: Final = 8  # texts beside the prompt, those to leave out too: each is one more model sample a picture
 TERM_WEIGHT: Final = (-100.0, 100.0)  # of one beside the others
 SHIFT: Final = (0.01, 100.0)
+CHAOS: Final = (0.0, 100.0)
+WEIRD: Final = (0.0, 3_000.0)
+EXPERIMENTAL: Final = (0.0, 100.0)
+STOP: Final = (10.0, 100.0)  # percent of the steps
+QUALITIES: Final = (1, 2, 4)
+STYLE_VERSIONS: Final = (1,)  # of style references
 MAX_SEED: Final = 2**64 - 1
 MAX_STYLE: Final = 1_000.0  # strength of the default style, or of style references; 100 is usual
 MAX_STYLE_NUMBER: Final = 2**32 - 1
@@ -34,7 +40,7 @@ MAX_FEATHER: Final = 256  # pixels around a mask in which new ones fade into old
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
 MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of a part in one message
 DIGEST: Final = r"[0-9a-f]{64}"  # sha256 of a file, in hex
-RANDOM_SEEDS: Final = 2**32  # random seeds are below this: short enough to be read out and typed in
+RANDOM_SEEDS: Final = 2**32  # random and typed seeds are below this: short enough to be read out and typed in
 LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
 
 # The bounds of any `GenerationSpec`, for engines with larger `Limits` than the default ones.

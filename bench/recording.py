@@ -114,7 +114,7 @@ def _conv2d(x: Any, weight: Any, grids: Any, **named: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _upsample(x: Any, weight: Any, grids: Any) -> dict[str, Any]:
+def _upsample(x: Any, weight: Any, grids: Any, **named: Any) -> dict[str, Any]:
     height, width = grids[0].tolist()
     return {"images": len(grids), "height": height, "width": width, "inputs": x.shape[1], "outputs": weight.n}
 

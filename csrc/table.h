@@ -129,6 +129,7 @@ struct ConvArgs {
   std::int64_t images;
   int upsample;           // 1, or 2: nearest 2x before the convolution
   int stride;             // 1, or 2: padding is then below and right only
+  bool wrap;              // past a side lies the opposite one, not zeros; stride 1
   int threads;
 };
 

@@ -73,7 +73,7 @@ class Admission:
             ("width", spec.width, "pixels", "max_side", smaller),
             ("height", spec.height, "pixels", "max_side", smaller),
             ("size", spec.width * spec.height, "pixels", "max_pixels", smaller),
-            ("steps", spec.steps, "steps", "max_steps", "take fewer steps"),
+            ("steps", spec.steps, "steps", "max_steps", "take fewer steps, or less quality"),
             ("images", spec.images, "images", "max_images", "make them in several generations"),
             ("adapters", len(spec.adapters), "adapters", "max_adapters", "use fewer"),
             ("decoding", self.decode_bytes(spec), "bytes (estimated)", "max_decode_bytes", smaller),

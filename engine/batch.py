@@ -19,6 +19,8 @@ from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Branch, Generation
 from .regions import hold
 from .solvers import Evaluation
+from .spread import adapters_of, text_of
+from .tiling import Tiles, grid_seen, margin_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +55,11 @@ class Batch:
         self._images = np.repeat(np.arange(len(firsts)), [g.spec.images for g in self.generations])
         places = [block.place for block in self._blocks]
         self._samples = np.repeat(places, [self.generations[j].spec.images for j in places])
+        self._margins = [margin_of(g) for g in self.generations]
+        self._tiles = None
+        if any(self._margins):
+            samples, margins = ([each[j] for j in self._samples] for each in (self.generations, self._margins))
+            self._tiles = Tiles(ops, samples, margins)
         self.segments = ops.segments([self.generations[j].rows for j in self._images])
         self.num_samples = len(self._samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
@@ -73,22 +80,28 @@ class Batch:
 
     def holds(self, generations: Sequence[Generation]) -> bool:
         """Return whether these generations, in this order, still live in this batch."""
-        return self.generations == tuple(generations) and all(g.batch is self for g in generations)
+        held = self.generations == tuple(generations) and all(g.batch is self for g in generations)
+        return held and self._margins == [margin_of(g) for g in generations]
 
     def _sample_inputs(self) -> list[Sample]:
         samples = []
-        for block in self._blocks:
-            g = self.generations[block.place]
-            samples += [Sample(g.grid, block.branch.text, g.embedded_guidance)] * g.spec.images
+        for number, block in enumerate(self._blocks):
+            g, margin = self.generations[block.place], self._margins[block.place]
+            prompted = number < len(self.generations)  # the first blocks are those of the prompts
+            for image in range(g.spec.images):
+                text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
+                samples.append(Sample(grid_seen(g.grid, margin), text, g.embedded_guidance))
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:
         terms, sample = [], 0
         for block in self._blocks:
             spec = self.generations[block.place].spec
-            uses = [(use.adapter if block.branch.conditional else use.unconditional, use) for use in spec.adapters]
-            for image in range(sample, sample + spec.images):
-                terms += [Term(image, name, use.weight) for name, use in uses if name is not None and use.weight]
+            for image in range(spec.images):
+                for use in adapters_of(spec, image, self.adapters.styled):
+                    name = use.adapter if block.branch.conditional else use.unconditional
+                    if name is not None and use.weight:
+                        terms.append(Term(sample + image, name, use.weight))
             sample += spec.images
         return self.adapters.table(terms)
 
@@ -125,8 +138,12 @@ class Batch:
         times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
         more = [self.generations[j].latents for j in self._more]
         latents = self.ops.concat([self.latents, *more]) if more else self.latents
+        if self._tiles is not None:
+            latents = self._tiles.frame(latents)
         # The arena is asked for its arrays at every step: they change as it grows.
         velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
+        if self._tiles is not None:
+            velocity = self._tiles.crop(velocity)
         self._update(now, velocity, a, b)
         hold(self.ops, self.generations, now)
         self._finite = self.ops.finite(self.latents, self._each)

@@ -33,6 +33,8 @@ from .errors import (
 from .safetensors_file import SafetensorsFile
 from .weight_files import WeightFiles, find_weights
 
+EMBEDDED = Path(__file__).parents[1] / "models" / "mini"  # the model that comes with Salon
+
 
 class Weights:
     """The named arrays of a component, over one file or many, with a record of which were taken.

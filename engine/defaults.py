@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields as fields_of
 from typing import Any
 
+from ..bounds import QUALITIES
 from ..errors import complaint
-from ..values import number_of, shown
+from ..values import number_of, shown, whole_of
 from . import start as starts
 from .config import Config
 from .errors import MalformedFile, SpecError
 from .guidance import FIELDS as GUIDANCE_FIELDS
 from .guidance import weighted
 from .spec import GenerationSpec, check_guidance, size_for_aspect
+from .spread import check_spread
 from .styles.choice import FIELDS, StyleInfo, style_uses
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
@@ -48,6 +50,7 @@ def complete(
     *,
     defaults: Mapping[str, Any],
     draft: Mapping[str, Any] | None = None,
+    quality: int = 1,
     aspect: tuple[float, float] | None = None,
     granularity: int,
     styles: StyleInfo | None = None,
@@ -57,14 +60,15 @@ def complete(
     Args:
         given: fields of a spec, and those of `style_uses` and `guidance.weighted`, whose weights become normal here.
         draft: the model's settings for drafts, for a draft; they hold unless one of `SAMPLING` is given.
+        quality: 1, 2 or 4; so many times the steps are taken that are given, or that are the model's.
         aspect: (width, height) in any unit; it chooses a size of about the default area in this proportion.
         styles: the model's styles. Styles that are given (see `styles.choice.style_uses`) become adapters beside those
             given.
 
     Raises:
-        SpecError: as `GenerationSpec`, `style_uses`, `guidance.weighted` and `start_of`. Also an unknown field, a
-            malformed aspect, an aspect together with width or height, a negative prompt without guidance, and terms at
-            guidance 0.
+        SpecError: as `GenerationSpec`, `style_uses`, `guidance.weighted` and `start_of`. Also an unknown field or
+            quality, a malformed aspect, an aspect together with width or height, a negative prompt without guidance,
+            and terms at guidance 0.
     """
     if unknown := given.keys() - _FIELDS - {*FIELDS, *GUIDANCE_FIELDS, *starts.FIELDS}:
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
@@ -81,6 +85,10 @@ def complete(
     # A seed of None counts as left out.
     given = {name: value for name, value in given.items() if name != "seed" or value is not None}
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}
+    if whole_of(quality) not in QUALITIES:
+        raise SpecError(complaint("quality", shown(quality), " or ".join(map(str, QUALITIES)), "choose one of these"))
+    if (steps := whole_of(values["steps"])) is not None:  # else the spec refuses it
+        values["steps"] = steps * int(quality)
     if aspect is not None:
         sides = tuple(aspect) if isinstance(aspect, Iterable) and not isinstance(aspect, str) else ()
         if len(sides) != 2 or any(number_of(side) is None for side in sides):
@@ -92,4 +100,5 @@ def complete(
         values["width"], values["height"] = size_for_aspect(*sides, pixels=pixels, granularity=granularity)
     spec = GenerationSpec(prompt=prompt, **values)
     check_guidance(spec)
+    check_spread(spec, styles)
     return spec

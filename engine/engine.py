@@ -21,6 +21,7 @@ from .adapters.adapters import AdapterBranch, Adapters, names_used
 from .adapters.arena import Arena
 from .admission import Admission
 from .batch import Batch
+from .checkpoint import EMBEDDED as EMBEDDED
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
@@ -28,18 +29,19 @@ from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
+from .reading import read_spec, want_strict
 from .regions import compose
-from .spec import GenerationSpec, check_guidance, size_for_aspect
+from .spec import AdapterUse, GenerationSpec, check_guidance, size_for_aspect
+from .spread import all_adapters, check_spread
 from .start import PictureForm, PictureUse
 from .start_pictures import StartPictures
 from .styles import names as style_names
 from .text.pipeline import TextEncoding
+from .text.reader import PromptReader
 from .weights.ip_adapter import IpAdapter
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
-
-EMBEDDED = Path(__file__).parents[1] / "models" / "mini"
 
 
 class Engine:
@@ -131,29 +133,44 @@ class Engine:
             defaults=dict(model.defaults),
             draft=dict(model.draft),
             styles=None if model.styles is None else model.styles.info,
+            taught=model.taught,
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
 
-    def make_spec(self, prompt: str, *, aspect: tuple[float, float] | None = None, **fields: Any) -> GenerationSpec:
-        """Return a spec with the model's own defaults for what is not given.
+    def make_spec(
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        strict: bool = False,
+        **fields: Any,
+    ) -> GenerationSpec:
+        """Return a spec as `ModelInfo.make_spec` does, without the digest of the checkpoint that `info` needs.
 
-        Args:
-            aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
-            fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
-
-        Raises:
-            SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
+        `strict`: PromptError, if anything of its texts would be left out or replaced.
         """
         model = self.model
-        return complete(
+        spec = complete(
             prompt,
             fields,
             defaults=model.defaults,
+            draft=model.draft if draft else None,
+            quality=quality,
             aspect=aspect,
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
         )
+        want_strict(strict, read_spec(self.reader, spec) if strict else ())
+        return spec
+
+    @property
+    def reader(self) -> PromptReader | None:
+        """What reads prompts without weights; None: the model's text pipeline has no such part."""
+        reader: PromptReader | None = getattr(self.model.text, "reader", None)
+        return reader
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
         """Return (width, height) in pixels for an aspect, at the model's default area. Raise SpecError beyond 14:1."""
@@ -176,8 +193,11 @@ class Engine:
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
         """
         check_guidance(spec)
+        check_spread(spec, None if self.model.styles is None else self.model.styles.info)
         generation = self._new(spec, text, negative)
-        for use in spec.adapters:  # also those of weight 0, which no step reads: a name may be misspelt
+        for use in all_adapters(
+            spec, self.adapters.styled
+        ):  # also those of weight 0, which no step reads: a name may be misspelt
             for name in (use.adapter, use.unconditional):
                 if name is not None:
                     self.adapters.digest(name)
@@ -287,7 +307,7 @@ class Engine:
         parked = ParkedGeneration(
             spec=generation.spec,
             model=self.model.digest,
-            adapters={name: self.adapters.digest(name) for name in names_used(generation.spec.adapters)},
+            adapters={name: self.adapters.digest(name) for name in names_used(self._uses(generation.spec))},
             position=generation.position,
             latents=parking.to_data(self.ops, generation.latents),
             velocity=parking.to_data(self.ops, generation.velocity),
@@ -310,7 +330,7 @@ class Engine:
             got, allowed = f"one of model {parked.model[:12]}", f"model {self.model.digest[:12]}"
             raise StateError(complaint("parked generation", got, allowed, "load the model it was parked on"))
         generation = self._new(spec, None, None)
-        for name in names_used(spec.adapters):
+        for name in names_used(self._uses(spec)):
             if self.adapters.digest(name) != parked.adapters.get(name):
                 remedy = "register the tokens it was parked with"
                 raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
@@ -451,7 +471,12 @@ class Engine:
         """
         if given is not None:
             return self.admission.take_text(given, names[0])
-        encoding: TextEncoding = self._text().encode(prompt, names[1]) if prompt else self.model.unconditional
+        if not prompt:
+            encoding: TextEncoding = self.model.unconditional
+        elif names[0] == "negative":
+            encoding = self._text().encode(prompt, names[1], beside=True)
+        else:
+            encoding = self._text().encode(prompt, names[1])
         self.admission.check_text(encoding, names[0])
         return encoding
 
@@ -477,6 +502,7 @@ class Engine:
             negative=negative,
             terms=terms,
             own_text=own_text,
+            notes=() if self.model.taught is None else self.model.taught.notes(spec.width, spec.height),
             evaluations=evaluations_of(spec, sizes),
             grid=grid,
             channels=sizes.token_channels,
@@ -486,6 +512,10 @@ class Engine:
         self.admission.check_step([generation])
         return generation
 
+    def _uses(self, spec: GenerationSpec) -> tuple[AdapterUse, ...]:
+        """Return every adapter that acts on an image of a spec."""
+        return all_adapters(spec, self.adapters.styled)
+
     def _noise(self, generation: Generation) -> Float32:
         """Return the noise [images * rows, C] of a generation's images."""
         spec, rows, channels = generation.spec, generation.rows, generation.channels
@@ -494,7 +524,7 @@ class Engine:
     @contextmanager
     def _admitted(self, generation: Generation) -> Iterator[None]:
         """Pin adapters and pictures and count the generation as open; if what follows raises, undo all."""
-        self.adapters.pin(generation.spec.adapters)
+        self.adapters.pin(self._uses(generation.spec))
         self.start_pictures.pin(generation.spec)
         self._open[generation.number] = generation
         try:
@@ -516,7 +546,7 @@ class Engine:
         generation.release(State.FAILED)
 
     def _leave(self, generation: Generation, state: State) -> None:
-        self.adapters.unpin(generation.spec.adapters)
+        self.adapters.unpin(self._uses(generation.spec))
         self.start_pictures.unpin(generation.spec)
         del self._open[generation.number]
         if self._batch is not None and generation.batch is self._batch:
@@ -528,6 +558,6 @@ class Engine:
         if not generation.evaluations:  # nothing was drawn: the start picture itself, which no codec gives back exactly
             return np.repeat(self.start_pictures.pixels(generation.spec)[None], images, axis=0)
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
-        codec, region = self.model.denoiser.codec, generation.region
-        made = pictures.decode(self.ops, codec, latents, images, generation.grid, together)
+        codec, region, tile = self.model.denoiser.codec, generation.region, generation.spec.tile
+        made = pictures.decode(self.ops, codec, latents, images, generation.grid, together, wrap=tile)
         return made if region is None else compose(made, region)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from . import solvers
+from .course import detailed, stopped
 from .solvers import Evaluation
 from .spec import GenerationSpec
 
@@ -13,10 +14,13 @@ if TYPE_CHECKING:
 
 
 def evaluations_of(spec: GenerationSpec, architecture: Architecture) -> tuple[Evaluation, ...]:
-    """Return what a generation of this spec does, one model call each; of a start picture's strength, the end of the
-    solver's table."""
+    """Return what a generation of this spec does, one model call each.
+
+    It is the solver's table, of a start picture's strength the end of it, as `course` changes it.
+    """
     unit = architecture.granularity
     tokens = (spec.height // unit) * (spec.width // unit)
-    return solvers.evaluations(
-        spec.solver, architecture.sigmas, spec.steps, tokens, spec.shift, skip=spec.steps - spec.steps_taken
+    table = solvers.evaluations(
+        spec.solver, architecture.sigmas, spec.steps, tokens, spec.shift, skip=spec.steps - spec.steps_begun
     )
+    return detailed(stopped(table, spec.steps_taken), spec.experimental)

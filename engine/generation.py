@@ -15,6 +15,7 @@ from .errors import NumericalError, SpecError, StateError
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
+from .tiling import rows_seen
 
 if TYPE_CHECKING:
     from .regions import Region
@@ -61,6 +62,7 @@ class Generation:
         text: the encoded prompt.
         negative: the unconditional input; None where guidance needs none.
         terms: the encoded texts of `spec.acting_terms`, in their order.
+        notes: what the user is to know of the pictures' size.
         own_text: whether the caller gave encoded text, so that the spec alone does not say what it is.
         evaluations: the model calls of the whole generation, in order.
         grid: (height, width) of one image in tokens.
@@ -88,6 +90,7 @@ class Generation:
     channels: int
     embedded_guidance: float | None
     latents: Any
+    notes: tuple[str, ...] = ()
     batch: Any = None
     velocity: Any = None
     base: Any = None
@@ -114,9 +117,13 @@ class Generation:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was left out of the prompt and of its terms."""
+        """What was left out or replaced of the spec's texts, and what the user is to know of the size."""
+        negative = () if self.negative is None else self.negative.warnings
+        beside = [("negative_prompt", negative)]
         terms = zip(self.spec.acting_terms, self.terms, strict=True)
-        return (*self.text.warnings, *(f"{term.text!r}: {said}" for term, text in terms for said in text.warnings))
+        beside += [(repr(term.text), text.warnings) for term, text in terms]
+        said = (f"{name}: {warning}" for name, warnings in beside for warning in warnings)
+        return (*self.text.warnings, *said, *self.notes)
 
     @property
     def rows(self) -> int:
@@ -130,8 +137,8 @@ class Generation:
 
     @property
     def image_rows(self) -> int:
-        """Image rows of all samples."""
-        return self.num_samples * self.rows
+        """Image rows of all samples, as many as the model sees at most."""
+        return self.num_samples * rows_seen(self.spec.tile, self.grid)
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""

@@ -19,6 +19,7 @@ from .sigmas import SigmaConfig
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .styles.choice import StyleInfo
+from .taught import Taught
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +109,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         defaults: fields of `GenerationSpec` that suit the model.
         draft: the fields that a draft changes; empty: none.
         styles: facts of the model's styles; None: it has none.
+        taught: how long a picture the model was taught; None: it does not say.
     """
 
     identity: ModelIdentity
@@ -120,6 +122,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     defaults: dict[str, Any]
     draft: dict[str, Any] = {}
     styles: StyleInfo | None = None
+    taught: Taught | None = None
 
     @property
     def max_rows(self) -> int:
@@ -140,19 +143,28 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return DefaultJob(len(self.evaluations(plain)), drafted, plain.width * plain.height)
 
     def make_spec(
-        self, prompt: str, *, draft: bool = False, aspect: tuple[float, float] | None = None, **fields: Any
+        self,
+        prompt: str,
+        *,
+        draft: bool = False,
+        quality: int = 1,
+        aspect: tuple[float, float] | None = None,
+        strict: bool = False,
+        **fields: Any,
     ) -> GenerationSpec:
         """Return a spec with the model's own defaults for what is not given.
 
         Args:
             draft: whether to use the model's settings for drafts, unless steps, solver or shift are given.
+            quality: 1, 2 or 4; so many times the steps are taken that are given, or that are the model's.
             aspect: (width, height) in any unit; it chooses a size of about the model's default area in this proportion.
+            strict: not looked at here: the callers who can read prompts refuse by it (`reading.want_strict`).
             fields: fields of `GenerationSpec`, and those of `styles.choice.style_uses`.
 
         Raises:
             SpecError: as `GenerationSpec`; also for an unknown field, and for `aspect` together with width or height.
         """
         return complete(
-            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, aspect=aspect,
+            prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, quality=quality, aspect=aspect,
             granularity=self.architecture.granularity, styles=self.styles,
         )  # fmt: skip

@@ -24,6 +24,7 @@ from .memory import MemoryCoefficients
 from .pipeline import Classes, want_components
 from .sigmas import SCHEDULER, SigmaConfig
 from .styles.space import StyleSpace, load_styles
+from .taught import Taught, read_taught
 from .text.pipeline import TextEncoding, TextPipeline, read_only
 from .text.pipelines import reader_of
 
@@ -55,6 +56,7 @@ class Model:
         salon: `salon.json`; without values for a folder that has none.
         files: the files beside the components: `salon.json`, every file that it names, and the style adapter.
         styles: the styles that the model ships, or None.
+        taught: how long a picture the model was taught; None: it does not say.
     """
 
     checkpoint: Checkpoint
@@ -70,6 +72,7 @@ class Model:
     salon: Config
     files: Sequence[Path]
     styles: StyleSpace | None
+    taught: Taught | None = None
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -133,7 +136,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
     sigmas = SigmaConfig.read(Config(scheduler, read_json(scheduler)))
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)
-    vocabulary = salon.mapping("vocabulary")
+    vocabulary, taught = salon.mapping("vocabulary"), read_taught(salon)
     salon.finish(SETTINGS)
     text = None if reader is None else reader.load(ops, components, salon, limits)
     if text is not None:
@@ -152,4 +155,5 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
         salon=salon,
         files=shipped_files(salon),
         styles=load_styles(ops, path, salon, denoiser),
+        taught=taught,
     )

@@ -22,13 +22,21 @@ def to_pixels(image: Float32) -> UInt8:
 
 
 def decode(
-    ops: Ops[Any, Any], codec: LatentCodec, latents: Any, images: int, grid: tuple[int, int], together: int
+    ops: Ops[Any, Any],
+    codec: LatentCodec,
+    latents: Any,
+    images: int,
+    grid: tuple[int, int],
+    together: int,
+    *,
+    wrap: bool = False,
 ) -> UInt8:
     """Decode images of one size, `together` at a time, to pictures uint8 [images, height, width, 3].
 
     Args:
         latents: backend array float32 [images * rows, C].
         grid: (height, width) of each image in tokens; rows = height * width.
+        wrap: every side of a picture goes on at the opposite one.
 
     Raises:
         NumericalError: a picture has NaN or infinity.
@@ -39,7 +47,7 @@ def decode(
     for start in range(0, images, together):
         count = min(together, images - start)
         part = ops.rows(latents, start * rows, (start + count) * rows)
-        image = ops.numpy(codec.decode(ops, part, np.array([grid] * count, np.int32)))
+        image = ops.numpy(codec.decode(ops, part, np.array([grid] * count, np.int32), wrap=wrap))
         if not np.isfinite(image).all():
             raise NumericalError("decoding: NaN or infinity in a picture; check the autoencoder's weights")
         parts.append(to_pixels(image).reshape(count, height, width, 3))

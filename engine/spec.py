@@ -12,14 +12,18 @@ from ..bounds import (
     ANY_IMAGES,
     ANY_SIDE,
     ANY_STEPS,
+    CHAOS,
+    EXPERIMENTAL,
     GUIDANCE,
     MAX_ASPECT,
     MAX_SEED,
     SHIFT,
+    STOP,
+    WEIRD,
     random_seed,
 )
 from ..errors import complaint, is_text
-from ..values import number_of, shown, text_of, whole_of
+from ..values import flag_of, number_of, shown, text_of, whole_of
 from . import solvers
 from .errors import PromptError, SpecError
 from .guidance import TextTerm, check_terms, unconditional_weight, weight_of
@@ -71,6 +75,11 @@ class GenerationSpec:
         solver: name of a solver, such as "euler" or "heun".
         shift: constant shift of the sigmas in place of the checkpoint's own; None: the checkpoint's.
         adapters: the adapters that act on every picture.
+        chaos: 0 to 100, how different the images are from each other (`spread`).
+        weird: 0 to 3,000, how far all of them are from the usual (`spread`).
+        experimental: 0 to 100, how much detail they have (`course`).
+        stop: 10 to 100, the percentage of the steps after which the picture is taken as it is then (`course`).
+        tile: whether what leaves a picture on one side comes in on the other (`tiling`).
         terms: texts beside the prompt that guidance follows or leads away from, by their weights; see `guidance.py`.
             Each is one more model sample an image, with the adapters of the conditional one. At guidance 0 an engine
             takes none, since nothing reads them.
@@ -94,6 +103,11 @@ class GenerationSpec:
     solver: str = solvers.DEFAULT
     shift: float | None = None
     adapters: tuple[AdapterUse, ...] = ()
+    chaos: float = 0.0
+    weird: float = 0.0
+    experimental: float = 0.0
+    stop: float = 100.0
+    tile: bool = False
     terms: tuple[TextTerm, ...] = ()
     prompt_weight: float = 1.0
     start: Start | None = None
@@ -108,6 +122,11 @@ class GenerationSpec:
             "seed": _whole("seed", self.seed, 0, MAX_SEED),
             "images": _whole("images", self.images, 1, ANY_IMAGES, "max_images"),
             "guidance_scale": _number("guidance_scale", self.guidance_scale, *GUIDANCE),
+            "chaos": _number("chaos", self.chaos, *CHAOS),
+            "weird": _number("weird", self.weird, *WEIRD),
+            "experimental": _number("experimental", self.experimental, *EXPERIMENTAL),
+            "stop": _number("stop", self.stop, *STOP),
+            "tile": flag_of(self.tile),
             "prompt_weight": weight_of("prompt_weight", self.prompt_weight),
         }
         if not own["prompt"].strip():
@@ -121,6 +140,8 @@ class GenerationSpec:
             raise SpecError(
                 complaint("solver", shown(self.solver), " or ".join(solvers.names()), "choose one of these")
             )
+        if own["tile"] is None:
+            raise SpecError(complaint("tile", shown(self.tile), "True or False", "choose one"))
         if self.shift is not None:
             own["shift"] = _number("shift", self.shift, *SHIFT)
         for name, value in own.items():
@@ -134,6 +155,8 @@ class GenerationSpec:
         check_terms(self.terms)
         if self.start is not None and not isinstance(self.start, Start):
             raise SpecError(complaint("start", shown(self.start), "a Start", "make one of the picture's digest"))
+        if self.start is not None and self.tile:
+            raise SpecError(complaint("tile", "it with a picture to start from", "one of them", "drop one"))
         if self.start is not None:
             self.start.want_canvas(self.width, self.height)
 
@@ -143,14 +166,26 @@ class GenerationSpec:
         return tuple(term for term in self.terms if term.weight)
 
     @property
-    def steps_taken(self) -> int:
-        """Solver steps that are really taken: the last ones, where a picture stands for what the others would make."""
+    def steps_begun(self) -> int:
+        """Solver steps from its start on: the last ones, where a picture stands for what the others would make."""
         return self.steps if self.start is None else self.steps - self.start.first_step(self.steps)
+
+    @property
+    def steps_taken(self) -> int:
+        """Solver steps that are really taken: of those from its start on, the part that `stop` says, at least one."""
+        begun = self.steps_begun
+        return min(begun, max(1, math.floor(begun * self.stop / 100)))
 
     @property
     def guided(self) -> bool:
         """Whether every image needs an unconditional sample."""
         return unconditional_weight(self.guidance_scale, self.prompt_weight, self.acting_terms) != 0
+
+    @property
+    def knobs(self) -> dict[str, float]:
+        """Those of chaos, weird, experimental, stop and tile that do something, by name."""
+        found = {name: float(getattr(self, name)) for name in ("chaos", "weird", "experimental", "stop", "tile")}
+        return {name: value for name, value in found.items() if value != (100.0 if name == "stop" else 0.0)}
 
 
 def size_for_aspect(width: float, height: float, *, pixels: int, granularity: int) -> tuple[int, int]:

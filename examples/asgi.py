@@ -266,7 +266,13 @@ class Imagine:
 
 
 def _state(job: Job) -> dict[str, Any]:
-    state = {"job": job.id, "state": str(job.state), "step": job.step, "steps": job.spec.steps, "seed": job.spec.seed}
+    state = {
+        "job": job.id,
+        "state": str(job.state),
+        "step": job.step,
+        "steps": job.spec.steps_taken,
+        "seed": job.spec.seed,
+    }
     return state | ({"reason": job.reason} if job.reason else {})
 
 

@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "cancel": "commands.jobs",
     "delete": "commands.jobs",
     "info": "commands.account",
+    "words": "commands.vocabulary",
     "keys": "commands.account",
     "ops status": "commands.ops",
     "ops top": "commands.top",
@@ -103,8 +104,9 @@ def _of_import(error: ImportError) -> str:
 
 def _run(argv: Sequence[str]) -> int:
     options = parse(argv, __version__)
-    module = import_module(f".{COMMANDS[options.command]}", __package__)
-    code: int = getattr(module, function_of(options.command))(options)
+    command = options.command if options.command in COMMANDS else "imagine"  # another kind of job
+    module = import_module(f".{COMMANDS[command]}", __package__)
+    code: int = getattr(module, function_of(command))(options)
     return code
 
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
@@ -14,10 +14,11 @@ from ..bounds import random_seed
 from ..studio.prompt.resolve import Facts, resolve
 from .commands import remote, words
 from .commands.connection import server_of
-from .commands.flags_parameters import references
+from .commands.flags_parameters import read_typed, references
 from .commands.pictures import destinations_of
 from .drawing import draw
 from .outputs import Destination
+from .remaking import remade_here, want_files
 
 if TYPE_CHECKING:
     from ..engine.engine import Engine
@@ -45,10 +46,14 @@ def imagine(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     remote.refuse_misplaced(options)
     files = references(options.prompts)
+    files |= {path: read_typed(path, options.command) for path in (one.path for one in options.sources) if path}
     digests = {path: file.digest for path, file in files.items()}
-    requests = [resolve(prompt, Facts(default_style=True), digests=digests) for prompt in options.prompts]
+    facts = Facts(default_style=True, job_kind=options.command, remakes=bool(options.sources))
+    requests = [resolve(prompt, facts, digests=digests) for prompt in options.prompts]
     if server_of(options) is not None:
         return remote.imagine(options, requests, digests)
+    if options.sources:
+        want_files(options.sources, options.command)
     seeds = [int(request.fields.get("seed", random_seed())) for request in requests]
     destinations = destinations_of(options, requests, seeds)
 
@@ -70,11 +75,15 @@ def imagine(options: argparse.Namespace) -> int:
     specs, forms = [], References()
     for request, seed in zip(requests, seeds, strict=True):
         fields = request.fields_for(has_default) | {"seed": seed}
-        aspect = fields.pop("aspect", aspect_of(fields, by_digest.get))
-        spec = engine.make_spec(request.text, aspect=aspect, **fields)
+        if options.sources:
+            spec = remade_here(options, request.text, fields, by_digest, digests, engine.info)
+        else:
+            aspect = fields.pop("aspect", aspect_of(fields, by_digest.get))
+            spec = engine.make_spec(request.text, aspect=aspect, **fields)
         for form, pixels in pictures_of(spec, by_digest.get, forms, engine.info).items() if files else ():
             engine.add_picture(form, pixels)
         specs.append(spec)
+    destinations = [replace(one, images=spec.images) for one, spec in zip(destinations, specs, strict=True)]
     for spec in specs[1:]:  # all are taken, or none is begun
         engine.close(engine.open(spec))
     made: list[_Made] = []
@@ -107,7 +116,7 @@ def _make(engine: Engine, generation: Generation, destination: Destination, opti
     spec = generation.spec
     destination.check(_bytes_at_most(spec.width * spec.height, spec.images))
     if not options.quiet:
-        for warning in (*getattr(engine.ops, "notes", ()), *generation.warnings):
+        for warning in (*getattr(engine.ops, "notes", ()), *map(words.typed, generation.warnings)):
             print(f"salon: note: {warning}", file=sys.stderr)
         pictures, steps = words.plural(spec.images, "picture"), words.plural(spec.steps_taken, "step")
         print(

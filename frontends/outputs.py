@@ -62,9 +62,11 @@ class Destination:
     def of(cls, output: str | None, stem: str, images: int, *, force: bool = False) -> Destination:
         """Read what the user wrote: None (the folder "outputs" here), a folder, or a name that ends in .png.
 
+        A folder that does not exist yet, in one that does, is made with the pictures.
+
         Raises:
-            OutputError: a folder does not exist or cannot be looked into, another kind of file is there, the name is
-                too long, or the file exists (without `force`).
+            OutputError: a folder of folders does not exist or cannot be looked into, another kind of file is there,
+                the name is too long, or the file exists (without `force`).
         """
         try:
             return cls._of(output, stem, images, force=force)
@@ -79,7 +81,7 @@ class Destination:
         if not output:
             raise _refusal(output, "no name at all", "drop -o, or say where")
         path = Path(output)
-        if path.is_dir():
+        if path.is_dir() or _is_new_folder(output):
             if force:
                 raise _refusal(output, "a folder with --force", "drop --force: names in a folder are numbered")
             return cls(path, stem, False, False, images)
@@ -188,6 +190,17 @@ class Destination:
             got, _, remedy = explain(error)
             what = error.filename2 or self.folder  # of two names, the second is that of the new file
             raise _refusal(what, f"cannot be written ({got})", f"{remedy} (-o says where)") from error
+
+
+def _is_new_folder(output: str) -> bool:
+    """Return whether what the user wrote names a folder that can be made.
+
+    Nothing is there, in a folder that is, and the name has no ending, as files have.
+    """
+    path = Path(output)
+    if os.path.lexists(path) or not path.parent.is_dir() or path.name.startswith("-"):  # "-": no standard output
+        return False
+    return output.endswith(os.sep) or not path.suffix
 
 
 def _temporary(folder: Path) -> Path:

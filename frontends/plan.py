@@ -43,9 +43,9 @@ def plan(options: argparse.Namespace) -> int:
 def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     """Return the plan of an engine of one's own, at the prices that Salon comes with."""
     from ..engine.engine import Engine
-    from ..scheduler.admission import Work
-    from ..scheduler.plans import Kind, lane_of, load_plans
+    from ..scheduler.plans import lane_of, load_plans
     from ..scheduler.tickets import Lane
+    from ..studio.pricing import work_of
     from ..studio.prompt.plan import plan_of, planned_job
     from ..studio.prompt.resolve import Facts, resolve
 
@@ -59,8 +59,9 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     for request in requests:
         fields = request.fields_for(styles is not None and styles.has_default)
         lane = lane_of(request.lane)
-        spec = engine.info.make_spec(request.text, draft=lane is Lane.DRAFT, **fields)
-        cost = Work(kind=Kind.GRID, images=spec.images).charge(book, lane)
+        drafted = bool(fields.pop("draft", False))
+        spec = engine.info.make_spec(request.text, draft=drafted or lane is Lane.DRAFT, **fields)
+        cost = book.prices.charge(work_of(engine.info, spec, draft=drafted), lane)
         jobs.append(planned_job(request, spec, cost_ms=cost, list_ms=cost))
     return plan_of(jobs)
 

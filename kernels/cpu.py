@@ -273,12 +273,19 @@ class CpuOps:
         return self._c.pack_conv(_plain(weight, "pack_conv: weight"), _bias(bias, "pack_conv: bias"))
 
     def conv2d(
-        self, x: Tensor, weight: Weight, grids: Int32, *, residual: Tensor | None = None, dtype: DtypeName = "compute"
+        self,
+        x: Tensor,
+        weight: Weight,
+        grids: Int32,
+        *,
+        residual: Tensor | None = None,
+        dtype: DtypeName = "compute",
+        wrap: bool = False,
     ) -> Tensor:
-        return self._c.conv2d(x, weight, grids, residual, dtype)
+        return self._c.conv2d(x, weight, grids, residual, dtype, wrap)
 
-    def upsample(self, x: Tensor, weight: Weight, grids: Int32) -> Tensor:
-        return self._c.upsample(x, weight, grids)
+    def upsample(self, x: Tensor, weight: Weight, grids: Int32, *, wrap: bool = False) -> Tensor:
+        return self._c.upsample(x, weight, grids, wrap)
 
     def downsample(self, x: Tensor, weight: Weight, grids: Int32) -> Tensor:
         return self._c.downsample(x, weight, grids)

@@ -274,16 +274,26 @@ class Ops(Protocol[A, P]):
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> P:
         """Pack a convolution, weight [O, I, kh, kw] (kh = kw = 1 or 3)."""
 
-    def conv2d(self, x: A, weight: Any, grids: Int32, *, residual: A | None = None, dtype: DtypeName = "compute") -> A:
-        """Convolve with stride 1 and the zero padding that keeps the size.
+    def conv2d(
+        self,
+        x: A,
+        weight: Any,
+        grids: Int32,
+        *,
+        residual: A | None = None,
+        dtype: DtypeName = "compute",
+        wrap: bool = False,
+    ) -> A:
+        """Convolve with stride 1 and the padding that keeps the size.
 
+        The padding is zeros, or with `wrap` what lies at the opposite side, as if every image went on for ever.
         x [P, I] compute; residual [P, O] compute is added; result [P, O] `dtype`.
         """
 
-    def upsample(self, x: A, weight: Any, grids: Int32) -> A:
+    def upsample(self, x: A, weight: Any, grids: Int32, *, wrap: bool = False) -> A:
         """Repeat every pixel 2 x 2, then convolve 3x3, in one pass: [P, I] -> [4P, O] compute.
 
-        This is diffusers' Upsample2D.
+        This is diffusers' Upsample2D. `wrap`: as for `conv2d`.
         """
 
     def downsample(self, x: A, weight: Any, grids: Int32) -> A:

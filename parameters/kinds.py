@@ -87,6 +87,37 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class WholeOf:
+    """One of some whole numbers."""
+
+    numbers: tuple[int, ...]
+    metavar: str = "N"
+    many: bool = False
+
+    @property
+    def allowed(self) -> str:
+        return " or ".join(map(str, self.numbers))
+
+    @property
+    def short(self) -> str:
+        return self.allowed
+
+    def read(self, flag: str, text: str, remedy: str) -> int:
+        if not WHOLE.fullmatch(text) or int(text) not in self.numbers:
+            raise _refused(flag, text, self.allowed, remedy)
+        return int(text)
+
+    def check(self, name: str, value: Any, remedy: str) -> int:
+        whole = whole_of(value)
+        if whole not in self.numbers:
+            raise _refused(name, value, self.allowed, remedy)
+        return int(whole)
+
+    def write(self, value: Any) -> str:
+        return str(value)
+
+
+@dataclass(frozen=True)
 class Number:
     """A number from `low` to `high`. As text it has no exponent."""
 

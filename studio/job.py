@@ -44,8 +44,8 @@ class Event:
     """Something that happened to a job.
 
     Attributes:
-        kind: "queued", "started", "step", "preview", "paused", "resumed", "requeued" (its worker died), or the one
-            final "done", "failed" or "cancelled".
+        kind: "queued", "started", "note" (`reason` says what of its prompt is left out or replaced), "step", "preview",
+            "paused", "resumed", "requeued" (its worker died), or the one final "done", "failed" or "cancelled".
         step: solver steps done by then.
         reason: the reason in words; may be empty.
     """

@@ -116,10 +116,15 @@ def kind_of(request: JobRequest) -> JobKind:
     for source in request.sources:
         if source.job and source.index == GRID and not kind.WHOLE:
             raise SpecError(complaint("source", f"{source} as a whole", "one of its pictures, from 0", "name one"))
+    known = parameters()
+    for name in request.parameters or {}:
+        kinds = known[name].job_kinds if name in known else ()
+        if kinds and request.kind not in kinds:
+            got = f"one for {request.kind!r}"
+            raise SpecError(complaint(known[name].label, got, f"only for {' or '.join(kinds)}", "leave it out"))
     if kind.PARAMETERS is not None:
         for name in request.parameters or {}:
             if name not in kind.PARAMETERS:
-                known = parameters()
                 takes = ", ".join(known[each].label for each in known if each in kind.PARAMETERS) or "none"
                 label = known[name].label if name in known else name
                 raise SpecError(complaint(label, f"one for {request.kind!r}", f"{takes} there", "leave it out"))

@@ -6,14 +6,20 @@ from dataclasses import fields
 from typing import Any, Final
 
 from ..bounds import random_seed
+from ..engine.defaults import SAMPLING
 from ..engine.errors import SpecError
 from ..engine.info import ModelInfo
 from ..engine.spec import GenerationSpec
+from ..engine.start import FIELDS as STARTS
 from ..engine.styles.names import is_style
 from ..errors import complaint
-from ..parameters.known import checked
+from ..parameters.known import checked, parameters
 from ..parameters.request import OWN_STYLE
+from ..scheduler.admission import Work
+from ..scheduler.plans import Kind
+from ..scheduler.tickets import StageWork
 from .kinds import Asked, Input
+from .pricing import work_of
 
 SIZE: Final = ("width", "height")
 
@@ -41,10 +47,28 @@ def remade(asked: Asked, parent: GenerationSpec, model: ModelInfo, **changes: An
         SpecError, ParameterError: as `ModelInfo.make_spec` and `checked`.
     """
     said = checked(asked.request.parameters or {})
+    if "start" in changes:
+        if "image" in said:
+            got, allowed = "it beside the picture of a job", "one picture to start from"
+            raise SpecError(complaint("--image", got, allowed, "leave it out"))
+        said = {name: value for name, value in said.items() if name not in STARTS}
+    said = {name: value for name, value in said.items() if not parameters()[name].job_kinds}  # the kind has read them
     values = {field.name: getattr(parent, field.name) for field in fields(parent) if field.name != "prompt"}
     values |= {"seed": random_seed()} | changes
     if "aspect" in said:
         values = {name: value for name, value in values.items() if name not in SIZE}
+    if said.get("draft"):  # the model's own settings for drafts hold only where no others are given
+        values = {name: value for name, value in values.items() if name not in SAMPLING}
     if said.keys() & set(OWN_STYLE):  # new styles take the place of the old ones
         values["adapters"] = tuple(use for use in parent.adapters if not is_style(use.adapter))
     return model.make_spec(asked.request.prompt.strip() or parent.prompt, **(values | said))
+
+
+def variation(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:
+    """Return what a variation is on the price list; see `JobKind.work`."""
+    return work_of(model, spec, kind=Kind.VARIATION, stealth=asked.request.private)
+
+
+def drawing_alone(spec: GenerationSpec, model: ModelInfo) -> tuple[StageWork, ...]:
+    """Return no stages, for a kind that only draws; see `JobKind.stages`."""
+    return ()

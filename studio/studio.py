@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from ..engine.engine import Engine
 from ..engine.errors import SpecError
 from ..engine.limits import Limits
+from ..engine.reading import load_reader, read_spec, want_strict
 from ..engine.spec import GenerationSpec
 from ..engine.start import PictureForm
+from ..engine.text.reader import PromptReader
+from ..engine.words import WordList, Words
 from ..errors import complaint
 from ..kernels.machine import usable_cores
 from ..kernels.ops import Dtype
@@ -79,6 +82,7 @@ class Studio:
         if threads is None and workers > 1:
             threads = max(1, usable_cores() // workers)
         clients: list[WorkerClient] = []
+        engine: Engine | None = None
         for i in range(workers):
             if process:
                 folder = None if model is None else os.fsencode(Path(model).resolve())
@@ -91,14 +95,32 @@ class Studio:
                 clients.append(ThreadWorker(engine, f"worker-{i}"))
         self.references = References()
         self.loop = Loop(clients, policy=policy, accounts=accounts).start()
+        try:  # the model is there: workers that could not load it have said so
+            self.reader = load_reader(model, limits) if engine is None else engine.reader
+            self.vocabulary: Words | None = Words(model, reader=self.reader, limits=limits)
+        except BaseException:
+            self.loop.close()
+            raise
 
     @classmethod
     def over(
-        cls, clients: Sequence[WorkerClient], *, policy: Policy | None = None, accounts: Billing | None = None
+        cls,
+        clients: Sequence[WorkerClient],
+        *,
+        policy: Policy | None = None,
+        accounts: Billing | None = None,
+        reader: PromptReader | None = None,
+        vocabulary: Words | None = None,
     ) -> Studio:
-        """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`."""
+        """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`.
+
+        Args:
+            reader: reads the prompts of their model; None: only the workers can.
+            vocabulary: knows the words of their model.
+        """
         studio = object.__new__(cls)
         studio.references = References()
+        studio.reader, studio.vocabulary = reader, vocabulary
         studio.loop = Loop(clients, policy=policy, accounts=accounts).start()
         return studio
 
@@ -115,15 +137,47 @@ class Studio:
         prompt: str,
         *,
         lane: Lane | str | None = None,
+        draft: bool = False,
         aspect: tuple[float, float] | None = None,
+        strict: bool = False,
         **fields: Any,
     ) -> GenerationSpec:
-        """Make a spec as `ModelInfo.make_spec` does, with draft settings in the Draft lane, and in the proportions of
-        the picture that it starts from, if neither aspect nor size is given. Raises UnknownLane."""
+        """Make a spec as `ModelInfo.make_spec` does, in the Draft lane always with the settings for drafts, and in the
+        proportions of the picture that it starts from, if neither aspect nor size is given.
+
+        Raises:
+            UnknownLane: see `lane_of`.
+            SpecError: as `ModelInfo.make_spec`.
+            PromptError: the model cannot read its texts, or `strict` and something of them is left out or replaced.
+        """
         which = None if lane is None else lane_of(lane)
         if aspect is None:
             aspect = aspect_of(fields, self.references.get_file)
-        return self.loop.model.make_spec(prompt, draft=which is Lane.DRAFT, aspect=aspect, **fields)
+        spec = self.loop.model.make_spec(prompt, draft=draft or which is Lane.DRAFT, aspect=aspect, **fields)
+        self.notes_of(spec, strict=strict)
+        return spec
+
+    def notes_of(self, spec: GenerationSpec, *, strict: bool = False) -> tuple[str, ...]:
+        """Return what is left out or replaced of a spec's texts, and what is to be said of its size, one sentence each.
+
+        A model whose text pipeline reads no prompts without its weights says nothing of texts here.
+
+        Raises:
+            PromptError: the model cannot read its texts, or `strict` and something of them is left out or replaced.
+        """
+        notes, taught = read_spec(self.reader, spec), self.loop.model.taught
+        want_strict(strict, notes)
+        return (*notes, *(() if taught is None else taught.notes(spec.width, spec.height)))
+
+    def words(self, like: str = "") -> WordList:
+        """Return what the model draws, by slot; with `like`, also which names are near to that word.
+
+        Raises:
+            SpecError: the model has no list of words.
+        """
+        if self.vocabulary is None:
+            raise SpecError(complaint("words", "workers of a model that says none", "a model", "open a studio of one"))
+        return self.vocabulary.look(like)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
         """Keep a picture. Return its digest (SHA-256, hex), for `style_references`, `image` or `mask`.

@@ -20,7 +20,6 @@ from salon.engine.info import ModelInfo
 from salon.engine.limits import Limits
 from salon.engine.spec import GenerationSpec
 from salon.errors import SalonError
-from salon.frontends import imagine as command
 from salon.frontends.arguments import parse
 from salon.frontends.commands.flags_jobs import STATES
 from salon.frontends.commands.flags_ops import SOURCES
@@ -28,6 +27,7 @@ from salon.frontends.wire import messages as m
 from salon.frontends.wire.checks import check
 from salon.scheduler.entries import Source
 from salon.scheduler.tickets import Lane
+from salon.studio.prompt.resolve import Facts, resolve
 from salon.studio.store.rows import STATES as STORED
 from salon.studio.workers.worker import info_of
 
@@ -43,19 +43,16 @@ def info(tmp_path_factory: pytest.TempPathFactory) -> ModelInfo:
 
 
 SOME: dict[str, Any] = {"prompt": "x"}
-FLAGS = {
-    "steps": "--steps", "seed": "--seed", "images": "--n", "guidance_scale": "--guidance", "prompt": "",
+FLAGS = {  # seeds that are typed are shorter: tests/parameters
+    "steps": "--steps", "images": "--n", "guidance_scale": "--guidance", "prompt": "",
 }  # fmt: skip
 
 
 def typed(field: str, value: Any) -> object:
     """On the command line."""
     words = [str(value)] if field == "prompt" else ["x", f"{FLAGS[field]}={value}"]
-    options = parse(["imagine", *words], "")
-    command._check_text("prompt", options.prompt)
-    if options.no is not None:
-        command._check_text("--no", options.no)
-    return options
+    (prompt,) = parse(["imagine", *words], "").prompts
+    return resolve(prompt, Facts(default_style=True))
 
 
 def sent(field: str, value: Any) -> None:

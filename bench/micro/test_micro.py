@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from salon.engine.engine import Engine
 from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.frontends.wire.codec import decode_reply, decode_request, encode
 from salon.frontends.wire.messages import Event, Submit
+from salon.parameters.errors import PromptRefused
+from salon.parameters.language.reading import parse
 from salon.studio.store.rows import JobRow
 from salon.studio.store.store import Store
 from salon.studio.store.writes import AddJob
@@ -53,6 +56,33 @@ def test_plan_and_report(benchmark: Any) -> None:
     """Time a plan, its report, and a new job for each that ended; 1,000 are queued."""
     turn = Standing(QUEUED).turn(1)
     assert len(benchmark(turn)) == 1
+
+
+# ---- prompt language
+
+
+def test_read_prompt(benchmark: Any) -> None:
+    """Read a prompt like those that people write."""
+    prompt = f"{PROMPT} --ar 3:2 --s 250 --no people, a hat --seed 7"
+    assert len(benchmark(parse, prompt)[0].said) == 4
+
+
+def test_read_many_prompts(benchmark: Any) -> None:
+    """Read one prompt that stands for 40."""
+    prompt = "a {red, green, blue, teal, pink} {cat, dog} --ar {1:1, 3:2} --s {0, 500}"
+    assert len(benchmark(parse, prompt)) == 40
+
+
+@pytest.mark.parametrize("piece", ["{", "::", "-- ", '"a" ', "a:: "])
+def test_read_long_prompt(benchmark: Any, piece: str) -> None:
+    """Read a hundred thousand characters that may each begin something."""
+
+    def read() -> bool:
+        with suppress(PromptRefused):
+            parse(piece * (100_000 // len(piece)))
+        return True
+
+    assert benchmark.pedantic(read, rounds=3)
 
 
 # ---- clause parser

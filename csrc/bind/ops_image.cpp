@@ -53,17 +53,17 @@ WeightPtr pack_conv(const Backend& b, const py::array& weight, const std::option
 }
 
 TensorPtr run(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids, std::int64_t images,
-              const View& residual, std::int64_t rows, Dtype dtype, int upsample, int stride) {
+              const View& residual, std::int64_t rows, Dtype dtype, int upsample, int stride, bool wrap) {
   TensorPtr out = new_tensor(rows, w->view.n, dtype);
   const Unlocked unlocked;
   const void* parities = upsample == 2 ? w->parities(b.threads) : nullptr;
-  const ConvArgs args{x->view, out->view, &w->view, parities, residual, grids.data(), images, upsample, stride, b.threads};
+  const ConvArgs args{x->view, out->view, &w->view, parities, residual, grids.data(), images, upsample, stride, wrap, b.threads};
   b.table->conv2d(args);
   return out;
 }
 
 TensorPtr conv2d(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids, const OptionalTensor& residual,
-                 const std::string& dtype) {
+                 const std::string& dtype, bool wrap) {
   const char* op = "conv2d";
   want_conv(op, x->view, w->view, false);
   const std::int64_t images = want_grids(op, grids, x->view, 1);
@@ -73,14 +73,14 @@ TensorPtr conv2d(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
     want_shape(op, "residual", added, x->view.rows, w->view.n);
     want_dtype(op, "residual", added, w->view.dtype);
   }
-  return run(b, x, w, grids, images, added, x->view.rows, parse_dtype(b, dtype), 1, 1);
+  return run(b, x, w, grids, images, added, x->view.rows, parse_dtype(b, dtype), 1, 1, wrap);
 }
 
-TensorPtr upsample(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids) {
+TensorPtr upsample(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids, bool wrap) {
   const char* op = "upsample";
   want_conv(op, x->view, w->view, true);
   const std::int64_t images = want_grids(op, grids, x->view, 1);
-  return run(b, x, w, grids, images, View{}, 4 * x->view.rows, w->view.dtype, 2, 1);
+  return run(b, x, w, grids, images, View{}, 4 * x->view.rows, w->view.dtype, 2, 1, wrap);
 }
 
 TensorPtr downsample(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids) {
@@ -89,7 +89,7 @@ TensorPtr downsample(const Backend& b, const TensorPtr& x, const WeightPtr& w, c
   const std::int64_t images = want_grids(op, grids, x->view, 2);
   std::int64_t rows = 0;
   for (std::int64_t i = 0; i < images; ++i) rows += std::int64_t(grids.data()[2 * i] / 2) * (grids.data()[2 * i + 1] / 2);
-  return run(b, x, w, grids, images, View{}, rows, w->view.dtype, 1, 2);
+  return run(b, x, w, grids, images, View{}, rows, w->view.dtype, 1, 2, false);
 }
 
 TensorPtr group_norm_silu(const Backend& b, const TensorPtr& x, const TensorPtr& weight, const TensorPtr& bias, const Int32Array& grids,
@@ -118,8 +118,9 @@ TensorPtr group_norm_silu(const Backend& b, const TensorPtr& x, const TensorPtr&
 
 void bind_image_ops(py::class_<Backend>& backend) {
   backend.def("pack_conv", &pack_conv, py::arg("weight"), py::arg("bias").none(true))
-      .def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("grids"), py::arg("residual").none(true), py::arg("dtype"))
-      .def("upsample", &upsample, py::arg("x"), py::arg("weight"), py::arg("grids"))
+      .def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("grids"), py::arg("residual").none(true), py::arg("dtype"),
+           py::arg("wrap"))
+      .def("upsample", &upsample, py::arg("x"), py::arg("weight"), py::arg("grids"), py::arg("wrap"))
       .def("downsample", &downsample, py::arg("x"), py::arg("weight"), py::arg("grids"))
       .def("group_norm_silu", &group_norm_silu, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("grids"), py::arg("groups"),
            py::arg("eps"), py::arg("silu"));

@@ -1,10 +1,11 @@
 // conv2d, upsample and downsample: convolutions of ragged NHWC images as implicit matrix products.
 //
 // A task is a tile of one image and a range of output columns ("groups" of two vectors of channels). It copies the
-// tile's input with its border of zeros into the thread's scratch, where a pixel is `lines` pieces of 64 bytes (32 bf16
-// or 16 f32 channels, zeros past the last) and pieces come first: [line][row][column][64 bytes]. Neighbouring output
-// pixels then always read 64 bytes apart, whatever the channels, so a block of them is addressed by constants, and is an
-// AMX tile as it lies. With stride 2 a row's even columns stand before its odd ones, to the same end.
+// tile's input with its border (zeros, or what the opposite side has) into the thread's scratch, where a pixel is
+// `lines` pieces of 64 bytes (32 bf16 or 16 f32 channels, zeros past the last) and pieces come first:
+// [line][row][column][64 bytes]. Neighbouring output pixels then always read 64 bytes apart, whatever the channels, so
+// a block of them is addressed by constants, and is an AMX tile as it lies. With stride 2 a row's even columns stand
+// before its odd ones, to the same end.
 //
 // A block of pixels is accumulated in registers (AMX: tiles) over taps and channels, in that order and never split: an
 // output pixel's bits depend on its own inputs alone, not on tiles, threads or other images.
@@ -33,7 +34,7 @@ struct Plan {
   const void* weights;      // like Packed::data, with phases * taps in the place of its taps
   int side;                 // taps = side * side: 1, 3, or 2 with phases
   int phases;               // 1, or 4: parities of the output pixel, (row, column) = (phase / 2, phase % 2)
-  int pad;                  // zeros above and left
+  int pad;                  // rows above and columns left of the image
   int64_t lines;            // 64-byte pieces of a pixel
   int64_t groups, parts;    // output channels in groups; tasks share a tile's groups in `parts`
   int64_t target_rows;      // rows of a tile that give every thread enough tasks
@@ -83,23 +84,34 @@ SALON_INLINE void copy_line(char* to, const uint16_t* from, int64_t n) {
 }
 #endif
 
+// Fills a pixel that lies outside the image, in column `x` of source row `from`.
+template <class T> SALON_INLINE void fill_border(const ConvArgs& a, char* to, const View& view, int64_t from,
+                                                 int64_t width, int64_t x, int64_t channel, int64_t n) {
+  if (a.wrap) copy_line(to, row_of<const T>(view, from + (x + width) % width) + channel, n);
+  else memset(to, 0, kLine);
+}
+
 // Fills `columns` columns from source column `x` on of one scratch row; source row `y`, both may lie outside the image.
 template <class T>
 void fill_row(const Plan& p, const Image& image, const View& view, int64_t first, int64_t y, int64_t x, int64_t columns,
               const Tile& tile, int64_t row) {
   constexpr int64_t kChannels = kLine / int64_t(sizeof(T));
   const int64_t stride = p.a->stride;
+  if (p.a->wrap) y = (y + image.height) % image.height;
   const bool inside = y >= 0 && y < image.height;
+  const int64_t source = first + (inside ? y * image.width : 0);
   const int64_t stop = inside ? least(columns, image.width - x) : 0;  // columns from `stop` on lie right of the image
   for (int64_t l = 0; l < p.lines; ++l) {
     const int64_t n = least(kChannels, view.cols - l * kChannels);
     for (int64_t odd = 0; odd < stride; ++odd) {
       char* to = tile.data + l * tile.line_stride + (row * tile.pitch + odd * tile.plane) * kLine;
       int64_t c = odd;
-      for (; c < columns && c < -x; c += stride, to += kLine) memset(to, 0, kLine);
-      const T* from = row_of<const T>(view, first + (inside ? y * image.width + x + c : 0)) + l * kChannels;
+      for (; c < columns && c < -x; c += stride, to += kLine)
+        fill_border<T>(*p.a, to, view, source, image.width, x + c, l * kChannels, n);
+      const T* from = row_of<const T>(view, inside ? source + x + c : first) + l * kChannels;
       for (; c < stop; c += stride, to += kLine, from += stride * view.stride) copy_line(to, from, n);
-      for (; c < columns; c += stride, to += kLine) memset(to, 0, kLine);
+      for (; c < columns; c += stride, to += kLine)
+        fill_border<T>(*p.a, to, view, source, image.width, x + c, l * kChannels, n);
     }
   }
 }

@@ -83,6 +83,11 @@ class Adapters:
         self._known: dict[str, _Adapter] = {}
         self._derived: OrderedDict[str, None] = OrderedDict()  # least recently used first
 
+    @property
+    def styled(self) -> bool:
+        """Whether names of styles are known here: the model has a style space."""
+        return self._derive is not None
+
     def __contains__(self, name: str) -> bool:
         return name in self._known
 

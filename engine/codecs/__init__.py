@@ -44,12 +44,13 @@ class LatentCodec(Protocol):
     def pixel_bytes(self, itemsize: int) -> int:
         """Return the activation bytes of decoding one pixel. A number of compute dtype has `itemsize` bytes."""
 
-    def decode(self, ops: Ops[Any, Any], latents: Any, grids: Int32) -> Any:
+    def decode(self, ops: Ops[Any, Any], latents: Any, grids: Int32, *, wrap: bool = False) -> Any:
         """Turn tokens into pictures.
 
         Args:
             latents: backend array float32 [T, C], the tokens of all images one after another, each row-major.
             grids: int32 [B, 2], height and width of each image in tokens.
+            wrap: every side of a picture goes on at the opposite one.
 
         Returns:
             Backend array float32 [P, 3] of about -1..1, the P pixels of all images in the same order.

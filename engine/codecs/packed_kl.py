@@ -60,13 +60,13 @@ class PackedKl:
         coarser = widths[1] if len(widths) > 1 else widths[0]
         return itemsize * (coarser + 4 * widths[0]) + 3 * 4 * 2
 
-    def decode(self, ops: Ops[Any, Any], latents: Any, grids: Int32) -> Any:
+    def decode(self, ops: Ops[Any, Any], latents: Any, grids: Int32, *, wrap: bool = False) -> Any:
         """See `LatentCodec`."""
         cuts = np.cumsum(grids.prod(axis=1, dtype=np.int64))[:-1]
         images = zip(np.split(ops.numpy(latents), cuts), grids.tolist(), strict=True)
         z = np.concatenate([unpack(tokens, height, width) for tokens, (height, width) in images])
         z = z / np.float32(self.config.scaling_factor) + np.float32(self.config.shift_factor)
-        return vae.decode(ops, self.weights, ops.array(z), grids * np.int32(SIDE))
+        return vae.decode(ops, self.weights, ops.array(z), grids * np.int32(SIDE), wrap=wrap)
 
     def encode(self, ops: Ops[Any, Any], pixels: Any, grids: Int32) -> Any:
         """See `LatentCodec`."""

@@ -25,28 +25,29 @@ from ..weights.vae import (
 __all__ = ["AutoencoderConfig", "AutoencoderWeights", "decode", "encode", "load_autoencoder"]
 
 
-def decode(ops: Ops[Any, Any], weights: AutoencoderWeights, latents: Any, grids: Int32) -> Any:
+def decode(ops: Ops[Any, Any], weights: AutoencoderWeights, latents: Any, grids: Int32, *, wrap: bool = False) -> Any:
     """Turn latents into pictures.
 
     Args:
         latents: compute [P, latent channels], the images' z one after another, row-major.
         grids: int32 [B, 2], height and width of each image's latents.
+        wrap: every side of a picture goes on at the opposite one.
 
     Returns:
         float32 [P * factor^2, out channels], about -1..1; sides are the latents' times `config.factor`.
     """
     half, groups = weights.decoder, weights.config.norm_num_groups
     x = latents if half.quant is None else ops.conv2d(latents, half.quant, grids)
-    x = ops.conv2d(x, half.conv_in, grids)
-    x = _middle(ops, half, x, grids, groups)
+    x = ops.conv2d(x, half.conv_in, grids, wrap=wrap)
+    x = _middle(ops, half, x, grids, groups, wrap)
     for level in half.levels:
         for resnet in level.resnets:
-            x = _resnet(ops, resnet, x, grids, groups)
+            x = _resnet(ops, resnet, x, grids, groups, wrap)
         if level.resample is not None:
-            x = ops.upsample(x, level.resample, grids)
+            x = ops.upsample(x, level.resample, grids, wrap=wrap)
             grids = grids * np.int32(2)
     x = _norm(ops, half.norm_out, x, grids, groups)
-    return ops.conv2d(x, half.conv_out, grids, dtype="float32")
+    return ops.conv2d(x, half.conv_out, grids, dtype="float32", wrap=wrap)
 
 
 def encode(ops: Ops[Any, Any], weights: AutoencoderWeights, pixels: Any, grids: Int32) -> Any:
@@ -79,19 +80,20 @@ def encode(ops: Ops[Any, Any], weights: AutoencoderWeights, pixels: Any, grids: 
     return ops.conv2d(ops.conv2d(x, half.conv_out, grids), half.quant, grids, dtype="float32")
 
 
-def _middle(ops: Ops[Any, Any], half: Half, x: Any, grids: Int32, groups: int) -> Any:
+def _middle(ops: Ops[Any, Any], half: Half, x: Any, grids: Int32, groups: int, wrap: bool = False) -> Any:
     first, attention, second = half.middle
-    x = _resnet(ops, first, x, grids, groups)
+    x = _resnet(ops, first, x, grids, groups, wrap)
     if attention is not None:
         x = _attention(ops, attention, x, grids, groups)
-    return _resnet(ops, second, x, grids, groups)
+    return _resnet(ops, second, x, grids, groups, wrap)
 
 
-def _resnet(ops: Ops[Any, Any], block: Resnet, x: Any, grids: Int32, groups: int) -> Any:
+def _resnet(ops: Ops[Any, Any], block: Resnet, x: Any, grids: Int32, groups: int, wrap: bool = False) -> Any:
     """Return shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))."""
-    hidden = ops.conv2d(_norm(ops, block.norm1, x, grids, groups), block.conv1, grids)
+    hidden = ops.conv2d(_norm(ops, block.norm1, x, grids, groups), block.conv1, grids, wrap=wrap)
     residual = x if block.shortcut is None else ops.conv2d(x, block.shortcut, grids)
-    return ops.conv2d(_norm(ops, block.norm2, hidden, grids, groups), block.conv2, grids, residual=residual)
+    normed = _norm(ops, block.norm2, hidden, grids, groups)
+    return ops.conv2d(normed, block.conv2, grids, residual=residual, wrap=wrap)
 
 
 def _attention(ops: Ops[Any, Any], block: Attention, x: Any, grids: Int32, groups: int) -> Any:

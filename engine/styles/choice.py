@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ...bounds import MAX_REFERENCES, MAX_STYLE, REFERENCE_WEIGHT
+from ...bounds import MAX_REFERENCES, MAX_STYLE, REFERENCE_WEIGHT, STYLE_VERSIONS
 from ...errors import complaint
 from ...values import flag_of, number_of, shown, text_of, whole_of
 from ..errors import SpecError
@@ -18,7 +18,7 @@ STYLE_WEIGHT: Final = 100.0  # the value of `--sw` when the user gives none
 # (`--sw`, adapter weight), linear between. The adapter was trained with weight 1; 2.5 is the strongest at which the
 # shipped model still draws most of the things that it is asked for.
 POINTS: Final = ((0.0, 0.0), (100.0, 1.0), (float(MAX_STYLE), 2.5))
-FIELDS: Final = ("stylize", "raw", "style_references", "style_weight")
+FIELDS: Final = ("stylize", "raw", "style_references", "style_weight", "style_version")
 
 
 class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +68,7 @@ def style_uses(
     raw: Any = False,
     style_references: Any = (),
     style_weight: Any = None,
+    style_version: Any = None,
 ) -> tuple[AdapterUse, ...]:
     """Return the adapters of a request's styles. Those of weight 0 are left out, which is no effect at all.
 
@@ -77,6 +78,7 @@ def style_uses(
         raw: whether the default style stays out.
         style_references: style numbers, SHA-256s of pictures, pairs of one of these and a weight, or `Reference`s.
         style_weight: 0 to 1,000, strength of all references together, shared out by their weights; None: 100.
+        style_version: the version of style references; there is one, 1.
 
     Raises:
         SpecError: a value is out of range, a reference comes more than once, or the model lacks the styles.
@@ -91,6 +93,12 @@ def style_uses(
     references = references_of(style_references)
     if weight is not None and not references:
         raise SpecError(complaint("style_weight", f"{weight:g} without a style reference", "one with it", "drop it"))
+    if style_version is not None:
+        if whole_of(style_version) not in STYLE_VERSIONS:
+            allowed = " or ".join(map(str, STYLE_VERSIONS))
+            raise SpecError(complaint("style_version", shown(style_version), allowed, "there is one version: drop it"))
+        if not references:
+            raise SpecError(complaint("style_version", "it without a style reference", "one with it", "drop it"))
     if info is None or (strength and not info.has_default):
         asked = "stylize" if strength else "style_references" if references else ""
         if asked:

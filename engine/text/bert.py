@@ -29,19 +29,17 @@ COMPONENTS: Final[Mapping[str, Classes]] = {
 }
 
 
-class BertEncoder:
-    """A checkpoint's WordPiece tokenizer and BERT encoder. The first use reads the tokenizer.
+class BertTokenizer:
+    """A checkpoint's WordPiece tokenizer, which needs no weights. It is read when first used.
 
     Args:
-        ops: backend.
-        weights: the result of `bert.load_bert`.
-        path: path of tokenizer.json.
+        path: tokenizer.json.
+        known: size of the text encoder's vocabulary, if that is to be compared.
     """
 
-    def __init__(self, ops: Ops[Any, Any], weights: bert.BertWeights, path: Path) -> None:
-        self.ops = ops
-        self.weights = weights
+    def __init__(self, path: Path, known: int | None = None) -> None:
         self.path = path
+        self._known = known
         refuse_pointer(path, self._bytes()[: len(POINTER)])
 
     def _bytes(self) -> bytes:
@@ -56,8 +54,9 @@ class BertEncoder:
             raise UnreadableFile(reason, path=self.path, remedy="check its rights") from error
 
     @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer  # an extension module of some megabytes, which start-up does without
+    def library(self) -> Any:
+        """The tokenizer of the tokenizers library."""
+        from tokenizers import Tokenizer  # an extension module of some megabytes: not before the first prompt
 
         data = self._bytes()
         try:
@@ -67,13 +66,31 @@ class BertEncoder:
         for token in MARKS:
             if tokenizer.token_to_id(token) is None:
                 raise MalformedFile("the tokenizer lacks a token", path=self.path, key=token)
-        known, size = self.weights.config.vocab_size, tokenizer.get_vocab_size()
-        if size > known:
-            expected = f"at most the text encoder's {known}"
+        size = tokenizer.get_vocab_size()
+        if self._known is not None and size > self._known:
+            expected = f"at most the text encoder's {self._known}"
             raise MalformedFile("other vocabulary", path=self.path, expected=expected, found=str(size))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return tokenizer
+
+    def tokenize(self, text: str) -> list[int]:
+        """See `TokenEncoder`."""
+        return list(self.library.encode(text, add_special_tokens=False).ids)
+
+
+class BertEncoder:
+    """The checkpoint's WordPiece tokenizer and BERT encoder.
+
+    Args:
+        ops, weights: backend and `bert.load_bert`.
+        path: tokenizer.json.
+    """
+
+    def __init__(self, ops: Ops[Any, Any], weights: bert.BertWeights, path: Path) -> None:
+        self.ops = ops
+        self.weights = weights
+        self._tokenizer = BertTokenizer(path, weights.config.vocab_size)
 
     @property
     def width(self) -> int:
@@ -87,11 +104,11 @@ class BertEncoder:
 
     def tokenize(self, text: str) -> list[int]:
         """See `TokenEncoder`."""
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        return self._tokenizer.tokenize(text)
 
     def encode(self, clauses: Sequence[Sequence[int]]) -> list[Float32]:
         """See `TokenEncoder`."""
-        start, end = (self._tokenizer.token_to_id(token) for token in MARKS)
+        start, end = (self._tokenizer.library.token_to_id(token) for token in MARKS)
         ids = [np.array([start, *clause, end], np.int32) for clause in clauses]
         states = self.ops.numpy(bert.encode(self.ops, self.weights, ids))
         cuts = np.cumsum([len(part) for part in ids])[:-1]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...values import shown
+
 SUBJECT: Final = "subject"
 BACKGROUND: Final = "background"  # the one slot with a grammar of its own: "on teal", "against a plain teal backdrop"
 PALETTE: Final = "palette"
@@ -19,6 +21,10 @@ PALETTE: Final = "palette"
 # The patterns run on normalised text (NFKC), in which full-width punctuation has become ASCII. Commas of other scripts,
 # and full stops that no space follows, are listed beside it.
 _BREAK = re.compile(r"[,;\n\r\u2028\u2029\u060c\u061b\u3001\u3002]+|\.(?=\s|$)")
+# What prompts of other programs have beside words: <lora:name:0.8>, (words:1.2), ((words)).
+_TAG = re.compile(r"<[a-zA-Z_]{1,20}:[^<>\n]{1,200}>")
+_WEIGHT = re.compile(r"[(\[]{1,4}([^()\[\]\n]{1,200}):\s?[0-9]{0,3}\.?[0-9]{1,4}\s?[)\]]{1,4}")
+_DOUBLED = re.compile(r"(?:\({2,4}|\[{2,4})([^()\[\]\n]{1,200})(?:\){2,4}|\]{2,4})")
 _SPACE = re.compile(r"[\s\-_/]+")
 _ARTICLE = re.compile(r"^(?:an?|the)\s+")
 _GROUND = re.compile(r"\s(?:background|backdrop)$")
@@ -118,6 +124,26 @@ def split(prompt: str) -> list[str]:
     return [clause for part in parts if (clause := normalise(part))]
 
 
+def without_foreign_syntax(prompt: str) -> tuple[str, tuple[str, ...]]:
+    """Return a prompt without what prompts of other programs have beside words, and a note that says so.
+
+    "(masterpiece:1.2), red apple <lora:x:0.8>" becomes "masterpiece, red apple".
+    """
+    text = unicodedata.normalize("NFKC", prompt)
+    found: list[str] = []
+
+    def without(match: re.Match[str]) -> str:
+        found.append(match[0])
+        return f" {match[1]} " if match.re.groups else " "
+
+    for pattern in (_TAG, _WEIGHT, _DOUBLED):
+        text = pattern.sub(without, text)
+    if not found:
+        return prompt, ()
+    examples = ", ".join(shown(part) for part in dict.fromkeys(found[:4]))
+    return text, (f"{examples}: this syntax of other programs means nothing here; the words in it are read as words",)
+
+
 def words_of(text: str) -> list[str]:
     r"""Split text into runs of letters and figures, each with the marks that belong to it.
 
@@ -151,21 +177,42 @@ def _trimmed(text: str) -> str:
     return text[inside[0] : end]
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What a prompt's remaining clauses say of its thing.
+
+    Attributes:
+        text: the words for the subject's slot; "": nothing.
+        warnings: what is not drawn as it was typed, one sentence each.
+    """
+
+    text: str
+    warnings: tuple[str, ...] = ()
+
+
 class ClauseReader:
     """Assigns the clauses of a prompt to slots.
 
     The first clause that is not an attribute is the subject. Attributes are found anywhere: "... background", "on ..."
     with a known background, and the known words of any other slot, on their own ("3d", "as a sticker"), before a
     subject ("3d render of a ...") or behind it ("... in neon colours", "... with sticker outline"). A later clause that
-    is no attribute joins the subject while the subject's slot has free rows; otherwise it is left out with a warning.
+    is no attribute joins the subject while the subject's slot has free rows; otherwise it is left out with a warning. A
+    model that knows its nouns decides that itself, with `choose`. Syntax of other programs' prompts is dropped.
 
     Args:
         slots: the slots, in the order of their rows; one must be called "subject".
         vocabulary: the checkpoint's known words.
         count: returns the number of tokens of a text, without special tokens.
+        choose: returns the subject of all clauses that are no attributes; None: they are joined.
     """
 
-    def __init__(self, slots: Sequence[Slot], vocabulary: Vocabulary, count: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        slots: Sequence[Slot],
+        vocabulary: Vocabulary,
+        count: Callable[[str], int],
+        choose: Callable[[Sequence[str]], Subject] | None = None,
+    ) -> None:
         self.slots = {slot.name: slot for slot in slots}
         if SUBJECT not in self.slots:
             raise ValueError(f"text slots: got {', '.join(self.slots)}, want one called {SUBJECT!r}")
@@ -173,29 +220,40 @@ class ClauseReader:
         others = [slot.name for slot in slots if slot.name not in (SUBJECT, BACKGROUND)]
         self.tables = {name: vocabulary.tables.get(name, {}) for name in others}
         self.count = count
+        self._choose = choose or self._joined
 
     def read(self, prompt: str, *, beside: bool = False) -> Clauses:
-        """Split a prompt into clauses. Raise ValueError if it has no words. `beside`: attributes alone will do."""
+        """Split a prompt into clauses. Raise ValueError if it has no words, and whatever `choose` raises.
+
+        `beside`: attributes alone will do.
+        """
+        prompt, foreign = without_foreign_syntax(prompt)
         clauses = split(prompt)
         if not clauses:
             raise ValueError("the prompt has no words")
-        reading = _Reading({}, [], [])
+        reading = _Reading({}, [*foreign], [])
         for clause in clauses:
             self._read_clause(clause, reading)
         if not reading.plain and beside and any(reading.found.values()):
             return Clauses(reading.found, tuple(reading.warnings))
         if not reading.plain:  # nothing but attributes: the first clause must be the subject after all
-            reading = _Reading({}, [], clauses[:1])
+            reading = _Reading({}, [*foreign], clauses[:1])
             for clause in clauses[1:]:
                 self._read_clause(clause, reading)
-        subject = reading.plain[0]
-        for clause in reading.plain[1:]:
+        subject = self._choose(reading.plain)
+        found = {SUBJECT: subject.text, **reading.found} if subject.text else reading.found
+        return Clauses(found, (*reading.warnings, *subject.warnings))
+
+    def _joined(self, clauses: Sequence[str]) -> Subject:
+        """Return all clauses as one subject, as far as they fit."""
+        subject, warnings = clauses[0], []
+        for clause in clauses[1:]:
             joined = f"{subject} {clause}"
             if self.count(joined) <= self.slots[SUBJECT].tokens:
                 subject = joined
             else:
-                reading.warnings.append(f"no room for {clause!r}: it is left out (shorten the subject {subject!r})")
-        return Clauses({SUBJECT: subject, **reading.found}, tuple(reading.warnings))
+                warnings.append(f"no room for {clause!r}: it is left out (shorten the subject {subject!r})")
+        return Subject(subject, tuple(warnings))
 
     def _read_clause(self, clause: str, reading: _Reading) -> None:
         """Put the attributes of one clause into `reading.found`, and what is left of it into `reading.plain`."""

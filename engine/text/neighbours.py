@@ -50,13 +50,17 @@ class Neighbours:
 
     def nearest(self, pooled: Float32) -> str | None:
         """Return the name nearest to a pooled vector [E]; None if no name is near enough."""
+        found = self.ranked(pooled, 1)
+        return found[0][0] if found and found[0][1] >= self.least else None
+
+    def ranked(self, pooled: Float32, most: int) -> list[tuple[str, float]]:
+        """Return up to `most` (name, cosine) of a pooled vector [E], the nearest first; none for a vector of zeros."""
         wide = pooled.astype(np.float64)
         length = float(_lengths(wide))
         if length == 0.0:
-            return None
+            return []
         cosines = (self.vectors * (wide / length)).sum(axis=-1)
-        at = int(cosines.argmax())
-        return self.names[at] if cosines[at] >= self.least else None
+        return [(self.names[at], float(cosines[at])) for at in np.argsort(-cosines, kind="stable")[:most]]
 
 
 def load_neighbours(salon: Config, width: int) -> Neighbours | None:

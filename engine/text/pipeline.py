@@ -21,7 +21,7 @@ class TextEncoding:
         tokens: float32 [R, E], the text rows.
         pooled: float32 [P], the pooled text vector.
         clauses: slot -> the words that were encoded there.
-        warnings: for the user, what was left out, one sentence each.
+        warnings: for the user, what was left out or replaced, one sentence each.
     """
 
     tokens: Float32

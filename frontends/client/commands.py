@@ -253,6 +253,11 @@ class Commands(Flavour, Generic[J]):
         """Return plan and GPU time of the own account. Operators may name another `account`."""
         return (yield from call(self._core, m.Info(account=account), m.AccountInfo, self._timeout_s))
 
+    @operation
+    def words(self, like: str = "") -> Steps[m.WordList]:
+        """Ask what the server's model draws, by slot. `like`: a word, to be told which names are near."""
+        return (yield from call(self._core, m.Words(like=like), m.WordList, self._timeout_s))
+
 
 class OpsCommands(Flavour):
     """The requests that operators can make. Other accounts get Forbidden."""

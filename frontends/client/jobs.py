@@ -219,7 +219,8 @@ class JobCommands(Flavour):
             info,
             state=state,
             step=event.step if event.kind == "step" else info.step,
-            reason=event.reason or info.reason,
+            reason=info.reason if event.kind == "note" else event.reason or info.reason,
+            notes=tuple(dict.fromkeys((*info.notes, event.reason))) if event.kind == "note" else info.notes,
             pictures=pictures,
             last_event=event.number,
         )

@@ -62,8 +62,8 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: rises over the life of the job; go on after it with `events(after=number)`.
-        kind: queued, started, step, preview, image, paused, resumed, requeued, or a final one: done, failed, cancelled,
-            blocked. A newer server may have others.
+        kind: queued, note, started, step, preview, image, paused, resumed, requeued, or a final one: done, failed,
+            cancelled, blocked. A newer server may have others.
         preview: a JPEG of the unfinished grid, in events of kind "preview".
     """
 

@@ -6,10 +6,12 @@ from typing import Any, Final
 
 from ...bounds import MAX_THREADS
 from ...kernels import backends
+from ...plugins import folder
 from ...system import expand_home
 from . import flags_parameters
 from .parsing import FILE, FOLDER, Names, Parser, PathName, json_flag, server_flags, whole
 
+KINDS: Final = folder("job kind", "salon.studio.jobs", "imagine")  # the names alone: no engine is loaded for them
 DTYPES: Final = ("bfloat16", "float32")
 
 
@@ -23,6 +25,17 @@ def add(commands: Any) -> None:
         epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
     )
     _imagine(imagine)
+    for name in KINDS.names()[1:]:
+        what = str(KINDS.constant(name, "HELP"))
+        whole = " [N]" if KINDS.constant(name, "WHOLE") else " N"
+        kind = commands.add_parser(
+            name,
+            help=what,
+            usage=f"salon {name} JOB{whole} | FILE ... [PROMPT] [FLAGS]",
+            description=f"Make of a picture: {what}. The picture is one of a job's, counted from 1, or a file that "
+            "Salon made; a prompt, where there is one, takes the place of its own.",
+        )
+        _imagine(kind, "PICTURE", "the picture, and perhaps a prompt")
     plan = commands.add_parser(
         "plan",
         help="what a prompt would do, and what it would cost",
@@ -40,10 +53,21 @@ def add(commands: Any) -> None:
     )
     engine_flags(doctor)
     json_flag(doctor)
+    words = commands.add_parser(
+        "words",
+        help="what the model can draw",
+        description="List the things, styles, palettes, backgrounds and finishes that the model knows by name.",
+        epilog="Example: salon words --like lighthouse",
+    )
+    words.add_argument("--like", metavar="WORD", help="only the names that are near to this word, the nearest first")
+    model = PathName("--model", FOLDER)
+    words.add_argument("--model", type=model, metavar="FOLDER", help="a model folder, here (the embedded one)")
+    server_flags(words)
+    json_flag(words)
 
 
-def _imagine(parser: Parser) -> None:
-    parser.add_argument("prompt", nargs="+", metavar="PROMPT", help="what to draw (words; quotes are optional)")
+def _imagine(parser: Parser, metavar: str = "PROMPT", text: str = "what to draw (words; quotes are optional)") -> None:
+    parser.add_argument("prompt", nargs="+", metavar=metavar, help=text)
     what = parser.add_argument_group("what to make")
     flags_parameters.add(what, of_job=False)
     where = parser.add_argument_group("where to put it")

@@ -128,12 +128,16 @@ def references(prompts: Sequence[Prompt]) -> dict[str, PictureFile]:
         for one in prompt.said.values():
             for path in files_in(one.value):
                 if path not in found:
-                    # Pillow and numpy: not for other requests
-                    from ...studio.references import read_file, read_picture
-
-                    data = read_file(path, one.flag)
-                    found[path] = PictureFile(read_picture(data, f"{one.flag} {path!r}").digest, data)
+                    found[path] = read_typed(path, one.flag)
     return found
+
+
+def read_typed(path: str, flag: str) -> PictureFile:
+    """Read a picture's file that was typed. ReferenceRefused, which names `flag`: it cannot be read as a picture."""
+    from ...studio.references import read_file, read_picture  # Pillow and numpy: not for other requests
+
+    data = read_file(path, flag)
+    return PictureFile(read_picture(data, f"{flag} {path!r}").digest, data)
 
 
 def sent(options: argparse.Namespace, digests: Mapping[str, str]) -> tuple[str, dict[str, Any]]:

@@ -33,7 +33,7 @@ def destinations_of(
     found = []
     for request, seed in zip(requests, seeds, strict=True):
         stem = f"{slug(request.text)}-{seed}"
-        one = Destination.of(options.output, stem, request.fields["images"], force=options.force)
+        one = Destination.of(options.output, stem, int(request.fields.get("images", 4)), force=options.force)
         if one.fixed and len(requests) > 1:
             got = f"{options.output!r} for {len(requests)} jobs"
             raise UsageError(complaint("-o", got, "a folder", "name one, or ask for one job"))

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads")
 OF_SERVER: Final = ("lane", "private")
 PREVIEWS: Final = 4  # steps between two
-TELL: Final = ("paused", "resumed", "requeued")  # events that a person should hear of
+TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of
 
 
 def refuse_misplaced(options: argparse.Namespace, of_server: Sequence[str] = OF_SERVER) -> None:
@@ -73,7 +73,12 @@ def imagine(options: argparse.Namespace, requests: Sequence[ResolvedRequest], di
         for path in digests:
             client.add_reference(path)
         prompt, beside = sent(options, digests)
-        jobs = client.imagine_all(prompt, previews=PREVIEWS if options.preview is not None else 0, **beside)
+        every = PREVIEWS if options.preview is not None else 0
+        if options.sources:
+            sources = [(one.job, one.index) if one.job else digests[one.path] for one in options.sources]
+            jobs = [client.make(options.command, prompt, sources=sources, previews=every, **beside)]
+        else:
+            jobs = client.imagine_all(prompt, previews=every, **beside)
         accepted = time.perf_counter()
         if options.detach:
             return _detached([job.info for job in jobs], json=options.json)
@@ -125,7 +130,7 @@ def _one(
         return exits.BROKEN
     made = time.perf_counter()
     files, recipe = fetch(job, info, destination_of(options.output, info, force=options.force))
-    if not options.quiet:
+    if not options.quiet and not info.notes:  # a server that tells none: they are in its recipes
         for warning in (recipe or {}).get("warnings", ()):
             _say(f"salon: note: {warning}")
     seconds = {
@@ -157,6 +162,8 @@ def _detached(infos: Sequence[JobInfo], *, json: bool) -> int:
     if json:
         print_json(infos[0] if len(infos) == 1 else infos)
     else:
+        for note in dict.fromkeys(note for info in infos for note in info.notes):
+            _say(f"salon: note: {words.typed(note)}")
         print("\n".join(info.job for info in infos))
     return exits.DONE
 
@@ -171,7 +178,8 @@ def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
             elif event.kind == "preview" and event.preview and path is not None:
                 _put_preview(path, event.preview)
             elif event.kind in TELL and not options.quiet:
-                _say(f"salon: note: {event.kind}" + (f": {event.reason}" if event.reason else ""))
+                what = [] if event.kind == "note" else [event.kind]
+                _say(f"salon: note: {': '.join([*what, *([words.typed(event.reason)] if event.reason else [])])}")
 
 
 def _cancel(jobs: Sequence[RemoteJob], stop: BaseException) -> NoReturn:

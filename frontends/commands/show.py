@@ -103,6 +103,7 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("kind", info.kind + "".join(f", of {source}" for source in info.sources)),
         ("prompt", "(somebody else's private one)" if words.is_hidden(info) else info.prompt),
         ("without", info.negative_prompt),
+        *[("note", words.typed(note)) for note in info.notes],
         ("weights", words.weights(info.prompt_weight, info.terms.items())),
         ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),

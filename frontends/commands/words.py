@@ -21,6 +21,8 @@ _FLAGS: Final = {
     "steps": "--steps",
     "seed": "--seed",
     "solver": "--solver",
+    "strict": "--strict",
+    "like": "--like",
     "lane": "--lane",
     "account": "--account",
     "quota_bytes": "--quota",

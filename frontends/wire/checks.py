@@ -218,6 +218,7 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.Fetch: (("job", _job), ("index", _whole(m.GRID, 2**16)), ("offset", _count), ("credit", _credit)),
     m.Credit: (("fetch", _bytes), ("chunks", _credit)),
     m.Info: (("account", _any_account),),
+    m.Words: (("like", _label),),
     m.OpsAccounts: (("after", _label), ("limit", _page)),
     m.OpsSetAccount: (
         ("account", _account),

@@ -87,6 +87,7 @@ class JobInfo(Record, tag="job"):
         asked_lane: the lane that the request asked for.
         lane: the lane that serves the job; `note` says why it is another one.
         reason, failure: why the job has no pictures: in words, and by the name of the error.
+        notes: what of the prompt is left out or replaced, one sentence each.
         styles: adapter -> how strongly the job is drawn in that style; see docs/parameters.md.
         terms, prompt_weight: how strongly guidance follows texts beside the prompt, text -> weight, and the prompt.
         charged_ms: GPU time that the job cost; 0 until it is done.
@@ -124,6 +125,7 @@ class JobInfo(Record, tag="job"):
     last_event: int = 0
     kind: str = IMAGINE
     sources: tuple[Source, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,6 +157,13 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True):
     job: str = ""
     source: str = ""
     expires_ms: int = 0
+
+
+class Near(msgspec.Struct, frozen=True, kw_only=True):
+    """A name near to a word. `similarity`: up to 1, which is the same."""
+
+    name: str
+    similarity: float
 
 
 class PlannedJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -358,6 +367,12 @@ class Info(Record, tag="info"):
     account: str = ""
 
 
+class Words(Record, tag="words"):
+    """What the model draws, by the words for it. Answer: WordList. `like`: a word, to be told which names are near."""
+
+    like: str = ""
+
+
 class Bye(Record, tag="bye"):
     """Say that the client leaves. A notice."""
 
@@ -447,6 +462,7 @@ Request: TypeAlias = (
     | Fetch
     | Credit
     | Info
+    | Words
     | Bye
     | OpsStatus
     | OpsPause
@@ -526,9 +542,10 @@ class Uploaded(Record, tag="uploaded"):
 class Event(Record, tag="event"):
     """Something happened to a watched job. Numbers of a job's events rise, with gaps.
 
-    `kind`: queued, started, step, preview (third frame: a JPEG of the unfinished grid), image (`picture` can be
-    fetched), paused, resumed, requeued (its worker died), or a final one: done, failed, cancelled, blocked. Skip kinds
-    that you do not know. A slow reader misses steps and previews, never the others.
+    `kind`: queued, note (`reason` says what of the prompt is left out or replaced), started, step, preview (third
+    frame: a JPEG of the unfinished grid), image (`picture` can be fetched), paused, resumed, requeued (its worker
+    died), or a final one: done, failed, cancelled, blocked. Skip kinds that you do not know. A slow reader misses steps
+    and previews, never the others.
     """
 
     number: int
@@ -591,6 +608,15 @@ class AccountInfo(Record, tag="account"):
     num_queued: int = 0
     stored_bytes: int = 0
     quota_bytes: int = 0
+
+
+class WordList(Record, tag="vocabulary"):
+    """`slots`: things, styles, ... -> entries, each a name and other words for the same. `drawn`: what is drawn for the
+    word that was asked about; empty: nothing, or none was. `near`: names near to it, the nearest first."""
+
+    slots: dict[str, tuple[tuple[str, ...], ...]] = {}
+    drawn: str = ""
+    near: tuple[Near, ...] = ()
 
 
 class AccountList(Record, tag="accounts"):
@@ -674,6 +700,7 @@ Reply: TypeAlias = (
     | Done
     | Chunk
     | AccountInfo
+    | WordList
     | AccountList
     | LedgerPage
     | Status

@@ -268,6 +268,8 @@ class Server:
             changed = await service.delete(request.job, account, operator=session.operator)
             self._ended.pop(request.job, None)
             return m.Done(changed=changed)
+        if isinstance(request, m.Words):
+            return views.word_list(await service.words(request.like))
         if isinstance(request, m.Info):
             if request.account not in ("", account):
                 _want_operator(session, request, "account")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from ...engine.words import WordList
 from ...parameters.records import records
 from ...scheduler import entries
 from ...studio.prompt import plan as plans
@@ -12,6 +13,7 @@ from ...studio.scheduling.snapshot import WorkerView
 from ...studio.service.account_service import AccountRecord
 from ...studio.service.events import JobEvent
 from ...studio.service.job_record import JobRecord
+from ..wire import messages as m
 from ..wire.messages import (
     AccountInfo,
     Event,
@@ -45,6 +47,12 @@ def parameter_list() -> ParameterList:
 def job_info(record: JobRecord) -> JobInfo:
     """Return the wire's form of a job."""
     return msgspec.convert(record, JobInfo, from_attributes=True)
+
+
+def word_list(words: WordList) -> m.WordList:
+    """Return what the model draws."""
+    near = tuple(m.Near(name=one.name, similarity=one.similarity) for one in words.near)
+    return m.WordList(slots=words.slots, drawn=words.drawn, near=near)
 
 
 def event(happened: JobEvent) -> Event:

@@ -27,13 +27,13 @@ class ReferenceConv:
     bias: Float32
 
 
-def _convolve(image: Float32, conv: ReferenceConv, stride: int, before: int, after: int) -> Float32:
+def _convolve(image: Float32, conv: ReferenceConv, stride: int, before: int, after: int, wrap: bool = False) -> Float32:
     """Convolve one image [h, w, I] to [h', w', O], one product for each tap.
 
-    Both axes have `before` and `after` zeros.
+    Both axes are padded by `before` and `after` zeros, or with `wrap` by what lies at the opposite side.
     """
     kh, kw, _, outputs = conv.weight.shape
-    padded = np.pad(image, ((before, after), (before, after), (0, 0)))
+    padded = np.pad(image, ((before, after), (before, after), (0, 0)), mode="wrap" if wrap else "constant")
     height, width = (padded.shape[0] - kh) // stride + 1, (padded.shape[1] - kw) // stride + 1
     y = np.zeros((height * width, outputs), np.float32)
     for dy in range(kh):
@@ -73,6 +73,7 @@ class ImageOps:
         *,
         residual: Float32 | None = None,
         dtype: DtypeName = "compute",
+        wrap: bool = False,
     ) -> Float32:
         op = "conv2d"
         self._want_conv(op, x, weight, grids)
@@ -80,15 +81,15 @@ class ImageOps:
         outputs, pad = weight.weight.shape[3], weight.weight.shape[0] // 2
         if residual is not None:
             want_array(op, "residual", residual, len(x), outputs)
-        y = _each_image(x, grids, outputs, lambda image: _convolve(image, weight, 1, pad, pad))
+        y = _each_image(x, grids, outputs, lambda image: _convolve(image, weight, 1, pad, pad, wrap))
         return y if residual is None else y + residual
 
     @np.errstate(all="ignore")
-    def upsample(self, x: Float32, weight: ReferenceConv, grids: Int32) -> Float32:
+    def upsample(self, x: Float32, weight: ReferenceConv, grids: Int32, *, wrap: bool = False) -> Float32:
         self._want_conv("upsample", x, weight, grids, only_3x3=True)
 
         def double(image: Float32) -> Float32:
-            return _convolve(image.repeat(2, axis=0).repeat(2, axis=1), weight, 1, 1, 1)
+            return _convolve(image.repeat(2, axis=0).repeat(2, axis=1), weight, 1, 1, 1, wrap)
 
         return _each_image(x, grids, weight.weight.shape[3], double)
 

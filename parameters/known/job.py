@@ -6,10 +6,12 @@ from ...bounds import LANES, MAX_REPEAT
 from ..kinds import OneOf, Switch, Whole
 from . import Parameter, Spelling
 
+DRAFT = "draft"  # the lane of a request for a draft that names no other; the flag is `effort.draft`
+
 PARAMETERS = (
     Parameter(
         "lane", ("--lane",), OneOf(lambda: LANES), "lane, on a server", "fast", "choose one of these",
-        spellings=tuple(Spelling(f"--{lane}", lane) for lane in LANES), of_job=True,
+        spellings=tuple(Spelling(f"--{lane}", lane) for lane in LANES if lane != DRAFT), of_job=True,
     ),
     Parameter(
         "private", ("--private", "--stealth"), Switch(), "shown to nobody else, on a server", "", "write it alone",

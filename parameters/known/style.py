@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ...bounds import MAX_REFERENCES, MAX_STYLE
-from ..kinds import Number, Switch
+from ...bounds import MAX_REFERENCES, MAX_STYLE, STYLE_VERSIONS
+from ..kinds import Number, Switch, WholeOf
 from ..references import References
 from . import Parameter, Spelling
 
@@ -24,6 +24,10 @@ PARAMETERS = (
     Parameter(
         "style_weight", ("--sw",), Number(0, MAX_STYLE), "strength of the style references", "100",
         "0 is none, 100 is usual",
+    ),
+    Parameter(
+        "style_version", ("--sv",), WholeOf(STYLE_VERSIONS), "which reading of style references", "1",
+        "there is one version: drop it",
     ),
 )  # fmt: skip
 STYLIZE = 100.0  # strength of the default style in a request that states no style

@@ -25,7 +25,7 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     request, draft = asked.request, asked.lane is Lane.DRAFT
     if request.parameters is not None:
         given = fields_of(request.parameters, model.styles is not None and model.styles.has_default)
-        return model.make_spec(request.prompt, draft=draft, **given)
+        return model.make_spec(request.prompt, **given | {"draft": draft or given.get("draft", False)})
     fields = {name: value for name in OPTIONAL if (value := getattr(request, name)) is not None}
     return model.make_spec(
         request.prompt,
@@ -39,7 +39,8 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
 
 def work(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:
     """See `JobKind`."""
-    return work_of(model, spec, stealth=asked.request.private)
+    drafted = bool((asked.request.parameters or {}).get("draft"))
+    return work_of(model, spec, draft=drafted, stealth=asked.request.private)
 
 
 def stages(spec: GenerationSpec, model: ModelInfo) -> tuple[StageWork, ...]:

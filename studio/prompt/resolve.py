@@ -12,6 +12,7 @@ from ...bounds import MAX_PROMPT, random_seed
 from ...errors import SalonError, complaint
 from ...parameters.errors import PromptRefused, refusal_of
 from ...parameters.known import Parameter, parameters
+from ...parameters.known.job import DRAFT
 from ...parameters.language.data import NONE, data_of
 from ...parameters.language.prompt import Prompt
 from ...parameters.request import fields_of
@@ -71,8 +72,9 @@ def resolve(
         for source, more in ((Source.SUFFIX, data_of(suffix, NONE, choose)), (Source.SETTINGS, settings.parameters)):
             for name, value in _fitting(more, given).items():
                 given[name], sources[name] = value, source
+    lane = DRAFT if given.get("draft") else OF_JOB["lane"]
     for name in given:
-        _check(prompt, parameters()[name], facts, str(given.get("lane", OF_JOB["lane"])))
+        _check(prompt, parameters()[name], facts, str(given.get("lane", lane)))
     if prompt.has_holes:
         given.setdefault("seed", choose())
         sources.setdefault("seed", Source.DEFAULT)
@@ -82,6 +84,8 @@ def resolve(
     if len(prompt.terms) > 1 and (said := given.keys() & {TERMS, WEIGHT}):
         got, remedy = f"it beside weights in the prompt ({min(said)})", "drop one"
         raise PromptRefused(complaint("prompt", got, "one of them", remedy), prompt.source, prompt.terms[1].position)
+    if given.get("draft") and "lane" not in given:
+        given["lane"], sources["lane"] = DRAFT, sources["draft"]
     of_job = {name: value for name, value in given.items() if known[name].of_job and name != "repeat"}
     fields = {name: value for name, value in given.items() if not known[name].of_job}
     if not facts.remakes:

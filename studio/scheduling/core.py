@@ -210,7 +210,11 @@ class Core:
         rows = sum(self.scheduler.rows(name) for name in plan.jobs)
         self.metrics.ran(plan, answer, rows, self.scheduler.workers[plan.worker].spec.max_rows)
         for name, reading in answer.readings.items():
-            self.pool.entries[name].job.reading = reading
+            entry = self.pool.entries[name]
+            news = [note for note in reading.warnings if note not in entry.job.reading.warnings]
+            entry.job.reading = reading
+            for note in news:  # not again, where a lost worker's job is opened anew
+                self.tell(entry, Event("note", entry.job.step, note))
         for name, progress in answer.progress.items():
             entry = self.pool.entries[name]
             if progress.step != entry.job.step:

@@ -9,7 +9,9 @@ from ...engine.admission import Admission
 from ...engine.errors import SpecError
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
+from ...engine.spread import adapters_of
 from ...engine.styles.names import is_known
+from ...engine.tiling import rows_seen
 from ...errors import complaint
 from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 
@@ -48,13 +50,13 @@ def ticket_of(
     admission = Admission(info.architecture, info.memory, info.limits)
     admission.check_spec(spec, 0)
     tokens = [0, 0]  # a conditional and an unconditional image row meets so many adapter tokens
-    for use in spec.adapters:
+    for use in adapters_of(spec, 0, info.styles is not None):  # every image has as many
         for branch, name in enumerate((use.adapter, use.unconditional)):
             if name is not None:
                 count = known(adapters, name, info)
                 tokens[branch] += count if use.weight else 0
     unit = info.architecture.granularity
-    rows = (spec.height // unit) * (spec.width // unit)
+    rows = rows_seen(spec.tile, (spec.height // unit, spec.width // unit))
     texts = [info.text_rows]
     if spec.guided:
         texts.append(info.text_rows if spec.negative_prompt else info.unconditional_rows)

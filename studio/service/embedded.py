@@ -22,12 +22,14 @@ from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from ...bounds import LOCAL
+from ...engine.words import WordList
 from ...errors import complaint
 from ...parameters.job_request import IMAGINE, Source
 from ...parameters.known import checked
 from ...parameters.request import OWN_STYLE
 from ..errors import JobTimeout, StudioClosed
 from ..job import seconds_of
+from ..prompt.plan import Plan
 from ..references import digest_of, read_file
 from ..threads import check_process, start_thread, thread_pool
 from .context import OpenStudio, ServiceContext, open_studio
@@ -159,6 +161,32 @@ class DurableStudio:
         submitted = self._ask(self._open.submit(LOCAL, request), timeout_s)
         return DurableJob(self, submitted.job.job)
 
+    def submit(
+        self, prompt: str, *, key: str | None = None, timeout_s: float = ANSWER_S, preview_every: int = 0, **said: Any
+    ) -> tuple[DurableJob, ...]:
+        """Accept the jobs of a prompt of the prompt language, all or none. They are on disk when this returns.
+
+        Args:
+            prompt: words and parameters as people type them, such as "a {red, green} apple --ar 3:2"; see
+                docs/parameters.md.
+            key: as of `imagine`; of several jobs, all have it.
+            timeout_s, preview_every: as of `imagine`.
+            said: what a prompt can say, by the parameters' names.
+
+        Raises:
+            PromptRefused: the prompt is not of the language, or says something that cannot be done.
+            As `imagine`.
+        """
+        key = uuid.uuid4().hex if key is None else key
+        request = request_of(key=key, prompt=prompt, parameters=said, preview_every=preview_every, language=True)
+        submitted = self._ask(self._open.submit_all(LOCAL, request), timeout_s)
+        return tuple(DurableJob(self, one.job.job) for one in submitted)
+
+    def plan(self, prompt: str, *, timeout_s: float = ANSWER_S, **said: Any) -> Plan:
+        """Return what `submit` would do, and what it would cost. This makes and charges nothing. Raises as `submit`."""
+        request = request_of(key="plan", prompt=prompt, parameters=said, language=True)
+        return self._ask(self._open.plan(LOCAL, request), timeout_s)
+
     def add_reference(self, picture: str | os.PathLike[str] | bytes, *, timeout_s: float = ANSWER_S) -> str:
         """Keep a picture on disk. Return its digest, for `style_references`, `image` or `mask` of `imagine`.
 
@@ -173,6 +201,11 @@ class DurableStudio:
         digest = digest_of(data)
         self._ask(self._open.jobs.references.add(LOCAL, digest, data), timeout_s)
         return digest
+
+    def words(self, like: str = "") -> WordList:
+        """See `Studio.words`."""
+        check_process(self._pid)
+        return self._context.studio.words(like)
 
     def job(self, job: str, *, timeout_s: float = ANSWER_S) -> DurableJob:
         """Return a job by its id, in whichever start of the studio it was accepted.

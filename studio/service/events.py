@@ -23,8 +23,9 @@ class JobEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         number: number of the event; it rises over the whole life of the job.
-        kind: "queued", "started", "step", "preview", "paused", "resumed", "requeued", "image" (a picture can be
-            fetched), or the one final event, one of `bounds.FINAL`.
+        kind: "queued", "note" (`reason` says what of its prompt is left out or replaced), "started", "step", "preview",
+            "paused", "resumed", "requeued", "image" (a picture can be fetched), or the one final event, one of
+            `bounds.FINAL`.
         at_ms: UTC ms.
         step, steps: solver steps done by then, and in all.
         reason: the reason in words; may be empty.

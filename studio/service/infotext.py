@@ -36,6 +36,7 @@ def infotext(recipe: Recipe) -> str:
         said["Batch size"] = str(spec.images)
     if spec.images > 1 and recipe.image is not None:
         said["Batch pos"] = str(recipe.image)
+    said |= {name.capitalize(): f"{value:g}" for name, value in spec.knobs.items()}
     said |= {f"Adapter {number}": f"{use.adapter} {use.weight:g}" for number, use in enumerate(spec.adapters, 1)}
     said |= {f"Term {number}": f"{term.text} {term.weight:g}" for number, term in enumerate(spec.terms, 1)}
     said["Version"] = f"Salon {recipe.salon}"

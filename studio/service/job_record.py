@@ -41,6 +41,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         asked_lane: the lane that the request asked for.
         lane: the lane that serves the job; `note` says why it is another one.
         reason, failure: why the job has no pictures: in words, and by the name of the error.
+        notes: what of the prompt is left out or replaced, one sentence each.
         private: whether only its owner sees it.
         prompt, negative_prompt, width, height, steps, seed, images, guidance_scale, solver: the request, every default
             filled in; empty once the job was deleted.
@@ -84,6 +85,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_event: int = 0
     kind: str = IMAGINE
     sources: tuple[Source, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def record_of(
@@ -135,6 +137,7 @@ def record_of(
         ended_ms=row.ended_ms,
         charged_ms=row.charged_ms,
         pictures=pictures,
+        notes=tuple(row.notes.splitlines()),
         last_event=max(row.last_event, last),
         kind=row.kind,
         sources=packing.sources_of(row),
@@ -147,7 +150,7 @@ def redacted(record: JobRecord) -> JobRecord:
     if not record.private:
         return record
     hidden: dict[str, Any] = {"prompt": "", "negative_prompt": "", "terms": {}, "prompt_weight": 1.0, "styles": {}}
-    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=())
+    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=())
 
 
 def _terms(spec: GenerationSpec) -> dict[str, float]:

@@ -129,6 +129,8 @@ class JobManager:
         self.live[row.job] = live
         self.idle.clear()
         self._add(live, "queued", reason=handle.note)
+        for note in row.notes.splitlines():
+            self._add(live, "note", steps=row.steps, reason=note)
         return live
 
     def add(self, live: ActiveJob) -> asyncio.Future[None]:
@@ -172,6 +174,11 @@ class JobManager:
         if event.kind == "started" and not live.row.started_ms:
             live.row = msgspec.structs.replace(live.row, started_ms=self.context.now_ms())
             self._tell_seen("started", live.row)
+        if event.kind == "note":  # of a model whose prompts only its workers can read
+            told = live.row.notes.splitlines()
+            if event.reason in told:
+                return
+            live.row = msgspec.structs.replace(live.row, notes="\n".join([*told, event.reason]))
         self._add(live, event.kind, step=event.step, steps=job.spec.steps_taken, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
@@ -210,6 +217,8 @@ class JobManager:
             changes |= {"charged_ms": charged_ms, "step": live.handle.step, "lane": str(live.handle.lane)}
         last = live.log.last + len(pictures) + 1
         changes |= {"ended_ms": self.context.now_ms(), "started_ms": live.row.started_ms, "last_event": last}
+        if live.row.notes:
+            changes["notes"] = live.row.notes
         row = msgspec.structs.replace(live.row, **changes)
         writes: list[Write] = [EndJob(job, changes, pictures)]
         if row.lane == Lane.RELAX:

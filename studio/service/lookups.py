@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
+from ...engine.words import WordList
 from ..store.rows import FINAL, OPEN, JobRow, PictureRow
 from .context import ServiceContext
 from .errors import no_such_job
@@ -40,6 +42,10 @@ class Lookups:
         self.context = context
         self.waits = Waits(context.writer)
         self.jobs = JobManager(context, self.waits, make_files)
+
+    async def words(self, like: str = "") -> WordList:
+        """Return what the model draws; see `Studio.words`. Its text encoder may have to be loaded for `like`."""
+        return await asyncio.to_thread(self.context.studio.words, like)
 
     async def find(self, job: str, account: str) -> JobRecord:
         """Return a job that an account may see. Raise UnknownJob if there is none."""
@@ -153,6 +159,7 @@ class Lookups:
                 fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
                 record = self.jobs.record_of(fresh, stored_pictures(pictures.get(row.job, ())))
                 words = len(record.prompt) + len(record.negative_prompt) + len(record.reason)
+                words += sum(map(len, record.notes))
                 room -= 600 + 4 * words + 200 * len(record.pictures)
                 if len(jobs) == limit or (jobs and room < 0):
                     return JobPage(tuple(jobs), before)

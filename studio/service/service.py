@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from ...engine.errors import SpecError
+from ...engine.reading import STRICT
 from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ...parameters.job_request import JobRequest, Source
@@ -234,6 +235,7 @@ class Service(Lookups):
         spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
         work = kind.work(asked, spec, context.studio.loop.model)
+        notes = context.studio.notes_of(spec, strict=(request.parameters or {}).get(STRICT, False))
         return NewJob(JobRow(
             job=self._new_id(),
             account=account,
@@ -249,6 +251,7 @@ class Service(Lookups):
             steps=spec.steps_taken,
             kind=request.kind,
             sources=pack_sources(request.sources),
+            notes="\n".join(notes),
         ), spec, work, lane, references, understood)  # fmt: skip
 
     def count(self, row: JobRow, spec: GenerationSpec) -> None:

@@ -10,6 +10,7 @@ from .errors import KeyReused
 
 if TYPE_CHECKING:
     from ...engine.spec import GenerationSpec
+    from ...engine.start import PictureForm
     from ...scheduler.admission import Work
     from ...scheduler.tickets import Lane
     from ..job import UInt8
@@ -33,7 +34,7 @@ class NewJob(NamedTuple):
     spec: GenerationSpec
     work: Work
     lane: Lane
-    references: Mapping[str, UInt8]
+    references: Mapping[PictureForm, UInt8]
     resolved: ResolvedRequest | None = None
 
 

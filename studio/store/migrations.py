@@ -51,7 +51,17 @@ def _to_3(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN sources {text} NOT NULL DEFAULT ''")
 
 
-STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {2: _to_2, 3: _to_3}  # by the version that they lead to
+def _to_4(connection: sa.Connection) -> None:
+    """Give every job what of its prompt is left out or replaced."""
+    text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN notes {text} NOT NULL DEFAULT ''")
+
+
+STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {
+    2: _to_2,
+    3: _to_3,
+    4: _to_4,
+}  # by the version that they lead to
 assert sorted(STEPS) == list(range(2, VERSION + 1)), "a version without its step"
 
 

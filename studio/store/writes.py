@@ -49,7 +49,7 @@ class EndJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Make an ended job a tombstone: its state stays; prompt, spec, reason, recipes and picture rows are removed.
+    """Make an ended job a tombstone: its state stays; prompt, spec, notes, reason, recipes and picture rows go.
 
     A tombstone stays as it is. Refused if the job does not exist, or is open.
     """

@@ -56,7 +56,7 @@ CASES: dict[str, dict[str, Any]] = {
     "heun": one("a house, on a yellow background", 32, 32, 2, 9, solver="heun"),
     "heun, unguided": one("a house, woodcut", 32, 48, 2, 10, solver="heun", guidance_scale=1.0),
     "shift": one("a red apple, neon colours", 32, 32, 2, 11, shift=3.0),
-    "negative": one("a dog, 3d render", 48, 48, 2, 12, negative_prompt="doodle"),
+    "negative": one("a dog, 3d render", 48, 48, 2, 12, negative_prompt="paw prints"),
     "negative, heun": one("a dog, flat cartoon", 32, 32, 2, 13, negative_prompt="a cat", solver="heun"),
     "two images": one("a teapot, soft shaded", 32, 32, 2, 14, images=2),
     "three images": one("a teapot, soft shaded", 16, 32, 2, 14, images=3),
@@ -66,7 +66,7 @@ CASES: dict[str, dict[str, Any]] = {
     "style, no null": one("a boat", 32, 32, 2, 18, adapters=(style(1, 1.0, null=False),)),
     "two styles": one("a fox", 32, 48, 2, 19, adapters=(style(1, 0.5), style(2, -0.3))),
     "style, heun, negative": one(
-        "an owl", 32, 32, 2, 20, adapters=(style(2, 1.6),), solver="heun", negative_prompt="grey duotone"
+        "an owl", 32, 32, 2, 20, adapters=(style(2, 1.6),), solver="heun", negative_prompt="headstone"
     ),
     "unknown thing": one("a puppy, candy pinks, as a sticker", 32, 32, 2, 21),
 }

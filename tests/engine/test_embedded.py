@@ -146,5 +146,5 @@ def test_a_prompt_of_ten_thousand_words(exact: Engine) -> None:
     with pytest.raises(LimitError, match=r"prompt: got 59,999 characters, allowed 2,000 \(Limits.max_prompt_chars\)"):
         exact.open(exact.make_spec(" ".join(["apple"] * 10_000)))
     longest = exact.open(exact.make_spec(" ".join(["apple"] * 333)))
-    assert "6 fit" in longest.text.warnings[0]
+    assert "is drawn as 'apple'; left out: " in longest.text.warnings[0]
     exact.close(longest)

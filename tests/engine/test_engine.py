@@ -633,7 +633,8 @@ def test_make_spec_fills_in_the_models_defaults(engine: Engine) -> None:
 
 def test_a_seed_that_is_left_out_is_random_and_told(engine: Engine) -> None:
     """faults.md 14: it was 0, so that every caller got the same picture."""
-    seeds = {engine.make_spec("a cat", **given).seed for given in ({}, {"seed": None}) for _ in range(20)}
+    given: tuple[dict[str, Any], ...] = ({}, {"seed": None})
+    seeds = {engine.make_spec("a cat", **each).seed for each in given for _ in range(20)}
     assert len(seeds | {GenerationSpec(prompt="a cat").seed}) > 30
     assert all(0 <= seed < 2**32 for seed in seeds)
     assert engine.make_spec("a cat", seed=0).seed == 0

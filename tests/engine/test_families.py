@@ -90,7 +90,7 @@ class Paper:
     def pixel_bytes(self, itemsize):
         return 12
 
-    def decode(self, ops, latents, grids):
+    def decode(self, ops, latents, grids, *, wrap=False):
         tokens, parts, start = ops.numpy(latents), [], 0
         for height, width in grids.tolist():
             image = tokens[start : start + height * width].reshape(height, width, 3)

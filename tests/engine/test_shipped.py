@@ -22,7 +22,7 @@ from salon.engine.config import Config
 from salon.engine.default_style import load_default_style
 from salon.engine.digests import content_digest, shipped_files
 from salon.engine.engine import EMBEDDED, Engine
-from salon.engine.errors import MissingFile
+from salon.engine.errors import MissingFile, PromptError
 from salon.engine.generation import State
 from salon.engine.safetensors_file import SafetensorsFile
 from salon.engine.spec import AdapterUse
@@ -259,20 +259,34 @@ def test_full_width_punctuation_draws_what_ascii_draws(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prompt", "used"),
+    "prompt",
     [
-        ("一只红色的苹果在桌子上", "一只红色的苹"),
-        ("supercalifragilisticexpialidocious", "supercalifragilistic"),
-        ("Донаудампфшиффартсгезельшафт", "донауда"),
+        "一只红色的苹果在桌子上",
+        "猫",
+        "un gato negro",
+        "supercalifragilisticexpialidocious",
+        "Донаудампфшиффартсгезельшафт",
     ],
 )
-def test_what_is_used_of_a_text_without_spaces(engine: Engine, prompt: str, used: str) -> None:
-    """faults.md 4: "6 of 11 tokens fit", and note and recipe claimed that all of it is used."""
-    text = engine.model.text
-    assert text is not None
-    encoding = text.encode(prompt)
-    assert f"6 fit: only {used!r} is used" in encoding.warnings[0]
-    np.testing.assert_array_equal(text.encode(used).tokens, encoding.tokens)
+def test_a_text_that_it_cannot_read_is_refused(engine: Engine, prompt: str) -> None:
+    """faults.md 4: note and recipe claimed that all of it is used, and something was drawn."""
+    with pytest.raises(PromptError, match="allowed a thing that the model was taught"):
+        engine.open(engine.make_spec(prompt))
+
+
+def test_what_is_left_out_is_on_the_generation(engine: Engine) -> None:
+    """Of both prompts, and of its size; a strict spec is refused for the words alone."""
+    asked: dict[str, Any] = {"negative_prompt": "people", "width": 256, "height": 32}
+    generation = engine.open(engine.make_spec("a puppy", **asked))
+    words, avoided, size = generation.warnings
+    assert words == "'a puppy' is drawn as 'dog', the nearest thing that the model knows"
+    assert avoided == "negative_prompt: 'people' is left out: the model draws no such thing"
+    assert size.startswith("256 x 32: the model was taught up to 16:9")
+    assert generation.clauses == {"subject": "dog"}
+    engine.close(generation)
+    with pytest.raises(PromptError, match="strict: got 'a puppy' is drawn as 'dog', .* / negative_prompt: 'people' is"):
+        engine.make_spec("a puppy", strict=True, **asked)
+    assert engine.make_spec("a dog", strict=True, width=256, height=32).width == 256
 
 
 def test_the_shipped_sigmas(engine: Engine) -> None:

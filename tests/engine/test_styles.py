@@ -90,6 +90,7 @@ def test_references_share_the_weight() -> None:
     assert [use.weight for use in uses] == pytest.approx([0.4, 0.75 * strong, 0.25 * strong])
     assert {use.unconditional for use in uses} == {names.NONE}
     assert style_uses(INFO, style_references=7) == style_uses(INFO, style_references=[7])
+    assert style_uses(INFO, style_references=[7], style_version=1) == style_uses(INFO, style_references=[7])
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,8 @@ def test_references_share_the_weight() -> None:
         ({"raw": "yes"}, "raw: got 'yes', allowed True or False"),
         ({"style_weight": 50}, "style_weight: got 50 without a style reference"),
         ({"style_weight": 1001, "style_references": [7]}, "style_weight: got 1001"),
+        ({"style_version": 2, "style_references": [7]}, "style_version: got 2, allowed 1; there is one version"),
+        ({"style_version": 1}, "style_version: got it without a style reference, allowed one with it"),
         ({"style_references": [7, 7]}, "style references: got 7 twice"),
         ({"style_references": [1, 2, 3, 4, 5]}, "style references: got 5, allowed up to 4"),
         ({"style_references": [-1]}, "style number: got -1"),

@@ -148,7 +148,7 @@ def test_as_many_words_are_kept_as_fit(odd: int) -> None:
     """Also where words without a token stand between them."""
     pipeline, encoder = make(max_chars=1000)
     words = ["one"] + ["'"] * odd + ["two", "ten", "six", "five"]
-    assert pipeline._words_that_fit(" ".join(words), 3) == " ".join(words[:-2])
+    assert pipeline.reader._words_that_fit(" ".join(words), 3) == " ".join(words[:-2])
 
 
 def test_the_work_grows_with_the_length_of_a_prompt_alone() -> None:

@@ -100,8 +100,8 @@ def test_flags_that_a_server_decides(main: Main, monkeypatch: pytest.MonkeyPatch
 def test_what_can_be_refused_is_refused_before_anything_is_sent(main: Main, tmp_path: Path) -> None:
     """These servers do not exist; a connection would take the whole timeout, and exit with 3."""
     there = ["imagine", "x", "--server", SERVER, "--timeout", "30"]
-    assert "output 'nowhere': got" not in main(*there, "-o", "nowhere/")[2]
-    assert main(*there, "-o", "nowhere/")[0] == 2
+    assert "output 'nowhere/deep': got" not in main(*there, "-o", "nowhere/deep/")[2]
+    assert main(*there, "-o", "nowhere/deep/")[0] == 2
     (tmp_path / "x.png").touch()
     assert "a file that exists" in main(*there, "-o", "x.png")[2]
     assert "in a folder that does not exist" in main(*there, "--preview", "nowhere/x.jpg")[2]

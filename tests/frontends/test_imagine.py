@@ -124,7 +124,7 @@ def test_quiet_says_nothing_and_the_seed_is_random(salon: Salon, tmp_path: Path)
         (["x", "--steps", "0"], "--steps: got '0', allowed a whole number from 1"),
         (["x", "--steps", "1000"], "--steps: got '1000', allowed a whole number from 1 to 200"),
         (["x", "--n", "99"], "--n: got '99', allowed a whole number from 1 to 8"),
-        (["x", "--seed", "-1"], "--seed: got '-1', allowed a whole number from 0 to 4294967295"),
+        (["x", "--seed", "-1"], "--seed: got '-1', allowed a whole number from 0 to 4294967295; choose"),
         (["x", "--no", " "], "--no: got ' ', allowed some words"),
         (["x", "--no", "x" * 2001], "--no: got 2,001 characters, allowed up to 2,000; shorten it"),
         (["x" * 2001], "prompt: got 2,001 characters, allowed up to 2,000; shorten it"),
@@ -133,7 +133,7 @@ def test_quiet_says_nothing_and_the_seed_is_random(salon: Salon, tmp_path: Path)
         (["x", "--backend", "reference", "--isa", "avx2"], "want neither"),
         (["x", "--model", "none"], "none: no such model folder, expected a folder, found nothing; give the folder"),
         (["x", "--model", "."], "model_index.json: no such file"),
-        (["x", "-o", "none/"], "'none': a folder that does not exist; choose another, or make it"),
+        (["x", "-o", "none/deep/"], "'none/deep': a folder that does not exist; choose another, or make it"),
         (["x", "-o", "none/x.png"], "'none': a folder that does not exist"),
         (["x", "-o", "/proc/x.png"], "'/proc': cannot be written"),
         (["x", "-o", "/dev/full"], "no name ending in .png"),
@@ -176,7 +176,7 @@ def test_a_damaged_model(
     model: Path, salon: Salon, tmp_path: Path, file: str, cut: Callable[[bytes], bytes], message: str
 ) -> None:
     _replace(model / file, cut((model / file).read_bytes()))
-    line = refusal(salon("imagine", "x", "--model", "model"))
+    line = refusal(salon("imagine", "cat", "--model", "model"))
     assert any(part in line for part in message.split("|")), line
     assert os.listdir(tmp_path) == ["model"]
 
@@ -187,14 +187,14 @@ def test_no_space_left_is_seen_before_the_first_step(salon: Salon, tmp_path: Pat
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
-    line = refusal(salon("imagine", "x", "-o", ".", "--quiet", preexec_fn=limit))
+    line = refusal(salon("imagine", "cat", "-o", ".", "--quiet", preexec_fn=limit))
     assert "'.': cannot be written (posix_fallocate: File too large (EFBIG)); raise the limit" in line
     assert os.listdir(tmp_path) == []
 
 
 def test_standard_output_is_full(salon: Salon, tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
-        result = salon("imagine", "x", "--n", "1", "--steps", "1", "-o", "x.png", stdout=full)
+        result = salon("imagine", "cat", "--n", "1", "--steps", "1", "-o", "x.png", stdout=full)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("salon: error: standard output: No space left on device (ENOSPC);")
     assert os.listdir(tmp_path) == ["x.png"]
@@ -204,12 +204,12 @@ def test_nobody_reads_standard_output(salon: Salon, tmp_path: Path) -> None:
     read, write = os.pipe()
     os.close(read)
     try:
-        result = salon("imagine", "x", "--n", "1", "--steps", "1", "--seed", "1", stdout=write)
+        result = salon("imagine", "cat", "--n", "1", "--steps", "1", "--seed", "1", stdout=write)
     finally:
         os.close(write)
     assert result.returncode == 128 + signal.SIGPIPE
     assert "Error" not in result.stderr
-    assert os.listdir(tmp_path / "outputs") == ["x-1.png"]
+    assert os.listdir(tmp_path / "outputs") == ["cat-1.png"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -102,13 +102,14 @@ def test_a_dangling_link_counts_as_taken() -> None:
 @pytest.mark.parametrize(
     ("output", "message"),
     [
-        ("none/", "'none': a folder that does not exist; .* mkdir -p 'none'"),
+        ("none/deep/", "'none/deep': a folder that does not exist; .* mkdir -p 'none/deep'"),
+        ("none/deep", "'none': a folder that does not exist"),
         ("none/x.png", "'none': a folder that does not exist"),
         ("none/deep/x.png", "'none/deep': a folder that does not exist"),
         ("file/x.png", "'file': a file, not a folder"),
         ("file/", "'file': a file, not a folder"),
         ("x.jpg", "no name ending in .png; add .png"),
-        ("x", "no name ending in .png"),
+        ("file", "no name ending in .png"),
         ("-", "no name ending in .png"),
         ("", "no name at all"),
         ("/dev/full", "no name ending in .png"),
@@ -119,6 +120,16 @@ def test_outputs_refused(output: str, message: str) -> None:
     with pytest.raises(OutputError, match=message):
         Destination.of(output, "stem", 1).check(1)
     assert names(".") == ["file"]
+
+
+@pytest.mark.parametrize("output", ["new", "new/", "./new"])
+def test_a_folder_that_is_not_there_yet_is_made_with_the_pictures(output: str) -> None:
+    """faults.md 26: `-o FOLDER` had to exist, though `outputs` is made."""
+    destination = Destination.of(output, "stem", 1)
+    destination.check(1)
+    assert names(".") == []
+    assert destination.write([b"1"]) == [Path("new/stem.png")]
+    assert Destination.of(output, "stem", 1).write([b"2"]) == [Path("new/stem-run2.png")]
 
 
 def test_too_long_a_name_is_refused_before_any_work() -> None:

@@ -52,7 +52,7 @@ def test_strength(main: Main) -> None:
     assert len(set(far)) == 4
     np.testing.assert_array_equal(pixels, drawn(main, "plain")[0])
     assert recipe.spec.steps_taken == 3
-    assert drawn(main, "usual", "--image", "photo.png")[1].spec.start.strength == 0.6
+    assert drawn(main, "usual", "--image", "photo.png")[1].spec.start.strength == 0.75
 
 
 def test_a_mask(main: Main) -> None:
@@ -86,7 +86,7 @@ def test_proportions_and_transparency(main: Main) -> None:
         (("--image", "photo.png", "--mask", "small.png"), "mask: got 64 x 32 pixels, allowed 128 x 128, like the pict"),
         (("--image", "photo.png", "--mask", "mask.png", "--feather", "999"), "--feather: got '999'"),
         (("--image", "photo.png", "--mask", "black.png"), "mask: got one that leaves nothing to draw"),
-        (("--image", ""), "--image: got '', allowed a picture's file, or the SHA-256"),
+        (("--image", ""), "--image: got '', allowed a picture's file, the SHA-256"),
     ],
 )
 def test_what_is_refused(main: Main, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
@@ -95,7 +95,7 @@ def test_what_is_refused(main: Main, tmp_path: Path, words: tuple[str, ...], tol
     mask()
     mask("small.png", (64, 32))
     Image.new("1", (128, 128)).save("black.png")
-    frames = [Image.new("P", (8, 8), i) for i in range(2)]
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     frames[0].save("moving.gif", save_all=True, append_images=frames[1:])
     code, out, err = main(*BASE, *words, "-o", "out.png")
     assert code == 2

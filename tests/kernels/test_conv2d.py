@@ -75,6 +75,54 @@ def test_conv2d_parity(pair: Any, rng: np.random.Generator, grids: Any, channels
             assert_exact_sums(*results)
 
 
+@pytest.mark.parametrize("channels", CHANNELS)
+@pytest.mark.parametrize("grids", GRIDS.values(), ids=GRIDS)
+def test_wrapping_parity(pair: Any, rng: np.random.Generator, grids: Any, channels: Any) -> None:
+    (inputs, outputs), grids = channels, grid(grids)
+    x = pair.round(rng.standard_normal((pixels(grids), inputs)))
+    weight, bias = draw_weight(pair, rng, outputs, inputs, 3), rng.standard_normal(outputs).astype(np.float32)
+    for make in (lambda ops, values: ops.array(values), padded):
+        packed = [ops.pack_conv(weight, bias) for ops in pair.both]
+        results = [
+            ops.numpy(ops.conv2d(make(ops, x), w, grids, dtype="float32", wrap=True))
+            for ops, w in zip(pair.both, packed, strict=True)
+        ]
+        assert_exact_sums(*results)
+        results = [
+            ops.numpy(ops.upsample(make(ops, x), w, grids, wrap=True)) for ops, w in zip(pair.both, packed, strict=True)
+        ]
+        pair.close(*results, scale=2)
+
+
+def test_a_wrapped_image_is_the_middle_of_one_that_repeats(pair: Any, rng: np.random.Generator) -> None:
+    """To the bit, and so is one shifted round, or one in company: no pixel knows where the image begins."""
+    image = rng.standard_normal((13, 135, 40)).astype(np.float32)
+    weight, point = draw_weight(pair, rng, 33, 40, 3), draw_weight(pair, rng, 33, 40, 1)
+    ops = pair.cpu
+    packed, small = ops.pack_conv(weight, None), ops.pack_conv(point, None)
+
+    def run(op: str, part: Float32, wrap: bool) -> Float32:
+        rows, scale = ops.array(part.reshape(-1, 40)), {"conv2d": 1, "upsample": 2}[op]
+        y: Float32 = ops.numpy(getattr(ops, op)(rows, packed, grid([part.shape[:2]]), wrap=wrap))
+        return y.reshape(part.shape[0] * scale, part.shape[1] * scale, 33)
+
+    for op, cut in (("conv2d", 1), ("upsample", 2)):
+        whole = run(op, image, True)
+        repeated = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="wrap")
+        np.testing.assert_array_equal(whole, run(op, repeated, False)[cut:-cut, cut:-cut])
+        by = np.array([4, 77])
+        moved = run(op, np.roll(image, by, axis=(0, 1)), True)
+        np.testing.assert_array_equal(moved, np.roll(whole, by * cut, axis=(0, 1)))
+        assert (whole != run(op, image, False)).any()
+    both = ops.array(np.concatenate([image[:3].reshape(-1, 40), image.reshape(-1, 40)]))
+    together = ops.numpy(ops.conv2d(both, packed, grid([(3, 135), (13, 135)]), wrap=True))
+    np.testing.assert_array_equal(together[3 * 135 :].reshape(13, 135, 33), run("conv2d", image, True))
+    rows, size = ops.array(image.reshape(-1, 40)), grid([(13, 135)])
+    np.testing.assert_array_equal(
+        ops.numpy(ops.conv2d(rows, small, size, wrap=True)), ops.numpy(ops.conv2d(rows, small, size))
+    )
+
+
 def test_compute_result_is_the_float32_result_rounded(pair: Any, rng: np.random.Generator) -> None:
     grids = grid([(9, 21)])
     x, weight = rng.standard_normal((189, 32)).astype(np.float32), draw_weight(pair, rng, 48, 32, 3)

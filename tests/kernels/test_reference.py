@@ -315,6 +315,22 @@ def test_conv2d(grids: NDArray[np.int32], kernel: int) -> None:
     close(OPS.conv2d(x, packed, grids, residual=residual), want + t(residual))
 
 
+def test_images_that_go_on_at_the_opposite_side() -> None:
+    rows = int(np.prod(GRIDS, axis=1).sum())
+    x, w, b = strided(draw(rows, 5)), draw(4, 5, 3, 3), draw(4)
+    packed = OPS.pack_conv(w, b)
+
+    def around(image: Any) -> Any:
+        return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="circular"), t(w), t(b))
+
+    close(OPS.conv2d(x, packed, GRIDS, wrap=True), pixels([around(i) for i in images(x, GRIDS)]))
+    doubled = [around(F.interpolate(i, scale_factor=2.0)) for i in images(x, GRIDS)]
+    close(OPS.upsample(x, packed, GRIDS, wrap=True), pixels(doubled))
+    point = np.ones((1, 5), np.float32)
+    want = F.conv2d(t(point).T.reshape(1, 5, 1, 1).repeat(1, 1, 3, 3), t(w), t(b))
+    close(OPS.conv2d(point, packed, ONE, wrap=True), pixels([want]))
+
+
 def test_upsample_and_downsample() -> None:
     rows = int(np.prod(GRIDS, axis=1).sum())
     x, w, b = strided(draw(rows, 5)), draw(4, 5, 3, 3), draw(4)

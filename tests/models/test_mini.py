@@ -21,7 +21,7 @@ def test_assets_are_the_ones_that_are_licensed(asset: dict[str, Any]) -> None:
     content = (EMBEDDED / asset["path"]).read_bytes()
     assert len(content) == asset["bytes"] < 95_000_000
     assert hashlib.sha256(content).hexdigest() == asset["sha256"]
-    assert asset["licence"] == "Apache-2.0"
+    assert asset["licence"] == {"nouns.json": "Apache-2.0 AND WordNet-3.0"}.get(asset["path"], "Apache-2.0")
     assert asset["source"]
 
 
@@ -75,7 +75,7 @@ def test_components_load_in_diffusers_unchanged(monkeypatch: pytest.MonkeyPatch)
 def test_no_stray_files() -> None:
     """What is in the folder goes into the package."""
     known = {"NOTICE", "README.md", "licences.json", "model_index.json", "salon.json", "text_stats.safetensors"}
-    known.add("neighbours.safetensors")
+    known |= {"neighbours.safetensors", "nouns.json"}
     adapter = {"adapter.safetensors", "style_encoder.safetensors"}  # of a model that has one
     found = {path.name for path in Path(EMBEDDED).iterdir() if path.is_file()}
     assert found - adapter == known

@@ -43,7 +43,7 @@ def data(*words: str) -> dict[str, Any]:
 
 def of_pictures() -> list[Parameter]:
     """Those that `make_spec` takes."""
-    return [each for each in parameters().values() if not each.of_job and not each.missing]
+    return [each for each in parameters().values() if not (each.of_job or each.missing or each.job_kinds)]
 
 
 def test_names_and_flags_are_unique_and_said_in_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,6 +78,16 @@ def test_the_page_is_what_the_list_says() -> None:
         (("--sref", "4093::2.5", DIGEST), "style_references", ((4093, 2.5), (DIGEST, 1.0))),
         (("--sw", "0", "--sref", "1"), "style_weight", 0.0),
         (("--no", "red, people"), "no", "red, people"),
+        (("--chaos", "20"), "chaos", 20.0),
+        (("--c", "20"), "chaos", 20.0),
+        (("--weird", "3000"), "weird", 3000.0),
+        (("--w", "0"), "weird", 0.0),
+        (("--exp", "7"), "experimental", 7.0),
+        (("--q", "4"), "quality", 4),
+        (("--quality", "1"), "quality", 1),
+        (("--stop", "50"), "stop", 50.0),
+        (("--tile",), "tile", True),
+        (("--draft",), "draft", True),
     ],
 )
 def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name: str, value: Any) -> None:
@@ -92,9 +102,9 @@ def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name:
 
 def test_every_value_is_read_as_it_is_written() -> None:
     written = {
-        "aspect": (3, 2), "seed": 2**32 - 1, "images": 8, "negative_prompt": "people", "steps": 200,
+        "aspect": (3, 2), "seed": 2**32 - 1, "images": 8, "quality": 4, "stop": 12.5, "chaos": 100.0,
+        "negative_prompt": "people", "steps": 200, "prompt_weight": -0.5,
         "guidance_scale": 3.5, "solver": "heun", "stylize": 1000.0, "style_weight": 0.0, "no": "red, people",
-        "prompt_weight": -0.5,
     }  # fmt: skip
     for name, value in written.items():
         kind = parameters()[name].kind
@@ -114,6 +124,15 @@ def test_every_value_is_read_as_it_is_written() -> None:
         (("--sref", "7::"), "--sref: got '7::'"),
         (("--sref", ""), "--sref: got ''"),
         (("--s", "1", "--s", "2"), "--s: got it twice"),
+        (("--c", "1", "--chaos", "2"), "--chaos: got it beside --c, allowed one of them"),
+        (("--chaos", "101"), "--chaos: got '101', allowed a number from 0 to 100; 0 is none, 100 is most"),
+        (("--weird", "3001"), "--weird: got '3001', allowed a number from 0 to 3000"),
+        (("--exp", "-1"), "--exp"),
+        (("--q", "3"), "--q: got '3', allowed 1 or 2 or 4; choose one of these"),
+        (("--q", "0.5"), "--q: got '0.5'"),
+        (("--stop", "9"), "--stop: got '9', allowed a number from 10 to 100; 100 is the whole way"),
+        (("--sv", "2"), "--sv: got '2', allowed 1; there is one version: drop it"),
+        (("--seed", "4294967296"), "--seed: got '4294967296', allowed a whole number from 0 to 4294967295"),
     ],
 )
 def test_a_wrong_flag_is_refused_by_name(words: tuple[str, ...], told: str) -> None:
@@ -147,6 +166,10 @@ def test_a_file_that_is_called_like_a_number() -> None:
         ({"stylize": True}, "stylize: got True"),
         ({"raw": 1}, "raw: got 1, allowed true or false"),
         ({"seed": 1.5}, "seed: got 1.5"),
+        ({"quality": 3}, "quality: got 3, allowed 1 or 2 or 4"),
+        ({"quality": True}, "quality: got True"),
+        ({"stop": 101}, "stop: got 101"),
+        ({"tile": "yes"}, "tile: got 'yes', allowed true or false"),
         ({"seed": 2**64}, "seed: got"),
         ({"aspect": [1]}, "aspect: got"),
         ({"aspect": [0, 1]}, "aspect: got"),

@@ -72,7 +72,8 @@ def test_sheets_and_export_are_written(work: Path) -> None:
     assert {p.name for p in (work / "sheets").glob("*.png")} >= {"real.png", "random.png", "styles.png", "weights.png"}
     licences = json.loads((work / "export" / "licences.json").read_text())
     paths = {a["path"] for a in licences["assets"]}
-    assert paths == {p.relative_to(work / "export").as_posix() for p in (work / "export").rglob("*.safetensors")}
+    weights = {p.relative_to(work / "export").as_posix() for p in (work / "export").rglob("*.safetensors")}
+    assert paths == weights | {"nouns.json"}
     assert {"transformer/diffusion_pytorch_model.safetensors", "adapter.safetensors"} < paths
     notice = (work / "export" / "NOTICE").read_text()
     assert all(f"({name})" in notice for name in licences["training_data"])
@@ -432,7 +433,7 @@ def test_the_exported_folder_draws_in_the_engine(work: Path, tmp_path: Path) -> 
         engine.register_adapter(name, adapter.projection.tokens(engine.ops, vector[None]), branch="style")
 
     def draw(uses: tuple[AdapterUse, ...]) -> np.ndarray:
-        generation = engine.open(engine.make_spec("a fox, 3d, with sticker outline", seed=1, adapters=uses))
+        generation = engine.open(engine.make_spec(f"{known.names[0]}, 3d, with sticker outline", seed=1, adapters=uses))
         for _ in range(2):
             engine.step([generation])
         latents = np.array(engine.ops.numpy(generation.latents))

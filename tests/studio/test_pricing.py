@@ -16,12 +16,12 @@ from salon.engine.engine import Engine
 from salon.engine.info import ModelInfo
 from salon.engine.spec import size_for_aspect
 from salon.frontends.arguments import parse
-from salon.frontends.commands import flags_parameters
 from salon.scheduler.plans import load_plans
 from salon.scheduler.prices import Kind
 from salon.scheduler.tickets import Lane
 from salon.studio import price_page
 from salon.studio.pricing import cost_ms, work_of
+from salon.studio.prompt.resolve import Facts, resolve
 
 PRICES = load_plans().prices
 MINUTE = 60_000
@@ -135,8 +135,11 @@ def test_the_page_of_prices_is_current(mini: ModelInfo) -> None:
 @pytest.mark.parametrize("example", [example for example in price_page.EXAMPLES if example.typed], ids=str)
 def test_what_is_typed_on_the_page_is_what_is_priced(example: price_page.Example) -> None:
     options = parse(["imagine", "a red apple", *shlex.split(example.typed)], "0")
-    assert flags_parameters.given(options) == {"images": 4} | dict(example.given)
-    assert options.lane == example.lane
+    request = resolve(options.prompts[0], Facts(default_style=True))
+    assert {name: value for name, value in request.fields.items() if name != "stylize"} == {"images": 4} | dict(
+        example.given
+    )
+    assert request.lane == example.lane
 
 
 def test_kinds_have_names_on_the_page() -> None:

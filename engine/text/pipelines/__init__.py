@@ -6,6 +6,10 @@ To add a text pipeline is to add a module with
     COMPONENTS: Mapping[str, Classes]                        # components of the folder that it reads
     def files(salon) -> Mapping[str, Any]                    # and files beside them
     def load(ops, components, salon, limits) -> TextPipeline
+
+and, if prompts can be read without weights,
+
+    def reader(components, salon, limits) -> PromptReader    # refuses what the pipeline refuses, before there is a job
 """
 
 from __future__ import annotations

@@ -73,6 +73,7 @@ def card(run: Run, plan: dict[str, Any], weights: dict[str, Any], report: dict[s
         *(f"- `{name}`: {entry['bytes'] / 1e6:.2f} MB, SHA-256 `{entry['sha256']}`" for name, entry in weights.items()),
         f"- together {total / 1e6:.1f} MB, bfloat16; the text encoder (all-MiniLM-L6-v2, float16) apart",
         "- `salon.json`: text pipeline, known words, default settings, default style, vocabulary",
+        "- `nouns.json`: which other nouns are drawn as which of these names, and which are not (recipe/nouns.py)",
         "- `licences.json`, `NOTICE`: where everything comes from, under which licence, with content hashes",
         "",
         "## Use",

@@ -17,6 +17,7 @@ import torch
 from diffusers import AutoencoderKL, FluxTransformer2DModel
 from safetensors.torch import load_file, save
 
+from . import nouns
 from .autoencoder import save_model
 from .captions import SLOTS
 from .card import card
@@ -69,6 +70,11 @@ BACKGROUND_SPOKEN = {
     "mint gradient": ("mint",),
     "night gradient": ("night", "night sky"),
 }
+TAUGHT = {  # how long a picture makes sense; the figures are those of limits.md
+    "aspect": 2.0,
+    "words": "the model was taught up to 16:9, where three in four things come out right (at 1:1 all of them); "
+    "beyond 2:1 expect nothing that can be recognised",
+}
 WORDS = {"finish": "finishes"}  # where a slot's known words stand, if not under its name with an s
 ENDINGS = {
     "palette": ["palette", "colours", "colors", "tones"],
@@ -108,7 +114,9 @@ def salon_json(run: Run, plan: dict[str, Any], version: str, report: dict[str, A
             "backgrounds": {b: list(BACKGROUND_SPOKEN.get(b, ())) for b in BACKGROUNDS},
             "finishes": table(list(FINISHES.values())),
             "neighbours": {"file": NEIGHBOURS, "tensor": "vectors", "least": LEAST},
+            "nouns": {"file": nouns.FILE.name},
         },
+        "taught": TAUGHT,
         "defaults": {
             "width": size,
             "height": size,
@@ -165,6 +173,8 @@ def export(run: Run, out: Path, version: str) -> dict[str, Any]:
                 f.write(save(halved, {"format": "pt"}))
     with atomic(out / "NOTICE") as f:
         f.write(notice(drawings).encode())
+    taught = [name for concept in plan["concepts"] for name in known[concept].names]
+    nouns.write(nouns.only(nouns.read(), taught), out / nouns.FILE.name)
     report = finished(run)
     write_json(out / "salon.json", salon_json(run, plan, version, report))
     weights = {}

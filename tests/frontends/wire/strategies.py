@@ -141,6 +141,7 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     m.Fetch: {"job": NAMES, "index": st.integers(-1, 2**16), "offset": COUNTS, "credit": CREDITS},
     m.Credit: {"fetch": IDS, "chunks": CREDITS},
     m.Info: {"account": ACCOUNTS | st.just("")},
+    m.Words: {"like": LABELS},
     m.OpsAccounts: {"after": LABELS, "limit": PAGES},
     m.OpsSetAccount: {
         "account": ACCOUNTS,

@@ -123,6 +123,7 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.Credit, "fetch"): IDS,
     (m.Credit, "chunks"): CREDITS,
     (m.Info, "account"): ([*ACCOUNTS[0], ""], [*ACCOUNTS[1], "*"]),
+    (m.Words, "like"): LABELS,
     (m.OpsAccounts, "after"): LABELS,
     (m.OpsAccounts, "limit"): PAGES,
     (m.OpsSetAccount, "account"): (ACCOUNTS[0], [*ACCOUNTS[1], "", "*"]),

@@ -71,7 +71,7 @@ def prompts(draw: Any) -> Prompt:
     terms = draw(st.lists(st.builds(Term, WORDS, st.floats(0, 100, exclude_min=True)), min_size=1, max_size=3))
     if len(terms) == 1 and draw(st.booleans()):
         terms = [Term(terms[0].text)]
-    said = {}
+    said: dict[str, Said] = {}
     for name in draw(st.sets(st.sampled_from([each.name for each in parameters().values() if each.flags]))):
         parameter = parameters()[name]
         if name == "repeat":

@@ -128,6 +128,17 @@ def test_what_needs_a_parameter_that_is_not_there_is_refused(
         of(prompt)
 
 
+def test_terms_are_handed_on_beside_the_prompt() -> None:
+    request = of("hot:: dog::2 cat::-0.5 --n 1")
+    assert request.text == "hot"
+    assert request.fields["terms"] == (("dog", 2.0), ("cat", -0.5))
+    assert request.fields["prompt_weight"] == 1.0
+    assert request.printed() == "hot::1 dog::2 cat::-0.5 --n 1"
+    assert "terms" not in of("a cat::2").fields  # alone its weight says nothing
+    with pytest.raises(PromptRefused, match="allowed up to 8|8 pairs"):
+        of("::".join("abcdefghijkl"))
+
+
 def test_families_kinds_and_lanes_of_a_parameter(monkeypatch: pytest.MonkeyPatch) -> None:
     from salon.studio.prompt import resolve as module
 

@@ -20,7 +20,7 @@ from salon.studio.errors import JobCancelled, JobFailed, JobTimeout, StudioClose
 from salon.studio.job import Job, JobState
 from salon.studio.scheduling.loop import Loop
 
-from ...engine.conftest import branch_weights
+from ...engine.conftest import branch_weights, start_pixels
 from ..conftest import TIMEOUT, Solo, check_identity, draw_spec, finals, spec
 
 MakeLoop = Callable[..., Loop]
@@ -336,7 +336,9 @@ def test_many_threads(new_loop: MakeLoop, solo: Solo) -> None:
     def use(seed: int) -> None:
         rng = random.Random(seed)
         for _ in range(8):
-            job = loop.submit(draw_spec(rng), account=str(seed), lane=rng.choice(list(Lane)))
+            request = draw_spec(rng)
+            references = start_pixels(request)
+            job = loop.submit(request, references=references, account=str(seed), lane=rng.choice(list(Lane)))
             if rng.random() < 0.4:
                 job.cancel()
             if not job.wait(TIMEOUT):

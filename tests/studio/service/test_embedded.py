@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from salon.engine.errors import SpecError
-from salon.parameters.errors import ParameterError
+from salon.parameters.errors import ParameterError, PromptRefused
 from salon.studio.errors import (
     JobCancelled,
     JobFailed,
@@ -65,6 +65,21 @@ def open_(tiny: Path, tmp_path: Path) -> Iterator[Open]:
 
 def pixels_of(files: tuple[bytes, ...]) -> Any:
     return np.stack([read_png(io.BytesIO(data))[0] for data in files])
+
+
+def test_a_prompt_of_the_language(open_: Open) -> None:
+    studio = open_()
+    small = {"width": 16, "height": 16, "steps": 2}
+    plan = studio.plan("{cat, dog} --n 1 --seed 3", **small)
+    assert [(job.prompt, job.sources["images"]) for job in plan.jobs] == [
+        ("cat --seed 3 --n 1 --steps 2", "typed"), ("dog --seed 3 --n 1 --steps 2", "typed"),
+    ]  # fmt: skip
+    jobs = studio.submit("{cat, dog} --n 1 --seed 3", key="k", **small)
+    assert [job.record().prompt for job in jobs] == ["cat", "dog"]
+    assert [len(job.pictures(TIMEOUT)) for job in jobs] == [1, 1]
+    assert [job.id for job in studio.submit("{cat, dog} --n 1 --seed 3", key="k", **small)] == [job.id for job in jobs]
+    with pytest.raises(PromptRefused, match="--n: got '9'"):
+        studio.submit("cat --n 9")
 
 
 def test_pictures_are_those_of_a_studio_without_a_folder(open_: Open, tiny: Path) -> None:

@@ -1,0 +1,66 @@
+"""Jobs that make something of a picture, in this process: the picture is a file with its recipe inside."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import complaint
+from .commands.parsing import UsageError
+from .commands.sources import TypedSource
+
+if TYPE_CHECKING:
+    from ..engine.info import ModelInfo
+    from ..engine.spec import GenerationSpec
+
+
+def want_files(sources: Sequence[TypedSource], command: str) -> None:
+    """Raise UsageError for a picture of a job: only a server knows jobs."""
+    for source in sources:
+        if source.job:
+            got, remedy = f"job {source.job!r} without a server", "name the picture's file, or pass --server ADDRESS"
+            raise UsageError(complaint(command, got, "a picture's file", remedy))
+
+
+def remade_here(
+    options: argparse.Namespace,
+    text: str,
+    fields: Mapping[str, Any],
+    files: Mapping[str, bytes],
+    digests: Mapping[str, str],
+    model: ModelInfo,
+) -> GenerationSpec:
+    """Return what is to be drawn, by the kind of job that the command names.
+
+    Args:
+        options: of the command line, with its `sources`.
+        text: of the prompt; empty: the picture's own.
+        fields: parameters by name.
+        files: contents by digest.
+        digests: of the files, by path.
+        model: of the engine.
+
+    Raises:
+        SpecError, ParameterError: as `JobKind.spec`; RecipeError: a file without a recipe.
+    """
+    from ..parameters.job_request import JobRequest, Source
+    from ..scheduler.tickets import Lane
+    from ..studio.kinds import Asked, Input, kind_of
+    from ..studio.service.recipe_files import read_picture_file
+
+    inputs = []
+    for source in options.sources:
+        digest = digests[source.path]
+        pixels, recipe = read_picture_file(io.BytesIO(files[digest]))
+        height, width = pixels.shape[:2]
+        inputs.append(Input(source=Source(digest=digest), digest=digest, width=width, height=height, spec=recipe.spec))
+    request = JobRequest(
+        key="here",
+        prompt=text,
+        parameters=dict(fields),
+        kind=options.command,
+        sources=tuple(each.source for each in inputs),
+    )
+    return kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=tuple(inputs)), model)
