@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from salon.engine.engine import Engine
+from salon.engine.errors import PromptError
 from salon.engine.generation import State
 from salon.engine.guidance import TextTerm
 
@@ -67,8 +68,8 @@ def test_attributes_beside_a_prompt_are_no_things(engine: Engine) -> None:
         beside = text.encode(words, beside=True)
         assert (dict(beside.clauses), beside.warnings) == (read, ())
         assert ("subject" in beside.clauses) == bool(beside.pooled.any())
-    assert text.encode("red").clauses == {"subject": "red apple"}  # as ever, where it says what to draw
-    assert text.encode("natural colours", beside=True).clauses.keys() == {"subject"}  # no clause: it has to be a thing
+    with pytest.raises(PromptError):
+        text.encode("red")  # a prompt has to say what to draw
     generation = engine.open(engine.make_spec("a cat", no="red", steps=1))
     assert generation.terms == (text.encode("red", beside=True),)
     assert generation.spec.terms == (TextTerm("red", -0.5),)
