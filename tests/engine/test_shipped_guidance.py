@@ -22,7 +22,7 @@ def engine() -> Engine:
 
 def draw(engine: Engine, prompt: str, **fields: Any) -> Any:
     """Pictures uint8 [SEEDS, 64, 64, 3], without a style."""
-    small = {"steps": 5, "width": 64, "height": 64}
+    small: dict[str, Any] = {"steps": 5, "width": 64, "height": 64}
     specs = [engine.make_spec(prompt, seed=1000 + seed, **small, **fields) for seed in range(SEEDS)]
     generations = [engine.open(spec) for spec in specs]
     while running := [each for each in generations if each.state is State.RUNNING]:
