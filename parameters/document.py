@@ -84,7 +84,10 @@ below 0 leads away from its text, and takes nothing from the others. The sum mus
 has within. To leave out more strongly, write it as a text: `a balloon:: red::-0.9`. A colour, a style or a background
 alone is read as such and not as a thing ("red" leads away from red, not from red apples).
 
-![a cat beside a dog of weight -1 to 2, and three prompts with what is to be left out](images/guidance/weights.webp)
+![a cat beside a dog of weight -1 to 2; balloons, with --no red, and further away](images/guidance/weights.webp)
+
+By eye: between two things there is a way without a break, about even at equal weights. Of what is left out the
+surroundings go first and the thing's own colour last.
 
 The velocity of a step is u + guidance * (w0 (v0 - u) + w1 (v1 - u) + ...), with u that of the unconditional input
 ([composable diffusion](https://arxiv.org/abs/2206.01714)). Weight 0 is nothing, to the bit. At guidance 1 texts are

@@ -142,13 +142,15 @@ def test_a_sheet_of_guidance_is_drawn_by_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[list[str]]
 ) -> None:
     monkeypatch.setattr(guidance_sheets, "BESIDE", (-1.0, 2.0))
-    monkeypatch.setattr(guidance_sheets, "AWAY", (-0.9,))
     monkeypatch.setattr(guidance_sheets, "SEEDS", (1,))
+    monkeypatch.setattr(guidance_sheets, "MORE", (2,))
     assert guidance_sheets.main(["--out", str(tmp_path), "--threads", "1"]) == 0
     with Image.open(tmp_path / "weights.webp") as image:
         side = style_sheets.SIDE + style_sheets.GAP
         assert image.size == (150 + 2 * side, 2 * 16 + 4 * side)
-    assert [line[1] for line in drawn][:3] == ["a cat::1.01 a dog::-1", "a cat::1 a dog::2", "a balloon:: red::-0.9"]
+    assert [line[1] for line in drawn] == [
+        "a cat::1.01 a dog::-1", "a cat::1 a dog::2", "a balloon", "a balloon --no red", "a balloon:: red::-0.9"
+    ]  # fmt: skip
 
 
 def test_a_sheet_of_styles_is_drawn_by_the_command_line(
