@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .spec import GenerationSpec
 
 FIELDS: Final = ("image", "image_strength", "mask", "feather")  # of a request; see `start_of`
-STRENGTH: Final = 0.6  # of a request that does not say
+STRENGTH: Final = 0.75  # of a request that does not say
 FEATHER: Final = 8  # of a request with a mask that does not say
 FAR: Final = 4 * MAX_SIDE  # how far beyond a canvas a picture may be placed
 
@@ -152,7 +152,7 @@ def start_of(
 
     Args:
         image: SHA-256 (hex) of the picture's file.
-        image_strength: see `Start`; None: 0.6, or 1 with a mask, which says itself what stays.
+        image_strength: see `Start`; None: 0.75, or 1 with a mask, which says itself what stays.
         mask: SHA-256 (hex) of the mask's file.
         feather: see `Start`; None: 8 with a mask.
 

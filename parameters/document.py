@@ -66,7 +66,7 @@ over them; what a prompt says wins over both.
     salon settings --reset
 
 ```python
-client.imagine("a cat --ar 3:2 --s 250")            # the same as
+client.imagine("a cat --ar 3:2 --s 250")  # the same as
 client.imagine("a cat", aspect=(3, 2), stylize=250)
 jobs = client.imagine_all("a {red, green} apple --repeat 2")
 print(client.plan("a cat --turbo").total_cost_ms)
@@ -133,8 +133,8 @@ job = client.imagine("a cat", style_references=[digest, (4093, 0.5)], style_weig
 
 `--image photo.png` draws from a picture instead of noise alone, and `--strength` says how much is drawn anew: that
 share of the steps is taken, at least one. `--strength 0` is the picture itself, to the bit, and `--strength 1` is drawn
-as without it. The usual 0.6 keeps what stands where and most colours. Without `--ar` the proportions are the
-picture's; with another aspect, it fills the size and what stands over is cut off on both sides.
+as without it. Up to about 0.5 only detail changes; the usual 0.75 keeps colours and what stands where. Without `--ar`
+the proportions are the picture's; with another aspect, it fills the size and what stands over is cut off on both sides.
 
 With `--mask mask.png` only what is white there is drawn anew, and the rest fits to it: a picture of the same size, grey
 for between. `--feather` mixes old and new for so many pixels around the white; further out every pixel is the one of

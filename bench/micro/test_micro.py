@@ -62,20 +62,20 @@ def test_plan_and_report(benchmark: Any) -> None:
 
 
 def test_read_prompt(benchmark: Any) -> None:
-    """A prompt as people write them."""
+    """Read a prompt like those that people write."""
     prompt = f"{PROMPT} --ar 3:2 --s 250 --no people, a hat --seed 7"
     assert len(benchmark(parse, prompt)[0].said) == 4
 
 
 def test_read_many_prompts(benchmark: Any) -> None:
-    """One prompt that stands for 40."""
+    """Read one prompt that stands for 40."""
     prompt = "a {red, green, blue, teal, pink} {cat, dog} --ar {1:1, 3:2} --s {0, 500}"
     assert len(benchmark(parse, prompt)) == 40
 
 
 @pytest.mark.parametrize("piece", ["{", "::", "-- ", '"a" ', "a:: "])
 def test_read_long_prompt(benchmark: Any, piece: str) -> None:
-    """A hundred thousand characters that may each begin something."""
+    """Read a hundred thousand characters that may each begin something."""
 
     def read() -> bool:
         with suppress(PromptRefused):

@@ -24,6 +24,7 @@ from .neighbours import names_of
 MAX_WORDS: Final = 4  # of a name or noun; longer runs of words are not looked up
 _LONGEST: Final = 24  # characters of a word whose spelling is compared with others'
 _COMPARED: Final = 4  # words of a prompt for which that is done
+_LONGER: Final = 3  # letters by which words may differ in length
 _ALIKE: Final = 0.8  # as difflib counts it: one letter in eight may be missing or wrong
 _IRREGULAR: Final[Mapping[str, str]] = {
     "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth",
@@ -81,9 +82,14 @@ class Nouns:
         return None
 
     def alike(self, words: Sequence[str]) -> tuple[str, ...]:
-        """Return names that are spelt nearly like one of these words, or drawn for a noun that is, nearest first."""
-        known, near = [*self.names, *self.drawn], Counter[str]()
+        """Return names that are spelt nearly like one of these words, or drawn for a noun that is, nearest first.
+
+        Only nouns of the same first letter and about the same length are compared: a server answers many meanwhile.
+        """
+        near = Counter[str]()
         for word in [word for word in words if 4 <= len(word) <= _LONGEST][:_COMPARED]:
+            both = (*self.names, *self.drawn)
+            known = [noun for noun in both if noun[0] == word[0] and abs(len(noun) - len(word)) <= _LONGER]
             for noun in get_close_matches(word, known, 3, _ALIKE):
                 likeness = SequenceMatcher(None, word, noun).ratio() + (noun in self.names) / 100
                 near[self.drawn.get(noun, noun)] = round(1000 * likeness)

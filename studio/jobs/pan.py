@@ -19,12 +19,14 @@ SOURCES = (1, 1)
 WHOLE = False
 PARAMETERS = None
 SHARE: Final = 0.5  # of the picture's side, that the canvas grows by
+STRENGTH: Final = 0.45  # of what is new: beyond, the embedded model draws the thing itself again beside the picture
 
 
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     """See `JobKind`."""
     first, parent = parent_of(asked)
-    side = str((asked.request.parameters or {}).get("side", "right"))
+    said = asked.request.parameters or {}
+    side, strength = str(said.get("side", "right")), float(said.get("image_strength", STRENGTH))
     width, height, unit = first.width, first.height, model.architecture.granularity
     more = max(1, round((width if side in ("left", "right") else height) * SHARE / unit)) * unit
     place = (more if side == "left" else 0, more if side == "up" else 0, width, height)
@@ -32,5 +34,5 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
         width += more
     else:
         height += more
-    start = Start(first.digest, 1.0, feather=FEATHER, place=place)
+    start = Start(first.digest, strength, feather=FEATHER, place=place)
     return remade(asked, parent, model, start=start, width=width, height=height)

@@ -18,14 +18,16 @@ HELP = "more around a picture, up to --zoom 2"
 SOURCES = (1, 1)
 WHOLE = False
 PARAMETERS = None
-MOST: Final = 2.0  # times as much, where nobody says
+MOST: Final = 2.0  # times as much, where the request says nothing
+STRENGTH: Final = 0.45  # of what is new: beyond, the embedded model draws the thing itself again beside the picture
 
 
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     """See `JobKind`."""
     first, parent = parent_of(asked)
-    times = float((asked.request.parameters or {}).get("zoom", MOST))
+    said = asked.request.parameters or {}
+    times, strength = float(said.get("zoom", MOST)), float(said.get("image_strength", STRENGTH))
     wide, high = (max(1, round(side / times)) for side in (first.width, first.height))
     place = ((first.width - wide) // 2, (first.height - high) // 2, wide, high)
-    start = Start(first.digest, 1.0, feather=FEATHER, place=place)
+    start = Start(first.digest, strength, feather=FEATHER, place=place)
     return remade(asked, parent, model, start=start, width=first.width, height=first.height)

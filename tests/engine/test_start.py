@@ -386,7 +386,7 @@ def test_what_a_start_cannot_be(fields: dict[str, Any], told: str) -> None:
 
 def test_a_start_of_what_a_request_says() -> None:
     assert start_of() is None
-    assert start_of(PICTURE) == Start(PICTURE, 0.6)
+    assert start_of(PICTURE) == Start(PICTURE, 0.75)
     assert start_of(PICTURE, mask=MASK) == Start(PICTURE, 1.0, MASK, 8)
     assert start_of(PICTURE, 0.2, MASK, 0) == Start(PICTURE, 0.2, MASK, 0)
     for fields in ({"image_strength": 0.5}, {"mask": MASK}, {"feather": 1}):

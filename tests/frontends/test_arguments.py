@@ -132,7 +132,7 @@ def test_refusals_name_the_flag_the_range_and_the_remedy(words: list[str], messa
         ("--ar 2:1 a cat", "got 'a' behind a parameter"),
         ("a cat — ar 2:1", "got — ar, nearly a parameter, .*write --ar"),
         ("a cat -- ar 2:1", "got -- ar, nearly a parameter"),
-        ("a cat --sede 2", "'--sede': got a name that no parameter has, .*did you mean --seed"),
+        ("a cat --seeds 2", "'--seeds': got a name that no parameter has, .*did you mean --seed"),
         ("a cat --stylize 2000", "--stylize: got '2000', allowed a number from 0 to 1000"),
     ],
 )

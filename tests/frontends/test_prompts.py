@@ -75,17 +75,19 @@ def violations() -> list[str]:
                 for name, known in parameters().items()
                 if known.flags
             }
-            found.append(f"a cat {written[parameter.name]} {written[other]}")
+            if other in written:
+                found.append(f"a cat {written[parameter.name]} {written[other]}")
     return found
 
 
-@pytest.mark.parametrize("prompt", violations())
-def test_every_rule_broken_once_makes_nothing(main: Main, fake: FakeServer, prompt: str) -> None:
-    for command in ("imagine", "plan"):
-        code, out, err = main(command, prompt)
-        assert (code, out) == (2, "")
-        assert err.startswith("salon: error: ")
-        assert err.splitlines()[-1].endswith("^")
+def test_every_rule_broken_once_makes_nothing(main: Main, fake: FakeServer) -> None:
+    broken = violations()
+    assert len(broken) > 30
+    for i, prompt in enumerate(broken):
+        code, out, err = main("plan" if i % 2 else "imagine", prompt)
+        assert (code, out) == (2, ""), prompt
+        assert err.startswith("salon: error: "), prompt
+        assert err.splitlines()[-1].endswith("^"), prompt
     assert not any(isinstance(request, Submit) for request in fake.requests)
 
 

@@ -52,7 +52,7 @@ def test_strength(main: Main) -> None:
     assert len(set(far)) == 4
     np.testing.assert_array_equal(pixels, drawn(main, "plain")[0])
     assert recipe.spec.steps_taken == 3
-    assert drawn(main, "usual", "--image", "photo.png")[1].spec.start.strength == 0.6
+    assert drawn(main, "usual", "--image", "photo.png")[1].spec.start.strength == 0.75
 
 
 def test_a_mask(main: Main) -> None:

@@ -43,7 +43,7 @@ def data(*words: str) -> dict[str, Any]:
 
 def of_pictures() -> list[Parameter]:
     """Those that `make_spec` takes."""
-    return [each for each in parameters().values() if not each.of_job and not each.missing]
+    return [each for each in parameters().values() if not (each.of_job or each.missing or each.job_kinds)]
 
 
 def test_names_and_flags_are_unique_and_said_in_help(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,8 @@ def nearest(names: np.ndarray, words: np.ndarray) -> np.ndarray:
     """Return for pooled vectors of words [W, 384] the row of the nearest of names [N, 384] in angle, -1 below
     `LEAST`.
 
-    The engine replaces subjects that it does not know by the same rule (`engine/text/neighbours.py`)."""
+    An engine whose model has no table of nouns replaces subjects that it does not know by the same rule
+    (`engine/text/neighbours.py`)."""
     names, words = (x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6) for x in (names, words))
     cosines = words @ names.T
     return np.where(cosines.max(1) >= LEAST, cosines.argmax(1), -1)

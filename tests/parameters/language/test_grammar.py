@@ -129,7 +129,7 @@ def test_pictures_lead() -> None:
     [
         ("a cat --foo 3", 6, "'--foo': got a name that no parameter has, .*did you mean"),
         ("a cat --AR 3:2", 6, "'--AR': got .*did you mean --ar"),
-        ("a cat --sede 2", 6, "did you mean --seed"),
+        ("a cat --seeds 2", 6, "did you mean --seed"),
         ("a cat --s250", 6, "--s250: got no space before the value, allowed one; write --s 250"),
         ("a cat --ar 15:1", 11, "--ar: got '15:1', allowed whole numbers W:H from 1:14 to 14:1; write it like 16:9"),
         ("a cat --aspect 15:1", 15, "--aspect: got '15:1'"),  # the name that was typed
