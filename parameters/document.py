@@ -178,14 +178,14 @@ best guess that there is then, and costs as much less.
 
 ![four things that stop part-way](images/knobs/stop.webp)
 
-`--tile` makes a pattern whose sides go on at the opposite ones: the model sees what lies there beside each side, and the
-decoder wraps. It does not go with a picture to start from. A picture of few tokens, like those of the embedded model,
-takes up to half as much time again; a large one hardly more.
+`--tile` makes a pattern whose sides go on at the opposite ones: the model sees what lies there beside each side, and
+the decoder wraps. It does not go with a picture to start from. A picture of few tokens, like those of the embedded
+model, takes up to half as much time again; a large one hardly more.
 
 ![pictures beside themselves, without and with tile](images/knobs/tile.webp)
 
-`--iw`, `--oref`, `--ow`, `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep what a
-picture shows, and the embedded model ships one for styles only. `--sref` takes the style of a picture, and `--image`
+`--iw`, `--oref`, `--ow`, `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep what
+a picture shows, and the embedded model ships one for styles only. `--sref` takes the style of a picture, and `--image`
 starts from it. `--sv` names the version of style references, of which there is one.
 
 ## How long pictures are kept
