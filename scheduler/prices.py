@@ -20,6 +20,7 @@ from .tickets import Lane
 MAX_MS: Final = 10**12  # of any price or allowance: about 31 years
 MAX_COUNT: Final = 1_000_000
 MAX_NAME: Final = 200  # characters of the id of a job or of a submit
+MAY_BE_ZERO: Final = ("evaluations", "draft_evaluations")  # of an `Effort`
 PARTS: Final = 4  # of the default area: an area is rounded to a quarter of that, so that all aspects cost alike
 
 
@@ -41,7 +42,7 @@ class Effort:
     """The effort that goes into each picture of a job, beside that which the list price is for.
 
     Attributes:
-        evaluations: evaluations of the solver.
+        evaluations: evaluations of the solver; 0: the pictures are those that the job starts from.
         default_evaluations: evaluations of the model's default job.
         draft_evaluations: evaluations of its default draft; 0: the model has no settings for drafts.
         pixels: pixels of the picture.
@@ -59,7 +60,7 @@ class Effort:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            number, least = whole_of(given := getattr(self, name)), int(name != "draft_evaluations")
+            number, least = whole_of(given := getattr(self, name)), int(name not in MAY_BE_ZERO)
             if number is None or not least <= number <= MAX_MS:
                 allowed = f"a whole number from {least} to {MAX_MS}"
                 raise TicketError(complaint(name.replace("_", " "), shown(given), allowed, "correct it"))

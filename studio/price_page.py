@@ -44,6 +44,7 @@ its pictures cost one by one, and there is no way of cutting a job up that makes
   Guidance is part of an evaluation: none (`--guidance 1`) is no cheaper, a negative prompt or further terms of a
   prompt no dearer. How different the pictures of a grid are changes no cost either, nor do styles.
 - **Quality** (`--q`) makes more evaluations, and counts as that, once.
+- **Strength** (`--strength`) takes a share of the steps, and costs that: none at 0, which is the picture itself.
 - **Area**: `--ar` keeps the default area as nearly as whole tokens allow, and the sizes that it makes all cost alike.
 """
 
