@@ -171,15 +171,9 @@ seed. A model without a default style refuses it.
 
 `--exp` makes edges and contrasts stronger: half-way the model is told of more noise than there is, and takes more away.
 
-![four things with rising detail](images/knobs/exp.webp)
-
 `--q 2` and `--q 4` take so many times the steps, and cost as much more, once. `--draft` takes the model's settings for
 drafts, in any lane, at the price of drafts. `--stop 40` takes the picture as it is after 40 percent of the steps, the
 best guess that there is then, and costs as much less.
-
-![drafts and qualities](images/knobs/quality.webp)
-
-![four things that stop part-way](images/knobs/stop.webp)
 
 `--tile` makes a pattern whose sides go on at the opposite ones: the model sees what lies there beside each side, and
 the decoder wraps. It does not go with a picture to start from. A picture of few tokens, like those of the embedded
