@@ -110,7 +110,7 @@ def imagine(options: argparse.Namespace) -> int:
 def _make(engine: Engine, generation: Generation, destination: Destination, options: argparse.Namespace) -> _Made:
     from ..studio.service.mosaic import mosaic
     from ..studio.service.recipe import recipe_of
-    from ..studio.service.recipe_files import encode_png
+    from ..studio.service.recipe_files import encode
 
     started = time.perf_counter()
     spec = generation.spec
@@ -130,7 +130,7 @@ def _make(engine: Engine, generation: Generation, destination: Destination, opti
     info = engine.info
     shown = list(enumerate(images)) if len(images) == 1 else [(None, mosaic(images)), *enumerate(images)]
     recipes = [recipe_of(info, generation.spec, generation, index, pixels, __version__) for index, pixels in shown]
-    contents = [encode_png(pixels, recipe) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
+    contents = [encode(pixels, recipe, destination.format) for (_, pixels), recipe in zip(shown, recipes, strict=True)]
     written = [str(path) for path in destination.write(contents)]
     engine.close(generation)
     return _Made(written, recipes[0], spec.seed, made - started, time.perf_counter() - made)

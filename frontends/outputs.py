@@ -18,6 +18,7 @@ from ..system import appear, calling, explain, flush_file, flush_folder, make_fo
 from .deferral import deferred
 
 DEFAULT_FOLDER: Final = "outputs"
+FORMATS: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # by the end of a name
 _SLUG_CHARS: Final = 40
 
 
@@ -50,6 +51,7 @@ class Destination:
         fixed: whether the user chose the name. If not, a name that is taken gets a number: STEM-run2.png.
         force: whether a file of the chosen name may be overwritten.
         images: number of pictures; more than one make a grid, too.
+        suffix: the end of their names, one of `FORMATS` in small or capital letters.
     """
 
     folder: Path
@@ -57,10 +59,11 @@ class Destination:
     fixed: bool
     force: bool
     images: int
+    suffix: str = ".png"
 
     @classmethod
     def of(cls, output: str | None, stem: str, images: int, *, force: bool = False) -> Destination:
-        """Read what the user wrote: None (the folder "outputs" here), a folder, or a name that ends in .png.
+        """Read what the user wrote: None (the folder "outputs" here), a folder, or a name with an end of `FORMATS`.
 
         A folder that does not exist yet, in one that does, is made with the pictures.
 
@@ -89,9 +92,10 @@ class Destination:
             folder = path if output.endswith(os.sep) else path.parent
             state = "a file, not a folder" if folder.exists() else "a folder that does not exist"
             raise _refusal(folder, state, f"choose another, or make it: mkdir -p '{folder}'")
-        if path.suffix.lower() != ".png":
-            raise _refusal(output, "no folder, and no name ending in .png", "add .png, or make the folder first")
-        self = cls(path.parent, path.stem, True, force, images)
+        if path.suffix.lower() not in FORMATS:
+            remedy = "add .png, or make the folder first"
+            raise _refusal(output, "no folder, and no name ending in .png, .jpg, .jpeg or .webp", remedy)
+        self = cls(path.parent, path.stem, True, force, images, path.suffix)
         taken = next((name for name in self.paths() if os.path.lexists(name)), None)
         if taken is not None and not force:
             raise _refusal(taken, "a file that exists", "choose another name, or pass --force to overwrite it")
@@ -101,7 +105,12 @@ class Destination:
         """Return the files of the run: the one picture, or the grid and then the pictures."""
         stem = self.stem if run == 1 else f"{self.stem}-run{run}"
         names = [stem] if self.images == 1 else [stem, *(f"{stem}-{i + 1}" for i in range(self.images))]
-        return [self.folder / f"{name}.png" for name in names]
+        return [self.folder / f"{name}{self.suffix}" for name in names]
+
+    @property
+    def format(self) -> str:
+        """What its files are: PNG, JPEG or WEBP, as `recipe_files.FORMATS` has them."""
+        return FORMATS[self.suffix.lower()]
 
     def check(self, size: int) -> None:
         """Make sure that files of `size` bytes in all can be written, by reserving them for a moment.

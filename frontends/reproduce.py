@@ -47,7 +47,7 @@ def reproduce(options: argparse.Namespace) -> int:
     from ..studio.references import read_file, read_picture
     from ..studio.service.mosaic import mosaic
     from ..studio.service.recipe import pixel_hash, plain, recipe_of
-    from ..studio.service.recipe_files import encode_png, read_picture_file
+    from ..studio.service.recipe_files import encode, read_picture_file
 
     _, found = read_picture_file(options.file)
     spec = found.spec
@@ -79,7 +79,7 @@ def reproduce(options: argparse.Namespace) -> int:
     same = made == found.pixels
     again = recipe_of(engine.info, spec, generation, found.image, pixels, __version__)
     engine.close(generation)
-    files = [str(path) for path in target.write([encode_png(pixels, again)])] if target is not None else []
+    files = [str(path) for path in target.write([encode(pixels, again, target.format)])] if target is not None else []
     if options.json:
         print_json({"same": same, "expected": found.pixels, "made": made, "files": files, "recipe": plain(again)})
     elif not options.quiet:

@@ -84,7 +84,10 @@ below 0 leads away from its text, and takes nothing from the others. The sum mus
 has within. To leave out more strongly, write it as a text: `a balloon:: red::-0.9`. A colour, a style or a background
 alone is read as such and not as a thing ("red" leads away from red, not from red apples).
 
-![a cat beside a dog of weight -1 to 2, and three prompts with what is to be left out](images/guidance/weights.webp)
+![a cat beside a dog of weight -1 to 2; balloons, with --no red, and further away](images/guidance/weights.webp)
+
+By eye: between two things there is a way without a break, about even at equal weights. Of what is left out the
+surroundings go first and the thing's own colour last.
 
 The velocity of a step is u + guidance * (w0 (v0 - u) + w1 (v1 - u) + ...), with u that of the unconditional input
 ([composable diffusion](https://arxiv.org/abs/2206.01714)). Weight 0 is nothing, to the bit. At guidance 1 texts are
@@ -150,6 +153,37 @@ Pictures that move are refused, and so is a mask of another size.
 digest = client.add_reference("photo.png")
 job = client.imagine("a cat", image=digest, image_strength=0.4)
 ```
+
+## Knobs
+
+Nothing of a knob is nothing, to the bit, and more of it does more (`python -m salon.models.mini.recipe.knobs` measures
+that with the judge and the style encoder; `.knob_sheets` drew these).
+
+`--chaos` is how different the pictures of a grid are. Each reads its words with some noise of its own, which works on
+any model, and where there are styles it leans towards a style number of its own.
+
+![two grids at rising chaos](images/knobs/chaos.webp)
+
+`--weird` leads all pictures of a grid away from the model's default style, towards a style number that follows from the
+seed. A model without a default style refuses it.
+
+![four things at rising weird](images/knobs/weird.webp)
+
+`--exp` makes edges and contrasts stronger: half-way the model is told of more noise than there is, and takes more away.
+
+`--q 2` and `--q 4` take so many times the steps, and cost as much more, once. `--draft` takes the model's settings for
+drafts, in any lane, at the price of drafts. `--stop 40` takes the picture as it is after 40 percent of the steps, the
+best guess that there is then, and costs as much less.
+
+`--tile` makes a pattern whose sides go on at the opposite ones: the model sees what lies there beside each side, and
+the decoder wraps. It does not go with a picture to start from. A picture of few tokens, like those of the embedded
+model, takes up to half as much time again; a large one hardly more.
+
+![pictures beside themselves, without and with tile](images/knobs/tile.webp)
+
+`--iw`, `--oref`, `--ow`, `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep what
+a picture shows, and the embedded model ships one for styles only. `--sref` takes the style of a picture, and `--image`
+starts from it. `--sv` names the version of style references, of which there is one.
 
 ## How long pictures are kept
 

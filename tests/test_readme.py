@@ -102,7 +102,7 @@ def test_the_map_is_true() -> None:
     assert len(folders) > 20
     assert len(files(MAP)) > 80
     assert [path for path in (*folders, *files(MAP)) if not (ROOT / path).exists()] == []
-    assert len(MAP.splitlines()) < 240
+    assert len(MAP.splitlines()) < 250
 
 
 @pytest.mark.parametrize("title", WALKS)
@@ -126,6 +126,6 @@ def test_the_map_names_every_thread_of_a_server() -> None:
 
 def test_the_forms_of_a_request_are_where_the_map_says() -> None:
     forms = re.findall(r"^\| `(\w+)`(?: \*)? \| `([\w/.]+)` \|", section("The forms of one request"), re.MULTILINE)
-    assert len(forms) == 9
+    assert len(forms) == 10
     own = [(name, path) for name, path in forms if name not in ("Namespace", "dict")]
     assert [form for form in own if f"\nclass {form[0]}" not in (ROOT / form[1]).read_text()] == []

@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
         description="Show a job; with -o fetch its pictures, with --follow tell what happens until it has ended.",
     )
     show.add_argument("job", type=job_id(), metavar="JOB", help="its id")
-    output_flag(show, "put its pictures there: a folder, or a file name ending in .png")
+    output_flag(show, "put its pictures there: a folder, or a file name ending in .png, .jpg or .webp")
     show.add_argument("--force", action="store_true", help="overwrite the file that -o names")
     show.add_argument("--follow", action="store_true", help="tell what happens; exit code 1 if it fails")
     json_flag(show, "print one JSON object (with --follow: a line for each event, then the job)")

@@ -71,7 +71,7 @@ def _imagine(parser: Parser, metavar: str = "PROMPT", text: str = "what to draw 
     what = parser.add_argument_group("what to make")
     flags_parameters.add(what, of_job=False)
     where = parser.add_argument_group("where to put it")
-    output_flag(where, "a folder, or a file name ending in .png (outputs/WORDS-SEED.png)")
+    output_flag(where, "a folder, or a file name ending in .png, .jpg or .webp (outputs/WORDS-SEED.png)")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
     engine_flags(parser, "how to compute it, here")
     remote = parser.add_argument_group("how to have it made, on a server")

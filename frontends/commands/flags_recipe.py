@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
     )  # fmt: skip
     action.completes = FILE
     where = reproduce.add_argument_group("where to put it")
-    output_flag(where, "keep what was made: a folder, or a file name ending in .png")
+    output_flag(where, "keep what was made: a folder, or a file name ending in .png, .jpg or .webp")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
     engine_flags(reproduce)
     talk = reproduce.add_argument_group("what to print")

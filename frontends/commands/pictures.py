@@ -63,7 +63,12 @@ def fetch(job: RemoteJob, info: JobInfo, destination: Destination) -> tuple[list
     destination.check(max(1, sum(picture.size for picture in info.pictures)))
     contents = [] if info.images == 1 else [job.grid()]
     contents += [job.picture(index) for index in range(info.images)]
-    return [str(path) for path in destination.write(contents)], recipe_in(contents[0])
+    recipe = recipe_in(contents[0])
+    if destination.format != "PNG":
+        from ...studio.service.recipe_files import transcode  # Pillow and numpy: not for others
+
+        contents = [transcode(content, destination.format) for content in contents]
+    return [str(path) for path in destination.write(contents)], recipe
 
 
 def recipe_in(png: bytes) -> Any:

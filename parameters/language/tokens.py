@@ -98,4 +98,4 @@ def check_text(prompt: str) -> None:
         raise refused(prompt, prompt.index("\0"), "prompt", "NUL", "text in Unicode without NUL", "leave it out")
     if not is_text(prompt):
         place = next(i for i, char in enumerate(prompt) if "\ud800" <= char <= "\udfff")
-        raise refused(prompt, place, "prompt", "bytes that are no UTF-8", "text", "type it again")
+        raise refused(prompt, place, "prompt", "bytes that are no UTF-8", "text in Unicode", "type it again")

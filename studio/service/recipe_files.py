@@ -25,7 +25,6 @@ from .recipe import FORMAT, Recipe, RecipeError, UInt8
 
 CHUNK: Final = "salon"
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
-SUFFIXES: Final = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 MAX_PIXELS: Final = Limits().max_images * Limits().max_pixels  # of a picture that is read: the largest grid
 MAX_TEXT: Final = 1 << 20  # characters of a recipe
 MAX_SEGMENT: Final = 65_000  # bytes of EXIF or XMP in a JPEG, whose segments have 64 KiB

@@ -108,7 +108,7 @@ def test_a_dangling_link_counts_as_taken() -> None:
         ("none/deep/x.png", "'none/deep': a folder that does not exist"),
         ("file/x.png", "'file': a file, not a folder"),
         ("file/", "'file': a file, not a folder"),
-        ("x.jpg", "no name ending in .png; add .png"),
+        ("x.gif", "no name ending in .png, .jpg, .jpeg or .webp; add .png"),
         ("file", "no name ending in .png"),
         ("-", "no name ending in .png"),
         ("", "no name at all"),

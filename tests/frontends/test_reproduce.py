@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
-from salon.frontends.recipe import encode, encode_png, infotext, plain, read_png
+from salon.frontends.recipe import encode, encode_png, infotext, plain, read_picture_file, read_png
 
 from .conftest import Main
 from .test_styles import picture
@@ -84,3 +85,17 @@ def test_pixels_of_another_backend_are_told_before(main: Main, apple: Path) -> N
     _, _, err = main("reproduce", "other.png")
     assert "salon: note: it was made on cuda/sm_90" in err
     assert "pixels may differ" in err
+
+
+def test_other_formats_by_the_name(main: Main, apple: Path) -> None:
+    """They carry the same recipe, of the same pixels."""
+    for name, format in (("apple.jpg", "JPEG"), ("apple.WEBP", "WEBP")):
+        code, _, err = main(*BASE, "--n", "2", "-o", name)
+        assert code == 0, err
+        for number, before in (("", "apple.png"), ("-2", "apple-2.png")):
+            file = Path(name).with_stem(f"apple{number}")
+            with Image.open(file) as image:
+                assert image.format == format
+            assert read_picture_file(file)[1] == read_png(before)[1]
+    assert main("reproduce", "apple-1.jpg", "--quiet", "-o", "again.webp")[0] == 0
+    assert read_picture_file("again.webp")[1] == read_png("apple-1.png")[1]

@@ -19,7 +19,7 @@ from salon.bench.report import problems
 from salon.engine.engine import Engine
 from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.frontends import cli
-from salon.models.mini.recipe import guidance, guidance_sheets, references, style_sheets
+from salon.models.mini.recipe import guidance, guidance_sheets, knobs, references, style_sheets
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
 from salon.models.mini.recipe.judge_file import KeptJudge
 from salon.models.mini.recipe.judged import main
@@ -142,13 +142,41 @@ def test_a_sheet_of_guidance_is_drawn_by_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[list[str]]
 ) -> None:
     monkeypatch.setattr(guidance_sheets, "BESIDE", (-1.0, 2.0))
-    monkeypatch.setattr(guidance_sheets, "AWAY", (-0.9,))
     monkeypatch.setattr(guidance_sheets, "SEEDS", (1,))
+    monkeypatch.setattr(guidance_sheets, "MORE", (2,))
     assert guidance_sheets.main(["--out", str(tmp_path), "--threads", "1"]) == 0
     with Image.open(tmp_path / "weights.webp") as image:
         side = style_sheets.SIDE + style_sheets.GAP
         assert image.size == (150 + 2 * side, 2 * 16 + 4 * side)
-    assert [line[1] for line in drawn][:3] == ["a cat::1.01 a dog::-1", "a cat::1 a dog::2", "a balloon:: red::-0.9"]
+    assert [line[1] for line in drawn] == [
+        "a cat::1.01 a dog::-1", "a cat::1 a dog::2", "a balloon", "a balloon --no red", "a balloon:: red::-0.9"
+    ]  # fmt: skip
+
+
+def test_knobs_are_measured_on_the_shipped_model(tmp_path: Path, judge: KeptJudge) -> None:
+    with open("/dev/null", "w") as nowhere:
+        argv = [*WITH, "--tiny", "--threads", "1", "--out", str(tmp_path)]
+        assert knobs.main(argv=argv, console=Console(file=nowhere)) == 0
+    document = json.loads((tmp_path / "knobs.json").read_text())
+    assert problems(document) == []
+    assert {row["knob"] for row in document["rows"]} == {"chaos", "weird", "exp", "draft", "q", "stop", "tile"}
+    found = {(row["knob"], row["value"]): row for row in document["rows"]}
+    assert found["chaos", 0.0]["style"] != found["chaos", 100.0]["style"]
+    assert found["weird", 0.0]["style"] < found["weird", 3000.0]["style"]
+    assert len(document["goals"]) == 5
+    assert document["details"]["judge"]["sha256"] == judge.digest
+
+
+def test_what_knobs_are_measured_by() -> None:
+    flat, lines = np.zeros((1, 8, 8, 3), np.uint8), np.zeros((1, 8, 8, 3), np.uint8)
+    lines[:, :, ::2] = 255
+    assert knobs.laplacian(flat) == 0 < knobs.laplacian(lines)
+    ramp = np.tile(np.arange(8, dtype=np.uint8)[None, None, :, None] * 20, (1, 8, 1, 3))
+    assert knobs.seam(ramp) == pytest.approx(7.0)
+    assert knobs.seam(lines) == pytest.approx(1.0)
+    features = np.array([[0.0, 0], [3, 4], [1, 1], [1, 1]])
+    assert knobs.spread(features, 2) == pytest.approx(np.sqrt(12.5) / 2)
+    assert knobs.away(features[1:2], np.zeros((1, 2))) == pytest.approx(np.sqrt(12.5))
 
 
 def test_a_sheet_of_styles_is_drawn_by_the_command_line(

@@ -2,7 +2,7 @@
 
     python -m salon.models.mini.recipe.guidance_sheets --out FOLDER [--threads N]
 
-`weights.webp`: a cat beside a dog of weight -1 to 2, and things beside what is to be left out, at weights 0 to -0.9.
+`weights.webp`: a cat beside a dog of weight -1 to 2; balloons as they are, with `--no red`, and with still less red.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .progress import Progress
 from .style_sheets import Painter, sheet
 
 BESIDE = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0)
-AWAY = (0.0, -0.1, -0.25, -0.5, -0.7, -0.8, -0.9)
-OUT = (("a balloon", "red"), ("a cat, on a pink background", "pink background"), ("a rocket, 3d render", "3d render"))
+AWAY = ("", " --no red", ":: red::-0.9")  # behind the prompt
 SEEDS = (1000, 1005)
+MORE = (1001, 1003, 1005, 1008, 1009, 1010, 1011)
 
 
 def beside(painter: Painter, bar: Progress) -> Image.Image:
@@ -37,15 +37,13 @@ def beside(painter: Painter, bar: Progress) -> Image.Image:
 
 
 def away(painter: Painter, bar: Progress) -> Image.Image:
-    """Return things beside what is to be left out."""
+    """Return balloons of some seeds, with less red from row to row."""
     rows, labels = [], []
-    for thing, other in OUT:
-        for seed in SEEDS:
-            prompts = [f"{thing}:: {other}::{weight:g}" for weight in AWAY]
-            rows.append([painter.draw(prompt, "--raw", seed=seed) for prompt in prompts])
-            labels.append(f"{thing.partition(',')[0]}, away from\n{other}")
-            bar.step(1)
-    return sheet(rows, [f"{weight:g}" for weight in AWAY], labels, 150)
+    for words in AWAY:
+        rows.append([painter.draw(f"a balloon{words}", "--raw", seed=seed) for seed in MORE])
+        labels.append(f"a balloon{words}")
+        bar.step(1)
+    return sheet(rows, [f"seed {seed}" for seed in MORE], labels, 150)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         painter = Painter(Path(folder), options.threads)
         parts = [
             beside(painter, Progress("beside", len(SEEDS))),
-            away(painter, Progress("away", len(OUT) * len(SEEDS))),
+            away(painter, Progress("away", len(AWAY))),
         ]
     whole = Image.new("RGB", (max(part.width for part in parts), sum(part.height for part in parts)), "white")
     top = 0

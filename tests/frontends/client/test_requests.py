@@ -79,10 +79,11 @@ def test_every_option_goes_into_the_request(server: FakeServer, connect: Connect
     assert server.requests[-1] == m.Submit(
         key="my-key",
         prompt="p",
-        lane="relax",
-        private=True,
         preview_every=2,
+        language=True,
         parameters={
+            "lane": "relax",
+            "private": True,
             "images": 3,
             "width": 64,
             "height": 32,

@@ -121,6 +121,13 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
         "kind": WORDS,
         "sources": st.lists(SOURCES, max_size=8).map(tuple),
     },
+    m.Plan: {
+        "prompt": PROMPTS,
+        "parameters": PARAMETERS,
+        "kind": WORDS,
+        "sources": st.lists(SOURCES, max_size=8).map(tuple),
+    },
+    m.ChangeSettings: {"parameters": PARAMETERS, "suffix": st.none() | PROMPTS, "reset": st.booleans()},
     m.Upload: {
         "digest": DIGESTS,
         "size": st.integers(1, MAX_REFERENCE_BYTES),

@@ -1,0 +1,128 @@
+"""Kinds of jobs that make something of a picture: what they ask the engine for, and what becomes of its pixels."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from salon.engine.engine import Engine
+from salon.engine.errors import SpecError
+from salon.engine.info import ModelInfo
+from salon.engine.spec import GenerationSpec
+from salon.engine.start import Start
+from salon.parameters.job_request import JobRequest, Source
+from salon.scheduler.plans import Kind
+from salon.scheduler.tickets import Lane
+from salon.studio.kinds import Asked, Input, kind_of
+from salon.studio.references import digest_of
+from salon.studio.service.recipe_files import read_png
+from salon.studio.service.service import Service
+from salon.studio.workers.worker import info_of
+
+from ..conftest import BACKEND
+from .conftest import Serve, ended
+from .conftest import request as small
+
+SOURCE = Source(job="a", index=1)
+DIGEST = "ab" * 32
+
+
+@pytest.fixture(scope="module")
+def model(tiny: Path) -> ModelInfo:
+    return info_of(Engine.load(tiny, backend=BACKEND, threads=1))
+
+
+def spec_of(model: ModelInfo, kind: str, prompt: str = "", source_kind: str = "imagine", **said: Any) -> GenerationSpec:
+    """Ask a kind for the spec of a picture of 16 x 16 pixels that was drawn with seed 1."""
+    parent = model.make_spec("cat", width=16, height=16, steps=4, seed=1, images=2)
+    request = JobRequest(key="k", prompt=prompt, kind=kind, sources=(SOURCE,), parameters=said)
+    start = Start("cd" * 32) if source_kind == "upscale" else None
+    if start is not None:
+        parent = model.make_spec("cat", width=16, height=16, steps=4, seed=1, start=start)
+    picture = Input(source=SOURCE, digest=DIGEST, width=16, height=16, kind=source_kind, spec=parent)
+    asked = Asked(request=request, lane=Lane.FAST, inputs=(picture,))
+    found = kind_of(request)
+    made = found.spec(asked, model)
+    price = Kind.GRID if kind == "reroll" else Kind.VARIATION
+    assert found.work(asked, made, model).kind is price
+    assert found.stages(made, model) == ()
+    return made
+
+
+def test_a_variation_starts_from_its_picture(model: ModelInfo) -> None:
+    subtle, strong = spec_of(model, "vary"), spec_of(model, "vary", strong=True)
+    assert (subtle.prompt, subtle.images, subtle.steps, subtle.width) == ("cat", 4, 4, 16)
+    assert subtle.start is not None
+    assert strong.start is not None
+    assert subtle.start.picture == strong.start.picture == DIGEST
+    assert 0 < subtle.start.strength < strong.start.strength < 1
+    other = spec_of(model, "vary", "a dog", images=1, seed=9)
+    assert (other.prompt, other.images, other.seed) == ("a dog", 1, 9)
+
+
+def test_zoom_and_pan_place_their_picture(model: ModelInfo) -> None:
+    def placed(kind: str, **said: Any) -> tuple[int, int, tuple[int, int, int, int] | None]:
+        made = spec_of(model, kind, **said)
+        assert made.start is not None
+        return made.width, made.height, made.start.place
+
+    assert placed("zoom") == (16, 16, (4, 4, 8, 8))
+    assert placed("zoom", zoom=1.6) == (16, 16, (3, 3, 10, 10))
+    assert placed("pan") == (24, 16, (0, 0, 16, 16))
+    assert placed("pan", side="left") == (24, 16, (8, 0, 16, 16))
+    assert placed("pan", side="up") == (16, 24, (0, 8, 16, 16))
+    assert placed("pan", side="down") == (16, 24, (0, 0, 16, 16))
+    assert spec_of(model, "pan", image_strength=0.9).start == Start(DIGEST, 0.9, None, 8, (0, 0, 16, 16))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "words"),
+    [
+        ("region", {}, "--mask: got none, allowed a picture, white where pixels shall be new; name its file"),
+        ("vary", {"image": DIGEST}, "--image: got it beside the picture of a job, allowed one picture to start from"),
+        ("zoom", {"strong": True}, "--strong: got one for 'zoom', allowed only for vary; leave it out"),
+        ("vary", {"side": "up"}, "--side: got one for 'vary', allowed only for pan"),
+        ("imagine", {"zoom": 1.5}, "sources: got 1 for 'imagine', allowed 0"),
+    ],
+)
+def test_what_a_kind_refuses(model: ModelInfo, kind: str, said: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError) as info:
+        spec_of(model, kind, **said)
+    assert str(info.value).startswith(words)
+
+
+def test_a_region_of_an_upscale_names_its_parent(model: ModelInfo) -> None:
+    with pytest.raises(
+        SpecError, match=r"source: got picture 1 of job 'a', an upscale, .*name its parent, picture cdcd"
+    ):
+        spec_of(model, "region", source_kind="upscale", mask=DIGEST)
+
+
+def test_outside_of_its_mask_a_region_is_the_picture_itself(serve: Serve) -> None:
+    """And the job knows where it comes from."""
+
+    async def work(service: Service) -> None:
+        first, _ = await service.submit("local", small("a", "a red apple", images=2))
+        pictures = (await ended(service, first.job)).pictures
+        before = read_png(io.BytesIO(service.context.blobs.get(pictures[2].digest)))[0]
+        mask = np.zeros((16, 16), np.uint8)
+        mask[:, 8:] = 255
+        buffer = io.BytesIO()
+        Image.fromarray(mask).save(buffer, "PNG")
+        await service.jobs.references.add("local", digest_of(buffer.getvalue()), buffer.getvalue())
+        said = {"mask": digest_of(buffer.getvalue()), "feather": 0, "images": 1}
+        source = Source(job=first.job, index=1)
+        job, _ = await service.submit("local", small("b", "", kind="region", sources=(source,), parameters=said))
+        record = await ended(service, job.job)
+        assert (record.state, record.kind, record.sources) == ("done", "region", (source,))
+        shown = next(picture for picture in record.pictures if picture.index == 0)
+        after = read_png(io.BytesIO(service.context.blobs.get(shown.digest)))[0]
+        np.testing.assert_array_equal(after[:, :8], before[:, :8])
+        assert (after[:, 8:] != before[:, 8:]).any()
+
+    serve(work)
