@@ -71,8 +71,11 @@ def head_of(phrase: str, nouns: Nouns) -> Head | None:
     while True:
         while start < len(words) and words[start] in ARTICLES:
             start += 1
-        if start == len(words) or words[start] in _NOT:
+        if start == len(words):
             return None
+        if words[start] in _NOT:
+            whole = nouns.find(words[start:])  # "no entry" is the name of a sign
+            return Head(whole) if whole is not None and whole.name is not None else None
         end = _end_of_phrase(words, start, nouns)
         found = _across(words, start, end, nouns)
         leads_on = words[end : end + 1] == ["of"] and words[end - 1] in _PICTURES | _AMOUNTS and end + 1 < len(words)

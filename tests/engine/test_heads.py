@@ -166,3 +166,11 @@ def test_a_long_phrase_takes_time_with_its_length_alone() -> None:
     head = head_of(phrase, NOUNS)
     assert head is not None
     assert head.match.name == "cat"
+
+
+def test_a_name_that_says_no_is_a_name() -> None:
+    signs = Nouns(names=frozenset(("cat", "no entry")), drawn={}, without={})
+    found = head_of("a no entry", signs)
+    assert found is not None
+    assert found.match.name == "no entry"
+    assert head_of("no cats", signs) is None

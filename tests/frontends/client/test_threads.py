@@ -284,7 +284,7 @@ def test_the_example_of_the_docstrings(tmp_path: Path) -> None:
                 asyncio.run(names["main"]())  # type: ignore[operator]
     assert len(list(tmp_path.iterdir())) == 10
     assert fake.__doc__ is not None
-    _, _, example = fake.__doc__.partition("\n\n")
+    example = fake.__doc__[fake.__doc__.index("    from salon") :]
     code = textwrap.dedent(example.split("\n\n`FakeServer(")[0])
     names = {}
     exec(code, names)

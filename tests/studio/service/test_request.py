@@ -51,7 +51,7 @@ def test_of_a_fingerprint_everything_matters_but_the_key() -> None:
     others: dict[str, Any] = {
         "prompt": "dog", "lane": "relax", "negative_prompt": "x", "aspect": (1, 2), "width": 8, "height": 8, "steps": 3,
         "seed": 1, "images": 2, "guidance_scale": 2.0, "solver": "heun", "shift": 1.0, "private": True,
-        "preview_every": 1, "parameters": {}, "kind": "reroll", "sources": (Source(job="a"),),
+        "preview_every": 1, "parameters": {}, "kind": "reroll", "sources": (Source(job="a"),), "language": True,
     }  # fmt: skip
     assert {*others, "key"} == set(JobRequest.__struct_fields__)
     prints = {fingerprint(msgspec.structs.replace(first, **{name: value})) for name, value in others.items()}
