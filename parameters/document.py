@@ -164,10 +164,15 @@ any model, and where there are styles it leans towards a style number of its own
 
 ![two grids at rising chaos](images/knobs/chaos.webp)
 
+By eye: at 25 backgrounds and colours part, at 100 drawing styles and shapes too, and some things are no longer sure to
+be what was asked for (the third cat has become a bear).
+
 `--weird` leads all pictures of a grid away from the model's default style, towards a style number that follows from the
 seed. A model without a default style refuses it.
 
 ![four things at rising weird](images/knobs/weird.webp)
+
+By eye: up to 500 little is seen, and at 3000 all pictures of a seed have gone the same way; the things stay.
 
 `--exp` makes edges and contrasts stronger: half-way the model is told of more noise than there is, and takes more away.
 
@@ -180,6 +185,9 @@ the decoder wraps. It does not go with a picture to start from. A picture of few
 model, takes up to half as much time again; a large one hardly more.
 
 ![pictures beside themselves, without and with tile](images/knobs/tile.webp)
+
+By eye: gradients become level and close up, plain grounds stay plain; things lose some of their shape (the last
+sunflower), and in a ground that is shaded a faint line can be left where the tiles meet.
 
 `--iw`, `--oref`, `--ow`, `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep what
 a picture shows, and the embedded model ships one for styles only. `--sref` takes the style of a picture, and `--image`
