@@ -107,7 +107,7 @@ def test_what_can_be_refused_is_refused_before_anything_is_sent(main: Main, tmp_
     assert "in a folder that does not exist" in main(*there, "--preview", "nowhere/x.jpg")[2]
     assert "a folder" in main(*there, "--preview", ".")[2]
     assert "File name too long (ENAMETOOLONG); choose a shorter one" in main(*there, "--preview", "x" * 300)[2]
-    assert main("imagine", " ", "--server", SERVER)[2].startswith("salon: error: prompt: got ' '")
+    assert main("imagine", " ", "--server", SERVER)[2].startswith("salon: error: prompt: got no words")
 
 
 def test_addresses_are_read_before_they_are_used(main: Main) -> None:

@@ -24,10 +24,11 @@ GUIDANCE = json.loads((EMBEDDED / "salon.json").read_text())["defaults"]["guidan
 
 
 def refusal(result: Result) -> str:
-    """The one line of a run that was refused."""
+    """The one line of a run that was refused; of a prompt, two more show the place."""
     assert result.returncode == 2, result.stderr
     assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
+    line, *place = result.stderr.split("\n")[:-1]
+    assert not place or (len(place) == 2 and place[1].strip() == "^")
     assert isinstance(line, str)
     assert line.startswith("salon: error: ")
     assert len(line) < 500
@@ -113,10 +114,10 @@ def test_quiet_says_nothing_and_the_seed_is_random(salon: Salon, tmp_path: Path)
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([""], "prompt: got '', allowed some words"),
-        (["   "], "prompt: got ' ', allowed some words"),
+        ([""], "prompt: got no words, allowed some words"),
+        (["   "], "prompt: got no words, allowed some words"),
         ([",,;"], "prompt: got"),
-        (["apple " * 10_000], "prompt: got 59,999 characters, allowed 2,000|prompt: got 60,000 characters"),
+        (["apple " * 10_000], "prompt: got 59,999 characters|prompt: got 60,000 characters"),
         (["x", "--sed", "3"], "did you mean --seed?"),
         (["x", "--ar", "0:1"], "write it like 16:9"),
         (["x", "--ar", "1:100"], "from 1:14 to 14:1"),

@@ -36,7 +36,7 @@ def test_a_submit_is_a_request() -> None:
 def test_its_fingerprint_is_that_of_the_versions_before() -> None:
     """They made it of the message: an old folder's jobs are found again under their keys."""
     submit = Submit(key="k", prompt="cat", aspect=(3, 2), guidance_scale=2.5, solver="heun")
-    later = ("key", "parameters", "kind", "sources")
+    later = ("key", "parameters", "kind", "sources", "language")
     values = [getattr(submit, name) for name in JobRequest.__struct_fields__ if name not in later]
     assert fingerprint(submit) == hashlib.sha256(msgspec.msgpack.encode(values)).digest()
 
@@ -44,11 +44,11 @@ def test_its_fingerprint_is_that_of_the_versions_before() -> None:
 def test_a_record_is_told_whole() -> None:
     words = ("job", "account", "state", "asked_lane", "lane", "note", "reason", "failure", "prompt", "negative_prompt")
     numbers = set(JobRecord.__struct_fields__) - {*words, "solver", "private", "pictures", "styles", "terms", "kind"}
-    numbers -= {"sources"}
+    numbers -= {"sources", "notes"}
     values: dict[str, Any] = {name: name for name in (*words, "solver")} | dict.fromkeys(numbers, 3)
     values |= {"private": True, "seed": 2**64 - 1, "guidance_scale": 2.5, "pictures": (SHOWN,), "styles": {"a": 1.0}}
     values["terms"] = {"a dog": -0.5}
-    values |= {"kind": "reroll", "sources": (Source(job="a", index=2),)}
+    values |= {"kind": "reroll", "sources": (Source(job="a", index=2),), "notes": ("why",)}
     record = JobRecord(**values)
     info = views.job_info(record)
     for name in JobRecord.__struct_fields__:

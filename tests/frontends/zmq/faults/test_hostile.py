@@ -222,7 +222,7 @@ def test_a_watch_from_where_the_connection_broke(process: Processes) -> None:
 def test_lists_that_nobody_reads(process: Processes) -> None:
     """Long prompts make long pages; hundreds of them wait for a connection before it is dropped."""
     server = process("--paused")
-    words: dict[str, Any] = {"prompt": "cat " + "\U0001f600" * 1900, "negative_prompt": "\U0001f600" * 1900}
+    words: dict[str, Any] = {"prompt": "cat " + "\U0001f600" * 1900, "negative_prompt": "dog " + "\U0001f600" * 1900}
     with Peer(server.address) as peer:
         peer.hello()
         for i in range(40):
