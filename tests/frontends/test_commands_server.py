@@ -196,9 +196,9 @@ def test_interrupted_is_cancelled(
 
 
 def test_json_has_the_recipe(salon: Run, tmp_path: Path) -> None:
-    found = json.loads(salon("imagine", "a cät", "--n", "1", "--steps", "1", "--json").stdout)
+    found = json.loads(salon("imagine", "a cat, ä", "--n", "1", "--steps", "1", "--json").stdout)
     assert found["recipe"] == json.loads(json.dumps(plain(read_png(tmp_path / found["files"][0])[1])))
-    assert found["recipe"]["spec"]["prompt"] == "a cät"
+    assert found["recipe"]["spec"]["prompt"] == "a cat, ä"
 
 
 def test_running_jobs_can_be_listed(salon: Run) -> None:
