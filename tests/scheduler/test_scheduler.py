@@ -314,7 +314,7 @@ def test_refusals_change_nothing():
         ({"rows": 0}, "rows"),
         ({"rows": -5}, "rows"),
         ({"rows": 2**40}, "rows"),
-        ({"steps": 0}, "steps"),
+        ({"steps": -1}, "steps"),
         ({"steps": 1.5}, "steps"),
         ({"images": -1}, "images"),
         ({"pixels": 0}, "pixels"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -129,7 +130,8 @@ def test_a_model_without_settings_for_drafts(mini: ModelInfo) -> None:
 
 
 def test_the_page_of_prices_is_current(mini: ModelInfo) -> None:
-    assert price_page.PAGE.read_text() == price_page.page(mini, load_plans()), "write it again"
+    kept = Path(__file__).parents[2] / "docs" / "prices.md"  # an installed Salon has no pages
+    assert kept.read_text() == price_page.page(mini, load_plans()), "write it again"
 
 
 @pytest.mark.parametrize("example", [example for example in price_page.EXAMPLES if example.typed], ids=str)
