@@ -1,4 +1,8 @@
-"""Open generations, step any set of them together, and take the pictures."""
+"""Open generations, step any set of them together, and take the pictures.
+
+Long because it is one role: the only writer of generations, each method a step of their life. What a step computes, and
+what is admitted, pinned or decoded, stands in modules of their own.
+"""
 
 from __future__ import annotations
 

@@ -80,9 +80,9 @@ GUIDANCE = """
 by the sum of those above 0, so that guidance keeps its strength (`a:: b::` and `a::5 b::5` are the same). A weight
 below 0 leads away from its text, and takes nothing from the others. The sum must be above 0.
 
-`--no red, a hat` leaves things out: each is a text of weight -0.5 beside a prompt of weight 1, whatever weights that
-has within. To leave out more strongly, write it as a text: `a balloon:: red::-0.9`. A colour, a style or a background
-alone is read as such and not as a thing ("red" leads away from red, not from red apples).
+`--no red, a hat` leaves things out: each is a text of weight -0.5 beside the whole prompt, which weighs 1 also where it
+has several texts. To leave out more strongly, write it as a text: `a balloon:: red::-0.9`. A colour, a style or a
+background alone is read as such and not as a thing ("red" leads away from red, not from red apples).
 
 ![a cat beside a dog of weight -1 to 2; balloons, with --no red, and further away](images/guidance/weights.webp)
 

@@ -54,7 +54,7 @@ RULES = """- **Turbo** costs {turbo}, an omni reference {omni}.
   costs in Fast, so that the same pictures cost the same. A model without settings for drafts has no cheaper drafts.
 - **Relax** charges nothing. What such a job would cost in Fast is counted as the account's Relax use.
 - A Turbo job that was served as Fast is charged as Fast. No job is charged more than what was set aside when it was
-  accepted, whatever becomes of prices meanwhile.
+  accepted, also where the price list changes meanwhile.
 
 ## Examples
 

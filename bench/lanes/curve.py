@@ -28,7 +28,7 @@ FITTED = 20  # times that the model sees each median
 
 
 def measure(engine: Engine, *, quick: bool) -> tuple[list[dict[str, Any]], Physics, CostModel]:
-    """Return rows (one a job kind and batch width), the machine as the baselines are told it, and the fitted model."""
+    """Return a row for each job kind and batch width, the machine's figures for the baselines, and the fitted model."""
     info = info_of(engine)
     shapes: dict[tuple[str, int], StepShape] = {}
     times: dict[tuple[str, int], list[float]] = {}

@@ -3,7 +3,7 @@
 // A task is a tile of one image and a range of output columns ("groups" of two vectors of channels). It copies the
 // tile's input with its border (zeros, or what the opposite side has) into the thread's scratch, where a pixel is
 // `lines` pieces of 64 bytes (32 bf16 or 16 f32 channels, zeros past the last) and pieces come first:
-// [line][row][column][64 bytes]. Neighbouring output pixels then always read 64 bytes apart, whatever the channels, so
+// [line][row][column][64 bytes]. Neighbouring output pixels then read 64 bytes apart for any number of channels, so
 // a block of them is addressed by constants, and is an AMX tile as it lies. With stride 2 a row's even columns stand
 // before its odd ones, to the same end.
 //

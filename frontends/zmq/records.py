@@ -79,7 +79,7 @@ class Lines(logging.Handler):
         """Queue a line to be written soon, or drop it."""
         try:
             line = self.format(record).encode(errors="backslashreplace") + b"\n"
-        except Exception:  # message and arguments do not agree: a bug, but no reason to stop
+        except Exception:  # `format` runs the `__str__` of any argument, and a line of a log must stop no server
             with self._changed:
                 self.dropped += 1
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from hypothesis import settings
@@ -167,7 +168,7 @@ def test_the_jobs_of_a_submit_may_differ_and_are_all_taken_or_none() -> None:
         ("an id that was never used", DuplicateJob, {"p": GRID, "one": GRID}),
         ("an id of its own", DuplicateJob, {"t": GRID, "q": GRID}),
     ):
-        unchanged(accounts, error, words, lambda: accounts.admit_many("a", Lane.FAST, several, T0, submit="t"))  # noqa: B023
+        unchanged(accounts, error, words, partial(accounts.admit_many, "a", Lane.FAST, several, T0, submit="t"))
 
 
 def test_jobs_of_one_submit_share_its_place_after_a_restart() -> None:
