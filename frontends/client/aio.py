@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..wire.messages import JobInfo
+from ..wire.messages import JobInfo, Source
 from .client import NAME
 from .commands import Commands, OpsCommands
 from .core import Core
@@ -26,6 +26,7 @@ from .jobs import JobCommands
 from .link import Link, closed, find_address, find_pair, shut, threadless, unforeseen
 from .lookout import Lookout, OnContact
 from .prompts import SettingsCommands
+from .remakes import JobRemakes, PictureRemakes
 from .steps import Item, Steps, Stream, Wait, Work, seconds_of
 
 if TYPE_CHECKING:
@@ -215,13 +216,27 @@ class _Part(Awaiting):
         return self._engine.iterate(stream)
 
 
-class AsyncRemoteJob(JobCommands, _Part):
+class AsyncRemotePicture(PictureRemakes["AsyncRemoteJob"], _Part):
+    """A picture on the server, of which more can be made."""
+
+    def __init__(self, source: Source, client: AsyncClient) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self.source = source
+        self._commands = client
+
+
+class AsyncRemoteJob(JobCommands, JobRemakes["AsyncRemoteJob"], _Part):
     """A job on the server."""
 
     def __init__(self, info: JobInfo, client: AsyncClient) -> None:
         super().__init__(client._core, client._engine, client._timeout_s)
         self.info = info
-        self._client = client  # so that the client is not collected before its jobs
+        self.source = Source(job=info.job)
+        self._commands = self._client = client  # so that the client is not collected before its jobs
+
+    def __getitem__(self, index: int) -> AsyncRemotePicture:
+        """Return one of the job's pictures, counted from 0, to make something of. IndexError: it has no such."""
+        return AsyncRemotePicture(self._source(index), self._client)
 
 
 class AsyncSettings(SettingsCommands, _Part):
@@ -232,7 +247,7 @@ class AsyncOps(OpsCommands, _Part):
     """The requests that operators can make."""
 
 
-class AsyncClient(Commands[AsyncRemoteJob], _Part):
+class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture], _Part):
     """A connection to a server, for one event loop.
 
     Arguments, attributes and errors are those of `client.Client`, except that `on_contact` is a plain function which
@@ -270,3 +285,6 @@ class AsyncClient(Commands[AsyncRemoteJob], _Part):
 
     def _job(self, info: JobInfo) -> AsyncRemoteJob:
         return AsyncRemoteJob(info, self)
+
+    def _picture(self, source: Source) -> AsyncRemotePicture:
+        return AsyncRemotePicture(source, self)

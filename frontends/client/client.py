@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..wire.messages import JobInfo
+from ..wire.messages import JobInfo, Source
 from .commands import Commands, OpsCommands
 from .core import Core
 from .flavours import Blocking
@@ -22,6 +22,7 @@ from .jobs import JobCommands
 from .link import Link, find_address, find_pair
 from .lookout import OnContact
 from .prompts import SettingsCommands
+from .remakes import JobRemakes, PictureRemakes
 from .steps import Steps, Stream, seconds_of
 from .threaded import Threaded
 
@@ -45,13 +46,27 @@ class _Part(Blocking):
         return self._engine.iterate(stream)
 
 
-class RemoteJob(JobCommands, _Part):
+class RemotePicture(PictureRemakes["RemoteJob"], _Part):
+    """A picture on the server, of which more can be made."""
+
+    def __init__(self, source: Source, client: Client) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self.source = source
+        self._commands = client
+
+
+class RemoteJob(JobCommands, JobRemakes["RemoteJob"], _Part):
     """A job on the server."""
 
     def __init__(self, info: JobInfo, client: Client) -> None:
         super().__init__(client._core, client._engine, client._timeout_s)
         self.info = info
-        self._client = client  # so that the client is not collected before its jobs
+        self.source = Source(job=info.job)
+        self._commands = self._client = client  # so that the client is not collected before its jobs
+
+    def __getitem__(self, index: int) -> RemotePicture:
+        """Return one of the job's pictures, counted from 0, to make something of. IndexError: it has no such."""
+        return RemotePicture(self._source(index), self._client)
 
 
 class Ops(OpsCommands, _Part):
@@ -62,7 +77,7 @@ class Settings(SettingsCommands, _Part):
     """What the account wants said where its prompts say nothing."""
 
 
-class Client(Commands[RemoteJob], _Part):
+class Client(Commands[RemoteJob, RemotePicture], _Part):
     """A connection to a server, made by the first request, and made again whenever it breaks.
 
     Args:
@@ -118,3 +133,6 @@ class Client(Commands[RemoteJob], _Part):
 
     def _job(self, info: JobInfo) -> RemoteJob:
         return RemoteJob(info, self)
+
+    def _picture(self, source: Source) -> RemotePicture:
+        return RemotePicture(source, self)

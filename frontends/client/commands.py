@@ -6,44 +6,23 @@ Every method may raise `RequestFailed` (the server did not do it), `TimedOut`, `
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from ...bounds import DIGEST, MAX_REFERENCE_BYTES
-from ...errors import complaint
 from ..wire import messages as m
-from . import prompts
-from .errors import BadAnswer, invalid
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
-from .older import unsupported
-from .steps import Steps, asked, call
-from .uploads import read_bytes
+from .making import MakingCommands, PictureFile, new_key
+from .steps import Steps, call
 
 J = TypeVar("J", bound=JobCommands)
-RESTARTS: Final = 3  # times that an upload begins again after restarts of the server
+P = TypeVar("P")
 
 
-def _source(source: m.Source | tuple[str, int] | str) -> m.Source:
-    if isinstance(source, m.Source):
-        return source
-    if isinstance(source, tuple):
-        return m.Source(job=source[0], index=source[1])
-    return m.Source(digest=source) if re.fullmatch(DIGEST, source) else m.Source(job=source)
+class Commands(MakingCommands[J], Generic[J, P]):
+    """The requests that everybody can make. `J` and `P` are the types of the flavour's job and picture."""
 
-
-def new_key() -> str:
-    """Return a random key of a request that must not be carried out twice."""
-    return os.urandom(16).hex()
-
-
-class Commands(Flavour, Generic[J]):
-    """The requests that everybody can make. `J` is the type of the flavour's job."""
-
-    def _job(self, info: m.JobInfo) -> J:
+    def _picture(self, source: m.Source) -> P:
         raise NotImplementedError
 
     @waited
@@ -59,181 +38,18 @@ class Commands(Flavour, Generic[J]):
         return self._core.clock() - start
 
     @operation
-    def imagine(
-        self,
-        /,
-        prompt: str,
-        *,
-        lane: str | None = None,
-        private: bool | None = None,
-        previews: int = 0,
-        key: str | None = None,
-        **parameters: Any,
-    ) -> Steps[J]:
-        """Ask for pictures of a prompt. Returns when the job is on the server's disk, and sure to end; then see
-        `job.wait`.
-
-        Args:
-            prompt: the words to draw, perhaps with parameters behind them, as in "a cat --ar 3:2 --s 250"; see
-                docs/parameters.md. A prompt that stands for several is for `imagine_all`.
-            lane: turbo, fast, draft or relax; None: what the prompt or the account's settings say, else fast.
-            private: whether the job is hidden from everybody else; None: as `lane`, else not.
-            previews: solver steps between previews; 0: the server makes none.
-            key: 1 to 64 letters, digits, . _ : -; the same key means the same job, however often it is sent, also by
-                another process; None: a random one, so that a lost connection makes no second job.
-            parameters: what a prompt can say, by the names of docs/parameters.md, such as `images=2`,
-                `aspect=(16, 9)`, `seed=7`, `stylize=0` or `style_references=[4093]`. For one that is None or left out
-                the account's setting applies, or the default. Most defaults are the model's; the seed is random, and
-                `job.info.seed` tells it. To draw in the style of a picture, or to start from one, bring it by
-                `add_reference` first.
-        """
-        jobs = yield from self._submit(m.IMAGINE, prompt, (), lane, private, previews, key, parameters, several=False)
-        return jobs[0]
-
-    @operation
-    def imagine_all(
-        self,
-        /,
-        prompt: str,
-        *,
-        lane: str | None = None,
-        private: bool | None = None,
-        previews: int = 0,
-        key: str | None = None,
-        **parameters: Any,
-    ) -> Steps[list[J]]:
-        """Ask for all jobs that a prompt stands for, with `{a, b}` or `--repeat`: all are accepted, or none.
-
-        Args:
-            key: of all of them; the jobs have KEY.0, KEY.1, and so on.
-            prompt, lane, private, previews, parameters: as of `imagine`.
-        """
-        return (yield from self._submit(m.IMAGINE, prompt, (), lane, private, previews, key, parameters))
-
-    @operation
-    def make(
-        self,
-        /,
-        kind: str,
-        prompt: str = "",
-        *,
-        sources: Sequence[m.Source | tuple[str, int] | str] = (),
-        lane: str | None = None,
-        private: bool | None = None,
-        previews: int = 0,
-        key: str | None = None,
-        **parameters: Any,
-    ) -> Steps[J]:
-        """Ask for a job of any kind; see docs/using.md for them. Returns as `imagine`.
-
-        Args:
-            kind: such as "imagine" or "reroll".
-            prompt: what to draw; a kind that starts from a picture has that one's, where this is empty.
-            sources: pictures that it starts from: each (job id, index from 0), or the digest of one that
-                `add_reference` brought, or the id of a job as a whole, where the kind takes one.
-            lane, private, previews, key, parameters: as of `imagine`.
-        """
-        jobs = yield from self._submit(kind, prompt, sources, lane, private, previews, key, parameters, several=False)
-        return jobs[0]
-
-    @operation
-    def plan(
-        self,
-        /,
-        prompt: str,
-        *,
-        kind: str = m.IMAGINE,
-        sources: Sequence[m.Source | tuple[str, int] | str] = (),
-        lane: str | None = None,
-        private: bool | None = None,
-        **parameters: Any,
-    ) -> Steps[m.Planned]:
-        """Return what `imagine_all` or `make` would do, and what it would cost; this makes and charges nothing. What
-        would be refused is refused. Arguments as of those."""
-        values = prompts.said(lane, private, parameters)
-        prompts.understood(prompt, values)
-        request = m.Plan(prompt=prompt, parameters=values, kind=kind, sources=tuple(map(_source, sources)))
-        return (yield from call(self._core, asked(request), m.Planned, self._timeout_s))
-
-    @operation
-    def parameters(self) -> Steps[tuple[m.ParameterInfo, ...]]:
-        """Return what a request can say, as the server knows it."""
-        return (yield from call(self._core, m.ListParameters(), m.ParameterList, self._timeout_s)).parameters
-
-    def _submit(
-        self,
-        kind: str,
-        prompt: str,
-        sources: Sequence[m.Source | tuple[str, int] | str],
-        lane: str | None,
-        private: bool | None,
-        previews: int,
-        key: str | None,
-        given: dict[str, Any],
-        *,
-        several: bool = True,
-    ) -> Steps[list[J]]:
-        values = prompts.said(lane, private, given)
-        found = prompts.understood(prompt, values)
-        if not several:
-            prompts.want_one(found)
-        fields = m.Submit(
-            key=new_key() if key is None else key,
-            prompt=prompt,
-            preview_every=previews,
-            parameters=values,
-            kind=kind,
-            sources=tuple(map(_source, sources)),
-            language=True,
-        )
-        request = asked(fields, preview_every="previews")  # what is wrong is refused without a server
-        features = (yield from self._welcome()).features
-        if "kinds" not in features and request.kind != m.IMAGINE:
-            raise unsupported(f"jobs of the kind {request.kind!r}")
-        if "language" not in features:
-            request = prompts.before_language(request, found, features)
-        accepted = yield from call(self._core, request, m.Accepted, self._timeout_s)
-        return [self._job(info) for info in (accepted.job, *accepted.more)]
-
-    @operation
-    def add_reference(self, picture: str | os.PathLike[str] | bytes) -> Steps[str]:
-        """Bring a picture to the server; return its digest, for `style_references`, `image` or `mask`.
-
-        A picture that the server has already is not sent again.
-
-        Args:
-            picture: its file (PNG, JPEG, WebP, GIF, BMP), or the bytes of one.
-
-        Raises:
-            Invalid: the file cannot be read, is too large, or holds no picture.
-        """
-        data = picture if isinstance(picture, bytes) else read_bytes(picture)
-        if not 1 <= len(data) <= MAX_REFERENCE_BYTES:
-            allowed = f"1 to {MAX_REFERENCE_BYTES:,} bytes"
-            raise invalid(complaint("picture", f"{len(data):,} bytes", allowed, "save it smaller"))
-        if "parameters" not in (yield from self._welcome()).features:
-            raise unsupported("style references")
-        digest, size, part, offset = hashlib.sha256(data).hexdigest(), len(data), b"", 0
-        again = 0  # times that the server has lost the parts that it had received
-        while offset < size:
-            request = m.Upload(digest=digest, size=size, offset=offset, data=part)
-            received = (yield from call(self._core, request, m.Uploaded, self._timeout_s)).received
-            again += bool(part) and received <= offset
-            if again > RESTARTS or received > size:
-                got = f"{received:,} of {size:,} bytes, again and again"
-                raise BadAnswer(complaint("upload", got, "more with each part", "try again"))
-            offset, part = received, data[received : received + m.MAX_UPLOAD_PART]
-        return digest
-
-    def _welcome(self) -> Steps[m.Welcome]:
-        while (welcome := self._core.welcome) is None:
-            yield from call(self._core, m.Ping(), m.Pong, self._timeout_s)
-        return welcome
-
-    @operation
     def job(self, id: str) -> Steps[J]:
         """Return a job that was submitted before, here or elsewhere. Raise NotFound if this account has no such job."""
         return self._job((yield from call(self._core, m.Show(job=id), m.JobInfo, self._timeout_s)))
+
+    @operation
+    def picture(self, picture: PictureFile) -> Steps[P]:
+        """Bring a picture as `add_reference` does, and return it, to make something of.
+
+        Args:
+            picture: its file, or the bytes of one. What Salon made says itself how it was drawn.
+        """
+        return self._picture(m.Source(digest=(yield from self._bring(picture))))
 
     @operation
     def jobs(self, limit: int = 20, before: int = 0, states: Sequence[str] = (), account: str = "") -> Steps[m.JobList]:

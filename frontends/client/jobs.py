@@ -55,6 +55,13 @@ class JobCommands(Flavour):
         """Last known state: queued, running, paused, done, failed, cancelled, blocked."""
         return self.info.state
 
+    def _source(self, index: int) -> m.Source:
+        """Return how requests name one of the job's pictures, from 0; from -1 backwards. IndexError: it has none."""
+        images = self.info.images
+        if not -images <= index < images:
+            raise IndexError(complaint("picture", str(index), f"0 to {images - 1}", "choose one of these"))
+        return m.Source(job=self.id, index=index % images)
+
     @operation
     def refresh(self) -> Steps[m.JobInfo]:
         """Ask the server for the job's state, and return it."""

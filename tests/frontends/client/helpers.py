@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from salon.frontends.client.aio import AsyncClient, AsyncOps, AsyncRemoteJob, AsyncSettings
+from salon.frontends.client.aio import AsyncClient, AsyncOps, AsyncRemoteJob, AsyncRemotePicture, AsyncSettings
 from salon.frontends.client.client import Client
 
 PATIENCE_S = 20.0
@@ -49,10 +49,13 @@ class Waiting:
             return lambda *values, **named: self._wrap(value(*values, **named))
         return self._wrap(value)
 
+    def __getitem__(self, index: int) -> Any:
+        return self._wrap(self._inner[index])
+
     def _wrap(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
             value = self._loop.run(value)
-        if isinstance(value, AsyncClient | AsyncOps | AsyncRemoteJob | AsyncSettings):
+        if isinstance(value, AsyncClient | AsyncOps | AsyncRemoteJob | AsyncRemotePicture | AsyncSettings):
             return Waiting(value, self._loop)
         if isinstance(value, list):
             return [self._wrap(each) for each in value]
