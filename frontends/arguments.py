@@ -72,12 +72,11 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     options.command = leaf.prog.removeprefix("salon ")
     options.given = getattr(options, "given", set())
     options.typed = getattr(options, "typed", {})
-    if unknown:
-        _refuse_unknown(unknown, leaf)
     options.sources = []
     if options.command in KINDS.names()[1:]:
-        most = int(KINDS.constant(options.command, "SOURCES")[1])
-        options.sources, options.prompt = sources_in(options.prompt, most, options.command)
+        unknown = _take_sources(options, unknown)
+    if unknown:
+        _refuse_unknown(unknown, leaf)
     if options.command in PROMPTED:
         options.prompt = " ".join(options.prompt)
         options.prompts = read_prompt(options.prompt, options=flags_parameters.said(options))
@@ -91,6 +90,18 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     if options.command == "serve":
         flags_serve.check(options)
     return options
+
+
+def _take_sources(options: argparse.Namespace, behind: list[str]) -> list[str]:
+    """Take the pictures that a command starts from off its words, and return what of the words behind its flags has no
+    place. Where only pictures stand before the flags, those words are the prompt, or begin with further pictures."""
+    most = int(KINDS.constant(options.command, "SOURCES")[1])
+    whole = bool(KINDS.constant(options.command, "WHOLE"))
+    more = [] if any(word.startswith("-") for word in behind) else behind
+    options.sources, options.prompt = sources_in([*options.prompt, *more], most, options.command, whole)
+    if len(options.prompt) > len(more):  # words of a prompt stand before the flags
+        return behind
+    return [] if more else behind
 
 
 def _refuse_unknown(unknown: Sequence[str], leaf: Parser) -> NoReturn:

@@ -25,16 +25,17 @@ class TypedSource:
     path: str = ""
 
 
-def sources_in(words: Sequence[str], most: int, command: str) -> tuple[list[TypedSource], list[str]]:
+def sources_in(words: Sequence[str], most: int, command: str, whole: bool) -> tuple[list[TypedSource], list[str]]:
     """Return the pictures that words begin with, and the words behind them, which are a prompt.
 
     Args:
         words: as they were typed.
         most: pictures that the command takes.
         command: for messages.
+        whole: whether it takes a job as a whole.
 
     Raises:
-        UsageError: the first word names no picture.
+        UsageError: the first word names no picture, or a job as a whole where the command takes none.
     """
     left, found = list(words), list[TypedSource]()
     while left and len(found) < most:
@@ -47,13 +48,15 @@ def sources_in(words: Sequence[str], most: int, command: str) -> tuple[list[Type
                 raise UsageError(complaint(command, f"picture {left[1]}", "1, 2, and so on", "count from 1"))
             found.append(TypedSource(word, int(left[1]) - 1))
             del left[:2]
-        elif re.fullmatch(ID, word) and not found:
+        elif re.fullmatch(ID, word) and not found and whole:
             found.append(TypedSource(word))
             del left[0]
         else:
             break
     if not found:
         got = shown(" ".join(words)) if words else "nothing"
-        allowed = "a job and its picture, like `JOB 2`, or a picture's file"
-        raise UsageError(complaint(command, got, allowed, "`salon jobs` lists jobs"))
+        allowed, remedy = "a job and its picture, like `JOB 2`, or a picture's file", "`salon jobs` lists jobs"
+        if not whole and len(words) and re.fullmatch(ID, words[0]):
+            remedy = f"if that is a job, say which picture, like `{command} {words[0]} 1`; {remedy}"
+        raise UsageError(complaint(command, got, allowed, remedy))
     return found, left

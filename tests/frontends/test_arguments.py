@@ -253,3 +253,32 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         parse(["--version"], "1.2.3")
     assert done.value.code == 0
     assert capsys.readouterr().out == "salon 1.2.3\n"
+
+
+def test_words_behind_the_flags_of_a_command_that_starts_from_a_picture() -> None:
+    for words in (
+        ["job-1", "2", "--strong", "a", "dog"],
+        ["job-1", "2", "a dog", "--strong"],
+        ["--strong", "job-1", "2", "a dog"],
+    ):
+        options = parse(["vary", *words], "0")
+        assert (options.sources[0].job, options.sources[0].index, options.prompt, options.strong) == (
+            "job-1",
+            1,
+            "a dog",
+            True,
+        )
+    with pytest.raises(
+        UsageError, match="'dog': got words after the flags, allowed none; put the whole prompt in quotes"
+    ):
+        parse(["vary", "job-1", "2", "a", "--strong", "dog"], "0")
+    assert parse(["reroll", "job-1", "--n", "2", "a dog"], "0").prompt == "a dog"
+
+
+def test_a_job_without_the_number_of_its_picture() -> None:
+    with pytest.raises(
+        UsageError,
+        match=r"^vary: got 'job-1', allowed a job and its picture, like `JOB 2`, or a picture's file; "
+        "if that is a job, say which picture, like `vary job-1 1`",
+    ):
+        parse(["vary", "job-1"], "0")
