@@ -41,15 +41,18 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     queue_position: int = 0
 
 
-def planned_job(request: ResolvedRequest, spec: GenerationSpec, *, cost_ms: int, list_ms: int) -> PlannedJob:
-    """Return the plan of one request, whose spec is known."""
+def planned_job(
+    request: ResolvedRequest, spec: GenerationSpec, *, cost_ms: int, list_ms: int, remade: bool = False
+) -> PlannedJob:
+    """Return the plan of one request, whose spec is known. `remade`: it makes something of a picture."""
+    whole = request.completed(spec, remade=remade)
     values = {
         name: each
-        for name, each in request.completed(spec).values.items()
+        for name, each in whole.values.items()
         if name in parameters() and not (name == "seed" and each.source is Source.DEFAULT)
     }
     return PlannedJob(
-        prompt=request.printed(),
+        prompt=whole.printed(),
         parameters={name: each.value for name, each in values.items()},
         sources={name: str(each.source) for name, each in values.items()},
         lane=request.lane,

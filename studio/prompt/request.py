@@ -27,6 +27,7 @@ class Source(StrEnum):
     TYPED = "typed"
     SUFFIX = "suffix"
     SETTINGS = "settings"
+    PICTURE = "picture"  # that the job starts from, and its kind
     MODEL = "model"
     DEFAULT = "default"
 
@@ -83,19 +84,21 @@ class ResolvedRequest:
             del fields["stylize"]
         return fields
 
-    def completed(self, spec: GenerationSpec) -> ResolvedRequest:
-        """Return the request with the values that its spec has from the model, and the seed that was drawn for it."""
-        values = dict(self.values)
-        for name in OF_SPEC:
+    def completed(self, spec: GenerationSpec, *, remade: bool = False) -> ResolvedRequest:
+        """Return the request with the values that its spec has from the model, or, if something of a picture is remade,
+        from that; and with the seed that was drawn for it."""
+        values, left = dict(self.values), Source.PICTURE if remade else Source.MODEL
+        for name in (*OF_SPEC, "images"):
             if name not in values and (value := getattr(spec, name)) is not None:
-                values[name] = Value(name, value, Source.DEFAULT if name == "seed" else Source.MODEL)
+                values[name] = Value(name, value, Source.DEFAULT if name == "seed" else left)
         if "aspect" not in values:
             unit = gcd(spec.width, spec.height)
-            values["aspect"] = Value("aspect", (spec.width / unit, spec.height / unit), Source.MODEL)
+            values["aspect"] = Value("aspect", (spec.width / unit, spec.height / unit), left)
         else:
             for name in ("width", "height"):
                 values[name] = replace(values[name], source=self.values["aspect"].source)
-        return replace(self, values=MappingProxyType(values))
+        terms = self.terms or ((Term(spec.prompt),) if remade else ())
+        return replace(self, terms=terms, values=MappingProxyType(values))
 
     def prompt(self, *, all_values: bool = False) -> Prompt:
         """Return it as what a prompt says: what was typed or comes from the account, or all values."""

@@ -182,9 +182,20 @@ class DurableStudio:
         submitted = self._ask(self._open.submit_all(LOCAL, request), timeout_s)
         return tuple(DurableJob(self, one.job.job) for one in submitted)
 
-    def plan(self, prompt: str, *, timeout_s: float = ANSWER_S, **said: Any) -> Plan:
-        """Return what `submit` would do, and what it would cost. This makes and charges nothing. Raises as `submit`."""
-        request = request_of(key="plan", prompt=prompt, parameters=said, language=True)
+    def plan(
+        self,
+        prompt: str = "",
+        *,
+        kind: str = IMAGINE,
+        sources: Iterable[Source] = (),
+        timeout_s: float = ANSWER_S,
+        **said: Any,
+    ) -> Plan:
+        """Return what `submit`, or `make` for another kind, would do, and what it would cost. This makes and charges
+        nothing. Arguments and errors as of those."""
+        request = request_of(
+            key="plan", prompt=prompt, parameters=said, kind=kind, sources=tuple(sources), language=True
+        )
         return self._ask(self._open.plan(LOCAL, request), timeout_s)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes, *, timeout_s: float = ANSWER_S) -> str:

@@ -15,7 +15,7 @@ from ...engine.errors import SpecError
 from ...engine.reading import STRICT
 from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
-from ...parameters.job_request import JobRequest, Source
+from ...parameters.job_request import IMAGINE, JobRequest, Source
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
@@ -188,7 +188,8 @@ class Service(Lookups):
             assert job.resolved is not None, "children are of the language"
             listed = book.prices.charge(job.work, lane)
             cost = listed if admission is None else admission.prices[job.row.job]
-            planned.append(planned_job(job.resolved, job.spec, cost_ms=cost, list_ms=listed))
+            remade = request.kind != IMAGINE
+            planned.append(planned_job(job.resolved, job.spec, cost_ms=cost, list_ms=listed, remade=remade))
         return plan_of(planned, loop.snapshot().queued.get(str(lane), 0))
 
     async def _submit(self, account: str, request: JobRequest, print_: bytes) -> tuple[Found, bool]:

@@ -23,6 +23,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "batch": {"tied_to": "shapes", "needs": "numpy", "rows": 8},
     "flux_width": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "identity": {"tied_to": "shapes", "needs": "numpy", "rows": 1},
+    "jobs": {"tied_to": "shapes", "needs": "diffusers", "rows": 25},
     "lanes": {"tied_to": "shapes", "needs": "matplotlib", "rows": 10},
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
@@ -31,7 +32,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def tiny(name: str, out: Path) -> dict[str, Any]:
     """Run a benchmark as its command line does; its result."""
-    home = "salon.bench." + (f"{name}.__main__" if name in ("lanes", "simulate") else name)
+    home = "salon.bench." + (f"{name}.__main__" if name in ("jobs", "lanes", "simulate") else name)
     main = importlib.import_module(home).main
     with open("/dev/null", "w") as nowhere:
         assert main(argv=["--tiny", "--threads", "1", "--out", str(out)], console=Console(file=nowhere)) == 0
@@ -58,6 +59,7 @@ def test_runs_on_the_shipped_model(name: str, tmp_path: Path) -> None:
 
 MUST_HOLD = {  # goals that do not depend on the machine
     "identity": ("pictures that differ from their solo run", "jobs with other than one final answer"),
+    "jobs": ("jobs whose pixels depend on the others",),
     "simulate": ("violated inequalities in all traces", "padded rows"),
     "faults": ("jobs lost", "jobs doubled", "pictures that differ from their solo run", "internal errors",
                "findings of the audit after kills", "whole messages not answered exactly once"),

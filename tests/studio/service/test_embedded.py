@@ -19,6 +19,7 @@ from PIL import Image
 
 from salon.engine.errors import SpecError
 from salon.parameters.errors import ParameterError, PromptRefused
+from salon.parameters.job_request import Source
 from salon.studio.errors import (
     JobCancelled,
     JobFailed,
@@ -69,12 +70,20 @@ def pixels_of(files: tuple[bytes, ...]) -> Any:
 
 def test_a_prompt_of_the_language(open_: Open) -> None:
     studio = open_()
-    small = {"width": 16, "height": 16, "steps": 2}
+    small: dict[str, Any] = {"width": 16, "height": 16, "steps": 2}
     plan = studio.plan("{cat, dog} --n 1 --seed 3", **small)
     assert [(job.prompt, job.sources["images"]) for job in plan.jobs] == [
         ("cat --seed 3 --n 1 --steps 2", "typed"), ("dog --seed 3 --n 1 --steps 2", "typed"),
     ]  # fmt: skip
     jobs = studio.submit("{cat, dog} --n 1 --seed 3", key="k", **small)
+    source = Source(job=jobs[0].id, index=0)
+    jobs[0].wait(TIMEOUT)
+    varied = studio.plan(kind="vary", sources=[source], **small)
+    (job,) = varied.jobs
+    assert (job.prompt, job.parameters["images"], job.sources["images"], job.sources["steps"]) == (
+        "cat --steps 2", 4, "picture", "typed",
+    )  # fmt: skip
+    assert job.sources["guidance_scale"] == "picture"
     assert [job.record().prompt for job in jobs] == ["cat", "dog"]
     assert [len(job.pictures(TIMEOUT)) for job in jobs] == [1, 1]
     assert [job.id for job in studio.submit("{cat, dog} --n 1 --seed 3", key="k", **small)] == [job.id for job in jobs]

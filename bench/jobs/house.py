@@ -1,0 +1,124 @@
+"""A studio with a picture to start from, and one request of every kind of job."""
+
+from __future__ import annotations
+
+import io
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from ...parameters.job_request import Source
+from ...studio.kinds import PLUGINS
+from ...studio.service.durable_job import DurableJob
+from ...studio.service.embedded import DurableStudio
+
+PARENT: Final = "a cat, flat cartoon, on a teal background"
+PATIENCE_S: Final = 600.0
+Pixels = NDArray[np.uint8]  # [H, W, 3]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request for a job.
+
+    Attributes:
+        kind: of job.
+        prompt: empty: that of the picture.
+        sources: pictures of the parent that it starts from; "whole": the job.
+        said: its parameters.
+    """
+
+    kind: str
+    prompt: str = ""
+    sources: tuple[int, ...] | str = (0,)
+    said: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        names = [f"{name}={value}" if value is not True else name for name, value in self.said.items()]
+        return " ".join([self.kind, *(name for name in names if not name.startswith("mask"))])
+
+
+class House:
+    """A durable studio of one engine in this process, in a folder of its own.
+
+    Attributes:
+        parent: the job whose pictures are started from.
+        draft: a draft.
+        mask: digest of a mask for the parent's pictures.
+    """
+
+    def __init__(self, folder: Path, threads: int, steps: int | None) -> None:
+        self.steps: dict[str, Any] = {} if steps is None else {"steps": steps}
+        self.studio = DurableStudio(folder, threads=threads)
+        self.parent = self.studio.make("imagine", PARENT, seed=1, **self.steps)
+        self.draft = self.studio.make("imagine", PARENT, seed=1, draft=True)
+        for job in (self.parent, self.draft):
+            self.pictures(job)
+        width, height = self.pictures(self.parent)[0].shape[1::-1]
+        self.mask = self.studio.add_reference(mask(width, height))
+
+    def close(self) -> None:
+        self.studio.close()
+
+    def requests(self, seed: int = 7) -> list[Request]:
+        """Return one request of every kind, and a second where it has two ways."""
+        fixed = {"seed": seed, **self.steps}
+        own: dict[str, list[Request]] = {
+            "imagine": [Request("imagine", "a red apple", (), fixed)],
+            "reroll": [Request("reroll", sources="whole", said=fixed)],
+            "vary": [Request("vary", said=fixed), Request("vary", said={"strong": True, **fixed})],
+            "region": [Request("region", "a cat with a crown", said={"mask": self.mask, **fixed})],
+            "zoom": [Request("zoom", said=fixed)],
+            "pan": [Request("pan", said=fixed)],
+        }
+        return [each for kind in PLUGINS.names() for each in own[kind]]
+
+    def sources(self, request: Request) -> tuple[Source, ...]:
+        """Return what a request starts from, as requests name it."""
+        job = self.draft if request.kind == "enhance" else self.parent
+        if isinstance(request.sources, str):
+            return (Source(job=job.id),)
+        return tuple(Source(job=job.id, index=index) for index in request.sources)
+
+    @staticmethod
+    def sources_of(job: DurableJob) -> tuple[Source, ...]:
+        """Return the first picture of a job as what requests start from."""
+        return (Source(job=job.id, index=0),)
+
+    def make(self, request: Request) -> DurableJob:
+        """Ask for a job."""
+        return self.studio.make(request.kind, request.prompt, sources=self.sources(request), **request.said)
+
+    def price(self, request: Request) -> int:
+        """Return the ms that a job counts as by the price list."""
+        plan = self.studio.plan(request.prompt, kind=request.kind, sources=self.sources(request), **request.said)
+        return sum(job.list_ms for job in plan.jobs)
+
+    def timed(self, request: Request) -> float:
+        """Return the milliseconds of one job, from the request until its pictures are on disk."""
+        start = time.perf_counter()
+        self.make(request).wait(PATIENCE_S)
+        return (time.perf_counter() - start) * 1e3
+
+    def pictures(self, job: DurableJob) -> list[Pixels]:
+        """Wait for a job, and return its pictures."""
+        return [pixels(file) for file in job.pictures(PATIENCE_S)]
+
+
+def pixels(file: bytes) -> Pixels:
+    """Return the pixels of a picture's file."""
+    with Image.open(io.BytesIO(file)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def mask(width: int, height: int) -> bytes:
+    """Return the file of a mask whose upper right quarter is white."""
+    image, buffer = Image.new("L", (width, height)), io.BytesIO()
+    ImageDraw.Draw(image).rectangle((width // 2, 0, width, height // 2), fill=255)
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
