@@ -84,7 +84,7 @@ below 0 leads away from its text, and takes nothing from the others. The sum mus
 has several texts. To leave out more strongly, write it as a text: `a balloon:: red::-0.9`. A colour, a style or a
 background alone is read as such and not as a thing ("red" leads away from red, not from red apples).
 
-![a cat beside a dog of weight -1 to 2; balloons, with --no red, and further away](images/guidance/weights.webp)
+![a cat beside a dog of weight -1 to 2; balloons, with --no red, and further away](gallery/guidance/weights.webp)
 
 By eye: between two things there is a way without a break, about even at equal weights. Of what is left out the
 surroundings go first and the thing's own colour last.
@@ -113,14 +113,14 @@ in the style of something else, and then the model's own stays out unless `--s` 
 - a number from 0 to 4,294,967,295: `--sref 4093`. Each is a fixed point of the model's style space, the same for ever;
   `--sref random` picks one and the recipe tells which. A file whose name is a number is written `./4093`.
 
-![four things in the styles of twelve pictures](images/styles/references.webp)
+![four things in the styles of twelve pictures](gallery/styles/references.webp)
 
-![four things in twelve numbered styles](images/styles/numbers.webp)
+![four things in twelve numbered styles](gallery/styles/numbers.webp)
 
 Up to four share one picture, each perhaps with a weight: `--sref poster.png::2 4093`. `--sw` is how strongly they act
 together: 100 is what the model was trained with, 0 is nothing, and towards 1000 the thing itself begins to give way.
 
-![strengths from 0 to 1000 of the model's own style, of a picture, and of a number](images/styles/strength.webp)
+![strengths from 0 to 1000 of the model's own style, of a picture, and of a number](gallery/styles/strength.webp)
 
 What a picture carries, by eye: its background and colours nearly always, lines or areas mostly; related drawing sets
 look alike, and a background of the thing's own may win (`python -m salon.models.mini.recipe.style_sheets` drew these).
@@ -143,7 +143,7 @@ With `--mask mask.png` only what is white there is drawn anew, and the rest fits
 for between. `--feather` mixes old and new for so many pixels around the white; further out every pixel is the one of
 the picture, to the bit.
 
-![strengths from 0 to 1, and regions drawn anew](images/start/sheet.webp)
+![strengths from 0 to 1, and regions drawn anew](gallery/start/sheet.webp)
 
 Both are files, or the SHA-256 of a file that was brought before (`client.add_reference`), or that of a picture that a
 job of one's own made, or a public one of others; with a server also `--image JOB:2`, the second picture of a job.
@@ -162,7 +162,7 @@ that with the judge and the style encoder; `.knob_sheets` drew these).
 `--chaos` is how different the pictures of a grid are. Each reads its words with some noise of its own, which works on
 any model, and where there are styles it leans towards a style number of its own.
 
-![two grids at rising chaos](images/knobs/chaos.webp)
+![two grids at rising chaos](gallery/knobs/chaos.webp)
 
 By eye: at 25 backgrounds and colours part, at 100 drawing styles and shapes too, and some things are no longer sure to
 be what was asked for (the third cat has become a bear).
@@ -170,7 +170,7 @@ be what was asked for (the third cat has become a bear).
 `--weird` leads all pictures of a grid away from the model's default style, towards a style number that follows from the
 seed. A model without a default style refuses it.
 
-![four things at rising weird](images/knobs/weird.webp)
+![four things at rising weird](gallery/knobs/weird.webp)
 
 By eye: up to 500 little is seen, and at 3000 all pictures of a seed have gone the same way; the things stay.
 
@@ -184,7 +184,7 @@ best guess that there is then, and costs as much less.
 the decoder wraps. It does not go with a picture to start from. A picture of few tokens, like those of the embedded
 model, takes up to half as much time again; a large one hardly more.
 
-![pictures beside themselves, without and with tile](images/knobs/tile.webp)
+![pictures beside themselves, without and with tile](gallery/knobs/tile.webp)
 
 By eye: gradients become level and close up, plain grounds stay plain; things lose some of their shape (the last
 sunflower), and in a ground that is shaded a faint line can be left where the tiles meet.
