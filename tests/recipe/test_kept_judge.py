@@ -19,7 +19,7 @@ from salon.bench.report import problems
 from salon.engine.engine import Engine
 from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.frontends import cli
-from salon.models.mini.recipe import guidance, guidance_sheets, knobs, references, style_sheets
+from salon.models.mini.recipe import guidance, guidance_sheets, kinds, knobs, references, style_sheets
 from salon.models.mini.recipe.guidance import CAPTIONS, Wish, paint, wishes
 from salon.models.mini.recipe.judge_file import KeptJudge
 from salon.models.mini.recipe.judged import main
@@ -165,6 +165,26 @@ def test_knobs_are_measured_on_the_shipped_model(tmp_path: Path, judge: KeptJudg
     assert found["weird", 0.0]["style"] < found["weird", 3000.0]["style"]
     assert len(document["goals"]) == 5
     assert document["details"]["judge"]["sha256"] == judge.digest
+
+
+def test_kinds_are_measured_on_the_shipped_model(tmp_path: Path, judge: KeptJudge) -> None:
+    with open("/dev/null", "w") as nowhere:
+        argv = [*WITH, "--tiny", "--threads", "1", "--out", str(tmp_path)]
+        assert kinds.main(argv=argv, console=Console(file=nowhere)) == 0
+    document = json.loads((tmp_path / "kinds.json").read_text())
+    assert problems(document) == []
+    assert {"imagine", "vary, subtle", "vary, strong", "reroll"} <= {row["job"] for row in document["rows"]}
+    assert all(0 <= row["concept"] <= 1 for row in document["rows"])
+    assert document["details"]["judge"]["sha256"] == judge.digest
+
+
+def test_what_kinds_are_measured_by() -> None:
+    picture = np.zeros((16, 16, 3), np.uint8)
+    picture[4:12, 4:12] = 200
+    assert kinds.correlation(picture, picture // 2) == pytest.approx(1)
+    assert kinds.correlation(picture, np.roll(picture, 4, axis=1)) < 0.5
+    assert kinds.edges(picture).shape == (14, 14)
+    assert kinds.distance(np.array([[0.0, 0]]), np.array([[3.0, 4], [3, 4]])) == pytest.approx(np.sqrt(12.5))
 
 
 def test_what_knobs_are_measured_by() -> None:
