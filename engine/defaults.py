@@ -9,9 +9,10 @@ from typing import Any
 from ..bounds import QUALITIES
 from ..errors import complaint
 from ..values import number_of, shown, whole_of
+from . import image_prompts as pictures
 from . import start as starts
 from .config import Config
-from .errors import MalformedFile, SpecError
+from .errors import MalformedFile, PromptError, SpecError
 from .guidance import FIELDS as GUIDANCE_FIELDS
 from .guidance import weighted
 from .spec import GenerationSpec, check_guidance, size_for_aspect
@@ -21,6 +22,7 @@ from .styles.choice import FIELDS, StyleInfo, style_uses
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 SAMPLING = ("steps", "solver", "shift")  # the settings that a model may change for drafts
 _FIELDS = {field.name for field in fields_of(GenerationSpec)}
+_READ_HERE = {*FIELDS, *GUIDANCE_FIELDS, *starts.FIELDS, *pictures.FIELDS}  # that become other fields
 
 
 def read_defaults(salon: Config, granularity: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -58,7 +60,8 @@ def complete(
     """Return a spec of what is given, and of the defaults for the rest.
 
     Args:
-        given: fields of a spec, and those of `style_uses` and `guidance.weighted`, whose weights become normal here.
+        given: fields of a spec, and those of `style_uses`, `image_prompts_of`, `start_of` and `guidance.weighted`,
+            whose weights become normal here.
         draft: the model's settings for drafts, for a draft; they hold unless one of `SAMPLING` is given.
         quality: 1, 2 or 4; so many times the steps are taken that are given, or that are the model's.
         aspect: (width, height) in any unit; it chooses a size of about the default area in this proportion.
@@ -66,22 +69,31 @@ def complete(
             given.
 
     Raises:
-        SpecError: as `GenerationSpec`, `style_uses`, `guidance.weighted` and `start_of`. Also an unknown field or
-            quality, a malformed aspect, an aspect together with width or height, a negative prompt without guidance,
-            and terms at guidance 0.
+        SpecError: as `GenerationSpec`, `style_uses`, `image_prompts_of`, `guidance.weighted` and `start_of`. Also an
+            unknown field or quality, a malformed aspect, an aspect together with width or height, a negative prompt
+            without guidance, terms at guidance 0, and an image beside image prompts.
+        PromptError: no words, and no image prompts in their place.
     """
-    if unknown := given.keys() - _FIELDS - {*FIELDS, *GUIDANCE_FIELDS, *starts.FIELDS}:
+    if unknown := given.keys() - _FIELDS - _READ_HERE:
         raise SpecError(complaint("spec", min(unknown), "fields of GenerationSpec", "leave it out"))
     chosen = style_uses(styles, **{name: given[name] for name in FIELDS if name in given})
     shares = {name: given[name] for name in GUIDANCE_FIELDS if name in given}
     start = starts.start_of(**{name: given[name] for name in starts.FIELDS if name in given})
-    given = {name: value for name, value in given.items() if name not in {*FIELDS, *GUIDANCE_FIELDS, *starts.FIELDS}}
+    shown_in = {name: given[name] for name in pictures.FIELDS if name in given}
+    from_pictures, looks = pictures.image_prompts_of(styles, prompt, **shown_in)
+    if start is not None and shown_in.get("image_prompts"):
+        got, remedy = "it beside image prompts", "leave it out: image prompts are where the picture starts"
+        raise SpecError(complaint("image", got, "one of them", remedy))
+    if start is not None and not prompt.strip():
+        raise PromptError(complaint("prompt", shown(prompt), "some words", 'say what to draw, like "a red apple"'))
+    start, chosen = start or from_pictures, (*chosen, *looks)
+    given = {name: value for name, value in given.items() if name not in _READ_HERE}
     if shares:
         given |= weighted(**shares)
     if start is not None:
         given["start"] = start
     if chosen:
-        given["adapters"] = (*given.get("adapters", ()), *chosen)
+        given["adapters"] = pictures.joined((*given.get("adapters", ()), *chosen))
     # A seed of None counts as left out.
     given = {name: value for name, value in given.items() if name != "seed" or value is not None}
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}

@@ -52,7 +52,7 @@ def read_spec(reader: PromptReader | None, spec: GenerationSpec) -> tuple[str, .
     notes: list[str] = []
     beside = [("negative_prompt", "negative_prompt", spec.negative_prompt if spec.guided else "")]
     beside += [("term", repr(term.text), term.text) for term in spec.acting_terms]
-    if len(spec.prompt) <= reader.max_chars:
+    if spec.prompt and len(spec.prompt) <= reader.max_chars:
         notes += reader.read(spec.prompt).warnings
     for field, name, text in beside:  # called as `Generation.warnings` calls them
         if text and len(text) <= reader.max_chars:

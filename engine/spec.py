@@ -62,7 +62,7 @@ class GenerationSpec:
     adapters, limits. Numbers and text of numpy's become Python's own, so that every spec can be sent.
 
     Attributes:
-        prompt: the words to draw.
+        prompt: the words to draw; empty only with a start, and then a sample reads the model's unconditional input.
         negative_prompt: the words that the unconditional branch reads; empty: the model's own unconditional input. An
             engine takes a negative prompt only with guidance, since nothing else reads it.
         width, height: size in pixels.
@@ -88,7 +88,7 @@ class GenerationSpec:
 
     Raises:
         SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
-        PromptError: the prompt is empty.
+        PromptError: the prompt is empty, and there is no start.
     """
 
     prompt: str
@@ -129,7 +129,7 @@ class GenerationSpec:
             "tile": flag_of(self.tile),
             "prompt_weight": weight_of("prompt_weight", self.prompt_weight),
         }
-        if not own["prompt"].strip():
+        if not own["prompt"].strip() and self.start is None:
             raise PromptError(
                 complaint("prompt", shown(self.prompt), "some words", 'say what to draw, like "a red apple"')
             )
@@ -144,6 +144,7 @@ class GenerationSpec:
             raise SpecError(complaint("tile", shown(self.tile), "True or False", "choose one"))
         if self.shift is not None:
             own["shift"] = _number("shift", self.shift, *SHIFT)
+        own["prompt"] = own["prompt"] if own["prompt"].strip() else ""
         for name, value in own.items():
             object.__setattr__(self, name, value)
         if not isinstance(self.adapters, tuple) or not all(isinstance(use, AdapterUse) for use in self.adapters):

@@ -41,6 +41,8 @@ class Start:
         feather: pixels around what is new in which old ones fade in; beyond, every pixel is the picture's own.
         place: (left, top, width, height) of the picture on the canvas, in pixels; it may reach beyond. What it leaves
             free is new, as if the mask were white there. None: the picture fills the canvas.
+        others: SHA-256s (hex) of the files of further pictures: the generation starts from the mean of the latents of
+            all. With any there is neither mask nor place, and a step is taken.
 
     Raises:
         SpecError: a value out of range.
@@ -51,6 +53,7 @@ class Start:
     mask: str | None = None
     feather: int = 0
     place: Place | None = None
+    others: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {"picture": digest_named("start picture", self.picture)}
@@ -63,8 +66,26 @@ class Start:
             allowed = f"a whole number from 0 to {MAX_FEATHER}"
             raise SpecError(complaint("feather", shown(self.feather), allowed, "choose another feather"))
         own["place"] = None if self.place is None else _place(self.place)
+        own["others"] = tuple(digest_named("start picture", each) for each in self.others)
+        self._check_others(own)
         for name, value in own.items():
             object.__setattr__(self, name, value)
+
+    @staticmethod
+    def _check_others(own: dict[str, Any]) -> None:
+        """Raise SpecError for further pictures beside what one picture alone can have."""
+        if not own["others"]:
+            return
+        if len({own["picture"], *own["others"]}) != 1 + len(own["others"]):
+            raise SpecError(complaint("start pictures", "one of them twice", "each once", "leave it out"))
+        if own["mask"] is not None or own["place"] is not None or not own["strength"]:
+            got = "several with a mask, a place or strength 0"
+            raise SpecError(complaint("start pictures", got, "one with these", "leave the others out"))
+
+    @property
+    def pictures(self) -> tuple[str, ...]:
+        """SHA-256s of the files of all pictures that it begins with, without the mask."""
+        return (self.picture, *self.others)
 
     def want_canvas(self, width: int, height: int) -> None:
         """Raise SpecError unless the picture lies on a canvas of this size, or some of it."""
@@ -127,11 +148,11 @@ class PictureForm(msgspec.Struct, frozen=True):
 
 
 def start_forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
-    """Return what a spec needs of its start picture and its mask."""
+    """Return what a spec needs of its start pictures, in their order, and then of its mask."""
     start, size = spec.start, (spec.width, spec.height)
     if start is None:
         return ()
-    forms = (PictureForm(start.picture, PictureUse.START, size, start.place),)
+    forms = tuple(PictureForm(digest, PictureUse.START, size, start.place) for digest in start.pictures)
     return forms if start.mask is None else (*forms, PictureForm(start.mask, PictureUse.MASK, size))
 
 

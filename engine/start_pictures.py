@@ -14,19 +14,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bounds import MAX_IMAGE_PROMPTS
 from ..errors import complaint
 from ..kernels.ops import Ops
 from .errors import SpecError
 from .generation import Generation
 from .regions import Region, cover_of
 from .spec import GenerationSpec
-from .start import PictureForm, start_forms
+from .start import PictureForm, PictureUse, start_forms
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
 
 MAX_BYTES: Final = 256 * 2**20
-NEWEST: Final = 4  # that stay in any case: what a generation needs is added piece by piece before it is opened
+# That stay in any case: what a generation needs is added piece by piece before it is opened.
+NEWEST: Final = MAX_IMAGE_PROMPTS
 
 
 @dataclass(eq=False)
@@ -130,12 +132,23 @@ class StartPictures:
         if spec.start is None or not spec.start.masked or not generation.evaluations:
             return None
         forms = start_forms(spec)
-        mask = self._kept[forms[1]].pixels if len(forms) > 1 else None
+        mask = None if spec.start.mask is None else self._kept[forms[-1]].pixels
         cover = cover_of(spec.start, mask, (spec.width, spec.height))
         return Region.of(ops, self.pixels(spec), cover, self._tokens(spec), noise, generation.grid)
 
     def _tokens(self, spec: GenerationSpec) -> Float32:
-        form = start_forms(spec)[0]
+        """Return the clean latents [rows, C] of a pinned spec's picture, of several their mean."""
+        forms = [form for form in start_forms(spec) if form.use is PictureUse.START]
+        first, *others = map(self._tokens_of, forms)
+        if not others:
+            return first
+        total = first.astype(np.float64)
+        for tokens in others:
+            total += tokens
+        mean: Float32 = (total / len(forms)).astype(np.float32)
+        return mean
+
+    def _tokens_of(self, form: PictureForm) -> Float32:
         kept = self._kept[form]
         if kept.tokens is None:
             kept.tokens = self._encode(kept.pixels)

@@ -1,9 +1,8 @@
-"""Jobs that make something of a picture, in this process: the picture is a file with its recipe inside."""
+"""Jobs that make something of a picture, in this process: the picture is a file, best with its recipe inside."""
 
 from __future__ import annotations
 
 import argparse
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -43,19 +42,15 @@ def remade_here(
         model: of the engine.
 
     Raises:
-        SpecError, ParameterError: as `JobKind.spec`; RecipeError: a file without a recipe.
+        SpecError, ParameterError: as `JobKind.spec`.
     """
     from ..parameters.job_request import JobRequest, Source
     from ..scheduler.tickets import Lane
-    from ..studio.kinds import Asked, Input, kind_of
-    from ..studio.service.recipe_files import read_picture_file
+    from ..studio.kinds import Asked, kind_of
+    from ..studio.service.inputs import file_input
 
-    inputs = []
-    for source in options.sources:
-        digest = digests[source.path]
-        pixels, recipe = read_picture_file(io.BytesIO(files[digest]))
-        height, width = pixels.shape[:2]
-        inputs.append(Input(source=Source(digest=digest), digest=digest, width=width, height=height, spec=recipe.spec))
+    sources = [digests[source.path] for source in options.sources]
+    inputs = [file_input(Source(digest=digest), files[digest]) for digest in sources]
     request = JobRequest(
         key="here",
         prompt=text,

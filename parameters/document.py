@@ -154,6 +154,30 @@ digest = client.add_reference("photo.png")
 job = client.imagine("a cat", image=digest, image_strength=0.4)
 ```
 
+## Pictures before the words
+
+`salon imagine "photo.png a cat --iw 1.5"` draws a cat of what the photo shows and how it looks: the drawing starts from
+the picture's latents with some of the steps left out, and the picture is a style reference too (where the model has a
+style encoder). Of several pictures the latents' mean counts, in one size, cut to it in the middle. `--iw`, 1 unless it
+is written, is how much they count: 0 is nothing, to the bit; up to 1 colours and layout follow the picture, at 2 the
+things begin to mix, and 3 is near to the picture. Up to five are files, SHA-256s, or pictures of jobs as `JOB:2`. The
+size is that of a prompt without pictures. A start picture (`--image`) and a pattern (`--tile`) do not go with them.
+
+Pictures alone, two to five of them, are a blend, with or without `--blend` in the prompt: then nothing says what to
+draw, more of the pictures is kept, and the model's own style stays out unless `--s` is given. `salon blend A.png B.png`
+and `salon blend JOB 1 JOB 2` are the same. One picture alone needs words.
+
+![pictures before the words with --iw 0 to 3; below, blends without words](images/image-prompts/sheet.webp)
+
+By eye: of one picture and a word the two change places between 1 and 3. A blend keeps the places and mixed colours of
+what the pictures have, and a model that draws one thing makes one thing of them; of three little can be told apart.
+
+```python
+digest = client.add_reference("photo.png")
+job = client.imagine(f"{digest} a cat --iw 1.5")  # or client.imagine("a cat", image_prompts=[digest], image_weight=1.5)
+job = client.make("blend", sources=[digest, ("JOB", 0)])
+```
+
 ## Knobs
 
 Nothing of a knob is nothing, to the bit, and more of it does more (`python -m salon.models.mini.recipe.knobs` measures
@@ -189,9 +213,9 @@ model, takes up to half as much time again; a large one hardly more.
 By eye: gradients become level and close up, plain grounds stay plain; things lose some of their shape (the last
 sunflower), and in a ground that is shaded a faint line can be left where the tiles meet.
 
-`--iw`, `--oref`, `--ow`, `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep what
-a picture shows, and the embedded model ships one for styles only. `--sref` takes the style of a picture, and `--image`
-starts from it. `--sv` names the version of style references, of which there is one.
+`--oref`, `--ow`, `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep a character
+or an object, and the embedded model ships one for styles only. A picture before the words draws from it, `--sref` takes
+its style, and `--image` starts from it. `--sv` names the version of style references, of which there is one.
 
 ## How long pictures are kept
 

@@ -5,13 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
-from ..errors import complaint
-from ..values import shown, text_of
-from .errors import ParameterError
-
-ALLOWED: Final = "a picture: a file ending in .png, .jpg, .webp, .gif or .bmp, a link, a SHA-256, or JOB:N"
 _FORMS: Final = re.compile(
     r"(?P<link>https?://\S+)"
     r"|(?P<digest>[0-9a-f]{64})"
@@ -42,30 +37,3 @@ def named(text: str) -> Named | None:
     """Return the picture that a text names; None: it names none."""
     match = _FORMS.fullmatch(text)
     return None if match is None or match.lastgroup is None else Named(text, Form(match.lastgroup))
-
-
-@dataclass(frozen=True)
-class Picture:
-    """The name of a picture."""
-
-    metavar: str = "IMAGE"
-    many: bool = False
-    short: str = ""
-    allowed: str = ALLOWED
-
-    def read(self, flag: str, text: str, remedy: str) -> Named:
-        found = named(text)
-        if found is None:
-            raise ParameterError(complaint(flag, shown(text), self.allowed, remedy))
-        return found
-
-    def check(self, name: str, value: Any, remedy: str) -> str:
-        text = value.source if isinstance(value, Named) else text_of(value)
-        found = None if text is None else named(text)
-        if found is None or found.form not in (Form.DIGEST, Form.JOB):
-            allowed = "the SHA-256 (64 hex digits) of a picture's file, or JOB:N"
-            raise ParameterError(complaint(name, shown(value), allowed, "bring the picture first"))
-        return found.source
-
-    def write(self, value: Any) -> str:
-        return value.source if isinstance(value, Named) else str(value)

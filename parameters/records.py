@@ -6,13 +6,12 @@ from typing import Any, Final
 
 from .kinds import Aspect, Kind, Number, OneOf, Switch, Whole, Words
 from .known import Parameter, parameters
-from .pictures import Picture
 from .profiles import Profiles
-from .references import References
+from .references import Picture, Pictures, References
 
 KINDS: Final[dict[type[Any], str]] = {
     Whole: "whole", Number: "number", Words: "text", OneOf: "choice", Switch: "switch", Aspect: "aspect",
-    References: "references", Picture: "picture", Profiles: "profiles",
+    References: "references", Picture: "picture", Pictures: "pictures", Profiles: "profiles",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..bounds import ID, MAX_IMAGES, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT
+from ..bounds import ID, MAX_IMAGE_PROMPTS, MAX_IMAGES, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT
 from ..errors import complaint
 from ..system import expand_home
 from ..values import number_of, shown, text_of, whole_of
@@ -92,6 +92,35 @@ class References:
 
 
 @dataclass(frozen=True)
+class Pictures:
+    """Several pictures, which only programs name so: a prompt has them before its words."""
+
+    metavar: str = "IMAGE"
+    many: bool = True
+    short: str = ""
+    allowed: str = f"1 to {MAX_IMAGE_PROMPTS} pictures: each the SHA-256 (64 hex digits) of its file, or JOB:NUMBER"
+
+    def read(self, flag: str, text: str, remedy: str) -> str:
+        """Return one of them."""
+        return ONE.check(flag, text, remedy)
+
+    def check(self, name: str, value: Any, remedy: str) -> tuple[str, ...]:
+        """Return the names of pictures that came as data."""
+        many = items_of(value)
+        many = (value,) if many is None else many
+        if not 1 <= len(many) <= MAX_IMAGE_PROMPTS:
+            got, allowed = f"{len(many)} pictures", f"1 to {MAX_IMAGE_PROMPTS}"
+            raise ParameterError(complaint(name, got, allowed, "leave some out" if many else "leave it out"))
+        found = tuple(ONE.check(name, each, remedy) for each in many)
+        if len(set(found)) != len(found):
+            raise ParameterError(complaint(name, "a picture twice", "each once", "leave it out; --iw weighs them all"))
+        return found
+
+    def write(self, value: Any) -> str:
+        return " ".join(value)
+
+
+@dataclass(frozen=True)
 class Picture:
     """One picture: typed its file, or the SHA-256 of that, or JOB:NUMBER; sent one of the last two."""
 
@@ -118,6 +147,9 @@ class Picture:
 
     def write(self, value: Any) -> str:
         return str(value.source if isinstance(value, Typed) else value)
+
+
+ONE: Final = Picture()
 
 
 def _pair(name: str, value: Any) -> tuple[int | str, float]:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from ..bounds import random_seed
 from ..engine.defaults import SAMPLING
 from ..engine.errors import SpecError
+from ..engine.image_prompts import FIELDS as SHOWN
 from ..engine.info import ModelInfo
 from ..engine.spec import GenerationSpec
 from ..engine.start import FIELDS as STARTS
@@ -51,6 +52,9 @@ def remade(asked: Asked, parent: GenerationSpec, model: ModelInfo, **changes: An
         if "image" in said:
             got, allowed = "it beside the picture of a job", "one picture to start from"
             raise SpecError(complaint("--image", got, allowed, "leave it out"))
+        if said.keys() & set(SHOWN):
+            got, allowed = "pictures before the words", "none for what starts from a picture already"
+            raise SpecError(complaint("prompt", got, allowed, "leave them out"))
         said = {name: value for name, value in said.items() if name not in STARTS}
     said = {name: value for name, value in said.items() if not parameters()[name].job_kinds}  # the kind has read them
     values = {field.name: getattr(parent, field.name) for field in fields(parent) if field.name != "prompt"}

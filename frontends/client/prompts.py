@@ -9,7 +9,7 @@ import msgspec
 
 from ...errors import SalonError, complaint
 from ...parameters.known import checked, parameters
-from ...parameters.language.data import data_of
+from ...parameters.language.data import data_of, pictures_of
 from ...parameters.language.options import prompts_of
 from ...parameters.language.prompt import Prompt
 from ..wire import messages as m
@@ -33,6 +33,7 @@ def understood(prompt: Any, values: Mapping[str, Any]) -> tuple[Prompt, ...]:
         prompts = prompts_of(prompt, values)
         for one in prompts:
             data_of(one)  # files of this machine mean nothing elsewhere
+            pictures_of(one)
     except SalonError as error:
         raise invalid(str(error)) from error
     return prompts

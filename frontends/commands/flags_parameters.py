@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 from ...errors import SalonError
 from ...parameters.kinds import OneOf, Switch
 from ...parameters.known import Parameter, parameters
-from ...parameters.language.data import files_in, plain
+from ...parameters.language.data import files_in, pictures_of, plain
 from ...parameters.language.options import as_typed
 from ...parameters.language.printing import joined
 from ...parameters.language.prompt import Prompt, Said
+from ...parameters.pictures import Form, Named, named
 from ...parameters.references import Picture, References
 from .parsing import FILE, Names, Once, UsageError
 
@@ -125,10 +126,11 @@ def references(prompts: Sequence[Prompt]) -> dict[str, PictureFile]:
     """
     found: dict[str, PictureFile] = {}
     for prompt in prompts:
-        for one in prompt.said.values():
-            for path in files_in(one.value):
-                if path not in found:
-                    found[path] = read_typed(path, one.flag)
+        typed = [(path, one.flag) for one in prompt.said.values() for path in files_in(one.value)]
+        typed += [(each.source, "image prompt") for each in prompt.pictures if each.form is Form.FILE]
+        for path, flag in typed:
+            if path not in found:
+                found[path] = read_typed(path, flag)
     return found
 
 
@@ -155,7 +157,8 @@ def sent(options: argparse.Namespace, digests: Mapping[str, str]) -> tuple[str, 
             name: replace(one, value=as_typed(name, plain(one, digests))) if files_in(one.value) else one
             for name, one in prompt.said.items()
         }
-        prompts.append(replace(prompt, said=values))
+        pictures = tuple(named(each) or Named(each, Form.DIGEST) for each in pictures_of(prompt, digests))
+        prompts.append(replace(prompt, said=values, pictures=pictures))
     if all(prompt == prompts[0] for prompt in prompts):
         return joined(prompts[:1]), {"repeat": len(prompts)} if len(prompts) > 1 else {}  # beside which a seed is none
     return joined(prompts), {}

@@ -18,6 +18,7 @@ _FLAGS: Final = {
     "private": "--private",
     "images": "--n",
     "aspect": "--ar",
+    "image_weight": "--iw",
     "steps": "--steps",
     "seed": "--seed",
     "solver": "--solver",

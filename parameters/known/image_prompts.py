@@ -1,21 +1,29 @@
-"""Pictures as part of a prompt, for what they show: known by name, and refused with what is missing for them.
+"""Pictures as part of a prompt: how much they count, and what no adapter of the embedded model was trained to keep.
 
-A picture's style is what `--sref` takes of it, by the style adapter that the model ships. What it shows, a character or
-an object, no adapter of the embedded model was trained to keep.
+What a picture shows is where the drawing starts, and how it looks is a style (`engine/image_prompts.py`). A character
+or an object in another place and pose would need an adapter of its own.
 """
 
 from __future__ import annotations
 
-from ...bounds import MAX_STYLE
-from ..kinds import Number
-from ..pictures import Picture
+from ...bounds import IMAGE_WEIGHT, MAX_IMAGE_PROMPTS, MAX_STYLE
+from ..kinds import Number, Switch
+from ..references import Picture, Pictures
 from . import Parameter
 
-CONTENT = "an adapter for what a picture shows; --sref draws in its style, --image starts from it"
+CONTENT = "an adapter trained on characters and objects. A picture before the words draws from it, --sref in its style"
 
 PARAMETERS = (
     Parameter(
-        "image_weight", ("--iw",), Number(0, 3), "how much a picture in the prompt counts", "1", missing=CONTENT
+        "image_prompts", (), Pictures(), f"up to {MAX_IMAGE_PROMPTS} pictures, which a prompt has before its words",
+        "none", "bring the picture first", conflicts=("image",),
+    ),
+    Parameter(
+        "image_weight", ("--iw",), Number(*IMAGE_WEIGHT), "how much the pictures before the words count", "1",
+        "0 is none, 1 is usual",
+    ),
+    Parameter(
+        "blend", ("--blend",), Switch(), "blend the pictures of a prompt that has no words", "", job_kinds=("imagine",)
     ),
     Parameter("omni_reference", ("--oref",), Picture(), "a character or object to draw", "none", missing=CONTENT),
     Parameter("omni_weight", ("--ow",), Number(0, MAX_STYLE), "how much it counts", "100", missing=CONTENT),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..kinds import OneOf, Switch, Words
-from ..pictures import Picture
 from ..profiles import Profiles
+from ..references import Picture
 from . import Parameter
 
 TASTE, VIDEO, VERSIONS = "taste profiles", "video", "a choice of models"

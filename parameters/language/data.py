@@ -45,6 +45,21 @@ def data_of(
     return found
 
 
+def pictures_of(prompt: Prompt, digests: Mapping[str, str] = NONE) -> tuple[str, ...]:
+    """Return the pictures before the words of a prompt, as data.
+
+    Raises:
+        PromptRefused: a file that is not in `digests`.
+    """
+    try:
+        return tuple(
+            _digest("image prompt", each.source, digests) if each.form is Form.FILE else each.source
+            for each in prompt.pictures
+        )
+    except SalonError as error:
+        raise refusal_of(str(error), prompt.source, 0) from error
+
+
 def plain(one: Said, digests: Mapping[str, str] = NONE, choose: Callable[[], int] = random_seed) -> Any:
     """Return a value without what only means something where it was typed. Arguments and errors as of `data_of`."""
     value = one.value

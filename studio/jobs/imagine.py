@@ -24,7 +24,8 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     """See `JobKind`. Raises as `ModelInfo.make_spec` and `fields_of`."""
     request, draft = asked.request, asked.lane is Lane.DRAFT
     if request.parameters is not None:
-        given = fields_of(request.parameters, model.styles is not None and model.styles.has_default)
+        styled = model.styles is not None and model.styles.has_default and bool(request.prompt.strip())
+        given = fields_of(request.parameters, styled)  # pictures without words look as they do
         return model.make_spec(request.prompt, **given | {"draft": draft or given.get("draft", False)})
     fields = {name: value for name in OPTIONAL if (value := getattr(request, name)) is not None}
     return model.make_spec(

@@ -4,17 +4,18 @@ allow."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Final
 
-from ...bounds import MAX_PROMPT, random_seed
+from ...bounds import BLENDED, MAX_PROMPT, random_seed
 from ...errors import SalonError, complaint
 from ...parameters.errors import PromptRefused, refusal_of
 from ...parameters.known import Parameter, parameters
 from ...parameters.known.job import DRAFT
-from ...parameters.language.data import NONE, data_of
+from ...parameters.language.data import NONE, data_of, pictures_of
 from ...parameters.language.prompt import Prompt
+from ...parameters.pictures import Form, Named, named
 from ...parameters.request import fields_of
 from .request import ResolvedRequest, Source, Value
 from .settings import Settings, said_in
@@ -64,7 +65,10 @@ def resolve(
         PromptRefused: no words, or something that this model or kind of job does not take; it knows the place.
         ParameterError: the same in what does not come from the prompt.
     """
+    _check_single(prompt, facts)
     typed = data_of(prompt, digests, choose)
+    prompt = _with_pictures(prompt, typed.pop(PICTURES, ()), digests)
+    _check_single(prompt, facts)
     sources = dict.fromkeys(typed, Source.TYPED)
     given: dict[str, Any] = dict(typed)
     if settings is not None:
@@ -79,6 +83,7 @@ def resolve(
         given.setdefault("seed", choose())
         sources.setdefault("seed", Source.DEFAULT)
         prompt = filled(prompt, given["seed"], lists)
+    _check_pictures(prompt, given, facts)
     _check_words(prompt, facts)
     known = parameters()
     if len(prompt.terms) > 1 and (said := given.keys() & {TERMS, WEIGHT}):
@@ -89,7 +94,7 @@ def resolve(
     of_job = {name: value for name, value in given.items() if known[name].of_job and name != "repeat"}
     fields = {name: value for name, value in given.items() if not known[name].of_job}
     if not facts.remakes:
-        fields = fields_of(fields, facts.default_style)
+        fields = fields_of(fields, facts.default_style and bool(prompt.terms))  # pictures alone look as they do
     if len(prompt.terms) > 1:
         fields[TERMS] = _handed_on(prompt, TERMS, tuple((term.text, term.weight) for term in prompt.terms[1:]))
         fields[WEIGHT] = prompt.terms[0].weight
@@ -117,6 +122,33 @@ def _fitting(more: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     return found
 
 
+def _with_pictures(prompt: Prompt, beside: Any, digests: Mapping[str, str]) -> Prompt:
+    """Return a prompt with its pictures by digest, also those that are said beside it. PromptRefused: both are."""
+    if beside and prompt.pictures:
+        text = complaint(PICTURES, "it beside pictures in the prompt", "one of them", "put all before the words")
+        raise PromptRefused(text, prompt.source, 0)
+    sources = beside or pictures_of(prompt, digests)
+    return replace(prompt, pictures=tuple(named(each) or Named(each, Form.JOB) for each in sources))
+
+
+def _check_pictures(prompt: Prompt, given: Mapping[str, Any], facts: Facts) -> None:
+    """Refuse what contradicts the pictures before the words, or needs some."""
+    none = not prompt.pictures and not facts.remakes
+    for name, wrong, got, allowed, remedy in (
+        ("image", bool(prompt.pictures), "it beside image prompts", "one of them", "drop one"),
+        ("image_weight", none, "it without image prompts", "some", "put pictures before the words"),
+        ("blend", given.get("blend") and bool(prompt.terms), "it with words", "pictures alone", "drop it"),
+        (
+            "blend", given.get("blend") and not BLENDED[0] <= len(prompt.pictures) <= BLENDED[1],
+            f"{len(prompt.pictures)} pictures", f"{BLENDED[0]} to {BLENDED[1]}", "put them in place of words",
+        ),
+    ):  # fmt: skip
+        if wrong and given.get(name) is not None:
+            one = prompt.said.get(name)
+            text = complaint(parameters()[name].label if one is None else one.flag, got, allowed, remedy)
+            raise refusal_of(text, prompt.source, -1 if one is None else one.position)
+
+
 def _check(prompt: Prompt, parameter: Parameter, facts: Facts, lane: str) -> None:
     one = prompt.said.get(parameter.name)
     flag = parameter.label if one is None else one.flag
@@ -130,14 +162,17 @@ def _check(prompt: Prompt, parameter: Parameter, facts: Facts, lane: str) -> Non
             raise refusal_of(text, prompt.source, -1 if one is None else one.position)
 
 
+def _check_single(prompt: Prompt, facts: Facts) -> None:
+    if not prompt.terms and len(prompt.pictures) == 1 and not facts.remakes:
+        raise PromptRefused(
+            "Cannot use a single image prompt without text: add text or a second image", prompt.source, 0
+        )
+
+
 def _check_words(prompt: Prompt, facts: Facts) -> None:
     if not prompt.terms and not prompt.pictures and not facts.remakes:
         text = complaint("prompt", "no words", "some words", 'write some, like "a red apple"')
         raise PromptRefused(text, prompt.source, 0)
-    if not prompt.terms and len(prompt.pictures) == 1:
-        raise PromptRefused(
-            "Cannot use a single image prompt without text: add text or a second image", prompt.source, 0
-        )
     for term in prompt.terms:
         if len(term.text) > MAX_PROMPT:
             got = f"{len(term.text):,} characters"

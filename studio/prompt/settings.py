@@ -15,7 +15,10 @@ from ...parameters.language.data import data_of
 from ...parameters.language.prompt import Prompt
 from ...parameters.language.reading import parse_one
 
-NEVER = ("seed", "repeat", "image", "mask", "terms", "prompt_weight")  # what is of one prompt and no other
+NEVER = (
+    *("seed", "repeat", "image", "mask", "terms", "prompt_weight"),
+    *("image_prompts", "image_weight", "blend"),
+)  # what is of one prompt and no other
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

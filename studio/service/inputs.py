@@ -13,7 +13,7 @@ from ..store.rows import GRID
 from . import packing
 from .lookups import Found
 from .recipe import RecipeError
-from .recipe_files import read_png
+from .recipe_files import read_picture_file
 
 
 def job_input(source: Source, found: Found) -> Input:
@@ -39,7 +39,7 @@ def job_input(source: Source, found: Found) -> Input:
 
 
 def file_input(source: Source, data: bytes) -> Input:
-    """Return a file that was brought as what a request starts from; a recipe inside it is read.
+    """Return a file that was brought as what a request starts from; a recipe inside it is read, if it has one.
 
     Raises:
         ReferenceRefused: the file is no picture.
@@ -47,7 +47,7 @@ def file_input(source: Source, data: bytes) -> Input:
     picture = read_picture(data, f"source {source.digest[:12]}")
     width, height = picture.image.size
     try:
-        recipe = read_png(io.BytesIO(data))[1]
+        recipe = read_picture_file(io.BytesIO(data))[1]
     except RecipeError:
         return Input(source=source, digest=source.digest, width=width, height=height)
     return Input(source=source, digest=source.digest, width=width, height=height, spec=recipe.spec)

@@ -271,16 +271,27 @@ class Service(Lookups):
         """
         said = dict(request.parameters or {})
         for name in ("image", "mask"):
-            if (match := OF_JOB.fullmatch(str(said.get(name)))) is not None:
-                pictures = {picture.index + 1: picture.digest for picture in (await self._find(match[1], account))[1]}
-                if (number := int(match[2])) not in pictures:
-                    made = f"1 to {max(pictures)}" if pictures else "none (it has none)"
-                    got = f"picture {number} of job {match[1]}"
-                    raise SpecError(complaint(name, got, made, "name one that is there"))
-                said[name] = pictures[number]
+            if name in said:
+                said[name] = await self._brought(account, name, said[name])
+        if said.get("image_prompts"):
+            said["image_prompts"] = tuple(
+                [await self._brought(account, "image prompt", each) for each in said["image_prompts"]]
+            )
         if (aspect := await self.jobs.references.aspect(account, said)) is not None:
             said["aspect"] = aspect
         return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)
+
+    async def _brought(self, account: str, name: str, picture: str) -> str:
+        """Return the digest of a picture that a request names. Raises as `_resolved`."""
+        match = OF_JOB.fullmatch(str(picture))
+        if match is None:
+            return picture
+        pictures = {each.index + 1: each.digest for each in (await self._find(match[1], account))[1]}
+        if (number := int(match[2])) not in pictures:
+            made = f"1 to {max(pictures)}" if pictures else "none (it has none)"
+            got = f"picture {number} of job {match[1]}"
+            raise SpecError(complaint(name, got, made, "name one that is there"))
+        return pictures[number]
 
     async def _inputs(self, account: str, request: JobRequest) -> tuple[Input, ...]:
         """Return the pictures that a request starts from. UnknownJob, SpecError: one that this account has not."""

@@ -12,7 +12,7 @@ import pytest
 
 from salon.engine import noise, pictures
 from salon.engine.engine import Engine
-from salon.engine.errors import SpecError
+from salon.engine.errors import PromptError, SpecError
 from salon.engine.evaluations import evaluations_of
 from salon.engine.generation import Generation, ParkedGeneration, State
 from salon.engine.regions import compose, cover_of, fresh_tokens
@@ -93,6 +93,48 @@ def test_a_generation_begins_between_picture_and_noise(engine: Engine) -> None:
         want = (1 - sigma) * clean + sigma * noise.normal(0, image, 0, 16, 16)
         np.testing.assert_allclose(latents, want, rtol=0, atol=1e-6)
     engine.close(generation)
+
+
+def test_several_pictures_are_a_mean(engine: Engine) -> None:
+    request = spec(Start(PICTURE, 0.3, others=(OTHER, MASK)), images=2)
+    assert [(form.digest, form.use) for form in forms_of(request)] == [
+        (digest, PictureUse.START) for digest in (PICTURE, OTHER, MASK)
+    ]
+    generation = engine.open(add_pictures(engine, request))
+    assert sum(engine.start_pictures.pinned.values()) == 3
+    sigma = np.float32(generation.evaluations[0].sigma)
+    codec = engine.model.denoiser.codec
+    alone = [source(engine, spec(Start(digest, 0.3))) for digest in (PICTURE, OTHER, MASK)]
+    clean = sum(pictures.encode(engine.ops, codec, pixels).astype(np.float64) for pixels in alone) / 3
+    for image, latents in enumerate(np.split(engine.ops.numpy(generation.latents), 2)):
+        want = (1 - sigma) * clean + sigma * noise.normal(0, image, 0, 16, 16)
+        np.testing.assert_allclose(latents, want, rtol=0, atol=1e-6)
+    parked = engine.park(generation)
+    again = engine.resume(msgspec.msgpack.decode(msgspec.msgpack.encode(parked), type=ParkedGeneration))
+    while again.state is State.RUNNING:
+        engine.step([again])
+    made = engine.finish(again)
+    engine.close(again)
+    np.testing.assert_array_equal(made, drawn(engine, request))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"others": (PICTURE,)}, {"others": (OTHER, OTHER)}, {"others": ("x",)}, {"mask": MASK}, {"strength": 0.0},
+     {"place": (0, 0, 8, 8)}],
+)  # fmt: skip
+def test_what_several_pictures_cannot_have(fields: dict[str, Any]) -> None:
+    with pytest.raises(SpecError, match="start picture"):
+        Start(PICTURE, **({"others": (OTHER,)} | fields))
+
+
+def test_a_start_may_have_no_words(engine: Engine) -> None:
+    request = spec(Start(PICTURE, 0.5), prompt="  ")
+    assert request.prompt == ""
+    made = drawn(engine, request)
+    assert distance(made[0], drawn(engine, spec(Start(PICTURE, 0.5)))[0]) > 0
+    with pytest.raises(PromptError):
+        spec(prompt="")
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,39 @@ def test_the_same_start_as_here(salon: Run, tmp_path: Path) -> None:
     assert np.array_equal(read_png(tmp_path / "again.png")[0], pixels)
 
 
+def test_the_same_image_prompts_as_here(salon: Run, tmp_path: Path) -> None:
+    """Pictures before the words are brought along, a job's by its number; a blend has no words."""
+    rng = np.random.default_rng(0)
+    for name in ("one.jpg", "two.png"):
+        Image.fromarray(rng.integers(0, 255, (60, 90, 3)).astype(np.uint8)).save(tmp_path / name)
+    more = ["--n", "1", "--steps", "2", "--seed", "7", "--json"]
+    jobs = []
+    for prompt in ("one.jpg two.png a red apple --iw 2", "one.jpg two.png --blend", "one.jpg a red apple --iw 0"):
+        made = salon("imagine", prompt, *more, "-o", "there.png", "--force")
+        assert made.returncode == 0, made.stderr
+        there = json.loads(made.stdout)
+        here = json.loads(finish(start(["imagine", prompt, *more, "-o", "here.png", "--force"], tmp_path)).stdout)
+        assert np.array_equal(read_png(tmp_path / "there.png")[0], read_png(tmp_path / "here.png")[0])
+        assert there["recipe"]["spec"] == here["recipe"]["spec"]
+        jobs.append(there["job"]["job"])
+    blended = salon("blend", "one.jpg", "two.png", *more, "-o", "kind.png")
+    assert blended.returncode == 0, blended.stderr
+    whole = salon("imagine", "one.jpg two.png --blend", *more, "-o", "blend.png")
+    assert np.array_equal(read_png(tmp_path / "kind.png")[0], read_png(tmp_path / "blend.png")[0]), whole.stderr
+    of_jobs = salon("blend", jobs[0], "1", jobs[1], "1", *more, "-o", "jobs.png")
+    assert of_jobs.returncode == 0, of_jobs.stderr
+    told = json.loads(of_jobs.stdout)["job"]
+    assert [source["job"] for source in told["sources"]] == jobs[:2]
+    named = salon("imagine", f"{jobs[0]}:1 {jobs[1]}:1", *more, "-o", "named.png")
+    assert named.returncode == 0, named.stderr
+    assert np.array_equal(read_png(tmp_path / "named.png")[0], read_png(tmp_path / "jobs.png")[0])
+    planned = json.loads(salon("plan", "one.jpg two.png a red apple", "--json").stdout)["jobs"][0]
+    assert len(planned["parameters"]["image_prompts"]) == 2
+    refused = salon("imagine", f"{jobs[0]}:2 a cat")
+    assert refused.returncode == 2
+    assert f"image prompt: got picture 2 of job {jobs[0]}, allowed 1 to 1" in refused.stderr
+
+
 def test_the_same_guidance_as_here(salon: Run, serving: Serving, tmp_path: Path) -> None:
     """`--no` on a server and here; texts with weights from a program on a server."""
     words = [

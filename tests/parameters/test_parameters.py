@@ -274,11 +274,11 @@ def test_two_parameters_of_one_name_are_refused(folder: Path, name: str, flag: s
 
 def test_what_fields_of_returns_is_what_make_spec_takes() -> None:
     """Every name of the list reaches a spec, its guidance, its styles or its start."""
-    from salon.engine import start
+    from salon.engine import image_prompts, start
     from salon.engine.guidance import FIELDS as GUIDANCE_FIELDS
     from salon.engine.spec import GenerationSpec
     from salon.engine.styles.choice import FIELDS
 
     fields = {*inspect.signature(GenerationSpec).parameters, *FIELDS, *GUIDANCE_FIELDS, *start.FIELDS}
-    fields |= set(inspect.signature(ModelInfo.make_spec).parameters)
+    fields |= {*image_prompts.FIELDS, *inspect.signature(ModelInfo.make_spec).parameters}
     assert {parameter.name for parameter in of_pictures()} <= fields

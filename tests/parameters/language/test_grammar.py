@@ -175,7 +175,7 @@ def test_pictures_lead() -> None:
         ("a\ud800b", 1, "bytes that are no UTF-8"),
         ("a cat --sref 7::0", 13, "--sref: got '7::0', allowed a weight"),
         ("a cat --seed __x__", 13, "--seed: got '__x__', a word of a list"),
-        ("a cat --end there", 12, "--end: got 'there', allowed a picture"),
+        ("a cat --end \"\"", 12, "--end: got '', allowed a picture's file"),
         ("a cat --motion wild", 15, "--motion: got 'wild', allowed low or high"),
         ("a cat --p !!", 10, "--p: got '!!'"),
     ],

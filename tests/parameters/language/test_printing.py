@@ -18,10 +18,9 @@ from salon.parameters.language.grammar import check_conflicts
 from salon.parameters.language.printing import printed
 from salon.parameters.language.prompt import Prompt, Said, Term
 from salon.parameters.language.reading import parse
-from salon.parameters.pictures import Form, Named, Picture
+from salon.parameters.pictures import Form, Named
 from salon.parameters.profiles import Profiles
-from salon.parameters.references import Picture as OnePicture
-from salon.parameters.references import References, Typed
+from salon.parameters.references import Picture, References, Typed
 
 PIECES = [
     "--", "—", "–", "-", "::", ":", "{", "}", ",", "\\", '"', "“", "”", "_", "__", "__color__", " ", "  ", "\n", "a",
@@ -57,11 +56,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.lists(sources, min_size=1, max_size=3).map(tuple)
     if isinstance(kind, Profiles):
         return st.lists(st.tuples(st.sampled_from(["abc", "m12", "@ann"]), st.floats(0.01, 100)), max_size=3).map(tuple)
-    if isinstance(kind, OnePicture):
+    if isinstance(kind, Picture):
         found = [Typed("/a/my poster.png", True, 1.0), Typed("ab" * 32, False, 1.0), Typed("job-1:2", False, 1.0)]
         return st.sampled_from(found)
-    if isinstance(kind, Picture):
-        return st.sampled_from([Named("a b.png", Form.FILE), Named("ab" * 32, Form.DIGEST)])
     pytest.skip(f"no values of a {type(kind).__name__} are known here")
 
 

@@ -310,3 +310,39 @@ def test_a_request_has_the_proportions_of_its_picture(serve: Serve) -> None:
 
 
 BEFORE = "f9c49d4d767c566325744b2d03e1460960de593546f77a0dbd4993031d8bf66a"
+
+
+def test_image_prompts_are_those_of_the_account(serve: Serve) -> None:
+    """In the language, as data, and by a job's number they are one request; others' pictures are not there."""
+
+    async def work(service: Service) -> None:
+        await service.accounts.set("ab" * 32, "local", keyed=False)
+        one, two = await bring(service, picture(1)), await bring(service, picture(2))
+        said = {"images": 1, "steps": 4, "seed": 3}
+        requests = [
+            JobRequest(key="a", prompt=f"{one} {two} a red apple --iw 2", parameters=said, language=True),
+            JobRequest(
+                key="b", prompt="a red apple", parameters={**said, "image_prompts": (one, two), "image_weight": 2},
+                language=True,
+            ),
+        ]  # fmt: skip
+        digests = []
+        for request in requests:
+            (submitted,) = await service.submit_all("local", request)
+            found = await ended(service, submitted.job.job)
+            row = service.context.store.job(found.job)
+            assert row is not None
+            start = packing.spec_of(row).start
+            assert start is not None
+            assert (start.pictures, start.strength) == ((one, two), 0.75)
+            digests.append(found.pictures[-1].digest)
+        before = service.accepted
+        for request in requests:
+            with pytest.raises(SpecError, match="which is not here"):
+                await service.submit_all("ab" * 32, request)
+        text = f"{found.job}:4 {one} a cat"
+        with pytest.raises(SpecError, match=f"image prompt: got picture 4 of job {found.job}, allowed 1 to 1"):
+            await service.submit_all("local", JobRequest(key="c", prompt=text, parameters=said, language=True))
+        assert service.accepted == before
+
+    serve(work, **SHIPPED)
