@@ -167,7 +167,7 @@ Pictures alone, two to five of them, are a blend, with or without `--blend` in t
 draw, more of the pictures is kept, and the model's own style stays out unless `--s` is given. `salon blend A.png B.png`
 and `salon blend JOB 1 JOB 2` are the same. One picture alone needs words.
 
-![pictures before the words with --iw 0 to 3; below, blends without words](images/image-prompts/sheet.webp)
+![pictures before the words with --iw 0 to 3; below, blends without words](gallery/image-prompts/sheet.webp)
 
 By eye: of one picture and a word the two change places between 1 and 3. A blend keeps the places and mixed colours of
 what the pictures have, and a model that draws one thing makes one thing of them; of three little can be told apart.

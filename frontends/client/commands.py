@@ -7,12 +7,13 @@ Every method may raise `RequestFailed` (the server did not do it), `TimedOut`, `
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..wire import messages as m
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
 from .making import MakingCommands, PictureFile, new_key
+from .remakes import OnServer
 from .steps import Steps, call
 
 J = TypeVar("J", bound=JobCommands)
@@ -50,6 +51,22 @@ class Commands(MakingCommands[J], Generic[J, P]):
             picture: its file, or the bytes of one. What Salon made says itself how it was drawn.
         """
         return self._picture(m.Source(digest=(yield from self._bring(picture))))
+
+    @operation
+    def blend(self, /, *pictures: OnServer[J] | PictureFile, **options: Any) -> Steps[J]:
+        """Ask for pictures between two to five pictures, without a word. Returns and raises as `make`.
+
+        Args:
+            pictures: each `job[0]` or the like, or a file, or the bytes of one.
+            options: `lane`, `private`, `previews`, `key`, and parameters by name.
+        """
+        sources = []
+        for picture in pictures:
+            if isinstance(picture, OnServer):
+                sources.append(picture.source)
+            else:
+                sources.append(m.Source(digest=(yield from self._bring(picture))))
+        return (yield from self._make("blend", "", sources, options))
 
     @operation
     def jobs(self, limit: int = 20, before: int = 0, states: Sequence[str] = (), account: str = "") -> Steps[m.JobList]:

@@ -148,6 +148,15 @@ class MakingCommands(Flavour, Generic[J]):
         """Return what a request can say, as the server knows it."""
         return (yield from call(self._core, m.ListParameters(), m.ParameterList, self._timeout_s)).parameters
 
+    def _make(
+        self, kind: str, prompt: str, sources: Sequence[m.Source | tuple[str, int] | str], options: dict[str, Any]
+    ) -> Steps[J]:
+        """Ask for a job, with everything else that is said of it by name: parameters, `previews` and `key`."""
+        given = {name: value for name, value in options.items() if name not in ("previews", "key")}
+        previews, key = options.get("previews", 0), options.get("key")
+        jobs = yield from self._submit(kind, prompt, sources, None, None, previews, key, given, several=False)
+        return jobs[0]
+
     def _submit(
         self,
         kind: str,

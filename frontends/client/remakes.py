@@ -23,7 +23,7 @@ J = TypeVar("J")
 OF_JOB: Final = r"\S+:[1-9][0-9]{0,2}"  # a picture of a job, as parameters name it
 
 
-class _Source(Flavour, Generic[J]):
+class OnServer(Flavour, Generic[J]):
     """What a request starts from.
 
     Attributes:
@@ -34,15 +34,10 @@ class _Source(Flavour, Generic[J]):
     _commands: MakingCommands[J]
 
     def _make(self, kind: str, prompt: str, options: dict[str, Any]) -> Steps[J]:
-        given = {name: value for name, value in options.items() if name not in ("previews", "key")}
-        previews, key = options.get("previews", 0), options.get("key")
-        jobs = yield from self._commands._submit(
-            kind, prompt, (self.source,), None, None, previews, key, given, several=False
-        )
-        return jobs[0]
+        return (yield from self._commands._make(kind, prompt, (self.source,), options))
 
 
-class JobRemakes(_Source[J]):
+class JobRemakes(OnServer[J]):
     """What can be made of a job as a whole."""
 
     @operation
@@ -51,7 +46,7 @@ class JobRemakes(_Source[J]):
         return (yield from self._make("reroll", prompt, options))
 
 
-class PictureRemakes(_Source[J]):
+class PictureRemakes(OnServer[J]):
     """A picture on the server, and what can be made of it.
 
     `job[0]` is the first picture of a job; `client.picture("photo.png")` brings one.

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from . import guidance_sheets, kind_sheets, knob_sheets, start_sheets, style_sheets
+from . import guidance_sheets, image_prompt_sheets, kind_sheets, knob_sheets, start_sheets, style_sheets
 
 OUT = Path(__file__).resolve().parents[3] / "docs" / "gallery"
 PARTS: dict[str, Callable[[Sequence[str]], int]] = {
@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[[Sequence[str]], int]] = {
     "styles": style_sheets.main,
     "guidance": guidance_sheets.main,
     "start": start_sheets.main,
+    "image-prompts": image_prompt_sheets.main,
 }
 
 

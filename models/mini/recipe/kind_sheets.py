@@ -56,6 +56,7 @@ WAYS = (
     Way("pan", (CAT,), ("--side", "right")),
     Way("pan", (APPLE,), ("--side", "up")),
     Way("reroll", (CAT,)),
+    Way("blend", (CAT, APPLE)),
 )
 
 

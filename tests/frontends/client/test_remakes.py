@@ -98,3 +98,17 @@ def test_what_is_wrong_is_refused(server: FakeServer, connect: Connect) -> None:
         with pytest.raises(Invalid, match=message):
             call()
     assert len(client.jobs().jobs) == before
+
+
+def test_a_blend_of_pictures_of_jobs_and_files(server: FakeServer, connect: Connect) -> None:
+    client = connect(server.address)
+    job = client.imagine("a cat", images=2, width=64, height=64)
+    job.wait(timeout_s=DONE_S)
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(buffer, "PNG")
+    first = getattr(job[0], "_inner", job[0])
+    blend = client.blend(first, buffer.getvalue(), images=1)
+    info = blend.wait(timeout_s=DONE_S)
+    assert (info.kind, info.images, info.sources[0], bool(info.sources[1].digest)) == ("blend", 1, first.source, True)
+    with pytest.raises(Invalid, match="sources: got 1 for 'blend', allowed 2 to 5"):
+        client.blend(first)
