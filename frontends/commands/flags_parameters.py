@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...errors import SalonError
 from ...parameters.kinds import OneOf, Switch
 from ...parameters.known import Parameter, parameters
-from ...parameters.language.data import files_in, pictures_of, plain
+from ...parameters.language.data import files_in, pictures_of, plain, want_made
 from ...parameters.language.options import as_typed
 from ...parameters.language.printing import joined
 from ...parameters.language.prompt import Prompt, Said
@@ -122,10 +122,13 @@ def said(options: argparse.Namespace) -> dict[str, Said]:
 def references(prompts: Sequence[Prompt]) -> dict[str, PictureFile]:
     """Read the pictures that parameters refer to, by path, before any other work.
 
-    Raise ReferenceRefused if one cannot be read as a picture.
+    Raises:
+        ReferenceRefused: one cannot be read as a picture.
+        PromptRefused: a parameter is known by name alone, whatever picture it names.
     """
     found: dict[str, PictureFile] = {}
     for prompt in prompts:
+        want_made(prompt)
         typed = [(path, one.flag) for one in prompt.said.values() for path in files_in(one.value)]
         typed += [(each.source, "image prompt") for each in prompt.pictures if each.form is Form.FILE]
         for path, flag in typed:

@@ -31,18 +31,24 @@ def data_of(
     Raises:
         PromptRefused: a file that is not in `digests`, or a parameter that this version knows by name alone.
     """
+    want_made(prompt)
     known = parameters()
     found = {}
     for name, one in prompt.said.items():
         parameter = known[name]
         try:
-            if parameter.missing:
-                raise unmade(one.flag, parameter.missing)
             found[name] = parameter.kind.check(one.flag, plain(one, digests, choose), parameter.remedy)
         except SalonError as error:
-            place = one.position if parameter.missing else one.value_position
-            raise refusal_of(str(error), prompt.source, place) from error
+            raise refusal_of(str(error), prompt.source, one.value_position) from error
     return found
+
+
+def want_made(prompt: Prompt) -> None:
+    """Raise PromptRefused for a parameter that this version knows by name alone."""
+    for name, one in prompt.said.items():
+        if missing := parameters()[name].missing:
+            error = unmade(one.flag, missing)
+            raise refusal_of(str(error), prompt.source, one.position) from error
 
 
 def pictures_of(prompt: Prompt, digests: Mapping[str, str] = NONE) -> tuple[str, ...]:
