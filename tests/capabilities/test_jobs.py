@@ -1,0 +1,161 @@
+"""What can be done to pictures, capability by capability: each test has the id of one of the product's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from salon.frontends.client.client import Client
+from salon.frontends.client.errors import NotFound
+from salon.frontends.recipe import read_png
+
+from .conftest import SMALL, Said, Salon, file_of, pixels_of
+
+DONE_S = 60.0
+
+
+@pytest.fixture(scope="session")
+def cat(address: str) -> str:
+    """Id of a job of two pictures of a cat."""
+    with Client(address) as client:
+        job = client.imagine("a cat, flat cartoon, on a teal background", images=2, steps=2, seed=7)
+        job.wait(timeout_s=DONE_S)
+        return job.id
+
+
+def made(said: Said) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The job that a command made, and its pictures."""
+    return said.json["job"], said.pixels
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    error = ((a.astype(float) - b.astype(float)) ** 2).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def test_l1_the_price_list(salon: Salon, client: Client, cat: str) -> None:
+    def cost(words: str) -> int:
+        return sum(job["list_ms"] for job in salon("plan", words, "--json").json["jobs"])
+
+    grid = cost("a cat")
+    assert grid == 60_000
+    assert cost("a cat --turbo") == 2 * grid
+    assert cost("a cat --q 2") == 2 * grid
+    assert cost("a cat --n 1") * 4 == grid
+    assert cost("a cat --lane draft") * 2 == grid
+    assert client.plan("", kind="vary", sources=[(cat, 0)], steps=20).jobs[0].list_ms == 27_000  # half of the steps
+
+
+def test_l4_a_permutation_takes_one_place(client: Client) -> None:
+    jobs = client.imagine_all("a {red, green, blue} apple", images=1, steps=1)
+    assert len({job.id for job in jobs}) == 3
+    for job in jobs:
+        job.wait(timeout_s=DONE_S)
+
+
+def test_j1_imagine_and_reroll(salon: Salon, cat: str) -> None:
+    job, pictures = made(salon("reroll", cat, "--json"))
+    assert (job["kind"], len(pictures), job["steps"]) == ("reroll", 2, 2)
+    assert job["seed"] != 7
+    again, same = made(salon("reroll", cat, "--seed", "7", "--json"))
+    assert np.array_equal(same[0], pixels_of(picture_of(salon, again["sources"][0]["job"], 1)))
+
+
+def picture_of(salon: Salon, job: str, number: int) -> bytes:
+    out = salon("show", job, "-o", "shown", "--json")
+    assert out.code == 0, out.err
+    return sorted(Path("shown").glob(f"*-{number}.png"))[0].read_bytes()
+
+
+def test_j2_variations(salon: Salon, client: Client, cat: str) -> None:
+    source = pixels_of(client.job(cat).picture(1))
+    subtle, strong = (
+        made(salon("vary", cat, "2", *words, "--steps", "10", "--seed", "3", "--json"))[1]
+        for words in ((), ("--strong",))
+    )
+    assert len(subtle) == len(strong) == 4
+    assert np.mean([psnr(each, source) for each in subtle]) > np.mean([psnr(each, source) for each in strong])
+
+
+def test_j3_remix_is_each_of_them_with_another_prompt(salon: Salon, cat: str) -> None:
+    for command in ("reroll", "vary", "zoom", "pan"):
+        words = [cat] if command == "reroll" else [cat, "1"]
+        job, _ = made(salon(command, *words, "a dog", *SMALL, "--json"))
+        assert (job["kind"], job["prompt"], job["sources"][0]["job"]) == (command, "a dog", cat)
+
+
+def test_j4_outside_of_a_region_pixels_are_the_same(salon: Salon, client: Client, cat: str) -> None:
+    mask = np.zeros((128, 128), np.uint8)
+    mask[:64, :64] = 255
+    Path("mask.png").write_bytes(file_of(mask))
+    source = pixels_of(client.job(cat).picture(0))
+    _, (picture,) = made(salon("region", cat, "1", "a crown", "--mask", "mask.png", "--feather", "4", *SMALL, "--json"))
+    assert np.array_equal(picture[68:], source[68:])
+    assert np.array_equal(picture[:, 68:], source[:, 68:])
+    assert not np.array_equal(picture[:64, :64], source[:64, :64])
+    other = salon("region", cat, "1", "a crown")
+    assert (other.code, "--mask: got none" in other.err) == (2, True)
+
+
+def test_j6_zoom_and_pan(salon: Salon, client: Client, cat: str) -> None:
+    source = pixels_of(client.job(cat).picture(0))
+    _, (zoomed,) = made(salon("zoom", cat, "1", "--zoom", "2", *SMALL, "--json"))
+    assert zoomed.shape == source.shape
+    small = np.asarray(Image.fromarray(source).resize((64, 64), Image.Resampling.LANCZOS))
+    assert psnr(zoomed[44:84, 44:84], small[12:52, 12:52]) > 30
+    for side, at in (("left", np.s_[:, -120:]), ("right", np.s_[:, :120]), ("up", np.s_[-120:]), ("down", np.s_[:120])):
+        _, (panned,) = made(salon("pan", cat, "1", "--side", side, *SMALL, "--json"))
+        assert sorted(panned.shape) == [3, 128, 192]
+        assert np.array_equal(panned[at], source[at])
+
+
+def test_j11_any_job_in_any_frontend(salon: Salon, client: Client, cat: str) -> None:
+    shown = salon("show", cat).out
+    assert "a cat, flat cartoon" in shown
+    job = client.imagine("a cat", images=1, steps=200)
+    assert salon("cancel", job.id).code == 0
+    assert job.refresh().state == "cancelled"
+    assert client.job(cat).state == "done"
+    assert salon("delete", job.id).code == 0
+    with pytest.raises(NotFound):
+        client.job(job.id)
+
+
+def test_j13_every_picture_carries_its_recipe(salon: Salon, cat: str, client: Client) -> None:
+    path = Path("cat.png")
+    path.write_bytes(client.job(cat).picture(0))
+    _, recipe = read_png(path)
+    assert (recipe.spec.seed, recipe.spec.steps, recipe.image) == (7, 2, 0)
+    told = salon("recipe", "cat.png", "--json").json
+    assert told["spec"]["prompt"] == "a cat, flat cartoon, on a teal background"
+    again = salon("reproduce", "cat.png", "--json").json
+    assert again["same"] is True
+    assert again["made"] == recipe.pixels
+
+
+def test_m2_uploads_are_read_safely(salon: Salon) -> None:
+    Path("text.png").write_text("no picture")
+    refused = salon("imagine", "a cat", "--image", "text.png", *SMALL)
+    assert (refused.code, "text.png" in refused.err) == (2, True)
+    rotated = Image.new("RGB", (64, 32), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    rotated.save("rotated.jpg", exif=exif)
+    _, (picture,) = made(salon("imagine", "a cat", "--image", "rotated.jpg", "--strength", "0", *SMALL, "--json"))
+    assert picture.shape[0] > picture.shape[1]
+
+
+def test_r1_the_same_alone_and_in_company(client: Client) -> None:
+    prompts = ["a cat --seed 5", "a dog --seed 6 --ar 2:1 --chaos 30", "a red apple --seed 7 --sref 4093 --tile"]
+    alone = []
+    for prompt in prompts:
+        job = client.imagine(prompt, steps=3, images=2)
+        alone.append(job.result(timeout_s=DONE_S))
+    jobs = [client.imagine(prompt, steps=3, images=2) for prompt in prompts]
+    for job, before in zip(jobs, alone, strict=True):
+        for a, b in zip(job.result(timeout_s=DONE_S), before, strict=True):
+            assert np.array_equal(pixels_of(a), pixels_of(b))
