@@ -54,6 +54,56 @@ def spec_of(model: ModelInfo, kind: str, prompt: str = "", source_kind: str = "i
     return made
 
 
+def own(model: ModelInfo, kind: str, prompt: str, size: tuple[int, int], **said: Any) -> GenerationSpec:
+    """Ask a kind for the spec of a picture without a recipe. The model's default size is 16 x 16, in tokens of 4."""
+    request = JobRequest(key="k", prompt=prompt, kind=kind, sources=(Source(digest=DIGEST),), parameters=said)
+    picture = Input(source=request.sources[0], digest=DIGEST, width=size[0], height=size[1])
+    return kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=(picture,)), model)
+
+
+@pytest.mark.parametrize(
+    ("size", "canvas", "place"),
+    [
+        ((16, 16), (16, 16), (4, 4, 8, 8)),
+        ((16, 24), (16, 24), (4, 6, 8, 12)),  # from half to twice the default area, in whole tokens: as it is
+        ((50, 20), (24, 12), (5, 3, 15, 6)),  # the nearest proportions, of which it covers its part
+        ((2000, 2000), (16, 16), (4, 4, 8, 8)),
+        ((8, 8), (16, 16), (4, 4, 8, 8)),
+    ],
+)
+def test_a_picture_without_a_recipe_is_fitted(
+    model: ModelInfo, size: tuple[int, int], canvas: tuple[int, int], place: tuple[int, int, int, int]
+) -> None:
+    made = own(model, "zoom", "a cat", size)
+    assert made.start is not None
+    assert (made.width, made.height) == canvas
+    assert made.start.place == place
+    assert (made.prompt, made.steps, made.images) == ("a cat", model.defaults["steps"], 4)
+    masked = own(model, "region", "a cat", size, mask=DIGEST)
+    assert (masked.width, masked.height) == (own(model, "vary", "a cat", size).width, canvas[1]) == canvas
+    panned = own(model, "pan", "a cat", size, side="down")
+    assert panned.start is not None
+    assert panned.width == canvas[0]
+    assert panned.height > canvas[1]
+    assert panned.start.place is not None
+    assert panned.start.place[2] >= canvas[0]
+
+
+def test_a_picture_without_a_recipe_needs_words(model: ModelInfo) -> None:
+    for kind in ("vary", "region", "zoom", "pan"):
+        with pytest.raises(SpecError, match="prompt: got no words for picture abab.*which has no recipe, allowed some"):
+            own(model, kind, " ", (16, 16), **({"mask": DIGEST} if kind == "region" else {}))
+    with pytest.raises(SpecError, match="source: got .*allowed a picture that Salon made"):
+        own(model, "reroll", "a cat", (16, 16))
+
+
+def test_what_is_made_of_a_picture_that_tiles_does_not_tile(model: ModelInfo) -> None:
+    parent = model.make_spec("cat", width=16, height=16, steps=4, seed=1, tile=True)
+    request = JobRequest(key="k", prompt="", kind="vary", sources=(SOURCE,), parameters={})
+    picture = Input(source=SOURCE, digest=DIGEST, width=16, height=16, spec=parent)
+    assert not kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=(picture,)), model).tile
+
+
 def test_a_variation_starts_from_its_picture(model: ModelInfo) -> None:
     subtle, strong = spec_of(model, "vary"), spec_of(model, "vary", strong=True)
     assert (subtle.prompt, subtle.images, subtle.steps, subtle.width) == ("cat", 4, 4, 16)
