@@ -6,10 +6,12 @@ import io
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 
+from salon.bounds import GRID
 from salon.engine.engine import Engine
 from salon.engine.errors import SpecError
 from salon.engine.info import ModelInfo
@@ -30,6 +32,7 @@ from .conftest import request as small
 
 SOURCE = Source(job="a", index=1)
 DIGEST = "ab" * 32
+PRICES = {"reroll": Kind.GRID, "take": Kind.TAKE_ONE}
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +51,7 @@ def spec_of(model: ModelInfo, kind: str, prompt: str = "", source_kind: str = "i
     asked = Asked(request=request, lane=Lane.FAST, inputs=(picture,))
     found = kind_of(request)
     made = found.spec(asked, model)
-    price = Kind.GRID if kind == "reroll" else Kind.VARIATION
-    assert found.work(asked, made, model).kind is price
+    assert found.work(asked, made, model).kind is PRICES.get(kind, Kind.VARIATION)
     assert found.stages(made, model) == ()
     return made
 
@@ -137,6 +139,7 @@ def test_zoom_and_pan_place_their_picture(model: ModelInfo) -> None:
         ("vary", {"image": DIGEST}, "--image: got it beside the picture of a job, allowed one picture to start from"),
         ("zoom", {"strong": True}, "--strong: got one for 'zoom', allowed only for vary; leave it out"),
         ("vary", {"side": "up"}, "--side: got one for 'vary', allowed only for pan"),
+        ("take", {"seed": 3}, "--seed: got one for 'take', allowed none there; leave it out"),
         ("imagine", {"zoom": 1.5}, "sources: got 1 for 'imagine', allowed 0"),
     ],
 )
@@ -174,5 +177,39 @@ def test_outside_of_its_mask_a_region_is_the_picture_itself(serve: Serve) -> Non
         after = read_png(io.BytesIO(service.context.blobs.get(shown.digest)))[0]
         np.testing.assert_array_equal(after[:, :8], before[:, :8])
         assert (after[:, 8:] != before[:, 8:]).any()
+
+    serve(work)
+
+
+def test_a_picture_taken_out_is_the_very_same(serve: Serve) -> None:
+    """It costs nothing, takes no step, and its recipe says where it is from. Words and files without a recipe are
+    refused."""
+
+    async def work(service: Service) -> None:
+        first, _ = await service.submit("local", small("a", "a red apple", images=2, parameters=None))
+        pictures = {one.index: one for one in (await ended(service, first.job)).pictures}
+        before, parent = read_png(io.BytesIO(service.context.blobs.get(pictures[1].digest)))
+        source = Source(job=first.job, index=1)
+        asked = small("b", "", kind="take", sources=(source,), parameters={})
+        planned = await service.plan("local", msgspec.structs.replace(asked, language=True))
+        assert [(one.cost_ms, one.list_ms) for one in planned.jobs] == [(0, 0)]
+        job, _ = await service.submit("local", asked)
+        record = await ended(service, job.job)
+        assert (record.state, record.kind, record.sources, record.steps) == ("done", "take", (source,), 0)
+        assert record.charged_ms == 0
+        shown = {one.index: one for one in record.pictures}
+        assert sorted(shown) == [GRID, 0]
+        after, recipe = read_png(io.BytesIO(service.context.blobs.get(shown[0].digest)))
+        np.testing.assert_array_equal(after, before)
+        assert recipe.pixels == parent.pixels
+        assert recipe.spec.start == Start(pictures[1].digest, 0.0)
+        assert (recipe.spec.prompt, recipe.spec.seed, recipe.spec.images) == ("a red apple", 0, 1)
+        for more, words in (
+            ({"prompt": "a dog"}, "prompt: got 'a dog' for 'take', allowed none there"),
+            ({"sources": (Source(job=first.job),)}, "source: got job .* as a whole, allowed one of its pictures"),
+            ({"sources": (Source(job=first.job, index=2),)}, "source: got picture 2 of job .*, allowed 0 to 1"),
+        ):
+            with pytest.raises(SpecError, match=words):
+                await service.submit("local", msgspec.structs.replace(asked, key="c", **more))
 
     serve(work)
