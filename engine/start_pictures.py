@@ -115,6 +115,10 @@ class StartPictures:
         """Return the pixels uint8 [height, width, 3] that a pinned spec starts from."""
         return self._kept[start_forms(spec)[0]].pixels
 
+    def source(self, spec: GenerationSpec) -> UInt8:
+        """Return the pixels uint8 [h, w, 3] that a pinned spec's pictures agree with, once they are brought down."""
+        return self._kept[start_forms(spec)[1]].pixels
+
     def begin(self, generation: Generation, noise: Float32) -> Float32:
         """Return the latents [images * rows, C] that a generation begins with, of its noise [images * rows, C]."""
         start, evaluations = generation.spec.start, generation.evaluations

@@ -69,6 +69,28 @@ def placed(first: Input, box: Place) -> Place:
     return left - (width - wide) // 2, top - (height - high) // 2, width, height
 
 
+def refuse_upscale(first: Input, why: str) -> None:
+    """Raise SpecError, which says why, for a picture that is an upscale; it names the picture that was enlarged."""
+    start = None if first.spec is None else first.spec.start
+    if start is not None and (first.kind == "upscale" or start.enlarge > 1):
+        got, remedy = f"{first.source}, an upscale", f"name its parent, picture {start.picture[:12]}: {why}"
+        raise SpecError(complaint("source", got, "a picture of the model's own size", remedy))
+
+
+def full_quality(parent: GenerationSpec, model: ModelInfo) -> dict[str, Any]:
+    """Return the model's own steps, solver and shift for what is made of a draft; for others nothing."""
+    if not is_draft(parent, model):
+        return {}
+    plain = model.make_spec("a picture", seed=0)
+    return {name: getattr(plain, name) for name in SAMPLING}
+
+
+def is_draft(spec: GenerationSpec, model: ModelInfo) -> bool:
+    """Return whether a picture was drawn by the model's settings for drafts."""
+    plain = model.make_spec("a picture", draft=True, seed=0)
+    return bool(model.draft) and all(getattr(spec, name) == getattr(plain, name) for name in SAMPLING)
+
+
 def parent_of(asked: Asked) -> tuple[Input, GenerationSpec]:
     """Return the first source of a request, and the spec that it was drawn with. SpecError: that spec is not known."""
     first = asked.inputs[0]

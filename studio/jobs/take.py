@@ -14,7 +14,7 @@ from ...scheduler.prices import Kind
 from ..kinds import Asked
 from ..pricing import work_of
 from ..remake import drawing_alone as stages
-from ..remake import parent_of
+from ..remake import parent_of, refuse_upscale
 
 __all__ = ["HELP", "PARAMETERS", "SOURCES", "WHOLE", "spec", "stages", "work"]
 
@@ -25,11 +25,12 @@ PARAMETERS = ()
 
 
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
-    """See `JobKind`. SpecError: words, which nothing would be drawn by, or a picture without a recipe."""
+    """See `JobKind`. SpecError: words, which nothing would be drawn by, a picture without a recipe, or an upscale."""
     first, parent = parent_of(asked)
     if asked.request.prompt.strip():
         got = f"{asked.request.prompt.strip()[:40]!r} for 'take'"
         raise SpecError(complaint("prompt", got, "none there, since nothing is drawn", "leave it out, or use vary"))
+    refuse_upscale(first, "an upscale is a picture on its own")
     start = Start(first.digest, 0.0)
     return replace(parent, images=1, start=start, width=first.width, height=first.height, tile=False)
 

@@ -15,6 +15,7 @@ from salon.bounds import GRID
 from salon.engine.engine import Engine
 from salon.engine.errors import SpecError
 from salon.engine.info import ModelInfo
+from salon.engine.projection import halved
 from salon.engine.spec import GenerationSpec
 from salon.engine.start import Start
 from salon.parameters.job_request import JobRequest, Source
@@ -32,7 +33,7 @@ from .conftest import request as small
 
 SOURCE = Source(job="a", index=1)
 DIGEST = "ab" * 32
-PRICES = {"reroll": Kind.GRID, "take": Kind.TAKE_ONE}
+PRICES = {"reroll": Kind.GRID, "take": Kind.TAKE_ONE, "upscale": Kind.UPSCALE}
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +133,32 @@ def test_zoom_and_pan_place_their_picture(model: ModelInfo) -> None:
     assert spec_of(model, "pan", image_strength=0.9).start == Start(DIGEST, 0.9, None, 8, (0, 0, 16, 16))
 
 
+def test_an_upscale_is_exactly_twice_as_large(model: ModelInfo) -> None:
+    subtle, creative = spec_of(model, "upscale"), spec_of(model, "upscale", creative=True)
+    for made in (subtle, creative):
+        assert (made.prompt, made.width, made.height, made.images) == ("cat", 32, 32, 1)
+        assert made.start is not None
+        assert (made.start.picture, made.start.enlarge) == (DIGEST, 2)
+    assert subtle.start is not None
+    assert creative.start is not None
+    assert (subtle.start.project, creative.start.project) == (True, False)
+    assert subtle.start.strength < creative.start.strength
+    assert spec_of(model, "upscale", image_strength=0.1, images=2).images == 2
+    assert own(model, "upscale", "a cat", (30, 21)).width == 64  # 32 x 20 in whole tokens, and then twice that
+    assert own(model, "upscale", "a cat", (30, 21)).height == 40
+    with pytest.raises(SpecError, match="source: got 513 x 520 pixels, allowed at most 262,144 pixels, .* save it sma"):
+        own(model, "upscale", "a cat", (513, 520))
+
+
+def test_what_is_made_of_a_draft_has_full_quality(model: ModelInfo) -> None:
+    model = msgspec.structs.replace(model, draft={"steps": 1})
+    drafted = model.make_spec("cat", draft=True, seed=1)
+    request = JobRequest(key="k", prompt="", kind="upscale", sources=(SOURCE,), parameters={})
+    picture = Input(source=SOURCE, digest=DIGEST, width=16, height=16, spec=drafted)
+    made = kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=(picture,)), model)
+    assert made.steps == model.defaults["steps"] > 1
+
+
 @pytest.mark.parametrize(
     ("kind", "said", "words"),
     [
@@ -139,6 +166,8 @@ def test_zoom_and_pan_place_their_picture(model: ModelInfo) -> None:
         ("vary", {"image": DIGEST}, "--image: got it beside the picture of a job, allowed one picture to start from"),
         ("zoom", {"strong": True}, "--strong: got one for 'zoom', allowed only for vary; leave it out"),
         ("vary", {"side": "up"}, "--side: got one for 'vary', allowed only for pan"),
+        ("upscale", {"stop": 50}, "--stop: got one for 'upscale', allowed"),
+        ("upscale", {"aspect": (2, 1)}, "--ar: got one for 'upscale', allowed"),
         ("take", {"seed": 3}, "--seed: got one for 'take', allowed none there; leave it out"),
         ("imagine", {"zoom": 1.5}, "sources: got 1 for 'imagine', allowed 0"),
     ],
@@ -149,11 +178,12 @@ def test_what_a_kind_refuses(model: ModelInfo, kind: str, said: dict[str, Any], 
     assert str(info.value).startswith(words)
 
 
-def test_a_region_of_an_upscale_names_its_parent(model: ModelInfo) -> None:
+@pytest.mark.parametrize(("kind", "said"), [("region", {"mask": DIGEST}), ("upscale", {}), ("take", {})])
+def test_what_is_refused_of_an_upscale_names_its_parent(model: ModelInfo, kind: str, said: dict[str, Any]) -> None:
     with pytest.raises(
         SpecError, match=r"source: got picture 1 of job 'a', an upscale, .*name its parent, picture cdcd"
     ):
-        spec_of(model, "region", source_kind="upscale", mask=DIGEST)
+        spec_of(model, kind, source_kind="upscale", **said)
 
 
 def test_outside_of_its_mask_a_region_is_the_picture_itself(serve: Serve) -> None:
@@ -211,5 +241,30 @@ def test_a_picture_taken_out_is_the_very_same(serve: Serve) -> None:
         ):
             with pytest.raises(SpecError, match=words):
                 await service.submit("local", msgspec.structs.replace(asked, key="c", **more))
+
+    serve(work)
+
+
+def test_an_upscale_brought_down_is_its_picture(serve: Serve) -> None:
+    """Again with another seed it has other detail; of itself none is made."""
+
+    async def work(service: Service) -> None:
+        first, _ = await service.submit("local", small("a", "a red apple", images=1, parameters=None))
+        (before,) = [one for one in (await ended(service, first.job)).pictures if one.index == 0]
+        small_one = read_png(io.BytesIO(service.context.blobs.get(before.digest)))[0]
+        source, made = Source(job=first.job, index=0), []
+        for seed in (1, 2):
+            asked = small(f"b{seed}", "", kind="upscale", sources=(source,), parameters={"seed": seed, "steps": 4})
+            record = await ended(service, (await service.submit("local", asked))[0].job)
+            assert (record.state, record.kind, record.sources) == ("done", "upscale", (source,))
+            (shown,) = [one for one in record.pictures if one.index == 0]
+            pixels = read_png(io.BytesIO(service.context.blobs.get(shown.digest)))[0]
+            assert pixels.shape == (32, 32, 3)
+            assert np.sqrt(((halved(pixels) - small_one) ** 2).mean()) < 4.5  # 35 dB
+            made.append(pixels)
+        assert (made[0] != made[1]).any()
+        again = small("c", "", kind="upscale", sources=(Source(job=record.job, index=0),), parameters={})
+        with pytest.raises(SpecError, match=f"an upscale, .* name its parent, picture {before.digest[:12]}"):
+            await service.submit("local", again)
 
     serve(work)
