@@ -1,8 +1,8 @@
 """Back projection: a picture of twice the size that, brought down again, is the one that it was made of.
 
 What is drawn adds detail; its errors are what differs once 2 x 2 pixels are averaged, and they are taken off again
-(Irani and Peleg, 1991), first smoothly, so that no blocks are seen, and what is then left in each block at once. All of it is
-exact in float64, so that pixels are the same on every machine.
+(Irani and Peleg, 1991), first smoothly, so that no blocks are seen, and what is then left in each block at once. All
+sums and products are of float64 in one order, so that pixels are the same on every machine.
 """
 
 from __future__ import annotations

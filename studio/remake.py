@@ -24,6 +24,12 @@ from .kinds import Asked, Input
 from .pricing import work_of
 
 SIZE: Final = ("width", "height")
+# What a kind takes that decides by itself what its picture starts from, where that lies and how large it is.
+DRAWING: Final = (
+    "image_strength", "seed", "images", "quality", "steps", "solver", "shift", "guidance_scale", "no",
+    "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references", "style_weight", "style_version",
+    "experimental", "weird", "strict",
+)  # fmt: skip
 
 
 def basis_of(asked: Asked, model: ModelInfo) -> tuple[Input, GenerationSpec]:

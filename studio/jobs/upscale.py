@@ -14,7 +14,7 @@ from ...scheduler.admission import Work
 from ...scheduler.prices import Kind
 from ..kinds import Asked, Input
 from ..pricing import work_of
-from ..remake import basis_of, full_quality, refuse_upscale, remade
+from ..remake import DRAWING, basis_of, full_quality, refuse_upscale, remade
 from ..remake import drawing_alone as stages
 
 __all__ = ["HELP", "PARAMETERS", "SOURCES", "WHOLE", "spec", "stages", "work"]
@@ -22,11 +22,7 @@ __all__ = ["HELP", "PARAMETERS", "SOURCES", "WHOLE", "spec", "stages", "work"]
 HELP = "twice the width and height, subtly or --creative"
 SOURCES = (1, 1)
 WHOLE = False
-PARAMETERS = (
-    "creative", "image_strength", "seed", "images", "quality", "steps", "solver", "shift", "guidance_scale", "no",
-    "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references", "style_weight", "style_version",
-    "experimental", "weird", "strict",
-)  # fmt: skip
+PARAMETERS = ("creative", *DRAWING)
 TIMES: Final = 2
 # Shares of the steps that are taken: of the first all shapes stay, with the second small ones are drawn anew.
 SUBTLE: Final = 0.3
