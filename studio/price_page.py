@@ -74,7 +74,7 @@ and what is set aside for jobs that have not ended.
 """
 
 NAMES: Final = {
-    Kind.GRID: "pictures from a prompt (a grid), also made again with another seed",
+    Kind.GRID: "pictures from a prompt (a grid), also made again with another seed, or a draft's enhanced",
     Kind.VARIATION: "variations of a picture, also zoom, pan, region and editor",
     Kind.TAKE_ONE: "one picture taken out of a grid",
     Kind.UPSCALE: "upscaling",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from .conftest import request as small
 
 SOURCE = Source(job="a", index=1)
 DIGEST = "ab" * 32
-PRICES = {"reroll": Kind.GRID, "take": Kind.TAKE_ONE, "upscale": Kind.UPSCALE}
+PRICES = {"reroll": Kind.GRID, "take": Kind.TAKE_ONE, "upscale": Kind.UPSCALE, "enhance": Kind.GRID}
 
 
 @pytest.fixture(scope="module")
@@ -150,13 +151,23 @@ def test_an_upscale_is_exactly_twice_as_large(model: ModelInfo) -> None:
         own(model, "upscale", "a cat", (513, 520))
 
 
-def test_what_is_made_of_a_draft_has_full_quality(model: ModelInfo) -> None:
+@pytest.mark.parametrize("kind", ["upscale", "enhance"])
+def test_what_is_made_of_a_draft_has_full_quality(model: ModelInfo, kind: str) -> None:
     model = msgspec.structs.replace(model, draft={"steps": 1})
-    drafted = model.make_spec("cat", draft=True, seed=1)
-    request = JobRequest(key="k", prompt="", kind="upscale", sources=(SOURCE,), parameters={})
+    drafted, plain = model.make_spec("cat", draft=True, seed=1, images=4), model.make_spec("cat", steps=2, seed=1)
+    request = JobRequest(key="k", prompt="", kind=kind, sources=(SOURCE,), parameters={})
     picture = Input(source=SOURCE, digest=DIGEST, width=16, height=16, spec=drafted)
-    made = kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=(picture,)), model)
+    asked = Asked(request=request, lane=Lane.FAST, inputs=(picture,))
+    made = kind_of(request).spec(asked, model)
     assert made.steps == model.defaults["steps"] > 1
+    assert (made.prompt, made.images) == ("cat", 1)
+    assert made.start is not None
+    assert 0 < made.start.strength < 1
+    assert kind_of(request).work(asked, made, model).kind is PRICES[kind]
+    if kind == "enhance":
+        other = Asked(request=request, lane=Lane.FAST, inputs=(replace(picture, spec=plain),))
+        with pytest.raises(SpecError, match=r"source: got .* no draft, allowed .* --draft; use vary .* or upscale"):
+            kind_of(request).spec(other, model)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +179,7 @@ def test_what_is_made_of_a_draft_has_full_quality(model: ModelInfo) -> None:
         ("vary", {"side": "up"}, "--side: got one for 'vary', allowed only for pan"),
         ("upscale", {"stop": 50}, "--stop: got one for 'upscale', allowed"),
         ("upscale", {"aspect": (2, 1)}, "--ar: got one for 'upscale', allowed"),
+        ("enhance", {"draft": True}, "--draft: got one for 'enhance', allowed"),
         ("take", {"seed": 3}, "--seed: got one for 'take', allowed none there; leave it out"),
         ("imagine", {"zoom": 1.5}, "sources: got 1 for 'imagine', allowed 0"),
     ],
