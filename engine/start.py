@@ -76,8 +76,8 @@ class Start:
         own["others"] = tuple(digest_named("start picture", each) for each in self.others)
         self._check_others(own)
         own["enlarge"], own["project"] = whole_of(self.enlarge), flag_of(self.project)
-        if own["enlarge"] not in ENLARGE or own["enlarge"] > 1 and self.masked:
-            allowed = f"{' or '.join(map(str, ENLARGE))}, and 1 with a mask or a place"
+        if own["enlarge"] not in ENLARGE or own["enlarge"] > 1 and (self.masked or own["others"]):
+            allowed = f"{' or '.join(map(str, ENLARGE))}, and 1 with a mask, a place or other pictures"
             raise SpecError(complaint("enlarge", shown(self.enlarge), allowed, "correct it"))
         if own["project"] is None or own["project"] and own["enlarge"] == 1:
             allowed = "true or false, and false of a picture that is not enlarged"
@@ -166,17 +166,12 @@ class PictureForm(msgspec.Struct, frozen=True):
 
 
 def start_forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
-    """Return what a spec needs of its start pictures, in their order, and then of its mask."""
+    """Return what a spec needs of its start pictures, in their order and at the size of the canvas; then of one that
+    what is drawn has to agree with, at its own size; then of its mask."""
     start, size = spec.start, (spec.width, spec.height)
     if start is None:
         return ()
     forms = tuple(PictureForm(digest, PictureUse.START, size, start.place) for digest in start.pictures)
-    """Return what a spec needs of its start picture, at the size of the canvas and then, if what is drawn has to agree
-    with it, at its own; then what it needs of its mask."""
-    start, size = spec.start, (spec.width, spec.height)
-    if start is None:
-        return ()
-    forms = (PictureForm(start.picture, PictureUse.START, size, start.place),)
     if start.project:
         own = spec.width // start.enlarge, spec.height // start.enlarge
         return (*forms, PictureForm(start.picture, PictureUse.START, own))

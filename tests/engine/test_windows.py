@@ -158,7 +158,8 @@ def test_what_an_enlarged_start_needs() -> None:
     assert forms_of(request) == tuple(PictureForm(PICTURE, PictureUse.START, size) for size in sizes)
     for fields, words in (
         ({"enlarge": 3}, "enlarge: got 3, allowed 1 or 2"),
-        ({"enlarge": 2, "mask": PICTURE}, "enlarge: got 2, allowed .* 1 with a mask or a place"),
+        ({"enlarge": 2, "mask": PICTURE}, "enlarge: got 2, allowed .* 1 with a mask, a place or other"),
+        ({"enlarge": 2, "others": ("b" * 64,)}, "enlarge: got 2"),
         ({"project": True}, "project: got True, allowed .* false of a picture that is not enlarged"),
     ):
         with pytest.raises(SpecError, match=words):
