@@ -20,7 +20,7 @@ from .generation import Branch, Generation
 from .regions import hold
 from .solvers import Evaluation
 from .spread import adapters_of, text_of
-from .tiling import Tiles, grid_seen, margin_of
+from .views import View, Views
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Batch:
         latents: backend array [Ti, C] float32, the images one after another; the generations' `latents` are views of
             it.
         segments: the rows of each image.
-        num_samples: S, the number of samples of all branches.
+        num_samples: S, the number of samples that the model sees: of all branches, each window one of its own.
     """
 
     def __init__(
@@ -55,13 +55,15 @@ class Batch:
         self._images = np.repeat(np.arange(len(firsts)), [g.spec.images for g in self.generations])
         places = [block.place for block in self._blocks]
         self._samples = np.repeat(places, [self.generations[j].spec.images for j in places])
-        self._margins = [margin_of(g) for g in self.generations]
-        self._tiles = None
-        if any(self._margins):
-            samples, margins = ([each[j] for j in self._samples] for each in (self.generations, self._margins))
-            self._tiles = Tiles(ops, samples, margins)
+        self._views = [View.of(g) for g in self.generations]
+        self._seen = None
+        if not all(view.whole for view in self._views):
+            grids, views = [self.generations[j].grid for j in self._samples], [self._views[j] for j in self._samples]
+            self._seen = Views(ops, grids, views)
+        counts = [max(1, len(self._views[j].windows)) for j in self._samples]
+        self._model_samples = np.repeat(self._samples, counts)
         self.segments = ops.segments([self.generations[j].rows for j in self._images])
-        self.num_samples = len(self._samples)
+        self.num_samples = len(self._model_samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
         self._each = ops.segments(self.sizes)  # one a generation
         self.layout = denoiser.layout(ops, self._sample_inputs(), self._adapter_table())
@@ -81,28 +83,30 @@ class Batch:
     def holds(self, generations: Sequence[Generation]) -> bool:
         """Return whether these generations, in this order, still live in this batch."""
         held = self.generations == tuple(generations) and all(g.batch is self for g in generations)
-        return held and self._margins == [margin_of(g) for g in generations]
+        return held and self._views == [View.of(g) for g in generations]
 
     def _sample_inputs(self) -> list[Sample]:
         samples = []
         for number, block in enumerate(self._blocks):
-            g, margin = self.generations[block.place], self._margins[block.place]
+            g, view = self.generations[block.place], self._views[block.place]
             prompted = number < len(self.generations)  # the first blocks are those of the prompts
             for image in range(g.spec.images):
                 text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
-                samples.append(Sample(grid_seen(g.grid, margin), text, g.embedded_guidance))
+                samples += [Sample(grid, text, g.embedded_guidance) for grid in view.grids(g.grid)]
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:
         terms, sample = [], 0
         for block in self._blocks:
-            spec = self.generations[block.place].spec
+            spec, count = self.generations[block.place].spec, max(1, len(self._views[block.place].windows))
             for image in range(spec.images):
-                for use in adapters_of(spec, image, self.adapters.styled):
-                    name = use.adapter if block.branch.conditional else use.unconditional
-                    if name is not None and use.weight:
-                        terms.append(Term(sample + image, name, use.weight))
-            sample += spec.images
+                uses = adapters_of(spec, image, self.adapters.styled)
+                for _ in range(count):
+                    for use in uses:
+                        name = use.adapter if block.branch.conditional else use.unconditional
+                        if name is not None and use.weight:
+                            terms.append(Term(sample, name, use.weight))
+                    sample += 1
         return self.adapters.table(terms)
 
     def _guidance(self) -> GuidanceTerms:
@@ -134,16 +138,16 @@ class Batch:
         sigmas, a, b = (
             np.array(values, np.float32) for values in zip(*((e.sigma, e.a, e.b) for e in now), strict=True)
         )
-        times = self.denoiser.times(sigmas[self._samples])
+        times = self.denoiser.times(sigmas[self._model_samples])
         times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
         more = [self.generations[j].latents for j in self._more]
         latents = self.ops.concat([self.latents, *more]) if more else self.latents
-        if self._tiles is not None:
-            latents = self._tiles.frame(latents)
+        if self._seen is not None:
+            latents = self._seen.split(latents)
         # The arena is asked for its arrays at every step: they change as it grows.
         velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
-        if self._tiles is not None:
-            velocity = self._tiles.crop(velocity)
+        if self._seen is not None:
+            velocity = self._seen.join(velocity, self.width)
         self._update(now, velocity, a, b)
         hold(self.ops, self.generations, now)
         self._finite = self.ops.finite(self.latents, self._each)

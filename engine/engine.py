@@ -33,6 +33,7 @@ from .generation import Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
 from .limits import Limits
 from .loading import Model, load_model
+from .projection import projected
 from .reading import read_spec, want_strict
 from .regions import compose
 from .spec import AdapterUse, GenerationSpec, check_guidance, size_for_aspect
@@ -43,6 +44,7 @@ from .styles import names as style_names
 from .text.pipeline import TextEncoding
 from .text.reader import PromptReader
 from .weights.ip_adapter import IpAdapter
+from .windows import windows_of
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
@@ -512,6 +514,7 @@ class Engine:
             channels=sizes.token_channels,
             embedded_guidance=sizes.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance,
             latents=None,
+            windows=windows_of(spec, unit, self.model.defaults["width"] * self.model.defaults["height"]),
         )
         self.admission.check_step([generation])
         return generation
@@ -564,4 +567,6 @@ class Engine:
         together = max(1, self.limits.max_decode_bytes // max(1, self.admission.decode_bytes(generation.spec)))
         codec, region, tile = self.model.denoiser.codec, generation.region, generation.spec.tile
         made = pictures.decode(self.ops, codec, latents, images, generation.grid, together, wrap=tile)
+        if generation.spec.start is not None and generation.spec.start.project:
+            made = projected(made, self.start_pictures.source(generation.spec))
         return made if region is None else compose(made, region)

@@ -16,6 +16,7 @@ from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
 from .tiling import rows_seen
+from .windows import Window
 
 if TYPE_CHECKING:
     from .regions import Region
@@ -74,6 +75,7 @@ class Generation:
         velocity: the velocity of the last evaluation, same shape; None before the first.
         base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
         region: what holds the generation to its start picture outside of a mask; None: all of it is new.
+        windows: the parts in which the model sees an image; (): as a whole.
         position: number of evaluations taken.
         state: see `State`.
         error: the reason of a failure, or None.
@@ -95,6 +97,7 @@ class Generation:
     velocity: Any = None
     base: Any = None
     region: Region | None = None
+    windows: tuple[Window, ...] = ()
     position: int = 0
     state: State = State.RUNNING
     error: NumericalError | None = None
@@ -133,12 +136,14 @@ class Generation:
     @property
     def text_rows(self) -> int:
         """Text rows of all samples."""
-        return self.spec.images * sum(len(branch.text.tokens) for branch in self.branches)
+        texts = sum(len(branch.text.tokens) for branch in self.branches)
+        return self.spec.images * texts * max(1, len(self.windows))
 
     @property
     def image_rows(self) -> int:
         """Image rows of all samples, as many as the model sees at most."""
-        return self.num_samples * rows_seen(self.spec.tile, self.grid)
+        seen = sum(window.rows for window in self.windows) or rows_seen(self.spec.tile, self.grid)
+        return self.spec.images * len(self.branches) * seen
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
@@ -147,8 +152,9 @@ class Generation:
 
     @property
     def num_samples(self) -> int:
-        """Model samples of one step: one for each image, two with guidance, one more for each term."""
-        return self.spec.images * len(self.branches)
+        """Model samples of one step: one for each image, two with guidance, one more for each term; so many for each
+        window."""
+        return self.spec.images * len(self.branches) * max(1, len(self.windows))
 
     @property
     def step(self) -> int:

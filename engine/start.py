@@ -13,7 +13,7 @@ import msgspec
 
 from ..bounds import DIGEST, MAX_FEATHER, MAX_SIDE
 from ..errors import complaint
-from ..values import number_of, shown, text_of, whole_of
+from ..values import flag_of, number_of, shown, text_of, whole_of
 from .errors import SpecError
 from .styles.names import picture_of
 
@@ -24,6 +24,8 @@ FIELDS: Final = ("image", "image_strength", "mask", "feather")  # of a request; 
 STRENGTH: Final = 0.75  # of a request that does not say
 FEATHER: Final = 8  # of a request with a mask that does not say
 FAR: Final = 4 * MAX_SIDE  # how far beyond a canvas a picture may be placed
+
+ENLARGE: Final = (1, 2)
 
 Place = tuple[int, int, int, int]
 
@@ -43,6 +45,9 @@ class Start:
             free is new, as if the mask were white there. None: the picture fills the canvas.
         others: SHA-256s (hex) of the files of further pictures: the generation starts from the mean of the latents of
             all. With any there is neither mask nor place, and a step is taken.
+        enlarge: 2: the picture is half as wide and half as high as the canvas, enlarged to fill it; large ones are then
+            drawn in windows (`windows`). 1: it is not enlarged.
+        project: of an enlarged picture: what is drawn, brought down again, is the picture (`projection`).
 
     Raises:
         SpecError: a value out of range.
@@ -54,6 +59,8 @@ class Start:
     feather: int = 0
     place: Place | None = None
     others: tuple[str, ...] = ()
+    enlarge: int = 1
+    project: bool = False
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {"picture": digest_named("start picture", self.picture)}
@@ -68,6 +75,13 @@ class Start:
         own["place"] = None if self.place is None else _place(self.place)
         own["others"] = tuple(digest_named("start picture", each) for each in self.others)
         self._check_others(own)
+        own["enlarge"], own["project"] = whole_of(self.enlarge), flag_of(self.project)
+        if own["enlarge"] not in ENLARGE or own["enlarge"] > 1 and (self.masked or own["others"]):
+            allowed = f"{' or '.join(map(str, ENLARGE))}, and 1 with a mask, a place or other pictures"
+            raise SpecError(complaint("enlarge", shown(self.enlarge), allowed, "correct it"))
+        if own["project"] is None or own["project"] and own["enlarge"] == 1:
+            allowed = "true or false, and false of a picture that is not enlarged"
+            raise SpecError(complaint("project", shown(self.project), allowed, "correct it"))
         for name, value in own.items():
             object.__setattr__(self, name, value)
 
@@ -88,7 +102,11 @@ class Start:
         return (self.picture, *self.others)
 
     def want_canvas(self, width: int, height: int) -> None:
-        """Raise SpecError unless the picture lies on a canvas of this size, or some of it."""
+        """Raise SpecError unless the picture lies on a canvas of this size, or some of it; enlarged, it has to fill it
+        in whole pixels."""
+        if width % self.enlarge or height % self.enlarge:
+            got, allowed = f"{width} x {height} pixels", f"sides that are multiples of {self.enlarge}"
+            raise SpecError(complaint("enlarge", got, allowed, "choose another size"))
         if self.place is not None:
             left, top, wide, high = self.place
             if left >= width or top >= height or left + wide <= 0 or top + high <= 0:
@@ -148,11 +166,15 @@ class PictureForm(msgspec.Struct, frozen=True):
 
 
 def start_forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
-    """Return what a spec needs of its start pictures, in their order, and then of its mask."""
+    """Return what a spec needs of its start pictures, in their order and at the size of the canvas; then of one that
+    what is drawn has to agree with, at its own size; then of its mask."""
     start, size = spec.start, (spec.width, spec.height)
     if start is None:
         return ()
     forms = tuple(PictureForm(digest, PictureUse.START, size, start.place) for digest in start.pictures)
+    if start.project:
+        own = spec.width // start.enlarge, spec.height // start.enlarge
+        return (*forms, PictureForm(start.picture, PictureUse.START, own))
     return forms if start.mask is None else (*forms, PictureForm(start.mask, PictureUse.MASK, size))
 
 

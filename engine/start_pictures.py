@@ -21,7 +21,7 @@ from .errors import SpecError
 from .generation import Generation
 from .regions import Region, cover_of
 from .spec import GenerationSpec
-from .start import PictureForm, PictureUse, start_forms
+from .start import PictureForm, start_forms
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
@@ -115,6 +115,10 @@ class StartPictures:
         """Return the pixels uint8 [height, width, 3] that a pinned spec starts from."""
         return self._kept[start_forms(spec)[0]].pixels
 
+    def source(self, spec: GenerationSpec) -> UInt8:
+        """Return the pixels uint8 [h, w, 3] that a pinned spec's pictures agree with, once they are brought down."""
+        return self._kept[start_forms(spec)[-1]].pixels
+
     def begin(self, generation: Generation, noise: Float32) -> Float32:
         """Return the latents [images * rows, C] that a generation begins with, of its noise [images * rows, C]."""
         start, evaluations = generation.spec.start, generation.evaluations
@@ -138,7 +142,8 @@ class StartPictures:
 
     def _tokens(self, spec: GenerationSpec) -> Float32:
         """Return the clean latents [rows, C] of a pinned spec's picture, of several their mean."""
-        forms = [form for form in start_forms(spec) if form.use is PictureUse.START]
+        assert spec.start is not None, "a spec with pictures"
+        forms = start_forms(spec)[: len(spec.start.pictures)]
         first, *others = map(self._tokens_of, forms)
         if not others:
             return first

@@ -9,13 +9,10 @@ convolutions wrap (`Ops.conv2d`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-
-from ..kernels.ops import Ops
 
 if TYPE_CHECKING:
     from .generation import Generation
@@ -24,34 +21,6 @@ MARGIN: Final = 1  # tokens
 COMPOSED: Final = 0.85  # the sigma from which on there is a margin
 
 Int32 = NDArray[np.int32]
-
-
-class Tiles:
-    """The samples of a batch, some of which are seen with a margin.
-
-    Args:
-        ops: op table of the backend.
-        samples: the generation of each sample, in the order of their rows.
-        margins: the margin of each, in tokens.
-    """
-
-    def __init__(self, ops: Ops[Any, Any], samples: Sequence[Generation], margins: Sequence[int]) -> None:
-        self.ops = ops
-        seen, kept, start, first = [], [], 0, 0
-        for generation, margin in zip(samples, margins, strict=True):
-            there, here = framed(generation.grid, margin)
-            seen.append(there + np.int32(start))
-            kept.append(here + np.int32(first))
-            start, first = start + len(here), first + len(there)
-        self._seen, self._kept = ops.vectors(np.concatenate(seen), np.concatenate(kept))
-
-    def frame(self, latents: Any) -> Any:
-        """Return the latents float32 [T, C] of all samples with their margins, [T', C]."""
-        return self.ops.embed([self._seen], [latents])
-
-    def crop(self, velocity: Any) -> Any:
-        """Return a velocity float32 [T', C] without the margins, [T, C]."""
-        return self.ops.embed([self._kept], [velocity])
 
 
 def margin_of(generation: Generation) -> int:

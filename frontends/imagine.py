@@ -74,10 +74,11 @@ def imagine(options: argparse.Namespace) -> int:
     by_digest = dict(files.values())
     specs, forms = [], References()
     for request, seed in zip(requests, seeds, strict=True):
-        fields = request.fields_for(has_default) | {"seed": seed}
+        fields = request.fields_for(has_default)
         if options.sources:
-            spec = remade_here(options, request.text, fields, by_digest, digests, engine.info)
+            spec = remade_here(options, request.text, fields, seed, by_digest, digests, engine.info)
         else:
+            fields["seed"] = seed
             aspect = fields.pop("aspect", aspect_of(fields, by_digest.get))
             spec = engine.make_spec(request.text, aspect=aspect, **fields)
         for form, pixels in pictures_of(spec, by_digest.get, forms, engine.info).items() if files else ():

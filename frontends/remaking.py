@@ -27,6 +27,7 @@ def remade_here(
     options: argparse.Namespace,
     text: str,
     fields: Mapping[str, Any],
+    seed: int,
     files: Mapping[str, bytes],
     digests: Mapping[str, str],
     model: ModelInfo,
@@ -36,7 +37,8 @@ def remade_here(
     Args:
         options: of the command line, with its `sources`.
         text: of the prompt; empty: the picture's own.
-        fields: parameters by name.
+        fields: parameters by name, as they were said.
+        seed: of the picture, where the kind takes one and none was said.
         files: contents by digest.
         digests: of the files, by path.
         model: of the engine.
@@ -46,11 +48,14 @@ def remade_here(
     """
     from ..parameters.job_request import JobRequest, Source
     from ..scheduler.tickets import Lane
-    from ..studio.kinds import Asked, kind_of
+    from ..studio.kinds import Asked, kind_of, named
     from ..studio.service.inputs import file_input
 
     sources = [digests[source.path] for source in options.sources]
     inputs = [file_input(Source(digest=digest), files[digest]) for digest in sources]
+    takes = named(options.command).PARAMETERS
+    if takes is None or "seed" in takes:
+        fields = {"seed": seed, **fields}
     request = JobRequest(
         key="here",
         prompt=text,

@@ -109,6 +109,7 @@ def _pairs(found: Recipe) -> list[tuple[str, str]]:
         ("weights", words.weights(spec.prompt_weight, ((term.text, term.weight) for term in spec.terms))),
         ("what", f"{shown}, {spec.width} x {spec.height}, seed {spec.seed}"),
         ("how", f"{words.plural(spec.steps, 'step')}, {spec.solver}, guidance {spec.guidance_scale:g}"),
+        ("from", "" if spec.start is None else f"picture {spec.start.picture}, strength {spec.start.strength:g}"),
         ("knobs", ", ".join(f"{name} {value:g}" for name, value in spec.knobs.items())),
         ("style", ", ".join(f"{use.adapter} {use.weight:g}" for use in spec.adapters)),
         ("read", ", ".join(f"{slot}: {text}" for slot, text in found.clauses.items())),

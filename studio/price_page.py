@@ -45,6 +45,8 @@ its pictures cost one by one, and there is no way of cutting a job up that makes
   prompt no dearer. How different the pictures of a grid are changes no cost either, nor do styles.
 - **Quality** (`--q`) makes more evaluations, and counts as that, once.
 - **Strength** (`--strength`) takes a share of the steps, and costs that: none at 0, which is the picture itself.
+- **Upscaling**: the list price is for the double of a default picture, subtle or creative, at the model's own steps;
+  more steps, a larger strength and larger pictures cost in proportion. There are no cheaper drafts of it.
 - **Area**: `--ar` keeps the default area as nearly as whole tokens allow, and the sizes that it makes all cost alike.
 """
 
@@ -72,7 +74,7 @@ and what is set aside for jobs that have not ended.
 """
 
 NAMES: Final = {
-    Kind.GRID: "pictures from a prompt (a grid), also made again with another seed",
+    Kind.GRID: "pictures from a prompt (a grid), also made again with another seed, or a draft's enhanced",
     Kind.VARIATION: "variations of a picture, also zoom, pan, region and editor",
     Kind.TAKE_ONE: "one picture taken out of a grid",
     Kind.UPSCALE: "upscaling",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..engine.info import ModelInfo
+from ..engine.info import DefaultJob, ModelInfo
 from ..engine.spec import GenerationSpec
 from ..scheduler.prices import Effort, Kind, PriceList, Work
 from ..scheduler.tickets import Lane
@@ -16,6 +16,7 @@ def work_of(
     omni: bool = False,
     draft: bool = False,
     stealth: bool = False,
+    usual: GenerationSpec | None = None,
 ) -> Work:
     """Return what a job is on the price list. What is quoted, set aside and charged all comes from here.
 
@@ -27,13 +28,18 @@ def work_of(
         spec: what it draws, every default filled in.
         kind: the line of the price list.
         omni, draft, stealth: see `Work`.
+        usual: the job that the line's price is for, of which there are no cheaper drafts; None: the model's default.
     """
-    default = info.default_job
+    default, unit = info.default_job, info.architecture.granularity
+    if usual is not None:
+        pixels = usual.width * usual.height
+        unit = round(unit * (pixels / default.pixels) ** 0.5)  # the doubles of sizes of `--ar`, too
+        default = DefaultJob(len(info.evaluations(usual)), 0, pixels)
     effort = Effort(
         evaluations=len(info.evaluations(spec)),
         default_evaluations=default.evaluations,
         draft_evaluations=default.draft_evaluations,
-        pixels=_counted(spec, default.pixels, info.architecture.granularity),
+        pixels=_counted(spec, default.pixels, unit),
         default_pixels=default.pixels,
     )
     return Work(kind=kind, images=spec.images, omni=omni, draft=draft, stealth=stealth, effort=effort)

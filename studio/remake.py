@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any, Final
 
-from ..bounds import random_seed
+from ..bounds import MAX_ASPECT, random_seed
 from ..engine.defaults import SAMPLING
 from ..engine.errors import SpecError
 from ..engine.image_prompts import FIELDS as SHOWN
 from ..engine.info import ModelInfo
-from ..engine.spec import GenerationSpec
+from ..engine.spec import GenerationSpec, size_for_aspect
 from ..engine.start import FIELDS as STARTS
+from ..engine.start import Place
 from ..engine.styles.names import is_style
 from ..errors import complaint
 from ..parameters.known import checked, parameters
-from ..parameters.request import OWN_STYLE
+from ..parameters.request import OWN_STYLE, fields_of
 from ..scheduler.admission import Work
 from ..scheduler.plans import Kind
 from ..scheduler.tickets import StageWork
@@ -23,6 +24,77 @@ from .kinds import Asked, Input
 from .pricing import work_of
 
 SIZE: Final = ("width", "height")
+# What a kind takes that decides by itself what its picture starts from, where that lies and how large it is.
+DRAWING: Final = (
+    "image_strength", "seed", "images", "quality", "steps", "solver", "shift", "guidance_scale", "no",
+    "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references", "style_weight", "style_version",
+    "experimental", "weird", "strict",
+)  # fmt: skip
+
+
+def basis_of(asked: Asked, model: ModelInfo) -> tuple[Input, GenerationSpec]:
+    """Return the first source of a request, and a spec of its picture: the one that it was drawn with, if that is
+    known, else that of a new picture of the request's prompt, in the size of `canvas_of`.
+
+    Raises:
+        SpecError: how it was drawn is not known, and the request says no words.
+    """
+    first = asked.inputs[0]
+    if first.spec is not None:
+        return first, first.spec
+    prompt = asked.request.prompt.strip()
+    if not prompt:
+        got = f"no words for {first.source}, which has no recipe"
+        raise SpecError(complaint("prompt", got, "some words", 'say what it shows, like "a red apple"'))
+    width, height = canvas_of(first, model)
+    has_default = model.styles is not None and model.styles.has_default
+    return first, model.make_spec(prompt, seed=0, width=width, height=height, **fields_of({}, has_default))
+
+
+def canvas_of(first: Input, model: ModelInfo) -> tuple[int, int]:
+    """Return the (width, height) in pixels that a picture is worked on in.
+
+    It is the picture's own, if both sides are multiples of the model's granularity, and if Salon made it or its area is
+    from half to twice that of the model's default. Else it is about the default area in the picture's proportions, as
+    near as whole tokens come; `placed` says how the picture lies on it.
+    """
+    unit, area = model.architecture.granularity, model.default_job.pixels
+    whole = not first.width % unit and not first.height % unit
+    if whole and (first.spec is not None or area <= 2 * first.width * first.height <= 4 * area):
+        return first.width, first.height
+    ratio = min(max(first.width / first.height, 1 / MAX_ASPECT), MAX_ASPECT)
+    return size_for_aspect(ratio, 1.0, pixels=area, granularity=unit)
+
+
+def placed(first: Input, box: Place) -> Place:
+    """Return where a picture lies that covers a box (left, top, width, height) of a canvas in its own proportions,
+    with its middle in the box's."""
+    left, top, wide, high = box
+    scale = max(wide / first.width, high / first.height)
+    width, height = max(wide, round(first.width * scale)), max(high, round(first.height * scale))
+    return left - (width - wide) // 2, top - (height - high) // 2, width, height
+
+
+def refuse_upscale(first: Input, why: str) -> None:
+    """Raise SpecError, which says why, for a picture that is an upscale; it names the picture that was enlarged."""
+    start = None if first.spec is None else first.spec.start
+    if start is not None and (first.kind == "upscale" or start.enlarge > 1):
+        got, remedy = f"{first.source}, an upscale", f"name its parent, picture {start.picture[:12]}: {why}"
+        raise SpecError(complaint("source", got, "a picture of the model's own size", remedy))
+
+
+def full_quality(parent: GenerationSpec, model: ModelInfo) -> dict[str, Any]:
+    """Return the model's own steps, solver and shift for what is made of a draft; for others nothing."""
+    if not is_draft(parent, model):
+        return {}
+    plain = model.make_spec("a picture", seed=0)
+    return {name: getattr(plain, name) for name in SAMPLING}
+
+
+def is_draft(spec: GenerationSpec, model: ModelInfo) -> bool:
+    """Return whether a picture was drawn by the model's settings for drafts."""
+    plain = model.make_spec("a picture", draft=True, seed=0)
+    return bool(model.draft) and all(getattr(spec, name) == getattr(plain, name) for name in SAMPLING)
 
 
 def parent_of(asked: Asked) -> tuple[Input, GenerationSpec]:
@@ -59,6 +131,8 @@ def remade(asked: Asked, parent: GenerationSpec, model: ModelInfo, **changes: An
     said = {name: value for name, value in said.items() if not parameters()[name].job_kinds}  # the kind has read them
     values = {field.name: getattr(parent, field.name) for field in fields(parent) if field.name != "prompt"}
     values |= {"seed": random_seed()} | changes
+    if "start" in changes:
+        values["tile"] = False  # a picture that starts from another one does not tile, whatever that one does
     if "aspect" in said:
         values = {name: value for name, value in values.items() if name not in SIZE}
     if said.get("draft"):  # the model's own settings for drafts hold only where no others are given

@@ -32,8 +32,8 @@ def add(commands: Any) -> None:
             name,
             help=what,
             usage=f"salon {name} JOB{whole} | FILE ... [PROMPT] [FLAGS]",
-            description=f"Make of a picture: {what}. The picture is one of a job's, counted from 1, or a file that "
-            "Salon made; a prompt, where there is one, takes the place of its own.",
+            description=f"Make of a picture: {what}. The picture is one of a job's, counted from 1, or a file; a "
+            "prompt, where there is one, takes the place of its own. A file that Salon did not make needs one.",
         )
         _imagine(kind, "PICTURE", "the picture, and perhaps a prompt")
     plan = commands.add_parser(

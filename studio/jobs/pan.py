@@ -8,8 +8,8 @@ from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...engine.start import FEATHER, Start
 from ..kinds import Asked
+from ..remake import basis_of, canvas_of, placed, remade
 from ..remake import drawing_alone as stages
-from ..remake import parent_of, remade
 from ..remake import variation as work
 
 __all__ = ["HELP", "PARAMETERS", "SOURCES", "WHOLE", "spec", "stages", "work"]
@@ -24,12 +24,14 @@ STRENGTH: Final = 0.45  # of what is new: beyond, the embedded model draws the t
 
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     """See `JobKind`."""
-    first, parent = parent_of(asked)
+    first, parent = basis_of(asked, model)
     said = asked.request.parameters or {}
     side, strength = str(said.get("side", "right")), float(said.get("image_strength", STRENGTH))
-    width, height, unit = first.width, first.height, model.architecture.granularity
+    (width, height), unit = canvas_of(first, model), model.architecture.granularity
     more = max(1, round((width if side in ("left", "right") else height) * SHARE / unit)) * unit
     place = (more if side == "left" else 0, more if side == "up" else 0, width, height)
+    if (width, height) != (first.width, first.height):
+        place = placed(first, place)
     if side in ("left", "right"):
         width += more
     else:

@@ -8,8 +8,8 @@ from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...engine.start import Start
 from ..kinds import Asked
+from ..remake import basis_of, remade
 from ..remake import drawing_alone as stages
-from ..remake import parent_of, remade
 from ..remake import variation as work
 
 __all__ = ["HELP", "PARAMETERS", "SOURCES", "WHOLE", "spec", "stages", "work"]
@@ -26,7 +26,7 @@ IMAGES: Final = 4
 
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     """See `JobKind`."""
-    first, parent = parent_of(asked)
+    first, parent = basis_of(asked, model)
     strong = bool((asked.request.parameters or {}).get("strong"))
     start = Start(first.digest, STRONG if strong else SUBTLE)
     return remade(asked, parent, model, images=IMAGES, start=start)

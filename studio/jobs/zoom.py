@@ -8,8 +8,8 @@ from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
 from ...engine.start import FEATHER, Start
 from ..kinds import Asked
+from ..remake import basis_of, canvas_of, placed, remade
 from ..remake import drawing_alone as stages
-from ..remake import parent_of, remade
 from ..remake import variation as work
 
 __all__ = ["HELP", "PARAMETERS", "SOURCES", "WHOLE", "spec", "stages", "work"]
@@ -24,10 +24,13 @@ STRENGTH: Final = 0.45  # of what is new: beyond, the embedded model draws the t
 
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     """See `JobKind`."""
-    first, parent = parent_of(asked)
+    first, parent = basis_of(asked, model)
     said = asked.request.parameters or {}
     times, strength = float(said.get("zoom", MOST)), float(said.get("image_strength", STRENGTH))
-    wide, high = (max(1, round(side / times)) for side in (first.width, first.height))
-    place = ((first.width - wide) // 2, (first.height - high) // 2, wide, high)
+    width, height = canvas_of(first, model)
+    wide, high = (max(1, round(side / times)) for side in (width, height))
+    place = ((width - wide) // 2, (height - high) // 2, wide, high)
+    if (width, height) != (first.width, first.height):
+        place = placed(first, place)
     start = Start(first.digest, strength, feather=FEATHER, place=place)
-    return remade(asked, parent, model, start=start, width=first.width, height=first.height)
+    return remade(asked, parent, model, start=start, width=width, height=height)

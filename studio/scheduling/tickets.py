@@ -12,6 +12,7 @@ from ...engine.spec import GenerationSpec
 from ...engine.spread import adapters_of
 from ...engine.styles.names import is_known
 from ...engine.tiling import rows_seen
+from ...engine.windows import windows_of
 from ...errors import complaint
 from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
 
@@ -56,19 +57,21 @@ def ticket_of(
                 count = known(adapters, name, info)
                 tokens[branch] += count if use.weight else 0
     unit = info.architecture.granularity
-    rows = rows_seen(spec.tile, (spec.height // unit, spec.width // unit))
+    windows = windows_of(spec, unit, info.defaults["width"] * info.defaults["height"])
+    parts = [window.rows for window in windows] or [rows_seen(spec.tile, (spec.height // unit, spec.width // unit))]
+    rows = sum(parts)
     texts = [info.text_rows]
     if spec.guided:
         texts.append(info.text_rows if spec.negative_prompt else info.unconditional_rows)
     terms = len(spec.acting_terms)
     texts += [info.text_rows] * terms
-    samples, image_rows = spec.images * len(texts), spec.images * len(texts) * rows
-    step = _Step(spec.images * sum(texts), image_rows, samples)
+    samples, image_rows = spec.images * len(texts) * len(parts), spec.images * len(texts) * rows
+    step = _Step(spec.images * sum(texts) * len(parts), image_rows, samples)
     admission.check_step([step])
     drawn = drawing(
         StepShape(
             rows=step.text_rows + image_rows,
-            squares=spec.images * sum((text + rows) ** 2 for text in texts),
+            squares=spec.images * sum((text + part) ** 2 for text in texts for part in parts),
             adapter_rows=spec.images * rows * ((1 + terms) * tokens[0] + (tokens[1] if spec.guided else 0)),
         ),
         steps=len(info.evaluations(spec)),

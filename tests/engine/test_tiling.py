@@ -12,7 +12,8 @@ from salon.engine.engine import Engine
 from salon.engine.errors import LimitError
 from salon.engine.generation import ParkedGeneration, State
 from salon.engine.spec import AdapterUse
-from salon.engine.tiling import COMPOSED, MARGIN, Tiles, framed, grid_seen, margin_of, rows_seen
+from salon.engine.tiling import COMPOSED, MARGIN, framed, grid_seen, margin_of, rows_seen
+from salon.engine.views import View, Views
 
 from .test_course import drawn, spec
 
@@ -51,15 +52,15 @@ def test_a_margin_is_seen_once_the_picture_is_composed(engine: Engine) -> None:
 def test_what_is_framed_is_cropped_again_and_the_rest_stays(engine: Engine) -> None:
     ops = engine.ops
     tiled, plain = (engine.open(spec(width=20, height=12, steps=2, tile=tile)) for tile in (True, False))
-    tiles = Tiles(ops, [tiled, plain, tiled], [1, 0, 1])
+    views = Views(ops, [tiled.grid, plain.grid, tiled.grid], [View(1), View(), View(1)])
     rows = np.arange(3 * 15 * 2, dtype=np.float32).reshape(-1, 2)
     rows[15:30] = -0.0
-    framed_rows = tiles.frame(ops.array(rows, "float32"))
+    framed_rows = views.split(ops.array(rows, "float32"))
     there = ops.numpy(framed_rows)
     np.testing.assert_array_equal(there[35:50].view(np.int32), rows[15:30].view(np.int32))
     want = np.pad(rows[30:].reshape(3, 5, 2), ((1, 1), (1, 1), (0, 0)), mode="wrap")
     np.testing.assert_array_equal(there[50:].reshape(5, 7, 2), want)
-    np.testing.assert_array_equal(ops.numpy(tiles.crop(framed_rows)).view(np.int32), rows.view(np.int32))
+    np.testing.assert_array_equal(ops.numpy(views.join(framed_rows, 2)).view(np.int32), rows.view(np.int32))
     for each in (tiled, plain):
         engine.close(each)
 

@@ -17,10 +17,12 @@ from salon.engine.engine import Engine
 from salon.engine.info import ModelInfo
 from salon.engine.spec import size_for_aspect
 from salon.frontends.arguments import parse
+from salon.parameters.job_request import JobRequest, Source
 from salon.scheduler.plans import load_plans
 from salon.scheduler.prices import Kind
 from salon.scheduler.tickets import Lane
 from salon.studio import price_page
+from salon.studio.kinds import Asked, Input, kind_of
 from salon.studio.pricing import cost_ms, work_of
 from salon.studio.prompt.resolve import Facts, resolve
 
@@ -47,6 +49,25 @@ def test_the_default_job_costs_the_list_price(mini: ModelInfo) -> None:
     for lane, ms in ((Lane.TURBO, 2 * MINUTE), (Lane.FAST, MINUTE), (Lane.RELAX, MINUTE)):
         assert cost_ms(PRICES, mini, spec, lane) == ms
     assert cost(mini, Lane.DRAFT) == MINUTE // 2
+
+
+def upscaled(info: ModelInfo, width: int = 128, height: int = 128, lane: Lane = Lane.FAST, **said: Any) -> int:
+    """What the upscale of a picture of the embedded model costs."""
+    parent = info.make_spec("cat", width=width, height=height, seed=0)
+    source = Source(job="a", index=0)
+    request = JobRequest(key="k", prompt="", kind="upscale", sources=(source,), parameters=said)
+    picture = Input(source=source, digest="ab" * 32, width=width, height=height, spec=parent)
+    asked, kind = Asked(request=request, lane=lane, inputs=(picture,)), kind_of(request)
+    made = kind.spec(asked, info)
+    return PRICES.charge(kind.work(asked, made, info), lane)
+
+
+def test_an_upscale_costs_the_list_price_of_one(mini: ModelInfo) -> None:
+    assert upscaled(mini) == upscaled(mini, creative=True) == upscaled(mini, 160, 112) == 2 * MINUTE
+    assert upscaled(mini, images=2) == upscaled(mini, steps=40) == upscaled(mini, image_strength=0.6) == 4 * MINUTE
+    assert upscaled(mini, 256, 256) == 8 * MINUTE
+    assert upscaled(mini, lane=Lane.DRAFT) == upscaled(mini)
+    assert upscaled(mini, lane=Lane.TURBO) == 4 * MINUTE
 
 
 def test_price_by_steps_size_and_number(mini: ModelInfo) -> None:
