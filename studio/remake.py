@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import fields
 from typing import Any, Final
 
@@ -107,13 +108,21 @@ def parent_of(asked: Asked) -> tuple[Input, GenerationSpec]:
     return first, first.spec
 
 
-def remade(asked: Asked, parent: GenerationSpec, model: ModelInfo, **changes: Any) -> GenerationSpec:
+def remade(
+    asked: Asked,
+    parent: GenerationSpec,
+    model: ModelInfo,
+    *,
+    reads: Collection[str] = ("image_strength",),
+    **changes: Any,
+) -> GenerationSpec:
     """Return a parent's spec with a new seed and what a request says: its prompt if it has one, and its parameters.
 
     Args:
         asked: the request.
         parent: of the picture that it starts from.
         model: of the engines that will take it.
+        reads: what the kind itself has read of what a request says of its start; the rest is refused.
         changes: fields of the spec that the kind decides, unless the request says otherwise.
 
     Raises:
@@ -127,6 +136,9 @@ def remade(asked: Asked, parent: GenerationSpec, model: ModelInfo, **changes: An
         if said.keys() & set(SHOWN):
             got, allowed = "pictures before the words", "none for what starts from a picture already"
             raise SpecError(complaint("prompt", got, allowed, "leave them out"))
+        for name in said.keys() & set(STARTS) - set(reads):
+            label, kind = parameters()[name].label, asked.request.kind
+            raise SpecError(complaint(label, f"it for {kind!r}", "none there", "leave it out"))
         said = {name: value for name, value in said.items() if name not in STARTS}
     said = {name: value for name, value in said.items() if not parameters()[name].job_kinds}  # the kind has read them
     values = {field.name: getattr(parent, field.name) for field in fields(parent) if field.name != "prompt"}

@@ -47,6 +47,7 @@ def body(bench: Bench) -> None:
                 company.company(bench, house)
             if "seams" in chosen:
                 seams.body(bench, house)
+                seams.upscales(bench, house)
             if "inpainting" in chosen:
                 inpainting.body(bench, house)
         finally:

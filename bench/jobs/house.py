@@ -75,6 +75,9 @@ class House:
             "region": [Request("region", "a cat with a crown", said={"mask": self.mask, **fixed})],
             "zoom": [Request("zoom", said=fixed)],
             "pan": [Request("pan", said=fixed)],
+            "take": [Request("take")],
+            "upscale": [Request("upscale", said=fixed), Request("upscale", said={"creative": True, **fixed})],
+            "enhance": [Request("enhance", said=fixed)],
             "blend": [Request("blend", sources=(0, 1), said=fixed)],
         }
         return [each for kind in PLUGINS.names() for each in own[kind]]

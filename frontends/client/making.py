@@ -128,7 +128,7 @@ class MakingCommands(Flavour, Generic[J]):
     def plan(
         self,
         /,
-        prompt: str,
+        prompt: str = "",
         *,
         kind: str = m.IMAGINE,
         sources: Sequence[m.Source | tuple[str, int] | str] = (),

@@ -94,6 +94,26 @@ class PictureRemakes(OnServer[J]):
         """Ask for this picture to go on at one side: left, right, up or down."""
         return (yield from self._make("pan", prompt, {"side": side, **options}))
 
+    @operation
+    def take(self, /, **options: Any) -> Steps[J]:
+        """Ask for this picture as a job of its own: the very same pixels, free."""
+        return (yield from self._make("take", "", options))
+
+    @operation
+    def upscale(self, /, how: str = "subtle", **options: Any) -> Steps[J]:
+        """Ask for this picture at exactly twice its width and height.
+
+        Args:
+            how: "subtle" keeps the picture: brought down again, it is the same; "creative" draws detail anew.
+        """
+        creative = _one_of("upscale", how, "subtle", "creative")
+        return (yield from self._make("upscale", "", {"creative": creative, **options}))
+
+    @operation
+    def enhance(self, /, prompt: str = "", **options: Any) -> Steps[J]:
+        """Ask for this picture of a draft in full quality."""
+        return (yield from self._make("enhance", prompt, options))
+
     def _named(self, picture: PictureFile) -> Steps[str]:
         """Return how a parameter names a picture, which is brought unless it has such a name already."""
         if isinstance(picture, str) and re.fullmatch(f"{DIGEST}|{OF_JOB}", picture):

@@ -29,4 +29,5 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     refuse_upscale(first, "a region is drawn in that one")
     start = start_of(first.digest, said.get("image_strength"), said["mask"], said.get("feather"))
     width, height = canvas_of(first, model)
-    return remade(asked, parent, model, start=start, width=width, height=height)
+    reads = ("image_strength", "mask", "feather")
+    return remade(asked, parent, model, reads=reads, start=start, width=width, height=height)

@@ -27,6 +27,7 @@ IMAGES: Final = 4
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     """See `JobKind`."""
     first, parent = basis_of(asked, model)
-    strong = bool((asked.request.parameters or {}).get("strong"))
-    start = Start(first.digest, STRONG if strong else SUBTLE)
+    said = asked.request.parameters or {}
+    strength = float(said.get("image_strength", STRONG if said.get("strong") else SUBTLE))
+    start = Start(first.digest, strength)
     return remade(asked, parent, model, images=IMAGES, start=start)

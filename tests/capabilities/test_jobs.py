@@ -81,6 +81,69 @@ def test_j2_variations(salon: Salon, client: Client, cat: str) -> None:
     assert np.mean([psnr(each, source) for each in subtle]) > np.mean([psnr(each, source) for each in strong])
 
 
+@pytest.mark.parametrize(
+    ("command", "words", "message"),
+    [
+        ("vary", ["--mask", "mask.png"], "--mask: got it for 'vary'"),
+        ("zoom", ["--feather", "3"], "--feather: got it for 'zoom'"),
+        ("pan", ["--zoom", "2"], "--zoom: got it for a job of kind pan, allowed zoom"),
+        ("reroll", ["--strong"], "--strong: got it for a job of kind reroll, allowed vary"),
+        ("take", ["--seed", "3"], "--seed: got one for 'take'"),
+    ],
+)
+def test_j2_nothing_that_is_said_is_ignored(
+    salon: Salon, client: Client, cat: str, command: str, words: list[str], message: str
+) -> None:
+    Path("mask.png").write_bytes(file_of(np.full((128, 128), 255, np.uint8)))
+    before = [job.job for job in client.jobs().jobs]
+    refused = salon(command, cat, *([] if command == "reroll" else ["1"]), *words)
+    assert (refused.code, refused.out) == (2, "")
+    assert message in refused.err
+    assert [job.job for job in client.jobs().jobs] == before
+
+
+def test_j2_the_strength_of_a_variation(salon: Salon, client: Client, cat: str) -> None:
+    source = pixels_of(client.job(cat).picture(0))
+    _, (same,) = made(salon("vary", cat, "1", "--strength", "0", *SMALL, "--json"))
+    assert np.array_equal(same, source)
+
+
+def test_j2_a_picture_is_taken_out_free(salon: Salon, client: Client, cat: str) -> None:
+    job, (picture,) = made(salon("take", cat, "2", "--json"))
+    assert (job["kind"], job["charged_ms"], (job["sources"][0]["job"], job["sources"][0]["index"])) == (
+        "take",
+        0,
+        (cat, 1),
+    )
+    assert np.array_equal(picture, pixels_of(client.job(cat).picture(1)))
+    assert client.plan(kind="take", sources=[(cat, 1)]).jobs[0].list_ms == 0
+
+
+def test_j5_exactly_twice_the_size(salon: Salon, client: Client, cat: str) -> None:
+    source = pixels_of(client.job(cat).picture(0))
+    job, (subtle,) = made(salon("upscale", cat, "1", "--steps", "10", "--json"))
+    _, (creative,) = made(salon("upscale", cat, "1", "--creative", "--steps", "10", "--json"))
+    for picture in (subtle, creative):
+        assert picture.shape == (256, 256, 3)
+    back = [np.asarray(Image.fromarray(each).resize((128, 128), Image.Resampling.BOX)) for each in (subtle, creative)]
+    assert psnr(back[0], source) >= 35
+    assert psnr(back[0], source) > psnr(back[1], source)
+    for command in ("upscale", "region"):
+        Path("mask.png").write_bytes(file_of(np.full((256, 256), 255, np.uint8)))
+        words = ["--mask", "mask.png"] if command == "region" else []
+        refused = salon(command, job["job"], "1", *words)
+        assert (refused.code, "name its parent" in refused.err) == (2, True), refused.err
+
+
+def test_j9_a_draft_in_full_quality(salon: Salon, client: Client, cat: str) -> None:
+    draft = client.imagine("a cat", images=1, draft=True, seed=7)
+    draft.wait(timeout_s=DONE_S)
+    job, (picture,) = made(salon("enhance", draft.id, "1", "--json"))
+    assert (job["kind"], job["steps"], picture.shape) == ("enhance", 12, (128, 128, 3))
+    refused = salon("enhance", cat, "1")
+    assert (refused.code, "--draft" in refused.err and "vary" in refused.err) == (2, True), refused.err
+
+
 def test_j3_remix_is_each_of_them_with_another_prompt(salon: Salon, cat: str) -> None:
     for command in ("reroll", "vary", "zoom", "pan"):
         words = [cat] if command == "reroll" else [cat, "1"]

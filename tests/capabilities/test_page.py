@@ -29,7 +29,7 @@ def test_every_kind_has_a_section_with_both() -> None:
     for kind in SECTIONS:
         lines = [line for each, line in LINES if each == kind]
         assert any(line.startswith(f"salon {kind} ") for line in lines), kind
-        assert any(line.startswith(("job", "client", "photo")) for line in lines), kind
+        assert any(line.startswith(("job", "client", "photo", "draft")) for line in lines), kind
 
 
 @pytest.fixture(scope="session")

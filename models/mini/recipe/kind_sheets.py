@@ -56,6 +56,9 @@ WAYS = (
     Way("pan", (CAT,), ("--side", "right")),
     Way("pan", (APPLE,), ("--side", "up")),
     Way("reroll", (CAT,)),
+    Way("upscale", (CAT,)),
+    Way("upscale", (CAT,), ("--creative",)),
+    Way("enhance", (f"draft:{CAT}",)),
     Way("blend", (CAT, APPLE)),
 )
 
