@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
-COLUMNS = ("job", "state", "?lane", "?>n", "?size", ">step", "?>age", "?>gpu time", "prompt")
+COLUMNS = ("job", "state", "kind", "?lane", "?>n", "?size", ">step", "?>age", "?>gpu time", "prompt")
 
 
 def jobs(options: argparse.Namespace) -> int:
@@ -51,6 +51,7 @@ def job_row(info: JobInfo) -> list[str]:
     return [
         info.job,
         info.state,
+        info.kind,
         lane,
         str(info.images),
         f"{info.width}x{info.height}",

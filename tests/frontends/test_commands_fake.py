@@ -283,8 +283,10 @@ def test_jobs(ask: Main, fake: FakeServer) -> None:
         ask("imagine", f"picture {i}", "--quiet", "--n", "1", "--lane", "relax")
     code, out, err = ask("jobs", "--limit", "2")
     head, *rows = out.splitlines()
-    assert head.split() == ["JOB", "STATE", "LANE", "N", "SIZE", "STEP", "AGE", "GPU", "TIME", "PROMPT"]
-    assert [row.split()[:6] for row in rows] == [[f"job-{i}", "done", "relax", "1", "8x8", "4/4"] for i in (5, 4)]
+    assert head.split() == ["JOB", "STATE", "KIND", "LANE", "N", "SIZE", "STEP", "AGE", "GPU", "TIME", "PROMPT"]
+    assert [row.split()[:7] for row in rows] == [
+        [f"job-{i}", "done", "imagine", "relax", "1", "8x8", "4/4"] for i in (5, 4)
+    ]
     assert rows[0].endswith("  picture 4")
     assert (code, err) == (0, "salon: note: there are more; pass --all-pages, or --limit up to 200\n")
     found = value(ask("jobs", "--limit", "2", "--all-pages", "--json"))
