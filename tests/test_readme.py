@@ -73,7 +73,16 @@ def test_the_flags_exist() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/map.md", "docs/using.md", "docs/measured.md", "docs/parameters.md"]
+    "page",
+    [
+        "README.md",
+        "docs/map.md",
+        "docs/using.md",
+        "docs/measured.md",
+        "docs/parameters.md",
+        "docs/jobs.md",
+        "docs/gallery/README.md",
+    ],
 )
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text()
