@@ -55,6 +55,11 @@ parameter is refused with the correction (`a cat — ar 2:1`).
 | `__colour__` | a word from the list of that name, the same one for the same seed |
 | `https://…`, `cat.png`, a SHA-256, `JOB:2` before the words | pictures that belong to the prompt |
 
+`__colour__` takes its words from a text file `colour.txt` with a word on each line and `#` before remarks: without a
+server in `~/.config/salon/wildcards` (or the folder that `SALON_WILDCARDS` names), on a server in the folder
+`wildcards` of its data. `salon wildcards` lists them, `salon wildcards colour` the words of one. Which word is drawn
+follows from the seed, the list and its place among the words of that list in the prompt.
+
 A prompt that stands for several makes several jobs, all of them or none, as many as the account's plan allows.
 
 `salon plan PROMPT` tells what a prompt would do without doing it: every job with every value, where each comes from,

@@ -53,6 +53,17 @@ def add(commands: Any) -> None:
     )
     engine_flags(doctor)
     json_flag(doctor)
+    wildcards = commands.add_parser(
+        "wildcards",
+        help="the lists of words for __name__ in prompts",
+        usage="salon wildcards [NAME] [FLAGS]",
+        description="List the lists that prompts name as __NAME__, or the words of one: the server's, if there is a "
+        "server, else the text files NAME.txt in $SALON_WILDCARDS (~/.config/salon/wildcards).",
+        epilog="Example: salon wildcards colour",
+    )
+    wildcards.add_argument("name", nargs="?", default="", metavar="NAME", help="a list, to see its words")
+    server_flags(wildcards)
+    json_flag(wildcards)
     words = commands.add_parser(
         "words",
         help="what the model can draw",
