@@ -38,6 +38,7 @@ REFERENCE_WEIGHT: Final = (0.01, 100.0)  # of one beside the others
 MAX_IMAGE_PROMPTS: Final = 5  # pictures before the words of a prompt
 BLENDED: Final = (2, MAX_IMAGE_PROMPTS)  # pictures of a blend
 IMAGE_WEIGHT: Final = (0.0, 3.0)  # of all of these
+MAX_LINK: Final = 2_000  # characters of a picture's link
 MAX_SOURCES: Final = 8  # pictures that one request starts from
 MAX_FEATHER: Final = 256  # pixels around a mask in which new ones fade into old ones
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file

@@ -47,7 +47,7 @@ def imagine(options: argparse.Namespace) -> int:
     """
     started = time.perf_counter()
     remote.refuse_misplaced(options)
-    files = references(options.prompts)
+    files = references(options.prompts, links=None if server_of(options) is not None else options.image_links)
     files |= {path: read_typed(path, options.command) for path in (one.path for one in options.sources) if path}
     digests = {path: file.digest for path, file in files.items()}
     facts = Facts(default_style=True, job_kind=options.command, remakes=bool(options.sources))

@@ -222,6 +222,13 @@ sunflower), and in a ground that is shaded a faint line can be left where the ti
 or an object, and the embedded model ships one for styles only. A picture before the words draws from it, `--sref` takes
 its style, and `--image` starts from it. `--sv` names the version of style references, of which there is one.
 
+## Pictures by their links
+
+`https://…/photo.png` serves as `--image`, `--mask`, `--sref` and a picture before the words where links are allowed: on
+a server by its operator (`salon serve --image-links`), without one by `--image-links` beside the prompt. The process
+that draws fetches the file, from public addresses only, up to 16 MiB, within 15 seconds and over at most three
+redirects; then it is called by its SHA-256 like any other. `salon plan` fetches it, too. Elsewhere a link is refused.
+
 ## How long pictures are kept
 
 A server keeps what was brought to it for as long as something needs it and at least 30 days from its last use. A
