@@ -38,6 +38,7 @@ REFERENCE_WEIGHT: Final = (0.01, 100.0)  # of one beside the others
 MAX_IMAGE_PROMPTS: Final = 5  # pictures before the words of a prompt
 BLENDED: Final = (2, MAX_IMAGE_PROMPTS)  # pictures of a blend
 IMAGE_WEIGHT: Final = (0.0, 3.0)  # of all of these
+MAX_LINK: Final = 2_000  # characters of a picture's link
 MAX_SOURCES: Final = 8  # pictures that one request starts from
 MAX_FEATHER: Final = 256  # pixels around a mask in which new ones fade into old ones
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
@@ -63,6 +64,7 @@ GRID: Final = -1  # index of a job's grid among its pictures
 LOCAL: Final = "local"  # the account of clients that connect without a key
 ROLES: Final = ("user", "operator")
 ID: Final = r"[A-Za-z0-9._:-]{1,64}"  # of a job, or the key of a request: a pattern, like the next two
+LIST: Final = r"(?=.{1,64}$)[a-z0-9]+(?:[-_][a-z0-9]+)*"  # the name of a list of words
 WORD: Final = r"[a-z0-9][a-z0-9_.-]{0,31}"  # such as the name of a plan
 PUBLIC_KEY: Final = r"[0-9a-f]{64}"  # a public key, which names an account
 MAX_LABEL: Final = 100  # characters of a name for people

@@ -37,6 +37,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "delete": "commands.jobs",
     "info": "commands.account",
     "words": "commands.vocabulary",
+    "wildcards": "commands.wildcards",
     "keys": "commands.account",
     "ops status": "commands.ops",
     "ops top": "commands.top",

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from .. import __version__
 from ..bounds import random_seed
 from ..studio.prompt.resolve import Facts, resolve
+from ..studio.prompt.wildcards import left_open
 from .commands import remote, words
 from .commands.connection import server_of
 from .commands.flags_parameters import read_typed, references
 from .commands.pictures import destinations_of
+from .commands.wildcards import own_lists
 from .drawing import draw
 from .outputs import Destination
 from .remaking import remade_here, want_files
@@ -45,12 +47,14 @@ def imagine(options: argparse.Namespace) -> int:
     """
     started = time.perf_counter()
     remote.refuse_misplaced(options)
-    files = references(options.prompts)
+    files = references(options.prompts, links=None if server_of(options) is not None else options.image_links)
     files |= {path: read_typed(path, options.command) for path in (one.path for one in options.sources) if path}
     digests = {path: file.digest for path, file in files.items()}
     facts = Facts(default_style=True, job_kind=options.command, remakes=bool(options.sources))
-    requests = [resolve(prompt, facts, digests=digests) for prompt in options.prompts]
-    if server_of(options) is not None:
+    there = server_of(options) is not None  # then the server has the words
+    lists = left_open if there else own_lists().words
+    requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
+    if there:
         return remote.imagine(options, requests, digests)
     if options.sources:
         want_files(options.sources, options.command)

@@ -10,6 +10,7 @@ from .commands import exits, remote, words
 from .commands.connection import connected, server_of
 from .commands.flags_parameters import references, sent
 from .commands.tables import print_json, print_table
+from .commands.wildcards import own_lists
 
 if TYPE_CHECKING:
     from ..studio.prompt.plan import Plan
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def plan(options: argparse.Namespace) -> int:
     """Run the command with the namespace of `arguments.parse`. What `imagine` would refuse is refused."""
     remote.refuse_misplaced(options, of_server=())  # lanes have prices anywhere
-    files = references(options.prompts)
+    files = references(options.prompts, links=None if server_of(options) is not None else options.image_links)
     digests = {path: file.digest for path, file in files.items()}
     if server_of(options) is not None:
         with connected(options) as client:
@@ -49,7 +50,8 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     from ..studio.prompt.plan import plan_of, planned_job
     from ..studio.prompt.resolve import Facts, resolve
 
-    requests = [resolve(prompt, Facts(default_style=True), digests=digests) for prompt in options.prompts]
+    facts, lists = Facts(default_style=True), own_lists().words
+    requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     engine = Engine.load(
         options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads,
         require_text=True,

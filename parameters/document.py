@@ -55,6 +55,11 @@ parameter is refused with the correction (`a cat — ar 2:1`).
 | `__colour__` | a word from the list of that name, the same one for the same seed |
 | `https://…`, `cat.png`, a SHA-256, `JOB:2` before the words | pictures that belong to the prompt |
 
+`__colour__` takes its words from a text file `colour.txt` with a word on each line and `#` before remarks: without a
+server in `~/.config/salon/wildcards` (or the folder that `SALON_WILDCARDS` names), on a server in the folder
+`wildcards` of its data. `salon wildcards` lists them, `salon wildcards colour` the words of one. Which word is drawn
+follows from the seed, the list and its place among the words of that list in the prompt.
+
 A prompt that stands for several makes several jobs, all of them or none, as many as the account's plan allows.
 
 `salon plan PROMPT` tells what a prompt would do without doing it: every job with every value, where each comes from,
@@ -216,6 +221,13 @@ sunflower), and in a ground that is shaded a faint line can be left where the ti
 `--oref`, `--ow`, `--cref` and `--cw` are known and refused: they need an adapter that was trained to keep a character
 or an object, and the embedded model ships one for styles only. A picture before the words draws from it, `--sref` takes
 its style, and `--image` starts from it. `--sv` names the version of style references, of which there is one.
+
+## Pictures by their links
+
+`https://…/photo.png` serves as `--image`, `--mask`, `--sref` and a picture before the words where links are allowed: on
+a server by its operator (`salon serve --image-links`), without one by `--image-links` beside the prompt. The process
+that draws fetches the file, from public addresses only, up to 16 MiB, within 15 seconds and over at most three
+redirects; then it is called by its SHA-256 like any other. `salon plan` fetches it, too. Elsewhere a link is refused.
 
 ## How long pictures are kept
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 _FORMS: Final = re.compile(
     r"(?P<link>https?://\S+)"
@@ -31,6 +31,11 @@ class Named:
 
     source: str
     form: Form
+
+
+def is_link(value: Any) -> bool:
+    """Return whether a value that names a picture is its link."""
+    return isinstance(value, str) and re.match(r"https?://", value, re.IGNORECASE) is not None
 
 
 def named(text: str) -> Named | None:

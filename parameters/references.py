@@ -12,12 +12,13 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..bounds import ID, MAX_IMAGE_PROMPTS, MAX_IMAGES, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT
+from ..bounds import ID, MAX_IMAGE_PROMPTS, MAX_IMAGES, MAX_LINK, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT
 from ..errors import complaint
 from ..system import expand_home
 from ..values import number_of, shown, text_of, whole_of
 from .errors import ParameterError
 from .kinds import NUMBER, items_of, plain_number
+from .pictures import is_link
 
 DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 RANDOM: Final = "random"
@@ -51,7 +52,7 @@ class References:
     def read(self, flag: str, text: str, remedy: str) -> Typed:
         """Return one reference. The word `random` stays as it is until the job is made."""
         name, separator, share = text.rpartition("::")
-        if not separator:
+        if not separator or (is_link(text) and not NUMBER.fullmatch(share)):
             name, share = text, "1"
         low, high = REFERENCE_WEIGHT
         if not NUMBER.fullmatch(share) or not low <= float(share) <= high:
@@ -66,7 +67,7 @@ class References:
                 allowed = f"a style number from 0 to {MAX_STYLE_NUMBER}"
                 raise ParameterError(complaint(flag, shown(name), allowed, f"choose another, or write ./{name[:20]}"))
             return Typed(number, False, weight)
-        if DIGEST.fullmatch(name):
+        if DIGEST.fullmatch(name) or is_link(name):
             return Typed(name, False, weight)
         if not name or "\0" in name:
             raise ParameterError(complaint(flag, shown(text), self.allowed, "name one"))
@@ -98,7 +99,9 @@ class Pictures:
     metavar: str = "IMAGE"
     many: bool = True
     short: str = ""
-    allowed: str = f"1 to {MAX_IMAGE_PROMPTS} pictures: each the SHA-256 (64 hex digits) of its file, or JOB:NUMBER"
+    allowed: str = (
+        f"1 to {MAX_IMAGE_PROMPTS} pictures: each the SHA-256 (64 hex digits) of its file, a link, or JOB:NUMBER"
+    )
 
     def read(self, flag: str, text: str, remedy: str) -> str:
         """Return one of them."""
@@ -127,11 +130,11 @@ class Picture:
     metavar: str = "FILE"
     many: bool = False
     short: str = ""
-    allowed: str = "a picture's file, the SHA-256 (64 hex digits) of one, or a job's picture, as JOB:NUMBER"
+    allowed: str = "a picture's file, the SHA-256 (64 hex digits) of one, a link, or a job's picture, as JOB:NUMBER"
 
     def read(self, flag: str, text: str, remedy: str) -> Typed:
         """Return the picture as it was typed."""
-        if DIGEST.fullmatch(text) or (OF_JOB.fullmatch(text) and not os.path.exists(text)):
+        if DIGEST.fullmatch(text) or is_link(text) or (OF_JOB.fullmatch(text) and not os.path.exists(text)):
             return Typed(text, False, 1.0)
         if not text or "\0" in text:
             raise ParameterError(complaint(flag, shown(text), self.allowed, remedy))
@@ -140,8 +143,8 @@ class Picture:
     def check(self, name: str, value: Any, remedy: str) -> str:
         """Return the digest, or the JOB:NUMBER, of a picture that came as data."""
         text = text_of(value)
-        if text is None or not (DIGEST.fullmatch(text) or OF_JOB.fullmatch(text)):
-            allowed = "the SHA-256 (64 hex digits) of a picture's file, or a job's picture, as JOB:NUMBER"
+        if text is None or not (DIGEST.fullmatch(text) or OF_JOB.fullmatch(text) or _is_link(text)):
+            allowed = "the SHA-256 (64 hex digits) of a picture's file, a link, or a job's picture, as JOB:NUMBER"
             raise ParameterError(complaint(name, shown(value)[:80], allowed, "bring the picture first"))
         return text
 
@@ -150,6 +153,10 @@ class Picture:
 
 
 ONE: Final = Picture()
+
+
+def _is_link(text: str) -> bool:
+    return len(text) <= MAX_LINK and is_link(text) and not re.search(r"\s", text)
 
 
 def _pair(name: str, value: Any) -> tuple[int | str, float]:
@@ -165,7 +172,7 @@ def _pair(name: str, value: Any) -> tuple[int | str, float]:
         raise ParameterError(complaint(f"{name}: weight", shown(weight), allowed, "correct it"))
     if number is not None and 0 <= number <= MAX_STYLE_NUMBER:
         return number, share
-    if text is not None and DIGEST.fullmatch(text):
+    if text is not None and (DIGEST.fullmatch(text) or _is_link(text)):
         return text, share
     allowed = f"a style number from 0 to {MAX_STYLE_NUMBER}, or the SHA-256 (64 hex digits) of a picture's file"
     raise ParameterError(complaint(name, shown(source), allowed, "correct it"))

@@ -13,6 +13,7 @@ from ..wire import messages as m
 from .flavours import Flavour, operation, waited
 from .jobs import JobCommands
 from .making import MakingCommands, PictureFile, new_key
+from .older import unsupported
 from .remakes import OnServer
 from .steps import Steps, call
 
@@ -85,6 +86,29 @@ class Commands(MakingCommands[J], Generic[J, P]):
     def info(self, account: str = "") -> Steps[m.AccountInfo]:
         """Return plan and GPU time of the own account. Operators may name another `account`."""
         return (yield from call(self._core, m.Info(account=account), m.AccountInfo, self._timeout_s))
+
+    @operation
+    def wildcards(self) -> Steps[dict[str, int]]:
+        """Return the number of words of every list that `__name__` in a prompt can stand for, by name."""
+        yield from self._want_wildcards()
+        return (yield from call(self._core, m.ListWildcards(), m.Wildcards, self._timeout_s)).lists
+
+    @operation
+    def wildcard(self, name: str) -> Steps[tuple[str, ...]]:
+        """Return the words of a list. Raise Invalid if the server has no such list."""
+        yield from self._want_wildcards()
+        words, after = list[str](), 0
+        while True:
+            request = m.ListWildcards(name=name, after=after)
+            found = yield from call(self._core, request, m.Wildcards, self._timeout_s)
+            words += found.words
+            if found.next <= after:
+                return tuple(words)
+            after = found.next
+
+    def _want_wildcards(self) -> Steps[None]:
+        if "wildcards" not in (yield from self._welcome()).features:
+            raise unsupported("lists of words")
 
     @operation
     def words(self, like: str = "") -> Steps[m.WordList]:

@@ -53,6 +53,17 @@ def add(commands: Any) -> None:
     )
     engine_flags(doctor)
     json_flag(doctor)
+    wildcards = commands.add_parser(
+        "wildcards",
+        help="the lists of words for __name__ in prompts",
+        usage="salon wildcards [NAME] [FLAGS]",
+        description="List the lists that prompts name as __NAME__, or the words of one: the server's, if there is a "
+        "server, else the text files NAME.txt in $SALON_WILDCARDS (~/.config/salon/wildcards).",
+        epilog="Example: salon wildcards colour",
+    )
+    wildcards.add_argument("name", nargs="?", default="", metavar="NAME", help="a list, to see its words")
+    server_flags(wildcards)
+    json_flag(wildcards)
     words = commands.add_parser(
         "words",
         help="what the model can draw",
@@ -74,6 +85,7 @@ def _imagine(parser: Parser, metavar: str = "PROMPT", text: str = "what to draw 
     output_flag(where, "a folder, or a file name ending in .png, .jpg or .webp (outputs/WORDS-SEED.png)")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
     engine_flags(parser, "how to compute it, here")
+    links_flag(parser)
     remote = parser.add_argument_group("how to have it made, on a server")
     flags_parameters.add(remote, of_job=True)
     preview = PathName("--preview", FILE)
@@ -89,8 +101,15 @@ def _plan(parser: Parser) -> None:
     parser.add_argument("prompt", nargs="+", metavar="PROMPT", help="what to draw (words; quotes are optional)")
     flags_parameters.add(parser, told=False)
     engine_flags(parser, "by which model, here")
+    links_flag(parser)
     server_flags(parser)
     json_flag(parser, "print one JSON object with the jobs and the cost")
+
+
+def links_flag(parser: Any) -> None:
+    """Add the flag that says whether links of pictures are followed here."""
+    text = "fetch pictures by links, here, from public addresses only"
+    parser.add_argument("--image-links", action="store_true", help=text)
 
 
 def output_flag(parser: Any, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -14,8 +14,8 @@ from ...parameters.language.data import files_in, pictures_of, plain, want_made
 from ...parameters.language.options import as_typed
 from ...parameters.language.printing import joined
 from ...parameters.language.prompt import Prompt, Said
-from ...parameters.pictures import Form, Named, named
-from ...parameters.references import Picture, References
+from ...parameters.pictures import Form, Named, is_link, named
+from ...parameters.references import Picture, References, Typed
 from .parsing import FILE, Names, Once, UsageError
 
 
@@ -119,12 +119,17 @@ def said(options: argparse.Namespace) -> dict[str, Said]:
     return found
 
 
-def references(prompts: Sequence[Prompt]) -> dict[str, PictureFile]:
-    """Read the pictures that parameters refer to, by path, before any other work.
+def references(prompts: Sequence[Prompt], *, links: bool | None = None) -> dict[str, PictureFile]:
+    """Read the pictures that prompts refer to, by path or link, before any other work.
+
+    Args:
+        prompts: as they were read.
+        links: whether links are followed; None: a server does that, and they are left as they are.
 
     Raises:
         ReferenceRefused: one cannot be read as a picture.
         PromptRefused: a parameter is known by name alone, whatever picture it names.
+        LinkRefused: a link, and `links` is False; or see `links.fetch`.
     """
     found: dict[str, PictureFile] = {}
     for prompt in prompts:
@@ -134,7 +139,29 @@ def references(prompts: Sequence[Prompt]) -> dict[str, PictureFile]:
         for path, flag in typed:
             if path not in found:
                 found[path] = read_typed(path, flag)
+        for link, flag in () if links is None else _links(prompt):
+            if link not in found:
+                found[link] = _fetched(link, flag, allowed=links is True)
     return found
+
+
+def _links(prompt: Prompt) -> Iterator[tuple[str, str]]:
+    """Yield the links of pictures that a prompt names, each with what names it."""
+    for one in prompt.said.values():
+        for each in one.value if isinstance(one.value, tuple) else (one.value,):
+            if isinstance(each, Typed) and is_link(each.source):
+                yield str(each.source), one.flag
+    yield from ((each.source, "image prompt") for each in prompt.pictures if each.form is Form.LINK)
+
+
+def _fetched(link: str, flag: str, *, allowed: bool) -> PictureFile:
+    from ...studio.references import read_picture
+    from ...studio.service import links
+
+    if not allowed:
+        raise links.off(link, "download the picture and give its file, or pass --image-links")
+    data = links.fetch(link, links.POLICY)
+    return PictureFile(read_picture(data, f"{flag} {link[:100]!r}").digest, data)
 
 
 def read_typed(path: str, flag: str) -> PictureFile:

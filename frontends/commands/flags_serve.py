@@ -65,6 +65,8 @@ def _serve(parser: Parser) -> None:
     net.add_argument(
         "--burst", type=burst, default=ServeOptions.burst, metavar="N", help=f"at once ({ServeOptions.burst})"
     )
+    links = "fetch pictures by links in requests, from public addresses only (off)"
+    net.add_argument("--image-links", action="store_true", help=links)
     data = parser.add_argument_group("what it keeps")
     data.add_argument(
         "--data", type=PathName("--data", FOLDER), metavar="DIR", help="its folder (~/.local/share/salon)"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
-HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads")
+HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads", "image_links")
 OF_SERVER: Final = ("lane", "private")
 PREVIEWS: Final = 4  # steps between two
 TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of
@@ -40,10 +40,12 @@ def refuse_misplaced(options: argparse.Namespace, of_server: Sequence[str] = OF_
 
     `of_server`: parameters that only a server takes."""
     server = server_of(options)
-    here = next((name for name in HERE_ONLY if name in options.given), None)
+    given = options.given | ({"image_links"} if getattr(options, "image_links", False) else set())
+    here = next((name for name in HERE_ONLY if name in given), None)
     if server is not None and here is not None:
         way = "drop --server" if options.server is not None else "unset SALON_SERVER"
         remedy = f"drop it, or compute here: {way}"
+        here = here.replace("_", "-")
         raise UsageError(f"--{here}: got it with a server, allowed without one; {remedy}")
     said = [prompt.said[name].flag for prompt in options.prompts for name in of_server if name in prompt.said]
     remote = said + [f"--{name}" for name in ("preview", "timeout") if name in options.given]

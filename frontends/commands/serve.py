@@ -49,6 +49,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         open_accounts=options.open_accounts,
         keep_days=options.keep,
         quota_bytes=0 if options.quota is None else round(options.quota * 1_000_000),
+        image_links=options.image_links,
         rate=options.rate,
         burst=options.burst,
         grace_s=options.grace,

@@ -16,6 +16,7 @@ from ...bounds import (
     DIGEST,
     GUIDANCE,
     ID,
+    LIST,
     LOCAL,
     MAX_IMAGES,
     MAX_LABEL,
@@ -170,6 +171,7 @@ _account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, or 
 _any_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, or ''", "")
 _accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, '*' or ''", "", "*")
 _digest = _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")
+_list = _match(re.compile(LIST), "the name of a list, up to 64 small letters, digits, '-' or '_'", "")
 _count = _whole(0, MAX_COUNT)
 _credit = _whole(1, m.Limits().max_credit)
 _page = _whole(1, MAX_PAGE)
@@ -219,6 +221,7 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.Credit: (("fetch", _bytes), ("chunks", _credit)),
     m.Info: (("account", _any_account),),
     m.Words: (("like", _label),),
+    m.ListWildcards: (("name", _list), ("after", _count)),
     m.OpsAccounts: (("after", _label), ("limit", _page)),
     m.OpsSetAccount: (
         ("account", _account),

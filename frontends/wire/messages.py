@@ -33,6 +33,7 @@ FEATURES: Final = (
     "parameters",
     "kinds",
     "language",
+    "wildcards",
 )  # what this side knows beyond version 1's core
 
 
@@ -278,6 +279,16 @@ class ChangeSettings(Record, tag="settings.change"):
     reset: bool = False
 
 
+class ListWildcards(Record, tag="wildcards"):
+    """Ask for the lists of words that `__name__` in a prompt stands for (feature "wildcards"). Answer: Wildcards.
+
+    `name`: a list, to be told its words from number `after` on, counted from 0; "": no words.
+    """
+
+    name: str = ""
+    after: int = 0
+
+
 class Upload(Record, tag="upload"):
     """Bring a picture's file, part by part, for `parameters` to refer to by its digest. Answer: Uploaded.
 
@@ -452,6 +463,7 @@ Request: TypeAlias = (
     | ListParameters
     | GetSettings
     | ChangeSettings
+    | ListWildcards
     | Upload
     | Watch
     | Unwatch
@@ -528,6 +540,15 @@ class SettingsInfo(Record, tag="settings.kept"):
 
     parameters: dict[str, Any] = {}
     suffix: str = ""
+
+
+class Wildcards(Record, tag="wildcards.kept"):
+    """The lists of words, each with the number of them; or the words of one. `next` is for `ListWildcards.after`; 0:
+    there are no more."""
+
+    lists: dict[str, int] = {}
+    words: tuple[str, ...] = ()
+    next: int = 0
 
 
 class Uploaded(Record, tag="uploaded"):
@@ -692,6 +713,7 @@ Reply: TypeAlias = (
     | Planned
     | ParameterList
     | SettingsInfo
+    | Wildcards
     | Uploaded
     | JobInfo
     | Event

@@ -238,6 +238,10 @@ class Server:
                 account, request.parameters, request.suffix, reset=request.reset
             )
             return views.settings_info(kept)
+        if isinstance(request, m.ListWildcards):
+            if not request.name:
+                return m.Wildcards(lists=await service.prompts.wildcards())
+            return views.wildcards(await service.prompts.wildcard(request.name), request.after)
         if isinstance(request, m.Upload):
             received = await service.jobs.references.upload(
                 account, request.digest, request.size, request.offset, request.data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from ...engine.words import WordList
@@ -26,6 +28,8 @@ from ..wire.messages import (
     WorkerInfo,
 )
 
+WORDS_BYTES: Final = 1 << 15  # of the words of a list in one message
+
 # Fields of the same name mean the same in records and messages. Further fields of the wire keep their defaults.
 
 
@@ -37,6 +41,14 @@ def planned(plan: plans.Plan) -> Planned:
 def settings_info(settings: Settings) -> SettingsInfo:
     """Return the wire's form of an account's settings."""
     return SettingsInfo(parameters=settings.parameters, suffix=settings.suffix)
+
+
+def wildcards(words: tuple[str, ...], after: int) -> m.Wildcards:
+    """Return as many words of a list from number `after` on as fit into a message."""
+    room, end = WORDS_BYTES, after
+    while end < len(words) and (room := room - len(words[end].encode()) - 5) >= 0:
+        end += 1
+    return m.Wildcards(words=words[after:end], next=end if end < len(words) else 0)
 
 
 def parameter_list() -> ParameterList:

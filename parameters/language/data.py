@@ -25,7 +25,7 @@ def data_of(
 
     Args:
         prompt: as it was read.
-        digests: of the files that it names, by path.
+        digests: of the files that it names, by path or link.
         choose: called for the number of every `random`.
 
     Raises:
@@ -59,7 +59,9 @@ def pictures_of(prompt: Prompt, digests: Mapping[str, str] = NONE) -> tuple[str,
     """
     try:
         return tuple(
-            _digest("image prompt", each.source, digests) if each.form is Form.FILE else each.source
+            _digest("image prompt", each.source, digests)
+            if each.form is Form.FILE
+            else digests.get(each.source, each.source)
             for each in prompt.pictures
         )
     except SalonError as error:
@@ -88,7 +90,7 @@ def files_in(value: Any) -> list[str]:
 def _source(flag: str, typed: Typed, digests: Mapping[str, str], choose: Callable[[], int]) -> int | str:
     if typed.is_file:
         return _digest(flag, str(typed.source), digests)
-    return choose() if typed.source == RANDOM else typed.source
+    return choose() if typed.source == RANDOM else digests.get(str(typed.source), typed.source)
 
 
 def _digest(flag: str, path: str, digests: Mapping[str, str]) -> str:

@@ -18,6 +18,11 @@ def no_lists(name: str) -> None:
     """Return None for every name: there are no lists."""
 
 
+def left_open(name: str) -> tuple[str, ...]:
+    """Return the name itself, where another process fills it in."""
+    return (f"__{name}__",)
+
+
 def filled(prompt: Prompt, seed: int, lists: Lists) -> Prompt:
     """Return a prompt with a word in every hole. Which one depends on the seed, the list and how many holes of that
     list come before, and on nothing else.

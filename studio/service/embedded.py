@@ -218,6 +218,15 @@ class DurableStudio:
         check_process(self._pid)
         return self._context.studio.words(like)
 
+    def wildcards(self, *, timeout_s: float = ANSWER_S) -> dict[str, int]:
+        """Return the number of words of every list for `__name__` in prompts, by name: those of the folder `wildcards`
+        in the studio's. ParameterError: see `WordLists.counts`."""
+        return self._ask(self._open.prompts.wildcards(), timeout_s)
+
+    def wildcard(self, name: str, *, timeout_s: float = ANSWER_S) -> tuple[str, ...]:
+        """Return the words of a list. ParameterError: there is no such list, or see `WordLists.words`."""
+        return self._ask(self._open.prompts.wildcard(name), timeout_s)
+
     def job(self, job: str, *, timeout_s: float = ANSWER_S) -> DurableJob:
         """Return a job by its id, in whichever start of the studio it was accepted.
 

@@ -10,6 +10,7 @@ StudioError
     ├── TooSlow          the store does not answer in time; what was begun goes on
     ├── TooMany          there is too much at a time; a moment later it may be less
     ├── WrongValue       a word or a number is not one that is allowed
+    ├── LinkRefused      a picture's link is not followed, or no picture came of it
     ├── NoSuchAccount    the account has not been opened
     ├── PicturesBlocked  the pictures must not be shown; their job ends as "blocked"
     └── LastOperator     no operator could undo the change
@@ -57,6 +58,10 @@ class TooMany(ServiceError):
 
 class WrongValue(ServiceError):
     """A word or a number is not one that is allowed."""
+
+
+class LinkRefused(ServiceError):
+    """A picture's link is not followed, or no picture came of it."""
 
 
 class NoSuchAccount(ServiceError):

@@ -24,6 +24,7 @@ class ServiceOptions:
         open_plan: plan of these accounts; None: the lowest one of the plans file.
         open_accounts: number of accounts from which on no such account is opened.
         keep_days: days after their job's end at which pictures are deleted; None: never.
+        image_links: whether pictures are fetched by their links (`links.py`).
         quota_bytes: bytes of stored pictures that each account may have; 0: no limit.
     """
 
@@ -43,3 +44,4 @@ class ServiceOptions:
     open_accounts: int = 1000
     keep_days: float | None = None
     quota_bytes: int = 0
+    image_links: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
@@ -12,7 +13,7 @@ from ..prompt.request import ResolvedRequest
 from ..prompt.requests import choices, keys_of, said_by
 from ..prompt.resolve import Facts, resolve
 from ..prompt.settings import Settings, merged
-from ..prompt.wildcards import Lists, no_lists
+from ..prompt.word_lists import FOLDER, WordLists
 from ..store.domains.prompts import BatchRow, SettingsRow
 from ..store.writes import Put, Remove, Write
 
@@ -38,11 +39,14 @@ class Prompts:
     Args:
         context: of the service.
         waits: for the store.
+
+    Attributes:
         lists: the words for `__name__` in prompts.
     """
 
-    def __init__(self, context: ServiceContext, waits: Waits, lists: Lists = no_lists) -> None:
-        self._context, self._waits, self._lists = context, waits, lists
+    def __init__(self, context: ServiceContext, waits: Waits) -> None:
+        self._context, self._waits = context, waits
+        self.lists = WordLists(Path(context.options.data) / FOLDER)
         self._settings: dict[str, Settings] = {}  # of accounts that were asked for
 
     # ---- prompts -----------------------------------------------------------------------------------------------------
@@ -70,7 +74,11 @@ class Prompts:
         facts = Facts(styles is not None and styles.has_default, job_kind=request.kind, remakes=bool(request.sources))
         settings = None if facts.remakes else await self.settings(account)
         choose = choices(account, request.key, "resolve")
-        resolved = resolve(prompt, facts, settings, choose=choose, lists=self._lists)
+        names = {hole.name for term in prompt.terms for hole in term.holes}
+        lists: dict[str, tuple[str, ...] | None] = {}
+        if names:
+            lists = await self._waits.read(lambda: {name: self.lists.words(name) for name in names})
+        resolved = resolve(prompt, facts, settings, choose=choose, lists=lists.get)
         plain = msgspec.structs.replace(
             request,
             prompt=resolved.text,
@@ -80,6 +88,16 @@ class Prompts:
             language=False,
         )
         return plain, resolved
+
+    # ---- words -------------------------------------------------------------------------------------------------------
+
+    async def wildcards(self) -> dict[str, int]:
+        """Return the number of words of every list, by name. ParameterError: see `WordLists.counts`."""
+        return await self._waits.read(self.lists.counts)
+
+    async def wildcard(self, name: str) -> tuple[str, ...]:
+        """Return the words of a list. ParameterError: see `WordLists.listed`."""
+        return await self._waits.read(lambda: self.lists.listed(name))
 
     # ---- settings ----------------------------------------------------------------------------------------------------
 

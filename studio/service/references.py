@@ -90,6 +90,10 @@ class ServiceReferences:
         writes: list[Write] = [Put(row), *await self.waits.read(lambda: self._beyond(account, row))]
         await self.waits.stored(writes)
 
+    async def has(self, account: str, digest: str) -> bool:
+        """Return whether an account has brought a picture that is still here."""
+        return await self.waits.read(lambda: self._row(account, digest)) is not None
+
     async def needed(self, account: str, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
         """Return the pictures that a request of an account refers to, in the forms that it needs.
 

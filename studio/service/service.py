@@ -31,6 +31,7 @@ from .context import ServiceContext
 from .errors import Draining, NotEnded, NotFailed, no_such_job
 from .inputs import check_sources, file_input, job_input
 from .job_record import JobRecord, record_of, stored_pictures
+from .linked import Linked
 from .lookups import Found, Lookups
 from .packing import pack, pack_sources
 from .pictures import MakeFiles
@@ -54,6 +55,7 @@ class Service(Lookups):
 
     Attributes:
         accounts: the requests about accounts.
+        linked: pictures by their links.
         prompts: what is said in the prompt language, and the accounts' settings.
         draining: whether nothing is accepted any more.
         accepted: number of jobs accepted since the start.
@@ -68,6 +70,7 @@ class Service(Lookups):
         super().__init__(context, make_files)
         self.accounts = AccountService(context, self.waits)
         self.prompts = Prompts(context, self.waits)
+        self.linked = Linked(self.jobs.references, allowed=context.options.image_links)
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
@@ -108,6 +111,7 @@ class Service(Lookups):
     async def close(self) -> None:
         """Store the pictures that were made, and close the context. Waiting requests end as cancelled."""
         await self.waits.close()
+        self.linked.close()
         await asyncio.to_thread(self.jobs.close)
         await asyncio.to_thread(self.context.close)
 
@@ -277,6 +281,11 @@ class Service(Lookups):
             said["image_prompts"] = tuple(
                 [await self._brought(account, "image prompt", each) for each in said["image_prompts"]]
             )
+        if said.get("style_references"):
+            styles = [each if isinstance(each, tuple | list) else (each, 1.0) for each in said["style_references"]]
+            said["style_references"] = tuple(
+                [(await self.linked.brought(account, source), weight) for source, weight in styles]
+            )
         if (aspect := await self.jobs.references.aspect(account, said)) is not None:
             said["aspect"] = aspect
         return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)
@@ -285,7 +294,7 @@ class Service(Lookups):
         """Return the digest of a picture that a request names. Raises as `_resolved`."""
         match = OF_JOB.fullmatch(str(picture))
         if match is None:
-            return picture
+            return str(await self.linked.brought(account, picture))
         pictures = {each.index + 1: each.digest for each in (await self._find(match[1], account))[1]}
         if (number := int(match[2])) not in pictures:
             made = f"1 to {max(pictures)}" if pictures else "none (it has none)"

@@ -31,6 +31,7 @@ IDS = st.binary(min_size=1, max_size=16)
 CREDITS = st.integers(1, m.Limits().max_credit)
 PAGES = st.integers(1, 200)
 SIDES = st.integers(1, MAX_SIDE)
+LISTS = st.from_regex(r"[a-z0-9]{1,8}([-_][a-z0-9]{1,8}){0,3}", fullmatch=True)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 REFERENCES = st.lists(
     st.tuples(st.integers(0, 2**32 - 1) | DIGESTS, st.floats(0.01, 100)),
@@ -149,6 +150,7 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     m.Credit: {"fetch": IDS, "chunks": CREDITS},
     m.Info: {"account": ACCOUNTS | st.just("")},
     m.Words: {"like": LABELS},
+    m.ListWildcards: {"name": st.just("") | LISTS, "after": COUNTS},
     m.OpsAccounts: {"after": LABELS, "limit": PAGES},
     m.OpsSetAccount: {
         "account": ACCOUNTS,

@@ -65,6 +65,8 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.Hello, "oldest"): ([1], [0, -1, 2]),  # with version 1
     (m.Hello, "features"): ([(), ("a",) * 64], [("a",) * 65, ("",), ("A",)]),
     (m.Hello, "client"): LABELS,
+    (m.ListWildcards, "name"): (["", "colour", "a-b_c", "x" * 64], ["x" * 65, "A", "a b", "../a", "-a", "a_"]),
+    (m.ListWildcards, "after"): ([0, 2**63 - 1], [-1, 2**63]),
     (m.Submit, "key"): NAMES,
     (m.Submit, "prompt"): PROMPTS,
     (m.Submit, "lane"): WORDS,
