@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from PIL import Image
 
 from salon.bounds import MAX_LINK
@@ -237,17 +238,18 @@ def test_links_that_cannot_be_read(link: str) -> None:
         fetch(link, LOOPBACK)
 
 
-def test_tls_wants_a_certificate_for_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate of its own making is refused, one that is known is taken for its own name only."""
-    pem = Path(__file__).with_name("localhost.pem")
+def test_tls_wants_a_certificate_for_the_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A certificate of an unknown authority is refused, one of a known is taken for its own name only."""
+    authority, known = trustme.CA(), tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(known)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
+    authority.issue_cert("localhost").configure_cert(context)
     data = picture()
     with web(context, a=answer(data)) as (there, asked):
         port = there.rpartition(":")[2]
         with pytest.raises(LinkRefused, match="got no answer that can be read .TLS: CERTIFICATE_VERIFY_FAILED"):
             fetch(f"https://localhost:{port}/a.png", LOOPBACK)
-        monkeypatch.setattr(ssl, "create_default_context", lambda real=ssl.create_default_context: real(cafile=pem))
+        monkeypatch.setattr(ssl, "create_default_context", lambda real=ssl.create_default_context: real(cafile=known))
         with pytest.raises(LinkRefused, match="CERTIFICATE_VERIFY_FAILED"):
             fetch(f"https://127.0.0.1:{port}/a.png", LOOPBACK)
         assert asked == []
