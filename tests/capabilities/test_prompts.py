@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from salon.frontends.client.client import Client
 
-from .conftest import SMALL, Salon
+from .conftest import SMALL, Salon, file_of
 
 Draw = Callable[..., list[np.ndarray]]
 
@@ -107,6 +108,23 @@ def test_g9_a_pattern_goes_on_at_the_opposite_side(draw: Draw) -> None:
     assert not np.array_equal(plain, tiled)
 
 
+def test_g10_pictures_before_the_words(draw: Draw, salon: Salon) -> None:
+    for name, colour in (("a.png", 40), ("b.png", 200)):
+        Path(name).write_bytes(file_of(np.full((128, 128, 3), colour, np.uint8)))
+    plain = draw("a cat --steps 8")
+    assert same(plain, draw("a.png a cat --steps 8 --iw 0"))
+    near = [draw(f"a.png a cat --steps 8 --iw {weight}")[0].astype(float) for weight in (1, 3)]
+    apart = [np.abs(each - 40).mean() for each in (plain[0].astype(float), *near)]
+    assert apart[0] > apart[1] > apart[2]
+    alone = salon("imagine", "a.png")
+    assert (alone.code, "Cannot use a single image prompt without text" in alone.err) == (2, True)
+    assert len(draw("a.png b.png --steps 2")) == 1
+    assert same(draw("a.png b.png --blend --steps 2"), salon("blend", "a.png", "b.png", *SMALL[:2], "--steps", "2",
+                                                           "--seed", "7", "--json").pixels)  # fmt: skip
+    assert salon("imagine", "a.png b.png words --blend").code == 2
+    assert salon("imagine", "a.png a cat --iw -1").code == 2
+
+
 def test_g11_styles_by_number_and_at_random(draw: Draw, salon: Salon) -> None:
     plain, style = draw("a cat --raw --steps 2"), draw("a cat --sref 4093 --steps 2")
     assert not same(plain, style)
@@ -172,6 +190,20 @@ def test_g17_stored_defaults(salon: Salon, client: Client) -> None:
     assert job["prompt"] == "a cat --ar 2:1 --n 2 --s 50"
     client.settings.reset()
     assert salon("plan", "a cat", "--json").json["jobs"][0]["prompt"] == "a cat"
+
+
+def test_w6_wildcards_are_stable_under_the_seed(salon: Salon, client: Client) -> None:
+    assert list(client.wildcards()) == ["colour"]
+
+    def prompts(*seeds: int) -> list[str]:
+        return [
+            salon("plan", f"a __colour__ apple --seed {seed}", "--json").json["jobs"][0]["prompt"] for seed in seeds
+        ]
+
+    first = prompts(*range(8))
+    assert first == prompts(*range(8))
+    assert len({prompt.split(" --")[0] for prompt in first}) > 1
+    assert salon("plan", "a __colours__ apple").code == 2
 
 
 def test_g18_a_plan_makes_nothing(salon: Salon, client: Client) -> None:
