@@ -205,9 +205,13 @@ By eye: up to 500 little is seen, and at 3000 all pictures of a seed have gone t
 
 `--exp` makes edges and contrasts stronger: half-way the model is told of more noise than there is, and takes more away.
 
+![four things at rising exp](gallery/knobs/exp.webp)
+
 `--q 2` and `--q 4` take so many times the steps, and cost as much more, once. `--draft` takes the model's settings for
 drafts, in any lane, at the price of drafts. `--stop 40` takes the picture as it is after 40 percent of the steps, the
 best guess that there is then, and costs as much less.
+
+![four things stopped part-way](gallery/knobs/stop.webp)
 
 `--tile` makes a pattern whose sides go on at the opposite ones: the model sees what lies there beside each side, and
 the decoder wraps. It does not go with a picture to start from. A picture of few tokens, like those of the embedded
