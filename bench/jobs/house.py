@@ -120,6 +120,13 @@ def pixels(file: bytes) -> Pixels:
         return np.asarray(image.convert("RGB"))
 
 
+def file_of(pixels: Pixels) -> bytes:
+    """Return the file of a picture."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def mask(width: int, height: int) -> bytes:
     """Return the file of a mask whose upper right quarter is white."""
     image, buffer = Image.new("L", (width, height)), io.BytesIO()

@@ -159,11 +159,11 @@ def test_knobs_are_measured_on_the_shipped_model(tmp_path: Path, judge: KeptJudg
         assert knobs.main(argv=argv, console=Console(file=nowhere)) == 0
     document = json.loads((tmp_path / "knobs.json").read_text())
     assert problems(document) == []
-    assert {row["knob"] for row in document["rows"]} == {"chaos", "weird", "exp", "draft", "q", "stop", "tile"}
+    assert {row["knob"] for row in document["rows"]} == {"chaos", "weird", "s", "exp", "draft", "q", "stop", "tile"}
     found = {(row["knob"], row["value"]): row for row in document["rows"]}
     assert found["chaos", 0.0]["style"] != found["chaos", 100.0]["style"]
     assert found["weird", 0.0]["style"] < found["weird", 3000.0]["style"]
-    assert len(document["goals"]) == 5
+    assert len(document["goals"]) == 6
     assert document["details"]["judge"]["sha256"] == judge.digest
 
 
@@ -173,8 +173,10 @@ def test_kinds_are_measured_on_the_shipped_model(tmp_path: Path, judge: KeptJudg
         assert kinds.main(argv=argv, console=Console(file=nowhere)) == 0
     document = json.loads((tmp_path / "kinds.json").read_text())
     assert problems(document) == []
-    assert {"imagine", "vary, subtle", "vary, strong", "reroll"} <= {row["job"] for row in document["rows"]}
-    assert all(0 <= row["concept"] <= 1 for row in document["rows"])
+    made = [row for row in document["rows"] if "job" in row]
+    assert {"imagine", "vary, subtle", "vary, strong", "reroll"} <= {row["job"] for row in made}
+    assert all(0 <= row["concept"] <= 1 for row in made)
+    assert {(row["flag"], row["value"]): row["pixels"] for row in document["rows"] if "flag" in row}["strength", 0] == 0
     assert document["details"]["judge"]["sha256"] == judge.digest
 
 

@@ -5,7 +5,9 @@
 Pictures of some things, and of each what every way makes. `shape` and `style` are distances between a picture and what
 was made of it (root mean square, of the judge's features of things, and of style vectors); `edges` is the correlation
 of the sizes of their edges; `concept` is the share whose thing the judge names. A subtle variation is to be nearer than
-a strong one, and that nearer than the same prompt with another seed. Needs the `train` extra and a checkout.
+a strong one, and that nearer than the same prompt with another seed. `--strength` and `--iw`: how far pictures of
+another thing are from the one that they start from, or that stands before their words (`pixels`, root mean square of
+values 0..1), which is to grow with the one and to fall with the other. Needs the `train` extra and a checkout.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ....bench.jobs.house import pixels
+from ....bench.jobs.house import file_of, pixels
 from ....bench.report import Goal
 from ....bench.runner import Bench, positive, run
 from ....parameters.job_request import Source
@@ -30,7 +34,9 @@ from .judge_file import KEPT, KeptJudge
 from .knobs import THINGS, Features, Looker, Pictures
 
 PATIENCE_S = 3600.0
-COLUMNS = [["job", "pictures", "shape", "style", "edges", "concept"]]
+COLUMNS = [["job", "pictures", "shape", "style", "edges", "concept"], ["flag", "value", "pictures", "pixels"]]
+STRENGTH = (0.0, 0.25, 0.5, 0.75, 1.0)
+IMAGE_WEIGHT = (0.0, 1.0, 2.0, 3.0)
 EDGES = 0.5  # ruling: the least correlation of a retexture's edges with its source's
 
 
@@ -76,6 +82,15 @@ class Remaker:
             words = prompt.format(with_article(thing)) if prompt else ""
             fields = {**self.looker.short, "seed": 5000 + number, **said}
             jobs.append(self.studio.make(kind, words, sources=[source], **fields).id)
+        return np.concatenate([self._pictures(id) for id in jobs])
+
+    def drawn(self, said: Sequence[dict[str, Any]]) -> Pictures:
+        """Return a picture of the next thing for each thing, with what is said of each."""
+        jobs = []
+        for number, fields in enumerate(said):
+            other = with_article(THINGS[(number + 1) % len(THINGS)])
+            common = {**self.looker.short, "images": 1, "seed": 6000 + number, "stylize": 0.0}
+            jobs.append(self.studio.make("imagine", other, **common, **fields).id)
         return np.concatenate([self._pictures(id) for id in jobs])
 
     def _sources(self, draft: bool) -> list[str]:
@@ -136,9 +151,30 @@ def measure(bench: Bench, remaker: Remaker) -> None:
                 concept=looker.concept(made, named),
             )
             advance(name)
+    sweep(bench, remaker, plain)
     near, far, other = found["vary, subtle"], found["vary, strong"], found["reroll"]
     bench.goal(Goal.at_most("distance of a subtle variation, in a strong one's", 0.999, near / far))
     bench.goal(Goal.at_most("distance of a strong variation, in a reroll's", 0.999, far / other))
+
+
+def sweep(bench: Bench, remaker: Remaker, plain: Pictures) -> None:
+    """Draw other things from the pictures, at rising strengths and weights."""
+    digests = [remaker.studio.add_reference(file_of(picture)) for picture in plain]
+    ways: dict[str, tuple[Sequence[float], Callable[[str, float], dict[str, Any]], bool]] = {
+        "strength": (STRENGTH, lambda digest, value: {"image": digest, "image_strength": value}, True),
+        "iw": (IMAGE_WEIGHT, lambda digest, value: {"image_prompts": [digest], "image_weight": value}, False),
+    }
+    for flag, (values, said, rises) in ways.items():
+        found = []
+        for value in bench.pick((values[0], values[-1]), values, values):
+            made = remaker.drawn([said(digest, value) for digest in digests])
+            apart = float(np.sqrt((((made.astype(np.float64) - plain) / 255) ** 2).mean((1, 2, 3))).mean())
+            bench.row(flag=flag, value=value, pictures=len(made), pixels=apart)
+            found.append(apart)
+        pairs = list(pairwise(found if rises else found[::-1]))
+        least = min(b / max(a, 1e-9) for a, b in pairs)
+        what = "grows" if rises else "falls"
+        bench.goal(Goal.at_least(f"--{flag}: distance from the picture {what}, least step", 1.0, least))
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,10 @@
 
 The same things and seeds at rising values of a knob. `--chaos`: how far the pictures of a grid are from each other, in
 style (the mean distance of their style vectors) and in shape (that of the judge's features). `--weird`: how far
-pictures are from the mean of ordinary ones, likewise. `--exp`: the energy of their Laplacian. `--q`, `--draft`,
-`--stop`: what of the things is recognised. `--tile`: the step across the edge against one between inner rows and
-columns. Beside each the share of things that the judge names. Needs the `train` extra and a checkout.
+pictures are from the mean of ordinary ones, likewise. `--s`: how far they are from those without the model's style.
+`--exp`: the energy of their Laplacian. `--q`, `--draft`, `--stop`: what of the things is recognised. `--tile`: the step
+across the edge against one between inner rows and columns. Beside each the share of things that the judge names. Needs
+the `train` extra and a checkout.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ THINGS = ("cat", "house", "rocket", "mushroom", "owl", "red apple", "teapot", "c
 GRID = 4
 CHAOS = (0.0, 25.0, 50.0, 75.0, 100.0)
 WEIRD = (0.0, 250.0, 500.0, 1000.0, 2000.0, 3000.0)
+STYLIZE = (0.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
 EXPERIMENTAL = (0.0, 25.0, 50.0, 75.0, 100.0)
 STOP = (10.0, 25.0, 50.0, 75.0, 100.0)
 QUALITY = (1, 2, 4)
@@ -164,6 +166,15 @@ def body(bench: Bench) -> None:
             found.append(row("weird", value, drawn, **more))
         grows("distance from the usual", [each["style"] for each in found])
 
+    def stylize() -> None:
+        found = []
+        plain = looker.style(looker.paint(asked(1, stylize=0.0)))
+        for value in ends(STYLIZE):
+            drawn = looker.paint(asked(1, stylize=value))
+            apart = float(np.sqrt(((looker.style(drawn) - plain) ** 2).mean(1)).mean())
+            found.append(row("s", value, drawn, style=apart))
+        grows("distance from pictures without the model's style", [each["style"] for each in found[1:]])
+
     def experimental() -> None:
         found = []
         for value in ends(EXPERIMENTAL):
@@ -193,7 +204,7 @@ def body(bench: Bench) -> None:
             bench.row(knob="tile", value=value, pictures=len(drawn), seam=found[value])
         bench.goal(Goal.at_most("seam of --tile, in steps between inner rows and columns", SEAM, found[True]))
 
-    for each in (chaos, weird, experimental, quality, stop, tile):
+    for each in (chaos, weird, stylize, experimental, quality, stop, tile):
         knobs[each.__name__] = each
     chosen = bench.options.only or [*knobs]
     with bench.progress("knobs", len(chosen)) as advance:
@@ -203,7 +214,7 @@ def body(bench: Bench) -> None:
     bench.columns = COLUMNS
 
 
-KNOBS = ("chaos", "weird", "experimental", "quality", "stop", "tile")
+KNOBS = ("chaos", "weird", "stylize", "experimental", "quality", "stop", "tile")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
