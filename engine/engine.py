@@ -140,6 +140,7 @@ class Engine:
             draft=dict(model.draft),
             styles=None if model.styles is None else model.styles.info,
             taught=model.taught,
+            family=model.family,
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
@@ -156,7 +157,8 @@ class Engine:
     ) -> GenerationSpec:
         """Return a spec as `ModelInfo.make_spec` does, without the digest of the checkpoint that `info` needs.
 
-        `strict`: PromptError, if anything of its texts would be left out or replaced.
+        PromptError: a term is to be drawn, and nothing of it would be; or `strict`, and anything of its texts would be
+        left out or replaced.
         """
         model = self.model
         spec = complete(
@@ -169,7 +171,7 @@ class Engine:
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
         )
-        want_strict(strict, read_spec(self.reader, spec) if strict else ())
+        want_strict(strict, read_spec(self.reader, spec) if strict or spec.terms else ())
         return spec
 
     @property

@@ -110,6 +110,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         draft: the fields that a draft changes; empty: none.
         styles: facts of the model's styles; None: it has none.
         taught: how long a picture the model was taught; None: it does not say.
+        family: a module of `engine/families`, such as "flux"; empty: unknown.
     """
 
     identity: ModelIdentity
@@ -123,6 +124,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     draft: dict[str, Any] = {}
     styles: StyleInfo | None = None
     taught: Taught | None = None
+    family: str = ""
 
     @property
     def max_rows(self) -> int:

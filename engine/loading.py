@@ -57,6 +57,7 @@ class Model:
         files: the files beside the components: `salon.json`, every file that it names, and the style adapter.
         styles: the styles that the model ships, or None.
         taught: how long a picture the model was taught; None: it does not say.
+        family: name of its family.
     """
 
     checkpoint: Checkpoint
@@ -73,6 +74,7 @@ class Model:
     files: Sequence[Path]
     styles: StyleSpace | None
     taught: Taught | None = None
+    family: str = ""
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -123,7 +125,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
     file = path / "salon.json"
     salon = Config(file, read_json(file) if file.exists() else {})
     salon.only("format", (FORMAT,), FORMAT)
-    family, reader = family_of(checkpoint), reader_of(salon)
+    (named, family), reader = family_of(checkpoint), reader_of(salon)
     read = {**family.COMPONENTS, **SCHEDULERS, **({} if reader is None else reader.COMPONENTS)}
     want_components(checkpoint, read, family.UNREAD)
     if require_text and reader is None:
@@ -156,4 +158,5 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
         files=shipped_files(salon),
         styles=load_styles(ops, path, salon, denoiser),
         taught=taught,
+        family=named,
     )

@@ -45,7 +45,7 @@ def read_spec(reader: PromptReader | None, spec: GenerationSpec) -> tuple[str, .
     Text that is over the reader's limit is passed over: `Admission` refuses it.
 
     Raises:
-        PromptError: the engine would refuse one of them.
+        PromptError: the engine would refuse one of them, or would draw nothing of one that is to be drawn.
     """
     if reader is None:
         return ()
@@ -54,9 +54,14 @@ def read_spec(reader: PromptReader | None, spec: GenerationSpec) -> tuple[str, .
     beside += [("term", repr(term.text), term.text) for term in spec.acting_terms]
     if spec.prompt and len(spec.prompt) <= reader.max_chars:
         notes += reader.read(spec.prompt).warnings
+    wanted = {term.text for term in spec.acting_terms if term.weight > 0}
     for field, name, text in beside:  # called as `Generation.warnings` calls them
         if text and len(text) <= reader.max_chars:
-            notes += (f"{name}: {said}" for said in reader.read(text, field, beside=True).warnings)
+            reading = reader.read(text, field, beside=True)
+            if field == "term" and text in wanted and not reading.texts:
+                reader.read(text, field)  # which says why, and what is near
+                raise PromptError(complaint(field, shown(text), "what the model draws", "reword it, or leave it out"))
+            notes += (f"{name}: {said}" for said in reading.warnings)
     return tuple(notes)
 
 

@@ -62,6 +62,7 @@ def imagine(options: argparse.Namespace) -> int:
     destinations = destinations_of(options, requests, seeds)
 
     from ..engine.engine import Engine
+    from ..studio.kinds import want_family
     from ..studio.references import aspect_of, pictures_of
     from ..studio.resources import References
 
@@ -78,6 +79,7 @@ def imagine(options: argparse.Namespace) -> int:
     by_digest = dict(files.values())
     specs, forms = [], References()
     for request, seed in zip(requests, seeds, strict=True):
+        want_family(request.values, engine.model.family)
         fields = request.fields_for(has_default)
         if options.sources:
             spec = remade_here(options, request.text, fields, seed, by_digest, digests, engine.info)

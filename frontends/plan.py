@@ -44,8 +44,10 @@ def plan(options: argparse.Namespace) -> int:
 def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     """Return the plan of an engine of one's own, at the prices that Salon comes with."""
     from ..engine.engine import Engine
+    from ..engine.reading import STRICT, read_spec, want_strict
     from ..scheduler.plans import lane_of, load_plans
     from ..scheduler.tickets import Lane
+    from ..studio.kinds import want_family
     from ..studio.pricing import work_of
     from ..studio.prompt.plan import plan_of, planned_job
     from ..studio.prompt.resolve import Facts, resolve
@@ -62,7 +64,9 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
         fields = request.fields_for(styles is not None and styles.has_default)
         lane = lane_of(request.lane)
         drafted = bool(fields.pop("draft", False))
+        want_family(request.values, engine.model.family)
         spec = engine.info.make_spec(request.text, draft=drafted or lane is Lane.DRAFT, **fields)
+        want_strict(fields.get(STRICT, False), read_spec(engine.reader, spec))
         cost = book.prices.charge(work_of(engine.info, spec, draft=drafted), lane)
         jobs.append(planned_job(request, spec, cost_ms=cost, list_ms=cost))
     return plan_of(jobs)

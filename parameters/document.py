@@ -83,7 +83,8 @@ GUIDANCE = """
 
 `hot:: dog::2` draws both at once, the second with twice the weight. Weights count beside each other: they are divided
 by the sum of those above 0, so that guidance keeps its strength (`a:: b::` and `a::5 b::5` are the same). A weight
-below 0 leads away from its text, and takes nothing from the others. The sum must be above 0.
+below 0 leads away from its text, and takes nothing from the others. The sum must be above 0. A text of weight above 0
+of which the model draws nothing is refused; of one below 0 that is told, and nothing happens.
 
 `--no red, a hat` leaves things out: each is a text of weight -0.5 beside the whole prompt, which weighs 1 also where it
 has several texts. To leave out more strongly, write it as a text: `a balloon:: red::-0.9`. A colour, a style or a

@@ -16,7 +16,7 @@ a job; no kind sees a worker. `studio/remake.py` has what kinds share that make 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -100,8 +100,22 @@ def named(name: str) -> JobKind:
     return PLUGINS.get(name)
 
 
-def kind_of(request: JobRequest) -> JobKind:
+def want_family(names: Iterable[str], family: str) -> None:
+    """Raise SpecError for a parameter that a model of this family does not take; empty: it is unknown."""
+    known = parameters()
+    for name in names:
+        takes = known[name].families if name in known else ()
+        if takes and family and family not in takes:
+            got = f"it for a model of family {family}"
+            raise SpecError(complaint(known[name].label, got, " or ".join(takes), "leave it out"))
+
+
+def kind_of(request: JobRequest, family: str = "") -> JobKind:
     """Return the kind of a request, which takes so many sources and these parameters.
+
+    Args:
+        request: as it came.
+        family: of the model; empty: unknown, and every family's parameters are taken.
 
     Raises:
         SpecError: there is no such kind, or it does not take what the request says.
@@ -117,6 +131,7 @@ def kind_of(request: JobRequest) -> JobKind:
         if source.job and source.index == GRID and not kind.WHOLE:
             raise SpecError(complaint("source", f"{source} as a whole", "one of its pictures, from 0", "name one"))
     known = parameters()
+    want_family(request.parameters or {}, family)
     for name in request.parameters or {}:
         kinds = known[name].job_kinds if name in known else ()
         if kinds and request.kind not in kinds:

@@ -52,15 +52,16 @@ PLUGINS: Plugins[Family] = Plugins("model family", __name__, __path__)
 names = PLUGINS.names
 
 
-def family_of(checkpoint: Checkpoint) -> Family:
-    """Return the family of a model folder. Raise UnknownArchitecture, naming the known ones, if no family fits."""
+def family_of(checkpoint: Checkpoint) -> tuple[str, Family]:
+    """Return the name and the family of a model folder. Raise UnknownArchitecture, naming the known ones, if no family
+    fits."""
     index = index_of(checkpoint)
     found = index.architecture
     known = {name: PLUGINS.get(name) for name in names()}
     fitting = {name: family for name, family in known.items() if family.fits(checkpoint)}
     assert len(fitting) < 2, f"{checkpoint.path}: of the families {', '.join(fitting)} at once"
-    for family in fitting.values():
-        return family
+    for name, family in fitting.items():
+        return name, family
     expected = " or ".join(sorted({name for family in known.values() for name in family.PIPELINES}))
     remedy = f"the families that Salon knows: {', '.join(known)}"
     index.refuse("_class_name", expected, found, UnknownArchitecture, remedy)

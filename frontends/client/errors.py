@@ -119,6 +119,7 @@ class RequestFailed(ClientError):
         code: the code of the `Failure`; an unknown one, of a newer server, has this class itself.
         kind: name of the server's error.
         retry_after_s: seconds after which the request may work; 0: not known.
+        position: of the character of the prompt that it speaks of, from 0; -1: of none.
     """
 
     def __init__(self, failure: Failure) -> None:
@@ -127,6 +128,7 @@ class RequestFailed(ClientError):
         self.code = failure.code
         self.kind = failure.kind
         self.retry_after_s = failure.retry_after_ms / 1000
+        self.position = failure.position
 
     def __reduce__(self) -> tuple[type[RequestFailed], tuple[Failure]]:
         return type(self), (self._failure,)
@@ -204,9 +206,9 @@ def fresh(error: E) -> E:
     return own
 
 
-def invalid(text: str) -> RequestFailed:
-    """Return the error for a request that the client itself refuses."""
-    return failed(Failure(code="invalid", kind="BadMessage", text=text))
+def invalid(text: str, position: int = -1) -> RequestFailed:
+    """Return the error for a request that the client itself refuses; `position`: of the place in its prompt."""
+    return failed(Failure(code="invalid", kind="BadMessage", text=text, position=position))
 
 
 def failed(failure: Failure) -> RequestFailed:

@@ -141,7 +141,8 @@ class MakingCommands(Flavour, Generic[J]):
         values = prompts.said(lane, private, parameters)
         prompts.understood(prompt, values)
         request = m.Plan(prompt=prompt, parameters=values, kind=kind, sources=tuple(map(_source, sources)))
-        return (yield from call(self._core, asked(request), m.Planned, self._timeout_s))
+        found = call(self._core, asked(request), m.Planned, self._timeout_s)
+        return (yield from prompts.placed(found, prompt))
 
     @operation
     def parameters(self) -> Steps[tuple[m.ParameterInfo, ...]]:
@@ -189,7 +190,8 @@ class MakingCommands(Flavour, Generic[J]):
             raise unsupported(f"jobs of the kind {request.kind!r}")
         if "language" not in features:
             request = prompts.before_language(request, found, features)
-        accepted = yield from call(self._core, request, m.Accepted, self._timeout_s)
+        found_jobs = call(self._core, request, m.Accepted, self._timeout_s)
+        accepted = yield from prompts.placed(found_jobs, prompt)
         return [self._job(info) for info in (accepted.job, *accepted.more)]
 
     @operation

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from ...errors import SalonError, complaint
+from ...parameters.errors import PromptRefused
 from ...parameters.known import checked, parameters
 from ...parameters.language.data import data_of, pictures_of
 from ...parameters.language.options import prompts_of
 from ...parameters.language.prompt import Prompt
 from ..wire import messages as m
-from .errors import invalid
+from .errors import RequestFailed, invalid
 from .flavours import Flavour, operation
 from .older import as_before, unsupported
 from .steps import Steps, asked, call
+
+R = TypeVar("R")
 
 
 def said(lane: str | None, private: bool | None, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,8 +38,19 @@ def understood(prompt: Any, values: Mapping[str, Any]) -> tuple[Prompt, ...]:
             data_of(one)  # files of this machine mean nothing elsewhere
             pictures_of(one)
     except SalonError as error:
-        raise invalid(str(error)) from error
+        here = isinstance(error, PromptRefused) and error.prompt == prompt
+        raise invalid(str(error), error.position if isinstance(error, PromptRefused) and here else -1) from error
     return prompts
+
+
+def placed(steps: Steps[R], prompt: str) -> Steps[R]:
+    """Do the steps of a request. Where the server refuses a place of its prompt, the error's cause knows that."""
+    try:
+        return (yield from steps)
+    except RequestFailed as error:
+        if not 0 <= error.position <= len(prompt):
+            raise
+        raise error from PromptRefused(str(error), prompt, error.position)
 
 
 def want_one(prompts: tuple[Prompt, ...]) -> None:

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ...bounds import FINAL
+from ...parameters.known import parameters
 from ...scheduler.calendar import spoken
 from . import exits, words
 from .connection import Contact, connected, server_of
@@ -84,6 +85,12 @@ def style_name(adapter: str) -> str:
     return kind if not what else f"{kind} {what[:12]}"
 
 
+def _flag(name: str) -> str:
+    """Return the name of a parameter as it is typed."""
+    known = parameters().get(name)  # the server may be newer
+    return name if known is None else known.label.lstrip("-")
+
+
 def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
     """Return all that is known of a job, by name."""
     lane = info.lane if info.lane == info.asked_lane else f"{info.lane}, asked for {info.asked_lane}"
@@ -108,6 +115,8 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
         ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
         ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),
+        ("from", ", ".join(f"picture {digest[:12]}" for digest in info.starts)),
+        ("knobs", ", ".join(f"{_flag(name)} {value:g}" for name, value in info.knobs.items())),
         ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
         ("ended", words.moment(info.ended_ms)),
         ("time", ", ".join(part for part in spans if part)),

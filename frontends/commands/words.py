@@ -135,4 +135,4 @@ def is_hidden(info: JobInfo) -> bool:
 
     An operator is told that such a job is there and how it goes; its prompt, seed and pictures are left out, not empty.
     """
-    return info.private and not info.prompt
+    return info.private and not info.prompt and not info.starts  # a blend has no words

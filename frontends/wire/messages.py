@@ -94,6 +94,8 @@ class JobInfo(Record, tag="job"):
         charged_ms: GPU time that the job cost; 0 until it is done.
         last_event: number of its latest event.
         kind, sources (feature "kinds"): which kind of job, and the pictures that it started from.
+        knobs: those of chaos, weird, experimental, stop and tile that do something, by name.
+        starts: SHA-256 (hex) of the files of pictures that it is drawn from, image prompts too.
     """
 
     job: str
@@ -127,6 +129,8 @@ class JobInfo(Record, tag="job"):
     kind: str = IMAGINE
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
+    knobs: dict[str, float] = {}
+    starts: tuple[str, ...] = ()
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -690,13 +694,15 @@ class Failure(Record, tag="failure"):
     `code`: invalid (correct it), refused (the plan or quota does not allow it), not_found, forbidden (operators only),
     too_fast and busy (again after `retry_after_ms`), too_large, draining, unavailable (no space, no worker: again
     later), unsupported (unknown type, version or feature), hello (say hello first), internal (a bug). `kind`: name of
-    the error. `text`: what came, what is allowed, what to do.
+    the error. `text`: what came, what is allowed, what to do. `position`: of the character of the request's prompt that
+    it speaks of, from 0; -1: of none.
     """
 
     code: str
     kind: str
     text: str
     retry_after_ms: int = 0
+    position: int = -1
 
 
 class Closing(Record, tag="closing"):

@@ -6,6 +6,8 @@ import logging
 
 from ...engine.errors import LimitError
 from ...errors import SalonError
+from ...parameters.errors import PromptRefused
+from ...parameters.language.places import place_in
 from ...scheduler.errors import Refused, UnknownAccount
 from ...studio.errors import (
     QuotaExceeded,
@@ -54,8 +56,8 @@ CODES: tuple[tuple[type[SalonError], str, int], ...] = (
 )
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Return the answer to a request that raised.
+def failure_of(error: BaseException, prompt: str = "") -> Failure:
+    """Return the answer to a request that raised. `prompt`: the request's, if it has one.
 
     An unexpected error is logged, and told as "internal" without its words.
     """
@@ -68,6 +70,14 @@ def failure_of(error: BaseException) -> Failure:
         if isinstance(error, kind):
             return Failure(code=code, kind=name, text=str(error), retry_after_ms=retry)
     if isinstance(error, SalonError):
-        return Failure(code="invalid", kind=name, text=str(error))
+        return Failure(code="invalid", kind=name, text=str(error), position=position_in(prompt, error))
     LOG.error("internal error", exc_info=error)
     return Failure(code="internal", kind=name, text="internal error: report it with the server's log; nothing was done")
+
+
+def position_in(prompt: str, error: BaseException) -> int:
+    """Return the place in a request's prompt that an error speaks of; -1: none, or it cannot be told."""
+    place = error if isinstance(error, PromptRefused) else error.__cause__
+    if not prompt or not isinstance(place, PromptRefused) or not place.prompt:
+        return -1
+    return place_in(prompt, place.prompt, place.position)

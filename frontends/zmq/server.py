@@ -204,7 +204,7 @@ class Server:
             text = "it takes too long; ask again"
             record = m.Failure(code="busy", kind="TimeoutError", text=text, retry_after_ms=1000)
         except Exception as error:
-            record = failure_of(error)
+            record = failure_of(error, getattr(request, "prompt", ""))
         finally:
             session.working -= 1
         if record is not None:

@@ -43,9 +43,9 @@ def filled(prompt: Prompt, seed: int, lists: Lists) -> Prompt:
             words = lists(hole.name)
             if not words:
                 got, remedy = f"__{hole.name}__", "correct the name, or write \\ before it for the characters"
-                raise PromptRefused(
-                    complaint("prompt", got, "lists of words that are there", remedy), prompt.source, term.position
-                )
+                place = max(term.position, prompt.source.find(got, term.position))
+                text = complaint("prompt", got, "lists of words that are there", remedy)
+                raise PromptRefused(text, prompt.source, place)
             number = counts[hole.name] = counts.get(hole.name, -1) + 1
             digest = hashlib.sha256(f"{seed}\0{hole.name}\0{number}".encode()).digest()
             parts += [term.text[at : hole.start], words[int.from_bytes(digest[:8], "little") % len(words)]]

@@ -53,6 +53,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         last_event: number of its latest event.
         kind: of job; see docs/using.md.
         sources: the pictures that it started from.
+        knobs: those of chaos, weird, experimental, stop and tile that do something, by name.
+        starts: SHA-256 (hex) of the files of pictures that it is drawn from, image prompts too.
     """
 
     job: str
@@ -86,6 +88,8 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = IMAGINE
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
+    knobs: dict[str, float] = {}
+    starts: tuple[str, ...] = ()
 
 
 def record_of(
@@ -118,6 +122,8 @@ def record_of(
             "styles": {use.adapter: use.weight for use in spec.adapters},
             "terms": _terms(spec),
             "prompt_weight": spec.prompt_weight,
+            "knobs": spec.knobs,
+            "starts": () if spec.start is None else spec.start.pictures,
         }
     return JobRecord(
         job=row.job,
@@ -150,7 +156,7 @@ def redacted(record: JobRecord) -> JobRecord:
     if not record.private:
         return record
     hidden: dict[str, Any] = {"prompt": "", "negative_prompt": "", "terms": {}, "prompt_weight": 1.0, "styles": {}}
-    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=())
+    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=(), knobs={}, starts=())
 
 
 def _terms(spec: GenerationSpec) -> dict[str, float]:

@@ -70,8 +70,9 @@ class Prompts:
         """Return one of `children` as a request that says everything by parameters, the account's settings among them,
         and how it was understood. PromptRefused, ParameterError."""
         (prompt,) = prompts_of(request.prompt, request.parameters or {})
-        styles = self._context.studio.loop.model.styles
-        facts = Facts(styles is not None and styles.has_default, job_kind=request.kind, remakes=bool(request.sources))
+        model = self._context.studio.loop.model
+        default_style = model.styles is not None and model.styles.has_default
+        facts = Facts(default_style, model.family, request.kind, bool(request.sources))
         settings = None if facts.remakes else await self.settings(account)
         choose = choices(account, request.key, "resolve")
         names = {hole.name for term in prompt.terms for hole in term.holes}

@@ -234,7 +234,7 @@ class Service(Lookups):
         if request.language:
             request, understood = await self.prompts.resolve(account, request)
         lane = lane_of(request.lane)
-        kind = kind_of(request)
+        kind = kind_of(request, context.studio.loop.model.family)
         resolved = await self._resolved(account, request)
         asked = Asked(request=resolved, lane=lane, inputs=await self._inputs(account, request))
         spec = kind.spec(asked, context.studio.loop.model)

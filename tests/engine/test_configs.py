@@ -195,7 +195,7 @@ def read_index(folder: Path, values: dict[str, Any]) -> list[str]:
     """Write model_index.json; the components that it then names."""
     (folder / "model_index.json").write_text(json.dumps(values))
     checkpoint = Checkpoint(folder)
-    family = family_of(checkpoint)
+    _, family = family_of(checkpoint)
     want_components(checkpoint, {**family.COMPONENTS, **SCHEDULERS}, family.UNREAD)
     return sorted(checkpoint.components)
 

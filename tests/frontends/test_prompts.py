@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from salon.frontends.client.client import Client
+from salon.frontends.client.errors import Invalid, NotFound
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.recipe import read_png
 from salon.frontends.wire.messages import Submit
@@ -152,3 +158,71 @@ def test_a_plan_and_settings_on_a_server(main: Main, fake: FakeServer) -> None:
         code, out, err = main("settings", *words)
         assert (code, out) == (2, ""), words
         assert err.startswith("salon: error: ")
+
+
+def test_a_place_that_only_the_server_refuses_is_shown(main: Main, fake: FakeServer) -> None:
+    """What is refused there is shown in the prompt as it was typed, by `imagine` and `plan`; clients know the place."""
+    prompt = "a cat:: a __nothing__ dog::2 --ar 3:2"
+    for command in ("imagine", "plan"):
+        code, out, err = main(command, prompt)
+        assert (code, out) == (2, "")
+        line, shown, caret = err.splitlines()
+        assert "prompt: got __nothing__, allowed lists of words that are there" in line
+        assert (shown, caret.index("^")) == (prompt, prompt.index("__nothing__"))
+    with Client(fake.address) as client:
+        with pytest.raises(Invalid) as caught:
+            client.imagine(prompt)
+        assert caught.value.position == prompt.index("__nothing__")
+        assert pickle.loads(pickle.dumps(caught.value)).position == caught.value.position
+        with pytest.raises(Invalid) as caught:
+            client.imagine("a cat --ar 99:1")
+        assert caught.value.position == "a cat --ar 99:1".index("99")
+        with pytest.raises(Invalid) as caught:
+            client.imagine("a cat", aspect=(0, 1))
+        assert caught.value.position == -1
+        with pytest.raises(NotFound) as missing:
+            client.job("nothing")
+        assert missing.value.position == -1
+        assert not client.jobs().jobs
+
+
+def test_a_further_text_that_cannot_be_drawn_is_refused(main: Main) -> None:
+    """To be drawn it is refused; to be left out it is told; attributes alone are drawn."""
+    for command in ("imagine", "plan"):
+        code, out, err = main(command, "a cat:: xyzzy", "--json", *SMALL)
+        assert (code, out) == (2, ""), err
+        assert "term: got 'xyzzy', allowed a thing that the model was taught" in err
+    for words in (("a cat:: xyzzy::-0.5",), ("a cat", "--no", "xyzzy")):
+        code, out, err = main("imagine", *words, "--seed", "1", *SMALL, "--json", "-o", "out.png", "--force")
+        assert code == 0, err
+        assert any("'xyzzy' is left out" in note for note in json.loads(out)["recipe"]["warnings"])
+    code, _, err = main("imagine", "a cat:: on a pink background", *SMALL, "-o", "pink.png")
+    assert code == 0, err
+
+
+def test_unknown_words_of_style_get_a_note(main: Main) -> None:
+    for prompt in ("a cat, in the style of xyzzy", "a cat in the style of xyzzy", "a cat, xyzzy tones"):
+        code, out, err = main("imagine", prompt, *SMALL, "--json", "--seed", "1", "-o", "out.png", "--force")
+        assert code == 0, err
+        (note,) = json.loads(out)["recipe"]["warnings"]
+        assert "xyzzy" in note
+        assert "left out" in note
+        assert note in err
+
+
+def test_show_tells_the_knobs_and_the_pictures(main: Main, fake: FakeServer) -> None:
+    code, out, err = main("imagine", "a cat --c 20 --exp 5 --stop 50 --tile", "--detach")
+    assert code == 0, err
+    shown = main("show", out.strip())[1]
+    assert re.search(r"^knobs +chaos 20, exp 5, stop 50, tile 1$", shown, re.MULTILINE), shown
+    Image.new("RGB", (64, 64), "red").save("red.png")
+    Image.new("RGB", (64, 64), "blue").save("blue.png")
+    digests = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("red.png", "blue.png")]
+    code, out, err = main("blend", "red.png", "blue.png", "--private", "--detach")
+    assert code == 0, err
+    shown = main("show", out.strip())[1]
+    assert re.search(rf"^from +picture {digests[0][:12]}, picture {digests[1][:12]}$", shown, re.MULTILINE), shown
+    assert "somebody else" not in shown
+    with Client(fake.address) as client:
+        info = client.job(out.strip()).info
+        assert (info.starts, info.knobs, info.kind, info.prompt) == (tuple(digests), {}, "blend", "")

@@ -44,11 +44,12 @@ def test_its_fingerprint_is_that_of_the_versions_before() -> None:
 def test_a_record_is_told_whole() -> None:
     words = ("job", "account", "state", "asked_lane", "lane", "note", "reason", "failure", "prompt", "negative_prompt")
     numbers = set(JobRecord.__struct_fields__) - {*words, "solver", "private", "pictures", "styles", "terms", "kind"}
-    numbers -= {"sources", "notes"}
+    numbers -= {"sources", "notes", "knobs", "starts"}
     values: dict[str, Any] = {name: name for name in (*words, "solver")} | dict.fromkeys(numbers, 3)
     values |= {"private": True, "seed": 2**64 - 1, "guidance_scale": 2.5, "pictures": (SHOWN,), "styles": {"a": 1.0}}
     values["terms"] = {"a dog": -0.5}
     values |= {"kind": "reroll", "sources": (Source(job="a", index=2),), "notes": ("why",)}
+    values |= {"knobs": {"chaos": 20.0}, "starts": ("ab" * 32,)}
     record = JobRecord(**values)
     info = views.job_info(record)
     for name in JobRecord.__struct_fields__:

@@ -107,7 +107,7 @@ def test_a_request_prints_to_a_prompt_that_means_the_same(prompt: str, kept: Set
         ("a cat --v 7", 6, "--v: got it, .* it needs a choice of models"),
         ("a cat --loop --bs 2", 6, "--loop: got it"),
         ("a cat --sref poster.png", 13, "--sref: got the file '.*', allowed pictures that are there; bring it first"),
-        ("a __colour__ cat", 0, "prompt: got __colour__, allowed lists of words that are there"),
+        ("a __colour__ cat", 2, "prompt: got __colour__, allowed lists of words that are there"),
     ],
 )
 def test_refusals(prompt: str, position: int, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ import pytest
 from PIL import Image
 
 from salon.engine.errors import SpecError
-from salon.parameters.job_request import Source
+from salon.parameters.errors import PromptRefused
+from salon.parameters.job_request import JobRequest, Source
+from salon.parameters.known import parameters
 from salon.scheduler.plans import Kind
 from salon.studio import jobs, kinds
+from salon.studio.prompt import resolve as resolving
 from salon.studio.references import digest_of
 from salon.studio.service import packing
 from salon.studio.service.errors import UnknownJob
@@ -191,5 +195,26 @@ def test_a_file_with_its_recipe_inside_is_a_source(serve: Serve) -> None:
         source = Source(digest=digest_of(plain))
         with pytest.raises(SpecError, match="without a word of how it was drawn, allowed a picture that Salon"):
             await service.submit("local", small("c", "", kind="reroll", sources=(source,), parameters={}))
+
+    serve(work)
+
+
+def test_parameters_of_another_family_are_refused(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said in a prompt with its place, or as data; nothing is accepted."""
+    table = {**parameters(), "chaos": replace(parameters()["chaos"], families=("other", "another"))}
+    for module in (kinds, resolving):
+        monkeypatch.setattr(module, "parameters", lambda: table)
+
+    async def work(service: Service) -> None:
+        assert service.context.studio.loop.model.family == "flux"
+        told = "it for a model of family flux, allowed other or another; leave it out"
+        said = JobRequest(key="a", prompt="a cat --n 1 --c 20", language=True)
+        with pytest.raises(PromptRefused, match=told):
+            await service.submit_all("local", said)
+        with pytest.raises(SpecError, match=told):
+            await service.submit("local", small("b", parameters={**SMALL, "chaos": 20}))
+        assert service.accepted == 0
+        await service.submit("local", small("c", parameters=SMALL))
+        assert service.accepted == 1
 
     serve(work)
