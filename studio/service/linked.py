@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from .references import ServiceReferences
 
 THREADS: Final = 4  # which wait for strangers' servers
-OPEN: Final = 8  # links that are being fetched or wait for that at a time, of all accounts
+OPEN: Final = 2  # links of an account that are being fetched, or wait for that, at a time
+ALL: Final = 16  # of all accounts
 KEPT_S: Final = 600.0  # how long a link is known to be the same picture
 KEPT: Final = 1000
 
@@ -40,7 +41,7 @@ class Linked:
         self.policy = links.POLICY
         self._references, self._allowed = references, allowed
         self._pool: ThreadPoolExecutor | None = None
-        self._open = 0
+        self._open: Counter[str] = Counter()
         self._known: OrderedDict[tuple[str, str], tuple[str, float]] = OrderedDict()
 
     async def brought(self, account: str, picture: Any) -> Any:
@@ -60,16 +61,18 @@ class Linked:
         fresh = known is not None and time.monotonic() - known[1] < KEPT_S
         if known is not None and fresh and await self._references.has(account, known[0]):
             return known[0]
-        if self._open >= OPEN:
-            raise TooMany(complaint("link", f"{self._open + 1} at a time", f"{OPEN} of all accounts", "try again"))
+        if self._open[account] >= OPEN or self._open.total() >= ALL:
+            got = f"more than {OPEN} at a time, or {ALL} of all accounts"
+            raise TooMany(complaint("link", got, "fewer", "try again in a moment"))
         if self._pool is None:
             self._pool = thread_pool(THREADS, "salon-links")
-        self._open += 1
+        self._open[account] += 1
         try:
             ask = partial(links.fetch, picture, self.policy)
             data = await asyncio.get_running_loop().run_in_executor(self._pool, ask)
         finally:
-            self._open -= 1
+            self._open[account] -= 1
+            self._open = +self._open
         digest = digest_of(data)
         await self._references.add(account, digest, data)
         self._known[account, picture] = digest, time.monotonic()

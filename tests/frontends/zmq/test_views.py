@@ -11,7 +11,7 @@ from salon.frontends.wire.messages import Picture, Submit
 from salon.frontends.zmq import views
 from salon.parameters.job_request import JobRequest, Source
 from salon.studio.service.events import JobEvent
-from salon.studio.service.job_record import JobRecord, StoredPicture
+from salon.studio.service.job_record import JobRecord, StoredPicture, redacted
 from salon.studio.service.request import fingerprint
 
 SHOWN = StoredPicture(index=-1, digest="d" * 64, size=7, width=4, height=2)
@@ -66,3 +66,18 @@ def test_an_event_is_told_whole() -> None:
             assert getattr(event, name) == getattr(happened, name), name
     assert event.picture is not None
     assert event.picture.digest == SHOWN.digest
+
+
+def test_what_an_operator_does_not_see_of_a_private_job() -> None:
+    """Neither words nor pictures, nor what it was drawn from; how it goes is told."""
+    values: dict[str, Any] = {
+        "prompt": "secret", "negative_prompt": "secret", "terms": {"secret": 1.0}, "styles": {"secret": 1.0}, "seed": 7,
+        "pictures": (SHOWN,), "sources": (Source(job="secret", index=0),), "notes": ("secret",),
+        "knobs": {"chaos": 20.0}, "starts": ("d" * 64,),
+    }  # fmt: skip
+    record = JobRecord(job="a", account="ann", state="done", asked_lane="fast", lane="fast", private=True, **values)
+    hidden = redacted(record)
+    plain = JobRecord(job="a", account="ann", state="done", asked_lane="fast", lane="fast", private=True)
+    assert hidden == plain
+    shown = msgspec.structs.replace(record, private=False)
+    assert redacted(shown) == shown

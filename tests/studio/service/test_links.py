@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ipaddress
 import socket
@@ -22,7 +23,8 @@ from salon.bounds import MAX_LINK
 from salon.parameters.job_request import JobRequest
 from salon.studio.references import digest_of
 from salon.studio.service import links, packing
-from salon.studio.service.errors import LinkRefused
+from salon.studio.service.errors import LinkRefused, TooMany
+from salon.studio.service.linked import OPEN
 from salon.studio.service.links import LinkPolicy, fetch, is_public
 from salon.studio.service.service import Service
 
@@ -337,3 +339,30 @@ def test_a_real_address_is_never_asked_by_default(serve: Serve) -> None:
 
         serve(work, image_links=True, **SHIPPED)
         assert asked == []
+
+
+def test_strangers_servers_keep_few_threads_waiting(serve: Serve) -> None:
+    """An account has few links fetched at a time; more are refused at once, and nothing else waits for them."""
+    release = threading.Event()
+
+    def wait(connection: socket.socket, _: str) -> None:
+        release.wait(10)
+        answer(picture())(connection, "")
+
+    with web(a=wait) as (there, _):
+
+        async def work(service: Service) -> None:
+            service.linked.policy = replace(LOOPBACK, seconds=20)
+            asking = [
+                asyncio.create_task(service.submit_all("local", ask(f"k{i}", f"{there}/a.png?{i} a cat", steps=1)))
+                for i in range(OPEN)
+            ]
+            await asyncio.sleep(0.3)
+            with pytest.raises(TooMany, match=f"got more than {OPEN} at a time, or 16 of all accounts"):
+                await service.submit_all("local", ask("more", f"{there}/a.png?more a cat"))
+            assert (await service.submit_all("local", ask("plain", "a cat")))[0].job.job
+            release.set()
+            for each in asking:
+                assert (await each)[0].job.starts == (digest_of(picture()),)
+
+        serve(work, image_links=True, **SHIPPED)
