@@ -105,12 +105,23 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("without", info.negative_prompt),
         *[("note", words.typed(note)) for note in info.notes],
         ("weights", words.weights(info.prompt_weight, info.terms.items())),
-        ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
-        ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
+        *[("text", line.strip()) for line in words.texts(info.texts) if line],
+        ("what", "" if info.texts else f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
+        (
+            "how",
+            ""
+            if info.texts
+            else f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}",
+        ),
         ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),
         ("made", f"{words.moment(info.made_ms)} ({words.age(info.made_ms)})" if info.made_ms else ""),
         ("ended", words.moment(info.ended_ms)),
         ("time", ", ".join(part for part in spans if part)),
         ("gpu time", f"{spoken(info.charged_ms)} by the price list" if info.charged_ms else ""),
-        ("stored", f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}"),
+        (
+            "stored",
+            ""
+            if info.texts
+            else f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}",
+        ),
     ]

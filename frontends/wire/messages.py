@@ -34,6 +34,7 @@ FEATURES: Final = (
     "kinds",
     "language",
     "wildcards",
+    "texts",
 )  # what this side knows beyond version 1's core
 
 
@@ -80,6 +81,19 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "image/png"
 
 
+class JobText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A text that a job made in place of pictures.
+
+    `score` says how much speaks for it, 0 to 1. `role`: "prompt", a whole prompt, or "word", a word of the prompt that
+    the job was about. `note` says why a word counts for nothing.
+    """
+
+    text: str
+    score: float
+    role: str = "prompt"
+    note: str = ""
+
+
 class JobInfo(Record, tag="job"):
     """A job as its owner sees it. Other accounts see nothing at all of a private job.
 
@@ -94,6 +108,7 @@ class JobInfo(Record, tag="job"):
         charged_ms: GPU time that the job cost; 0 until it is done.
         last_event: number of its latest event.
         kind, sources (feature "kinds"): which kind of job, and the pictures that it started from.
+        texts (feature "texts"): what it made in place of pictures, the best first.
     """
 
     job: str
@@ -127,6 +142,7 @@ class JobInfo(Record, tag="job"):
     kind: str = IMAGINE
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
+    texts: tuple[JobText, ...] = ()
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.inquiries import Text
 from ...engine.spec import GenerationSpec
 from ...parameters.job_request import IMAGINE, Source
 from ..store.rows import JobRow, PictureRow
@@ -53,6 +54,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         last_event: number of its latest event.
         kind: of job; see docs/using.md.
         sources: the pictures that it started from.
+        texts: what it made in place of pictures, once it is done.
     """
 
     job: str
@@ -86,6 +88,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = IMAGINE
     sources: tuple[Source, ...] = ()
     notes: tuple[str, ...] = ()
+    texts: tuple[Text, ...] = ()
 
 
 def record_of(
@@ -141,6 +144,7 @@ def record_of(
         last_event=max(row.last_event, last),
         kind=row.kind,
         sources=packing.sources_of(row),
+        texts=packing.texts_of(row),
         **fields,
     )
 
@@ -150,7 +154,7 @@ def redacted(record: JobRecord) -> JobRecord:
     if not record.private:
         return record
     hidden: dict[str, Any] = {"prompt": "", "negative_prompt": "", "terms": {}, "prompt_weight": 1.0, "styles": {}}
-    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=())
+    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=(), texts=())
 
 
 def _terms(spec: GenerationSpec) -> dict[str, float]:

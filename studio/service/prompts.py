@@ -9,6 +9,7 @@ import msgspec
 
 from ...parameters.job_request import JobRequest
 from ...parameters.language.options import prompts_of, words_of
+from ..kinds import draws
 from ..prompt.request import ResolvedRequest
 from ..prompt.requests import choices, keys_of, said_by
 from ..prompt.resolve import Facts, resolve
@@ -71,7 +72,8 @@ class Prompts:
         and how it was understood. PromptRefused, ParameterError."""
         (prompt,) = prompts_of(request.prompt, request.parameters or {})
         styles = self._context.studio.loop.model.styles
-        facts = Facts(styles is not None and styles.has_default, job_kind=request.kind, remakes=bool(request.sources))
+        remakes = bool(request.sources) or not draws(request.kind)
+        facts = Facts(styles is not None and styles.has_default, job_kind=request.kind, remakes=remakes)
         settings = None if facts.remakes else await self.settings(account)
         choose = choices(account, request.key, "resolve")
         names = {hole.name for term in prompt.terms for hole in term.holes}
