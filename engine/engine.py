@@ -29,10 +29,12 @@ from .checkpoint import EMBEDDED as EMBEDDED
 from .defaults import complete
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
-from .generation import Generation, ParkedGeneration, State, StepReport
+from .generation import INQUIRE, Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
+from .inquiries import Question, course_of
 from .limits import Limits
 from .loading import Model, load_model
+from .probing import Probing, encoder_of
 from .projection import projected
 from .reading import read_spec, want_strict
 from .regions import compose
@@ -141,6 +143,7 @@ class Engine:
             styles=None if model.styles is None else model.styles.info,
             taught=model.taught,
             family=model.family,
+            words={slot: len(names) for slot, names in model.words.items()},
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
@@ -213,7 +216,9 @@ class Engine:
             start = self._noise(generation)
             generation.latents = self.ops.array(self.start_pictures.begin(generation, start), "float32")
             generation.region = self.start_pictures.region(self.ops, generation, start)
-        if not generation.evaluations:
+            if spec.inquiry:
+                generation.probing = self._probing(generation)
+        if not generation.evaluations and not spec.inquiry:
             generation.state = State.DONE
         return generation
 
@@ -247,6 +252,26 @@ class Engine:
         if any(generation.state is not State.RUNNING for generation in generations):
             self._batch = None
         return [StepReport(g, g.position, len(g.evaluations), g.step, g.state, g.error) for g in generations]
+
+    def inquire(self, generation: Generation) -> None:
+        """Take the next piece of an inquiry. After the last one it is done, and `Generation.texts` is the answer.
+
+        Raises:
+            StateError: the generation draws, is not running, or belongs to another engine.
+            NumericalError: the model made NaN or infinity. The generation has failed.
+        """
+        self._own(generation)
+        generation.want(INQUIRE, State.RUNNING)
+        assert generation.probing is not None, "an inquiry without its state"
+        try:
+            generation.probing.advance()
+        except NumericalError as error:
+            generation.error = error
+            generation.release(State.FAILED)
+            raise
+        generation.position = generation.probing.position
+        if generation.probing.answer is not None:
+            generation.state = State.DONE
 
     def preview(self, generation: Generation) -> UInt8:
         """Return the pictures as they look at this step: uint8 [images, height, width, 3].
@@ -320,6 +345,7 @@ class Engine:
             latents=parking.to_data(self.ops, generation.latents),
             velocity=parking.to_data(self.ops, generation.velocity),
             base=parking.to_data(self.ops, generation.base),
+            numbers=b"" if generation.probing is None else generation.probing.to_data(),
         )
         self._leave(generation, State.PARKED)
         return parked
@@ -350,7 +376,13 @@ class Engine:
             )
             if spec.start is not None and spec.start.masked:
                 generation.region = self.start_pictures.region(self.ops, generation, self._noise(generation))
-        if parked.position == len(generation.evaluations):
+            if spec.inquiry:
+                generation.probing = self._probing(generation)
+                generation.probing.resume(parked.numbers)
+                generation.position = generation.probing.position
+        if not generation.texts and spec.inquiry:
+            return generation
+        if spec.inquiry or parked.position == len(generation.evaluations):
             generation.state = State.DONE
         return generation
 
@@ -520,6 +552,22 @@ class Engine:
         )
         self.admission.check_step([generation])
         return generation
+
+    def _probing(self, generation: Generation) -> Probing:
+        """Return the beginning of a generation's inquiry. SpecError: the model has no list of its words."""
+        spec, model, sizes = generation.spec, self.model, self.model.architecture
+        words = {slot: len(names) for slot, names in model.words.items()}
+        rows = 0 if model.text is None else model.text.num_rows
+        course = course_of(spec, sizes.granularity, rows, words)
+        reader = self.reader
+        assert reader is not None, "words without a reader"
+        return Probing(
+            self.ops, model.denoiser, encoder_of(model.text, model.unconditional), spec,
+            Question(prompt=spec.prompt, reader=reader, names=model.words), course,
+            grid=generation.grid, guidance=generation.embedded_guidance,
+            clean=None if spec.start is None else self.start_pictures.begin(generation, self._noise(generation)),
+            channels=generation.channels,
+        )  # fmt: skip
 
     def _uses(self, spec: GenerationSpec) -> tuple[AdapterUse, ...]:
         """Return every adapter that acts on an image of a spec."""

@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 def evaluations_of(spec: GenerationSpec, architecture: Architecture) -> tuple[Evaluation, ...]:
     """Return what a generation of this spec does, one model call each.
 
-    It is the solver's table, of a start picture's strength the end of it, as `course` changes it.
+    It is the solver's table, of a start picture's strength the end of it, as `course` changes it. An inquiry draws
+    nothing, and has none.
     """
+    if spec.inquiry:
+        return ()
     unit = architecture.granularity
     tokens = (spec.height // unit) * (spec.width // unit)
     table = solvers.evaluations(

@@ -19,9 +19,12 @@ from .tiling import rows_seen
 from .windows import Window
 
 if TYPE_CHECKING:
+    from .inquiries import Text
+    from .probing import Probing
     from .regions import Region
 
 PARKED_VERSION: Final = 1
+INQUIRE: Final = "inquire"  # the one action of generations that do not draw
 
 
 class State(StrEnum):
@@ -76,7 +79,8 @@ class Generation:
         base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
         region: what holds the generation to its start picture outside of a mask; None: all of it is new.
         windows: the parts in which the model sees an image; (): as a whole.
-        position: number of evaluations taken.
+        probing: of an inquiry how far it is; None: the generation draws.
+        position: number of evaluations taken; of an inquiry, of pieces.
         state: see `State`.
         error: the reason of a failure, or None.
     """
@@ -98,6 +102,7 @@ class Generation:
     base: Any = None
     region: Region | None = None
     windows: tuple[Window, ...] = ()
+    probing: Probing | None = None
     position: int = 0
     state: State = State.RUNNING
     error: NumericalError | None = None
@@ -147,8 +152,13 @@ class Generation:
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
-        self.latents = self.velocity = self.base = self.region = self.batch = None
+        self.latents = self.velocity = self.base = self.region = self.batch = self.probing = None
         self.state = state
+
+    @property
+    def texts(self) -> tuple[Text, ...]:
+        """The answer of an inquiry; nothing before it is done."""
+        return () if self.probing is None else self.probing.answer or ()
 
     @property
     def num_samples(self) -> int:
@@ -158,20 +168,28 @@ class Generation:
 
     @property
     def step(self) -> int:
-        """Solver steps completed."""
+        """Solver steps completed; of an inquiry, pieces."""
+        if self.spec.inquiry:
+            return self.position
         done = self.position == len(self.evaluations)
         return self.spec.steps_taken if done else self.evaluations[self.position].step
 
     @property
     def progress(self) -> float:
-        """Share of the evaluations that are taken, 0..1."""
+        """Share of the evaluations, or of an inquiry's pieces, that are taken, 0..1."""
+        if self.probing is not None:
+            return self.position / self.probing.course.pieces
         return self.position / len(self.evaluations) if self.evaluations else 1.0
 
     def want(self, action: str, *states: State) -> None:
         """Raise StateError unless the generation is in one of `states`.
 
-        The message calls the caller's step `action`.
+        The message calls the caller's step `action`. What draws wants a generation that does, and `inquire` one that
+        does not.
         """
+        if action != "park" and (action == INQUIRE) != bool(self.spec.inquiry):
+            got, allowed = ("a generation that draws", "an inquiry")[:: -1 if self.spec.inquiry else 1]
+            raise StateError(complaint(action, got, allowed, "open another"))
         if self.state not in states:
             hint = {
                 State.RUNNING: f"it has {len(self.evaluations) - self.position} evaluations to go: step it first",
@@ -220,6 +238,7 @@ class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
         adapters: id -> content hash of every adapter that the generation uses with a weight other than 0.
         position: number of evaluations taken.
         latents, velocity, base: little-endian float32 bytes of [images * rows, C]; empty if the array does not exist.
+        numbers: of an inquiry, of all probes so far, as little-endian float64 bytes.
     """
 
     version: int = PARKED_VERSION
@@ -230,6 +249,7 @@ class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
     latents: bytes
     velocity: bytes = b""
     base: bytes = b""
+    numbers: bytes = b""
 
     def to_bytes(self) -> bytes:
         """Return the generation as msgpack."""

@@ -13,6 +13,7 @@ import msgspec
 
 from .defaults import complete
 from .evaluations import evaluations_of
+from .inquiries import Course, course_of
 from .limits import Limits
 from .memory import MemoryCoefficients
 from .sigmas import SigmaConfig
@@ -111,6 +112,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         styles: facts of the model's styles; None: it has none.
         taught: how long a picture the model was taught; None: it does not say.
         family: a module of `engine/families`, such as "flux"; empty: unknown.
+        words: slot -> how many words of prompts the model knows there, things under "subject"; empty: it has no list of
+            them, and answers no inquiries.
     """
 
     identity: ModelIdentity
@@ -125,6 +128,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     styles: StyleInfo | None = None
     taught: Taught | None = None
     family: str = ""
+    words: dict[str, int] = {}
 
     @property
     def max_rows(self) -> int:
@@ -136,6 +140,14 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def evaluations(self, spec: GenerationSpec) -> tuple[Evaluation, ...]:
         """Return the evaluations of the solver that make the pictures of a spec."""
         return evaluations_of(spec, self.architecture)
+
+    def course(self, spec: GenerationSpec) -> Course:
+        """Return how a spec's inquiry is cut up. SpecError: the model has no list of its words."""
+        return course_of(spec, self.architecture.granularity, self.text_rows, self.words)
+
+    def steps(self, spec: GenerationSpec) -> int:
+        """Return the solver steps that a spec takes; of an inquiry, its pieces."""
+        return self.course(spec).pieces if spec.inquiry else spec.steps_taken
 
     @cached_property
     def default_job(self) -> DefaultJob:

@@ -27,6 +27,7 @@ from .styles.space import StyleSpace, load_styles
 from .taught import Taught, read_taught
 from .text.pipeline import TextEncoding, TextPipeline, read_only
 from .text.pipelines import reader_of
+from .text.reader import words_of
 
 FORMAT = 1  # version of salon.json
 SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads them
@@ -102,6 +103,11 @@ class Model:
         sizes = {**self.denoiser.sizes, **({} if self.text is None else self.text.sizes)}
         parts = () if self.text is None else self.text.parts
         return architecture_digest(self.components, sizes, parts, self.files)
+
+    @cached_property
+    def words(self) -> Mapping[str, Sequence[str]]:
+        """Slot -> the model's own words there, in the checkpoint's order, things under "subject"; empty: no list."""
+        return words_of(getattr(self.text, "reader", None), self.vocabulary)
 
     @cached_property
     def unconditional(self) -> TextEncoding:

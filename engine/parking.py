@@ -27,7 +27,7 @@ def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float3
         StateError: a position or a size does not fit the spec, or an array is missing that the next evaluation needs.
     """
     anew = "open it anew"
-    if not 0 <= parked.position <= len(generation.evaluations):
+    if not parked.spec.inquiry and not 0 <= parked.position <= len(generation.evaluations):
         allowed = f"0 to {len(generation.evaluations)} evaluations"
         raise StateError(complaint("parked generation", f"{parked.position} taken", allowed, anew))
     shape = (generation.spec.images * generation.rows, generation.channels)
@@ -38,7 +38,7 @@ def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float3
         if len(data) != size and (data or name == "latents"):
             raise StateError(complaint("parked generation", f"{len(data):,} bytes of {name}", f"{size:,}", anew))
         arrays.append(np.frombuffer(data, "<f4").astype(np.float32).reshape(shape) if data else None)
-    for due in generation.evaluations[parked.position : parked.position + 1]:
+    for due in generation.evaluations[parked.position :][:1]:
         if (due.from_base and arrays[2] is None) or (due.b and arrays[1] is None):
             raise StateError(complaint("parked generation", "no base or velocity", "both, amid a step", anew))
     return arrays

@@ -24,7 +24,7 @@ from ..bounds import (
 )
 from ..errors import complaint, is_text
 from ..values import flag_of, number_of, shown, text_of, whole_of
-from . import solvers
+from . import inquiries, solvers
 from .errors import PromptError, SpecError
 from .guidance import TextTerm, check_terms, unconditional_weight, weight_of
 from .start import Start
@@ -85,6 +85,8 @@ class GenerationSpec:
             takes none, since nothing reads them.
         prompt_weight: the prompt's own weight among them.
         start: the picture that all of them start from; None: from noise alone.
+        inquiry: name of what is asked (`inquiries`) in place of drawing; "": pictures are drawn. One about a picture
+            has it as its start, at strength 0, and needs no prompt.
 
     Raises:
         SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
@@ -111,6 +113,7 @@ class GenerationSpec:
     terms: tuple[TextTerm, ...] = ()
     prompt_weight: float = 1.0
     start: Start | None = None
+    inquiry: str = ""
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -129,6 +132,7 @@ class GenerationSpec:
             "tile": flag_of(self.tile),
             "prompt_weight": weight_of("prompt_weight", self.prompt_weight),
         }
+        own["inquiry"] = _inquiry(self.inquiry, self.start)
         if not own["prompt"].strip() and self.start is None:
             raise PromptError(
                 complaint("prompt", shown(self.prompt), "some words", 'say what to draw, like "a red apple"')
@@ -169,6 +173,8 @@ class GenerationSpec:
     @property
     def steps_begun(self) -> int:
         """Solver steps from its start on: the last ones, where a picture stands for what the others would make."""
+        if self.inquiry:
+            return 0
         return self.steps if self.start is None else self.steps - self.start.first_step(self.steps)
 
     @property
@@ -249,6 +255,22 @@ def adapter_name(name: Any) -> str:
     if not text or not is_text(text):
         raise SpecError(complaint("adapter", shown(name), "a name", "give the id of an adapter"))
     return text
+
+
+def _inquiry(value: Any, start: Start | None) -> str:
+    """Return the name of an inquiry, or "". SpecError: there is none of that name, or its picture is not there."""
+    name = text_of(value)
+    if name == "":
+        return name
+    if name is None or name not in inquiries.names():
+        raise SpecError(complaint("inquiry", shown(value), " or ".join(inquiries.names()), "choose one of these"))
+    wanted = inquiries.PLUGINS.get(name).PICTURE
+    if wanted and (start is None or start.strength):
+        got = "nothing to start from" if start is None else f"strength {start.strength:g}"
+        raise SpecError(complaint(name, got, "a picture, at strength 0", "name the picture that it is about"))
+    if not wanted and start is not None:
+        raise SpecError(complaint(name, "a picture to start from", "a prompt alone", "leave the picture out"))
+    return name
 
 
 def _text(name: str, value: Any, kind: type[SpecError]) -> str:

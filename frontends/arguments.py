@@ -73,7 +73,7 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     options.given = getattr(options, "given", set())
     options.typed = getattr(options, "typed", {})
     options.sources = []
-    if options.command in KINDS.names()[1:]:
+    if options.command in KINDS.names()[1:] and KINDS.constant(options.command, "SOURCES")[1]:
         unknown = _take_sources(options, unknown)
     if unknown:
         _refuse_unknown(unknown, leaf)

@@ -22,6 +22,7 @@ from ..system import explain
 from . import streams
 from .arguments import parse
 from .commands import exits
+from .commands.flags_make import draws
 from .commands.words import clean, typed
 
 COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's function of a namespace
@@ -105,8 +106,10 @@ def _of_import(error: ImportError) -> str:
 
 def _run(argv: Sequence[str]) -> int:
     options = parse(argv, __version__)
-    command = options.command if options.command in COMMANDS else "imagine"  # another kind of job
-    module = import_module(f".{COMMANDS[command]}", __package__)
+    command = options.command
+    if command not in COMMANDS:  # another kind of job
+        command = "imagine" if draws(command) else "inquire"
+    module = import_module(f".{COMMANDS.get(command, command)}", __package__)
     code: int = getattr(module, function_of(command))(options)
     return code
 

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..engine.inquiries import Text
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..scheduler.tickets import Ended, Lane
 from ..values import number_of, shown
-from .errors import JobCancelled, JobFailed, JobTimeout, WrongTimeout
+from .errors import JobCancelled, JobFailed, JobTimeout, StudioError, WrongTimeout
 from .threads import check_process
 from .workers.messages import Reading
 
@@ -78,10 +79,22 @@ class Job:
         note: why that is not the lane that was asked for, or nothing.
         reading: what the model reads of its prompt, once it has started.
         charged_ms: GPU time that the job cost, if there are accounts; 0 until it has ended.
+        steps: solver steps that it takes; of an inquiry, its pieces.
         left_open: whether it ended only because its studio did, and can be taken back by another one; see `Loop.close`.
     """
 
-    def __init__(self, job: str, spec: GenerationSpec, account: str, lane: Lane, note: str, master: Master) -> None:
+    def __init__(
+        self,
+        job: str,
+        spec: GenerationSpec,
+        account: str,
+        lane: Lane,
+        note: str,
+        master: Master,
+        *,
+        steps: int | None = None,
+    ) -> None:
+        self.steps = spec.steps_taken if steps is None else steps
         self.id, self.spec, self.account, self.lane, self.note = job, spec, account, lane, note
         self.reading = Reading()
         self.charged_ms = 0
@@ -95,10 +108,11 @@ class Job:
         self._reason = self._kind = ""
         self._events: list[Event] = []
         self._pictures: UInt8 | None = None
+        self._texts: tuple[Text, ...] = ()
         self._preview: UInt8 | None = None
 
     def __repr__(self) -> str:
-        return f"Job({self.id!r}, {self.state}, step {self.step} of {self.spec.steps_taken})"
+        return f"Job({self.id!r}, {self.state}, step {self.step} of {self.steps})"
 
     @property
     def state(self) -> JobState:
@@ -107,7 +121,7 @@ class Job:
 
     @property
     def step(self) -> int:
-        """Solver steps done, of `spec.steps_taken`."""
+        """Solver steps done, of `steps`."""
         return self._step
 
     @property
@@ -145,12 +159,30 @@ class Job:
             JobFailed, JobCancelled: it ended without.
             WrongTimeout: `timeout_s` is no number from 0.
             StudioClosed: this is a forked child, and it had not ended before.
+            StudioError: it makes texts, and no pictures.
         """
+        if self.spec.inquiry:
+            got = f"one that makes texts ({self.spec.inquiry})"
+            raise StudioError(complaint(f"job {self.id!r}", got, "one that makes pictures", "ask for its texts"))
+        self._want_done(timeout_s)
+        assert self._pictures is not None, "done, and without pictures"
+        return self._pictures
+
+    def texts(self, timeout_s: float | None = None) -> tuple[Text, ...]:
+        """Return the texts of an inquiry once it has ended, the best first; none of a job that makes pictures.
+
+        Raises as `result`, but for what that says of texts.
+        """
+        self._want_done(timeout_s)
+        return self._texts
+
+    def _want_done(self, timeout_s: float | None) -> None:
+        """Wait for the end; raise as `result` unless the job is done."""
         if not self.wait(timeout_s):
             allowed = "one that has ended"
             raise JobTimeout(complaint(f"job {self.id!r}", f"one that is {self.state}", allowed, "wait longer"))
-        if self._pictures is not None:
-            return self._pictures
+        if self._state is JobState.DONE:
+            return
         if self._state is JobState.CANCELLED:
             raise JobCancelled(f"job {self.id!r}: {self._reason}")
         raise JobFailed(f"job {self.id!r}: {self._reason}", self._kind)
@@ -207,12 +239,15 @@ class Job:
         self._preview = pictures
         self._happened(Event("preview", self._step))
 
-    def _ended(self, ended: Ended, reason: str, kind: str, pictures: UInt8 | None) -> bool:
+    def _ended(
+        self, ended: Ended, reason: str, kind: str, pictures: UInt8 | None, texts: tuple[Text, ...] = ()
+    ) -> bool:
         """Take the one final event. Return False if there was one before."""
         with self._changed:
             if self._state.final:
                 return False
             self._reason, self._kind, self._pictures, self._preview = reason, kind, pictures, None
+            self._texts = texts
             self._state = JobState(ended)
             self._events.append(Event(str(ended), self._step, reason))
             self._changed.notify_all()

@@ -9,6 +9,7 @@ Every module of `studio/jobs/` is a kind, and its name is the kind's. To add one
     def spec(asked, model) -> GenerationSpec       # what the engine is to make
     def work(asked, spec, model) -> Work           # what that is on the price list (`pricing.work_of`)
     def stages(spec, model) -> tuple[StageWork, ...]   # what it does besides drawing, after it
+    DRAWS: bool                                    # may be left out; False: its spec is an inquiry, and it makes texts
 
 What is checked, priced, stored and told of its jobs follows. All of this is worked out from plain data, before there is
 a job; no kind sees a worker. `studio/remake.py` has what kinds share that make something of a picture of before.
@@ -91,6 +92,11 @@ class JobKind(Protocol):
 
 PLUGINS: Final[Plugins[JobKind]] = folder("job kind", "salon.studio.jobs", IMAGINE)
 names = PLUGINS.names
+
+
+def draws(name: str) -> bool:
+    """Return whether jobs of a kind make pictures; of a kind that does not exist, True."""
+    return name not in names() or bool(getattr(PLUGINS.get(name), "DRAWS", True))
 
 
 def named(name: str) -> JobKind:

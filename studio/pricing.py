@@ -21,7 +21,8 @@ def work_of(
     """Return what a job is on the price list. What is quoted, set aside and charged all comes from here.
 
     Evaluations are those of the solver's table: Heun's steps have two of them, and `--q` makes more of them, so that it
-    counts once. Guidance, further terms of a prompt and the spread of a grid change no table and cost nothing.
+    counts once. Guidance, further terms of a prompt and the spread of a grid change no table and cost nothing. Of an
+    inquiry two probes, which read one text each, count as one evaluation, which reads two.
 
     Args:
         info: of the model that draws.
@@ -36,7 +37,7 @@ def work_of(
         unit = round(unit * (pixels / default.pixels) ** 0.5)  # the doubles of sizes of `--ar`, too
         default = DefaultJob(len(info.evaluations(usual)), 0, pixels)
     effort = Effort(
-        evaluations=len(info.evaluations(spec)),
+        evaluations=-(-info.course(spec).probes // 2) if spec.inquiry else len(info.evaluations(spec)),
         default_evaluations=default.evaluations,
         draft_evaluations=default.draft_evaluations,
         pixels=_counted(spec, default.pixels, unit),

@@ -26,8 +26,9 @@ from ..scheduler.plans import lane_of
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..values import shown, whole_of
+from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
-from .references import aspect_of, digest_of, pictures_of, read_file, read_picture
+from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of
 from .resources import References
 from .scheduling.billing import Billing
 from .scheduling.loop import Loop
@@ -225,6 +226,35 @@ class Studio:
             on_preview=on_preview,
             on_end=on_end,
         )
+
+    def describe(
+        self, picture: str | os.PathLike[str] | bytes, lane: Lane | str = Lane.FAST, account: str = "local"
+    ) -> Job:
+        """Accept a job that finds four prompts that a picture might have been drawn of; `Job.texts` waits for them.
+
+        Args:
+            picture: its file, or the bytes of one.
+
+        Raises as `add_reference` and `Loop.submit`; SpecError also for a model without a list of its words.
+        """
+        digest = self.add_reference(picture)
+        data = self.references.get_file(digest)
+        assert data is not None, "kept just now"
+        spec = describing(digest, size_of(data), self.loop.model)
+        return self.loop.submit(spec, references=self.references_of(spec), account=account, lane=lane)
+
+    def shorten(self, prompt: str, lane: Lane | str = Lane.FAST, account: str = "local", **size: Any) -> Job:
+        """Accept a job that finds which words of a prompt carry weight, and shorter prompts; `Job.texts` waits for
+        them.
+
+        Args:
+            size: aspect, or width and height, of what would be drawn.
+
+        Raises as `make_spec` and `Loop.submit`; SpecError also for a model without a list of its words.
+        """
+        spec = shortening(prompt, self.loop.model, **size)
+        self.notes_of(spec)
+        return self.loop.submit(spec, account=account, lane=lane)
 
     def references_of(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
         """Return those of the pictures that a spec refers to which are here, by form. Raises as `pictures_of`."""

@@ -26,6 +26,7 @@ _ENDS: Final = _set(
     " were where which while who whose with within without"
 )
 ARTICLES: Final = frozenset(("a", "an", "the"))
+JOINING: Final = _ENDS | ARTICLES  # words that say nothing without the next one
 _NOT: Final = frozenset(("no", "not", "never", "without"))
 # Behind one of these and "of" comes the thing: how it is shown, and how many there are.
 _PICTURES: Final = _set(

@@ -10,12 +10,12 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from ...errors import complaint
 from ...values import shown
 from ..errors import PromptError
-from .clauses import ClauseReader, Slot, Vocabulary
+from .clauses import SUBJECT, ClauseReader, Slot, Vocabulary
 from .nouns import Nouns
 from .subjects import NotDrawn, avoided_of, subject_of
 
@@ -152,6 +152,22 @@ class PromptReader:
             length *= 2
         length = min(length, len(word))
         return next((word[:end] for end in range(length, 0, -1) if tokens(end) == read), word[:limit])
+
+
+def words_of(reader: PromptReader | None, vocabulary: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+    """Return slot -> a model's own words there, things under "subject"; empty for a model without a list of its words.
+
+    Args:
+        reader: of the model's prompts, if it has one.
+        vocabulary: of `salon.json`.
+    """
+    things = tuple(concept["name"] for concept in vocabulary.get("concepts", ()))
+    if reader is None or not things:
+        return {}
+    tables, names = reader.vocabulary.tables, [slot.name for slot in reader.slots]
+    return {name: tuple(dict.fromkeys(filter(None, tables.get(name, {}).values()))) for name in names} | {
+        SUBJECT: things
+    }
 
 
 def _refuse_length(field: str, got: str, allowed: str) -> NoReturn:

@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 
 from ..wire import messages as m
 from .flavours import Flavour, operation, waited
+from .inquiring import InquiringCommands
 from .jobs import JobCommands
-from .making import MakingCommands, PictureFile, new_key
+from .making import PictureFile, new_key
 from .older import unsupported
 from .remakes import OnServer
 from .steps import Steps, call
@@ -21,7 +22,7 @@ J = TypeVar("J", bound=JobCommands)
 P = TypeVar("P")
 
 
-class Commands(MakingCommands[J], Generic[J, P]):
+class Commands(InquiringCommands[J], Generic[J, P]):
     """The requests that everybody can make. `J` and `P` are the types of the flavour's job and picture."""
 
     def _picture(self, source: m.Source) -> P:

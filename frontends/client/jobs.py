@@ -107,6 +107,14 @@ class JobCommands(Flavour):
         yield from self._wait(timeout_s)
         return (yield from self._pictures())
 
+    @operation
+    def texts(self, timeout_s: float | None = None) -> Steps[tuple[m.JobText, ...]]:
+        """Wait until the job is done, and return the texts that it made in place of pictures, the best first.
+
+        Raises as `wait`.
+        """
+        return (yield from self._wait(timeout_s)).texts
+
     def _wait(self, timeout_s: float | None) -> Steps[m.JobInfo]:
         end = math.inf if timeout_s is None else self._core.clock() + seconds_of(timeout_s)
         while True:

@@ -27,6 +27,9 @@ def add(commands: Any) -> None:
     _imagine(imagine)
     for name in KINDS.names()[1:]:
         what = str(KINDS.constant(name, "HELP"))
+        if not draws(name):
+            _inquiry(commands, name, what)
+            continue
         whole = " [N]" if KINDS.constant(name, "WHOLE") else " N"
         kind = commands.add_parser(
             name,
@@ -75,6 +78,38 @@ def add(commands: Any) -> None:
     words.add_argument("--model", type=model, metavar="FOLDER", help="a model folder, here (the embedded one)")
     server_flags(words)
     json_flag(words)
+
+
+def draws(name: str) -> bool:
+    """Return whether a kind of job makes pictures, and no texts."""
+    try:
+        return bool(KINDS.constant(name, "DRAWS"))
+    except ValueError:
+        return True
+
+
+def _inquiry(commands: Any, name: str, what: str) -> None:
+    """Add the parser of a kind of job that makes texts."""
+    of_picture = bool(KINDS.constant(name, "SOURCES")[1])
+    metavar, text = ("PICTURE", "JOB N or FILE") if of_picture else ("PROMPT", "words (quotes are optional)")
+    parser = commands.add_parser(
+        name,
+        help=what,
+        usage=f"salon {name} {'JOB N | FILE' if of_picture else 'PROMPT ...'} [FLAGS]",
+        description=f"Answer with texts: {what}, by the model itself, here or on a server."
+        + (" The picture is one of a job's, counted from 1, or any picture's file." if of_picture else ""),
+    )
+    parser.add_argument("prompt", nargs="+", metavar=metavar, help=text)
+    flags_parameters.add(parser, of_job=False, only=KINDS.constant(name, "PARAMETERS"))
+    engine_flags(parser, "how to compute it, here")
+    remote = parser.add_argument_group("how to have it made, on a server")
+    flags_parameters.add(remote, of_job=True)
+    remote.add_argument("--detach", action="store_true", help="print the job's id and do not wait")
+    server_flags(parser)
+    talk = parser.add_argument_group("what to print")
+    talk.add_argument("--quiet", action="store_true", help="print errors and the texts only")
+    json_flag(talk, "print one JSON object with the texts and times")
+    parser.set_defaults(output=None, preview=None, force=False)
 
 
 def _imagine(parser: Parser, metavar: str = "PROMPT", text: str = "what to draw (words; quotes are optional)") -> None:

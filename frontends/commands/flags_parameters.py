@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -64,16 +64,17 @@ class _Spell(Once):
         super().__call__(parser, namespace, self.value, option_string)
 
 
-def add(group: Any, *, of_job: bool | None = None, told: bool = True) -> None:
+def add(group: Any, *, of_job: bool | None = None, told: bool = True, only: Collection[str] | None = None) -> None:
     """Add the flags of all parameters that have some.
 
     Args:
         group: of a parser.
+        only: of these parameters, by name; None: of all.
         of_job: only those that say how a job is done, or only the others; None: all.
         told: help lists them.
     """
     for parameter in parameters().values():
-        if of_job is None or parameter.of_job is of_job:
+        if (of_job is None or parameter.of_job is of_job) and (only is None or parameter.name in only):
             _add(group, parameter, told and not parameter.missing)
 
 

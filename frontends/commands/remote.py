@@ -83,7 +83,7 @@ def imagine(options: argparse.Namespace, requests: Sequence[ResolvedRequest], di
             jobs = client.imagine_all(prompt, previews=every, **beside)
         accepted = time.perf_counter()
         if options.detach:
-            return _detached([job.info for job in jobs], json=options.json)
+            return detached([job.info for job in jobs], json=options.json)
         told: list[dict[str, Any]] = []
         code = exits.DONE
         for i, job in enumerate(jobs):
@@ -115,26 +115,26 @@ def _one(
     contact.meanwhile = f"job {job.id} goes on there; Ctrl-C leaves it, {later} brings it back"
     try:
         if not options.quiet:
-            _say(_headline(job.info))
-        _follow(job, options)
+            say(_headline(job.info))
+        follow(job, options)
         info = job.refresh()
     except (KeyboardInterrupt, SystemExit) as stop:
         if contact.silent:
-            _stop(stop, f"interrupted; job {job.id} goes on; later: {later}")
-        _cancel(left, stop)
+            leave(stop, f"interrupted; job {job.id} goes on; later: {later}")
+        cancel(left, stop)
     except SalonError as error:
         if exits.code_of(error) == exits.UNREACHABLE:
-            _say(f"salon: note: job {job.id} goes on; later: {later}")
+            say(f"salon: note: job {job.id} goes on; later: {later}")
         raise
     if info.state != "done":
         told.append({"files": [], "job": plain(info)})
-        _say(f"salon: error: job {info.job} {info.state}: {info.reason or info.failure or 'no reason given'}")
+        say(f"salon: error: job {info.job} {info.state}: {info.reason or info.failure or 'no reason given'}")
         return exits.BROKEN
     made = time.perf_counter()
     files, recipe = fetch(job, info, destination_of(options.output, info, force=options.force))
     if not options.quiet and not info.notes:  # a server that tells none: they are in its recipes
         for warning in (recipe or {}).get("warnings", ()):
-            _say(f"salon: note: {warning}")
+            say(f"salon: note: {warning}")
     seconds = {
         "accept": round(accepted - started, 3),
         "make": round(made - accepted, 3),
@@ -143,7 +143,7 @@ def _one(
     told.append({"files": files, "seed": info.seed, "seconds": seconds, "recipe": recipe, "job": plain(info)})
     if not options.json and not options.quiet:
         cost = f", {words.span(info.charged_ms)} of GPU time" if info.charged_ms else ""
-        _say(f"made in {seconds['make']:.2f} s{cost}")
+        say(f"made in {seconds['make']:.2f} s{cost}")
     return exits.DONE
 
 
@@ -160,17 +160,17 @@ def _headline(info: JobInfo) -> str:
     return f"{what}, job {info.job}, lane {lane}{note}"
 
 
-def _detached(infos: Sequence[JobInfo], *, json: bool) -> int:
+def detached(infos: Sequence[JobInfo], *, json: bool) -> int:
     if json:
         print_json(infos[0] if len(infos) == 1 else infos)
     else:
         for note in dict.fromkeys(note for info in infos for note in info.notes):
-            _say(f"salon: note: {words.typed(note)}")
+            say(f"salon: note: {words.typed(note)}")
         print("\n".join(info.job for info in infos))
     return exits.DONE
 
 
-def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
+def follow(job: RemoteJob, options: argparse.Namespace) -> None:
     """Show the bar, the previews, and what a person should hear of, until the job's final event."""
     path = None if options.preview is None else Path(options.preview)
     with progress(max(1, job.info.steps), quiet=options.quiet) as advance:
@@ -181,10 +181,10 @@ def _follow(job: RemoteJob, options: argparse.Namespace) -> None:
                 _put_preview(path, event.preview)
             elif event.kind in TELL and not options.quiet:
                 what = [] if event.kind == "note" else [event.kind]
-                _say(f"salon: note: {': '.join([*what, *([words.typed(event.reason)] if event.reason else [])])}")
+                say(f"salon: note: {': '.join([*what, *([words.typed(event.reason)] if event.reason else [])])}")
 
 
-def _cancel(jobs: Sequence[RemoteJob], stop: BaseException) -> NoReturn:
+def cancel(jobs: Sequence[RemoteJob], stop: BaseException) -> NoReturn:
     """Cancel the jobs, since we were told to end. A second Ctrl-C ends us at once."""
     told = []
     for job in jobs:
@@ -193,12 +193,12 @@ def _cancel(jobs: Sequence[RemoteJob], stop: BaseException) -> NoReturn:
             told.append(f"job {job.id} is cancelled")
         except SalonError as error:
             told.append(f"job {job.id} could not be cancelled ({error}); later: salon cancel {job.id}")
-    _stop(stop, f"interrupted; {', '.join(told)}")
+    leave(stop, f"interrupted; {', '.join(told)}")
 
 
-def _stop(stop: BaseException, told: str) -> NoReturn:
+def leave(stop: BaseException, told: str) -> NoReturn:
     if isinstance(stop, SystemExit):
-        _say(f"salon: error: {told}")
+        say(f"salon: error: {told}")
         raise stop
     raise KeyboardInterrupt(told) from None
 
@@ -223,11 +223,11 @@ def _put_preview(path: Path, data: bytes) -> None:
         spare.write_bytes(data)
         os.replace(spare, path)
     except OSError as error:
-        _say(f"salon: note: preview {str(path)!r}: {explain(error).got}; {explain(error).remedy}")
+        say(f"salon: note: preview {str(path)!r}: {explain(error).got}; {explain(error).remedy}")
     finally:
         with suppress(OSError):  # of the same kind as the one that was told
             spare.unlink(missing_ok=True)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(words.clean(text), file=sys.stderr, flush=True)

@@ -112,8 +112,14 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("without", info.negative_prompt),
         *[("note", words.typed(note)) for note in info.notes],
         ("weights", words.weights(info.prompt_weight, info.terms.items())),
-        ("what", f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
-        ("how", f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}"),
+        *[("text", line.strip()) for line in words.texts(info.texts) if line],
+        ("what", "" if info.texts else f"{words.plural(info.images, 'picture')}, {info.width} x {info.height}{seed}"),
+        (
+            "how",
+            ""
+            if info.texts
+            else f"{words.plural(info.steps, 'step')}{f', {info.solver}' if info.solver else ''}{guidance}",
+        ),
         ("style", ", ".join(f"{style_name(name)} {weight:g}" for name, weight in info.styles.items())),
         ("from", ", ".join(f"picture {digest[:12]}" for digest in info.starts)),
         ("knobs", ", ".join(f"{_flag(name)} {value:g}" for name, value in info.knobs.items())),
@@ -121,5 +127,10 @@ def job_pairs(info: JobInfo) -> list[tuple[str, str]]:
         ("ended", words.moment(info.ended_ms)),
         ("time", ", ".join(part for part in spans if part)),
         ("gpu time", f"{spoken(info.charged_ms)} by the price list" if info.charged_ms else ""),
-        ("stored", f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}"),
+        (
+            "stored",
+            ""
+            if info.texts
+            else f"{words.plural(number, 'picture')}, {words.size(sum(p.size for p in info.pictures))}",
+        ),
     ]

@@ -5,10 +5,24 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
     from ..wire.messages import JobInfo
+
+
+class Scored(Protocol):
+    """A text that a job made: of the engine, or of the wire."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def role(self) -> str: ...
+    @property
+    def note(self) -> str: ...
+
 
 _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts, and of some emoji
 _FLAGS: Final = {
@@ -53,6 +67,20 @@ def weights(prompt: float, terms: Iterable[tuple[str, float]]) -> str:
     """Write what guidance follows beside the prompt, and what it leads away from; "" if there is nothing."""
     found = [f"{text} {weight:.3g}" for text, weight in terms]
     return ", ".join([f"prompt {prompt:.3g}", *found]) if found else ""
+
+
+def texts(found: Iterable[Scored]) -> list[str]:
+    """Write the texts that a job made, a line each: its score, the text, and what is to be said of it.
+
+    Words of a prompt come in its order, then whole prompts, the best first.
+    """
+    lines, before = [], ""
+    for one in found:
+        if before and one.role != before:
+            lines.append("")
+        before = one.role
+        lines.append(f"{one.score:6.3f}  {clean(one.text)}" + (f"  ({clean(one.note)})" if one.note else ""))
+    return lines
 
 
 def shorten(text: str, most: int) -> str:
@@ -135,4 +163,4 @@ def is_hidden(info: JobInfo) -> bool:
 
     An operator is told that such a job is there and how it goes; its prompt, seed and pictures are left out, not empty.
     """
-    return info.private and not info.prompt and not info.starts  # a blend has no words
+    return info.private and not info.prompt and not info.starts and not info.sources  # a blend has no words

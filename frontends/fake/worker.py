@@ -10,12 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 
+from ...engine import inquiries
 from ...engine.evaluations import evaluations_of
 from ...engine.info import Architecture, BackendInfo, ModelIdentity, ModelInfo
+from ...engine.inquiries import Text
 from ...engine.limits import Limits
 from ...engine.memory import MemoryCoefficients
 from ...engine.sigmas import SigmaConfig
 from ...engine.solvers import Evaluation
+from ...engine.spec import GenerationSpec
 from ...scheduler.tickets import Stage
 from ...studio.threads import start_thread
 from ...studio.workers.client import Notice
@@ -74,8 +77,18 @@ def info_of(behaviour: Behaviour) -> ModelInfo:
         limits=Limits(),
         text_rows=1,
         unconditional_rows=1,
+        words={"subject": 4},
         defaults={"width": SIDE, "height": SIDE, "steps": behaviour.steps, "guidance_scale": 2.0, "solver": "euler"},
     )
+
+
+def texts_of(spec: GenerationSpec) -> tuple[Text, ...]:
+    """Return the answer to an inquiry: made up, but of the form of a real one."""
+    if spec.start is not None:
+        return tuple(Text(f"thing {number}", round(0.4 / number, 4)) for number in range(1, 5))
+    words = spec.prompt.split()
+    told = [Text(word, round(1 / len(words), 4), "word") for word in words]
+    return (*told, Text(words[-1], round(1 / len(words), 4)))
 
 
 @dataclass
@@ -87,6 +100,8 @@ class _Held:
     @property
     def step(self) -> int:
         spec = self.arrival.spec
+        if spec.inquiry:
+            return self.position
         return spec.steps_taken if self.position == len(self.table) else self.table[self.position].step
 
 
@@ -152,6 +167,7 @@ class FakeWorker:
             return Ran(number=run.number, broken=Failure("StateError", "not held"), dropped=dropped), []
         pictures: list[tuple[Array, Any]] = []
         failed: dict[str, Failure] = {}
+        texts: dict[str, tuple[Text, ...]] = {}
         start = time.perf_counter()
         if run.stage == Stage.STEP:
             self._closed.wait(self._behaviour.step_s)
@@ -166,6 +182,16 @@ class FakeWorker:
                 failed = {job: Failure("FakeFailure", self._behaviour.fail) for job in jobs}
             else:
                 pictures = [Array.of(job, self._pixels(self._held[job])[0], run.piece) for job in jobs]
+        elif run.stage in inquiries.names():
+            self._closed.wait(self._behaviour.step_s)
+            for job in jobs:
+                held = self._held[job]
+                held.position += 1
+                if held.position == self._info.steps(held.arrival.spec):
+                    if self._behaviour.fail:
+                        failed[job] = Failure("FakeFailure", self._behaviour.fail)
+                    else:
+                        texts[job] = texts_of(held.arrival.spec)
         progress = {job: Progress(self._held[job].position, self._held[job].step) for job in jobs if job not in failed}
         for job in failed:
             del self._held[job]
@@ -178,6 +204,7 @@ class FakeWorker:
             if run.stage == Stage.ENCODE
             else {},
             pictures=tuple(record for record, _ in pictures),
+            texts=texts,
         )
         return answer, [frame for _, frame in pictures]
 

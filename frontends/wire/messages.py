@@ -34,6 +34,7 @@ FEATURES: Final = (
     "kinds",
     "language",
     "wildcards",
+    "texts",
 )  # what this side knows beyond version 1's core
 
 
@@ -80,6 +81,19 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "image/png"
 
 
+class JobText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A text that a job made in place of pictures.
+
+    `score` says how much speaks for it, 0 to 1. `role`: "prompt", a whole prompt, or "word", a word of the prompt that
+    the job was about. `note` says why a word counts for nothing.
+    """
+
+    text: str
+    score: float
+    role: str = "prompt"
+    note: str = ""
+
+
 class JobInfo(Record, tag="job"):
     """A job as its owner sees it. Other accounts see nothing at all of a private job.
 
@@ -96,6 +110,7 @@ class JobInfo(Record, tag="job"):
         kind, sources (feature "kinds"): which kind of job, and the pictures that it started from.
         knobs: those of chaos, weird, experimental, stop and tile that do something, by name.
         starts: SHA-256 (hex) of the files of pictures that it is drawn from, image prompts too.
+        texts (feature "texts"): what it made in place of pictures, the best first.
     """
 
     job: str
@@ -131,6 +146,7 @@ class JobInfo(Record, tag="job"):
     notes: tuple[str, ...] = ()
     knobs: dict[str, float] = {}
     starts: tuple[str, ...] = ()
+    texts: tuple[JobText, ...] = ()
 
 
 class WorkerInfo(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,7 @@ class Facts:
         default_style: the model has a style of its own.
         family: of the model; empty: unknown, and every family's parameters are taken.
         job_kind: what is to be done.
-        remakes: it makes something of pictures: what is not said is as it was with those.
+        remakes: it makes something of pictures, or no pictures at all: what is not said is not filled in.
     """
 
     default_style: bool

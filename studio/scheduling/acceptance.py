@@ -105,7 +105,7 @@ def accept(loop: Loop, core: Core, orders: Sequence[Order], terms: Terms) -> lis
             raise DuplicateJob(complaint("job", repr(name), "an id that is not in use", "give it a new id"))
     made: list[Job] = []
     for admitted, order, held in zip(_admit(core, tickets, orders, terms), orders, pictures, strict=True):
-        job = Job(admitted.job, order.spec, account, admitted.lane, admitted.reason, loop)
+        job = Job(admitted.job, order.spec, account, admitted.lane, admitted.reason, loop, steps=info.steps(order.spec))
         core.pool.entries[job.id] = RunningJob(
             job, every, terms.on_progress, terms.on_preview, terms.on_end, terms.on_event, references=held
         )

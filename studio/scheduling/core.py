@@ -83,8 +83,9 @@ class Core:
         if self.billing is not None:
             entry.job.charged_ms = self.billing.settle(final)
             entry.job.left_open = self.billing.closed
-        pictures = entry.pictures if final.ended is Ended.DONE else None
-        if entry.job._ended(final.ended, final.reason, kind if final.ended is Ended.FAILED else "", pictures):
+        done = final.ended is Ended.DONE
+        pictures, texts = (entry.pictures, entry.texts) if done else (None, ())
+        if entry.job._ended(final.ended, final.reason, kind if final.ended is Ended.FAILED else "", pictures, texts):
             self.callbacks.call(entry.on_end, entry.job)
 
     def tell(self, entry: RunningJob, event: Event, state: JobState | None = None) -> None:
@@ -219,8 +220,10 @@ class Core:
             entry = self.pool.entries[name]
             if progress.step != entry.job.step:
                 self.tell(entry, Event("step", progress.step))
-                steps = entry.job.spec.steps_taken
+                steps = entry.job.steps
                 self.callbacks.call(entry.on_progress, entry.job, progress.step, steps, newest=("progress", name))
+        for name, texts in answer.texts.items():
+            self.pool.entries[name].texts = texts
         for array, frame in zip(answer.pictures, frames, strict=True):
             entry = self.pool.entries[array.name]
             if plan.stage is not Stage.STEP:

@@ -14,7 +14,7 @@ from ...engine.styles.names import is_known
 from ...engine.tiling import rows_seen
 from ...engine.windows import windows_of
 from ...errors import complaint
-from ...scheduler.tickets import Lane, StageWork, StepShape, Ticket, drawing
+from ...scheduler.tickets import Lane, Stage, StageWork, StepShape, Ticket, drawing
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def ticket_of(
     Args:
         info: of the engines that will take it.
         adapters: id -> tokens, of those that are registered.
-        further: stages that follow those of drawing.
+        further: stages that follow those of drawing, or of an inquiry.
 
     Raises:
         SpecError, LimitError: as `Engine.open` would.
@@ -68,6 +68,9 @@ def ticket_of(
     samples, image_rows = spec.images * len(texts) * len(parts), spec.images * len(texts) * rows
     step = _Step(spec.images * sum(texts) * len(parts), image_rows, samples)
     admission.check_step([step])
+    if spec.inquiry:
+        asked = inquiring(info, spec, text_rows=sum(texts), rows=rows)
+        return Ticket(job=job, account=account, lane=lane, stages=(*asked, *further), max_running=max_running)
     drawn = drawing(
         StepShape(
             rows=step.text_rows + image_rows,
@@ -80,6 +83,21 @@ def ticket_of(
         text_rows=sum(texts),
     )
     return Ticket(job=job, account=account, lane=lane, stages=(*drawn, *further), max_running=max_running)
+
+
+def inquiring(info: ModelInfo, spec: GenerationSpec, *, text_rows: int, rows: int) -> tuple[StageWork, ...]:
+    """Return the stages of a spec's inquiry: nothing is drawn, and nothing decoded.
+
+    Args:
+        text_rows: rows that encoding has to make.
+        rows: image rows of a sample.
+
+    Raises:
+        SpecError: the model has no list of its words.
+    """
+    course = info.course(spec)
+    piece = course.piece * (rows + info.text_rows)
+    return StageWork(Stage.ENCODE, 1, text_rows), StageWork(spec.inquiry, course.pieces, piece)
 
 
 def known(adapters: Mapping[str, int], name: str, info: ModelInfo) -> int:

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from ...engine.inquiries import Text
 from ...engine.start import PictureForm
 from ...scheduler.cost import WorkerCost
 from ...scheduler.tickets import BatchPlan, Stage
@@ -44,6 +45,7 @@ class RunningJob:
         position: evaluations taken; a worker that lacks its state can replay to here.
         parking: number of the command that takes its state out of `where`.
         pictures: uint8 [images, height, width, 3], filled as they are decoded.
+        texts: what its inquiry answers.
         references: the pictures that its spec refers to, by form.
     """
 
@@ -58,6 +60,7 @@ class RunningJob:
     position: int = 0
     parking: int | None = None
     pictures: UInt8 | None = None
+    texts: tuple[Text, ...] = ()
     references: Mapping[PictureForm, UInt8] = field(default_factory=dict)
 
     def picture(self, image: int, pixels: UInt8) -> None:
@@ -131,7 +134,7 @@ class WorkerPool:
             entry = self.entries[name]
             if plan.stage is Stage.ENCODE:
                 self.forget(entry)
-                entry.position, entry.pictures = 0, None
+                entry.position, entry.pictures, entry.texts = 0, None, ()
                 slot.arrivals.append(self._arrival(entry))
             elif entry.where is None:
                 slot.arrivals.append(self._arrival(entry))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ...bounds import FINAL, GRID, LOCAL
+from ...engine.inquiries import Text
 from ...errors import complaint
 from ..errors import BlobMissing, JobCancelled, JobFailed, JobTimeout
 from ..job import seconds_of
@@ -99,6 +100,10 @@ class DurableJob:
         """
         record = self._done(timeout_s)
         return tuple(self._file(picture.digest) for picture in record.pictures if picture.index != GRID)
+
+    def texts(self, timeout_s: float) -> tuple[Text, ...]:
+        """Wait for the job's end, and return the texts that it made in place of pictures. Raises as `pictures`."""
+        return self._done(timeout_s).texts
 
     def grid(self, timeout_s: float) -> bytes:
         """Wait for the job's end, and return its images side by side, as `pictures` returns them."""

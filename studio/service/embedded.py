@@ -161,6 +161,31 @@ class DurableStudio:
         submitted = self._ask(self._open.submit(LOCAL, request), timeout_s)
         return DurableJob(self, submitted.job.job)
 
+    def describe(
+        self, picture: str | os.PathLike[str] | bytes | tuple[str, int], *, timeout_s: float = ANSWER_S, **options: Any
+    ) -> DurableJob:
+        """Accept a job that finds four prompts that a picture might have been drawn of; `DurableJob.texts` has them.
+
+        Args:
+            picture: its file, or the bytes of one; or (job id, index from 0).
+            timeout_s: as of `imagine`.
+            options: `lane`, `key` and `private`, as of `make`.
+
+        Raises as `add_reference` and `make`; SpecError also for a model without a list of its words.
+        """
+        if isinstance(picture, tuple):
+            source = Source(job=picture[0], index=picture[1])
+        else:
+            source = Source(digest=self.add_reference(picture, timeout_s=timeout_s))
+        return self.make("describe", sources=(source,), timeout_s=timeout_s, **options)
+
+    def shorten(self, prompt: str, *, timeout_s: float = ANSWER_S, **options: Any) -> DurableJob:
+        """Accept a job that finds which words of a prompt carry weight, and shorter ones; `DurableJob.texts` has them.
+
+        `options`: as of `describe`, and `aspect`, or `width` and `height`. Raises as `describe`.
+        """
+        return self.make("shorten", prompt, timeout_s=timeout_s, **options)
+
     def submit(
         self, prompt: str, *, key: str | None = None, timeout_s: float = ANSWER_S, preview_every: int = 0, **said: Any
     ) -> tuple[DurableJob, ...]:

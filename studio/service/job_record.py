@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from ...engine.inquiries import Text
 from ...engine.spec import GenerationSpec
 from ...parameters.job_request import IMAGINE, Source
 from ..store.rows import JobRow, PictureRow
@@ -55,6 +56,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         sources: the pictures that it started from.
         knobs: those of chaos, weird, experimental, stop and tile that do something, by name.
         starts: SHA-256 (hex) of the files of pictures that it is drawn from, image prompts too.
+        texts: what it made in place of pictures, once it is done.
     """
 
     job: str
@@ -90,6 +92,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
     knobs: dict[str, float] = {}
     starts: tuple[str, ...] = ()
+    texts: tuple[Text, ...] = ()
 
 
 def record_of(
@@ -147,6 +150,7 @@ def record_of(
         last_event=max(row.last_event, last),
         kind=row.kind,
         sources=packing.sources_of(row),
+        texts=packing.texts_of(row),
         **fields,
     )
 
@@ -156,7 +160,8 @@ def redacted(record: JobRecord) -> JobRecord:
     if not record.private:
         return record
     hidden: dict[str, Any] = {"prompt": "", "negative_prompt": "", "terms": {}, "prompt_weight": 1.0, "styles": {}}
-    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=(), knobs={}, starts=())
+    hidden |= {"knobs": {}, "starts": (), "texts": ()}
+    return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=())
 
 
 def _terms(spec: GenerationSpec) -> dict[str, float]:

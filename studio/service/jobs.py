@@ -179,11 +179,11 @@ class JobManager:
             if event.reason in told:
                 return
             live.row = msgspec.structs.replace(live.row, notes="\n".join([*told, event.reason]))
-        self._add(live, event.kind, step=event.step, steps=job.spec.steps_taken, reason=event.reason)
+        self._add(live, event.kind, step=event.step, steps=job.steps, reason=event.reason)
 
     def _show_preview(self, job: Job, step: int, data: bytes) -> None:
         if (live := self.live.get(job.id)) is not None:
-            self._add(live, "preview", step=step, steps=job.spec.steps_taken, preview=data)
+            self._add(live, "preview", step=step, steps=job.steps, preview=data)
 
     def _studio_ended(self, job: Job) -> None:
         """Take note that the studio is done with a job.
@@ -192,6 +192,9 @@ class JobManager:
         """
         live = self.live.get(job.id)
         if live is None or (job.state is not JobState.DONE and (self.storing.closing or job.left_open)):
+            return
+        if job.state is JobState.DONE and job.spec.inquiry:
+            self._end(live, {"state": "done", "texts": packing.pack_texts(job.texts(0))}, ())
             return
         if job.state is JobState.DONE:
             self.storing.begin(live, job)
@@ -238,7 +241,7 @@ class JobManager:
         if error is not None:
             LOG.error("the end of job %s could not be stored: %s", row.job, error)
             if not self.storing.closing:
-                changes = {"state": row.state, "reason": row.reason, "failure": row.failure}
+                changes = {"state": row.state, "reason": row.reason, "failure": row.failure, "texts": row.texts}
                 self._loop.call_later(FULL_S, self._end, live, changes, pictures)
             return
         self.storing.release(row.job)

@@ -159,7 +159,7 @@ class Lookups:
                 fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
                 record = self.jobs.record_of(fresh, stored_pictures(pictures.get(row.job, ())))
                 words = len(record.prompt) + len(record.negative_prompt) + len(record.reason)
-                words += sum(map(len, record.notes))
+                words += sum(map(len, record.notes)) + len(fresh.texts)
                 room -= 600 + 4 * words + 200 * len(record.pictures)
                 if len(jobs) == limit or (jobs and room < 0):
                     return JobPage(tuple(jobs), before)

@@ -1,4 +1,4 @@
-"""A job's spec, its work and its sources as what the store keeps, and back."""
+"""A job's spec, its work, its sources and its texts as what the store keeps, and back."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from ...engine.inquiries import Text
 from ...engine.spec import GenerationSpec
 from ...parameters.job_request import Source
 from ...scheduler.admission import Work
@@ -15,6 +16,7 @@ _encoder: Final = msgspec.msgpack.Encoder()
 _specs: Final = msgspec.msgpack.Decoder(GenerationSpec)
 _works: Final = msgspec.msgpack.Decoder(Work)
 _sources: Final = msgspec.json.Decoder(tuple[Source, ...])
+_texts: Final = msgspec.json.Decoder(tuple[Text, ...])
 
 
 def pack(value: GenerationSpec | Work) -> bytes:
@@ -43,3 +45,13 @@ def pack_sources(sources: tuple[Source, ...]) -> str:
 def sources_of(row: JobRow) -> tuple[Source, ...]:
     """Return the pictures that a job started from. msgspec.MsgspecError: not what `pack_sources` made."""
     return _sources.decode(row.sources) if row.sources else ()
+
+
+def pack_texts(texts: tuple[Text, ...]) -> str:
+    """Return what a job made in place of pictures as the text that the store keeps; "" for nothing."""
+    return msgspec.json.encode(texts).decode() if texts else ""
+
+
+def texts_of(row: JobRow) -> tuple[Text, ...]:
+    """Return what a job made in place of pictures. msgspec.MsgspecError: not what `pack_texts` made."""
+    return _texts.decode(row.texts) if row.texts else ()

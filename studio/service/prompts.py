@@ -9,6 +9,7 @@ import msgspec
 
 from ...parameters.job_request import JobRequest
 from ...parameters.language.options import prompts_of, words_of
+from ..kinds import draws
 from ..prompt.request import ResolvedRequest
 from ..prompt.requests import choices, keys_of, said_by
 from ..prompt.resolve import Facts, resolve
@@ -72,7 +73,8 @@ class Prompts:
         (prompt,) = prompts_of(request.prompt, request.parameters or {})
         model = self._context.studio.loop.model
         default_style = model.styles is not None and model.styles.has_default
-        facts = Facts(default_style, model.family, request.kind, bool(request.sources))
+        remakes = bool(request.sources) or not draws(request.kind)
+        facts = Facts(default_style, model.family, request.kind, remakes)
         settings = None if facts.remakes else await self.settings(account)
         choose = choices(account, request.key, "resolve")
         names = {hole.name for term in prompt.terms for hole in term.holes}

@@ -253,7 +253,7 @@ class Service(Lookups):
             private=request.private,
             preview_every=request.preview_every,
             made_ms=context.now_ms(),
-            steps=spec.steps_taken,
+            steps=context.studio.loop.model.steps(spec),
             kind=request.kind,
             sources=pack_sources(request.sources),
             notes="\n".join(notes),

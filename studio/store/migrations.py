@@ -57,10 +57,17 @@ def _to_4(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN notes {text} NOT NULL DEFAULT ''")
 
 
+def _to_5(connection: sa.Connection) -> None:
+    """Give every job the texts that it made in place of pictures."""
+    text = 'TEXT COLLATE "C"' if connection.dialect.name == "postgresql" else "TEXT"
+    connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN texts {text} NOT NULL DEFAULT ''")
+
+
 STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {
     2: _to_2,
     3: _to_3,
     4: _to_4,
+    5: _to_5,
 }  # by the version that they lead to
 assert sorted(STEPS) == list(range(2, VERSION + 1)), "a version without its step"
 

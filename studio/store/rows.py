@@ -30,10 +30,11 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
         charged_ms: GPU time that the job cost.
         last_event: number of its latest event.
         step, steps: solver steps done, and in all.
-        deleted: a tombstone: its prompt, spec, sources, notes, reason and pictures are gone.
+        deleted: a tombstone: its prompt, spec, sources, notes, texts, reason and pictures are gone.
         kind: of job, a module of `studio/jobs`; a tombstone keeps it.
         sources: the pictures that it starts from, as the caller packs them; the store does not look inside.
         notes: what of its prompt is left out or replaced, a line each.
+        texts: what it made in place of pictures, as the caller packs them.
         seq: assigned by the store, rises with acceptance; 0 before.
     """
 
@@ -63,6 +64,7 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     kind: str = IMAGINE
     sources: str = ""
     notes: str = ""
+    texts: str = ""
     seq: int = 0
 
 

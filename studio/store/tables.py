@@ -1,4 +1,4 @@
-"""The tables of schema version 4; `migrations.py` leads here from older ones.
+"""The tables of schema version 5; `migrations.py` leads here from older ones.
 
 Every write names the columns by the fields of the rows. `usage` is the sum of an account's pictures' sizes.
 """
@@ -11,7 +11,7 @@ from ...parameters.job_request import IMAGINE
 from .rows import AccountRow, JobRow, PictureRow
 from .sql import sa
 
-VERSION: Final = 4
+VERSION: Final = 5
 METADATA: Final = sa.MetaData()
 
 # Texts compare by code point in both databases, as in Python, so that a page of accounts begins where the last ended.
@@ -60,6 +60,7 @@ JOBS: Final = sa.Table(
     sa.Column("kind", TEXT, nullable=False, server_default=IMAGINE),
     sa.Column("sources", TEXT, nullable=False, server_default=""),
     sa.Column("notes", TEXT, nullable=False, server_default=""),
+    sa.Column("texts", TEXT, nullable=False, server_default=""),
     sa.UniqueConstraint("account", "key"),
 )
 # These indices leave out tombstones: lists do not show them, and there may be many more of them than of jobs.

@@ -19,7 +19,9 @@ from .sql import postgresql, sa, sqlite
 from .tables import ACCOUNTS, ENTRIES, JOBS, META, PICTURES, USAGE
 from .writes import AddEntries, AddJob, DeleteJob, EndJob, Put, PutAccount, Remove, SetJob, SetMeta, Write
 
-_GONE: Mapping[str, Any] = {"deleted": True, "prompt": "", "spec": b"", "sources": "", "notes": "", "reason": ""}
+_GONE: Mapping[str, Any] = {
+    "deleted": True, "prompt": "", "spec": b"", "sources": "", "notes": "", "texts": "", "reason": "",
+}  # fmt: skip
 
 
 @dataclass

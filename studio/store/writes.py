@@ -49,7 +49,7 @@ class EndJob:
 
 @dataclass(frozen=True, slots=True)
 class DeleteJob:
-    """Make an ended job a tombstone: its state stays; prompt, spec, notes, reason, recipes and picture rows go.
+    """Make an ended job a tombstone: its state stays; prompt, spec, notes, texts, reason and picture rows go.
 
     A tombstone stays as it is. Refused if the job does not exist, or is open.
     """

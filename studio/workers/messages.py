@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...engine.info import ModelInfo
+from ...engine.inquiries import Text
 from ...engine.limits import Limits
 from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm
@@ -225,6 +226,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
         pictures: one frame each, uint8 [height, width, 3] (DECODE, `index` the image) or [images, height, width, 3]
             (preview).
         complaints: what went wrong beside the plan and changes no picture, in words, each kind once in a worker's life.
+        texts: what an inquiry answers, of the jobs whose last piece this was.
     """
 
     number: int
@@ -238,6 +240,7 @@ class Ran(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     arena: ArenaUse = ArenaUse()
     pictures: tuple[Array, ...] = ()
     complaints: tuple[str, ...] = ()
+    texts: dict[str, tuple[Text, ...]] = {}
 
 
 class Parked(msgspec.Struct, frozen=True, tag=True):

@@ -1,7 +1,8 @@
 """Carry out each kind of stage: one handler a kind, by name.
 
 A stage is named by the ticket (`scheduler.tickets.StageWork.kind`), priced by its name and carried out by the handler
-of that name. To add a kind is to add a handler. Encoding has none: it is the opening of the job itself.
+of that name. To add a kind is to add a handler. Encoding has none: it is the opening of the job itself. Every inquiry
+(`engine/inquiries`) is a stage of its name.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ...engine import inquiries
 from ...engine.engine import Engine
 from ...engine.generation import Generation, StepReport
+from ...engine.inquiries import Text
 from ...errors import complaint
 from ...scheduler.tickets import Stage
 from ..errors import StudioError
@@ -24,10 +27,12 @@ class Outputs:
     Attributes:
         reports: of a step, one a generation.
         pictures: of other stages, what each generation got of this piece: uint8 [height, width, 3].
+        texts: of an inquiry, what each generation answered: nothing before its last piece.
     """
 
     reports: Sequence[StepReport] = ()
     pictures: Sequence[Any] = ()
+    texts: Sequence[tuple[Text, ...]] = ()
 
 
 class StageHandler(Protocol):
@@ -53,7 +58,18 @@ def decode(engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
     return Outputs(pictures=[engine.decode(generation, piece) for generation in held])
 
 
-HANDLERS: dict[str, StageHandler] = {Stage.STEP: step, Stage.DECODE: decode}
+def inquire(engine: Engine, held: Sequence[Generation], piece: int) -> Outputs:
+    """Take the next piece of each one's inquiry."""
+    for generation in held:
+        engine.inquire(generation)
+    return Outputs(texts=[generation.texts for generation in held])
+
+
+HANDLERS: dict[str, StageHandler] = {
+    Stage.STEP: step,
+    Stage.DECODE: decode,
+    **dict.fromkeys(inquiries.names(), inquire),
+}
 
 
 def handler_of(kind: str) -> StageHandler:

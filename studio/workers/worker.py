@@ -154,6 +154,7 @@ class Worker:
         progress = self._progress([job for job in jobs if job not in failed])
         previews, preview_ms, complaints = self._previews(reports, jobs)
         pictures += previews
+        texts = {job: text for job, text in zip(jobs, made.texts, strict=False) if text}
         records = tuple(record for record, _ in pictures)
         answer = Ran(
             number=run.number,
@@ -164,6 +165,7 @@ class Worker:
             arena=self._arena(),
             pictures=records,
             complaints=complaints,
+            texts=texts,
         )
         return answer, [frame for _, frame in pictures]
 
@@ -183,6 +185,9 @@ class Worker:
         self._held[arrival.job] = generation
         self._preview_every[arrival.job] = arrival.preview_every
         while generation.position < arrival.position:  # a replay gives the same numbers
+            if arrival.spec.inquiry:
+                self.engine.inquire(generation)
+                continue
             for report in self.engine.step([generation]):
                 if report.error is not None:
                     raise report.error

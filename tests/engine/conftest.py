@@ -246,6 +246,17 @@ def write_tiny(folder: Path, *, guidance_embeds: bool = False) -> Path:
     return folder
 
 
+THINGS = ("apple", "cat", "dog", "big house", "house")
+
+
+def write_asked(folder: Path) -> Path:
+    """Write the checkpoint with a list of its words, so that it answers inquiries."""
+    write_tiny(folder)
+    concepts = [{"name": name, "synonyms": []} for name in THINGS]
+    (folder / "salon.json").write_text(json.dumps(SALON | {"vocabulary": {"concepts": concepts}}))
+    return folder
+
+
 def _with_name(part: tuple[dict[str, Any], Weights], name: str) -> tuple[dict[str, Any], str, Weights]:
     return part[0], name, part[1]
 

@@ -127,15 +127,27 @@ class ClausePipeline:
             self._cache.popitem(last=False)
         return encoding
 
+    def encode_read(self, readings: Sequence[PromptReading]) -> list[TextEncoding]:
+        """Encode prompts that the reader has read, all clauses at once, to the bits of `encode`; none is kept."""
+        clauses = dict.fromkeys(tuple(ids) for reading in readings for ids in reading.ids.values())
+        states = dict(zip(clauses, self.encoder.encode(list(clauses)) if clauses else (), strict=True))
+        return [
+            self._of_states(reading, {name: states[tuple(ids)] for name, ids in reading.ids.items()})
+            for reading in readings
+        ]
+
     def pooled_of(self, text: str) -> Float32:
         """Return the pooled vector [E] of a subject, whatever its words are."""
         (states,) = self.encoder.encode([self.encoder.tokenize(text)])
         return self._pooled(states)
 
     def _encode(self, reading: PromptReading) -> TextEncoding:
+        ids = [reading.ids[name] for name in reading.texts]
+        return self._of_states(reading, dict(zip(reading.texts, self.encoder.encode(ids) if ids else (), strict=True)))
+
+    def _of_states(self, reading: PromptReading, states: dict[str, Float32]) -> TextEncoding:
+        """Return the encoding of what was read, of the token states float32 [n, E] of each slot."""
         stats, warnings, texts = self.stats, list(reading.warnings), dict(reading.texts)
-        ids = [reading.ids[name] for name in texts]
-        states = dict(zip(texts, self.encoder.encode(ids) if ids else (), strict=True))
         pooled = self._pooled(states[SUBJECT]) if SUBJECT in states else self.unconditional.pooled.copy()
         measured = self.neighbours if self.reader.nouns is None else None  # with a table nothing is left to measure
         if SUBJECT in states and measured is not None and not measured.knows(texts[SUBJECT]):

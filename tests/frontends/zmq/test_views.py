@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from salon.frontends.wire.messages import Picture, Submit
+from salon.engine.inquiries import Text
+from salon.frontends.wire.messages import JobText, Picture, Submit
 from salon.frontends.zmq import views
 from salon.parameters.job_request import JobRequest, Source
 from salon.studio.service.events import JobEvent
@@ -44,17 +45,19 @@ def test_its_fingerprint_is_that_of_the_versions_before() -> None:
 def test_a_record_is_told_whole() -> None:
     words = ("job", "account", "state", "asked_lane", "lane", "note", "reason", "failure", "prompt", "negative_prompt")
     numbers = set(JobRecord.__struct_fields__) - {*words, "solver", "private", "pictures", "styles", "terms", "kind"}
-    numbers -= {"sources", "notes", "knobs", "starts"}
+    numbers -= {"sources", "notes", "knobs", "starts", "texts"}
     values: dict[str, Any] = {name: name for name in (*words, "solver")} | dict.fromkeys(numbers, 3)
     values |= {"private": True, "seed": 2**64 - 1, "guidance_scale": 2.5, "pictures": (SHOWN,), "styles": {"a": 1.0}}
     values["terms"] = {"a dog": -0.5}
     values |= {"kind": "reroll", "sources": (Source(job="a", index=2),), "notes": ("why",)}
     values |= {"knobs": {"chaos": 20.0}, "starts": ("ab" * 32,)}
+    values["texts"] = (Text("a cat", 0.5, "word", "why"),)
     record = JobRecord(**values)
     info = views.job_info(record)
     for name in JobRecord.__struct_fields__:
-        if name != "pictures":
+        if name not in ("pictures", "texts"):
             assert getattr(info, name) == getattr(record, name), name
+    assert info.texts == (JobText(text="a cat", score=0.5, role="word", note="why"),)
     assert info.pictures == (Picture(index=-1, digest="d" * 64, size=7, width=4, height=2),)
 
 
