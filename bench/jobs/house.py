@@ -78,6 +78,8 @@ class House:
             "take": [Request("take")],
             "upscale": [Request("upscale", said=fixed), Request("upscale", said={"creative": True, **fixed})],
             "enhance": [Request("enhance", said=fixed)],
+            "describe": [Request("describe")],
+            "shorten": [Request("shorten", f"a very beautiful {PARENT.removeprefix('a ')}", ())],
             "blend": [Request("blend", sources=(0, 1), said=fixed)],
         }
         return [each for kind in PLUGINS.names() for each in own[kind]]
@@ -108,6 +110,13 @@ class House:
         start = time.perf_counter()
         self.make(request).wait(PATIENCE_S)
         return (time.perf_counter() - start) * 1e3
+
+    def result(self, job: DurableJob) -> list[bytes]:
+        """Wait for a job, and return what it made, as bytes to compare: pixels of pictures, or texts."""
+        record = job.wait(PATIENCE_S)
+        if record.texts:
+            return [repr(text).encode() for text in record.texts]
+        return [each.tobytes() for each in self.pictures(job)]
 
     def pictures(self, job: DurableJob) -> list[Pixels]:
         """Wait for a job, and return its pictures."""

@@ -59,7 +59,7 @@ def test_runs_on_the_shipped_model(name: str, tmp_path: Path) -> None:
 
 MUST_HOLD = {  # goals that do not depend on the machine
     "identity": ("pictures that differ from their solo run", "jobs with other than one final answer"),
-    "jobs": ("jobs whose pixels depend on the others",),
+    "jobs": ("jobs whose results depend on the others",),
     "simulate": ("violated inequalities in all traces", "padded rows"),
     "faults": ("jobs lost", "jobs doubled", "pictures that differ from their solo run", "internal errors",
                "findings of the audit after kills", "whole messages not answered exactly once"),

@@ -135,6 +135,19 @@ def test_j5_exactly_twice_the_size(salon: Salon, client: Client, cat: str) -> No
         assert (refused.code, "name its parent" in refused.err) == (2, True), refused.err
 
 
+def test_j8_describe_and_shorten(salon: Salon, client: Client, cat: str) -> None:
+    Path("cat.png").write_bytes(client.job(cat).picture(0))
+    texts = salon("describe", "cat.png", "--json").json["texts"]
+    assert len(texts) == 4
+    assert len({text["text"] for text in texts}) == 4
+    assert any("cat" in text["text"] for text in texts)
+    assert texts == sorted(texts, key=lambda text: -text["score"])
+    shorter = salon("shorten", "a very beautiful cat, flat cartoon", "--json").json["texts"]
+    words = {text["text"]: text["score"] for text in shorter if text["role"] == "word"}
+    assert words["very"] == words["beautiful"] == 0 < words["cat"]
+    assert salon("describe", "missing.png").code == 2
+
+
 def test_j9_a_draft_in_full_quality(salon: Salon, client: Client, cat: str) -> None:
     draft = client.imagine("a cat", images=1, draft=True, seed=7)
     draft.wait(timeout_s=DONE_S)
