@@ -99,6 +99,7 @@ class Work:
         effort: what goes into each image; None: what the price is for, as for every job of before there was this.
         submit: of a job that was submitted together with others (a permutation, a repeat): the id of that submit, which
             takes one place among the account's jobs; empty: it was submitted alone.
+        times: how many times the steps were asked for (`--q`), to be told: they are among the evaluations already.
 
     Raises:
         TicketError: an unknown kind, a flag that is neither true nor false, no `Effort`, or no id of a submit.
@@ -112,6 +113,7 @@ class Work:
     stealth: bool = False
     effort: Effort | None = None
     submit: str = ""
+    times: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", kind_of(self.kind))
@@ -120,7 +122,7 @@ class Work:
             if flag is None:
                 raise TicketError(complaint(name, shown(given), "True or False", "give one of these"))
             object.__setattr__(self, name, flag)
-        for name in ("images", "quality"):
+        for name in ("images", "quality", "times"):
             number = whole_of(given := getattr(self, name))
             object.__setattr__(self, name, given if number is None else number)  # the price list refuses others
         if self.effort is not None and not isinstance(self.effort, Effort):

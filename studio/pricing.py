@@ -17,6 +17,7 @@ def work_of(
     draft: bool = False,
     stealth: bool = False,
     usual: GenerationSpec | None = None,
+    times: int = 1,
 ) -> Work:
     """Return what a job is on the price list. What is quoted, set aside and charged all comes from here.
 
@@ -28,7 +29,7 @@ def work_of(
         info: of the model that draws.
         spec: what it draws, every default filled in.
         kind: the line of the price list.
-        omni, draft, stealth: see `Work`.
+        omni, draft, stealth, times: see `Work`.
         usual: the job that the line's price is for, of which there are no cheaper drafts; None: the model's default.
     """
     default, unit = info.default_job, info.architecture.granularity
@@ -43,7 +44,9 @@ def work_of(
         pixels=_counted(spec, default.pixels, unit),
         default_pixels=default.pixels,
     )
-    return Work(kind=kind, images=spec.images, omni=omni, draft=draft, stealth=stealth, effort=effort)
+    return Work(
+        kind=kind, images=spec.images, omni=omni, draft=draft, stealth=stealth, effort=effort, times=times
+    )  # fmt: skip
 
 
 def cost_ms(

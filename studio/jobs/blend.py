@@ -38,5 +38,6 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
 
 def work(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:
     """See `JobKind`."""
-    drafted = bool((asked.request.parameters or {}).get("draft"))
-    return work_of(model, spec, draft=drafted, stealth=asked.request.private)
+    said = asked.request.parameters or {}
+    drafted, times = bool(said.get("draft")), int(said.get("quality") or 1)
+    return work_of(model, spec, draft=drafted, stealth=asked.request.private, times=times)

@@ -54,7 +54,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         last_event: number of its latest event.
         kind: of job; see docs/using.md.
         sources: the pictures that it started from.
-        knobs: those of chaos, weird, experimental, stop and tile that do something, by name.
+        knobs: those of chaos, weird, experimental, stop, tile and quality that do something, by name.
         starts: SHA-256 (hex) of the files of pictures that it is drawn from, image prompts too.
         texts: what it made in place of pictures, once it is done.
     """
@@ -125,7 +125,7 @@ def record_of(
             "styles": {use.adapter: use.weight for use in spec.adapters},
             "terms": _terms(spec),
             "prompt_weight": spec.prompt_weight,
-            "knobs": spec.knobs,
+            "knobs": knobs_of(row, spec),
             "starts": () if spec.start is None else spec.start.pictures,
         }
     return JobRecord(
@@ -162,6 +162,12 @@ def redacted(record: JobRecord) -> JobRecord:
     hidden: dict[str, Any] = {"prompt": "", "negative_prompt": "", "terms": {}, "prompt_weight": 1.0, "styles": {}}
     hidden |= {"knobs": {}, "starts": (), "texts": ()}
     return msgspec.structs.replace(record, **hidden, seed=0, pictures=(), sources=(), notes=())
+
+
+def knobs_of(row: JobRow, spec: GenerationSpec) -> dict[str, float]:
+    """Return the knobs of a job that do something, by name; its work knows how many times the steps were asked for."""
+    times = packing.work_of(row).times if row.work else 1
+    return {**spec.knobs, **({} if times == 1 else {"quality": float(times)})}
 
 
 def _terms(spec: GenerationSpec) -> dict[str, float]:

@@ -211,10 +211,10 @@ def test_unknown_words_of_style_get_a_note(main: Main) -> None:
 
 
 def test_show_tells_the_knobs_and_the_pictures(main: Main, fake: FakeServer) -> None:
-    code, out, err = main("imagine", "a cat --c 20 --exp 5 --stop 50 --tile", "--detach")
+    code, out, err = main("imagine", "a cat --c 20 --exp 5 --stop 50 --tile --q 2", "--detach")
     assert code == 0, err
     shown = main("show", out.strip())[1]
-    assert re.search(r"^knobs +chaos 20, exp 5, stop 50, tile 1$", shown, re.MULTILINE), shown
+    assert re.search(r"^knobs +chaos 20, exp 5, stop 50, tile 1, quality 2$", shown, re.MULTILINE), shown
     Image.new("RGB", (64, 64), "red").save("red.png")
     Image.new("RGB", (64, 64), "blue").save("blue.png")
     digests = [hashlib.sha256(Path(name).read_bytes()).hexdigest() for name in ("red.png", "blue.png")]

@@ -238,7 +238,7 @@ def test_a_job_is_charged_what_it_was_quoted(serve: Serve) -> None:
 def test_an_open_job_of_before_there_was_an_effort_keeps_its_price(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def old(info: Any, spec: Any, *, stealth: bool, draft: bool = False) -> Work:
+    def old(info: Any, spec: Any, *, stealth: bool, **more: Any) -> Work:
         return Work(kind=Kind.GRID, images=spec.images, stealth=stealth)
 
     def pack(value: Any) -> bytes:
