@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ..bounds import DIGEST, MAX_FEATHER, MAX_SIDE
+from ..bounds import DIGEST, MAX_FEATHER, MAX_PLACE
 from ..errors import complaint
 from ..values import flag_of, number_of, shown, text_of, whole_of
 from .errors import SpecError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FIELDS: Final = ("image", "image_strength", "mask", "feather")  # of a request; see `start_of`
 STRENGTH: Final = 0.75  # of a request that does not say
 FEATHER: Final = 8  # of a request with a mask that does not say
-FAR: Final = 4 * MAX_SIDE  # how far beyond a canvas a picture may be placed
 
 ENLARGE: Final = (1, 2)
 
@@ -230,8 +229,8 @@ def _place(given: Any) -> Place:
     items = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
     sides = [whole_of(side) for side in items]
     whole = [side for side in sides if side is not None]
-    if len(sides) != 4 or len(whole) != 4 or min(whole[2:]) < 1 or max(map(abs, whole)) > FAR:
-        allowed = f"left, top, width, height in whole pixels, up to {FAR:,}"
+    if len(sides) != 4 or len(whole) != 4 or min(whole[2:]) < 1 or max(map(abs, whole)) > MAX_PLACE:
+        allowed = f"left, top, width, height in whole pixels, up to {MAX_PLACE:,}"
         raise SpecError(complaint("place", shown(given), allowed, "correct it"))
     left, top, width, height = whole
     return left, top, width, height

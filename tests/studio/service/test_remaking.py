@@ -134,6 +134,20 @@ def test_zoom_and_pan_place_their_picture(model: ModelInfo) -> None:
     assert spec_of(model, "pan", image_strength=0.9).start == Start(DIGEST, 0.9, None, 8, (0, 0, 16, 16))
 
 
+def test_an_edit_places_its_picture_on_any_canvas(model: ModelInfo) -> None:
+    def edited(**said: Any) -> tuple[int, int, Start | None]:
+        made = spec_of(model, "edit", **said)
+        return made.width, made.height, made.start
+
+    assert edited(place=(-4, 2, 8, 9)) == (16, 16, Start(DIGEST, 0.45, None, 8, (-4, 2, 8, 9)))
+    assert edited(mask=DIGEST) == (16, 16, Start(DIGEST, 1.0, DIGEST, 8))
+    assert edited(aspect=(4, 1)) == (32, 8, Start(DIGEST, 0.45, None, 8, (12, 0, 8, 8))), "all of it, in the middle"
+    both = edited(aspect=(1, 4), place=(0, 0, 8, 8), mask=DIGEST, feather=2, image_strength=0.6)
+    assert both == (8, 32, Start(DIGEST, 0.6, DIGEST, 2, (0, 0, 8, 8)))
+    brought = own(model, "edit", "a cat", (50, 20), aspect=(1, 1))
+    assert brought.start == Start(DIGEST, 0.45, None, 8, (0, 5, 16, 6))
+
+
 def test_an_upscale_is_exactly_twice_as_large(model: ModelInfo) -> None:
     subtle, creative = spec_of(model, "upscale"), spec_of(model, "upscale", creative=True)
     for made in (subtle, creative):
@@ -179,6 +193,9 @@ def test_what_is_made_of_a_draft_has_full_quality(model: ModelInfo, kind: str) -
         ("vary", {"side": "up"}, "--side: got one for 'vary', allowed only for pan"),
         ("upscale", {"stop": 50}, "--stop: got one for 'upscale', allowed"),
         ("upscale", {"aspect": (2, 1)}, "--ar: got one for 'upscale', allowed"),
+        ("edit", {}, "edit: got none of --place, --ar and --mask, allowed at least one of them; say where it lies"),
+        ("edit", {"place": (16, 0, 4, 4)}, "place: got (16, 0, 4, 4), allowed one that lies on the canvas of 16 x 16"),
+        ("vary", {"place": (0, 0, 4, 4)}, "--place: got one for 'vary', allowed only for edit; leave it out"),
         ("enhance", {"draft": True}, "--draft: got one for 'enhance', allowed"),
         ("take", {"seed": 3}, "--seed: got one for 'take', allowed none there; leave it out"),
         ("imagine", {"zoom": 1.5}, "sources: got 1 for 'imagine', allowed 0"),
@@ -196,6 +213,32 @@ def test_what_is_refused_of_an_upscale_names_its_parent(model: ModelInfo, kind: 
         SpecError, match=r"source: got picture 1 of job 'a', an upscale, .*name its parent, picture cdcd"
     ):
         spec_of(model, kind, source_kind="upscale", **said)
+
+
+def test_an_edit_keeps_what_it_neither_leaves_free_nor_erases(serve: Serve) -> None:
+    """Of a picture that was brought, moved to the left by half: on the right all is new, and so is what is erased."""
+    brought = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:4] = 255
+
+    async def work(service: Service) -> None:
+        digests = []
+        for pixels in (brought, mask):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, "PNG")
+            digests.append(digest_of(buffer.getvalue()))
+            await service.jobs.references.add("local", digests[-1], buffer.getvalue())
+        said = {"mask": digests[1], "feather": 0, "images": 1, "place": (-8, 0, 16, 16), "steps": 4}
+        source = Source(digest=digests[0])
+        job, _ = await service.submit("local", small("a", "a cat", kind="edit", sources=(source,), parameters=said))
+        record = await ended(service, job.job)
+        assert (record.state, record.kind, record.sources) == ("done", "edit", (source,))
+        shown = next(picture for picture in record.pictures if picture.index == 0)
+        after = read_png(io.BytesIO(service.context.blobs.get(shown.digest)))[0]
+        np.testing.assert_array_equal(after[4:, :8], brought[4:, 8:])
+        assert (after[:4, :8] != brought[:4, 8:]).any()
+
+    serve(work)
 
 
 def test_outside_of_its_mask_a_region_is_the_picture_itself(serve: Serve) -> None:
