@@ -47,6 +47,7 @@ class Start:
         enlarge: 2: the picture is half as wide and half as high as the canvas, enlarged to fill it; large ones are then
             drawn in windows (`windows`). 1: it is not enlarged.
         project: of an enlarged picture: what is drawn, brought down again, is the picture (`projection`).
+        flat: the shapes of the picture alone, as shades on white, so that colour and light are the prompt's.
 
     Raises:
         SpecError: a value out of range.
@@ -60,6 +61,7 @@ class Start:
     others: tuple[str, ...] = ()
     enlarge: int = 1
     project: bool = False
+    flat: bool = False
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {"picture": digest_named("start picture", self.picture)}
@@ -81,6 +83,10 @@ class Start:
         if own["project"] is None or own["project"] and own["enlarge"] == 1:
             allowed = "true or false, and false of a picture that is not enlarged"
             raise SpecError(complaint("project", shown(self.project), allowed, "correct it"))
+        own["flat"] = flag_of(self.flat)
+        if own["flat"] is None or own["flat"] and (self.masked or own["project"]):
+            allowed = "true or false, and false of a picture whose pixels stay"
+            raise SpecError(complaint("flat", shown(self.flat), allowed, "correct it"))
         for name, value in own.items():
             object.__setattr__(self, name, value)
 
@@ -143,12 +149,14 @@ class PictureForm(msgspec.Struct, frozen=True):
         use: what as.
         size: (width, height) in pixels; None: of a style, see `PictureUse`.
         place: where it lies on a canvas of that size, see `Start`.
+        flat: as shades on white, see `Start`.
     """
 
     digest: str
     use: PictureUse
     size: tuple[int, int] | None = None
     place: Place | None = None
+    flat: bool = False
 
     @property
     def label(self) -> str:
@@ -170,7 +178,7 @@ def start_forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
     start, size = spec.start, (spec.width, spec.height)
     if start is None:
         return ()
-    forms = tuple(PictureForm(digest, PictureUse.START, size, start.place) for digest in start.pictures)
+    forms = tuple(PictureForm(digest, PictureUse.START, size, start.place, start.flat) for digest in start.pictures)
     if start.project:
         own = spec.width // start.enlarge, spec.height // start.enlarge
         return (*forms, PictureForm(start.picture, PictureUse.START, own))

@@ -42,7 +42,8 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
         raise SpecError(complaint("edit", got, "at least one of them", remedy))
     strength = float(said.get("image_strength", STRENGTH if mask is None else ERASED))
     start = Start(first.digest, strength, mask, int(said.get("feather", FEATHER)), place)
-    return remade(asked, parent, model, start=start, width=canvas[0], height=canvas[1])
+    reads = ("image_strength", "mask", "feather")
+    return remade(asked, parent, model, reads=reads, start=start, width=canvas[0], height=canvas[1])
 
 
 def _canvas(first: Input, model: ModelInfo, said: Any) -> tuple[int, int]:

@@ -148,6 +148,17 @@ def test_an_edit_places_its_picture_on_any_canvas(model: ModelInfo) -> None:
     assert brought.start == Start(DIGEST, 0.45, None, 8, (0, 5, 16, 6))
 
 
+def test_a_retexture_starts_from_the_shapes_of_its_picture(model: ModelInfo) -> None:
+    made = spec_of(model, "retexture", "a cat, woodcut")
+    assert (made.prompt, made.images) == ("a cat, woodcut", 4)
+    assert made.start == Start(DIGEST, made.start.strength if made.start else 0.0, flat=True)
+    assert own(model, "retexture", "a cat", (50, 20), image_strength=0.7).start == Start(DIGEST, 0.7, flat=True)
+    with pytest.raises(SpecError, match="prompt: got no words for 'retexture', allowed those of the new surface"):
+        spec_of(model, "retexture")
+    with pytest.raises(SpecError, match="flat: got True, allowed .* false of a picture whose pixels stay"):
+        Start(DIGEST, 0.5, DIGEST, flat=True)
+
+
 def test_an_upscale_is_exactly_twice_as_large(model: ModelInfo) -> None:
     subtle, creative = spec_of(model, "upscale"), spec_of(model, "upscale", creative=True)
     for made in (subtle, creative):
@@ -196,6 +207,8 @@ def test_what_is_made_of_a_draft_has_full_quality(model: ModelInfo, kind: str) -
         ("edit", {}, "edit: got none of --place, --ar and --mask, allowed at least one of them; say where it lies"),
         ("edit", {"place": (16, 0, 4, 4)}, "place: got (16, 0, 4, 4), allowed one that lies on the canvas of 16 x 16"),
         ("vary", {"place": (0, 0, 4, 4)}, "--place: got one for 'vary', allowed only for edit; leave it out"),
+        ("retexture", {"aspect": (2, 1)}, "--ar: got one for 'retexture', allowed"),
+        ("edit", {"place": (0, 0, 4, 4), "image": DIGEST}, "--image: got it beside the picture of a job"),
         ("enhance", {"draft": True}, "--draft: got one for 'enhance', allowed"),
         ("take", {"seed": 3}, "--seed: got one for 'take', allowed none there; leave it out"),
         ("imagine", {"zoom": 1.5}, "sources: got 1 for 'imagine', allowed 0"),
