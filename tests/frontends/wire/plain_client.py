@@ -50,7 +50,16 @@ class PlainClient:
         timeout_s: float = 20.0,
         version: int = 1,
         oldest: int = 1,
-        features: tuple[str, ...] = ("previews", "private", "ops", "parameters", "kinds", "language", "wildcards", "texts"),
+        features: tuple[str, ...] = (
+            "previews",
+            "private",
+            "ops",
+            "parameters",
+            "kinds",
+            "language",
+            "wildcards",
+            "texts",
+        ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")
         self.public, self.secret = public, secret

@@ -24,7 +24,7 @@ from salon.scheduler.plans import Kind
 from salon.scheduler.tickets import Lane
 from salon.studio.kinds import Asked, Input, kind_of
 from salon.studio.references import digest_of
-from salon.studio.service.recipe_files import read_png
+from salon.studio.service.recipe_files import encode_png, read_png
 from salon.studio.service.service import Service
 from salon.studio.workers.worker import info_of
 
@@ -334,5 +334,52 @@ def test_an_upscale_brought_down_is_its_picture(serve: Serve) -> None:
         again = small("c", "", kind="upscale", sources=(Source(job=record.job, index=0),), parameters={})
         with pytest.raises(SpecError, match=f"an upscale, .* name its parent, picture {before.digest[:12]}"):
             await service.submit("local", again)
+
+    serve(work)
+
+
+def test_a_picture_is_made_again_from_its_file(serve: Serve) -> None:
+    """To the same pixels, at the price of what it was; one of another model is refused with both hashes."""
+
+    async def work(service: Service) -> None:
+        async def brought(file: bytes) -> JobRequest:
+            digest = digest_of(file)
+            await service.jobs.references.add("local", digest, file)
+            return small(digest[:8], "", kind="reproduce", sources=(Source(digest=digest),), parameters={})
+
+        first, _ = await service.submit("local", small("a", "a red apple", images=2, seed=7, parameters=None))
+        shown = {one.index: one for one in (await ended(service, first.job)).pictures}
+        files = {index: service.context.blobs.get(one.digest) for index, one in shown.items()}
+        for index in (1, GRID):
+            job, _ = await service.submit("local", await brought(files[index]))
+            record = await ended(service, job.job)
+            assert (record.state, record.kind) == ("done", "reproduce")
+            assert {one.index: one.digest for one in record.pictures} == {k: one.digest for k, one in shown.items()}
+        upscale = small("u", "", kind="upscale", sources=(Source(job=first.job, index=0),), parameters={})
+        large = await ended(service, (await service.submit("local", upscale))[0].job)
+        file = service.context.blobs.get(next(one.digest for one in large.pictures if one.index == 0))
+        for source, kind in ((files[0], "grid"), (file, "upscale")):
+            again = await service.prepare("local", await brought(source), b"")
+            assert again.work.kind == kind
+        pixels, recipe = read_png(io.BytesIO(files[0]))
+        model = msgspec.structs.replace(recipe.model, digest="ab" * 32)
+        other = await brought(encode_png(pixels, msgspec.structs.replace(recipe, model=model)))
+        with pytest.raises(
+            SpecError, match=f"recipe: got one of .*{'ab' * 32}.*, allowed one of .*{recipe.model.digest}"
+        ):
+            await service.submit("local", other)
+        start = replace(recipe.spec, start=Start("ef" * 32, 0.5))
+        lost = await brought(encode_png(pixels, msgspec.structs.replace(recipe, spec=start)))
+        with pytest.raises(SpecError, match=f"start picture: got picture {'ef' * 32}, which is not here.*bring"):
+            await service.submit("local", lost)
+        of_job = msgspec.structs.replace(other, key="j", sources=(Source(job=first.job, index=0),))
+        with pytest.raises(
+            SpecError, match="source: got picture 0 of job .*, allowed a picture's file, with its recipe"
+        ):
+            await service.submit("local", of_job)
+        plain = io.BytesIO()
+        Image.fromarray(pixels).save(plain, "PNG")
+        with pytest.raises(SpecError, match="source: got .*allowed a picture that Salon made"):
+            await service.submit("local", await brought(plain.getvalue()))
 
     serve(work)
