@@ -41,6 +41,7 @@ IMAGE_WEIGHT: Final = (0.0, 3.0)  # of all of these
 MAX_LINK: Final = 2_000  # characters of a picture's link
 MAX_SOURCES: Final = 8  # pictures that one request starts from
 MAX_FEATHER: Final = 256  # pixels around a mask in which new ones fade into old ones
+MAX_PLACE: Final = 4 * MAX_SIDE  # pixels of a picture's place on a canvas: how far off it is, and how large
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
 MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of a part in one message
 DIGEST: Final = r"[0-9a-f]{64}"  # sha256 of a file, in hex

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from ..bounds import DIGEST, MAX_FEATHER, MAX_SIDE
+from ..bounds import DIGEST, MAX_FEATHER, MAX_PLACE
 from ..errors import complaint
 from ..values import flag_of, number_of, shown, text_of, whole_of
 from .errors import SpecError
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 FIELDS: Final = ("image", "image_strength", "mask", "feather")  # of a request; see `start_of`
 STRENGTH: Final = 0.75  # of a request that does not say
 FEATHER: Final = 8  # of a request with a mask that does not say
-FAR: Final = 4 * MAX_SIDE  # how far beyond a canvas a picture may be placed
 
 ENLARGE: Final = (1, 2)
 
@@ -48,6 +47,7 @@ class Start:
         enlarge: 2: the picture is half as wide and half as high as the canvas, enlarged to fill it; large ones are then
             drawn in windows (`windows`). 1: it is not enlarged.
         project: of an enlarged picture: what is drawn, brought down again, is the picture (`projection`).
+        flat: the shapes of the picture alone, as shades on white, so that colour and light are the prompt's.
 
     Raises:
         SpecError: a value out of range.
@@ -61,6 +61,7 @@ class Start:
     others: tuple[str, ...] = ()
     enlarge: int = 1
     project: bool = False
+    flat: bool = False
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {"picture": digest_named("start picture", self.picture)}
@@ -82,6 +83,10 @@ class Start:
         if own["project"] is None or own["project"] and own["enlarge"] == 1:
             allowed = "true or false, and false of a picture that is not enlarged"
             raise SpecError(complaint("project", shown(self.project), allowed, "correct it"))
+        own["flat"] = flag_of(self.flat)
+        if own["flat"] is None or own["flat"] and (self.masked or own["project"]):
+            allowed = "true or false, and false of a picture whose pixels stay"
+            raise SpecError(complaint("flat", shown(self.flat), allowed, "correct it"))
         for name, value in own.items():
             object.__setattr__(self, name, value)
 
@@ -144,12 +149,14 @@ class PictureForm(msgspec.Struct, frozen=True):
         use: what as.
         size: (width, height) in pixels; None: of a style, see `PictureUse`.
         place: where it lies on a canvas of that size, see `Start`.
+        flat: as shades on white, see `Start`.
     """
 
     digest: str
     use: PictureUse
     size: tuple[int, int] | None = None
     place: Place | None = None
+    flat: bool = False
 
     @property
     def label(self) -> str:
@@ -171,7 +178,7 @@ def start_forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
     start, size = spec.start, (spec.width, spec.height)
     if start is None:
         return ()
-    forms = tuple(PictureForm(digest, PictureUse.START, size, start.place) for digest in start.pictures)
+    forms = tuple(PictureForm(digest, PictureUse.START, size, start.place, start.flat) for digest in start.pictures)
     if start.project:
         own = spec.width // start.enlarge, spec.height // start.enlarge
         return (*forms, PictureForm(start.picture, PictureUse.START, own))
@@ -230,8 +237,8 @@ def _place(given: Any) -> Place:
     items = tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else ()
     sides = [whole_of(side) for side in items]
     whole = [side for side in sides if side is not None]
-    if len(sides) != 4 or len(whole) != 4 or min(whole[2:]) < 1 or max(map(abs, whole)) > FAR:
-        allowed = f"left, top, width, height in whole pixels, up to {FAR:,}"
+    if len(sides) != 4 or len(whole) != 4 or min(whole[2:]) < 1 or max(map(abs, whole)) > MAX_PLACE:
+        allowed = f"left, top, width, height in whole pixels, up to {MAX_PLACE:,}"
         raise SpecError(complaint("place", shown(given), allowed, "correct it"))
     left, top, width, height = whole
     return left, top, width, height

@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
 from ..parameters.language.reading import parse as read_prompt
 from .commands import exits, flags_jobs, flags_make, flags_ops, flags_parameters, flags_recipe, flags_serve
-from .commands.flags_make import DTYPES, KINDS
+from .commands.flags_make import DTYPES, KINDS, REMAKES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
 from .commands.sources import sources_in
 
@@ -31,7 +31,8 @@ __all__ = [
 ]
 
 _GROUPS: Final = (flags_make, flags_recipe, flags_jobs, flags_ops, flags_serve)
-PROMPTED: Final = (*KINDS.names(), "plan")  # commands that are given a prompt
+MAKING: Final = ("imagine", *REMAKES)
+PROMPTED: Final = (*MAKING, "plan")  # commands that are given a prompt
 _DASHES: Final = ("—", "–", "\uff0d\uff0d")  # what phones, editors and full-width keyboards make of --
 
 
@@ -73,19 +74,19 @@ def parse(argv: Sequence[str], version: str) -> argparse.Namespace:
     options.given = getattr(options, "given", set())
     options.typed = getattr(options, "typed", {})
     options.sources = []
-    if options.command in KINDS.names()[1:] and KINDS.constant(options.command, "SOURCES")[1]:
+    if options.command in REMAKES and KINDS.constant(options.command, "SOURCES")[1]:
         unknown = _take_sources(options, unknown)
     if unknown:
         _refuse_unknown(unknown, leaf)
     if options.command in PROMPTED:
         options.prompt = " ".join(options.prompt)
         options.prompts = read_prompt(options.prompt, options=flags_parameters.said(options))
-    if options.command in KINDS.names():
+    if options.command in MAKING:
         if options.detach and options.output is not None:
             raise UsageError("-o: got it with --detach, allowed without; fetch them later: salon show JOB -o PATH")
         if options.detach and options.preview is not None:
             raise UsageError("--preview: got it with --detach, allowed without; drop one")
-    if options.command in (*KINDS.names(), "reproduce", "show") and options.force and options.output is None:
+    if options.command in (*MAKING, "reproduce", "show") and options.force and options.output is None:
         raise UsageError("--force: got it without -o, allowed with -o; default names never overwrite anything")
     if options.command == "serve":
         flags_serve.check(options)

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..errors import complaint
-from .commands import exits, words
+from .commands import again, exits, words
+from .commands.connection import server_of
 from .commands.parsing import UsageError
+from .commands.remote import refuse_misplaced
 from .commands.tables import print_json, print_pairs
 from .drawing import draw
 from .outputs import Destination, slug
@@ -36,7 +38,8 @@ def recipe(options: argparse.Namespace) -> int:
 
 
 def reproduce(options: argparse.Namespace) -> int:
-    """Make a picture again from the recipe inside it, and compare pixels. The exit code is 1 where they differ.
+    """Make a picture again from the recipe inside it, here or on a server, and compare pixels. The exit code is 1 where
+    they differ.
 
     Raises:
         RecipeError: the file has no recipe.
@@ -44,18 +47,26 @@ def reproduce(options: argparse.Namespace) -> int:
         SpecError: a picture that the recipe refers to was not given.
     """
     from ..engine.engine import Engine
-    from ..studio.references import read_file, read_picture
+    from ..studio.references import digest_of, pictures_of, read_file, read_picture
+    from ..studio.resources import References, needed
     from ..studio.service.mosaic import mosaic
     from ..studio.service.recipe import pixel_hash, plain, recipe_of
     from ..studio.service.recipe_files import encode, read_picture_file
 
+    options.prompts = []
+    refuse_misplaced(options)
+    data = read_file(options.file, "FILE")
     _, found = read_picture_file(options.file)
     spec = found.spec
     target = None
     if options.output is not None:
         target = Destination.of(options.output, f"{slug(spec.prompt)}-{spec.seed}", 1, force=options.force)
         target.check(1)
-    pictures = [read_picture(read_file(path, "--reference"), f"--reference {path!r}") for path in options.reference]
+    if server_of(options) is not None:
+        return again.reproduce(options, data, found, target)
+    files = [read_file(path, "--reference") for path in options.reference]
+    for path, file in zip(options.reference, files, strict=True):
+        read_picture(file, f"--reference {path!r}")
     engine = Engine.load(
         options.model,
         backend=options.backend,
@@ -65,9 +76,9 @@ def reproduce(options: argparse.Namespace) -> int:
         require_text=True,
     )
     _check_model(found, engine)
-    area = engine.model.defaults["width"] * engine.model.defaults["height"]
-    for picture in pictures:
-        engine.add_style_picture(picture.digest, picture.pixels(area, engine.model.architecture.granularity))
+    pictures = pictures_of(spec, {digest_of(file): file for file in files}.get, References(), engine.info)
+    for form, fitted in needed(spec, pictures, engine.info, remedy="name its file: --reference FILE").items():
+        engine.add_picture(form, fitted)
     generation = engine.open(spec)
     here = engine.info.backend
     told = "" if (found.backend, found.dtype) == (here.name, here.compute) else _elsewhere(found, engine)
@@ -77,14 +88,14 @@ def reproduce(options: argparse.Namespace) -> int:
     pixels = mosaic(images) if found.image is None else images[found.image]
     made = pixel_hash(pixels)
     same = made == found.pixels
-    again = recipe_of(engine.info, spec, generation, found.image, pixels, __version__)
+    own = recipe_of(engine.info, spec, generation, found.image, pixels, __version__)
     engine.close(generation)
-    files = [str(path) for path in target.write([encode(pixels, again, target.format)])] if target is not None else []
+    written = [str(path) for path in target.write([encode(pixels, own, target.format)])] if target is not None else []
     if options.json:
-        print_json({"same": same, "expected": found.pixels, "made": made, "files": files, "recipe": plain(again)})
+        print_json({"same": same, "expected": found.pixels, "made": made, "files": written, "recipe": plain(own)})
     elif not options.quiet:
         print("the same pixels" if same else f"other pixels: {made}, in the recipe {found.pixels}")
-        print("\n".join(files), end="\n" if files else "")
+        print("\n".join(written), end="\n" if written else "")
     return exits.DONE if same else exits.BROKEN
 
 

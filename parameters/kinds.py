@@ -263,6 +263,43 @@ class Aspect:
         return f"{ratio.numerator}:{ratio.denominator}"
 
 
+@dataclass(frozen=True)
+class Box:
+    """A rectangle: left, top, width and height in whole numbers, of which the first two may be below 0."""
+
+    most: int
+    metavar: str = "X,Y,W,H"
+    many: bool = False
+    short: str = "pixels"
+
+    @property
+    def allowed(self) -> str:
+        return f"left,top,width,height in whole pixels up to {self.most}, the sides from 1"
+
+    def read(self, flag: str, text: str, remedy: str) -> tuple[int, int, int, int]:
+        parts = text.split(",")
+        box = self._box([int(part) for part in parts if WHOLE.fullmatch(part)])
+        if box is None or len(parts) != len(box):
+            raise _refused(flag, text, self.allowed, remedy)
+        return box
+
+    def check(self, name: str, value: Any, remedy: str) -> tuple[int, int, int, int]:
+        box = self._box([whole_of(side) for side in items_of(value) or ()])
+        if box is None:
+            raise _refused(name, value, self.allowed, remedy)
+        return box
+
+    def _box(self, sides: Sequence[int | None]) -> tuple[int, int, int, int] | None:
+        whole = [side for side in sides if side is not None]
+        if len(whole) != 4 or len(sides) != 4 or min(whole[2:]) < 1 or max(map(abs, whole)) > self.most:
+            return None
+        left, top, width, height = whole
+        return left, top, width, height
+
+    def write(self, value: Any) -> str:
+        return ",".join(map(str, value))
+
+
 def plain_number(value: float) -> str:
     """Return a number as text that has exactly this value, without an exponent."""
     text = repr(float(value))

@@ -23,7 +23,7 @@ from typing import Final, Protocol
 
 from ..bounds import GRID
 from ..engine.errors import SpecError
-from ..engine.info import ModelInfo
+from ..engine.info import ModelIdentity, ModelInfo
 from ..engine.spec import GenerationSpec
 from ..errors import complaint
 from ..parameters.job_request import IMAGINE, JobRequest, Source
@@ -43,6 +43,7 @@ class Input:
         width, height: pixels.
         kind: of the job that made it; "": no job did that is known here.
         spec: what it was drawn with, if that is known.
+        model: that drew it, if its file says so.
     """
 
     source: Source
@@ -51,6 +52,7 @@ class Input:
     height: int
     kind: str = ""
     spec: GenerationSpec | None = None
+    model: ModelIdentity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from ..engine.start import PictureForm, PictureUse, forms_of
 from ..errors import SalonError, complaint
 from ..system import explain
 from .errors import ReferenceRefused
+from .flattening import flattened
 from .resources import References
 
 UInt8 = NDArray[np.uint8]
@@ -64,13 +65,15 @@ class ReferencePicture:
 
         A style is as `pixels` says. A start picture fills the size that is asked for: what is too wide or too high for
         its proportions is cut off on both sides, and one of that very size is taken as it is. With a place it is put
-        there, and what is free around it repeats its edges."""
+        there, and what is free around it repeats its edges.
+        """
         if form.size is None:
             return self.pixels(info.defaults["width"] * info.defaults["height"], info.architecture.granularity)
         image = self.image.convert("L") if form.use is PictureUse.MASK else self.image
         if form.place is not None:
             return _placed(image, form.size, form.place)
-        return _resized(image, form.size, _covering(image.size, form.size))
+        fitted = _resized(image, form.size, _covering(image.size, form.size))
+        return flattened(fitted) if form.flat else fitted
 
 
 def _covering(of: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:

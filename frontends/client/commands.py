@@ -16,13 +16,14 @@ from .jobs import JobCommands
 from .making import PictureFile, new_key
 from .older import unsupported
 from .remakes import OnServer
+from .reproducing import ReproducingCommands
 from .steps import Steps, call
 
 J = TypeVar("J", bound=JobCommands)
 P = TypeVar("P")
 
 
-class Commands(InquiringCommands[J], Generic[J, P]):
+class Commands(InquiringCommands[J], ReproducingCommands[J], Generic[J, P]):
     """The requests that everybody can make. `J` and `P` are the types of the flavour's job and picture."""
 
     def _picture(self, source: m.Source) -> P:

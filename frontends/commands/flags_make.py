@@ -11,7 +11,9 @@ from ...system import expand_home
 from . import flags_parameters
 from .parsing import FILE, FOLDER, Names, Parser, PathName, json_flag, server_flags, whole
 
+OWN_COMMAND: Final = ("imagine", "reproduce")  # kinds whose commands are not made from the list of them
 KINDS: Final = folder("job kind", "salon.studio.jobs", "imagine")  # the names alone: no engine is loaded for them
+REMAKES: Final = tuple(name for name in KINDS.names() if name not in OWN_COMMAND)  # commands that are
 DTYPES: Final = ("bfloat16", "float32")
 
 
@@ -25,7 +27,7 @@ def add(commands: Any) -> None:
         epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
     )
     _imagine(imagine)
-    for name in KINDS.names()[1:]:
+    for name in REMAKES:
         what = str(KINDS.constant(name, "HELP"))
         if not draws(name):
             _inquiry(commands, name, what)

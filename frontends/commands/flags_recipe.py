@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .flags_make import engine_flags, output_flag
-from .parsing import FILE, PathName, json_flag
+from .parsing import FILE, PathName, json_flag, server_flags
 
 
 def add(commands: Any) -> None:
@@ -22,20 +22,22 @@ def add(commands: Any) -> None:
     reproduce = commands.add_parser(
         "reproduce",
         help="make a picture again, and compare",
-        description="Make a picture again from the recipe inside it, and compare pixels. Exit code 1 if they differ.",
+        description="Make a picture again from the recipe inside it, here or on a server, and compare pixels. The exit "
+        "code is 1 if they differ.",
         epilog="Example: salon reproduce outputs/a-red-apple-7.png",
     )
     _file(reproduce)
     picture = PathName("--reference", FILE)
     action = reproduce.add_argument(
         "--reference", type=picture, nargs="+", default=[], metavar="FILE",
-        help="the pictures whose style it is drawn in, where there were any",
+        help="the pictures that it starts from or whose style it has, where there are any",
     )  # fmt: skip
     action.completes = FILE
     where = reproduce.add_argument_group("where to put it")
     output_flag(where, "keep what was made: a folder, or a file name ending in .png, .jpg or .webp")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
-    engine_flags(reproduce)
+    engine_flags(reproduce, "how to compute it, here")
+    server_flags(reproduce)
     talk = reproduce.add_argument_group("what to print")
     talk.add_argument("--quiet", action="store_true", help="print errors only")
     json_flag(talk)

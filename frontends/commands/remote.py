@@ -171,7 +171,7 @@ def detached(infos: Sequence[JobInfo], *, json: bool) -> int:
 
 
 def follow(job: RemoteJob, options: argparse.Namespace) -> None:
-    """Show the bar, the previews, and what a person should hear of, until the job's final event."""
+    """Show the bar, previews where --preview names a file, and what a person should hear of, until the final event."""
     path = None if options.preview is None else Path(options.preview)
     with progress(max(1, job.info.steps), quiet=options.quiet) as advance:
         for event in job.events(previews=path is not None):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..kinds import Number, OneOf, Switch
+from ...bounds import MAX_PLACE
+from ..kinds import Box, Number, OneOf, Switch
 from . import Parameter
 
 SIDES = ("left", "right", "up", "down")
@@ -14,6 +15,10 @@ PARAMETERS = (
     Parameter(
         "zoom", ("--zoom",), Number(*ZOOM), "how many times as much is shown around the picture", "2",
         "1 shows no more, 2 twice as much", job_kinds=("zoom",),
+    ),
+    Parameter(
+        "place", ("--place",), Box(MAX_PLACE), "where the picture lies on the canvas, perhaps beyond it",
+        "all of it, in the middle", "write it like 16,0,96,96", job_kinds=("edit",),
     ),
     Parameter(
         "side", ("--side",), OneOf(lambda: SIDES), "where the picture goes on", "right",

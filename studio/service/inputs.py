@@ -50,7 +50,7 @@ def file_input(source: Source, data: bytes) -> Input:
         recipe = read_picture_file(io.BytesIO(data))[1]
     except RecipeError:
         return Input(source=source, digest=source.digest, width=width, height=height)
-    return Input(source=source, digest=source.digest, width=width, height=height, spec=recipe.spec)
+    return Input(source=source, digest=source.digest, width=width, height=height, spec=recipe.spec, model=recipe.model)
 
 
 def check_sources(request: JobRequest) -> None:

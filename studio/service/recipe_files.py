@@ -109,7 +109,8 @@ def read_picture_file(path: str | Path | IO[bytes]) -> tuple[UInt8, Recipe]:
 def _read(path: str | Path | IO[bytes], formats: tuple[str, ...]) -> tuple[UInt8, Recipe]:
     from PIL import Image, UnidentifiedImageError
 
-    name, what = repr(str(path)), "PNG" if formats == ("PNG",) else "picture"
+    name = repr(str(path)) if isinstance(path, str | Path) else "picture"
+    what = "PNG" if formats == ("PNG",) else "picture"
     remedy = f"give a {what} that Salon made"
     try:
         with contextlib.ExitStack() as stack:

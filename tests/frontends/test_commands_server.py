@@ -79,6 +79,30 @@ def test_the_same_pictures_as_here(salon: Run, made: Made, tmp_path: Path) -> No
     assert lines[-1].startswith("made in ")
 
 
+def test_a_picture_is_made_again_there(serving: Serving, salon: Run, made: Made, tmp_path: Path) -> None:
+    """By the command and by the client: the same pixels. What it starts from is brought along, or has to be there."""
+    apple = made[0] / next(name for name in made[1].stdout.split() if name.endswith("-2.png"))
+    result = salon("reproduce", str(apple), "-o", "again.png")
+    assert (result.returncode, result.stdout) == (0, "the same pixels\nagain.png\n"), result.stderr
+    assert (tmp_path / "again.png").read_bytes() == apple.read_bytes()
+    Image.fromarray(read_png(apple)[0]).save(tmp_path / "plain.png")
+    words = ["vary", "plain.png", "an apple", "--n", "1", "--steps", "2", "--quiet", "-o", "near.png"]
+    here = finish(start(words, tmp_path))
+    assert here.returncode == 0, here.stderr
+    refused = salon("reproduce", "near.png")
+    assert refused.returncode == 2
+    assert "start picture: got picture " in refused.stderr
+    told = salon("reproduce", "near.png", "--reference", "plain.png", "--json")
+    assert told.returncode == 0, told.stderr
+    found = json.loads(told.stdout)
+    assert (found["same"], found["job"]["kind"]) == (True, "reproduce")
+    with Client(serving[1]["SALON_SERVER"], key=serving[1]["SALON_KEY"]) as client:
+        again = client.reproduce(tmp_path / "near.png", timeout_s=60)
+        assert again.same
+        assert again.expected == again.made == found["made"]
+        assert again.file == client.job(again.job.id).picture(0)
+
+
 def test_the_same_styles_as_here(salon: Run, tmp_path: Path) -> None:
     """`--sref FILE` brings the picture along; a number and strengths go as they are."""
     rng = np.random.default_rng(0)

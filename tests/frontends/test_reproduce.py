@@ -73,10 +73,22 @@ def test_a_picture_in_the_style_of_another_needs_that_one(main: Main) -> None:
     assert code == 0, err
     code, _, err = main("reproduce", "styled.png")
     assert code == 2
-    assert f"style reference: got picture {digest[:12]}, which is not here" in err
+    assert (
+        f"style reference: got picture {digest}, which is not here, allowed one that was added; name its file: --r"
+        in err
+    )
     code, out, err = main("reproduce", "styled.png", "--reference", "ref.png", "-o", "again.png", "--quiet")
     assert (code, out) == (0, "")
     np.testing.assert_array_equal(read_png("again.png")[0], read_png("styled.png")[0])
+
+
+def test_a_picture_that_starts_from_another_needs_that_one(main: Main, apple: Path) -> None:
+    assert main("upscale", str(apple), "--seed", "3", "--steps", "2", "--quiet", "-o", "large.png")[0] == 0
+    code, _, err = main("reproduce", "large.png")
+    assert code == 2
+    assert "start picture: got picture " in err
+    assert "name its file: --reference FILE" in err
+    assert main("reproduce", "large.png", "--reference", str(apple))[:2] == (0, "the same pixels\n")
 
 
 def test_pixels_of_another_backend_are_told_before(main: Main, apple: Path) -> None:

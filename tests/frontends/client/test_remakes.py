@@ -112,3 +112,11 @@ def test_a_blend_of_pictures_of_jobs_and_files(server: FakeServer, connect: Conn
     assert (info.kind, info.images, info.sources[0], bool(info.sources[1].digest)) == ("blend", 1, first.source, True)
     with pytest.raises(Invalid, match="sources: got 1 for 'blend', allowed 2 to 5"):
         client.blend(first)
+
+
+def test_only_a_picture_with_a_recipe_is_made_again(server: FakeServer, connect: Connect) -> None:
+    """`test_commands_server` makes one again: the pictures of this server have no recipe."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    with pytest.raises(Invalid, match="picture: got no recipe inside, allowed a picture that Salon made"):
+        connect(server.address).reproduce(buffer.getvalue())

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from salon.parameters.errors import PromptRefused
-from salon.parameters.kinds import Aspect, Number, OneOf, Switch, Whole, Words
+from salon.parameters.kinds import Aspect, Box, Number, OneOf, Switch, Whole, Words
 from salon.parameters.known import parameters
 from salon.parameters.language.grammar import check_conflicts
 from salon.parameters.language.printing import printed
@@ -47,6 +47,9 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return WORDS if kind.to_end else st.from_regex(r"[a-z0-9.]{1,8}", fullmatch=True)
     if isinstance(kind, Aspect):
         return st.sampled_from([(1, 1), (3, 2), (16, 9), (1, 14)])
+    if isinstance(kind, Box):
+        far, sides = st.integers(-kind.most, kind.most), st.integers(1, kind.most)
+        return st.tuples(far, far, sides, sides)
     if isinstance(kind, References):
         sources = st.one_of(
             st.builds(Typed, st.integers(0, 2**32 - 1), st.just(False), st.floats(0.01, 100)),

@@ -24,7 +24,7 @@ from salon.scheduler.plans import Kind
 from salon.scheduler.tickets import Lane
 from salon.studio.kinds import Asked, Input, kind_of
 from salon.studio.references import digest_of
-from salon.studio.service.recipe_files import read_png
+from salon.studio.service.recipe_files import encode_png, read_png
 from salon.studio.service.service import Service
 from salon.studio.workers.worker import info_of
 
@@ -134,6 +134,31 @@ def test_zoom_and_pan_place_their_picture(model: ModelInfo) -> None:
     assert spec_of(model, "pan", image_strength=0.9).start == Start(DIGEST, 0.9, None, 8, (0, 0, 16, 16))
 
 
+def test_an_edit_places_its_picture_on_any_canvas(model: ModelInfo) -> None:
+    def edited(**said: Any) -> tuple[int, int, Start | None]:
+        made = spec_of(model, "edit", **said)
+        return made.width, made.height, made.start
+
+    assert edited(place=(-4, 2, 8, 9)) == (16, 16, Start(DIGEST, 0.45, None, 8, (-4, 2, 8, 9)))
+    assert edited(mask=DIGEST) == (16, 16, Start(DIGEST, 1.0, DIGEST, 8))
+    assert edited(aspect=(4, 1)) == (32, 8, Start(DIGEST, 0.45, None, 8, (12, 0, 8, 8))), "all of it, in the middle"
+    both = edited(aspect=(1, 4), place=(0, 0, 8, 8), mask=DIGEST, feather=2, image_strength=0.6)
+    assert both == (8, 32, Start(DIGEST, 0.6, DIGEST, 2, (0, 0, 8, 8)))
+    brought = own(model, "edit", "a cat", (50, 20), aspect=(1, 1))
+    assert brought.start == Start(DIGEST, 0.45, None, 8, (0, 5, 16, 6))
+
+
+def test_a_retexture_starts_from_the_shapes_of_its_picture(model: ModelInfo) -> None:
+    made = spec_of(model, "retexture", "a cat, woodcut")
+    assert (made.prompt, made.images) == ("a cat, woodcut", 4)
+    assert made.start == Start(DIGEST, made.start.strength if made.start else 0.0, flat=True)
+    assert own(model, "retexture", "a cat", (50, 20), image_strength=0.7).start == Start(DIGEST, 0.7, flat=True)
+    with pytest.raises(SpecError, match="prompt: got no words for 'retexture', allowed those of the new surface"):
+        spec_of(model, "retexture")
+    with pytest.raises(SpecError, match="flat: got True, allowed .* false of a picture whose pixels stay"):
+        Start(DIGEST, 0.5, DIGEST, flat=True)
+
+
 def test_an_upscale_is_exactly_twice_as_large(model: ModelInfo) -> None:
     subtle, creative = spec_of(model, "upscale"), spec_of(model, "upscale", creative=True)
     for made in (subtle, creative):
@@ -179,6 +204,11 @@ def test_what_is_made_of_a_draft_has_full_quality(model: ModelInfo, kind: str) -
         ("vary", {"side": "up"}, "--side: got one for 'vary', allowed only for pan"),
         ("upscale", {"stop": 50}, "--stop: got one for 'upscale', allowed"),
         ("upscale", {"aspect": (2, 1)}, "--ar: got one for 'upscale', allowed"),
+        ("edit", {}, "edit: got none of --place, --ar and --mask, allowed at least one of them; say where it lies"),
+        ("edit", {"place": (16, 0, 4, 4)}, "place: got (16, 0, 4, 4), allowed one that lies on the canvas of 16 x 16"),
+        ("vary", {"place": (0, 0, 4, 4)}, "--place: got one for 'vary', allowed only for edit; leave it out"),
+        ("retexture", {"aspect": (2, 1)}, "--ar: got one for 'retexture', allowed"),
+        ("edit", {"place": (0, 0, 4, 4), "image": DIGEST}, "--image: got it beside the picture of a job"),
         ("enhance", {"draft": True}, "--draft: got one for 'enhance', allowed"),
         ("take", {"seed": 3}, "--seed: got one for 'take', allowed none there; leave it out"),
         ("imagine", {"zoom": 1.5}, "sources: got 1 for 'imagine', allowed 0"),
@@ -196,6 +226,32 @@ def test_what_is_refused_of_an_upscale_names_its_parent(model: ModelInfo, kind: 
         SpecError, match=r"source: got picture 1 of job 'a', an upscale, .*name its parent, picture cdcd"
     ):
         spec_of(model, kind, source_kind="upscale", **said)
+
+
+def test_an_edit_keeps_what_it_neither_leaves_free_nor_erases(serve: Serve) -> None:
+    """Of a picture that was brought, moved to the left by half: on the right all is new, and so is what is erased."""
+    brought = np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)
+    mask = np.zeros((16, 16), np.uint8)
+    mask[:4] = 255
+
+    async def work(service: Service) -> None:
+        digests = []
+        for pixels in (brought, mask):
+            buffer = io.BytesIO()
+            Image.fromarray(pixels).save(buffer, "PNG")
+            digests.append(digest_of(buffer.getvalue()))
+            await service.jobs.references.add("local", digests[-1], buffer.getvalue())
+        said = {"mask": digests[1], "feather": 0, "images": 1, "place": (-8, 0, 16, 16), "steps": 4}
+        source = Source(digest=digests[0])
+        job, _ = await service.submit("local", small("a", "a cat", kind="edit", sources=(source,), parameters=said))
+        record = await ended(service, job.job)
+        assert (record.state, record.kind, record.sources) == ("done", "edit", (source,))
+        shown = next(picture for picture in record.pictures if picture.index == 0)
+        after = read_png(io.BytesIO(service.context.blobs.get(shown.digest)))[0]
+        np.testing.assert_array_equal(after[4:, :8], brought[4:, 8:])
+        assert (after[:4, :8] != brought[:4, 8:]).any()
+
+    serve(work)
 
 
 def test_outside_of_its_mask_a_region_is_the_picture_itself(serve: Serve) -> None:
@@ -278,5 +334,52 @@ def test_an_upscale_brought_down_is_its_picture(serve: Serve) -> None:
         again = small("c", "", kind="upscale", sources=(Source(job=record.job, index=0),), parameters={})
         with pytest.raises(SpecError, match=f"an upscale, .* name its parent, picture {before.digest[:12]}"):
             await service.submit("local", again)
+
+    serve(work)
+
+
+def test_a_picture_is_made_again_from_its_file(serve: Serve) -> None:
+    """To the same pixels, at the price of what it was; one of another model is refused with both hashes."""
+
+    async def work(service: Service) -> None:
+        async def brought(file: bytes) -> JobRequest:
+            digest = digest_of(file)
+            await service.jobs.references.add("local", digest, file)
+            return small(digest[:8], "", kind="reproduce", sources=(Source(digest=digest),), parameters={})
+
+        first, _ = await service.submit("local", small("a", "a red apple", images=2, seed=7, parameters=None))
+        shown = {one.index: one for one in (await ended(service, first.job)).pictures}
+        files = {index: service.context.blobs.get(one.digest) for index, one in shown.items()}
+        for index in (1, GRID):
+            job, _ = await service.submit("local", await brought(files[index]))
+            record = await ended(service, job.job)
+            assert (record.state, record.kind) == ("done", "reproduce")
+            assert {one.index: one.digest for one in record.pictures} == {k: one.digest for k, one in shown.items()}
+        upscale = small("u", "", kind="upscale", sources=(Source(job=first.job, index=0),), parameters={})
+        large = await ended(service, (await service.submit("local", upscale))[0].job)
+        file = service.context.blobs.get(next(one.digest for one in large.pictures if one.index == 0))
+        for source, kind in ((files[0], "grid"), (file, "upscale")):
+            again = await service.prepare("local", await brought(source), b"")
+            assert again.work.kind == kind
+        pixels, recipe = read_png(io.BytesIO(files[0]))
+        model = msgspec.structs.replace(recipe.model, digest="ab" * 32)
+        other = await brought(encode_png(pixels, msgspec.structs.replace(recipe, model=model)))
+        with pytest.raises(
+            SpecError, match=f"recipe: got one of .*{'ab' * 32}.*, allowed one of .*{recipe.model.digest}"
+        ):
+            await service.submit("local", other)
+        start = replace(recipe.spec, start=Start("ef" * 32, 0.5))
+        lost = await brought(encode_png(pixels, msgspec.structs.replace(recipe, spec=start)))
+        with pytest.raises(SpecError, match=f"start picture: got picture {'ef' * 32}, which is not here.*bring"):
+            await service.submit("local", lost)
+        of_job = msgspec.structs.replace(other, key="j", sources=(Source(job=first.job, index=0),))
+        with pytest.raises(
+            SpecError, match="source: got picture 0 of job .*, allowed a picture's file, with its recipe"
+        ):
+            await service.submit("local", of_job)
+        plain = io.BytesIO()
+        Image.fromarray(pixels).save(plain, "PNG")
+        with pytest.raises(SpecError, match="source: got .*allowed a picture that Salon made"):
+            await service.submit("local", await brought(plain.getvalue()))
 
     serve(work)

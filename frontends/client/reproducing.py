@@ -1,0 +1,76 @@
+"""Define how a picture is made again on a server and compared, once for both clients."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from ...errors import SalonError
+from .errors import invalid
+from .flavours import operation
+from .jobs import JobCommands
+from .making import MakingCommands, PictureFile
+from .steps import Steps, fetch
+from .uploads import read_bytes
+
+J = TypeVar("J", bound=JobCommands)
+
+
+@dataclass(frozen=True)
+class Reproduced(Generic[J]):
+    """A picture that was made again.
+
+    Attributes:
+        job: that made it.
+        same: whether it has the same pixels.
+        expected, made: SHA-256s (hex) of the pixels: what the recipe says, and what came of it.
+        file: the picture's file, a PNG with its recipe inside.
+    """
+
+    job: J
+    same: bool
+    expected: str
+    made: str
+    file: bytes
+
+
+class ReproducingCommands(MakingCommands[J]):
+    """The requests that make pictures again."""
+
+    @operation
+    def reproduce(
+        self, /, picture: PictureFile, *, timeout_s: float | None = None, **options: Any
+    ) -> Steps[Reproduced[J]]:
+        """Make a picture again from the recipe inside its file, and compare pixels. What the recipe refers to, such as
+        a picture that it starts from, has to be brought before by `add_reference`, unless a job there has it.
+
+        Args:
+            picture: a file that Salon made, or the bytes of one.
+            timeout_s: the longest wait for the job, in seconds. None: no bound while there is a server.
+            options: `lane`, `private`, `previews`, `key`.
+
+        Raises:
+            Invalid: the file has no recipe, it is of another model, or a picture that it refers to is not there.
+            JobFailed, JobCancelled, JobBlocked: the job ended without pictures.
+        """
+        data = picture if isinstance(picture, bytes) else read_bytes(picture)
+        image, expected = _said(data)
+        digest = yield from self._bring(data)
+        job = yield from self._make("reproduce", "", [digest], options)
+        yield from job._wait(timeout_s)
+        (file,) = yield from fetch(self._core, job.id, [-1 if image is None else image], self._timeout_s)
+        made = _said(file)[1]
+        return Reproduced(job, made == expected, expected, made, file)
+
+
+def _said(data: bytes) -> tuple[int | None, str]:
+    """Return what the recipe in a file says: the index of the picture, None of a grid, and the hash of its pixels.
+    Invalid: it has none."""
+    from ...studio.service.recipe_files import read_picture_file  # Pillow: not for other requests
+
+    try:
+        recipe = read_picture_file(io.BytesIO(data))[1]
+    except SalonError as error:
+        raise invalid(str(error)) from error
+    return recipe.image, recipe.pixels
