@@ -29,7 +29,7 @@ class Request:
     Attributes:
         kind: of job.
         prompt: empty: that of the picture.
-        sources: pictures of the parent that it starts from; "whole": the job.
+        sources: pictures of the parent that it starts from; "whole": the job; "file": the file of the first picture.
         said: its parameters.
     """
 
@@ -78,6 +78,9 @@ class House:
             "take": [Request("take")],
             "upscale": [Request("upscale", said=fixed), Request("upscale", said={"creative": True, **fixed})],
             "enhance": [Request("enhance", said=fixed)],
+            "edit": [Request("edit", said={"place": (16, 32, 96, 96), **fixed})],
+            "retexture": [Request("retexture", "a cat, woodcut, sepia tones", said=fixed)],
+            "reproduce": [Request("reproduce", sources="file")],
             "describe": [Request("describe")],
             "shorten": [Request("shorten", f"a very beautiful {PARENT.removeprefix('a ')}", ())],
             "blend": [Request("blend", sources=(0, 1), said=fixed)],
@@ -87,6 +90,8 @@ class House:
     def sources(self, request: Request) -> tuple[Source, ...]:
         """Return what a request starts from, as requests name it."""
         job = self.draft if request.kind == "enhance" else self.parent
+        if request.sources == "file":
+            return (Source(digest=self.studio.add_reference(job.pictures(PATIENCE_S)[0])),)
         if isinstance(request.sources, str):
             return (Source(job=job.id),)
         return tuple(Source(job=job.id, index=index) for index in request.sources)

@@ -2,8 +2,8 @@
 
 A word weighs what the model's velocity changes by when it is left out, at a few noise samples and levels. A word that
 the reader leaves out weighs nothing, exactly. Articles, prepositions and the like go with the word behind them: alone
-they say nothing, and without them the rest says something else. The shorter prompts leave out word after word, the
-lightest first.
+they say nothing, and without them the rest says something else. A clause behind the first counts as one word, since it
+names one look. The shorter prompts leave out word after word, the lightest first.
 """
 
 from __future__ import annotations
@@ -81,9 +81,14 @@ def _shorter(words: Sequence[_Word], shares: Sequence[float], reader: PromptRead
 
 
 def _words(prompt: str) -> list[_Word]:
+    """Return the words of a prompt: those of its first clause one by one, each other clause as a whole, since it names
+    one look."""
     found: list[_Word] = []
     for clause, part in enumerate(prompt.split(",")):
         joining: list[str] = []
+        if clause and part.strip():
+            found.append(_Word(" ".join(part.split()), clause))
+            continue
         for word in part.split():
             joining.append(word)
             if word.lower() not in JOINING:

@@ -95,6 +95,33 @@ class PictureRemakes(OnServer[J]):
         return (yield from self._make("pan", prompt, {"side": side, **options}))
 
     @operation
+    def edit(
+        self,
+        /,
+        prompt: str = "",
+        *,
+        place: tuple[int, int, int, int] | None = None,
+        aspect: tuple[float, float] | None = None,
+        mask: PictureFile | None = None,
+        **options: Any,
+    ) -> Steps[J]:
+        """Ask for this picture on another canvas, moved and scaled, or with parts of it erased and drawn anew.
+
+        Args:
+            prompt: what to draw where the picture leaves room.
+            place: (left, top, width, height) of the picture on the canvas, in pixels; it may reach beyond.
+            aspect: of the canvas, as (3, 2).
+            mask: a picture of the canvas's size, white where pixels shall be new; as of `region`.
+        """
+        named = None if mask is None else (yield from self._named(mask))
+        return (yield from self._make("edit", prompt, {"place": place, "aspect": aspect, "mask": named, **options}))
+
+    @operation
+    def retexture(self, prompt: str, /, **options: Any) -> Steps[J]:
+        """Ask for the shapes of this picture with another surface, which the prompt says."""
+        return (yield from self._make("retexture", prompt, options))
+
+    @operation
     def take(self, /, **options: Any) -> Steps[J]:
         """Ask for this picture as a job of its own: the very same pixels, free."""
         return (yield from self._make("take", "", options))

@@ -135,6 +135,47 @@ def test_j5_exactly_twice_the_size(salon: Salon, client: Client, cat: str) -> No
         assert (refused.code, "name its parent" in refused.err) == (2, True), refused.err
 
 
+def test_j6_the_editor(salon: Salon, client: Client, cat: str) -> None:
+    source = pixels_of(client.job(cat).picture(0))
+    _, (moved,) = made(salon("edit", cat, "1", "--place", "64,0,128,128", *SMALL, "--json"))
+    assert np.array_equal(moved[:, 80:], source[:, 16:64])
+    _, (wide,) = made(salon("edit", cat, "1", "--ar", "2:1", *SMALL, "--json"))
+    assert wide.shape == (96, 192, 3)
+    mask = np.zeros((128, 128), np.uint8)
+    mask[:, :40] = 255
+    Path("mask.png").write_bytes(file_of(mask))
+    _, (erased,) = made(salon("edit", cat, "1", "--mask", "mask.png", "--feather", "0", *SMALL, "--json"))
+    assert np.array_equal(erased[:, 40:], source[:, 40:])
+    assert not np.array_equal(erased[:, :40], source[:, :40])
+    refused = salon("edit", cat, "1")
+    assert (refused.code, "--place" in refused.err) == (2, True)
+
+
+def test_j6_pictures_of_ones_own(salon: Salon) -> None:
+    Image.new("RGB", (200, 100), "orange").save("own.jpg")
+    for command, words in (("zoom", []), ("pan", []), ("edit", ["--ar", "1:1"]), ("retexture", []), ("vary", [])):
+        job, _ = made(salon(command, "own.jpg", "an orange", *words, *SMALL, "--json"))
+        assert (job["kind"], job["prompt"]) == (command, "an orange")
+    refused = salon("zoom", "own.jpg")
+    assert (refused.code, "prompt: got no words" in refused.err) == (2, True)
+
+
+def test_j7_another_surface(salon: Salon, client: Client, cat: str) -> None:
+    source = pixels_of(client.job(cat).picture(0)).astype(float).mean(2)
+    job, pictures = made(
+        salon("retexture", cat, "1", "a cat, 3d render, candy pinks", "--steps", "12", "--n", "2", "--json")
+    )
+    assert job["kind"] == "retexture"
+
+    def edges(grey: np.ndarray) -> np.ndarray:
+        return np.hypot(*(np.diff(grey, axis=axis)[:127, :127] for axis in (0, 1)))
+
+    found = [np.corrcoef(edges(source).ravel(), edges(each.astype(float).mean(2)).ravel())[0, 1] for each in pictures]
+    assert min(found) > 0.3
+    refused = salon("retexture", cat, "1")
+    assert (refused.code, "no words for 'retexture'" in refused.err) == (2, True)
+
+
 def test_j8_describe_and_shorten(salon: Salon, client: Client, cat: str) -> None:
     Path("cat.png").write_bytes(client.job(cat).picture(0))
     texts = salon("describe", "cat.png", "--json").json["texts"]
@@ -144,7 +185,9 @@ def test_j8_describe_and_shorten(salon: Salon, client: Client, cat: str) -> None
     assert texts == sorted(texts, key=lambda text: -text["score"])
     shorter = salon("shorten", "a very beautiful cat, flat cartoon", "--json").json["texts"]
     words = {text["text"]: text["score"] for text in shorter if text["role"] == "word"}
-    assert all(score == (0 if "cat" not in word and "cartoon" not in word else score) for word, score in words.items()), words
+    assert all(
+        score == (0 if "cat" not in word and "cartoon" not in word else score) for word, score in words.items()
+    ), words
     assert words["cat"] > 0
     assert salon("describe", "missing.png").code == 2
 

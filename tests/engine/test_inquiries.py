@@ -160,7 +160,7 @@ def test_as_many_probes_as_were_announced(engine: Engine) -> None:
 def test_a_word_that_is_not_read_weighs_nothing(engine: Engine) -> None:
     texts = answered(engine, opened(engine, spec("shorten", prompt="a red apple, masterpiece quality wallpaper, teal")))
     words = {text.text: text for text in texts if text.role == "word"}
-    assert list(words) == ["a red", "apple", "masterpiece", "quality", "wallpaper", "teal"]
+    assert list(words) == ["a red", "apple", "masterpiece quality wallpaper", "teal"]
     assert sum(text.score for text in words.values()) == pytest.approx(1, abs=1e-3)
     shorter = [text for text in texts if text.role == "prompt"]
     assert 1 <= len(shorter) <= shorten.SHORTER
