@@ -144,7 +144,9 @@ def test_j8_describe_and_shorten(salon: Salon, client: Client, cat: str) -> None
     assert texts == sorted(texts, key=lambda text: -text["score"])
     shorter = salon("shorten", "a very beautiful cat, flat cartoon", "--json").json["texts"]
     words = {text["text"]: text["score"] for text in shorter if text["role"] == "word"}
-    assert all(score == (0 if "cat" not in word and "cartoon" not in word else score) for word, score in words.items()), words
+    assert all(
+        score == (0 if "cat" not in word and "cartoon" not in word else score) for word, score in words.items()
+    ), words
     assert words["cat"] > 0
     assert salon("describe", "missing.png").code == 2
 
