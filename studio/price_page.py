@@ -14,6 +14,7 @@ from ..scheduler.calendar import spoken
 from ..scheduler.plans import PlanBook, load_plans
 from ..scheduler.prices import Kind
 from ..scheduler.tickets import Lane
+from .inquiring import describing, shortening
 from .pricing import work_of
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "prices.md"
@@ -50,7 +51,10 @@ its pictures cost one by one, and there is no way of cutting a job up that makes
 - **Area**: `--ar` keeps the default area as nearly as whole tokens allow, and the sizes that it makes all cost alike.
 """
 
-RULES = """- **Turbo** costs {turbo}, an omni reference {omni}.
+RULES = """- **Questions** (`salon describe`, `salon shorten`): two probes, which read one text each, count as one
+  evaluation, which reads two. Describing a picture takes {probes:,} of them, which is {describing}; shortening a prompt
+  of eight words {shortening}.
+- **Turbo** costs {turbo}, an omni reference {omni}.
 - **Draft** costs {draft} for what the model's settings for drafts make, and never less than that of a default job of
   as many pictures of that size. A job of this lane with more evaluations than the default draft has costs what it
   costs in Fast, so that the same pictures cost the same. A model without settings for drafts has no cheaper drafts.
@@ -120,7 +124,12 @@ def page(info: ModelInfo, book: PlanBook) -> str:
         number = "1" if price.images == 1 else str(price.images)
         rows.append(f"| {NAMES[kind]} | {spoken(price.ms) if price.ms else 'nothing'} | {number} |")
     plain = info.make_spec("a red apple", images=prices.prices[Kind.GRID].images)
+    asked = describing("0" * 64, (plain.width, plain.height), info), shortening(" ".join(["apple"] * 8), info)
+    spoken_costs = [spoken(prices.charge(work_of(info, spec), Lane.FAST)) for spec in asked]
     rules = RULES.format(
+        probes=info.course(asked[0]).probes,
+        describing=spoken_costs[0],
+        shortening=spoken_costs[1],
         turbo=_times(prices.turbo_percent),
         omni=_times(prices.omni_percent),
         draft=_times(prices.draft_percent),
