@@ -23,8 +23,8 @@ PARAMETERS = ("chaos", "stop", *DRAWING)
 # Flattened to its shapes a picture leaves colour and light to the prompt. Chosen on 8 pictures, each with another
 # prompt: edges correlated by .66 with the source's, and the kept judge saw another style in 5; at .55 by .52, and 5.
 # As they are: by .67 and 3 at .55, by .50 and 6 at .65, with the old background. In grey: by .64 and 7 at .5, but what
-# is as light as the ground behind it was lost. On 20 others that nothing was chosen by: .78 (the least .48), another
-# style in 17, the same thing in 16. Woodcuts of large plain things are the hardest: .43 and .22 for a cat and a castle.
+# is as light as the background was lost. On 20 others that nothing was chosen by: .78 (the least .48), another style in
+# 17, the same thing in 16. Woodcuts of large plain things are the hardest: .43 and .22 for a cat and a castle.
 STRENGTH: Final = 0.45
 IMAGES: Final = 4
 
