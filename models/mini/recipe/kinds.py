@@ -4,10 +4,11 @@
 
 Pictures of some things, and of each what every way makes. `shape` and `style` are distances between a picture and what
 was made of it (root mean square, of the judge's features of things, and of style vectors); `edges` is the correlation
-of the sizes of their edges; `concept` is the share whose thing the judge names. A subtle variation is to be nearer than
-a strong one, and that nearer than the same prompt with another seed. `--strength` and `--iw`: how far pictures of
-another thing are from the one that they start from, or that stands before their words (`pixels`, root mean square of
-values 0..1), which is to grow with the one and to fall with the other. Needs the `train` extra and a checkout.
+of the sizes of their edges; `other_style` is the share in which the judge sees another style than before, `concept` that
+whose thing it names. A subtle variation is to be nearer than a strong one, and that nearer than the same prompt with
+another seed. `--strength` and `--iw`: how far pictures of another thing are from the one that they start from, or that
+stands before their words (`pixels`, root mean square of values 0..1), which is to grow with the one and to fall with
+the other. Needs the `train` extra and a checkout.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ from .judge_file import KEPT, KeptJudge
 from .knobs import THINGS, Features, Looker, Pictures
 
 PATIENCE_S = 3600.0
-COLUMNS = [["job", "pictures", "shape", "style", "edges", "concept"], ["flag", "value", "pictures", "pixels"]]
+COLUMNS = [
+    ["job", "pictures", "shape", "style", "edges", "other_style", "concept"],
+    ["flag", "value", "pictures", "pixels"],
+]
 STRENGTH = (0.0, 0.25, 0.5, 0.75, 1.0)
 IMAGE_WEIGHT = (0.0, 1.0, 2.0, 3.0)
 EDGES = 0.5  # ruling: the least correlation of a retexture's edges with its source's
@@ -128,29 +132,38 @@ def measure(bench: Bench, remaker: Remaker) -> None:
     looker, things = remaker.looker, remaker.things
     images = bench.pick(1, 2, 4)
     plain = remaker.sources()
-    shape, style = looker.shape(plain), looker.style(plain)
     bench.row(job="imagine", pictures=len(plain), concept=looker.concept(plain, things))
     found: dict[str, float] = {}
+    kept: dict[str, float] = {}
     ways: dict[str, tuple[str, dict[str, Any]]] = {
         "vary, subtle": ("vary", {"images": images}),
         "vary, strong": ("vary", {"images": images, "strong": True}),
         "reroll": ("reroll", {"images": images}),
+        "retexture": ("retexture", {"images": images, "prompt": "{}, 3d render, neon colours"}),
+        "enhance": ("enhance", {"draft": True}),
     }
+    seen = looker.judge.names(plain.astype(np.float32) / 255)
     with bench.progress("kinds", len(ways)) as advance:
         for name, (kind, said) in ways.items():
             made = remaker.made(kind, **said)
-            named = np.repeat(things, len(made) // len(things)).tolist()
-            found[name] = distance(shape, looker.shape(made))
-            pairs = zip(np.repeat(plain, len(made) // len(things), axis=0), made, strict=True)
+            each = len(made) // len(things)
+            sources = plain if not said.get("draft") else remaker.sources(draft=True)
+            pairs = list(zip(np.repeat(sources, each, axis=0), made, strict=True))
+            styles = [look["style"] for look in looker.judge.names(made.astype(np.float32) / 255)]
+            before = np.repeat([look["style"] for look in seen], each)
+            found[name] = distance(looker.shape(sources), looker.shape(made))
+            kept[name] = float(np.mean([correlation(a, b) for a, b in pairs]))
             bench.row(
                 job=name,
                 pictures=len(made),
                 shape=found[name],
-                style=distance(style, looker.style(made)),
-                edges=float(np.mean([correlation(a, b) for a, b in pairs])),
-                concept=looker.concept(made, named),
+                style=distance(looker.style(sources), looker.style(made)),
+                edges=kept[name],
+                other_style=float(np.mean([a != b for a, b in zip(before, styles, strict=True)])),
+                concept=looker.concept(made, np.repeat(things, each).tolist()),
             )
             advance(name)
+    bench.goal(Goal.at_least("correlation of a retexture's edges with its picture's", EDGES, kept["retexture"]))
     sweep(bench, remaker, plain)
     near, far, other = found["vary, subtle"], found["vary, strong"], found["reroll"]
     bench.goal(Goal.at_most("distance of a subtle variation, in a strong one's", 0.999, near / far))
