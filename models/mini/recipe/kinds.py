@@ -4,7 +4,7 @@
 
 Pictures of some things, and of each what every way makes. `shape` and `style` are distances between a picture and what
 was made of it (root mean square, of the judge's features of things, and of style vectors); `edges` is the correlation
-of the sizes of their edges; `other_style` is the share in which the judge sees another style than before, `concept` that
+of the sizes of their edges; `other_style` is the share in which the judge sees another style than there, `concept` that
 whose thing it names. A subtle variation is to be nearer than a strong one, and that nearer than the same prompt with
 another seed. `--strength` and `--iw`: how far pictures of another thing are from the one that they start from, or that
 stands before their words (`pixels`, root mean square of values 0..1), which is to grow with the one and to fall with
