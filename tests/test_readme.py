@@ -59,6 +59,12 @@ def test_the_commands_of_the_server_exist() -> None:
     assert [parse(words[1:], "").command for words in lines if words[0] == "salon"] == ["imagine", "jobs", "ops top"]
 
 
+def test_every_command_is_understood() -> None:
+    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    commands = [parse(words[1:], "").command for words in lines if words and words[0] == "salon"]
+    assert {"imagine", "vary", "region", "upscale", "blend", "serve", "jobs", "ops top"} <= set(commands)
+
+
 def test_the_flags_exist() -> None:
     """`docs/parameters.md` is made from the list of parameters; this page is written by hand."""
     table = re.findall(r"^\| `(-.*?) *\|[^|]*\|$", USING, re.MULTILINE)
