@@ -143,7 +143,7 @@ class Engine:
             styles=None if model.styles is None else model.styles.info,
             taught=model.taught,
             family=model.family,
-            words={slot: len(names) for slot, names in model.words.items()},
+            words=model.word_counts,
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
@@ -556,16 +556,19 @@ class Engine:
     def _probing(self, generation: Generation) -> Probing:
         """Return the beginning of a generation's inquiry. SpecError: the model has no list of its words."""
         spec, model, sizes = generation.spec, self.model, self.model.architecture
-        words = {slot: len(names) for slot, names in model.words.items()}
         rows = 0 if model.text is None else model.text.num_rows
-        course = course_of(spec, sizes.granularity, rows, words)
+        course = course_of(spec, sizes.granularity, rows, model.word_counts)
         reader = self.reader
         assert reader is not None, "words without a reader"
+        clean = None if spec.start is None else self.start_pictures.begin(generation, self._noise(generation))
+        near: dict[str, float] = {}
+        if clean is not None and model.encodes_styles and model.styles is not None:
+            near = model.styles.near(self.ops, model.denoiser.codec.latents(clean, generation.grid))
         return Probing(
             self.ops, model.denoiser, encoder_of(model.text, model.unconditional), spec,
-            Question(prompt=spec.prompt, reader=reader, names=model.words), course,
+            Question(prompt=spec.prompt, reader=reader, names=model.words, styles=near), course,
             grid=generation.grid, guidance=generation.embedded_guidance,
-            clean=None if spec.start is None else self.start_pictures.begin(generation, self._noise(generation)),
+            clean=clean,
             channels=generation.channels,
         )  # fmt: skip
 

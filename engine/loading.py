@@ -109,6 +109,17 @@ class Model:
         """Slot -> the model's own words there, in the checkpoint's order, things under "subject"; empty: no list."""
         return words_of(getattr(self.text, "reader", None), self.vocabulary)
 
+    @property
+    def word_counts(self) -> dict[str, int]:
+        """Slot -> how many of `words` inquiries probe there: of styles none, where the style encoder tells them."""
+        counts = {slot: len(names) for slot, names in self.words.items()}
+        return counts | {"style": 0} if self.encodes_styles else counts
+
+    @property
+    def encodes_styles(self) -> bool:
+        """Whether the style encoder tells the styles that prompts can name."""
+        return self.styles is not None and bool(self.words) and {*self.styles.words} == {*self.words.get("style", ())}
+
     @cached_property
     def unconditional(self) -> TextEncoding:
         """The input of the unconditional branch without a negative prompt. Without a text pipeline it is zeros."""

@@ -17,7 +17,7 @@ it out, and of its kind of job. To add one is to add a module with
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
@@ -75,11 +75,14 @@ class Question:
         prompt: of the spec.
         reader: what reads the model's prompts.
         names: slot -> the names of the model's words there, in the checkpoint's order; "subject" are things.
+        styles: style -> how near the picture is to it, by the model's style encoder: a cosine; empty: the model has no
+            such encoder for its words, or there is no picture.
     """
 
     prompt: str
     reader: PromptReader
     names: Mapping[str, Sequence[str]]
+    styles: Mapping[str, float] = field(default_factory=dict)
 
 
 class Inquiry(Protocol):

@@ -2,9 +2,10 @@
 
 The model itself is the judge: a text describes a picture the better, the less the model errs about the noise in it
 (`engine/probing.py`). Colours and finish come first, of prompts that name no thing. Then things, of prompts with these:
-all of them at one noise sample, and from round to round the best ones at more. Then every slot once more, the style
-among them, of a prompt with the best thing. All candidates of a round see the same noise. Which noise levels and how
-many candidates these are was measured: `docs/describe.md`.
+all of them at one noise sample, and from round to round the best ones at more. Then every slot once more, of a prompt
+with the best thing. The style is that whose vector is nearest to the picture's, where the model has an encoder of
+styles. All candidates of a round see the same noise. Which noise levels and how many candidates these are was measured:
+`docs/describe.md`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ LEVELS: Final[Mapping[str, Sequence[float]]] = {
     "finish": (0.65, 0.5),
 }
 OTHER_LEVELS: Final = (0.9, 0.6)
+STYLE: Final = "style"
+NEAR: Final = 0.1  # a cosine to a style that is so much less makes it e times less likely
 SURE: Final = 0.02  # a mean error that is so much larger makes a text e times less likely
 
 
@@ -68,11 +71,14 @@ def ask(question: Question) -> Asking:
     noises = itertools.count()
     slots = [slot.name for slot in question.reader.slots if slot.name != SUBJECT and question.names[slot.name]]
     words = dict.fromkeys(slots, "")
+    found: dict[str, _Shares] = {}
+    if question.styles:
+        found[STYLE] = _likely([*question.styles], [-near for near in question.styles.values()], NEAR)
+        words[STYLE] = found[STYLE][0][0]
     for slot in filter(slots.__contains__, BEFORE):
         words[slot] = (yield from _tell(question, noises, slot, "", words))[0][0]
     things = yield from _things(question, noises, words)
-    found: dict[str, _Shares] = {}
-    for slot in sorted(slots, key=lambda slot: slot in BEFORE):
+    for slot in sorted(filter(lambda slot: slot not in found, slots), key=lambda slot: slot in BEFORE):
         found[slot] = yield from _tell(question, noises, slot, things[0][0], words)
         words[slot] = found[slot][0][0]
     readings = [(share * _product(found), thing, words) for thing, share in things[:PROMPTS]]
@@ -108,10 +114,10 @@ def _tell(question: Question, noises: Iterator[int], slot: str, thing: str, word
     return _likely(choices, means)
 
 
-def _likely(texts: Sequence[str], errors: Sequence[float]) -> _Shares:
+def _likely(texts: Sequence[str], errors: Sequence[float], sure: float = SURE) -> _Shares:
     """Return texts with their shares of likelihood by their mean errors, the most likely first."""
     least = min(errors)
-    weights = [float(exp((least - error) / SURE)) for error in errors]
+    weights = [float(exp((least - error) / sure)) for error in errors]
     total = sum(weights)
     found = [(text, weight / total) for text, weight in zip(texts, weights, strict=True)]
     return sorted(found, key=lambda pair: -pair[1])

@@ -86,6 +86,15 @@ class StyleSpace:
         allowed = f"{default}{names.NONE!r}, 'style:number:N' or 'style:picture:SHA256'"
         raise SpecError(complaint("style", repr(name), allowed, "correct it"))
 
+    def near(self, ops: Ops[Any, Any], latents: Float32) -> dict[str, float]:
+        """Return style -> the cosine between its vector and that of latents float32 [height, width, channels]."""
+        vector = self.encoder.vector(ops, latents).astype(np.float64)
+        found = {}
+        for word, row in zip(self.words, self.vectors.astype(np.float64), strict=True):
+            lengths = np.sqrt((row * row).sum() * (vector * vector).sum())
+            found[word] = float((row * vector).sum() / lengths)
+        return found
+
     def tokens(self, ops: Ops[Any, Any], vector: Float32) -> Float32:
         """Return the adapter tokens float32 [n, token width] of a style vector float32 [W]."""
         tokens: Float32 = self.adapter.projection.tokens(ops, vector[None])

@@ -146,7 +146,7 @@ def test_a_worker_dies_in_the_middle(asked: Path, engine: Engine, monkeypatch: p
     killed = threading.Event()
 
     def kill(job: Job, step: int, steps: int) -> None:
-        if step == 2 and not killed.is_set():
+        if step >= 2 and not killed.is_set():  # steps that are out of date are passed over
             killed.set()
             where = processes._core.pool.entries[job.id].where
             port = next(port for port in ports if port.name == where)
@@ -154,7 +154,7 @@ def test_a_worker_dies_in_the_middle(asked: Path, engine: Engine, monkeypatch: p
             os.kill(port.pid, signal.SIGKILL)
 
     with Loop(ports) as processes:
-        request = asking("shorten", prompt="a cat, " + "red blue green " * 10, width=64, height=64)
+        request = asking("shorten", prompt="a cat, " + "red blue green " * 10, width=192, height=192)
         job = submit(processes, request, on_progress=kill)
         texts = job.texts(TIMEOUT)
         assert killed.is_set()
