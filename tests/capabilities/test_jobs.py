@@ -18,7 +18,7 @@ from .conftest import SMALL, Said, Salon, file_of, pixels_of
 DONE_S = 60.0
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cat(address: str) -> str:
     """Id of a job of two pictures of a cat."""
     with Client(address) as client:
