@@ -17,7 +17,7 @@ from .commands import remote, words
 from .commands.connection import server_of
 from .commands.flags_parameters import read_typed, references
 from .commands.pictures import destinations_of
-from .commands.wildcards import own_lists
+from .commands.wildcards import own_words
 from .drawing import draw
 from .outputs import Destination
 from .remaking import remade_here, want_files
@@ -52,7 +52,7 @@ def imagine(options: argparse.Namespace) -> int:
     digests = {path: file.digest for path, file in files.items()}
     facts = Facts(default_style=True, job_kind=options.command, remakes=bool(options.sources))
     there = server_of(options) is not None  # then the server has the words
-    lists = left_open if there else own_lists().words
+    lists = left_open if there else own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     if there:
         return remote.imagine(options, requests, digests)

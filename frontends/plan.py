@@ -10,7 +10,7 @@ from .commands import exits, remote, words
 from .commands.connection import connected, server_of
 from .commands.flags_parameters import references, sent
 from .commands.tables import print_json, print_table
-from .commands.wildcards import own_lists
+from .commands.wildcards import own_words
 
 if TYPE_CHECKING:
     from ..studio.prompt.plan import Plan
@@ -52,7 +52,7 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     from ..studio.prompt.plan import plan_of, planned_job
     from ..studio.prompt.resolve import Facts, resolve
 
-    facts, lists = Facts(default_style=True), own_lists().words
+    facts, lists = Facts(default_style=True), own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     engine = Engine.load(
         options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads,

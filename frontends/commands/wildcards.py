@@ -25,6 +25,12 @@ def own_lists() -> WordLists:
     return WordLists(base / "salon" / FOLDER)
 
 
+def own_words(name: str) -> tuple[str, ...] | None:
+    """Return the words of one of this user's lists, which are looked for only where a prompt names one. Raises as
+    `own_lists` and `WordLists.words`."""
+    return own_lists().words(name)
+
+
 def wildcards(options: argparse.Namespace) -> int:
     """List the lists, or the words of one."""
     words: tuple[str, ...] = ()

@@ -155,6 +155,7 @@ def test_no_home(salon: Salon, faulty_calls: Faulty) -> None:
         (("serve",), f"{who} name a folder with --data"),
         (("imagine", "x", "-o", "~/x.png"), "-o: got '~/x.png' (no home for ~), allowed ~ for your home, ~NAME for a"),
         (("imagine", "x", "--model", "~/m"), "--model: got '~/m' (no home for ~), allowed ~ for your home"),
+        (("imagine", "a __colour__ x"), f"{who} set SALON_WILDCARDS to the folder of the lists"),
         (("serve", "--data", "~nosuch/x"), "--data: got '~nosuch/x' (no home for ~nosuch), allowed ~ for your home"),
         (("serve", "--plans", "~nosuch/x"), "--plans: got '~nosuch/x' (no home for ~nosuch), allowed ~ for your home"),
     ):
