@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from ..recipe_text import CHUNK
 from ..studio.service.infotext import infotext
 from ..studio.service.recipe import Recipe, RecipeError, pixel_hash, plain, recipe_of
-from ..studio.service.recipe_files import CHUNK, encode, encode_png, read_picture_file, read_png
+from ..studio.service.recipe_files import encode, encode_png, read_picture_file, read_png
 
 __all__ = [
     "CHUNK",

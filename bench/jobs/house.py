@@ -47,12 +47,14 @@ class House:
     """A durable studio of one engine in this process, in a folder of its own.
 
     Attributes:
+        short: whether it takes as little time as it can: a tiny run.
         parent: the job whose pictures are started from.
         draft: a draft.
         mask: digest of a mask for the parent's pictures.
     """
 
     def __init__(self, folder: Path, threads: int, steps: int | None) -> None:
+        self.short = steps is not None
         self.steps: dict[str, Any] = {} if steps is None else {"steps": steps}
         self.studio = DurableStudio(folder, threads=threads)
         self.parent = self.studio.make("imagine", PARENT, seed=1, **self.steps)
@@ -85,7 +87,8 @@ class House:
             "shorten": [Request("shorten", f"a very beautiful {PARENT.removeprefix('a ')}", ())],
             "blend": [Request("blend", sources=(0, 1), said=fixed)],
         }
-        return [each for kind in PLUGINS.names() for each in own[kind]]
+        kinds = [kind for kind in PLUGINS.names() if not (self.short and kind == "describe")]  # that takes its time
+        return [each for kind in kinds for each in own[kind]]
 
     def sources(self, request: Request) -> tuple[Source, ...]:
         """Return what a request starts from, as requests name it."""

@@ -6,7 +6,10 @@ import io
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from ...errors import SalonError
+import msgspec
+
+from ...errors import complaint
+from ...recipe_text import FORMATS, MAX_TEXT, text_in
 from .errors import invalid
 from .flavours import operation
 from .jobs import JobCommands
@@ -64,13 +67,27 @@ class ReproducingCommands(MakingCommands[J]):
         return Reproduced(job, made == expected, expected, made, file)
 
 
-def _said(data: bytes) -> tuple[int | None, str]:
-    """Return what the recipe in a file says: the index of the picture, None of a grid, and the hash of its pixels.
-    Invalid: it has none."""
-    from ...studio.service.recipe_files import read_picture_file  # Pillow: not for other requests
+class _Recipe(msgspec.Struct):
+    """What a recipe says of its picture: its index, None of a grid, and the hash of its pixels."""
 
+    image: int | None
+    pixels: str
+
+
+def _said(data: bytes) -> tuple[int | None, str]:
+    """Return what the recipe in a file says of its picture. Invalid: it has none."""
+    from PIL import Image  # not for other requests
+
+    allowed, remedy = "a picture that Salon made", "give the original"
     try:
-        recipe = read_picture_file(io.BytesIO(data))[1]
-    except SalonError as error:
-        raise invalid(str(error)) from error
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            text = text_in(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise invalid(complaint("picture", "no picture, or a damaged one", allowed, remedy)) from error
+    if text is None or len(text) > MAX_TEXT:
+        raise invalid(complaint("picture", "no recipe inside", allowed, remedy))
+    try:
+        recipe = msgspec.json.decode(text.encode(), type=_Recipe)
+    except msgspec.DecodeError as error:
+        raise invalid(complaint("picture", "a recipe that cannot be read", allowed, remedy)) from error
     return recipe.image, recipe.pixels

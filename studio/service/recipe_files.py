@@ -12,21 +12,18 @@ import io
 import struct
 from pathlib import Path
 from typing import IO, Any, Final
-from xml.sax.saxutils import escape, unescape
 
 import msgspec
 import numpy as np
 
 from ...engine.limits import Limits
 from ...errors import SalonError, complaint
+from ...recipe_text import CHUNK, FORMATS, MAX_TEXT, text_in, xmp_of
 from ...system import explain
 from .infotext import KEY, infotext
 from .recipe import FORMAT, Recipe, RecipeError, UInt8
 
-CHUNK: Final = "salon"
-FORMATS: Final = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS: Final = Limits().max_images * Limits().max_pixels  # of a picture that is read: the largest grid
-MAX_TEXT: Final = 1 << 20  # characters of a recipe
 MAX_SEGMENT: Final = 65_000  # bytes of EXIF or XMP in a JPEG, whose segments have 64 KiB
 
 _QUALITY: Final[dict[str, dict[str, Any]]] = {
@@ -36,11 +33,6 @@ _QUALITY: Final[dict[str, dict[str, Any]]] = {
 _EXIF_IFD: Final = 0x8769
 _USER_COMMENT: Final = 0x9286
 _UNICODE: Final = b"UNICODE\0"  # EXIF 2.3, table 9: how the comment is encoded; then UTF-16, as is usual, big-endian
-_XMP_OPEN: Final = (
-    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    '<rdf:Description rdf:about="" xmlns:salon="urn:salon:1"><salon:recipe>'
-)
-_XMP_CLOSE: Final = "</salon:recipe></rdf:Description></rdf:RDF></x:xmpmeta>"
 
 
 def encode_png(pixels: UInt8, recipe: Recipe) -> bytes:
@@ -70,7 +62,7 @@ def encode(pixels: UInt8, recipe: Recipe, format: str = "PNG") -> bytes:
         return encode_png(pixels, recipe)
     exif = Image.Exif()
     exif.get_ifd(_EXIF_IFD)[_USER_COMMENT] = _UNICODE + infotext(recipe).encode("utf-16-be")
-    xmp = f"{_XMP_OPEN}{escape(_text(recipe))}{_XMP_CLOSE}".encode()
+    xmp = xmp_of(_text(recipe))
     comment = exif.tobytes()
     if max(len(xmp), len(comment)) > MAX_SEGMENT:
         got, allowed = f"a recipe of {max(len(xmp), len(comment)):,} bytes", f"up to {MAX_SEGMENT:,} in a {format}"
@@ -122,17 +114,17 @@ def _read(path: str | Path | IO[bytes], formats: tuple[str, ...]) -> tuple[UInt8
                 raise ValueError("two headers")
             _check_size(name, image.size, remedy)
             pixels = np.asarray(image.convert("RGB"))
-            text = image.info.get(CHUNK) if image.format == "PNG" else _of_xmp(image.info.get("xmp"))
+            text = text_in(image)
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno:
             got, _, remedy = explain(error)
         else:
             got = f"no {what}, or a damaged one"
         raise RecipeError(f"{name}: cannot be read ({got}); {remedy}") from error
-    if isinstance(text, str) and len(text) > MAX_TEXT:
-        got, allowed = f"a recipe of {len(text):,} characters", f"up to {MAX_TEXT:,}"
+    if text is not None and len(text) > MAX_TEXT:
+        got, allowed = f"a recipe of more than {MAX_TEXT:,} characters", "a shorter one"
         raise RecipeError(complaint(name, got, allowed, remedy))
-    if not isinstance(text, str):
+    if text is None:
         raise RecipeError(complaint(name, "no recipe inside", f"a {what} that Salon made", "give the original"))
     try:
         recipe = msgspec.json.decode(text.encode(), type=Recipe)
@@ -164,12 +156,3 @@ def _png_size(file: IO[bytes]) -> tuple[int, int] | None:
         return None
     width, height = struct.unpack(">II", head[16:])
     return int(width), int(height)
-
-
-def _of_xmp(packet: Any) -> str | None:
-    """Return the recipe in an XMP packet, found as text: no parser of XML meets what a stranger wrote."""
-    if not isinstance(packet, bytes):
-        return None
-    before, opened, rest = packet.decode("utf-8", "replace").partition("<salon:recipe>")
-    inside, closed, _ = rest.partition("</salon:recipe>")
-    return unescape(inside) if opened and closed else None

@@ -288,7 +288,9 @@ def test_a_worker_answers_anything(worker: Worker) -> None:
     run(worker, Stage.ENCODE, "a", arrivals=(Arrival(job="a", spec=request),))
     assert run(worker, Stage.DECODE, "a")[0].broken is not None  # not done yet: refused, and nothing is lost by it
     broken = run(worker, Stage.UPSCALE, "a")[0].broken
-    assert str(broken).startswith("StudioError: stage: got 'upscale', allowed decode, encode, step; use a worker")
+    assert str(broken).startswith(
+        "StudioError: stage: got 'upscale', allowed decode, describe, encode, shorten, step; use a worker"
+    )
 
 
 def test_a_kind_of_stage_is_one_handler(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:

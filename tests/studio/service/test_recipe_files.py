@@ -11,9 +11,10 @@ from PIL import Image
 
 from salon.engine.info import ModelIdentity
 from salon.engine.spec import AdapterUse, GenerationSpec
+from salon.recipe_text import FORMATS
 from salon.studio.service.infotext import infotext
 from salon.studio.service.recipe import Recipe, RecipeError, pixel_hash
-from salon.studio.service.recipe_files import FORMATS, encode, read_picture_file, read_png, transcode
+from salon.studio.service.recipe_files import encode, read_picture_file, read_png, transcode
 
 PROMPT = 'a "red" apple <on> & a table, 苹果 🍎'
 PIXELS = np.random.default_rng(1).integers(0, 256, (32, 48, 3), np.uint8)
