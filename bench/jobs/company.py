@@ -19,7 +19,7 @@ def costs(bench: Bench, house: House) -> None:
     def turn(request: Request) -> Callable[[], Sequence[float]]:
         return lambda: [house.timed(request)]
 
-    with bench.progress("costs", rounds := bench.pick(1, 2, 7)) as advance:
+    with bench.progress("costs", rounds := bench.pick(1, 2, 5)) as advance:
         samples = interleave(
             {name: turn(request) for name, request in requests.items()},
             rounds=rounds,
