@@ -22,13 +22,10 @@ from . import Asking, Probe, Question, Text
 HELP = "prompts that a picture might have been drawn of"
 PICTURE = True
 PROMPTS: Final = 4
-BEFORE: Final[Sequence[str]] = (
-    BACKGROUND,
-    PALETTE,
-    "finish",
-)  # slots that are told without knowing the thing; a style is not
-# Noise levels at which the words of a slot are told apart, a sample each: colours where nothing else of them is to be
-# seen, what is fine where all else is.
+# The model tells words of these slots apart without knowing the thing. It does not so tell styles.
+BEFORE: Final[Sequence[str]] = (BACKGROUND, PALETTE, "finish")
+# The model compares the words of a slot at these noise levels, with one noise sample for each level. It tells colours
+# apart best at high levels, and fine detail at low ones.
 LEVELS: Final[Mapping[str, Sequence[float]]] = {
     "style": (0.95, 0.9),
     BACKGROUND: (0.97, 0.95),

@@ -27,6 +27,7 @@ class Commands(InquiringCommands[J], ReproducingCommands[J], Generic[J, P]):
     """The requests that everybody can make. `J` and `P` are the types of the flavour's job and picture."""
 
     def _picture(self, source: m.Source) -> P:
+        """Return the flavour's own object for a picture; each of the two clients says how."""
         raise NotImplementedError
 
     @waited

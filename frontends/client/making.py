@@ -44,6 +44,7 @@ class MakingCommands(Flavour, Generic[J]):
     """The requests for jobs. `J` is the type of the flavour's job."""
 
     def _job(self, info: m.JobInfo) -> J:
+        """Return the flavour's own object for a job; each of the two clients says how."""
         raise NotImplementedError
 
     @operation

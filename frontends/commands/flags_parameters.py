@@ -129,7 +129,7 @@ def references(prompts: Sequence[Prompt], *, links: bool | None = None) -> dict[
 
     Raises:
         ReferenceRefused: one cannot be read as a picture.
-        PromptRefused: a parameter is known by name alone, whatever picture it names.
+        PromptRefused: this version knows a parameter by name alone; the picture that it names is not read.
         LinkRefused: a link, and `links` is False; or see `links.fetch`.
     """
     found: dict[str, PictureFile] = {}

@@ -114,7 +114,7 @@ def _get(parts: SplitResult, link: str, policy: LinkPolicy, until: float) -> byt
             secure = parts.scheme == "https"
             used = _secured(plain, host) if secure else plain
             stack.callback(used.close)
-            # Every read has the time that is left, whatever the other side sends in between.
+            # A timeout of the socket begins anew with every byte that comes; this timer ends the whole fetch.
             watch = threading.Timer(max(0.0, until - time.monotonic()), _shut, (used,))
             watch.daemon = True
             watch.start()

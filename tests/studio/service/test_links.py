@@ -343,9 +343,10 @@ def test_a_real_address_is_never_asked_by_default(serve: Serve) -> None:
 
 def test_strangers_servers_keep_few_threads_waiting(serve: Serve) -> None:
     """An account has few links fetched at a time; more are refused at once, and nothing else waits for them."""
-    release = threading.Event()
+    release, arrived = threading.Event(), threading.Semaphore(0)
 
     def wait(connection: socket.socket, _: str) -> None:
+        arrived.release()
         release.wait(10)
         answer(picture())(connection, "")
 
@@ -357,7 +358,8 @@ def test_strangers_servers_keep_few_threads_waiting(serve: Serve) -> None:
                 asyncio.create_task(service.submit_all("local", ask(f"k{i}", f"{there}/a.png?{i} a cat", steps=1)))
                 for i in range(OPEN)
             ]
-            await asyncio.sleep(0.3)
+            for _ in asking:
+                assert await asyncio.to_thread(arrived.acquire, timeout=10)
             with pytest.raises(TooMany, match=f"got more than {OPEN} at a time, or 16 of all accounts"):
                 await service.submit_all("local", ask("more", f"{there}/a.png?more a cat"))
             assert (await service.submit_all("local", ask("plain", "a cat")))[0].job.job
