@@ -169,7 +169,8 @@ def test_what_it_loads() -> None:
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'PIL', 'asyncio', 'rich'}))\n"
         "print(sorted(name for name in sys.modules if name.startswith('salon.') and not\n"
         "    name.startswith(('salon.bounds', 'salon.errors', 'salon.system', 'salon.values',\n"
-        "    'salon.frontends.client', 'salon.frontends.wire', 'salon.parameters', 'salon.plugins'))))\n"
+        "    'salon.frontends.client', 'salon.frontends.wire', 'salon.parameters', 'salon.plugins',\n"
+        "    'salon.recipe_text'))))\n"
         "salon.AsyncClient\n"
         "print(sorted({name.split('.')[0] for name in sys.modules} & {'numpy', 'PIL', 'rich', 'tokenizers'}))\n"
     )
