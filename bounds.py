@@ -45,6 +45,7 @@ MAX_PLACE: Final = 4 * MAX_SIDE  # pixels of a picture's place on a canvas: how 
 MAX_REFERENCE_BYTES: Final = 16 * 2**20  # of a picture's file
 MAX_UPLOAD_PART: Final = 48 * 1024  # bytes of a part in one message
 DIGEST: Final = r"[0-9a-f]{64}"  # sha256 of a file, in hex
+CODE: Final = r"[a-z2-7]{16}"  # a taste code, a snapshot of what a user likes
 RANDOM_SEEDS: Final = 2**32  # random and typed seeds are below this: short enough to be read out and typed in
 LANES: Final = ("turbo", "fast", "draft", "relax")  # by precedence
 

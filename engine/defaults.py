@@ -17,7 +17,7 @@ from .guidance import FIELDS as GUIDANCE_FIELDS
 from .guidance import weighted
 from .spec import GenerationSpec, check_guidance, size_for_aspect
 from .spread import check_spread
-from .styles.choice import FIELDS, StyleInfo, style_uses
+from .styles.choice import FIELDS, StyleInfo, joined_uses, style_uses
 
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 SAMPLING = ("steps", "solver", "shift")  # the settings that a model may change for drafts
@@ -93,7 +93,7 @@ def complete(
     if start is not None:
         given["start"] = start
     if chosen:
-        given["adapters"] = pictures.joined((*given.get("adapters", ()), *chosen))
+        given["adapters"] = joined_uses((*given.get("adapters", ()), *chosen))
     # A seed of None counts as left out.
     given = {name: value for name, value in given.items() if name != "seed" or value is not None}
     values = {**defaults, **(draft if draft and not given.keys() & set(SAMPLING) else {}), **given}

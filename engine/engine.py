@@ -31,7 +31,7 @@ from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
 from .generation import INQUIRE, Generation, ParkedGeneration, State, StepReport
 from .info import BackendInfo, ModelInfo
-from .inquiries import Question, course_of
+from .inquiries import Question, course_of, probes_of
 from .limits import Limits
 from .loading import Model, load_model
 from .probing import Probing, encoder_of
@@ -43,6 +43,7 @@ from .spread import all_adapters, check_spread
 from .start import PictureForm, PictureUse
 from .start_pictures import StartPictures
 from .styles import names as style_names
+from .styles.space import vector_of
 from .text.pipeline import TextEncoding
 from .text.reader import PromptReader
 from .weights.ip_adapter import IpAdapter
@@ -144,6 +145,7 @@ class Engine:
             taught=model.taught,
             family=model.family,
             words=model.word_counts,
+            taste=model.taste,
         )
 
     # ---- requests --------------------------------------------------------------------------------------------------
@@ -456,19 +458,45 @@ class Engine:
             self.adapters.keep(name, styles.tokens(self.ops, vector), styles.adapter.branch)
         return name
 
+    def add_taste(self, code: str, vector: Float32) -> str:
+        """Make the style of a taste code usable, and return the name of its adapter. It stays as long as an open
+        generation uses it, and a while beyond.
+
+        Args:
+            code: the code (`styles.names.of_taste`).
+            vector: float32 [W], the style vector that it stands for.
+
+        Raises:
+            SpecError: the code is malformed, the vector is of another shape or not finite, or the model has no style
+                adapter.
+        """
+        name, styles = style_names.of_taste(code), self.model.styles
+        if styles is None:
+            got, allowed = f"code {code}", "none (the model has no style adapter)"
+            raise SpecError(complaint("taste code", got, allowed, "leave it out"))
+        if vector.dtype != np.float32 or vector.shape != styles.null.shape or not np.isfinite(vector).all():
+            got, allowed = f"a vector {vector.dtype} {list(vector.shape)}", f"finite float32 {list(styles.null.shape)}"
+            raise SpecError(complaint(f"taste code {code}", got, allowed, "make the code again with this model"))
+        if name not in self.adapters:
+            self.adapters.keep(name, styles.tokens(self.ops, vector), styles.adapter.branch)
+        return name
+
     def add_picture(self, form: PictureForm, pixels: UInt8) -> None:
-        """Make a picture or a mask usable, for generations whose spec refers to it. It stays as long as one does, and a
-        while beyond.
+        """Make a picture, a mask or a taste code usable, for generations whose spec refers to it. It stays as long as
+        one does, and a while beyond.
 
         Args:
             form: whose it is and what as, of `start.forms_of` a spec.
-            pixels: uint8 [height, width, 3]; of a mask [height, width].
+            pixels: uint8 [height, width, 3]; of a mask [height, width]; of a taste code the bytes [4 W] of its vector.
 
         Raises:
-            SpecError: pixels of another shape or dtype; of a style also as `add_style_picture`.
+            SpecError: pixels of another shape or dtype; of a style also as `add_style_picture`, of a taste code as
+                `add_taste`.
         """
         if form.use is PictureUse.STYLE:
             self.add_style_picture(form.digest, pixels)
+        elif form.use is PictureUse.TASTE:
+            self.add_taste(form.digest, vector_of(form.label, pixels))
         else:
             self.start_pictures.add(form, pixels)
 
@@ -554,19 +582,23 @@ class Engine:
         return generation
 
     def _probing(self, generation: Generation) -> Probing:
-        """Return the beginning of a generation's inquiry. SpecError: the model has no list of its words."""
+        """Return the beginning of a generation's inquiry. SpecError: the model has no list of its words, or no style
+        encoder for an inquiry that is about nothing else."""
         spec, model, sizes = generation.spec, self.model, self.model.architecture
         rows = 0 if model.text is None else model.text.num_rows
         course = course_of(spec, sizes.granularity, rows, model.word_counts)
-        reader = self.reader
-        assert reader is not None, "words without a reader"
         clean = None if spec.start is None else self.start_pictures.begin(generation, self._noise(generation))
-        near: dict[str, float] = {}
-        if clean is not None and model.encodes_styles and model.styles is not None:
-            near = model.styles.near(self.ops, model.denoiser.codec.latents(clean, generation.grid))
+        near, vector = dict[str, float](), None
+        if clean is not None and model.styles is not None:
+            latents = model.denoiser.codec.latents(clean, generation.grid)
+            vector = model.styles.encoder.vector(self.ops, latents)
+            near = model.styles.near(vector) if model.encodes_styles else near
+        if vector is None and not probes_of(spec.inquiry):
+            got, allowed = "a model without a style encoder", "one with it"
+            raise SpecError(complaint(spec.inquiry, got, allowed, "use a checkpoint that ships its styles"))
         return Probing(
             self.ops, model.denoiser, encoder_of(model.text, model.unconditional), spec,
-            Question(prompt=spec.prompt, reader=reader, names=model.words, styles=near), course,
+            Question(spec.prompt, self.reader, model.words, near, vector), course,
             grid=generation.grid, guidance=generation.embedded_guidance,
             clean=clean,
             channels=generation.channels,

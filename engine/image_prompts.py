@@ -83,16 +83,6 @@ def image_prompts_of(
     return start, tuple(AdapterUse(names.of_picture(digest), share, names.NONE) for digest in digests)
 
 
-def joined(adapters: Iterable[AdapterUse]) -> tuple[AdapterUse, ...]:
-    """Return adapters with each named once: a picture may be a style reference and an image prompt. Weights add up."""
-    found: dict[tuple[str, str | None], AdapterUse] = {}
-    for use in adapters:
-        key = use.adapter, use.unconditional
-        before = found.get(key)
-        found[key] = use if before is None else AdapterUse(use.adapter, before.weight + use.weight, use.unconditional)
-    return tuple(found.values())
-
-
 def _digests(given: Any) -> tuple[str, ...]:
     if given is None:
         return ()

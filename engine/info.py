@@ -20,6 +20,7 @@ from .sigmas import SigmaConfig
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .styles.choice import StyleInfo
+from .taste.space import TasteSpace
 from .taught import Taught
 
 
@@ -113,7 +114,8 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         taught: how long a picture the model was taught; None: it does not say.
         family: a module of `engine/families`, such as "flux"; empty: unknown.
         words: slot -> how many words of prompts the model knows there, things under "subject"; empty: it has no list of
-            them, and answers no inquiries.
+            them, and answers no inquiries that take probes.
+        taste: the numbers of its style space, by which tastes are learned; None: it has no styles.
     """
 
     identity: ModelIdentity
@@ -129,6 +131,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     taught: Taught | None = None
     family: str = ""
     words: dict[str, int] = {}
+    taste: TasteSpace | None = None
 
     @property
     def max_rows(self) -> int:

@@ -24,6 +24,7 @@ from .memory import MemoryCoefficients
 from .pipeline import Classes, want_components
 from .sigmas import SCHEDULER, SigmaConfig
 from .styles.space import StyleSpace, load_styles
+from .taste.space import TasteSpace, space_of
 from .taught import Taught, read_taught
 from .text.pipeline import TextEncoding, TextPipeline, read_only
 from .text.pipelines import reader_of
@@ -108,6 +109,14 @@ class Model:
     def words(self) -> Mapping[str, Sequence[str]]:
         """Slot -> the model's own words there, in the checkpoint's order, things under "subject"; empty: no list."""
         return words_of(getattr(self.text, "reader", None), self.vocabulary)
+
+    @cached_property
+    def taste(self) -> TasteSpace | None:
+        """The numbers by which tastes are learned; None: the model has no styles."""
+        styles = self.styles
+        if styles is None:
+            return None
+        return space_of(styles.vectors, styles.words, styles.heads, self.words, styles.prior)
 
     @property
     def word_counts(self) -> dict[str, int]:

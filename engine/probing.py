@@ -117,6 +117,8 @@ class Probing:
 
     def _measure(self, probes: Sequence[Probe]) -> list[float]:
         """Return the numbers of probes, taken in one ragged batch. None depends on the others."""
+        if not probes:
+            return []
         looks = [self._look(probe.noise, probe.sigma) for probe in probes]
         texts = list(dict.fromkeys(probe.text for probe in probes))
         encodings = dict(zip(texts, self._encode(texts), strict=True))

@@ -15,7 +15,7 @@ from ..bounds import DIGEST, MAX_FEATHER, MAX_PLACE
 from ..errors import complaint
 from ..values import flag_of, number_of, shown, text_of, whole_of
 from .errors import SpecError
-from .styles.names import picture_of
+from .styles.names import picture_of, taste_of
 
 if TYPE_CHECKING:
     from .spec import GenerationSpec
@@ -136,18 +136,24 @@ class PictureUse(StrEnum):
     STYLE = "style"  # pixels [height, width, 3] of about the model's default area, in the picture's own proportions
     START = "start"  # pixels [height, width, 3] of the size of the generation
     MASK = "mask"  # pixels [height, width] likewise, 255 where pixels are new
+    TASTE = "taste"  # no picture, but the style vector of a taste code: its bytes [4 W], as float32 [W] has them
 
 
-_LABELS: Final = {PictureUse.STYLE: "style reference", PictureUse.START: "start picture", PictureUse.MASK: "mask"}
+_LABELS: Final = {
+    PictureUse.STYLE: "style reference",
+    PictureUse.START: "start picture",
+    PictureUse.MASK: "mask",
+    PictureUse.TASTE: "taste code",
+}
 
 
 class PictureForm(msgspec.Struct, frozen=True):
     """What a generation needs of a picture.
 
     Attributes:
-        digest: SHA-256 (hex) of its file.
+        digest: SHA-256 (hex) of its file; of a taste code the code.
         use: what as.
-        size: (width, height) in pixels; None: of a style, see `PictureUse`.
+        size: (width, height) in pixels; None: of a style or a taste code, see `PictureUse`.
         place: where it lies on a canvas of that size, see `Start`.
         flat: as shades on white, see `Start`.
     """
@@ -165,7 +171,7 @@ class PictureForm(msgspec.Struct, frozen=True):
 
     @property
     def shape(self) -> tuple[int, ...] | None:
-        """Of its pixels; None: that depends on the picture."""
+        """Of its pixels; None: that depends on the picture, or on the model."""
         if self.size is None:
             return None
         height, width = self.size[::-1]
@@ -187,9 +193,10 @@ def start_forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
 
 def forms_of(spec: GenerationSpec) -> tuple[PictureForm, ...]:
     """Return what a spec needs of all the pictures that it refers to, each once."""
-    digests = (picture_of(use.adapter) for use in spec.adapters if use.weight)
-    styles = (PictureForm(digest, PictureUse.STYLE) for digest in digests if digest is not None)
-    return tuple(dict.fromkeys((*styles, *start_forms(spec))))
+    names = [use.adapter for use in spec.adapters if use.weight]
+    styles = (PictureForm(digest, PictureUse.STYLE) for digest in map(picture_of, names) if digest is not None)
+    tastes = (PictureForm(code, PictureUse.TASTE) for code in map(taste_of, names) if code is not None)
+    return tuple(dict.fromkeys((*styles, *tastes, *start_forms(spec))))
 
 
 def start_of(

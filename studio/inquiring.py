@@ -52,10 +52,26 @@ def describing(digest: str, size: tuple[int, int], model: ModelInfo) -> Generati
     Raises:
         SpecError: as `inquiry`, or the picture is longer than any that is drawn.
     """
+    return _about("describe", digest, size, model)
+
+
+def featuring(digest: str, size: tuple[int, int], model: ModelInfo) -> GenerationSpec:
+    """Return the spec of asking for a picture's style vector (`engine/inquiries/features.py`).
+
+    Args and errors as of `describing`; SpecError also for a model without styles.
+    """
+    if model.styles is None:
+        got, allowed = "a model without styles", "one with a style encoder"
+        raise SpecError(complaint("features", got, allowed, "use a checkpoint that ships its styles"))
+    return _about("features", digest, size, model)
+
+
+def _about(name: str, digest: str, size: tuple[int, int], model: ModelInfo) -> GenerationSpec:
+    """Return the spec of an inquiry about a picture; see `describing`."""
     if max(size) > MAX_ASPECT * min(size):
         got, allowed = f"{size[0]} x {size[1]} pixels", f"up to {MAX_ASPECT:g}:1"
         raise SpecError(complaint("picture", got, allowed, "crop it"))
-    return inquiry("describe", "", digest, model, start=Start(digest, 0.0), aspect=size)
+    return inquiry(name, "", digest, model, start=Start(digest, 0.0), aspect=size)
 
 
 def shortening(prompt: str, model: ModelInfo, **size: Any) -> GenerationSpec:

@@ -38,7 +38,7 @@ def work_of(
         unit = round(unit * (pixels / default.pixels) ** 0.5)  # the doubles of sizes of `--ar`, too
         default = DefaultJob(len(info.evaluations(usual)), 0, pixels)
     effort = Effort(
-        evaluations=-(-info.course(spec).probes // 2) if spec.inquiry else len(info.evaluations(spec)),
+        evaluations=max(1, -(-info.course(spec).probes // 2)) if spec.inquiry else len(info.evaluations(spec)),
         default_evaluations=default.evaluations,
         draft_evaluations=default.draft_evaluations,
         pixels=_counted(spec, default.pixels, unit),

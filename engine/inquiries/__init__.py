@@ -12,6 +12,7 @@ it out, and of its kind of job. To add one is to add a module with
     PICTURE: bool                                  # whether it is about a picture, which is what the spec starts from
     def num_probes(prompt, names) -> int           # how many it takes, known before there is a job
     def ask(question) -> Asking                    # the probes, step by step, and at the end the answer
+    PROBES: bool                                   # may be left out; False: it takes none, and needs a style encoder
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import complaint
 from ...plugins import Plugins, folder
@@ -73,16 +76,24 @@ class Question:
 
     Attributes:
         prompt: of the spec.
-        reader: what reads the model's prompts.
+        reader: what reads the model's prompts; None: nothing does, and nothing is probed.
         names: slot -> the names of the model's words there, in the checkpoint's order; "subject" are things.
         styles: style -> how near the picture is to it, by the model's style encoder: a cosine; empty: the model has no
             such encoder for its words, or there is no picture.
+        vector: float32 [W], the style vector of the picture; None: there is no picture, or no style encoder.
     """
 
     prompt: str
-    reader: PromptReader
+    reader: PromptReader | None
     names: Mapping[str, Sequence[str]]
     styles: Mapping[str, float] = field(default_factory=dict)
+    vector: NDArray[np.float32] | None = None
+
+    @property
+    def words(self) -> PromptReader:
+        """What reads the model's prompts, of an inquiry with probes."""
+        assert self.reader is not None, "probes without a reader of prompts"
+        return self.reader
 
 
 class Inquiry(Protocol):
@@ -100,6 +111,11 @@ class Inquiry(Protocol):
 
 PLUGINS: Final[Plugins[Inquiry]] = folder("inquiry", "salon.engine.inquiries")
 names = PLUGINS.names
+
+
+def probes_of(name: str) -> bool:
+    """Return whether an inquiry of this name takes probes."""
+    return bool(getattr(PLUGINS.get(name), "PROBES", True))
 
 
 class Course(NamedTuple):
@@ -122,6 +138,8 @@ def course_of(spec: GenerationSpec, granularity: int, text_rows: int, words: Map
         SpecError: the model has no list of words, of which the answer is made.
         PromptError: there is nothing to ask about in the prompt.
     """
+    if not probes_of(spec.inquiry):
+        return Course(1, 1, 0)
     if not words:
         got, allowed = "a model without a list of its words", "one whose prompts are clauses of known words"
         remedy = "use a checkpoint whose salon.json has text.pipeline clauses and vocabulary.concepts"

@@ -66,7 +66,7 @@ def num_probes(prompt: str, names: Mapping[str, int]) -> int:
 def ask(question: Question) -> Asking:
     """See `Inquiry`."""
     noises = itertools.count()
-    slots = [slot.name for slot in question.reader.slots if slot.name != SUBJECT and question.names[slot.name]]
+    slots = [slot.name for slot in question.words.slots if slot.name != SUBJECT and question.names[slot.name]]
     words = dict.fromkeys(slots, "")
     found: dict[str, _Shares] = {}
     if question.styles:
@@ -125,5 +125,5 @@ def _product(found: Mapping[str, _Shares]) -> float:
 
 
 def _prompt(question: Question, thing: str, words: Mapping[str, str]) -> str:
-    forms = {slot.name: slot.form for slot in question.reader.slots}
+    forms = {slot.name: slot.form for slot in question.words.slots}
     return ", ".join(filter(None, [thing, *(forms[slot].format(word) for slot, word in words.items() if word)]))

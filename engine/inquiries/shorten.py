@@ -41,7 +41,7 @@ def num_probes(prompt: str, names: Mapping[str, int]) -> int:
 
 def ask(question: Question) -> Asking:
     """See `Inquiry`."""
-    words, reader = _words(question.prompt), question.reader
+    words, reader = _words(question.prompt), question.words
     without = [_joined([*words[:at], *words[at + 1 :]]) for at in range(min(len(words), MOST_WORDS))]
     looks = [(noise, level) for level in LEVELS for noise in range(NOISES)]
     numbers = yield [Probe(text, noise, level) for noise, level in looks for text in without]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from ...bounds import MAX_REFERENCES, MAX_STYLE, REFERENCE_WEIGHT, STYLE_VERSIONS
+from ...bounds import CODE, MAX_REFERENCES, MAX_STYLE, REFERENCE_WEIGHT, STYLE_VERSIONS
 from ...errors import complaint
 from ...values import flag_of, number_of, shown, text_of, whole_of
 from ..errors import SpecError
@@ -15,10 +16,11 @@ from ..spec import AdapterUse
 from . import names
 
 STYLE_WEIGHT: Final = 100.0  # the value of `--sw` when the user gives none
+PROFILE_STRENGTH: Final = 100.0  # that of `--s` with a profile
 # (`--sw`, adapter weight), linear between. The adapter was trained with weight 1; 2.5 is the strongest at which the
 # shipped model still draws most of the things that it is asked for.
 POINTS: Final = ((0.0, 0.0), (100.0, 1.0), (float(MAX_STYLE), 2.5))
-FIELDS: Final = ("stylize", "raw", "style_references", "style_weight", "style_version")
+FIELDS: Final = ("stylize", "raw", "style_references", "style_weight", "style_version", "profile")
 
 
 class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +50,7 @@ class Reference(msgspec.Struct, frozen=True):
     """A style that a request refers to.
 
     Attributes:
-        source: a style number, or the SHA-256 (hex) of a picture's file.
+        source: a style number, the SHA-256 (hex) of a picture's file, or a taste code.
         weight: its share beside other references.
     """
 
@@ -69,16 +71,20 @@ def style_uses(
     style_references: Any = (),
     style_weight: Any = None,
     style_version: Any = None,
+    profile: Any = None,
 ) -> tuple[AdapterUse, ...]:
     """Return the adapters of a request's styles. Those of weight 0 are left out, which is no effect at all.
 
     Args:
         info: facts of the model's styles; None: the model has none.
-        stylize: 0 to 1,000, strength of the default style; None: the default style stays out.
-        raw: whether the default style stays out.
-        style_references: style numbers, SHA-256s of pictures, pairs of one of these and a weight, or `Reference`s.
+        stylize: 0 to 1,000, strength of the default style; None: the default style stays out. With a profile its
+            strength, and None is 100.
+        raw: whether the default style stays out; with a profile it stays out in any case.
+        style_references: style numbers, SHA-256s of pictures, taste codes, pairs of one of these and a weight, or
+            `Reference`s.
         style_weight: 0 to 1,000, strength of all references together, shared out by their weights; None: 100.
         style_version: the version of style references; there is one, 1.
+        profile: taste codes, or pairs of a code and a weight: they take the default style's place. None: none.
 
     Raises:
         SpecError: a value is out of range, a reference comes more than once, or the model lacks the styles.
@@ -99,43 +105,61 @@ def style_uses(
             raise SpecError(complaint("style_version", shown(style_version), allowed, "there is one version: drop it"))
         if not references:
             raise SpecError(complaint("style_version", "it without a style reference", "one with it", "drop it"))
-    if info is None or (strength and not info.has_default):
-        asked = "stylize" if strength else "style_references" if references else ""
+    codes = _codes(profile)
+    if info is None or (strength and not info.has_default and not codes):
+        asked = "profile" if codes else "stylize" if strength else "style_references" if references else ""
         if asked:
             what = "style" if info is None else "default style"
             raise SpecError(complaint(asked, "a style", f"none (the model has no {what})", "leave it out"))
         return ()
     uses = []
-    if strength and not plain:
+    for code in codes:
+        share = code.weight / sum(each.weight for each in codes)
+        uses.append((code.name, share * interpolate(POINTS, PROFILE_STRENGTH if strength is None else strength)))
+    if strength and not plain and not codes:
         uses.append((names.DEFAULT, interpolate(info.stylize, strength)))
     total = sum(reference.weight for reference in references)
     for reference in references:
         share = reference.weight / total if total else 0.0
         uses.append((reference.name, share * interpolate(POINTS, STYLE_WEIGHT if weight is None else weight)))
-    return tuple(AdapterUse(name, strong, names.NONE) for name, strong in uses if strong)
+    return joined_uses(AdapterUse(name, strong, names.NONE) for name, strong in uses if strong)
 
 
-def references_of(given: Any) -> tuple[Reference, ...]:
-    """Return references in any of their forms as `Reference`s.
+def joined_uses(adapters: Iterable[AdapterUse]) -> tuple[AdapterUse, ...]:
+    """Return adapters with each named once, for a picture may be a style reference and an image prompt, and a code a
+    profile and a style reference. Weights add up."""
+    found: dict[tuple[str, str | None], AdapterUse] = {}
+    for use in adapters:
+        key = use.adapter, use.unconditional
+        before = found.get(key)
+        found[key] = use if before is None else AdapterUse(use.adapter, before.weight + use.weight, use.unconditional)
+    return tuple(found.values())
+
+
+def references_of(given: Any, what: str = "style reference") -> tuple[Reference, ...]:
+    """Return references in any of their forms as `Reference`s; a message calls each `what`.
 
     Raises:
         SpecError: a value is no reference, there are too many, or one comes more than once.
     """
     many = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
-    found = tuple(map(_reference, many))
+    found = tuple(_reference(each, what) for each in many)
     if len(found) > MAX_REFERENCES:
         got, remedy = f"{len(found)}", "leave some out"
-        raise SpecError(complaint("style references", got, f"up to {MAX_REFERENCES}", remedy))
+        raise SpecError(complaint(f"{what}s", got, f"up to {MAX_REFERENCES}", remedy))
     sources = [reference.source for reference in found]
     if len(set(sources)) != len(sources):
         twice = next(source for source in sources if sources.count(source) > 1)
-        raise SpecError(complaint("style references", f"{twice} twice", "each once", "add up the weights"))
+        raise SpecError(complaint(f"{what}s", f"{twice} twice", "each once", "add up the weights"))
     return found
 
 
 def name_of(source: int | str) -> str:
-    """Return the name of the adapter of a style number or a picture's digest. Raise SpecError for one out of range."""
-    return names.of_number(source) if isinstance(source, int) else names.of_picture(source)
+    """Return the name of the adapter of a style number, a picture's digest or a taste code. Raise SpecError for one out
+    of range."""
+    if isinstance(source, int):
+        return names.of_number(source)
+    return names.of_taste(source) if re.fullmatch(CODE, source) else names.of_picture(source)
 
 
 def interpolate(points: Iterable[tuple[float, float]], at: float) -> float:
@@ -149,19 +173,29 @@ def interpolate(points: Iterable[tuple[float, float]], at: float) -> float:
     return float(points[-1][1])
 
 
-def _reference(value: Any) -> Reference:
+def _codes(given: Any) -> tuple[Reference, ...]:
+    """Return the codes of a profile, each with its weight. SpecError: as `references_of`, or one is no code."""
+    found = () if given is None else references_of(given, "profile")
+    for each in found:
+        if not (isinstance(each.source, str) and re.fullmatch(CODE, each.source)):
+            allowed = f"a taste code, {names.CODE_FORM}"
+            raise SpecError(complaint("profile", shown(each.source)[:80], allowed, "ask for its code first"))
+    return found
+
+
+def _reference(value: Any, what: str) -> Reference:
     source, weight = value, 1.0
     if isinstance(value, Reference):
         source, weight = value.source, value.weight
     elif isinstance(value, Sequence) and not isinstance(value, str):
         if len(value) != 2:
-            raise SpecError(complaint("style reference", shown(value), "a reference and its weight", "correct it"))
+            raise SpecError(complaint(what, shown(value), "a reference and its weight", "correct it"))
         source, weight = value
     number, text = whole_of(source), text_of(source)
     if number is None and text is None:
-        allowed = "a style number, or the SHA-256 of a picture's file"
-        raise SpecError(complaint("style reference", shown(source), allowed, "correct it"))
-    share = _number("weight of a style reference", weight, *REFERENCE_WEIGHT)
+        allowed = "a style number, the SHA-256 of a picture's file or a taste code"
+        raise SpecError(complaint(what, shown(source), allowed, "correct it"))
+    share = _number(f"weight of a {what}", weight, *REFERENCE_WEIGHT)
     assert share is not None
     reference = Reference(text or "" if number is None else number, share)
     name_of(reference.source)  # raises for a number or digest out of range

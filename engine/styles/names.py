@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from ...bounds import MAX_STYLE_NUMBER
+from ...bounds import CODE, MAX_STYLE_NUMBER
 from ...errors import complaint
 from ..errors import SpecError
 
@@ -16,10 +16,12 @@ PREFIX: Final = "style:"
 DEFAULT: Final = "style:default"  # the checkpoint's default style
 STYLE_BRANCH: Final = "style"  # the branch of the model's own style adapter, for other tokens made for it
 NONE: Final = "style:none"  # the null reference, which takes a style's place in the unconditional branch
+CODE_FORM: Final = "16 characters from a to z and 2 to 7"  # of a taste code, in words
 
 _NUMBER: Final = re.compile(r"style:number:(0|[1-9][0-9]{0,19})")
 _PICTURE: Final = re.compile(r"style:picture:([0-9a-f]{64})")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_TASTE: Final = re.compile(rf"style:taste:({CODE})")
 
 
 def of_number(number: int) -> str:
@@ -41,6 +43,14 @@ def of_picture(digest: str) -> str:
     return f"style:picture:{digest}"
 
 
+def of_taste(code: str) -> str:
+    """Return the name of the style of a taste code. Raise SpecError for a malformed code."""
+    name = f"style:taste:{code}"
+    if taste_of(name) is None:
+        raise SpecError(complaint("taste code", repr(code[:80]), CODE_FORM, "correct it"))
+    return name
+
+
 def is_style(name: str) -> bool:
     """Return whether the adapter of this name is a style."""
     return name.startswith(PREFIX)
@@ -58,9 +68,16 @@ def picture_of(name: str) -> str | None:
     return match[1] if match else None
 
 
+def taste_of(name: str) -> str | None:
+    """Return the taste code that a style stands for; None for another adapter."""
+    match = _TASTE.fullmatch(name)
+    return match[1] if match else None
+
+
 def is_known(name: str) -> bool:
     """Return whether a name says how a style is made. Any engine of the model can make such a style.
 
-    For the style of a picture, the engine needs the picture as well.
+    For the style of a picture, the engine needs the picture as well, and for that of a taste code its vector.
     """
-    return name in (DEFAULT, NONE) or number_of(name) is not None or picture_of(name) is not None
+    found = number_of(name) is not None, picture_of(name) is not None, taste_of(name) is not None
+    return name in (DEFAULT, NONE) or any(found)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ from .numbers import Basis
 
 Float32 = NDArray[np.float32]
 
+TASTE: Final = "taste.safetensors"  # how users differ, if the model says so; it draws nothing and has no digest
+
 
 @dataclass(frozen=True, eq=False)
 class StyleSpace:
@@ -44,6 +46,8 @@ class StyleSpace:
         null: float32 [W], the reference that stands for no style.
         default: the default style, or None.
         basis: makes vectors of numbers.
+        heads: factor -> (weight [classes, W], bias [classes]), the classifiers of style vectors.
+        prior: float32 [M, K, K], how utilities of users differ (`taste.space`); None: the checkpoint does not say.
     """
 
     adapter: Any
@@ -53,6 +57,8 @@ class StyleSpace:
     null: Float32
     default: DefaultStyle | None
     basis: Basis
+    heads: Mapping[str, tuple[Float32, Float32]]
+    prior: Float32 | None
 
     @property
     def info(self) -> StyleInfo:
@@ -69,7 +75,8 @@ class StyleSpace:
         """Return the style vector float32 [W] for the name of an adapter.
 
         Raises:
-            SpecError: the name is of no style, or of the style of a picture that the engine has not been given.
+            SpecError: the name is of no style, or of the style of a picture or a taste code that the engine has not
+                been given.
         """
         if name == names.NONE:
             return self.null
@@ -82,13 +89,16 @@ class StyleSpace:
             raise SpecError(
                 complaint("style reference", f"picture {digest[:12]}, which is not here", "one that is", remedy)
             )
+        if (code := names.taste_of(name)) is not None:
+            remedy = "give its vector first (Engine.add_taste), or ask the server that has it"
+            raise SpecError(complaint("taste code", f"{code}, which is not here", "one that is", remedy))
         default = "" if self.default is None else f"{names.DEFAULT!r}, "
-        allowed = f"{default}{names.NONE!r}, 'style:number:N' or 'style:picture:SHA256'"
+        allowed = f"{default}{names.NONE!r}, 'style:number:N', 'style:picture:SHA256' or 'style:taste:CODE'"
         raise SpecError(complaint("style", repr(name), allowed, "correct it"))
 
-    def near(self, ops: Ops[Any, Any], latents: Float32) -> dict[str, float]:
-        """Return style -> the cosine between its vector and that of latents float32 [height, width, channels]."""
-        vector = self.encoder.vector(ops, latents).astype(np.float64)
+    def near(self, of: Float32) -> dict[str, float]:
+        """Return style -> the cosine between its vector and a style vector float32 [W]."""
+        vector = of.astype(np.float64)
         found = {}
         for word, row in zip(self.words, self.vectors.astype(np.float64), strict=True):
             lengths = np.sqrt((row * row).sum() * (vector * vector).sum())
@@ -99,6 +109,14 @@ class StyleSpace:
         """Return the adapter tokens float32 [n, token width] of a style vector float32 [W]."""
         tokens: Float32 = self.adapter.projection.tokens(ops, vector[None])
         return tokens
+
+
+def vector_of(label: str, data: NDArray[np.uint8]) -> Float32:
+    """Return the vector float32 [W] in its bytes uint8 [4 W]. SpecError, which calls them `label`: they are none."""
+    if data.dtype != np.uint8 or data.ndim != 1 or not data.size or data.size % 4:
+        allowed = "uint8 [4 W], the bytes of a float32 vector"
+        raise SpecError(complaint(label, f"{data.dtype} {list(data.shape)}", allowed, "send those"))
+    return np.frombuffer(np.ascontiguousarray(data), "<f4").astype(np.float32)
 
 
 def load_styles(ops: Ops[Any, Any], folder: Path, salon: Config, denoiser: Denoiser) -> StyleSpace | None:
@@ -136,8 +154,10 @@ def load_styles(ops: Ops[Any, Any], folder: Path, salon: Config, denoiser: Denoi
     if encoder.channels != channels:
         expected, key = f"{channels} channels, those of the latents", "encoder.first.0.weight"
         raise WrongShape("style encoder", path=file.path, key=key, expected=expected, found=str(encoder.channels))
-    default = load_default_style(folder, salon.values)
-    return StyleSpace(adapter, encoder, vectors, words, null, default, Basis.of(vectors, _heads(file, width)))
+    default, heads = load_default_style(folder, salon.values), _heads(file, width)
+    basis = Basis.of(vectors, {factor: weight for factor, (weight, _) in heads.items()})
+    prior = _prior(folder / TASTE, sum(len(bias) for _, bias in heads.values()) or width)
+    return StyleSpace(adapter, encoder, vectors, words, null, default, basis, heads, prior)
 
 
 def _named(path: Path, entry: Any) -> tuple[SafetensorsFile, str, tuple[str, ...]]:
@@ -157,8 +177,21 @@ def _floats(file: SafetensorsFile, key: str, dimensions: int) -> Float32:
     return values
 
 
-def _heads(file: SafetensorsFile, width: int) -> Mapping[str, Float32]:
-    """Return the classifiers' weights [classes, W] of the file, by factor: directions in which a style differs."""
+def _prior(path: Path, axes: int) -> Float32 | None:
+    """Return the covariances [M, K, K] in the file of tastes beside a checkpoint; None: there is no such file."""
+    if not path.is_file():
+        return None
+    file = SafetensorsFile(path)
+    prior = _floats(file, "prior", 3)
+    if prior.shape[1:] != (axes, axes):
+        expected, found = f"[any, {axes}, {axes}]", str(list(prior.shape))
+        raise WrongShape("taste prior", path=file.path, key="prior", expected=expected, found=found)
+    return prior
+
+
+def _heads(file: SafetensorsFile, width: int) -> Mapping[str, tuple[Float32, Float32]]:
+    """Return the classifiers (weight [classes, W], bias [classes]) of the file, by factor: directions in which a style
+    differs."""
     found = {}
     for key in sorted(file.tensors):
         if key.startswith("heads.") and key.endswith(".weight"):
@@ -166,5 +199,10 @@ def _heads(file: SafetensorsFile, width: int) -> Mapping[str, Float32]:
             if weight.shape[1] != width:
                 expected, got = f"[any, {width}]", str(list(weight.shape))
                 raise WrongShape("style vectors", path=file.path, key=key, expected=expected, found=got)
-            found[key.removeprefix("heads.").removesuffix(".weight")] = weight
+            name = key.removeprefix("heads.").removesuffix(".weight")
+            bias = _floats(file, f"heads.{name}.bias", 1)
+            if len(bias) != len(weight):
+                expected, got = f"[{len(weight)}]", str(list(bias.shape))
+                raise WrongShape("style vectors", path=file.path, key=key, expected=expected, found=got)
+            found[name] = weight, bias
     return found

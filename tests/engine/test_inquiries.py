@@ -182,7 +182,7 @@ def test_words_beyond_the_bound_are_said_so(engine: Engine) -> None:
 
 def refusals() -> Sequence[tuple[dict[str, Any], str]]:
     return (
-        ({"inquiry": "guess"}, "inquiry: got 'guess', allowed describe or shorten; choose one"),
+        ({"inquiry": "guess"}, "inquiry: got 'guess', allowed describe or features or shorten; choose one"),
         ({"inquiry": 3}, "inquiry: got 3, allowed"),
         ({"inquiry": "describe"}, "describe: got nothing to start from, allowed a picture, at strength 0"),
         ({"inquiry": "describe", "start": Start("ab" * 32, 0.5)}, "describe: got strength 0.5, allowed a picture"),

@@ -256,7 +256,7 @@ def test_a_parked_picture_goes_on_elsewhere(engine: Engine) -> None:
 
 @pytest.mark.parametrize("name", ["style:", "style:number:x", "style:picture:12", "style:of mine"])
 def test_a_name_that_says_no_style(engine: Engine, name: str) -> None:
-    with pytest.raises(SpecError, match="style: got .*'style:number:N' or 'style:picture:SHA256'"):
+    with pytest.raises(SpecError, match="style: got .*'style:number:N', 'style:picture:SHA256' or 'style:taste:CODE'"):
         engine.open(engine.make_spec("cat", adapters=(AdapterUse(name),)))
     assert engine.num_open == 0
 
