@@ -35,8 +35,12 @@ def ask(question: Question) -> Asking:
     """See `Inquiry`."""
     assert question.vector is not None, "an inquiry about a picture, of a model with a style encoder"
     yield ()
-    data = question.vector.astype("<f4").tobytes()
-    return (Text(base64.b64encode(data).decode("ascii"), 1.0, ROLE),)
+    return answer(question.vector)
+
+
+def answer(vector: Float32) -> tuple[Text, ...]:
+    """Return the answer that has a vector float32 [W]."""
+    return (Text(base64.b64encode(vector.astype("<f4").tobytes()).decode("ascii"), 1.0, ROLE),)
 
 
 def read(text: Text) -> Float32:

@@ -13,12 +13,15 @@ import numpy as np
 from ...engine import inquiries
 from ...engine.evaluations import evaluations_of
 from ...engine.info import Architecture, BackendInfo, ModelIdentity, ModelInfo
-from ...engine.inquiries import Text
+from ...engine.inquiries import Text, features
 from ...engine.limits import Limits
 from ...engine.memory import MemoryCoefficients
 from ...engine.sigmas import SigmaConfig
 from ...engine.solvers import Evaluation
 from ...engine.spec import GenerationSpec
+from ...engine.styles.choice import StyleInfo
+from ...engine.styles.encoder import unit
+from ...engine.taste.space import space_of
 from ...scheduler.tickets import Stage
 from ...studio.threads import start_thread
 from ...studio.workers.client import Notice
@@ -40,7 +43,8 @@ from ...studio.workers.messages import (
     Stop,
 )
 
-SIDE: Final = 8  # pixels of a picture's side, if the request states no size
+SIDE: Final = 8  # pixels of a picture's side, if the request states no size; and the width of style vectors
+WORDS: Final = ("plain", "fancy", "bold")  # styles
 
 
 @dataclass
@@ -79,11 +83,17 @@ def info_of(behaviour: Behaviour) -> ModelInfo:
         unconditional_rows=1,
         words={"subject": 4},
         defaults={"width": SIDE, "height": SIDE, "steps": behaviour.steps, "guidance_scale": 2.0, "solver": "euler"},
+        styles=StyleInfo(tokens=1, words=WORDS),
+        taste=space_of(np.eye(len(WORDS), SIDE, dtype=np.float32), WORDS, {}, {}),
     )
 
 
 def texts_of(spec: GenerationSpec) -> tuple[Text, ...]:
     """Return the answer to an inquiry: made up, but of the form of a real one."""
+    if spec.inquiry == "features":
+        assert spec.start is not None, "an inquiry about a picture"
+        drawn = np.random.default_rng(int(spec.start.picture[:12], 16)).standard_normal(SIDE)
+        return features.answer(unit(drawn))
     if spec.start is not None:
         return tuple(Text(f"thing {number}", round(0.4 / number, 4)) for number in range(1, 5))
     words = spec.prompt.split()

@@ -122,8 +122,8 @@ def test_strangers_codes_in_one_batch_have_the_bits_of_each_alone(engine: Engine
     for number in range(6):
         code = "abcdef"[number] * 16
         engine.add_taste(code, vector(engine, 100 + number))
-        size: dict[str, Any] = {"width": 64 + 16 * (number % 2), "height": 64, "steps": 3 + number % 2, "guidance_scale": 2.0}
-        specs.append(engine.make_spec("a dog", profile=[code], stylize=100.0 * number, seed=number, **size))
+        own = QUICK | {"width": 64 + 16 * (number % 2), "steps": 3 + number % 2, "seed": number}
+        specs.append(engine.make_spec("a dog", profile=[code], stylize=100.0 * number, **own))
     together = draw(engine, *specs)
     for spec, picture in zip(specs, together, strict=True):
         assert np.array_equal(draw(engine, spec)[0], picture)
