@@ -67,6 +67,9 @@ Cache& cache() {
   return *c;
 }
 
+// Made when the library is loaded, as the pool is (pool.cpp): a fork amid its making would stop the child.
+[[maybe_unused]] const bool made_at_load = (cache(), true);
+
 // Null only if memory runs out even without the kept blocks.
 void* ask_system(std::size_t bytes) noexcept {
   void* block = std::aligned_alloc(64, bytes);

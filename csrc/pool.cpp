@@ -224,14 +224,15 @@ Pool*& slot() {
   return pool;
 }
 
-Pool& pool() {
-  static std::once_flag once;
-  std::call_once(once, [] {
-    slot() = new Pool();  // leaked on purpose: helpers may still wait at exit
-    pthread_atfork(nullptr, nullptr, [] { slot() = new Pool(); });  // a fork's child has no helpers
-  });
-  return *slot();
-}
+Pool& pool() { return *slot(); }
+
+// Made when the library is loaded, not at the first use: a fork amid the first use of another thread would leave its
+// child waiting for ever for a beginning that no thread there ends.
+[[maybe_unused]] const bool made_at_load = [] {
+  slot() = new Pool();  // leaked on purpose: helpers may still wait at exit
+  pthread_atfork(nullptr, nullptr, [] { slot() = new Pool(); });  // a fork's child has no helpers
+  return true;
+}();
 
 }  // namespace
 
