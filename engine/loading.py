@@ -116,7 +116,7 @@ class Model:
         styles = self.styles
         if styles is None:
             return None
-        return space_of(styles.vectors, styles.words, styles.heads, self.words, styles.prior)
+        return space_of(styles.vectors, styles.words, styles.heads, self.words, **styles.tastes)
 
     @property
     def word_counts(self) -> dict[str, int]:

@@ -47,7 +47,8 @@ class StyleSpace:
         default: the default style, or None.
         basis: makes vectors of numbers.
         heads: factor -> (weight [classes, W], bias [classes]), the classifiers of style vectors.
-        prior: float32 [M, K, K], how utilities of users differ (`taste.space`); None: the checkpoint does not say.
+        tastes: what the checkpoint says of users (`taste.space`): "prior" float32 [M, K, K], how their utilities
+            differ, and "classes" [K + 2, W], where classes lie; either may be missing.
     """
 
     adapter: Any
@@ -58,7 +59,7 @@ class StyleSpace:
     default: DefaultStyle | None
     basis: Basis
     heads: Mapping[str, tuple[Float32, Float32]]
-    prior: Float32 | None
+    tastes: Mapping[str, Float32]
 
     @property
     def info(self) -> StyleInfo:
@@ -156,8 +157,8 @@ def load_styles(ops: Ops[Any, Any], folder: Path, salon: Config, denoiser: Denoi
         raise WrongShape("style encoder", path=file.path, key=key, expected=expected, found=str(encoder.channels))
     default, heads = load_default_style(folder, salon.values), _heads(file, width)
     basis = Basis.of(vectors, {factor: weight for factor, (weight, _) in heads.items()})
-    prior = _prior(folder / TASTE, sum(len(bias) for _, bias in heads.values()) or width)
-    return StyleSpace(adapter, encoder, vectors, words, null, default, basis, heads, prior)
+    tastes = _tastes(folder / TASTE, sum(len(bias) for _, bias in heads.values()) or width, width)
+    return StyleSpace(adapter, encoder, vectors, words, null, default, basis, heads, tastes)
 
 
 def _named(path: Path, entry: Any) -> tuple[SafetensorsFile, str, tuple[str, ...]]:
@@ -177,16 +178,19 @@ def _floats(file: SafetensorsFile, key: str, dimensions: int) -> Float32:
     return values
 
 
-def _prior(path: Path, axes: int) -> Float32 | None:
-    """Return the covariances [M, K, K] in the file of tastes beside a checkpoint; None: there is no such file."""
-    if not path.is_file():
-        return None
-    file = SafetensorsFile(path)
-    prior = _floats(file, "prior", 3)
-    if prior.shape[1:] != (axes, axes):
-        expected, found = f"[any, {axes}, {axes}]", str(list(prior.shape))
-        raise WrongShape("taste prior", path=file.path, key="prior", expected=expected, found=found)
-    return prior
+def _tastes(path: Path, axes: int, width: int) -> dict[str, Float32]:
+    """Return what the file of tastes beside a checkpoint has; nothing: there is no such file."""
+    found: dict[str, Float32] = {}
+    if path.is_file():
+        file = SafetensorsFile(path)
+        for key, shape in (("prior", (None, axes, axes)), ("classes", (axes + 2, width))):
+            if key in file.tensors:
+                found[key] = _floats(file, key, len(shape))
+                if any(want not in (None, have) for want, have in zip(shape, found[key].shape, strict=True)):
+                    expected = str([side if side is not None else "any" for side in shape]).replace("'", "")
+                    got = str(list(found[key].shape))
+                    raise WrongShape("tastes", path=file.path, key=key, expected=expected, found=got)
+    return found
 
 
 def _heads(file: SafetensorsFile, width: int) -> Mapping[str, tuple[Float32, Float32]]:

@@ -51,6 +51,8 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         words: the names of these n styles.
         factors: the classifiers; empty: coordinates are the vectors themselves.
         prior: bytes of float32 [M, K, K], covariances of the utilities of M types of users; empty: those of `types_of`.
+        classes: bytes of float32 [K + 2, W]: the middle of all styles, how frequent each of the K classes is (the rest
+            of that row is 0), and the direction of each; empty: see `directions`.
         algorithm: of learning; see `ALGORITHM`.
     """
 
@@ -59,6 +61,7 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     words: tuple[str, ...]
     factors: tuple[Factor, ...] = ()
     prior: bytes = b""
+    classes: bytes = b""
     algorithm: int = ALGORITHM
 
     @property
@@ -107,6 +110,19 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return np.frombuffer(self.prior, "<f4").reshape(-1, self.axes, self.axes).astype(np.float64)
 
     @cached_property
+    def directions(self) -> tuple[Float64, Float64, Float64]:
+        """Middle [W] of all styles, how frequent each class is [K], and the direction [K, W] of each class.
+
+        The vectors of styles are about the middle and the sum of their classes' directions, by coordinates: those of
+        pictures, where the checkpoint ships that, else those of numbered styles, by ridge regression.
+        """
+        if self.classes:
+            rows = np.frombuffer(self.classes, "<f4").reshape(self.axes + 2, -1).astype(np.float64)
+            return rows[0], rows[1, : self.axes], rows[2:]
+        vectors, coordinates = self.points
+        return directions_of(vectors, coordinates)
+
+    @cached_property
     def points(self) -> tuple[Float32, Float64]:
         """Vectors float32 [P, W] and coordinates [P, K] of the first numbered styles: where profiles look."""
         vectors = np.stack([self.number_vector(number) for number in range(POINTS)])
@@ -144,6 +160,21 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return tuple(found)
 
 
+def directions_of(vectors: NDArray[Any], coordinates: Float64, ridge: float = 1.0) -> tuple[Float64, Float64, Float64]:
+    """Return (middle [W], frequency of each class [K], direction of each class [K, W]) of styles.
+
+    Args:
+        vectors: [n, W].
+        coordinates: [n, K] of these vectors.
+        ridge: added to the square of the coordinates, since those of a factor add up to 1.
+    """
+    values = np.asarray(vectors, np.float64)
+    middle, frequent = values.mean(axis=0), coordinates.mean(axis=0)
+    off = coordinates - frequent
+    directions = np.linalg.solve(off.T @ off + ridge * np.eye(off.shape[1]), off.T @ (values - middle))
+    return middle, frequent, directions
+
+
 def types_of(space: TasteSpace, spread: float = 3.0, little: float = 0.7) -> Float64:
     """Return the covariances [M, K, K] of plain types of users: those who go by one factor above all, one type for
     each, those who go by all alike, and those who hardly care.
@@ -170,6 +201,7 @@ def space_of(
     heads: Mapping[str, tuple[Float32, Float32]],
     names: Mapping[str, Sequence[str]],
     prior: Float32 | None = None,
+    classes: Float32 | None = None,
 ) -> TasteSpace:
     """Return the space of named styles and classifiers.
 
@@ -179,6 +211,7 @@ def space_of(
         names: factor -> what prompts call its classes, where the model knows words for them; one fewer than the
             classes: the first class is the one without a word.
         prior: covariances [M, K, K] of types of users; None: plain ones.
+        classes: [K + 2, W], see `TasteSpace`; None: those of numbered styles.
     """
     factors = []
     for factor, (weight, bias) in sorted(heads.items()):
@@ -196,4 +229,5 @@ def space_of(
         words=tuple(words),
         factors=tuple(factors),
         prior=b"" if prior is None else prior.astype("<f4").tobytes(),
+        classes=b"" if classes is None else classes.astype("<f4").tobytes(),
     )

@@ -1,7 +1,8 @@
-"""Make the style vector of a profile: the middle of those points of the style space that the user would choose.
+"""Make the style vector of a profile: from the middle of all styles towards the classes that the user would choose.
 
-Numbered styles are spread over the whole space. Each counts by how likely it is the best of all (a softmax of the
-utilities), so the vector lies where styles lie, and the less is known of a user, the nearer it is to the middle of all.
+Of each factor every class counts by how likely it is the best (a softmax of the utilities), against how frequent it is;
+and every class has a direction in the style space, in which vectors of its pictures lie (`TasteSpace.directions`). So
+what is known of a user shows, and the less is known of a factor, the nearer it stays to the middle of all styles.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ..styles.encoder import unit
 from .preference import Preference
 from .space import TasteSpace
 
@@ -18,6 +20,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 SHARPNESS: Final = 2.0  # factor of the utilities in the softmax
+LENGTH: Final = 1.25  # factor of the directions, beyond 1 since the adapter takes up less than all of a style
 RANDOM: Final = 0x52414E44  # keeps random profiles apart from numbered styles
 
 
@@ -41,7 +44,13 @@ def random_vector(space: TasteSpace, preference: Preference, seed: int) -> Float
 
 
 def _vector(space: TasteSpace, utilities: Float64) -> Float32:
-    vectors, coordinates = space.points
-    scores = SHARPNESS * (coordinates @ utilities)
-    weights = np.exp(scores - scores.max())
-    return space.mean_vector(vectors, weights.tolist())
+    middle, frequent, directions = space.directions
+    if not space.factors:  # coordinates are vectors: the direction is that of the utilities themselves
+        length = float(np.linalg.norm(utilities))
+        return unit(middle + np.sqrt(float(space.width)) * utilities / length) if length else unit(middle)
+    wanted = np.zeros(space.axes)
+    for group in space.groups:
+        scores = SHARPNESS * utilities[group]
+        shares = frequent[group] * np.exp(scores - scores.max())
+        wanted[group] = shares / shares.sum() - frequent[group]
+    return unit(middle + LENGTH * (wanted @ directions))
