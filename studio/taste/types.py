@@ -67,7 +67,7 @@ class Taught(msgspec.Struct, frozen=True, kw_only=True):
         teaches: whether it counts: a skip does not, nor does a like of a picture of one's own.
         events: that teach the profile now.
         needed: from how many on the profile can be used.
-        code: of the profile's state before this answer, where one was asked for already; "" else.
+        code: the latest of the profile, where one was asked for; "" else.
     """
 
     event: int
@@ -105,8 +105,8 @@ class TasteEvent(msgspec.Struct, frozen=True, kw_only=True):
         choice: of a pair one of `CHOICES`; "" else.
         on: whether it counts; one that was switched off or undone stays in the log.
         teaches: whether it teaches the profile while it is on.
-        pull: how far the profile would move without it, as a share of the profile's length; 0 where that is not known
-            (a report finds it).
+        pull: how far it moves the profile, as a length in the space of tastes; 0 where that is not known (a report
+            finds it).
     """
 
     event: int
@@ -217,20 +217,27 @@ class Dependants(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Share(msgspec.Struct, frozen=True):
-    """A share from 0 to 1, with its interval of 95 % and of how many it is; all 0: not known."""
+    """A share from 0 to 1, with its interval of 95 % and of how many it is; of none 0.5, from 0 to 1."""
 
-    value: float = 0.0
+    value: float = 0.5
     low: float = 0.0
-    high: float = 0.0
+    high: float = 1.0
     count: int = 0
 
 
-class Bin(msgspec.Struct, frozen=True):
-    """Of `count` held-out choices that were predicted with a chance of about `predicted`, which share came true."""
+class Liked(msgspec.Struct, frozen=True):
+    """How much a profile goes by one class of a factor in which styles differ.
 
-    predicted: float
-    observed: float
-    count: int
+    Attributes:
+        factor, name: like "palette" and "pastel".
+        utility: above 0 it is liked, below disliked; against the mean of its factor.
+        deviation: how uncertain that is.
+    """
+
+    factor: str
+    name: str
+    utility: float
+    deviation: float
 
 
 class TasteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -238,14 +245,16 @@ class TasteReport(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         profile: what it is a report of, as it is now.
-        verdict: "strong", "weak" or "does nothing".
-        why: the verdict in a sentence.
-        held_out: of choices that the learner did not see, how many it predicts.
-        consistency: of choices between like pictures, how many agree with each other.
-        effect: length of the profile in the space of tastes, in units of how widely styles differ there.
-        calibration: of held-out choices.
-        pulls: the events that pull hardest, the first most.
-        code, anti_code, random_code: the profile, its opposite and a control of the same length, as `--p` takes them.
+        verdict: "strong", "weak" or "does nothing"; "" of a moodboard or a tuner, which learns nothing.
+        held_out: of choices that the learner was not told, how many it predicts.
+        consistency: share of the choices that the profile agrees with.
+        effect: chance that a picture in the user's style is chosen before one of any style.
+        calibration: mean difference between stated chances and what came of them.
+        liked: every class of every factor, the most liked first.
+        pulls: the events that pull hardest, the first most, at most 10.
+        missing: events that say nothing to this model, since their pictures are gone.
+        code, anti_code, random_code: the profile, its opposite and a control of the same strength, as `--p` takes them;
+            "" where too few events teach it, and of a moodboard or tuner for the last two.
         algorithm: version of the learner.
         model, model_name: digest, name and version of the model.
         made_ms: when it was made.
@@ -253,12 +262,13 @@ class TasteReport(msgspec.Struct, frozen=True, kw_only=True):
 
     profile: TasteProfile
     verdict: str
-    why: str = ""
     held_out: Share = Share()
-    consistency: Share = Share()
-    effect: float = 0.0
-    calibration: tuple[Bin, ...] = ()
+    consistency: float = 0.5
+    effect: float = 0.5
+    calibration: float = 0.0
+    liked: tuple[Liked, ...] = ()
     pulls: tuple[TasteEvent, ...] = ()
+    missing: int = 0
     code: str = ""
     anti_code: str = ""
     random_code: str = ""
