@@ -138,6 +138,17 @@ digest = client.add_reference("poster.png")  # or studio.add_reference, without 
 job = client.imagine("a cat", style_references=[digest, (4093, 0.5)], style_weight=150)
 ```
 
+## Taste
+
+`--p` draws in the taste of a profile in place of the model's own, on a server: alone it is your own global profile,
+which is learned of what you like; with names it is up to four others, each perhaps with a weight: `--p ink::2 walls`.
+A name is what you call a profile, its id (of a moodboard `m` and digits), a code, or `@` and a user whose global
+profile is public. What is written is replaced by codes: a code is what a profile was at one time, for ever the same
+pixels, and whoever has it may draw with it. `--s` is how strongly the profile acts: 100 is usual, 0 is nothing, to the
+bit. `--sref` stands beside it, and takes codes too; `--sw` weighs style references alone. `salon settings --p` has
+every prompt drawn so that does not say otherwise. A profile learns of 200 ratings (`salon serve --unlock`) before it
+can be used: pairs that were not skipped, grids that you picked from, and likes of others' pictures.
+
 ## Pictures to start from
 
 `--image photo.png` draws from a picture instead of noise alone, and `--strength` says how much is drawn anew: that

@@ -20,11 +20,11 @@ _NAME: Final = re.compile(r"@?[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class Profiles:
     """Taste profiles, or none for the default one."""
 
-    metavar: str = "CODE"
+    metavar: str = "PROFILE"
     many: bool = True
     none: bool = True
     short: str = ""
-    allowed: str = "codes of profiles, each perhaps with ::WEIGHT, or none for your own"
+    allowed: str = "profiles by name, id or code, each perhaps with ::WEIGHT, or none for your own"
 
     def read(self, flag: str, text: str, remedy: str) -> tuple[str, float]:
         name, separator, share = text.rpartition("::")
@@ -36,8 +36,8 @@ class Profiles:
         return name, float(share)
 
     def check(self, name: str, value: Any, remedy: str) -> tuple[tuple[str, float], ...]:
-        found = []
-        for item in items_of(value) or ():
+        many, found = items_of(value), []
+        for item in (value,) if many is None else many:
             code, weight = items_of(item) or (item, 1.0)
             text, share = text_of(code), number_of(weight)
             if text is None or share is None:

@@ -1,7 +1,8 @@
 """Read references to styles and pictures, as users type them and as programs send them.
 
-A typed reference is a number, a picture's file, or the SHA-256 of one, each perhaps followed by `::WEIGHT`. A sent
-reference is a pair of the number or SHA-256 and the weight: a picture has to be put where the job runs first. A picture
+A typed reference is a number, a picture's file, the SHA-256 of one, or a taste code, each perhaps followed by
+`::WEIGHT`. A sent reference is a pair of the number, SHA-256 or code and the weight: a picture has to be put where the
+job runs first. A picture
 to start from is a file, a SHA-256, or JOB:NUMBER of a job's picture, without a weight.
 """
 
@@ -12,7 +13,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..bounds import ID, MAX_IMAGE_PROMPTS, MAX_IMAGES, MAX_LINK, MAX_REFERENCES, MAX_STYLE_NUMBER, REFERENCE_WEIGHT
+from ..bounds import (
+    CODE,
+    ID,
+    MAX_IMAGE_PROMPTS,
+    MAX_IMAGES,
+    MAX_LINK,
+    MAX_REFERENCES,
+    MAX_STYLE_NUMBER,
+    REFERENCE_WEIGHT,
+)
 from ..errors import complaint
 from ..system import expand_home
 from ..values import number_of, shown, text_of, whole_of
@@ -67,7 +77,7 @@ class References:
                 allowed = f"a style number from 0 to {MAX_STYLE_NUMBER}"
                 raise ParameterError(complaint(flag, shown(name), allowed, f"choose another, or write ./{name[:20]}"))
             return Typed(number, False, weight)
-        if DIGEST.fullmatch(name) or is_link(name):
+        if DIGEST.fullmatch(name) or is_link(name) or (re.fullmatch(CODE, name) and not os.path.exists(name)):
             return Typed(name, False, weight)
         if not name or "\0" in name:
             raise ParameterError(complaint(flag, shown(text), self.allowed, "name one"))
@@ -172,7 +182,7 @@ def _pair(name: str, value: Any) -> tuple[int | str, float]:
         raise ParameterError(complaint(f"{name}: weight", shown(weight), allowed, "correct it"))
     if number is not None and 0 <= number <= MAX_STYLE_NUMBER:
         return number, share
-    if text is not None and (DIGEST.fullmatch(text) or _is_link(text)):
+    if text is not None and (DIGEST.fullmatch(text) or re.fullmatch(CODE, text) or _is_link(text)):
         return text, share
     allowed = f"a style number from 0 to {MAX_STYLE_NUMBER}, or the SHA-256 (64 hex digits) of a picture's file"
     raise ParameterError(complaint(name, shown(source), allowed, "correct it"))

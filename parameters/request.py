@@ -8,7 +8,7 @@ from typing import Any
 from .known import checked, parameters
 from .known.style import STYLIZE
 
-OWN_STYLE = ("stylize", "raw", "style_references")
+OWN_STYLE = ("stylize", "raw", "style_references", "profile")
 
 
 def fields_of(given: Mapping[str, Any], default_style: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ SalonError
     ├── WorkerLost      no worker is left that could do it
     ├── ThreadUnavailable   the system gives no further thread
     ├── ReferenceRefused    a file that is referred to and is no picture, or cannot be read
+    ├── TasteRefused    a profile, a code, an event or a pair that is not one that the account can use so
     ├── GreenThreads    gevent or eventlet has replaced threads where real ones are needed
     └── StoreError          jobs, pictures and ledger entries on disk
         ├── StoreMissing    a package that the store needs is not installed
@@ -57,6 +58,10 @@ class JobTimeout(StudioError):
 
 class ReferenceRefused(StudioError):
     """A file that a request refers to is no picture, or cannot be read."""
+
+
+class TasteRefused(StudioError):
+    """A profile, a taste code, an event or a pair is not one that the account can use in this way."""
 
 
 class WrongTimeout(StudioError, ValueError):

@@ -204,7 +204,7 @@ def pictures_of(
             continue
         pixels = kept.get(form)
         if pixels is None:
-            data = file_of(form.digest)
+            data = None if form.use is PictureUse.TASTE else file_of(form.digest)  # a code has no file
             if data is None:
                 continue
             pixels = read_picture(data, f"{form.label} {form.digest[:12]}").fit(form, info)

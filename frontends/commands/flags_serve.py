@@ -76,6 +76,16 @@ def _serve(parser: Parser) -> None:
     data.add_argument("--keep", type=keep, metavar="DAYS", help="delete pictures after so long (never)")
     quota = number("--quota", 1, 1e9, "leave it out for no limit")
     data.add_argument("--quota", type=quota, metavar="MB", help="pictures of one account (no limit)")
+    taste = parser.add_argument_group("what it learns of users")
+    unlock = whole("--unlock", 1, 10**6, f"{ServeOptions.taste_unlock} is usual")
+    text = f"ratings that a taste profile needs before --p takes it ({ServeOptions.taste_unlock})"
+    taste.add_argument("--unlock", type=unlock, default=ServeOptions.taste_unlock, metavar="N", help=text)
+    rankers = whole("--bonus-rankers", 0, 10**6, "leave it out for as many as the plans say")
+    text = "accounts that get the bonus for ranking most on a day (as the plans say)"
+    taste.add_argument("--bonus-rankers", type=rankers, metavar="N", help=text)
+    least = whole("--bonus-events", 1, 10**6, f"{ServeOptions.bonus_events} is usual")
+    text = f"ratings on that day that the bonus needs ({ServeOptions.bonus_events})"
+    taste.add_argument("--bonus-events", type=least, default=ServeOptions.bonus_events, metavar="N", help=text)
     engine_flags(parser)
     workers = whole("--workers", 1, MAX_WORKERS, "one for each GPU or socket is usual")
     run = parser.add_argument_group("how to run it")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..wire.messages import JobInfo
 
 HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads", "image_links")
-OF_SERVER: Final = ("lane", "private")
+OF_SERVER: Final = ("lane", "private", "profile")
 PREVIEWS: Final = 4  # steps between two
 TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of
 
@@ -52,7 +52,7 @@ def refuse_misplaced(options: argparse.Namespace, of_server: Sequence[str] = OF_
     if getattr(options, "detach", False):
         remote.append("--detach")
     if server is None and remote:
-        remedy = "set SALON_SERVER, pass --server tcp://localhost:5599, or drop it"
+        remedy = "start one with salon serve and set SALON_SERVER, pass --server tcp://localhost:5599, or drop it"
         raise UsageError(f"{remote[0]}: got it without a server, allowed with one; {remedy}")
 
 

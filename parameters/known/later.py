@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from ..kinds import OneOf, Switch, Words
-from ..profiles import Profiles
 from ..references import Picture
 from . import Parameter
 
-TASTE, VIDEO, VERSIONS = "taste profiles", "video", "a choice of models"
+VIDEO, VERSIONS = "video", "a choice of models"
 
 PARAMETERS = (
-    Parameter("profile", ("--p", "--profile"), Profiles(), "a taste profile", "none", missing=TASTE),
     Parameter("video", ("--video",), Switch(), "clips in place of pictures", "", missing=VIDEO),
     Parameter("loop", ("--loop",), Switch(), "clips that end where they begin", "", missing=VIDEO),
     Parameter("end", ("--end",), Picture(), "the last frame of a clip", "none", "name one", missing=VIDEO),

@@ -100,6 +100,10 @@ class ResolvedRequest:
         terms = self.terms or ((Term(spec.prompt),) if remade else ())
         return replace(self, terms=terms, values=MappingProxyType(values))
 
+    def with_data(self, name: str, value: Any) -> ResolvedRequest:
+        """Return the request with another value of a parameter that it says, from where that came."""
+        return replace(self, values=MappingProxyType({**self.values, name: replace(self.values[name], value=value)}))
+
     def prompt(self, *, all_values: bool = False) -> Prompt:
         """Return it as what a prompt says: what was typed or comes from the account, or all values."""
         said = {}

@@ -19,6 +19,7 @@ from .packing import pack
 from .prompts import Children
 from .request import fingerprint
 from .submitted import NewJob, Submitted, reused
+from .taste_uses import uses_of
 
 if TYPE_CHECKING:
     from .service import Service
@@ -78,7 +79,8 @@ class Batches:
         lives = service.jobs.start_all(submit, jobs)
         ids = tuple(job.row.job for job in jobs)
         row = BatchRow(account=account, key=children.key, request=print_, jobs=" ".join(ids), made_ms=context.now_ms())
-        await service.jobs.add_all(lives, Put(row))
+        uses = [use for live, job in zip(lives, jobs, strict=True) for use in uses_of(live.row, job.spec)]
+        await service.jobs.add_all(lives, Put(row), *uses)
         for live, job in zip(lives, jobs, strict=True):
             service.count(live.row, job.spec)
         return ids

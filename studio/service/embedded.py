@@ -34,6 +34,7 @@ from ..references import digest_of, read_file
 from ..threads import check_process, start_thread, thread_pool
 from .context import OpenStudio, ServiceContext, open_studio
 from .durable_job import ANSWER_S, DurableJob, Listener
+from .embedded_taste import DurableTaste
 from .events import JobLog
 from .job_record import JobRecord
 from .options import ServiceOptions
@@ -56,6 +57,9 @@ class DurableStudio:
         studio: starts the workers; tests give another function than `open_studio`.
         options: fields of `ServiceOptions`, such as `model`, `workers`, `backend`, `threads`.
 
+    Attributes:
+        taste: what its user likes: pairs to rank, profiles and their codes.
+
     Raises:
         StoreError: the folder cannot be opened (another process has it, it is broken, or newer).
         CheckpointError, WorkerLost, UnknownBackend: as `Studio`.
@@ -65,6 +69,7 @@ class DurableStudio:
         self, data: str | Path, *, process: bool = False, studio: OpenStudio = open_studio, **options: Any
     ) -> None:
         self._pid = os.getpid()
+        self.taste = DurableTaste(self)
         self._context = ServiceContext(ServiceOptions(data=Path(data), process=process, **options), studio)
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -133,9 +133,9 @@ class JobManager:
             self._add(live, "note", steps=row.steps, reason=note)
         return live
 
-    def add(self, live: ActiveJob) -> asyncio.Future[None]:
+    def add(self, live: ActiveJob, *besides: Write) -> asyncio.Future[None]:
         """Have the row of a new job stored; see `NewRows.add`."""
-        return self._new_rows.add(live)
+        return self._new_rows.add(live, *besides)
 
     def add_all(self, lives: Sequence[ActiveJob], *besides: Write) -> asyncio.Future[None]:
         """Have the rows of one submit's jobs stored; see `NewRows.add_all`."""

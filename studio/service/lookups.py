@@ -60,6 +60,10 @@ class Lookups:
         found = self.jobs.cached(job)
         return None if found is None or found[0].account != account else self.jobs.record_of(*found)
 
+    async def found(self, job: str, account: str) -> Found:
+        """Return the row and the pictures of a job that an account may see. Raise UnknownJob if there is none."""
+        return await self._find(job, account)
+
     async def _find(self, job: str, account: str) -> Found:
         found = await self._look(job)
         if not may_see(found[0], account):

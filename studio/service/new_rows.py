@@ -38,11 +38,11 @@ class NewRows:
         self._context, self._waits, self._forget, self._closing = context, waits, forget, closing
         self._loop = asyncio.get_running_loop()
 
-    def add(self, live: ActiveJob) -> asyncio.Future[None]:
-        """Have the row of a new job stored. The future ends when it is; or with the StoreError for which it is not, and
-        then there is no such job."""
+    def add(self, live: ActiveJob, *besides: Write) -> asyncio.Future[None]:
+        """Have the row of a new job stored, in one transaction with other writes. The future ends when it is; or with
+        the StoreError for which it is not, and then there is no such job."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self._put(live, future)
+        self._put(live, besides, future)
         return future
 
     def add_all(self, lives: Sequence[ActiveJob], *besides: Write) -> asyncio.Future[None]:
@@ -78,15 +78,23 @@ class NewRows:
         except StoreError as error:  # it is busy, or closed
             stored(error)
 
-    def _put(self, live: ActiveJob, future: asyncio.Future[None], lost: bool = False) -> None:
+    def _put(self, live: ActiveJob, besides: Sequence[Write], future: asyncio.Future[None], lost: bool = False) -> None:
         try:
             self._context.writer.put(
-                [AddJob(live.row)], lambda error: self._waits.post(self._stored, live, future, lost, error)
+                [AddJob(live.row), *besides],
+                lambda error: self._waits.post(self._stored, live, besides, future, lost, error),
             )
         except StoreError as error:  # it is busy, or closed
-            self._stored(live, future, lost, error)
+            self._stored(live, besides, future, lost, error)
 
-    def _stored(self, live: ActiveJob, future: asyncio.Future[None], lost: bool, error: StoreError | None) -> None:
+    def _stored(
+        self,
+        live: ActiveJob,
+        besides: Sequence[Write],
+        future: asyncio.Future[None],
+        lost: bool,
+        error: StoreError | None,
+    ) -> None:
         """Take the writer's answer. `lost`: an earlier attempt may have been stored without an answer, and then the row
         is refused as one that is there."""
         refused = isinstance(error, StoreRefused)
@@ -98,7 +106,7 @@ class NewRows:
         if ended and handle is not None and handle.state is JobState.DONE and not (refused or self._closing()):
             LOG.error("a job that is done waits for the store: %s", error, extra={"job": live.row.job})
             lost = lost or isinstance(error, StoreLost)  # made and paid for, like its pictures: it can be put right
-            self._loop.call_later(FULL_S, self._put, live, future, lost)
+            self._loop.call_later(FULL_S, self._put, live, besides, future, lost)
             return
         self._forget(live)
         settle(future, error)

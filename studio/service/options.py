@@ -25,6 +25,10 @@ class ServiceOptions:
         open_accounts: number of accounts from which on no such account is opened.
         keep_days: days after their job's end at which pictures are deleted; None: never.
         image_links: whether pictures are fetched by their links (`links.py`).
+        taste_unlock: events that a profile needs before it can be used.
+        bonus_rankers: how many of the accounts that ranked most the day before get the plans' bonus; None: as many as
+            the plans say.
+        bonus_events: that an account has to have ranked for it on that day, at least.
         quota_bytes: bytes of stored pictures that each account may have; 0: no limit.
     """
 
@@ -45,3 +49,6 @@ class ServiceOptions:
     keep_days: float | None = None
     quota_bytes: int = 0
     image_links: bool = False
+    taste_unlock: int = 200
+    bonus_rankers: int | None = None
+    bonus_events: int = 50

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import msgspec
 
 from ...parameters.job_request import JobRequest
+from ...parameters.language.data import data_of
 from ...parameters.language.options import prompts_of, words_of
 from ..kinds import draws
 from ..prompt.request import ResolvedRequest
 from ..prompt.requests import choices, keys_of, said_by
 from ..prompt.resolve import Facts, resolve
-from ..prompt.settings import Settings, merged
+from ..prompt.settings import Settings, merged, said_in
 from ..prompt.word_lists import FOLDER, WordLists
 from ..store.domains.prompts import BatchRow, SettingsRow
 from ..store.writes import Put, Remove, Write
@@ -114,6 +115,14 @@ class Prompts:
                 known = Settings(parameters=msgspec.msgpack.decode(row.parameters), suffix=row.suffix)
             self._settings[account] = known
         return known
+
+    async def profiles_in_settings(self, account: str) -> tuple[tuple[str, float], ...] | None:
+        """Return the taste profiles, each with its weight, that an account's settings name: none for its own global
+        one. None: they name no profile at all."""
+        settings = await self.settings(account)
+        said = data_of(said_in(settings.suffix), choose=lambda: 0)
+        found: Any = said.get("profile", settings.parameters.get("profile"))
+        return None if found is None else tuple((str(name), float(weight)) for name, weight in found)
 
     async def change_settings(
         self, account: str, parameters: dict[str, Any], suffix: str | None, *, reset: bool

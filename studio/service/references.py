@@ -18,14 +18,16 @@ from numpy.typing import NDArray
 
 from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
-from ...engine.start import PictureForm, forms_of
+from ...engine.start import PictureForm, PictureUse, forms_of
 from ...errors import complaint
 from ..errors import BlobMissing
 from ..references import aspect_of, digest_of, pictures_of, read_picture
 from ..resources import digests_of, needed, not_here
 from ..store.blobs import Blobs
 from ..store.domains.references import ReferenceRow
+from ..store.domains.taste import TasteCodeRow
 from ..store.writes import Put, Remove, Write
+from ..taste.codes import want_usable
 from .context import ServiceContext
 from .errors import WrongValue
 from .uploads import Uploads
@@ -98,6 +100,7 @@ class ServiceReferences:
         """Return the pictures that a request of an account refers to, in the forms that it needs.
 
         Raises:
+            TasteRefused: a taste code that does not exist, was revoked, or is of another model.
             SpecError: one that the account has not brought and that no job shows it, one that is gone, or a mask of
                 another size than its picture.
             ReferenceRefused: one is no picture.
@@ -108,7 +111,11 @@ class ServiceReferences:
         def look() -> tuple[dict[PictureForm, UInt8], list[Write]]:
             writes, now = list[Write](), self.context.now_ms()
             for form in forms_of(spec):
-                if not self._may_use(account, form.digest):
+                if form.use is PictureUse.TASTE:
+                    row_of_code = self.context.store.row(TasteCodeRow, form.digest)
+                    want_usable(form.digest, row_of_code, self.context.studio.loop.model.identity.digest)
+                    continue
+                if not self.may_use(account, form.digest):
                     raise not_here(form, remedy=BRING)
                 row = self._row(account, form.digest)
                 if row is not None and now - row.used_ms > DAY_MS:
@@ -132,25 +139,42 @@ class ServiceReferences:
             return None
 
         def file(digest: str) -> bytes | None:
-            return self._file(digest) if self._may_use(account, digest) else None
+            return self.stored(digest) if self.may_use(account, digest) else None
 
         return await self.waits.read(lambda: aspect_of(given, file))
 
     def file(self, account: str, digest: str) -> bytes:
         """Return the file of a picture that an account may use. Raise SpecError if there is no such picture."""
-        data = self._file(digest) if self._may_use(account, digest) else None
+        data = self.stored(digest) if self.may_use(account, digest) else None
         if data is None:
             raise SpecError(complaint("picture", f"picture {digest}, which is not here", "one that is", BRING))
         return data
 
     def load(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
-        """Return the pictures that a spec refers to, of any account, in the forms that it needs.
+        """Return the pictures that a spec refers to, of any account, in the forms that it needs. A taste code that was
+        revoked meanwhile serves on for what was accepted before.
 
         Raise SpecError if one is gone, and otherwise as `needed`.
         """
         studio = self.context.studio
-        found = pictures_of(spec, self._file, studio.references, studio.loop.model)
+        for form in forms_of(spec):
+            if form.use is PictureUse.TASTE and (row := self.context.store.row(TasteCodeRow, form.digest)) is not None:
+                studio.references.put(form, np.frombuffer(row.vector, np.uint8))
+        found = pictures_of(spec, self.stored, studio.references, studio.loop.model)
         return needed(spec, found, studio.loop.model, remedy=BRING)
+
+    def stored(self, digest: str) -> bytes | None:
+        """Return the file of a picture of any account or job; None: it is not here. The caller knows who may see it."""
+        for blobs in (self._blobs, self.context.blobs):
+            try:
+                return blobs.get(digest)
+            except BlobMissing:
+                continue
+        return None
+
+    def may_use(self, account: str, digest: str) -> bool:
+        """Return whether an account has brought a picture, or may see a job that has it."""
+        return self._row(account, digest) is not None or self.context.store.shows(account, digest)
 
     def sweep(self, in_use: Collection[str]) -> int:
         """Drop pictures that were unused for long, except digests `in_use`.
@@ -172,18 +196,6 @@ class ServiceReferences:
             if digest not in in_use and not store.rows(ReferenceRow, digest=digest, limit=1):
                 number += bool(self._blobs.delete(digest, min_age_s=3600.0))
         return number
-
-    def _file(self, digest: str) -> bytes | None:
-        for blobs in (self._blobs, self.context.blobs):
-            try:
-                return blobs.get(digest)
-            except BlobMissing:
-                continue
-        return None
-
-    def _may_use(self, account: str, digest: str) -> bool:
-        """Return whether an account has brought a picture, or may see a job that has it."""
-        return self._row(account, digest) is not None or self.context.store.shows(account, digest)
 
     def _row(self, account: str, digest: str) -> ReferenceRow | None:
         row = self.context.store.row(ReferenceRow, account, digest)

@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,6 +16,7 @@ from ...engine.reading import STRICT
 from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ...parameters.job_request import IMAGINE, JobRequest, Source
+from ...parameters.known import checked
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
@@ -38,10 +39,13 @@ from .pictures import MakeFiles
 from .prompts import Prompts
 from .request import fingerprint
 from .submitted import NewJob, Submitted, reused
+from .taste import TasteService
+from .taste_uses import uses_of
 from .waits import settle
 
 LOG = logging.getLogger("salon.service")
 DAY_MS: Final = 86_400_000
+PROFILE: Final = "profile"  # a parameter
 CANCEL_S: Final = 120.0  # the longest wait for a cancelled job: a step of a large model, and the write
 
 
@@ -56,6 +60,7 @@ class Service(Lookups):
     Attributes:
         accounts: the requests about accounts.
         linked: pictures by their links.
+        taste: the requests about what accounts like.
         prompts: what is said in the prompt language, and the accounts' settings.
         draining: whether nothing is accepted any more.
         accepted: number of jobs accepted since the start.
@@ -71,6 +76,7 @@ class Service(Lookups):
         self.accounts = AccountService(context, self.waits)
         self.prompts = Prompts(context, self.waits)
         self.linked = Linked(self.jobs.references, allowed=context.options.image_links)
+        self.taste = TasteService(self)
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
@@ -129,8 +135,11 @@ class Service(Lookups):
             left = await asyncio.to_thread(collect, context.store, files)
             specs = [live.handle.spec for live in self.jobs.live.values() if live.handle is not None]
             in_use = {digest for spec in specs for digest in digests_of(spec)}
+            in_use |= await asyncio.to_thread(self.taste.in_use)
             await asyncio.to_thread(self.jobs.references.sweep, in_use)
             await asyncio.to_thread(context.store.tidy)
+            self.taste.sweep()
+            await self.taste.bonus.give()
         except SalonError:
             LOG.exception("cleaning up; it is tried again")
         else:
@@ -148,6 +157,7 @@ class Service(Lookups):
             KeyReused: another request had the key.
             Draining: nothing is accepted any more.
             UnknownJob: it starts from a picture of a job that this account cannot see.
+            TasteRefused: it names a profile or a code that this account cannot use.
             UnknownLane, SpecError, LimitError, Refused, QuotaExceeded, StoreError, StudioClosed, WorkerLost: see there.
         """
         key, print_ = (account, request.key), fingerprint(request)
@@ -217,7 +227,7 @@ class Service(Lookups):
         self.want_open()
         new = await self.prepare(account, request, print_)
         live = self.jobs.start(new.row, new.spec, new.work, new.lane, new.references)
-        await self.jobs.add(live)
+        await self.jobs.add(live, *uses_of(live.row, new.spec))
         self.count(live.row, new.spec)
         return (live.row, ()), False
 
@@ -236,6 +246,8 @@ class Service(Lookups):
         lane = lane_of(request.lane)
         kind = kind_of(request, context.studio.loop.model.family)
         resolved = await self._resolved(account, request)
+        if understood is not None and PROFILE in understood.values:
+            understood = understood.with_data(PROFILE, (resolved.parameters or {})[PROFILE])
         asked = Asked(request=resolved, lane=lane, inputs=await self._inputs(account, request))
         spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
@@ -266,9 +278,11 @@ class Service(Lookups):
         LOG.info("accepted", extra=extra)
 
     async def _resolved(self, account: str, request: JobRequest) -> JobRequest:
-        """Return a request with digests in place of jobs' pictures, and the proportions of what it starts from.
+        """Return a request with digests in place of jobs' pictures, codes in place of taste profiles, and the
+        proportions of what it starts from.
 
         Raises:
+            TasteRefused: it names a profile or a code that the account cannot use.
             UnknownJob: it names a job that the account cannot see.
             SpecError: a job has no such picture.
             ReferenceRefused: the file that it starts from is no picture.
@@ -286,6 +300,12 @@ class Service(Lookups):
             said["style_references"] = tuple(
                 [(await self.linked.brought(account, source), weight) for source, weight in styles]
             )
+        if said.get(PROFILE) is not None:
+            if said.get("style_weight") is not None and not said.get("style_references"):
+                got, remedy = "it with a taste profile alone", "use --s, which is the strength of a profile"
+                raise SpecError(complaint("--sw", got, "it with --sref", remedy))
+            named: Any = checked({PROFILE: said[PROFILE]})[PROFILE]
+            said[PROFILE] = await self.taste.resolve(account, named)
         if (aspect := await self.jobs.references.aspect(account, said)) is not None:
             said["aspect"] = aspect
         return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)

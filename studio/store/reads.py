@@ -22,6 +22,7 @@ from .transaction import check_texts, referenced, same_key
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
 PAGE: Final = 2000  # entries that are read at a time
+PART: Final = 500  # values of one question: SQLite takes a bounded number of parameters
 PAUSE_S: Final = 0.05  # pause between tries
 
 
@@ -206,6 +207,23 @@ class Reads:
             query = query.where(at < bound if newest else at > bound)
         order = [column.desc() if newest else column.asc() for column in key]
         return self._rows(rows, query.order_by(*order).limit(limit))
+
+    def rows_with(self, rows: type[R], column: str, values: Iterable[Any], **equal: Any) -> tuple[R, ...]:
+        """Return the rows of a domain's table of which a column has one of some values, in no order.
+
+        Args:
+            equal: only rows whose columns have these values.
+
+        Raises:
+            StoreRefused: as `row`.
+        """
+        _, columns = table_of(rows)
+        wanted, found = list(dict.fromkeys(values)), list[R]()
+        check_texts(equal)
+        for start in range(0, len(wanted), PART):
+            part = columns.c[column].in_(wanted[start : start + PART])
+            found += self._rows(rows, sa.select(columns).where(part, *(columns.c[n] == v for n, v in equal.items())))
+        return tuple(found)
 
     def _rows(self, rows: type[R], query: sa.Select[Any]) -> tuple[R, ...]:
         found = self._ask(lambda connection: connection.execute(query).mappings().all())

@@ -145,11 +145,21 @@ def test_g12_references_to_things_are_refused_by_name(salon: Salon, words: str) 
     assert "--sref" in refused.err
 
 
-@pytest.mark.parametrize("words", ["--p", "--p 3kf9", "--p a::2 b", "--p @ann"])
-def test_g13_profiles_are_known_by_name(salon: Salon, words: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--p", "Not enough ratings (0/200)"),
+        ("--p 3kf9", "profile: got '3kf9', allowed your own by its name or id"),
+        ("--p ink::2 b", "profile: got 'ink', allowed"),
+        ("--p @ann", "profile: got '@ann', allowed"),
+        ("--p abcdefghij234567", "taste code: got abcdefghij234567, which is not here"),
+    ],
+)
+def test_g13_profiles_that_are_not_there_are_refused(salon: Salon, words: str, told: str) -> None:
     refused = salon("imagine", f"a cat {words}")
-    assert refused.code == 2
-    assert "taste profiles" in refused.err
+    assert refused.code == 2, refused.err
+    assert told in refused.err
+    assert refused.err.count("\n") == 1
 
 
 def test_g14_permutations(salon: Salon, client: Client) -> None:

@@ -69,13 +69,15 @@ def test_an_empty_server_is_none(main: Main, monkeypatch: pytest.MonkeyPatch) ->
     [
         (["--lane", "fast"], "lane"),  # also where it is the default: it was typed
         (["--private"], "private"),
+        (["--p"], "p"),
+        (["--p", "ink::2", "@ann"], "p"),
         (["--detach"], "detach"),
         (["--preview", "x.jpg"], "preview"),
         (["--timeout", "5"], "timeout"),
     ],
 )
 def test_flags_that_need_a_server(main: Main, flags: list[str], name: str) -> None:
-    remedy = "set SALON_SERVER, pass --server tcp://localhost:5599, or drop it"
+    remedy = "start one with salon serve and set SALON_SERVER, pass --server tcp://localhost:5599, or drop it"
     line = f"salon: error: --{name}: got it without a server, allowed with one; {remedy}\n"
     assert main("imagine", "a cat", *flags) == (2, "", line)
 
