@@ -19,7 +19,7 @@ from .space import TasteSpace
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-SHARPNESS: Final = 2.0  # factor of the utilities in the softmax
+SHARPNESS: Final = 4.0  # factor of the utilities in the softmax
 LENGTH: Final = 1.25  # factor of the directions, beyond 1 since the adapter takes up less than all of a style
 RANDOM: Final = 0x52414E44  # keeps random profiles apart from numbered styles
 
