@@ -140,7 +140,7 @@ class TastePairs:
                 return waiting[0]
             answered = pairs.answered
         pictures = await self.pool.ready(answered)
-        preference = (await self._codes.learned(id_of(profile), await self._logs.of(account))).preference
+        preference = await self._codes.nearly(id_of(profile), await self._logs.of(account))
         return await self._logs.within(account, lambda: self._make(account, key, pictures, preference))
 
     async def _make(self, account: str, key: str, pictures: list[PoolPicture], preference: Preference) -> TastePairRow:

@@ -226,8 +226,9 @@ class Reads:
         return tuple(found)
 
     def _rows(self, rows: type[R], query: sa.Select[Any]) -> tuple[R, ...]:
-        found = self._ask(lambda connection: connection.execute(query).mappings().all())
-        return tuple(rows(**row) for row in found)
+        names = tuple(query.selected_columns.keys())
+        found = self._ask(lambda connection: connection.execute(query).all())
+        return tuple([rows(**dict(zip(names, row, strict=True))) for row in found])
 
     # ---- integrity -------------------------------------------------------------------------------------------------
 

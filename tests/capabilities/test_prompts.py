@@ -162,6 +162,20 @@ def test_g13_profiles_that_are_not_there_are_refused(salon: Salon, words: str, t
     assert refused.err.count("\n") == 1
 
 
+def test_t11_settings_hold_a_profile(salon: Salon, client: Client) -> None:
+    assert salon("settings", "--p").out.splitlines()[0].split() == ["settings", "--p"]
+    refused = salon("imagine", "a cat")
+    assert (refused.code, refused.err) == (2, "salon: error: Not enough ratings (0/200)\n")
+    assert salon("settings", "--p", "ink::2", "@ann").out.splitlines()[0].split() == [
+        "settings",
+        "--p",
+        "ink::2",
+        "@ann",
+    ]
+    assert "--p" not in salon("settings", "--drop", "p").out
+    assert salon("plan", "a cat", "--json").json["jobs"]
+
+
 def test_g14_permutations(salon: Salon, client: Client) -> None:
     plan = salon("plan", r"a {red, green\, big} apple {--n 1, --n 2} --repeat 2", "--json").json
     assert len(plan["jobs"]) == 8

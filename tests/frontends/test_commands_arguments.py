@@ -122,7 +122,8 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
     third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
     fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
     fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5", "--open-plan", "basic", "--open-accounts", "7"]
-    assert options_of(read("serve", *first, *second, *third, *fourth, *fifth)) == ServeOptions(
+    sixth = ["--unlock", "40", "--bonus-rankers", "3", "--bonus-events", "10"]
+    assert options_of(read("serve", *first, *second, *third, *fourth, *fifth, *sixth)) == ServeOptions(
         listen=("tcp://127.0.0.1:7000", "tcp://[::1]:7000"),
         data=tmp_path,
         curve=True,
@@ -146,6 +147,9 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         burst=40,
         grace_s=2.5,
         log_json=True,
+        taste_unlock=40,
+        bonus_rankers=3,
+        bonus_events=10,
     )
     assert options_of(read("serve", "--metrics", "off")).metrics is None
     assert options_of(read("serve", "--metrics", "81")).metrics == "127.0.0.1:81"

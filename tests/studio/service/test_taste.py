@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from salon.engine.checkpoint import EMBEDDED
 from salon.engine.errors import SpecError
 from salon.engine.styles.names import taste_of
 from salon.parameters.errors import ParameterError
@@ -331,6 +333,55 @@ def test_names_that_are_refused(serve: Serve) -> None:
     serve(work)
 
 
+def linked_or_copied(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@pytest.fixture(scope="module")
+def other_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped model with another digest."""
+    folder = tmp_path_factory.mktemp("model") / "other"
+    ignore = shutil.ignore_patterns("recipe", "__pycache__")
+    shutil.copytree(EMBEDDED, folder, copy_function=linked_or_copied, ignore=ignore)
+    text = (folder / "salon.json").read_text()
+    (folder / "salon.json").unlink()  # it may be a link
+    (folder / "salon.json").write_text(text + "\n")
+    return folder
+
+
+def test_a_profile_is_learned_anew_for_another_model_by_its_log(serve: Serve, other_model: Path) -> None:
+    async def before(service: Service) -> str:
+        ((code, _),) = await service.taste.resolve("ann", ())
+        await service.taste.new_profile("ann", "ink", "tuner", styles=[7])
+        return code
+
+    async def after(service: Service) -> None:
+        taste, model = service.taste, service.context.studio.loop.model.identity.digest
+        with pytest.raises(
+            TasteRefused, match="taste code: got .*, which is of model .*; name the profile in its place"
+        ):
+            await drawn(service, "ann", f"a cat --p {old}", "old")
+        with pytest.raises(TasteRefused, match="which is of model"):
+            await drawn(service, "ann", f"a cat --sref {old}", "old")
+        made = await drawn(service, "ann", "a cat --p", "new")
+        (code,) = codes_of(made)
+        assert code != old
+        assert [
+            (each.code, each.model == model) for each in await taste.codes("ann", (await taste.profile("ann")).profile)
+        ] == [
+            (code, True),
+            (old, False),
+        ]
+        assert len(codes_of(await drawn(service, "ann", "a cat --p ink", "ink"))) == 1
+        assert (await answer(service, "ann", 1)).events == NEEDED + 1
+
+    old = serve(before)
+    serve(after, model=str(other_model))
+
+
 # ---- grids, likes ----------------------------------------------------------------------------------------------------
 
 
@@ -447,6 +498,9 @@ def test_a_moodboard_keeps_what_can_be_read_and_names_the_rest(serve: Serve) -> 
         with pytest.raises(TasteRefused, match="a moodboard, allowed a profile that is learned"):
             await taste.next_pair("bob", "walls")
         assert taste.in_use() == set(digests[:4])
+        report = await taste.report("bob", "walls")
+        assert (report.verdict, report.held_out.count, report.anti_code) == ("", 0, "")
+        assert report.code == (await taste.resolve("bob", ["walls"]))[0][0]
 
     serve(work)
 
