@@ -18,6 +18,7 @@ ROWS: Final[Mapping[str, tuple[str, str]]] = {  # -> the label of a row of pictu
     ANTI: ("anti-profile", "with its opposite: these should suit you less"),
     RANDOM: ("random", "with a random taste of the same strength: it should suit you no better than none"),
 }
+SHOWN: Final = 6  # classes that are named as liked, and as disliked
 VERDICTS: Final[Mapping[str, str]] = {
     "strong": "The profile predicts choices that it has not seen clearly better than guessing.",
     "weak": "The profile predicts choices that it has not seen better than guessing, but not by much.",
@@ -38,15 +39,17 @@ class ShareFields(Protocol):
     def count(self) -> int: ...
 
 
-class BinFields(Protocol):
-    """A bin of a calibration: see `studio.taste.types.Bin`."""
+class LikedFields(Protocol):
+    """How much a profile goes by a class of a factor: see `studio.taste.types.Liked`."""
 
     @property
-    def predicted(self) -> float: ...
+    def factor(self) -> str: ...
     @property
-    def observed(self) -> float: ...
+    def name(self) -> str: ...
     @property
-    def count(self) -> int: ...
+    def utility(self) -> float: ...
+    @property
+    def deviation(self) -> float: ...
 
 
 class EventFields(Protocol):
@@ -87,17 +90,19 @@ class ReportFields(Protocol):
     @property
     def verdict(self) -> str: ...
     @property
-    def why(self) -> str: ...
-    @property
     def held_out(self) -> ShareFields: ...
     @property
-    def consistency(self) -> ShareFields: ...
+    def consistency(self) -> float: ...
     @property
     def effect(self) -> float: ...
     @property
-    def calibration(self) -> Sequence[BinFields]: ...
+    def calibration(self) -> float: ...
+    @property
+    def liked(self) -> Sequence[LikedFields]: ...
     @property
     def pulls(self) -> Sequence[EventFields]: ...
+    @property
+    def missing(self) -> int: ...
     @property
     def code(self) -> str: ...
     @property
@@ -119,7 +124,7 @@ def title_of(report: ReportFields) -> str:
 
 
 def share(value: ShareFields) -> str:
-    """Return a share with its interval in words: "84 % (77 to 90)", or "not known"."""
+    """Return a share with its interval of 95 % in words: "84 % (77 to 90)", or "not known"."""
     if not value.count:
         return "not known"
     return f"{value.value:.0%} ({100 * value.low:.0f} to {100 * value.high:.0f})".replace("%", " %")
@@ -131,8 +136,18 @@ def when(ms: int) -> str:
 
 
 def verdict_of(report: ReportFields) -> str:
-    """Return why the verdict is what it is: the report's own sentence, or what the verdict means."""
-    return report.why or VERDICTS.get(report.verdict, "")
+    """Return what the verdict means; "" of a profile that learns nothing."""
+    return VERDICTS.get(report.verdict, "")
+
+
+def sure(report: ReportFields) -> tuple[list[LikedFields], list[LikedFields]]:
+    """Return the classes that are liked and disliked by more than their deviations, the strongest first, at most
+    `SHOWN` of each."""
+    clear = sorted(
+        (each for each in report.liked if abs(each.utility) > each.deviation), key=lambda each: -each.utility
+    )
+    liked = [each for each in clear if each.utility > 0][:SHOWN]
+    return liked, [each for each in reversed(clear) if each.utility < 0][:SHOWN]
 
 
 def told(event: EventFields) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from .data import ROWS, BinFields, EventFields, Pictures, ReportFields, share, title_of, told, verdict_of, when
+from .data import ROWS, EventFields, LikedFields, Pictures, ReportFields, share, sure, title_of, told, verdict_of, when
 
 _TYPES: Final = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 _TONES: Final = {"strong": "good", "weak": "fair", "does nothing": "poor"}
@@ -32,11 +32,13 @@ dd { margin: 0; font-size: 1.1rem; font-variant-numeric: tabular-nums; }
 dd small { display: block; color: var(--soft); font-size: .8rem; }
 .row { margin: 1rem 0; }
 .row p { margin: 0 0 .35rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(5.5rem, 1fr)); gap: .4rem; max-width: 100%; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(8rem, 22%), 1fr)); gap: .4rem; }
 .pictures img { width: 100%; height: auto; display: block; border-radius: .3rem; border: 1px solid var(--line); }
-.chart { width: 100%; max-width: 22rem; height: auto; display: block; }
-.chart text { fill: var(--soft); font-size: 9px; } .chart .axis { stroke: var(--line); }
-.chart .ideal { stroke: var(--soft); stroke-dasharray: 3 3; } .chart .bin { fill: var(--accent); }
+.tastes { display: grid; grid-template-columns: repeat(auto-fit, minmax(16rem, 1fr)); gap: .5rem 2rem; }
+.tastes h3 { font-size: .95rem; margin: .25rem 0; font-weight: 600; }
+.taste { display: grid; grid-template-columns: 1fr 6rem; gap: .75rem; align-items: center; padding: .15rem 0; }
+.bar { height: .6rem; border-radius: .3rem; background: var(--line); overflow: hidden; }
+.bar i { display: block; height: 100%; background: var(--good); } .disliked .bar i { background: var(--poor); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
@@ -59,10 +61,10 @@ def html(report: ReportFields, pictures: Pictures) -> str:
     tone = _TONES.get(report.verdict, "fair")
     parts = [
         f'<h1>{title}</h1><p class="soft">{_facts(report)}</p>',
-        f'<p class="verdict {tone}">{escape(report.verdict)}</p><p>{escape(verdict_of(report))}</p>',
+        report.verdict and f'<p class="verdict {tone}">{escape(report.verdict)}</p><p>{escape(verdict_of(report))}</p>',
         _numbers(report),
         _rows(pictures),
-        _calibration(report.calibration),
+        _liked(report),
         _pulls(report.pulls),
         _codes(report),
     ]
@@ -87,22 +89,21 @@ def _facts(report: ReportFields) -> str:
 
 
 def _numbers(report: ReportFields) -> str:
-    held, same = report.held_out, report.consistency
+    held = report.held_out
+    if not held.count:
+        return ""
+    missing = f"; {report.missing:,} more say nothing to this model" if report.missing else ""
     known = [
-        ("answers", f"{report.profile.events:,}", "that teach it"),
-        (
-            "choices predicted",
-            share(held),
-            f"of {held.count:,} that it had not seen; guessing is right in 50 %" if held.count else "",
-        ),
-        (
-            "consistency",
-            share(same),
-            f"of {same.count:,} pairs of like choices agree" if same.count else "too few choices are alike",
-        ),
-        ("effect", f"{report.effect:.2f}", "of how widely styles differ"),
+        ("answers", f"{report.profile.events:,}", f"that teach it{missing}"),
+        ("choices predicted", share(held), f"of {held.count:,} that it was not told; guessing is right in 50 %"),
+        ("consistency", f"{report.consistency:.0%}", "of your choices agree with the profile of all of them"),
+        ("effect", f"{report.effect:.0%}", "chance that a picture in this style is chosen before one of any style"),
+        ("calibration", f"{report.calibration:.0%}", "how far stated chances are from what came of them"),
     ]
-    cells = [f"<div><dt>{name}</dt><dd>{value}<small>{note}</small></dd></div>" for name, value, note in known]
+    cells = [
+        f"<div><dt>{name}</dt><dd>{value.replace('%', ' %').replace('  ', ' ')}<small>{note}</small></dd></div>"
+        for name, value, note in known
+    ]
     return f"<dl>{''.join(cells)}</dl>"
 
 
@@ -123,41 +124,24 @@ def _rows(pictures: Pictures) -> str:
     return f"<section><h2>What it does to pictures</h2>{note}{''.join(parts)}</section>"
 
 
-def _calibration(bins: Sequence[BinFields]) -> str:
-    """Draw the shares that came true over the chances that were predicted, .5 to 1."""
-    drawn = [each for each in bins if each.count]
-    if not drawn:
+def _liked(report: ReportFields) -> str:
+    """List what the profile goes by, as far as it is sure of it."""
+    liked, disliked = sure(report)
+    if not liked and not disliked:
         return ""
-    most = max(each.count for each in drawn)
-    left, top, side = 34.0, 8.0, 150.0
+    most = max(abs(each.utility) for each in (*liked, *disliked))
 
-    def at(predicted: float, observed: float) -> tuple[float, float]:
-        x = left + side * (min(max(predicted, 0.5), 1.0) - 0.5) * 2
-        return x, top + side * (1.0 - min(max(observed, 0.0), 1.0))
+    def listed(kind: str, rows: Iterable[LikedFields]) -> str:
+        lines = [
+            f'<div class="taste"><span>{escape(each.name)} <span class="soft">{escape(each.factor)}</span></span>'
+            f'<span class="bar"><i style="width: {100 * abs(each.utility) / most:.0f}%"></i></span></div>'
+            for each in rows
+        ]
+        return f'<div class="{kind}"><h3>{kind}</h3>{"".join(lines) or "nothing for sure"}</div>'
 
-    def line(kind: str, start: tuple[float, float], end: tuple[float, float]) -> str:
-        return f'<line class="{kind}" x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}"/>'
-
-    marks = [line("axis", at(0.5, level), at(1, level)) for level in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    marks += [
-        f'<text x="{left - 4:.0f}" y="{at(0.5, level)[1] + 3:.1f}" text-anchor="end">{level:.0%}</text>'
-        for level in (0.0, 0.5, 1.0)
-    ]
-    marks += [
-        f'<text x="{at(chance, 0)[0]:.1f}" y="{top + side + 12:.0f}" text-anchor="middle">{chance:.0%}</text>'
-        for chance in (0.5, 0.75, 1.0)
-    ]
-    marks.append(line("ideal", at(0.5, 0.5), at(1, 1)))
-    for each in drawn:
-        x, y = at(each.predicted, each.observed)
-        words = f"{each.count} choices predicted with {each.predicted:.0%}: {each.observed:.0%} came true"
-        radius = 2.0 + 4.0 * (each.count / most) ** 0.5
-        marks.append(f'<circle class="bin" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"><title>{words}</title></circle>')
-    text = "How often choices came true (upwards) that were predicted with a chance of so much (to the right). On the "
-    return (
-        f"<section><h2>Calibration</h2><p class='soft'>{text}line, the profile knows how sure it is.</p>"
-        f'<svg class="chart" viewBox="0 0 200 176" role="img" aria-label="calibration">{"".join(marks)}</svg></section>'
-    )
+    text = "As far as the answers say it for sure; the longer, the more it counts."
+    both = listed("liked", liked) + listed("disliked", disliked)
+    return f"<section><h2>What it goes by</h2><p class='soft'>{text}</p><div class='tastes'>{both}</div></section>"
 
 
 def _pulls(events: Iterable[EventFields]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any, Final
 
-from .data import ROWS, Pictures, ReportFields, share, title_of, verdict_of, when
+from .data import ROWS, Pictures, ReportFields, share, sure, title_of, verdict_of, when
 
 SIDE: Final = 128  # pixels of the longer side of a picture
 GAP, LEFT, EDGE = 6, 120, 16
@@ -31,18 +31,11 @@ def png(report: ReportFields, pictures: Pictures) -> bytes:
     width = max(LEAST, LEFT + 2 * EDGE + columns * (SIDE + GAP))
     large, usual, small = (ImageFont.load_default(size) for size in (24, 16, 13))
 
-    texts: list[tuple[str, Any, tuple[int, int, int]]] = [
-        (title_of(report), large, INK),
-        (report.verdict, usual, TONES.get(report.verdict, SOFT)),
-    ]
-    texts += [(line, small, INK) for line in _wrapped(verdict_of(report), small, width - 2 * EDGE)]
-    held, facts = report.held_out, [f"{report.profile.events:,} answers"]
-    if held.count:
-        facts.append(f"predicts {share(held)} of {held.count:,} choices that it had not seen")
-    if report.consistency.count:
-        facts.append(f"consistency {share(report.consistency)}")
-    facts.append(f"effect {report.effect:.2f}")
-    texts += [(line, small, SOFT) for line in _wrapped("; ".join(facts), small, width - 2 * EDGE)]
+    texts: list[tuple[str, Any, tuple[int, int, int]]] = [(title_of(report), large, INK)]
+    if report.verdict:
+        texts.append((report.verdict, usual, TONES.get(report.verdict, SOFT)))
+    for text, colour in ((verdict_of(report), INK), (_numbers(report), SOFT), (_liked(report), SOFT)):
+        texts += [(line, small, colour) for line in _wrapped(text, small, width - 2 * EDGE)]
     codes = [
         f"{name} {code}" for name, code in (("--p", report.code), ("anti", report.anti_code)) if code
     ]  # the control's code is of no use to anybody who looks at a sheet
@@ -67,6 +60,25 @@ def png(report: ReportFields, pictures: Pictures) -> bytes:
     buffer = io.BytesIO()
     out.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _numbers(report: ReportFields) -> str:
+    held = report.held_out
+    if not held.count:
+        return ""
+    return (
+        f"{report.profile.events:,} answers; predicts {share(held)} of {held.count:,} choices that it was not told; "
+        f"consistency {report.consistency:.0%}, effect {report.effect:.0%}, calibration {report.calibration:.0%}"
+    )
+
+
+def _liked(report: ReportFields) -> str:
+    parts = [
+        f"{word} {', '.join(each.name for each in rows)}"
+        for word, rows in zip(("likes", "dislikes"), sure(report), strict=True)
+        if rows
+    ]
+    return "; ".join(parts)
 
 
 def _small(file: bytes) -> Any:

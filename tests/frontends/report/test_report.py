@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 from PIL import Image
 
-from salon.frontends.report.data import ROWS, VERDICTS, share, told
+from salon.frontends.report.data import ROWS, VERDICTS, share, sure, told
 from salon.frontends.report.page import html
 from salon.frontends.report.sheet import GAP, SIDE, png
 
@@ -26,10 +26,11 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Bin:
-    predicted: float
-    observed: float
-    count: int
+class Liked:
+    factor: str
+    name: str
+    utility: float
+    deviation: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -54,12 +55,18 @@ class Profile:
 class Report:
     profile: Profile = Profile()
     verdict: str = "strong"
-    why: str = ""
     held_out: Share = Share(0.84, 0.78, 0.89, 212)
-    consistency: Share = Share(0.9, 0.8, 0.95, 60)
-    effect: float = 1.23
-    calibration: tuple[Bin, ...] = (Bin(0.55, 0.52, 40), Bin(0.75, 0.8, 90), Bin(0.95, 0.93, 82), Bin(0.65, 0, 0))
+    consistency: float = 0.9
+    effect: float = 0.93
+    calibration: float = 0.04
+    liked: tuple[Liked, ...] = (
+        Liked("style", "woodcut", 2.5),
+        Liked("palette", "sepia <tones>", 1.2),
+        Liked("finish", "mosaic", 0.3),
+        Liked("background", "pink", -1.0),
+    )
     pulls: tuple[Event, ...] = field(default_factory=lambda: (Event(17), Event(3, "grid", choice="")))
+    missing: int = 0
     code: str = "abcdefgh234567ab"
     anti_code: str = "bbcdefgh234567ab"
     random_code: str = ""
@@ -68,7 +75,9 @@ class Report:
     made_ms: int = 1_764_000_000_000
 
 
-EMPTY = Report(Profile(name="", kind="moodboard", events=0), "does nothing", "", Share(), Share(), 0.0, (), (), "", "")
+EMPTY = Report(
+    Profile(name="", kind="moodboard", events=0), "", Share(), 0.5, 0.5, 0.0, (), (), code="", anti_code="",
+)  # fmt: skip
 
 
 def picture(form: str, colour: tuple[int, int, int] = (200, 30, 30), size: tuple[int, int] = (128, 96)) -> bytes:
@@ -124,11 +133,21 @@ def test_a_page_is_whole_and_fetches_nothing() -> None:
 
 def test_a_page_says_what_the_report_says() -> None:
     text = " ".join(Reader(html(Report(), rows())).text)
-    for part in ("strong", "84 % (78 to 89)", "212", "90 % (80 to 95)", "1.23", "abcdefgh234567ab", "salon-mini 1"):
+    for part in ("strong", "84 % (78 to 89)", "212", "90 %", "93 %", "abcdefgh234567ab", "salon-mini 1"):
         assert part in text
     assert "ink <b>& sepia</b>" in text  # as it was typed: nothing of a name is markup
     assert "picks of a grid" in text
     assert VERDICTS["strong"] in text
+    assert "more say nothing" not in text
+    assert "7 more say nothing" in html(replace(Report(), missing=7), {})
+
+
+def test_a_page_names_what_is_liked_for_sure() -> None:
+    page = html(Report(), {})
+    liked, disliked = page.index("<h3>liked</h3>"), page.index("<h3>disliked</h3>")
+    assert liked < page.index("woodcut") < page.index("sepia &lt;tones&gt;") < disliked < page.index("pink")
+    assert "mosaic" not in page  # that is not sure
+    assert [each.name for each in sure(Report())[1]] == ["pink"]
 
 
 @pytest.mark.parametrize(("form", "kind"), [("PNG", "png"), ("JPEG", "jpeg"), ("WEBP", "webp")])
@@ -146,8 +165,9 @@ def test_pictures_stand_in_the_page_as_they_are(form: str, kind: str) -> None:
 def test_what_is_not_known_is_said_or_left_out() -> None:
     read = Reader(html(EMPTY, {"none": [], "else": [picture("PNG")]}))
     text = " ".join(read.text)
-    assert "not known" in text
-    assert "Calibration" not in text
+    assert "goes by" not in text
+    assert "predicted" not in text
+    assert not set(VERDICTS.values()) & set(read.text)
     assert "Codes" not in text
     assert "hardest" not in text
     assert read.images == []
@@ -174,8 +194,9 @@ def test_a_sheet_of_nothing_and_of_much() -> None:
     assert Image.open(io.BytesIO(png(EMPTY, {}))).width > 600
     many = Image.open(io.BytesIO(png(Report(), rows(count=9))))
     assert many.width > 9 * SIDE
-    long = replace(Report(), why="word " * 200)
-    assert Image.open(io.BytesIO(png(long, {}))).height > Image.open(io.BytesIO(png(Report(), {}))).height
+    long = replace(Report(), liked=tuple(Liked("style", f"a long name {n}", 2.0) for n in range(9)))
+    none = replace(Report(), liked=())
+    assert Image.open(io.BytesIO(png(long, {}))).height > Image.open(io.BytesIO(png(none, {}))).height
 
 
 def test_words() -> None:
