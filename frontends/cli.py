@@ -25,6 +25,10 @@ from .commands import exits
 from .commands.flags_make import draws
 from .commands.words import clean, typed
 
+PROFILE: Final = (
+    *("list", "new", "show", "public", "private", "delete", "events", "switch", "undo", "report", "codes", "revoke"),
+)
+MOODBOARD: Final = ("list", "new", "add", "remove", "show", "delete")
 COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's function of a namespace
     "imagine": "imagine",
     "plan": "plan",
@@ -51,6 +55,12 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "ops accounts set": "commands.books",
     "ops grant": "commands.books",
     "ops ledger": "commands.books",
+    "rank": "commands.rank",
+    "tune": "commands.tune",
+    "like": "commands.like",
+    "pick": "commands.like",
+    **{f"profile {name}": "commands.profile" for name in PROFILE},
+    **{f"moodboard {name}": "commands.moodboard" for name in MOODBOARD},
     "serve": "commands.serve",
     "completion": "commands.completion",
 }

@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..wire.messages import JobInfo, Source
+from ..wire.messages import JobInfo, PairPicture, Source, TastePair
 from .client import NAME
 from .commands import Commands, OpsCommands
 from .core import Core
@@ -28,6 +28,7 @@ from .lookout import Lookout, OnContact
 from .prompts import SettingsCommands
 from .remakes import JobRemakes, PictureRemakes
 from .steps import Item, Steps, Stream, Wait, Work, seconds_of
+from .tasting import PairCommands, PairSide, TasteCommands
 
 if TYPE_CHECKING:
     from ..wire.keys import KeyPair
@@ -239,6 +240,35 @@ class AsyncRemoteJob(JobCommands, JobRemakes["AsyncRemoteJob"], _Part):
         return AsyncRemotePicture(self._source(index), self._client)
 
 
+class AsyncRemotePairPicture(AsyncRemotePicture, PairSide["AsyncRemoteJob"]):
+    """A picture of a pair."""
+
+    def __init__(self, info: PairPicture, client: AsyncClient) -> None:
+        super().__init__(Source(job=info.job, index=info.index), client)
+        self.info = info
+
+
+class AsyncRemotePair(PairCommands, _Part):
+    """Two pictures on the server to choose between.
+
+    Attributes:
+        left, right: the pictures.
+    """
+
+    def __init__(self, info: TastePair, client: AsyncClient) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self.info, self._client = info, client
+        self.left, self.right = AsyncRemotePairPicture(info.left, client), AsyncRemotePairPicture(info.right, client)
+
+
+class AsyncTaste(TasteCommands["AsyncRemoteJob", AsyncRemotePair], _Part):
+    """What the account likes: its log, profiles and codes."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self._commands = client
+
+
 class AsyncSettings(SettingsCommands, _Part):
     """What the account wants said where its prompts say nothing."""
 
@@ -247,7 +277,7 @@ class AsyncOps(OpsCommands, _Part):
     """The requests that operators can make."""
 
 
-class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture], _Part):
+class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture, AsyncRemotePair], _Part):
     """A connection to a server, for one event loop.
 
     Arguments, attributes and errors are those of `client.Client`, except that `on_contact` is a plain function which
@@ -273,6 +303,11 @@ class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture], _Part):
     def __repr__(self) -> str:
         return f"AsyncClient({self.address!r})"
 
+    @property
+    def taste(self) -> AsyncTaste:
+        """What the account likes: its log, profiles and codes."""
+        return AsyncTaste(self)
+
     async def close(self) -> None:
         """End the connection; jobs go on. Waiting requests end with ClientClosed."""
         self._engine.close()
@@ -288,3 +323,6 @@ class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture], _Part):
 
     def _picture(self, source: Source) -> AsyncRemotePicture:
         return AsyncRemotePicture(source, self)
+
+    def _pair(self, info: TastePair) -> AsyncRemotePair:
+        return AsyncRemotePair(info, self)

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..wire.messages import JobInfo, Source
+from ..wire.messages import JobInfo, PairPicture, Source, TastePair
 from .commands import Commands, OpsCommands
 from .core import Core
 from .flavours import Blocking
@@ -24,6 +24,7 @@ from .lookout import OnContact
 from .prompts import SettingsCommands
 from .remakes import JobRemakes, PictureRemakes
 from .steps import Steps, Stream, seconds_of
+from .tasting import PairCommands, PairSide, TasteCommands
 from .threaded import Threaded
 
 if TYPE_CHECKING:
@@ -69,6 +70,35 @@ class RemoteJob(JobCommands, JobRemakes["RemoteJob"], _Part):
         return RemotePicture(self._source(index), self._client)
 
 
+class RemotePairPicture(RemotePicture, PairSide["RemoteJob"]):
+    """A picture of a pair."""
+
+    def __init__(self, info: PairPicture, client: Client) -> None:
+        super().__init__(Source(job=info.job, index=info.index), client)
+        self.info = info
+
+
+class RemotePair(PairCommands, _Part):
+    """Two pictures on the server to choose between.
+
+    Attributes:
+        left, right: the pictures.
+    """
+
+    def __init__(self, info: TastePair, client: Client) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self.info, self._client = info, client
+        self.left, self.right = RemotePairPicture(info.left, client), RemotePairPicture(info.right, client)
+
+
+class Taste(TasteCommands["RemoteJob", RemotePair], _Part):
+    """What the account likes: its log, profiles and codes."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self._commands = client
+
+
 class Ops(OpsCommands, _Part):
     """The requests that operators can make."""
 
@@ -77,7 +107,7 @@ class Settings(SettingsCommands, _Part):
     """What the account wants said where its prompts say nothing."""
 
 
-class Client(Commands[RemoteJob, RemotePicture], _Part):
+class Client(Commands[RemoteJob, RemotePicture, RemotePair], _Part):
     """A connection to a server, made by the first request, and made again whenever it breaks.
 
     Args:
@@ -120,6 +150,11 @@ class Client(Commands[RemoteJob, RemotePicture], _Part):
     def __repr__(self) -> str:
         return f"Client({self.address!r})"
 
+    @property
+    def taste(self) -> Taste:
+        """What the account likes: its log, profiles and codes."""
+        return Taste(self)
+
     def close(self) -> None:
         """End the connection; jobs go on. Requests that wait in other threads end with ClientClosed."""
         self._finalizer.detach()
@@ -136,3 +171,6 @@ class Client(Commands[RemoteJob, RemotePicture], _Part):
 
     def _picture(self, source: Source) -> RemotePicture:
         return RemotePicture(source, self)
+
+    def _pair(self, info: TastePair) -> RemotePair:
+        return RemotePair(info, self)

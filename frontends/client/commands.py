@@ -18,13 +18,15 @@ from .older import unsupported
 from .remakes import OnServer
 from .reproducing import ReproducingCommands
 from .steps import Steps, call
+from .tasting import RankingCommands
 
 J = TypeVar("J", bound=JobCommands)
 P = TypeVar("P")
+A = TypeVar("A")
 
 
-class Commands(InquiringCommands[J], ReproducingCommands[J], Generic[J, P]):
-    """The requests that everybody can make. `J` and `P` are the types of the flavour's job and picture."""
+class Commands(InquiringCommands[J], ReproducingCommands[J], RankingCommands[J, A], Generic[J, P, A]):
+    """The requests that everybody can make. `J`, `P` and `A` are the types of the flavour's job, picture and pair."""
 
     def _picture(self, source: m.Source) -> P:
         """Return the flavour's own object for a picture; each of the two clients says how."""

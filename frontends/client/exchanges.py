@@ -13,9 +13,22 @@ from typing import Any, Final
 
 from ...bounds import FINAL, REPLACED
 from ...errors import SalonError, complaint
-from ..wire.messages import Chunk, Credit, Event, Fetch, OpsDrain, OpsRetry, Record, Watch, Watched
+from ..wire.messages import (
+    Chunk,
+    Credit,
+    Event,
+    Fetch,
+    NewTasteProfile,
+    OpsDrain,
+    OpsRetry,
+    Record,
+    TasteUndo,
+    Watch,
+    Watched,
+)
 from .errors import BadAnswer, BadPicture
 
+ONCE: Final = (OpsRetry, NewTasteProfile, TasteUndo)  # requests that do more when they come twice
 MANY: Final = 64  # unread events from which on a new step or preview replaces the last one
 MAX_PICTURE: Final = 1 << 30  # bytes
 
@@ -84,7 +97,7 @@ class Call(Exchange):
         super().__init__(deadline)
         self._request = request
         # A drain that ends the server must not reach the server that was started after it.
-        self.repeatable = not (isinstance(request, OpsDrain) and request.stop) and not isinstance(request, OpsRetry)
+        self.repeatable = not (isinstance(request, OpsDrain) and request.stop) and not isinstance(request, ONCE)
 
     def request(self) -> Record:
         return self._request

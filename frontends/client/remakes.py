@@ -17,7 +17,8 @@ from ..wire import messages as m
 from .errors import invalid
 from .flavours import Flavour, operation
 from .making import MakingCommands, PictureFile
-from .steps import Steps, fetch
+from .older import unsupported
+from .steps import Steps, call, fetch
 
 J = TypeVar("J")
 OF_JOB: Final = r"\S+:[1-9][0-9]{0,2}"  # a picture of a job, as parameters name it
@@ -64,6 +65,16 @@ class PictureRemakes(OnServer[J]):
         if not self.source.job:
             raise invalid(complaint("picture", "one that was brought", "one of a job", "use the file that you have"))
         return (yield from fetch(self._core, self.source.job, [self.source.index], self._timeout_s))[0]
+
+    @operation
+    def like(self, on: bool = True) -> Steps[m.TasteTaught]:
+        """Like this picture of a job, or with `on` False no longer; see `client.like`. Invalid: it was brought."""
+        if not self.source.job:
+            raise invalid(complaint("picture", "one that was brought", "one of a job", "like what Salon has drawn"))
+        if "taste" not in (yield from self._commands._welcome()).features:
+            raise unsupported("taste")
+        request = m.TasteLike(job=self.source.job, index=self.source.index, on=on)
+        return (yield from call(self._core, request, m.TasteTaught, self._timeout_s))
 
     @operation
     def vary(self, /, how: str = "subtle", prompt: str = "", **options: Any) -> Steps[J]:

@@ -153,6 +153,16 @@ def answer(core: Core, exchange: Call, kind: type[R]) -> Steps[R]:
         yield from wait(core, exchange)
     finally:
         core.drop(exchange)
+    return take_answer(exchange, kind)
+
+
+def take_answer(exchange: Call, kind: type[R]) -> R:
+    """Return the one answer of an exchange that has ended.
+
+    Raises:
+        SalonError: the exchange ended with this error.
+        BadAnswer: the answer is of another kind.
+    """
     taken = take(exchange)
     if taken is None or not isinstance(taken[0], kind):
         got = "nothing" if taken is None else type(taken[0]).__name__

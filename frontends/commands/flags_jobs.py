@@ -7,6 +7,7 @@ from typing import Any, Final
 from ...bounds import FINAL, MAX_PAGE
 from . import flags_parameters
 from .flags_make import output_flag
+from .flags_taste import graphics_flag
 from .parsing import ListOfNames, account_id, job_id, json_flag, server_flags, whole
 
 STATES: Final = ("queued", "running", "paused", *FINAL)
@@ -36,6 +37,8 @@ def add(commands: Any) -> None:
     output_flag(show, "put its pictures there: a folder, or a file name ending in .png, .jpg or .webp")
     show.add_argument("--force", action="store_true", help="overwrite the file that -o names")
     show.add_argument("--follow", action="store_true", help="tell what happens; exit code 1 if it fails")
+    show.add_argument("--pictures", action="store_true", help="show its pictures in the terminal, side by side")
+    graphics_flag(show)
     json_flag(show, "print one JSON object (with --follow: a line for each event, then the job)")
     server_flags(show)
 

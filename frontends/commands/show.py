@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from ...bounds import FINAL
+from ...errors import complaint
 from ...parameters.known import parameters
 from ...scheduler.calendar import spoken
 from . import exits, words
 from .connection import Contact, connected, server_of
+from .parsing import UsageError
 from .pictures import destination_of, fetch
 from .tables import plain, print_json, print_pairs
 
@@ -19,9 +22,14 @@ if TYPE_CHECKING:
     from ..client.steps import JobEvent
     from ..wire.messages import JobInfo
 
+ACROSS: Final = 24  # columns of a picture, at least, where several stand side by side
+GAP: Final = 2  # columns between them, as `terminal.pictures` has them
+
 
 def show(options: argparse.Namespace) -> int:
     """Show a job. The exit code is 1 only if the job was followed and ended without pictures."""
+    if options.pictures:
+        _want_terminal(json=options.json)
     contact = Contact(server_of(options) or "", quiet=not options.follow)
     contact.meanwhile = f"job {options.job} goes on there; Ctrl-C leaves it, the same command shows it again"
     with connected(options, contact=contact) as client:
@@ -37,6 +45,7 @@ def show(options: argparse.Namespace) -> int:
         files = None
         if target is not None and (info.state == "done" or not options.follow):
             files, _ = fetch(job, info, target)
+        looks = _pictures(job, info) if options.pictures else []
     if options.json:
         found = plain(info)
         if words.is_hidden(info):
@@ -48,8 +57,41 @@ def show(options: argparse.Namespace) -> int:
         print_pairs(job_pairs(info))
         if files:
             print("\n".join(files))
+        if options.pictures:
+            _look(looks, options.graphics)
     ended_well = info.state == "done" or not options.follow
     return exits.DONE if ended_well else exits.BROKEN
+
+
+def _want_terminal(*, json: bool) -> None:
+    if json or not sys.stdout.isatty():
+        got = "it with --json" if json else "it with standard output that is no terminal"
+        raise UsageError(complaint("--pictures", got, "a terminal", "drop it, or fetch the pictures with -o"))
+
+
+def _pictures(job: RemoteJob, info: JobInfo) -> list[bytes]:
+    """Return the files of the pictures that the job has now."""
+    return [job.picture(picture.index) for picture in info.pictures if picture.index >= 0]
+
+
+def _look(files: Sequence[bytes], graphics: str | None) -> None:
+    """Show pictures side by side in the terminal, several rows of them where the window is narrow."""
+    from ..terminal.pictures import canvas_of
+
+    if not files:
+        print("no pictures yet")
+        return
+    canvas = canvas_of(graphics)
+    window = canvas.window()
+    across = max(1, min(len(files), window.columns // ACROSS, 4))
+    for start in range(0, len(files), across):
+        row = canvas.row(files[start : start + across], max(2, window.lines - 2), least=across)
+        if row is None:
+            got = f"a window of {window.columns} by {window.lines} characters"
+            raise UsageError(complaint("--pictures", got, "a larger one", "make it larger, or fetch them with -o"))
+        drawn, place = row
+        numbers = "".join(f"{start + i + 1:<{place.columns + GAP}}" for i in range(len(files[start : start + across])))
+        print(f"{drawn}{numbers.rstrip()}", flush=True)
 
 
 def _follow(job: RemoteJob, *, json: bool) -> None:

@@ -43,6 +43,7 @@ from ...studio.service.context import ServiceContext
 from ...studio.service.errors import PicturesBlocked
 from ...studio.service.job_record import JobRecord
 from ...studio.service.options import ServiceOptions
+from ...studio.service.pictures import files_of
 from ...studio.service.service import Service
 from ...studio.studio import Studio
 from ...studio.threads import start_thread
@@ -95,6 +96,9 @@ class FakeServer(Orders):
         limits: the limits that clients are told, and that the server keeps.
         pair: key pair for encryption; `address` then ends in its public key. tcp only.
         let_in: with `pair`, the public keys (hex) that may connect; None: all.
+        drawn: whether pictures are drawn, each of a colour by its job's prompt, styles and seed, with their recipes;
+            then `pictures` are not used.
+        unlock: from how many events on a profile of a taste can be used.
         house: jobs and accounts of a server before this one.
 
     Attributes:
@@ -118,6 +122,8 @@ class FakeServer(Orders):
         limits: m.Limits | None = None,
         pair: KeyPair | None = None,
         let_in: Collection[str] | None = None,
+        drawn: bool = False,
+        unlock: int = 200,
         house: FakeHouse | None = None,
     ) -> None:
         super().__init__()
@@ -126,8 +132,9 @@ class FakeServer(Orders):
         self.limits = limits if limits is not None else m.Limits()
         self.house = house if house is not None else FakeHouse()
         self.requests: list[m.Request] = []
-        self._behaviour = Behaviour(steps, step_s, fail)
+        self._behaviour = Behaviour(steps, step_s, fail, drawn)
         self._place = parse_address(address, bind=True)
+        self._unlock = unlock
         self._pair, self._let_in, self._hold = pair, let_in, hold
         self._context: ServiceContext | None = None
         self._ready = threading.Event()
@@ -140,7 +147,9 @@ class FakeServer(Orders):
 
     def start(self) -> FakeServer:
         """Bind and serve."""
-        options = ServiceOptions(data=self.house.folder, open=True, open_accounts=MANY, open_plan="unlimited")
+        options = ServiceOptions(
+            data=self.house.folder, open=True, open_accounts=MANY, open_plan="unlimited", taste_unlock=self._unlock
+        )
         self._context = ServiceContext(options, self._open_studio)
         if (let_in := self._let_in) is not None:
             self._context.accounts.admits = lambda account: account in let_in  # type: ignore[method-assign]
@@ -240,6 +249,8 @@ class FakeServer(Orders):
         """See `pictures.files_of`."""
         if self.block:
             raise PicturesBlocked(self.block)
+        if self._behaviour.drawn:
+            return files_of(info, job, pixels, version)
         files = self.pictures
         shown = [(i, shot, files[i % len(files)]) for i, shot in enumerate(pixels)]
         return [*shown, (GRID, pixels[0], files[0])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 import time
@@ -55,11 +56,13 @@ class Behaviour:
         steps: steps of a job that asks for no number, among jobs that are accepted from then on.
         step_s: seconds of a step.
         fail: reason with which every job fails, after its last step; "": jobs succeed.
+        drawn: whether pictures are of a colour by prompt, styles and seed, and not grey by the seed.
     """
 
     steps: int = 4
     step_s: float = 0.0
     fail: str = ""
+    drawn: bool = False
 
 
 def info_of(behaviour: Behaviour) -> ModelInfo:
@@ -222,6 +225,9 @@ class FakeWorker:
         return evaluations_of(arrival.spec, self._info.architecture)
 
     def _pixels(self, held: _Held) -> Any:
-        """Return grey pictures uint8 [images, height, width, 3], of a grey that depends on the seed."""
+        """Return plain pictures uint8 [images, height, width, 3]; see `Behaviour.drawn`."""
         spec = held.arrival.spec
+        if self._behaviour.drawn:
+            colour = hashlib.sha256(repr((spec.prompt, spec.adapters, spec.seed)).encode()).digest()[:3]
+            return np.full((spec.images, spec.height, spec.width, 3), list(colour), np.uint8)
         return np.full((spec.images, spec.height, spec.width, 3), spec.seed % 256, np.uint8)

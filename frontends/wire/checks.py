@@ -29,8 +29,10 @@ from ...bounds import (
     MAX_SOURCE,
     MAX_SOURCES,
     MAX_STEPS,
+    MAX_STYLE_NUMBER,
     MAX_UPLOAD_PART,
     PUBLIC_KEY,
+    REFERENCE_WEIGHT,
     SHIFT,
     WORD,
 )
@@ -38,6 +40,7 @@ from ...errors import complaint
 from ...parameters.errors import ParameterError
 from ...parameters.known import checked, parameters
 from . import messages as m
+from . import taste as t
 from .errors import BadMessage
 
 MAX_ID: Final = 16  # bytes of a message's id
@@ -160,6 +163,29 @@ def _sources(name: str, values: tuple[m.Source, ...]) -> None:
         _whole(m.GRID, 2**16)(name, value.index)
 
 
+def _one_of(*words: str) -> Check:
+    def rule(name: str, value: str) -> None:
+        if value not in words:
+            raise _bad(name, value, " or ".join(repr(word) for word in words))
+
+    return rule
+
+
+def _each(rule: Check, what: str) -> Check:
+    def every(name: str, values: tuple[Any, ...]) -> None:
+        if len(values) > MAX_PAGE:
+            raise _bad(name, f"{len(values)} {what}", f"up to {MAX_PAGE} at a time", "send fewer")
+        for value in values:
+            rule(name, value)
+
+    return every
+
+
+def _style(name: str, value: m.StyleWeight) -> None:
+    _whole(0, MAX_STYLE_NUMBER)(name, value.number)
+    _number(*REFERENCE_WEIGHT)(name, value.weight)
+
+
 def _aspect(name: str, value: tuple[float, float]) -> None:
     if not all(math.isfinite(side) and side > 0 for side in value):
         raise _bad(name, value, "two numbers above 0", "write it like 16:9")
@@ -172,7 +198,11 @@ _any_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key,
 _accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, '*' or ''", "", "*")
 _digest = _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")
 _list = _match(re.compile(LIST), "the name of a list, up to 64 small letters, digits, '-' or '_'", "")
+_code = _match(re.compile(r"[a-z2-7]{16}"), "a code, 16 characters of a-z and 2-7")
 _count = _whole(0, MAX_COUNT)
+_event = _whole(1, MAX_COUNT)
+_index = _whole(0, 2**16)
+_pictures = _each(_digest, "pictures")
 _credit = _whole(1, m.Limits().max_credit)
 _page = _whole(1, MAX_PAGE)
 _side = _whole(1, MAX_SIDE)
@@ -239,6 +269,25 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     ),
     m.OpsLedger: (("account", _any_account), ("after", _count), ("limit", _page)),
     m.OpsRetry: (("job", _job),),
+    m.TasteNext: (("profile", _label),),
+    m.TasteRank: (("pair", _key), ("choice", _one_of(*t.CHOICES))),
+    m.TastePick: (("job", _job), ("picked", _each(_index, "pictures")), ("profile", _label)),
+    m.TasteLike: (("job", _job), ("index", _index)),
+    m.ListTasteEvents: (("profile", _label), ("before", _count), ("limit", _page)),
+    m.TasteSwitch: (("event", _event),),
+    m.TasteUndo: (("profile", _label),),
+    m.ListTasteProfiles: (("profile", _label),),
+    m.NewTasteProfile: (
+        ("name", _label),
+        ("kind", _one_of(*t.PROFILE_KINDS)),
+        ("pictures", _pictures),
+        ("styles", _each(_style, "styles")),
+    ),
+    m.ChangeTasteProfile: (("profile", _label), ("name", _label), ("add", _pictures), ("remove", _pictures)),
+    m.DeleteTasteProfile: (("profile", _label), ("codes", _one_of("", *t.CODES))),
+    m.ListTasteCodes: (("profile", _label),),
+    m.TasteRevoke: (("code", _code),),
+    m.GetTasteReport: (("profile", _label),),
 }
 _OTHERWISE: Final[dict[str, Check]] = {"prompt": _source, "parameters": _all_parameters}
 _IN_LANGUAGE: Final = tuple((name, _OTHERWISE.get(name, rule)) for name, rule in RULES[m.Submit])

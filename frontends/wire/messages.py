@@ -7,7 +7,7 @@ and unknown fields are skipped, so that both sides may be older or newer than th
 Times are UTC ms, spans ms. Fields whose names end in `charged_ms`, `fast_ms` and the like are GPU time, as said there.
 
 The module is long because it is one thing: the whole contract, to be read from top to bottom and compared with
-`docs/wire.md`.
+`docs/wire.md`. Only what is about taste stands in `taste.py`.
 """
 
 # mypy: disable-error-code="misc"
@@ -24,6 +24,38 @@ from ...bounds import MAX_UPLOAD_PART as MAX_UPLOAD_PART
 from ...parameters.job_request import IMAGINE as IMAGINE
 from ...parameters.job_request import JobRequest
 from ...parameters.job_request import Source as Source
+from .record import Record as Record
+from .taste import ChangeTasteProfile as ChangeTasteProfile
+from .taste import DeleteTasteProfile as DeleteTasteProfile
+from .taste import EventPicture as EventPicture
+from .taste import GetTasteReport as GetTasteReport
+from .taste import LeftOut as LeftOut
+from .taste import Liked as Liked
+from .taste import ListTasteCodes as ListTasteCodes
+from .taste import ListTasteEvents as ListTasteEvents
+from .taste import ListTasteProfiles as ListTasteProfiles
+from .taste import NewTasteProfile as NewTasteProfile
+from .taste import PairPicture as PairPicture
+from .taste import Share as Share
+from .taste import StyleWeight as StyleWeight
+from .taste import TasteCode as TasteCode
+from .taste import TasteCodes as TasteCodes
+from .taste import TasteDependants as TasteDependants
+from .taste import TasteEvent as TasteEvent
+from .taste import TasteEvents as TasteEvents
+from .taste import TasteLike as TasteLike
+from .taste import TasteNext as TasteNext
+from .taste import TastePair as TastePair
+from .taste import TastePick as TastePick
+from .taste import TasteProfile as TasteProfile
+from .taste import TasteProfiles as TasteProfiles
+from .taste import TasteRank as TasteRank
+from .taste import TasteReply, TasteRequest
+from .taste import TasteReport as TasteReport
+from .taste import TasteRevoke as TasteRevoke
+from .taste import TasteSwitch as TasteSwitch
+from .taste import TasteTaught as TasteTaught
+from .taste import TasteUndo as TasteUndo
 
 VERSION: Final = 1  # of the protocol; raised only by what an older peer would misunderstand
 FEATURES: Final = (
@@ -35,11 +67,8 @@ FEATURES: Final = (
     "language",
     "wildcards",
     "texts",
+    "taste",
 )  # what this side knows beyond version 1's core
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """Base of all messages."""
 
 
 # ---- parts ---------------------------------------------------------------------------------------------------------
@@ -506,6 +535,7 @@ Request: TypeAlias = (
     | OpsGrant
     | OpsLedger
     | OpsRetry
+    | TasteRequest
 )
 
 
@@ -751,4 +781,5 @@ Reply: TypeAlias = (
     | WorkerList
     | Failure
     | Closing
+    | TasteReply
 )

@@ -17,7 +17,7 @@ import msgspec
 from ...errors import complaint, is_text
 from ...values import flag_of, number_of, shown, text_of, whole_of
 from .errors import BadMessage
-from .messages import Record, Source
+from .messages import Record, Source, StyleWeight
 
 R = TypeVar("R", bound=Record)
 LEAST: Final = -(2**63)  # the least and the largest whole number of msgpack
@@ -118,8 +118,28 @@ def _source(value: Any) -> Source:
     return Source(job=_text(value.job), index=_whole(value.index), digest=_text(value.digest))
 
 
-_READ: Final[dict[Any, Read]] = {int: _whole, float: _number, str: _text, bool: _flag, bytes: _bytes}
-_MANY: Final[dict[Any, str]] = {float: "numbers, like (16, 9)", str: "a list of words", Source: "a list of sources"}
+def _style(value: Any) -> StyleWeight:
+    if not isinstance(value, StyleWeight):
+        raise _Odd("a StyleWeight")
+    return StyleWeight(number=_whole(value.number), weight=_number(value.weight))
+
+
+_READ: Final[dict[Any, Read]] = {
+    int: _whole,
+    float: _number,
+    str: _text,
+    bool: _flag,
+    bytes: _bytes,
+    Source: _source,
+    StyleWeight: _style,
+}
+_MANY: Final[dict[Any, str]] = {
+    int: "a list of whole numbers",
+    float: "numbers, like (16, 9)",
+    str: "a list of words",
+    Source: "a list of sources",
+    StyleWeight: "a list of styles",
+}
 
 
 def _reader(kind: Any) -> Read:
@@ -134,8 +154,6 @@ def _reader(kind: Any) -> Read:
         count = None if others == [...] else 1 + len(others)
         allowed = _MANY[item] if count is None else f"{count} {_MANY[item]}"
         return lambda value: _items(value, _reader(item), allowed, count)
-    if kind is Source:
-        return _source
     return _READ[kind]
 
 

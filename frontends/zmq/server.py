@@ -27,6 +27,7 @@ from .ops import Ops
 from .options import ServeOptions
 from .router import Router
 from .sessions import Session
+from .taste import Taste
 from .zap import ZapAuthenticator
 
 LOG = logging.getLogger("salon.server")
@@ -95,7 +96,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         ops = Ops(self)
-        self._ops = ops
+        self._ops, self._taste = ops, Taste(self.service.taste)
         self._operator: dict[type[m.Record], Callable[[Any], Awaitable[m.Record]]] = {
             m.OpsStatus: ops.status,
             m.OpsPause: ops.pause,
@@ -216,6 +217,8 @@ class Server:
         if (act := self._operator.get(type(request))) is not None:
             _want_operator(session, request)
             return await act(request)
+        if (teach := self._taste.acts.get(type(request))) is not None:
+            return await teach(account, request)
         if isinstance(request, m.OpsSetAccount):
             _want_operator(session, request)
             return await self._ops.set_account(request, account)

@@ -20,6 +20,7 @@ LOG = logging.getLogger("salon.service")
 _T = TypeVar("_T")
 WRITE_S: Final = 30.0  # after this wait for a write a request is answered "busy"; the write and its consequences go on
 READ_S: Final = 10.0
+AGAIN_S: Final = 0.2  # between two cancellations of work that did not heed the first
 
 
 class Waits:
@@ -36,6 +37,7 @@ class Waits:
         self._late: set[str] = set()  # kinds of calls after the end that were logged
         self._lasting: set[asyncio.Task[Any]] = set()
         self._left: set[asyncio.Task[Any]] = set()  # of these, those whose requests have given up
+        self._closing = False
 
     def post(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call a function on the loop's thread. After the loop's end it is never called."""
@@ -68,8 +70,10 @@ class Waits:
         await self.outlast(self.begin(self.stored(writes)))
 
     def begin(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        """Begin work that goes on to its end, also when its request gives up."""
+        """Begin work that goes on to its end, also when its request gives up. At the end nothing begins any more."""
         task = self._loop.create_task(work)
+        if self._closing:  # what ends now may ask for more
+            task.cancel()
         self._lasting.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -83,9 +87,11 @@ class Waits:
 
     async def close(self) -> None:
         """End the work that goes on."""
-        for task in list(self._lasting):
-            task.cancel()
-        await asyncio.gather(*self._lasting, return_exceptions=True)
+        self._closing = True
+        while self._lasting:
+            for task in self._lasting:
+                task.cancel()  # `wait_for` of Python 3.11 forgets a cancellation that comes just with its result
+            await asyncio.wait(set(self._lasting), timeout=AGAIN_S)
         self._reads.shutdown(wait=False, cancel_futures=True)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:

@@ -9,10 +9,21 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from salon.frontends.client.aio import AsyncClient, AsyncOps, AsyncRemoteJob, AsyncRemotePicture, AsyncSettings
+from salon.frontends.client.aio import (
+    AsyncClient,
+    AsyncOps,
+    AsyncRemoteJob,
+    AsyncRemotePair,
+    AsyncRemotePicture,
+    AsyncSettings,
+    AsyncTaste,
+)
 from salon.frontends.client.client import Client
 
 PATIENCE_S = 20.0
+PARTS = (
+    *(AsyncClient, AsyncOps, AsyncRemoteJob, AsyncRemotePair, AsyncRemotePicture, AsyncSettings, AsyncTaste),
+)  # what has methods that are to be waited for
 
 
 class Loop:
@@ -37,6 +48,11 @@ class Loop:
         self.loop.close()
 
 
+def bare(value: Any) -> Any:
+    """What a `Waiting` stands for."""
+    return value._inner if isinstance(value, Waiting) else value
+
+
 class Waiting:
     """Something of the asyncio client, with its methods and waited properties made blocking."""
 
@@ -46,7 +62,7 @@ class Waiting:
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._inner, name)
         if callable(value):
-            return lambda *values, **named: self._wrap(value(*values, **named))
+            return lambda *values, **named: self._wrap(value(*map(bare, values), **named))
         return self._wrap(value)
 
     def __getitem__(self, index: int) -> Any:
@@ -55,7 +71,7 @@ class Waiting:
     def _wrap(self, value: Any) -> Any:
         if inspect.iscoroutine(value):
             value = self._loop.run(value)
-        if isinstance(value, AsyncClient | AsyncOps | AsyncRemoteJob | AsyncRemotePicture | AsyncSettings):
+        if isinstance(value, PARTS):
             return Waiting(value, self._loop)
         if isinstance(value, list):
             return [self._wrap(each) for each in value]
@@ -65,7 +81,7 @@ class Waiting:
         try:
             while True:
                 try:
-                    yield self._loop.run(anext(items))
+                    yield self._wrap(self._loop.run(anext(items)))
                 except StopAsyncIteration:
                     return
         finally:

@@ -59,6 +59,7 @@ class PlainClient:
             "language",
             "wildcards",
             "texts",
+            "taste",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")

@@ -33,6 +33,9 @@ PAGES = st.integers(1, 200)
 SIDES = st.integers(1, MAX_SIDE)
 LISTS = st.from_regex(r"[a-z0-9]{1,8}([-_][a-z0-9]{1,8}){0,3}", fullmatch=True)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
+MANY_DIGESTS = st.lists(DIGESTS, max_size=3).map(tuple)
+INDEXES = st.integers(0, 2**16)
+STYLES = st.builds(m.StyleWeight, number=st.integers(0, 2**32 - 1), weight=st.floats(0.01, 100))
 REFERENCES = st.lists(
     st.tuples(st.integers(0, 2**32 - 1) | DIGESTS, st.floats(0.01, 100)),
     min_size=1,
@@ -168,6 +171,30 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     },
     m.OpsLedger: {"account": ACCOUNTS | st.just(""), "after": COUNTS, "limit": PAGES},
     m.OpsRetry: {"job": NAMES},
+    m.TasteNext: {"profile": LABELS},
+    m.TasteRank: {"pair": NAMES, "choice": st.sampled_from(["left", "right", "skip"])},
+    m.TastePick: {"job": NAMES, "picked": st.lists(INDEXES, max_size=8).map(tuple), "profile": LABELS},
+    m.TasteLike: {"job": NAMES, "index": INDEXES},
+    m.ListTasteEvents: {"profile": LABELS, "before": COUNTS, "limit": PAGES},
+    m.TasteSwitch: {"event": st.integers(1, 2**63 - 1)},
+    m.TasteUndo: {"profile": LABELS},
+    m.ListTasteProfiles: {"profile": LABELS},
+    m.NewTasteProfile: {
+        "name": LABELS,
+        "kind": st.sampled_from(["profile", "moodboard", "tuner"]),
+        "pictures": MANY_DIGESTS,
+        "styles": st.lists(STYLES, max_size=3).map(tuple),
+    },
+    m.ChangeTasteProfile: {
+        "profile": LABELS,
+        "name": st.none() | LABELS,
+        "add": MANY_DIGESTS,
+        "remove": MANY_DIGESTS,
+    },
+    m.DeleteTasteProfile: {"profile": LABELS, "codes": st.sampled_from(["", "keep", "revoke"])},
+    m.ListTasteCodes: {"profile": LABELS},
+    m.TasteRevoke: {"code": st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=16, max_size=16)},
+    m.GetTasteReport: {"profile": LABELS},
 }
 
 

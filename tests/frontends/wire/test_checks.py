@@ -35,6 +35,14 @@ BASE: dict[type[m.Record], dict[str, Any]] = {
     m.Credit: {"fetch": b"1"},
     m.OpsSetAccount: {"account": KEY},
     m.OpsGrant: {"account": KEY, "key": "k", "amount_ms": 1},
+    m.TasteRank: {"pair": "p", "choice": "left"},
+    m.TastePick: {"job": "j", "picked": (0,)},
+    m.TasteLike: {"job": "j", "index": 0},
+    m.TasteSwitch: {"event": 1},
+    m.NewTasteProfile: {"name": "n"},
+    m.ChangeTasteProfile: {"profile": "p"},
+    m.DeleteTasteProfile: {"profile": "p"},
+    m.TasteRevoke: {"code": "a" * 16},
 }
 OF_A_JOB: tuple[type[m.Record], ...] = (m.Watch, m.Show, m.Cancel, m.Delete, m.Fetch, m.OpsRetry)
 BASE |= {kind: {"job": "j"} for kind in OF_A_JOB}
@@ -54,6 +62,7 @@ SOURCES = (
     [(), (m.Source(job="a", index=0),), (m.Source(digest=KEY),) * MAX_SOURCES],
     [(m.Source(digest=KEY),) * (MAX_SOURCES + 1), (m.Source(),), (m.Source(job="a", digest=KEY),)],
 )
+DIGESTS = ([(), (KEY,), (KEY,) * 200], [("",), (KEY[1:],), (KEY.upper(),), (KEY,) * 201])
 SOURCE_TEXTS = (["", "a cat --ar 3:2", "x" * MAX_SOURCE], ["x" * (MAX_SOURCE + 1)])
 SAID = (
     [{}, {"stylize": 100.0, "lane": "relax", "private": False, "repeat": 2}],
@@ -142,6 +151,46 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.OpsLedger, "after"): COUNTS,
     (m.OpsLedger, "limit"): PAGES,
     (m.OpsRetry, "job"): NAMES,
+    (m.TasteNext, "profile"): LABELS,
+    (m.TasteRank, "pair"): NAMES,
+    (m.TasteRank, "choice"): (["left", "right", "skip"], ["", "both", "LEFT", "left\n"]),
+    (m.TastePick, "job"): NAMES,
+    (m.TastePick, "picked"): ([(), (0, 65536), (1,) * 200], [(-1,), (65537,), (0,) * 201]),
+    (m.TastePick, "profile"): LABELS,
+    (m.TasteLike, "job"): NAMES,
+    (m.TasteLike, "index"): ([0, 65536], [-1, 65537]),
+    (m.ListTasteEvents, "profile"): LABELS,
+    (m.ListTasteEvents, "before"): COUNTS,
+    (m.ListTasteEvents, "limit"): PAGES,
+    (m.TasteSwitch, "event"): ([1, 2**63 - 1], [0, -1, 2**63]),
+    (m.TasteUndo, "profile"): LABELS,
+    (m.ListTasteProfiles, "profile"): LABELS,
+    (m.NewTasteProfile, "name"): LABELS,
+    (m.NewTasteProfile, "kind"): (["profile", "moodboard", "tuner"], ["", "global", "Profile"]),
+    (m.NewTasteProfile, "pictures"): DIGESTS,
+    (m.NewTasteProfile, "styles"): (
+        [
+            (),
+            (m.StyleWeight(number=0), m.StyleWeight(number=2**32 - 1, weight=100.0)),
+            (m.StyleWeight(number=1),) * 200,
+        ],
+        [
+            (m.StyleWeight(number=-1),),
+            (m.StyleWeight(number=2**32),),
+            (m.StyleWeight(number=1, weight=0.0),),
+            (m.StyleWeight(number=1, weight=101.0),),
+            (m.StyleWeight(number=1),) * 201,
+        ],
+    ),
+    (m.ChangeTasteProfile, "profile"): LABELS,
+    (m.ChangeTasteProfile, "name"): ([None, *LABELS[0]], LABELS[1]),
+    (m.ChangeTasteProfile, "add"): DIGESTS,
+    (m.ChangeTasteProfile, "remove"): DIGESTS,
+    (m.DeleteTasteProfile, "profile"): LABELS,
+    (m.DeleteTasteProfile, "codes"): (["", "keep", "revoke"], ["delete", "Keep"]),
+    (m.ListTasteCodes, "profile"): LABELS,
+    (m.TasteRevoke, "code"): (["abcdefghijklmnop", "234567" + "z" * 10], ["", "a" * 15, "a" * 17, "A" * 16, "1" * 16]),
+    (m.GetTasteReport, "profile"): LABELS,
 }
 
 

@@ -291,7 +291,7 @@ def test_scan_takes_no_extension_types(first: int) -> None:
 
 def test_hostile_bytes() -> None:
     """`feed` checks each case; here, that all kinds of outcomes were among them."""
-    counts = fuzz.run(20_000, seed=1)
+    counts = fuzz.run(20_000, seed=3)
     assert counts.total() == 20_000
     assert {"BadMessage", "UnknownMessage", "TooLarge", "Submit", "Fetch", "Hello"} <= set(counts)
 

@@ -19,7 +19,10 @@ from . import example
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "wire.md"
 TEXT = DOCUMENT.read_text()
-PARTS = (m.Limits, m.JobText, m.Picture, m.Source, m.WorkerInfo, m.Near, m.PlannedJob, m.ParameterInfo, m.LedgerEntry)
+PARTS = (
+    *(m.Limits, m.JobText, m.Picture, m.Source, m.WorkerInfo, m.Near, m.PlannedJob, m.ParameterInfo, m.LedgerEntry),
+    *(m.PairPicture, m.EventPicture, m.StyleWeight, m.LeftOut, m.TasteCode, m.Share, m.Liked),
+)
 KINDS: dict[str, type[msgspec.Struct]] = {
     str(kind.__struct_config__.tag): kind for kind in (*get_args(m.Request), *get_args(m.Reply))
 } | {part.__name__: part for part in PARTS}

@@ -1,0 +1,95 @@
+"""`salon rank`: pairs of pictures, chosen between by key, teach a profile."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from . import exits
+from .choosing import Shown, choose_among, want_terminal
+from .connection import connected
+from .tables import print_json
+
+if TYPE_CHECKING:
+    from ..client.client import Client, RemotePair
+    from ..wire.messages import TasteTaught
+
+REMEDY: Final = "run it in a terminal; a program calls client.rank()"
+WAITING: Final = "the server draws pictures to choose between ..."
+AGAIN_S: Final = 0.5  # between two questions for a pair that is not drawn yet
+
+
+def rank(options: argparse.Namespace) -> int:
+    """Show pairs until q or Ctrl-C, then say how far the profile is."""
+    want_terminal("rank", REMEDY)
+    with connected(options) as client:
+        pairs = _ServerPairs(client, options.profile or "")
+        chooser = choose_among(options, pairs, "rank" + (f" {options.profile}" if options.profile else ""), WAITING)
+        code = pairs.code()
+    told = {"answered": chooser.answered, "events": pairs.events, "needed": pairs.needed, "code": code}
+    if options.json:
+        print_json(told)
+    else:
+        print(summary(pairs.events, pairs.needed) + (f"; code {code}: --p {code}" if code else ""))
+    if chooser.unsure:
+        print("salon: note: the last answers may not have arrived; `salon profile events` has all", file=sys.stderr)
+    return exits.DONE
+
+
+def summary(events: int, needed: int) -> str:
+    """Write how far a profile is: "23 of 200; 177 to go"."""
+    if events < needed:
+        return f"{events:,} of {needed:,}; {needed - events:,} to go"
+    return f"{events:,} ratings"
+
+
+class _ServerPairs:
+    """Pairs that the server chooses; see `choosing.Pairs`."""
+
+    def __init__(self, client: Client, profile: str) -> None:
+        self.events = self.needed = 0
+        self._client, self._profile = client, profile
+        self._open: dict[str, RemotePair] = {}
+
+    def next(self) -> Shown:
+        pair = self._ask()
+        self._open[pair.info.pair] = pair
+        self.events, self.needed = max(self.events, pair.info.events), pair.info.needed
+        files = (pair.left.picture(), pair.right.picture())
+        return Shown(pair.info.pair, files, (pair.info.left.prompt, pair.info.right.prompt))
+
+    def choose(self, name: str, choice: str) -> str:
+        self._learned(self._open.pop(name).choose(choice))
+        return ""
+
+    def undo(self) -> str:
+        event = self._client.taste.undo(self._profile)
+        self.events -= bool(event.teaches)
+        return f"event {event.event} ({event.choice or event.kind}) is switched off"
+
+    def progress(self) -> tuple[int, int, str]:
+        return self.events, self.needed, summary(self.events, self.needed)
+
+    def code(self) -> str:
+        """Return the code of the profile as it is now; "": it cannot be used yet."""
+        if not self.needed or self.events < self.needed:
+            return ""
+        taste = self._client.taste
+        own = (one.profile for one in taste.profiles() if one.kind == "global")
+        codes = taste.codes(self._profile or next(own, ""))
+        return codes[0].code if codes else ""
+
+    def _learned(self, taught: TasteTaught) -> None:
+        self.events, self.needed = taught.events, taught.needed
+
+    def _ask(self) -> RemotePair:
+        """Return a pair, however long it takes until there is one."""
+        from ..client.errors import Busy
+
+        while True:
+            try:
+                return self._client.taste.pair(self._profile)
+            except Busy:  # the server draws the first pictures, and that takes longer than the client waits
+                time.sleep(AGAIN_S)

@@ -1,0 +1,129 @@
+"""A terminal for tests: the real command runs in it, and it keeps what the command wrote and what it answers."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import subprocess
+import termios
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.frontends.conftest import COMMAND
+
+PATIENCE_S = 20.0
+ESCAPES = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|_.*?\x1b\\|\].*?\x07|P.*?\x1b\\|[78])", re.S)
+ENTER, LEAVE = "\x1b[?1049h", "\x1b[?1049l"
+
+
+class Screen:
+    """A command in a pseudo-terminal, which is its controlling one.
+
+    Args:
+        words: of `salon`.
+        attributes: what the terminal answers to a question for its attributes; empty: nothing.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        size: tuple[int, int] = (30, 90),
+        attributes: bytes = b"\x1b[?62;22c",
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self.there, here = pty.openpty()
+        termios.tcsetwinsize(here, size)
+        self.before = termios.tcgetattr(here)
+        self._heard, self._attributes = b"", attributes
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **(env or {})}
+        for name in ("NO_COLOR", "TMUX", "STY", "KITTY_WINDOW_ID", "TERM_PROGRAM", "LC_TERMINAL"):
+            if name not in (env or {}):
+                environment.pop(name, None)
+        self.process = subprocess.Popen(
+            [*command, *words],
+            cwd=folder,
+            env=environment,
+            stdin=here,
+            stdout=here,
+            stderr=here,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        self.here = here
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def text(self) -> str:
+        """All that was written, with the terminal's own line ends undone."""
+        return self._heard.decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def words(self) -> str:
+        """The same without escape sequences."""
+        return ESCAPES.sub("", self.text)
+
+    @property
+    def last(self) -> str:
+        """The last line that was written after the screen was given back, without escape sequences."""
+        return ESCAPES.sub("", self.text.rpartition(LEAVE)[2]).splitlines()[-1]
+
+    def wait_for(self, text: str, count: int = 1) -> None:
+        """Wait until a text was written so often, without regard to escape sequences, or with them."""
+        end = time.monotonic() + PATIENCE_S
+        while self.words.count(text) < count and self.text.count(text) < count:
+            assert time.monotonic() < end, f"no {text!r} in {self.words!r}"
+            assert self.process.poll() is None or time.monotonic() < end - PATIENCE_S + 1, f"it ended: {self.words!r}"
+            time.sleep(0.01)
+
+    def send(self, keys: str | bytes) -> None:
+        os.write(self.there, keys.encode() if isinstance(keys, str) else keys)
+
+    def press(self, keys: str, caption: str = "1 a ") -> None:
+        """Press keys one after another, each when the caption of the next pair is there."""
+        for key in keys:
+            seen = self.words.count(caption)
+            self.send(key)
+            self.wait_for(caption, seen + 1)
+
+    def resize(self, lines: int, columns: int) -> None:
+        termios.tcsetwinsize(self.there, (lines, columns))
+        self.process.send_signal(signal.SIGWINCH)
+
+    def settings(self) -> list[Any]:
+        return termios.tcgetattr(self.here)
+
+    def finish(self) -> int:
+        """Wait for the command's end, and return its exit code."""
+        code = self.process.wait(PATIENCE_S)
+        time.sleep(0.05)  # what it wrote last
+        return code
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(PATIENCE_S)
+        os.close(self.here)
+        self._reader.join(PATIENCE_S)
+        os.close(self.there)
+
+    def _read(self) -> None:
+        while True:
+            try:
+                data = os.read(self.there, 65536)
+            except OSError:  # every other end is closed
+                return
+            if not data:
+                return
+            self._heard += data
+            if data.endswith(b"\x1b[c") and self._attributes:
+                os.write(self.there, self._attributes)

@@ -1,0 +1,255 @@
+"""`salon rank` in a terminal: what it shows, what its keys do, and that the terminal is given back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salon.frontends.client.client import Client
+from salon.frontends.client.fake import FakeServer
+from tests.frontends.conftest import COMMAND, Main
+
+from .screen import ENTER, LEAVE, Screen
+
+Start = Callable[..., Screen]
+LEADER = """
+import os, signal, subprocess, sys
+os.set_blocking(0, True)
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+child = subprocess.Popen(sys.argv[1:], process_group=0)
+os.tcsetpgrp(0, child.pid)
+while True:
+    _, status = os.waitpid(child.pid, os.WUNTRACED)
+    if not os.WIFSTOPPED(status):
+        sys.exit(os.waitstatus_to_exitcode(status))
+    os.tcsetpgrp(0, os.getpgrp())
+    print("STOPPED", flush=True)
+    sys.stdin.readline()
+    os.tcsetpgrp(0, child.pid)
+    os.killpg(child.pid, signal.SIGCONT)
+"""
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    with FakeServer(drawn=True) as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path: Path, fake: FakeServer) -> Iterator[Start]:
+    screens: list[Screen] = []
+
+    def begin(*words: str, env: dict[str, str] | None = None, **options: Any) -> Screen:
+        screens.append(Screen(words, tmp_path, {"SALON_SERVER": fake.address, **(env or {})}, **options))
+        return screens[-1]
+
+    yield begin
+    for screen in screens:
+        screen.close()
+
+
+def given_back(screen: Screen, times: int = 1) -> None:
+    """The terminal has its settings, its screen and its cursor again."""
+    assert screen.settings() == screen.before
+    assert screen.text.count(ENTER) == screen.text.count(LEAVE) == times
+    assert screen.text.rindex("\x1b[?25h") > screen.text.rindex("\x1b[?25l")
+
+
+def choices(fake: FakeServer) -> list[str]:
+    """What was answered, the first answer first."""
+    with Client(fake.address) as client:
+        return [event.choice for event in reversed(client.taste.events().events)]
+
+
+def test_pairs_are_shown_and_answered(start: Start, fake: FakeServer) -> None:
+    screen = start("rank")
+    screen.wait_for("1 a ")  # the caption of the left one
+    assert re.search(r"\x1b\[(?:0;)?38;2;[0-9;]*48;2;[0-9;]*m▀", screen.text), "half blocks in 24 bits"
+    screen.press("123")
+    screen.send("q")
+    assert screen.finish() == 0
+    given_back(screen)
+    assert choices(fake) == ["left", "right", "skip"]
+    assert screen.last == "2 of 200; 198 to go"
+
+
+def test_undo_and_arrows(start: Start, fake: FakeServer) -> None:
+    screen = start("rank")
+    screen.wait_for("1 a ")
+    screen.press("1")
+    screen.wait_for("1 of 200")
+    screen.send("u")
+    screen.wait_for("is switched off")
+    screen.wait_for("0 of 200", 2)
+    screen.send("\x1b[C")  # right
+    screen.wait_for("1 of 200", 2)
+    screen.send("q")
+    assert screen.finish() == 0
+    with Client(fake.address) as client:
+        assert [(one.choice, one.on) for one in client.taste.events().events] == [("right", True), ("left", False)]
+
+
+@pytest.mark.parametrize("end", ["q", "\x03", "\x04"], ids=["q", "Ctrl-C", "Ctrl-D"])
+def test_ends_with_a_summary(start: Start, end: str) -> None:
+    screen = start("rank", "--json")
+    screen.wait_for("1 a ")
+    screen.press("2")
+    screen.send(end)
+    assert screen.finish() == 0
+    given_back(screen)
+    told = json.loads(screen.last)
+    assert told == {"answered": 1, "events": 1, "needed": 200, "code": ""}
+
+
+def test_sigterm(start: Start) -> None:
+    screen = start("rank")
+    screen.wait_for("1 a ")
+    screen.process.terminate()
+    assert screen.finish() == 128 + signal.SIGTERM
+    given_back(screen)
+
+
+def test_a_server_that_goes(start: Start, fake: FakeServer) -> None:
+    screen = start("rank", "--timeout", "1")
+    screen.wait_for("1 a ")
+    fake.stop()
+    screen.send("1")
+    screen.send("2")
+    assert screen.finish() in (2, 3)  # by whether it told the client that it goes
+    given_back(screen)
+    assert re.search(r"salon: error: .*server", screen.last)
+
+
+def test_an_error_of_our_own(start: Start, tmp_path: Path) -> None:
+    """A crash gives the terminal back, too."""
+    (tmp_path / "crash.py").write_text(
+        "import runpy, sys\n"
+        "from salon.frontends.terminal.pictures import Canvas\n"
+        "Canvas.row = lambda *_: 1 / 0\n"
+        "sys.argv[0] = 'salon'\n"
+        "runpy.run_module('salon.frontends.cli', run_name='__main__')\n"
+    )
+    screen = start("rank", command=(sys.executable, "crash.py"))
+    assert screen.finish() == 1
+    given_back(screen)
+    assert "ZeroDivisionError" in screen.words
+
+
+def test_stopped_and_continued(start: Start, fake: FakeServer) -> None:
+    screen = start("rank", command=(sys.executable, "-c", LEADER, *COMMAND))
+    screen.wait_for("1 a ")
+    screen.send("\x1a")
+    screen.wait_for("STOPPED")
+    given_back(screen)
+    seen = screen.words.count("1 a ")
+    screen.send("\n")
+    screen.wait_for("1 a ", seen + 1)
+    assert screen.settings() != screen.before
+    screen.send("1")
+    screen.wait_for("1 of 200")
+    screen.send("q")
+    assert screen.finish() == 0
+    given_back(screen, 2)
+    assert choices(fake) == ["left"]
+
+
+def test_keys_before_a_pair_is_there_choose_nothing(start: Start, fake: FakeServer) -> None:
+    fake.hold = True
+    screen = start("rank")
+    screen.wait_for("the server draws")
+    screen.send("111")
+    fake.release()
+    screen.wait_for("1 a ")
+    screen.send("q")
+    assert screen.finish() == 0
+    assert choices(fake) == []
+
+
+def test_a_window_that_changes(start: Start) -> None:
+    screen = start("rank", size=(12, 9))
+    screen.wait_for("the win")
+    screen.resize(30, 90)
+    screen.wait_for("1 a ")
+    lines = screen.text.rpartition("\x1b[2J")[2].count("▀")
+    screen.resize(50, 160)
+    end = time.monotonic() + 10
+    while screen.text.rpartition("\x1b[2J")[2].count("▀") <= lines:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    screen.send("q")
+    assert screen.finish() == 0
+    given_back(screen)
+
+
+def test_graphics_that_the_terminal_has(start: Start) -> None:
+    screen = start("rank", attributes=b"\x1b_Gi=31;OK\x1b\\\x1b[?62;4c")
+    screen.wait_for("1 a ")
+    assert "\x1b_Ga=T,f=100,q=2,C=1," in screen.text
+    screen.send("q")
+    assert screen.finish() == 0
+    assert screen.text.rindex("\x1b_Ga=d,q=2\x1b\\") > screen.text.rindex("\x1b_Ga=T"), "its pictures are removed"
+    other = start("rank", "--graphics", "sixel")
+    other.wait_for("1 a ")
+    assert "\x1bP0;1;0q" in other.text
+    assert "\x1b[c" not in other.text, "what is said is not asked"
+    other.send("q")
+    assert other.finish() == 0
+
+
+def test_a_terminal_without_escape_sequences(start: Start) -> None:
+    screen = start("rank", env={"TERM": "dumb"})
+    screen.wait_for("1 a ")
+    screen.send("1")
+    screen.wait_for("1 of 200")
+    screen.send("q")
+    assert screen.finish() == 0
+    assert "\x1b" not in screen.text
+    assert screen.settings() == screen.before
+
+
+def test_no_colour(start: Start) -> None:
+    screen = start("rank", env={"NO_COLOR": "1"})
+    screen.wait_for("1 a ")
+    screen.send("q")
+    assert screen.finish() == 0
+    assert not re.search(r"\x1b\[[0-9;]*m", screen.text)
+
+
+def test_without_a_terminal(main: Main, fake: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALON_SERVER", fake.address)
+    for words in (("rank",), ("tune", "a cat")):
+        code, out, err = main(*words)
+        assert (code, out) == (2, "")
+        assert re.fullmatch(
+            rf"salon: error: {words[0]}: got no terminal, allowed one .*; run it in a terminal.*\n", err
+        )
+    assert fake.requests == []
+
+
+def test_a_profile_that_is_not_there(start: Start) -> None:
+    screen = start("rank", "--profile", "nobody")
+    assert screen.finish() == 2
+    given_back(screen)
+    assert re.search("salon: error: .*nobody", screen.last)
+
+
+def test_picks_up_where_it_was(start: Start, fake: FakeServer) -> None:
+    for count in (1, 2):
+        screen = start("rank")
+        screen.wait_for("1 a ")
+        screen.press("1")
+        screen.send("q")
+        assert screen.finish() == 0
+        assert screen.last == f"{count} of 200; {200 - count} to go"
+    assert choices(fake) == ["left", "left"]
+    assert os.environ.get("SALON_SERVER") != fake.address
