@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -23,7 +24,7 @@ from .context import ServiceContext
 from .taste_codes import TasteCodes
 from .taste_features import TasteFeatures
 from .taste_logs import TasteLogs
-from .taste_pool import TastePool
+from .taste_pool import READY_S, TastePool
 from .waits import Waits
 
 Float64 = NDArray[np.float64]
@@ -139,11 +140,21 @@ class TastePairs:
                 pairs.shown(waiting[0])
                 return waiting[0]
             answered = pairs.answered
-        pictures = await self.pool.ready(answered)
-        preference = await self._codes.nearly(id_of(profile), await self._logs.of(account))
-        return await self._logs.within(account, lambda: self._make(account, key, pictures, preference))
+        end = asyncio.get_running_loop().time() + READY_S
+        while True:
+            pictures = await self.pool.ready(answered)
+            preference = await self._codes.nearly(id_of(profile), await self._logs.of(account))
+            make = partial(self._make, account, key, pictures, preference)
+            if (row := await self._logs.within(account, make)) is not None:
+                return row
+            if not await self.pool.more(len(pictures), end):
+                got, allowed = "every pair seen that there is so far", "new ones"
+                raise TasteRefused(complaint("pairs", got, allowed, "ask again in some minutes: more are being drawn"))
 
-    async def _make(self, account: str, key: str, pictures: list[PoolPicture], preference: Preference) -> TastePairRow:
+    async def _make(
+        self, account: str, key: str, pictures: list[PoolPicture], preference: Preference
+    ) -> TastePairRow | None:
+        """Return a new pair of pictures; None: the account has been given every one."""
         pairs = await self.of(account)
         if len(waiting := pairs.open(key)) >= OUTSTANDING:  # another request was quicker
             pairs.shown(waiting[0])
@@ -155,8 +166,7 @@ class TastePairs:
             _chosen, known, [place for place in places if place is not None], preference, pairs, seed
         )
         if chosen is None:
-            got, allowed = "every pair seen that there is so far", "new ones"
-            raise TasteRefused(complaint("pairs", got, allowed, "ask again in some minutes: more are being drawn"))
+            return None
         row = TastePairRow(
             account=account, pair=secrets.token_hex(12), profile=key, made_ms=self._context.now_ms(),
             pictures=msgspec.msgpack.encode(chosen),

@@ -88,6 +88,20 @@ class TastePool:
                 raise TooSlow("pictures to rank: they are being drawn; ask again in a moment") from error
         return sorted(self._ready.values(), key=lambda each: (each.group, each.picture.job))
 
+    async def more(self, before: int, end: float) -> bool:
+        """Wait until more pictures can be ranked than before. Return whether there are: at once, if none are being
+        drawn, and by the loop's time `end` at the latest."""
+        while len(self._ready) <= before:
+            filling = self._filling is not None and not self._filling.done()
+            if not (filling or self._drawn or len(self._pictures) > len(self._ready)):
+                return False
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), end - asyncio.get_running_loop().time())
+            except TimeoutError:
+                return False
+        return True
+
     def forget(self) -> None:
         """Forget the pictures, since old jobs were deleted: the next request reads them anew."""
         if self._filling is None or self._filling.done():
@@ -143,15 +157,16 @@ class TastePool:
 
     async def _look(self, job: str) -> None:
         """Find the style vector of a picture, after which it can be ranked."""
-        digest = self._pictures[job].picture.digest
+        digest, places = self._pictures[job].picture.digest, {}
         try:
             places = await self._features.coordinates([digest])
         except SalonError as error:
             LOG.warning("picture %s cannot be ranked: %s", digest[:12], error)
-            return
         if digest in places and job in self._pictures:
             self._ready[job] = self._pictures[job]
-            self._changed.set()
+        else:
+            self._pictures.pop(job, None)
+        self._changed.set()
 
     def _fill(self) -> None:
         """Draw the next group, if there are fewer than are wanted and nothing is being drawn."""
