@@ -175,6 +175,14 @@ def directions_of(vectors: NDArray[Any], coordinates: Float64, ridge: float = 1.
     return middle, frequent, directions
 
 
+def class_rows(vectors: NDArray[Any], coordinates: Float64) -> Float32:
+    """Return float32 [K + 2, W], as `TasteSpace.classes` has it, of the styles of pictures; see `directions_of`."""
+    middle, frequent, directions = directions_of(vectors, coordinates)
+    padded = np.zeros(len(middle))
+    padded[: len(frequent)] = frequent
+    return np.concatenate([middle[None], padded[None], directions]).astype(np.float32)
+
+
 def types_of(space: TasteSpace, spread: float = 3.0, little: float = 0.7) -> Float64:
     """Return the covariances [M, K, K] of plain types of users: those who go by one factor above all, one type for
     each, those who go by all alike, and those who hardly care.

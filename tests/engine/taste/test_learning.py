@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from salon.engine.engine import Engine
 from salon.engine.errors import SpecError
 from salon.engine.taste import evidence, selection
 from salon.engine.taste.preference import Comparison, fit, learn, sigmoid
-from salon.engine.taste.space import TasteSpace, space_of
+from salon.engine.taste.space import TasteSpace, class_rows, directions_of, space_of
 from salon.engine.taste.vectors import anti_vector, profile_vector, random_vector
 
 
@@ -84,6 +85,13 @@ def test_a_space_without_classifiers_learns_of_the_vectors_themselves() -> None:
     mean = learn(space, chosen).mean
     assert mean @ liked > 0.9 * np.linalg.norm(mean) * np.linalg.norm(liked)
     assert profile_vector(space, learn(space, chosen)).shape == (24,)
+
+
+def test_directions_that_a_checkpoint_ships_are_those_of_its_pictures(space: TasteSpace) -> None:
+    vectors, coordinates = (part[:300] for part in space.points)
+    shipped = msgspec.structs.replace(space, classes=class_rows(vectors, coordinates).tobytes())
+    for own, made in zip(shipped.directions, directions_of(vectors, coordinates), strict=True):
+        np.testing.assert_allclose(own, made, atol=1e-5)
 
 
 # ---- learning --------------------------------------------------------------------------------------------------------
