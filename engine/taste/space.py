@@ -180,7 +180,8 @@ def class_rows(vectors: NDArray[Any], coordinates: Float64) -> Float32:
     middle, frequent, directions = directions_of(vectors, coordinates)
     padded = np.zeros(len(middle))
     padded[: len(frequent)] = frequent
-    return np.concatenate([middle[None], padded[None], directions]).astype(np.float32)
+    rows: Float32 = np.concatenate([middle[None], padded[None], directions]).astype(np.float32)
+    return rows
 
 
 def types_of(space: TasteSpace, spread: float = 3.0, little: float = 0.7) -> Float64:
