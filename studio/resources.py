@@ -119,5 +119,9 @@ def needed(
 
 def not_here(form: PictureForm, job: str = "", *, remedy: str) -> SpecError:
     """Return the error of a picture that is not there. `job`: that needs it."""
-    got = f"picture {form.digest}, which is not here" + (f" (job {job})" if job else "")
+    of = f" (job {job})" if job else ""
+    if form.use is PictureUse.TASTE:
+        got = f"{form.digest}, which is not here{of}"
+        return SpecError(complaint(form.label, got, "one that is", "ask the server that made the code"))
+    got = f"picture {form.digest}, which is not here{of}"
     return SpecError(complaint(form.label, got, "one that was added", remedy))
