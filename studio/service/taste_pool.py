@@ -157,7 +157,9 @@ class TastePool:
 
     async def _look(self, job: str) -> None:
         """Find the style vector of a picture, after which it can be ranked."""
-        digest, places = self._pictures[job].picture.digest, {}
+        if (found := self._pictures.get(job)) is None:
+            return
+        digest, places = found.picture.digest, {}
         try:
             places = await self._features.coordinates([digest])
         except SalonError as error:

@@ -140,6 +140,40 @@ def test_two_pairs_may_be_open_and_each_is_answered_once(serve: Serve) -> None:
     serve(work)
 
 
+def test_many_requests_at_a_time_are_one_answer_and_two_pairs(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        taste = service.taste
+        pairs = await asyncio.gather(*(taste.next_pair("bob") for _ in range(6)))
+        assert len({each.pair for each in pairs}) == 2
+        answers = (taste.rank("bob", each.pair, "left") for each in pairs)
+        taught = await asyncio.gather(*answers)
+        assert {each.event for each in taught} == {1, 2}
+        assert [each.event for each in await taste.events("bob")] == [2, 1]
+        assert len({each.profile for each in taught}) == 1, "one global profile"
+        mixed = await asyncio.gather(
+            taste.new_profile("bob", "same"), taste.new_profile("bob", "same"), return_exceptions=True
+        )
+        assert sorted(type(each).__name__ for each in mixed) == ["TasteProfile", "TasteRefused"]
+
+    serve(work)
+
+
+def test_pairs_of_deleted_pictures_are_given_no_more(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        taste = service.taste
+        first, second = await taste.next_pair("bob"), await taste.next_pair("bob")
+        await service.delete(first.left.job, ACCOUNT)
+        taste.sweep()
+        shown = {(await taste.next_pair("bob")).pair for _ in range(5)}
+        assert first.pair not in shown
+        assert len(shown) == 2
+        assert (second.pair in shown) == (first.left.job not in (second.left.job, second.right.job))
+        with pytest.raises(TasteRefused, match="one of which a picture was deleted"):
+            await taste.rank("bob", first.pair, "left")
+
+    serve(work)
+
+
 def test_a_skip_is_kept_and_says_nothing(serve: Serve) -> None:
     async def work(service: Service) -> None:
         before = await service.taste.profile("ann")
