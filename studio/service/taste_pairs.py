@@ -33,6 +33,7 @@ OUTSTANDING: Final = 2  # pairs that an account may have unanswered in a profile
 TRIES: Final = 30  # choices by what teaches most, before any pair does that was not shown
 SEEN: Final = 4  # times that a picture counts as seen for a pair that was chosen again
 PAGE: Final = 5_000
+KEPT: Final = 64  # accounts whose pairs are in memory; of others they are read anew
 GONE: Final = -1  # in place of the number of an answer: a picture of the pair was deleted before there was one
 
 _pictures: Final = msgspec.msgpack.Decoder(tuple[PairPicture, PairPicture])
@@ -126,6 +127,9 @@ class TastePairs:
                 return sorted(rows, key=lambda row: row.made_ms)
 
             self._kept[account] = AccountPairs(await self._waits.read(load))
+            for other in list(self._kept)[: max(0, len(self._kept) - KEPT)]:
+                if not self._logs.lock(other).locked():
+                    del self._kept[other]
         return self._kept[account]
 
     async def next(self, account: str, profile: TasteProfileRow | None) -> TastePairRow:
