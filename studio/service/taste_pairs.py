@@ -33,6 +33,8 @@ OUTSTANDING: Final = 2  # pairs that an account may have unanswered in a profile
 TRIES: Final = 30  # choices by what teaches most, before any pair does that was not shown
 SEEN: Final = 4  # times that a picture counts as seen for a pair that was chosen again
 PAGE: Final = 5_000
+KEPT: Final = 64  # accounts whose pairs are in memory; of others they are read anew
+GONE: Final = -1  # in place of the number of an answer: a picture of the pair was deleted before there was one
 
 _pictures: Final = msgspec.msgpack.Decoder(tuple[PairPicture, PairPicture])
 
@@ -79,7 +81,7 @@ class AccountPairs:
     @property
     def answered(self) -> int:
         """How many pairs have an answer."""
-        return sum(1 for row in self.rows.values() if row.event)
+        return sum(1 for row in self.rows.values() if row.event > 0)
 
     def _count(self, row: TastePairRow) -> None:
         digests = [picture.digest for picture in pictures_of(row)]
@@ -125,6 +127,9 @@ class TastePairs:
                 return sorted(rows, key=lambda row: row.made_ms)
 
             self._kept[account] = AccountPairs(await self._waits.read(load))
+            for other in list(self._kept)[: max(0, len(self._kept) - KEPT)]:
+                if not self._logs.lock(other).locked():
+                    del self._kept[other]
         return self._kept[account]
 
     async def next(self, account: str, profile: TasteProfileRow | None) -> TastePairRow:
@@ -136,7 +141,8 @@ class TastePairs:
         key = key_of(profile)
         async with self._logs.lock(account):
             pairs = await self.of(account)
-            if len(waiting := pairs.open(key)) >= OUTSTANDING:
+            waiting = await self._waiting(pairs, key)
+            if len(waiting) >= OUTSTANDING:
                 pairs.shown(waiting[0])
                 return waiting[0]
             answered = pairs.answered
@@ -150,6 +156,19 @@ class TastePairs:
             if not await self.pool.more(len(pictures), end):
                 got, allowed = "every pair seen that there is so far", "new ones"
                 raise TasteRefused(complaint("pairs", got, allowed, "ask again in some minutes: more are being drawn"))
+
+    async def _waiting(self, pairs: AccountPairs, key: str) -> list[TastePairRow]:
+        """Return the pairs of a profile without an answer, without those of which a picture was deleted meanwhile."""
+        rows, store = pairs.open(key), self._context.store
+        jobs = {picture.job for row in rows for picture in pictures_of(row)}
+        there = await self._waits.read(lambda: store.pictures_of(sorted(jobs))) if jobs else {}
+        gone = [row for row in rows if any(picture.job not in there for picture in pictures_of(row))]
+        if gone:
+            ended = [msgspec.structs.replace(row, event=GONE) for row in gone]
+            await self._waits.stored([Put(row) for row in ended])
+            for row in ended:
+                pairs.add(row)
+        return [row for row in rows if row not in gone]
 
     async def _make(
         self, account: str, key: str, pictures: list[PoolPicture], preference: Preference

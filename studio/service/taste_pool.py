@@ -157,7 +157,9 @@ class TastePool:
 
     async def _look(self, job: str) -> None:
         """Find the style vector of a picture, after which it can be ranked."""
-        digest, places = self._pictures[job].picture.digest, {}
+        if (found := self._pictures.get(job)) is None:
+            return
+        digest, places = found.picture.digest, {}
         try:
             places = await self._features.coordinates([digest])
         except SalonError as error:
@@ -188,12 +190,8 @@ class TastePool:
             LOG.warning("pictures to rank are not drawn for now: %s", error)
 
     def _request(self, order: Order) -> JobRequest:
-        model = self._context.studio.loop.model
-        sampling = dict(model.draft)
-        steps = min(int(sampling.get("steps", model.defaults["steps"])), STEPS)
-        parameters = {
-            **{name: value for name, value in sampling.items() if value is not None}, "steps": steps, "images": 1,
-            "seed": order.seed, "style_references": ((order.style, 1.0),),
-        }  # fmt: skip
+        steps = min(int(self._context.studio.loop.model.defaults["steps"]), STEPS)
+        styles = ((order.style, 1.0),)
+        parameters = {"steps": steps, "images": 1, "seed": order.seed, "style_references": styles}
         lane = str(lane_of_own(self._context))
         return JobRequest(key=order.key, prompt=order.prompt, lane=lane, images=1, parameters=parameters)

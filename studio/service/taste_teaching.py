@@ -25,7 +25,7 @@ from .recipe_files import read_picture_file
 from .taste_codes import TasteCodes
 from .taste_features import TasteFeatures
 from .taste_logs import TasteLogs
-from .taste_pairs import TastePairs, pictures_of
+from .taste_pairs import GONE, TastePairs, pictures_of
 from .taste_profiles import TasteProfiles, nothing_yet
 from .waits import Waits
 
@@ -66,6 +66,9 @@ class TasteTeaching:
         row = pairs.rows.get(pair)
         if row is None:
             got, allowed = shown(pair)[:80], "one that you were given"
+            raise TasteRefused(complaint("pair", got, allowed, "ask for the next one"))
+        if row.event == GONE:
+            got, allowed = "one of which a picture was deleted", "one with both"
             raise TasteRefused(complaint("pair", got, allowed, "ask for the next one"))
         if row.event:
             event = log.event(row.event)

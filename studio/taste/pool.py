@@ -14,7 +14,7 @@ GROUP: Final = 6  # pictures of one thing, each in a style of its own
 FIRST: Final = 4  # groups with which ranking begins
 MOST: Final = 64  # groups that are kept
 EVENTS_A_GROUP: Final = 6  # answers of one account for which one more group is drawn
-STEPS: Final = 8  # at most, of a picture that is there to be ranked; a model's own drafts may take fewer
+STEPS: Final = 8  # at most, of a picture that is there to be ranked: its style shows, and it is there soon
 # What is drawn by a model that has no list of what it draws.
 PLAIN_THINGS: Final = ("house", "tree", "cat", "boat", "chair", "mountain", "flower", "car", "bird", "cup", "bridge")
 _KEY: Final = re.compile(r"pool:([0-9]+):([0-9]+)")
@@ -41,7 +41,7 @@ def orders(group: int, things: Sequence[str]) -> list[Order]:
     draw = random.Random(f"salon taste {group}")
     thing = draw.choice(things)
     seed = draw.randrange(RANDOM_SEEDS)  # the same for all, so that they differ by their style alone
-    return [Order(f"pool:{group}:{at}", f"a {thing}", draw.randrange(RANDOM_SEEDS), seed) for at in range(GROUP)]
+    return [Order(f"pool:{group}:{at}", thing, draw.randrange(RANDOM_SEEDS), seed) for at in range(GROUP)]
 
 
 def group_of(key: str) -> int | None:

@@ -112,7 +112,7 @@ class TastePairRow(msgspec.Struct, frozen=True, kw_only=True):
         account: whose.
         pair: its id.
         profile: that the answer teaches; "": the global one.
-        event: the answer's number in the log; 0: there is none yet.
+        event: the answer's number in the log; 0: there is none yet; -1: a picture is gone, and there never is one.
         pictures: left and right, as the caller packs them.
     """
 

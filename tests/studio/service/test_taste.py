@@ -19,7 +19,7 @@ from salon.engine.checkpoint import EMBEDDED
 from salon.engine.errors import SpecError
 from salon.engine.styles.names import taste_of
 from salon.parameters.errors import ParameterError
-from salon.parameters.job_request import JobRequest
+from salon.parameters.job_request import JobRequest, Source
 from salon.studio.errors import TasteRefused
 from salon.studio.references import digest_of
 from salon.studio.service.context import ServiceContext
@@ -140,6 +140,40 @@ def test_two_pairs_may_be_open_and_each_is_answered_once(serve: Serve) -> None:
     serve(work)
 
 
+def test_many_requests_at_a_time_are_one_answer_and_two_pairs(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        taste = service.taste
+        pairs = await asyncio.gather(*(taste.next_pair("bob") for _ in range(6)))
+        assert len({each.pair for each in pairs}) == 2
+        answers = (taste.rank("bob", each.pair, "left") for each in pairs)
+        taught = await asyncio.gather(*answers)
+        assert {each.event for each in taught} == {1, 2}
+        assert [each.event for each in await taste.events("bob")] == [2, 1]
+        assert len({each.profile for each in taught}) == 1, "one global profile"
+        mixed = await asyncio.gather(
+            taste.new_profile("bob", "same"), taste.new_profile("bob", "same"), return_exceptions=True
+        )
+        assert sorted(type(each).__name__ for each in mixed) == ["TasteProfile", "TasteRefused"]
+
+    serve(work)
+
+
+def test_pairs_of_deleted_pictures_are_given_no_more(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        taste = service.taste
+        first, second = await taste.next_pair("bob"), await taste.next_pair("bob")
+        await service.delete(first.left.job, ACCOUNT)
+        taste.sweep()
+        shown = {(await taste.next_pair("bob")).pair for _ in range(5)}
+        assert first.pair not in shown
+        assert len(shown) == 2
+        assert (second.pair in shown) == (first.left.job not in (second.left.job, second.right.job))
+        with pytest.raises(TasteRefused, match="one of which a picture was deleted"):
+            await taste.rank("bob", first.pair, "left")
+
+    serve(work)
+
+
 def test_a_skip_is_kept_and_says_nothing(serve: Serve) -> None:
     async def work(service: Service) -> None:
         before = await service.taste.profile("ann")
@@ -251,6 +285,69 @@ def test_settings_hold_a_profile(serve: Serve) -> None:
         assert (await service.taste.delete_profile("ann", "")).settings == ("ann",)
         await service.prompts.change_settings("ann", {}, "--p ink", reset=True)
         assert (await service.taste.delete_profile("ann", "")).settings == ()
+
+    serve(work)
+
+
+def test_several_jobs_of_one_prompt_each_name_a_profile(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        await service.taste.new_profile("ann", "ink", "tuner", styles=[7])
+        request = JobRequest(key="k", prompt="a cat {--p, --p ink}", parameters=SMALL, language=True)
+        found = await service.submit_all("ann", request)
+        made = [await ended(service, each.job.job, "ann") for each in found]
+        assert len({tuple(codes_of(each)) for each in made}) == 2
+        assert (await service.taste.delete_profile("ann", "ink")).jobs == (made[1].job,)
+        again = await service.submit_all("ann", request)
+        assert [each.job.job for each in again] == [each.job for each in made], "one key, the same jobs"
+
+    serve(work)
+
+
+def test_what_is_made_of_pictures_takes_profiles_too(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        plain = await drawn(service, "ann", "a cat", "plain")
+        request = JobRequest(
+            key="vary", prompt="", kind="vary", sources=(Source(job=plain.job, index=0),), language=True,
+            parameters={"images": 1, "profile": ()},
+        )  # fmt: skip
+        (found,) = await service.submit_all("ann", request)
+        varied = await ended(service, found.job.job, "ann")
+        (code,) = varied.styles
+        assert taste_of(code) is not None, "in place of the default style"
+
+    serve(work)
+
+
+def test_what_was_accepted_is_drawn_though_its_code_is_revoked_before_a_restart(serve: Serve) -> None:
+    async def before(service: Service) -> tuple[str, str]:
+        service.context.studio.loop.hold()
+        request = JobRequest(key="k", prompt="a cat --p", parameters=SMALL, language=True)
+        (found,) = await service.submit_all("ann", request)
+        ((code, _),) = await service.taste.resolve("ann", ())
+        await service.taste.revoke("ann", code)
+        return found.job.job, code
+
+    async def after(service: Service) -> None:
+        record = await ended(service, job, "ann")
+        assert (record.state, list(codes_of(record))) == ("done", [code])
+
+    job, code = serve(before)
+    serve(after)
+
+
+def test_a_recipe_names_the_code_and_is_made_again_by_anybody(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        made = await drawn(service, "ann", "a cat --p", "made")
+        file = service.jobs.references.stored(picture(made))
+        assert file is not None
+        await service.jobs.references.add("bob", digest_of(file), file)
+        request = JobRequest(key="again", prompt="", kind="reproduce", sources=(Source(digest=digest_of(file)),))
+        found = await service.submit("bob", request)
+        again = await ended(service, found.job.job, "bob")
+        assert picture(again) == picture(made)
+        await service.taste.revoke("ann", next(iter(codes_of(made))))
+        with pytest.raises(TasteRefused, match="which its owner has revoked"):
+            await service.submit("bob", msgspec.structs.replace(request, key="third"))
 
     serve(work)
 
