@@ -75,7 +75,7 @@ def test_components_load_in_diffusers_unchanged(monkeypatch: pytest.MonkeyPatch)
 def test_no_stray_files() -> None:
     """What is in the folder goes into the package."""
     known = {"NOTICE", "README.md", "licences.json", "model_index.json", "salon.json", "text_stats.safetensors"}
-    known |= {"neighbours.safetensors", "nouns.json"}
+    known |= {"neighbours.safetensors", "nouns.json", "taste.safetensors"}
     adapter = {"adapter.safetensors", "style_encoder.safetensors"}  # of a model that has one
     found = {path.name for path in Path(EMBEDDED).iterdir() if path.is_file()}
     assert found - adapter == known

@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import LicenceError
 from .sets import SETS
-from .store import read_json
+from .store import read_json, write_json
 
 TRAINED = "trained for Salon on the drawings listed under training_data"
 MADE = {
@@ -22,6 +22,7 @@ MADE = {
     "text_stats.safetensors": "statistics of the text encoder over the names of the drawings",
     "nouns.json": "made by hand, and from relations of WordNet 3.1, Princeton University (see NOTICE)",
     "neighbours.safetensors": "states of the text encoder of the names of the drawings",
+    "taste.safetensors": "covariances of the tastes of simulated users, by the judge that is kept in bench/judge",
 }
 LICENCES = {"nouns.json": "Apache-2.0 AND WordNet-3.0"}  # of what is not under the first of these alone
 TITLES = {
@@ -91,6 +92,19 @@ def asset(folder: Path, name: str, source: str, licence: str = "Apache-2.0", cha
         "licence": licence,
         "changes": changes,
     }
+
+
+def renew(folder: Path, name: str) -> None:
+    """Write down the licence, size and hash of one file that is made here, where `licences.json` is there already."""
+    path = folder / "licences.json"
+    if not path.is_file():
+        return
+    record = read_json(path)
+    new = asset(folder, name, MADE[name], LICENCES.get(name, "Apache-2.0"))
+    old = [entry["path"] for entry in record["assets"]]
+    at = old.index(name) if name in old else sum(each in MADE for each in old)
+    record["assets"][at : at + (name in old)] = [new]
+    write_json(path, record)
 
 
 def trains(package: str) -> list[str]:
