@@ -6,8 +6,9 @@ Simulated users with seeds and pictures of their own, which no benchmark has, an
 what matters most to them. For each such type the covariance of utilities is the most likely one, by expectation
 maximisation: every user's utilities and their uncertainty under the covariance so far, then the mean of their squares.
 Beside these types stand the two plain ones that fit anybody: users who go by everything, and those who hardly care. Of
-palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what becomes of strangers. Needs the
-`train` extra and a checkout.
+palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what becomes of strangers. The file has
+beside it where the classes of each factor lie in the style space, by the style vectors of the same pictures: profiles go
+that way. Needs the `train` extra and a checkout.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ....bench.taste.sessions import AT_RANDOM, Learner, Shelf, answers
 from ....bench.taste.users import CONSISTENT, CONTRADICTORY, FACTORS, crowd
 from ....engine.styles.space import TASTE
 from ....engine.taste.preference import Comparison, learn
-from ....engine.taste.space import TasteSpace, types_of
+from ....engine.taste.space import TasteSpace, class_rows, types_of
 from .judge_file import KEPT, KeptJudge
 from .knobs import Looker
 from .papers import renew
@@ -76,10 +77,10 @@ def prior(
     return found
 
 
-def write(path: Path, covariances: NDArray[np.float32], made_of: str) -> None:
+def write(path: Path, covariances: NDArray[np.float32], classes: NDArray[np.float32], made_of: str) -> None:
     """Write the file of tastes beside a checkpoint."""
     with atomic(path) as file:
-        file.write(save({"prior": covariances}, metadata={"made_of": made_of}))
+        file.write(save({"prior": covariances, "classes": classes}, metadata={"made_of": made_of}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,7 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = (6, 2, 8, 2) if options.tiny else (CONSISTENTS, CONTRADICTORIES, EVENTS, ROUNDS)
     found = prior(space, shelf, *counts)
     made_of = f"{counts[0]} consistent and {counts[1]} contradictory simulated users, {counts[2]} answers each"
-    write(options.out / TASTE, found, f"{made_of}; judge {judge.digest}")
+    classes = class_rows(pictures.vectors, space.coordinates(pictures.vectors))
+    write(options.out / TASTE, found, classes, f"{made_of}; judge {judge.digest}")
     renew(options.out, TASTE)
     print(f"{options.out / TASTE}: covariances {list(found.shape)} of {made_of}")
     return 0
