@@ -1,4 +1,4 @@
-"""Learn how users' tastes differ, from simulated users: the prior that a new user's taste starts from.
+"""Learn how users' tastes differ, from simulated users, and where the classes of styles lie in the style space.
 
     python -m salon.models.mini.recipe.taste_prior --work DIR --out models/mini
 
@@ -6,8 +6,8 @@ Simulated users with seeds and pictures of their own, which no benchmark has, an
 what matters most to them. For each such type the covariance of utilities is the most likely one, by expectation
 maximisation: every user's utilities and their uncertainty under the covariance so far, then the mean of their squares.
 Beside these types stand the two plain ones that fit anybody: users who go by everything, and those who hardly care. Of
-palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what becomes of strangers. Needs the
-`train` extra and a checkout.
+palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what becomes of strangers. Where the
+classes lie is told by the same pictures: profiles make their vectors of it. Needs the `train` extra and a checkout.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ....bench.taste.sessions import AT_RANDOM, Learner, Shelf, answers
 from ....bench.taste.users import CONSISTENT, CONTRADICTORY, FACTORS, crowd
 from ....engine.styles.space import TASTE
 from ....engine.taste.preference import Comparison, learn
-from ....engine.taste.space import TasteSpace, types_of
+from ....engine.taste.space import TasteSpace, class_rows, types_of
 from .judge_file import KEPT, KeptJudge
 from .knobs import Looker
 from .papers import renew
@@ -76,14 +76,14 @@ def prior(
     return found
 
 
-def write(path: Path, covariances: NDArray[np.float32], made_of: str) -> None:
-    """Write the file of tastes beside a checkpoint."""
+def write(path: Path, covariances: NDArray[np.float32], classes: NDArray[np.float32], made_of: str) -> None:
+    """Write the file of tastes beside a checkpoint: see `engine.taste.space.TasteSpace`."""
     with atomic(path) as file:
-        file.write(save({"prior": covariances}, metadata={"made_of": made_of}))
+        file.write(save({"prior": covariances, "classes": classes}, metadata={"made_of": made_of}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Learn the prior, and write it; return the exit code."""
+    """Learn both, and write the file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m salon.models.mini.recipe.taste_prior")
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps its pictures")
     parser.add_argument("--out", type=Path, required=True, help=f"folder of the checkpoint: {TASTE} is written there")
@@ -101,7 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = (6, 2, 8, 2) if options.tiny else (CONSISTENTS, CONTRADICTORIES, EVENTS, ROUNDS)
     found = prior(space, shelf, *counts)
     made_of = f"{counts[0]} consistent and {counts[1]} contradictory simulated users, {counts[2]} answers each"
-    write(options.out / TASTE, found, f"{made_of}; judge {judge.digest}")
+    classes = class_rows(pictures.vectors, shelf.coordinates)
+    write(options.out / TASTE, found, classes, f"{made_of}; judge {judge.digest}")
     renew(options.out, TASTE)
     print(f"{options.out / TASTE}: covariances {list(found.shape)} of {made_of}")
     return 0
