@@ -74,7 +74,9 @@ def test_the_pictures_are_drawn_once(work: Path, tmp_path: Path, monkeypatch: py
 def test_a_prior_is_learned_and_written(tmp_path: Path) -> None:
     arguments = ["--tiny", "--work", str(tmp_path), "--out", str(tmp_path), *WITH]
     assert taste_prior.main(arguments) == 0
-    prior = SafetensorsFile(tmp_path / "taste.safetensors").array("prior")
+    file = SafetensorsFile(tmp_path / "taste.safetensors")
+    prior = file.array("prior")
+    assert file.array("classes").shape == (43, 256)
     assert prior.ndim == 3
     assert prior.shape[1:] == (41, 41)
     for each in prior.astype(np.float64):

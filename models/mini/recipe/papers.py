@@ -22,7 +22,7 @@ MADE = {
     "text_stats.safetensors": "statistics of the text encoder over the names of the drawings",
     "nouns.json": "made by hand, and from relations of WordNet 3.1, Princeton University (see NOTICE)",
     "neighbours.safetensors": "states of the text encoder of the names of the drawings",
-    "taste.safetensors": "covariances of the tastes of simulated users, by the judge that is kept in bench/judge",
+    "taste.safetensors": "tastes of simulated users, and styles of pictures that the model drew",
 }
 LICENCES = {"nouns.json": "Apache-2.0 AND WordNet-3.0"}  # of what is not under the first of these alone
 TITLES = {

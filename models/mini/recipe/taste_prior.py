@@ -1,4 +1,4 @@
-"""Learn how users' tastes differ, from simulated users: the prior that a new user's taste starts from.
+"""Learn how users' tastes differ, from simulated users, and where the classes of styles lie in the style space.
 
     python -m salon.models.mini.recipe.taste_prior --work DIR --out models/mini
 
@@ -6,9 +6,8 @@ Simulated users with seeds and pictures of their own, which no benchmark has, an
 what matters most to them. For each such type the covariance of utilities is the most likely one, by expectation
 maximisation: every user's utilities and their uncertainty under the covariance so far, then the mean of their squares.
 Beside these types stand the two plain ones that fit anybody: users who go by everything, and those who hardly care. Of
-palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what becomes of strangers. The file has
-beside it where the classes of each factor lie in the style space, by the style vectors of the same pictures: profiles go
-that way. Needs the `train` extra and a checkout.
+palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what becomes of strangers. Where the
+classes lie is told by the same pictures: profiles make their vectors of it. Needs the `train` extra and a checkout.
 """
 
 from __future__ import annotations
@@ -78,13 +77,13 @@ def prior(
 
 
 def write(path: Path, covariances: NDArray[np.float32], classes: NDArray[np.float32], made_of: str) -> None:
-    """Write the file of tastes beside a checkpoint."""
+    """Write the file of tastes beside a checkpoint: see `engine.taste.space.TasteSpace`."""
     with atomic(path) as file:
         file.write(save({"prior": covariances, "classes": classes}, metadata={"made_of": made_of}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Learn the prior, and write it; return the exit code."""
+    """Learn both, and write the file; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m salon.models.mini.recipe.taste_prior")
     parser.add_argument("--work", type=Path, required=True, help="folder that keeps its pictures")
     parser.add_argument("--out", type=Path, required=True, help=f"folder of the checkpoint: {TASTE} is written there")
@@ -102,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     counts = (6, 2, 8, 2) if options.tiny else (CONSISTENTS, CONTRADICTORIES, EVENTS, ROUNDS)
     found = prior(space, shelf, *counts)
     made_of = f"{counts[0]} consistent and {counts[1]} contradictory simulated users, {counts[2]} answers each"
-    classes = class_rows(pictures.vectors, space.coordinates(pictures.vectors))
+    classes = class_rows(pictures.vectors, shelf.coordinates)
     write(options.out / TASTE, found, classes, f"{made_of}; judge {judge.digest}")
     renew(options.out, TASTE)
     print(f"{options.out / TASTE}: covariances {list(found.shape)} of {made_of}")
