@@ -146,7 +146,7 @@ def _liked(report: ReportFields) -> str:
 
 def _pulls(events: Iterable[EventFields]) -> str:
     rows = [
-        f"<tr><td>{each.event}</td><td>{escape(told(each))}</td><td>{when(each.at_ms)}</td><td>{each.pull:.1%}</td></tr>"
+        f"<tr><td>{each.event}</td><td>{escape(told(each))}</td><td>{when(each.at_ms)}</td><td>{each.pull:.2f}</td></tr>"
         for each in events
     ]
     if not rows:
