@@ -75,7 +75,15 @@ class Commands(InquiringCommands[J], ReproducingCommands[J], RankingCommands[J, 
         return (yield from self._make("blend", "", sources, options))
 
     @operation
-    def jobs(self, limit: int = 20, before: int = 0, states: Sequence[str] = (), account: str = "") -> Steps[m.JobList]:
+    def jobs(
+        self,
+        limit: int = 20,
+        before: int = 0,
+        states: Sequence[str] = (),
+        account: str = "",
+        *,
+        public: bool = False,
+    ) -> Steps[m.JobList]:
         """Return a page of the own jobs, newest first.
 
         Args:
@@ -83,8 +91,11 @@ class Commands(InquiringCommands[J], ReproducingCommands[J], RankingCommands[J, 
             before: `next` of the page before; 0: the first page.
             states: only jobs in these states: queued, running, paused, done, failed, cancelled, blocked.
             account: for operators: the jobs of that account, or "*" for all.
+            public: in place of the own jobs those of all accounts, or of `account`, that are not private.
         """
-        request = m.ListJobs(before=before, limit=limit, states=states, account=account)  # type: ignore[arg-type]
+        if public and "taste" not in (yield from self._welcome()).features:
+            raise unsupported("public")
+        request = m.ListJobs(before=before, limit=limit, states=states, account=account, public=public)  # type: ignore[arg-type]
         return (yield from call(self._core, request, m.JobList, self._timeout_s))
 
     @operation

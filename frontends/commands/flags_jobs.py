@@ -25,6 +25,9 @@ def add(commands: Any) -> None:
     )
     account = account_id("--account", "*")
     jobs.add_argument("--account", type=account, metavar="ID", help="of another, or '*' (operators only)")
+    jobs.add_argument(
+        "--public", action="store_true", help="of all accounts (or --account), those that are not private"
+    )
     json_flag(jobs, "print one JSON array")
     server_flags(jobs)
 

@@ -27,7 +27,13 @@ def jobs(options: argparse.Namespace) -> int:
     with connected(options) as client:
         before = 0
         while True:
-            page = client.jobs(limit=options.limit, before=before, states=states, account=options.account or "")
+            page = client.jobs(
+                limit=options.limit,
+                before=before,
+                states=states,
+                account=options.account or "",
+                public=options.public,
+            )
             found += page.jobs
             before = page.next
             if not options.all_pages or not before:
@@ -35,7 +41,7 @@ def jobs(options: argparse.Namespace) -> int:
     if options.json:
         print_json(found)
         return exits.DONE
-    if options.account:
+    if options.account or options.public:
         rows = [[row[0], words.short_account(info.account), *row[1:]] for info in found for row in [job_row(info)]]
         print_table(("job", "?account", *COLUMNS[1:]), rows, "no jobs")
     else:

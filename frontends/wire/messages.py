@@ -380,13 +380,15 @@ class ListJobs(Record, tag="list"):
     """Ask for the own jobs, newest first. Answer: JobList.
 
     `before` is the `next` of the page before; `states` leaves out jobs in other states. Operators may ask for
-    `account`, or "*" for all; prompts of other accounts' private jobs are left out.
+    `account`, or "*" for all; prompts of other accounts' private jobs are left out. With `public` (feature `taste`) the
+    jobs of all accounts that are not private, or with `account` of that one; anybody may ask for them.
     """
 
     before: int = 0
     limit: int = 20
     states: tuple[str, ...] = ()
     account: str = ""
+    public: bool = False
 
 
 class Cancel(Record, tag="cancel"):

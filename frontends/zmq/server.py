@@ -259,14 +259,16 @@ class Server:
         if isinstance(request, m.Show):
             return views.job_info(await service.show(request.job, account, operator=session.operator))
         if isinstance(request, m.ListJobs):
-            if request.account not in ("", account):
+            everybody = request.account == "*" or (request.public and not request.account)
+            if request.account not in ("", account) and not request.public:
                 _want_operator(session, request, "account")
             page = await service.page(
-                None if request.account == "*" else request.account or account,
+                None if everybody else request.account or account,
                 viewer=account,
                 before=request.before,
                 limit=request.limit,
                 states=request.states,
+                public=request.public,
             )
             return m.JobList(jobs=tuple(map(views.job_info, page.jobs)), next=page.next)
         if isinstance(request, m.Cancel):

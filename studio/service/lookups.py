@@ -16,6 +16,7 @@ from .events import JobLog, log_of_ended
 from .job_record import JobRecord, StoredPicture, redacted, stored_pictures
 from .jobs import JobManager
 from .pictures import MakeFiles
+from .taste_account import ACCOUNT
 from .waits import Waits
 
 MAX_PAGE_BYTES: Final = 1 << 17  # bytes of a list; for a client that does not read, hundreds of lists may wait
@@ -136,6 +137,7 @@ class Lookups:
         before: int = 0,
         limit: int = 20,
         states: Iterable[str] = (),
+        public: bool = False,
     ) -> JobPage:
         """Return a page of jobs, newest first. It may be shorter than `limit` if the jobs have many words.
 
@@ -146,6 +148,7 @@ class Lookups:
             before: `next` of the page before; 0: the first page.
             limit: number of jobs, at most.
             states: only jobs in these states; (): in any.
+            public: only jobs that are not private, and none of those that the server draws to be ranked.
         """
         store, wanted = self.context.store, set(states)
         stored = tuple(wanted & set(FINAL)) + (OPEN if wanted - set(FINAL) else ())  # memory knows the states
@@ -154,7 +157,7 @@ class Lookups:
         while True:
 
             def look(before: int = before) -> tuple[Sequence[JobRow], Mapping[str, tuple[PictureRow, ...]]]:
-                rows = store.jobs(account, before, limit + 1, stored)
+                rows = store.jobs(account, before, limit + 1, stored, public=public, without=ACCOUNT if public else "")
                 return rows, store.pictures_of([row.job for row in rows if row.state == "done"])
 
             rows, pictures = await self.waits.read(look)

@@ -50,7 +50,14 @@ class Reads:
         return next(iter(self._jobs(sa.select(JOBS).where(JOBS.c.account == account, JOBS.c.key == key))), None)
 
     def jobs(
-        self, account: str | None, before_seq: int = 0, limit: int = 20, states: Sequence[str] = ()
+        self,
+        account: str | None,
+        before_seq: int = 0,
+        limit: int = 20,
+        states: Sequence[str] = (),
+        *,
+        public: bool = False,
+        without: str = "",
     ) -> tuple[JobRow, ...]:
         """Return a page of jobs, newest first, without tombstones.
 
@@ -59,8 +66,14 @@ class Reads:
             before_seq: the smallest `seq` of the page before; 0: the first page.
             limit: number of rows, at most.
             states: only jobs in these states; (): in any.
+            public: only jobs that are not private.
+            without: an account whose jobs are left out; "": none.
         """
         query = sa.select(JOBS).where(LIVE).order_by(JOBS.c.seq.desc()).limit(limit)
+        if public:
+            query = query.where(JOBS.c.private.is_(False))
+        if without:
+            query = query.where(JOBS.c.account != without)
         if account is not None:
             query = query.where(JOBS.c.account == account)
         if before_seq:

@@ -85,6 +85,16 @@ def test_t2_likes_of_others_teach_and_can_be_switched_and_own_ones_never(salon: 
     assert [one["on"] for one in salon("profile", "events", "--limit", "2", "--json").json] == [True, False]
 
 
+def test_t2_public_pictures_are_listed(salon: Salon) -> None:
+    shown, hidden = job_of(salon, "a dog", "--n", "1"), job_of(salon, "a dog --stealth", "--n", "1")
+    listed: Any = salon("jobs", "--public", "--limit", "200", "--json").json
+    assert shown in [one["job"] for one in listed]
+    assert hidden not in [one["job"] for one in listed]
+    assert not any(one["private"] for one in listed)
+    assert "ACCOUNT" in salon("jobs", "--public").out.splitlines()[0]
+    assert hidden in salon("jobs").out
+
+
 def test_t3_named_profiles_and_moodboards(salon: Salon, client: Client, tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / f"{i}.png").write_bytes(file_of(np.full((64, 64, 3), 60 * i, np.uint8)))

@@ -535,6 +535,23 @@ def test_likes_of_others_teach_and_own_ones_never(serve: Serve) -> None:
     serve(work)
 
 
+def test_public_pictures_of_all_are_listed_to_be_liked(serve: Serve) -> None:
+    async def work(service: Service) -> None:
+        own, theirs = await drawn(service, "bob", "a cat", "own"), await drawn(service, "ann", "a dog", "theirs")
+        hidden = await drawn(service, "ann", "a cat", "hidden", private=True)
+        page = await service.page(None, viewer="bob", public=True)
+        assert [each.job for each in page.jobs] == [theirs.job, own.job], "none that the server draws to be ranked"
+        assert [each.job for each in (await service.page("ann", viewer="bob", public=True)).jobs] == [theirs.job]
+        mine = await service.page("ann", viewer="ann", states=("done",))
+        assert {each.job for each in mine.jobs} == {theirs.job, hidden.job}
+        only = await service.page(None, viewer="bob", public=True, states=("done",), limit=1)
+        assert [each.job for each in only.jobs] == [theirs.job]
+        last = await service.page(None, viewer="bob", public=True, before=only.next)
+        assert ([each.job for each in last.jobs], last.next) == ([own.job], 0)
+
+    serve(work)
+
+
 def test_a_like_of_another_model_does_not_teach_this_ones_profile(serve: Serve) -> None:
     async def work(service: Service) -> None:
         theirs = await drawn(service, "ann", "a dog", "theirs")
