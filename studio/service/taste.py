@@ -16,6 +16,7 @@ from ...errors import complaint
 from ...values import shown, whole_of
 from ..errors import TasteRefused
 from ..store.domains.taste import TasteCodeRow, TasteProfileRow, TasteUseRow
+from ..store.rows import JobRow
 from ..store.writes import Put
 from ..taste.types import (
     KEEP,
@@ -274,11 +275,12 @@ class TasteService:
             return uses
 
         uses = await self._waits.read(look)
-        own = sorted({(-use.made_ms, use.job) for use in uses if use.account == account})
+        own = [job for _, job in sorted({(-use.made_ms, use.job) for use in uses if use.account == account})]
+        there = await self._waits.read(lambda: [job for job in own[:LISTED] if _is_there(store.job(job))])
         return Dependants(
             profile=row.profile,
             codes=tuple(map(shown_code, codes)),
-            jobs=tuple([job for _, job in own[:LISTED]]),
+            jobs=tuple(there),
             num_jobs=len({use.job for use in uses}),
             settings=(account,) if await self._in_settings(account, row, {code.code for code in codes}) else (),
         )
@@ -361,3 +363,7 @@ class TasteService:
 
     async def _rows(self, **equal: Any) -> list[TasteCodeRow]:
         return await self._waits.read(lambda: code_rows(self._context, **equal))
+
+
+def _is_there(row: JobRow | None) -> bool:
+    return row is not None and not row.deleted

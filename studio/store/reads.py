@@ -12,6 +12,7 @@ from ...errors import complaint
 from ...scheduler.entries import LedgerEntry, parsed
 from ..errors import StoreBroken, StoreError, StoreRefused
 from .database import Database
+from .domains import Table
 from .faults import FAULTS, passes, translate
 from .registered import table_of
 from .rows import FINAL, OPEN, AccountRow, JobRow, PictureRow
@@ -208,9 +209,7 @@ class Reads:
             StoreRefused: as `row`, or a column does not exist.
         """
         table, columns = table_of(rows)
-        if unknown := equal.keys() - set(columns.c.keys()):
-            allowed = ", ".join(columns.c.keys())
-            raise StoreRefused(complaint(f"column of {table.name}", min(unknown), allowed, "name one of these"))
+        self._want_columns(table, columns, set(equal))
         check_texts(equal | dict(zip(table.key, after, strict=False)))
         key = [columns.c[name] for name in table.key]
         query = sa.select(columns).where(*(columns.c[name] == value for name, value in equal.items()))
@@ -230,13 +229,20 @@ class Reads:
         Raises:
             StoreRefused: as `row`.
         """
-        _, columns = table_of(rows)
+        table, columns = table_of(rows)
+        self._want_columns(table, columns, {column, *equal})
         wanted, found = list(dict.fromkeys(values)), list[R]()
         check_texts(equal)
         for start in range(0, len(wanted), PART):
             part = columns.c[column].in_(wanted[start : start + PART])
             found += self._rows(rows, sa.select(columns).where(part, *(columns.c[n] == v for n, v in equal.items())))
         return tuple(found)
+
+    @staticmethod
+    def _want_columns(table: Table, columns: sa.Table, names: set[str]) -> None:
+        if unknown := names - set(columns.c.keys()):
+            allowed = ", ".join(columns.c.keys())
+            raise StoreRefused(complaint(f"column of {table.name}", min(unknown), allowed, "name one of these"))
 
     def _rows(self, rows: type[R], query: sa.Select[Any]) -> tuple[R, ...]:
         names = tuple(query.selected_columns.keys())

@@ -204,8 +204,9 @@ class Dependants(msgspec.Struct, frozen=True, kw_only=True):
         profile: the id of the profile.
         deleted: whether it is deleted now; False: it was only asked for.
         codes: all that were made of it.
-        jobs: ids of jobs that were drawn with one, newest first, at most 100; `num_jobs` is how many there are.
-        settings: accounts of the asking account's view whose settings name it: its own, at most.
+        jobs: ids of the asking account's jobs that were drawn with one, newest first, at most 100.
+        num_jobs: how many were, of all accounts; deleted ones count.
+        settings: the asking account, if its settings name the profile or a code of it; else none.
     """
 
     profile: str

@@ -28,7 +28,7 @@ from salon.studio.service.job_record import JobRecord
 from salon.studio.service.options import ServiceOptions
 from salon.studio.service.service import Service
 from salon.studio.service.taste_account import ACCOUNT
-from salon.studio.store.domains.taste import TasteCodeRow, TasteEventRow
+from salon.studio.store.domains.taste import TasteCodeRow, TasteEventRow, TasteUseRow
 from salon.studio.store.rows import AccountRow
 from salon.studio.store.writes import Put
 from salon.studio.taste.types import Taught
@@ -359,8 +359,10 @@ def test_deleting_asks_and_keeps_or_revokes(serve: Serve, codes: str) -> None:
         first = await drawn(service, "ann", "a cat --p", "one")
         (code,) = codes_of(first)
         other = await drawn(service, "bob", f"a cat --p {code}", "two")
+        extra = await drawn(service, "ann", "a dog --p", "extra")
+        await service.delete(extra.job, "ann")
         asked = await taste.delete_profile("ann", "")
-        assert (asked.deleted, asked.jobs, asked.num_jobs) == (False, (first.job,), 2)
+        assert (asked.deleted, asked.jobs, asked.num_jobs) == (False, (first.job,), 3)
         assert [each.code for each in asked.codes] == [code]
         assert await taste.resolve("ann", ()) == ((code, 1.0),)
         with pytest.raises(TasteRefused, match="codes: got 'burn', allowed keep or revoke"):
@@ -378,6 +380,7 @@ def test_deleting_asks_and_keeps_or_revokes(serve: Serve, codes: str) -> None:
                 with pytest.raises(TasteRefused, match="which its owner has revoked"):
                     await drawn(service, account, f"a cat --sref {code}", "sref")
         assert len(await taste.events("ann")) == NEEDED, "the log keeps what it had"
+        assert service.context.store.row(TasteUseRow, code, first.job) is not None
         fresh = await answer(service, "ann", 1)
         assert (fresh.profile != asked.profile, fresh.events) == (True, 1)
         return code

@@ -72,6 +72,9 @@ def test_rows_of_a_new_table_are_kept_found_and_taken_away(place: Place, add: Ad
     first = store.rows(boat, limit=2)
     assert store.rows(boat, after=(first[-1].harbour, first[-1].number)) == (rows[1], rows[0])
     assert store.rows(boat, after=("a",)) == (rows[1], rows[0])
+    assert set(store.rows_with(boat, "number", [10, 7, 10], harbour="b")) == {rows[0]}
+    assert len(store.rows_with(boat, "name", [row.name for row in rows] + [str(i) for i in range(1_200)])) == len(rows)
+    assert store.rows_with(boat, "number", []) == ()
     changed = msgspec.structs.replace(rows[0], name="renamed", length=None, afloat=False)
     store.write([Put(changed), Remove(boat, ("a", 9)), Remove(boat, ("a", 9))])
     assert store.row(boat, "b", 10) == changed
@@ -96,6 +99,8 @@ def test_what_contradicts_changes_nothing(place: Place, add: AddDomain) -> None:
     assert store.rows(boat) == ()
     with pytest.raises(StoreRefused, match="column of boats: got colour, allowed harbour, number, name"):
         store.rows(boat, colour="red")
+    with pytest.raises(StoreRefused, match="column of boats: got colour"):
+        store.rows_with(boat, "colour", ["red"])
     with pytest.raises(StoreRefused, match="NUL"):
         store.rows(boat, name="\0")
 
