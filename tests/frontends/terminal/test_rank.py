@@ -243,6 +243,22 @@ def test_a_profile_that_is_not_there(start: Start) -> None:
     assert re.search("salon: error: .*nobody", screen.last)
 
 
+def test_unlocks_with_a_code(tmp_path: Path) -> None:
+    with FakeServer(drawn=True, unlock=2) as fake:
+        screen = Screen(["rank"], tmp_path, {"SALON_SERVER": fake.address})
+        try:
+            screen.wait_for("1 a ")
+            screen.press("12")
+            screen.wait_for("unlocked: --p")
+            screen.send("q")
+            assert screen.finish() == 0
+            with Client(fake.address) as client:
+                (code,) = client.taste.codes()
+            assert screen.last == f"2 ratings; code {code.code}: --p {code.code}"
+        finally:
+            screen.close()
+
+
 def test_picks_up_where_it_was(start: Start, fake: FakeServer) -> None:
     for count in (1, 2):
         screen = start("rank")
