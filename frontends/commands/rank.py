@@ -70,7 +70,7 @@ class _ServerPairs:
         return f"event {event.event} ({event.choice or event.kind}) is switched off"
 
     def progress(self) -> tuple[int, int, str]:
-        return self.events, self.needed, summary(self.events, self.needed)
+        return self.events, self.needed, summary(self.events, self.needed) if self.needed else ""
 
     def code(self) -> str:
         """Return the code of the profile as it is now; "": it cannot be used yet."""
