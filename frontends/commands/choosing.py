@@ -185,8 +185,7 @@ class Chooser:
             middle = f"{self._fit('the window has no room for two pictures: make it larger', window)}\n"
         else:
             middle = shown.row[0] + _captions(shown.pair.captions, shown.row[1])
-        self._session.clear()
-        self._session.write(f"{head}\n\n{middle}{message}\n{self._fit(HELP, window)}")
+        self._session.show(f"{head}\n\n{middle}{message}\n{self._fit(HELP, window)}")
 
     def _head(self, window: Window) -> str:
         done, of, text = self._pairs.progress()

@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         help="find styles for a prompt by choosing",
         description="Draw a prompt in numbered styles, two at a time, and make a profile of the styles that are "
         "chosen, whose code `--sref` and `--p` take. The pictures are ordinary jobs.",
-        epilog="Example: salon tune 'a lighthouse' --pairs 12",
+        epilog="Example: salon tune 'a castle' --pairs 12",
     )
     tune.add_argument("prompt", nargs="+", metavar="PROMPT", help="what to draw (words; quotes are optional)")
     pairs = whole("--pairs", 1, 64, "8 is usual")

@@ -14,7 +14,6 @@ from .tables import print_json
 
 if TYPE_CHECKING:
     from ..client.client import Client, RemotePair
-    from ..wire.messages import TasteTaught
 
 REMEDY: Final = "run it in a terminal; a program calls client.rank()"
 WAITING: Final = "the server draws pictures to choose between ..."
@@ -61,8 +60,9 @@ class _ServerPairs:
         return Shown(pair.info.pair, files, (pair.info.left.prompt, pair.info.right.prompt))
 
     def choose(self, name: str, choice: str) -> str:
-        self._learned(self._open.pop(name).choose(choice))
-        return ""
+        before, taught = self.events, self._open.pop(name).choose(choice)
+        self.events, self.needed = taught.events, taught.needed
+        return "unlocked: --p draws in your taste now" if before < taught.needed <= taught.events else ""
 
     def undo(self) -> str:
         event = self._client.taste.undo(self._profile)
@@ -70,7 +70,7 @@ class _ServerPairs:
         return f"event {event.event} ({event.choice or event.kind}) is switched off"
 
     def progress(self) -> tuple[int, int, str]:
-        return self.events, self.needed, summary(self.events, self.needed)
+        return self.events, self.needed, summary(self.events, self.needed) if self.needed else ""
 
     def code(self) -> str:
         """Return the code of the profile as it is now; "": it cannot be used yet."""
@@ -80,9 +80,6 @@ class _ServerPairs:
         own = (one.profile for one in taste.profiles() if one.kind == "global")
         codes = taste.codes(self._profile or next(own, ""))
         return codes[0].code if codes else ""
-
-    def _learned(self, taught: TasteTaught) -> None:
-        self.events, self.needed = taught.events, taught.needed
 
     def _ask(self) -> RemotePair:
         """Return a pair, however long it takes until there is one."""

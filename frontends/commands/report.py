@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..client.client import Client, RemoteJob
     from ..wire.messages import Share, TasteReport
 
-THINGS: Final = ("a lighthouse", "a cat", "a teapot", "a tree")  # where a model has no list of what it draws
+THINGS: Final = ("a castle", "a cat", "a teapot", "a tree")  # where a model has no list of what it draws
 MOST_LIKED: Final = 5  # classes that are printed
 NONE, PROFILE, ANTI, RANDOM = "none", "profile", "anti", "random"  # rows of pictures
 
@@ -152,7 +152,7 @@ def things(client: Client, count: int) -> list[str]:
     with suppress(Invalid):  # the model has no list of its words
         known = [entry[0] for entry in client.words().slots.get("things", ())] or known
     chosen = [known[i * len(known) // count] for i in range(min(count, len(known)))]
-    return [thing if thing.startswith(("a ", "an ")) else f"a {thing}" for thing in chosen]
+    return [thing if thing.startswith("a ") else f"{'an' if thing[0] in 'aeiou' else 'a'} {thing}" for thing in chosen]
 
 
 def _check(path: Path, *, force: bool) -> None:

@@ -122,9 +122,9 @@ def event_line(event: JobEvent) -> str:
 
 
 def style_name(adapter: str) -> str:
-    """Return what people call a style: its number, or the beginning of its picture's digest."""
+    """Return what people call a style: its number, its code, or the beginning of its picture's digest."""
     kind, _, what = adapter.removeprefix("style:").partition(":")
-    return kind if not what else f"{kind} {what[:12]}"
+    return kind if not what else f"{kind} {what if kind == 'taste' else what[:12]}"  # a code is short and to be typed
 
 
 def _flag(name: str) -> str:

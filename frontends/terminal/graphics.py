@@ -24,7 +24,9 @@ CELL: Final = (10, 20)  # width and height of a character in pixels, where the t
 QUERY: Final = b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\\x1b[16t\x1b[c"  # kitty graphics, size of a cell, attributes
 NO_ESCAPES: Final = ("", "dumb", "unknown")  # values of TERM: the terminal knows no escape sequences
 MULTIPLEXERS: Final = ("tmux", "screen")  # beginnings of TERM: what the outer terminal can do does not count
-CONSOLES: Final = ("linux", "cons25", "vt52")  # terminals that print a query that they do not know
+CONSOLES: Final = ("linux", "cons25", "vt52")  # beginnings of TERM: terminals that print a query that they do not know
+PRINTERS: Final = ("Apple_Terminal",)  # likewise, values of TERM_PROGRAM
+ERASE: Final = b"\r\x1b[K"  # what a terminal has printed of a query
 
 _ATTRIBUTES: Final = re.compile(rb"\x1b\[\?([0-9;]*)c")
 _KITTY_OK: Final = re.compile(rb"\x1b_Gi=31;OK\x1b\\")
@@ -74,7 +76,7 @@ def detect(environment: Mapping[str, str], ask: Ask, *, unicode: bool = True) ->
     if term in NO_ESCAPES:
         return Graphics.SHADES
     characters = Graphics.BLOCKS if unicode and not environment.get("NO_COLOR") else Graphics.SHADES
-    if term.startswith(CONSOLES):
+    if term.startswith(CONSOLES) or environment.get("TERM_PROGRAM") in PRINTERS:
         return characters
     if not (term.startswith(MULTIPLEXERS) or environment.get("TMUX") or environment.get("STY")):
         if environment.get("KITTY_WINDOW_ID") or "kitty" in term or "ghostty" in term:
@@ -88,7 +90,7 @@ def detect(environment: Mapping[str, str], ask: Ask, *, unicode: bool = True) ->
 
 
 def ask_terminal(source: int, target: int, patience_s: float = ANSWER_S) -> Answers:
-    """Ask a terminal what it can do, and wait for its answers at most `patience_s` seconds.
+    """Ask a terminal what it can do, and wait for its answers at most `patience_s` seconds. The cursor is in column 0.
 
     Args:
         source, target: descriptors to read from and write to; no question is asked unless both are terminals.
@@ -110,6 +112,7 @@ def ask_terminal(source: int, target: int, patience_s: float = ANSWER_S) -> Answ
                 if not more:  # the terminal is gone
                     break
                 heard += more
+        os.write(target, ERASE)
     except OSError:  # not a terminal any more; what is written next says so
         return Answers()
     finally:

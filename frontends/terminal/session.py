@@ -18,6 +18,8 @@ from .keys import keys_in
 ENTER: Final = "\x1b[?1049h\x1b[?25l\x1b[H"  # another screen, no cursor
 LEAVE: Final = "\x1b_Ga=d,q=2\x1b\\"  # kitty keeps pictures until told
 BACK: Final = "\x1b[?25h\x1b[?1049l"
+CLEAR: Final = "\x1b[H\x1b[2J"
+BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"  # of what is to be seen only when it is whole
 REDRAW: Final = "redraw"  # in place of a key: the window has another size, or the command goes on after a stop
 WOKEN: Final = "woken"  # in place of a key: `wake` was called
 
@@ -107,9 +109,10 @@ class Session:
         else:
             self.write("".join(f"\n{line}" for line in lines.values() if line))
 
-    def clear(self) -> None:
-        """Begin with an empty screen. A terminal without escape sequences gets an empty line."""
-        self.write("\x1b[H\x1b[2J" if self._escapes else "\n")
+    def show(self, text: str) -> None:
+        """Show a text on an empty screen, at once where the terminal can do that. One without escape sequences gets it
+        below what it has."""
+        self.write(f"{BEGIN}{CLEAR}{text}{END}" if self._escapes else f"\n{text}")
 
     def wake(self) -> None:
         """Make `key` return `WOKEN`, soon. Any thread may call this."""

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from ...bounds import MAX_PAGE
 from ...studio.service.taste import TasteService
 from ...studio.taste.types import StyleWeight
 from ..wire import messages as m
@@ -62,9 +63,10 @@ class Taste:
 
     async def events(self, account: str, request: m.ListTasteEvents) -> m.TasteEvents:
         """Return a page of the log."""
-        found = await self._service.events(account, request.profile, request.before, request.limit)
-        events = tuple(_view(event, m.TasteEvent) for event in found)
-        return m.TasteEvents(events=events, next=events[-1].event if len(events) == request.limit else 0)
+        found = await self._service.events(account, request.profile, request.before, min(MAX_PAGE, request.limit + 1))
+        events = tuple(_view(event, m.TasteEvent) for event in found[: request.limit])
+        more = len(found) > request.limit or len(found) == MAX_PAGE  # the largest page leaves it open
+        return m.TasteEvents(events=events, next=events[-1].event if more else 0)
 
     async def switch(self, account: str, request: m.TasteSwitch) -> m.TasteEvent:
         """Switch an event off, or on."""

@@ -88,7 +88,7 @@ class Screen:
     def send(self, keys: str | bytes) -> None:
         os.write(self.there, keys.encode() if isinstance(keys, str) else keys)
 
-    def press(self, keys: str, caption: str = "1 a ") -> None:
+    def press(self, keys: str, caption: str = "  2 ") -> None:
         """Press keys one after another, each when the caption of the next pair is there."""
         for key in keys:
             seen = self.words.count(caption)

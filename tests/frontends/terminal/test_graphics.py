@@ -47,6 +47,7 @@ def test_what_the_terminal_answers(environment: dict[str, str], answers: Answers
         ({}, Graphics.SHADES),
         ({"TERM": "dumb", "KITTY_WINDOW_ID": "1"}, Graphics.SHADES),
         ({"TERM": "linux"}, Graphics.BLOCKS),
+        ({"TERM": "xterm-256color", "TERM_PROGRAM": "Apple_Terminal"}, Graphics.BLOCKS),
         ({"TERM": "xterm-kitty"}, Graphics.KITTY),
         ({"TERM": "xterm-256color", "KITTY_WINDOW_ID": "1"}, Graphics.KITTY),
         ({"TERM": "xterm-ghostty"}, Graphics.KITTY),
@@ -101,6 +102,7 @@ def test_a_terminal_that_answers_in_parts(terminal: tuple[int, int]) -> None:
     assert ask_terminal(here, here, 5.0) == Answers(kitty=True, sixel=True, cell=(10, 20))
     thread.join()
     assert asked == [QUERY]
+    assert os.read(there, 4096) == b"\r\x1b[K"
     assert termios.tcgetattr(here) == before
 
 

@@ -73,7 +73,7 @@ def choices(fake: FakeServer) -> list[str]:
 
 def test_pairs_are_shown_and_answered(start: Start, fake: FakeServer) -> None:
     screen = start("rank")
-    screen.wait_for("1 a ")  # the caption of the left one
+    screen.wait_for("  2 ")  # before the caption of the right one
     assert re.search(r"\x1b\[(?:0;)?38;2;[0-9;]*48;2;[0-9;]*m▀", screen.text), "half blocks in 24 bits"
     screen.press("123")
     screen.send("q")
@@ -85,7 +85,7 @@ def test_pairs_are_shown_and_answered(start: Start, fake: FakeServer) -> None:
 
 def test_undo_and_arrows(start: Start, fake: FakeServer) -> None:
     screen = start("rank")
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     screen.press("1")
     screen.wait_for("1 of 200")
     screen.send("u")
@@ -102,7 +102,7 @@ def test_undo_and_arrows(start: Start, fake: FakeServer) -> None:
 @pytest.mark.parametrize("end", ["q", "\x03", "\x04"], ids=["q", "Ctrl-C", "Ctrl-D"])
 def test_ends_with_a_summary(start: Start, end: str) -> None:
     screen = start("rank", "--json")
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     screen.press("2")
     screen.send(end)
     assert screen.finish() == 0
@@ -113,7 +113,7 @@ def test_ends_with_a_summary(start: Start, end: str) -> None:
 
 def test_sigterm(start: Start) -> None:
     screen = start("rank")
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     screen.process.terminate()
     assert screen.finish() == 128 + signal.SIGTERM
     given_back(screen)
@@ -121,7 +121,7 @@ def test_sigterm(start: Start) -> None:
 
 def test_a_server_that_goes(start: Start, fake: FakeServer) -> None:
     screen = start("rank", "--timeout", "1")
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     fake.stop()
     screen.send("1")
     screen.send("2")
@@ -147,13 +147,13 @@ def test_an_error_of_our_own(start: Start, tmp_path: Path) -> None:
 
 def test_stopped_and_continued(start: Start, fake: FakeServer) -> None:
     screen = start("rank", command=(sys.executable, "-c", LEADER, *COMMAND))
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     screen.send("\x1a")
     screen.wait_for("STOPPED")
     given_back(screen)
-    seen = screen.words.count("1 a ")
+    seen = screen.words.count("  2 ")
     screen.send("\n")
-    screen.wait_for("1 a ", seen + 1)
+    screen.wait_for("  2 ", seen + 1)
     assert screen.settings() != screen.before
     screen.send("1")
     screen.wait_for("1 of 200")
@@ -169,7 +169,7 @@ def test_keys_before_a_pair_is_there_choose_nothing(start: Start, fake: FakeServ
     screen.wait_for("the server draws")
     screen.send("111")
     fake.release()
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     screen.send("q")
     assert screen.finish() == 0
     assert choices(fake) == []
@@ -179,7 +179,7 @@ def test_a_window_that_changes(start: Start) -> None:
     screen = start("rank", size=(12, 9))
     screen.wait_for("the win")
     screen.resize(30, 90)
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     lines = screen.text.rpartition("\x1b[2J")[2].count("▀")
     screen.resize(50, 160)
     end = time.monotonic() + 10
@@ -193,13 +193,13 @@ def test_a_window_that_changes(start: Start) -> None:
 
 def test_graphics_that_the_terminal_has(start: Start) -> None:
     screen = start("rank", attributes=b"\x1b_Gi=31;OK\x1b\\\x1b[?62;4c")
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     assert "\x1b_Ga=T,f=100,q=2,C=1," in screen.text
     screen.send("q")
     assert screen.finish() == 0
     assert screen.text.rindex("\x1b_Ga=d,q=2\x1b\\") > screen.text.rindex("\x1b_Ga=T"), "its pictures are removed"
     other = start("rank", "--graphics", "sixel")
-    other.wait_for("1 a ")
+    other.wait_for("  2 ")
     assert "\x1bP0;1;0q" in other.text
     assert "\x1b[c" not in other.text, "what is said is not asked"
     other.send("q")
@@ -208,7 +208,7 @@ def test_graphics_that_the_terminal_has(start: Start) -> None:
 
 def test_a_terminal_without_escape_sequences(start: Start) -> None:
     screen = start("rank", env={"TERM": "dumb"})
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     screen.send("1")
     screen.wait_for("1 of 200")
     screen.send("q")
@@ -219,7 +219,7 @@ def test_a_terminal_without_escape_sequences(start: Start) -> None:
 
 def test_no_colour(start: Start) -> None:
     screen = start("rank", env={"NO_COLOR": "1"})
-    screen.wait_for("1 a ")
+    screen.wait_for("  2 ")
     screen.send("q")
     assert screen.finish() == 0
     assert not re.search(r"\x1b\[[0-9;]*m", screen.text)
@@ -243,10 +243,26 @@ def test_a_profile_that_is_not_there(start: Start) -> None:
     assert re.search("salon: error: .*nobody", screen.last)
 
 
+def test_unlocks_with_a_code(tmp_path: Path) -> None:
+    with FakeServer(drawn=True, unlock=2) as fake:
+        screen = Screen(["rank"], tmp_path, {"SALON_SERVER": fake.address})
+        try:
+            screen.wait_for("  2 ")
+            screen.press("12")
+            screen.wait_for("unlocked: --p")
+            screen.send("q")
+            assert screen.finish() == 0
+            with Client(fake.address) as client:
+                (code,) = client.taste.codes()
+            assert screen.last == f"2 ratings; code {code.code}: --p {code.code}"
+        finally:
+            screen.close()
+
+
 def test_picks_up_where_it_was(start: Start, fake: FakeServer) -> None:
     for count in (1, 2):
         screen = start("rank")
-        screen.wait_for("1 a ")
+        screen.wait_for("  2 ")
         screen.press("1")
         screen.send("q")
         assert screen.finish() == 0
