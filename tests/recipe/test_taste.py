@@ -57,17 +57,13 @@ def test_learning_is_measured(work: Path, tmp_path: Path) -> None:
 
 
 def test_pictures_are_measured(work: Path, tmp_path: Path) -> None:
+    """Those that are ranked are there from the test before, and are not drawn again."""
+    before = {path.name: path.stat().st_mtime_ns for path in work.iterdir()}
     document = measured(taste_pictures, "taste_pictures", work, tmp_path)
     assert {row["drawn"] for row in document["rows"] if "drawn" in row} == {NONE, OWN, EARLY, ANTI, OTHER}
     assert [row["found_among"] for row in document["rows"] if "found_among" in row] == [3]
     goals = {goal["goal"]: goal for goal in document["goals"]}
     assert goals["pixels that a profile changes at --s 0"]["met"]
-
-
-def test_the_pictures_are_drawn_once(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {path.name: path.stat().st_mtime_ns for path in work.iterdir()}
-    monkeypatch.setattr("salon.models.mini.recipe.knobs.Looker.paint", None)  # nothing is drawn
-    measured(taste, "taste", work, tmp_path, "--only", "verdicts")
     assert {path.name: path.stat().st_mtime_ns for path in work.iterdir()} == before
 
 
