@@ -16,13 +16,16 @@ import pytest
 from PIL import Image
 
 from salon.engine.checkpoint import EMBEDDED
+from salon.engine.engine import Engine
 from salon.engine.errors import SpecError
 from salon.engine.styles.names import taste_of
+from salon.engine.words import Words
 from salon.parameters.errors import ParameterError
 from salon.parameters.job_request import JobRequest, Source
 from salon.studio.errors import TasteRefused
 from salon.studio.references import digest_of
-from salon.studio.service.context import ServiceContext
+from salon.studio.scheduling.billing import Billing
+from salon.studio.service.context import ServiceContext, open_studio
 from salon.studio.service.errors import UnknownJob
 from salon.studio.service.job_record import JobRecord
 from salon.studio.service.options import ServiceOptions
@@ -31,7 +34,9 @@ from salon.studio.service.taste_account import ACCOUNT
 from salon.studio.store.domains.taste import TasteCodeRow, TasteEventRow, TasteUseRow
 from salon.studio.store.rows import AccountRow
 from salon.studio.store.writes import Put
+from salon.studio.studio import Studio
 from salon.studio.taste.types import Taught
+from salon.studio.workers.thread import ThreadWorker
 
 from .conftest import ended
 
@@ -41,13 +46,22 @@ SMALL: dict[str, Any] = {"images": 1, "steps": 2, "seed": 5}
 Serve = Callable[..., Any]
 
 
-def run(folder: Path, work: Callable[[Service], Awaitable[Any]], **options: Any) -> Any:
-    """Open a service over the shipped model with accounts ann and bob, have something done with it, and close it."""
+def run(folder: Path, work: Callable[[Service], Awaitable[Any]], engine: Engine | None = None, **options: Any) -> Any:
+    """Open a service over the shipped model with accounts ann and bob, have something done with it, and close it.
+
+    `engine`: serves, in place of one that knows nothing yet.
+    """
     values: dict[str, Any] = {"threads": 2, "process": False, "taste_unlock": NEEDED}
     made = ServiceOptions(data=folder, **(values | options))
 
+    def over(options: ServiceOptions, billing: Billing) -> Studio:
+        if engine is None:
+            return open_studio(options, billing)
+        words = Words(reader=engine.reader)
+        return Studio.over([ThreadWorker(engine)], accounts=billing, reader=engine.reader, vocabulary=words)
+
     async def main() -> Any:
-        service = Service(ServiceContext(made))
+        service = Service(ServiceContext(made, over))
         for account in ("ann", "bob"):
             if account not in service.context.accounts.rows:
                 service.context.accounts.open(AccountRow(account=account))
@@ -88,24 +102,37 @@ def picture(record: JobRecord) -> str:
 
 
 @pytest.fixture(scope="module")
-def ranked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def engine() -> Engine:
+    return Engine.load(threads=2)
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory, engine: Engine) -> Path:
     """A folder in which ann has answered as many pairs as unlock a profile."""
     folder = tmp_path_factory.mktemp("taste") / "data"
 
     async def work(service: Service) -> None:
         assert ACCOUNT not in service.context.accounts.rows, "nothing is drawn before somebody ranks"
         await answer(service, "ann", NEEDED)
+        for _ in range(2):  # the pictures to rank, then their style vectors
+            await service.jobs.idle.wait()
+            await asyncio.sleep(0.5)
 
-    run(folder, work)
+    run(folder, work, engine)
     return folder
 
 
 @pytest.fixture
-def serve(ranked: Path, tmp_path: Path) -> Serve:
-    """Have something done with a copy of that folder; a second call goes on with the same copy."""
+def serve(ranked: Path, tmp_path: Path, engine: Engine) -> Serve:
+    """Have something done with a copy of that folder; a second call goes on with the same copy. With `fresh` the engine
+    knows nothing yet of what other tests drew."""
     folder = tmp_path / "data"
     shutil.copytree(ranked, folder)
-    return lambda work, **options: run(folder, work, **options)
+
+    def call(work: Callable[[Service], Awaitable[Any]], *, fresh: bool = False, **options: Any) -> Any:
+        return run(folder, work, None if fresh else engine, **options)
+
+    return call
 
 
 # ---- pairs -----------------------------------------------------------------------------------------------------------
@@ -332,7 +359,7 @@ def test_what_was_accepted_is_drawn_though_its_code_is_revoked_before_a_restart(
         assert (record.state, list(codes_of(record))) == ("done", [code])
 
     job, code = serve(before)
-    serve(after)
+    serve(after, fresh=True)
 
 
 def test_a_recipe_names_the_code_and_is_made_again_by_anybody(serve: Serve) -> None:
@@ -349,7 +376,7 @@ def test_a_recipe_names_the_code_and_is_made_again_by_anybody(serve: Serve) -> N
         with pytest.raises(TasteRefused, match="which its owner has revoked"):
             await service.submit("bob", msgspec.structs.replace(request, key="third"))
 
-    serve(work)
+    serve(work, fresh=True)
 
 
 @pytest.mark.parametrize("codes", ["keep", "revoke"])
@@ -479,7 +506,7 @@ def test_a_profile_is_learned_anew_for_another_model_by_its_log(serve: Serve, ot
         assert (await answer(service, "ann", 1)).events == NEEDED + 1
 
     old = serve(before)
-    serve(after, model=str(other_model))
+    serve(after, fresh=True, model=str(other_model))
 
 
 # ---- grids, likes ----------------------------------------------------------------------------------------------------
