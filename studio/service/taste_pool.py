@@ -71,8 +71,8 @@ class TastePool:
             TasteRefused: no plan of this server lets its own pictures be drawn, or the model has no style space.
             TooSlow: there are none yet; they are being drawn.
         """
+        _ = self._features.space  # raises for a model without one, before an account is opened
         lane_of_own(self._context)
-        _ = self._features.space
         if self._loading is None or (self._loading.done() and self._loading.exception() is not None):
             self._loading = self._waits.begin(self._load())
         await self._waits.outlast(self._loading)
