@@ -7,7 +7,7 @@ from the log alone, so that after a crash the same log gives the same code.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -15,8 +15,7 @@ from ...bounds import MAX_PAGE
 from ...errors import complaint
 from ...values import shown, whole_of
 from ..errors import TasteRefused
-from ..store.domains.taste import TasteCodeRow, TasteProfileRow, TasteUseRow
-from ..store.rows import JobRow
+from ..store.domains.taste import TasteCodeRow
 from ..store.writes import Put
 from ..taste.types import (
     KEEP,
@@ -31,20 +30,19 @@ from ..taste.types import (
     Taught,
 )
 from .taste_bonus import TasteBonus
+from .taste_code_rows import code_rows, shown_code
 from .taste_codes import TasteCodes
+from .taste_dependants import TasteDependants
 from .taste_features import TasteFeatures
 from .taste_logs import TasteLogs
 from .taste_pairs import TastePairs, id_of, pictures_of
 from .taste_pool import TastePool
-from .taste_profiles import LEARNED, TasteProfiles, code_rows, shown_code
+from .taste_profiles import LEARNED, TasteProfiles
 from .taste_reports import TasteReports
 from .taste_teaching import TasteTeaching
 
 if TYPE_CHECKING:
     from .service import Service
-
-LISTED: Final = 100  # jobs that are listed of those that name a profile
-PAGE: Final = 1_000
 
 
 class TasteService:
@@ -71,6 +69,7 @@ class TasteService:
         self._reports = TasteReports(
             self._context, self._waits, self._logs, self._profiles, self._features, self._codes
         )
+        self._dependants = TasteDependants(self._context, self._waits, service.prompts)
         self.bonus = TasteBonus(self._context, self._waits)
 
     # ---- teach -------------------------------------------------------------------------------------------------------
@@ -250,7 +249,7 @@ class TasteService:
 
         async def work() -> Dependants:
             row = await self._profiles.want_own(account, id)
-            found = await self._dependants(account, row)
+            found = await self._dependants.of(account, row)
             if not codes:
                 return found
             if codes == REVOKE:
@@ -261,36 +260,6 @@ class TasteService:
             return msgspec.structs.replace(found, deleted=True, codes=after)
 
         return await self._logs.within(account, work)
-
-    async def _dependants(self, account: str, row: TasteProfileRow) -> Dependants:
-        codes, store = await self._rows(profile=row.profile), self._context.store
-
-        def look() -> list[TasteUseRow]:
-            uses: list[TasteUseRow] = []
-            for code in codes:
-                after: tuple[str, ...] = ()
-                while page := store.rows(TasteUseRow, after=after, limit=PAGE, code=code.code):
-                    uses += page
-                    after = page[-1].code, page[-1].job
-            return uses
-
-        uses = await self._waits.read(look)
-        own = [job for _, job in sorted({(-use.made_ms, use.job) for use in uses if use.account == account})]
-        there = await self._waits.read(lambda: [job for job in own[:LISTED] if _is_there(store.job(job))])
-        return Dependants(
-            profile=row.profile,
-            codes=tuple(map(shown_code, codes)),
-            jobs=tuple(there),
-            num_jobs=len({use.job for use in uses}),
-            settings=(account,) if await self._in_settings(account, row, {code.code for code in codes}) else (),
-        )
-
-    async def _in_settings(self, account: str, row: TasteProfileRow, codes: set[str]) -> bool:
-        """Return whether the account's own settings name a profile, or one of its codes."""
-        named = await self._service.prompts.profiles_in_settings(account)
-        names = {name for name, _ in named} if named else {""} if named is not None else set()
-        own = {row.profile, *codes, *([row.name] if row.name else [""])}
-        return bool(names & own)
 
     async def codes(self, account: str, profile: str = "") -> tuple[TasteCode, ...]:
         """Return the codes of an own profile, or ("") of all, also of deleted ones, newest first. Where enough events
@@ -363,7 +332,3 @@ class TasteService:
 
     async def _rows(self, **equal: Any) -> list[TasteCodeRow]:
         return await self._waits.read(lambda: code_rows(self._context, **equal))
-
-
-def _is_there(row: JobRow | None) -> bool:
-    return row is not None and not row.deleted

@@ -22,6 +22,7 @@ from ..errors import TasteRefused
 from ..store.domains.taste import TasteCodeRow, TasteProfileRow
 from ..store.writes import Put
 from ..taste.codes import code_of, want_usable
+from ..taste.contents import pictures_in, styles_in
 from ..taste.lessons import Lessons, lessons_of
 from ..taste.log import AccountLog, digests
 from ..taste.names import Form, read, unknown
@@ -29,7 +30,7 @@ from ..taste.types import ANTI, MOODBOARD, PLAIN, RANDOM
 from .context import ServiceContext
 from .taste_features import TasteFeatures
 from .taste_logs import TasteLogs
-from .taste_profiles import LEARNED, TasteProfiles, pictures_in, styles_in
+from .taste_profiles import LEARNED, TasteProfiles
 from .waits import Waits
 
 Float32 = NDArray[np.float32]

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import msgspec
 
-from ...bounds import MAX_STYLE_NUMBER, REFERENCE_WEIGHT
 from ...errors import complaint
-from ...values import number_of, shown, text_of, whole_of
+from ...values import shown, text_of
 from ..errors import TasteRefused
-from ..store.domains.taste import TasteCodeRow, TasteProfileRow
+from ..store.domains.taste import TasteProfileRow
 from ..store.writes import Put
+from ..taste.contents import MOST_OF_ONE, packed, pictures_in, some, styles_in, styles_of
 from ..taste.names import Form, checked_name, new_id, read, unknown
 from ..taste.types import (
     GLOBAL,
@@ -22,34 +22,19 @@ from ..taste.types import (
     PROFILE,
     TUNER,
     LeftOut,
-    StyleWeight,
     TasteCode,
     TasteProfile,
 )
 from .context import ServiceContext
 from .references import ServiceReferences
+from .taste_code_rows import code_rows, shown_code
 from .taste_features import TasteFeatures
 from .taste_logs import TasteLogs
 from .waits import Waits
 
 MOST: Final = 200  # profiles of an account
-MOST_PICTURES: Final = 100  # of a moodboard
-MOST_STYLES: Final = 100  # of a tuner
 PAGE: Final = 1_000
 LEARNED: Final = (GLOBAL, PROFILE)  # kinds that events teach
-
-_styles: Final = msgspec.msgpack.Decoder(tuple[StyleWeight, ...])
-_pictures: Final = msgspec.msgpack.Decoder(tuple[str, ...])
-
-
-def pictures_in(row: TasteProfileRow) -> tuple[str, ...]:
-    """Return the digests of a moodboard's pictures."""
-    return _pictures.decode(row.pictures) if row.pictures else ()
-
-
-def styles_in(row: TasteProfileRow) -> tuple[StyleWeight, ...]:
-    """Return the styles of a tuner."""
-    return _styles.decode(row.styles) if row.styles else ()
 
 
 class TasteProfiles:
@@ -175,12 +160,12 @@ class TasteProfiles:
                 got = f"{what} of a {kind}"
                 raise TasteRefused(complaint(what, got, f"those of a {of}", f"leave them out, or make a {of}"))
         kept, left_out = await self._pictures(account, pictures) if kind == MOODBOARD else ((), ())
-        made = _styles_of(styles) if kind == TUNER else ()
+        made = styles_of(styles) if kind == TUNER else ()
         now = self._context.now_ms()
         row = TasteProfileRow(
             profile=new_id(kind), account=account, name=name, kind=kind, public=public, made_ms=now, changed_ms=now,
-            pictures=msgspec.msgpack.encode(kept) if kept else b"",
-            styles=msgspec.msgpack.encode(made) if made else b"",
+            pictures=packed(kept),
+            styles=packed(made),
         )  # fmt: skip
         await self._waits.stored([Put(row)])
         return await self.shown(row, left_out)
@@ -215,14 +200,14 @@ class TasteProfiles:
             kept = [digest for digest in before if digest not in remove]
             fresh = [each for each in add if each not in kept]
             more, left_out = await self._pictures(account, fresh, len(kept)) if fresh else ((), ())
-            changes["pictures"] = msgspec.msgpack.encode(tuple(_some(dict.fromkeys([*kept, *more]), "pictures")))
+            changes["pictures"] = packed(some(dict.fromkeys([*kept, *more]), "pictures"))
         if row.kind == TUNER and (add or remove):
             styles = {each.number: each for each in styles_in(row)}
-            numbers = [each.number for each in _styles_of(remove)] if remove else []
+            numbers = [each.number for each in styles_of(remove)] if remove else []
             self._want_there(numbers, styles, "styles")
-            styles |= {each.number: each for each in _styles_of(add)} if add else {}
+            styles |= {each.number: each for each in styles_of(add)} if add else {}
             left = [each for number, each in styles.items() if number not in numbers]
-            changes["styles"] = msgspec.msgpack.encode(tuple(_some(left, "styles", MOST_STYLES)))
+            changes["styles"] = packed(some(left, "styles"))
         if changes:
             row = msgspec.structs.replace(row, changed_ms=self._context.now_ms(), **changes)
             await self._waits.stored([Put(row)])
@@ -244,9 +229,9 @@ class TasteProfiles:
         """Return (those of a moodboard's pictures that it takes, the others and why). TasteRefused: none is left, or
         there are too many."""
         wanted = list(digests)
-        if len(wanted) + beside > MOST_PICTURES:
+        if len(wanted) + beside > MOST_OF_ONE:
             got = f"{len(wanted) + beside}"
-            raise TasteRefused(complaint("pictures", got, f"up to {MOST_PICTURES}", "leave some out"))
+            raise TasteRefused(complaint("pictures", got, f"up to {MOST_OF_ONE}", "leave some out"))
         may = self._references.may_use
         texts = [text_of(digest) or "" for digest in wanted]
         allowed = await self._waits.read(lambda: [digest for digest in texts if digest and may(account, digest)])
@@ -275,50 +260,6 @@ class TasteProfiles:
             raise TasteRefused(complaint(what, got, "those that are", "see `salon profile show`"))
 
 
-def code_rows(context: ServiceContext, **equal: Any) -> list[TasteCodeRow]:
-    """Return the rows of codes with these values, newest first. Called on a thread."""
-    found: list[TasteCodeRow] = []
-    while rows := context.store.rows(TasteCodeRow, after=(found[-1].code,) if found else (), limit=PAGE, **equal):
-        found += rows
-    return sorted(found, key=lambda row: (-row.made_ms, -row.last_event, row.code))
-
-
-def shown_code(row: TasteCodeRow) -> TasteCode:
-    """Return a code with all that it is labelled with."""
-    names = set(TasteCode.__struct_fields__)
-    return TasteCode(**{name: value for name, value in msgspec.structs.asdict(row).items() if name in names})
-
-
 def nothing_yet() -> TasteRefused:
     """Return the error for an account without any event."""
     return TasteRefused(complaint("profile", "none of your own", "one with events", "rank pictures: salon rank"))
-
-
-def _some(found: Iterable[Any], what: str, most: int = MOST_PICTURES) -> list[Any]:
-    left = list(found)
-    if not 1 <= len(left) <= most:
-        remedy = "delete the profile in its place" if not left else "leave some out"
-        raise TasteRefused(complaint(what, f"{len(left)}", f"1 to {most}", remedy))
-    return left
-
-
-def _styles_of(given: Iterable[Any]) -> tuple[StyleWeight, ...]:
-    """Return styles that came as numbers, pairs or `StyleWeight`s. TasteRefused: one is out of range, or again."""
-    found: dict[int, StyleWeight] = {}
-    low, high = REFERENCE_WEIGHT
-    for each in given:
-        number, weight = each, 1.0
-        if isinstance(each, StyleWeight):
-            number, weight = each.number, each.weight
-        elif isinstance(each, tuple | list) and len(each) == 2:
-            number, weight = each
-        whole, share = whole_of(number), number_of(weight)
-        if whole is None or not 0 <= whole <= MAX_STYLE_NUMBER:
-            allowed = f"a style number from 0 to {MAX_STYLE_NUMBER}"
-            raise TasteRefused(complaint("style", shown(number)[:40], allowed, "choose another"))
-        if share is None or not low <= share <= high:
-            raise TasteRefused(complaint("weight of a style", shown(weight)[:40], f"{low:g} to {high:g}", "correct it"))
-        if whole in found:
-            raise TasteRefused(complaint("style", f"{whole} twice", "each once", "add up the weights"))
-        found[whole] = StyleWeight(whole, share)
-    return tuple(_some(found.values(), "styles", MOST_STYLES))
