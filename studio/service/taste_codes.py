@@ -206,7 +206,7 @@ class TasteCodes:
             store, model = self._context.store, self._features.model
             code = await self._waits.read(lambda: store.row(TasteCodeRow, named.text))
             return want_usable(named.text, code, model).code
-        row = await self._profiles.own(account, name) or await self._profiles.foreign(name)
+        row = await self._profiles.own(account, name) or await self._profiles.foreign(name, account)
         if row is None:
             raise unknown(name)
         return (await self.mint(row)).code

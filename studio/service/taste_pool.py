@@ -104,7 +104,7 @@ class TastePool:
 
     def forget(self) -> None:
         """Forget the pictures, since old jobs were deleted: the next request reads them anew."""
-        if self._filling is None or self._filling.done():
+        if not self._drawn and (self._filling is None or self._filling.done()):
             self._loading, self._wanted = None, 0
             self._pictures.clear()
             self._ready.clear()

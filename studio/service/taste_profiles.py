@@ -91,8 +91,11 @@ class TasteProfiles:
             raise TasteRefused(complaint("profile", got, allowed, "leave it out, or make one: salon profile new"))
         return row
 
-    async def foreign(self, name: str) -> TasteProfileRow | None:
-        """Return another account's public profile by its id, or by @ and the account; None: there is none."""
+    async def foreign(self, name: str, account: str) -> TasteProfileRow | None:
+        """Return another's public profile by its id, or by @ and a user, whose name or account stands there.
+
+        None: there is none. The asking account may name its own global profile so, too.
+        """
         named = read(name)
         if named.form is Form.ID:
             row = await self._waits.read(lambda: self._context.store.row(TasteProfileRow, named.text))
@@ -102,7 +105,7 @@ class TasteProfiles:
             accounts = [named.text] if named.text in rows else [a for a, row in rows.items() if row.name == named.text]
             if len(accounts) == 1:
                 found = await self.own(accounts[0])
-                return found if found is not None and found.public else None
+                return found if found is not None and (found.public or found.account == account) else None
         return None
 
     def new_global(self, account: str) -> TasteProfileRow:

@@ -455,7 +455,16 @@ def test_names_that_are_refused(serve: Serve) -> None:
                 await service.plan("bob", JobRequest(key="p", prompt="a cat", parameters={"profile": [name]}))
         assert not (await service.page("bob")).jobs, "nothing was made"
         await taste.change_profile("ann", "", public=True)
-        assert await taste.resolve("bob", ["@ann"]) == await taste.resolve("bob", [mine]) == ((code, 1.0),)
+        await service.accounts.set("ann", "local", keyed=False, name="Anna")
+        for name in ("@ann", "@Anna", mine):
+            assert await taste.resolve("bob", [name]) == ((code, 1.0),)
+        await service.accounts.set("bob", "local", keyed=False, name="Anna")
+        with pytest.raises(TasteRefused, match=unknown):  # which of them?
+            await taste.resolve("bob", ["@Anna"])
+        await taste.change_profile("ann", "", public=False)
+        with pytest.raises(TasteRefused, match=unknown):
+            await taste.resolve("bob", [mine])
+        assert await taste.resolve("ann", ["@ann"]) == ((code, 1.0),), "one's own may be private"
 
     serve(work)
 
