@@ -227,6 +227,7 @@ def test_what_is_wrong_is_refused_here(client: Any, server: FakeServer) -> None:
         lambda: client.taste.pick("job-1", ["one"]),
         lambda: client.taste.new("a", "tuner", styles=["x"]),
         lambda: client.taste.events(limit=2.5),
+        lambda: client.taste.new("many", "moodboard", pictures=[png("red")] * 201),
     ):
         with pytest.raises(Invalid, match="got .*, allowed .*; "):
             ask()

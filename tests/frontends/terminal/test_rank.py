@@ -130,6 +130,17 @@ def test_a_server_that_goes(start: Start, fake: FakeServer) -> None:
     assert re.search(r"salon: error: .*server", screen.last)
 
 
+def test_a_connection_that_breaks(start: Start, fake: FakeServer) -> None:
+    screen = start("rank")
+    screen.wait_for("  2 ")
+    screen.press("1")
+    fake.drop()
+    screen.press("22")
+    screen.send("q")
+    assert screen.finish() == 0
+    assert choices(fake) == ["left", "right", "right"]
+
+
 def test_an_error_of_our_own(start: Start, tmp_path: Path) -> None:
     """A crash gives the terminal back, too."""
     (tmp_path / "crash.py").write_text(
