@@ -14,9 +14,10 @@ from typing import Final, Generic, TypeVar
 
 from msgspec.structs import replace
 
-from ...bounds import DIGEST
+from ...bounds import DIGEST, MAX_PAGE
+from ...errors import complaint
 from ..wire import messages as m
-from .errors import Invalid
+from .errors import Invalid, invalid
 from .exchanges import Call
 from .flavours import Flavour, operation, stream
 from .jobs import JobCommands
@@ -284,6 +285,9 @@ class TasteCommands(Flavour, Generic[J, A]):
 
     def _bring_all(self, pictures: Iterable[PictureFile]) -> Steps[tuple[tuple[str, ...], list[m.LeftOut]]]:
         """Bring pictures. Return the digests of those that are pictures, each once, and what became of the others."""
+        pictures = tuple(pictures)
+        if len(pictures) > MAX_PAGE:  # before any of them is brought
+            raise invalid(complaint("pictures", f"{len(pictures):,}", f"up to {MAX_PAGE} at a time", "name fewer"))
         taken, left_out = dict[str, None](), list[m.LeftOut]()
         refusal: Invalid | None = None
         for number, picture in enumerate(pictures, 1):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from ...errors import complaint
 from ..terminal.graphics import Graphics, Window
-from ..terminal.pictures import Canvas, Place, canvas_of
+from ..terminal.pictures import GAP, Canvas, Place, canvas_of
 from ..terminal.session import REDRAW, WOKEN, Session
 from .parsing import UsageError
-from .words import clean, shorten
+from .words import clean
 
 if TYPE_CHECKING:
     import argparse
@@ -194,7 +194,7 @@ class Chooser:
         return self._fit(f"{self._title} {bar}{text}", window)
 
     def _fit(self, line: str, window: Window) -> str:
-        return shorten(clean(line), max(1, window.columns - 1))
+        return _fitted(clean(line), max(1, window.columns - 1))
 
     def _drawn(self, pair: Shown) -> _Drawn:
         window = self._canvas.window()
@@ -246,6 +246,14 @@ class Chooser:
 
 def _captions(captions: tuple[str, str], place: Place) -> str:
     """Return a line with what stands under both pictures."""
-    cells = [f"{number} {clean(caption)}" for number, caption in enumerate(captions, 1)]
-    left, right = (shorten(cell, place.columns) for cell in cells)
-    return f"{left:<{place.columns}}  {right}\n"
+    from rich.cells import set_cell_size
+
+    left, right = (_fitted(f"{i} {clean(caption)}", place.columns) for i, caption in enumerate(captions, 1))
+    return f"{set_cell_size(left, place.columns)}{' ' * GAP}{right}\n"
+
+
+def _fitted(text: str, columns: int) -> str:
+    """Cut a text to so many columns; characters of some scripts take two."""
+    from rich.cells import cell_len, set_cell_size
+
+    return text if cell_len(text) <= columns else set_cell_size(text, columns - 1).rstrip() + "…"

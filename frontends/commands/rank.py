@@ -51,6 +51,7 @@ class _ServerPairs:
         self.events = self.needed = 0
         self._client, self._profile = client, profile
         self._open: dict[str, RemotePair] = {}
+        self._given: list[int] = []  # numbers of the events of the answers
 
     def next(self) -> Shown:
         pair = self._ask()
@@ -62,10 +63,13 @@ class _ServerPairs:
     def choose(self, name: str, choice: str) -> str:
         before, taught = self.events, self._open.pop(name).choose(choice)
         self.events, self.needed = taught.events, taught.needed
+        self._given.append(taught.event)
         return "unlocked: --p draws in your taste now" if before < taught.needed <= taught.events else ""
 
     def undo(self) -> str:
-        event = self._client.taste.undo(self._profile)
+        if not self._given:
+            return "nothing to take back: `salon profile undo` does it with what was answered before"
+        event = self._client.taste.switch(self._given.pop(), False)
         self.events -= bool(event.teaches)
         return f"event {event.event} ({event.choice or event.kind}) is switched off"
 

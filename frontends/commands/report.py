@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ...bounds import MAX_SEED
 from ...engine.errors import OutputError
-from ...errors import complaint
+from ...errors import SalonError, complaint
 from ...system import explain
-from ..progress import progress
+from ..progress import Advance, progress
 from . import exits, words
 from .connection import connected
 from .parsing import UsageError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 THINGS: Final = ("a castle", "a cat", "a teapot", "a tree")  # where a model has no list of what it draws
 MOST_LIKED: Final = 5  # classes that are printed
+AT_ONCE: Final = 8  # jobs that have not ended: a plan may allow no more
 NONE, PROFILE, ANTI, RANDOM = "none", "profile", "anti", "random"  # rows of pictures
 
 
@@ -106,6 +107,7 @@ class _Rows:
     def __init__(self, client: Client, report: TasteReport, options: argparse.Namespace) -> None:
         self.jobs: dict[str, list[RemoteJob]] = {}
         self.files: Mapping[str, Sequence[bytes]] = {}
+        self._done = 0
         self._client, self._report, self._options = client, report, options
 
     def draw(self) -> None:
@@ -125,19 +127,32 @@ class _Rows:
         cost, count = sum(plan.total_cost_ms for plan in plans.values()) * len(prompts), len(codes) * len(prompts)
         said = f"{words.span(cost)} of GPU time" if cost else "no GPU time"
         say(f"drawing {words.plural(count, 'picture')}, {said}")
+        begun: list[RemoteJob] = []
         try:
-            for row, code in codes.items():
-                self.jobs[row] = [
-                    client.imagine(_with(prompt, code), seed=(options.seed + i) % (MAX_SEED + 1), **beside)
-                    for i, prompt in enumerate(prompts)
-                ]
             with progress(count, quiet=options.json) as advance:
-                for done, job in enumerate((job for jobs in self.jobs.values() for job in jobs), 1):
-                    job.wait()
-                    advance(done)
+                for row, code in codes.items():
+                    self.jobs[row] = []
+                    for i, prompt in enumerate(prompts):
+                        self._wait(begun, len(begun) - AT_ONCE + 1, advance)
+                        seed = (options.seed + i) % (MAX_SEED + 1)
+                        begun.append(client.imagine(_with(prompt, code), seed=seed, **beside))
+                        self.jobs[row].append(begun[-1])
+                self._wait(begun, len(begun), advance)
         except (KeyboardInterrupt, SystemExit) as stop:
-            cancel([job for jobs in self.jobs.values() for job in jobs], stop)
+            cancel(begun[self._done :], stop)
+        except SalonError:
+            for job in begun[self._done :]:
+                with suppress(SalonError):  # the first error says more
+                    job.cancel()
+            raise
         self.files = {row: [job.picture() for job in jobs] for row, jobs in self.jobs.items()}
+
+    def _wait(self, jobs: Sequence[RemoteJob], count: int, advance: Advance) -> None:
+        """Wait until the first `count` jobs are done."""
+        while self._done < count:
+            jobs[self._done].wait()
+            self._done += 1
+            advance(self._done)
 
 
 def _with(prompt: str, code: str) -> str:

@@ -211,6 +211,18 @@ def test_report(ask: Main, client: Client, tmp_path: Path) -> None:
     assert re.fullmatch(CODE, told["anti_code"])
 
 
+def test_a_report_whose_jobs_fail(ask: Main, client: Client, fake: FakeServer, tmp_path: Path) -> None:
+    rate(client, 4)
+    fake.fail = "out of memory"
+    code, out, err = ask("profile", "report", "--png", "sheet.png", "--prompts", "16")
+    assert (code, out) == (1, "")
+    assert re.search("salon: error: job .* failed: .*out of memory", err)
+    assert not (tmp_path / "sheet.png").exists()
+    jobs = client.jobs(limit=100).jobs
+    assert len(jobs) <= 8, "no more than a plan allows at a time"
+    assert {info.state for info in jobs} <= {"failed", "cancelled"}
+
+
 def test_a_report_of_too_little(ask: Main, client: Client) -> None:
     rate(client, 2)
     code, out, _ = ask("profile", "report")

@@ -84,19 +84,24 @@ def test_pairs_are_shown_and_answered(start: Start, fake: FakeServer) -> None:
 
 
 def test_undo_and_arrows(start: Start, fake: FakeServer) -> None:
+    with Client(fake.address) as client:
+        client.taste.pair().choose("left")  # before
     screen = start("rank")
     screen.wait_for("  2 ")
+    screen.send("u")
+    screen.wait_for("nothing to take back")
     screen.press("1")
-    screen.wait_for("1 of 200")
+    screen.wait_for("2 of 200")
     screen.send("u")
     screen.wait_for("is switched off")
-    screen.wait_for("0 of 200", 2)
-    screen.send("\x1b[C")  # right
     screen.wait_for("1 of 200", 2)
+    screen.send("\x1b[C")  # right
+    screen.wait_for("2 of 200", 2)
     screen.send("q")
     assert screen.finish() == 0
     with Client(fake.address) as client:
-        assert [(one.choice, one.on) for one in client.taste.events().events] == [("right", True), ("left", False)]
+        events = [(one.choice, one.on) for one in client.taste.events().events]
+    assert events == [("right", True), ("left", False), ("left", True)]
 
 
 @pytest.mark.parametrize("end", ["q", "\x03", "\x04"], ids=["q", "Ctrl-C", "Ctrl-D"])
@@ -128,6 +133,17 @@ def test_a_server_that_goes(start: Start, fake: FakeServer) -> None:
     assert screen.finish() in (2, 3)  # by whether it told the client that it goes
     given_back(screen)
     assert re.search(r"salon: error: .*server", screen.last)
+
+
+def test_a_connection_that_breaks(start: Start, fake: FakeServer) -> None:
+    screen = start("rank")
+    screen.wait_for("  2 ")
+    screen.press("1")
+    fake.drop()
+    screen.press("22")
+    screen.send("q")
+    assert screen.finish() == 0
+    assert choices(fake) == ["left", "right", "right"]
 
 
 def test_an_error_of_our_own(start: Start, tmp_path: Path) -> None:
