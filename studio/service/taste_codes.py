@@ -28,6 +28,7 @@ from ..taste.log import AccountLog, digests
 from ..taste.names import Form, read, unknown
 from ..taste.types import ANTI, MOODBOARD, PLAIN, RANDOM
 from .context import ServiceContext
+from .taste_code_rows import code_rows
 from .taste_features import TasteFeatures
 from .taste_logs import TasteLogs
 from .taste_profiles import LEARNED, TasteProfiles
@@ -139,11 +140,16 @@ class TasteCodes:
         kept = self._minted.get((row.profile, shows))
         if kept is not None and kept[0] == state:
             return kept[1]
-        vector = (await self._vector(row, log, shows)).astype("<f4").tobytes()
-        algorithm = self._features.space.algorithm
-        code = code_of(row.profile, algorithm, model.digest, events, last, vector)
-        store = self._context.store
-        found = await self._waits.read(lambda: store.row(TasteCodeRow, code))
+        algorithm, store = self._features.space.algorithm, self._context.store
+        found: TasteCodeRow | None = None
+        if learned:  # a state of a log has one code, also where another machine's arithmetic would find another vector
+            same = {"profile": row.profile, "shows": shows, "model": model.digest, "algorithm": algorithm}
+            rows = await self._waits.read(lambda: code_rows(self._context, last_event=last, **same))
+            found = rows[0] if rows else None
+        if found is None:
+            vector = (await self._vector(row, log, shows)).astype("<f4").tobytes()
+            code = code_of(row.profile, algorithm, model.digest, events, last, vector)
+            found = await self._waits.read(lambda: store.row(TasteCodeRow, code))
         if found is None:
             found = TasteCodeRow(
                 code=code, profile=row.profile, account=row.account, name=row.name, kind=row.kind, shows=shows,
@@ -151,7 +157,7 @@ class TasteCodes:
                 events=events, last_event=last, vector=vector,
             )  # fmt: skip
             await self._waits.stored([Put(found)])
-        want_usable(code, found, model.digest)
+        want_usable(found.code, found, model.digest)
         _keep(self._minted, (row.profile, shows), (state, found))
         return found
 
