@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -51,10 +52,18 @@ def _cell(upper: Sequence[int], lower: Sequence[int], colours: ColorSystem) -> t
 
 
 def _codes(pixel: Sequence[int], colours: ColorSystem, *, behind: bool = False) -> str:
+    red, green, blue = pixel[:3]
+    if colours.name == "TRUECOLOR":  # which has every colour: nothing is to be looked for
+        return f"{48 if behind else 38};2;{red};{green};{blue}"
+    return _nearest(red, green, blue, colours, behind)
+
+
+@lru_cache(maxsize=1 << 16)
+def _nearest(red: int, green: int, blue: int, colours: ColorSystem, behind: bool) -> str:
+    """Return the codes of the colour of a terminal's that is nearest to one."""
     from rich.color import Color
 
-    colour = Color.from_rgb(*pixel[:3]).downgrade(colours)
-    return ";".join(colour.get_ansi_codes(foreground=not behind))
+    return ";".join(Color.from_rgb(red, green, blue).downgrade(colours).get_ansi_codes(foreground=not behind))
 
 
 def shades(picture: Image, columns: int, rows: int) -> list[str]:

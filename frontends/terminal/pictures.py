@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from .blocks import blocks, shades
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 GAP: Final = 2  # columns between two pictures
 LEAST: Final = 4  # columns and lines that a picture needs
 MOST: Final = 2048  # pixels of the longer side of what is sent
+MOST_SIXEL: Final = 1200  # pixels of the width of a row of sixel graphics
 CHUNK: Final = 4096  # characters of base64 in one kitty sequence
 
 
@@ -98,7 +99,10 @@ class Canvas:
         images = [_opened(file) for file in files]
         window = self.window()
         aspect = max(image.width / image.height for image in images)
-        place = place_for(max(len(images), least), aspect, window, lines)
+        room = window
+        if self.graphics is Graphics.SIXEL:  # which no terminal enlarges, and larger ones take seconds
+            room = replace(window, columns=min(window.columns, MOST_SIXEL // window.cell[0]))
+        place = place_for(max(len(images), least), aspect, room, lines)
         if place is None:
             return None
         return self._drawn(images, place, window), place

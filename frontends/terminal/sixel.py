@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
-COLOURS: Final = 255
+COLOURS: Final = 128
+NOTHING: Final = 255  # in place of a colour: a transparent pixel
+BLANK: Final = "?"
+SAMPLE: Final = 256  # pixels of the longer side of the picture by which colours are chosen
 BAND: Final = 6  # pixels of a band, one above the other
 
 
 def sixel(picture: Image) -> str:
-    """Return an RGBA picture as a sixel sequence, in up to 255 colours of its own.
+    """Return an RGBA picture as a sixel sequence, in up to 128 colours of its own.
 
     Transparent pixels are not drawn. Its height is best a multiple of 6.
     """
     import numpy as np
 
     alpha = np.asarray(picture.getchannel("A")) >= 128
-    indexed = picture.convert("RGB").quantize(COLOURS)
+    plain = picture.convert("RGB")
+    few = plain.copy()
+    few.thumbnail((SAMPLE, SAMPLE))
+    indexed = plain.quantize(palette=few.quantize(COLOURS), dither=0)  # type: ignore[arg-type]  # of a list of names
     indexes = np.asarray(indexed)
     palette = indexed.getpalette() or []
     height, width = indexes.shape
@@ -29,23 +35,34 @@ def sixel(picture: Image) -> str:
         red, green, blue = (round(value * 100 / 255) for value in palette[3 * colour : 3 * colour + 3])
         parts.append(f"#{colour};2;{red};{green};{blue}")
     for top in range(0, height, BAND):
-        band, drawn = indexes[top : top + BAND], alpha[top : top + BAND]
-        weights = (1 << np.arange(len(band)))[:, None]
-        lines = []
-        for colour in np.unique(band[drawn]).tolist():
-            bits = (((band == colour) & drawn) * weights).sum(axis=0)
-            lines.append(f"#{colour}{_packed(bits.tolist())}")
+        colours, places = np.unique(
+            np.where(alpha[top : top + BAND], indexes[top : top + BAND], NOTHING), return_inverse=True
+        )
+        places = places.reshape(-1, width)
+        bits = np.zeros((len(colours), width), np.uint8)
+        for line in range(len(places)):
+            bits[places[line], np.arange(width)] |= 1 << line
+        lines = [f"#{c}{packed}" for c, packed in zip(colours.tolist(), _packed(bits), strict=True) if c != NOTHING]
         parts.append("$".join(lines) + "-")
     return "".join(parts) + "\x1b\\"
 
 
-def _packed(bits: list[int]) -> str:
-    """Write the columns of one colour of a band; what repeats is counted, and blanks at the end are left out."""
-    text = []
-    for value, run in groupby(bits):
-        count = sum(1 for _ in run)
-        character = chr(63 + value)
-        text.append(f"!{count}{character}" if count > 3 else character * count)
-    if text and text[-1].endswith("?"):
-        text.pop()
-    return "".join(text)
+def _packed(bits: NDArray[Any]) -> list[str]:
+    """Write the columns of each colour of a band, uint8 [colours, width]; what repeats is counted, and blanks at the
+    end are left out."""
+    import numpy as np
+
+    colours, width = bits.shape
+    changes = np.ones((colours, width), bool)
+    changes[:, 1:] = bits[:, 1:] != bits[:, :-1]
+    starts = np.flatnonzero(changes)
+    runs = zip(
+        (starts // width).tolist(),
+        bits.reshape(-1)[starts].tolist(),
+        np.diff(starts, append=colours * width).tolist(),
+        strict=True,
+    )
+    text: list[list[str]] = [[] for _ in range(colours)]
+    for colour, value, count in runs:
+        text[colour].append(f"!{count}{chr(63 + value)}" if count > 3 else chr(63 + value) * count)
+    return ["".join(one[:-1] if one[-1].endswith(BLANK) else one) for one in text]
