@@ -59,7 +59,7 @@ def test_a_code_names_its_adapter() -> None:
 
 def test_a_profile_takes_the_default_styles_place() -> None:
     assert style_uses(INFO, stylize=100.0, profile=[CODES[0]]) == (
-        AdapterUse(names.of_taste(CODES[0]), 1.3, names.NONE),
+        AdapterUse(names.of_taste(CODES[0]), 0.7, names.NONE),
     )
     assert style_uses(INFO, profile=[CODES[0]]) == style_uses(INFO, stylize=100.0, profile=[(CODES[0], 3.0)])
     assert style_uses(INFO, stylize=0.0, profile=[CODES[0]]) == ()
@@ -74,7 +74,7 @@ def test_strength_weights_and_references_beside() -> None:
         (names.of_taste(CODES[0]), 0.625), (names.of_taste(CODES[1]), 1.875), ("style:number:7", 0.5)
     ]  # fmt: skip
     both = style_uses(INFO, profile=[CODES[0]], style_references=[CODES[0]])
-    assert both == (AdapterUse(names.of_taste(CODES[0]), 2.3, names.NONE),)
+    assert both == (AdapterUse(names.of_taste(CODES[0]), 1.7, names.NONE),)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_model_without_styles_has_no_profiles() -> None:
 
 def test_a_code_is_the_style_of_its_vector(engine: Engine) -> None:
     engine.add_taste(CODES[0], vector(engine, 9))
-    by_number = engine.make_spec("a cat", adapters=(AdapterUse("style:number:9", 1.3, names.NONE),), **QUICK)
+    by_number = engine.make_spec("a cat", adapters=(AdapterUse("style:number:9", 0.7, names.NONE),), **QUICK)
     by_code = engine.make_spec("a cat", profile=[CODES[0]], **QUICK)
     assert forms_of(by_code) == (PictureForm(CODES[0], PictureUse.TASTE),)
     one, two, nothing = draw(engine, by_number, by_code, engine.make_spec("a cat", **QUICK))

@@ -285,12 +285,12 @@ def test_a_profile_draws_by_its_code_and_the_code_draws_the_same(serve: Serve) -
         plain = await drawn(service, "ann", "a cat --s 0", "plain")
         taste = await drawn(service, "ann", "a cat --p", "taste")
         (code,) = codes_of(taste)
-        assert codes_of(taste) == {code: 1.3}
+        assert codes_of(taste) == {code: 0.7}
         assert picture(taste) != picture(plain)
         assert picture(await drawn(service, "bob", f"a cat --p {code}", "shared")) == picture(taste)
         assert picture(await drawn(service, "ann", "a cat --p --s 0", "none")) == picture(plain)
         strong = await drawn(service, "ann", "a cat --p --s 1000", "strong")
-        assert codes_of(strong)[code] > 1.3
+        assert codes_of(strong)[code] > 0.7
         plan = await service.plan("ann", JobRequest(key="p", prompt="a cat --p", parameters=SMALL, language=True))
         assert f"--p {code}" in plan.jobs[0].prompt
         assert plan.jobs[0].parameters["profile"] == ((code, 1.0),)
@@ -309,12 +309,12 @@ def test_blends_have_weights_and_stand_beside_style_references(serve: Serve) -> 
         await service.taste.new_profile("ann", "ink", "tuner", styles=[7, (8, 2.0)])
         both = await drawn(service, "ann", "a cat --p ink::3 --sref 4093", "sref")
         assert len(both.styles) == 2
-        assert list(codes_of(both).values()) == [1.3]
+        assert list(codes_of(both).values()) == [0.7]
         own = (await service.taste.profile("ann")).profile
         blend = await drawn(service, "ann", f"a cat --p ink::3 {own}", "blend")
-        assert sorted(codes_of(blend).values()) == pytest.approx([0.325, 0.975])
+        assert sorted(codes_of(blend).values()) == pytest.approx([0.175, 0.525])
         twice = await drawn(service, "ann", f"a cat --p {own} {own}::2", "twice")
-        assert list(codes_of(twice).values()) == [1.3]
+        assert list(codes_of(twice).values()) == [0.7]
         with pytest.raises(TasteRefused, match="up to 4"):
             await service.taste.resolve("ann", ["ink"] * 5)
         with pytest.raises(SpecError, match="--sw: got it with a taste profile alone, allowed it with --sref; use --s"):
@@ -652,10 +652,10 @@ def test_a_moodboard_keeps_what_can_be_read_and_names_the_rest(serve: Serve) -> 
         assert [each.digest for each in board.left_out] == ["e" * 64]
         made = await drawn(service, "bob", f"a cat --p {board.profile}", "one")
         (code,) = codes_of(made)
-        assert codes_of(await drawn(service, "bob", "a cat --p walls", "two")) == {code: 1.3}
+        assert codes_of(await drawn(service, "bob", "a cat --p walls", "two")) == {code: 0.7}
         less = await taste.change_profile("bob", "walls", remove=digests[4:])
         assert less.pictures == tuple(digests[:4])
-        assert codes_of(await drawn(service, "bob", "a cat --p walls", "three")) != {code: 1.3}
+        assert codes_of(await drawn(service, "bob", "a cat --p walls", "three")) != {code: 0.7}
         assert picture(await drawn(service, "ann", f"a cat --p {code}", "old")) == picture(made)
         for changes, message in (
             ({"remove": digests[:4]}, "pictures: got 0, allowed 1 to 100"),
