@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -129,8 +130,7 @@ def _of_type(differences: Float64, weights: Float64, prior: Float64) -> tuple[Fl
     inverse(L)' (1 + L' D' R D L) inverse(L), in which the middle is well conditioned, and S may be singular.
     """
     axes = len(prior)
-    values, vectors = np.linalg.eigh(prior)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    root = _root(prior.tobytes(), axes)
     seen = np.einsum("nk,kl->nl", differences, root)
     inner = np.zeros(axes)  # utilities = root @ inner, with a standard normal prior
     for _ in range(STEPS):
@@ -147,6 +147,17 @@ def _of_type(differences: Float64, weights: Float64, prior: Float64) -> tuple[Fl
     likelihood = -float((weights * np.logaddexp(0.0, -margins)).sum())
     evidence = likelihood - 0.5 * float(inner @ inner) - 0.5 * float(np.linalg.slogdet(precision)[1])
     return root @ inner, covariance, evidence
+
+
+@lru_cache(maxsize=256)
+def _root(prior: bytes, axes: int) -> Float64:
+    """Return a root L [K, K] of a prior's covariance, in the bytes of its float64 [K, K].
+
+    It is kept: priors are few and never change, and on a busy machine this takes longer than all the rest.
+    """
+    values, vectors = np.linalg.eigh(np.frombuffer(prior).reshape(axes, axes))
+    root: Float64 = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root
 
 
 def _precision(seen: Float64, weights: Float64) -> Float64:
