@@ -21,7 +21,7 @@ PROFILE_STRENGTH: Final = 100.0  # that of `--s` with a profile
 # shipped model still draws most of the things that it is asked for.
 POINTS: Final = ((0.0, 0.0), (100.0, 1.0), (float(MAX_STYLE), 2.5))
 # (`--s` with a profile, adapter weight), likewise. A profile acts on everything that a user draws, so things have to
-# stay what they are: by the kept judge .65 loses 3 of 100, and 1.3 loses 13 (`models/mini/recipe/taste_pictures.py`).
+# stay what they are: by the kept judge .7 loses 6 of 100, and 1.3 loses 13 (`models/mini/recipe/taste_pictures.py`).
 PROFILE_POINTS: Final = ((0.0, 0.0), (100.0, 0.7), (float(MAX_STYLE), 2.5))
 FIELDS: Final = ("stylize", "raw", "style_references", "style_weight", "style_version", "profile")
 
