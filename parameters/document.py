@@ -144,7 +144,7 @@ job = client.imagine("a cat", style_references=[digest, (4093, 0.5)], style_weig
 which is learned of what you like; with names it is up to four others, each perhaps with a weight: `--p ink::2 walls`.
 A name is what you call a profile, its id (of a moodboard `m` and digits), a code, or `@` and a user whose global
 profile is public. What is written is replaced by codes: a code is what a profile was at one time, for ever the same
-pixels, and whoever has it may draw with it. `--s` is how strongly the profile acts: 100 is usual, 0 is nothing, to the
+pixels, and others can draw with it too. `--s` is how strongly the profile acts: 100 is usual, 0 is nothing, to the
 bit. `--sref` stands beside it, and takes codes too; `--sw` weighs style references alone. `salon settings --p` has
 every prompt drawn so that does not say otherwise. A profile learns of 200 ratings (`salon serve --unlock`) before it
 can be used: pairs that were not skipped, grids that you picked from, and likes of others' pictures.
