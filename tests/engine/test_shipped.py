@@ -79,6 +79,8 @@ def test_the_digest_covers_every_file_that_the_model_ships(tmp_path: Path, engin
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         if file.name in ("README.md", "NOTICE", "licences.json"):
             continue  # about the model, not of it
+        if file.name == "taste.safetensors":
+            continue  # it decides what is learned of a user; a code has what came of that, and draws without it
         content = file.read_bytes()
         file.write_bytes(content + b"\n")
         noticed[file.relative_to(folder).as_posix()] = digest_of(folder) != whole
@@ -168,6 +170,7 @@ def test_statistics_and_neighbours(engine: Engine) -> None:
 
 def test_no_file_is_shipped_that_no_test_here_reads() -> None:
     read = {"adapter.safetensors", "style_encoder.safetensors", "neighbours.safetensors", "text_stats.safetensors"}
+    read.add("taste.safetensors")  # tests/engine/taste, tests/recipe/test_taste.py
     assert {path.name for path in EMBEDDED.glob("*.safetensors")} == read
 
 
