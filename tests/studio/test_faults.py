@@ -289,7 +289,7 @@ def test_a_worker_answers_anything(worker: Worker) -> None:
     assert run(worker, Stage.DECODE, "a")[0].broken is not None  # not done yet: refused, and nothing is lost by it
     broken = run(worker, Stage.UPSCALE, "a")[0].broken
     assert str(broken).startswith(
-        "StudioError: stage: got 'upscale', allowed decode, describe, encode, shorten, step; use a worker"
+        "StudioError: stage: got 'upscale', allowed decode, describe, encode, features, shorten, step; use a worker"
     )
 
 
