@@ -2,7 +2,7 @@
 
 A user's utility of a picture is a weighted sum of the judge's probabilities of drawing sets, palettes, tones of the
 background and finishes; one of these four matters most. Some users are of a kind that no prior is learned from: they
-go by the colours of the pixels alone, whatever is drawn. A user answers a pair by logistic noise, whose temperature is
+go by the colours of the pixels alone. A user answers a pair by logistic noise, whose temperature is
 chosen so that knowing the user's utilities exactly would predict a stated share of the answers: the noise ceiling.
 """
 

@@ -1,4 +1,4 @@
-"""Keep a terminal for one command: keys one by one, and a screen of its own, both given back whatever happens."""
+"""Keep a terminal for one command: keys one by one, and a screen of its own. Both are given back at every end."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class Session:
         self._keys = [key for key in self._keys if key not in keys]
 
     def write(self, text: str) -> None:
-        """Write a text at the cursor, whole, whatever the terminal takes at once."""
+        """Write a whole text at the cursor, in as many parts as the terminal takes."""
         sys.stdout.write(text)
         sys.stdout.flush()
 

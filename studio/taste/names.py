@@ -38,7 +38,7 @@ class Named(NamedTuple):
 
 
 def read(name: str) -> Named:
-    """Return what kind of name this is. An owner's own name for a profile is whatever has no other form."""
+    """Return what kind of name this is. What has no other form is the name that an owner gave a profile."""
     if name.startswith("@"):
         return Named(name[1:], Form.USER)
     if _CODE.fullmatch(name):

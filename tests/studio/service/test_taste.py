@@ -1,4 +1,7 @@
-"""What accounts like, at the service, over the shipped model: pairs, likes, profiles, codes, and what they draw."""
+"""What accounts like, at the service, over the shipped model: pairs, likes, profiles, codes, and what they draw.
+
+Long because it is one subject: every test asks one running service, which the makers at the top start.
+"""
 
 from __future__ import annotations
 
