@@ -6,15 +6,18 @@ One ragged step of a picture for each of 64 accounts, each with a code of its ow
 without any adapter, and with diffusers' IP-Adapter, which draws for one user at a time (same checkpoint, steps,
 guidance and threads, in turns). Before anything is timed, the latents of the shared step are checked to be those of 64
 steps of one, bit for bit, and diffusers' to be those of Salon's but for rounding. Then the learner: the time from one
-event more to the new taste vector, at several numbers of events.
+event more to the new taste vector, at several numbers of events, and the time that a log of 100,000 events takes to be
+read from the store.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +30,12 @@ from .runner import Bench, run
 ACCOUNTS = 64
 CODES, NONE, RIVAL = "a code each", "no adapters", "diffusers, one user at a time"
 EVENT_MS, EVENTS = 100.0, 1000  # the goal: an event more at so many
-COLUMNS = [["drawn", "ms", "p10", "p90", "pictures", "against_none"], ["events", "ms", "p10", "p90"]]
+LOAD_S, LOG = 2.0, 100_000  # the goal: a log of so many events is read
+COLUMNS = [
+    ["drawn", "ms", "p10", "p90", "pictures", "against_none"],
+    ["learned_events", "learn_ms", "learn_p10", "learn_p90"],
+    ["log_events", "load_s"],
+]
 NEAR = 0.02  # of the largest value: how far diffusers' latents may be from Salon's
 
 
@@ -154,9 +162,43 @@ def learning(bench: Bench, space: Any) -> None:
         taught()
         samples = sorted(timed(taught, bench.pick(1, 5, 25)))
         middle = samples[len(samples) // 2]
-        bench.row(events=count, ms=middle, p10=samples[len(samples) // 10], p90=samples[-1 - len(samples) // 10])
+        low, high = samples[len(samples) // 10], samples[-1 - len(samples) // 10]
+        bench.row(learned_events=count, learn_ms=middle, learn_p10=low, learn_p90=high)
         if count == EVENTS:
             bench.goal(Goal.at_most(f"an event at {EVENTS:,} events", EVENT_MS, middle, " ms"))
+
+
+def log(bench: Bench) -> None:
+    """Time how long an account's log takes to be read, of pairs that were answered one by one."""
+    from ..studio.service.taste_logs import read_log
+    from ..studio.store.domains.taste import TasteEventRow
+    from ..studio.store.store import Store
+    from ..studio.store.writes import Put
+    from ..studio.taste.log import pack
+    from ..studio.taste.types import PAIR, EventPicture
+
+    count = bench.pick(100, LOG // 10, LOG)
+    common: dict[str, Any] = {"account": "ann", "kind": PAIR, "profile": "p" * 16, "day": 0, "model": "salon-mini"}
+    with tempfile.TemporaryDirectory(prefix="salon-log-") as folder:
+        store = Store.open(None, Path(folder))
+        try:
+            for start in range(0, count, 1000):
+                writes = []
+                for event in range(start + 1, min(start + 1000, count) + 1):
+                    shown = [
+                        EventPicture(job="j" * 16, index=k, digest=f"{2 * event + k:064x}", picked=k == event % 2)
+                        for k in (0, 1)
+                    ]
+                    writes.append(Put(TasteEventRow(event=event, at_ms=event, pictures=pack(shown), **common)))
+                store.write(writes)
+            samples = sorted(timed(lambda: read_log(store, "ann"), bench.pick(1, 3, 5)))
+            assert read_log(store, "ann").last == count
+        finally:
+            store.close()
+    load_s = samples[len(samples) // 2] / 1e3
+    bench.row(log_events=count, load_s=load_s)
+    if count == LOG:
+        bench.goal(Goal.at_most(f"a log of {LOG:,} events is read", LOAD_S, load_s, " s"))
 
 
 def body(bench: Bench) -> None:
@@ -165,6 +207,7 @@ def body(bench: Bench) -> None:
     engine = Engine.load(backend="cpu", threads=bench.threads)
     bench.note(f"Salon runs {engine.ops.name} ({engine.ops.compute})")
     learning(bench, engine.info.taste)
+    log(bench)
     company(bench, engine)
     bench.columns = COLUMNS
 

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 from ..errors import StoreError
 from ..store.domains.taste import TasteEventRow
+from ..store.store import Store
 from ..store.writes import Put, Write
 from ..taste.log import AccountLog
 from .context import ServiceContext
@@ -90,13 +91,13 @@ class TasteLogs:
         )
 
     async def _load(self, account: str) -> AccountLog:
-        store = self._context.store
+        return await self._waits.read(lambda: read_log(self._context.store, account))
 
-        def load() -> AccountLog:
-            log = AccountLog()
-            while rows := store.rows(TasteEventRow, after=(account, log.last), limit=PAGE, account=account):
-                for row in rows:
-                    log.add(row)
-            return log
 
-        return await self._waits.read(load)
+def read_log(store: Store, account: str) -> AccountLog:
+    """Read an account's log from the store."""
+    log = AccountLog()
+    while rows := store.rows(TasteEventRow, after=(account, log.last), limit=PAGE, account=account):
+        for row in rows:
+            log.add(row)
+    return log

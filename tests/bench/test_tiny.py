@@ -27,7 +27,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "lanes": {"tied_to": "shapes", "needs": "matplotlib", "rows": 10},
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
-    "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 4},
+    "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
 }
 
 
