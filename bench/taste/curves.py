@@ -8,15 +8,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...engine.taste.preference import Comparison, learn
+from ...engine.taste.preference import Comparison, fit, learn
 from ...engine.taste.space import TasteSpace, types_of
 from ..report import Goal
 from ..runner import Bench
 from .ideal import learn_ideal
-from .sessions import ACTIVE, AT_RANDOM, EVENTS, Learner, Outcome, Shelf, answers, interval, outcome
+from .sessions import ACTIVE, AT_RANDOM, EVENTS, Learned, Learner, Outcome, Shelf, answers, interval, outcome
 from .users import User
 
 PRIOR, TYPES, PLAIN, IDEAL = "learned prior", "plain types", "no prior", "ideal point, learned prior"
+SAME_EYES: Final = "no prior, by what the users themselves see"
+WEIGHTS: Final = 1.5  # deviation of the utilities of the learner that sees what users see
 SESSIONS: Final = ((ACTIVE, PRIOR), (ACTIVE, PLAIN), (AT_RANDOM, PRIOR))  # which pairs users answer
 CURVES: Final = (  # (how pairs are chosen, by which learner they are) -> learners of the same answers
     ((ACTIVE, PRIOR), (PRIOR, IDEAL)),
@@ -105,6 +107,36 @@ def curves(bench: Bench, users: Sequence[User], told: Told, held: Shelf, learner
         each = [out for out, user in zip(found[ACTIVE, PRIOR, most], users, strict=True) if user.kind == kind]
         row(bench, ACTIVE, PRIOR, most, kind, each)
     goals(bench, found, most)
+
+
+def same_eyes(bench: Bench, users: Sequence[User], ranked: Shelf, held: Shelf, most: int, advance: Advance) -> None:
+    """Add rows of a learner whose features are what the users go by: how far any features could get.
+
+    The numbers are the judge's, beside what palette filters see, so no model's encoder can have better ones.
+    """
+    ranked, held = seen(ranked), seen(held)
+    prior = np.eye(ranked.coordinates.shape[1])[None] * WEIGHTS**2
+    count = LIMIT if most == MANY else most
+    found: dict[int, list[Outcome]] = {events: [] for events in (most, count)}
+    for user in users:
+        told = [*answers(user, ranked, _unused, AT_RANDOM, SESSIONS.index((AT_RANDOM, PRIOR)), count)]
+        for events, each in found.items():
+            differences = np.stack([one.better - one.worse for one in told[:events]])
+            each.append(outcome(user, held, fit(differences, np.ones(events), prior)))
+    for events, each in found.items():
+        row(bench, AT_RANDOM, SAME_EYES, events, "all", each)
+    advance(SAME_EYES)
+
+
+def seen(shelf: Shelf) -> Shelf:
+    """Return a shelf whose coordinates are what users see."""
+    pixels = shelf.looks.pixels
+    parts = [*shelf.looks.shares.values(), (pixels - pixels.mean(0)) / np.maximum(pixels.std(0), 1e-6)]
+    return Shelf.of(np.concatenate(parts, axis=1), shelf.groups, shelf.looks)
+
+
+def _unused(told: Sequence[Comparison]) -> Learned:
+    raise AssertionError("random pairs ask no learner")
 
 
 def row(bench: Bench, pairs: str, learner: str, events: int, users: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from ..denoiser import Denoiser
 from ..digests import ADAPTER
 from ..errors import MalformedFile, MissingFile, SpecError, WrongShape
 from ..safetensors_file import SafetensorsFile
+from ..taste.colours import COLOURS
 from . import names
 from .choice import StyleInfo
 from .encoder import StyleEncoder, load_style_encoder
@@ -48,7 +49,7 @@ class StyleSpace:
         basis: makes vectors of numbers.
         heads: factor -> (weight [classes, W], bias [classes]), the classifiers of style vectors.
         tastes: what the checkpoint says of users (`taste.space`): "prior" float32 [M, K, K], how their utilities
-            differ, and "classes" [K + 2, W], where classes lie; either may be missing.
+            differ, "classes" [F + 2, W], where classes lie, and "colours" [C, W + 1]; any may be missing.
     """
 
     adapter: Any
@@ -178,12 +179,14 @@ def _floats(file: SafetensorsFile, key: str, dimensions: int) -> Float32:
     return values
 
 
-def _tastes(path: Path, axes: int, width: int) -> dict[str, Float32]:
+def _tastes(path: Path, classes: int, width: int) -> dict[str, Float32]:
     """Return what the file of tastes beside a checkpoint has; nothing: there is no such file."""
     found: dict[str, Float32] = {}
     if path.is_file():
         file = SafetensorsFile(path)
-        for key, shape in (("prior", (None, axes, axes)), ("classes", (axes + 2, width))):
+        axes = classes + (2 * len(COLOURS) if "colours" in file.tensors else 0)
+        shapes = {"prior": (None, axes, axes), "classes": (classes + 2, width), "colours": (len(COLOURS), width + 1)}
+        for key, shape in shapes.items():
             if key in file.tensors:
                 found[key] = _floats(file, key, len(shape))
                 if any(want not in (None, have) for want, have in zip(shape, found[key].shape, strict=True)):

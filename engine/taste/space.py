@@ -1,8 +1,9 @@
 """Keep the plain numbers of a model's style space, by which any process can learn without the model.
 
 A picture's style vector float32 [W] becomes coordinates float64 [K]: the probabilities that the space's classifiers
-give to the classes of each factor (drawing set, palette, background, finish). A choice between pictures speaks of
-these, and so can a report. A space without classifiers takes the vector itself, scaled to unit length.
+give to the classes of each factor (drawing set, palette, background, finish), and then to dark or light, cool or warm
+and what else `colours.py` has. A choice between pictures speaks of these, and so can a report. A space without
+classifiers takes the vector itself, scaled to unit length.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from ...errors import complaint
 from ..errors import SpecError
 from ..styles.encoder import unit
 from ..styles.numbers import Basis
+from .colours import COLOURS
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-ALGORITHM: Final = 1  # of learning and of making vectors; a code names it, and a change of either raises it
+ALGORITHM: Final = 2  # of learning and of making vectors; a code names it, and a change of either raises it
 POINTS: Final = 4_096  # numbered styles among which profiles look for what is liked
 
 
@@ -50,9 +52,10 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         named: bytes of float32 [n, W], the styles that the checkpoint names.
         words: the names of these n styles.
         factors: the classifiers; empty: coordinates are the vectors themselves.
+        colours: classifiers of colours, for which there are no directions: which classes have such colours decides.
         prior: bytes of float32 [M, K, K], covariances of the utilities of M types of users; empty: those of `types_of`.
-        classes: bytes of float32 [K + 2, W]: the middle of all styles, how frequent each of the K classes is (the rest
-            of that row is 0), and the direction of each; empty: see `directions`.
+        classes: bytes of float32 [F + 2, W]: the middle of all styles, how frequent each of the F classes of `factors`
+            is (the rest of that row is 0), and the direction of each; empty: see `directions`.
         algorithm: of learning; see `ALGORITHM`.
     """
 
@@ -60,6 +63,7 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     named: bytes
     words: tuple[str, ...]
     factors: tuple[Factor, ...] = ()
+    colours: tuple[Factor, ...] = ()
     prior: bytes = b""
     classes: bytes = b""
     algorithm: int = ALGORITHM
@@ -72,15 +76,20 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def labels(self) -> tuple[tuple[str, str], ...]:
         """Name factor and class of each coordinate; without classifiers there are none."""
-        return tuple((factor.name, name) for factor in self.factors for name in factor.classes)
+        return tuple((factor.name, name) for factor in (*self.factors, *self.colours) for name in factor.classes)
 
     @cached_property
     def groups(self) -> tuple[slice, ...]:
         """The coordinates of each factor; of a space without classifiers one group of all."""
         if not self.factors:
             return (slice(0, self.width),)
-        ends = np.cumsum([len(factor.classes) for factor in self.factors]).tolist()
-        return tuple(slice(end - len(f.classes), end) for f, end in zip(self.factors, ends, strict=True))
+        sizes = [len(factor.classes) for factor in (*self.factors, *self.colours)]
+        return tuple(slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes).tolist(), strict=True))
+
+    @property
+    def directed(self) -> int:
+        """F, the number of the first coordinates, which have directions: all but those of colours."""
+        return self.axes - sum(len(factor.classes) for factor in self.colours)
 
     def coordinates(self, vectors: NDArray[Any]) -> Float64:
         """Return the coordinates float64 [n, K] of style vectors [n, W].
@@ -96,7 +105,7 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             plain: Float64 = values / np.sqrt(float(self.width))
             return plain
         parts = []
-        for weight, bias in self._classifiers:
+        for weight, bias in (*self._classifiers, *self._colour_classifiers):
             logits = values @ weight.T + bias
             shares = np.exp(logits - logits.max(axis=1, keepdims=True))
             parts.append(shares / shares.sum(axis=1, keepdims=True))
@@ -111,16 +120,22 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def directions(self) -> tuple[Float64, Float64, Float64]:
-        """Middle [W] of all styles, how frequent each class is [K], and the direction [K, W] of each class.
+        """Middle [W] of all styles, how frequent each class is [F], and the direction [F, W] of each class.
 
         The vectors of styles are about the middle and the sum of their classes' directions, by coordinates: those of
         pictures, where the checkpoint ships that, else those of numbered styles, by ridge regression.
         """
         if self.classes:
-            rows = np.frombuffer(self.classes, "<f4").reshape(self.axes + 2, -1).astype(np.float64)
-            return rows[0], rows[1, : self.axes], rows[2:]
+            rows = np.frombuffer(self.classes, "<f4").reshape(self.directed + 2, -1).astype(np.float64)
+            return rows[0], rows[1, : self.directed], rows[2:]
         vectors, coordinates = self.points
-        return directions_of(vectors, coordinates)
+        return directions_of(vectors, coordinates[:, : self.directed])
+
+    @cached_property
+    def class_colours(self) -> Float64:
+        """Coordinates [F, K - F] of the colours of each class: those of the middle with its direction."""
+        middle, _, directions = self.directions
+        return self.coordinates(np.stack([unit(middle + each) for each in directions]))[:, self.directed :]
 
     @cached_property
     def points(self) -> tuple[Float32, Float64]:
@@ -153,19 +168,23 @@ class TasteSpace(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @cached_property
     def _classifiers(self) -> tuple[tuple[Float64, Float64], ...]:
-        found = []
-        for factor in self.factors:
-            weight = np.frombuffer(factor.weight, "<f4").reshape(-1, self.width).astype(np.float64)
-            found.append((weight, np.frombuffer(factor.bias, "<f4").astype(np.float64)))
-        return tuple(found)
+        return tuple(self._classifier(factor) for factor in self.factors)
+
+    @cached_property
+    def _colour_classifiers(self) -> tuple[tuple[Float64, Float64], ...]:
+        return tuple(self._classifier(factor) for factor in self.colours)
+
+    def _classifier(self, factor: Factor) -> tuple[Float64, Float64]:
+        weight = np.frombuffer(factor.weight, "<f4").reshape(-1, self.width).astype(np.float64)
+        return weight, np.frombuffer(factor.bias, "<f4").astype(np.float64)
 
 
 def directions_of(vectors: NDArray[Any], coordinates: Float64, ridge: float = 1.0) -> tuple[Float64, Float64, Float64]:
-    """Return (middle [W], frequency of each class [K], direction of each class [K, W]) of styles.
+    """Return (middle [W], frequency of each class [F], direction of each class [F, W]) of styles.
 
     Args:
         vectors: [n, W].
-        coordinates: [n, K] of these vectors.
+        coordinates: [n, F] of these vectors, those of colours left out.
         ridge: added to the square of the coordinates, since those of a factor add up to 1.
     """
     values = np.asarray(vectors, np.float64)
@@ -176,7 +195,7 @@ def directions_of(vectors: NDArray[Any], coordinates: Float64, ridge: float = 1.
 
 
 def class_rows(vectors: NDArray[Any], coordinates: Float64) -> Float32:
-    """Return float32 [K + 2, W], as `TasteSpace.classes` has it, of the styles of pictures; see `directions_of`."""
+    """Return float32 [F + 2, W], as `TasteSpace.classes` has it, of the styles of pictures; see `directions_of`."""
     middle, frequent, directions = directions_of(vectors, coordinates)
     padded = np.zeros(len(middle))
     padded[: len(frequent)] = frequent
@@ -185,8 +204,8 @@ def class_rows(vectors: NDArray[Any], coordinates: Float64) -> Float32:
 
 
 def types_of(space: TasteSpace, spread: float = 3.0, little: float = 0.7) -> Float64:
-    """Return the covariances [M, K, K] of plain types of users: those who go by one factor above all, one type for
-    each, those who go by all alike, and those who hardly care.
+    """Return the covariances [M, K, K] of plain types of users: those who go by all alike, those who hardly care, and
+    those who go by one factor above all, one type for each, and one of colours.
 
     Args:
         spread: deviation of the utilities of classes that a user goes by.
@@ -194,8 +213,11 @@ def types_of(space: TasteSpace, spread: float = 3.0, little: float = 0.7) -> Flo
     """
     groups, axes = space.groups, space.axes
     kinds = [[spread] * len(groups), [little] * len(groups)]
-    if len(groups) > 1:
-        kinds += [[spread if at == one else little for at in range(len(groups))] for one in range(len(groups))]
+    single = len(groups) - len(space.colours)  # colours are a kind together
+    if single > 1:
+        kinds += [[spread if at == one else little for at in range(len(groups))] for one in range(single)]
+    if space.colours:
+        kinds.append([little if at < single else spread for at in range(len(groups))])
     found = np.zeros((len(kinds), axes, axes))
     for number, deviations in enumerate(kinds):
         for group, deviation in zip(groups, deviations, strict=True):
@@ -211,6 +233,7 @@ def space_of(
     names: Mapping[str, Sequence[str]],
     prior: Float32 | None = None,
     classes: Float32 | None = None,
+    colours: Float32 | None = None,
 ) -> TasteSpace:
     """Return the space of named styles and classifiers.
 
@@ -220,7 +243,8 @@ def space_of(
         names: factor -> what prompts call its classes, where the model knows words for them; one fewer than the
             classes: the first class is the one without a word.
         prior: covariances [M, K, K] of types of users; None: plain ones.
-        classes: [K + 2, W], see `TasteSpace`; None: those of numbered styles.
+        classes: [F + 2, W], see `TasteSpace`; None: those of numbered styles.
+        colours: [C, W + 1], weights and bias of what `COLOURS` names; None: no colours.
     """
     factors = []
     for factor, (weight, bias) in sorted(heads.items()):
@@ -237,6 +261,13 @@ def space_of(
         named=vectors.astype("<f4").tobytes(),
         words=tuple(words),
         factors=tuple(factors),
+        colours=() if colours is None else tuple(_colour(*each) for each in zip(COLOURS.items(), colours, strict=True)),
         prior=b"" if prior is None else prior.astype("<f4").tobytes(),
         classes=b"" if classes is None else classes.astype("<f4").tobytes(),
     )
+
+
+def _colour(named: tuple[str, tuple[str, str]], row: Float32) -> Factor:
+    """Return the classifier with two classes that a name and weights with bias [W + 1] make."""
+    both = np.stack([-row / 2, row / 2]).astype("<f4")
+    return Factor(name=named[0], classes=named[1], weight=both[:, :-1].tobytes(), bias=both[:, -1].tobytes())

@@ -2,7 +2,8 @@
 
 Of each factor every class counts by how likely it is the best (a softmax of the utilities), against how frequent it is;
 and every class has a direction in the style space, in which vectors of its pictures lie (`TasteSpace.directions`). So
-what is known of a user shows, and the less is known of a factor, the nearer it stays to the middle of all styles.
+what is known of a user shows, and the less is known of a factor, the nearer it stays to the middle of all styles. Who
+likes certain colours is given classes that have them: a direction of colours alone lost what the adapter can show.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ def _vector(space: TasteSpace, utilities: Float64) -> Float32:
     if not space.factors:  # coordinates are vectors: the direction is that of the utilities themselves
         length = float(np.linalg.norm(utilities))
         return unit(middle + np.sqrt(float(space.width)) * utilities / length) if length else unit(middle)
-    wanted = np.zeros(space.axes)
-    for group in space.groups:
+    first = space.directed
+    wanted, utilities = np.zeros(first), utilities[:first] + space.class_colours @ utilities[first:]
+    for group in space.groups[: len(space.factors)]:
         scores = SHARPNESS * utilities[group]
         shares = frequent[group] * np.exp(scores - scores.max())
         wanted[group] = shares / shares.sum() - frequent[group]

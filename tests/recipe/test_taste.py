@@ -48,7 +48,10 @@ def measured(module: Any, name: str, work: Path, out: Path, *more: str) -> dict[
 def test_learning_is_measured(work: Path, tmp_path: Path) -> None:
     document = measured(taste, "taste", work, tmp_path)
     curves = {(row["pairs"], row["learner"]) for row in document["rows"] if "learner" in row}
-    assert len(curves) == 7
+    assert len(curves) == 8
+    (named,) = (row for row in document["rows"] if "named" in row)
+    assert 4 <= named["pictures"] <= 24
+    assert all(0 <= named[key] <= 1 for key in ("by_encoder", "by_judge", "alike"))
     assert {row["verdicts_of"] for row in document["rows"] if "verdicts_of" in row} == {RANDOM, CONSISTENT}
     (kept,) = work.glob("taste-set-*.npz")
     with np.load(kept) as arrays:
@@ -74,7 +77,8 @@ def test_a_prior_is_learned_and_written(tmp_path: Path) -> None:
     prior = file.array("prior")
     assert file.array("classes").shape == (43, 256)
     assert prior.ndim == 3
-    assert prior.shape[1:] == (41, 41)
+    assert prior.shape[1:] == (51, 51)
+    assert file.array("colours").shape == (5, 257)
     for each in prior.astype(np.float64):
         np.testing.assert_allclose(each, each.T, atol=1e-4)
         assert np.linalg.eigvalsh(each).min() > -1e-4

@@ -22,13 +22,14 @@ from pathlib import Path
 import numpy as np
 
 from ....bench.runner import Bench, positive, run
-from ....bench.taste.curves import SESSIONS, Learners, Told, curves, tell
+from ....bench.taste.curves import SESSIONS, Learners, Told, curves, same_eyes, tell
 from ....bench.taste.sessions import EVENTS, Shelf
 from ....bench.taste.users import User, crowd, kinds_of
 from ....bench.taste.verdicts import verdicts
 from ....engine.taste.space import TasteSpace
 from .judge_file import KEPT, KeptJudge
 from .knobs import Looker
+from .sets import BY_NAME
 from .taste_set import PictureSet, picture_set
 
 PARTS = ("curves", "verdicts")
@@ -38,6 +39,7 @@ USERS = 50
 EARLY = 16  # events of the profile that has to win against none
 COLUMNS = [
     ["pairs", "learner", "events", "users", "accuracy", "accuracy_low", "accuracy_high", "ceiling", "share", "ece"],
+    ["named", "pictures", "by_encoder", "by_judge", "alike"],
     ["verdicts_of", "answered", "nothing", "weak", "strong", "heard", "predicted", "consistency"],
 ]
 
@@ -51,6 +53,7 @@ class Setting:
         space: of the model's styles.
         ranked, held: pictures that are in pairs, and of other things that are in none.
         users: the simulated ones.
+        pictures: all of them.
     """
 
     looker: Looker
@@ -58,6 +61,7 @@ class Setting:
     ranked: Shelf
     held: Shelf
     users: list[User]
+    pictures: PictureSet
 
     @classmethod
     def of(cls, bench: Bench) -> Setting:
@@ -77,7 +81,7 @@ class Setting:
         ranked, held = shelves(space, pictures)
         users = crowd(kinds_of(bench.options.users or bench.pick(3, 12, USERS)), ranked.looks, ranked.pairs, seed=0)
         bench.note(f"{len(users)} users; {len(ranked.groups)} pictures to rank, {len(held.groups)} held out")
-        return cls(looker, space, ranked, held, users)
+        return cls(looker, space, ranked, held, users, pictures)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -100,6 +104,29 @@ def shelves(space: TasteSpace, pictures: PictureSet) -> tuple[Shelf, Shelf]:
     return ranked, held
 
 
+def eyes(bench: Bench, setting: Setting) -> None:
+    """Add a row of how well the model's encoder and the judge name the drawing set that a prompt asked for.
+
+    Users go by the judge and the learner by the encoder: what these see differently cannot be learned.
+    """
+    space, pictures = setting.space, setting.pictures
+    (at,) = (k for k, factor in enumerate(space.factors) if factor.name == "style")
+    words = space.factors[at].classes
+    assert words == tuple(BY_NAME[name].words for name in setting.looker.judge.card["classes"]["style"])
+    asked = [next((k for k, word in enumerate(words) if f"{word} style" in prompt), -1) for prompt in pictures.prompts]
+    wanted = np.array(asked)
+    by_encoder = space.coordinates(pictures.vectors)[:, space.groups[at]].argmax(1)
+    by_judge = pictures.looks.shares["style"].argmax(1)
+    told = wanted >= 0
+    bench.row(
+        named="drawing sets",
+        pictures=int(told.sum()),
+        by_encoder=float((by_encoder == wanted)[told].mean()),
+        by_judge=float((by_judge == wanted)[told].mean()),
+        alike=float((by_encoder == by_judge)[told].mean()),
+    )
+
+
 def body(bench: Bench) -> None:
     bench.columns = COLUMNS
     chosen, setting = set(bench.options.only or PARTS), Setting.of(bench)
@@ -108,8 +135,10 @@ def body(bench: Bench) -> None:
     with bench.progress("answers", len(setting.users)) as advance:
         told: Told = tell(setting.users, setting.ranked, learners, sessions, events, advance)
     if "curves" in chosen:
-        with bench.progress("curves", 7) as advance:
+        with bench.progress("curves", 8) as advance:
             curves(bench, setting.users, told, setting.held, learners, advance)
+            same_eyes(bench, setting.users, setting.ranked, setting.held, events, advance)
+        eyes(bench, setting)
     if "verdicts" in chosen:
         with bench.progress("verdicts", 4) as advance:
             verdicts(bench, setting.space, setting.ranked, setting.users, told, advance)

@@ -5,15 +5,16 @@
 Simulated users with seeds and pictures of their own, which no benchmark has, answer random pairs. They are sorted by
 what matters most to them. For each such type the covariance of utilities is the most likely one, by expectation
 maximisation: every user's utilities and their uncertainty under the covariance so far, then the mean of their squares.
-Beside these types stand the two plain ones that fit anybody: users who go by everything, and those who hardly care. Of
-palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what becomes of strangers. Where the
-classes lie is told by the same pictures: profiles make their vectors of it. Needs the `train` extra and a checkout.
+Beside these types stand plain ones: two that fit anybody, users who go by everything and those who hardly care, and one
+of those who go by colours. Of palette filters (`bench/taste/users.py`) it learns nothing; they are there to see what
+becomes of strangers. Where the classes lie and how vectors tell colours is learned from the same pictures: profiles
+make their vectors of it. Needs the `train` extra and a checkout.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,9 @@ from safetensors.numpy import save
 from ....bench.taste.sessions import AT_RANDOM, Learner, Shelf, answers
 from ....bench.taste.users import CONSISTENT, CONTRADICTORY, FACTORS, crowd
 from ....engine.styles.space import TASTE
+from ....engine.taste.colours import colour_rows
 from ....engine.taste.preference import Comparison, learn
-from ....engine.taste.space import TasteSpace, class_rows, types_of
+from ....engine.taste.space import TasteSpace, class_rows, space_of, types_of
 from .judge_file import KEPT, KeptJudge
 from .knobs import Looker
 from .papers import renew
@@ -37,7 +39,7 @@ GROUPS, EACH = 50, 8  # pictures
 CONSISTENTS, CONTRADICTORIES = 600, 100  # users
 EVENTS = 150  # of each
 ROUNDS = 12
-PLAIN = 2  # of `types_of`: those that fit anybody
+PLAIN = 2  # of `types_of`: those that fit anybody; its last one goes by colours
 
 Float64 = NDArray[np.float64]
 
@@ -57,8 +59,8 @@ def covariance(space: TasteSpace, told: Sequence[Sequence[Comparison]], start: F
 def prior(
     space: TasteSpace, shelf: Shelf, consistent: int, contradictory: int, events: int, rounds: int
 ) -> NDArray[np.float32]:
-    """Return covariances float32 [M, K, K] of types of users: one for each factor, one of contradictory users, and the
-    plain ones."""
+    """Return covariances float32 [M, K, K] of types of users: one for each factor, one of contradictory users, the two
+    plain ones, and that of colours."""
     plain = types_of(space)
     kinds = [CONSISTENT] * consistent + [CONTRADICTORY] * contradictory
     users = crowd(kinds, shelf.looks, shelf.pairs, USERS_FROM)
@@ -72,14 +74,14 @@ def prior(
     start = plain[:PLAIN].mean(0)
     filled = [group for group in groups if group]
     types = [covariance(space, group, start, rounds) for group in track(filled, "types", len(filled))]
-    found: NDArray[np.float32] = np.stack([*types, *plain[:PLAIN]]).astype(np.float32)
+    found: NDArray[np.float32] = np.stack([*types, *plain[:PLAIN], plain[-1]]).astype(np.float32)
     return found
 
 
-def write(path: Path, covariances: NDArray[np.float32], classes: NDArray[np.float32], made_of: str) -> None:
-    """Write the file of tastes beside a checkpoint: see `engine.taste.space.TasteSpace`."""
+def write(path: Path, arrays: Mapping[str, NDArray[np.float32]], made_of: str) -> None:
+    """Write the file of tastes beside a checkpoint: see `engine.taste.space.space_of`."""
     with atomic(path) as file:
-        file.write(save({"prior": covariances, "classes": classes}, metadata={"made_of": made_of}))
+        file.write(save(dict(arrays), metadata={"made_of": made_of}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -93,16 +95,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     judge = KeptJudge.read(options.judge)
     looker = Looker(options.threads, judge, 2 if options.tiny else None)
-    space = looker.engine.info.taste
-    assert space is not None, "the shipped model has styles"
+    model = looker.engine.model
+    assert model.styles is not None, "the shipped model has styles"
     groups, each = (4, 4) if options.tiny else (GROUPS, EACH)
     pictures = picture_set(looker, options.work, groups, each, SEED)
+    colours = colour_rows(pictures.vectors, pictures.pictures)
+    styles = model.styles
+    space = space_of(styles.vectors, styles.words, styles.heads, model.words, colours=colours)
     shelf = Shelf.of(space.coordinates(pictures.vectors), pictures.groups, pictures.looks)
     counts = (6, 2, 8, 2) if options.tiny else (CONSISTENTS, CONTRADICTORIES, EVENTS, ROUNDS)
     found = prior(space, shelf, *counts)
     made_of = f"{counts[0]} consistent and {counts[1]} contradictory simulated users, {counts[2]} answers each"
-    classes = class_rows(pictures.vectors, shelf.coordinates)
-    write(options.out / TASTE, found, classes, f"{made_of}; judge {judge.digest}")
+    classes = class_rows(pictures.vectors, shelf.coordinates[:, : space.directed])
+    arrays = {"prior": found, "classes": classes, "colours": colours}
+    write(options.out / TASTE, arrays, f"{made_of}; judge {judge.digest}")
     renew(options.out, TASTE)
     print(f"{options.out / TASTE}: covariances {list(found.shape)} of {made_of}")
     return 0

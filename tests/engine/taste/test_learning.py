@@ -30,7 +30,7 @@ class User:
     def __init__(self, space: TasteSpace, seed: int, keenness: float = 3.0) -> None:
         self.draw = np.random.default_rng(seed)
         self.utilities = np.zeros(space.axes)
-        group = space.groups[seed % len(space.groups)]
+        group = space.groups[seed % len(space.factors)]
         self.utilities[group] = keenness * self.draw.standard_normal(group.stop - group.start)
 
     def choices(self, space: TasteSpace, number: int) -> list[Comparison]:
@@ -47,11 +47,12 @@ class User:
 
 def test_coordinates_are_the_chances_of_every_factor(space: TasteSpace) -> None:
     found = space.coordinates(np.stack([space.number_vector(number) for number in range(32)]))
-    assert found.shape == (32, space.axes) == (32, 41)
+    assert found.shape == (32, space.axes) == (32, 51)
     for group in space.groups:
         np.testing.assert_allclose(found[:, group].sum(axis=1), 1.0, atol=1e-12)
     assert ("palette", "sepia tones") in space.labels
     assert ("finish", "none") in space.labels
+    assert space.labels[space.directed :][:2] == (("lightness", "dark"), ("lightness", "light"))
 
 
 def test_a_number_is_the_style_of_sref(space: TasteSpace) -> None:
@@ -88,7 +89,7 @@ def test_a_space_without_classifiers_learns_of_the_vectors_themselves() -> None:
 
 
 def test_directions_that_a_checkpoint_ships_are_those_of_its_pictures(space: TasteSpace) -> None:
-    vectors, coordinates = space.points[0][:300], space.points[1][:300]
+    vectors, coordinates = space.points[0][:300], space.points[1][:300, : space.directed]
     shipped = msgspec.structs.replace(space, classes=class_rows(vectors, coordinates).tobytes())
     for own, made in zip(shipped.directions, directions_of(vectors, coordinates), strict=True):
         np.testing.assert_allclose(own, made, atol=1e-5)
@@ -230,6 +231,19 @@ def test_a_profile_lies_where_the_user_would_choose(space: TasteSpace) -> None:
         assert anti < some < mine
 
 
+@pytest.mark.parametrize("which", range(5))
+def test_who_goes_by_colours_is_given_them(space: TasteSpace, which: int) -> None:
+    user = User(space, 11)
+    user.utilities[:] = 0
+    group = space.groups[len(space.factors) + which]
+    user.utilities[group] = -3.0, 3.0
+    preference = learn(space, user.choices(space, 200))
+    anti, mine = space.coordinates(np.stack([anti_vector(space, preference), profile_vector(space, preference)]))[
+        :, group.stop - 1
+    ]
+    assert anti + 0.1 < mine
+
+
 # ---- evidence --------------------------------------------------------------------------------------------------------
 
 
@@ -264,7 +278,7 @@ def test_what_surprises_pulls_hardest(space: TasteSpace) -> None:
 def test_a_taste_in_words(space: TasteSpace) -> None:
     choices = User(space, 2).choices(space, 200)
     rows = evidence.liked(space, learn(space, choices))
-    assert len(rows) == 41
+    assert len(rows) == 51
     assert rows[0][2] > 0 > rows[-1][2]
     assert all(row[3] >= 0 for row in rows)
     assert [row[2] for row in rows] == sorted((row[2] for row in rows), reverse=True)
