@@ -16,6 +16,7 @@ from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import problems
 from salon.bench.taste.users import CONSISTENT, FACTORS, FILTER, FILTERS, RANDOM, Looks, User
 from salon.engine.safetensors_file import SafetensorsFile
+from salon.engine.taste.colours import colour_rows
 from salon.engine.taste.preference import Comparison
 from salon.engine.taste.space import TasteSpace, space_of
 from salon.models.mini.recipe import taste, taste_pictures, taste_prior
@@ -78,7 +79,9 @@ def test_a_prior_is_learned_and_written(tmp_path: Path) -> None:
     assert file.array("classes").shape == (43, 256)
     assert prior.ndim == 3
     assert prior.shape[1:] == (51, 51)
-    assert file.array("colours").shape == (5, 257)
+    (kept,) = tmp_path.glob("taste-set-*.npz")
+    with np.load(kept) as arrays:
+        assert np.array_equal(file.array("colours"), colour_rows(arrays["vectors"], arrays["pictures"]))
     for each in prior.astype(np.float64):
         np.testing.assert_allclose(each, each.T, atol=1e-4)
         assert np.linalg.eigvalsh(each).min() > -1e-4

@@ -80,8 +80,9 @@ def prior(
 
 def write(path: Path, arrays: Mapping[str, NDArray[np.float32]], made_of: str) -> None:
     """Write the file of tastes beside a checkpoint: see `engine.taste.space.space_of`."""
+    plain = {key: np.ascontiguousarray(values) for key, values in arrays.items()}  # others are written in wrong order
     with atomic(path) as file:
-        file.write(save(dict(arrays), metadata={"made_of": made_of}))
+        file.write(save(plain, metadata={"made_of": made_of}))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
