@@ -62,7 +62,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     data = tmp_path_factory.mktemp("capabilities")
     (data / "wildcards").mkdir()
     (data / "wildcards" / "colour.txt").write_text("red\ngreen\nblue\nyellow\n")
-    options = ServeOptions(listen=("tcp://127.0.0.1:0",), data=data, metrics=None, grace_s=0.2, threads=2)
+    options = ServeOptions(listen=("tcp://127.0.0.1:0",), data=data, metrics=None, grace_s=0.2, threads=1)
     with BackgroundServer(options) as server:
         yield server.address
 

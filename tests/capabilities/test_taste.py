@@ -17,6 +17,7 @@ from salon.frontends.client.client import Client
 from salon.frontends.client.errors import Invalid
 from salon.frontends.zmq.background import BackgroundServer
 from salon.frontends.zmq.options import ServeOptions
+from salon.studio.service import taste_pool
 
 from .conftest import Salon, file_of, pixels_of
 
@@ -28,10 +29,11 @@ Draw = Callable[..., list[np.ndarray]]
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server on which as few answers unlock a profile, and on which they were given."""
     options = ServeOptions(
-        listen=("tcp://127.0.0.1:0",), data=tmp_path_factory.mktemp("taste"), metrics=None, grace_s=0.2, threads=2,
+        listen=("tcp://127.0.0.1:0",), data=tmp_path_factory.mktemp("taste"), metrics=None, grace_s=0.2, threads=1,
         taste_unlock=NEEDED,
     )  # fmt: skip
-    with BackgroundServer(options) as server:
+    with pytest.MonkeyPatch.context() as patch, BackgroundServer(options) as server:
+        patch.setattr(taste_pool, "STEPS", 1)  # what is in the pictures to rank does not matter here
         with Client(server.address) as client:
             rate(client, NEEDED)
         yield server.address

@@ -17,7 +17,7 @@ SEEDS = 16
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine.load()
+    return Engine.load(threads=1)
 
 
 def draw(engine: Engine, prompt: str, **fields: Any) -> Any:

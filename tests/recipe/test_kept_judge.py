@@ -40,7 +40,7 @@ def judge() -> KeptJudge:
 def pictures() -> np.ndarray:
     """The shipped model's, of `THINGS`."""
     asked = [Wish(prompt, 3, {}) for prompt in THINGS]
-    return paint(Engine.load(backend="cpu", threads=2), asked, steps=12)
+    return paint(Engine.load(backend="cpu", threads=1), asked, steps=8)
 
 
 def test_its_classes_are_what_the_model_draws(judge: KeptJudge) -> None:

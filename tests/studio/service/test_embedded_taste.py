@@ -10,14 +10,18 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from salon.studio.service import taste_pool
 from salon.studio.service.embedded import DurableStudio
 
 CODE = """
 import os, signal, sys, threading, time
 from salon import DurableStudio
-studio = DurableStudio(sys.argv[1], threads=2, taste_unlock=2)
+from salon.studio.service import taste_pool
+taste_pool.STEPS = 1
+studio = DurableStudio(sys.argv[1], threads=1, taste_unlock=2)
 for choice in ("left", "right", "skip"):
     studio.taste.rank(studio.taste.next_pair().pair, choice)
 print(*(code for code, _ in studio.taste.resolve()), flush=True)
@@ -26,6 +30,12 @@ threading.Thread(target=studio.taste.report, daemon=True).start()
 time.sleep(float(sys.argv[2]))
 os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw the pictures to rank in one step: what is in them does not matter here."""
+    monkeypatch.setattr(taste_pool, "STEPS", 1)
 
 
 def png(shade: int) -> bytes:
@@ -41,7 +51,7 @@ def test_a_crash_in_the_middle_of_learning_loses_nothing(tmp_path: Path) -> None
     )
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     before = ran.stdout.strip()
-    with DurableStudio(data, threads=2, taste_unlock=2) as studio:
+    with DurableStudio(data, threads=1, taste_unlock=2) as studio:
         events = studio.taste.events()
         assert [each.choice for each in events] == ["left", "skip", "right", "left"]
         (after,) = studio.taste.resolve()
@@ -50,7 +60,7 @@ def test_a_crash_in_the_middle_of_learning_loses_nothing(tmp_path: Path) -> None
         first = studio.submit("a cat --p --n 1 --steps 2 --seed 3")[0].pictures(60)
         again = studio.submit(f"a cat --p {after[0]} --n 1 --steps 2 --seed 3")[0].pictures(60)
         assert Image.open(io.BytesIO(first[0])).tobytes() == Image.open(io.BytesIO(again[0])).tobytes()
-    with DurableStudio(data, threads=2, taste_unlock=2) as studio:
+    with DurableStudio(data, threads=1, taste_unlock=2) as studio:
         assert studio.taste.resolve() == (after,), "the same log, the same code"
         report = studio.taste.report()
         assert (report.code, report.profile.events) == (after[0], 3)
@@ -59,7 +69,7 @@ def test_a_crash_in_the_middle_of_learning_loses_nothing(tmp_path: Path) -> None
 def test_all_that_a_program_asks_about_taste(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no picture")
-    with DurableStudio(tmp_path / "data", threads=2, taste_unlock=1) as studio:
+    with DurableStudio(tmp_path / "data", threads=1, taste_unlock=1) as studio:
         taste = studio.taste
         assert taste.profiles() == ()
         files = [png(shade) for shade in range(0, 250, 28)]

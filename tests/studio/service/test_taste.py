@@ -9,7 +9,7 @@ import asyncio
 import io
 import os
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from salon.parameters.job_request import JobRequest, Source
 from salon.studio.errors import TasteRefused
 from salon.studio.references import digest_of
 from salon.studio.scheduling.billing import Billing
+from salon.studio.service import taste_pool
 from salon.studio.service.context import ServiceContext, open_studio
 from salon.studio.service.errors import UnknownJob
 from salon.studio.service.job_record import JobRecord
@@ -45,7 +46,7 @@ from .conftest import ended
 
 NEEDED = 4  # events that unlock a profile here
 WAIT_S = 120.0
-SMALL: dict[str, Any] = {"images": 1, "steps": 2, "seed": 5}
+SMALL: dict[str, Any] = {"images": 1, "steps": 1, "seed": 5, "width": 64, "height": 64}
 Serve = Callable[..., Any]
 
 
@@ -54,7 +55,7 @@ def run(folder: Path, work: Callable[[Service], Awaitable[Any]], engine: Engine 
 
     `engine`: serves, in place of one that knows nothing yet.
     """
-    values: dict[str, Any] = {"threads": 2, "process": False, "taste_unlock": NEEDED}
+    values: dict[str, Any] = {"threads": 1, "process": False, "taste_unlock": NEEDED}
     made = ServiceOptions(data=folder, **(values | options))
 
     def over(options: ServiceOptions, billing: Billing) -> Studio:
@@ -109,9 +110,17 @@ def picture(record: JobRecord) -> str:
     return next(each.digest for each in record.pictures if each.index == 0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Draw the pictures to rank in one step: what is in them does not matter here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(taste_pool, "STEPS", 1)
+        yield
+
+
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    return Engine.load(threads=2)
+    return Engine.load(threads=1)
 
 
 @pytest.fixture(scope="module")
