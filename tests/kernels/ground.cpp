@@ -76,7 +76,7 @@ bool forks(int count) {
   for (int i = 0; i < count && well; ++i) {
     const pid_t child = fork();
     if (child == 0) {
-      alarm(20);  // one that waits for ever dies of it
+      alarm(50);  // one that waits for ever dies of it
       std::vector<std::atomic<int>> done(64);
       salon::release(salon::acquire(1000));
       parallel(64, add_one, done.data(), 3);
@@ -131,7 +131,7 @@ bool few_threads() {
 
 int main(int, char** words) {
   const std::string what = words[1];
-  const bool well = what == "sums" ? sums() : what == "nested" ? nested() : what == "throws" ? throws() : what == "forks" ? forks(120)
+  const bool well = what == "sums" ? sums() : what == "nested" ? nested() : what == "throws" ? throws() : what == "forks" ? forks(40)
                     : what == "refused" ? refused() : what == "few_threads" && few_threads();
   std::puts(well ? "well" : "not well");
   return well ? 0 : 1;

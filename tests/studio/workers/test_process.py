@@ -386,7 +386,8 @@ import os, sys, threading
 from salon.studio.errors import StudioClosed
 from salon.studio.studio import Studio
 studio = Studio({model!r}, backend={backend!r}, threads=1, process=True)
-job = studio.imagine("a red apple", images=1, steps=60, seed=1, width=256, height=256)
+job = studio.imagine("a red apple", images=1, steps=200, seed=1)
+job.pause()
 done = studio.imagine("a red apple", images=1, steps=1, seed=1)
 done.result(60)
 if os.fork() == 0:
@@ -402,6 +403,7 @@ if os.fork() == 0:
     studio.close()
     sys.exit(0)  # all that is done at exit is done here
 _, status = os.wait()
+job.resume()
 print(os.waitstatus_to_exitcode(status), job.result(60).shape)
 kept = studio.imagine("a cat", images=1, steps=2, seed=2).result(60)
 studio.close()
