@@ -57,8 +57,10 @@ class House:
         self.short = steps is not None
         self.steps: dict[str, Any] = {} if steps is None else {"steps": steps}
         self.studio = DurableStudio(folder, threads=threads)
-        self.parent = self.studio.make("imagine", PARENT, seed=1, **self.steps)
-        self.draft = self.studio.make("imagine", PARENT, seed=1, draft=True)
+        self.few: dict[str, Any] = {"images": 1} if self.short else {}
+        two = {"images": 2} if self.short else {}  # a blend has two sources
+        self.parent = self.studio.make("imagine", PARENT, seed=1, **self.steps, **two)
+        self.draft = self.studio.make("imagine", PARENT, seed=1, draft=True, **self.few)
         for job in (self.parent, self.draft):
             self.pictures(job)
         width, height = self.pictures(self.parent)[0].shape[1::-1]
@@ -70,22 +72,23 @@ class House:
     def requests(self, seed: int = 7) -> list[Request]:
         """Return one request of every kind, and a second where it has two ways."""
         fixed = {"seed": seed, **self.steps}
+        drawn = {**fixed, **self.few}
         own: dict[str, list[Request]] = {
-            "imagine": [Request("imagine", "a red apple", (), fixed)],
+            "imagine": [Request("imagine", "a red apple", (), drawn)],
             "reroll": [Request("reroll", sources="whole", said=fixed)],
-            "vary": [Request("vary", said=fixed), Request("vary", said={"strong": True, **fixed})],
-            "region": [Request("region", "a cat with a crown", said={"mask": self.mask, **fixed})],
-            "zoom": [Request("zoom", said=fixed)],
-            "pan": [Request("pan", said=fixed)],
+            "vary": [Request("vary", said=drawn), Request("vary", said={"strong": True, **drawn})],
+            "region": [Request("region", "a cat with a crown", said={"mask": self.mask, **drawn})],
+            "zoom": [Request("zoom", said=drawn)],
+            "pan": [Request("pan", said=drawn)],
             "take": [Request("take")],
             "upscale": [Request("upscale", said=fixed), Request("upscale", said={"creative": True, **fixed})],
             "enhance": [Request("enhance", said=fixed)],
-            "edit": [Request("edit", said={"place": (16, 32, 96, 96), **fixed})],
-            "retexture": [Request("retexture", "a cat, woodcut, sepia tones", said=fixed)],
+            "edit": [Request("edit", said={"place": (16, 32, 96, 96), **drawn})],
+            "retexture": [Request("retexture", "a cat, woodcut, sepia tones", said=drawn)],
             "reproduce": [Request("reproduce", sources="file")],
             "describe": [Request("describe")],
             "shorten": [Request("shorten", f"a very beautiful {PARENT.removeprefix('a ')}", ())],
-            "blend": [Request("blend", sources=(0, 1), said=fixed)],
+            "blend": [Request("blend", sources=(0, 1), said=drawn)],
         }
         kinds = [kind for kind in PLUGINS.names() if not (self.short and kind == "describe")]  # that takes its time
         return [each for kind in kinds for each in own[kind]]

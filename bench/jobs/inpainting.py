@@ -15,7 +15,7 @@ from ..peers.base import DTYPES, USUAL
 from ..runner import Bench
 from .house import House, Request, mask
 
-IMAGES = 4
+IMAGES, TINY_IMAGES = 4, 1
 
 
 def pipeline(threads: int) -> Any:
@@ -45,6 +45,7 @@ def body(bench: Bench, house: House) -> None:
 
     facts = shipped()
     steps = int(house.steps.get("steps", facts.defaults["steps"]))
+    images = bench.pick(TINY_IMAGES, IMAGES, IMAGES)
     source = house.pictures(house.parent)[0]
     high, wide = source.shape[:2]
     pipe, dtype = pipeline(bench.threads), getattr(torch, DTYPES[USUAL])
@@ -65,12 +66,12 @@ def body(bench: Bench, house: House) -> None:
             width=wide,
             strength=1.0,
             num_inference_steps=steps,
-            num_images_per_prompt=IMAGES,
+            num_images_per_prompt=images,
             output_type="np",
         )
 
     digest = house.studio.add_reference(mask(wide, high))
-    said = {"mask": digest, "images": IMAGES, "stylize": 0.0, "steps": steps}
+    said = {"mask": digest, "images": images, "stylize": 0.0, "steps": steps}
     request = Request("region", "a red apple, 3d render, on a teal background", said=said)
 
     def ours() -> None:
