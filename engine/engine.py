@@ -119,7 +119,7 @@ class Engine:
             raise UnknownBackend(str(error)) from error
         except ImportError as error:
             got, allowed = f"no module {error.name!r}", "the packages that it computes with"
-            raise UnknownBackend(complaint(f"backend {backend!r}", got, allowed, "install them")) from error
+            raise UnknownBackend(complaint(f"backend {backend!r}", got, allowed, backends.remedy(backend))) from error
         limits = limits or Limits()
         folder = EMBEDDED if model is None else Path(model)
         return cls(ops, load_model(ops, folder, limits, require_text=require_text), limits)

@@ -39,6 +39,7 @@ INSIDE = {
     "studio/scheduling": ("studio/service",),
     "studio": ("studio/service",),  # its own modules, not those of its folders
 }
+TRITON = ROOT / "kernels" / "triton"  # of the floors this folder alone may import torch, and nothing imports it at once
 DOORS = ("frontends/client/fake.py",)  # names for what lies elsewhere: the fake server is the real one
 ERRORS = ("studio/errors", "engine/errors", "scheduler/errors")  # which anybody above may catch
 BESIDE = ("bench", "models")  # these may import anything below; nothing imports them, but that
@@ -134,14 +135,24 @@ def test_imports_inside_a_floor_go_only_downwards(folder: str) -> None:
 
 
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=identify)
-def test_nothing_of_the_floors_needs_torch(path: Path) -> None:
-    needs = {name.split(".")[0] for name, _ in imports(path)}
-    assert not needs & {"torch", "diffusers", "transformers", "onnx", "onnxruntime", "openvino", "triton", "psutil"}
+def test_only_the_triton_backend_needs_torch(path: Path) -> None:
+    needs = {name.split(".")[0] for name, relative in imports(path) if not relative}
+    allowed = {"torch", "triton"} if TRITON in path.parents else set()
+    peers = {"torch", "diffusers", "transformers", "onnx", "onnxruntime", "openvino", "triton", "psutil"}
+    assert not needs & (peers - allowed)
+
+
+def test_the_triton_backend_is_imported_when_it_is_created() -> None:
+    """Without torch everything else works: only its own folder, and functions, import what needs torch."""
+    for path in [path for path in modules(*FLOORS) if TRITON not in path.parents]:
+        for node in ast.parse(path.read_text(), str(path)).body:
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name == "triton" or name.startswith("triton.") for name in names), identify(path)
 
 
 def test_the_default_install_brings_what_every_floor_imports() -> None:
     """`salon serve` asked for an extra; what is optional is imported where it is used, and missed in one line."""
-    optional = {"opentelemetry", "psycopg"}
+    optional = {"opentelemetry", "psycopg", "torch", "triton"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     brought = {re.split(r"[<>=!~; \[]", line)[0].lower() for line in project["dependencies"]}
     called = {"PIL": "pillow", "zmq": "pyzmq", "prometheus_client": "prometheus-client"}

@@ -4,6 +4,7 @@ To add a backend is to add a module with
 
     HELP: str                                        # describes the backend in a few words
     def create(options: Options) -> Ops              # ValueError for an option that it does not have
+    EXTRA: str                                       # may be absent: the extra of Salon that brings its packages
 
 No other module knows their names. A backend's module is loaded only when the backend is created or described. This
 module loads none when it is imported, because `salon --help` lists the backends.
@@ -66,3 +67,11 @@ def create(
         ValueError: the name is unknown, or the backend does not have an option.
     """
     return backend(name).create(Options(isa, dtype, threads, device))
+
+
+def remedy(name: str) -> str:
+    """Return how to get the packages that a backend computes with."""
+    try:
+        return f"install them: pip install 'salon[{PLUGINS.constant(name, 'EXTRA')}]'"
+    except ValueError:
+        return "install them"

@@ -1,0 +1,118 @@
+"""Attend over ragged rows, with adapter terms, for the triton backend."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from ..ops import AdapterTerms
+from ..segments import Segments
+from .arrays import DeviceVector
+from .base import Base
+from .checks import describe, refuse, want_indices
+from .jit import attention as kernels
+from .tiles import attention_tiles, power
+
+
+class AttentionOps(Base):
+    """`attention` of `TritonOps`. `Ops` documents it."""
+
+    def attention(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        segments: Segments,
+        heads: int,
+        *,
+        kv_segments: Segments | None = None,
+        adapters: AdapterTerms | None = None,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        op = "attention"
+        kv = segments if kv_segments is None else kv_segments
+        self._want(op, "q", q, dtype="compute")
+        count, width = q.shape
+        if heads < 1 or width % heads or width == 0:
+            refuse(op, "q", f"{describe(q)} with {heads} heads", "[Tq, heads * E]")
+        self._want(op, "k", k, width=width, dtype="compute")
+        self._want(op, "v", v, len(k), width, "compute")
+        self._want_segments(op, "segments", segments, count)
+        self._want_segments(op, "kv_segments", kv, len(k))
+        if out is not None:
+            self._want(op, "out", out, count, width, "compute")
+        terms = None
+        if adapters is not None:
+            terms = self._want_terms(op, adapters, q, segments)
+            if not len(terms[0]):
+                terms = None
+
+        result = self._new(count, width) if out is None else out
+        e = width // heads
+        sizes = attention_tiles(self.arch, self.compute, e)
+        tables, theirs = self.tables(segments), self.tables(kv)
+        tiles = tables.tiles(sizes.m)
+        by_segment = None if terms is None else self._term_table(terms[0], len(segments))
+        if adapters is None or terms is None:
+            keys = values = queries = apart = None
+        else:
+            keys, values, queries, apart = adapters.keys, adapters.values, adapters.queries, adapters.out
+        self.launch(
+            kernels.attention,
+            (len(tiles), heads),
+            q,
+            k,
+            v,
+            result,
+            q.stride(0),
+            k.stride(0),
+            v.stride(0),
+            result.stride(0),
+            tiles.table,
+            tables.offsets,
+            tables.owners,
+            theirs.kv_first,
+            theirs.kv_ranges,
+            theirs.num_samples,
+            keys,
+            values,
+            queries,
+            apart,
+            *(0 if x is None else x.stride(0) for x in (keys, values, queries, apart)),
+            *((None, None) if by_segment is None else (by_segment.first, by_segment.order)),
+            *((None, None, None) if terms is None else (part.data for part in terms[1:])),
+            math.log2(math.e) / math.sqrt(e),
+            warps=sizes.warps,
+            stages=sizes.stages,
+            E=e,
+            BE=power(e, 16),
+            BM=sizes.m,
+            BN=sizes.n,
+            BA=sizes.a,
+            TERMS=terms is not None,
+            OWN_QUERIES=queries is not None,
+            APART=apart is not None,
+        )
+        return result
+
+    def _want_terms(
+        self, op: str, terms: AdapterTerms, q: torch.Tensor, segments: Segments
+    ) -> tuple[DeviceVector, DeviceVector, DeviceVector, DeviceVector]:
+        """Return the vectors segments, offsets, rows and weights. Raise ValueError for terms that do not fit."""
+        count, width = q.shape
+        self._want(op, "adapters.keys", terms.keys, width=width, dtype="compute")
+        self._want(op, "adapters.values", terms.values, len(terms.keys), width, "compute")
+        where = want_indices(op, "adapters.segments", terms.segments, self.device, len(segments))
+        offsets = self._vector(op, "adapters.offsets", terms.offsets, np.int32, len(where) + 1)
+        rows = want_indices(op, "adapters.rows", terms.rows, self.device, len(terms.keys))
+        weights = self._vector(op, "adapters.weights", terms.weights, np.float32, len(where))
+        ends = offsets.host
+        if ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(rows):
+            refuse(op, "adapters.offsets", ends.tolist(), f"0, never falling, ending at {len(rows)}")
+        if terms.queries is not None:
+            self._want(op, "adapters.queries", terms.queries, count, width, "compute")
+        if terms.out is not None:
+            self._want(op, "adapters.out", terms.out, count, width, "compute")
+        return where, offsets, rows, weights

@@ -1,0 +1,341 @@
+"""Multiply, norm, rotate and look up rows, for the triton backend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..bfloat16 import widen
+from ..ops import Activation, DtypeName, NormKind
+from ..segments import Segments
+from .arrays import from_host
+from .base import Base
+from .checks import describe, refuse, want_choice, want_dtype_name, want_eps, want_indices
+from .jit import linear as products
+from .jit import norms, rows
+from .tiles import linear_tiles, power, row_warps
+
+GROUP = 8  # row tiles that share their columns' tiles in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class TritonLinear:
+    """A packed linear layer: weight [N, K] of compute dtype, bias float32 [N]."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor
+    swiglu: bool
+
+
+class DenseOps(Base):
+    """Linear layers, norms, rotary embedding and lookups of `TritonOps`. `Ops` documents them.
+
+    Products are kernels of ours and not cuBLAS: that one chooses its algorithm, and with it the order of a row's sum,
+    by the number of rows. Here tiles and order are fixed by the layer's shape.
+    """
+
+    def pack_linear(
+        self,
+        weights: Sequence[NDArray[Any]],
+        biases: Sequence[NDArray[Any] | None] | None = None,
+        *,
+        swiglu: bool = False,
+    ) -> TritonLinear:
+        op = "pack_linear"
+        given = [None] * len(weights) if biases is None else list(biases)
+        if not weights:
+            refuse(op, "weights", "none", "at least one [N, K]")
+        if len(given) != len(weights):
+            refuse(op, "biases", f"{len(given)} biases", f"{len(weights)}, one for each weight")
+        for w, b in zip(weights, given, strict=True):
+            if w.ndim != 2 or w.shape[1] != weights[0].shape[-1] or 0 in w.shape:
+                refuse(op, "weights", describe(w), "[N, K], not empty, all of one K")
+            if b is not None and b.shape != (w.shape[0],):
+                refuse(op, "biases", describe(b), f"[{w.shape[0]}]")
+        width = sum(len(w) for w in weights)
+        if swiglu and width % 2:
+            refuse(op, "weights", f"{width} rows", "an even number for swiglu")
+        packed = self._new(width, weights[0].shape[1])
+        start = 0
+        for w in weights:  # one after another: no second copy of the whole
+            packed[start : start + len(w)] = from_host(w, self._dtype, self.device, "pack_linear: weights")
+            start += len(w)
+        bias = np.concatenate(
+            [
+                np.zeros(len(w), np.float32) if b is None else widen(b, "pack_linear: biases")
+                for w, b in zip(weights, given, strict=True)
+            ]
+        )
+        return TritonLinear(packed, torch.from_numpy(bias).to(self.device), swiglu)
+
+    def linear(
+        self,
+        x: torch.Tensor,
+        weight: TritonLinear,
+        *,
+        activation: Activation = "none",
+        gate: torch.Tensor | None = None,
+        residual: torch.Tensor | None = None,
+        segments: Segments | None = None,
+        out: torch.Tensor | None = None,
+        dtype: DtypeName = "compute",
+    ) -> torch.Tensor:
+        op = "linear"
+        want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "swiglu"))
+        want_dtype_name(op, dtype)
+        if not isinstance(weight, TritonLinear):
+            refuse(op, "weight", type(weight).__name__, "the result of pack_linear: a packed weight of this backend")
+        depth = weight.weight.shape[1]
+        self._want(op, "x", x, width=depth, dtype="compute")
+        if weight.swiglu != (activation == "swiglu"):
+            refuse(op, "activation", activation, "swiglu exactly where the weight was packed for it")
+        count, width = len(x), len(weight.weight) // (2 if weight.swiglu else 1)
+        if residual is not None:
+            self._want(op, "residual", residual, count, width, "float32")
+            if activation != "none":
+                refuse(op, "activation", activation, "none together with residual")
+            if out is not None:
+                refuse(op, "out", describe(out), "None together with residual")
+        owners = None
+        if gate is not None:
+            if residual is None:
+                refuse(op, "gate", describe(gate), "None without residual")
+            if segments is None:
+                refuse(op, "segments", None, "the segments that choose gate's rows")
+            self._want(op, "gate", gate, width=width, dtype="float32")
+            self._want_segments(op, "segments", segments, count, len(gate))
+            owners = self.tables(segments).row_owner
+        if out is not None:
+            self._want(op, "out", out, count, width)
+
+        result = residual if residual is not None else out if out is not None else self._new(count, width, dtype)
+        tiles = linear_tiles(self.arch, self.compute, width, depth, weight.swiglu)
+        self.launch(
+            products.linear,
+            (-(-count // tiles.m) * -(-width // tiles.n),),
+            x,
+            weight.weight,
+            weight.bias,
+            result,
+            gate,
+            owners,
+            count,
+            width,
+            depth,
+            x.stride(0),
+            weight.weight.stride(0),
+            result.stride(0),
+            0 if gate is None else gate.stride(0),
+            warps=tiles.warps,
+            stages=tiles.stages,
+            ACTIVATION="none" if weight.swiglu else activation,
+            SWIGLU=weight.swiglu,
+            RESIDUAL=residual is not None,
+            GATED=gate is not None,
+            EVEN=depth % tiles.k == 0,
+            BM=tiles.m,
+            BN=tiles.n,
+            BK=tiles.k,
+            GROUP=GROUP,
+        )
+        return result
+
+    def modulate(
+        self,
+        x: torch.Tensor,
+        shift: torch.Tensor,
+        scale: torch.Tensor,
+        segments: Segments,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-6,
+    ) -> torch.Tensor:
+        op = "modulate"
+        want_choice(op, "kind", kind, ("layer", "rms"))
+        self._want(op, "x", x, dtype="float32")
+        self._want(op, "shift", shift, width=x.shape[1], dtype="float32")
+        self._want(op, "scale", scale, len(shift), x.shape[1], "float32")
+        self._want_segments(op, "segments", segments, len(x), len(shift))
+        want_eps(op, eps)
+        result = self._new(*x.shape)
+        self._norm(x, result, scale, shift, self.tables(segments).row_owner, kind, eps)
+        return result
+
+    def norm(
+        self,
+        x: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-5,
+        dtype: DtypeName = "compute",
+    ) -> torch.Tensor:
+        op = "norm"
+        want_choice(op, "kind", kind, ("layer", "rms"))
+        want_dtype_name(op, dtype)
+        self._want(op, "x", x)
+        self._want(op, "weight", weight, 1, x.shape[1], "float32")
+        if bias is not None:
+            self._want(op, "bias", bias, 1, x.shape[1], "float32")
+        want_eps(op, eps)
+        result = self._new(*x.shape, dtype)
+        self._norm(x, result, weight, bias, None, kind, eps)
+        return result
+
+    def _norm(
+        self,
+        x: torch.Tensor,
+        result: torch.Tensor,
+        scale: torch.Tensor,
+        shift: torch.Tensor | None,
+        owners: torch.Tensor | None,
+        kind: NormKind,
+        eps: float,
+    ) -> None:
+        count, width = x.shape
+        if width == 0:
+            return
+        block = power(width)
+        self.launch(
+            norms.norm,
+            (count,),
+            x,
+            result,
+            scale,
+            shift,
+            owners,
+            width,
+            x.stride(0),
+            result.stride(0),
+            scale.stride(0),
+            0 if shift is None else shift.stride(0),
+            float(eps),
+            warps=row_warps(block),
+            LAYER=kind == "layer",
+            MODULATE=owners is not None,
+            SHIFT=shift is not None,
+            BLOCK=block,
+        )
+
+    def qk_norm_rope(
+        self,
+        qkv: torch.Tensor,
+        heads: int,
+        q_weight: torch.Tensor | None,
+        k_weight: torch.Tensor | None,
+        cos: torch.Tensor | None,
+        sin: torch.Tensor | None,
+        *,
+        eps: float = 1e-6,
+        plain_q: torch.Tensor | None = None,
+    ) -> None:
+        op = "qk_norm_rope"
+        self._want(op, "qkv", qkv, dtype="compute")
+        if heads < 1 or qkv.shape[1] % (3 * heads):
+            refuse(op, "qkv", f"{describe(qkv)} with {heads} heads", "[T, 3 * heads * E]")
+        want_eps(op, eps)
+        count, width = len(qkv), qkv.shape[1] // 3
+        e = width // heads
+        for name, w in (("q_weight", q_weight), ("k_weight", k_weight)):
+            if w is not None:
+                self._want(op, name, w, 1, e, "float32")
+        if (cos is None) != (sin is None):
+            refuse(op, "cos, sin", "one of them", "both or none")
+        if cos is not None and sin is not None:
+            if e % 2:
+                refuse(op, "qkv", f"heads {e} wide", "an even head width for rotary embedding")
+            self._want(op, "cos", cos, count, e // 2, "float32")
+            self._want(op, "sin", sin, count, e // 2, "float32")
+        if plain_q is not None:
+            self._want(op, "plain_q", plain_q, count, width, "compute")
+        if width == 0:
+            return
+        block_heads, block = power(heads), power(e, 2)
+        self.launch(
+            norms.qk_norm_rope,
+            (count,),
+            qkv,
+            q_weight,
+            k_weight,
+            cos,
+            sin,
+            plain_q,
+            qkv.stride(0),
+            0 if cos is None else cos.stride(0),
+            0 if sin is None else sin.stride(0),
+            0 if plain_q is None else plain_q.stride(0),
+            float(eps),
+            warps=row_warps(block_heads * block),
+            HEADS=heads,
+            E=e,
+            BH=block_heads,
+            BE=block,
+            Q_NORM=q_weight is not None,
+            K_NORM=k_weight is not None,
+            ROPE=cos is not None,
+            PLAIN=plain_q is not None,
+        )
+
+    def embed(self, indices: Sequence[Any], tables: Sequence[torch.Tensor]) -> torch.Tensor:
+        op = "embed"
+        if not tables or len(indices) != len(tables):
+            refuse(op, "indices", f"{len(indices)} for {len(tables)} tables", "one for each table, at least one")
+        vectors = []
+        for index, table in zip(indices, tables, strict=True):
+            self._want(op, "tables", table, width=tables[0].shape[1])
+            vectors.append(want_indices(op, "indices", index, self.device, len(table)))
+        for vector in vectors:
+            self._vector(op, "indices", vector, np.int32, len(vectors[0]))
+        count, width = len(vectors[0]), tables[0].shape[1]
+        result = self._new(count, width, "float32")
+        block = min(power(width, 16), 1024)
+        for i, (vector, table) in enumerate(zip(vectors, tables, strict=True)):
+            self.launch(
+                rows.embed,
+                (count, -(-width // block)),
+                vector.data,
+                table,
+                result,
+                width,
+                table.stride(0),
+                result.stride(0),
+                warps=row_warps(block),
+                MORE=i > 0,
+                BN=block,
+            )
+        return result
+
+    def timestep_embedding(self, timesteps: Any, width: int, *, max_period: float = 10000.0) -> torch.Tensor:
+        op = "timestep_embedding"
+        times = self._vector(op, "timesteps", timesteps, np.float32)
+        if width < 2 or width % 2:
+            refuse(op, "width", width, "an even number of at least 2")
+        if not (np.isfinite(max_period) and max_period > 0):
+            refuse(op, "max_period", max_period, "a positive finite number")
+        half = width // 2
+        result = self._new(len(times), width)
+        self.launch(
+            rows.timestep_embedding,
+            (len(times),),
+            times.data,
+            self._frequencies(half, float(max_period)),
+            result,
+            half,
+            result.stride(0),
+            BLOCK=power(half),
+        )
+        return result
+
+    def _frequencies(self, half: int, max_period: float) -> torch.Tensor:
+        """Return max_period^(-i / half), float32 [half], made once for each width and period."""
+        found = self._sinusoids.get((half, max_period))
+        if found is None:
+            values = (np.float64(max_period) ** (-np.arange(half) / half)).astype(np.float32)
+            found = self._sinusoids[half, max_period] = torch.from_numpy(values).to(self.device)
+        return found

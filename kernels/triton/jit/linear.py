@@ -1,0 +1,88 @@
+"""Multiply rows by a packed weight, with bias, activation, gate and residual in the same pass."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from .numbers import activate, dot, narrow
+
+
+@triton.jit(do_not_specialize=["rows"])
+def linear(
+    x,
+    weight,
+    bias,
+    out,
+    gate,
+    owners,
+    rows,
+    width,
+    depth,
+    stride_x,
+    stride_weight,
+    stride_out,
+    stride_gate,
+    ACTIVATION: tl.constexpr,
+    SWIGLU: tl.constexpr,
+    RESIDUAL: tl.constexpr,
+    GATED: tl.constexpr,
+    EVEN: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+    GROUP: tl.constexpr,
+):
+    """Compute one BM x BN tile of the result, the sum over K in steps of BK from the first on.
+
+    x [rows, depth]; weight [width, depth], with SWIGLU twice that width, the gate's rows first; bias float32 alike;
+    out [rows, width], which RESIDUAL reads as well; gate float32 [S, width], its row of each row by `owners`.
+    """
+    pid = tl.program_id(0)
+    tiles_m, tiles_n = tl.cdiv(rows, BM), tl.cdiv(width, BN)
+    # Programs that run together share rows and columns, so that both stay in the cache.
+    first = pid // (GROUP * tiles_n) * GROUP
+    size = tl.minimum(tiles_m - first, GROUP)
+    within = pid % (GROUP * tiles_n)
+    m = (first + within % size) * BM + tl.arange(0, BM)
+    n = within // size * BN + tl.arange(0, BN)
+    # Rows and columns beyond the end repeat the last, and are not stored: no mask in the loop.
+    mine = tl.minimum(m, rows - 1).to(tl.int64)
+    column = tl.minimum(n, width - 1)
+    k = tl.arange(0, BK)
+    x_at = x + mine[:, None] * stride_x + k[None, :]
+    weight_at = weight + column.to(tl.int64)[None, :] * stride_weight + k[:, None]
+    half = width.to(tl.int64) * stride_weight
+
+    total = tl.zeros((BM, BN), tl.float32)
+    if SWIGLU:
+        other = tl.zeros((BM, BN), tl.float32)
+    for start in range(0, depth, BK):
+        if EVEN:
+            a = tl.load(x_at + start)
+            b = tl.load(weight_at + start)
+            total = dot(a, b, total)
+            if SWIGLU:
+                other = dot(a, tl.load(weight_at + half + start), other)
+        else:
+            left = depth - start
+            a = tl.load(x_at + start, mask=k[None, :] < left, other=0.0)
+            b = tl.load(weight_at + start, mask=k[:, None] < left, other=0.0)
+            total = dot(a, b, total)
+            if SWIGLU:
+                c = tl.load(weight_at + half + start, mask=k[:, None] < left, other=0.0)
+                other = dot(a, c, other)
+
+    y = total + tl.load(bias + column)[None, :]
+    if SWIGLU:
+        y = activate(y, "silu") * (other + tl.load(bias + width + column)[None, :])
+    else:
+        y = activate(y, ACTIVATION)
+    out_at = out + mine[:, None] * stride_out + n[None, :]
+    kept = (m[:, None] < rows) & (n[None, :] < width)
+    if GATED:
+        owner = tl.load(owners + mine).to(tl.int64)
+        y = y * tl.load(gate + owner[:, None] * stride_gate + column[None, :])
+    if RESIDUAL:
+        y = tl.load(out_at, mask=kept, other=0.0) + y
+    tl.store(out_at, narrow(y, out.dtype.element_ty), mask=kept)

@@ -1,0 +1,58 @@
+"""Hold what all kernels share: dtypes, products and activations.
+
+Triton's interpreter has no bfloat16 of its own: numpy holds the bits as uint16. Its `tl.dot` then multiplies the bits as
+if they were whole numbers, and its rounding to bfloat16 loses carries. So under the interpreter `widen`, `narrow` and
+`dot` work on the bits, and products are of float32. They are summed one after another there: `tl.dot` is numpy's matmul,
+whose BLAS rounds a row by its place in the tile. On a device these are the plain conversions and `tl.dot`.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from triton import knobs
+
+INTERPRETED = tl.constexpr(bool(knobs.runtime.interpret))
+
+
+@triton.jit
+def widen(x):
+    """Return x in float32."""
+    if INTERPRETED:
+        if x.dtype == tl.bfloat16:
+            return (x.to(tl.uint16, bitcast=True).to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+    return x.to(tl.float32)
+
+
+@triton.jit
+def narrow(x, DTYPE: tl.constexpr):
+    """Return float32 x in another dtype, rounded to nearest even."""
+    if INTERPRETED:
+        if DTYPE == tl.bfloat16:
+            bits = x.to(tl.uint32, bitcast=True)
+            even = bits + 0x7FFF + ((bits >> 16) & 1)
+            rounded = tl.where(x == x, even, tl.full(x.shape, 0x7FC00000, tl.uint32))
+            return (rounded >> 16).to(tl.uint16).to(tl.bfloat16, bitcast=True)
+    return x.to(DTYPE)
+
+
+@triton.jit
+def dot(a, b, total):
+    """Return total + a b, summed in float32. Products of float32 are whole ones, not TF32."""
+    if INTERPRETED:
+        return total + tl.sum(widen(a)[:, :, None] * widen(b)[None, :, :], 1)
+    return tl.dot(a, b, total, input_precision="ieee")
+
+
+@triton.jit
+def activate(x, NAME: tl.constexpr):
+    """Apply an activation of the op table to float32."""
+    if NAME == "silu":
+        x = x / (1.0 + tl.exp(-x))
+    elif NAME == "gelu":
+        x = x * 0.5 * (1.0 + tl.erf(x * 0.7071067811865476))
+    elif NAME == "gelu_tanh":
+        inner = 0.7978845608028654 * (x + 0.044715 * x * x * x)
+        tanh = 1.0 - 2.0 / (tl.exp(2.0 * inner) + 1.0)
+        x = x * 0.5 * (1.0 + tanh)
+    return x
