@@ -52,7 +52,10 @@ def want_array(
     width: int | None = None,
     dtypes: Sequence[torch.dtype] = (torch.float32, torch.bfloat16),
 ) -> None:
-    """Raise ValueError unless this is an array of the backend, [rows, width], of one of the dtypes. None: any number."""
+    """Raise ValueError unless this is an array of the backend, [rows, width], of one of the dtypes.
+
+    None allows any number.
+    """
     fits = isinstance(x, torch.Tensor) and x.ndim == 2 and x.dtype in dtypes and x.device == device
     if not fits or rows not in (None, x.shape[0]) or width not in (None, x.shape[1]) or _strided(x):
         sides = ", ".join("any" if n is None else str(n) for n in (rows, width))

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass
 
 import torch
+
 from triton import knobs
 
 from ...errors import complaint

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+
+from triton.runtime.interpreter import interpreter_builder
 
 
 class Launch(Protocol):
@@ -28,6 +32,8 @@ class DeviceLaunch:
 
     def __init__(self, device: torch.device) -> None:
         self._index = device.index if device.type == "cuda" else None
+        if device.type == "cpu":  # the interpreter checks every address for overflow, which takes most of its time
+            interpreter_builder.options = replace(interpreter_builder.options, sanitize_overflow=False)
 
     def __call__(
         self, kernel: Any, grid: tuple[int, ...], *args: Any, warps: int = 4, stages: int = 2, **constants: Any
@@ -35,7 +41,8 @@ class DeviceLaunch:
         if 0 in grid:
             return
         if self._index is None:
-            with np.errstate(all="ignore"):  # the interpreter computes with numpy, which warns of infinities
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the interpreter computes with numpy, which warns of NaN and infinity
                 kernel[grid](*args, num_warps=warps, num_stages=stages, **constants)
         elif torch.cuda.current_device() != self._index:
             with torch.cuda.device(self._index):

@@ -87,9 +87,7 @@ class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
         self._want_shape("zeros", rows, width, dtype)
         return self._new(rows, width, dtype).zero_()
 
-    def cast(
-        self, x: torch.Tensor, dtype: DtypeName = "compute", *, activation: Activation = "none"
-    ) -> torch.Tensor:
+    def cast(self, x: torch.Tensor, dtype: DtypeName = "compute", *, activation: Activation = "none") -> torch.Tensor:
         op = "cast"
         self._want(op, "x", x)
         want_dtype_name(op, dtype)
@@ -142,9 +140,7 @@ class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
         ends = np.cumsum([0, *sizes]).tolist()
         return [x[start:stop] for start, stop in pairwise(ends)]
 
-    def add(
-        self, x: torch.Tensor, y: torch.Tensor, segments: Segments | None = None, only: Any = None
-    ) -> None:
+    def add(self, x: torch.Tensor, y: torch.Tensor, segments: Segments | None = None, only: Any = None) -> None:
         op = "add"
         self._want(op, "x", x, dtype="float32")
         self._want(op, "y", y, *x.shape)

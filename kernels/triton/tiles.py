@@ -41,8 +41,14 @@ def power(n: int, least: int = 1) -> int:
     return max(least, 1 << max(n - 1, 0).bit_length())
 
 
-def linear_tiles(arch: int, dtype: Dtype, width: int, depth: int, swiglu: bool = False) -> LinearTiles:
-    """Return the tiles of a product with a weight [width, depth]."""
+def linear_tiles(
+    arch: int, dtype: Dtype, width: int, depth: int, *, swiglu: bool = False, residual: bool = False
+) -> LinearTiles:
+    """Return the tiles of a product with a weight [width, depth].
+
+    With `swiglu` a program holds two sums, and with `residual` a tile of that beside its sum: the tile is narrower, so
+    that no register spills.
+    """
     if arch == 0:
         return LinearTiles(16, power(min(width, 32), 16), power(min(depth, 32), 16), 4, 1)
     if dtype == "float32":
@@ -50,7 +56,7 @@ def linear_tiles(arch: int, dtype: Dtype, width: int, depth: int, swiglu: bool =
     if width <= 64:
         return LinearTiles(128, 64, 64, 4, 3)
     if arch in LARGE_SHARED:
-        return LinearTiles(128, 128, 64, 8, 3) if swiglu else LinearTiles(128, 256, 64, 8, 3)
+        return LinearTiles(128, 64 if swiglu and arch < 90 else 128 if swiglu or residual else 256, 64, 8, 3)
     return LinearTiles(128, 64, 32, 8, 3) if swiglu else LinearTiles(128, 128, 32, 8, 4)
 
 
@@ -64,7 +70,7 @@ def attention_tiles(arch: int, dtype: Dtype, head: int) -> AttentionTiles:
     if block <= 64:
         return AttentionTiles(128, 64, 16, 4, 3)
     if block <= 128:
-        return AttentionTiles(128, 64, 16, 8, 3 if arch in LARGE_SHARED else 2)
+        return AttentionTiles(128, 64, 16, 8, 3) if arch in LARGE_SHARED else AttentionTiles(128, 32, 16, 8, 2)
     return AttentionTiles(64 if block <= 256 else 32, 32, 16, 8, 2 if arch in LARGE_SHARED and block <= 256 else 1)
 
 

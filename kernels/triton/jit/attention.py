@@ -5,10 +5,10 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .numbers import dot, narrow
+from .numbers import dot, narrow, part
 
 
-@triton.jit
+@part
 def _absorb(queries, keys, values, fit, total, mass, top, scale, MASKED: tl.constexpr):
     """Take one block of keys into an online softmax (1805.02867).
 
@@ -93,10 +93,10 @@ def attention(
     count = 0
     owner = tl.load(owners + segment)
     known = owner < kv_samples  # the samples beyond have no keys
-    last_part = tl.load(kv_first + owner + 1, mask=known, other=0)
-    for part in range(tl.load(kv_first + owner, mask=known, other=0), last_part):
-        start = tl.load(kv_ranges + 2 * part)
-        stop = tl.load(kv_ranges + 2 * part + 1)
+    last_piece = tl.load(kv_first + owner + 1, mask=known, other=0)
+    for piece in range(tl.load(kv_first + owner, mask=known, other=0), last_piece):
+        start = tl.load(kv_ranges + 2 * piece)
+        stop = tl.load(kv_ranges + 2 * piece + 1)
         count += stop - start
         whole = start + (stop - start) // BN * BN
         for at in range(start, whole, BN):
@@ -137,12 +137,9 @@ def attention(
             for at in range(start, stop, BA):
                 fit = at + few < stop
                 n = tl.load(term_rows + at + few, mask=fit, other=0).to(tl.int64)
-                ks = tl.load(
-                    keys + n[None, :] * stride_keys + column[:, None], mask=fit[None, :] & inside[:, None], other=0.0
-                )
-                vs = tl.load(
-                    values + n[:, None] * stride_values + column[None, :], mask=fit[:, None] & inside[None, :], other=0.0
-                )
+                in_k, in_v = fit[None, :] & inside[:, None], fit[:, None] & inside[None, :]
+                ks = tl.load(keys + n[None, :] * stride_keys + column[:, None], mask=in_k, other=0.0)
+                vs = tl.load(values + n[:, None] * stride_values + column[None, :], mask=in_v, other=0.0)
                 total, mass, top = _absorb(own, ks, vs, fit, total, mass, top, scale, True)
             y += tl.where(stop > start, tl.load(term_weights + term) * (total / mass[:, None]), 0.0)
         if APART:

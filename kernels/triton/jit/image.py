@@ -89,9 +89,7 @@ def conv2d(
 
 
 @triton.jit
-def channel_moments(
-    x, tiles, offsets, moments, channels, stride_x, stride_moments, BM: tl.constexpr, BC: tl.constexpr
-):
+def channel_moments(x, tiles, offsets, moments, channels, stride_x, stride_moments, BM: tl.constexpr, BC: tl.constexpr):
     """Write mean and sum of squared distances of every channel over the pixels of one tile: [2 * channels]."""
     tile = tl.program_id(0)
     image = tl.load(tiles + 2 * tile)
@@ -189,4 +187,6 @@ def group_norm_silu(
     factor = tl.load(at + 1, mask=inside, other=0.0)
     v = (v - mean[None, :]) * factor[None, :]
     v = v * tl.load(weight + c, mask=inside, other=0.0)[None, :] + tl.load(bias + c, mask=inside, other=0.0)[None, :]
-    tl.store(out + m[:, None] * stride_out + c[None, :], narrow(activate(v, ACTIVATION), out.dtype.element_ty), mask=kept)
+    tl.store(
+        out + m[:, None] * stride_out + c[None, :], narrow(activate(v, ACTIVATION), out.dtype.element_ty), mask=kept
+    )

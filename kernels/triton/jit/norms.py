@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .numbers import narrow, widen
+from .numbers import narrow, part, widen
 
 
 @triton.jit
@@ -45,7 +45,7 @@ def norm(
     tl.store(out + row * stride_out + column, narrow(v, out.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@part
 def _normed_heads(at, weight, inside, eps, E: tl.constexpr, BE: tl.constexpr, NORM: tl.constexpr):
     """Return the heads at `at`, float32 [BH, BE], RMS-normed if NORM says so."""
     v = widen(tl.load(at, mask=inside, other=0.0))
@@ -56,7 +56,7 @@ def _normed_heads(at, weight, inside, eps, E: tl.constexpr, BE: tl.constexpr, NO
     return v
 
 
-@triton.jit
+@part
 def _rotated(v, c, s, BH: tl.constexpr, BE: tl.constexpr):
     """Return v [BH, BE] with every pair of columns turned by c, s [1, BE / 2]."""
     even, odd = tl.split(tl.reshape(v, (BH, BE // 2, 2)))

@@ -1,9 +1,9 @@
 """Hold what all kernels share: dtypes, products and activations.
 
-Triton's interpreter has no bfloat16 of its own: numpy holds the bits as uint16. Its `tl.dot` then multiplies the bits as
-if they were whole numbers, and its rounding to bfloat16 loses carries. So under the interpreter `widen`, `narrow` and
-`dot` work on the bits, and products are of float32. They are summed one after another there: `tl.dot` is numpy's matmul,
-whose BLAS rounds a row by its place in the tile. On a device these are the plain conversions and `tl.dot`.
+Triton's interpreter has no bfloat16 of its own: numpy holds the bits as uint16. Its `tl.dot` then multiplies the bits
+as if they were whole numbers, and its rounding to bfloat16 loses carries. So under the interpreter `widen`, `narrow`
+and `dot` work on the bits, and products are of float32. They are summed one after another there, because `tl.dot` is
+numpy's matmul, whose BLAS rounds a row by its place in the tile. On a device these are plain conversions and `tl.dot`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from triton import knobs
 INTERPRETED = tl.constexpr(bool(knobs.runtime.interpret))
 
 
-@triton.jit
+def part(function):
+    """Return a function that kernels call, for Triton to compile into them.
+
+    The interpreter calls it as it is: a function of Triton's own would prepare the language anew at every call.
+    """
+    return function if knobs.runtime.interpret else triton.jit(function)
+
+
+@part
 def widen(x):
     """Return x in float32."""
     if INTERPRETED:
@@ -24,7 +32,7 @@ def widen(x):
     return x.to(tl.float32)
 
 
-@triton.jit
+@part
 def narrow(x, DTYPE: tl.constexpr):
     """Return float32 x in another dtype, rounded to nearest even."""
     if INTERPRETED:
@@ -36,7 +44,7 @@ def narrow(x, DTYPE: tl.constexpr):
     return x.to(DTYPE)
 
 
-@triton.jit
+@part
 def dot(a, b, total):
     """Return total + a b, summed in float32. Products of float32 are whole ones, not TF32."""
     if INTERPRETED:
@@ -44,7 +52,7 @@ def dot(a, b, total):
     return tl.dot(a, b, total, input_precision="ieee")
 
 
-@triton.jit
+@part
 def activate(x, NAME: tl.constexpr):
     """Apply an activation of the op table to float32."""
     if NAME == "silu":

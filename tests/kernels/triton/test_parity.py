@@ -34,7 +34,7 @@ def normal(rng: np.random.Generator, *shape: int) -> Float32:
 
 
 @pytest.mark.parametrize("activation", ["none", "gelu_tanh", "gelu", "silu", "swiglu"])
-@pytest.mark.parametrize(("rows", "width", "depth"), [(1, 1, 1), (19, 34, 65), (3, 40, 32)])
+@pytest.mark.parametrize(("rows", "width", "depth"), [(1, 1, 1), (19, 34, 65)])
 def test_linear(pair, rng, rows, width, depth, activation):
     x, width = pair.round(normal(rng, rows, depth)), width * (2 if activation == "swiglu" else 1)
     w, b = pair.round(normal(rng, width, depth) / np.sqrt(depth)), normal(rng, width)
@@ -113,7 +113,7 @@ def test_qk_norm_rope(pair, rng, norm, rope, plain):
         np.testing.assert_array_equal(results[0][0][:, 2 * heads * e :], qkv[:, 2 * heads * e :])
 
 
-@pytest.mark.parametrize("width", [1, 31, 40])
+@pytest.mark.parametrize("width", [1, 20])
 @pytest.mark.parametrize(
     ("lengths", "owners", "keys"),
     [([5, 0, 18, 0], [2, 0, 1, 1], None), ([5, 17, 4], [0, 1, 3], ([3, 0, 33, 2], [1, 0, 1, 0]))],
@@ -127,7 +127,7 @@ def test_attention(pair, rng, width, lengths, owners, keys):
         assert (case.run(pair.cpu)[0][22:] == 0).all()
 
 
-@pytest.mark.parametrize("name", ["several", "five and an empty one", "only empty"])
+@pytest.mark.parametrize("name", ["several", "only empty"])
 @pytest.mark.parametrize(("own_queries", "apart"), [(False, False), (True, True)])
 def test_adapter_terms(pair, rng, name, own_queries, apart):
     case = make(pair, rng, 2, 9, Segments.of([3, 17, 2], [0, 0, 1]))
@@ -194,10 +194,10 @@ def test_solver_step_and_blend(pair, rng):
     np.testing.assert_array_equal(results[0][3][still], x[still])
 
 
-GRIDS = np.array([(5, 3), (1, 9), (7, 1), (2, 2)], np.int32)
+GRIDS = np.array([(5, 3), (1, 4), (9, 4)], np.int32)
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "side"), [(3, 33, 3), (17, 4, 1)])
+@pytest.mark.parametrize(("inputs", "outputs", "side"), [(3, 5, 3), (17, 33, 1)])
 def test_convolutions(pair, rng, inputs, outputs, side):
     pixels = int(GRIDS.prod(axis=1).sum())
     even = np.maximum(GRIDS, 2)

@@ -1,0 +1,91 @@
+"""Compile every kernel of the triton backend for each kind of GPU, and keep what it needs: no GPU is needed for it.
+
+Registers, shared memory and spills stand in `results/triton_resources.json`. A kernel that spills, or one that takes
+twice the registers that it took, is a missed goal, and a test that fails.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .report import Goal
+from .runner import RESULTS, Bench, run
+
+ARCHES = (80, 90, 100, 120)
+SHARED = {80: 163, 90: 227, 100: 227, 120: 99}  # KiB of shared memory that a program may have
+
+
+def key(row: Mapping[str, Any]) -> str:
+    """Return by what a row is known again in another run."""
+    return f"{row['kernel']} sm_{row['arch']} {row['build']}"
+
+
+def known() -> dict[str, int]:
+    """Return the registers of every kernel in the committed result."""
+    path = RESULTS / "triton_resources.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    return {key(row): row["registers"] for row in rows}
+
+
+def faults(rows: Sequence[Mapping[str, Any]], before: Mapping[str, int]) -> list[str]:
+    """Return what is wrong with compiled kernels: spills, too much shared memory, twice the registers of before."""
+    found = []
+    for row in rows:
+        if row["spilled_bytes"]:
+            found.append(f"{key(row)} spills {row['spilled_bytes']} bytes")
+        if row["shared_kib"] > SHARED[row["arch"]]:
+            found.append(f"{key(row)} needs {row['shared_kib']} KiB of shared memory, want {SHARED[row['arch']]}")
+        if row["registers"] >= 2 * max(before.get(key(row), 256), 16):
+            found.append(f"{key(row)} takes {row['registers']} registers, before {before[key(row)]}")
+    return found
+
+
+def rows_of(arch: int, least: bool) -> list[dict[str, Any]]:
+    """Compile what an architecture launches; a row for each kernel."""
+    from .triton_compile import Build, compile_for, record
+
+    def describe(build: Build) -> str:
+        told = {name: value for name, value in build.constants if name.isupper() and value not in (False, "none")}
+        return " ".join(f"{name}={value}" if value is not True else name for name, value in told.items())
+
+    rows = []
+    for build, part in record(arch, least=least).items():
+        usage = compile_for(build, arch)
+        rows.append(
+            {
+                "kernel": build.name,
+                "part": part,
+                "arch": arch,
+                "build": f"{describe(build)} warps={build.warps} stages={build.stages}",
+                "registers": usage.registers,
+                "shared_kib": round(usage.shared_bytes / 1024, 1),
+                "spilled_bytes": usage.spilled_bytes,
+                "seconds": usage.seconds,
+            }
+        )
+    return rows
+
+
+def body(bench: Bench) -> None:
+    bench.use("torch", "triton")
+    arches = bench.pick((90,), (90,), ARCHES)
+    with bench.progress("compile", len(arches)) as advance:
+        for arch in arches:
+            for row in rows_of(arch, least=bench.tiny):
+                bench.row(**row)
+            advance(f"sm_{arch}")
+    wrong = faults(bench.report.rows, known())
+    bench.goal(Goal.at_most("kernels that spill, or take twice the registers", 0, len(wrong), note="; ".join(wrong)))
+    bench.columns = [["kernel", "arch", "part", "registers", "shared_kib", "spilled_bytes", "seconds"]]
+
+
+def main(argv: Sequence[str] | None = None, **options: Any) -> int:
+    """Run the benchmark."""
+    return run("triton_resources", __doc__ or "", body, argv=argv, tied_to="nothing", **options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
