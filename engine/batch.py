@@ -17,6 +17,8 @@ from ..kernels.ops import GuidanceTerms, Ops, Vector
 from .adapters.adapters import Adapters, Term
 from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Branch, Generation
+from .graphs import StepGraphs
+from .padding import NONE, filler_of, padded_table
 from .regions import hold
 from .solvers import Evaluation
 from .spread import adapters_of, text_of
@@ -34,6 +36,9 @@ class _Block:
 class Batch:
     """The generations of a step and their arrays.
 
+    Args:
+        graphs: replays the model's evaluations; None: each is computed op by op.
+
     Attributes:
         generations: the generations, in the order of their rows.
         latents: backend array [Ti, C] float32, the images one after another; the generations' `latents` are views of
@@ -43,9 +48,14 @@ class Batch:
     """
 
     def __init__(
-        self, ops: Ops[Any, Any], denoiser: Denoiser, adapters: Adapters, generations: Sequence[Generation]
+        self,
+        ops: Ops[Any, Any],
+        denoiser: Denoiser,
+        adapters: Adapters,
+        generations: Sequence[Generation],
+        graphs: StepGraphs | None = None,
     ) -> None:
-        self.ops, self.denoiser, self.adapters = ops, denoiser, adapters
+        self.ops, self.denoiser, self.adapters, self.graphs = ops, denoiser, adapters, graphs
         self.generations = tuple(generations)
         branches = [g.branches for g in self.generations]
         firsts = [_Block(j, each[0]) for j, each in enumerate(branches)]
@@ -66,7 +76,13 @@ class Batch:
         self.num_samples = len(self._model_samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
         self._each = ops.segments(self.sizes)  # one a generation
-        self.layout = denoiser.layout(ops, self._sample_inputs(), self._adapter_table())
+        samples = self._sample_inputs()
+        self._filler = NONE if graphs is None else filler_of(samples)
+        self._zeros = None  # the latents of the filler
+        if more := sum(self._filler.image_rows):
+            self._zeros = ops.zeros(more, self.width, "float32")
+        table = padded_table(self._adapter_table(), self._filler, len(samples))
+        self.layout = denoiser.layout(ops, [*samples, *self._filler.samples(samples[0])], table)
         self.guidance = self._guidance()
 
     def _set_arrays(self, latents: Any) -> None:
@@ -138,19 +154,31 @@ class Batch:
         sigmas, a, b = (
             np.array(values, np.float32) for values in zip(*((e.sigma, e.a, e.b) for e in now), strict=True)
         )
-        times = self.denoiser.times(sigmas[self._model_samples])
-        times, a, b = self.ops.vectors(times, a[self._images], b[self._images])
-        more = [self.generations[j].latents for j in self._more]
-        latents = self.ops.concat([self.latents, *more]) if more else self.latents
+        levels = np.pad(sigmas[self._model_samples], (0, len(self._filler.image_rows)))
+        times, a, b = self.ops.vectors(self.denoiser.times(levels), a[self._images], b[self._images])
+        latents = [self.latents, *(self.generations[j].latents for j in self._more)]
         if self._seen is not None:
-            latents = self._seen.split(latents)
-        # The arena is asked for its arrays at every step: they change as it grows.
-        velocity = self.denoiser.velocity(self.ops, self.layout, latents, times, pages=self.adapters.arena)
+            latents = [self._seen.split(self._joined(latents))]
+        velocity = self._evaluate(latents, times)
         if self._seen is not None:
             velocity = self._seen.join(velocity, self.width)
         self._update(now, velocity, a, b)
         hold(self.ops, self.generations, now)
         self._finite = self.ops.finite(self.latents, self._each)
+
+    def _evaluate(self, latents: list[Any], times: Vector) -> Any:
+        """Return the model's velocity of latents in parts, without that of the filler."""
+        # The arena is asked for its arrays at every step: they change as it grows.
+        pages = self.adapters.arena
+        if self.graphs is None:
+            return self.denoiser.velocity(self.ops, self.layout, self._joined(latents), times, pages=pages)
+        if self._zeros is None:
+            return self.graphs.velocity(self.layout, latents, times, pages)
+        rows = sum(part.shape[0] for part in latents)
+        return self.ops.rows(self.graphs.velocity(self.layout, [*latents, self._zeros], times, pages), 0, rows)
+
+    def _joined(self, parts: list[Any]) -> Any:
+        return self.ops.concat(parts) if len(parts) > 1 else parts[0]
 
     def _update(self, now: Sequence[Evaluation], velocity: Any, a: Vector, b: Vector) -> None:
         """Apply the solver's update with the model's velocity [T, C], and advance every generation by one evaluation.

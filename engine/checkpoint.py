@@ -156,10 +156,15 @@ class Component:
         without weights (a tokenizer) hashes every file of its folder.
         """
         try:
-            files = [*self._weight_files.files, self.path / "config.json"]
+            files = [*self.weight_files, self.path / "config.json"]
         except MissingFile:
             files = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")]
         return hash_files(self.path, files)
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """Every file of the weights, an index included. Raises as `weights`, without reading a header."""
+        return self._weight_files.files
 
     @cached_property
     def _weight_files(self) -> WeightFiles:

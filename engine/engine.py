@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import complaint
 from ..kernels import backends
+from ..kernels.accelerator import Accelerator, accelerator_of
 from ..kernels.ops import Dtype, Ops
 from ..values import whole_of
 from . import noise, parking, pictures
@@ -27,9 +28,11 @@ from .admission import Admission
 from .batch import Batch
 from .checkpoint import EMBEDDED as EMBEDDED
 from .defaults import complete
+from .device import fitted, loading_on, on_device, weight_bytes
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
 from .generation import INQUIRE, Generation, ParkedGeneration, State, StepReport
+from .graphs import StepGraphs
 from .info import BackendInfo, ModelInfo
 from .inquiries import Question, course_of, probes_of
 from .limits import Limits
@@ -67,10 +70,14 @@ class Engine:
         start_pictures: what generations start from.
         admission: the limits applied to the model, with estimates for planning.
         backend: name and compute dtype of the backend.
+        device: the device that the backend computes on, if that has memory of its own; None: it is the host.
+        graphs: replays evaluations of the model on such a device; None: every op is called by itself.
     """
 
     def __init__(self, ops: Ops[Any, Any], model: Model, limits: Limits) -> None:
         self.ops = ops
+        self.device: Accelerator | None = accelerator_of(ops)
+        self.graphs = None if self.device is None else StepGraphs(ops, model.denoiser, self.device)
         self.model = model
         self.limits = limits
         self.backend = BackendInfo(name=ops.name, compute=ops.compute)
@@ -111,7 +118,9 @@ class Engine:
 
         Raises:
             CheckpointError: the folder cannot be loaded.
-            UnknownBackend: this machine lacks the backend, instruction set or dtype.
+            UnknownBackend: this machine lacks the backend, device, instruction set or dtype.
+            LimitError: the model does not fit into the device's memory.
+            DeviceLost: the device stopped working meanwhile.
         """
         try:
             ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads, device=device)
@@ -120,9 +129,14 @@ class Engine:
         except ImportError as error:
             got, allowed = f"no module {error.name!r}", "the packages that it computes with"
             raise UnknownBackend(complaint(f"backend {backend!r}", got, allowed, backends.remedy(backend))) from error
-        limits = limits or Limits()
         folder = EMBEDDED if model is None else Path(model)
-        return cls(ops, load_model(ops, folder, limits, require_text=require_text), limits)
+        limits = limits or Limits()
+        there = accelerator_of(ops)
+        with loading_on(there):
+            loaded = load_model(ops, folder, limits, require_text=require_text)
+            if there is not None:
+                limits = fitted(limits, there, weight_bytes(loaded.components.values()))
+            return cls(ops, loaded, limits)
 
     @cached_property
     def info(self) -> ModelInfo:
@@ -190,6 +204,7 @@ class Engine:
         pixels = self.model.defaults["width"] * self.model.defaults["height"]
         return size_for_aspect(width, height, pixels=pixels, granularity=self.model.architecture.granularity)
 
+    @on_device
     def open(
         self, spec: GenerationSpec, *, text: TextEncoding | None = None, negative: TextEncoding | None = None
     ) -> Generation:
@@ -224,6 +239,7 @@ class Engine:
             generation.state = State.DONE
         return generation
 
+    @on_device
     def step(self, generations: Sequence[Generation]) -> list[StepReport]:
         """Take one model evaluation for each of the given generations, in one ragged batch.
 
@@ -243,7 +259,7 @@ class Engine:
             raise StateError(complaint("step", "a generation twice", "each generation once", "leave it out"))
         self.admission.check_step(generations)
         if self._batch is None or not self._batch.holds(generations):
-            self._batch = Batch(self.ops, self.model.denoiser, self.adapters, generations)
+            self._batch = Batch(self.ops, self.model.denoiser, self.adapters, generations, self.graphs)
         batch = self._batch
         batch.step()
         for generation, finite in zip(generations, batch.finite(), strict=True):
@@ -255,6 +271,7 @@ class Engine:
             self._batch = None
         return [StepReport(g, g.position, len(g.evaluations), g.step, g.state, g.error) for g in generations]
 
+    @on_device
     def inquire(self, generation: Generation) -> None:
         """Take the next piece of an inquiry. After the last one it is done, and `Generation.texts` is the answer.
 
@@ -275,6 +292,7 @@ class Engine:
         if generation.probing.answer is not None:
             generation.state = State.DONE
 
+    @on_device
     def preview(self, generation: Generation) -> UInt8:
         """Return the pictures as they look at this step: uint8 [images, height, width, 3].
 
@@ -295,6 +313,7 @@ class Engine:
         latents = self.ops.numpy(generation.latents) - sigma * self.ops.numpy(generation.velocity)
         return self._decode(generation, self.ops.array(latents, "float32"), generation.spec.images)
 
+    @on_device
     def finish(self, generation: Generation) -> UInt8:
         """Return the pictures, uint8 [images, height, width, 3]. The generation stays open until `close`.
 
@@ -306,6 +325,7 @@ class Engine:
         generation.want("finish", State.DONE)
         return self._decode(generation, generation.latents, generation.spec.images)
 
+    @on_device
     def decode(self, generation: Generation, image: int) -> UInt8:
         """Return one picture of `finish`, the same to the bit: uint8 [height, width, 3].
 
@@ -327,6 +347,7 @@ class Engine:
         picture: UInt8 = self._decode(generation, latents, 1)[0]
         return picture
 
+    @on_device
     def park(self, generation: Generation) -> ParkedGeneration:
         """Turn a generation into plain data and free its arrays and pins.
 
@@ -352,6 +373,7 @@ class Engine:
         self._leave(generation, State.PARKED)
         return parked
 
+    @on_device
     def resume(self, parked: ParkedGeneration) -> Generation:
         """Go on with a parked generation, here or in another engine.
 
@@ -398,6 +420,7 @@ class Engine:
 
     # ---- adapters --------------------------------------------------------------------------------------------------
 
+    @on_device
     def add_branch(self, weights: Mapping[str, NDArray[Any]] | IpAdapter, name: str = "default") -> None:
         """Pack an adapter branch under a name.
 
@@ -481,6 +504,7 @@ class Engine:
             self.adapters.keep(name, styles.tokens(self.ops, vector), styles.adapter.branch)
         return name
 
+    @on_device
     def add_picture(self, form: PictureForm, pixels: UInt8) -> None:
         """Make a picture, a mask or a taste code usable, for generations whose spec refers to it. It stays as long as
         one does, and a while beyond.
@@ -516,6 +540,14 @@ class Engine:
     def step_bytes(self, generations: Sequence[Generation]) -> int:
         """Estimate the activation memory of a step of these generations, in bytes."""
         return self.admission.step_bytes(generations)
+
+    def make_room(self) -> None:
+        """Give back what memory the device can spare: captured graphs, and what the backend keeps for later."""
+        self._batch = None
+        if self.graphs is not None:
+            self.graphs.clear()
+        if self.device is not None:
+            self.device.trim()
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

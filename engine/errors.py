@@ -20,8 +20,11 @@
     ├── LimitError                  a possible request, but over a limit of this engine: tokens, memory, batch
     ├── StateError                  a call that this generation's state does not allow, such as a step after close
     ├── NumericalError              NaN or infinity where numbers should be
-    ├── UnknownBackend              a backend, instruction set or dtype that this machine does not have
+    ├── UnknownBackend              a backend, device, instruction set or dtype that this machine does not have
+    ├── DeviceLost                  the device stopped working; the engine is of no use any more
     └── OutputError                 the picture cannot be written
+
+`DeviceFull` is a MemoryError: the device has no memory left, amid work of which nothing can be trusted.
 
 A message is one line: what came, what is allowed, what to do. Bugs of Salon itself are `AssertionError`.
 """
@@ -145,7 +148,15 @@ class NumericalError(SalonError):
 
 
 class UnknownBackend(SalonError):
-    """This machine does not have a backend, instruction set or dtype."""
+    """This machine does not have a backend, device, instruction set or dtype."""
+
+
+class DeviceLost(SalonError):
+    """The device of an engine stopped working, and nothing more can be done with it in this process."""
+
+
+class DeviceFull(MemoryError):
+    """A device has no memory left. Generations that took part in the work cannot be trusted; the engine goes on."""
 
 
 class OutputError(SalonError):

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.accelerator import accelerator_of
 from ..kernels.ops import Ops
 from .checkpoint import Checkpoint, Component
 from .config import Config, read_json
 from .defaults import read_defaults
 from .denoiser import Denoiser
+from .device import want_room, weight_bytes
 from .digests import architecture_digest, content_digest, shipped_files
 from .errors import WrongConfig, printable
 from .families import family_of
@@ -146,6 +148,7 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
 
     Raises:
         CheckpointError: anything is wrong with the folder; the message names path and key.
+        LimitError: the model does not fit into the device's memory.
     """
     checkpoint = Checkpoint(path)
     file = path / "salon.json"
@@ -162,6 +165,8 @@ def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: 
     components = {name: checkpoint.component(name) for name in read}
     scheduler = components["scheduler"].path / "scheduler_config.json"
     sigmas = SigmaConfig.read(Config(scheduler, read_json(scheduler)))
+    if (device := accelerator_of(ops)) is not None:
+        want_room(limits, device, weight_bytes(components.values()))
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)
     vocabulary, taught = salon.mapping("vocabulary"), read_taught(salon)

@@ -47,6 +47,7 @@ class Arena:
     Attributes:
         keys, values: per layer, a backend array [capacity, D] of compute dtype. The arena replaces them when it grows,
             so callers read these attributes anew after every `pin`.
+        version: how often the arena has replaced them.
         hits, misses: pins that found their adapter resident, and pins that had to compute it.
     """
 
@@ -56,7 +57,7 @@ class Arena:
         self.width = width
         self.page_bytes = PAGE_ROWS * width * 2 * num_layers * (2 if ops.compute == "bfloat16" else 4)
         self.max_pages = limit_bytes // self.page_bytes if self.page_bytes else 0
-        self.hits = self.misses = 0
+        self.version = self.hits = self.misses = 0
         self.keys: list[Any] = []
         self.values: list[Any] = []
         self._num_pages = 0
@@ -165,6 +166,7 @@ class Arena:
         self.keys, self.values = self._grown(self.keys, more), self._grown(self.values, more)
         self._free = sorted([*self._free, *range(self._num_pages, num_pages)], reverse=True)
         self._num_pages = num_pages
+        self.version += 1
 
     def _grown(self, arrays: list[Any], more: int) -> list[Any]:
         """Return copies of the arrays of all layers with `more` rows below, or new arrays if there are none."""

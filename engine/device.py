@@ -1,0 +1,131 @@
+"""Keep an engine within the memory of its device, and say what a device's failure means.
+
+A table on the host has no such device (`kernels/accelerator.py`), and nothing here concerns it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import wraps
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
+
+from ..errors import complaint
+from ..kernels.accelerator import Accelerator
+from .checkpoint import Component
+from .errors import DeviceFull, DeviceLost, LimitError, MissingFile
+from .limits import Limits
+
+RESERVE: Final = 768 * 2**20  # bytes for the driver's context, libraries' workspaces and fragmentation
+PADDED: Final = 9 / 8  # padding adds at most an eighth to a step's rows (`padding.py`)
+UNIT: Final = 64 * 2**20  # bounds are whole multiples of so many bytes
+LEAST: Final = 4 * UNIT  # activations of the smallest step that is worth a start
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+def weight_bytes(components: Iterable[Component]) -> int:
+    """Return the bytes of the weights' files, which is about what they take on a device."""
+    total = 0
+    for component in components:
+        try:
+            files = component.weight_files
+        except MissingFile:  # a tokenizer or a schedule
+            continue
+        total += sum(path.stat().st_size for path in files if path.suffix == ".safetensors")
+    return total
+
+
+def want_room(limits: Limits, device: Accelerator, weights: int) -> None:
+    """Refuse a model that does not fit into what is free on a device now, before anything of it is brought there.
+
+    Args:
+        weights: bytes of the model's weights.
+
+    Raises:
+        LimitError: it does not fit. The message has the numbers.
+    """
+    room = device.room()
+    need = weights + limits.arena_bytes + RESERVE + LEAST
+    if room.free >= need:
+        return
+    got = f"a model that needs {need:,} bytes ({weights:,} of them weights)"
+    if room.total < need:
+        allowed, remedy = f"{room.total:,} bytes", "use a device with more memory, a smaller model, or a smaller arena"
+    else:
+        allowed = f"{room.free:,} bytes, which are free of {room.total:,}"
+        remedy = "end what else runs on it, or choose another --device"
+    raise LimitError(complaint(_named(device), got, allowed, remedy))
+
+
+def fitted(limits: Limits, device: Accelerator, weights: int) -> Limits:
+    """Return limits under which a model's steps and decodings fit into the memory of a device, beside its weights.
+
+    They follow from the size of the device, not from what is free now, so that workers on equal devices have equal
+    ones. A default bound on bytes grows with the device; one that was chosen is only lowered.
+    """
+    fixed = weights + limits.arena_bytes + RESERVE
+    budget = max(LEAST, int((device.room().total - fixed) / PADDED)) // UNIT * UNIT
+    chosen = {}
+    for name in ("max_step_bytes", "max_decode_bytes"):
+        given = getattr(limits, name)
+        chosen[name] = budget if given == getattr(Limits, name) else min(given, budget)
+    return replace(limits, **chosen)
+
+
+def translated(error: Exception, device: Accelerator, task: str) -> Exception | None:
+    """Return the error of ours that says what a device's error means; None: it is not about the device."""
+    where = _named(device)
+    if device.full(error):
+        room = device.room()
+        got = f"no memory left amid {task!r}, {room.free:,} bytes free of {room.total:,}"
+        remedy = "take fewer or smaller pictures together, or end what else runs on it"
+        return DeviceFull(complaint(where, got, "what fits", remedy))
+    if (why := device.lost(error)) is not None:
+        remedy = "start anew; if it happens again, look at the driver's log (dmesg, nvidia-smi)"
+        return DeviceLost(complaint(where, f"{why} amid {task!r} ({_first_line(error)})", "a working device", remedy))
+    return None
+
+
+@contextmanager
+def loading_on(device: Accelerator | None) -> Iterator[None]:
+    """Raise DeviceFull or DeviceLost for what a device raises while a model is loaded."""
+    try:
+        yield
+    except Exception as error:
+        told = None if device is None else translated(error, device, "load")
+        if told is None:
+            raise
+        raise told from error
+
+
+def on_device(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Make an engine's method raise DeviceFull or DeviceLost for what its device raises."""
+
+    @wraps(method)
+    def guarded(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            engine: Any = self
+            if engine.device is None or isinstance(error, DeviceFull | DeviceLost):
+                raise
+            told = translated(error, engine.device, method.__name__)
+            if told is None:
+                raise
+            if isinstance(told, DeviceFull):
+                engine.make_room()
+            raise told from error
+
+    return cast(Any, guarded)
+
+
+def _named(device: Accelerator) -> str:
+    return f"{device.name} ({device.label})"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

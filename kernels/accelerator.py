@@ -1,0 +1,85 @@
+"""Define what an op table offers of a device that has memory of its own, beside the ops: room, captured graphs, faults.
+
+A table on such a device has it as its attribute `accelerator`; the tables on the host have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple, Protocol
+
+
+class Room(NamedTuple):
+    """Memory of a device in bytes: what is free now, and all that it has."""
+
+    free: int
+    total: int
+
+
+class Graph(Protocol):
+    """Captured work."""
+
+    @property
+    def result(self) -> Any:
+        """What the work returned. Every replay overwrites it."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Device memory that the graph holds, beside what it was given."""
+
+    def replay(self) -> None:
+        """Do the work again on the same arrays. The host does not wait for it."""
+
+
+class CaptureError(RuntimeError):
+    """Work could not be captured: it waited for the device, or did something else that no graph can hold."""
+
+
+class Accelerator(Protocol):
+    """A device with memory of its own. Methods raise what the backend raises."""
+
+    @property
+    def name(self) -> str:
+        """Its name for this backend: "cuda:0"."""
+
+    @property
+    def label(self) -> str:
+        """Its name for people: "NVIDIA H200"."""
+
+    def room(self) -> Room:
+        """Return its memory."""
+
+    def trim(self) -> None:
+        """Give memory back to the device that is kept for later."""
+
+    def full(self, error: BaseException) -> bool:
+        """Return whether an error says that no memory was left."""
+
+    def lost(self, error: BaseException) -> str | None:
+        """Return in words why the device cannot be used any more in this process, if an error says that; else None."""
+
+    # ---- graphs ------------------------------------------------------------------------------------------------------
+
+    def describe(self, value: Any) -> Hashable | None:
+        """Return what captured work holds of an array, a vector or segments, beside their content: shapes, strides,
+        dtypes, sizes of launches. None: the value is of any other kind.
+        """
+
+    def clone(self, value: Any) -> Any:
+        """Return a copy of such a value that shares no memory with it, and is laid out as it is."""
+
+    def copy(self, into: Any, value: Any) -> None:
+        """Copy the content of such a value into one of the same description. The host does not wait for it."""
+
+    def capture(self, work: Callable[[], Any]) -> Graph:
+        """Capture work that was done at least once before, so that nothing of it is left to compile.
+
+        Raises:
+            CaptureError: the work cannot be captured. The device goes on as before.
+        """
+
+
+def accelerator_of(ops: Any) -> Accelerator | None:
+    """Return the device of an op table; None: it computes on the host."""
+    found: Accelerator | None = getattr(ops, "accelerator", None)
+    return found

@@ -1,0 +1,99 @@
+"""How a model, its steps and its decodings are kept within a device's memory, with numbers in every refusal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salon.engine.checkpoint import Checkpoint, Component
+from salon.engine.device import LEAST, RESERVE, UNIT, fitted, loading_on, want_room, weight_bytes
+from salon.engine.engine import Engine
+from salon.engine.errors import DeviceFull, DeviceLost, LimitError
+from salon.engine.limits import Limits
+from salon.kernels import backends
+from salon.kernels.accelerator import Room
+from salon.kernels.reference import ReferenceOps
+
+GIB = 2**30
+LIMITS = Limits(arena_bytes=GIB)
+
+
+class Card:
+    """A device of which only the memory matters."""
+
+    name, label = "cuda:1", "NVIDIA H200"
+
+    def __init__(self, free: int, total: int) -> None:
+        self.memory = Room(free, total)
+
+    def room(self) -> Room:
+        return self.memory
+
+    def full(self, error: BaseException) -> bool:
+        return isinstance(error, MemoryError)
+
+    def lost(self, error: BaseException) -> str | None:
+        return "it fell off the bus" if isinstance(error, ConnectionError) else None
+
+
+def card(free: int, total: int) -> Any:
+    return Card(free, total)
+
+
+def test_a_model_that_no_memory_of_the_card_holds() -> None:
+    need = 24 * GIB + GIB + RESERVE + LEAST
+    allowed = (
+        rf"cuda:1 \(NVIDIA H200\): got a model that needs {need:,} bytes \({24 * GIB:,} of them weights\), allowed "
+    )
+    with pytest.raises(LimitError, match=allowed + f"{16 * GIB:,} bytes; use a device with more memory"):
+        want_room(LIMITS, card(15 * GIB, 16 * GIB), 24 * GIB)
+    with pytest.raises(
+        LimitError, match=allowed + rf"{9 * GIB:,} bytes, which are free of {80 * GIB:,}; end what else"
+    ):
+        want_room(LIMITS, card(9 * GIB, 80 * GIB), 24 * GIB)
+    want_room(LIMITS, card(need, 80 * GIB), 24 * GIB)
+
+
+def test_limits_follow_from_the_size_of_the_card() -> None:
+    """Not from what is free: workers on equal cards must have equal limits."""
+    found = fitted(LIMITS, card(70 * GIB, 80 * GIB), 24 * GIB)
+    assert found == fitted(LIMITS, card(50 * GIB, 80 * GIB), 24 * GIB)
+    assert found.max_step_bytes == found.max_decode_bytes
+    assert found.max_step_bytes % UNIT == 0
+    rest = 80 * GIB - 24 * GIB - GIB - RESERVE
+    assert found.max_step_bytes * 9 / 8 <= rest < (found.max_step_bytes + UNIT) * 9 / 8
+    chosen = fitted(Limits(arena_bytes=GIB, max_step_bytes=GIB, max_decode_bytes=2**50), card(GIB, 80 * GIB), 24 * GIB)
+    assert (chosen.max_step_bytes, chosen.max_decode_bytes) == (GIB, found.max_step_bytes)
+
+
+def test_errors_of_a_device_while_a_model_is_loaded() -> None:
+    full = r"cuda:1 \(NVIDIA H200\): got no memory left amid 'load', 1 bytes free of 2"
+    with pytest.raises(DeviceFull, match=full), loading_on(card(1, 2)):
+        raise MemoryError
+    lost = r"got it fell off the bus amid 'load' \(gone\), allowed a working device"
+    with pytest.raises(DeviceLost, match=lost), loading_on(card(1, 2)):
+        raise ConnectionError("gone")
+    for device in (None, card(1, 2)):
+        with pytest.raises(KeyError), loading_on(device):
+            raise KeyError("a bug")
+
+
+def test_weights_are_counted_by_their_files(tiny_model: Path) -> None:
+    components = Checkpoint(tiny_model).components
+    files = list(tiny_model.rglob("*.safetensors"))
+    assert weight_bytes(components.values()) == sum(file.stat().st_size for file in files if file.parent != tiny_model)
+    assert weight_bytes([Component(tiny_model / "tokenizer")]) == 0
+
+
+def test_an_engine_is_refused_before_its_weights_are_packed(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ops(ReferenceOps):
+        accelerator = card(0, 2 * GIB)
+
+        def pack_linear(self, *args: Any, **options: Any) -> Any:
+            raise AssertionError("packed")
+
+    monkeypatch.setattr(backends, "create", lambda *args, **options: Ops())
+    with pytest.raises(LimitError, match="0 bytes, which are free of"):
+        Engine.load(tiny_model, limits=Limits(arena_bytes=2**20))
