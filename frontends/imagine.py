@@ -72,6 +72,7 @@ def imagine(options: argparse.Namespace) -> int:
         isa=options.isa,
         dtype=options.dtype,
         threads=options.threads,
+        device=options.device,
         require_text=True,
     )
     styles = engine.model.styles

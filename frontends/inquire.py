@@ -49,6 +49,7 @@ def inquire(options: argparse.Namespace) -> int:
         isa=options.isa,
         dtype=options.dtype,
         threads=options.threads,
+        device=options.device,
         require_text=True,
     )
     by_digest = dict(files.values())

@@ -56,7 +56,7 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     engine = Engine.load(
         options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads,
-        require_text=True,
+        device=options.device, require_text=True,
     )  # fmt: skip
     book, styles = load_plans(), engine.info.styles
     jobs = []

@@ -73,6 +73,7 @@ def reproduce(options: argparse.Namespace) -> int:
         isa=options.isa,
         dtype=options.dtype,
         threads=options.threads,
+        device=options.device,
         require_text=True,
     )
     _check_model(found, engine)

@@ -25,7 +25,8 @@ from ..scheduler.admission import Work
 from ..scheduler.plans import lane_of
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
-from ..values import shown, whole_of
+from ..values import whole_of
+from .devices import on_host, worker_devices
 from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
 from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of
@@ -37,8 +38,6 @@ from .workers.messages import Setup
 from .workers.process import Deadlines, ProcessWorker
 from .workers.thread import ThreadWorker
 
-MAX_WORKERS = 256
-
 
 class Studio:
     """Workers, scheduler and jobs, embedded in this process. A context manager that may be used on any thread.
@@ -48,26 +47,28 @@ class Studio:
 
     Args:
         model: a folder in diffusers' layout; None: the embedded model.
-        workers: number of engines, each with the whole model.
+        workers: number of engines, each with the whole model; None: one for each device.
         process: whether each has a process of its own, which is watched and started again, instead of a thread.
         backend, isa, dtype, limits: see `Engine.load`.
+        device: the devices of the engines, "cuda:0,cuda:1" or a list of such names; None: see `Engine.load`.
         threads: threads of each engine; None: the usable cores, shared out.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         deadlines: deadlines of worker processes.
         accounts: the accounts that may submit jobs, with plans and time; None: everything is allowed, and free.
 
     Raises:
-        SpecError: the number of workers is not sensible.
-        CheckpointError, UnknownBackend: as `Engine.load` (with `process`: WorkerLost, which says the same).
+        SpecError: the number of workers is not sensible, or a device's name is none.
+        CheckpointError, LimitError, UnknownBackend: as `Engine.load` (with `process`: WorkerLost, which says the same).
     """
 
     def __init__(
         self,
         model: str | Path | None = None,
         *,
-        workers: int = 1,
+        workers: int | None = None,
         process: bool = False,
         backend: str = "cpu",
+        device: str | Sequence[str] | None = None,
         isa: str | None = None,
         dtype: Dtype | None = None,
         threads: int | None = None,
@@ -76,24 +77,26 @@ class Studio:
         deadlines: Deadlines | None = None,
         accounts: Billing | None = None,
     ) -> None:
-        count = whole_of(workers)
-        if count is None or not 1 <= count <= MAX_WORKERS:
-            raise SpecError(complaint("workers", shown(workers), f"1 to {MAX_WORKERS}", "choose another number"))
-        workers, threads = count, whole_of(threads) or threads  # the backend refuses what is no number of threads
-        if threads is None and workers > 1:
-            threads = max(1, usable_cores() // workers)
+        devices = worker_devices(device, workers)
+        threads = whole_of(threads) or threads  # the backend refuses what is no number of threads
+        if threads is None and len(devices) > 1 and all(map(on_host, devices)):
+            threads = max(1, usable_cores() // len(devices))
         clients: list[WorkerClient] = []
         engine: Engine | None = None
-        for i in range(workers):
+        for i, where in enumerate(devices):
+            name = f"worker-{i}" if where is None else f"worker-{i}@{where}"
             if process:
                 folder = None if model is None else os.fsencode(Path(model).resolve())
-                setup = Setup(model=folder, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits)
-                clients.append(ProcessWorker(setup, f"worker-{i}", deadlines))
+                setup = Setup(
+                    model=folder, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where
+                )
+                clients.append(ProcessWorker(setup, name, deadlines))
             else:
                 engine = Engine.load(
-                    model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, require_text=True
-                )
-                clients.append(ThreadWorker(engine, f"worker-{i}"))
+                    model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where,
+                    require_text=True,
+                )  # fmt: skip
+                clients.append(ThreadWorker(engine, name))
         self.references = References()
         self.loop = Loop(clients, policy=policy, accounts=accounts).start()
         try:  # the model is there: workers that could not load it have said so

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from ...bounds import MAX_THREADS
+from ...engine.errors import SpecError
+from ...errors import complaint
 from ...kernels import backends
 from ...plugins import folder
+from ...studio.devices import read_devices
 from ...system import expand_home
 from . import flags_parameters
-from .parsing import FILE, FOLDER, Names, Parser, PathName, json_flag, server_flags, whole
+from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, server_flags, shown, whole
 
 OWN_COMMAND: Final = ("imagine", "reproduce")  # kinds whose commands are not made from the list of them
 KINDS: Final = folder("job kind", "salon.studio.jobs", "imagine")  # the names alone: no engine is loaded for them
@@ -162,8 +166,8 @@ def output_flag(parser: Any, text: str) -> None:
     action.completes = FILE
 
 
-def engine_flags(parser: Any, title: str = "how to compute it") -> None:
-    """Add the flags that `Engine.load` takes."""
+def engine_flags(parser: Any, title: str = "how to compute it", *, several: bool = False) -> None:
+    """Add the flags that `Engine.load` takes; with `several` devices, for as many engines."""
     group = parser.add_argument_group(title)
     model = PathName("--model", FOLDER)
     group.add_argument(
@@ -172,6 +176,11 @@ def engine_flags(parser: Any, title: str = "how to compute it") -> None:
     backend = Names("--backend", backends.names())
     known = " or ".join(backends.names())
     group.add_argument("--backend", type=backend, default=backends.DEFAULT, metavar="NAME", help=f"{known} (cpu)")
+    text = "like cuda:0,cuda:1, one worker on each" if several else "like cuda:0"
+    device = partial(_device, several=several)
+    group.add_argument(
+        "--device", type=device, metavar="NAME", help=f"{text} (the backend's first, see `salon doctor`)"
+    )
     group.add_argument("--isa", metavar="NAME", help="instruction set, see `salon doctor` (SALON_ISA, else the best)")
     dtype = Names("--dtype", DTYPES)
     group.add_argument("--dtype", type=dtype, metavar="NAME", help=f"{' or '.join(DTYPES)} (bfloat16 where it is fast)")
@@ -179,3 +188,13 @@ def engine_flags(parser: Any, title: str = "how to compute it") -> None:
     group.add_argument(
         "--threads", type=threads, metavar="N", help=f"1 to {MAX_THREADS} (SALON_THREADS, else one a core)"
     )
+
+
+def _device(text: str, several: bool) -> str:
+    try:
+        names = read_devices(text)
+    except SpecError as error:
+        raise UsageError(f"--{error}") from error
+    if len(names) > 1 and not several:
+        raise UsageError(complaint("--device", shown(text), "one device", "start salon serve on several"))
+    return ",".join(names)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
+from ...engine.errors import SpecError
 from ...errors import complaint
+from ...studio.devices import worker_devices
 from ..zmq.options import DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
 from .flags_make import engine_flags
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, account_id, json_flag, number, shown, whole
@@ -86,10 +88,10 @@ def _serve(parser: Parser) -> None:
     least = whole("--bonus-events", 1, 10**6, f"{ServeOptions.bonus_events} is usual")
     text = f"ratings on that day that the bonus needs ({ServeOptions.bonus_events})"
     taste.add_argument("--bonus-events", type=least, default=ServeOptions.bonus_events, metavar="N", help=text)
-    engine_flags(parser)
-    workers = whole("--workers", 1, MAX_WORKERS, "one for each GPU or socket is usual")
+    engine_flags(parser, several=True)
+    workers = whole("--workers", 1, MAX_WORKERS, "leave it out for one on each device")
     run = parser.add_argument_group("how to run it")
-    run.add_argument("--workers", type=workers, default=1, metavar="N", help=f"engines, 1 to {MAX_WORKERS} (1)")
+    run.add_argument("--workers", type=workers, metavar="N", help=f"engines, 1 to {MAX_WORKERS} (one a device)")
     run.add_argument("--in-process", action="store_true", help="engines in this process; a crash ends the server")
     run.add_argument("--paused", action="store_true", help="accept jobs, start none before `salon ops resume`")
     grace = number("--grace", 0, 86_400, f"{ServeOptions.grace_s:g} is usual")
@@ -113,3 +115,7 @@ def check(options: argparse.Namespace) -> None:
         raise UsageError("--open: got it with --no-curve, allowed with encryption; without it there is one account")
     if options.open_plan is not None and not options.open:
         raise UsageError("--open-plan: got it without --open, allowed with it; add --open")
+    try:
+        worker_devices(options.device, options.workers)
+    except SpecError as error:
+        raise UsageError(f"--{error}") from error

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
-HERE_ONLY: Final = ("model", "backend", "isa", "dtype", "threads", "image_links")
+HERE_ONLY: Final = ("model", "backend", "device", "isa", "dtype", "threads", "image_links")
 OF_SERVER: Final = ("lane", "private", "profile")
 PREVIEWS: Final = 4  # steps between two
 TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of

@@ -36,6 +36,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         workers=options.workers,
         threads=options.threads,
         backend=options.backend,
+        device=options.device,
         isa=options.isa,
         dtype=options.dtype,
         process=not options.in_process,

@@ -15,6 +15,7 @@ import zmq
 from msgspec.json import encode
 
 from ...errors import SalonError, complaint
+from ...studio.devices import worker_devices
 from ...studio.service.context import ServiceContext
 from ...system import explain, make_folder
 from ..wire.address import is_loopback, parse_address
@@ -46,7 +47,7 @@ def serve(options: ServeOptions) -> int:
         SalonError: model, plans or store cannot be opened.
     """
     set_up_logging(json=options.log_json)
-    raise_limit(options.workers)
+    raise_limit(len(worker_devices(options.device, options.workers)))
     for address in options.listen:
         check_place(address)
     with FirstStart(Path(options.data), [client_key_path()]) as first:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...errors import complaint
 from ..cpu import CpuOps
 from . import Options
 
@@ -11,5 +12,6 @@ HELP = "compiled kernels"
 def create(options: Options) -> CpuOps:
     """See `Backend`."""
     if options.device not in (None, "cpu"):
-        raise ValueError(f"device: got {options.device!r}, want cpu (the cpu backend has no other)")
+        allowed = "cpu (the cpu backend has no other)"
+        raise ValueError(complaint("device", repr(options.device), allowed, "choose --backend triton for a GPU"))
     return CpuOps(options.isa, options.dtype, options.threads)

@@ -39,6 +39,7 @@ def open_studio(options: ServiceOptions, billing: Billing) -> Studio:
         isa=options.isa,
         dtype=options.dtype,  # type: ignore[arg-type]  # checked by the engine
         threads=options.threads,
+        device=options.device,
         accounts=billing,
     )
 

@@ -14,9 +14,10 @@ class ServiceOptions:
         data: folder of the database (without `database`) and the pictures; it is made if it does not exist.
         database: SQLAlchemy's URL; None: SQLite in `data`.
         model: folder in diffusers' layout; None: the embedded model.
-        workers: number of engines, each with the whole model.
+        workers: number of engines, each with the whole model; None: one for each device.
         threads: threads of each engine; None: the usable cores, shared out.
         backend, isa, dtype: see `Engine.load`; None: the best of this machine.
+        device: the devices of the engines, "cuda:0,cuda:1"; None: see `Engine.load`.
         process: whether each engine has a process of its own, which is watched and started again.
         plans: path of another plans file than `scheduler/plans.toml`.
         operators: accounts that are operators, besides those in the store; a start unblocks them.
@@ -35,7 +36,7 @@ class ServiceOptions:
     data: Path
     database: str | None = None
     model: str | None = None
-    workers: int = 1
+    workers: int | None = None
     threads: int | None = None
     backend: str = "cpu"
     isa: str | None = None
@@ -52,3 +53,4 @@ class ServiceOptions:
     taste_unlock: int = 200
     bonus_rankers: int | None = None
     bonus_events: int = 50
+    device: str | None = None

@@ -18,8 +18,9 @@ from typing import Any, cast
 import zmq
 
 from ...engine.engine import Engine
+from ...engine.errors import DeviceLost
 from .client import ALIVE
-from .messages import Answer, Beat, Command, Failure, Ready, Setup, Stop, Unfit, pack, read_command
+from .messages import Answer, Beat, Broken, Command, Failure, Ready, Setup, Stop, Unfit, pack, read_command
 from .wakeup import Wakeup
 from .worker import Worker, info_of
 
@@ -98,6 +99,7 @@ def load(setup: Setup) -> Engine:
         dtype=cast(Any, setup.dtype),
         threads=setup.threads,
         limits=setup.limits,
+        device=setup.device,
         require_text=True,
     )
 
@@ -119,7 +121,11 @@ def main(endpoint: str, parent: int) -> None:
             except Exception as error:
                 channel.say(Unfit(Failure.of(error)), [])
         elif worker is not None:
-            channel.say(*worker.handle(command, frames))
+            try:
+                channel.say(*worker.handle(command, frames))
+            except DeviceLost as error:  # a driver forgets such a fault only with the process, which the parent ends
+                worker = None
+                channel.say(Broken(Failure.of(error)), [])
     channel.end(2.0)
 
 

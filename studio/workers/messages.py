@@ -104,6 +104,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     dtype: str | None = None
     threads: int | None = None
     limits: Limits | None = None
+    device: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
@@ -187,6 +188,13 @@ class Unfit(msgspec.Struct, frozen=True, tag=True):
 
     failure: Failure
     number: int = 0
+
+
+class Broken(msgspec.Struct, frozen=True, tag=True):
+    """The worker's device stopped working. The worker says so in place of an answer, and waits for its end."""
+
+    failure: Failure
+    number: int = -1
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -276,7 +284,7 @@ class Lost(msgspec.Struct, frozen=True, tag=True):
     number: int = -1
 
 
-Answer: TypeAlias = Ready | Unfit | Ran | Parked | Ack | Beat | Lost
+Answer: TypeAlias = Ready | Unfit | Broken | Ran | Parked | Ack | Beat | Lost
 
 _ENCODER = msgspec.msgpack.Encoder()
 _COMMANDS: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

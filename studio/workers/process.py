@@ -32,7 +32,7 @@ from ...errors import complaint
 from ..errors import GreenThreads
 from ..threads import green_threads, start_thread
 from .client import ALIVE, Notice
-from .messages import Beat, Command, Frames, Lost, Ready, Run, Setup, Stop, Unfit, pack, read_answer
+from .messages import Beat, Broken, Command, Frames, Lost, Ready, Run, Setup, Stop, Unfit, pack, read_answer
 from .wakeup import Wakeup
 
 LOG = logging.getLogger("salon.studio")
@@ -214,6 +214,9 @@ class ProcessWorker:
                     answer = msgspec.structs.replace(answer, life=self._life)
                 if isinstance(answer, Unfit) and self._was_ready:  # it was ready before: memory or files may come back
                     watch.unfit = f"its model was not loaded again: {answer.failure}"
+                    return False
+                if isinstance(answer, Broken):
+                    watch.unfit = str(answer.failure)
                     return False
                 if not isinstance(answer, Beat):
                     self._say(answer, parts)

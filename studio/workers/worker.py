@@ -9,7 +9,7 @@ from typing import Any
 
 from ...engine.adapters.adapters import names_used
 from ...engine.engine import Engine
-from ...engine.errors import NumericalError, SalonError
+from ...engine.errors import DeviceLost, NumericalError, SalonError
 from ...engine.generation import Generation, ParkedGeneration, State, StepReport
 from ...engine.info import ModelInfo
 from ...engine.start import PictureForm
@@ -62,7 +62,11 @@ class Worker:
         self._complaints: set[tuple[str, str]] = set()  # kinds of errors that were reported
 
     def handle(self, command: Command, frames: Frames = ()) -> Said:
-        """Carry out a command. An error becomes part of the answer."""
+        """Carry out a command. An error becomes part of the answer.
+
+        Raises:
+            DeviceLost: the engine's device stopped working. Nothing of the worker can be used any more.
+        """
         if isinstance(command, Run):
             return self._run(command, frames)
         if isinstance(command, Park):
@@ -77,6 +81,8 @@ class Worker:
                     self.engine.forget_adapter(command.name)
             else:
                 raise AssertionError(f"no command for a worker: {type(command).__name__}")
+        except DeviceLost:
+            raise
         except Exception as error:
             return Ack(command.number, Failure.of(error)), []
         return Ack(command.number), []
@@ -92,6 +98,8 @@ class Worker:
             else:
                 tokens = command.tokens.read(frames[0])
                 self.engine.register_adapter(command.name, tokens, branch=command.branch)
+        except DeviceLost:
+            raise
         except Exception as error:
             self._refused[command.name] = error
             raise
@@ -113,6 +121,8 @@ class Worker:
         for arrival in run.arrivals:
             try:
                 self._open(arrival)
+            except DeviceLost:
+                raise
             except Exception as error:
                 self._drop([arrival.job])
                 failed[arrival.job] = Failure.of(error)
@@ -137,6 +147,8 @@ class Worker:
         except NumericalError as error:  # of a stage that has one job
             failed |= {job: Failure.of(error) for job in jobs}
             made = Outputs()
+        except DeviceLost:
+            raise
         except Exception as error:
             elapsed = 1e3 * (time.perf_counter() - start)
             if not isinstance(error, SalonError):  # a refusal changes nothing; others may have
@@ -209,6 +221,8 @@ class Worker:
                 start = time.perf_counter()
                 try:
                     pictures.append(Array.of(job, self.engine.preview(generation)))
+                except DeviceLost:
+                    raise
                 except Exception as error:  # it was only a preview
                     complaints.append(self._complaint("a preview could not be made", error))
                 took[job] = 1e3 * (time.perf_counter() - start)
@@ -219,6 +233,8 @@ class Worker:
         try:
             if job in self._held:
                 data = self.engine.park(self._held[job]).to_bytes()
+        except DeviceLost:
+            raise
         except Exception as error:  # the job is replayed from its beginning, which gives the same pixels
             complaint = self._complaint("a job could not be parked and is run from its beginning", error)
         finally:

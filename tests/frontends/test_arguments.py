@@ -35,6 +35,7 @@ def test_defaults_leave_the_choice_to_the_model() -> None:
         "no",
         "output",
         "model",
+        "device",
         "isa",
         "dtype",
         "threads",

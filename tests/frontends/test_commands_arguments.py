@@ -119,7 +119,8 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         str(tmp_path),
         "--curve",
     ]
-    second = ["--database", "postgresql://h/n", "--model", "m", "--workers", "3", "--threads", "2", "--isa", "avx2"]
+    second = ["--database", "postgresql://h/n", "--model", "m", "--workers", "4", "--threads", "2", "--isa", "avx2"]
+    second += ["--device", "cuda:0, cuda:1"]
     third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
     fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
     fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5", "--open-plan", "basic", "--open-accounts", "7"]
@@ -130,7 +131,8 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         curve=True,
         database="postgresql://h/n",
         model="m",
-        workers=3,
+        workers=4,
+        device="cuda:0,cuda:1",
         threads=2,
         isa="avx2",
         dtype="float32",
@@ -219,6 +221,13 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["ops", "ledger", "*"], r"ACCOUNT: got '\*'"),
         (["ops", "ledger", "--after", "-1"], r"--after: got '-1'"),
         (["serve", "--workers", "0"], r"--workers: got '0', allowed a whole number from 1 to 64"),
+        (
+            ["serve", "--device", "cuda:0,cuda:0"],
+            r"--device: got cuda:0 twice, allowed each once; ask for more workers",
+        ),
+        (["serve", "--device", "GPU"], r"--device: got 'GPU', allowed names like cuda:0 or cpu, with commas between"),
+        (["serve", "--device", "cuda:0,cuda:1", "--workers", "3"], r"--workers: got 3, allowed a multiple of 2"),
+        (["imagine", "x", "--device", "cuda:0,cuda:1"], r"--device: got 'cuda:0,cuda:1', allowed one device; start"),
         (["serve", "--operator", "ada"], r"--operator: got 'ada', allowed the 64 hex digits"),
         (["serve", "--metrics", "high"], r"--metrics: got 'high', allowed PORT, HOST:PORT or off"),
         (["serve", "--metrics", "70000"], r"--metrics: got '70000'"),

@@ -87,6 +87,7 @@ def test_flags_that_need_a_server(main: Main, flags: list[str], name: str) -> No
     [
         (["--model", "x"], "model"),
         (["--backend", "cpu"], "backend"),
+        (["--device", "cuda:0"], "device"),
         (["--isa", "avx2"], "isa"),
         (["--dtype", "float32"], "dtype"),
         (["--threads", "1"], "threads"),

@@ -129,6 +129,7 @@ def test_quiet_says_nothing_and_the_seed_is_random(salon: Salon, tmp_path: Path)
         (["x", "--no", " "], "--no: got ' ', allowed some words"),
         (["x", "--no", "x" * 2001], "--no: got 2,001 characters, allowed up to 2,000; shorten it"),
         (["x" * 2001], "prompt: got 2,001 characters, allowed up to 2,000; shorten it"),
+        (["x", "--device", "cuda:0"], "(the cpu backend has no other); choose --backend triton for a GPU"),
         (["x", "--isa", "mmx"], "this machine runs "),
         (["x", "--isa", "portable", "--dtype", "bfloat16"], "portable has no bf16 dot product"),
         (["x", "--backend", "reference", "--isa", "avx2"], "want neither"),
