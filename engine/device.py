@@ -120,7 +120,8 @@ def on_device(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S,
                 engine.make_room()
             raise told from error
 
-    return cast(Any, guarded)
+    same: Callable[Concatenate[S, P], R] = cast(Any, guarded)
+    return same
 
 
 def _named(device: Accelerator) -> str:

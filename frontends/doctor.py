@@ -37,6 +37,7 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
         "system": platform.platform(),
         "cpu": machine.cpu(),
         "memory": machine.memory(),
+        "gpus": machine.gpus(),
         "versions": machine.versions(machine.REQUIRED),
         "optional": machine.versions(machine.OPTIONAL),
         "problems": [],
@@ -68,8 +69,9 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
 
         started = time.perf_counter()
         engine = Engine.load(
-            options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads
-        )
+            options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads,
+            device=options.device,
+        )  # fmt: skip
         return {**_model(engine), "load_seconds": round(time.perf_counter() - started, 3)}
 
     part("model", load)
@@ -141,6 +143,7 @@ def describe(report: dict[str, Any]) -> str:
         ("cpu", f"{cpu['model']} ({cpu['architecture']}), cores: {cpu['cores']}"),
         ("features", " ".join(cpu["features"]) or "none that the kernels use"),
         ("memory", f"{_gigabytes(memory['total'])}, {_gigabytes(memory['available'])} free{limit}"),
+        *_gpus(report["gpus"]),
         ("packages", _packages(report["versions"])),
         ("optional", _packages(report["optional"])),
     ]
@@ -172,6 +175,15 @@ def describe(report: dict[str, Any]) -> str:
     rows += [("PROBLEM", problem) for problem in report["problems"]]
     rows.append(("verdict", "something is broken, see above" if report["problems"] else "all is well"))
     return "\n".join(f"{name:<10}{text}" for name, text in rows)
+
+
+def _gpus(found: machine.Gpus) -> list[tuple[str, str]]:
+    rows = []
+    for gpu in found["found"]:
+        lacks = "" if gpu["bfloat16"] else ", without bfloat16"
+        text = f"{gpu['device']}, {gpu['name']}, {_gigabytes(gpu['memory'])}, compute capability {gpu['capability']}"
+        rows.append(("gpu", text + lacks))
+    return rows or [("gpu", found["reason"])]
 
 
 def _packages(found: dict[str, str | None]) -> str:

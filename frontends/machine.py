@@ -31,6 +31,7 @@ REQUIRED: Final = (
     "sqlalchemy",
     "prometheus-client",
 )
+DRIVER: Final = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg")  # any of them: NVIDIA's driver is there
 OPTIONAL: Final = ("torch", "triton", "onnxruntime", "openvino", "diffusers", "transformers")
 
 
@@ -57,6 +58,23 @@ class Memory(TypedDict):
     limit: int | None
 
 
+class Gpu(TypedDict):
+    """A GPU. `capability` is NVIDIA's, like "9.0"; memory in bytes."""
+
+    device: str
+    name: str
+    capability: str
+    memory: int
+    bfloat16: bool
+
+
+class Gpus(TypedDict):
+    """The GPUs that the triton backend can use. `reason` says why there is none; empty: there are some."""
+
+    found: list[Gpu]
+    reason: str
+
+
 def cpu() -> Cpu:
     """Describe this machine's processor."""
     fields: dict[str, str] = {}
@@ -80,6 +98,28 @@ def memory() -> Memory:
         if name in sizes:
             sizes[name] = int(value.split()[0]) * 1024
     return Memory(total=sizes["MemTotal"], available=sizes["MemAvailable"], limit=_memory_limit())
+
+
+def gpus() -> Gpus:
+    """Describe this machine's GPUs. torch, which takes seconds to start, is asked only where NVIDIA's driver is."""
+    if not any(os.path.exists(path) for path in DRIVER):
+        return Gpus(found=[], reason="none (no NVIDIA driver)")
+    missing = [name for name, found in versions(("torch", "triton")).items() if found is None]
+    if missing:
+        return Gpus(found=[], reason=f"not looked for: {' and '.join(missing)} not installed (pip install .[gpu])")
+    try:
+        from ..kernels.triton.devices import list_devices
+
+        found = [
+            Gpu(
+                device=f"cuda:{gpu.index}", name=gpu.name, capability=".".join(map(str, gpu.capability)),
+                memory=gpu.total_bytes, bfloat16=gpu.capability >= (8, 0),
+            )
+            for gpu in list_devices()
+        ]  # fmt: skip
+    except (ImportError, OSError, RuntimeError, ValueError) as error:  # of the driver, or of a broken torch
+        return Gpus(found=[], reason=f"none that can be used: {' '.join(str(error).split())}")
+    return Gpus(found=found, reason="" if found else "none that this torch can use; it needs a build for CUDA")
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str | None]:

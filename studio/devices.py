@@ -51,8 +51,3 @@ def worker_devices(device: str | Sequence[str] | None, workers: int | None) -> l
         allowed = f"a multiple of {len(devices)}, the number of devices"
         raise SpecError(complaint("workers", f"{count}", allowed, "leave it out for one on each"))
     return [devices[i % len(devices)] for i in range(count)]
-
-
-def on_host(device: str | None) -> bool:
-    """Return whether a worker computes on the cores of this machine, which workers share."""
-    return device is None or device == "cpu"

@@ -19,6 +19,7 @@ from ..engine.start import PictureForm
 from ..engine.text.reader import PromptReader
 from ..engine.words import WordList, Words
 from ..errors import complaint
+from ..kernels import backends
 from ..kernels.machine import usable_cores
 from ..kernels.ops import Dtype
 from ..scheduler.admission import Work
@@ -26,7 +27,7 @@ from ..scheduler.plans import lane_of
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..values import whole_of
-from .devices import on_host, worker_devices
+from .devices import worker_devices
 from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
 from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of
@@ -79,7 +80,7 @@ class Studio:
     ) -> None:
         devices = worker_devices(device, workers)
         threads = whole_of(threads) or threads  # the backend refuses what is no number of threads
-        if threads is None and len(devices) > 1 and all(map(on_host, devices)):
+        if threads is None and len(devices) > 1 and backends.uses_cores(backend):
             threads = max(1, usable_cores() // len(devices))
         clients: list[WorkerClient] = []
         engine: Engine | None = None

@@ -5,6 +5,7 @@ To add a backend is to add a module with
     HELP: str                                        # describes the backend in a few words
     def create(options: Options) -> Ops              # ValueError for an option that it does not have
     EXTRA: str                                       # may be absent: the extra of Salon that brings its packages
+    CORES: bool                                      # may be absent: False if it leaves the machine's cores to others
 
 No other module knows their names. A backend's module is loaded only when the backend is created or described. This
 module loads none when it is imported, because `salon --help` lists the backends.
@@ -67,6 +68,11 @@ def create(
         ValueError: the name is unknown, or the backend does not have an option.
     """
     return backend(name).create(Options(isa, dtype, threads, device))
+
+
+def uses_cores(name: str) -> bool:
+    """Return whether a backend computes on the machine's cores, which workers then share. Unknown ones do."""
+    return name not in names() or bool(getattr(backend(name), "CORES", True))
 
 
 def remedy(name: str) -> str:

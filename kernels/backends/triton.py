@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 HELP = "NVIDIA GPUs, by Triton kernels"
 EXTRA = "gpu"
+CORES = False
 
 
 def create(options: Options) -> TritonOps:

@@ -9,6 +9,7 @@ import torch
 
 from ..ops import Dtype, DtypeName
 from ..segments import Segments
+from .accelerator import accelerator_of
 from .arrays import DeviceVector, empty
 from .checks import refuse, want_array, want_segments, want_vector
 from .devices import Device
@@ -25,6 +26,7 @@ class Base:
         device: where all arrays are.
         arch: ten times the device's compute capability; 0 for the interpreter.
         launch: what starts kernels.
+        accelerator: what else the engine needs of the device; None: the kernels are interpreted on the host.
     """
 
     def __init__(self, device: Device, launch: Launch) -> None:
@@ -35,6 +37,7 @@ class Base:
         self._dtype = torch.bfloat16 if device.dtype == "bfloat16" else torch.float32
         self._tables: WeakKeyDictionary[Segments, SegmentTables] = WeakKeyDictionary()
         self._sinusoids: dict[tuple[int, float], torch.Tensor] = {}
+        self.accelerator = accelerator_of(self, device.torch)
         self._terms: WeakKeyDictionary[DeviceVector, tuple[int, TermTable]] = WeakKeyDictionary()
 
     @property
@@ -54,6 +57,15 @@ class Base:
         if found is None or found[0] != count:
             found = self._terms[segments] = (count, TermTable.of(segments, count, self.device))
         return found[1]
+
+    def copy_derived(self, into: DeviceVector, value: DeviceVector) -> None:
+        """Copy what ops have made of a vector into what they have made of another of its length, in its places."""
+        found = self._terms.get(into)
+        if found is not None:
+            count, mine = found
+            theirs = self._term_table(value, count)
+            mine.first.copy_(theirs.first, non_blocking=True)
+            mine.order.copy_(theirs.order, non_blocking=True)
 
     def _torch_dtype(self, dtype: DtypeName) -> torch.dtype:
         return torch.float32 if dtype == "float32" else self._dtype

@@ -47,6 +47,19 @@ def test_people_read_it(salon: Salon) -> None:
     assert any("digest " in line and "of its architecture alone " in line for line in lines)
 
 
+def test_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a driver torch is not even started; what is missing beside one is said."""
+    monkeypatch.setattr(machine, "DRIVER", ("/nowhere/at/all",))
+    found = machine.gpus()
+    assert (found["found"], found["reason"]) == ([], "none (no NVIDIA driver)")
+    monkeypatch.setattr(machine, "DRIVER", ("/proc",))
+    monkeypatch.setattr(machine, "versions", lambda names: dict.fromkeys(names))
+    assert machine.gpus()["reason"] == "not looked for: torch and triton not installed (pip install .[gpu])"
+    there: Any = {"device": "cuda:0", "name": "NVIDIA T4", "capability": "7.5", "memory": 16 * 10**9, "bfloat16": False}
+    text = "cuda:0, NVIDIA T4, 16.0 GB, compute capability 7.5, without bfloat16"
+    assert doctor._gpus({"found": [there], "reason": ""}) == [("gpu", text)]
+
+
 def test_the_reference_backend_passes(salon: Salon) -> None:
     result = salon("doctor", "--backend", "reference", "--json")
     assert result.returncode == 0

@@ -12,7 +12,8 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.errors import DeviceFull, DeviceLost, SpecError
-from salon.studio.devices import on_host, read_devices, worker_devices
+from salon.kernels import backends
+from salon.studio.devices import worker_devices
 from salon.studio.errors import WorkerLost
 from salon.studio.scheduling.loop import Loop
 from salon.studio.studio import Studio
@@ -56,8 +57,8 @@ def test_devices_that_make_no_sense(device: Any, workers: Any, message: str) -> 
 
 
 def test_workers_that_share_cores() -> None:
-    assert [on_host(name) for name in (None, "cpu", "cuda:0")] == [True, True, False]
-    assert read_devices("cpu") == ("cpu",)
+    """Threads are shared out among workers of backends that compute on them, and no other backend takes any."""
+    assert [backends.uses_cores(name) for name in ("cpu", "reference", "triton", "none")] == [True, True, False, True]
 
 
 def test_a_studio_hands_each_worker_its_device(tiny: Path) -> None:
