@@ -1,0 +1,69 @@
+"""The benchmark of a GPU in its tiniest form, by Triton's interpreter."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from salon.bench.report import problems
+from salon.kernels import backends
+
+pytest.importorskip("triton", reason="the kernels are run by Triton's interpreter (extra: gpu)")
+pytest.importorskip("diffusers", reason="what they are compared with (extra: peers)")
+
+from salon.bench.gpu import every_op
+from salon.bench.gpu.__main__ import PHASES, main
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every phase's result."""
+    out = tmp_path_factory.mktemp("gpu")
+    with open("/dev/null", "w") as nowhere:
+        words = ["--device", "cpu", "--tiny", "--threads", "1", "--out", str(out)]
+        assert main(words, console=Console(file=nowhere)) == 0
+    return {name: json.loads((out / f"gpu_{name}.json").read_text()) for name in PHASES}
+
+
+@pytest.mark.parametrize("name", PHASES)
+def test_a_phase_measures_and_writes_its_own_result(results: dict[str, Any], name: str) -> None:
+    found = results[name]
+    assert problems(found) == []
+    assert found["isa"] == "triton/interpreter float32"
+    assert found["rows"]
+    assert not any("failed" in note or "cut short" in note for note in found["notes"])
+    assert all(goal["met"] for goal in found["goals"]), found["goals"]
+
+
+def test_nothing_is_timed_without_a_gpu(results: dict[str, Any]) -> None:
+    """A figure that was not measured on a device stands nowhere."""
+    for found in results.values():
+        assert any("nothing is timed" in note for note in found["notes"])
+        for row in found["rows"]:
+            assert not {"ms", "each_ms", "floor_ms", "tflops", "share", "times", "gain"} & {
+                key for key, value in row.items() if value is not None
+            }
+
+
+def test_every_op_is_compared() -> None:
+    """Here by compiled kernels, which are faster than interpreted ones."""
+    errors = every_op.errors(backends.create("cpu", dtype="float32", threads=1))
+    assert max(errors.values()) < 1e-4, errors
+    ops = {name.split()[0] for name in errors}
+    wanted = {"linear", "modulate", "norm", "qk_norm_rope", "attention", "embed", "timestep_embedding", "cast", "add"}
+    wanted |= {"finite", "solver_step", "blend", "conv2d", "upsample", "downsample", "group_norm_silu"}
+    assert ops == wanted
+
+
+def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    assert main(["--device", "cuda:0"]) == 2
+    assert "nothing was measured: device: got 'cuda:0'" in capsys.readouterr().err
+    assert main(["--only", "smoke,nothing"]) == 2
+    assert "got 'nothing', allowed smoke, kernels, flux, sharing" in capsys.readouterr().err
