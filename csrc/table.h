@@ -5,7 +5,10 @@
 
 namespace salon {
 
-enum class Act : int { none = 0, gelu_tanh, gelu, silu, swiglu };
+enum class Act : int { none = 0, gelu_tanh, gelu, silu, swiglu, quick_gelu, sigmoid, tanh, geglu, geglu_tanh };
+// Of packed pairs: the first half of a weight's rows is the gate.
+static inline bool is_glu(Act act) { return act == Act::swiglu || act == Act::geglu || act == Act::geglu_tanh; }
+static inline bool is_gate(Act act) { return act == Act::none || act == Act::silu || act == Act::sigmoid || act == Act::tanh; }
 enum class Norm : int { layer = 0, rms };
 
 // Segments: segment j covers rows offsets[j] .. offsets[j+1] and belongs to sample owners[j].
@@ -29,11 +32,12 @@ struct LinearArgs {
 struct ModulateArgs {
   View x;                 // f32 [T, D]
   View out;               // [T, D]
-  View shift, scale;      // f32 [S, D]
+  View shift, scale;      // f32 [S, D]; shift: data null: 0
   SegmentView segments;
   Norm kind;
   float eps;
   int threads;
+  const float* weight;    // [D] or null: 1
 };
 
 struct NormArgs {
@@ -47,20 +51,28 @@ struct NormArgs {
 
 struct CastArgs {
   View x, out;            // any dtypes, same shape
-  Act act;                // none or silu
+  Act act;                // is_gate
+  int threads;
+};
+
+struct GatedArgs {
+  View gate, value, out;  // any dtypes, same shape; out = act(gate) * value, and may be one of the two
+  Act act;                // is_gate
   int threads;
 };
 
 struct AddArgs {
-  View x;                 // f32, x += y
+  View x;                 // f32, x += y, or x += gate * y
   View y;                 // any dtype
   const std::int32_t* ranges;  // [2 * count] first and past-last rows
   std::int64_t count;
   int threads;
+  View gate;              // f32 [S, D], data null: none
+  const std::int32_t* row_owner;  // [T] row of `gate`, null without gate
 };
 
 struct QkNormRopeArgs {
-  View qkv;               // [T, 3 * heads * width], in place
+  View qkv;               // [T, (heads + 2 * kv_heads) * width], in place
   View plain_q;           // [T, heads * width] or data null
   std::int64_t heads, width;
   const float* q_weight;  // [width] or null
@@ -68,11 +80,16 @@ struct QkNormRopeArgs {
   View cos, sin;          // f32 [T, width / 2] or data null
   float eps;
   int threads;
+  std::int64_t kv_heads;
 };
 
 struct AttentionArgs {
-  View q, k, v, out;      // [Tq, H*E], [Tkv, H*E], same dtype
-  std::int64_t heads, width;
+  View q, k, v, out;      // [Tq, H*E], [Tkv, G*E], same dtype; adapter terms only where G = H
+  std::int64_t heads, kv_heads, width;  // H, G, E
+  float scale;            // of the scores; 0: 1 / sqrt(E)
+  bool causal;            // row i of a sample sees its keys 0 .. i
+  View bias;              // f32 [H, 2R+1], added to the scaled scores by the distance from row to key; data null: none
+  const std::int32_t* q_places;  // [q_segments.count] how many rows of its sample stand before each segment
   SegmentView q_segments, kv_segments;
   std::int64_t samples;
   // Key segments of each sample, in order: kv_index[kv_start[s] .. kv_start[s+1]] are segment numbers.
@@ -128,9 +145,10 @@ struct ConvArgs {
   const std::int32_t* grids;   // [images, 2] height, width of the INPUT
   std::int64_t images;
   int upsample;           // 1, or 2: nearest 2x before the convolution
-  int stride;             // 1, or 2: padding is then below and right only
+  int stride;             // 1, or 2: padding is then below and right only, unless `symmetric`
   bool wrap;              // past a side lies the opposite one, not zeros; stride 1
   int threads;
+  bool symmetric;         // with stride 2: padding above and left too
 };
 
 struct GroupNormArgs {
@@ -152,6 +170,7 @@ struct Table {
   void (*norm)(const NormArgs&);
   void (*cast)(const CastArgs&);
   void (*add)(const AddArgs&);
+  void (*gated)(const GatedArgs&);
   void (*qk_norm_rope)(const QkNormRopeArgs&);
   void (*attention)(const AttentionArgs&);
   void (*embed)(const EmbedArgs&);
@@ -169,6 +188,7 @@ struct Table {
   void norm(const NormArgs&);                     \
   void cast(const CastArgs&);                     \
   void add(const AddArgs&);                       \
+  void gated(const GatedArgs&);                   \
   void qk_norm_rope(const QkNormRopeArgs&);       \
   void attention(const AttentionArgs&);           \
   void embed(const EmbedArgs&);                   \

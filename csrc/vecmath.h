@@ -33,6 +33,8 @@ SALON_INLINE vf coarse_exp2(vf x) {
 }
 #endif
 
+SALON_INLINE vf sigmoid(vf x) { return set1(1.0f) / (set1(1.0f) + exp(set1(0.0f) - x)); }
+SALON_INLINE vf tanh(vf x) { return set1(1.0f) - set1(2.0f) / (set1(1.0f) + exp(x + x)); }
 SALON_INLINE vf silu(vf x) { return x / (set1(1.0f) + exp(set1(0.0f) - x)); }
 
 // x/2 (1 + tanh(z)) = x / (1 + e^(-2z)), z = sqrt(2/pi) (x + .044715 x^3)

@@ -135,8 +135,21 @@ class CpuOps:
             raise ValueError(f"split: sizes: got a sum of {ends[-1]}, want {x.shape[0]}")
         return [x.rows(start, stop) for start, stop in pairwise(ends)]
 
-    def add(self, x: Tensor, y: Tensor, segments: Segments | None = None, only: Int32 | None = None) -> None:
-        self._c.add(x, y, None if segments is None else segments.offsets, only)
+    def add(
+        self,
+        x: Tensor,
+        y: Tensor,
+        segments: Segments | None = None,
+        only: Int32 | None = None,
+        gate: Tensor | None = None,
+    ) -> None:
+        owners = None if segments is None or gate is None else segments.row_owners()
+        self._c.add(x, y, None if segments is None else segments.offsets, only, gate, owners)
+
+    def gated(
+        self, gate: Tensor, value: Tensor, activation: Activation = "none", *, out: Tensor | None = None
+    ) -> Tensor:
+        return self._c.gated(gate, value, activation, out)
 
     def finite(self, x: Tensor, segments: Segments) -> Tensor:
         if segments.num_rows != x.shape[0]:
@@ -177,14 +190,15 @@ class CpuOps:
     def modulate(
         self,
         x: Tensor,
-        shift: Tensor,
+        shift: Tensor | None,
         scale: Tensor,
         segments: Segments,
         *,
         kind: NormKind = "layer",
         eps: float = 1e-6,
+        weight: Tensor | None = None,
     ) -> Tensor:
-        return self._c.modulate(x, shift, scale, segments.offsets, segments.owners, kind, eps)
+        return self._c.modulate(x, shift, scale, segments.offsets, segments.owners, kind, eps, weight)
 
     def norm(
         self,
@@ -209,8 +223,9 @@ class CpuOps:
         *,
         eps: float = 1e-6,
         plain_q: Tensor | None = None,
+        kv_heads: int | None = None,
     ) -> None:
-        self._c.qk_norm_rope(qkv, heads, q_weight, k_weight, cos, sin, eps, plain_q)
+        self._c.qk_norm_rope(qkv, heads, q_weight, k_weight, cos, sin, eps, plain_q, kv_heads)
 
     def attention(
         self,
@@ -223,6 +238,10 @@ class CpuOps:
         kv_segments: Segments | None = None,
         adapters: AdapterTerms | None = None,
         out: Tensor | None = None,
+        kv_heads: int | None = None,
+        scale: float | None = None,
+        causal: bool = False,
+        bias: Tensor | None = None,
     ) -> Tensor:
         kv = segments if kv_segments is None else kv_segments
         samples = max(segments.num_samples, kv.num_samples)
@@ -231,8 +250,9 @@ class CpuOps:
             a = adapters
             terms = (a.keys, a.values, a.segments, a.offsets, a.rows, a.weights, a.queries, a.out)
         return self._c.attention(
-            q, k, v, heads, samples, segments.offsets, segments.owners, kv.offsets, kv.owners, terms, out
-        )
+            q, k, v, heads, samples, segments.offsets, segments.owners, kv.offsets, kv.owners, terms, out,
+            kv_heads, scale, causal, bias,
+        )  # fmt: skip
 
     # ---- lookups and conditioning
 
@@ -287,8 +307,8 @@ class CpuOps:
     def upsample(self, x: Tensor, weight: Weight, grids: Int32, *, wrap: bool = False) -> Tensor:
         return self._c.upsample(x, weight, grids, wrap)
 
-    def downsample(self, x: Tensor, weight: Weight, grids: Int32) -> Tensor:
-        return self._c.downsample(x, weight, grids)
+    def downsample(self, x: Tensor, weight: Weight, grids: Int32, *, symmetric: bool = False) -> Tensor:
+        return self._c.downsample(x, weight, grids, symmetric)
 
     def group_norm_silu(
         self,

@@ -50,7 +50,9 @@ P_in = TypeVar("P_in", contravariant=True)
 Float32 = NDArray[np.float32]
 Dtype = Literal["bfloat16", "float32"]
 DtypeName = Literal["compute", "float32"]
-Activation = Literal["none", "gelu_tanh", "gelu", "silu", "swiglu"]
+Activation = Literal[
+    "none", "gelu_tanh", "gelu", "silu", "quick_gelu", "sigmoid", "tanh", "swiglu", "geglu", "geglu_tanh"
+]
 NormKind = Literal["layer", "rms"]
 
 
@@ -99,7 +101,10 @@ class Ops(Protocol[A, P]):
         """Return an array [rows, width] of zeros."""
 
     def cast(self, x: A, dtype: DtypeName = "compute", *, activation: Activation = "none") -> A:
-        """Return activation(x) in another dtype, as a copy even if the dtype is the same. activation: none or silu."""
+        """Return activation(x) in another dtype, as a copy even if the dtype is the same.
+
+        activation: none, silu, sigmoid or tanh.
+        """
 
     def rows(self, x: A, start: int, stop: int) -> A:
         """Return a view of rows start..stop. Writing the view writes x."""
@@ -113,10 +118,26 @@ class Ops(Protocol[A, P]):
     def split(self, x: A, sizes: Sequence[int]) -> list[A]:
         """Return views of consecutive row ranges of the given sizes, which must sum to T."""
 
-    def add(self, x: A, y: A, segments: Segments | None = None, only: Vector | None = None) -> None:
-        """Add y to x: x += y.
+    def add(
+        self,
+        x: A,
+        y: A,
+        segments: Segments | None = None,
+        only: Vector | None = None,
+        gate: A | None = None,
+    ) -> None:
+        """Add y to x: x += y, or with `gate` x += gate[owner] * y.
 
-        x [T, D] float32, WRITTEN; y [T, D] any dtype; `only` int32, indices of the segments to touch.
+        x [T, D] float32, WRITTEN; y [T, D] any dtype; `only` int32, indices of the segments to touch; gate float32
+        [S, D], its rows chosen by `segments`.
+        """
+
+    def gated(self, gate: A, value: A, activation: Activation = "none", *, out: A | None = None) -> A:
+        """Return activation(gate) * value, the product of two rows number by number.
+
+        gate, value [T, D] any dtype; activation: none, silu, sigmoid or tanh; result [T, D] compute, a new array or
+        `out` (WRITTEN, and it may be one of the two). The output gates of attention (2505.06708) are
+        gated(gate, attended, "sigmoid").
         """
 
     def finite(self, x: A, segments: Segments) -> A:
@@ -137,7 +158,7 @@ class Ops(Protocol[A, P]):
         """Pack linear layers that read the same input as one: weights [N_i, K], their results side by side.
 
         Weights have any float dtype, or bfloat16 bits as uint16. Missing biases are zero. `swiglu`: the weight is meant
-        for that activation, and the first half of all its N rows is the gate.
+        for that activation, geglu or geglu_tanh, and the first half of all its N rows is the gate.
         """
 
     def linear(
@@ -155,17 +176,28 @@ class Ops(Protocol[A, P]):
         """Compute y = activation(x W^T + b), then optionally residual += gate[owner] * y.
 
         x [T, K] compute. gelu_tanh(v) = v/2 (1 + tanh(sqrt(2/pi) (v + .044715 v^3))); gelu(v) = v Phi(v) (erf);
-        silu(v) = v sigmoid(v); swiglu: y = silu(first half of columns) * second half, so the result is N/2 wide.
+        silu(v) = v sigmoid(v); quick_gelu(v) = v sigmoid(1.702 v); swiglu: y = silu(first half of columns) * second
+        half, so the result is N/2 wide; geglu and geglu_tanh: the same with gelu and gelu_tanh (2002.05202).
         With `residual` (float32 [T, N], WRITTEN and returned): residual += y, or with `gate` (float32 [S, N], its rows
         chosen by `segments`) residual += gate * y; activation must then be none. Otherwise the result is a new array
         of `dtype`, or `out` (a view [T, N] of either dtype, WRITTEN and returned)."""
 
     def modulate(
-        self, x: A, shift: A, scale: A, segments: Segments, *, kind: NormKind = "layer", eps: float = 1e-6
+        self,
+        x: A,
+        shift: A | None,
+        scale: A,
+        segments: Segments,
+        *,
+        kind: NormKind = "layer",
+        eps: float = 1e-6,
+        weight: A | None = None,
     ) -> A:
         """Apply adaLN: norm(x) * (1 + scale[owner]) + shift[owner]. Source: DiT (2212.09748), section 3.2.
 
-        x [T, D] float32; shift, scale [S, D] float32 (views allowed); result [T, D] compute.
+        x [T, D] float32; shift, scale [S, D] float32 (views allowed); result [T, D] compute. Without a shift it is 0.
+        With `weight` [1, D] float32 the norm is norm(x) * weight. `segments` need not be those of attention: the rows
+        of one sample may have owners of their own, such as a reference picture at another timestep.
         layer: (x - mean) / sqrt(var + eps), biased variance; rms: x / sqrt(mean(x^2) + eps)."""
 
     def norm(
@@ -194,13 +226,14 @@ class Ops(Protocol[A, P]):
         *,
         eps: float = 1e-6,
         plain_q: A | None = None,
+        kv_heads: int | None = None,
     ) -> None:
         """Apply per-head RMS norm to q and k, then rotary embedding, in place.
 
-        qkv [T, 3*H*E] compute (q | k | v), WRITTEN. q_weight, k_weight [1, E] float32, None: no norm. cos, sin
-        [T, E/2] float32, None: no rotation. Pairs are interleaved, as in FLUX: (x0, x1) -> (x0 cos - x1 sin,
-        x1 cos + x0 sin) for every even column (RoFormer, 2104.09864, eq. 34). E even. `plain_q` [T, H*E] compute:
-        WRITTEN with q normed, not rotated (the query of Flux adapters). v is not touched."""
+        qkv [T, (H + 2*G)*E] compute (q | k | v), WRITTEN; G is `kv_heads`, by default H. q_weight, k_weight [1, E]
+        float32, None: no norm. cos, sin [T, E/2] float32, None: no rotation. Pairs are interleaved, as in FLUX:
+        (x0, x1) -> (x0 cos - x1 sin, x1 cos + x0 sin) for every even column (RoFormer, 2104.09864, eq. 34). E even.
+        `plain_q` [T, H*E] compute: WRITTEN with q normed, not rotated (the query of Flux adapters). v stays."""
 
     def attention(
         self,
@@ -213,6 +246,10 @@ class Ops(Protocol[A, P]):
         kv_segments: Segments | None = None,
         adapters: AdapterTerms | None = None,
         out: A | None = None,
+        kv_heads: int | None = None,
+        scale: float | None = None,
+        causal: bool = False,
+        bias: A | None = None,
     ) -> A:
         """Compute ragged softmax attention: a row attends to all rows of the same sample's kv segments.
 
@@ -220,7 +257,13 @@ class Ops(Protocol[A, P]):
         (column views of one qkv array are the common case), result [Tq, H*E] compute, a new array or `out` (WRITTEN).
         `kv_segments` defaults to `segments` (self-attention); its owners are the same samples. A sample's keys are
         taken in the order of its segments. A sample without keys gets zeros. Source: 1706.03762 eq. 1; adapter terms:
-        IP-Adapter (2308.06721) eq. 5."""
+        IP-Adapter (2308.06721) eq. 5.
+
+        kv_heads: G, a divisor of H: k, v are [Tkv, G*E], and head h reads their head h // (H/G) (2305.13245). Adapter
+        terms want G = H. scale: in place of 1 / sqrt(E). causal: the i-th row of a sample sees its first i + 1 keys.
+        bias: float32 [H, 2R+1], added to the scaled scores: bias[h, min(max(j - i, -R), R) + R] for the i-th row and
+        the j-th key of a sample (relative positions, 1910.10683 section 2.1). Rows and keys are counted in the order of
+        a sample's segments. Adapter terms see neither causal nor bias, but their scores have this scale too."""
 
     # ---- lookups and conditioning ----------------------------------------------------------------------------
 
@@ -296,11 +339,12 @@ class Ops(Protocol[A, P]):
         This is diffusers' Upsample2D. `wrap`: as for `conv2d`.
         """
 
-    def downsample(self, x: A, weight: Any, grids: Int32) -> A:
+    def downsample(self, x: A, weight: Any, grids: Int32, *, symmetric: bool = False) -> A:
         """Add a row and a column of zeros below and right, then convolve 3x3 with stride 2.
 
         This is diffusers' Downsample2D with padding 0: height -> (height - 2) // 2 + 1, and the same for the width.
-        Sides must be at least 2.
+        Sides must be at least 2. With `symmetric` there are zeros above and left too, as with padding 1 (UNets):
+        height -> (height - 1) // 2 + 1.
         """
 
     def group_norm_silu(

@@ -22,8 +22,14 @@ Act parse_activation(const std::string& name) {
   if (name == "gelu_tanh") return Act::gelu_tanh;
   if (name == "gelu") return Act::gelu;
   if (name == "silu") return Act::silu;
+  if (name == "quick_gelu") return Act::quick_gelu;
+  if (name == "sigmoid") return Act::sigmoid;
+  if (name == "tanh") return Act::tanh;
   if (name == "swiglu") return Act::swiglu;
-  throw py::value_error("activation: got \"" + name + "\", want none, gelu_tanh, gelu, silu or swiglu");
+  if (name == "geglu") return Act::geglu;
+  if (name == "geglu_tanh") return Act::geglu_tanh;
+  throw py::value_error("activation: got \"" + name +
+                        "\", want none, gelu_tanh, gelu, silu, quick_gelu, sigmoid, tanh, swiglu, geglu or geglu_tanh");
 }
 
 Norm parse_norm(const std::string& name) {

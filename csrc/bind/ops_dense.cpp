@@ -46,7 +46,7 @@ TensorPtr zeros(const Backend& b, std::int64_t rows, std::int64_t cols, const st
 
 TensorPtr cast(const Backend& b, const TensorPtr& x, const std::string& dtype, const std::string& activation) {
   const Act act = parse_activation(activation);
-  if (act != Act::none && act != Act::silu) refuse("cast", "activation", activation, "none or silu");
+  if (!is_gate(act)) refuse("cast", "activation", activation, "none, silu, sigmoid or tanh");
   TensorPtr out = new_tensor(x->view.rows, x->view.cols, parse_dtype(b, dtype));
   const Unlocked unlocked;
   b.table->cast(CastArgs{x->view, out->view, act, b.threads});
@@ -74,8 +74,21 @@ TensorPtr concat(const Backend& b, const std::vector<TensorPtr>& parts) {
   return out;
 }
 
+// The row of a float32 gate [S, width] that each of `rows` rows has.
+const std::int32_t* want_owners(const char* op, const View& gate, const std::optional<Int32Array>& row_owners, std::int64_t rows,
+                                std::int64_t width) {
+  want_dtype(op, "gate", gate, Dtype::f32);
+  if (gate.cols != width) refuse(op, "gate", shape_of(gate), "[S, " + std::to_string(width) + "] float32");
+  if (!row_owners) refuse(op, "segments", "None", "the segments that choose gate's rows");
+  want_length(op, "segments", row_owners->size(), rows);
+  const std::int32_t* owners = row_owners->data();
+  for (std::int64_t r = 0; r < rows; ++r)
+    if (owners[r] < 0 || owners[r] >= gate.rows) refuse(op, "segments", "owner " + std::to_string(owners[r]), "a row of gate " + shape_of(gate));
+  return owners;
+}
+
 void add(const Backend& b, const TensorPtr& x, const TensorPtr& y, const std::optional<Int32Array>& offsets,
-         const std::optional<Int32Array>& only) {
+         const std::optional<Int32Array>& only, const OptionalTensor& gate, const std::optional<Int32Array>& row_owners) {
   want_dtype("add", "x", x->view, Dtype::f32);
   want_shape("add", "y", y->view, x->view.rows, x->view.cols);
   std::vector<std::int32_t> ranges;
@@ -98,8 +111,25 @@ void add(const Backend& b, const TensorPtr& x, const TensorPtr& y, const std::op
       ranges.push_back(std::int32_t(std::min(rows, r + kRows)));
     }
   }
+  AddArgs args{x->view, y->view, ranges.data(), std::int64_t(ranges.size() / 2), b.threads, {}, nullptr};
+  if (gate && *gate) {
+    args.gate = (*gate)->view;
+    args.row_owner = want_owners("add", args.gate, row_owners, rows, x->view.cols);
+  }
   const Unlocked unlocked;
-  b.table->add(AddArgs{x->view, y->view, ranges.data(), std::int64_t(ranges.size() / 2), b.threads});
+  b.table->add(args);
+}
+
+TensorPtr gated(const Backend& b, const TensorPtr& gate, const TensorPtr& value, const std::string& activation, const OptionalTensor& out) {
+  const char* op = "gated";
+  const Act act = parse_activation(activation);
+  if (!is_gate(act)) refuse(op, "activation", activation, "none, silu, sigmoid or tanh");
+  want_shape(op, "value", value->view, gate->view.rows, gate->view.cols);
+  TensorPtr target = out && *out ? *out : new_tensor(gate->view.rows, gate->view.cols, b.compute);
+  want_shape(op, "out", target->view, gate->view.rows, gate->view.cols);
+  const Unlocked unlocked;
+  b.table->gated(GatedArgs{gate->view, value->view, target->view, act, b.threads});
+  return target;
 }
 
 WeightPtr pack_linear(const Backend& b, const Arrays& weights, const std::vector<std::optional<FloatArray>>& biases, bool swiglu) {
@@ -131,8 +161,10 @@ TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
   if (w->view.taps != 1) refuse(op, "weight", "a convolution", "a linear weight");
   if (x->view.cols != w->view.k) refuse(op, "x", shape_of(x->view), "[T, " + std::to_string(w->view.k) + "]");
   want_dtype(op, "x", x->view, w->view.dtype);
-  if ((act == Act::swiglu) != w->view.swiglu) refuse(op, "activation", activation, w->view.swiglu ? "swiglu, as packed" : "another: the weight was not packed for swiglu");
-  const std::int64_t width = act == Act::swiglu ? w->view.n / 2 : w->view.n;
+  if (act == Act::sigmoid || act == Act::tanh) refuse(op, "activation", activation, "another: this is one of cast and gated");
+  if (is_glu(act) != w->view.swiglu)
+    refuse(op, "activation", activation, w->view.swiglu ? "swiglu, geglu or geglu_tanh, as packed" : "another: the weight was not packed for swiglu");
+  const std::int64_t width = is_glu(act) ? w->view.n / 2 : w->view.n;
   TensorPtr target;
   LinearArgs args{x->view, &w->view, {}, act, false, {}, nullptr, b.threads};
   if (residual && *residual) {
@@ -144,14 +176,7 @@ TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
     args.residual = true;
     if (gate && *gate) {
       args.gate = (*gate)->view;
-      want_dtype(op, "gate", args.gate, Dtype::f32);
-      if (args.gate.cols != width) refuse(op, "gate", shape_of(args.gate), "[S, " + std::to_string(width) + "] float32");
-      if (!row_owners) refuse(op, "segments", "None", "the segments that choose gate's rows");
-      want_length(op, "segments", row_owners->size(), rows);
-      const std::int32_t* owners = row_owners->data();
-      for (std::int64_t r = 0; r < rows; ++r)
-        if (owners[r] < 0 || owners[r] >= args.gate.rows) refuse(op, "segments", "owner " + std::to_string(owners[r]), "a row of gate " + shape_of(args.gate));
-      args.row_owner = owners;
+      args.row_owner = want_owners(op, args.gate, row_owners, rows, width);
     }
   } else {
     if (gate && *gate) refuse(op, "gate", "an array", "None without residual");
@@ -168,18 +193,26 @@ TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
   return target;
 }
 
-TensorPtr modulate(const Backend& b, const TensorPtr& x, const TensorPtr& shift, const TensorPtr& scale, const Int32Array& offsets,
-                   const Int32Array& owners, const std::string& kind, double eps) {
+TensorPtr modulate(const Backend& b, const TensorPtr& x, const OptionalTensor& shift, const TensorPtr& scale, const Int32Array& offsets,
+                   const Int32Array& owners, const std::string& kind, double eps, const OptionalTensor& weight) {
   const char* op = "modulate";
+  const View added = view_or_none(shift), factor = view_or_none(weight);
   want_dtype(op, "x", x->view, Dtype::f32);
-  want_dtype(op, "shift", shift->view, Dtype::f32);
   want_dtype(op, "scale", scale->view, Dtype::f32);
-  want_shape(op, "scale", scale->view, shift->view.rows, x->view.cols);
-  want_shape(op, "shift", shift->view, shift->view.rows, x->view.cols);
+  want_shape(op, "scale", scale->view, added.data ? added.rows : scale->view.rows, x->view.cols);
+  if (added.data) {
+    want_dtype(op, "shift", added, Dtype::f32);
+    want_shape(op, "shift", added, added.rows, x->view.cols);
+  }
+  if (factor.data) {
+    want_shape(op, "weight", factor, 1, x->view.cols);
+    want_dtype(op, "weight", factor, Dtype::f32);
+  }
   want_finite(op, "eps", eps);
-  const SegmentView segments = want_segments(op, offsets, owners, x->view.rows, shift->view.rows);
+  const SegmentView segments = want_segments(op, offsets, owners, x->view.rows, scale->view.rows);
   TensorPtr out = new_tensor(x->view.rows, x->view.cols, b.compute);
-  const ModulateArgs args{x->view, out->view, shift->view, scale->view, segments, parse_norm(kind), nearest(eps), b.threads};
+  const ModulateArgs args{x->view, out->view, added, scale->view, segments, parse_norm(kind), nearest(eps), b.threads,
+                          static_cast<const float*>(factor.data)};
   const Unlocked unlocked;
   b.table->modulate(args);
   return out;
@@ -204,14 +237,23 @@ TensorPtr norm(const Backend& b, const TensorPtr& x, const TensorPtr& weight, co
   return out;
 }
 
+// G, the heads of keys and values: as many as queries unless there are fewer.
+std::int64_t want_groups(const char* op, std::int64_t heads, const std::optional<std::int64_t>& groups) {
+  if (heads < 1) refuse(op, "heads", std::to_string(heads), "at least 1");
+  if (!groups) return heads;
+  if (*groups < 1 || heads % *groups) refuse(op, "kv_heads", std::to_string(*groups), "a divisor of the " + std::to_string(heads) + " heads");
+  return *groups;
+}
+
 void qk_norm_rope(const Backend& b, const TensorPtr& qkv, std::int64_t heads, const OptionalTensor& q_weight, const OptionalTensor& k_weight,
-                  const OptionalTensor& cos, const OptionalTensor& sin, double eps, const OptionalTensor& plain_q) {
+                  const OptionalTensor& cos, const OptionalTensor& sin, double eps, const OptionalTensor& plain_q, const std::optional<std::int64_t>& groups) {
   const char* op = "qk_norm_rope";
-  if (heads < 1 || qkv->view.cols % (3 * heads)) refuse(op, "qkv", shape_of(qkv->view) + " with " + std::to_string(heads) + " heads", "[T, 3 * heads * E]");
+  const std::int64_t kv_heads = want_groups(op, heads, groups), together = heads + 2 * kv_heads;
+  if (qkv->view.cols % together) refuse(op, "qkv", shape_of(qkv->view) + " with " + std::to_string(heads) + " heads", "[T, (heads + 2 * kv_heads) * E]");
   want_dtype(op, "qkv", qkv->view, b.compute);
   want_finite(op, "eps", eps);
-  const std::int64_t width = qkv->view.cols / (3 * heads), rows = qkv->view.rows;
-  QkNormRopeArgs args{qkv->view, view_or_none(plain_q), heads, width, nullptr, nullptr, view_or_none(cos), view_or_none(sin), nearest(eps), b.threads};
+  const std::int64_t width = qkv->view.cols / together, rows = qkv->view.rows;
+  QkNormRopeArgs args{qkv->view, view_or_none(plain_q), heads, width, nullptr, nullptr, view_or_none(cos), view_or_none(sin), nearest(eps), b.threads, kv_heads};
   const auto weight = [&](const char* name, const OptionalTensor& t) -> const float* {
     if (!t || !*t) return nullptr;
     want_shape(op, name, (*t)->view, 1, width);
@@ -289,11 +331,14 @@ void want_terms(const char* op, const py::tuple& t, const View& q, Dtype dtype, 
 
 TensorPtr attention(const Backend& b, const TensorPtr& q, const TensorPtr& k, const TensorPtr& v, std::int64_t heads, std::int64_t samples,
                     const Int32Array& q_offsets, const Int32Array& q_owners, const Int32Array& kv_offsets, const Int32Array& kv_owners,
-                    const std::optional<py::tuple>& adapters, const OptionalTensor& out) {
+                    const std::optional<py::tuple>& adapters, const OptionalTensor& out, const std::optional<std::int64_t>& groups,
+                    const std::optional<double>& scale, bool causal, const OptionalTensor& bias) {
   const char* op = "attention";
   if (heads < 1 || q->view.cols % heads || q->view.cols == 0) refuse(op, "q", shape_of(q->view) + " with " + std::to_string(heads) + " heads", "[T, heads * E]");
-  want_shape(op, "k", k->view, k->view.rows, q->view.cols);
-  want_shape(op, "v", v->view, k->view.rows, q->view.cols);
+  const std::int64_t kv_heads = want_groups(op, heads, groups), kv_cols = q->view.cols / heads * kv_heads;
+  if (adapters && kv_heads != heads) refuse(op, "kv_heads", std::to_string(kv_heads), std::to_string(heads) + ", since there are adapter terms");
+  want_shape(op, "k", k->view, k->view.rows, kv_cols);
+  want_shape(op, "v", v->view, k->view.rows, kv_cols);
   want_dtype(op, "q", q->view, b.compute);
   want_dtype(op, "k", k->view, b.compute);
   want_dtype(op, "v", v->view, b.compute);
@@ -302,7 +347,18 @@ TensorPtr attention(const Backend& b, const TensorPtr& q, const TensorPtr& k, co
   args.k = k->view;
   args.v = v->view;
   args.heads = heads;
+  args.kv_heads = kv_heads;
   args.width = q->view.cols / heads;
+  if (scale) {
+    want_finite(op, "scale", *scale);
+    args.scale = nearest(*scale);
+  }
+  args.causal = causal;
+  args.bias = view_or_none(bias);
+  if (args.bias.data) {
+    if (args.bias.rows != heads || args.bias.cols % 2 != 1) refuse(op, "bias", shape_of(args.bias), "[" + std::to_string(heads) + ", 2R + 1]");
+    want_dtype(op, "bias", args.bias, Dtype::f32);
+  }
   args.samples = samples;
   CallMemory memory;
   args.memory = &memory;
@@ -314,6 +370,13 @@ TensorPtr attention(const Backend& b, const TensorPtr& q, const TensorPtr& k, co
   for (std::int64_t s = 0; s < samples; ++s) start[std::size_t(s + 1)] += start[std::size_t(s)];
   std::vector<std::int32_t> next(start);
   for (std::int64_t j = 0; j < args.kv_segments.count; ++j) index[std::size_t(next[std::size_t(args.kv_segments.owners[j])]++)] = std::int32_t(j);
+  std::vector<std::int32_t> before(std::size_t(samples), 0), places(std::size_t(args.q_segments.count));
+  for (std::int64_t j = 0; j < args.q_segments.count; ++j) {
+    std::int32_t& rows = before[std::size_t(args.q_segments.owners[j])];
+    places[std::size_t(j)] = rows;
+    rows += args.q_segments.offsets[j + 1] - args.q_segments.offsets[j];
+  }
+  args.q_places = places.data();
   args.kv_start = start.data();
   args.kv_index = index.data();
   Terms terms;
@@ -435,16 +498,22 @@ void bind_dense_ops(py::class_<Backend>& backend) {
       .def("zeros", &zeros, py::arg("rows"), py::arg("width"), py::arg("dtype"))
       .def("cast", &cast, py::arg("x"), py::arg("dtype"), py::arg("activation"))
       .def("concat", &concat, py::arg("parts"))
-      .def("add", &add, py::arg("x"), py::arg("y"), py::arg("offsets").none(true), py::arg("only").none(true))
+      .def("add", &add, py::arg("x"), py::arg("y"), py::arg("offsets").none(true), py::arg("only").none(true),
+           py::arg("gate").none(true) = py::none(), py::arg("row_owners").none(true) = py::none())
+      .def("gated", &gated, py::arg("gate"), py::arg("value"), py::arg("activation"), py::arg("out").none(true))
       .def("pack_linear", &pack_linear, py::arg("weights"), py::arg("biases"), py::arg("swiglu"))
       .def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("activation"), py::arg("gate").none(true), py::arg("residual").none(true),
            py::arg("row_owners").none(true), py::arg("out").none(true), py::arg("dtype"))
-      .def("modulate", &modulate, py::arg("x"), py::arg("shift"), py::arg("scale"), py::arg("offsets"), py::arg("owners"), py::arg("kind"), py::arg("eps"))
+      .def("modulate", &modulate, py::arg("x"), py::arg("shift").none(true), py::arg("scale"), py::arg("offsets"), py::arg("owners"), py::arg("kind"), py::arg("eps"),
+           py::arg("weight").none(true) = py::none())
       .def("norm", &norm, py::arg("x"), py::arg("weight"), py::arg("bias").none(true), py::arg("kind"), py::arg("eps"), py::arg("dtype"))
       .def("qk_norm_rope", &qk_norm_rope, py::arg("qkv"), py::arg("heads"), py::arg("q_weight").none(true), py::arg("k_weight").none(true),
-           py::arg("cos").none(true), py::arg("sin").none(true), py::arg("eps"), py::arg("plain_q").none(true))
+           py::arg("cos").none(true), py::arg("sin").none(true), py::arg("eps"), py::arg("plain_q").none(true),
+           py::arg("kv_heads").none(true) = py::none())
       .def("attention", &attention, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("heads"), py::arg("samples"), py::arg("q_offsets"), py::arg("q_owners"),
-           py::arg("kv_offsets"), py::arg("kv_owners"), py::arg("adapters").none(true), py::arg("out").none(true))
+           py::arg("kv_offsets"), py::arg("kv_owners"), py::arg("adapters").none(true), py::arg("out").none(true),
+           py::arg("kv_heads").none(true) = py::none(), py::arg("scale").none(true) = py::none(), py::arg("causal") = false,
+           py::arg("bias").none(true) = py::none())
       .def("embed", &embed, py::arg("indices"), py::arg("tables"))
       .def("timestep_embedding", &embed_timesteps, py::arg("timesteps"), py::arg("width"), py::arg("max_period"))
       .def("solver_step", &solver_step, py::arg("latents"), py::arg("velocity"), py::arg("offsets"), py::arg("owners"), py::arg("origins"),

@@ -53,11 +53,11 @@ WeightPtr pack_conv(const Backend& b, const py::array& weight, const std::option
 }
 
 TensorPtr run(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids, std::int64_t images,
-              const View& residual, std::int64_t rows, Dtype dtype, int upsample, int stride, bool wrap) {
+              const View& residual, std::int64_t rows, Dtype dtype, int upsample, int stride, bool wrap, bool symmetric = false) {
   TensorPtr out = new_tensor(rows, w->view.n, dtype);
   const Unlocked unlocked;
   const void* parities = upsample == 2 ? w->parities(b.threads) : nullptr;
-  const ConvArgs args{x->view, out->view, &w->view, parities, residual, grids.data(), images, upsample, stride, wrap, b.threads};
+  const ConvArgs args{x->view, out->view, &w->view, parities, residual, grids.data(), images, upsample, stride, wrap, b.threads, symmetric};
   b.table->conv2d(args);
   return out;
 }
@@ -83,13 +83,13 @@ TensorPtr upsample(const Backend& b, const TensorPtr& x, const WeightPtr& w, con
   return run(b, x, w, grids, images, View{}, 4 * x->view.rows, w->view.dtype, 2, 1, wrap);
 }
 
-TensorPtr downsample(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids) {
+TensorPtr downsample(const Backend& b, const TensorPtr& x, const WeightPtr& w, const Int32Array& grids, bool symmetric) {
   const char* op = "downsample";
   want_conv(op, x->view, w->view, true);
   const std::int64_t images = want_grids(op, grids, x->view, 2);
   std::int64_t rows = 0;
-  for (std::int64_t i = 0; i < images; ++i) rows += std::int64_t(grids.data()[2 * i] / 2) * (grids.data()[2 * i + 1] / 2);
-  return run(b, x, w, grids, images, View{}, rows, w->view.dtype, 1, 2, false);
+  for (std::int64_t i = 0; i < images; ++i) rows += std::int64_t((grids.data()[2 * i] + symmetric) / 2) * ((grids.data()[2 * i + 1] + symmetric) / 2);
+  return run(b, x, w, grids, images, View{}, rows, w->view.dtype, 1, 2, false, symmetric);
 }
 
 TensorPtr group_norm_silu(const Backend& b, const TensorPtr& x, const TensorPtr& weight, const TensorPtr& bias, const Int32Array& grids,
@@ -121,7 +121,7 @@ void bind_image_ops(py::class_<Backend>& backend) {
       .def("conv2d", &conv2d, py::arg("x"), py::arg("weight"), py::arg("grids"), py::arg("residual").none(true), py::arg("dtype"),
            py::arg("wrap"))
       .def("upsample", &upsample, py::arg("x"), py::arg("weight"), py::arg("grids"), py::arg("wrap"))
-      .def("downsample", &downsample, py::arg("x"), py::arg("weight"), py::arg("grids"))
+      .def("downsample", &downsample, py::arg("x"), py::arg("weight"), py::arg("grids"), py::arg("symmetric") = false)
       .def("group_norm_silu", &group_norm_silu, py::arg("x"), py::arg("weight"), py::arg("bias"), py::arg("grids"), py::arg("groups"),
            py::arg("eps"), py::arg("silu"));
 }

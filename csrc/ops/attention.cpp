@@ -34,6 +34,20 @@ template <class T, class F> SALON_INLINE void put_row(T* to, int64_t width, F at
   }
 }
 
+// What is added to the scores of a segment's rows from `begin` on.
+template <class T> SALON_INLINE Added added_to(const Call<T>& call, int64_t segment, int64_t begin, int64_t head) {
+  const AttentionArgs& a = call.a;
+  Added added;
+  added.causal = a.causal;
+  added.place = a.q_places[segment] + begin - a.q_segments.offsets[segment];
+  if (a.bias.data) {
+    added.bias = row_of<const float>(a.bias, head);
+    added.reach = a.bias.cols / 2;
+    added.inverse = 1.0f / call.scale;
+  }
+  return added;
+}
+
 // n <= kRows query rows of one segment and head, from `begin` on. The segment's terms are packed in scratch.
 template <class T>
 void attend_rows(const Call<T>& call, int64_t segment, int64_t begin, int64_t n, int64_t head, const T* packed,
@@ -46,7 +60,12 @@ void attend_rows(const Call<T>& call, int64_t segment, int64_t begin, int64_t n,
     attend_terms(call, segment, n, scratch);
   }
   if (!terms || a.term_q.data) gather(a.q, begin, n, head, layout, scratch.q);
-  if (keys) attend(scratch.q, n, packed, keys, layout, call.scale, scratch.state, scratch.scores);
+  if (keys) {
+    const Added added = added_to(call, segment, begin, head);
+    // Whole blocks of keys that no row of these sees are left out.
+    const int64_t seen = a.causal ? least(keys, round_up(added.place + n, kKeys)) : keys;
+    attend(scratch.q, n, packed, seen, layout, call.scale, scratch.state, scratch.scores, added);
+  }
 
   const bool joined = terms && !a.term_out.data;
   float* inverses = scratch.state.decays;

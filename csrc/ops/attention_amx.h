@@ -120,10 +120,11 @@ SALON_INLINE Item item_at(int64_t i, int64_t groups, int64_t n, const uint16_t* 
 // Does the work of attend() in attention_call.h for n <= kRows rows, with scores one item ahead. `scores` holds two
 // groups.
 SALON_INLINE void attend(const uint16_t* q, int64_t n, const uint16_t* packed, int64_t keys, const Layout<uint16_t>& layout,
-                         float scale, State& state, float* scores) {
+                         float scale, State& state, float* scores, const Added& added = {}) {
   const int64_t groups = ceil_div(n, kGroup<uint16_t>), items = groups * ceil_div(keys, kKeys);
   Item next = item_at(0, groups, n, packed, keys, layout, scores);
   score_panels(q, next.rows, next.block, next.keys, layout, next.scores);
+  added.to(next.scores, next.row, next.rows, 0, next.keys);
   raise_tops(state, next.row, next.rows, next.scores, next.keys, scale, true);
   for (int64_t i = 0; i < items; ++i) {
     const Item item = next;
@@ -142,6 +143,7 @@ SALON_INLINE void attend(const uint16_t* q, int64_t n, const uint16_t* packed, i
     if (!last) {
       const int64_t share = ceil_div(item.rows, ceil_div(next.keys, kWide));
       score_panels(q + next.row * layout.padded, next.rows, next.block, next.keys, layout, next.scores, [&] { weigh(share); });
+      added.to(next.scores, next.row, next.rows, (i + 1) / groups * kKeys, next.keys);
     }
     weigh(item.rows);
     value_panels(item.scores, item.rows, item.block + layout.values(item.keys), item.keys, layout,

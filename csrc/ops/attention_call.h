@@ -13,7 +13,7 @@ namespace {
 // state.out.
 template <class T>
 void attend(const T* q, int64_t n, const T* packed, int64_t keys, const Layout<T>& layout, float scale, State& state,
-            float* scores) {
+            float* scores, const Added& added = {}) {
   for (int64_t first = 0; first < keys; first += kKeys) {
     const int64_t count = least(kKeys, keys - first);
     const T* block = packed + layout.block(first);
@@ -21,6 +21,7 @@ void attend(const T* q, int64_t n, const T* packed, int64_t keys, const Layout<T
     for (int64_t row = 0; row < n; row += kGroup<T>) {
       const int64_t rows = least(kGroup<T>, n - row);
       score_panels(q + row * layout.padded, rows, block, count, layout, scores);
+      added.to(scores, row, rows, first, count);
       raise_tops(state, row, rows, scores, count, scale, first == 0);
       for (int64_t r = 0; r < rows; ++r)
         weigh_row<T>(state, row + r, scores + r * kScoreStride, count, scale, first == 0, layout.cols);
@@ -38,7 +39,7 @@ template <class T> struct Call {
   int64_t term_elements = 0;   // of the packed terms of any segment
 
   explicit Call(const AttentionArgs& args)
-      : a(args), layout(args.width), scale(1.0f / __builtin_sqrtf(float(args.width))) {
+      : a(args), layout(args.width), scale(args.scale > 0 ? args.scale : 1.0f / __builtin_sqrtf(float(args.width))) {
     if (!a.term_start) return;
     for (int64_t j = 0; j < a.q_segments.count; ++j) {
       int64_t elements = 0;
@@ -112,6 +113,7 @@ template <class T> SALON_INLINE Pick<T> pick(const View& x, int64_t head, int64_
 template <class T>
 void pack_keys_of(const Call<T>& call, int64_t sample, int64_t head, int64_t block, int32_t* index, T* packed) {
   const AttentionArgs& a = call.a;
+  const int64_t shared = head / (a.heads / a.kv_heads);  // the head of keys and values that this head reads
   int64_t skip = block * kKeys, n = 0;
   for (int64_t i = a.kv_start[sample]; i < a.kv_start[sample + 1] && n < kKeys; ++i) {
     const int64_t begin = a.kv_segments.offsets[a.kv_index[i]], end = a.kv_segments.offsets[a.kv_index[i] + 1];
@@ -119,7 +121,7 @@ void pack_keys_of(const Call<T>& call, int64_t sample, int64_t head, int64_t blo
     skip -= from - begin;
     for (int64_t r = from; r < end && n < kKeys; ++r) index[n++] = int32_t(r);
   }
-  pack_block(packed, pick<T>(a.k, head, a.width, index), pick<T>(a.v, head, a.width, index), n, call.layout);
+  pack_block(packed, pick<T>(a.k, shared, a.width, index), pick<T>(a.v, shared, a.width, index), n, call.layout);
 }
 
 }  // namespace

@@ -13,6 +13,34 @@ struct State {
   float* out;     // [kRows][cols] sum of weights times values
 };
 
+// What is added to the scores of a run of query rows: a bias by the distance from row to key, and -infinity where a row does
+// not see a key. Scores are scaled later, so the bias is divided by the scale.
+struct Added {
+  const float* bias = nullptr;  // [2 reach + 1] of the head, or null
+  int64_t reach = 0;
+  float inverse = 1;            // 1 / scale
+  bool causal = false;
+  int64_t place = 0;            // of the run's first row within its sample
+
+  // Rows `row` .. `row + rows` of the run, against `count` keys from the sample's key `first` on.
+  void to(float* scores, int64_t row, int64_t rows, int64_t first, int64_t count) const {
+    if (!bias && !causal) return;
+    for (int64_t r = 0; r < rows; ++r, scores += kScoreStride) {
+      const int64_t at = place + row + r - first;  // the row's own place, counted from the block's first key
+      if (bias) {
+        const int64_t low = least(count, most(0, at - reach)), high = least(count, most(0, at + reach));
+        const float left = bias[0] * inverse, right = bias[2 * reach] * inverse;
+        const float* middle = bias + reach - at;
+        for (int64_t j = 0; j < low; ++j) scores[j] += left;
+        for (int64_t j = low; j < high; ++j) scores[j] += middle[j] * inverse;
+        for (int64_t j = high; j < count; ++j) scores[j] += right;
+      }
+      if (causal)
+        for (int64_t j = most(0, at + 1); j < count; ++j) scores[j] = -__builtin_inff();
+    }
+  }
+};
+
 // Raises the tops of `rows` rows from `row` on to this block's scores. Tops of later rows stay as they are.
 SALON_INLINE void raise_tops(State& state, int64_t row, int64_t rows, const float* scores, int64_t keys, float scale, bool first) {
   for (int64_t r = 0; r < rows; r += kLanes) {

@@ -51,8 +51,8 @@ SALON_INLINE Image image_of(const Plan& p, int64_t index) {
   Image i;
   i.height = p.a->grids[2 * index];
   i.width = p.a->grids[2 * index + 1];
-  i.rows = stride == 2 ? i.height / 2 : i.height;
-  i.columns = stride == 2 ? i.width / 2 : i.width;
+  i.rows = stride == 2 ? (i.height + p.a->symmetric) / 2 : i.height;
+  i.columns = stride == 2 ? (i.width + p.a->symmetric) / 2 : i.width;
   i.across = most(1, ceil_div(i.columns, kTileColumns));
   i.tile_columns = ceil_div(i.columns, i.across);
   const int64_t row_bytes = (i.tile_columns * stride + 2) * p.lines * kLine;
@@ -282,7 +282,7 @@ void conv2d(const ConvArgs& args) {
   p.weights = args.upsample == 2 ? args.parities : w.data;
   p.phases = args.upsample == 2 ? 4 : 1;
   p.side = args.upsample == 2 ? 2 : w.taps == 9 ? 3 : 1;
-  p.pad = w.taps == 9 && args.stride == 1 ? 1 : 0;
+  p.pad = w.taps == 9 && (args.stride == 1 || args.symmetric) ? 1 : 0;
   p.lines = ceil_div(w.k * bytes_of(w.dtype), kLine);
   p.groups = ceil_div(w.n, kGroup);
 

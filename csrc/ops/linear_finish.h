@@ -17,6 +17,11 @@ template <Act A, bool Coarse> SALON_INLINE void activate(float* buffer, int rows
     for (int v = 0; v < V; ++v) x[v] = load(buffer + (i + v) * kLanes) + load(bias + (i + v) % kVectors * kLanes);
     if constexpr (A == Act::gelu_tanh) quick_gelu_tanh<Coarse>(x);
     if constexpr (A == Act::silu) quick_silu<Coarse>(x);
+    if constexpr (A == Act::quick_gelu) {
+      vf z[V];
+      for (int v = 0; v < V; ++v) z[v] = x[v] * set1(1.702f);
+      quick_logistic<Coarse>(x, z);
+    }
     if constexpr (A == Act::gelu) for (int v = 0; v < V; ++v) x[v] = gelu_erf(x[v]);
     for (int v = 0; v < V; ++v) store(buffer + (i + v) * kLanes, x[v]);
   }
@@ -38,7 +43,13 @@ void finish_store(const LinearArgs& a, float* buffer, int64_t row, int rows, int
   }
 }
 
-template <class O> void finish_swiglu(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
+template <Act A> SALON_INLINE vf gate_of(vf x) {
+  if constexpr (A == Act::geglu) return gelu_erf(x);
+  else if constexpr (A == Act::geglu_tanh) return gelu_tanh(x);
+  else return silu(x);
+}
+
+template <Act A, class O> void finish_glu(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
   constexpr int kHalf = int(kPanel) / 2;
   const float* bias = a.w->bias + panel * kPanel;
   const int64_t col = panel * kHalf, left = a.w->n / 2 - col;
@@ -47,7 +58,7 @@ template <class O> void finish_swiglu(const LinearArgs& a, float* buffer, int64_
     for (int j = 0; j < kHalf / kLanes; ++j) {
       const vf gate = load(buffer + r * kPanel + j * kLanes) + load(bias + j * kLanes);
       const vf value = load(buffer + r * kPanel + kHalf + j * kLanes) + load(bias + kHalf + j * kLanes);
-      put(o + j * kLanes, silu(gate) * value, left - j * kLanes);
+      put(o + j * kLanes, gate_of<A>(gate) * value, left - j * kLanes);
     }
   }
 }
@@ -78,7 +89,10 @@ template <class O> Finish choose_store(Act act) {
     case Act::gelu_tanh: return finish_store<Act::gelu_tanh, O>;
     case Act::gelu: return finish_store<Act::gelu, O>;
     case Act::silu: return finish_store<Act::silu, O>;
-    case Act::swiglu: return finish_swiglu<O>;
+    case Act::quick_gelu: return finish_store<Act::quick_gelu, O>;
+    case Act::swiglu: return finish_glu<Act::swiglu, O>;
+    case Act::geglu: return finish_glu<Act::geglu, O>;
+    case Act::geglu_tanh: return finish_glu<Act::geglu_tanh, O>;
     default: return finish_store<Act::none, O>;
   }
 }

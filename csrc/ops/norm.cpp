@@ -45,11 +45,20 @@ SALON_INLINE void moments(const X* const (&x)[R], int64_t cols, Norm kind, float
   }
 }
 
-// o = (x - mean) * inverse * (one + scale) + shift
+// o = (x - mean) * inverse * weight * (one + scale) + shift
 template <class X, class O>
-SALON_INLINE void affine(const X* x, O* o, int64_t cols, Moments m, const float* scale, const float* shift, float one) {
+SALON_INLINE void affine(const X* x, O* o, int64_t cols, Moments m, const float* scale, const float* shift, float one,
+                         const float* weight) {
   const vf mean = set1(m.mean), inverse = set1(m.inverse), plus = set1(one), zero = set1(0);
   int64_t c = 0;
+  if (weight) {
+    for (; c + kLanes <= cols; c += kLanes)
+      store(o + c, fma((load(x + c) - mean) * inverse * load(weight + c), plus + load(scale + c), shift ? load(shift + c) : zero));
+    if (const int n = int(cols - c))
+      store(o + c, fma((load(x + c, n) - mean) * inverse * load(weight + c, n), plus + load(scale + c, n),
+                       shift ? load(shift + c, n) : zero), n);
+    return;
+  }
   for (; c + kLanes <= cols; c += kLanes)
     store(o + c, fma((load(x + c) - mean) * inverse, plus + load(scale + c), shift ? load(shift + c) : zero));
   if (const int n = int(cols - c))
@@ -65,7 +74,7 @@ template <int R, class O> SALON_INLINE void modulate_some(const ModulateArgs& a,
     while (a.segments.offsets[segment + 1] <= row + r) ++segment;
     const int64_t sample = a.segments.owners[segment];
     affine(x[r], row_of<O>(a.out, row + r), a.x.cols, m[r], row_of<const float>(a.scale, sample),
-           row_of<const float>(a.shift, sample), 1.0f);
+           a.shift.data ? row_of<const float>(a.shift, sample) : nullptr, 1.0f, a.weight);
   }
 }
 
@@ -80,7 +89,7 @@ template <int R, class X, class O> SALON_INLINE void norm_some(const NormArgs& a
   Moments m[R];
   for (int r = 0; r < R; ++r) x[r] = row_of<const X>(a.x, row + r);
   moments(x, a.x.cols, a.kind, a.eps, m);
-  for (int r = 0; r < R; ++r) affine(x[r], row_of<O>(a.out, row + r), a.x.cols, m[r], a.weight, a.bias, 0.0f);
+  for (int r = 0; r < R; ++r) affine(x[r], row_of<O>(a.out, row + r), a.x.cols, m[r], a.weight, a.bias, 0.0f, nullptr);
 }
 
 template <class X, class O> void norm_rows(const NormArgs& a, int64_t begin, int64_t end) {

@@ -98,14 +98,14 @@ constexpr int64_t kTogether = 8;  // rows whose roots and divisions are done ahe
 
 template <class T> void rows(const QkNormRopeArgs& a, int64_t begin, int64_t end) {
   const int64_t inner = a.heads * a.width;
-  const int64_t tables = 2 * (a.width + kLanes), each = 2 * a.heads;
+  const int64_t tables = 2 * (a.width + kLanes), each = a.heads + a.kv_heads;
   float* room = static_cast<float*>(thread_scratch(size_t(tables + kTogether * each + kLanes) * sizeof(float)));
   float* inverse = room + tables;
   for (int64_t first = begin; first < end; first += kTogether) {
     const int64_t last = least(first + kTogether, end);
     for (int64_t r = first; r < last; ++r) {
       if (a.q_weight) head_squares(row_of<T>(a.qkv, r), a.heads, a.width, inverse + (r - first) * each);
-      if (a.k_weight) head_squares(row_of<T>(a.qkv, r) + inner, a.heads, a.width, inverse + (r - first) * each + a.heads);
+      if (a.k_weight) head_squares(row_of<T>(a.qkv, r) + inner, a.kv_heads, a.width, inverse + (r - first) * each + a.heads);
     }
     for (int64_t i = 0; i < (last - first) * each; i += kLanes)  // past the end there is room for a vector
       store(inverse + i, set1(1) / sqrt(load(inverse + i) / set1(float(a.width)) + set1(a.eps)));
@@ -117,7 +117,7 @@ template <class T> void rows(const QkNormRopeArgs& a, int64_t begin, int64_t end
       T* plain = a.plain_q.data ? row_of<T>(a.plain_q, r) : nullptr;
       const float* mine = inverse + (r - first) * each;
       if (a.q_weight || turned || plain) heads<T>(q, plain, a.heads, a.width, {a.q_weight, turned}, mine);
-      if (a.k_weight || turned) heads<T>(q + inner, nullptr, a.heads, a.width, {a.k_weight, turned}, mine + a.heads);
+      if (a.k_weight || turned) heads<T>(q + inner, nullptr, a.kv_heads, a.width, {a.k_weight, turned}, mine + a.heads);
     }
   }
 }
@@ -127,7 +127,7 @@ struct Job { const QkNormRopeArgs* a; int64_t grain; };
 }  // namespace
 
 void qk_norm_rope(const QkNormRopeArgs& args) {
-  const int64_t cols = 2 * args.heads * args.width;
+  const int64_t cols = (args.heads + args.kv_heads) * args.width;
   if (!cols) return;
   Job job{&args, cols >= 32768 ? 1 : 32768 / cols};
   parallel((args.qkv.rows + job.grain - 1) / job.grain, [](void* context, int64_t task) {

@@ -15,6 +15,6 @@ const Table table = {
 #else
     false,
 #endif
-    linear, modulate, norm, cast, add, qk_norm_rope, attention, embed, solver_step, blend, conv2d, group_norm_silu, peak,
+    linear, modulate, norm, cast, add, gated, qk_norm_rope, attention, embed, solver_step, blend, conv2d, group_norm_silu, peak,
 };
 }  // namespace salon::SALON_ISA_NS

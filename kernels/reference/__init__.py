@@ -28,7 +28,7 @@ from .checks import (
     want_segments,
     want_vector,
 )
-from .dense import DenseOps, ReferenceLinear, activate
+from .dense import GATES, DenseOps, ReferenceLinear, activate
 from .image import ImageOps, ReferenceConv
 
 __all__ = ["ReferenceConv", "ReferenceLinear", "ReferenceOps"]
@@ -77,7 +77,7 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
     def cast(self, x: Float32, dtype: DtypeName = "compute", *, activation: Activation = "none") -> Float32:
         want_array("cast", "x", x)
         want_dtype_name("cast", dtype)
-        want_choice("cast", "activation", activation, ("none", "silu"))
+        want_choice("cast", "activation", activation, GATES)
         return np.array(activate(x, activation), order="C")
 
     def rows(self, x: Float32, start: int, stop: int) -> Float32:
@@ -107,11 +107,24 @@ class ReferenceOps(DenseOps, AttentionOps, ImageOps):
         return [x[start:stop] for start, stop in pairwise(ends)]
 
     @np.errstate(all="ignore")
-    def add(self, x: Float32, y: Float32, segments: Segments | None = None, only: Int32 | None = None) -> None:
+    def add(
+        self,
+        x: Float32,
+        y: Float32,
+        segments: Segments | None = None,
+        only: Int32 | None = None,
+        gate: Float32 | None = None,
+    ) -> None:
         want_array("add", "x", x)
         want_array("add", "y", y, *x.shape)
         if segments is not None:
             want_segments("add", "segments", segments, len(x))
+        if gate is not None:
+            want_array("add", "gate", gate, width=x.shape[1])
+            if segments is None:
+                refuse("add", "segments", None, "the segments that choose gate's rows")
+            want_segments("add", "segments", segments, len(x), len(gate))
+            y = gate[segments.row_owners()] * y
         if only is None:
             x += y
             return

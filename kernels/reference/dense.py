@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ from .checks import (
 Float64 = NDArray[np.float64]
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
+# The activations of packed pairs of gate and value -> the activation of the gate.
+GLU: Final[Mapping[str, Activation]] = {"swiglu": "silu", "geglu": "gelu", "geglu_tanh": "gelu_tanh"}
+GATES: Final = ("none", "silu", "sigmoid", "tanh")
+
 
 @dataclass(frozen=True, eq=False)
 class ReferenceLinear:
@@ -41,21 +45,33 @@ class ReferenceLinear:
 def activate(x: Float32, activation: Activation) -> Float32:
     """Return the activation, computed in float64 and rounded once.
 
-    For swiglu the first half of the columns is the gate.
+    For those of `GLU` the first half of the columns is the gate.
     """
     v: Float64 = x.astype(np.float64)
     if activation == "none":
         return x
+    if activation in GLU:
+        gate, value = np.hsplit(v, 2)
+        return (_activate(gate, GLU[activation]) * value).astype(np.float32)
+    return _activate(v, activation).astype(np.float32)
+
+
+def _activate(v: Float64, activation: Activation) -> Float64:
+    if activation == "none":
+        return v
     if activation == "gelu_tanh":
         v = v / 2 * (1 + np.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3)))
     elif activation == "gelu":
         v = v / 2 * (1 + _erf(v / math.sqrt(2)))
-    elif activation == "silu":
-        v = v / (1 + np.exp(-v))
+    elif activation == "tanh":
+        v = np.tanh(v)
+    elif activation == "sigmoid":
+        v = 1 / (1 + np.exp(-v))
+    elif activation == "quick_gelu":
+        v = v / (1 + np.exp(-1.702 * v))
     else:
-        gate, value = np.hsplit(v, 2)
-        v = gate / (1 + np.exp(-gate)) * value
-    return v.astype(np.float32)
+        v = v / (1 + np.exp(-v))
+    return v
 
 
 def normalise(x: Float32, kind: NormKind, eps: float) -> Float64:
@@ -111,13 +127,13 @@ class DenseOps:
         dtype: DtypeName = "compute",
     ) -> Float32:
         op = "linear"
-        want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "swiglu"))
+        want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "quick_gelu", *GLU))
         want_dtype_name(op, dtype)
         if not isinstance(weight, ReferenceLinear):
             refuse(op, "weight", type(weight).__name__, "the result of pack_linear")
         want_array(op, "x", x, width=weight.weight.shape[1])
-        if weight.swiglu != (activation == "swiglu"):
-            refuse(op, "activation", activation, "swiglu exactly where the weight was packed for it")
+        if weight.swiglu != (activation in GLU):
+            refuse(op, "activation", activation, f"one of {', '.join(GLU)} exactly where the weight was packed for it")
         rows, width = len(x), len(weight.weight) // (2 if weight.swiglu else 1)
         if residual is not None:
             want_array(op, "residual", residual, rows, width)
@@ -149,25 +165,50 @@ class DenseOps:
         return out
 
     @np.errstate(all="ignore")
+    def gated(
+        self, gate: Float32, value: Float32, activation: Activation = "none", *, out: Float32 | None = None
+    ) -> Float32:
+        op = "gated"
+        want_choice(op, "activation", activation, GATES)
+        want_array(op, "gate", gate)
+        want_array(op, "value", value, *gate.shape)
+        if out is not None:
+            want_array(op, "out", out, *gate.shape)
+        y = activate(gate, activation) * value
+        if out is None:
+            return y
+        out[:] = y
+        return out
+
+    @np.errstate(all="ignore")
     def modulate(
         self,
         x: Float32,
-        shift: Float32,
+        shift: Float32 | None,
         scale: Float32,
         segments: Segments,
         *,
         kind: NormKind = "layer",
         eps: float = 1e-6,
+        weight: Float32 | None = None,
     ) -> Float32:
         op = "modulate"
         want_choice(op, "kind", kind, ("layer", "rms"))
         want_array(op, "x", x)
-        want_array(op, "shift", shift, width=x.shape[1])
-        want_array(op, "scale", scale, len(shift), x.shape[1])
-        want_segments(op, "segments", segments, len(x), len(shift))
+        if shift is not None:
+            want_array(op, "shift", shift, width=x.shape[1])
+        want_array(op, "scale", scale, None if shift is None else len(shift), x.shape[1])
+        want_segments(op, "segments", segments, len(x), len(scale))
+        if weight is not None:
+            want_array(op, "weight", weight, 1, x.shape[1])
         want_eps(op, eps)
         owners = segments.row_owners()
-        y = normalise(x, kind, eps) * (1 + scale[owners].astype(np.float64)) + shift[owners]
+        y = normalise(x, kind, eps)
+        if weight is not None:
+            y = y * weight
+        y = y * (1 + scale[owners].astype(np.float64))
+        if shift is not None:
+            y = y + shift[owners]
         return y.astype(np.float32)
 
     @np.errstate(all="ignore")
@@ -205,14 +246,18 @@ class DenseOps:
         *,
         eps: float = 1e-6,
         plain_q: Float32 | None = None,
+        kv_heads: int | None = None,
     ) -> None:
         op = "qk_norm_rope"
         want_array(op, "qkv", qkv)
-        if heads < 1 or qkv.shape[1] % (3 * heads):
-            refuse(op, "qkv", f"{describe(qkv)} with {heads} heads", "[T, 3 * heads * E]")
+        groups = heads if kv_heads is None else kv_heads
+        if heads < 1 or groups < 1 or heads % groups:
+            refuse(op, "kv_heads", groups, f"a divisor of the {heads} heads")
+        if qkv.shape[1] % (heads + 2 * groups):
+            refuse(op, "qkv", f"{describe(qkv)} with {heads} heads", "[T, (heads + 2 * kv_heads) * E]")
         want_eps(op, eps)
-        rows, width = len(qkv), qkv.shape[1] // 3
-        e = width // heads
+        rows, e = len(qkv), qkv.shape[1] // (heads + 2 * groups)
+        width = heads * e
         for name, w in (("q_weight", q_weight), ("k_weight", k_weight)):
             if w is not None:
                 want_array(op, name, w, 1, e)
@@ -226,9 +271,9 @@ class DenseOps:
         if plain_q is not None:
             want_array(op, "plain_q", plain_q, rows, width)
 
-        for start, weight in ((0, q_weight), (width, k_weight)):
-            part = qkv[:, start : start + width]
-            v = part.reshape(rows, heads, e)
+        for start, count, weight in ((0, heads, q_weight), (width, groups, k_weight)):
+            part = qkv[:, start : start + count * e]
+            v = part.reshape(rows, count, e)
             if weight is not None:
                 v = (normalise(v, "rms", eps) * weight).astype(np.float32)
             if start == 0 and plain_q is not None:
@@ -237,7 +282,7 @@ class DenseOps:
                 c, s = cos[:, None, :].astype(np.float64), sin[:, None, :].astype(np.float64)
                 even, odd = v[..., 0::2], v[..., 1::2]
                 v = np.stack([even * c - odd * s, odd * c + even * s], axis=-1)
-            part[:] = v.reshape(rows, width)
+            part[:] = v.reshape(rows, count * e)
 
     def embed(self, indices: Sequence[Int32], tables: Sequence[Float32]) -> Float32:
         op = "embed"

@@ -94,9 +94,10 @@ class ImageOps:
         return _each_image(x, grids, weight.weight.shape[3], double)
 
     @np.errstate(all="ignore")
-    def downsample(self, x: Float32, weight: ReferenceConv, grids: Int32) -> Float32:
+    def downsample(self, x: Float32, weight: ReferenceConv, grids: Int32, *, symmetric: bool = False) -> Float32:
         self._want_conv("downsample", x, weight, grids, only_3x3=True, smallest=2)
-        return _each_image(x, grids, weight.weight.shape[3], lambda image: _convolve(image, weight, 2, 0, 1))
+        before = int(symmetric)
+        return _each_image(x, grids, weight.weight.shape[3], lambda image: _convolve(image, weight, 2, before, 1))
 
     @np.errstate(all="ignore")
     def group_norm_silu(

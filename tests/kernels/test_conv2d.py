@@ -143,17 +143,21 @@ def test_bfloat16_bits_are_weights(pair: Any, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(got, ops.numpy(ops.conv2d(ops.array(x), ops.pack_conv(values, None), grids)))
 
 
-@pytest.mark.parametrize("op", ["upsample", "downsample"])
+@pytest.mark.parametrize("op", ["upsample", "downsample", "symmetric"])
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("grids", [*list(GRIDS.values())[1:], [(2, 2)], [(1, 1), (3, 259)]])
 def test_resampling_parity(pair: Any, rng: np.random.Generator, op: str, grids: Any, channels: Any) -> None:
     (inputs, outputs), grids = channels, grid(grids)
-    if op == "downsample":
-        grids = np.maximum(grids, 2)
+    options = {"symmetric": True} if op == "symmetric" else {}
+    if op != "upsample":
+        op, grids = "downsample", np.maximum(grids, 2)
     x = pair.round(rng.standard_normal((pixels(grids), inputs)))
     weight, bias = draw_weight(pair, rng, outputs, inputs, 3), rng.standard_normal(outputs).astype(np.float32)
     for make in (lambda ops, values: ops.array(values), padded):
-        results = [ops.numpy(getattr(ops, op)(make(ops, x), ops.pack_conv(weight, bias), grids)) for ops in pair.both]
+        results = [
+            ops.numpy(getattr(ops, op)(make(ops, x), ops.pack_conv(weight, bias), grids, **options))
+            for ops in pair.both
+        ]
         pair.close(*results, scale=2)
 
 
@@ -167,6 +171,7 @@ def run_all(ops: Any, x: Any, weight: Any, small: Any, grids: Any, residual: Any
             ops.conv2d(x, s, grids, dtype="float32"),
             ops.upsample(x, w, grids),
             ops.downsample(x, w, grids),
+            ops.downsample(x, w, grids, symmetric=True),
         )
     ]
 
@@ -182,7 +187,7 @@ def test_bitwise_independent_of_company_and_threads(pair: Any, rng: np.random.Ge
         again = run_all(CpuOps(pair.cpu.isa, pair.cpu.compute, threads), x, weight, small, grids, residual)
         for got, want in zip(again, whole, strict=True):
             np.testing.assert_array_equal(got, want)
-    starts, out = np.cumsum([0] + [h * w for h, w in pairs]), np.zeros(4, np.int64)
+    starts, out = np.cumsum([0] + [h * w for h, w in pairs]), np.zeros(len(whole), np.int64)
     for i in range(len(pairs)):
         rows = slice(starts[i], starts[i + 1])
         alone = run_all(pair.cpu, x[rows], weight, small, grids[i : i + 1], residual[rows])

@@ -55,6 +55,25 @@ def test_parity(pair, rng, width, norm, rope, plain):
         pair.close(got[1], want[1], 4)
 
 
+@pytest.mark.parametrize(("heads", "groups"), [(4, 2), (3, 1)])
+def test_fewer_heads_of_keys(pair, rng, heads, groups):
+    """A head is turned as it is where keys have as many heads as queries."""
+    width, rows = 10, 5
+    values = draw(pair, rng, rows, heads, width)
+    few = np.delete(values["qkv"], np.r_[(heads + groups) * width : 2 * heads * width], axis=1)
+    few = np.delete(few, np.r_[(heads + 2 * groups) * width : few.shape[1]], axis=1)
+    for ops in pair.both:
+        whole, part = ops.array(values["qkv"]), ops.array(few)
+        q, k, cos, sin = (ops.array(x, "float32") for x in (*values["weights"], *values["turn"]))
+        ops.qk_norm_rope(whole, heads, q, k, cos, sin)
+        ops.qk_norm_rope(part, heads, q, k, cos, sin, kv_heads=groups)
+        inner = (heads + groups) * width
+        assert np.array_equal(ops.numpy(part)[:, :inner], ops.numpy(whole)[:, :inner])
+        assert np.array_equal(ops.numpy(part)[:, inner:], few[:, inner:])
+        with pytest.raises(ValueError, match="kv_heads"):
+            ops.qk_norm_rope(part, heads, q, k, cos, sin, kv_heads=heads + 1)
+
+
 def test_only_one_of_the_weights(pair, rng):
     values = draw(pair, rng, 3, 2, 16)
     results = []
