@@ -23,7 +23,6 @@ _TIMESTEPS: Final = 1000  # a model reads sigma times this factor
 # Keys of the scheduler's config that, when set, ask for sigmas which this module does not compute.
 _UNSUPPORTED: Final = (
     "invert_sigmas",
-    "shift_terminal",
     "use_karras_sigmas",
     "use_exponential_sigmas",
     "use_beta_sigmas",
@@ -40,6 +39,7 @@ class SigmaConfig:
         use_dynamic_shifting: shift by mu, which grows linearly with the number of image tokens.
         base_shift, max_shift: mu at `base_image_seq_len` and at `max_image_seq_len` tokens.
         time_shift_type: how mu shifts a sigma, "exponential" or "linear".
+        shift_terminal: the last sigma before 0, to which all are stretched in the end; None: they are not stretched.
     """
 
     shift: float = 1.0
@@ -49,6 +49,7 @@ class SigmaConfig:
     base_image_seq_len: int = 256
     max_image_seq_len: int = 4096
     time_shift_type: Literal["exponential", "linear"] = "exponential"
+    shift_terminal: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("shift", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"):
@@ -61,6 +62,9 @@ class SigmaConfig:
             raise ValueError(f"use_dynamic_shifting: got {self.use_dynamic_shifting!r}, want true or false")
         if self.time_shift_type not in ("exponential", "linear"):
             raise ValueError(f"time_shift_type: got {self.time_shift_type!r}, want exponential or linear")
+        last = self.shift_terminal
+        if last is not None and (type(last) is not float or not 0 < last < 1):
+            raise ValueError(f"shift_terminal: got {last!r}, want a number between 0 and 1, or None")
         if self.base_image_seq_len == self.max_image_seq_len:
             raise ValueError(
                 f"base_image_seq_len and max_image_seq_len must differ, got {self.max_image_seq_len} twice"
@@ -90,6 +94,7 @@ class SigmaConfig:
             base_shift=config.number("base_shift", cls.base_shift),
             max_shift=config.number("max_shift", cls.max_shift),
             time_shift_type=config.only("time_shift_type", ("exponential", "linear"), cls.time_shift_type),
+            shift_terminal=config.number("shift_terminal", 0.0, 0.0, 0.999) or None,  # diffusers takes 0 for none
             **tokens,
         )
         config.finish({})
@@ -119,4 +124,6 @@ class SigmaConfig:
             mu = self.mu(image_tokens)
             weight = float(exp(mu)) if self.time_shift_type == "exponential" else mu
             spaced = weight / (weight + (1 / even - 1))
+        if self.shift_terminal is not None and spaced[-1] < 1:  # a single step has nothing to stretch
+            spaced = 1 - (1 - spaced) / ((1 - spaced[-1]) / (1 - self.shift_terminal))
         return np.append(spaced.astype(np.float32), np.float32(0))

@@ -109,7 +109,7 @@ def test_another_scheduler_is_refused_by_its_name(
         (SCHEDULER, {"num_train_timesteps": 1}, "'num_train_timesteps', expected 1000, found 1$"),
         (SCHEDULER, {"flow_shift": 3.0}, "'flow_shift', expected no such setting .*, found 3.0"),
         (SCHEDULER, {"prediction_type": "epsilon"}, "'prediction_type', .* found \"epsilon\""),
-        (SCHEDULER, {"shift_terminal": 0.02}, "'shift_terminal', expected null .* found 0.02"),
+        (SCHEDULER, {"invert_sigmas": True}, "'invert_sigmas', expected null .* found true"),
         (SCHEDULER, {"shift": 0}, "'shift', expected a number in .* found 0$"),
         (SCHEDULER, {"time_shift_type": "cubic"}, "'time_shift_type', .* found \"cubic\""),
         ("transformer/config.json", {"joint_attention_kwargs": 3}, "'joint_attention_kwargs', .* found 3"),
