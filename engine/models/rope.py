@@ -1,9 +1,10 @@
-"""Make the rotary tables of FLUX: three axes (0, row, column), text at the origin."""
+"""Make rotary tables: FLUX's three axes (0, row, column) with text at the origin, and any positions on any axes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,3 +49,42 @@ def batch_tables(axes: tuple[int, ...], text_rows: int, grids: tuple[tuple[int, 
     cos = [np.ones((text_rows, half), np.float32), *(table[0] for table in tables)]
     sin = [np.zeros((text_rows, half), np.float32), *(table[1] for table in tables)]
     return np.concatenate(cos), np.concatenate(sin)
+
+
+def id_tables(ids: NDArray[Any], axes: tuple[int, ...], theta: float = THETA) -> tuple[Float32, Float32]:
+    """Return cos and sin, float32 [T, sum(axes) / 2], of tokens anywhere on any number of axes.
+
+    Args:
+        ids: [T, N], the position of each token on each axis; it may be negative or a fraction.
+        axes: columns of each of the N axes, even numbers.
+        theta: axis i has the frequencies theta^(-2j / axes[i]).
+
+    Raises:
+        ValueError: ids and axes do not fit each other.
+    """
+    if ids.ndim != 2 or ids.shape[1] != len(axes) or any(dim % 2 for dim in axes):
+        raise ValueError(f"ids, axes: got {list(ids.shape)} for {list(axes)}, want [T, {len(axes)}] for even axes")
+    angles = [
+        np.outer(ids[:, axis].astype(np.float64), exp(log(theta) * (-np.arange(0, dim, 2) / dim)))
+        for axis, dim in enumerate(axes)
+    ]
+    cos, sin = cos_sin(np.concatenate(angles, axis=1))
+    return cos.astype(np.float32), sin.astype(np.float32)
+
+
+@lru_cache(maxsize=8)
+def _line(length: int, width: int, theta: float) -> tuple[Float32, Float32]:
+    frequencies = exp(log(theta) * (-np.arange(0, width, 2) / width)).astype(np.float32)
+    angles = np.outer(np.arange(length, dtype=np.float32), frequencies)  # in float32, as transformers has them
+    cos, sin = cos_sin(angles.astype(np.float64))
+    return cos.astype(np.float32), sin.astype(np.float32)
+
+
+def line_tables(lengths: Sequence[int], width: int, theta: float) -> tuple[Float32, Float32]:
+    """Return cos and sin, float32 [sum of lengths, width / 2], of texts whose tokens stand at 0, 1, 2, ...
+
+    Frequencies and angles are rounded to float32, as language models had them when they were trained.
+    """
+    cos, sin = _line(max(lengths, default=0), width, theta)
+    none = np.empty((0, width // 2), np.float32)
+    return np.concatenate([none, *(cos[:n] for n in lengths)]), np.concatenate([none, *(sin[:n] for n in lengths)])

@@ -30,15 +30,20 @@ class Reader:
         self.ops = ops
         self.weights = weights
 
-    def stack(self, layers: Sequence[tuple[str, int]], inputs: int) -> Any:
-        """Pack linear layers (name, outputs) that read the same input as one: [sum of outputs, inputs]."""
-        weights = [self.weights.take(f"{name}.weight", outputs, inputs) for name, outputs in layers]
-        biases = [self.weights.take(f"{name}.bias", outputs) for name, outputs in layers]
-        return None if self.ops is None else self.ops.pack_linear(weights, biases)
+    def stack(self, layers: Sequence[tuple[str, int]], inputs: int, *, bias: bool = True, gated: bool = False) -> Any:
+        """Pack linear layers (name, outputs) that read the same input as one: [sum of outputs, inputs].
 
-    def linear(self, name: str, outputs: int, inputs: int) -> Any:
+        Args:
+            bias: whether the layers have biases.
+            gated: whether they are a gate and a value of the same width, in this order.
+        """
+        weights = [self.weights.take(f"{name}.weight", outputs, inputs) for name, outputs in layers]
+        biases = [self.weights.take(f"{name}.bias", outputs) for name, outputs in layers] if bias else None
+        return None if self.ops is None else self.ops.pack_linear(weights, biases, swiglu=gated)
+
+    def linear(self, name: str, outputs: int, inputs: int, *, bias: bool = True) -> Any:
         """Pack a linear layer: [outputs, inputs]."""
-        return self.stack([(name, outputs)], inputs)
+        return self.stack([(name, outputs)], inputs, bias=bias)
 
     def norm(self, name: str, width: int) -> Norm:
         """Read a norm with scale and offset."""
