@@ -58,7 +58,7 @@ class House:
         self.steps: dict[str, Any] = {} if steps is None else {"steps": steps}
         self.studio = DurableStudio(folder, threads=threads)
         self.few: dict[str, Any] = {"images": 1} if self.short else {}
-        two = {"images": 2} if self.short else {}  # a blend has two sources
+        two: dict[str, Any] = {"images": 2} if self.short else {}  # a blend has two sources
         self.parent = self.studio.make("imagine", PARENT, seed=1, **self.steps, **two)
         self.draft = self.studio.make("imagine", PARENT, seed=1, draft=True, **self.few)
         for job in (self.parent, self.draft):
