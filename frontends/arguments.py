@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, NoReturn
 
 from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
@@ -36,8 +37,9 @@ PROMPTED: Final = (*MAKING, "plan")  # commands that are given a prompt
 _DASHES: Final = ("—", "–", "\uff0d\uff0d")  # what phones, editors and full-width keyboards make of --
 
 
+@cache
 def parser(version: str) -> Parser:
-    """Make the parser of the whole command line."""
+    """Return the parser of the whole command line, which is made once: nothing of what it reads stays in it."""
     parser = Parser(
         prog="salon",
         description="Text-to-image inference engine with taste.",

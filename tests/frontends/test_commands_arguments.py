@@ -274,7 +274,7 @@ WORDS = sorted(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=8) | st.sampled_from(["--", "-", "=", "--n=", ACCOUNT, "7"])))
 def test_anything_is_read_or_refused_in_one_line(words: list[str]) -> None:
     outcome: object = None
