@@ -38,8 +38,8 @@ def test_everything_is_well_and_said(salon: Salon) -> None:
     assert report["picture"]["steps"] == 2
 
 
-def test_people_read_it(salon: Salon) -> None:
-    result = salon("doctor", "--isa", "portable")
+def test_people_read_it(here: Salon) -> None:
+    result = here("doctor", "--isa", "portable")
     assert (result.returncode, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
     assert lines[-1] == "verdict   all is well"
@@ -60,8 +60,8 @@ def test_gpus_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor._gpus({"found": [there], "reason": ""}) == [("gpu", text)]
 
 
-def test_the_reference_backend_passes(salon: Salon) -> None:
-    result = salon("doctor", "--backend", "reference", "--json")
+def test_the_reference_backend_passes(here: Salon) -> None:
+    result = here("doctor", "--backend", "reference", "--json")
     assert result.returncode == 0
     assert json.loads(result.stdout)["backend"]["name"] == "reference"
 
@@ -70,8 +70,8 @@ def test_the_reference_backend_passes(salon: Salon) -> None:
     ("words", "message"),
     [(["--model", "none"], "none: no such model folder"), (["--isa", "mmx"], "mmx: this machine runs")],
 )
-def test_a_problem_is_said_and_the_rest_goes_on(salon: Salon, words: list[str], message: str) -> None:
-    result = salon("doctor", *words)
+def test_a_problem_is_said_and_the_rest_goes_on(here: Salon, words: list[str], message: str) -> None:
+    result = here("doctor", *words)
     assert (result.returncode, result.stderr) == (1, "")
     assert "\nPROBLEM   model: " in result.stdout
     assert message in result.stdout
@@ -79,7 +79,7 @@ def test_a_problem_is_said_and_the_rest_goes_on(salon: Salon, words: list[str], 
     assert "\nmemory " in result.stdout
 
 
-def test_a_model_with_wrong_weights_is_seen(salon: Salon, tmp_path: Path) -> None:
+def test_a_model_with_wrong_weights_is_seen(here: Salon, tmp_path: Path) -> None:
     """NaN in the decoder: loads, but makes no pictures."""
     shutil.copytree(EMBEDDED, tmp_path / "model", ignore=shutil.ignore_patterns("recipe"))
     path = tmp_path / "model" / "vae" / "diffusion_pytorch_model.safetensors"
@@ -87,7 +87,7 @@ def test_a_model_with_wrong_weights_is_seen(salon: Salon, tmp_path: Path) -> Non
     start = 8 + int.from_bytes(data[:8], "little")  # the decoder's weights come first
     data[start : start + 200_000] = b"\xff\x7f" * 100_000  # NaN as bfloat16
     path.write_bytes(data)
-    result = salon("doctor", "--model", "model")
+    result = here("doctor", "--model", "model")
     assert result.returncode == 1
     assert "PROBLEM   picture: " in result.stdout
 
@@ -123,17 +123,17 @@ def test_machine_facts() -> None:
     assert found == {"numpy": np.__version__, "no-such-package-anywhere": None}
 
 
-def test_a_healthy_model_without_a_text_pipeline(salon: Salon, tmp_path: Path) -> None:
+def test_a_healthy_model_without_a_text_pipeline(here: Salon, tmp_path: Path) -> None:
     """faults.md 18: doctor said that something was broken, and imagine packed all weights before it refused."""
     (write_tiny(tmp_path / "model") / "salon.json").unlink()
-    result = salon("doctor", "--model", "model")
+    result = here("doctor", "--model", "model")
     assert (result.returncode, result.stderr) == (0, "")
     assert "no text pipeline: a program encodes the text and passes it to Engine.open; salon imagine" in result.stdout
     assert result.stdout.endswith("verdict   all is well\n")
-    report = json.loads(salon("doctor", "--model", "model", "--json").stdout)
+    report = json.loads(here("doctor", "--model", "model", "--json").stdout)
     assert (report["model"]["text"], report["picture"]["steps"], report["problems"]) == (None, 2, [])
     (tmp_path / "model" / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(b"never looked at")
-    result = salon("imagine", "a red apple", "--model", "model", "--n", "1")
+    result = here("imagine", "a red apple", "--model", "model", "--n", "1")
     assert (result.returncode, result.stdout) == (2, "")
     assert "salon.json: a model without a text pipeline, key 'text'" in result.stderr
     assert len(result.stderr.splitlines()) == 1

@@ -99,10 +99,10 @@ def test_the_same_recipe_makes_the_same_pixels(made: Made, salon: Salon, tmp_pat
     assert os.listdir(tmp_path) == ["x.png"]
 
 
-def test_quiet_says_nothing_and_the_seed_is_random(salon: Salon, tmp_path: Path) -> None:
+def test_quiet_says_nothing_and_the_seed_is_random(here: Salon, tmp_path: Path) -> None:
     seeds = set()
     for _ in range(2):
-        result = salon("imagine", "cat", "--n", "1", "--steps", "1", "--quiet", "-o", ".")
+        result = here("imagine", "cat", "--n", "1", "--steps", "1", "--quiet", "-o", ".")
         assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     for path in tmp_path.iterdir():
         recipe = read_png(path)[1]
@@ -142,8 +142,8 @@ def test_quiet_says_nothing_and_the_seed_is_random(salon: Salon, tmp_path: Path)
         (["\udcff"], "prompt: got bytes that are no UTF-8"),
     ],
 )
-def test_bad_input_is_one_line_with_the_remedy(salon: Salon, tmp_path: Path, words: list[str], message: str) -> None:
-    line = refusal(salon("imagine", *words))
+def test_bad_input_is_one_line_with_the_remedy(here: Salon, tmp_path: Path, words: list[str], message: str) -> None:
+    line = refusal(here("imagine", *words))
     assert any(part in line for part in message.split("|")), line
     assert os.listdir(tmp_path) == []
 
@@ -175,10 +175,10 @@ def _replace(path: Path, content: bytes) -> None:
     ],
 )
 def test_a_damaged_model(
-    model: Path, salon: Salon, tmp_path: Path, file: str, cut: Callable[[bytes], bytes], message: str
+    model: Path, here: Salon, tmp_path: Path, file: str, cut: Callable[[bytes], bytes], message: str
 ) -> None:
     _replace(model / file, cut((model / file).read_bytes()))
-    line = refusal(salon("imagine", "cat", "--model", "model"))
+    line = refusal(here("imagine", "cat", "--model", "model"))
     assert any(part in line for part in message.split("|")), line
     assert os.listdir(tmp_path) == ["model"]
 
