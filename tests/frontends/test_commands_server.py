@@ -1,4 +1,7 @@
-"""The commands against a real server, each in a process of its own, as a user has them."""
+"""The commands against a real server, which is a process of its own.
+
+The first command is one too, and so are those that are interrupted; the others are run in this process.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from salon.errors import SalonError
 from salon.frontends.client.client import Client
 from salon.frontends.recipe import plain, read_png
 
-from .conftest import Made, Result, finish, start
+from .conftest import Made, Main, Result, Salon, finish, start
 
 Run = Callable[..., Result]
 Serving = tuple[subprocess.Popen[str], dict[str, str]]
@@ -55,18 +58,21 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 
 
 @pytest.fixture
-def salon(serving: Serving, tmp_path: Path) -> Run:
-    """Run `salon WORDS` in an empty folder, as a client of the server."""
+def salon(serving: Serving, main: Main, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run `salon WORDS` in an empty folder, as a client of the server, in this process."""
 
     def run(*words: str, **more: str) -> Result:
-        return finish(start(words, tmp_path, env={**serving[1], **more}))
+        with monkeypatch.context() as patch:
+            for name in ("SALON_SERVER", "SALON_KEY", "TZ"):
+                patch.setenv(name, more.get(name, serving[1][name]))
+            return subprocess.CompletedProcess(words, *main(*words))
 
     return run
 
 
-def test_the_same_pictures_as_here(salon: Run, made: Made, tmp_path: Path) -> None:
+def test_the_same_pictures_as_here(serving: Serving, made: Made, tmp_path: Path) -> None:
     """The same words make the same files with the same pixels, on a server or in one's own process."""
-    result = salon(*WORDS, "--preview", "unfinished.jpg")
+    result = finish(start([*WORDS, "--preview", "unfinished.jpg"], tmp_path, env=serving[1]))
     assert result.returncode == 0, result.stderr
     folder, here = made
     assert result.stdout == here.stdout
@@ -79,7 +85,7 @@ def test_the_same_pictures_as_here(salon: Run, made: Made, tmp_path: Path) -> No
     assert lines[-1].startswith("made in ")
 
 
-def test_a_picture_is_made_again_there(serving: Serving, salon: Run, made: Made, tmp_path: Path) -> None:
+def test_a_picture_is_made_again_there(serving: Serving, salon: Run, here: Salon, made: Made, tmp_path: Path) -> None:
     """By the command and by the client: the same pixels. What it starts from is brought along, or has to be there."""
     apple = made[0] / next(name for name in made[1].stdout.split() if name.endswith("-2.png"))
     result = salon("reproduce", str(apple), "-o", "again.png")
@@ -87,8 +93,8 @@ def test_a_picture_is_made_again_there(serving: Serving, salon: Run, made: Made,
     assert (tmp_path / "again.png").read_bytes() == apple.read_bytes()
     Image.fromarray(read_png(apple)[0]).save(tmp_path / "plain.png")
     words = ["vary", "plain.png", "an apple", "--n", "1", "--steps", "2", "--quiet", "-o", "near.png"]
-    here = finish(start(words, tmp_path))
-    assert here.returncode == 0, here.stderr
+    alone = here(*words)
+    assert alone.returncode == 0, alone.stderr
     refused = salon("reproduce", "near.png")
     assert refused.returncode == 2
     assert "start picture: got picture " in refused.stderr
@@ -103,19 +109,19 @@ def test_a_picture_is_made_again_there(serving: Serving, salon: Run, made: Made,
         assert again.file == client.job(again.job.id).picture(0)
 
 
-def test_the_same_styles_as_here(salon: Run, tmp_path: Path) -> None:
+def test_the_same_styles_as_here(salon: Run, here: Salon, tmp_path: Path) -> None:
     """`--sref FILE` brings the picture along; a number and strengths go as they are."""
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (90, 60, 3)).astype(np.uint8)).save(tmp_path / "poster.jpg")
     words = ["imagine", "a red apple", "--n", "1", "--steps", "1", "--seed", "7", "--sref", "poster.jpg", "4093::2"]
     words += ["--sw", "150", "--s", "50", "--json"]
     there = json.loads(salon(*words, "-o", "there.png").stdout)
-    here = json.loads(finish(start([*words, "-o", "here.png"], tmp_path)).stdout)
+    alone = json.loads(here(*words, "-o", "here.png").stdout)
     (pixels, recipe), (expected, original) = read_png(tmp_path / "there.png"), read_png(tmp_path / "here.png")
     assert np.array_equal(pixels, expected)
     assert recipe.spec == original.spec
     assert len(recipe.spec.adapters) == 3
-    assert there["recipe"]["spec"] == here["recipe"]["spec"]
+    assert there["recipe"]["spec"] == alone["recipe"]["spec"]
     shown = salon("show", there["job"]["job"]).stdout
     assert re.search(r"style +default 0.2, picture [0-9a-f]{12} \S+, number 4093 ", shown), shown
     refused = salon("imagine", "cat", "--sref", "ab" * 32)
@@ -123,7 +129,7 @@ def test_the_same_styles_as_here(salon: Run, tmp_path: Path) -> None:
     assert "bring the picture again (salon imagine does, given its file" in refused.stderr
 
 
-def test_the_same_start_as_here(salon: Run, tmp_path: Path) -> None:
+def test_the_same_start_as_here(salon: Run, here: Salon, tmp_path: Path) -> None:
     """`--image` and `--mask` bring their files along; a picture that the server made needs none."""
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (60, 90, 3)).astype(np.uint8)).save(tmp_path / "photo.jpg")
@@ -135,12 +141,12 @@ def test_the_same_start_as_here(salon: Run, tmp_path: Path) -> None:
     made = salon(*words, "-o", "there.png")
     assert made.returncode == 0, made.stderr
     there = json.loads(made.stdout)
-    here = json.loads(finish(start([*words, "-o", "here.png"], tmp_path)).stdout)
+    alone = json.loads(here(*words, "-o", "here.png").stdout)
     (pixels, recipe), (expected, original) = read_png(tmp_path / "there.png"), read_png(tmp_path / "here.png")
     assert pixels.shape == (112, 160, 3)
     assert np.array_equal(pixels, expected)
     assert recipe.spec == original.spec
-    assert there["recipe"]["spec"] == here["recipe"]["spec"]
+    assert there["recipe"]["spec"] == alone["recipe"]["spec"]
     assert there["job"]["steps"] == 1
     digest = hashlib.sha256((tmp_path / "there.png").read_bytes()).hexdigest()
     again = ["imagine", "a cat", "--n", "1", "--seed", "8", "--image", digest, "--strength", "0", "-o", "again.png"]
@@ -148,7 +154,7 @@ def test_the_same_start_as_here(salon: Run, tmp_path: Path) -> None:
     assert np.array_equal(read_png(tmp_path / "again.png")[0], pixels)
 
 
-def test_the_same_image_prompts_as_here(salon: Run, tmp_path: Path) -> None:
+def test_the_same_image_prompts_as_here(salon: Run, here: Salon, tmp_path: Path) -> None:
     """Pictures before the words are brought along, a job's by its number; a blend has no words."""
     rng = np.random.default_rng(0)
     for name in ("one.jpg", "two.png"):
@@ -159,9 +165,9 @@ def test_the_same_image_prompts_as_here(salon: Run, tmp_path: Path) -> None:
         made = salon("imagine", prompt, *more, "-o", "there.png", "--force")
         assert made.returncode == 0, made.stderr
         there = json.loads(made.stdout)
-        here = json.loads(finish(start(["imagine", prompt, *more, "-o", "here.png", "--force"], tmp_path)).stdout)
+        alone = json.loads(here("imagine", prompt, *more, "-o", "here.png", "--force").stdout)
         assert np.array_equal(read_png(tmp_path / "there.png")[0], read_png(tmp_path / "here.png")[0])
-        assert there["recipe"]["spec"] == here["recipe"]["spec"]
+        assert there["recipe"]["spec"] == alone["recipe"]["spec"]
         jobs.append(there["job"]["job"])
     blended = salon("blend", "one.jpg", "two.png", *more, "-o", "kind.png")
     assert blended.returncode == 0, blended.stderr
@@ -181,7 +187,7 @@ def test_the_same_image_prompts_as_here(salon: Run, tmp_path: Path) -> None:
     assert f"image prompt: got picture 2 of job {jobs[0]}, allowed 1 to 1" in refused.stderr
 
 
-def test_the_same_guidance_as_here(salon: Run, serving: Serving, tmp_path: Path) -> None:
+def test_the_same_guidance_as_here(salon: Run, here: Salon, serving: Serving, tmp_path: Path) -> None:
     """`--no` on a server and here; texts with weights from a program on a server."""
     words = [
         "imagine",
@@ -199,9 +205,9 @@ def test_the_same_guidance_as_here(salon: Run, serving: Serving, tmp_path: Path)
         "--json",
     ]
     there = json.loads(salon(*words, "-o", "there.png").stdout)
-    here = json.loads(finish(start([*words, "-o", "here.png"], tmp_path)).stdout)
+    alone = json.loads(here(*words, "-o", "here.png").stdout)
     assert np.array_equal(read_png(tmp_path / "there.png")[0], read_png(tmp_path / "here.png")[0])
-    assert there["recipe"]["spec"] == here["recipe"]["spec"]
+    assert there["recipe"]["spec"] == alone["recipe"]["spec"]
     assert there["recipe"]["spec"]["terms"] == [{"text": "red", "weight": -0.5}, {"text": "a hat", "weight": -0.5}]
     shown = salon("show", there["job"]["job"]).stdout
     assert re.search(r"weights +prompt 1, red -0.5, a hat -0.5", shown), shown
