@@ -26,6 +26,8 @@ from salon.frontends.wire.messages import AccountInfo, JobInfo, Status, Submit
 
 from .conftest import COMMAND, Main, finish, start
 
+pytestmark = pytest.mark.alone
+
 ADA = "0123456789abcdef" * 4
 
 

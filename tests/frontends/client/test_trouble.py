@@ -31,6 +31,8 @@ from salon.frontends.wire.keys import make_pair, save_pair
 
 from .helpers import Connect, until
 
+pytestmark = pytest.mark.alone
+
 QUICK = m.Limits(heartbeat_ms=60)
 NOISE = hashlib.shake_256(b"noise").digest(200_000)
 

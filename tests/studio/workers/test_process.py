@@ -33,6 +33,8 @@ from salon.studio.workers.process import Deadlines, ProcessWorker
 
 from ..conftest import BACKEND, TIMEOUT, Solo, add_adapters, check_identity, finals, spec
 
+pytestmark = pytest.mark.alone
+
 MakePorts = Callable[..., list[ProcessWorker]]
 QUICK = Deadlines(start_s=20, beat_s=1.5, command_s=20, backoff_s=0.05, max_restarts=3)
 

@@ -21,6 +21,8 @@ from salon.frontends.wire.codec import encode
 
 from .conftest import Processes, Reach
 
+pytestmark = pytest.mark.alone
+
 MIB = 1 << 20
 WAIT_MS = 3_000  # a good client's longest wait, with all machines that run these tests in mind
 NOISY: dict[str, Any] = {"width": 128, "height": 128, "steps": 1, "images": 8, "seed": 0}

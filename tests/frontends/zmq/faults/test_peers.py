@@ -15,6 +15,8 @@ from salon.frontends.wire.codec import encode
 
 from ..conftest import TINY, Connect, Serve
 
+pytestmark = pytest.mark.alone
+
 BOUNDED_MS = 5_000
 SHOW = encode(m.Show(job="x"))
 

@@ -17,6 +17,8 @@ from ...wire.plain_client import PlainClient, Refused, Silent
 from ..conftest import TINY
 from .conftest import Processes, Reach
 
+pytestmark = pytest.mark.alone
+
 SECRET = "a big secret dog"
 PUBLIC = "a small cat"
 
