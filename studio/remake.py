@@ -27,9 +27,9 @@ from .pricing import work_of
 SIZE: Final = ("width", "height")
 # What a kind takes that decides by itself what its picture starts from, where that lies and how large it is.
 DRAWING: Final = (
-    "image_strength", "seed", "images", "quality", "steps", "solver", "shift", "guidance_scale", "no",
-    "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references", "style_weight", "style_version",
-    "experimental", "weird", "strict", "profile",
+    "image_strength", "seed", "images", "quality", "steps", "solver", "shift", "guidance_scale", "embedded_guidance",
+    "no", "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references", "style_weight",
+    "style_version", "experimental", "weird", "strict", "profile",
 )  # fmt: skip
 
 

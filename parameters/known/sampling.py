@@ -20,6 +20,11 @@ PARAMETERS = (
         "the model's", "leave it out for the model's own; 1 is none",
     ),
     Parameter(
+        "embedded_guidance", ("--embedded-guidance",), Number(*GUIDANCE),
+        "how strongly a model follows the prompt that was taught guidance, as FLUX.1 [dev] was", "the model's",
+        "leave it out for the model's own", families=("flux",),
+    ),
+    Parameter(
         "solver", ("--solver",), OneOf(SOLVERS.names), "solver", "the model's",
         "choose one of these",
     ),
