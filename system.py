@@ -239,3 +239,16 @@ def expand_home(text: str, what: str) -> str:
         remedy = f"write the whole path, or ./{first} for a file of that name"
         raise NoHome(complaint(what, got, "~ for your home, ~NAME for a user's", remedy))
     return whole
+
+
+def available_memory(meminfo: str = "/proc/meminfo") -> int | None:
+    """Return the bytes of memory that can be had without swapping; None if the system does not tell.
+
+    Args:
+        meminfo: the system's own report, or one that imitates another machine.
+    """
+    with suppress(OSError, ValueError, IndexError), open(meminfo, encoding="ascii", errors="replace") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return None

@@ -1,4 +1,4 @@
-"""Open a model folder in diffusers' layout, without reading the weights.
+"""Open a model folder in diffusers' layout, without reading the weights. `engine/files` opens single files.
 
     model_index.json            {"transformer": ["diffusers", "FluxTransformer2DModel"], ...}
     transformer/config.json     and diffusion_pytorch_model.safetensors, or its shards with .safetensors.index.json
@@ -10,11 +10,13 @@ Every fault of a folder is a `CheckpointError` that names path, key, expected an
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -30,10 +32,20 @@ from .errors import (
     WrongConfig,
     WrongShape,
 )
-from .safetensors_file import SafetensorsFile
+from .safetensors_file import SafetensorsFile, TensorInfo
 from .weight_files import WeightFiles, find_weights
 
 EMBEDDED = Path(__file__).parents[1] / "models" / "mini"  # the model that comes with Salon
+
+
+class Tensors(Protocol):
+    """A file of named arrays: a `SafetensorsFile`, or one whose arrays have other names."""
+
+    path: Path
+    tensors: dict[str, TensorInfo]
+
+    def array(self, key: str) -> NDArray[Any]:
+        """Return an array, see `SafetensorsFile.array`."""
 
 
 class Weights:
@@ -43,7 +55,7 @@ class Weights:
     if no loader reads them, the file is of another architecture than its config says.
     """
 
-    def __init__(self, path: Path, homes: dict[str, SafetensorsFile]) -> None:
+    def __init__(self, path: Path, homes: Mapping[str, Tensors]) -> None:
         self.path = path
         self._homes = homes
         self._taken: set[str] = set()
@@ -96,7 +108,7 @@ class Weights:
                 found=f"{len(left)} others",
             )
 
-    def _home(self, key: str, shape: tuple[int, ...] | None = None) -> SafetensorsFile:
+    def _home(self, key: str, shape: tuple[int, ...] | None = None) -> Tensors:
         if key not in self._homes:
             expected = f"an array of shape {list(shape)}" if shape is not None else None
             found = f"{len(self._homes)} others"
@@ -105,12 +117,15 @@ class Weights:
 
 
 class Component:
-    """One folder of a checkpoint: a config and, for models, weights.
+    """One part of a checkpoint, here a folder: a config and, for models, weights.
 
     Attributes:
         path: the folder.
         name: the component's name in model_index.json.
+        kind: (library, class) as model_index.json would say, of a part that was named apart; None: the index says it.
     """
+
+    kind: tuple[str, str] | None = None
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path
@@ -118,9 +133,29 @@ class Component:
 
     @cached_property
     def config(self) -> Config:
-        """The component's config.json. Reading it raises MissingFile, UnreadableFile or MalformedFile."""
-        path = self.path / "config.json"
+        """The component's config.json, or a scheduler's scheduler_config.json.
+
+        Reading it raises MissingFile, UnreadableFile or MalformedFile.
+        """
+        path = self.path / ("scheduler_config.json" if self.name == "scheduler" else "config.json")
         return Config(path, read_json(path))
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that makes the component: weights and config, or without weights all of its folder."""
+        try:
+            return [*self._weight_files.files, self.path / "config.json"]
+        except MissingFile:
+            return [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")]
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, of which no byte is read for it; 0: the component has none."""
+        try:
+            shapes = self.weights().layout().values()
+        except MissingFile:
+            return 0
+        return sum(math.prod(shape) for _, shape in shapes)
 
     def weights(self) -> Weights:
         """Open the weights, none of them taken yet.
@@ -155,11 +190,7 @@ class Component:
         Reading all weights takes longer than starting, so the hash is computed when it is first used. A component
         without weights (a tokenizer) hashes every file of its folder.
         """
-        try:
-            files = [*self.weight_files, self.path / "config.json"]
-        except MissingFile:
-            files = [path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        return hash_files(self.path, files)
+        return hash_files(self.path, self.files)
 
     @property
     def weight_files(self) -> list[Path]:
@@ -172,7 +203,7 @@ class Component:
 
 
 class Checkpoint:
-    """A model folder.
+    """A model folder, or parts of several places together (`assembled`).
 
     Args:
         path: the folder that holds model_index.json.
@@ -191,7 +222,7 @@ class Checkpoint:
         self.path = Path(path)
         if not self.path.is_dir():
             found = "a file" if self.path.exists() else "nothing"
-            remedy = "give the folder that holds model_index.json"
+            remedy = "give the folder that holds model_index.json, or a safetensors file"
             raise ModelNotFound("no such model folder", path=self.path, expected="a folder", found=found, remedy=remedy)
         file = self.path / "model_index.json"
         self.index = read_json(file)
@@ -205,6 +236,29 @@ class Checkpoint:
                 )
             self.components[name] = Component(self.path / name, name)
 
+    @classmethod
+    def assembled(cls, path: Path, pipeline: str, components: Mapping[str, Component]) -> Checkpoint:
+        """Return a checkpoint without model_index.json.
+
+        Args:
+            path: the single file that it comes from, for errors.
+            pipeline: the class that model_index.json would name.
+            components: its parts, each with its `kind`.
+        """
+        checkpoint = object.__new__(cls)
+        checkpoint.path = path
+        checkpoint.index = {"_class_name": pipeline}
+        checkpoint.components = {}
+        for name, component in components.items():
+            checkpoint.replace(name, component)
+        return checkpoint
+
+    def replace(self, name: str, component: Component) -> None:
+        """Take a part from another place: one that was named apart, with its `kind`."""
+        assert component.kind is not None, f"{name}: a part named apart without its class"
+        self.components[name] = component
+        self.index = {**self.index, name: list(component.kind)}
+
     def component(self, name: str) -> Component:
         """Return a component that the model must have.
 
@@ -216,7 +270,7 @@ class Checkpoint:
             known = ", ".join(self.components) or "none"
             raise WrongConfig("missing component", path=self.path / "model_index.json", key=name, found=known)
         component = self.components[name]
-        if not component.path.is_dir():
+        if component.kind is None and not component.path.is_dir():
             raise MissingFile("no such folder", path=component.path, expected="a component's folder")
         return component
 
@@ -226,7 +280,9 @@ class Checkpoint:
         The caller names the components that it loaded, since an index may well name others whose folders do not exist.
         """
         digest = hashlib.blake2b(digest_size=32)
-        digest.update(hash_files(self.path, [self.path / "model_index.json"]).encode())
+        file = self.path / "model_index.json"
+        index = hash_files(self.path, [file]) if file.is_file() else json.dumps(self.index, sort_keys=True)
+        digest.update(index.encode())
         for name, component in sorted(components.items()):
             digest.update(f"{name}={component.content_hash}\n".encode())
         return digest.hexdigest()

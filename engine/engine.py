@@ -31,6 +31,7 @@ from .defaults import complete
 from .device import fitted, loading_on, on_device, weight_bytes
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
+from .files.opening import ModelPath
 from .generation import INQUIRE, Generation, ParkedGeneration, State, StepReport
 from .graphs import StepGraphs
 from .info import BackendInfo, ModelInfo
@@ -48,7 +49,7 @@ from .start_pictures import StartPictures
 from .styles import names as style_names
 from .styles.space import vector_of
 from .text.pipeline import TextEncoding
-from .text.reader import PromptReader
+from .text.reader import PromptReader, ReadsPrompts
 from .weights.ip_adapter import IpAdapter
 from .windows import windows_of
 
@@ -98,8 +99,10 @@ class Engine:
     @classmethod
     def load(
         cls,
-        model: str | Path | None = None,
+        model: str | Path | ModelPath | None = None,
         *,
+        text_encoder: Sequence[str | Path] = (),
+        vae: str | Path | None = None,
         backend: str = backends.DEFAULT,
         isa: str | None = None,
         dtype: Dtype | None = None,
@@ -111,13 +114,14 @@ class Engine:
         """Load a model.
 
         Args:
-            model: a folder in diffusers' layout; None: the embedded model.
+            model: a folder in diffusers' layout, or a single safetensors file; None: the embedded model.
+            text_encoder, vae: parts that are named apart, see `ModelPath`.
             backend, isa, dtype, threads, device: see `kernels.backends.create`.
             limits: the bounds of what the engine takes on; None: `Limits()`.
             require_text: refuse a model that reads no prompts, before its weights are packed.
 
         Raises:
-            CheckpointError: the folder cannot be loaded.
+            CheckpointError: the model cannot be loaded, or this machine has too little memory for it.
             UnknownBackend: this machine lacks the backend, device, instruction set or dtype.
             LimitError: the model does not fit into the device's memory.
             DeviceLost: the device stopped working meanwhile.
@@ -129,11 +133,10 @@ class Engine:
         except ImportError as error:
             got, allowed = f"no module {error.name!r}", "the packages that it computes with"
             raise UnknownBackend(complaint(f"backend {backend!r}", got, allowed, backends.remedy(backend))) from error
-        folder = EMBEDDED if model is None else Path(model)
-        limits = limits or Limits()
-        there = accelerator_of(ops)
+        where, there = ModelPath.of(model, text_encoder, vae), accelerator_of(ops)
         with loading_on(there):
-            loaded = load_model(ops, folder, limits, require_text=require_text)
+            loaded = load_model(ops, where, limits or Limits(), require_text=require_text)
+            limits = limits or loaded.limits(BackendInfo(name=ops.name, compute=ops.compute).itemsize)
             if there is not None:
                 limits = fitted(limits, there, weight_bytes(loaded.components.values()))
             return cls(ops, loaded, limits)
@@ -152,7 +155,7 @@ class Engine:
             memory=self.admission.memory,
             limits=self.limits,
             text_rows=0 if model.text is None else model.text.num_rows,
-            unconditional_rows=len(model.unconditional.tokens),
+            unconditional_rows=0 if model.text is None else model.text.num_rows,
             defaults=dict(model.defaults),
             draft=dict(model.draft),
             styles=None if model.styles is None else model.styles.info,
@@ -194,9 +197,9 @@ class Engine:
         return spec
 
     @property
-    def reader(self) -> PromptReader | None:
+    def reader(self) -> ReadsPrompts | None:
         """What reads prompts without weights; None: the model's text pipeline has no such part."""
-        reader: PromptReader | None = getattr(self.model.text, "reader", None)
+        reader: ReadsPrompts | None = getattr(self.model.text, "reader", None)
         return reader
 
     def size_for_aspect(self, width: float, height: float) -> tuple[int, int]:
@@ -628,9 +631,10 @@ class Engine:
         if vector is None and not probes_of(spec.inquiry):
             got, allowed = "a model without a style encoder", "one with it"
             raise SpecError(complaint(spec.inquiry, got, allowed, "use a checkpoint that ships its styles"))
+        reader = self.reader if isinstance(self.reader, PromptReader) else None
         return Probing(
             self.ops, model.denoiser, encoder_of(model.text, model.unconditional), spec,
-            Question(spec.prompt, self.reader, model.words, near, vector), course,
+            Question(spec.prompt, reader, model.words, near, vector), course,
             grid=generation.grid, guidance=generation.embedded_guidance,
             clean=clean,
             channels=generation.channels,

@@ -14,7 +14,8 @@
     │   ├── MissingKey              a weight that the architecture needs is in no file
     │   ├── UnexpectedKey           a weight that the architecture does not know
     │   ├── WrongShape              a weight of another shape than the config implies
-    │   └── WrongDtype              a weight in a number format that Salon does not read
+    │   ├── WrongDtype              a weight in a number format that Salon does not read
+    │   └── NotEnoughMemory         weights of more bytes than the memory that is free
     ├── SpecError                   a request whose own values are impossible
     │   └── PromptError             the prompt cannot be read
     ├── LimitError                  a possible request, but over a limit of this engine: tokens, memory, batch
@@ -125,6 +126,10 @@ class WrongShape(CheckpointError):
 
 class WrongDtype(CheckpointError):
     """Salon does not read the number format of a weight."""
+
+
+class NotEnoughMemory(CheckpointError):
+    """The weights have more bytes than the memory that is free."""
 
 
 class SpecError(SalonError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,16 +13,17 @@ import numpy as np
 from ..kernels.accelerator import accelerator_of
 from ..kernels.ops import Ops
 from .checkpoint import Checkpoint, Component
-from .config import Config, read_json
+from .config import Config
 from .defaults import read_defaults
 from .denoiser import Denoiser
 from .device import want_room, weight_bytes
 from .digests import architecture_digest, content_digest, shipped_files
 from .errors import WrongConfig, printable
 from .families import family_of
+from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
 from .info import Architecture, ModelIdentity
 from .limits import Limits
-from .memory import MemoryCoefficients
+from .memory import MemoryCoefficients, want_memory
 from .pipeline import Classes, want_components
 from .sigmas import SCHEDULER, SigmaConfig
 from .styles.space import StyleSpace, load_styles
@@ -89,6 +90,24 @@ class Model:
         """Return the activation memory that the model takes. A number of the compute dtype has `itemsize` bytes."""
         return self.denoiser.memory(itemsize)
 
+    def limits(self, itemsize: int) -> Limits:
+        """Return the limits of an engine that was given none: the usual ones, or what four pictures of the model's
+        default size take together, if that is more. A number of the compute dtype has `itemsize` bytes."""
+        usual, memory, unit = Limits(), self.memory(itemsize), self.architecture.granularity
+        width, height = self.defaults["width"], self.defaults["height"]
+        samples = 4 if self.defaults["guidance_scale"] == 1 else 8
+        text = 0 if self.text is None else self.text.num_rows
+        step = memory.step(
+            text_rows=samples * text, image_rows=samples * (width // unit) * (height // unit), samples=samples
+        )
+        return replace(
+            usual,
+            max_pixels=max(usual.max_pixels, width * height),
+            max_rows=max(usual.max_rows, samples * (text + (width // unit) * (height // unit))),
+            max_step_bytes=max(usual.max_step_bytes, step),
+            max_decode_bytes=max(usual.max_decode_bytes, memory.decode(width * height)),
+        )
+
     @property
     def identity(self) -> ModelIdentity:
         """Identity of the model. The first use reads the whole checkpoint, as `digest` does."""
@@ -140,40 +159,45 @@ class Model:
         return read_only(np.zeros((0, sizes.text_width), np.float32), np.zeros(sizes.pooled_width, np.float32))
 
 
-def load_model(ops: Ops[Any, Any], path: Path, limits: Limits, *, require_text: bool = False) -> Model:
-    """Load a checkpoint folder.
+def load_model(
+    ops: Ops[Any, Any], model: str | Path | ModelPath | None, limits: Limits, *, require_text: bool = False
+) -> Model:
+    """Load a model.
 
     Args:
-        require_text: whether to refuse a folder without a text pipeline, before any weight is packed.
+        model: where it lies; None: the embedded one.
+        require_text: whether to refuse a model without a text pipeline, before any weight is packed.
 
     Raises:
-        CheckpointError: anything is wrong with the folder; the message names path and key.
+        CheckpointError: anything is wrong with the model, and the message names path and key; or the memory is too
+            small for it.
         LimitError: the model does not fit into the device's memory.
     """
-    checkpoint = Checkpoint(path)
-    file = path / "salon.json"
-    salon = Config(file, read_json(file) if file.exists() else {})
+    checkpoint = open_checkpoint(ModelPath.of(model))
+    path, salon = checkpoint.path, salon_of(checkpoint)
     salon.only("format", (FORMAT,), FORMAT)
     (named, family), reader = family_of(checkpoint), reader_of(salon)
-    read = {**family.COMPONENTS, **SCHEDULERS, **({} if reader is None else reader.COMPONENTS)}
+    read = {**parts_read(checkpoint, salon), **SCHEDULERS}
     want_components(checkpoint, read, family.UNREAD)
     if require_text and reader is None:
         raise WrongConfig(
-            "a model without a text pipeline", path=file, key="text", expected="how prompts are read", found="nothing",
+            "a model without a text pipeline", path=salon.path, key="text", expected="how prompts are read",
+            found="nothing",
             remedy="it draws what a program has encoded and passes to Engine.open; use a folder that reads prompts",
         )  # fmt: skip
     components = {name: checkpoint.component(name) for name in read}
-    scheduler = components["scheduler"].path / "scheduler_config.json"
-    sigmas = SigmaConfig.read(Config(scheduler, read_json(scheduler)))
     if (device := accelerator_of(ops)) is not None:
         want_room(limits, device, weight_bytes(components.values()))
+    else:
+        want_memory(checkpoint.path, components, 2 if ops.compute == "bfloat16" else 4)
+    sigmas = SigmaConfig.read(components["scheduler"].config)
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)
     vocabulary, taught = salon.mapping("vocabulary"), read_taught(salon)
     salon.finish(SETTINGS)
     text = None if reader is None else reader.load(ops, components, salon, limits)
     if text is not None:
-        denoiser.want_text(text.unconditional)
+        denoiser.want_text(*text.widths)
     return Model(
         checkpoint=checkpoint,
         name=str(salon.values.get("name", printable(path.resolve().name))),

@@ -1,8 +1,22 @@
-"""Estimate activation memory before anything is allocated. The numbers are upper bounds, not measurements."""
+"""Estimate memory before anything is allocated: of activations, and of a model's packed weights.
+
+The numbers of activations are upper bounds, not measurements. Weights are read from memory-mapped files, whose pages
+the system takes back when it needs them, and packed for the backend one by one: what stays is the packed copy.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import msgspec
+
+from ..system import available_memory
+from .errors import NotEnoughMemory
+
+if TYPE_CHECKING:
+    from .checkpoint import Component
 
 
 class MemoryCoefficients(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,3 +41,35 @@ class MemoryCoefficients(msgspec.Struct, frozen=True, kw_only=True):
     def decode(self, pixels: int) -> int:
         """Return the activation bytes of decoding so many pixels."""
         return pixels * self.pixel
+
+
+def free_memory() -> int | None:
+    """Return the bytes of memory that a model may take here; None if the system does not tell."""
+    found = [available_memory()]
+    try:
+        from ..kernels.machine import memory_limit
+
+        found.append(memory_limit())
+    except ImportError:  # a bare checkout without the compiled kernels
+        pass
+    return min((size for size in found if size is not None), default=None)
+
+
+def weight_bytes(components: Mapping[str, Component], itemsize: int) -> dict[str, int]:
+    """Return the bytes of each component's packed weights. A number of the compute dtype has `itemsize` bytes."""
+    counts = {name: component.parameters for name, component in components.items()}
+    return {name: count * itemsize for name, count in counts.items() if count}
+
+
+def want_memory(path: Path, components: Mapping[str, Component], itemsize: int) -> None:
+    """Raise NotEnoughMemory if the weights are more than the memory that is free. Nothing of them is read for it."""
+    sizes, free = weight_bytes(components, itemsize), free_memory()
+    if free is not None and sum(sizes.values()) > free:
+        parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in sizes.items())
+        expected = f"{sum(sizes.values()) / 1e9:.1f} GB of memory for its weights ({parts})"
+        remedy = "free some memory, or use a smaller model"
+        if itemsize == 4:
+            remedy += ", or --dtype bfloat16, which takes half"
+        raise NotEnoughMemory(
+            "not enough memory", path=path, expected=expected, found=f"{free / 1e9:.1f} GB free", remedy=remedy
+        )

@@ -7,12 +7,17 @@ another way than Salon uses it. So Salon compares every class, and refuses by na
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .checkpoint import Checkpoint
 from .config import Config
 from .errors import UnknownArchitecture, WrongConfig
 
+APART: Final = {  # start of a component's name -> the way to name it apart
+    "vae": "name it with --vae, a file or a folder",
+    "text_encoder": "name it with --text-encoder, a file or a folder",
+    "tokenizer": "name its folder with --text-encoder too",
+}
 Classes: TypeAlias = tuple[str, Collection[str]]  # (library, those of its classes that Salon implements)
 
 
@@ -32,7 +37,11 @@ def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread:
     for name, (library, classes) in read.items():
         if name not in checkpoint.components:
             known = ", ".join(checkpoint.components) or "none"
-            raise WrongConfig("missing component", path=index.path, key=name, found=known)
+            way = next((way for start, way in APART.items() if name.startswith(start)), None)
+            expected = None if way is None else f"a {library} component, {' or '.join(classes)}"
+            raise WrongConfig(
+                "missing component", path=index.path, key=name, expected=expected, found=known, remedy=way
+            )
         given = checkpoint.index[name]
         if given[0] != library or given[1] not in classes:
             expected = " or ".join(f"{library}'s {kind}" for kind in classes)
@@ -43,4 +52,5 @@ def want_components(checkpoint: Checkpoint, read: Mapping[str, Classes], unread:
 
 def index_of(checkpoint: Checkpoint) -> Config:
     """Return model_index.json as a `Config`, which is read key by key."""
-    return Config(checkpoint.path / "model_index.json", checkpoint.index)
+    file = checkpoint.path if checkpoint.path.is_file() else checkpoint.path / "model_index.json"
+    return Config(file, checkpoint.index)

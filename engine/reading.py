@@ -7,39 +7,37 @@ from typing import Any, Final
 
 from ..errors import complaint
 from ..values import flag_of, shown
-from .checkpoint import EMBEDDED, Checkpoint
-from .config import Config, read_json
 from .errors import PromptError, SpecError
+from .files.opening import ModelPath, open_checkpoint, salon_of
 from .limits import Limits
 from .spec import GenerationSpec
 from .text.pipelines import reader_of
-from .text.reader import PromptReader
+from .text.reader import ReadsPrompts
 
 STRICT: Final = "strict"  # the parameter
 
 
-def load_reader(model: str | Path | None = None, limits: Limits | None = None) -> PromptReader | None:
+def load_reader(model: str | Path | ModelPath | None = None, limits: Limits | None = None) -> ReadsPrompts | None:
     """Load what reads a model's prompts; None: its text pipeline needs its weights for that, or it has none.
 
     Args:
-        model: diffusers-layout folder; None: the embedded one.
+        model: where the model lies; None: the embedded one.
 
     Raises:
         CheckpointError: the folder cannot be loaded.
     """
-    checkpoint = Checkpoint(EMBEDDED if model is None else Path(model))
-    file = checkpoint.path / "salon.json"
-    salon = Config(file, read_json(file) if file.exists() else {})
+    checkpoint = open_checkpoint(ModelPath.of(model))
+    salon = salon_of(checkpoint)
     pipeline = reader_of(salon)
     make: Any = getattr(pipeline, "reader", None)
     if pipeline is None or make is None:
         return None
     components = {name: checkpoint.component(name) for name in pipeline.COMPONENTS if name in checkpoint.components}
-    reader: PromptReader = make(components, salon, limits or Limits())
+    reader: ReadsPrompts = make(components, salon, limits or Limits())
     return reader
 
 
-def read_spec(reader: PromptReader | None, spec: GenerationSpec) -> tuple[str, ...]:
+def read_spec(reader: ReadsPrompts | None, spec: GenerationSpec) -> tuple[str, ...]:
     """Return what is left out or replaced of a spec's texts, one sentence each.
 
     Text that is over the reader's limit is passed over: `Admission` refuses it.

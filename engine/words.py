@@ -11,16 +11,16 @@ import msgspec
 
 from ..errors import complaint
 from ..kernels import backends
-from .checkpoint import EMBEDDED, Checkpoint
-from .config import Config, read_json
+from .config import Config
 from .errors import SpecError
+from .files.opening import ModelPath, open_checkpoint, salon_of
 from .limits import Limits
 from .reading import load_reader
 from .text.clauses import SUBJECT, normalise, without_article
 from .text.heads import head_of
 from .text.neighbours import Neighbours, load_neighbours, names_of
 from .text.pipelines import reader_of, settings_of
-from .text.reader import PromptReader
+from .text.reader import PromptReader, ReadsPrompts
 
 THINGS: Final = "things"  # what the list calls the names of the subject's slot
 NEAR: Final = 10  # names that are told
@@ -51,15 +51,19 @@ class Words:
     """Answers what a model's words are. Nothing is read before it is asked; safe to use from several threads.
 
     Args:
-        model: diffusers-layout folder; None: the embedded one.
+        model: where the model lies; None: the embedded one.
         reader: what reads the model's prompts; None: it is loaded when first needed.
         limits: what the engine takes on; None: `Limits()`.
     """
 
     def __init__(
-        self, model: str | Path | None = None, *, reader: PromptReader | None = None, limits: Limits | None = None
+        self,
+        model: str | Path | ModelPath | None = None,
+        *,
+        reader: ReadsPrompts | None = None,
+        limits: Limits | None = None,
     ) -> None:
-        self._folder = EMBEDDED if model is None else Path(model)
+        self._model = ModelPath.of(model)
         self._given = reader
         self._limits = limits
         self._lock = threading.Lock()  # the text encoder's backend is one thread's at a time
@@ -89,17 +93,17 @@ class Words:
 
     @cached_property
     def _salon(self) -> Config:
-        file = Checkpoint(self._folder).path / "salon.json"
-        salon = Config(file, read_json(file) if file.exists() else {})
+        salon = salon_of(open_checkpoint(self._model))
         names = names_of(salon.mapping("vocabulary"))
         if getattr(reader_of(salon), "reader", None) is None or not names:
             allowed = "one that lists its words (text pipeline clauses, vocabulary.concepts)"
-            raise SpecError(complaint("model", f"{self._folder.name}, which has no list", allowed, "use another"))
+            raise SpecError(complaint("model", f"{self._model.path.name}, which has no list", allowed, "use another"))
         return salon
 
     @cached_property
     def _reader(self) -> PromptReader | None:
-        return self._given or load_reader(self._folder, self._limits)
+        reader = self._given or load_reader(self._model, self._limits)
+        return reader if isinstance(reader, PromptReader) else None
 
     @cached_property
     def _slots(self) -> dict[str, tuple[tuple[str, ...], ...]]:
@@ -117,13 +121,13 @@ class Words:
     @cached_property
     def _encoder(self) -> tuple[Any, Neighbours]:
         """The model's text pipeline, and the names' vectors."""
-        salon, checkpoint = self._salon, Checkpoint(self._folder)
+        salon, checkpoint = self._salon, open_checkpoint(self._model)
         module = reader_of(salon)
         assert module is not None, "a list without a pipeline"
         components = {name: checkpoint.component(name) for name in module.COMPONENTS}
         pipeline: Any = module.load(backends.create("cpu", threads=1), components, salon, self._limits or Limits())
         known = load_neighbours(salon, pipeline.encoder.width)
         if known is None:
-            got = f"{self._folder.name}, which has no vectors of its names"
+            got = f"{self._model.path.name}, which has no vectors of its names"
             raise SpecError(complaint("like", got, "a model with text.neighbours", "leave it out"))
         return pipeline, known

@@ -10,6 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,20 @@ from ..engine.errors import SalonError, printable
 from ..plugins import folder
 from ..system import explain
 from . import machine
+from .commands.parsing import UsageError
 
 WORDLESS = "salon imagine and salon serve need a folder whose salon.json says how prompts are read"
 
 
 def doctor(options: argparse.Namespace) -> int:
-    """Run the command with the namespace of `arguments.parse`. Print the report, and return 0 or 1."""
+    """Run the command with the namespace of `arguments.parse`. Print the report, and return 0 or 1.
+
+    UsageError: the model is named twice.
+    """
+    if options.place is not None:
+        if options.model is not None:
+            raise UsageError("--model: got it beside MODEL, allowed one of them; drop one")
+        options.model = options.place
     report = examine(options)
     print(json.dumps(report) if options.json else describe(report))
     return 1 if report["problems"] else 0
@@ -69,12 +78,16 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
 
         started = time.perf_counter()
         engine = Engine.load(
-            options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads,
-            device=options.device,
+            options.model, text_encoder=options.text_encoder or (), vae=options.vae, backend=options.backend,
+            isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device,
         )  # fmt: skip
         return {**_model(engine), "load_seconds": round(time.perf_counter() - started, 3)}
 
-    part("model", load)
+    known = part("files", lambda: _files(options))
+    if known is None or not known["problem"]:
+        part("model", load)
+    elif known["problem"] not in " ".join(report["problems"]):
+        report["problems"].append(f"model: {known['problem']}")
     if engine is not None:
         part("backend", lambda: _backend(engine))
         from . import selftest
@@ -113,9 +126,19 @@ def _known() -> dict[str, dict[str, str]]:
     return {what: {name: each.constant(name, "HELP") for name in each.names()} for what, each in found.items()}
 
 
+def _files(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what the model's files are, and whether they can be loaded here. Nothing of their weights is read."""
+    from ..engine.files.opening import ModelPath
+    from ..engine.survey import survey
+
+    found = survey(ModelPath.of(options.model, options.text_encoder or (), options.vae), options.dtype)
+    return {**asdict(found), "path": printable(str(found.path))}
+
+
 def _model(engine: Any) -> dict[str, Any]:
     identity = engine.model.identity
     path: Path = engine.model.checkpoint.path
+    parts = engine.model.components
     return {
         "name": identity.name,
         "version": identity.version,
@@ -123,15 +146,12 @@ def _model(engine: Any) -> dict[str, Any]:
         "digest": identity.digest,
         "text": None if engine.model.text is None else str(engine.model.salon.mapping("text")["pipeline"]),
         "architecture_digest": engine.model.architecture_digest,
-        "bytes": sum(_size(path / name) for name in identity.components),
+        "bytes": sum(file.stat().st_size for file in {file for part in parts.values() for file in part.files}),
         "components": {
-            name: {"digest": digest, "bytes": _size(path / name)} for name, digest in identity.components.items()
+            name: {"digest": digest, "bytes": sum(file.stat().st_size for file in parts[name].files)}
+            for name, digest in identity.components.items()
         },
     }
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def describe(report: dict[str, Any]) -> str:
@@ -153,6 +173,8 @@ def describe(report: dict[str, Any]) -> str:
         backend = report["backend"]
         rows.append(("backend", f"{backend['name']}, {backend['dtype']}, threads: {backend['threads']}"))
         rows += [("note", note) for note in backend["notes"]]
+    if report.get("files"):
+        rows += [("files" if at == 0 else "", line) for at, line in enumerate(_told(report["files"]))]
     if report.get("model"):
         model = report["model"]
         rows.append(("model", f"{model['name']} {model['version']}, {_megabytes(model['bytes'])}, {model['path']}"))
@@ -184,6 +206,20 @@ def _gpus(found: machine.Gpus) -> list[tuple[str, str]]:
         text = f"{gpu['device']}, {gpu['name']}, {_gigabytes(gpu['memory'])}, compute capability {gpu['capability']}"
         rows.append(("gpu", text + lacks))
     return rows or [("gpu", found["reason"])]
+
+
+def _told(files: dict[str, Any]) -> list[str]:
+    """Return lines about a model's files."""
+    family = f"of Salon's family {files['family']}" if files["family"] else "of no family that Salon has"
+    lines = [f"{files['path']}: {files['what']}, {family}"]
+    for part in files["parts"]:
+        size = f"{part['parameters'] / 1e6:,.1f} million weights, " if part["parameters"] else ""
+        read = "" if part["read"] else f", not read: {part['reason']}"
+        lines.append(f"{part['name']}: {size}{part['kind']}{read}")
+    if files["needed"]:
+        free = "" if files["free"] is None else f", {_gigabytes(files['free'])} free"
+        lines.append(f"weights take {_gigabytes(files['needed'])} of memory as {files['dtype']}{free}")
+    return lines
 
 
 def _packages(found: dict[str, str | None]) -> str:

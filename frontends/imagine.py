@@ -68,6 +68,8 @@ def imagine(options: argparse.Namespace) -> int:
 
     engine = Engine.load(
         options.model,
+        text_encoder=options.text_encoder or (),
+        vae=options.vae,
         backend=options.backend,
         isa=options.isa,
         dtype=options.dtype,

@@ -55,8 +55,9 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     facts, lists = Facts(default_style=True), own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     engine = Engine.load(
-        options.model, backend=options.backend, isa=options.isa, dtype=options.dtype, threads=options.threads,
-        device=options.device, require_text=True,
+        options.model, text_encoder=options.text_encoder or (), vae=options.vae, backend=options.backend,
+        isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device,
+        require_text=True,
     )  # fmt: skip
     book, styles = load_plans(), engine.info.styles
     jobs = []

@@ -69,6 +69,8 @@ def reproduce(options: argparse.Namespace) -> int:
         read_picture(file, f"--reference {path!r}")
     engine = Engine.load(
         options.model,
+        text_encoder=options.text_encoder or (),
+        vae=options.vae,
         backend=options.backend,
         isa=options.isa,
         dtype=options.dtype,
@@ -114,13 +116,14 @@ def _elsewhere(found: Recipe, engine: Engine) -> str:
 
 def _pairs(found: Recipe) -> list[tuple[str, str]]:
     spec: Any = found.spec
+    embedded = "" if spec.embedded_guidance is None else f", embedded guidance {spec.embedded_guidance:g}"
     shown = "grid of " + words.plural(spec.images, "picture") if found.image is None else f"picture {found.image + 1}"
     return [
         ("prompt", spec.prompt),
         ("without", spec.negative_prompt),
         ("weights", words.weights(spec.prompt_weight, ((term.text, term.weight) for term in spec.terms))),
         ("what", f"{shown}, {spec.width} x {spec.height}, seed {spec.seed}"),
-        ("how", f"{words.plural(spec.steps, 'step')}, {spec.solver}, guidance {spec.guidance_scale:g}"),
+        ("how", f"{words.plural(spec.steps, 'step')}, {spec.solver}, guidance {spec.guidance_scale:g}{embedded}"),
         ("from", "" if spec.start is None else f"picture {spec.start.picture}, strength {spec.start.strength:g}"),
         ("knobs", ", ".join(f"{name} {value:g}" for name, value in spec.knobs.items())),
         ("style", ", ".join(f"{use.adapter} {use.weight:g}" for use in spec.adapters)),

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from ..engine.engine import Engine
 from ..engine.errors import SpecError
+from ..engine.files.opening import ModelPath
 from ..engine.limits import Limits
 from ..engine.reading import load_reader, read_spec, want_strict
 from ..engine.spec import GenerationSpec
 from ..engine.start import PictureForm
-from ..engine.text.reader import PromptReader
+from ..engine.text.reader import ReadsPrompts
 from ..engine.words import WordList, Words
 from ..errors import complaint
 from ..kernels import backends
@@ -47,7 +48,8 @@ class Studio:
             pictures = studio.imagine("a red apple").result()
 
     Args:
-        model: a folder in diffusers' layout; None: the embedded model.
+        model: a folder in diffusers' layout, or a safetensors file; None: the embedded model.
+        text_encoder, vae: parts that are named apart, see `ModelPath`.
         workers: number of engines, each with the whole model; None: one for each device.
         process: whether each has a process of its own, which is watched and started again, instead of a thread.
         backend, isa, dtype, limits: see `Engine.load`.
@@ -66,6 +68,8 @@ class Studio:
         self,
         model: str | Path | None = None,
         *,
+        text_encoder: Sequence[str | Path] = (),
+        vae: str | Path | None = None,
         workers: int | None = None,
         process: bool = False,
         backend: str = "cpu",
@@ -82,27 +86,30 @@ class Studio:
         threads = whole_of(threads) or threads  # the backend refuses what is no number of threads
         if threads is None and len(devices) > 1 and backends.uses_cores(backend):
             threads = max(1, usable_cores() // len(devices))
+        where = ModelPath.of(model, text_encoder, vae)
         clients: list[WorkerClient] = []
         engine: Engine | None = None
-        for i, where in enumerate(devices):
-            name = f"worker-{i}" if where is None else f"worker-{i}@{where}"
+        for i, place in enumerate(devices):
+            name = f"worker-{i}" if place is None else f"worker-{i}@{place}"
             if process:
-                folder = None if model is None else os.fsencode(Path(model).resolve())
                 setup = Setup(
-                    model=folder, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where
-                )
+                    model=None if model is None else _sent(where.path),
+                    text_encoder=tuple(map(_sent, where.text_encoder)),
+                    vae=None if where.vae is None else _sent(where.vae),
+                    backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=place,
+                )  # fmt: skip
                 clients.append(ProcessWorker(setup, name, deadlines))
             else:
                 engine = Engine.load(
-                    model, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where,
+                    where, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=place,
                     require_text=True,
                 )  # fmt: skip
                 clients.append(ThreadWorker(engine, name))
         self.references = References()
         self.loop = Loop(clients, policy=policy, accounts=accounts).start()
         try:  # the model is there: workers that could not load it have said so
-            self.reader = load_reader(model, limits) if engine is None else engine.reader
-            self.vocabulary: Words | None = Words(model, reader=self.reader, limits=limits)
+            self.reader = load_reader(where, limits) if engine is None else engine.reader
+            self.vocabulary: Words | None = Words(where, reader=self.reader, limits=limits)
         except BaseException:
             self.loop.close()
             raise
@@ -114,7 +121,7 @@ class Studio:
         *,
         policy: Policy | None = None,
         accounts: Billing | None = None,
-        reader: PromptReader | None = None,
+        reader: ReadsPrompts | None = None,
         vocabulary: Words | None = None,
     ) -> Studio:
         """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`.
@@ -279,3 +286,8 @@ class Studio:
     def close(self, timeout_s: float = 10.0) -> None:
         """End all jobs as cancelled, and all workers. See `Loop.close`."""
         self.loop.close(timeout_s)
+
+
+def _sent(path: Path) -> bytes:
+    """Return a path as another process needs it: absolute, and as it is written, since links lead out of a folder."""
+    return os.fsencode(path.absolute())

@@ -6,7 +6,11 @@ To add a family is to add a module with
     PIPELINES: Collection[str]                         # classes that model_index.json names for it
     COMPONENTS: Mapping[str, Classes]                  # components of the folder that it reads
     UNREAD: Mapping[str, str]                          # those that it passes over -> the reason
+    TEXT: Mapping[str, Classes]                        # text encoders and tokenizers that may be named apart
+    VAE: Mapping[str, Any]                             # of its autoencoder, what the arrays of a single file do not say
     def fits(checkpoint) -> bool                       # whether the folder is of this family
+    def of_file(file) -> Mapping[str, Component]       # the components in a single file of this family
+    def settings(checkpoint) -> Mapping[str, Any]      # what stands for salon.json in a folder without one
     def load(ops, components) -> Denoiser              # see `engine/denoiser.py`
 
 No other module knows their names. `engine/models/` computes what a model computes.
@@ -21,11 +25,13 @@ from ...plugins import Plugins
 from ..checkpoint import Checkpoint, Component
 from ..errors import UnknownArchitecture
 from ..pipeline import index_of
+from ..signatures import describe_pipeline
 
 if TYPE_CHECKING:
     from ...kernels.ops import Ops
     from ..denoiser import Denoiser
     from ..pipeline import Classes
+    from ..safetensors_file import SafetensorsFile
 
 
 class Family(Protocol):
@@ -35,9 +41,25 @@ class Family(Protocol):
     PIPELINES: Collection[str]
     COMPONENTS: Mapping[str, Classes]
     UNREAD: Mapping[str, str]
+    TEXT: Mapping[str, Classes]
+    VAE: Mapping[str, Any]
 
     def fits(self, checkpoint: Checkpoint) -> bool:
         """Return whether a folder is of this family, by its index and configs. No weight is read."""
+
+    def of_file(self, file: SafetensorsFile) -> Mapping[str, Component]:
+        """Return the components that lie in a single file, each with its `kind`; empty: it is of another family.
+
+        Raises:
+            CheckpointError: the file is of this family, but arrays are missing or of other shapes.
+        """
+
+    def settings(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        """Return what salon.json would say of a folder that has none: keys "text" and "defaults", where they hold.
+
+        Raises:
+            CheckpointError: a config cannot be read.
+        """
 
     def load(self, ops: Ops[Any, Any], components: Mapping[str, Component]) -> Denoiser:
         """Load the model.
@@ -63,5 +85,7 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, Family]:
     for name, family in fitting.items():
         return name, family
     expected = " or ".join(sorted({name for family in known.values() for name in family.PIPELINES}))
-    remedy = f"the families that Salon knows: {', '.join(known)}"
+    what = describe_pipeline(found)
+    remedy = f"it is {what}; " if what is not None else ""
+    remedy += f"the families that Salon has: {', '.join(known)}"
     index.refuse("_class_name", expected, found, UnknownArchitecture, remedy)

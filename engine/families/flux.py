@@ -17,12 +17,17 @@ from ..checkpoint import Checkpoint, Component
 from ..codecs import LatentCodec
 from ..config import Config
 from ..denoiser import AdapterTable, Float32, Pages, Sample
+from ..files import autoencoder
+from ..files import flux as originals
+from ..files import text as text_files
+from ..files.renamed import SettingsComponent
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import flux
 from ..pipeline import Classes
-from ..sigmas import SigmaConfig
-from ..text.pipeline import TextEncoding
+from ..safetensors_file import SafetensorsFile
+from ..sigmas import SCHEDULER, SigmaConfig
+from ..text import pipelines
 from ..weights.flux import ARCHITECTURE
 
 HELP = "FLUX.1, and smaller models of its shape"
@@ -40,6 +45,17 @@ UNREAD: Final = {
     "image_encoder": "it reads pictures for adapters, which callers encode",
     "feature_extractor": "it reads pictures for adapters, which callers encode",
 }
+READER: Final = "clip_t5"
+TEXT: Final[Mapping[str, Classes]] = pipelines.PLUGINS.get(READER).COMPONENTS
+VAE: Final[Mapping[str, Any]] = {"scaling_factor": 0.3611, "shift_factor": 0.1159}
+# Schedulers of the two models, which single files do not have. [schnell] is told by these, too.
+DEV_SCHEDULER: Final[Mapping[str, Any]] = {
+    "_class_name": SCHEDULER, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True,
+    "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096,
+}  # fmt: skip
+SCHNELL_SCHEDULER: Final[Mapping[str, Any]] = {"_class_name": SCHEDULER, "num_train_timesteps": 1000, "shift": 1.0}
+DEV_STEPS, SCHNELL_STEPS = 28, 4
+DEV_TOKENS, SCHNELL_TOKENS = 512, 256  # of T5, where the models' own pipelines cut
 EMBEDDED_GUIDANCE: Final = 3.5  # the default that FLUX.1 [dev] documents
 TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
 
@@ -90,12 +106,11 @@ class Flux:
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
-    def want_text(self, encoding: TextEncoding) -> None:
+    def want_text(self, width: int, pooled: int) -> None:
         """See `Denoiser`."""
-        widths = {"joint_attention_dim": encoding.tokens.shape[1], "pooled_projection_dim": len(encoding.pooled)}
-        for key, width in widths.items():
-            if getattr(self.config, key) != width:
-                self.source.refuse(key, f"{width}, the width of the text encoder", getattr(self.config, key))
+        for key, given in {"joint_attention_dim": width, "pooled_projection_dim": pooled}.items():
+            if getattr(self.config, key) != given:
+                self.source.refuse(key, f"{given}, the width of the text encoder", getattr(self.config, key))
 
     def times(self, sigmas: Float32) -> Float32:
         """See `Denoiser`."""
@@ -130,6 +145,48 @@ class Flux:
 def fits(checkpoint: Checkpoint) -> bool:
     """See `Family`."""
     return checkpoint.index.get("_class_name") in PIPELINES
+
+
+def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+    """See `Family`."""
+    prefix = originals.prefix_of(file)
+    if prefix is None:
+        return {}
+    transformer = originals.transformer(file, prefix)
+    settings = DEV_SCHEDULER if transformer.config.values["guidance_embeds"] else SCHNELL_SCHEDULER
+    parts: dict[str, Component] = {
+        "transformer": transformer,
+        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, settings),
+    }
+    if prefix:  # a file with everything in it, each part behind a prefix of its own
+        inside = autoencoder.prefix_of(file)
+        if inside is not None:
+            parts["vae"] = autoencoder.autoencoder(file, inside, VAE)
+        for encoder in text_files.encoders(file):
+            name = next(name for name, (_, classes) in TEXT.items() if encoder.name in classes)
+            encoder.name = name
+            parts[name] = encoder
+    return parts
+
+
+def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """See `Family`. Of [schnell]'s shape is what has no guidance embedding and sigmas without a shift."""
+    values = checkpoint.components["transformer"].config.values if "transformer" in checkpoint.components else {}
+    scheduler = checkpoint.components["scheduler"].config.values if "scheduler" in checkpoint.components else {}
+    plain = not scheduler.get("use_dynamic_shifting") and scheduler.get("shift", 1.0) == 1.0
+    schnell = not values.get("guidance_embeds") and plain
+    found: dict[str, Any] = {"defaults": {"steps": SCHNELL_STEPS if schnell else DEV_STEPS}}
+    if _reads_prompts(checkpoint):
+        found["text"] = {"pipeline": READER, "tokens": SCHNELL_TOKENS if schnell else DEV_TOKENS}
+    return found
+
+
+def _reads_prompts(checkpoint: Checkpoint) -> bool:
+    """Return whether the text encoders are those of FLUX.1, and any is there. If only one is, the other is missed."""
+    encoders = {name: classes for name, (_, classes) in TEXT.items() if name.startswith("text_encoder")}
+    named = {name: checkpoint.components[name] for name in encoders if name in checkpoint.components}
+    own = all(checkpoint.index[name][1] in encoders[name] for name in named)
+    return own and any(part.kind is not None or part.path.is_dir() for part in named.values())
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux:

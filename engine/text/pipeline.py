@@ -42,6 +42,10 @@ class TextPipeline(Protocol):
         """Text rows of every prompt, which is the sum of `parts`."""
 
     @property
+    def widths(self) -> tuple[int, int]:
+        """Columns of the text rows, and of the pooled vector."""
+
+    @property
     def unconditional(self) -> TextEncoding:
         """Input of the unconditional branch without a negative prompt."""
 

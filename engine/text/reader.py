@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, Protocol
 
 from ...errors import complaint
 from ...values import shown
@@ -39,8 +39,19 @@ class PromptReading:
     warnings: tuple[str, ...]
 
 
+class ReadsPrompts(Protocol):
+    """What reads prompts for a checkpoint. Safe to use from several threads."""
+
+    @property
+    def max_chars(self) -> int:
+        """Characters of the longest prompt taken."""
+
+    def read(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> PromptReading:
+        """Read a prompt, see `PromptReader.read`. Raise PromptError for one that cannot be read."""
+
+
 class PromptReader:
-    """Reads prompts for a checkpoint. Safe to use from several threads.
+    """Reads prompts for a checkpoint, clause by clause. Safe to use from several threads.
 
     Args:
         tokenize: token ids of a text, without special tokens.
@@ -77,7 +88,7 @@ class PromptReader:
             PromptError: no words in it, no thing that the model draws, or longer than `max_chars` characters
                 (normalised: `MAX_GROWTH` times that).
         """
-        self._check_length(prompt, field)
+        want_length(prompt, field, self.max_chars)
         reader = self._beside if beside else self._wanted
         try:
             clauses = reader.read(prompt, beside=beside)
@@ -102,14 +113,6 @@ class PromptReader:
                 raise PromptError(complaint(field, shown(prompt), "letters or figures", "say what to draw in words"))
             texts[slot.name], ids[slot.name] = text, tokens
         return PromptReading(texts, ids, tuple(warnings))
-
-    def _check_length(self, prompt: str, field: str) -> None:
-        if len(prompt) > self.max_chars:
-            _refuse_length(field, f"{len(prompt):,} characters", f"{self.max_chars:,}")
-        grown, most = len(unicodedata.normalize("NFKC", prompt)), MAX_GROWTH * self.max_chars
-        if grown > most:
-            allowed = f"{MAX_GROWTH} times {self.max_chars:,}"
-            _refuse_length(field, f"{grown:,} characters once normalised", allowed)
 
     def _refuse_thing(self, field: str, prompt: str, error: NotDrawn) -> NoReturn:
         near = [repr(name) for name in error.near]
@@ -154,7 +157,7 @@ class PromptReader:
         return next((word[:end] for end in range(length, 0, -1) if tokens(end) == read), word[:limit])
 
 
-def words_of(reader: PromptReader | None, vocabulary: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
+def words_of(reader: ReadsPrompts | None, vocabulary: Mapping[str, Any]) -> Mapping[str, Sequence[str]]:
     """Return slot -> a model's own words there, things under "subject"; empty for a model without a list of its words.
 
     Args:
@@ -162,12 +165,21 @@ def words_of(reader: PromptReader | None, vocabulary: Mapping[str, Any]) -> Mapp
         vocabulary: of `salon.json`.
     """
     things = tuple(concept["name"] for concept in vocabulary.get("concepts", ()))
-    if reader is None or not things:
+    if not isinstance(reader, PromptReader) or not things:
         return {}
     tables, names = reader.vocabulary.tables, [slot.name for slot in reader.slots]
     return {name: tuple(dict.fromkeys(filter(None, tables.get(name, {}).values()))) for name in names} | {
         SUBJECT: things
     }
+
+
+def want_length(prompt: str, field: str, most: int) -> None:
+    """Raise PromptError for a prompt of more characters than `most`, or normalised than `MAX_GROWTH` times that."""
+    if len(prompt) > most:
+        _refuse_length(field, f"{len(prompt):,} characters", f"{most:,}")
+    grown = len(unicodedata.normalize("NFKC", prompt))
+    if grown > MAX_GROWTH * most:
+        _refuse_length(field, f"{grown:,} characters once normalised", f"{MAX_GROWTH} times {most:,}")
 
 
 def _refuse_length(field: str, got: str, allowed: str) -> NoReturn:

@@ -13,7 +13,7 @@ from ...plugins import folder
 from ...studio.devices import read_devices
 from ...system import expand_home
 from . import flags_parameters
-from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, json_flag, server_flags, shown, whole
+from .parsing import FILE, Names, Parser, PathName, UsageError, json_flag, server_flags, shown, whole
 
 OWN_COMMAND: Final = ("imagine", "reproduce")  # kinds whose commands are not made from the list of them
 KINDS: Final = folder("job kind", "salon.studio.jobs", "imagine")  # the names alone: no engine is loaded for them
@@ -58,8 +58,15 @@ def add(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor",
         help="what this machine has, and whether Salon works on it",
-        description="Show CPU, backend, model and versions, and try them. Exit code 1 if something does not work.",
+        usage="salon doctor [MODEL] [FLAGS]",
+        description="Show CPU, backend and versions, what a model's files are and whether they fit, and try all of it. "
+        "Exit code 1 if something does not work.",
+        epilog="Example: salon doctor flux1-dev.safetensors",
     )
+    place = doctor.add_argument(
+        "place", nargs="?", type=PathName("MODEL", FILE), metavar="MODEL", help="same as --model"
+    )
+    place.completes = FILE
     engine_flags(doctor)
     json_flag(doctor)
     wildcards = commands.add_parser(
@@ -80,8 +87,8 @@ def add(commands: Any) -> None:
         epilog="Example: salon words --like lighthouse",
     )
     words.add_argument("--like", metavar="WORD", help="only the names that are near to this word, the nearest first")
-    model = PathName("--model", FOLDER)
-    words.add_argument("--model", type=model, metavar="FOLDER", help="a model folder, here (the embedded one)")
+    model = PathName("--model", FILE)
+    words.add_argument("--model", type=model, metavar="PATH", help="a model's folder or file, here (the embedded one)")
     server_flags(words)
     json_flag(words)
 
@@ -166,13 +173,20 @@ def output_flag(parser: Any, text: str) -> None:
     action.completes = FILE
 
 
+def model_flags(group: Any) -> None:
+    """Add the flags that say which model, and where its parts lie."""
+    model, encoder, vae = (PathName(flag, FILE) for flag in ("--model", "--text-encoder", "--vae"))
+    text = "a model: a folder in diffusers' layout, or a safetensors file (the embedded one)"
+    group.add_argument("--model", type=model, metavar="PATH", help=text)
+    text = "text encoders and tokenizers from elsewhere, as folders or files; may be repeated (the model's own)"
+    group.add_argument("--text-encoder", type=encoder, action="append", metavar="PATH", help=text)
+    group.add_argument("--vae", type=vae, metavar="PATH", help="an autoencoder from elsewhere (the model's own)")
+
+
 def engine_flags(parser: Any, title: str = "how to compute it", *, several: bool = False) -> None:
     """Add the flags that `Engine.load` takes; with `several` devices, for as many engines."""
     group = parser.add_argument_group(title)
-    model = PathName("--model", FOLDER)
-    group.add_argument(
-        "--model", type=model, metavar="FOLDER", help="a model folder in diffusers' layout (the embedded one)"
-    )
+    model_flags(group)
     backend = Names("--backend", backends.names())
     known = " or ".join(backends.names())
     group.add_argument("--backend", type=backend, default=backends.DEFAULT, metavar="NAME", help=f"{known} (cpu)")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
-HERE_ONLY: Final = ("model", "backend", "device", "isa", "dtype", "threads", "image_links")
+HERE_ONLY: Final = ("model", "text_encoder", "vae", "backend", "device", "isa", "dtype", "threads", "image_links")
 OF_SERVER: Final = ("lane", "private", "profile")
 PREVIEWS: Final = 4  # steps between two
 TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of
@@ -40,7 +40,7 @@ def refuse_misplaced(options: argparse.Namespace, of_server: Sequence[str] = OF_
 
     `of_server`: parameters that only a server takes."""
     server = server_of(options)
-    given = options.given | ({"image_links"} if getattr(options, "image_links", False) else set())
+    given = options.given | {name for name in ("image_links", "text_encoder") if getattr(options, name, None)}
     here = next((name for name in HERE_ONLY if name in given), None)
     if server is not None and here is not None:
         way = "drop --server" if options.server is not None else "unset SALON_SERVER"

@@ -33,6 +33,8 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         data=Path(options.data) if options.data else default_data(),
         database=options.database,
         model=options.model,
+        text_encoder=tuple(options.text_encoder or ()),
+        vae=options.vae,
         workers=options.workers,
         threads=options.threads,
         backend=options.backend,

@@ -33,6 +33,8 @@ def open_studio(options: ServiceOptions, billing: Billing) -> Studio:
     """Start the workers that the options describe."""
     return Studio(
         options.model,
+        text_encoder=options.text_encoder,
+        vae=options.vae,
         workers=options.workers,
         process=options.process,
         backend=options.backend,

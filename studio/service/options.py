@@ -13,7 +13,8 @@ class ServiceOptions:
     Attributes:
         data: folder of the database (without `database`) and the pictures; it is made if it does not exist.
         database: SQLAlchemy's URL; None: SQLite in `data`.
-        model: folder in diffusers' layout; None: the embedded model.
+        model: folder in diffusers' layout, or a safetensors file; None: the embedded model.
+        text_encoder, vae: parts that are named apart, see `engine.files.opening.ModelPath`.
         workers: number of engines, each with the whole model; None: one for each device.
         threads: threads of each engine; None: the usable cores, shared out.
         backend, isa, dtype: see `Engine.load`; None: the best of this machine.
@@ -36,6 +37,8 @@ class ServiceOptions:
     data: Path
     database: str | None = None
     model: str | None = None
+    text_encoder: tuple[str, ...] = ()
+    vae: str | None = None
     workers: int | None = None
     threads: int | None = None
     backend: str = "cpu"

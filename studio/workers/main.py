@@ -94,6 +94,8 @@ def load(setup: Setup) -> Engine:
     """Return the engine that a setup asks for. Raises as `Engine.load`."""
     return Engine.load(
         None if setup.model is None else os.fsdecode(setup.model),
+        text_encoder=tuple(map(os.fsdecode, setup.text_encoder)),
+        vae=None if setup.vae is None else os.fsdecode(setup.vae),
         backend=setup.backend,
         isa=setup.isa,
         dtype=cast(Any, setup.dtype),

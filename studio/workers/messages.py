@@ -104,6 +104,8 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     dtype: str | None = None
     threads: int | None = None
     limits: Limits | None = None
+    text_encoder: tuple[bytes, ...] = ()
+    vae: bytes | None = None
     device: str | None = None
 
 

@@ -21,6 +21,7 @@ from salon.bench.report import problems
 RUNS: dict[str, dict[str, Any]] = {
     "ops": {"tied_to": "shapes", "needs": "torch", "rows": 40},
     "batch": {"tied_to": "shapes", "needs": "numpy", "rows": 8},
+    "families": {"tied_to": "nothing", "needs": "diffusers", "rows": 22},
     "flux_width": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "identity": {"tied_to": "shapes", "needs": "numpy", "rows": 1},
     "jobs": {"tied_to": "shapes", "needs": "diffusers", "rows": 25},
@@ -33,7 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def tiny(name: str, out: Path) -> dict[str, Any]:
     """Run a benchmark as its command line does; its result."""
-    home = "salon.bench." + (f"{name}.__main__" if name in ("jobs", "lanes", "simulate") else name)
+    home = "salon.bench." + (f"{name}.__main__" if name in ("families", "jobs", "lanes", "simulate") else name)
     main = importlib.import_module(home).main
     with open("/dev/null", "w") as nowhere:
         assert main(argv=["--tiny", "--threads", "1", "--out", str(out)], console=Console(file=nowhere)) == 0

@@ -41,7 +41,7 @@ def marks() -> Iterator[Mark]:
 @pytest.fixture(scope="module")
 def shipped() -> PromptReader:
     reader = load_reader()
-    assert reader is not None
+    assert isinstance(reader, PromptReader)
     return reader
 
 

@@ -233,7 +233,7 @@ def test_dashes_between_words_are_text(prompt: str) -> None:
         (["--sed", "3", "imagine", "x"], "'--sed': unknown flag, before any command"),
         (["imagine"], "required: PROMPT"),
         (["doctor", "--jsn"], "'--jsn': unknown flag; did you mean --json"),
-        (["doctor", "now"], "'now': got words"),
+        (["doctor", "here", "now"], "'now': got words"),
     ],
 )
 def test_commands_refused(words: list[str], message: str) -> None:

@@ -163,3 +163,23 @@ def test_an_error_of_the_system_is_a_problem_of_its_part(monkeypatch: pytest.Mon
     report = doctor.examine(parse(["doctor"], ""))
     wanted = "isa_levels: Too many open files (EMFILE): /x/_C.so; raise the limit (ulimit -n), or close what is open"
     assert report["problems"] == [wanted]
+
+
+def test_a_model_is_looked_at_before_it_is_loaded(salon: Salon, tmp_path: Path) -> None:
+    folder = write_tiny(tmp_path / "tiny")
+    result = salon("doctor", str(folder), "--json", "--backend", "reference")
+    report = json.loads(result.stdout)
+    assert (result.returncode, report["problems"]) == (0, [])
+    files = report["files"]
+    assert (files["family"], files["what"], files["problem"]) == ("flux", "FluxPipeline (FLUX.1)", "")
+    assert files["needed"] == 4 * sum(part["parameters"] for part in files["parts"] if part["read"])
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}))
+    result = salon("doctor", str(folder), "--backend", "reference")
+    assert result.returncode == 1
+    assert "StableDiffusionXLPipeline (SDXL), of no family that Salon has" in result.stdout
+    assert "it is SDXL; the families that Salon has: flux" in result.stdout
+    result = salon("doctor", str(folder), "--model", str(folder))
+    assert (result.returncode, result.stderr) == (
+        2, "salon: error: --model: got it beside MODEL, allowed one of them; drop one\n"
+    )  # fmt: skip

@@ -111,6 +111,11 @@ class ClausePipeline:
         self.unconditional = read_only(rows, np.zeros(pooled, np.float32))  # what training saw for a dropped caption
 
     @property
+    def widths(self) -> tuple[int, int]:
+        """See `TextPipeline`."""
+        return len(self.stats.token_mean), len(self.stats.pooled_mean)
+
+    @property
     def num_rows(self) -> int:
         """Text rows of every prompt."""
         return sum(self.parts)

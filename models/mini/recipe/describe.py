@@ -25,6 +25,7 @@ from ....engine.engine import Engine
 from ....engine.generation import State
 from ....engine.inquiries import Text
 from ....engine.start import forms_of
+from ....engine.text.reader import PromptReader
 from ....studio.inquiring import describing
 from .captions import background_clause, caption, finish_clause, palette_clause, style_clause
 from .config import PRESETS
@@ -151,7 +152,7 @@ def body(bench: Bench) -> None:
 
 def _clauses(engine: Engine, slot: str) -> list[str]:
     """Return all clauses that prompts may have of a slot."""
-    assert engine.reader is not None, "a model without prompts"
+    assert isinstance(engine.reader, PromptReader), "a model that does not read clauses"
     form = next(each.form for each in engine.reader.slots if each.name == slot)
     return [form.format(word) for word in engine.model.words[slot]]
 

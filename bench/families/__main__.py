@@ -1,0 +1,86 @@
+"""Compare every model family with diffusers and transformers: the largest errors, and the time of a step.
+
+`python -m salon.bench.families [--quick] [--threads N]`
+
+Small random models, saved by those libraries themselves, go through both in float32: each part of a family gives a row,
+and so does a whole picture. Then blocks of the real width take turns with diffusers eager and under torch.compile, in
+bf16 where the CPU multiplies it, else in float32. A family is a module of this folder with `parity` and `blocks`.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+from ..measure import interleave, timed
+from ..peers.base import USUAL
+from ..report import Goal
+from ..runner import Bench, run
+from ..torch_mode import torch_as_rival
+from . import flux
+
+FAMILIES: Final[dict[str, Any]] = {"flux": flux}
+ERROR: Final = 1e-4  # of the output's scale, in float32
+DECIBELS: Final = 40.0
+SIDE: Final = 512  # of the picture whose blocks are timed
+COLUMNS: Final = [
+    ["family", "what", "error", "decibels"],
+    ["family", "candidate", "token_rows", "ms", "p90", "times", "compile_s"],
+]
+
+
+def body(bench: Bench) -> None:
+    bench.use("torch", "diffusers", "transformers")
+    bench.columns = COLUMNS
+    with torch_as_rival(bench.threads):
+        for name, family in FAMILIES.items():
+            _parity(bench, name, family)
+        for name, family in FAMILIES.items():
+            _speed(bench, name, family)
+
+
+def _parity(bench: Bench, name: str, family: Any) -> None:
+    with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch, bench.progress(f"{name}: parity", 1) as advance:
+        rows = list(family.parity(Path(scratch)))
+        advance("")
+    for row in rows:
+        bench.row(family=name, what=row.what, error=row.error, decibels=row.decibels)
+    errors = [row.error for row in rows if row.error is not None]
+    pictures = [row.decibels for row in rows if row.decibels is not None]
+    bench.goal(Goal.at_most(f"{name}: largest error, of the output's scale", ERROR, max(errors), ""))
+    bench.goal(Goal.at_least(f"{name}: pictures as diffusers draws them", DECIBELS, min(pictures), "dB"))
+
+
+def _speed(bench: Bench, name: str, family: Any) -> None:
+    """Time blocks of the real width. The compiler takes minutes, so a quick run leaves it out."""
+    rounds = bench.pick(1, 3, 8)
+    compiled = not bench.tiny and not bench.options.quick
+    with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
+        made = family.blocks(Path(scratch), bench.threads, 64 if bench.tiny else SIDE, bench.tiny, compiled)
+        with bench.progress(f"{name}: {made.rows} rows", rounds) as advance:
+            turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
+            results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
+    bench.note(f"{name}: one double and one single block of the real width, {USUAL}; off diffusers by {made.error:.1e}")
+    mine = results["Salon cpu"].median
+    for each, samples in results.items():
+        ms = samples.median
+        bench.row(
+            family=name, candidate=each, token_rows=made.rows, ms=ms, n=len(samples), best=samples.best,
+            p90=samples.spread[1] if samples.spread else None, times=ms / mine if ms and mine else None,
+            compile_s=made.compile_seconds if each.endswith("compile") else None,
+        )  # fmt: skip
+    for each, least in (("diffusers eager", 1.5), ("diffusers compile", 1.0)):
+        if each in results:
+            theirs = results[each].median
+            value = theirs / mine if theirs and mine else None
+            bench.goal(Goal.at_least(f"{name}: {each} takes so many times as long", least, value, "x"))
+
+
+main = partial(run, "families", (__doc__ or "").splitlines()[0], body, tied_to="nothing")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

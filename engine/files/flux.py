@@ -1,0 +1,138 @@
+"""Read the original files of FLUX.1 (Black Forest Labs) as diffusers' `FluxTransformer2DModel`.
+
+Alone (`flux1-dev.safetensors`), or within a file that has text encoders and autoencoder too, behind a prefix.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ..errors import UnknownArchitecture
+from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..weights.flux import ARCHITECTURE
+from .renamed import FileComponent, Piece, count_of, shape_of, thirds
+
+PREFIXES: Final = ("", "model.diffusion_model.")
+MARK: Final = "double_blocks.0.img_attn.norm.query_norm.scale"
+# Files that have the mark too, and are of another family: a key of theirs -> what it is.
+OTHERS: Final = ("single_stream_modulation.lin.weight", "distilled_guidance_layer.in_proj.bias")
+HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
+AXES: Final = (16, 56, 56)
+
+_TOP: Final = {
+    "time_in.in_layer": "time_text_embed.timestep_embedder.linear_1",
+    "time_in.out_layer": "time_text_embed.timestep_embedder.linear_2",
+    "vector_in.in_layer": "time_text_embed.text_embedder.linear_1",
+    "vector_in.out_layer": "time_text_embed.text_embedder.linear_2",
+    "guidance_in.in_layer": "time_text_embed.guidance_embedder.linear_1",
+    "guidance_in.out_layer": "time_text_embed.guidance_embedder.linear_2",
+    "txt_in": "context_embedder",
+    "img_in": "x_embedder",
+    "final_layer.linear": "proj_out",
+}
+_DOUBLE: Final = {
+    "img_mod.lin": "norm1.linear",
+    "txt_mod.lin": "norm1_context.linear",
+    "img_attn.proj": "attn.to_out.0",
+    "txt_attn.proj": "attn.to_add_out",
+    "img_attn.norm.query_norm": "attn.norm_q",
+    "img_attn.norm.key_norm": "attn.norm_k",
+    "txt_attn.norm.query_norm": "attn.norm_added_q",
+    "txt_attn.norm.key_norm": "attn.norm_added_k",
+    "img_mlp.0": "ff.net.0.proj",
+    "img_mlp.2": "ff.net.2",
+    "txt_mlp.0": "ff_context.net.0.proj",
+    "txt_mlp.2": "ff_context.net.2",
+}
+_SINGLE: Final = {
+    "modulation.lin": "norm.linear",
+    "linear2": "proj_out",
+    "norm.query_norm": "attn.norm_q",
+    "norm.key_norm": "attn.norm_k",
+}
+_FUSED: Final = {
+    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+}
+_BLOCK: Final = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
+
+
+def prefix_of(file: SafetensorsFile) -> str | None:
+    """Return what stands before the names of FLUX.1's arrays in a file; None: the file has no such model."""
+    for prefix in PREFIXES:
+        if f"{prefix}{MARK}" in file.tensors and not any(f"{prefix}{key}" in file.tensors for key in OTHERS):
+            return prefix
+    return None
+
+
+def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
+    """Return the transformer in a file.
+
+    Raises:
+        MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of FLUX.1.
+    """
+    pieces = dict(_pieces(file.tensors, prefix))
+    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
+
+
+def _config(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+    """Return what diffusers' config.json would say."""
+    width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
+    (head,) = shape_of(file, f"{prefix}{MARK}", 1)
+    if head != HEAD or width % head:
+        raise UnknownArchitecture(
+            "head width", path=file.path, key=f"{prefix}{MARK}", expected=f"{HEAD}, as all of FLUX.1 have it",
+            found=f"{head} of {width}", remedy="use a folder in diffusers' layout, whose config.json says more",
+        )  # fmt: skip
+    return {
+        "_class_name": ARCHITECTURE,
+        "in_channels": channels,
+        "out_channels": shape_of(file, f"{prefix}final_layer.linear.weight", 2)[0],
+        "num_layers": count_of(file, f"{prefix}double_blocks."),
+        "num_single_layers": count_of(file, f"{prefix}single_blocks."),
+        "attention_head_dim": head,
+        "num_attention_heads": width // head,
+        "joint_attention_dim": shape_of(file, f"{prefix}txt_in.weight", 2)[1],
+        "pooled_projection_dim": shape_of(file, f"{prefix}vector_in.in_layer.weight", 2)[1],
+        "guidance_embeds": f"{prefix}guidance_in.in_layer.weight" in file.tensors,
+        "axes_dims_rope": list(AXES),
+    }
+
+
+def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:
+    """Yield diffusers' name and place of every array behind the prefix. An unknown one keeps its name, and so is told
+    as a weight that the architecture does not have."""
+    for key, info in tensors.items():
+        if prefix and not key.startswith(prefix):
+            continue
+        name, _, part = key[len(prefix) :].rpartition(".")
+        part = "weight" if part == "scale" else part
+        rows = info.shape[0] if info.shape else 0
+        if name in _TOP:
+            yield f"{_TOP[name]}.{part}", Piece(key)
+        elif name == "final_layer.adaLN_modulation.1":  # shift, scale; diffusers has scale, shift
+            yield f"norm_out.linear.{part}", Piece(key, ((rows // 2, rows), (0, rows // 2)))
+        elif (match := _BLOCK.fullmatch(name)) is not None:
+            yield from _block(match[1], match[2], match[3], part, key, rows)
+        else:
+            yield key, Piece(key)
+
+
+def _block(kind: str, number: str, name: str, part: str, key: str, rows: int) -> Iterator[tuple[str, Piece]]:
+    """Yield the arrays of a block that lie in one of the file's."""
+    at = f"{'transformer' if kind == 'double' else 'single_transformer'}_blocks.{number}"
+    names = _DOUBLE if kind == "double" else _SINGLE
+    if name in names:
+        yield f"{at}.{names[name]}.{part}", Piece(key)
+    elif kind == "double" and name in _FUSED:
+        for to, ranges in zip(_FUSED[name], thirds(rows), strict=True):
+            yield f"{at}.{to}.{part}", Piece(key, ranges)
+    elif kind == "single" and name == "linear1":  # q, k, v, and the MLP's four times as many rows
+        one = rows // 7
+        for to, ranges in zip(_FUSED["img_attn.qkv"], thirds(3 * one), strict=True):
+            yield f"{at}.{to}.{part}", Piece(key, ranges)
+        yield f"{at}.proj_mlp.{part}", Piece(key, ((3 * one, rows),))
+    else:
+        yield key, Piece(key)

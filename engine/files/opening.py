@@ -1,0 +1,131 @@
+"""Open a model wherever its parts lie: a folder, a single file, and text encoders or an autoencoder named apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checkpoint import EMBEDDED, Checkpoint, Component
+from ..config import Config, read_json
+from ..errors import UnknownArchitecture, UnsafeFile
+from ..families import PLUGINS, family_of
+from ..families import names as families
+from ..pipeline import Classes
+from ..safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES, SafetensorsFile
+from ..signatures import describe_file
+from ..text.pipelines import reader_of
+from .parts import text_parts, vae_parts
+
+if TYPE_CHECKING:
+    from ..families import Family
+
+GGUF = ".gguf"
+
+
+@dataclass(frozen=True)
+class ModelPath:
+    """Where the parts of a model lie.
+
+    Attributes:
+        path: folder in diffusers' layout, or a single safetensors file.
+        text_encoder: folders and files whose text encoders and tokenizers are used, in place of the model's own.
+        vae: folder or file whose autoencoder is used in place of the model's own.
+    """
+
+    path: Path
+    text_encoder: tuple[Path, ...] = ()
+    vae: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: str | Path | ModelPath | None,
+        text_encoder: Sequence[str | Path] = (),
+        vae: str | Path | None = None,
+    ) -> ModelPath:
+        """Return the place of a model. `model`: None is the embedded one; a `ModelPath` is returned as it is."""
+        if isinstance(model, ModelPath):
+            return model
+        named = (text_encoder,) if isinstance(text_encoder, str | Path) else text_encoder
+        return cls(
+            EMBEDDED if model is None else Path(model),
+            tuple(Path(path) for path in named),
+            None if vae is None else Path(vae),
+        )
+
+
+def open_checkpoint(model: ModelPath) -> Checkpoint:
+    """Open a model, without reading weights.
+
+    Raises:
+        CheckpointError: it cannot be read, is of no family that Salon has, or a part that was named apart is not of the
+            model's family.
+    """
+    checkpoint = _single_file(model.path) if model.path.is_file() else Checkpoint(model.path)
+    if not model.text_encoder and model.vae is None:
+        return checkpoint
+    _, family = family_of(checkpoint)
+    if model.vae is not None:
+        for part in vae_parts(model.vae, family.VAE):
+            _take(checkpoint, family.COMPONENTS, part, model.vae)
+    for path in model.text_encoder:
+        for part in text_parts(path):
+            _take(checkpoint, family.TEXT, part, path)
+    return checkpoint
+
+
+def salon_of(checkpoint: Checkpoint) -> Config:
+    """Return a checkpoint's salon.json; for one without, what its family says in its place.
+
+    Raises:
+        CheckpointError: the file cannot be read, or no family fits.
+    """
+    file = checkpoint.path / "salon.json"
+    if file.is_file():
+        return Config(file, read_json(file))
+    return Config(file, dict(family_of(checkpoint)[1].settings(checkpoint)))
+
+
+def parts_read(checkpoint: Checkpoint, salon: Config) -> Mapping[str, Classes]:
+    """Return the components that a checkpoint's family and text pipeline read, and their classes."""
+    reader = reader_of(salon)
+    return {**family_of(checkpoint)[1].COMPONENTS, **({} if reader is None else reader.COMPONENTS)}
+
+
+def _single_file(path: Path) -> Checkpoint:
+    """Open a single file as the family that knows its arrays."""
+    if path.suffix == GGUF:
+        remedy = "use a safetensors file or a folder in diffusers' layout"
+        raise UnknownArchitecture("a GGUF file", path=path, expected="safetensors", found="GGUF", remedy=remedy)
+    if path.suffix in PICKLE_SUFFIXES:
+        raise UnsafeFile("the weights are pickled", path=path, expected="safetensors", remedy=PICKLE_REMEDY)
+    file = SafetensorsFile(path)
+    for family in _families():
+        parts = family.of_file(file)
+        if parts:
+            return Checkpoint.assembled(path, next(iter(family.PIPELINES)), parts)
+    known = "; ".join(f"{name} ({PLUGINS.constant(name, 'HELP')})" for name in families())
+    raise UnknownArchitecture(
+        "no model that Salon has", path=path, expected="one of a family that it has", found=describe_file(file.tensors),
+        remedy=f"the families that Salon has: {known}",
+    )  # fmt: skip
+
+
+def _families() -> Iterator[Family]:
+    for name in families():
+        yield PLUGINS.get(name)
+
+
+def _take(checkpoint: Checkpoint, read: Mapping[str, Classes], part: Component, path: Path) -> None:
+    """Put a part where the model reads one of its class."""
+    assert part.kind is not None, "a part named apart without its class"
+    for name, (_, classes) in read.items():
+        if part.kind[1] in classes:
+            part.name = name
+            checkpoint.replace(name, part)
+            return
+    wanted = " or ".join(dict.fromkeys(kind for _, classes in read.values() for kind in classes))
+    remedy = "name one that goes with the model"
+    raise UnknownArchitecture("a part of another model", path=path, expected=wanted, found=part.kind[1], remedy=remedy)

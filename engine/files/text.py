@@ -1,0 +1,107 @@
+"""Read text encoders in single files (`clip_l.safetensors`, `t5xxl_fp16.safetensors`) as transformers' classes.
+
+Their arrays have transformers' names. Their configs follow from the shapes, with what all models of the kind share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ..errors import UnknownArchitecture
+from ..safetensors_file import SafetensorsFile
+from .renamed import FileComponent, Piece, count_of, shape_of
+
+CLIP: Final = ("transformers", "CLIPTextModel")
+T5: Final = ("transformers", "T5EncoderModel")
+CLIP_PREFIXES: Final = ("", "text_encoders.clip_l.transformer.", "clip_l.transformer.")
+T5_PREFIXES: Final = ("", "text_encoders.t5xxl.transformer.", "t5xxl.transformer.")
+CLIP_MARK: Final = "text_model.embeddings.token_embedding.weight"
+T5_MARK: Final = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+HEAD: Final = 64  # columns of a head, of CLIP-L and of every T5 but the 3B and 11B of 2019
+UNREAD: Final = (  # arrays that the encoders' states do not depend on
+    "logit_scale",
+    "text_projection.weight",
+    "text_model.embeddings.position_ids",
+)
+
+
+def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
+    """Yield the text encoders in a file. Their names are their classes': a family says where it reads which.
+
+    Raises:
+        MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of such an encoder.
+    """
+    for prefix in CLIP_PREFIXES:
+        if f"{prefix}{CLIP_MARK}" in file.tensors:
+            yield FileComponent(CLIP[1], CLIP, file, _pieces(file, prefix), _clip(file, prefix))
+            break
+    for prefix in T5_PREFIXES:
+        if f"{prefix}{T5_MARK}" in file.tensors:
+            yield FileComponent(T5[1], T5, file, _pieces(file, prefix), _t5(file, prefix))
+            break
+
+
+def _pieces(file: SafetensorsFile, prefix: str) -> dict[str, Piece]:
+    keys = (key for key in file.tensors if key.startswith(prefix))
+    pieces = {key[len(prefix) :]: Piece(key) for key in keys}
+    return {name: piece for name, piece in pieces.items() if name not in UNREAD}
+
+
+def _clip(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+    at = f"{prefix}text_model."
+    words, width = shape_of(file, f"{prefix}{CLIP_MARK}", 2)
+    return {
+        "architectures": [CLIP[1]],
+        "model_type": "clip_text_model",
+        "vocab_size": words,
+        "hidden_size": width,
+        "projection_dim": width,
+        "intermediate_size": shape_of(file, f"{at}encoder.layers.0.mlp.fc1.weight", 2)[0],
+        "num_hidden_layers": count_of(file, f"{at}encoder.layers."),
+        "num_attention_heads": _heads(file, f"{prefix}{CLIP_MARK}", width),
+        "max_position_embeddings": shape_of(file, f"{at}embeddings.position_embedding.weight", 2)[0],
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+        "bos_token_id": words - 2,
+        "eos_token_id": words - 1,
+        "pad_token_id": 1,
+    }
+
+
+def _t5(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+    at = f"{prefix}encoder.block.0.layer"
+    query = f"{at}.0.SelfAttention.q.weight"
+    words, width = shape_of(file, f"{prefix}shared.weight", 2)
+    buckets, heads = shape_of(file, f"{prefix}{T5_MARK}", 2)
+    inner = shape_of(file, query, 2)[0]
+    if inner % heads:
+        expected, found = f"a multiple of the {heads} heads", str(inner)
+        raise UnknownArchitecture("rows of q", path=file.path, key=query, expected=expected, found=found)
+    gated = f"{at}.1.DenseReluDense.wi_0.weight"
+    if gated not in file.tensors:
+        raise UnknownArchitecture(
+            "a T5 without gates", path=file.path, key=gated, expected="one of version 1.1, as FLUX.1 and SD3 have",
+            found="none", remedy="use t5xxl_fp16.safetensors, or a folder that transformers wrote",
+        )  # fmt: skip
+    return {
+        "architectures": [T5[1]],
+        "model_type": "t5",
+        "vocab_size": words,
+        "d_model": width,
+        "d_kv": inner // heads,
+        "d_ff": shape_of(file, gated, 2)[0],
+        "num_layers": count_of(file, f"{prefix}encoder.block."),
+        "num_heads": heads,
+        "relative_attention_num_buckets": buckets,
+        "relative_attention_max_distance": 128,
+        "layer_norm_epsilon": 1e-6,
+        "feed_forward_proj": "gated-gelu",
+    }
+
+
+def _heads(file: SafetensorsFile, key: str, width: int) -> int:
+    if width % HEAD:
+        expected = f"a width that is a multiple of {HEAD}, the columns of a head"
+        raise UnknownArchitecture("width", path=file.path, key=key, expected=expected, found=str(width))
+    return width // HEAD

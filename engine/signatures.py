@@ -1,0 +1,79 @@
+"""Tell what a checkpoint is, also of families that Salon does not have: by the class that an index names, or by arrays.
+
+Names of arrays are those by which diffusers tells single files (`loaders/single_file_utils.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+# The first word of a pipeline's class decides, so the longer names stand first.
+PIPELINES: Final = {
+    "StableDiffusionXL": "SDXL",
+    "StableDiffusion3": "Stable Diffusion 3",
+    "StableDiffusion": "Stable Diffusion 1 or 2",
+    "Flux2": "FLUX.2",
+    "FluxKontext": "FLUX.1 Kontext",
+    "FluxFill": "FLUX.1 Fill",
+    "FluxControl": "FLUX.1 with a control picture",
+    "Flux": "FLUX.1",
+    "Chroma": "Chroma",
+    "ZImage": "Z-Image",
+    "QwenImage": "Qwen-Image",
+    "Krea2": "Krea 2",
+    "HiDream": "HiDream",
+    "PixArt": "PixArt",
+    "Lumina": "Lumina",
+    "Sana": "Sana",
+    "AuraFlow": "AuraFlow",
+    "Kandinsky": "Kandinsky",
+    "Wan": "Wan, which makes video",
+    "LTX": "LTX, which makes video",
+    "Hunyuan": "Hunyuan",
+    "Cosmos": "Cosmos",
+}
+# A name of an array -> what a file that has it is. The first that fits decides.
+ARRAYS: Final = {
+    "single_stream_modulation.lin.weight": "FLUX.2",
+    "distilled_guidance_layer.in_proj.bias": "Chroma",
+    "double_blocks.0.img_attn.norm.key_norm.scale": "FLUX.1",
+    "transformer_blocks.0.norm1_context.linear.weight": "a transformer of FLUX.1 or SD3 in diffusers' layout",
+    "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias": "SDXL",
+    "conditioner.embedders.0.model.transformer.resblocks.9.mlp.c_proj.bias": "the refiner of SDXL",
+    "label_emb.0.0.weight": "SDXL",
+    "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight": "Stable Diffusion 1",
+    "cond_stage_model.model.token_embedding.weight": "Stable Diffusion 2",
+    "input_blocks.0.0.weight": "Stable Diffusion, its UNet",
+    "joint_blocks.0.context_block.adaLN_modulation.1.bias": "Stable Diffusion 3",
+    "layers.0.adaLN_modulation.0.weight": "Z-Image",
+    "cap_embedder.0.weight": "Z-Image or Lumina 2",
+    "txtfusion.projector.weight": "Krea 2",
+    "transformer_blocks.0.img_mod.1.weight": "Qwen-Image",
+    "head.modulation": "Wan, which makes video",
+    "patchify_proj.weight": "LTX, which makes video",
+    "blocks.0.cross_attn.kv_linear.weight": "Sana or PixArt",
+    "decoder.up.0.block.0.norm1.weight": "an autoencoder (name it with --vae)",
+    "decoder.up_blocks.0.resnets.0.norm1.weight": "an autoencoder (name it with --vae)",
+    "text_model.embeddings.token_embedding.weight": "a CLIP text encoder (name it with --text-encoder)",
+    "encoder.block.0.layer.0.SelfAttention.q.weight": "a T5 text encoder (name it with --text-encoder)",
+    "model.layers.0.self_attn.q_proj.weight": "a language model (name it with --text-encoder)",
+}
+PREFIXES: Final = ("", "model.diffusion_model.", "model.")
+LORA: Final = (".lora_down.weight", ".lora_A.weight", ".lora_up.weight", ".lora_B.weight", ".hada_w1_a", ".lokr_w1")
+UNKNOWN: Final = "nothing that Salon can tell"
+
+
+def describe_pipeline(name: str) -> str | None:
+    """Return the family of a pipeline's class; None: it is none that Salon can tell."""
+    return next((family for start, family in PIPELINES.items() if name.startswith(start)), None)
+
+
+def describe_file(keys: Collection[str]) -> str:
+    """Return what a safetensors file is by the names of its arrays, or `UNKNOWN`."""
+    for name, what in ARRAYS.items():
+        if any(f"{prefix}{name}" in keys for prefix in PREFIXES):
+            return what
+    if any(key.endswith(LORA) for key in keys):
+        return "a LoRA, which goes with a model"
+    return UNKNOWN

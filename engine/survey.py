@@ -1,0 +1,116 @@
+"""Say what a model's files are without loading them: family, parts, memory, and what stands in the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..kernels import backends
+from .checkpoint import Checkpoint
+from .config import read_json
+from .errors import CheckpointError
+from .families import family_of
+from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
+from .loading import SCHEDULERS
+from .memory import free_memory, want_memory, weight_bytes
+from .pipeline import want_components
+from .safetensors_file import SafetensorsFile
+from .signatures import UNKNOWN, describe_file, describe_pipeline
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a model.
+
+    Attributes:
+        name: in model_index.json.
+        kind: its class.
+        parameters: number of weights; 0: none.
+        read: whether Salon reads it.
+        reason: why not, if not.
+    """
+
+    name: str
+    kind: str
+    parameters: int
+    read: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a model before it is loaded.
+
+    Attributes:
+        path: the folder or file.
+        what: what it is, in words, also where Salon does not have its family.
+        family: a module of `engine/families`; "": Salon has none that fits.
+        parts: its parts.
+        dtype: compute dtype that `needed` is of.
+        needed: bytes of memory that its weights take.
+        free: bytes of memory that are free; None: the system does not tell.
+        problem: why it cannot be loaded here; "": nothing is known that stands in the way.
+    """
+
+    path: Path
+    what: str
+    family: str
+    parts: tuple[Part, ...]
+    dtype: str
+    needed: int
+    free: int | None
+    problem: str
+
+
+def survey(model: ModelPath, dtype: str | None = None) -> Survey:
+    """Look at a model's files. What is wrong with them stands in `Survey.problem`; nothing is raised for it.
+
+    Args:
+        dtype: compute dtype; None: the one that the cpu backend would choose here.
+    """
+    what, name, parts, problem, needed = UNKNOWN, "", tuple[Part, ...](), "", 0
+    compute = dtype or backends.create(backends.DEFAULT).compute
+    try:
+        what = _what(model.path)
+        checkpoint = open_checkpoint(model)
+        name, _ = family_of(checkpoint)
+        parts = _parts(checkpoint)
+        salon = salon_of(checkpoint)
+        read = {**parts_read(checkpoint, salon), **SCHEDULERS}
+        components = {part: checkpoint.components[part] for part in read if part in checkpoint.components}
+        needed = sum(weight_bytes(components, _itemsize(compute)).values())
+        want_components(checkpoint, read, family_of(checkpoint)[1].UNREAD)
+        want_memory(model.path, components, _itemsize(compute))
+    except CheckpointError as error:
+        problem = str(error)
+    return Survey(model.path, what, name, parts, compute, needed, free_memory(), problem)
+
+
+def _itemsize(dtype: str) -> int:
+    return 2 if dtype == "bfloat16" else 4
+
+
+def _what(path: Path) -> str:
+    """Return what a folder or file says that it is."""
+    if path.is_dir():
+        if not (path / "model_index.json").is_file():
+            return "a folder without model_index.json"
+        named = str(read_json(path / "model_index.json").get("_class_name"))[:80]
+        family = describe_pipeline(named)
+        return named if family is None else f"{named} ({family})"
+    return f"a single file: {describe_file(SafetensorsFile(path).tensors)}" if path.is_file() else "nothing"
+
+
+def _parts(checkpoint: Checkpoint) -> tuple[Part, ...]:
+    """Return the parts of a checkpoint of a family that Salon has."""
+    read = {**parts_read(checkpoint, salon_of(checkpoint)), **SCHEDULERS}
+    unread = family_of(checkpoint)[1].UNREAD
+    found = []
+    for name, component in checkpoint.components.items():
+        try:
+            count = component.parameters
+        except CheckpointError:  # the loading tells it, with its path
+            count = 0
+        reason = "" if name in read else unread.get(name, "Salon does not know it")
+        found.append(Part(name, str(checkpoint.index[name][1]), count, name in read, reason))
+    return tuple(found)

@@ -1,0 +1,358 @@
+"""FLUX.1 as people have it: folders that diffusers saves and single files, against diffusers' own pipeline."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from salon.engine import noise
+from salon.engine.engine import Engine
+from salon.engine.errors import (
+    CheckpointError,
+    MissingFile,
+    MissingKey,
+    ModelNotFound,
+    NotEnoughMemory,
+    PromptError,
+    UnexpectedKey,
+    UnknownArchitecture,
+    UnsafeFile,
+    WrongConfig,
+)
+from salon.engine.files.opening import ModelPath, open_checkpoint
+from salon.engine.reading import load_reader
+from salon.engine.survey import survey
+from salon.studio.studio import Studio
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("diffusers")
+
+from salon.bench.families.tiny_flux import LONG, originals, pipeline  # noqa: E402
+
+SIDE = 32  # of a picture, which is 8 x 8 tokens
+PROMPT = "a big red apple on the house"
+
+
+@pytest.fixture(scope="module")
+def dev() -> Any:
+    return pipeline(dev=True)
+
+
+@pytest.fixture(scope="module")
+def folder(dev: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("dev")
+    dev.save_pretrained(path, safe_serialization=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return originals(folder, tmp_path_factory.mktemp("originals") / "files")
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Engine:
+    return Engine.load(folder, dtype="float32", require_text=True)
+
+
+def drawn(engine: Engine, prompt: str = PROMPT, **fields: Any) -> np.ndarray[Any, Any]:
+    spec = engine.make_spec(prompt, **{"seed": 7, "width": SIDE, "height": SIDE, "steps": 3, **fields})
+    generation = engine.open(spec)
+    while generation.state == "running":
+        engine.step([generation])
+    pixels = engine.finish(generation)
+    engine.close(generation)
+    return pixels
+
+
+def of_diffusers(built: Any, prompt: str = PROMPT, *, tokens: int = 512, width: int = SIDE, **fields: Any) -> Any:
+    """The picture of diffusers' own pipeline from the same noise."""
+    start = noise.normal(7, 0, 0, (width // 4) * (SIDE // 4), 16)
+    built.set_progress_bar_config(disable=True)
+    return built(
+        prompt, height=SIDE, width=width, latents=torch.from_numpy(start)[None], output_type="np",
+        max_sequence_length=tokens, **{"num_inference_steps": 3, **fields},
+    ).images[0]  # fmt: skip
+
+
+def decibels(got: np.ndarray[Any, Any], want: np.ndarray[Any, Any]) -> float:
+    error = np.mean((got.astype(np.float64) / 255 - want) ** 2)
+    return float(-10 * np.log10(max(error, 1e-12)))
+
+
+def test_a_folder_of_diffusers_draws_what_diffusers_draws(engine: Engine, dev: Any) -> None:
+    assert engine.make_spec("a cat").steps == 28
+    assert engine.model.architecture.embedded_guidance == 3.5
+    assert decibels(drawn(engine)[0], of_diffusers(dev)) >= 50  # of 8 bits' own rounding 58.9
+    other = of_diffusers(dev, "a cat", guidance_scale=1.5, num_inference_steps=2, width=48)
+    assert decibels(drawn(engine, "a cat", embedded_guidance=1.5, steps=2, width=48)[0], other) >= 50
+    # and the numbers do tell prompts, guidance and negative prompts apart
+    assert decibels(drawn(engine, "a cat")[0], of_diffusers(dev)) < 45
+    guided = of_diffusers(dev, true_cfg_scale=2.0, negative_prompt="a dog")
+    assert decibels(drawn(engine, guidance_scale=2.0, negative_prompt="a dog")[0], guided) >= 50
+
+
+def test_schnell_takes_four_steps_and_256_tokens(tmp_path: Path) -> None:
+    built = pipeline(dev=False)
+    built.save_pretrained(tmp_path, variant="fp16", max_shard_size="100KB")
+    assert len(list((tmp_path / "transformer").glob("*.fp16*.safetensors"))) > 1
+    engine = Engine.load(tmp_path, dtype="float32", require_text=True)
+    spec = engine.make_spec(PROMPT)
+    assert (spec.steps, spec.guidance_scale, engine.model.text and engine.model.text.num_rows) == (4, 1.0, 256)
+    assert engine.model.architecture.embedded_guidance is None
+    assert decibels(drawn(engine, steps=4)[0], of_diffusers(built, tokens=256, num_inference_steps=4)) >= 50
+
+
+def test_a_prompt_is_cut_where_the_pipeline_cuts_it_and_that_is_told(engine: Engine, dev: Any) -> None:
+    assert decibels(drawn(engine, LONG)[0], of_diffusers(dev, LONG)) >= 50
+    generation = engine.open(engine.make_spec(LONG, width=SIDE, height=SIDE))
+    engine.close(generation)
+    of_clip, of_t5 = generation.warnings
+    assert of_clip.startswith("CLIP reads 77 tokens")
+    assert of_t5.startswith("the prompt has more than the 512 tokens that T5 reads: left out is ")
+    reader = engine.reader
+    assert reader is not None
+    assert reader.read(LONG).warnings == generation.warnings
+    assert reader.read(PROMPT).warnings == ()
+    for prompt in ("", " \n"):
+        with pytest.raises(PromptError, match="prompt: got .*, allowed some words"):
+            reader.read(prompt)
+    with pytest.raises(PromptError, match="max_prompt_chars"):
+        reader.read("a " * 2000)
+    with pytest.raises(PromptError, match="strict: got .*left out is"):
+        engine.make_spec(LONG, strict=True)
+
+
+@pytest.mark.parametrize("prompt", ["", "ALL CAPS  and   spaces\n", "naïve café ☕️ 猫", "a" * 700, LONG])
+def test_tokens_are_those_of_the_pipeline(engine: Engine, dev: Any, prompt: str) -> None:
+    uses = engine.reader.uses  # type: ignore[union-attr]
+    for use, tokenizer in zip(uses, (dev.tokenizer, dev.tokenizer_2), strict=True):
+        want = tokenizer(prompt, padding="max_length", max_length=use.length, truncation=True).input_ids
+        assert use.ids(prompt).tolist() == want
+
+
+def test_pictures_are_the_same_alone_in_a_batch_and_parked(engine: Engine) -> None:
+    specs = [
+        engine.make_spec(prompt, seed=seed, width=width, height=SIDE, steps=steps)
+        for prompt, seed, width, steps in (("a cat", 1, 32, 2), (LONG, 2, 48, 3), ("a dog", 3, 16, 2))
+    ]
+    alone = [drawn(engine, spec.prompt, seed=spec.seed, width=spec.width, steps=spec.steps) for spec in specs]
+    open_ones = [engine.open(spec) for spec in specs]
+    engine.step(open_ones)
+    parked = engine.park(open_ones[1])
+    open_ones[1] = engine.resume(parked)
+    while running := [g for g in open_ones if g.state == "running"]:
+        engine.step(running)
+    for generation, pixels in zip(open_ones, alone, strict=True):
+        np.testing.assert_array_equal(engine.finish(generation), pixels)
+        engine.close(generation)
+
+
+def test_single_files_draw_the_same_bits_as_the_folder(engine: Engine, folder: Path, files: dict[str, Path]) -> None:
+    tokenizers = [folder / "tokenizer", folder / "tokenizer_2"]
+    single = Engine.load(
+        files["transformer"], text_encoder=[files["t5"], files["clip"], *tokenizers], vae=files["vae"],
+        dtype="float32", require_text=True,
+    )  # fmt: skip
+    np.testing.assert_array_equal(drawn(single), drawn(engine))
+    assert single.make_spec("a cat").steps == 28
+    assert single.model.digest != engine.model.digest
+    everything = Engine.load(files["everything"], text_encoder=tokenizers, dtype="float32")
+    np.testing.assert_array_equal(drawn(everything), drawn(engine))
+    # the rest may come from a whole folder
+    mixed = Engine.load(files["transformer"], text_encoder=[folder], vae=folder, dtype="float32")
+    np.testing.assert_array_equal(drawn(mixed), drawn(engine))
+
+
+def test_a_part_named_apart_takes_the_place_of_the_models_own(engine: Engine, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "vae"
+    shutil.copytree(folder / "vae", other)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"shift_factor": 0.5}))
+    changed = Engine.load(folder, vae=other, dtype="float32")
+    assert (drawn(changed) != drawn(engine)).any()
+    assert load_reader(ModelPath.of(folder, [folder / "tokenizer_2"])) is not None
+
+
+def test_a_cache_of_links_loads(engine: Engine, folder: Path, tmp_path: Path) -> None:
+    """As huggingface_hub keeps snapshots: every file is a link to a blob of another name."""
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "main"
+    blobs.mkdir()
+    for number, path in enumerate(sorted(path for path in folder.rglob("*") if path.is_file())):
+        shutil.copy(path, blobs / f"{number:064x}")
+        link = snapshot / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        os.symlink(os.path.relpath(blobs / f"{number:064x}", link.parent), link)
+    linked = Engine.load(snapshot, dtype="float32")
+    assert linked.model.digest == engine.model.digest
+
+
+def missing_vae(folder: Path, files: dict[str, Path], _: Path) -> ModelPath:
+    return ModelPath(files["transformer"], (folder,))
+
+
+def missing_tokenizer(folder: Path, files: dict[str, Path], _: Path) -> ModelPath:
+    return ModelPath(files["transformer"], (files["t5"], files["clip"]), files["vae"])
+
+
+def encoder_is_a_vae(folder: Path, files: dict[str, Path], _: Path) -> ModelPath:
+    return ModelPath(files["transformer"], (files["vae"],), files["vae"])
+
+
+def vae_is_an_encoder(folder: Path, files: dict[str, Path], _: Path) -> ModelPath:
+    return ModelPath(folder, (), files["clip"])
+
+
+def pickled(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    (tmp / "flux.ckpt").write_bytes(b"\x80\x04")
+    return ModelPath(tmp / "flux.ckpt")
+
+
+def gguf(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    (tmp / "flux.gguf").write_bytes(b"GGUF")
+    return ModelPath(tmp / "flux.gguf")
+
+
+def lacks_an_array(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    return _edited(files["transformer"], tmp, drop="single_blocks.1.linear2.weight")
+
+
+def has_another_array(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    return _edited(files["transformer"], tmp, add="double_blocks.0.odd.weight")
+
+
+def is_of_sdxl(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    from safetensors.numpy import save_file
+
+    name = "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias"
+    save_file({name: np.zeros(2, np.float32)}, tmp / "xl.safetensors")
+    return ModelPath(tmp / "xl.safetensors")
+
+
+def half_a_folder(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    shutil.copytree(folder, tmp / "half")
+    shutil.rmtree(tmp / "half" / "text_encoder_2")
+    return ModelPath(tmp / "half")
+
+
+def nothing(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    return ModelPath(tmp / "nothing")
+
+
+def no_encoder(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+    return ModelPath(folder, (tmp / "nothing",))
+
+
+def _edited(path: Path, tmp: Path, drop: str = "", add: str = "") -> ModelPath:
+    from safetensors.numpy import load_file, save_file
+
+    arrays = load_file(path)
+    if drop:
+        del arrays[drop]
+    if add:
+        arrays[add] = np.zeros(3, np.float32)
+    save_file(arrays, tmp / "edited.safetensors")
+    return ModelPath(tmp / "edited.safetensors", (), None)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (missing_vae, WrongConfig, "'vae', expected a diffusers component, AutoencoderKL.*; name it with --vae"),
+        (missing_tokenizer, WrongConfig, "'tokenizer', .*; name its folder with --text-encoder too"),
+        (encoder_is_a_vae, UnknownArchitecture, "no text encoder, .*found an autoencoder"),
+        (vae_is_an_encoder, UnknownArchitecture, "no autoencoder, .*found a CLIP text encoder"),
+        (pickled, UnsafeFile, "the weights are pickled, .*safetensors"),
+        (gguf, UnknownArchitecture, "a GGUF file, .*; use a safetensors file"),
+        (is_of_sdxl, UnknownArchitecture, "found SDXL; the families that Salon has: flux"),
+        (half_a_folder, MissingFile, "text_encoder_2: no such folder"),
+        (nothing, ModelNotFound, "no such model"),
+        (no_encoder, ModelNotFound, "no such file or folder"),
+    ],
+)
+def test_what_cannot_be_loaded_is_named(
+    make: Callable[..., ModelPath], kind: type[CheckpointError], said: str, folder: Path, files: dict[str, Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    model = make(folder, files, tmp_path)
+    with pytest.raises(kind, match=said):
+        Engine.load(model, require_text=True)
+    assert survey(model).problem
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "said"),
+    [
+        (lacks_an_array, MissingKey, "single_transformer_blocks.1.proj_out.weight"),
+        (has_another_array, UnexpectedKey, "double_blocks.0.odd.weight"),
+    ],
+)
+def test_an_original_file_that_does_not_fit_is_refused(
+    make: Callable[..., ModelPath], kind: type[CheckpointError], said: str, folder: Path, files: dict[str, Path],
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    model = make(folder, files, tmp_path)
+    with pytest.raises(kind, match=said):
+        Engine.load(model.path, text_encoder=[folder], vae=folder)
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, -1])
+def test_a_truncated_file_is_refused(cut: int, files: dict[str, Path], tmp_path: Path) -> None:
+    data = files["transformer"].read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(data[:cut])
+    with pytest.raises(CheckpointError, match="truncated|malformed"):
+        open_checkpoint(ModelPath(tmp_path / "cut.safetensors"))
+
+
+def test_hostile_shapes_are_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    """Arrays that the config follows from, emptied or of other axes, one by one."""
+    from safetensors.numpy import load_file, save_file
+
+    arrays = load_file(files["transformer"])
+    for key in ("img_in.weight", "txt_in.weight", "double_blocks.0.img_attn.norm.query_norm.scale"):
+        for bad in (np.zeros((0, 3), np.float32), np.zeros((2, 2, 2), np.float32), np.zeros(5, np.float32)):
+            save_file(arrays | {key: bad}, tmp_path / "bad.safetensors")
+            with pytest.raises(CheckpointError):
+                open_checkpoint(ModelPath(tmp_path / "bad.safetensors"))
+
+
+def test_a_survey_says_what_runs_and_what_fits(
+    folder: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = survey(ModelPath(folder), "float32")
+    assert (found.family, found.problem) == ("flux", "")
+    assert "FLUX.1" in found.what
+    read = {part.name: part for part in found.parts}
+    assert read["text_encoder_2"].read
+    assert read["text_encoder_2"].parameters > 1000
+    assert found.needed == 4 * sum(part.parameters for part in found.parts)
+    assert survey(ModelPath(files["transformer"])).what == "a single file: FLUX.1"
+    monkeypatch.setattr("salon.engine.memory.available_memory", lambda: 1000)
+    assert "not enough memory" in survey(ModelPath(folder)).problem
+    with pytest.raises(NotEnoughMemory, match=r"expected 0.0 GB .*transformer.*found 0.0 GB free; free some memory"):
+        Engine.load(folder)
+
+
+def test_a_studio_draws_with_parts_named_apart_and_embedded_guidance(
+    engine: Engine, folder: Path, files: dict[str, Path]
+) -> None:
+    fields: dict[str, Any] = {
+        "seed": 7,
+        "width": SIDE,
+        "height": SIDE,
+        "steps": 3,
+        "embedded_guidance": 1.5,
+        "images": 1,
+    }
+    with Studio(files["everything"], text_encoder=[folder], dtype="float32", threads=1) as studio:
+        job = studio.imagine(PROMPT, **fields)
+        np.testing.assert_array_equal(job.result(60), drawn(engine, **fields))
+        assert studio.loop.model.defaults["steps"] == 28
+    assert (drawn(engine, **fields) != drawn(engine)).any()
