@@ -1,6 +1,6 @@
 """Compare every model family with diffusers and transformers: the largest errors, and the time of a step.
 
-`python -m salon.bench.families [--quick] [--threads N]`
+`python -m salon.bench.families [--quick] [--threads N] [--only parity|speed]`
 
 Small random models, saved by those libraries themselves, go through both in float32: each part of a family gives a row,
 and so does a whole picture. Then blocks of the real width take turns with diffusers eager and under torch.compile, in
@@ -9,6 +9,7 @@ bf16 where the CPU multiplies it, else in float32. A family is a module of this 
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from functools import partial
@@ -26,20 +27,20 @@ FAMILIES: Final[dict[str, Any]] = {"flux": flux}
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed
-COLUMNS: Final = [
-    ["family", "what", "error", "decibels"],
-    ["family", "candidate", "token_rows", "ms", "p90", "times", "compile_s"],
-]
+COLUMNS: Final = [["family", "what", "error", "decibels", "ms", "p90", "times", "compile_s"]]
 
 
 def body(bench: Bench) -> None:
     bench.use("torch", "diffusers", "transformers")
     bench.columns = COLUMNS
+    only = bench.options.only
     with torch_as_rival(bench.threads):
-        for name, family in FAMILIES.items():
+        for name, family in FAMILIES.items() if only != "speed" else ():
             _parity(bench, name, family)
-        for name, family in FAMILIES.items():
+        for name, family in FAMILIES.items() if only != "parity" else ():
             _speed(bench, name, family)
+    if only is not None:
+        bench.note(f"{only} alone was taken (--only {only})")
 
 
 def _parity(bench: Bench, name: str, family: Any) -> None:
@@ -68,7 +69,7 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
     for each, samples in results.items():
         ms = samples.median
         bench.row(
-            family=name, candidate=each, token_rows=made.rows, ms=ms, n=len(samples), best=samples.best,
+            family=name, what=f"one step of {made.rows} rows: {each}", ms=ms, n=len(samples), best=samples.best,
             p90=samples.spread[1] if samples.spread else None, times=ms / mine if ms and mine else None,
             compile_s=made.compile_seconds if each.endswith("compile") else None,
         )  # fmt: skip
@@ -79,7 +80,13 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
             bench.goal(Goal.at_least(f"{name}: {each} takes so many times as long", least, value, "x"))
 
 
-main = partial(run, "families", (__doc__ or "").splitlines()[0], body, tied_to="nothing")
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--only", choices=("parity", "speed"), help="errors, which other load does not matter to; or times"
+    )
+
+
+main = partial(run, "families", (__doc__ or "").splitlines()[0], body, arguments=arguments, tied_to="nothing")
 
 
 if __name__ == "__main__":
