@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (option.keyword or option.markexpr)
     if whole and not option.usepdb and not option.collectonly and getattr(option, "numprocesses", 0) is None:
         option.numprocesses, option.dist = PROCESSES, "loadfile"
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads would wait busily for each other's cores
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -90,7 +91,7 @@ def pytest_configure_node(node: Any) -> None:
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
     """Run a test in its turn; tests that follow one another alone keep it."""
     turns = item.config.stash.get(TURNS, None)
     if turns is not None:
