@@ -33,6 +33,8 @@ def test_there_are_two_commands() -> None:
 def test_the_programs_run(number: int, images: int) -> None:
     programs = blocks("python")
     assert len(programs) == 3
+    assert "range(6)" in programs[1]
+    programs[1] = programs[1].replace("range(6)", "range(2)")  # of as many grids nothing more is seen
     names: dict[str, object] = {}
     exec(compile(programs[number], "README.md", "exec"), names)
     assert getattr(names["pictures"], "shape", None) == (images, 128, 128, 3)
