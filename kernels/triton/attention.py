@@ -30,6 +30,10 @@ class AttentionOps(Base):
         kv_segments: Segments | None = None,
         adapters: AdapterTerms | None = None,
         out: torch.Tensor | None = None,
+        kv_heads: int | None = None,
+        scale: float | None = None,
+        causal: bool = False,
+        bias: torch.Tensor | None = None,
     ) -> torch.Tensor:
         op = "attention"
         kv = segments if kv_segments is None else kv_segments
@@ -37,8 +41,19 @@ class AttentionOps(Base):
         count, width = q.shape
         if heads < 1 or width % heads or width == 0:
             refuse(op, "q", f"{describe(q)} with {heads} heads", "[Tq, heads * E]")
-        self._want(op, "k", k, width=width, dtype="compute")
-        self._want(op, "v", v, len(k), width, "compute")
+        groups = heads if kv_heads is None else kv_heads
+        if groups < 1 or heads % groups:
+            refuse(op, "kv_heads", groups, f"a divisor of the {heads} heads")
+        if adapters is not None and len(adapters.segments) and groups != heads:
+            refuse(op, "kv_heads", groups, f"{heads}, since there are adapter terms")
+        if scale is not None and not (math.isfinite(scale) and scale > 0):
+            refuse(op, "scale", scale, "a positive finite number")
+        if bias is not None:
+            self._want(op, "bias", bias, heads, dtype="float32")
+            if bias.shape[1] % 2 != 1:
+                refuse(op, "bias", describe(bias), "an odd number of columns, 2R + 1")
+        self._want(op, "k", k, width=width // heads * groups, dtype="compute")
+        self._want(op, "v", v, len(k), k.shape[1], "compute")
         self._want_segments(op, "segments", segments, count)
         self._want_segments(op, "kv_segments", kv, len(k))
         if out is not None:
@@ -70,9 +85,13 @@ class AttentionOps(Base):
             k.stride(0),
             v.stride(0),
             result.stride(0),
+            bias,
+            0 if bias is None else bias.stride(0),
+            0 if bias is None else bias.shape[1] // 2,
             tiles.table,
             tables.offsets,
             tables.owners,
+            tables.places,
             theirs.kv_first,
             theirs.kv_ranges,
             theirs.num_samples,
@@ -83,14 +102,17 @@ class AttentionOps(Base):
             *(0 if x is None else x.stride(0) for x in (keys, values, queries, apart)),
             *((None, None) if by_segment is None else (by_segment.first, by_segment.order)),
             *((None, None, None) if terms is None else (part.data for part in terms[1:])),
-            math.log2(math.e) / math.sqrt(e),
+            math.log2(math.e) * (1 / math.sqrt(e) if scale is None else scale),
             warps=sizes.warps,
             stages=sizes.stages,
+            GROUP=heads // groups,
             E=e,
             BE=power(e, 16),
             BM=sizes.m,
             BN=sizes.n,
             BA=sizes.a,
+            CAUSAL=causal,
+            BIAS=bias is not None,
             TERMS=terms is not None,
             OWN_QUERIES=queries is not None,
             APART=apart is not None,

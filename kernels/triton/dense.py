@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from ..bfloat16 import widen
 from ..ops import Activation, DtypeName, NormKind
+from ..reference.dense import GATES, GLU
 from ..segments import Segments
 from .arrays import from_host
 from .base import Base
 from .checks import describe, refuse, want_choice, want_dtype_name, want_eps, want_indices
 from .jit import linear as products
 from .jit import norms, rows
-from .tiles import linear_tiles, power, row_warps
+from .tiles import COLUMNS, TILE, linear_tiles, power, row_warps
 
 GROUP = 8  # row tiles that share their columns' tiles in the cache
 
@@ -86,14 +87,14 @@ class DenseOps(Base):
         dtype: DtypeName = "compute",
     ) -> torch.Tensor:
         op = "linear"
-        want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "swiglu"))
+        want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "quick_gelu", *GLU))
         want_dtype_name(op, dtype)
         if not isinstance(weight, TritonLinear):
             refuse(op, "weight", type(weight).__name__, "the result of pack_linear: a packed weight of this backend")
         depth = weight.weight.shape[1]
         self._want(op, "x", x, width=depth, dtype="compute")
-        if weight.swiglu != (activation == "swiglu"):
-            refuse(op, "activation", activation, "swiglu exactly where the weight was packed for it")
+        if weight.swiglu != (activation in GLU):
+            refuse(op, "activation", activation, f"one of {', '.join(GLU)} exactly where the weight was packed for it")
         count, width = len(x), len(weight.weight) // (2 if weight.swiglu else 1)
         if residual is not None:
             self._want(op, "residual", residual, count, width, "float32")
@@ -133,8 +134,8 @@ class DenseOps(Base):
             0 if gate is None else gate.stride(0),
             warps=tiles.warps,
             stages=tiles.stages,
-            ACTIVATION="none" if weight.swiglu else activation,
-            SWIGLU=weight.swiglu,
+            ACTIVATION=GLU.get(activation, activation),
+            PAIRED=weight.swiglu,
             RESIDUAL=residual is not None,
             GATED=gate is not None,
             EVEN=depth % tiles.k == 0,
@@ -145,25 +146,63 @@ class DenseOps(Base):
         )
         return result
 
+    def gated(
+        self,
+        gate: torch.Tensor,
+        value: torch.Tensor,
+        activation: Activation = "none",
+        *,
+        out: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        op = "gated"
+        want_choice(op, "activation", activation, GATES)
+        self._want(op, "gate", gate)
+        self._want(op, "value", value, *gate.shape)
+        if out is not None:
+            self._want(op, "out", out, *gate.shape, "compute")
+        count, width = gate.shape
+        result = self._new(count, width) if out is None else out
+        block = min(power(width, 16), COLUMNS)
+        self.launch(
+            rows.gated,
+            (-(-count // TILE), -(-width // block)),
+            gate,
+            value,
+            result,
+            count,
+            width,
+            gate.stride(0),
+            value.stride(0),
+            result.stride(0),
+            ACTIVATION=activation,
+            BM=TILE,
+            BN=block,
+        )
+        return result
+
     def modulate(
         self,
         x: torch.Tensor,
-        shift: torch.Tensor,
+        shift: torch.Tensor | None,
         scale: torch.Tensor,
         segments: Segments,
         *,
         kind: NormKind = "layer",
         eps: float = 1e-6,
+        weight: torch.Tensor | None = None,
     ) -> torch.Tensor:
         op = "modulate"
         want_choice(op, "kind", kind, ("layer", "rms"))
         self._want(op, "x", x, dtype="float32")
-        self._want(op, "shift", shift, width=x.shape[1], dtype="float32")
-        self._want(op, "scale", scale, len(shift), x.shape[1], "float32")
-        self._want_segments(op, "segments", segments, len(x), len(shift))
+        if shift is not None:
+            self._want(op, "shift", shift, width=x.shape[1], dtype="float32")
+        self._want(op, "scale", scale, None if shift is None else len(shift), x.shape[1], "float32")
+        self._want_segments(op, "segments", segments, len(x), len(scale))
+        if weight is not None:
+            self._want(op, "weight", weight, 1, x.shape[1], "float32")
         want_eps(op, eps)
         result = self._new(*x.shape)
-        self._norm(x, result, scale, shift, self.tables(segments).row_owner, kind, eps)
+        self._norm(x, result, weight, scale, shift, self.tables(segments).row_owner, kind, eps)
         return result
 
     def norm(
@@ -185,14 +224,15 @@ class DenseOps(Base):
             self._want(op, "bias", bias, 1, x.shape[1], "float32")
         want_eps(op, eps)
         result = self._new(*x.shape, dtype)
-        self._norm(x, result, weight, bias, None, kind, eps)
+        self._norm(x, result, weight, None, bias, None, kind, eps)
         return result
 
     def _norm(
         self,
         x: torch.Tensor,
         result: torch.Tensor,
-        scale: torch.Tensor,
+        weight: torch.Tensor | None,
+        scale: torch.Tensor | None,
         shift: torch.Tensor | None,
         owners: torch.Tensor | None,
         kind: NormKind,
@@ -207,18 +247,20 @@ class DenseOps(Base):
             (count,),
             x,
             result,
+            weight,
             scale,
             shift,
             owners,
             width,
             x.stride(0),
             result.stride(0),
-            scale.stride(0),
+            0 if scale is None else scale.stride(0),
             0 if shift is None else shift.stride(0),
             float(eps),
             warps=row_warps(block),
             LAYER=kind == "layer",
-            MODULATE=owners is not None,
+            WEIGHT=weight is not None,
+            SCALE=scale is not None,
             SHIFT=shift is not None,
             BLOCK=block,
         )
@@ -234,14 +276,18 @@ class DenseOps(Base):
         *,
         eps: float = 1e-6,
         plain_q: torch.Tensor | None = None,
+        kv_heads: int | None = None,
     ) -> None:
         op = "qk_norm_rope"
         self._want(op, "qkv", qkv, dtype="compute")
-        if heads < 1 or qkv.shape[1] % (3 * heads):
-            refuse(op, "qkv", f"{describe(qkv)} with {heads} heads", "[T, 3 * heads * E]")
+        groups = heads if kv_heads is None else kv_heads
+        if heads < 1 or groups < 1 or heads % groups:
+            refuse(op, "kv_heads", groups, f"a divisor of the {heads} heads")
+        if qkv.shape[1] % (heads + 2 * groups):
+            refuse(op, "qkv", f"{describe(qkv)} with {heads} heads", "[T, (heads + 2 * kv_heads) * E]")
         want_eps(op, eps)
-        count, width = len(qkv), qkv.shape[1] // 3
-        e = width // heads
+        count, e = len(qkv), qkv.shape[1] // (heads + 2 * groups)
+        width = heads * e
         for name, w in (("q_weight", q_weight), ("k_weight", k_weight)):
             if w is not None:
                 self._want(op, name, w, 1, e, "float32")
@@ -273,8 +319,10 @@ class DenseOps(Base):
             float(eps),
             warps=row_warps(block_heads * block),
             HEADS=heads,
+            KV_HEADS=groups,
             E=e,
             BH=block_heads,
+            BG=power(groups),
             BE=block,
             Q_NORM=q_weight is not None,
             K_NORM=k_weight is not None,

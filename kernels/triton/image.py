@@ -61,7 +61,7 @@ class ImageOps(Base):
 
     def __init__(self, device: Device, launch: Launch) -> None:
         super().__init__(device, launch)
-        self._images: OrderedDict[tuple[bytes, int, int, int], _Images] = OrderedDict()
+        self._images: OrderedDict[tuple[bytes, int, int, int, int], _Images] = OrderedDict()
 
     def pack_conv(self, weight: NDArray[Any], bias: NDArray[Any] | None) -> TritonConv:
         op = "pack_conv"
@@ -95,9 +95,11 @@ class ImageOps(Base):
         self._want_conv("upsample", x, weight, grids, only_3x3=True)
         return self._convolve(x, weight, grids, None, "compute", step=1, double=True, wrap=wrap)
 
-    def downsample(self, x: torch.Tensor, weight: TritonConv, grids: Int32) -> torch.Tensor:
+    def downsample(self, x: torch.Tensor, weight: TritonConv, grids: Int32, *, symmetric: bool = False) -> torch.Tensor:
         self._want_conv("downsample", x, weight, grids, only_3x3=True, smallest=2)
-        return self._convolve(x, weight, grids, None, "compute", step=2, double=False, wrap=False)
+        return self._convolve(
+            x, weight, grids, None, "compute", step=2, double=False, wrap=False, before=int(symmetric)
+        )
 
     def _convolve(
         self,
@@ -110,10 +112,13 @@ class ImageOps(Base):
         step: int,
         double: bool,
         wrap: bool,
+        before: int | None = None,
     ) -> torch.Tensor:
+        """Convolve with `before` zeros above and left; None: as many as keep the size."""
+        pad = weight.side // 2 if before is None else before
         outputs, inputs = len(weight.bias), weight.weight.shape[1]
         sizes = conv_tiles(self.arch, self.compute, inputs, outputs)
-        images = self._grid_tables(grids, step, 2 if double else 1, sizes.m)
+        images = self._grid_tables(grids, step, 2 if double else 1, pad, sizes.m)
         result = self._new(images.pixels, outputs, dtype)
         self.launch(
             kernels.conv2d,
@@ -136,7 +141,7 @@ class ImageOps(Base):
             stages=sizes.stages,
             SIDE=weight.side,
             STEP=step,
-            PAD=0 if step == 2 else weight.side // 2,
+            PAD=pad,
             DOUBLE=double,
             WRAP=wrap,
             RESIDUAL=residual is not None,
@@ -171,7 +176,7 @@ class ImageOps(Base):
         if not len(x) or not channels:
             return result
         block = power(channels)
-        images = self._grid_tables(grids, 1, 1, max(1, NUMBERS // block))
+        images = self._grid_tables(grids, 1, 1, 0, max(1, NUMBERS // block))
         tiles, size = images.tiles, channels // groups
         moments = torch.empty((len(tiles), 2 * channels), dtype=torch.float32, device=self.device)
         norms = torch.empty((len(grids), groups, 2), dtype=torch.float32, device=self.device)
@@ -224,20 +229,21 @@ class ImageOps(Base):
         )
         return result
 
-    def _grid_tables(self, grids: Int32, step: int, times: int, size: int) -> _Images:
+    def _grid_tables(self, grids: Int32, step: int, times: int, pad: int, size: int) -> _Images:
         """Return the tables of images of these sizes, whose results are smaller by `step` or larger by `times`."""
-        key = (grids.tobytes(), step, times, size)
+        pad = pad if step == 2 else 0
+        key = (grids.tobytes(), step, times, pad, size)
         found = self._images.get(key)
         if found is None:
-            found = self._images[key] = self._make_tables(grids, step, times, size)
+            found = self._images[key] = self._make_tables(grids, step, times, pad, size)
             if len(self._images) > KEPT:
                 self._images.popitem(last=False)
         self._images.move_to_end(key)
         return found
 
-    def _make_tables(self, grids: Int32, step: int, times: int, size: int) -> _Images:
+    def _make_tables(self, grids: Int32, step: int, times: int, pad: int, size: int) -> _Images:
         sides = grids.astype(np.int64)
-        results = sides * times if step == 1 else (sides - 2) // step + 1
+        results = sides * times if step == 1 else (sides - 2 + pad) // step + 1
         inputs = np.concatenate([[0], np.cumsum(sides.prod(axis=1))])
         starts = np.concatenate([[0], np.cumsum(results.prod(axis=1))]).astype(np.int32)
         facts = np.column_stack([inputs[:-1], sides, results[:, 1:]]).astype(np.int32)

@@ -13,9 +13,7 @@ from .arrays import DeviceVector
 from .base import Base
 from .checks import refuse
 from .jit import solver as kernels
-from .tiles import power
-
-TILE = 32  # rows of a program
+from .tiles import TILE, power
 
 
 class SolverOps(Base):

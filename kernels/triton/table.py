@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..ops import Activation, DtypeName, Float32
+from ..reference.dense import GATES
 from ..segments import Segments, bound_segments
 from .arrays import DeviceVector, bring_vectors, from_host
 from .attention import AttentionOps
@@ -21,10 +22,7 @@ from .image import ImageOps
 from .jit import rows as kernels
 from .launch import DeviceLaunch, Launch
 from .solver import SolverOps
-from .tiles import power
-
-TILE = 32  # rows of a program
-COLUMNS = 256  # columns of a program, at most
+from .tiles import COLUMNS, TILE, power
 
 
 class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
@@ -91,7 +89,7 @@ class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
         op = "cast"
         self._want(op, "x", x)
         want_dtype_name(op, dtype)
-        want_choice(op, "activation", activation, ("none", "silu"))
+        want_choice(op, "activation", activation, GATES)
         count, width = x.shape
         result = self._new(count, width, dtype)
         block = min(power(width, 16), COLUMNS)
@@ -140,12 +138,26 @@ class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
         ends = np.cumsum([0, *sizes]).tolist()
         return [x[start:stop] for start, stop in pairwise(ends)]
 
-    def add(self, x: torch.Tensor, y: torch.Tensor, segments: Segments | None = None, only: Any = None) -> None:
+    def add(
+        self,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        segments: Segments | None = None,
+        only: Any = None,
+        gate: torch.Tensor | None = None,
+    ) -> None:
         op = "add"
         self._want(op, "x", x, dtype="float32")
         self._want(op, "y", y, *x.shape)
         if segments is not None:
             self._want_segments(op, "segments", segments, len(x))
+        owners = None
+        if gate is not None:
+            self._want(op, "gate", gate, width=x.shape[1], dtype="float32")
+            if segments is None:
+                refuse(op, "segments", None, "the segments that choose gate's rows")
+            self._want_segments(op, "segments", segments, len(x), len(gate))
+            owners = self.tables(segments).row_owner
         chosen, table, offsets, places = None, None, None, -(-len(x) // TILE)
         if only is not None:
             if segments is None:
@@ -166,12 +178,16 @@ class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
             table,
             offsets,
             None if chosen is None else chosen.data,
+            gate,
+            owners,
             len(x),
             0 if chosen is None else len(chosen),
             width,
             x.stride(0),
             y.stride(0),
+            0 if gate is None else gate.stride(0),
             ONLY=chosen is not None,
+            GATED=gate is not None,
             BM=TILE,
             BN=block,
         )

@@ -40,8 +40,9 @@ class SegmentTables:
         offsets: int32 [N + 1].
         owners: int32 [N].
         row_owner: int32 [T], the sample of every row.
-        kv_first, kv_ranges: int32 [S + 1] and [N, 2]: sample s has the row ranges kv_first[s] to kv_first[s + 1], in
-            the order of its segments.
+        places: int32 [N], how many rows of its sample stand in earlier segments.
+        kv_first, kv_ranges: int32 [S + 1] and [N, 3]: sample s has the row ranges kv_first[s] to kv_first[s + 1], in
+            the order of its segments: first row, last row, and how many rows of the sample stand before.
     """
 
     def __init__(self, segments: Segments, device: torch.device) -> None:
@@ -50,13 +51,20 @@ class SegmentTables:
         self._device = device
         order = np.argsort(segments.owners, kind="stable")
         counts = np.bincount(segments.owners, minlength=segments.num_samples)
-        ranges = np.stack([segments.offsets[:-1][order], segments.offsets[1:][order]], axis=1)
-        self.offsets, self.owners, self.row_owner, self.kv_first, self.kv_ranges = bring(
+        first = np.concatenate([[0], np.cumsum(counts)])
+        before = np.cumsum(self._lengths[order]) - self._lengths[order]  # of all samples, in their order
+        starts = np.concatenate([before, [0]])[np.minimum(first[:-1], len(order))]  # of each sample
+        before -= starts[segments.owners[order]]
+        places = np.zeros_like(before)
+        places[order] = before
+        ranges = np.stack([segments.offsets[:-1][order], segments.offsets[1:][order], before], axis=1)
+        self.offsets, self.owners, self.row_owner, self.places, self.kv_first, self.kv_ranges = bring(
             [
                 segments.offsets,
                 segments.owners,
                 segments.row_owners(),
-                np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+                places.astype(np.int32),
+                first.astype(np.int32),
                 ranges.astype(np.int32),
             ],
             device,
@@ -73,7 +81,7 @@ class SegmentTables:
 
     def buffers(self) -> list[torch.Tensor]:
         """Return all arrays, in an order that tables of equal numbers and uses share."""
-        own = [self.offsets, self.owners, self.row_owner, self.kv_first, self.kv_ranges]
+        own = [self.offsets, self.owners, self.row_owner, self.places, self.kv_first, self.kv_ranges]
         for size in sorted(self._tiles):
             own += [self._tiles[size].table, self._tiles[size].first]
         return own

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ..ops import Dtype
 
+TILE = 32  # rows of a program that computes number by number
+COLUMNS = 256  # its columns, at most
 LARGE_SHARED = (80, 90, 100, 103)  # with 160 KiB of shared memory a program and more; others have 99
 
 

@@ -24,7 +24,7 @@ def linear(
     stride_out,
     stride_gate,
     ACTIVATION: tl.constexpr,
-    SWIGLU: tl.constexpr,
+    PAIRED: tl.constexpr,
     RESIDUAL: tl.constexpr,
     GATED: tl.constexpr,
     EVEN: tl.constexpr,
@@ -35,7 +35,7 @@ def linear(
 ):
     """Compute one BM x BN tile of the result, the sum over K in steps of BK from the first on.
 
-    x [rows, depth]; weight [width, depth], with SWIGLU twice that width, the gate's rows first; bias float32 alike;
+    x [rows, depth]; weight [width, depth], with PAIRED twice that width, the gates' rows first; bias float32 alike;
     out [rows, width], which RESIDUAL reads as well; gate float32 [S, width], its row of each row by `owners`.
     """
     pid = tl.program_id(0)
@@ -55,29 +55,27 @@ def linear(
     half = width.to(tl.int64) * stride_weight
 
     total = tl.zeros((BM, BN), tl.float32)
-    if SWIGLU:
+    if PAIRED:
         other = tl.zeros((BM, BN), tl.float32)
     for start in range(0, depth, BK):
         if EVEN:
             a = tl.load(x_at + start)
             b = tl.load(weight_at + start)
             total = dot(a, b, total)
-            if SWIGLU:
+            if PAIRED:
                 other = dot(a, tl.load(weight_at + half + start), other)
         else:
             left = depth - start
             a = tl.load(x_at + start, mask=k[None, :] < left, other=0.0)
             b = tl.load(weight_at + start, mask=k[:, None] < left, other=0.0)
             total = dot(a, b, total)
-            if SWIGLU:
+            if PAIRED:
                 c = tl.load(weight_at + half + start, mask=k[:, None] < left, other=0.0)
                 other = dot(a, c, other)
 
-    y = total + tl.load(bias + column)[None, :]
-    if SWIGLU:
-        y = activate(y, "silu") * (other + tl.load(bias + width + column)[None, :])
-    else:
-        y = activate(y, ACTIVATION)
+    y = activate(total + tl.load(bias + column)[None, :], ACTIVATION)
+    if PAIRED:
+        y = y * (other + tl.load(bias + width + column)[None, :])
     out_at = out + mine[:, None] * stride_out + n[None, :]
     kept = (m[:, None] < rows) & (n[None, :] < width)
     if GATED:

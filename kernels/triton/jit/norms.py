@@ -12,6 +12,7 @@ from .numbers import narrow, part, widen
 def norm(
     x,
     out,
+    weight,
     scale,
     shift,
     owners,
@@ -22,11 +23,12 @@ def norm(
     stride_shift,
     eps,
     LAYER: tl.constexpr,
-    MODULATE: tl.constexpr,
+    WEIGHT: tl.constexpr,
+    SCALE: tl.constexpr,
     SHIFT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Compute one row: norm(x) * scale + shift, or with MODULATE norm(x) * (1 + scale[owner]) + shift[owner]."""
+    """Compute one row: norm(x) * weight * (1 + scale[owner]) + shift[owner], or the parts of it that there are."""
     row = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, BLOCK)
     inside = column < width
@@ -34,14 +36,14 @@ def norm(
     if LAYER:
         v = tl.where(inside, v - tl.sum(v, 0) / width, 0.0)
     v = v / tl.sqrt_rn(tl.sum(v * v, 0) / width + eps)
-    if MODULATE:
+    if WEIGHT:
+        v = v * tl.load(weight + column, mask=inside, other=0.0)
+    owner = row * 0  # of a plain norm
+    if SCALE:
         owner = tl.load(owners + row).to(tl.int64)
-        factor = 1.0 + tl.load(scale + owner * stride_scale + column, mask=inside, other=0.0)
-        v = v * factor + tl.load(shift + owner * stride_shift + column, mask=inside, other=0.0)
-    else:
-        v = v * tl.load(scale + column, mask=inside, other=0.0)
-        if SHIFT:
-            v = v + tl.load(shift + column, mask=inside, other=0.0)
+        v = v * (1.0 + tl.load(scale + owner * stride_scale + column, mask=inside, other=0.0))
+    if SHIFT:
+        v = v + tl.load(shift + owner * stride_shift + column, mask=inside, other=0.0)
     tl.store(out + row * stride_out + column, narrow(v, out.dtype.element_ty), mask=inside)
 
 
@@ -77,8 +79,10 @@ def qk_norm_rope(
     stride_plain,
     eps,
     HEADS: tl.constexpr,
+    KV_HEADS: tl.constexpr,
     E: tl.constexpr,
     BH: tl.constexpr,
+    BG: tl.constexpr,
     BE: tl.constexpr,
     Q_NORM: tl.constexpr,
     K_NORM: tl.constexpr,
@@ -92,9 +96,11 @@ def qk_norm_rope(
     inside = (head[:, None] < HEADS) & (e[None, :] < E)
     place = head[:, None] * E + e[None, :]
     q_at = qkv + row * stride_qkv + place
-    k_at = q_at + HEADS * E
+    group = tl.arange(0, BG)
+    k_inside = (group[:, None] < KV_HEADS) & (e[None, :] < E)
+    k_at = qkv + row * stride_qkv + HEADS * E + group[:, None] * E + e[None, :]
     q = _normed_heads(q_at, q_weight, inside, eps, E, BE, Q_NORM)
-    k = _normed_heads(k_at, k_weight, inside, eps, E, BE, K_NORM)
+    k = _normed_heads(k_at, k_weight, k_inside, eps, E, BE, K_NORM)
     if PLAIN:
         tl.store(plain_q + row * stride_plain + place, narrow(q, plain_q.dtype.element_ty), mask=inside)
     if ROPE:
@@ -102,6 +108,6 @@ def qk_norm_rope(
         c = tl.load(cos + row * stride_cos + pair, mask=pair < E // 2, other=0.0)[None, :]
         s = tl.load(sin + row * stride_sin + pair, mask=pair < E // 2, other=0.0)[None, :]
         q = _rotated(q, c, s, BH, BE)
-        k = _rotated(k, c, s, BH, BE)
+        k = _rotated(k, c, s, BG, BE)
     tl.store(q_at, narrow(q, qkv.dtype.element_ty), mask=inside)
-    tl.store(k_at, narrow(k, qkv.dtype.element_ty), mask=inside)
+    tl.store(k_at, narrow(k, qkv.dtype.element_ty), mask=k_inside)

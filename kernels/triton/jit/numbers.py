@@ -57,6 +57,12 @@ def activate(x, NAME: tl.constexpr):
     """Apply an activation of the op table to float32."""
     if NAME == "silu":
         x = x / (1.0 + tl.exp(-x))
+    elif NAME == "quick_gelu":
+        x = x / (1.0 + tl.exp(-1.702 * x))
+    elif NAME == "sigmoid":
+        x = 1.0 / (1.0 + tl.exp(-x))
+    elif NAME == "tanh":
+        x = 1.0 - 2.0 / (tl.exp(2.0 * x) + 1.0)
     elif NAME == "gelu":
         x = x * 0.5 * (1.0 + tl.erf(x * 0.7071067811865476))
     elif NAME == "gelu_tanh":

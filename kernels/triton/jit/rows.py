@@ -30,16 +30,23 @@ def add(
     tiles,
     offsets,
     only,
+    gate,
+    owners,
     rows,
     chosen,
     width,
     stride_x,
     stride_y,
+    stride_gate,
     ONLY: tl.constexpr,
+    GATED: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """Add a BM x BN tile of y to x. With ONLY, tiles are of segments, of which those in `only` [chosen] are touched."""
+    """Add a BM x BN tile of y to x, with GATED of gate[owner] * y.
+
+    With ONLY, tiles are of segments, of which those in `only` [chosen] are touched.
+    """
     start = tl.program_id(0) * BM
     stop = rows
     if ONLY:
@@ -58,7 +65,33 @@ def add(
     kept = (m[:, None] < stop) & (n[None, :] < width)
     at = x + m[:, None] * stride_x + n[None, :]
     more = widen(tl.load(y + m[:, None] * stride_y + n[None, :], mask=kept, other=0.0))
+    if GATED:
+        owner = tl.load(owners + m, mask=m < stop, other=0).to(tl.int64)
+        more = tl.load(gate + owner[:, None] * stride_gate + n[None, :], mask=kept, other=0.0) * more
     tl.store(at, tl.load(at, mask=kept, other=0.0) + more, mask=kept)
+
+
+@triton.jit(do_not_specialize=["rows"])
+def gated(
+    gate,
+    value,
+    out,
+    rows,
+    width,
+    stride_gate,
+    stride_value,
+    stride_out,
+    ACTIVATION: tl.constexpr,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+):
+    """Write activation(gate) * value, a BM x BN tile; `out` may be one of the two."""
+    m = (tl.program_id(0) * BM + tl.arange(0, BM)).to(tl.int64)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    kept = (m[:, None] < rows) & (n[None, :] < width)
+    factor = activate(widen(tl.load(gate + m[:, None] * stride_gate + n[None, :], mask=kept, other=0.0)), ACTIVATION)
+    v = factor * widen(tl.load(value + m[:, None] * stride_value + n[None, :], mask=kept, other=0.0))
+    tl.store(out + m[:, None] * stride_out + n[None, :], narrow(v, out.dtype.element_ty), mask=kept)
 
 
 @triton.jit

@@ -11,13 +11,7 @@ import pytest
 from salon.kernels.ops import GuidanceTerms
 from salon.kernels.segments import Segments
 
-from ..test_attention import (  # noqa: F401  (they run here on the triton table)
-    Case,
-    make,
-    make_terms,
-    rows_of,
-    test_segments_without_terms_keep_their_bits,
-)
+from ..test_attention import Case, make, make_terms, rows_of
 from .conftest import make_pair
 
 
@@ -32,20 +26,25 @@ def normal(rng, *shape):
 
 def batch(pair, rng, apart):
     """Three samples in five segments, terms on three of them."""
-    case = make(pair, rng, 2, 10, Segments.of([3, 20, 1, 35, 4], [0, 1, 2, 0, 1], 3))
+    case = make(pair, rng, 1, 10, Segments.of([3, 10, 1, 19, 4], [0, 1, 2, 0, 1], 3))
     lists = [[], [([0, 1, 2, 3], 0.5)], [([4, 5], 1.0), ([6], 0.2)], [(list(range(20)), -0.3)] * 2, []]
-    return replace(case, terms=make_terms(pair, rng, lists, 20, queries_rows=63, apart=apart))
+    return replace(case, terms=make_terms(pair, rng, lists, 10, queries_rows=37, apart=apart))
 
 
 @pytest.mark.parametrize("apart", [False, True])
 def test_attention(pair, rng, apart):
+    """A sample has the bits that it has alone; segments without terms have those that they have without any."""
     case = batch(pair, rng, apart)
     full = case.run(pair.cpu)
+    plain = replace(case, terms=None).run(pair.cpu)[0]
+    without = [*range(3), *range(33, 37)]
+    np.testing.assert_array_equal(full[0][without], plain[without])
+    assert np.array_equal(full[0][3:33], plain[3:33]) == apart
     for sample in range(3):
         mine, picked = rows_of(case.segments, sample), np.flatnonzero(case.segments.owners == sample)
         terms = replace(case.terms, lists=[case.terms.lists[j] for j in picked], queries=case.terms.queries[mine])
         segments = Segments.of(case.segments.lengths()[picked].tolist(), [0] * len(picked))
-        alone = Case(case.q[mine], case.k[mine], case.v[mine], 2, segments, None, terms)
+        alone = Case(case.q[mine], case.k[mine], case.v[mine], 1, segments, None, terms)
         for a, b in zip(alone.run(pair.cpu), full, strict=True):
             assert (a is None) == (b is None)
             assert a is None or np.array_equal(a, b[mine])
@@ -55,7 +54,7 @@ def test_bad_numbers_stay_in_their_sample(pair, rng):
     case = batch(pair, rng, False)
     clean = case.run(pair.cpu)[0]
     mine = rows_of(case.segments, 1)
-    others = np.setdiff1d(np.arange(63), mine)
+    others = np.setdiff1d(np.arange(37), mine)
     for name in ("k", "v"):
         values = getattr(case, name).copy()
         values[mine[5]] = np.nan
@@ -63,14 +62,14 @@ def test_bad_numbers_stay_in_their_sample(pair, rng):
         assert np.isnan(got[mine]).all()
         assert np.array_equal(got[others], clean[others])
     q, values = case.q.copy(), case.terms.values.copy()
-    q[33] = np.nan
+    q[16] = np.nan
     got = replace(case, q=q).run(pair.cpu)[0]
-    assert np.isnan(got[33]).all()
-    assert np.array_equal(np.delete(got, 33, 0), np.delete(clean, 33, 0))
+    assert np.isnan(got[16]).all()
+    assert np.array_equal(np.delete(got, 16, 0), np.delete(clean, 16, 0))
     values[5] = np.nan  # of segments 2 and 3
     got = replace(case, terms=replace(case.terms, values=values)).run(pair.cpu)[0]
-    assert np.isnan(got[23:59]).all()
-    assert np.array_equal(np.delete(got, range(23, 59), 0), np.delete(clean, range(23, 59), 0))
+    assert np.isnan(got[13:33]).all()
+    assert np.array_equal(np.delete(got, range(13, 33), 0), np.delete(clean, range(13, 33), 0))
 
 
 def test_rows_of_products_and_norms(pair, rng):

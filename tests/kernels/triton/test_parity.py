@@ -33,17 +33,17 @@ def normal(rng: np.random.Generator, *shape: int) -> Float32:
     return rng.standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("activation", ["none", "gelu_tanh", "gelu", "silu", "swiglu"])
+@pytest.mark.parametrize("activation", ["gelu_tanh", "quick_gelu", "silu", "swiglu", "geglu"])
 @pytest.mark.parametrize(("rows", "width", "depth"), [(1, 1, 1), (19, 34, 65)])
 def test_linear(pair, rng, rows, width, depth, activation):
-    x, width = pair.round(normal(rng, rows, depth)), width * (2 if activation == "swiglu" else 1)
+    x, width = pair.round(normal(rng, rows, depth)), width * (2 if "glu" in activation else 1)
     w, b = pair.round(normal(rng, width, depth) / np.sqrt(depth)), normal(rng, width)
     got, want = (
         ops.numpy(
             ops.linear(
                 view(ops, x),
                 ops.pack_linear([w[:1], w[1:]] if width > 1 else [w], [b[:1], b[1:]] if width > 1 else [b],
-                                swiglu=activation == "swiglu"),
+                                swiglu="glu" in activation),
                 activation=activation,
                 dtype="float32",
             )
@@ -125,6 +125,56 @@ def test_attention(pair, rng, width, lengths, owners, keys):
     check_attention(pair, case)
     if keys is not None:
         assert (case.run(pair.cpu)[0][22:] == 0).all()
+
+
+@pytest.mark.parametrize(("causal", "biased"), [(True, False), (False, True), (True, True)])
+def test_attention_of_text_encoders(pair, rng, causal, biased):
+    """Causal, with biases by distance, keys shared by heads, a scale of its own: places run on over segments."""
+    segments = Segments.of([5, 0, 18, 3], [0, 1, 1, 0])
+    q, k, v, bias = pair.round(normal(rng, 26, 12)), *pair.round(normal(rng, 2, 26, 6)), normal(rng, 4, 7)
+    got, want = (
+        ops.numpy(
+            ops.attention(
+                *(ops.array(part) for part in (q, k, v)),
+                segments,
+                4,
+                kv_heads=2,
+                scale=0.7,
+                causal=causal,
+                bias=ops.array(bias, "float32") if biased else None,
+            )
+        )
+        for ops in pair.both
+    )
+    pair.close(got, want)
+
+
+def test_what_other_families_need(pair, rng):
+    """Gates, fewer heads of keys, a modulation without a shift and with a weight, zeros on all sides."""
+    segments, grids = Segments.of([2, 0, 3], [0, 1, 1]), np.array([(3, 5), (2, 2)], np.int32)
+    qkv, weight, turn, x, gate = (normal(rng, *shape) for shape in ((5, 48), (1, 6), (5, 3), (5, 9), (2, 9)))
+    kernel, pixels, w = (pair.round(normal(rng, *shape)) for shape in ((3, 2, 3, 3), (19, 2), (1, 9)))
+    x, qkv = pair.round(x), pair.round(qkv)
+    results = []
+    for ops in pair.both:
+        heads, total = ops.array(qkv), ops.array(x, "float32")
+        norm, angles, gates = (ops.array(part, "float32") for part in (weight, turn, gate))
+        ops.qk_norm_rope(heads, 4, norm, norm, angles, angles, kv_heads=2)
+        ops.add(total, ops.array(x), segments, ops.vectors(np.array([2], np.int32))[0], gates)
+        given = ops.array(x, "float32")
+        results.append(
+            [
+                ops.numpy(heads),
+                ops.numpy(total),
+                ops.numpy(ops.gated(ops.array(x), given, "sigmoid")),
+                ops.numpy(ops.gated(given, given, "tanh", out=ops.array(x))),
+                ops.numpy(ops.cast(given, activation="tanh")),
+                ops.numpy(ops.modulate(given, None, gates, segments, kind="rms", weight=ops.array(w, "float32"))),
+                ops.numpy(ops.downsample(ops.array(pixels), ops.pack_conv(kernel, None), grids, symmetric=True)),
+            ]
+        )
+    for got, want in zip(*results, strict=True):
+        pair.close(got, want, 4)
 
 
 @pytest.mark.parametrize("name", ["several", "only empty"])
