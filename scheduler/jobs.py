@@ -30,15 +30,15 @@ class Job:
         losses: how many workers died under it.
         unit_ms: predicted cost of one unit of each stage, alone, in their order.
         unit: of the next unit.
-        margin: what one step of it adds to a shared step.
+        load: what one step of it adds to a full step (`CostModel.load`).
         key: its place among jobs of its class: least work left, each ms of waiting outweighing `ageing` ms of it. The
             same order at all times, so that no clock is needed.
         state: its account's state in its class.
     """
 
     __slots__ = (
-        "ageing", "alone", "arrival", "at", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "losses",
-        "margin", "paused", "planned", "queued", "seq", "shape", "slack", "stage", "state", "step_at", "ticket", "unit",
+        "ageing", "alone", "arrival", "at", "cancelled", "done", "is_relax", "key", "lane", "left_ms", "load", "losses",
+        "paused", "planned", "queued", "seq", "shape", "slack", "stage", "state", "step_at", "ticket", "unit",
         "unit_ms", "units_seen", "cautious", "worker",
     )  # fmt: skip
 
@@ -54,7 +54,7 @@ class Job:
         self.losses = 0
         self.units_seen = self.cautious = 0
         self.unit_ms: list[float] = []
-        self.left_ms = self.unit = self.margin = self.key = self.slack = 0.0
+        self.left_ms = self.unit = self.load = self.key = self.slack = 0.0
         self.price(cost)
 
     # what the queue asks for
@@ -104,7 +104,7 @@ class Job:
 
     def _settle(self, cost: WorkerCost) -> None:
         self.unit = self.unit_ms[self.at]
-        self.margin = max(0.0, self.unit_ms[self.step_at] - cost.step.fixed_ms) if self.step_at >= 0 else 0.0
+        self.load = cost.step.load(self.shape)
         self.key = self.left_ms + self.ageing * self.arrival
 
     def restart(self) -> None:

@@ -19,6 +19,7 @@ from .prices import Kind as Kind
 from .tables import Table
 from .tickets import Lane
 
+LATER: Final = ("max_floors",)  # of the policy: not in the files of earlier versions; then the default holds
 DEFAULT_FILE: Final = Path(__file__).with_name("plans.toml")
 
 
@@ -187,7 +188,9 @@ def _prices(table: Table, factors: Table) -> PriceList:
 def _policy(table: Table) -> Policy:
     values: dict[str, Any] = {}
     for field in fields(Policy):
-        if isinstance(field.default, int):
+        if field.name in LATER and field.name not in table.data:
+            table.known.append(field.name)
+        elif isinstance(field.default, int):
             values[field.name] = table.whole(field.name, 0, MAX_COUNT)
         else:
             kind = int if type(table.data.get(field.name)) is int else float

@@ -25,6 +25,8 @@ class Policy:
         efficiency: a batch grows until a step's fixed cost is at most 1 - efficiency of it: then this share of what
             sharing can gain is gained, and more company only delays.
         max_step_ms: no batch of several jobs is planned longer than this, so that a newcomer need not wait longer.
+        max_floors: a shared step may take this many times the floor of the device, whatever `max_step_ms` and
+            `turbo_wait` say: there no step takes less than once. Nothing where a device has no floor, as a CPU.
         ageing: ms of remaining work that one ms of waiting outweighs, within Fast and Draft.
         relax_ageing: ms of Relax use that one ms of waiting outweighs.
         max_losses: how often a job is started again after its worker died.
@@ -38,6 +40,7 @@ class Policy:
     quantum_ms: float = 500.0
     efficiency: float = 0.97
     max_step_ms: float = 200.0
+    max_floors: float = 2.0
     ageing: float = 0.25
     relax_ageing: float = 0.1
     max_losses: int = 3
@@ -46,8 +49,8 @@ class Policy:
         bounds = {
             "turbo_slack": (0.0, 1.0), "turbo_wait": (0.0, 1.0),
             "turbo_share": (0.0, 1.0), "relax_share": (0.0, 0.5), "window_ms": (1.0, 1e9),
-            "quantum_ms": (0.0, 1e9), "efficiency": (0.0, 0.999), "max_step_ms": (0.0, 1e9), "ageing": (0.0, 1e3),
-            "relax_ageing": (1e-6, 1e3), "max_losses": (0, 1000),
+            "quantum_ms": (0.0, 1e9), "efficiency": (0.0, 0.999), "max_step_ms": (0.0, 1e9), "max_floors": (0.0, 1e3),
+            "ageing": (0.0, 1e3), "relax_ageing": (1e-6, 1e3), "max_losses": (0, 1000),
         }  # fmt: skip
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), bounds[field.name]

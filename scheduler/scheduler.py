@@ -167,6 +167,7 @@ class Scheduler:
         cap = self.policy.max_step_ms
         if now - self._turbo_seen <= self.policy.window_ms:
             cap = min(cap, self.policy.turbo_wait * self._turbo_ms)
+        cap = max(cap, self.policy.max_floors * w.cost.step.floor_ms)
         jobs = Chooser(self.policy, w, self._prompt, self._relax, newcomers, cap).choose()
         moved: tuple[str, ...] = ()
         if not jobs and (other := self._take_over(w)) is not None:

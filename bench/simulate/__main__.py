@@ -51,6 +51,7 @@ def body(bench: Bench) -> None:
     with ProcessPoolExecutor(1) as pool:
         coming = pool.submit(simulate_big, suite.scale.big_workers, suite.scale.big_jobs)
         suite.loads("poisson")
+        suite.few_steps()
         suite.traces(TRACES)
         suite.fair()
         suite.big(coming)

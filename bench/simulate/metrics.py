@@ -10,6 +10,7 @@ from ...scheduler.tickets import BatchPlan, Lane
 from ..measure import quantile
 from .loop import LANES, Life, Outcome, Watch
 from .physics import Physics
+from .traces import Trace
 
 # Service level objectives: stretch = (finish - arrival) / (time alone on an idle worker) of a job, by the lane that
 # was asked for; a Turbo job that is served as Fast is still judged as Turbo here.
@@ -106,6 +107,15 @@ def reached_gain(out: Outcome) -> float | None:
     """Return the share of the time that sharing steps can save at most (in batches without end) that was saved."""
     most = out.step_alone - out.step_floor
     return (out.step_alone - out.step_busy) / most if most > 0 else None
+
+
+def needed_gain(trace: Trace, workers: int) -> float | None:
+    """Return the share of what sharing steps can save at most that workers which never rest need in order to keep up
+    with the arrivals; 0: none, above 1: they cannot."""
+    kinds = [trace.kinds[number] for number in trace.kind]
+    physics = trace.physics
+    most = sum(kind.steps * (physics.step_ms(kind.shape) - physics.saturated_ms(kind.shape)) for kind in kinds)
+    return max(0.0, trace.work - workers * trace.horizon) / most if most > 0 else None
 
 
 def of_lane(out: Outcome, lane: Lane) -> dict[str, Any]:

@@ -6,14 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...scheduler.policy import Policy
 from ...scheduler.scheduler import Scheduler
 from ..measure import quantile
 from . import metrics
 from .baselines import BASELINES
 from .checks import RelaxCheck, TurboCheck
 from .loop import LANES, Driven, Outcome, Simulation, Watch
-from .physics import CPU, Physics
 from .traces import Trace
 
 SALON = "Salon"
@@ -21,19 +19,9 @@ NAMES = (SALON, *(baseline.name for baseline in BASELINES))
 LONG = 5  # windows of the policy in the longer windows of the Relax check
 
 
-def policy_for(physics: Physics) -> Policy:
-    """Return a policy whose shared steps may be as long as a device's steps need.
-
-    The defaults are made for steps of tens of milliseconds. A step of the large model takes 200 and more alone, so a
-    shared one has to be allowed to take longer than the default cap. Longer still gains goodput (4 % at load 1.3) and
-    costs Fast and Draft their objective.
-    """
-    return Policy() if physics is CPU else Policy(max_step_ms=2 * physics.floor_ms)
-
-
 def contender(name: str, trace: Trace) -> Driven:
     if name == SALON:
-        return Scheduler(policy_for(trace.physics))
+        return Scheduler()
     return next(baseline for baseline in BASELINES if baseline.name == name)(trace.physics, trace.traits)
 
 
@@ -54,6 +42,7 @@ class Run:
 
     def summary(self) -> dict[str, Any]:
         found = {"scheduler": self.name, "trace": self.trace.name, **metrics.of_run(self.out, self.workers)}
+        found["gain_needed"] = metrics.needed_gain(self.trace, self.workers)
         if self.fairness is not None:
             found["jain"] = self.fairness.mean
         if self.relax is not None:

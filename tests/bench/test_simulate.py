@@ -10,7 +10,8 @@ from salon.bench.simulate.loop import LANES, Life, Simulation
 from salon.bench.simulate.metrics import attainment, jain, of_lane, reached_gain
 from salon.bench.simulate.overhead import Standing, bytes_per_job
 from salon.bench.simulate.physics import CPU, H200
-from salon.bench.simulate.runs import NAMES, SALON, contender, policy_for, simulate
+from salon.bench.simulate.runs import NAMES, SALON, contender, simulate
+from salon.bench.simulate.suite import FEW_STEPS
 from salon.bench.simulate.traces import NAMES as TRACES
 from salon.bench.simulate.traces import Trace, make
 from salon.scheduler.policy import Policy
@@ -151,7 +152,7 @@ def test_relax_that_may_not_start_is_no_violation() -> None:
 
 def test_salon_keeps_the_service_of_backlogged_accounts_together() -> None:
     trace = fairness.backlog(CPU, 4)
-    policy = policy_for(CPU)
+    policy = Policy()
     salon = fairness.measure(trace, contender(SALON, trace), policy)
     assert salon.plans > 20
     assert salon.own <= salon.bound
@@ -164,3 +165,15 @@ def test_overhead_keeps_its_queue() -> None:
     assert abs(standing.scheduler.num_queued - before) <= 64
     whole, ticket = bytes_per_job(200)
     assert whole > ticket > 0
+
+
+def test_jobs_of_few_steps_share_them_on_a_device_with_a_floor() -> None:
+    """A line for the cost, and a cap for Turbo that knows no floor, reached a tenth of the gain here."""
+    few = make("poisson", H200, jobs=400, workers=8, load=1.2, steps=FEW_STEPS)
+    run = simulate(SALON, few, 8)
+    assert run.violations == []
+    assert (reached_gain(run.out) or 0) > 0.3
+    assert run.turbo is not None
+    assert run.turbo.count > 20
+    assert run.turbo.predicted <= 1.1
+    assert sorted(run.turbo.held)[-1] <= 1.2

@@ -198,7 +198,7 @@ def test_memory_is_bounded():
     for _ in range(3000):
         shape = StepShape(rng.randint(1, 2**20), rng.randint(1, 2**40), rng.randint(0, 2**30))
         model.observe(shape, 1.0)
-    assert len(model._fit._buckets) <= 128
+    assert len(model._fit._classes) <= 128
 
 
 @settings(max_examples=200, deadline=None)

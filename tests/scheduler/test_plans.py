@@ -45,6 +45,15 @@ def test_the_shipped_plans() -> None:
     assert BOOK.policy == Policy()
 
 
+def test_a_file_of_an_earlier_version_is_still_read():
+    text = DEFAULT_FILE.read_text()
+    assert text.count("max_floors = 2.0\n") == 1
+    assert load_plans(text.replace("max_floors = 2.0\n", "")).policy == Policy()
+    assert load_plans(text.replace("max_floors = 2.0", "max_floors = 3.0")).policy == Policy(max_floors=3.0)
+    with pytest.raises(PlanFileError, match="max_floors"):
+        load_plans(text.replace("max_floors = 2.0", "max_floors = -1.0"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key"),
     [
