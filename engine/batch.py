@@ -198,6 +198,7 @@ class Batch:
                 previous = ops.concat(
                     [g.velocity if e.b else g.latents for g, e in zip(self.generations, now, strict=True)]
                 )
+        start = self._mixed(now, base) if any(e.scale != 1 or e.aside for e in now) else base
         keep = self.spare if self.spare is not None else ops.empty(self.segments.num_rows, self.width, "float32")
         ops.solver_step(
             self.latents,
@@ -206,10 +207,13 @@ class Batch:
             self.guidance,
             a,
             b,
-            base,
+            start,
             previous,
             keep,
         )
+        for g, e in zip(self.generations, now, strict=True):
+            if e.noise:
+                ops.add(g.latents, ops.array(np.float32(e.noise) * g.noise(e.step + 1), "float32"))
         self.spare, self.velocity = self.velocity, keep
         kept = ops.split(base, self.sizes) if base is not None else [None] * len(now)
         views = ops.split(keep, self.sizes)
@@ -217,6 +221,23 @@ class Batch:
             g.velocity = view
             g.base = aside if e.keeps_base else None
             g.position += 1
+
+    def _mixed(self, now: Sequence[Evaluation], base: Any) -> Any:
+        """Return what the update of every generation starts from, where some have more than one start.
+
+        Args:
+            base: the starts; None: the latents.
+        """
+        ops = self.ops
+        first = self.latents if base is None else base
+        starts = ops.split(first, self.sizes)
+        before = ops.concat([g.base if e.aside else x for g, e, x in zip(self.generations, now, starts, strict=True)])
+        scale, aside = (np.array(values, np.float32) for values in zip(*((e.scale, e.aside) for e in now), strict=True))
+        scale, aside = ops.vectors(scale[self._images], aside[self._images])
+        result = ops.cast(first, "float32")
+        none = ops.zeros(self.segments.num_rows, 1, "float32")  # of the present content nothing stays
+        ops.blend(result, first, before, none, self.segments, scale, aside)
+        return result
 
     @property
     def width(self) -> int:

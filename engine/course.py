@@ -21,7 +21,10 @@ def stopped(table: Sequence[Evaluation], steps: int) -> tuple[Evaluation, ...]:
     kept = [evaluation for evaluation in table if evaluation.step < steps]
     if len(kept) < len(table):
         last = kept[-1]
-        kept[-1] = replace(last, next_sigma=0.0, a=last.a - last.next_sigma)
+        if last.noise:  # new noise would be no part of the estimate
+            kept[-1] = replace(last, next_sigma=0.0, a=-last.sigma, scale=1.0, noise=0.0)
+        else:
+            kept[-1] = replace(last, next_sigma=0.0, a=last.a - last.next_sigma)
     return tuple(kept)
 
 

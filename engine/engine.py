@@ -21,7 +21,7 @@ from ..kernels import backends
 from ..kernels.accelerator import Accelerator, accelerator_of
 from ..kernels.ops import Dtype, Ops
 from ..values import whole_of
-from . import noise, parking, pictures
+from . import parking, pictures
 from .adapters.adapters import AdapterBranch, Adapters, names_used
 from .adapters.arena import Arena
 from .admission import Admission
@@ -299,8 +299,8 @@ class Engine:
     def preview(self, generation: Generation) -> UInt8:
         """Return the pictures as they look at this step: uint8 [images, height, width, 3].
 
-        A preview decodes the estimate of the clean latents, x - sigma v with the last velocity: blurred at first, and
-        equal to `finish` once the generation is done. It costs a decoding and no model evaluation.
+        A preview decodes the estimate of the clean latents by the last velocity (`Evaluation.clean`): blurred at first,
+        and equal to `finish` once the generation is done. It costs a decoding and no model evaluation.
 
         Raises:
             StateError: the generation is neither running nor done, or has not taken a step yet.
@@ -312,8 +312,9 @@ class Engine:
             return self.finish(generation)
         if generation.velocity is None:
             raise StateError(complaint("preview", "a generation at step 0", "one that took a step", "step it first"))
-        sigma = np.float32(generation.evaluations[generation.position - 1].next_sigma)
-        latents = self.ops.numpy(generation.latents) - sigma * self.ops.numpy(generation.velocity)
+        taken = generation.evaluations[generation.position - 1]
+        drawn = generation.noise(taken.step + 1) if taken.noise else None
+        latents = taken.clean(self.ops.numpy(generation.latents), self.ops.numpy(generation.velocity), drawn)
         return self._decode(generation, self.ops.array(latents, "float32"), generation.spec.images)
 
     @on_device
@@ -645,9 +646,8 @@ class Engine:
         return all_adapters(spec, self.adapters.styled)
 
     def _noise(self, generation: Generation) -> Float32:
-        """Return the noise [images * rows, C] of a generation's images."""
-        spec, rows, channels = generation.spec, generation.rows, generation.channels
-        return np.concatenate([noise.normal(spec.seed, image, 0, rows, channels) for image in range(spec.images)])
+        """Return the noise [images * rows, C] that a generation's images begin with."""
+        return generation.noise(0)
 
     @contextmanager
     def _admitted(self, generation: Generation) -> Iterator[None]:

@@ -9,9 +9,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import complaint
 from .errors import NumericalError, SpecError, StateError
+from .noise import normal
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from .inquiries import Text
     from .probing import Probing
     from .regions import Region
+
+Float32 = NDArray[np.float32]
 
 PARKED_VERSION: Final = 1
 INQUIRE: Final = "inquire"  # the one action of generations that do not draw
@@ -137,6 +142,11 @@ class Generation:
     def rows(self) -> int:
         """Image rows (tokens) of one image."""
         return self.grid[0] * self.grid[1]
+
+    def noise(self, step: int) -> Float32:
+        """Return the noise of all images at one step, float32 [images * rows, C]; 0: what they begin with."""
+        seed, images = self.spec.seed, range(self.spec.images)
+        return np.concatenate([normal(seed, image, step, self.rows, self.channels) for image in images])
 
     @property
     def text_rows(self) -> int:

@@ -39,6 +39,6 @@ def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float3
             raise StateError(complaint("parked generation", f"{len(data):,} bytes of {name}", f"{size:,}", anew))
         arrays.append(np.frombuffer(data, "<f4").astype(np.float32).reshape(shape) if data else None)
     for due in generation.evaluations[parked.position :][:1]:
-        if (due.from_base and arrays[2] is None) or (due.b and arrays[1] is None):
+        if ((due.from_base or due.aside) and arrays[2] is None) or (due.b and arrays[1] is None):
             raise StateError(complaint("parked generation", "no base or velocity", "both, amid a step", anew))
     return arrays

@@ -4,10 +4,10 @@ A flow-matching model predicts the velocity v = dx/dsigma along x = (1 - sigma) 
 solution of that differential equation from sigma = 1 to 0. A solver here is not a loop but a table: for every model
 evaluation its sigma and the numbers a, b of
 
-    latents = base + a v + b previous
+    latents = scale base + aside before + a v + b previous + noise n
 
-(`Ops.solver_step`). Each image of a batch reads its own row of its own table, so images at different steps, of
-different solvers and step counts, take one step together.
+(`Ops.solver_step`). Plain solvers have scale 1 and neither aside nor noise. Each image of a batch reads its own row of
+its own table, so images at different steps, of different solvers and step counts, take one step together.
 
 Every module of this folder is a solver, and its name is the solver's. To add one is to add a module with
 
@@ -25,14 +25,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...plugins import Plugins, folder
 
 if TYPE_CHECKING:
-    from ..sigmas import SigmaConfig
+    from ..sigmas import Float32, SigmaConfig
 
 DEFAULT = "euler"
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One call of the model and the update after it: latents = base + a v + b previous.
+    """One call of the model and the update after it: latents = scale base + aside before + a v + b previous + noise n.
+
+    n is normal noise of (seed, image, step + 1), see `noise.normal`: the same in any company, and after a restart.
 
     Attributes:
         sigma: the noise level that the model reads.
@@ -41,6 +43,9 @@ class Evaluation:
         from_base: whether base is the latents that the evaluation before set aside, not the present ones.
         keeps_base: whether the latents before this update are set aside for the next evaluation.
         step: index of the solver step that this evaluation belongs to, from 0.
+        scale: factor of base.
+        aside: factor of the latents that the evaluation before set aside; not together with `from_base`.
+        noise: factor of n.
     """
 
     sigma: float
@@ -50,6 +55,21 @@ class Evaluation:
     from_base: bool
     keeps_base: bool
     step: int
+    scale: float = 1.0
+    aside: float = 0.0
+    noise: float = 0.0
+
+    def clean(self, latents: Float32, velocity: Float32, noise: Float32 | None) -> Float32:
+        """Return the estimate of the clean latents after this evaluation, float32 like its arguments.
+
+        Args:
+            latents, velocity: what it left, and the velocity that it took.
+            noise: n, which the estimate does not have; None without `noise`.
+        """
+        if noise is None:
+            return latents - self.next_sigma * velocity
+        before = (latents - self.noise * noise) / self.scale
+        return before - (self.a / self.scale + self.sigma) * velocity
 
 
 class Solver(Protocol):

@@ -11,23 +11,30 @@ from salon.engine import solvers
 from salon.engine.config import Config
 from salon.engine.engine import Engine
 from salon.engine.errors import UnknownArchitecture, WrongConfig
+from salon.engine.generation import State
+from salon.engine.noise import normal
 from salon.engine.sigmas import SCHEDULER, SigmaConfig
-from salon.engine.solvers import Evaluation, evaluations, names
+from salon.engine.solvers import Evaluation, evaluations
+from salon.engine.solvers.dpmpp_2m import table as dpmpp_2m
 from salon.engine.solvers.euler import table as euler
+from salon.engine.solvers.euler_ancestral import table as euler_ancestral
 from salon.engine.solvers.heun import table as heun
+from salon.engine.solvers.lcm import table as lcm
 from salon.engine.spec import GenerationSpec
 from salon.frontends.arguments import parse
 
 
-def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, dtype: Any = np.float64) -> Any:
+def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, dtype: Any = np.float64, noise: Any = None) -> Any:
     """Run a table in plain numpy, as the engine does with `solver_step`."""
     x = np.asarray(x, dtype)
     base = previous = None
     for e in table:
         v = np.asarray(velocity(x, e.sigma), dtype)
-        start = base if e.from_base else x
+        start = dtype(e.scale) * (base if e.from_base else x) + (dtype(e.aside) * base if e.aside else dtype(0))
         base = x if e.keeps_base else None
         x = start + dtype(e.a) * v + (dtype(e.b) * previous if e.b else dtype(0))
+        if e.noise:
+            x = x + dtype(e.noise) * noise(e.step + 1)
         previous = v
     return x
 
@@ -85,7 +92,7 @@ def test_dynamic_shifting_grows_with_the_image() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="got 0, want at least 1"):
         SigmaConfig().sigmas(0, 64)
-    with pytest.raises(ValueError, match="got 'rk4', want one of euler, heun"):
+    with pytest.raises(ValueError, match="got 'rk4', want one of euler, dpmpp_2m, euler_ancestral, heun, lcm"):
         evaluations("rk4", SigmaConfig(), 4, 64)
     with pytest.raises(ValueError, match="got -1"):
         SigmaConfig(shift=-1)
@@ -134,7 +141,7 @@ def test_sigmas_equal_diffusers(config: dict[str, Any], steps: int, tokens: int)
     np.testing.assert_array_equal(ours.sigmas(steps, tokens), theirs.sigmas.numpy())
 
 
-@pytest.mark.parametrize("solver", names())
+@pytest.mark.parametrize("solver", ["euler", "heun"])
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])
 def test_trajectory_equals_diffusers(solver: Any, steps: int) -> None:
     torch = pytest.importorskip("torch")
@@ -162,6 +169,106 @@ def test_trajectory_equals_diffusers(solver: Any, steps: int) -> None:
     np.testing.assert_allclose(ours, y.numpy(), rtol=2e-5, atol=2e-6)
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
+@pytest.mark.parametrize("steps", [1, 2, 5, 14, 20])
+def test_dpmpp_2m_equals_diffusers(steps: int) -> None:
+    torch = pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    theirs = diffusers.DPMSolverMultistepScheduler(
+        use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction"
+    )
+    theirs.set_timesteps(steps)
+    x = np.random.default_rng(steps).standard_normal((3, 7)).astype(np.float32)
+
+    def velocity(x: Any, sigma: float) -> Any:
+        return (0.5 * x + np.float32(math.sin(5 * sigma))).astype(np.float32)
+
+    y = torch.from_numpy(x.copy())
+    for t, sigma in zip(theirs.timesteps, theirs.sigmas, strict=False):
+        y = theirs.step(torch.from_numpy(velocity(y.numpy(), float(sigma))), t, y, return_dict=False)[0]
+    ours = integrate(dpmpp_2m(theirs.sigmas.numpy()), velocity, x, np.float32)
+    np.testing.assert_allclose(ours, y.numpy(), rtol=2e-5, atol=5e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 8])
+def test_lcm_equals_diffusers_with_the_same_noise(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    from diffusers.schedulers import scheduling_flow_match_euler_discrete as module
+
+    x = np.random.default_rng(steps).standard_normal((3, 7)).astype(np.float32)
+    drawn = [normal(5, 0, step, 3, 7) for step in range(steps + 1)]
+
+    def velocity(x: Any, sigma: float) -> Any:
+        return (0.5 * x + np.float32(math.sin(5 * sigma))).astype(np.float32)
+
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(shift=2.0, stochastic_sampling=True)
+    theirs.set_timesteps(steps, sigmas=np.linspace(1.0, 1 / steps, steps))
+    left = iter(drawn[1:])
+    monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: torch.from_numpy(next(left)))
+    y = torch.from_numpy(x.copy())
+    for t, sigma in zip(theirs.timesteps, theirs.sigmas, strict=False):
+        y = theirs.step(torch.from_numpy(velocity(y.numpy(), float(sigma))), t, y, return_dict=False)[0]
+    table = evaluations("lcm", SigmaConfig(shift=2.0), steps, 64)
+    ours = integrate(table, velocity, x, np.float32, drawn.__getitem__)
+    np.testing.assert_allclose(ours, y.numpy(), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("method", [euler_ancestral, lcm])
+def test_noise_leaves_latents_at_their_sigma(method: Any) -> None:
+    """With the exact velocity of one picture, latents are (1 - s) data + s noise of deviation 1 at every step."""
+    rng, data = np.random.default_rng(1), 2.5
+    x = rng.standard_normal(200_000)
+    for e in method(SigmaConfig(shift=3.0).sigmas(6, 64)):
+        velocity = (x - data) / e.sigma
+        x = e.scale * x + e.a * velocity + e.noise * rng.standard_normal(len(x))
+        assert x.mean() == pytest.approx((1 - e.next_sigma) * data, abs=0.01)
+        assert x.std() == pytest.approx(e.next_sigma, abs=0.01)
+    assert x == pytest.approx(data)
+
+
+@pytest.mark.parametrize("method", [euler, heun, dpmpp_2m, euler_ancestral, lcm])
+def test_the_clean_estimate(method: Any) -> None:
+    """With the velocity of one picture on straight paths every step's estimate is that picture."""
+    data, drawn = np.array([0.3, -2.0], np.float32), np.array([1.0, 0.5], np.float32)
+    x, base, previous = np.array([-0.4, 0.9], np.float32), None, None
+    for e in method(SigmaConfig(shift=2.0).sigmas(4, 64)):
+        v = (x - data) / np.float32(e.sigma)
+        start = e.scale * (base if e.from_base else x) + (e.aside * base if e.aside else 0)
+        base = x if e.keeps_base else None
+        x = (start + e.a * v + (e.b * previous if e.b else 0) + e.noise * drawn).astype(np.float32)
+        previous = v
+        assert e.clean(x, v, drawn if e.noise else None) == pytest.approx(data, abs=1e-5)
+
+
+@pytest.mark.parametrize("solver", ["dpmpp_2m", "euler_ancestral", "lcm"])
+def test_pictures_do_not_depend_on_company_or_on_being_parked(solver: str, tiny_model: Path) -> None:
+    engine = Engine.load(tiny_model, backend="reference")
+    specs = [
+        GenerationSpec(prompt="cat", width=16, height=16, steps=4, seed=1, solver=solver, images=2),
+        GenerationSpec(prompt="dog", width=16, height=32, steps=5, seed=2, solver="heun"),
+    ]
+    alone = []
+    for spec in specs:
+        generation = engine.open(spec)
+        while generation.state == State.RUNNING:
+            engine.step([generation])
+        alone.append(engine.finish(generation))
+        np.testing.assert_array_equal(engine.preview(generation), alone[-1])
+        engine.close(generation)
+    first, second = (engine.open(spec) for spec in specs)
+    engine.step([first, second])
+    engine.preview(first)
+    engine.step([second, first])
+    parked = engine.park(first)
+    engine.step([second])
+    first = engine.resume(parked)
+    while running := [g for g in (second, first) if g.state == State.RUNNING]:
+        engine.step(running)
+    for generation, want in zip((first, second), alone, strict=True):
+        np.testing.assert_array_equal(engine.finish(generation), want)
+
+
 def test_a_solver_is_one_file(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One that takes each of Euler's steps in two halves: the engine and the flags know it at once."""
     (tmp_path / "halves.py").write_text(
@@ -178,7 +285,7 @@ def test_a_solver_is_one_file(tmp_path: Path, tiny_model: Path, monkeypatch: pyt
     monkeypatch.setattr(solvers, "__path__", [*solvers.__path__, str(tmp_path)])
     monkeypatch.setattr(solvers.PLUGINS, "_path", solvers.__path__)
     monkeypatch.setattr(solvers.PLUGINS, "_names", None)
-    assert solvers.names() == ("euler", "halves", "heun")
+    assert solvers.names() == ("euler", "dpmpp_2m", "euler_ancestral", "halves", "heun", "lcm")
     engine = Engine.load(tiny_model, backend="reference")
     generation = engine.open(GenerationSpec(prompt="cat", width=16, height=16, steps=3, seed=1, solver="halves"))
     reports = [engine.step([generation])[0].step for _ in range(6)]

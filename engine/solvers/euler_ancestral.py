@@ -1,0 +1,26 @@
+"""Make the table of Euler's method with ancestral noise: a step goes below its sigma, and new noise brings it back.
+
+From sigma s a step goes to s'^2 / s by Euler, and noise raises that to the next sigma s', as in ancestral sampling
+(2006.11239, eq. 11) between two levels; here for flow matching's latents alpha x + sigma noise with alpha = 1 - sigma.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..sigmas import Float32
+from . import Evaluation
+
+HELP = "one evaluation a step, with some new noise after each"
+
+
+def table(sigmas: Float32) -> tuple[Evaluation, ...]:
+    """Return the table: x' = r (x + (d - s) v) + noise sqrt(s'^2 - r^2 d^2), d = s'^2 / s, r = (1 - s') / (1 - d)."""
+    found = []
+    for i, (sigma, after) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+        s, t = float(sigma), float(after)
+        down = t * t / s
+        ratio = (1.0 - t) / (1.0 - down)
+        noise = math.sqrt(max(0.0, t * t - (ratio * down) ** 2))
+        found.append(Evaluation(s, t, ratio * (down - s), 0.0, False, False, i, scale=ratio, noise=noise))
+    return tuple(found)
