@@ -72,9 +72,7 @@ def prior(
     ]
     groups.append([each for user, each in zip(users, told, strict=True) if user.kind == CONTRADICTORY])
     start = plain[:PLAIN].mean(0)
-    start[space.directed :, space.directed :] = plain[1][
-        space.directed :, space.directed :
-    ]  # colours matter little here
+    start[space.directed :, space.directed :] = plain[1][space.directed :, space.directed :]  # they matter little
     filled = [group for group in groups if group]
     types = [covariance(space, group, start, rounds) for group in track(filled, "types", len(filled))]
     found: NDArray[np.float32] = np.stack([*types, *plain[:PLAIN], plain[-1]]).astype(np.float32)
