@@ -6,8 +6,10 @@ recorder stands where launches would go. So what is compiled is what a model of 
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -137,7 +139,7 @@ def _told_of(tool: str, suffix: str, content: bytes, *options: str) -> str:
 def record(arch: int, dtype: Dtype = "bfloat16", *, least: bool = False) -> dict[Build, str]:
     """Return what the ops launch on an architecture for FLUX.1 of 12 billion parameters: build -> part of the model.
 
-    With `least` only a gated layer and attention with adapter terms.
+    With `least` one of each kernel of a block: the gated layer, and attention with adapter terms.
     """
     recorder = Recorder()
     ops = TritonOps(Device(torch.device("meta"), arch, dtype), recorder)
@@ -146,7 +148,14 @@ def record(arch: int, dtype: Dtype = "bfloat16", *, least: bool = False) -> dict
         parts |= {"conditioning": _conditioning, "solver": _solver, "other models": _others, "autoencoder": _images}
     for recorder.part, run in parts.items():
         run(ops)
-    return recorder.builds
+    if not least:
+        return recorder.builds
+    hardest = {"linear": "GATED", "attention": "TERMS", "qk_norm_rope": "PLAIN"}
+    return {
+        build: part
+        for build, part in recorder.builds.items()
+        if build.name not in hardest or dict(build.constants)[hardest[build.name]]
+    }
 
 
 WIDTH, HEADS, TEXT, IMAGE = 3072, 24, 512, 4096
@@ -235,3 +244,34 @@ def _images(ops: TritonOps) -> None:
     ops.upsample(x, conv(512, 512, 3), grids)
     ops.downsample(x, conv(512, 512, 3), grids)
     ops.attention(x, x, x, ops.segments([64 * 64]), 1)
+
+
+def rows(arch: int, *, least: bool) -> list[dict[str, Any]]:
+    """Compile what an architecture launches; a row of a result file for each kernel."""
+    found = []
+    for build, part in record(arch, least=least).items():
+        told = {name: value for name, value in build.constants if name.isupper() and value not in (False, "none")}
+        words = [name if value is True else f"{name}={value}" for name, value in told.items()]
+        usage = compile_for(build, arch)
+        found.append(
+            {
+                "kernel": build.name,
+                "part": part,
+                "arch": arch,
+                "build": " ".join([*words, f"warps={build.warps}", f"stages={build.stages}", _types(build)]),
+                "registers": usage.registers,
+                "shared_kib": round(usage.shared_bytes / 1024, 1),
+                "spilled_bytes": usage.spilled_bytes,
+                "seconds": usage.seconds,
+            }
+        )
+    return found
+
+
+def _types(build: Build) -> str:
+    """Return the types of a kernel's arrays, so that no two builds are called the same."""
+    return ",".join(kind.removeprefix("*") for _, kind in build.signature if kind.startswith("*"))
+
+
+if __name__ == "__main__":
+    print(json.dumps(rows(int(sys.argv[1]), least="least" in sys.argv[2:])))

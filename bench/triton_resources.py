@@ -7,6 +7,8 @@ twice the registers that it took, is a missed goal, and a test that fails.
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,28 +46,16 @@ def faults(rows: Sequence[Mapping[str, Any]], before: Mapping[str, int]) -> list
 
 
 def rows_of(arch: int, least: bool) -> list[dict[str, Any]]:
-    """Compile what an architecture launches; a row for each kernel."""
-    from .triton_compile import Build, compile_for, record
+    """Compile what an architecture launches; a row for each kernel.
 
-    def describe(build: Build) -> str:
-        told = {name: value for name, value in build.constants if name.isupper() and value not in (False, "none")}
-        return " ".join(f"{name}={value}" if value is not True else name for name, value in told.items())
-
-    rows = []
-    for build, part in record(arch, least=least).items():
-        usage = compile_for(build, arch)
-        rows.append(
-            {
-                "kernel": build.name,
-                "part": part,
-                "arch": arch,
-                "build": f"{describe(build)} warps={build.warps} stages={build.stages}",
-                "registers": usage.registers,
-                "shared_kib": round(usage.shared_bytes / 1024, 1),
-                "spilled_bytes": usage.spilled_bytes,
-                "seconds": usage.seconds,
-            }
-        )
+    A process of its own compiles, without TRITON_INTERPRET: this one may have imported triton with it.
+    """
+    command = [sys.executable, "-m", "salon.bench.triton_compile", str(arch), *(["least"] if least else [])]
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"cannot compile for sm_{arch}: {done.stderr.strip()[-2000:]}")
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
     return rows
 
 
@@ -78,7 +68,7 @@ def body(bench: Bench) -> None:
                 bench.row(**row)
             advance(f"sm_{arch}")
     wrong = faults(bench.report.rows, known())
-    bench.goal(Goal.at_most("kernels that spill, or take twice the registers", 0, len(wrong), note="; ".join(wrong)))
+    bench.goal(Goal.at_most("kernels that spill or take twice the registers", 0, len(wrong), note="; ".join(wrong)))
     bench.columns = [["kernel", "arch", "part", "registers", "shared_kib", "spilled_bytes", "seconds"]]
 
 

@@ -28,6 +28,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "lanes": {"tied_to": "shapes", "needs": "matplotlib", "rows": 10},
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
+    "triton_resources": {"tied_to": "nothing", "needs": "triton", "rows": 5},
     "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
 }
 
@@ -64,6 +65,7 @@ def test_runs_on_the_shipped_model(name: str, tmp_path: Path) -> None:
 MUST_HOLD = {  # goals that do not depend on the machine
     "identity": ("pictures that differ from their solo run", "jobs with other than one final answer"),
     "jobs": ("jobs whose results depend on the others",),
+    "triton_resources": ("kernels that spill or take twice the registers",),
     "simulate": ("violated inequalities in all traces", "padded rows"),
     "faults": ("jobs lost", "jobs doubled", "pictures that differ from their solo run", "internal errors",
                "findings of the audit after kills", "whole messages not answered exactly once"),
