@@ -216,7 +216,11 @@ def _solver(ops: TritonOps) -> None:
 
 
 def _others(ops: TritonOps) -> None:
-    """Launch what only other families do: narrow heads with terms of the attention's own query, and SwiGLU."""
+    """Launch what only other families and text encoders do.
+
+    Narrow heads with terms of the attention's own query; biases by distance; causal attention with few heads of keys;
+    paired layers and gates.
+    """
     segments = ops.segments([IMAGE, IMAGE])
     q = ops.empty(2 * IMAGE, 640)
     ints, one = np.array([1], np.int32), np.array([0.5], np.float32)
@@ -224,6 +228,10 @@ def _others(ops: TritonOps) -> None:
     ops.attention(q, q, q, segments, 10, adapters=AdapterTerms(q, q, *vectors))
     ops.linear(q, _linear(ops, 2 * 2560, 640, swiglu=True), activation="swiglu")
     ops.norm(q, ops.empty(1, 640, "float32"), kind="rms")
+    ops.attention(q, q, q, segments, 10, bias=ops.empty(10, 255, "float32"), scale=1.0)
+    few = ops.columns(q, 0, 128)
+    ops.attention(q, few, few, segments, 5, kv_heads=1, causal=True)
+    ops.gated(q, q, "sigmoid")
 
 
 def _images(ops: TritonOps) -> None:
