@@ -76,7 +76,7 @@ def test_the_flags_exist() -> None:
         if flag in ("--quiet", "--json"):
             parse(["imagine", "x", flag], "")
             continue
-        values = {"--ar": "1:1", "--solver": "heun", "--backend": "cpu", "--dtype": "float32"}
+        values = {"--ar": "1:1", "--solver": "heun", "--backend": "cpu", "--device": "cpu", "--dtype": "float32"}
         parse(["imagine", "x", flag, values.get(flag, "7")], "")
 
 
@@ -89,6 +89,7 @@ def test_the_flags_exist() -> None:
         "docs/measured.md",
         "docs/parameters.md",
         "docs/jobs.md",
+        "docs/gpu.md",
         "docs/gallery/README.md",
     ],
 )

@@ -38,7 +38,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         clauses: slot -> the words of the prompt that the model read there.
         warnings: what of the prompt and its terms was left out.
         model: the model.
-        backend: "cpu/avx512_bf16", "reference", ...
+        backend: name of the backend with the kind of its device: "cpu/avx512_bf16", "triton/sm_90", "reference", ...
         dtype: compute dtype.
         pixels: `pixel_hash` of the picture that the file shows.
     """
