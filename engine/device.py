@@ -19,6 +19,7 @@ from .limits import Limits
 
 RESERVE: Final = 768 * 2**20  # bytes for the driver's context, libraries' workspaces and fragmentation
 PADDED: Final = 9 / 8  # padding adds at most an eighth to a step's rows (`padding.py`)
+PLACES: Final = 2  # a step's activations lie in the memory that graphs share, and may do so beside it without a graph
 UNIT: Final = 64 * 2**20  # bounds are whole multiples of so many bytes
 LEAST: Final = 4 * UNIT  # activations of the smallest step that is worth a start
 
@@ -68,7 +69,7 @@ def fitted(limits: Limits, device: Accelerator, weights: int) -> Limits:
     ones. A default bound on bytes grows with the device; one that was chosen is only lowered.
     """
     fixed = weights + limits.arena_bytes + RESERVE
-    budget = max(LEAST, int((device.room().total - fixed) / PADDED)) // UNIT * UNIT
+    budget = max(LEAST, int((device.room().total - fixed) / (PLACES * PADDED))) // UNIT * UNIT
     chosen = {}
     for name in ("max_step_bytes", "max_decode_bytes"):
         given = getattr(limits, name)

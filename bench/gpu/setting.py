@@ -42,6 +42,8 @@ class Gpu:
         self.device: Any = ops.device
         self.timed = self.device.type == "cuda"
         self.label = str(torch.cuda.get_device_name(self.device)) if self.timed else "interpreter"
+        if self.timed:
+            torch.cuda.set_device(self.device)  # whose streams events are recorded on
         self.dtype = getattr(torch, self.ops.compute)
         self._flush: Any = None
         self.model: Any = None  # what phases share

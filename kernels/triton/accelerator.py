@@ -36,6 +36,7 @@ class CudaAccelerator:
 
     def __init__(self, ops: Any, device: torch.device) -> None:
         self._device = device
+        self._label = str(torch.cuda.get_device_name(device))  # now: a lost device may not say it any more
         self._parts = graphs.LayoutParts(ops)
         self._capture = graphs.CudaCapture(device)
 
@@ -47,7 +48,7 @@ class CudaAccelerator:
     @property
     def label(self) -> str:
         """See `Accelerator`."""
-        return str(torch.cuda.get_device_name(self._device))
+        return self._label
 
     def room(self) -> Room:
         """See `Accelerator`. What torch keeps for later counts as free."""

@@ -49,7 +49,10 @@ class CudaCapture:
         graph = torch.cuda.CUDAGraph()
         try:
             # "thread_local": the capture refuses what this thread does wrong, and no other thread's work
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+            with (
+                torch.cuda.device(self._device),
+                torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"),
+            ):
                 result = work()
         except torch.OutOfMemoryError:
             raise

@@ -63,7 +63,7 @@ def test_limits_follow_from_the_size_of_the_card() -> None:
     assert found.max_step_bytes == found.max_decode_bytes
     assert found.max_step_bytes % UNIT == 0
     rest = 80 * GIB - 24 * GIB - GIB - RESERVE
-    assert found.max_step_bytes * 9 / 8 <= rest < (found.max_step_bytes + UNIT) * 9 / 8
+    assert found.max_step_bytes * 9 / 4 <= rest < (found.max_step_bytes + UNIT) * 9 / 4
     chosen = fitted(Limits(arena_bytes=GIB, max_step_bytes=GIB, max_decode_bytes=2**50), card(GIB, 80 * GIB), 24 * GIB)
     assert (chosen.max_step_bytes, chosen.max_decode_bytes) == (GIB, found.max_step_bytes)
 

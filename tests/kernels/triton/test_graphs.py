@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -107,6 +107,9 @@ class FakeCuda:
         self.reserved, self.replays, self.pools = 100, 0, list[Any]()
         self.error: Exception | None = None
 
+    def get_device_name(self, device: Any) -> str:
+        return "NVIDIA H200"
+
     def graph_pool_handle(self) -> str:
         return "pool"
 
@@ -123,6 +126,9 @@ class FakeCuda:
 
     def mem_get_info(self, device: Any) -> tuple[int, int]:
         return 1000, 2000
+
+    def device(self, device: Any) -> Any:
+        return nullcontext()
 
     def empty_cache(self) -> None:
         self.reserved = 40
@@ -147,7 +153,7 @@ def test_captures_share_a_pool_and_say_why_they_fail(ops: Any, monkeypatch: pyte
     cuda = FakeCuda()
     monkeypatch.setattr(torch, "cuda", cuda)
     device = CudaAccelerator(ops, torch.device("cuda", 1))
-    assert device.name == "cuda:1"
+    assert (device.name, device.label) == ("cuda:1", "NVIDIA H200")
     first, second = (device.capture(lambda i=i: f"result {i}") for i in range(2))  # type: ignore[misc]
     assert (first.result, second.result, second.num_bytes) == ("result 0", "result 1", 50)
     first.replay()
