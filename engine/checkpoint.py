@@ -192,11 +192,6 @@ class Component:
         """
         return hash_files(self.path, self.files)
 
-    @property
-    def weight_files(self) -> list[Path]:
-        """Every file of the weights, an index included. Raises as `weights`, without reading a header."""
-        return self._weight_files.files
-
     @cached_property
     def _weight_files(self) -> WeightFiles:
         return find_weights(self.path)

@@ -5,7 +5,7 @@ A table on the host has no such device (`kernels/accelerator.py`), and nothing h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -13,8 +13,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar, cast
 
 from ..errors import complaint
 from ..kernels.accelerator import Accelerator
-from .checkpoint import Component
-from .errors import DeviceFull, DeviceLost, LimitError, MissingFile
+from .errors import DeviceFull, DeviceLost, LimitError
 from .limits import Limits
 
 RESERVE: Final = 768 * 2**20  # bytes for the driver's context, libraries' workspaces and fragmentation
@@ -26,18 +25,6 @@ LEAST: Final = 4 * UNIT  # activations of the smallest step that is worth a star
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
-
-
-def weight_bytes(components: Iterable[Component]) -> int:
-    """Return the bytes of the weights' files, which is about what they take on a device."""
-    total = 0
-    for component in components:
-        try:
-            files = component.weight_files
-        except MissingFile:  # a tokenizer or a schedule
-            continue
-        total += sum(path.stat().st_size for path in files if path.suffix == ".safetensors")
-    return total
 
 
 def want_room(limits: Limits, device: Accelerator, weights: int) -> None:

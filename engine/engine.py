@@ -28,7 +28,7 @@ from .admission import Admission
 from .batch import Batch
 from .checkpoint import EMBEDDED as EMBEDDED
 from .defaults import complete
-from .device import fitted, loading_on, on_device, weight_bytes
+from .device import fitted, loading_on, on_device
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
 from .files.opening import ModelPath
@@ -38,6 +38,7 @@ from .info import BackendInfo, ModelInfo
 from .inquiries import Question, course_of, probes_of
 from .limits import Limits
 from .loading import Model, load_model
+from .memory import weight_bytes
 from .probing import Probing, encoder_of
 from .projection import projected
 from .reading import read_spec, want_strict
@@ -136,9 +137,10 @@ class Engine:
         where, there = ModelPath.of(model, text_encoder, vae), accelerator_of(ops)
         with loading_on(there):
             loaded = load_model(ops, where, limits or Limits(), require_text=require_text)
-            limits = limits or loaded.limits(BackendInfo(name=ops.name, compute=ops.compute).itemsize)
+            itemsize = BackendInfo(name=ops.name, compute=ops.compute).itemsize
+            limits = limits or loaded.limits(itemsize)
             if there is not None:
-                limits = fitted(limits, there, weight_bytes(loaded.components.values()))
+                limits = fitted(limits, there, sum(weight_bytes(loaded.components, itemsize).values()))
             return cls(ops, loaded, limits)
 
     @cached_property

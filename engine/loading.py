@@ -16,14 +16,14 @@ from .checkpoint import Checkpoint, Component
 from .config import Config
 from .defaults import read_defaults
 from .denoiser import Denoiser
-from .device import want_room, weight_bytes
+from .device import want_room
 from .digests import architecture_digest, content_digest, shipped_files
 from .errors import WrongConfig, printable
 from .families import family_of
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
 from .info import Architecture, ModelIdentity
 from .limits import Limits
-from .memory import MemoryCoefficients, want_memory
+from .memory import MemoryCoefficients, want_memory, weight_bytes
 from .pipeline import Classes, want_components
 from .sigmas import SCHEDULER, SigmaConfig
 from .styles.space import StyleSpace, load_styles
@@ -186,10 +186,11 @@ def load_model(
             remedy="it draws what a program has encoded and passes to Engine.open; use a folder that reads prompts",
         )  # fmt: skip
     components = {name: checkpoint.component(name) for name in read}
+    itemsize = 2 if ops.compute == "bfloat16" else 4
     if (device := accelerator_of(ops)) is not None:
-        want_room(limits, device, weight_bytes(components.values()))
+        want_room(limits, device, sum(weight_bytes(components, itemsize).values()))
     else:
-        want_memory(checkpoint.path, components, 2 if ops.compute == "bfloat16" else 4)
+        want_memory(checkpoint.path, components, itemsize)
     sigmas = SigmaConfig.read(components["scheduler"].config)
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)

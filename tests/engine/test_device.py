@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from salon.engine.checkpoint import Checkpoint, Component
-from salon.engine.device import LEAST, RESERVE, UNIT, fitted, loading_on, want_room, weight_bytes
+from salon.engine.device import LEAST, RESERVE, UNIT, fitted, loading_on, want_room
 from salon.engine.engine import Engine
 from salon.engine.errors import DeviceFull, DeviceLost, LimitError
 from salon.engine.limits import Limits
@@ -78,13 +77,6 @@ def test_errors_of_a_device_while_a_model_is_loaded() -> None:
     for device in (None, card(1, 2)):
         with pytest.raises(KeyError), loading_on(device):
             raise KeyError("a bug")
-
-
-def test_weights_are_counted_by_their_files(tiny_model: Path) -> None:
-    components = Checkpoint(tiny_model).components
-    files = list(tiny_model.rglob("*.safetensors"))
-    assert weight_bytes(components.values()) == sum(file.stat().st_size for file in files if file.parent != tiny_model)
-    assert weight_bytes([Component(tiny_model / "tokenizer")]) == 0
 
 
 def test_an_engine_is_refused_before_its_weights_are_packed(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
