@@ -62,11 +62,12 @@ class Survey:
     problem: str
 
 
-def survey(model: ModelPath, dtype: str | None = None) -> Survey:
+def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True) -> Survey:
     """Look at a model's files. What is wrong with them stands in `Survey.problem`; nothing is raised for it.
 
     Args:
         dtype: compute dtype; None: the one that the cpu backend would choose here.
+        on_host: whether the weights would lie in this machine's memory, and not in that of a device.
     """
     what, name, parts, problem, needed = UNKNOWN, "", tuple[Part, ...](), "", 0
     compute = dtype or backends.create(backends.DEFAULT).compute
@@ -80,7 +81,8 @@ def survey(model: ModelPath, dtype: str | None = None) -> Survey:
         components = {part: checkpoint.components[part] for part in read if part in checkpoint.components}
         needed = sum(weight_bytes(components, _itemsize(compute)).values())
         want_components(checkpoint, read, family_of(checkpoint)[1].UNREAD)
-        want_memory(model.path, components, _itemsize(compute))
+        if on_host:
+            want_memory(model.path, components, _itemsize(compute))
     except CheckpointError as error:
         problem = str(error)
     return Survey(model.path, what, name, parts, compute, needed, free_memory(), problem)

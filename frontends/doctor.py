@@ -130,8 +130,10 @@ def _files(options: argparse.Namespace) -> dict[str, Any]:
     """Return what the model's files are, and whether they can be loaded here. Nothing of their weights is read."""
     from ..engine.files.opening import ModelPath
     from ..engine.survey import survey
+    from ..kernels import backends
 
-    found = survey(ModelPath.of(options.model, options.text_encoder or (), options.vae), options.dtype)
+    model = ModelPath.of(options.model, options.text_encoder or (), options.vae)
+    found = survey(model, options.dtype, on_host=backends.uses_cores(options.backend))
     return {**asdict(found), "path": printable(str(found.path))}
 
 

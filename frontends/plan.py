@@ -56,8 +56,7 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     engine = Engine.load(
         options.model, text_encoder=options.text_encoder or (), vae=options.vae, backend=options.backend,
-        isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device,
-        require_text=True,
+        isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device, require_text=True,
     )  # fmt: skip
     book, styles = load_plans(), engine.info.styles
     jobs = []

@@ -82,34 +82,34 @@ class Studio:
         deadlines: Deadlines | None = None,
         accounts: Billing | None = None,
     ) -> None:
+        place = ModelPath.of(model, text_encoder, vae)
         devices = worker_devices(device, workers)
         threads = whole_of(threads) or threads  # the backend refuses what is no number of threads
         if threads is None and len(devices) > 1 and backends.uses_cores(backend):
             threads = max(1, usable_cores() // len(devices))
-        where = ModelPath.of(model, text_encoder, vae)
         clients: list[WorkerClient] = []
         engine: Engine | None = None
-        for i, place in enumerate(devices):
-            name = f"worker-{i}" if place is None else f"worker-{i}@{place}"
+        for i, where in enumerate(devices):
+            name = f"worker-{i}" if where is None else f"worker-{i}@{where}"
             if process:
                 setup = Setup(
-                    model=None if model is None else _sent(where.path),
-                    text_encoder=tuple(map(_sent, where.text_encoder)),
-                    vae=None if where.vae is None else _sent(where.vae),
-                    backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=place,
+                    model=None if model is None else _sent(place.path),
+                    text_encoder=tuple(map(_sent, place.text_encoder)),
+                    vae=None if place.vae is None else _sent(place.vae),
+                    backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where,
                 )  # fmt: skip
                 clients.append(ProcessWorker(setup, name, deadlines))
             else:
                 engine = Engine.load(
-                    where, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=place,
+                    place, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where,
                     require_text=True,
                 )  # fmt: skip
                 clients.append(ThreadWorker(engine, name))
         self.references = References()
         self.loop = Loop(clients, policy=policy, accounts=accounts).start()
         try:  # the model is there: workers that could not load it have said so
-            self.reader = load_reader(where, limits) if engine is None else engine.reader
-            self.vocabulary: Words | None = Words(where, reader=self.reader, limits=limits)
+            self.reader = load_reader(place, limits) if engine is None else engine.reader
+            self.vocabulary: Words | None = Words(place, reader=self.reader, limits=limits)
         except BaseException:
             self.loop.close()
             raise

@@ -107,6 +107,11 @@ class FileComponent(Component):
         """See `Component`."""
         return [self.path]
 
+    @property
+    def weight_files(self) -> list[Path]:
+        """See `Component`."""
+        return [self.path]
+
     @cached_property
     def content_hash(self) -> str:
         """See `Component`. Components of one file have one hash."""
@@ -133,6 +138,11 @@ class SettingsComponent(Component):
 
     @property
     def files(self) -> list[Path]:
+        """See `Component`."""
+        return []
+
+    @property
+    def weight_files(self) -> list[Path]:
         """See `Component`."""
         return []
 

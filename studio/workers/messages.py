@@ -104,9 +104,9 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     dtype: str | None = None
     threads: int | None = None
     limits: Limits | None = None
+    device: str | None = None
     text_encoder: tuple[bytes, ...] = ()
     vae: bytes | None = None
-    device: str | None = None
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):
