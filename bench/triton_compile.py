@@ -120,8 +120,8 @@ def compile_for(build: Build, arch: int) -> Usage:
         assembler = knobs.nvidia.ptxas_blackwell if arch >= 100 else knobs.nvidia.ptxas
         target = re.search(r"\.target (sm_\w+)", made.asm["ptx"])
         assert target is not None
-        options = ["-v", f"--gpu-name={target[1]}", "--output-file=/dev/null"]
-        text = _told_of(assembler.path, ".ptx", made.asm["ptx"].encode(), *options)
+        flags = ["-v", f"--gpu-name={target[1]}", "--output-file=/dev/null"]
+        text = _told_of(assembler.path, ".ptx", made.asm["ptx"].encode(), *flags)
         spills = re.search(r"(\d+) bytes spill stores", text)
         assert spills is not None, text
         spilled = int(spills[1])

@@ -48,7 +48,7 @@ def from_host(values: NDArray[Any], dtype: torch.dtype, device: torch.device, wh
         host = torch.from_numpy(np.ascontiguousarray(values).view(np.int16).copy()).view(torch.bfloat16)
     else:
         host = torch.from_numpy(widen(values, what)).to(dtype)
-    made = empty(*host.shape, dtype, device)
+    made = empty(host.shape[0], host.shape[1], dtype, device)
     made.copy_(host)
     return made
 

@@ -67,7 +67,7 @@ def want_array(
 
 
 def _strided(x: torch.Tensor) -> bool:
-    return x.ndim == 2 and x.shape[1] > 1 and x.stride(1) != 1
+    return bool(x.ndim == 2 and x.shape[1] > 1 and x.stride(1) != 1)
 
 
 def want_vector(

@@ -159,7 +159,7 @@ class DenseOps(Base):
         self._want(op, "gate", gate)
         self._want(op, "value", value, *gate.shape)
         if out is not None:
-            self._want(op, "out", out, *gate.shape, "compute")
+            self._want(op, "out", out, gate.shape[0], gate.shape[1], "compute")
         count, width = gate.shape
         result = self._new(count, width) if out is None else out
         block = min(power(width, 16), COLUMNS)
@@ -223,7 +223,7 @@ class DenseOps(Base):
         if bias is not None:
             self._want(op, "bias", bias, 1, x.shape[1], "float32")
         want_eps(op, eps)
-        result = self._new(*x.shape, dtype)
+        result = self._new(x.shape[0], x.shape[1], dtype)
         self._norm(x, result, weight, None, bias, None, kind, eps)
         return result
 

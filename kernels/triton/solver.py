@@ -38,7 +38,7 @@ class SolverOps(Base):
         a, b = (self._vector(op, name, x, np.float32, len(segments)) for name, x in (("a", a), ("b", b)))
         for name, array in (("base", base), ("previous", previous), ("keep", keep)):
             if array is not None:
-                self._want(op, name, array, *latents.shape, "float32")
+                self._want(op, name, array, latents.shape[0], latents.shape[1], "float32")
         origins, offsets, rows, weights = self._want_guidance(op, guidance, segments.lengths(), len(velocity))
         if previous is None and (b.host != 0).any():
             refuse(op, "previous", None, "an array where b is not zero")
@@ -87,8 +87,8 @@ class SolverOps(Base):
     ) -> None:
         op = "blend"
         self._want(op, "x", x, dtype="float32")
-        self._want(op, "y", y, *x.shape, "float32")
-        self._want(op, "z", z, *x.shape, "float32")
+        self._want(op, "y", y, x.shape[0], x.shape[1], "float32")
+        self._want(op, "z", z, x.shape[0], x.shape[1], "float32")
         self._want(op, "weights", weights, len(x), 1, "float32")
         self._want_segments(op, "segments", segments, len(x))
         a, b = (self._vector(op, name, v, np.float32, len(segments)) for name, v in (("a", a), ("b", b)))

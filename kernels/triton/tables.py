@@ -76,7 +76,8 @@ class SegmentTables:
         """Return the blocks of `size` rows, made at the first call."""
         if size not in self._tiles:
             host, first = tile_tables(self._starts, self._lengths, size)
-            self._tiles[size] = Tiles(*bring([host, first], self._device), size)
+            tiles, starts = bring([host, first], self._device)
+            self._tiles[size] = Tiles(tiles, starts, size)
         return self._tiles[size]
 
     def buffers(self) -> list[torch.Tensor]:

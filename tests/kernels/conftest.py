@@ -42,7 +42,7 @@ class Pair:
 
     def round(self, x: NDArray[np.floating]) -> Float32:
         """x as the compute dtype holds it, in float32."""
-        return self.cpu.numpy(self.cpu.array(np.atleast_2d(np.asarray(x, np.float32)))).reshape(np.shape(x))
+        return self.cpu.numpy(self.cpu.array(np.asarray(x, np.float32).reshape(1, -1))).reshape(np.shape(x))
 
     def close(self, got: Float32, want: Float32, scale: float = 1.0) -> None:
         """Finite first, then within the tolerance of the compute dtype. `scale`: the size of the summands."""

@@ -131,7 +131,8 @@ def test_attention(pair, rng, width, lengths, owners, keys):
 def test_attention_of_text_encoders(pair, rng, causal, biased):
     """Causal, with biases by distance, keys shared by heads, a scale of its own: places run on over segments."""
     segments = Segments.of([5, 0, 18, 3], [0, 1, 1, 0])
-    q, k, v, bias = pair.round(normal(rng, 26, 12)), *pair.round(normal(rng, 2, 26, 6)), normal(rng, 4, 7)
+    q, bias = pair.round(normal(rng, 26, 12)), normal(rng, 4, 7)
+    k, v = (pair.round(normal(rng, 26, 6)) for _ in range(2))
     got, want = (
         ops.numpy(
             ops.attention(
