@@ -264,7 +264,7 @@ def test_previews_are_measured(worker: Worker, monkeypatch: pytest.MonkeyPatch, 
     preview = worker.engine.preview
 
     def slow(generation: Generation) -> Any:
-        time.sleep(0.02)
+        time.sleep(0.2)  # much longer than a step, on a busy machine too
         if not sound:
             raise NumericalError("NaN")
         return preview(generation)
@@ -276,7 +276,7 @@ def test_previews_are_measured(worker: Worker, monkeypatch: pytest.MonkeyPatch, 
     said, frames = run(worker, Stage.STEP, "a", "b")
     assert [len(frames), len(said.pictures)] == [sound, sound]
     assert said.preview_ms.keys() == {"a"}
-    assert said.preview_ms["a"] >= 20 > said.elapsed_ms
+    assert said.preview_ms["a"] >= 200 > said.elapsed_ms
     assert not run(worker, Stage.STEP, "a", "b")[0].preview_ms  # it is done: its pictures come
 
 
