@@ -81,6 +81,7 @@ def linear(
     if GATED:
         owner = tl.load(owners + mine).to(tl.int64)
         y = y * tl.load(gate + owner[:, None] * stride_gate + column[None, :])
+        tl.debug_barrier()  # the residual is loaded after the gate is used: registers for both at once would spill
     if RESIDUAL:
         y = tl.load(out_at, mask=kept, other=0.0) + y
     tl.store(out_at, narrow(y, out.dtype.element_ty), mask=kept)
