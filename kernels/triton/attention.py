@@ -66,7 +66,7 @@ class AttentionOps(Base):
 
         result = self._new(count, width) if out is None else out
         e = width // heads
-        sizes = attention_tiles(self.arch, self.compute, e)
+        sizes = attention_tiles(self.arch, self.compute, e, bias=bias is not None)
         tables, theirs = self.tables(segments), self.tables(kv)
         tiles = tables.tiles(sizes.m)
         by_segment = None if terms is None else self._term_table(terms[0], len(segments))

@@ -62,15 +62,18 @@ def linear_tiles(
     return LinearTiles(128, 64, 32, 8, 3) if swiglu else LinearTiles(128, 128, 32, 8, 4)
 
 
-def attention_tiles(arch: int, dtype: Dtype, head: int) -> AttentionTiles:
-    """Return the tiles of attention with heads `head` wide."""
+def attention_tiles(arch: int, dtype: Dtype, head: int, *, bias: bool = False) -> AttentionTiles:
+    """Return the tiles of attention with heads `head` wide.
+
+    With a bias a program holds one tile more, and has more warps for it.
+    """
     block = power(head, 16)
     if arch == 0:
         return AttentionTiles(16, 16, 16, 4, 1)
     if dtype == "float32":
         return AttentionTiles(32 if block <= 128 else 16, 32 if block <= 128 else 16, 16, 4 if block <= 128 else 8, 1)
     if block <= 64:
-        return AttentionTiles(128, 64, 16, 4, 3)
+        return AttentionTiles(128, 64, 16, 8 if bias else 4, 3)
     if block <= 128:
         return AttentionTiles(128, 64, 16, 8, 3) if arch in LARGE_SHARED else AttentionTiles(128, 32, 16, 8, 2)
     return AttentionTiles(64 if block <= 256 else 32, 32, 16, 8, 2 if arch in LARGE_SHARED and block <= 256 else 1)
