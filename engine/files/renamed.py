@@ -107,11 +107,6 @@ class FileComponent(Component):
         """See `Component`."""
         return [self.path]
 
-    @property
-    def weight_files(self) -> list[Path]:
-        """See `Component`."""
-        return [self.path]
-
     @cached_property
     def content_hash(self) -> str:
         """See `Component`. Components of one file have one hash."""
@@ -138,11 +133,6 @@ class SettingsComponent(Component):
 
     @property
     def files(self) -> list[Path]:
-        """See `Component`."""
-        return []
-
-    @property
-    def weight_files(self) -> list[Path]:
         """See `Component`."""
         return []
 

@@ -27,6 +27,7 @@ from salon.engine.errors import (
     WrongConfig,
 )
 from salon.engine.files.opening import ModelPath, open_checkpoint
+from salon.engine.memory import weight_bytes
 from salon.engine.reading import load_reader
 from salon.engine.survey import survey
 from salon.studio.studio import Studio
@@ -356,3 +357,16 @@ def test_a_studio_draws_with_parts_named_apart_and_embedded_guidance(
         np.testing.assert_array_equal(job.result(60), drawn(engine, **fields))
         assert studio.loop.model.defaults["steps"] == 28
     assert (drawn(engine, **fields) != drawn(engine)).any()
+
+
+def test_parts_of_one_file_are_weighed_by_what_each_packs(
+    folder: Path, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device's room is compared with this sum, which a file of many parts must not raise."""
+    parts = open_checkpoint(ModelPath(files["everything"], (folder / "tokenizer", folder / "tokenizer_2"))).components
+    whole = weight_bytes(parts, 2)
+    assert whole.keys() == {"transformer", "vae", "text_encoder", "text_encoder_2"}
+    assert whole["transformer"] == weight_bytes(open_checkpoint(ModelPath(folder)).components, 2)["transformer"]
+    assert sum(whole.values()) < files["everything"].stat().st_size  # float32, in two bytes
+    monkeypatch.setattr("salon.engine.memory.available_memory", lambda: 1000)
+    assert survey(ModelPath(folder), on_host=False).problem == ""
