@@ -115,7 +115,15 @@ class DenseOps(Base):
             self._want(op, "out", out, count, width)
 
         result = residual if residual is not None else out if out is not None else self._new(count, width, dtype)
-        tiles = linear_tiles(self.arch, self.compute, width, depth, swiglu=weight.swiglu, residual=residual is not None)
+        tiles = linear_tiles(
+            self.arch,
+            self.compute,
+            width,
+            depth,
+            swiglu=weight.swiglu,
+            residual=residual is not None,
+            gated=gate is not None,
+        )
         self.launch(
             products.linear,
             (-(-count // tiles.m) * -(-width // tiles.n),),

@@ -44,12 +44,19 @@ def power(n: int, least: int = 1) -> int:
 
 
 def linear_tiles(
-    arch: int, dtype: Dtype, width: int, depth: int, *, swiglu: bool = False, residual: bool = False
+    arch: int,
+    dtype: Dtype,
+    width: int,
+    depth: int,
+    *,
+    swiglu: bool = False,
+    residual: bool = False,
+    gated: bool = False,
 ) -> LinearTiles:
     """Return the tiles of a product with a weight [width, depth].
 
-    With `swiglu` a program holds two sums, and with `residual` a tile of that beside its sum: the tile is narrower, so
-    that no register spills.
+    With `swiglu` a program holds two sums, and with `residual` a tile of that beside its sum, with `gated` one more:
+    the tile is narrower, so that no register spills.
     """
     if arch == 0:
         return LinearTiles(16, power(min(width, 32), 16), power(min(depth, 32), 16), 4, 1)
@@ -57,6 +64,8 @@ def linear_tiles(
         return LinearTiles(64, 64, 32, 4, 2)
     if width <= 64:
         return LinearTiles(128, 64, 64, 4, 3)
+    if gated and arch == 90:
+        return LinearTiles(128, 64, 64, 8, 3)
     if arch in LARGE_SHARED:
         return LinearTiles(128, 64 if swiglu and arch < 90 else 128 if swiglu or residual else 256, 64, 8, 3)
     return LinearTiles(128, 64, 32, 8, 3) if swiglu else LinearTiles(128, 128, 32, 8, 4)
