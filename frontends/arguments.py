@@ -14,6 +14,8 @@ from functools import cache
 from typing import Final, NoReturn
 
 from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
+from ..kernels import backends
+from ..parameters.known import parameters
 from ..parameters.language.reading import parse as read_prompt
 from .commands import exits, flags_jobs, flags_make, flags_ops, flags_parameters, flags_recipe, flags_serve, flags_taste
 from .commands.flags_make import DTYPES, KINDS, REMAKES
@@ -37,9 +39,14 @@ PROMPTED: Final = (*MAKING, "plan")  # commands that are given a prompt
 _DASHES: Final = ("—", "–", "\uff0d\uff0d")  # what phones, editors and full-width keyboards make of --
 
 
-@cache
 def parser(version: str) -> Parser:
-    """Return the parser of the whole command line, which is made once: nothing of what it reads stays in it."""
+    """Return the parser of the whole command line. It is made once for the files that bring choices and flags: nothing
+    of what it reads stays in it."""
+    return _made(version, backends.names(), tuple(parameters()), KINDS.names())
+
+
+@cache
+def _made(version: str, *_: tuple[str, ...]) -> Parser:
     parser = Parser(
         prog="salon",
         description="Text-to-image inference engine with taste.",

@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
         description="Make a grid of pictures of a prompt, as PNG with the recipe inside, here or on a server.",
         epilog="Example: salon imagine 'a red apple, 3d render, on a teal background' --n 2 --seed 7",
     )
-    _imagine(imagine)
+    _imagine(imagine, "imagine")
     for name in REMAKES:
         what = str(KINDS.constant(name, "HELP"))
         if not draws(name):
@@ -44,7 +44,7 @@ def add(commands: Any) -> None:
             description=f"Make of a picture: {what}. The picture is one of a job's, counted from 1, or a file; a "
             "prompt, where there is one, takes the place of its own. A file that Salon did not make needs one.",
         )
-        _imagine(kind, "PICTURE", "the picture, and perhaps a prompt")
+        _imagine(kind, name, "PICTURE", "the picture, and perhaps a prompt")
     plan = commands.add_parser(
         "plan",
         help="what a prompt would do, and what it would cost",
@@ -125,12 +125,14 @@ def _inquiry(commands: Any, name: str, what: str) -> None:
     parser.set_defaults(output=None, preview=None, force=False)
 
 
-def _imagine(parser: Parser, metavar: str = "PROMPT", text: str = "what to draw (words; quotes are optional)") -> None:
+def _imagine(
+    parser: Parser, job_kind: str, metavar: str = "PROMPT", text: str = "what to draw (words; quotes are optional)"
+) -> None:
     parser.add_argument("prompt", nargs="+", metavar=metavar, help=text)
     what = parser.add_argument_group("what to make")
-    flags_parameters.add(what, of_job=False)
+    flags_parameters.add(what, of_job=False, job_kind=job_kind)
     where = parser.add_argument_group("where to put it")
-    output_flag(where, "a folder, or a file name ending in .png, .jpg or .webp (outputs/WORDS-SEED.png)")
+    output_flag(where, "a folder, or a name ending in .png, .jpg or .webp (outputs/WORDS-SEED.png)")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")
     engine_flags(parser, "how to compute it, here")
     links_flag(parser)
@@ -176,11 +178,11 @@ def output_flag(parser: Any, text: str) -> None:
 def model_flags(group: Any) -> None:
     """Add the flags that say which model, and where its parts lie."""
     model, encoder, vae = (PathName(flag, FILE) for flag in ("--model", "--text-encoder", "--vae"))
-    text = "a model: a folder in diffusers' layout, or a safetensors file (the embedded one)"
+    text = "a model's folder, in diffusers' layout, or single file (the embedded one)"
     group.add_argument("--model", type=model, metavar="PATH", help=text)
-    text = "text encoders and tokenizers from elsewhere, as folders or files; may be repeated (the model's own)"
+    text = "a text encoder or tokenizer, may be repeated (the model's own)"
     group.add_argument("--text-encoder", type=encoder, action="append", metavar="PATH", help=text)
-    group.add_argument("--vae", type=vae, metavar="PATH", help="an autoencoder from elsewhere (the model's own)")
+    group.add_argument("--vae", type=vae, metavar="PATH", help="an autoencoder (the model's own)")
 
 
 def engine_flags(parser: Any, title: str = "how to compute it", *, several: bool = False) -> None:
@@ -190,11 +192,9 @@ def engine_flags(parser: Any, title: str = "how to compute it", *, several: bool
     backend = Names("--backend", backends.names())
     known = " or ".join(backends.names())
     group.add_argument("--backend", type=backend, default=backends.DEFAULT, metavar="NAME", help=f"{known} (cpu)")
-    text = "like cuda:0,cuda:1, one worker on each" if several else "like cuda:0"
+    text = "like cuda:0,cuda:1, a worker on each" if several else "like cuda:0"
     device = partial(_device, several=several)
-    group.add_argument(
-        "--device", type=device, metavar="NAME", help=f"{text} (the backend's first, see `salon doctor`)"
-    )
+    group.add_argument("--device", type=device, metavar="NAME", help=f"{text} (the first, see `salon doctor`)")
     group.add_argument("--isa", metavar="NAME", help="instruction set, see `salon doctor` (SALON_ISA, else the best)")
     dtype = Names("--dtype", DTYPES)
     group.add_argument("--dtype", type=dtype, metavar="NAME", help=f"{' or '.join(DTYPES)} (bfloat16 where it is fast)")

@@ -64,7 +64,14 @@ class _Spell(Once):
         super().__call__(parser, namespace, self.value, option_string)
 
 
-def add(group: Any, *, of_job: bool | None = None, told: bool = True, only: Collection[str] | None = None) -> None:
+def add(
+    group: Any,
+    *,
+    of_job: bool | None = None,
+    told: bool = True,
+    only: Collection[str] | None = None,
+    job_kind: str | None = None,
+) -> None:
     """Add the flags of all parameters that have some.
 
     Args:
@@ -72,10 +79,12 @@ def add(group: Any, *, of_job: bool | None = None, told: bool = True, only: Coll
         only: of these parameters, by name; None: of all.
         of_job: only those that say how a job is done, or only the others; None: all.
         told: help lists them.
+        job_kind: of a command that makes this kind of job, whose help leaves out what only others take; None: of any.
     """
     for parameter in parameters().values():
         if (of_job is None or parameter.of_job is of_job) and (only is None or parameter.name in only):
-            _add(group, parameter, told and not parameter.missing)
+            of_others = bool(job_kind and parameter.job_kinds and job_kind not in parameter.job_kinds)
+            _add(group, parameter, told and not parameter.missing and not of_others)
 
 
 def _add(group: Any, parameter: Parameter, told: bool) -> None:

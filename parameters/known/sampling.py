@@ -21,7 +21,7 @@ PARAMETERS = (
     ),
     Parameter(
         "embedded_guidance", ("--embedded-guidance",), Number(*GUIDANCE),
-        "how strongly a model follows the prompt that was taught guidance, as FLUX.1 [dev] was", "the model's",
+        "guidance of a model that was taught it, as FLUX.1 [dev]", "the model's",
         "leave it out for the model's own", families=("flux",),
     ),
     Parameter(

@@ -21,7 +21,7 @@ from salon.bench.report import problems
 RUNS: dict[str, dict[str, Any]] = {
     "ops": {"tied_to": "shapes", "needs": "torch", "rows": 40},
     "batch": {"tied_to": "shapes", "needs": "numpy", "rows": 8},
-    "families": {"tied_to": "nothing", "needs": "diffusers", "rows": 22},
+    "families": {"tied_to": "nothing", "needs": "diffusers", "rows": 20},
     "flux_width": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "identity": {"tied_to": "shapes", "needs": "numpy", "rows": 1},
     "jobs": {"tied_to": "shapes", "needs": "diffusers", "rows": 25},

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 import io
+import re
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,20 @@ def test_help_is_one_screen(path: str, capsys: pytest.CaptureFixture[str]) -> No
     assert done.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("usage: salon")
-    assert len(lines) <= (80 if path in KINDS.names() else 50)  # which lists all that a request can say
+    longest = {"serve": 60, **dict.fromkeys(KINDS.names(), 80)}  # lines; kinds list all that their requests can say
+    assert len(lines) <= longest.get(path, 50)
     assert max(map(len, lines)) <= 100
+
+
+def test_help_leaves_out_what_only_other_kinds_take(capsys: pytest.CaptureFixture[str]) -> None:
+    def flags(path: str) -> set[str]:
+        with pytest.raises(SystemExit):
+            read(path, "--help")
+        return set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+
+    assert not {"--zoom", "--side", "--place", "--strong", "--creative"} & flags("imagine")
+    assert "--zoom" in flags("zoom")
+    assert "--side" not in flags("zoom")
 
 
 @pytest.mark.parametrize("path", [path for path in PATHS if path not in GROUPS])

@@ -30,7 +30,7 @@ def test_every_weight_file_is_accounted_for() -> None:
     assets = {asset["path"]: asset["bytes"] for asset in LICENCES["assets"]}
     assert set(WEIGHTS) < set(assets)
     sizes = [size for name, size in assets.items() if name in WEIGHTS and not name.startswith("text_encoder")]
-    assert sum(sizes) <= 60_000_000
+    assert sum(sizes) <= 62_000_000  # 60 MB of the model and its style adapter; the rest is for what is known of tastes
     assert (EMBEDDED / "text_encoder" / "model.safetensors").stat().st_size <= 46_000_000
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from salon.engine import solvers
 from salon.frontends.client.errors import Invalid, RefusedByPlan, Unsupported
 from salon.frontends.client.fake import FakeServer
 from salon.frontends.wire import messages as m
@@ -112,7 +113,7 @@ def test_the_server_says_what_a_request_can_say(server: FakeServer, connect: Con
     found = {each.name: each for each in connect(server.address).parameters()}
     assert list(found) == list(parameters())
     assert (found["stylize"].kind, found["stylize"].low, found["stylize"].high) == ("number", 0.0, 1000.0)
-    assert found["solver"].choices == ("euler", "heun")
+    assert found["solver"].choices == solvers.names()
     assert found["lane"].values["--relax"] == "relax"
     assert (found["raw"].kind, found["raw"].conflicts) == ("switch", ("stylize",))
     assert found["video"].missing == "video"
