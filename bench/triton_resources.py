@@ -11,8 +11,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
+from ..system import python_command
 from .report import Goal
 from .runner import RESULTS, Bench, run
 
@@ -50,7 +52,7 @@ def rows_of(arch: int, least: bool) -> list[dict[str, Any]]:
 
     A process of its own compiles, without TRITON_INTERPRET: this one may have imported triton with it.
     """
-    command = [sys.executable, "-m", "salon.bench.triton_compile", str(arch), *(["least"] if least else [])]
+    command = python_command("salon.bench.triton_compile", str(arch), *(["least"] if least else []))
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -64,6 +66,8 @@ def body(bench: Bench) -> None:
     arches = bench.pick((90,), (90,), ARCHES)
     with bench.progress("compile", len(arches)) as advance:
         for arch in arches:
+            if bench.deadline.left() <= 0:
+                break
             for row in rows_of(arch, least=bench.tiny):
                 bench.row(**row)
             advance(f"sm_{arch}")
@@ -72,9 +76,7 @@ def body(bench: Bench) -> None:
     bench.columns = [["kernel", "arch", "part", "registers", "shared_kib", "spilled_bytes", "seconds"]]
 
 
-def main(argv: Sequence[str] | None = None, **options: Any) -> int:
-    """Run the benchmark."""
-    return run("triton_resources", __doc__ or "", body, argv=argv, tied_to="nothing", **options)
+main = partial(run, "triton_resources", __doc__ or "", body, tied_to="nothing")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@
     ├── DeviceLost                  the device stopped working; the engine is of no use any more
     └── OutputError                 the picture cannot be written
 
-`DeviceFull` is a MemoryError: the device has no memory left, amid work of which nothing can be trusted.
+    MemoryError
+    └── DeviceFull                  the device has no memory left, amid work of which nothing can be trusted
 
 A message is one line: what came, what is allowed, what to do. Bugs of Salon itself are `AssertionError`.
 """

@@ -106,7 +106,7 @@ def test_a_busy_machine_is_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def modules() -> list[Path]:
     """The benchmarks: modules of bench/ that can be run and that measure."""
     found = [path for path in sorted(BENCH.glob("*.py")) if "__main__" in path.read_text()]
-    return [path for path in found if path.name not in ("worker.py", "job.py", "quotes.py")]
+    return [path for path in found if path.name not in ("worker.py", "job.py", "quotes.py", "triton_compile.py")]
 
 
 def test_there_are_benchmarks() -> None:

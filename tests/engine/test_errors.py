@@ -15,7 +15,7 @@ from salon.errors import SalonError
 def _classes() -> dict[str, type[Exception]]:
     found = inspect.getmembers(errors, inspect.isclass)
     own = {name: c for name, c in found if issubclass(c, Exception) and c.__module__ == errors.__name__}
-    return {"SalonError": SalonError, **own}
+    return {"SalonError": SalonError, "MemoryError": MemoryError, **own}
 
 
 def test_drawing_matches_classes() -> None:
