@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from salon.engine.taste.space import ALGORITHM
 from salon.frontends.client.client import Client
 from salon.frontends.client.errors import Invalid
 from salon.frontends.zmq.background import BackgroundServer
@@ -123,7 +124,7 @@ def test_t5_a_code_is_labelled_and_draws_the_same_for_ever(salon: Salon, client:
     before, own = draw("a cat --p"), client.taste.profiles()[0].profile
     code = code_of(salon, own)
     (told,) = [one for one in client.taste.codes() if one.code == code]
-    assert (told.kind, told.events, told.shows, told.algorithm) == ("global", NEEDED, "profile", 1)
+    assert (told.kind, told.events, told.shows, told.algorithm) == ("global", NEEDED, "profile", ALGORITHM)
     assert told.made_ms > 0
     assert told.model_name
     rate(client, 1)

@@ -118,8 +118,8 @@ def test_the_more_choices_the_better(space: TasteSpace) -> None:
         for number, found in right.items():
             preference = learn(space, choices[:number])
             found.append(float(((preference.utilities(difference) > 0) == (difference @ user.utilities > 0)).mean()))
-    assert 0.55 < np.mean(right[8]) < np.mean(right[200])
-    assert np.mean(right[200]) > 0.85
+    assert 0.55 < np.mean(right[8]) < np.mean(right[200]) - 0.1
+    assert np.mean(right[200]) > 0.8  # of the users' mean, whose deviation is .02: users differ by .05
 
 
 def test_same_choices_same_profile(space: TasteSpace) -> None:
@@ -220,15 +220,21 @@ def test_a_question_whose_answer_is_known_tells_nothing(space: TasteSpace) -> No
 
 
 def test_a_profile_lies_where_the_user_would_choose(space: TasteSpace) -> None:
-    for seed in range(4):
+    """Of several users and random tastes: one such taste may happen to be worse than what a user likes least."""
+    worth = []
+    for seed in range(8):
         user = User(space, seed)
         preference = learn(space, user.choices(space, 200))
-        vectors = (profile_vector(space, preference), anti_vector(space, preference))
+        vectors = [profile_vector(space, preference), anti_vector(space, preference)]
+        vectors += [random_vector(space, preference, number) for number in range(8)]
         for vector in vectors:
             assert vector.dtype == np.float32
             assert abs(float((vector.astype(np.float64) ** 2).mean()) - 1) < 1e-3
-        mine, anti, some = space.coordinates(np.stack([*vectors, random_vector(space, preference, 5)])) @ user.utilities
-        assert anti < some < mine
+        mine, anti, *some = space.coordinates(np.stack(vectors)) @ user.utilities
+        assert anti < mine
+        worth.append((mine, anti, np.mean(some)))
+    mine, anti, some = np.mean(worth, axis=0)
+    assert anti + 2.0 < some < mine - 2.0
 
 
 @pytest.mark.parametrize("which", range(5))
