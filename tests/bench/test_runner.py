@@ -147,7 +147,7 @@ def test_results_of_an_installed_salon_stay_out_of_its_folder(tmp_path: Path) ->
     assert runner.default_results(tmp_path / "site-packages" / "salon") == Path("salon-results")
     (tmp_path / "pyproject.toml").touch()
     assert runner.default_results(tmp_path) == tmp_path / "bench" / "results"
-    assert runner.default_results(BENCH.parent) == runner.RESULTS
+    assert runner.default_results(BENCH.parent.resolve()) == runner.RESULTS
 
 
 def test_lanes_without_matplotlib_draws_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
