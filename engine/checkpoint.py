@@ -14,6 +14,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,6 +33,7 @@ from .errors import (
     WrongConfig,
     WrongShape,
 )
+from .quantised.coded import Coded, CodedTable
 from .safetensors_file import SafetensorsFile, TensorInfo
 from .weight_files import WeightFiles, find_weights
 
@@ -39,13 +41,32 @@ EMBEDDED = Path(__file__).parents[1] / "models" / "mini"  # the model that comes
 
 
 class Tensors(Protocol):
-    """A file of named arrays: a `SafetensorsFile`, or one whose arrays have other names."""
+    """A file of named arrays: a `TensorFile`, or one whose arrays have other names."""
 
     path: Path
     tensors: dict[str, TensorInfo]
+    coded: dict[str, Coded]
+    notes: tuple[str, ...]
 
-    def array(self, key: str) -> NDArray[Any]:
-        """Return an array, see `SafetensorsFile.array`."""
+    def array(self, key: str, *, narrowed: bool = False) -> NDArray[Any]:
+        """Return an array, see `TensorFile.array`."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """Arrays of one component that are quantised alike.
+
+    Attributes:
+        name: the format, in a few words.
+        arrays: number of arrays.
+        stored: their bytes in the files, with their scales.
+        numbers: how many numbers they are.
+    """
+
+    name: str
+    arrays: int
+    stored: int
+    numbers: int
 
 
 class Weights:
@@ -75,12 +96,60 @@ class Weights:
         """Return (dtype, shape) of every array by name."""
         return {key: (home.tensors[key].dtype, home.tensors[key].shape) for key, home in self._homes.items()}
 
-    def take(self, key: str, *shape: int) -> NDArray[Any]:
-        """Return a memory-mapped array of exactly this shape: of a float dtype, or uint16 holding bfloat16 bits.
+    def take(self, key: str, *shape: int, narrowed: bool = False) -> NDArray[Any]:
+        """Return an array of exactly this shape: of a float dtype, or uint16 holding bfloat16 bits.
+
+        It is memory-mapped, or decoded to float32 if the file keeps it in fewer bits.
+
+        Args:
+            narrowed: whether decoded numbers come as bfloat16 bits, see `TensorFile.array`.
 
         Raises:
             MissingKey, WrongShape, WrongDtype.
         """
+        return self._want(key, shape).array(key, narrowed=narrowed)
+
+    def table(self, key: str, *shape: int) -> Any:
+        """Return an array as `take` does, for rows that are looked up: one that is decoded decodes each row then.
+
+        Raises: as `take`.
+        """
+        home = self._want(key, shape)
+        coded = home.coded.get(key)
+        return home.array(key) if coded is None else CodedTable(coded)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be told of the files."""
+        return tuple(dict.fromkeys(note for home in self._homes.values() for note in home.notes))
+
+    @property
+    def largest(self) -> int:
+        """How many numbers the largest array has that is not used as the file has it; 0: all are."""
+        copied = (
+            math.prod(home.tensors[key].shape)
+            for key, home in self._homes.items()
+            if key in home.coded or home.tensors[key].dtype == "F16"
+        )
+        return max(copied, default=0)
+
+    def formats(self) -> list[Format]:
+        """Return what formats the quantised arrays have. An array that is read in pieces counts as one."""
+        found = dict[str, dict[int, Coded]]()
+        for key, home in self._homes.items():
+            if key in home.coded:
+                coded = home.coded[key]
+                found.setdefault(coded.format, {})[id(coded)] = coded
+        return [
+            Format(
+                name, len(arrays), sum(each.stored for each in arrays.values()),
+                sum(math.prod(each.shape) for each in arrays.values()),
+            )
+            for name, arrays in sorted(found.items())
+        ]  # fmt: skip
+
+    def _want(self, key: str, shape: tuple[int, ...]) -> Tensors:
+        """Return the file of an array, which counts as taken. Raise MissingKey or WrongShape."""
         home = self._home(key, shape)
         if home.tensors[key].shape != shape:
             found = str(list(home.tensors[key].shape))
@@ -89,7 +158,7 @@ class Weights:
                 "wrong shape", path=home.path, key=key, expected=str(list(shape)), found=found, remedy=remedy
             )
         self._taken.add(key)
-        return home.array(key)
+        return home
 
     def ignore(self, *keys: str) -> None:
         """Count these arrays as taken, where they exist."""
@@ -164,10 +233,10 @@ class Component:
             MissingFile, AmbiguousWeights, UnsafeFile, UnreadableFile, TruncatedFile, MalformedFile.
         """
         path, shards = self._weight_files.path, self._weight_files.shards
-        homes: dict[str, SafetensorsFile] = {}
+        homes: dict[str, Tensors] = {}
         if not shards:
             file = SafetensorsFile(path)
-            homes = dict.fromkeys(file.tensors, file)
+            homes.update(dict.fromkeys(file.tensors, file))
         else:
             files = {name: SafetensorsFile(self.path / name) for name in sorted(set(shards.values()))}
             for key, name in shards.items():

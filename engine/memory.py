@@ -1,7 +1,8 @@
 """Estimate memory before anything is allocated: of activations, and of a model's packed weights.
 
 The numbers of activations are upper bounds, not measurements. Weights are read from memory-mapped files, whose pages
-the system takes back when it needs them, and packed for the backend one by one: what stays is the packed copy.
+the system takes back when it needs them, and packed for the backend one by one: what stays is the packed copy. Arrays
+that are quantised are decoded when they are packed, so beside the packed ones a few of them are there as numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from .errors import NotEnoughMemory
 
 if TYPE_CHECKING:
     from .checkpoint import Component
+
+TOGETHER = 3  # arrays that a layer packs as one, at most: q, k and v
 
 
 class MemoryCoefficients(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,12 +64,24 @@ def weight_bytes(components: Mapping[str, Component], itemsize: int) -> dict[str
     return {name: count * itemsize for name, count in counts.items() if count}
 
 
+def loading_bytes(components: Mapping[str, Component]) -> int:
+    """Return the bytes that loading takes beside the packed weights: those of arrays that are decoded to be packed.
+
+    A layer packs a few arrays as one. Larger stacks, such as all modulations of FLUX.1, are loaded first, when little
+    else is packed: they are there twice then, and are less than half of their model.
+    """
+    largest = [component.weights().largest for component in components.values() if component.parameters]
+    return max(largest, default=0) * TOGETHER * 4
+
+
 def want_memory(path: Path, components: Mapping[str, Component], itemsize: int) -> None:
-    """Raise NotEnoughMemory if the weights are more than the memory that is free. Nothing of them is read for it."""
-    sizes, free = weight_bytes(components, itemsize), free_memory()
-    if free is not None and sum(sizes.values()) > free:
+    """Raise NotEnoughMemory if loading takes more than the memory that is free. No weight is read for it."""
+    sizes, loading, free = weight_bytes(components, itemsize), loading_bytes(components), free_memory()
+    total = sum(sizes.values()) + loading
+    if free is not None and total > free:
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in sizes.items())
-        expected = f"{sum(sizes.values()) / 1e9:.1f} GB of memory for its weights ({parts})"
+        more = f", while they are loaded {loading / 1e9:.1f} more" if loading else ""
+        expected = f"{total / 1e9:.1f} GB of memory for its weights ({parts}{more})"
         remedy = "free some memory, or use a smaller model"
         if itemsize == 4:
             remedy += ", or --dtype bfloat16, which takes half"

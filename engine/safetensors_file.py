@@ -1,5 +1,7 @@
 """Read one safetensors file, memory-mapped: named arrays, of which only those that are used are read from disk.
 
+Arrays that are quantised as ComfyUI does it (`engine/quantised/comfy.py`) are read as the numbers that they stand for.
+
 Format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape, data_offsets}}, then the bytes. This
 module replaces the safetensors library, whose numpy side has no bfloat16 and whose errors name no file.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -16,10 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..system import explain
-from .errors import MalformedFile, MissingFile, MissingKey, TruncatedFile, UnreadableFile, UnsafeFile, WrongDtype
+from .errors import MalformedFile, MissingFile, TruncatedFile, UnreadableFile, UnsafeFile, WrongDtype
 from .lfs import POINTER, refuse_pointer
+from .quantised import comfy
+from .tensor_file import TensorFile
+from .tensor_file import TensorInfo as TensorInfo
 
 MAX_HEADER_BYTES: Final = 100_000_000  # the limit of the format's own library
+MAX_NUMBER: Final = 1 << 48  # no size or place is larger; numpy refuses larger sizes even of empty arrays
 PICKLE_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 PICKLE_REMEDY: Final = "they could run code while loading: save them again as safetensors (diffusers' save_pretrained)"
 _AGAIN: Final = "copy or download the file again"
@@ -40,25 +46,12 @@ _ITEM_BYTES: Final = {
 }
 
 
-@dataclass(frozen=True)
-class TensorInfo:
-    """The place of an array: bytes `start` to `stop` of the file."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    start: int
-    stop: int
-
-
-class SafetensorsFile:
+class SafetensorsFile(TensorFile):
     """The arrays of one safetensors file.
-
-    Attributes:
-        path: the path of the file.
-        tensors: name -> `TensorInfo`.
 
     Raises:
         UnsafeFile, MissingFile, UnreadableFile, TruncatedFile, MalformedFile: as their names say.
+        WrongDtype, WrongShape: the file is quantised in a way that Salon does not read.
     """
 
     def __init__(self, path: Path) -> None:
@@ -71,34 +64,38 @@ class SafetensorsFile:
                 size = file.seek(0, 2)
                 file.seek(0)
                 header, data_start = self._read_header(file, size)
-                self.tensors = self._read_infos(header, data_start, size)
-                self._bytes = np.memmap(file, np.uint8, mode="r")
+                self._infos = self._read_infos(header, data_start, size)
+                self._bytes = np.memmap(file, np.uint8, mode="r").view(np.ndarray)
         except FileNotFoundError as error:
             raise MissingFile("no such file", path=path, remedy=_AGAIN) from error
         except OSError as error:
             got, _, remedy = explain(error)
             raise UnreadableFile(f"cannot be read ({got})", path=path, remedy=remedy) from error
 
-    def array(self, key: str) -> NDArray[Any]:
-        """Return a read-only view of the file: float16, float32, float64, or uint16 holding bfloat16 bits.
+        metadata = header.get("__metadata__")
+        found = comfy.find(path, self._infos, metadata if isinstance(metadata, dict) else {}, self._raw)
+        self.coded, self.notes = found.coded, found.notes
+        self.tensors = {key: info for key, info in self._infos.items() if key not in found.hidden}
+        self.tensors |= {key: replace(self._infos[key], shape=coded.shape) for key, coded in self.coded.items()}
 
-        Raises:
-            MissingKey: the file has no such array.
-            WrongDtype: the array's number format is none of weights.
-        """
-        info = self.tensors.get(key)
-        if info is None:
-            raise MissingKey("no such array", path=self.path, key=key)
+    def _raw(self, key: str) -> NDArray[np.uint8]:
+        """Return the bytes of an array, one after another, as the file has them."""
+        info = self._infos[key]
+        return self._bytes[info.start : info.stop]
+
+    def _plain(self, key: str) -> NDArray[Any]:
+        """See `TensorFile`."""
+        info = self.tensors[key]
         dtype = _FLOATS.get(info.dtype)
         if dtype is None:
             remedy = "save the weights in one of these formats"
             raise WrongDtype(
                 "number format", path=self.path, key=key, expected=", ".join(_FLOATS), found=info.dtype, remedy=remedy
             )
-        raw = self._bytes[info.start : info.stop]
+        raw = self._raw(key)
         if info.start % dtype.itemsize:  # kernels need aligned rows; not every writer keeps that rule of the format
             raw = raw.copy()
-        return raw.view(np.ndarray).view(dtype).reshape(info.shape)
+        return raw.view(dtype).reshape(info.shape)
 
     def _read_header(self, file: BinaryIO, size: int) -> tuple[dict[str, Any], int]:
         length = int.from_bytes(file.read(8), "little")
@@ -135,7 +132,7 @@ class SafetensorsFile:
     def _read_info(self, key: str, entry: Any, data_start: int) -> TensorInfo:
         try:
             dtype, shape, (start, stop) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
-            sane = isinstance(dtype, str) and all(type(n) is int and n >= 0 for n in (*shape, start, stop))
+            sane = isinstance(dtype, str) and all(type(n) is int and 0 <= n < MAX_NUMBER for n in (*shape, start, stop))
         except (TypeError, KeyError, ValueError):
             sane = False
         if not sane:

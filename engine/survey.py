@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..kernels import backends
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Component, Format
 from .config import read_json
 from .errors import CheckpointError
 from .families import family_of
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
 from .loading import SCHEDULERS
-from .memory import free_memory, want_memory, weight_bytes
+from .memory import free_memory, loading_bytes, want_memory, weight_bytes
 from .pipeline import want_components
 from .safetensors_file import SafetensorsFile
 from .signatures import UNKNOWN, describe_file, describe_pipeline
@@ -28,6 +29,7 @@ class Part:
         parameters: number of weights; 0: none.
         read: whether Salon reads it.
         reason: why not, if not.
+        quantised: formats of those of its arrays that are quantised.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Part:
     parameters: int
     read: bool
     reason: str
+    quantised: tuple[Format, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,10 @@ class Survey:
         parts: its parts.
         dtype: compute dtype that `needed` is of.
         needed: bytes of memory that its weights take.
+        loading: bytes of memory that loading takes beside these, at most.
         free: bytes of memory that are free; None: the system does not tell.
         problem: why it cannot be loaded here; "": nothing is known that stands in the way.
+        notes: sentences about its files.
     """
 
     path: Path
@@ -60,6 +65,8 @@ class Survey:
     needed: int
     free: int | None
     problem: str
+    loading: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True) -> Survey:
@@ -69,7 +76,8 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True) 
         dtype: compute dtype; None: the one that the cpu backend would choose here.
         on_host: whether the weights would lie in this machine's memory, and not in that of a device.
     """
-    what, name, parts, problem, needed = UNKNOWN, "", tuple[Part, ...](), "", 0
+    what, name, parts, problem, needed, loading = UNKNOWN, "", tuple[Part, ...](), "", 0, 0
+    notes = tuple[str, ...]()
     compute = dtype or backends.create(backends.DEFAULT).compute
     try:
         what = _what(model.path)
@@ -80,12 +88,14 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True) 
         read = {**parts_read(checkpoint, salon), **SCHEDULERS}
         components = {part: checkpoint.components[part] for part in read if part in checkpoint.components}
         needed = sum(weight_bytes(components, _itemsize(compute)).values())
+        loading = loading_bytes(components)
+        notes = _notes(components)
         want_components(checkpoint, read, family_of(checkpoint)[1].UNREAD)
         if on_host:
             want_memory(model.path, components, _itemsize(compute))
     except CheckpointError as error:
         problem = str(error)
-    return Survey(model.path, what, name, parts, compute, needed, free_memory(), problem)
+    return Survey(model.path, what, name, parts, compute, needed, free_memory(), problem, loading, notes)
 
 
 def _itemsize(dtype: str) -> int:
@@ -103,6 +113,11 @@ def _what(path: Path) -> str:
     return f"a single file: {describe_file(SafetensorsFile(path).tensors)}" if path.is_file() else "nothing"
 
 
+def _notes(components: Mapping[str, Component]) -> tuple[str, ...]:
+    weights = [component.weights() for component in components.values() if component.parameters]
+    return tuple(dict.fromkeys(note for each in weights for note in each.notes))
+
+
 def _parts(checkpoint: Checkpoint) -> tuple[Part, ...]:
     """Return the parts of a checkpoint of a family that Salon has."""
     read = {**parts_read(checkpoint, salon_of(checkpoint)), **SCHEDULERS}
@@ -111,8 +126,9 @@ def _parts(checkpoint: Checkpoint) -> tuple[Part, ...]:
     for name, component in checkpoint.components.items():
         try:
             count = component.parameters
+            formats = tuple(component.weights().formats()) if count else ()
         except CheckpointError:  # the loading tells it, with its path
-            count = 0
+            count, formats = 0, ()
         reason = "" if name in read else unread.get(name, "Salon does not know it")
-        found.append(Part(name, str(checkpoint.index[name][1]), count, name in read, reason))
+        found.append(Part(name, str(checkpoint.index[name][1]), count, name in read, reason, formats))
     return tuple(found)

@@ -218,9 +218,15 @@ def _told(files: dict[str, Any]) -> list[str]:
         size = f"{part['parameters'] / 1e6:,.1f} million weights, " if part["parameters"] else ""
         read = "" if part["read"] else f", not read: {part['reason']}"
         lines.append(f"{part['name']}: {size}{part['kind']}{read}")
+        for each in part["quantised"]:
+            packed = each["numbers"] * (2 if files["dtype"] == "bfloat16" else 4)
+            sizes = f"{_megabytes(each['stored'])} in the file, {_megabytes(packed)} packed as {files['dtype']}"
+            lines.append(f"  quantised as {each['name']}: arrays: {each['arrays']}, {sizes}")
+    lines += files["notes"]
     if files["needed"]:
         free = "" if files["free"] is None else f", {_gigabytes(files['free'])} free"
-        lines.append(f"weights take {_gigabytes(files['needed'])} of memory as {files['dtype']}{free}")
+        more = f", while they are loaded at most {_megabytes(files['loading'])} more" if files["loading"] else ""
+        lines.append(f"weights take {_gigabytes(files['needed'])} of memory as {files['dtype']}{more}{free}")
     return lines
 
 

@@ -41,24 +41,27 @@ class Piece:
 
 
 class RenamedFile:
-    """A `SafetensorsFile` under other names.
+    """A `TensorFile` under other names.
 
     Attributes:
         path: the path of the file.
         tensors: name -> dtype and shape; the place of a piece of several ranges is that of the whole array.
+        coded: name -> the quantised array that a piece is of.
+        notes: those of the file.
     """
 
     def __init__(self, file: SafetensorsFile, pieces: Mapping[str, Piece]) -> None:
         self.path = file.path
+        self.notes = file.notes
         self._file = file
         self._pieces = pieces
         self.tensors = {name: self._info(piece) for name, piece in pieces.items()}
+        self.coded = {name: file.coded[piece.key] for name, piece in pieces.items() if piece.key in file.coded}
 
-    def array(self, name: str) -> NDArray[Any]:
-        """Return an array: a view of the file, or of several ranges a copy. Raises as `SafetensorsFile.array`."""
+    def array(self, name: str, *, narrowed: bool = False) -> NDArray[Any]:
+        """Return an array: a view of the file, or of several ranges a copy. Args, Raises: as `TensorFile.array`."""
         piece = self._pieces[name]
-        whole = self._file.array(piece.key)
-        parts = [whole[start:stop] for start, stop in piece.rows] or [whole]
+        parts = [self._file.array(piece.key, rows, narrowed=narrowed) for rows in piece.rows or (None,)]
         return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(self.tensors[name].shape)
 
     def _info(self, piece: Piece) -> TensorInfo:

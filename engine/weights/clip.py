@@ -122,7 +122,7 @@ def load_clip(ops: Ops[Any, Any], component: Component) -> ClipWeights:
 
     result = ClipWeights(
         config=config,
-        words=weights.take(f"{root}embeddings.token_embedding.weight", config.vocab_size, d),
+        words=weights.table(f"{root}embeddings.token_embedding.weight", config.vocab_size, d),
         positions=weights.take(f"{root}embeddings.position_embedding.weight", config.max_position_embeddings, d),
         layers=tuple(layer(f"{root}encoder.layers.{i}") for i in range(config.num_hidden_layers)),
         norm=reader.norm(f"{root}final_layer_norm", d),

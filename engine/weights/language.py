@@ -187,7 +187,7 @@ def load_language(ops: Ops[Any, Any], component: Component) -> LanguageWeights:
 
     result = LanguageWeights(
         config=config,
-        words=weights.take(f"{root}embed_tokens.weight", config.vocab_size, d),
+        words=weights.table(f"{root}embed_tokens.weight", config.vocab_size, d),
         layers=tuple(layer(f"{root}layers.{i}") for i in range(config.num_hidden_layers)),
         norm=reader.vector(f"{root}norm.weight", d),
     )

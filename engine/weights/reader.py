@@ -37,7 +37,8 @@ class Reader:
             bias: whether the layers have biases.
             gated: whether they are a gate and a value of the same width, in this order.
         """
-        weights = [self.weights.take(f"{name}.weight", outputs, inputs) for name, outputs in layers]
+        narrowed = self.ops is not None and self.ops.compute == "bfloat16"
+        weights = [self.weights.take(f"{name}.weight", outputs, inputs, narrowed=narrowed) for name, outputs in layers]
         biases = [self.weights.take(f"{name}.bias", outputs) for name, outputs in layers] if bias else None
         return None if self.ops is None else self.ops.pack_linear(weights, biases, swiglu=gated)
 

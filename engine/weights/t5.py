@@ -132,7 +132,7 @@ def load_t5(ops: Ops[Any, Any], component: Component) -> T5Weights:
         )
 
     names = ("shared.weight", "encoder.embed_tokens.weight")  # one array under two names; a file has one or both
-    words = weights.take(next((name for name in names if name in weights), names[0]), config.vocab_size, d)
+    words = weights.table(next((name for name in names if name in weights), names[0]), config.vocab_size, d)
     biases = weights.take(
         "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight",
         config.relative_attention_num_buckets,
