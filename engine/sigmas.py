@@ -19,6 +19,10 @@ Float32 = NDArray[np.float32]
 
 SCHEDULER: Final = "FlowMatchEulerDiscreteScheduler"
 _TIMESTEPS: Final = 1000  # a model reads sigma times this factor
+# Slope and offset of FLUX.2's mu by image tokens, at two numbers of steps (`compute_empirical_mu` of its pipelines).
+_AT_10_STEPS: Final = (8.73809524e-05, 1.89833333)
+_AT_200_STEPS: Final = (0.00016927, 0.45666666)
+_MANY_TOKENS: Final = 4300
 
 # Keys of the scheduler's config that, when set, ask for sigmas which this module does not compute.
 _UNSUPPORTED: Final = (
@@ -40,6 +44,8 @@ class SigmaConfig:
         base_shift, max_shift: mu at `base_image_seq_len` and at `max_image_seq_len` tokens.
         time_shift_type: how mu shifts a sigma, "exponential" or "linear".
         shift_terminal: the last sigma before 0, to which all are stretched in the end; None: they are not stretched.
+        empirical: mu follows the number of image tokens and of steps as FLUX.2's pipelines fitted it, whatever the
+            scheduler's own values of it are. No scheduler's config says it: a family does.
     """
 
     shift: float = 1.0
@@ -50,6 +56,7 @@ class SigmaConfig:
     max_image_seq_len: int = 4096
     time_shift_type: Literal["exponential", "linear"] = "exponential"
     shift_terminal: float | None = None
+    empirical: bool = False
 
     def __post_init__(self) -> None:
         for name in ("shift", "base_shift", "max_shift", "base_image_seq_len", "max_image_seq_len"):
@@ -58,8 +65,9 @@ class SigmaConfig:
                 raise ValueError(f"{name}: got {value!r}, want a number")
         if not self.shift > 0:
             raise ValueError(f"shift: got {self.shift!r}, want a number above 0")
-        if type(self.use_dynamic_shifting) is not bool:
-            raise ValueError(f"use_dynamic_shifting: got {self.use_dynamic_shifting!r}, want true or false")
+        for name in ("use_dynamic_shifting", "empirical"):
+            if type(getattr(self, name)) is not bool:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, want true or false")
         if self.time_shift_type not in ("exponential", "linear"):
             raise ValueError(f"time_shift_type: got {self.time_shift_type!r}, want exponential or linear")
         last = self.shift_terminal
@@ -100,11 +108,18 @@ class SigmaConfig:
         config.finish({})
         return result
 
-    def mu(self, image_tokens: int) -> float:
+    def mu(self, image_tokens: int, steps: int) -> float:
         """Return the shift exponent of an image of so many tokens (after 2x2 packing).
 
-        It is linear in the tokens, and extrapolated beyond the two given points.
+        It is linear in the tokens, and extrapolated beyond the two given points. Only an empirical one reads the steps:
+        it is linear in them too, up to `_MANY_TOKENS` tokens.
         """
+        if self.empirical:
+            high = _AT_200_STEPS[0] * image_tokens + _AT_200_STEPS[1]
+            if image_tokens > _MANY_TOKENS:
+                return high
+            a_step = (high - (_AT_10_STEPS[0] * image_tokens + _AT_10_STEPS[1])) / 190.0
+            return a_step * steps + (high - 200.0 * a_step)
         slope = (self.max_shift - self.base_shift) / (self.max_image_seq_len - self.base_image_seq_len)
         return image_tokens * slope + (self.base_shift - slope * self.base_image_seq_len)
 
@@ -121,7 +136,7 @@ class SigmaConfig:
             constant = self.shift if shift is None else shift
             spaced = constant * even / (1 + (constant - 1) * even)
         else:
-            mu = self.mu(image_tokens)
+            mu = self.mu(image_tokens, steps)
             weight = float(exp(mu)) if self.time_shift_type == "exponential" else mu
             spaced = weight / (weight + (1 / even - 1))
         if self.shift_terminal is not None and spaced[-1] < 1:  # a single step has nothing to stretch

@@ -56,28 +56,33 @@ class PackedKl:
         The finest level dominates: the upsampled input, which still has the next level's width, and four arrays of its
         own width.
         """
-        widths = self.config.block_out_channels
+        widths = self.config.decoder_widths
         coarser = widths[1] if len(widths) > 1 else widths[0]
         return itemsize * (coarser + 4 * widths[0]) + 3 * 4 * 2
 
     def decode(self, ops: Ops[Any, Any], latents: Any, grids: Int32, *, wrap: bool = False) -> Any:
         """See `LatentCodec`."""
         cuts = np.cumsum(grids.prod(axis=1, dtype=np.int64))[:-1]
-        images = zip(np.split(ops.numpy(latents), cuts), grids.tolist(), strict=True)
+        images = zip(np.split(self.unscaled(ops.numpy(latents)), cuts), grids.tolist(), strict=True)
         z = np.concatenate([unpack(tokens, height, width) for tokens, (height, width) in images])
-        z = z / np.float32(self.config.scaling_factor) + np.float32(self.config.shift_factor)
         return vae.decode(ops, self.weights, ops.array(z), grids * np.int32(SIDE), wrap=wrap)
 
     def encode(self, ops: Ops[Any, Any], pixels: Any, grids: Int32) -> Any:
         """See `LatentCodec`."""
         sides = grids * np.int32(SIDE)
         moments = ops.numpy(vae.encode(ops, self.weights, pixels, sides * np.int32(self.config.factor)))
-        z = (moments[:, : self.config.latent_channels] - np.float32(self.config.shift_factor)) * np.float32(
-            self.config.scaling_factor
-        )
         cuts = np.cumsum(sides.prod(axis=1, dtype=np.int64))[:-1]
-        images = zip(np.split(z, cuts), grids.tolist(), strict=True)
-        return ops.array(np.concatenate([pack(part, height, width) for part, (height, width) in images]), "float32")
+        images = zip(np.split(moments[:, : self.config.latent_channels], cuts), grids.tolist(), strict=True)
+        tokens = np.concatenate([pack(part, height, width) for part, (height, width) in images])
+        return ops.array(self.scaled(tokens), "float32")
+
+    def unscaled(self, tokens: Float32) -> Float32:
+        """Return tokens of the autoencoder's own latents, of those that a model denoises: float32 [T, C]."""
+        return tokens / np.float32(self.config.scaling_factor) + np.float32(self.config.shift_factor)
+
+    def scaled(self, tokens: Float32) -> Float32:
+        """Return tokens as a model denoises them, of the autoencoder's own latents: float32 [T, C]."""
+        return (tokens - np.float32(self.config.shift_factor)) * np.float32(self.config.scaling_factor)
 
     def latents(self, tokens: Float32, grid: tuple[int, int]) -> Float32:
         """See `LatentCodec`."""
@@ -87,7 +92,11 @@ class PackedKl:
 
 def token_channels(component: Component) -> int:
     """See `Codec`."""
-    config = vae.AutoencoderConfig.read(component.config)
+    return columns_of(component, vae.AutoencoderConfig.read(component.config))
+
+
+def columns_of(component: Component, config: vae.AutoencoderConfig) -> int:
+    """Return the columns of a token. Raise WrongConfig for an autoencoder that makes no colours."""
     if config.out_channels != 3:
         component.config.refuse("out_channels", "3, red, green and blue", config.out_channels)
     return SIDE * SIDE * config.latent_channels

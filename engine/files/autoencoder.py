@@ -1,4 +1,7 @@
-"""Read autoencoders in the layout of latent diffusion (`ae.safetensors`) or diffusers' as `AutoencoderKL`."""
+"""Read autoencoders in the layout of latent diffusion (`ae.safetensors`) or diffusers' as `AutoencoderKL`.
+
+One whose file has the statistics of a batch norm (`flux2-vae.safetensors`) is an `AutoencoderKLFlux2`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..weights import vae_normed
 from ..weights.vae import ARCHITECTURE
 from .renamed import FileComponent, Piece, count_of, shape_of
 
@@ -14,6 +18,9 @@ PREFIXES: Final = ("", "vae.", "first_stage_model.")
 MARK: Final = "decoder.up.0.block.0.norm1.weight"
 MARK_DIFFUSERS: Final = "decoder.up_blocks.0.resnets.0.norm1.weight"
 KIND: Final = ("diffusers", ARCHITECTURE)
+NORMED: Final = ("diffusers", vae_normed.ARCHITECTURE)
+KINDS: Final = (KIND, NORMED)
+MARK_NORMED: Final = "bn.running_mean"
 GROUPS: Final = 32
 
 _NAMES: Final = {
@@ -22,6 +29,7 @@ _NAMES: Final = {
     "downsample.conv": "downsamplers.0.conv",
     "upsample.conv": "upsamplers.0.conv",
 }
+_OUTSIDE: Final = {"encoder.quant_conv": "quant_conv", "decoder.post_quant_conv": "post_quant_conv"}  # of FLUX.2
 _ATTENTION: Final = {"norm": "group_norm", "q": "to_q", "k": "to_k", "v": "to_v", "proj_out": "to_out.0"}
 _LEVEL: Final = re.compile(r"(encoder|decoder)\.(down|up)\.(\d+)\.(?:block\.(\d+)\.)?(.+)")
 _MIDDLE: Final = re.compile(r"(encoder|decoder)\.mid\.(block_[12]|attn_1)\.(.+)")
@@ -39,7 +47,7 @@ def autoencoder(file: SafetensorsFile, prefix: str, values: Mapping[str, Any]) -
     """Return the autoencoder in a file.
 
     Args:
-        values: what its shapes do not say: the family's scaling_factor and shift_factor.
+        values: what its shapes do not say: the family's scaling_factor and shift_factor. One with statistics has none.
 
     Raises:
         MissingKey, WrongShape: the arrays are not those of an autoencoder.
@@ -47,11 +55,20 @@ def autoencoder(file: SafetensorsFile, prefix: str, values: Mapping[str, Any]) -
     own = f"{prefix}{MARK}" in file.tensors
     levels = count_of(file, f"{prefix}decoder.up." if own else f"{prefix}decoder.up_blocks.")
     found = {name: Piece(key, square=square) for name, key, square in _pieces(file.tensors, prefix, levels, own)}
-    return FileComponent("vae", KIND, file, found, {**_config(file, prefix, levels, own), **values})
+    config = _config(file, prefix, levels, own, found)
+    if f"{prefix}{MARK_NORMED}" in file.tensors:
+        decoder = "decoder.up.{}.block.0.norm2.weight" if own else "decoder.up_blocks.{}.resnets.0.norm2.weight"
+        order = range(levels) if own else range(levels)[::-1]
+        config["_class_name"] = NORMED[1]
+        config["decoder_block_out_channels"] = [shape_of(file, prefix + decoder.format(i), 1)[0] for i in order]
+        return FileComponent("vae", NORMED, file, found, config)
+    return FileComponent("vae", KIND, file, found, {**config, **values})
 
 
-def _config(file: SafetensorsFile, prefix: str, levels: int, own: bool) -> dict[str, Any]:
-    """Return what diffusers' config.json would say."""
+def _config(
+    file: SafetensorsFile, prefix: str, levels: int, own: bool, found: Mapping[str, Piece]
+) -> dict[str, Any]:
+    """Return what diffusers' config.json would say. `found`: the arrays under diffusers' names."""
     block = "encoder.down.{}.block.0.norm2.weight" if own else "encoder.down_blocks.{}.resnets.0.norm2.weight"
     widths = [shape_of(file, prefix + block.format(i), 1)[0] for i in range(levels)]
     depth = count_of(file, f"{prefix}encoder.down.0.block." if own else f"{prefix}encoder.down_blocks.0.resnets.")
@@ -66,8 +83,8 @@ def _config(file: SafetensorsFile, prefix: str, levels: int, own: bool) -> dict[
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "layers_per_block": depth,
         "norm_num_groups": GROUPS,
-        "use_quant_conv": f"{prefix}quant_conv.weight" in file.tensors,
-        "use_post_quant_conv": f"{prefix}post_quant_conv.weight" in file.tensors,
+        "use_quant_conv": "quant_conv.weight" in found,
+        "use_post_quant_conv": "post_quant_conv.weight" in found,
         "mid_block_add_attention": any(key in file.tensors for key in middle),
     }
 
@@ -81,6 +98,8 @@ def _pieces(tensors: Mapping[str, TensorInfo], prefix: str, levels: int, own: bo
         name, _, part = key[len(prefix) :].rpartition(".")
         if not own:
             yield f"{name}.{part}", key, ".attentions." in name
+        elif name in _OUTSIDE:
+            yield f"{_OUTSIDE[name]}.{part}", key, False
         elif (match := _LEVEL.fullmatch(name)) is not None:
             side, way, level, block, rest = match.groups()
             number = int(level) if way == "down" else levels - 1 - int(level)  # diffusers counts from the coarsest

@@ -20,6 +20,8 @@ from . import autoencoder, text
 
 TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json", "spiece.model")
 TOKENIZERS: Final = {"BPE": "CLIPTokenizer", "Unigram": "T5Tokenizer"}  # model of tokenizer.json -> class
+KNOWN_TOKENIZERS: Final = ("CLIP", "T5", "Qwen2", "Llama", "Pixtral")  # starts of classes that the files may name
+OTHER_TOKENIZER: Final = "PreTrainedTokenizerFast"
 WHAT: Final = "a model folder, a component's folder, or a safetensors file"
 
 
@@ -59,16 +61,17 @@ def vae_parts(path: Path, values: Mapping[str, Any]) -> Iterator[Component]:
     _want(path)
     if path.is_file():
         beside = path.parent / "config.json"
-        if beside.is_file() and read_json(beside).get("_class_name") == autoencoder.KIND[1]:
+        if beside.is_file() and read_json(beside).get("_class_name") in [kind for _, kind in autoencoder.KINDS]:
             values = {**values, **_chosen(read_json(beside), ("scaling_factor", "shift_factor", "norm_num_groups"))}
         file = SafetensorsFile(path)
         prefix = autoencoder.prefix_of(file)
         found: Component | None = None if prefix is None else autoencoder.autoencoder(file, prefix, values)
     else:
         found = _of_index(path, "vae") or _folder(path)
-    if found is None or found.kind != autoencoder.KIND:
+    if found is None or found.kind not in autoencoder.KINDS:
+        known = " or ".join(kind for _, kind in autoencoder.KINDS)
         raise UnknownArchitecture(
-            "no autoencoder", path=path, expected=f"{' '.join(autoencoder.KIND)}, or one in the original layout",
+            "no autoencoder", path=path, expected=f"diffusers' {known}, or one in the original layout",
             found=_what(path), remedy="name the file or folder of the autoencoder",
         )  # fmt: skip
     yield found
@@ -124,7 +127,7 @@ def _tokenizer(path: Path) -> str | None:
         return None
     settings = path / "tokenizer_config.json"
     named = read_json(settings).get("tokenizer_class") if settings.is_file() else None
-    if isinstance(named, str) and named.startswith(("CLIP", "T5")):
+    if isinstance(named, str) and named.startswith(KNOWN_TOKENIZERS):
         return named
     if present[0] == "tokenizer.json":
         model = read_json(path / "tokenizer.json").get("model")
@@ -134,6 +137,9 @@ def _tokenizer(path: Path) -> str | None:
             raise MalformedFile(
                 "unknown tokenizer", path=path / "tokenizer.json", key="model.type", expected=expected, found=found
             )
+        assert isinstance(model, dict)
+        if kind == "BPE" and not model.get("end_of_word_suffix"):
+            return OTHER_TOKENIZER  # of a language model: CLIP's marks the ends of words
         return TOKENIZERS[kind]
     return TOKENIZERS["BPE" if present[0] == "vocab.json" else "Unigram"]
 

@@ -1,4 +1,4 @@
-"""Read text encoders in single files (`clip_l.safetensors`, `t5xxl_fp16.safetensors`) as transformers' classes.
+"""Read text encoders in single files (`clip_l.safetensors`, `qwen_3_4b.safetensors`) as transformers' classes.
 
 Their arrays have transformers' names. Their configs follow from the shapes, with what all models of the kind share.
 """
@@ -14,10 +14,20 @@ from .renamed import FileComponent, Piece, count_of, shape_of
 
 CLIP: Final = ("transformers", "CLIPTextModel")
 T5: Final = ("transformers", "T5EncoderModel")
+QWEN3: Final = ("transformers", "Qwen3ForCausalLM")
+MISTRAL: Final = ("transformers", "Mistral3ForConditionalGeneration")
 CLIP_PREFIXES: Final = ("", "text_encoders.clip_l.transformer.", "clip_l.transformer.")
 T5_PREFIXES: Final = ("", "text_encoders.t5xxl.transformer.", "t5xxl.transformer.")
 CLIP_MARK: Final = "text_model.embeddings.token_embedding.weight"
 T5_MARK: Final = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
+LANGUAGE_PREFIXES: Final = (
+    "", *(f"text_encoders.{name}.transformer." for name in ("qwen3_4b", "qwen3_8b", "mistral3_24b"))
+)  # fmt: skip
+LANGUAGE_MARK: Final = "model.layers.0.self_attn.q_proj.weight"
+QWEN3_MARK: Final = "model.layers.0.self_attn.q_norm.weight"
+BIASED_MARK: Final = "model.layers.0.self_attn.q_proj.bias"  # of Qwen2.5-VL
+LANGUAGE_HEAD: Final = 128  # columns of a head of every Qwen3 and Mistral Small
+UNREAD_LANGUAGE: Final = ("tekken_model", "spiece_model")  # a tokenizer in a file of its own, as bytes
 HEAD: Final = 64  # columns of a head, of CLIP-L and of every T5 but the 3B and 11B of 2019
 UNREAD: Final = (  # arrays that the encoders' states do not depend on
     "logit_scale",
@@ -39,6 +49,14 @@ def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
     for prefix in T5_PREFIXES:
         if f"{prefix}{T5_MARK}" in file.tensors:
             yield FileComponent(T5[1], T5, file, _pieces(file, prefix), _t5(file, prefix))
+            break
+
+
+    for prefix in LANGUAGE_PREFIXES:
+        if f"{prefix}{LANGUAGE_MARK}" in file.tensors and f"{prefix}{BIASED_MARK}" not in file.tensors:
+            kind = QWEN3 if f"{prefix}{QWEN3_MARK}" in file.tensors else MISTRAL
+            pieces = {name: piece for name, piece in _pieces(file, prefix).items() if name not in UNREAD_LANGUAGE}
+            yield FileComponent(kind[1], kind, file, pieces, _language(file, prefix, kind[1]))
             break
 
 
@@ -97,6 +115,34 @@ def _t5(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
         "relative_attention_max_distance": 128,
         "layer_norm_epsilon": 1e-6,
         "feed_forward_proj": "gated-gelu",
+    }
+
+
+def _language(file: SafetensorsFile, prefix: str, kind: str) -> dict[str, Any]:
+    """Return what config.json would say of Qwen3, or of the language side of Mistral Small 3."""
+    at = f"{prefix}model.layers.0."
+    words, width = shape_of(file, f"{prefix}model.embed_tokens.weight", 2)
+    head = LANGUAGE_HEAD
+    if kind == QWEN3[1]:
+        (head,) = shape_of(file, f"{prefix}{QWEN3_MARK}", 1)
+    rows = {x: shape_of(file, f"{at}self_attn.{x}_proj.weight", 2)[0] for x in "qk"}
+    for x, count in rows.items():
+        if count % head:
+            raise UnknownArchitecture(
+                f"rows of {x}", path=file.path, key=f"{at}self_attn.{x}_proj.weight",
+                expected=f"a multiple of {head}, the columns of a head", found=str(count),
+            )  # fmt: skip
+    return {
+        "architectures": [kind],
+        "vocab_size": words,
+        "hidden_size": width,
+        "intermediate_size": shape_of(file, f"{at}mlp.gate_proj.weight", 2)[0],
+        "num_hidden_layers": count_of(file, f"{prefix}model.layers."),
+        "num_attention_heads": rows["q"] // head,
+        "num_key_value_heads": rows["k"] // head,
+        "head_dim": head,
+        "rms_norm_eps": 1e-6 if kind == QWEN3[1] else 1e-5,
+        "rope_theta": 1e6 if kind == QWEN3[1] else 1e9,
     }
 
 

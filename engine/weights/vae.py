@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ HARMLESS: Final = {
     "sample_size": "the side of the training pictures, which only diffusers' tiling looks at",
     "force_upcast": "a guard against overflow in float16, in which Salon computes nothing",
 }
+Sizes = dict[str, Any]  # fields of a config
 # Names of attention layers, and their names in checkpoints of diffusers before 0.18.
 _OLD_NAMES: Final = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
@@ -42,14 +43,25 @@ class AutoencoderConfig:
     mid_block_add_attention: bool
 
     @classmethod
-    def read(cls, config: Config) -> AutoencoderConfig:
+    def read(cls, config: Config) -> Self:
         """Read config.json, with diffusers' defaults.
 
         Raise UnknownArchitecture or WrongConfig for what does not fit.
         """
         config.want_architecture([ARCHITECTURE])
+        result = cls(**cls.sizes_of(config))
+        config.finish(HARMLESS)
+        return result
+
+    @classmethod
+    def sizes_of(cls, config: Config, channels: tuple[int, ...] = (64,), depth: int = 1, latent: int = 4) -> Sizes:
+        """Return the fields that a config says, with the defaults of a class of diffusers for what it leaves out.
+
+        Args:
+            channels, depth, latent: defaults of block_out_channels, layers_per_block and latent_channels.
+        """
         config.only("act_fn", ("silu",), "silu")
-        channels = config.integers("block_out_channels", (64,))
+        channels = config.integers("block_out_channels", channels)
         groups = config.integer("norm_num_groups", 32)
         for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
             kinds = config.raw(key)
@@ -59,21 +71,24 @@ class AutoencoderConfig:
             config.unset(key)
         if any(n % groups for n in channels):
             config.refuse("norm_num_groups", f"a divisor of {list(channels)}", groups)
-        result = cls(
-            in_channels=config.integer("in_channels", 3),
-            out_channels=config.integer("out_channels", 3),
-            latent_channels=config.integer("latent_channels", 4),
-            block_out_channels=channels,
-            layers_per_block=config.integer("layers_per_block", 1),
-            norm_num_groups=groups,
-            scaling_factor=config.number("scaling_factor", 0.18215, 1e-6, 1e6),
-            shift_factor=config.number("shift_factor", 0.0),
-            use_quant_conv=config.boolean("use_quant_conv", True),
-            use_post_quant_conv=config.boolean("use_post_quant_conv", True),
-            mid_block_add_attention=config.boolean("mid_block_add_attention", True),
-        )
-        config.finish(HARMLESS)
-        return result
+        return {
+            "in_channels": config.integer("in_channels", 3),
+            "out_channels": config.integer("out_channels", 3),
+            "latent_channels": config.integer("latent_channels", latent),
+            "block_out_channels": channels,
+            "layers_per_block": config.integer("layers_per_block", depth),
+            "norm_num_groups": groups,
+            "scaling_factor": config.number("scaling_factor", 0.18215, 1e-6, 1e6),
+            "shift_factor": config.number("shift_factor", 0.0),
+            "use_quant_conv": config.boolean("use_quant_conv", True),
+            "use_post_quant_conv": config.boolean("use_post_quant_conv", True),
+            "mid_block_add_attention": config.boolean("mid_block_add_attention", True),
+        }
+
+    @property
+    def decoder_widths(self) -> tuple[int, ...]:
+        """Channels of the decoder's levels, the finest first."""
+        return self.block_out_channels
 
     @property
     def factor(self) -> int:
@@ -145,10 +160,20 @@ def load_autoencoder(ops: Ops[Any, Any], component: Component) -> AutoencoderWei
     """
     config = AutoencoderConfig.read(component.config)
     weights = component.weights()
+    packed = pack_autoencoder(ops, weights, config)
+    weights.finish()
+    return packed
+
+
+def pack_autoencoder(ops: Ops[Any, Any], weights: Weights, config: AutoencoderConfig) -> AutoencoderWeights:
+    """Pack the arrays of an autoencoder. The caller looks at what is left over.
+
+    Raises:
+        CheckpointError: one is missing, or of another shape.
+    """
     packing = _Reader(ops, weights, config)
     decoder = packing.decoder()
     _Reader(None, weights, config).encoder()
-    weights.finish()
     return AutoencoderWeights(config, decoder, packing.encoder)
 
 
@@ -165,7 +190,7 @@ class _Reader(Reader):
 
     def decoder(self) -> Half:
         c = self.config
-        widths = c.block_out_channels[::-1]
+        widths = c.decoder_widths[::-1]
         quant = self.conv("post_quant_conv", c.latent_channels, c.latent_channels, 1) if c.use_post_quant_conv else None
         return self.half("decoder", widths, c.latent_channels, c.out_channels, c.layers_per_block + 1, quant)
 
@@ -178,7 +203,7 @@ class _Reader(Reader):
             last = i == len(widths) - 1
             levels.append(Level(resnets, None if last else self.conv(f"{name}.{sampler}.0.conv", out, out, 3)))
             width = out
-        deepest, middle = self.config.block_out_channels[-1], f"{at}.mid_block"
+        deepest, middle = widths[-1] if at == "encoder" else widths[0], f"{at}.mid_block"
         attention = self.attention(f"{middle}.attentions.0", deepest) if self.config.mid_block_add_attention else None
         return Half(
             conv_in=self.conv(f"{at}.conv_in", widths[0], inputs, 3),

@@ -194,14 +194,14 @@ def write_wash(folder: Path, **index: object) -> Path:
 
 def test_new_files_are_a_family_a_text_pipeline_and_a_codec_that_draw(add: Add, tmp_path: Path) -> None:
     folder = write_wash(tmp_path / "model", easel=["mine", "Easel"])
-    with pytest.raises(UnknownArchitecture, match='FluxPipeline, found "WashPipeline"; .* has: flux'):
+    with pytest.raises(UnknownArchitecture, match='FluxPipeline.*, found "WashPipeline"; .* has: flux'):
         Engine.load(folder, backend="reference")
     add(codecs, "paper", PAPER)
     add(families, "wash", WASH)
-    with pytest.raises(UnknownArchitecture, match='\'pipeline\', expected "clauses" or "clip_t5", found "colours"'):
+    with pytest.raises(UnknownArchitecture, match='\'pipeline\', expected .*"clauses" or "clip_t5".*, found "colours"'):
         Engine.load(folder, backend="reference")
     add(pipelines, "colours", COLOURS)
-    assert families.names() == ("flux", "wash")
+    assert {"flux", "wash"} <= {*families.names()}
     engine = Engine.load(folder, backend="reference")
 
     apple, sea = engine.open(engine.make_spec("red", seed=1)), engine.open(engine.make_spec("blue red", seed=2))

@@ -1,6 +1,7 @@
 """Solvers: the right sigmas, the right order of convergence, and agreement with diffusers."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,8 @@ def test_tables(steps: int) -> None:
 
 def test_dynamic_shifting_grows_with_the_image() -> None:
     config = SigmaConfig(use_dynamic_shifting=True)
-    assert config.mu(256) == pytest.approx(0.5)
-    assert config.mu(4096) == pytest.approx(1.15)
+    assert config.mu(256, 8) == pytest.approx(0.5)
+    assert config.mu(4096, 8) == pytest.approx(1.15)
     assert (config.sigmas(8, 4096)[1:-1] > config.sigmas(8, 256)[1:-1]).all()
     assert (config.sigmas(8, 4096, shift=1.0) == SigmaConfig().sigmas(8, 1)).all()
 
@@ -138,6 +139,18 @@ def test_sigmas_equal_diffusers(config: dict[str, Any], steps: int, tokens: int)
     if steps == 1 and ours.shift_terminal:  # diffusers divides nothing by nothing
         assert ours.sigmas(1, tokens).tolist() == [1, 0]
         return
+    np.testing.assert_array_equal(ours.sigmas(steps, tokens), theirs.sigmas.numpy())
+
+
+@pytest.mark.parametrize(("steps", "tokens"), [(1, 64), (4, 256), (50, 4096), (50, 4300), (28, 4301)])
+def test_empirical_sigmas_equal_diffusers(steps: int, tokens: int) -> None:
+    pytest.importorskip("torch")
+    diffusers = pytest.importorskip("diffusers")
+    from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+
+    theirs = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, shift=3.0)
+    ours = replace(SigmaConfig.read(scheduler(**{**theirs.config, "_class_name": SCHEDULER})), empirical=True)
+    theirs.set_timesteps(steps, sigmas=np.linspace(1.0, 1 / steps, steps), mu=compute_empirical_mu(tokens, steps))
     np.testing.assert_array_equal(ours.sigmas(steps, tokens), theirs.sigmas.numpy())
 
 
