@@ -103,7 +103,8 @@ class SigmaConfig:
             max_shift=config.number("max_shift", cls.max_shift),
             time_shift_type=config.only("time_shift_type", ("exponential", "linear"), cls.time_shift_type),
             shift_terminal=config.number("shift_terminal", 0.0, 0.0, 0.999) or None,  # diffusers takes 0 for none
-            **tokens,
+            base_image_seq_len=tokens["base_image_seq_len"],
+            max_image_seq_len=tokens["max_image_seq_len"],
         )
         config.finish({})
         return result

@@ -21,9 +21,9 @@ from ..peers.base import USUAL
 from ..report import Goal
 from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
-from . import flux
+from . import flux, flux2
 
-FAMILIES: Final[dict[str, Any]] = {"flux": flux}
+FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2}
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed

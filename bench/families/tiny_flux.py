@@ -94,7 +94,7 @@ def originals(folder: Path, to: Path) -> dict[str, Path]:
     to.mkdir()
     files = {
         "transformer": _transformer(load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")),
-        "vae": _autoencoder(load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")),
+        "vae": autoencoder(load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")),
         "clip": _clip(load_file(folder / "text_encoder" / "model.safetensors")),
         "t5": load_file(folder / "text_encoder_2" / "model.safetensors"),
     }
@@ -168,7 +168,7 @@ def _transformer(arrays: Arrays) -> Arrays:
     return made
 
 
-def _autoencoder(arrays: Arrays) -> Arrays:
+def autoencoder(arrays: Arrays) -> Arrays:
     """Give an autoencoder of two levels the names of latent diffusion."""
     made: Arrays = {}
     for key, array in arrays.items():

@@ -65,9 +65,7 @@ def autoencoder(file: SafetensorsFile, prefix: str, values: Mapping[str, Any]) -
     return FileComponent("vae", KIND, file, found, {**config, **values})
 
 
-def _config(
-    file: SafetensorsFile, prefix: str, levels: int, own: bool, found: Mapping[str, Piece]
-) -> dict[str, Any]:
+def _config(file: SafetensorsFile, prefix: str, levels: int, own: bool, found: Mapping[str, Piece]) -> dict[str, Any]:
     """Return what diffusers' config.json would say. `found`: the arrays under diffusers' names."""
     block = "encoder.down.{}.block.0.norm2.weight" if own else "encoder.down_blocks.{}.resnets.0.norm2.weight"
     widths = [shape_of(file, prefix + block.format(i), 1)[0] for i in range(levels)]

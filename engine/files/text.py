@@ -51,7 +51,6 @@ def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
             yield FileComponent(T5[1], T5, file, _pieces(file, prefix), _t5(file, prefix))
             break
 
-
     for prefix in LANGUAGE_PREFIXES:
         if f"{prefix}{LANGUAGE_MARK}" in file.tensors and f"{prefix}{BIASED_MARK}" not in file.tensors:
             kind = QWEN3 if f"{prefix}{QWEN3_MARK}" in file.tensors else MISTRAL

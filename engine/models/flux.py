@@ -23,6 +23,7 @@ from ...kernels.segments import Segments
 from ..denoiser import AdapterTable, Pages, Sample
 from ..weights.flux import TIME_CHANNELS, DoubleBlock, FluxConfig, FluxWeights, SingleBlock, Stream, load_flux
 from ..weights.ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
+from .joint_rows import JointRows, shared_texts
 from .rope import batch_tables
 
 __all__ = [
@@ -53,7 +54,7 @@ class FluxLayout(Generic[A]):
         terms: the adapters' index tables; None: no sample has an adapter.
     """
 
-    rows: _Rows
+    rows: JointRows
     text: A
     pooled: A
     guidance: A | None
@@ -75,15 +76,12 @@ def layout(
     """
     config = weights.config
     _want_fitting(config, samples, adapters)
-    texts = {id(sample.text): sample.text for sample in samples}
-    starts = dict(zip(texts, np.cumsum([0, *(len(text.tokens) for text in texts.values())]).tolist(), strict=False))
-    lengths = [len(sample.text.tokens) for sample in samples]
-    places = [np.arange(n) + starts[id(sample.text)] for n, sample in zip(lengths, samples, strict=True)]
-    tokens = ops.array(np.concatenate([text.tokens for text in texts.values()]))
-    embedded = ops.linear(tokens, weights.text_in, dtype="float32")
+    tokens, places = shared_texts(samples)
+    embedded = ops.linear(ops.array(tokens), weights.text_in, dtype="float32")
 
     grids = tuple(sample.grid for sample in samples)
-    rows = _Rows.of(ops, lengths, [height * width for height, width in grids])
+    lengths = [len(sample.text.tokens) for sample in samples]
+    rows = JointRows.of(ops, lengths, [height * width for height, width in grids])
     cos, sin = (ops.array(table, "float32") for table in batch_tables(config.axes_dims_rope, rows.text, grids))
     cuts = [ops.split(table, [rows.text, rows.image]) for table in (cos, sin)]
     pooled = ops.array(np.stack([sample.text.pooled for sample in samples]))
@@ -94,7 +92,7 @@ def layout(
         hidden = ops.linear(sinusoid, weights.guidance.first, activation="silu")
     return FluxLayout(
         rows=rows,
-        text=ops.embed(ops.vectors(np.concatenate(places).astype(np.int32)), [embedded]),
+        text=ops.embed(ops.vectors(places), [embedded]),
         pooled=ops.linear(pooled, weights.pooled.first, activation="silu"),
         guidance=hidden,
         rope=(cos, sin),
@@ -146,31 +144,10 @@ def velocity(
 
 
 @dataclass(frozen=True, eq=False)
-class _Rows:
-    """Which rows of the stream belong to which part."""
-
-    text: int  # Tt
-    image: int  # Ti
-    text_segments: Segments
-    image_segments: Segments
-    segments: Segments  # both: S text segments, then S image segments
-
-    @classmethod
-    def of(cls, ops: Ops[Any, Any], texts: Sequence[int], images: Sequence[int]) -> _Rows:
-        both = ops.segments([*texts, *images], [*range(len(texts)), *range(len(images))])
-        return cls(sum(texts), sum(images), ops.segments(texts), ops.segments(images), both)
-
-    @property
-    def total(self) -> int:
-        """All rows of the stream."""
-        return self.text + self.image
-
-
-@dataclass(frozen=True, eq=False)
 class _Terms:
     """The adapter terms of a layout, without keys and values. `AdapterTerms` describes the fields."""
 
-    segments: Vector  # image segments of `_Rows.segments`
+    segments: Vector  # image segments of `JointRows.segments`
     offsets: Vector
     rows: Vector
     weights: Vector

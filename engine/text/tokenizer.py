@@ -64,35 +64,41 @@ class PromptTokenizer:
         return files
 
     @property
+    def pad(self) -> int:
+        """Id of the token that shorter texts are filled up with. Raise MalformedFile if the files name none."""
+        if self.files.pad is None:
+            remedy = "name its pad_token in tokenizer_config.json"
+            raise MalformedFile("the tokenizer lacks a pad token", path=find_file(self.folder), remedy=remedy)
+        return self.files.pad
+
+    @property
     def max_length(self) -> int | None:
         """Number of ids of the longest text, as the tokenizer's settings say; None: they do not say."""
         return self.files.max_length
 
-    def encode(self, text: str, max_length: int, *, pad: bool = False) -> Tokens:
+    def encode(self, text: str, max_length: int, *, pad: bool = False, special: bool = True) -> Tokens:
         """Tokenize a text.
 
         Args:
             max_length: number of ids at most, special tokens included: the text is cut at its end.
             pad: whether shorter texts are filled up to `max_length`.
+            special: whether the tokenizer adds the special tokens of its own; text in a chat template has them in it.
 
         Raises:
             MalformedFile: the files are broken, or `pad` is asked for and the tokenizer has no token for it.
         """
         library = self.files.library
         encoding = library.encode(text, add_special_tokens=False)
-        room = max_length - library.num_special_tokens_to_add(False)
+        room = max_length - (library.num_special_tokens_to_add(False) if special else 0)
         assert room > 0, f"max_length {max_length}: no room beside the special tokens"
         cut = ""
         if len(encoding.ids) > room:
             cut = text[encoding.offsets[room][0] :].strip()
             encoding.truncate(room)
-        ids = list(library.post_process(encoding, None, True).ids)
+        ids = list(library.post_process(encoding, None, special).ids)
         count = len(ids)
         if pad:
-            if self.files.pad is None:
-                remedy = "name its pad_token in tokenizer_config.json"
-                raise MalformedFile("the tokenizer lacks a pad token", path=find_file(self.folder), remedy=remedy)
-            ids += [self.files.pad] * (max_length - count)
+            ids += [self.pad] * (max_length - count)
         return Tokens(np.array(ids, np.int32), count, cut)
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CLASSES: Final = (  # classes of transformers that read these layouts, by the names of its several versions
     *("CLIPTokenizer", "CLIPTokenizerFast", "T5Tokenizer", "T5TokenizerFast", "Qwen2Tokenizer", "Qwen2TokenizerFast"),
-    *("LlamaTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
+    *("LlamaTokenizer", "LlamaTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend"),
 )
 LAYOUTS: Final = "tokenizer.json, or vocab.json with merges.txt, or spiece.model"
 _CLIP_WORDS: Final = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
@@ -49,11 +49,13 @@ class TokenizerFiles:
         library: the tokenizer, without padding and truncation.
         pad: id of the token that texts are padded with; None: the tokenizer has none.
         max_length: ids of the longest text, special tokens included; None: the files do not say.
+        pads_left: whether padding stands before a text.
     """
 
     library: Tokenizer
     pad: int | None
     max_length: int | None
+    pads_left: bool = False
 
 
 def read_tokenizer(folder: Path) -> TokenizerFiles:
@@ -64,6 +66,7 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     """
     settings = _settings(folder)
     library = _from_files(folder, settings)
+    left = _pads_left(library, settings)
     library.no_padding()
     library.no_truncation()
     for token in _special_tokens(settings):
@@ -72,7 +75,8 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     pads = (library.token_to_id(token) for token in named if token is not None)
     longest = settings.get("model_max_length")
     known = isinstance(longest, int) and 0 < longest < 2**31  # "no limit" is written as a number of thirty digits
-    return TokenizerFiles(library, next((pad for pad in pads if pad is not None), None), longest if known else None)
+    pad = next((pad for pad in pads if pad is not None), None)
+    return TokenizerFiles(library, pad, longest if known else None, left)
 
 
 def find_file(folder: Path) -> Path:
@@ -95,6 +99,14 @@ def read_bytes(path: Path) -> bytes:
         raise UnreadableFile(f"cannot be read ({got})", path=path, remedy=remedy) from error
     refuse_pointer(path, data)
     return data
+
+
+def _pads_left(library: Tokenizer, settings: Mapping[str, Any]) -> bool:
+    """Return where padding stands, by what is said first: the settings, tokenizer.json, the class."""
+    side = settings.get("padding_side") or (library.padding or {}).get("direction")
+    if isinstance(side, str):
+        return side == "left"
+    return str(settings.get("tokenizer_class")).startswith("Llama")
 
 
 def _settings(folder: Path) -> dict[str, Any]:

@@ -83,9 +83,7 @@ def load_normed(ops: Ops[Any, Any], component: Component) -> NormedAutoencoder:
     config = NormedConfig.read(component.config)
     weights = component.weights()
     columns = SIDE * SIDE * config.latent_channels
-    mean, variance = (
-        widen(weights.take(key, columns), key) for key in ("bn.running_mean", "bn.running_var")
-    )
+    mean, variance = (widen(weights.take(key, columns), key) for key in ("bn.running_mean", "bn.running_var"))
     if not np.isfinite(mean).all() or not np.isfinite(variance).all() or variance.min() + config.batch_norm_eps <= 0:
         expected = "finite numbers, above 0 together with batch_norm_eps"
         raise MalformedFile("wrong statistics", path=weights.path, key="bn.running_var", expected=expected)

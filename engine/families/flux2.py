@@ -1,0 +1,192 @@
+"""Load and step FLUX.2: [dev], and [klein] in its distilled and its base form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any, Final
+
+import numpy as np
+
+from ...kernels.ops import Ops, Vector
+from .. import codecs
+from ..adapters.without import WithoutAdapters
+from ..checkpoint import Checkpoint, Component
+from ..codecs import LatentCodec
+from ..config import Config
+from ..denoiser import AdapterTable, Float32, Pages, Sample
+from ..files import autoencoder
+from ..files import flux2 as originals
+from ..files import text as text_files
+from ..files.renamed import SettingsComponent
+from ..info import Architecture
+from ..memory import MemoryCoefficients
+from ..models import flux2
+from ..pipeline import Classes
+from ..safetensors_file import SafetensorsFile
+from ..sigmas import SCHEDULER, SigmaConfig
+from ..text import pipelines
+from ..weights.flux2 import ARCHITECTURE
+
+HELP = "FLUX.2 [dev] and [klein]"
+PIPELINES: Final = ("Flux2Pipeline", "Flux2KleinPipeline")
+CODEC: Final = "normed_kl"
+COMPONENTS: Final[Mapping[str, Classes]] = {
+    "transformer": ("diffusers", (ARCHITECTURE,)),
+    "vae": codecs.codec(CODEC).CLASSES,
+}
+UNREAD: Final = {
+    "text_encoder": "there is no text pipeline: the caller encodes the text",
+    "tokenizer": "there is no text pipeline: the caller encodes the text",
+    "is_distilled": "`settings` reads it",
+}
+READER: Final = "chat"
+TEXT: Final[Mapping[str, Classes]] = pipelines.PLUGINS.get(READER).COMPONENTS
+VAE: Final[Mapping[str, Any]] = {}
+# The scheduler of the models, which single files do not have.
+SETTINGS: Final[Mapping[str, Any]] = {
+    "_class_name": SCHEDULER, "num_train_timesteps": 1000, "shift": 3.0, "use_dynamic_shifting": True,
+    "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 4096,
+}  # fmt: skip
+# [klein] has two forms that differ in nothing but weights: model_index.json tells them, and of a file its name.
+BASE_MARK: Final = "base"
+STEPS, DISTILLED_STEPS = 50, 4
+KLEIN_GUIDANCE: Final = 4.0  # of the base form, by two samples
+EMBEDDED_GUIDANCE: Final = 4.0
+SIDE: Final = 128  # latents along a side of a picture, where nothing else is said
+MISTRAL: Final = "Mistral3ForConditionalGeneration"
+TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
+
+
+class Flux2(WithoutAdapters):
+    """A `Denoiser`.
+
+    Args:
+        weights: the packed transformer.
+        source: its config.json, which errors name.
+        codec: the checkpoint's autoencoder.
+    """
+
+    def __init__(self, weights: flux2.Flux2Weights, source: Config, codec: LatentCodec) -> None:
+        self.weights = weights
+        self.config = weights.config
+        self.source = source
+        self.codec = codec
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Denoiser`."""
+        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+
+    def architecture(self, sigmas: SigmaConfig) -> Architecture:
+        """See `Denoiser`."""
+        return Architecture(
+            granularity=self.codec.granularity,
+            token_channels=self.config.in_channels,
+            text_width=self.config.joint_attention_dim,
+            pooled_width=0,
+            embedded_guidance=EMBEDDED_GUIDANCE if self.config.guidance_embeds else None,
+            adapter_layers=0,
+            adapter_width=0,
+            sigmas=replace(sigmas, empirical=True),
+        )
+
+    def memory(self, itemsize: int) -> MemoryCoefficients:
+        """See `Denoiser`."""
+        width, hidden = self.config.width, self.config.hidden
+        residual = 4 * width  # float32
+        block = itemsize * (6 * width + 3 * hidden)  # modulated input, qkv, attention and feed-forward hidden
+        return MemoryCoefficients(
+            row=residual + block,
+            image_row=self.config.in_channels * 4 * 4,
+            sample=17 * width * 4,  # columns of all adaLN projections together, float32
+            pixel=self.codec.pixel_bytes(itemsize),
+        )
+
+    def want_text(self, width: int, pooled: int) -> None:
+        """See `Denoiser`."""
+        if self.config.joint_attention_dim != width:
+            expected = f"{width}, the width of the text encoder's three states"
+            self.source.refuse("joint_attention_dim", expected, self.config.joint_attention_dim)
+
+    def times(self, sigmas: Float32) -> Float32:
+        """See `Denoiser`."""
+        return sigmas * TIME_SCALE
+
+    def layout(
+        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
+    ) -> flux2.Flux2Layout[Any]:
+        """See `Denoiser`."""
+        return flux2.layout(ops, self.weights, samples)
+
+    def velocity(
+        self,
+        ops: Ops[Any, Any],
+        layout: flux2.Flux2Layout[Any],
+        latents: Any,
+        times: Vector,
+        pages: Pages | None = None,
+    ) -> Any:
+        """See `Denoiser`."""
+        return flux2.velocity(ops, self.weights, layout, latents, times)
+
+
+def fits(checkpoint: Checkpoint) -> bool:
+    """See `Family`."""
+    return checkpoint.index.get("_class_name") in PIPELINES
+
+
+def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+    """See `Family`."""
+    prefix = originals.prefix_of(file)
+    if prefix is None:
+        return {}
+    parts: dict[str, Component] = {
+        "transformer": originals.transformer(file, prefix),
+        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, SETTINGS),
+    }
+    if prefix:  # a file with everything in it, each part behind a prefix of its own
+        inside = autoencoder.prefix_of(file)
+        if inside is not None:
+            parts["vae"] = autoencoder.autoencoder(file, inside, VAE)
+        for encoder in text_files.encoders(file):
+            encoder.name = "text_encoder"
+            parts["text_encoder"] = encoder
+    return parts
+
+
+def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """See `Family`. What has a guidance embedding is [dev]; of the two forms of [klein] the distilled one is usual."""
+    components = checkpoint.components
+    dev = "transformer" in components and components["transformer"].config.values.get("guidance_embeds", True)
+    if checkpoint.path.is_file():
+        distilled = BASE_MARK not in checkpoint.path.stem.lower().replace("_", "-").split("-")
+    else:
+        distilled = bool(checkpoint.index.get("is_distilled", False))
+    defaults: dict[str, Any] = {"steps": STEPS if dev or not distilled else DISTILLED_STEPS}
+    if not dev and not distilled:
+        defaults["guidance_scale"] = KLEIN_GUIDANCE
+    if "vae" in components and isinstance(widths := components["vae"].config.values.get("block_out_channels"), list):
+        defaults["width"] = defaults["height"] = SIDE << (len(widths) - 1)
+    found: dict[str, Any] = {"defaults": defaults}
+    if _reads_prompts(checkpoint):
+        template = "flux2" if checkpoint.index["text_encoder"][1] == MISTRAL else "flux2_klein"
+        found["text"] = {"pipeline": READER, "template": template}
+    return found
+
+
+def _reads_prompts(checkpoint: Checkpoint) -> bool:
+    """Return whether the text encoder is there, and one of FLUX.2's."""
+    part = checkpoint.components.get("text_encoder")
+    known = part is not None and checkpoint.index["text_encoder"][1] in TEXT["text_encoder"][1]
+    return known and part is not None and (part.kind is not None or part.path.is_dir())
+
+
+def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux2:
+    """See `Family`."""
+    transformer, vae, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
+    config, channels = flux2.Flux2Config.read(transformer.config), codec.token_channels(vae)
+    if config.in_channels != channels:
+        expected = f"{channels}, 2 x 2 of the autoencoder's {channels // 4} latent channels"
+        transformer.config.refuse("in_channels", expected, config.in_channels)
+    return Flux2(flux2.load_flux2(ops, transformer), transformer.config, codec.load(ops, vae))

@@ -1,0 +1,136 @@
+"""Read the original files of FLUX.2 (Black Forest Labs) as diffusers' `Flux2Transformer2DModel`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ..errors import UnknownArchitecture
+from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..weights.flux2 import ARCHITECTURE
+from .renamed import FileComponent, Piece, count_of, shape_of, thirds
+
+PREFIXES: Final = ("", "model.diffusion_model.")
+MARK: Final = "single_stream_modulation.lin.weight"
+HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
+AXES: Final = (32, 32, 32, 32)
+
+_TOP: Final = {
+    "img_in": "x_embedder",
+    "txt_in": "context_embedder",
+    "time_in.in_layer": "time_guidance_embed.timestep_embedder.linear_1",
+    "time_in.out_layer": "time_guidance_embed.timestep_embedder.linear_2",
+    "guidance_in.in_layer": "time_guidance_embed.guidance_embedder.linear_1",
+    "guidance_in.out_layer": "time_guidance_embed.guidance_embedder.linear_2",
+    "double_stream_modulation_img.lin": "double_stream_modulation_img.linear",
+    "double_stream_modulation_txt.lin": "double_stream_modulation_txt.linear",
+    "single_stream_modulation.lin": "single_stream_modulation.linear",
+    "final_layer.linear": "proj_out",
+}
+_DOUBLE: Final = {
+    "img_attn.proj": "attn.to_out.0",
+    "txt_attn.proj": "attn.to_add_out",
+    "img_attn.norm.query_norm": "attn.norm_q",
+    "img_attn.norm.key_norm": "attn.norm_k",
+    "txt_attn.norm.query_norm": "attn.norm_added_q",
+    "txt_attn.norm.key_norm": "attn.norm_added_k",
+    "img_mlp.0": "ff.linear_in",
+    "img_mlp.2": "ff.linear_out",
+    "txt_mlp.0": "ff_context.linear_in",
+    "txt_mlp.2": "ff_context.linear_out",
+}
+_SINGLE: Final = {
+    "linear1": "attn.to_qkv_mlp_proj",
+    "linear2": "attn.to_out",
+    "norm.query_norm": "attn.norm_q",
+    "norm.key_norm": "attn.norm_k",
+}
+_FUSED: Final = {
+    "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
+    "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
+}
+_BLOCK: Final = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
+
+
+def prefix_of(file: SafetensorsFile) -> str | None:
+    """Return what stands before the names of FLUX.2's arrays in a file; None: the file has no such model."""
+    return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
+
+
+def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
+    """Return the transformer in a file.
+
+    Raises:
+        MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of FLUX.2.
+    """
+    pieces = dict(_pieces(file.tensors, prefix))
+    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
+
+
+def _config(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+    """Return what diffusers' config.json would say."""
+    width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
+    singles = count_of(file, f"{prefix}single_blocks.")
+    block = "single_blocks.0.norm" if singles else "double_blocks.0.img_attn.norm"
+    (head,) = shape_of(file, f"{prefix}{block}.query_norm.scale", 1)
+    if head != HEAD or width % head:
+        raise UnknownArchitecture(
+            "head width", path=file.path, key=f"{prefix}{block}.query_norm.scale",
+            expected=f"{HEAD}, as all of FLUX.2 have it", found=f"{head} of {width}",
+            remedy="use a folder in diffusers' layout, whose config.json says more",
+        )  # fmt: skip
+    if singles:
+        hidden = shape_of(file, f"{prefix}single_blocks.0.linear2.weight", 2)[1] - width
+    else:
+        hidden = shape_of(file, f"{prefix}double_blocks.0.img_mlp.2.weight", 2)[1]
+    ratio = hidden / width
+    if int(width * ratio) != hidden:  # which the rounded quotient can miss by one
+        ratio = math.nextafter(ratio, math.inf)
+    return {
+        "_class_name": ARCHITECTURE,
+        "in_channels": channels,
+        "out_channels": shape_of(file, f"{prefix}final_layer.linear.weight", 2)[0],
+        "num_layers": count_of(file, f"{prefix}double_blocks."),
+        "num_single_layers": singles,
+        "attention_head_dim": head,
+        "num_attention_heads": width // head,
+        "joint_attention_dim": shape_of(file, f"{prefix}txt_in.weight", 2)[1],
+        "timestep_guidance_channels": shape_of(file, f"{prefix}time_in.in_layer.weight", 2)[1],
+        "mlp_ratio": ratio,
+        "axes_dims_rope": list(AXES),
+        "guidance_embeds": f"{prefix}guidance_in.in_layer.weight" in file.tensors,
+    }
+
+
+def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:
+    """Yield diffusers' name and place of every array behind the prefix. An unknown one keeps its name, and so is told
+    as a weight that the architecture does not have."""
+    for key, info in tensors.items():
+        if prefix and not key.startswith(prefix):
+            continue
+        name, _, part = key[len(prefix) :].rpartition(".")
+        part = "weight" if part == "scale" else part
+        rows = info.shape[0] if info.shape else 0
+        if name in _TOP:
+            yield f"{_TOP[name]}.{part}", Piece(key)
+        elif name == "final_layer.adaLN_modulation.1":  # shift, scale; diffusers has scale, shift
+            yield f"norm_out.linear.{part}", Piece(key, ((rows // 2, rows), (0, rows // 2)))
+        elif (match := _BLOCK.fullmatch(name)) is not None:
+            yield from _block(match[1], match[2], match[3], part, key, rows)
+        else:
+            yield key, Piece(key)
+
+
+def _block(kind: str, number: str, name: str, part: str, key: str, rows: int) -> Iterator[tuple[str, Piece]]:
+    """Yield the arrays of a block that lie in one of the file's."""
+    at = f"{'transformer' if kind == 'double' else 'single_transformer'}_blocks.{number}"
+    names = _DOUBLE if kind == "double" else _SINGLE
+    if name in names:
+        yield f"{at}.{names[name]}.{part}", Piece(key)
+    elif kind == "double" and name in _FUSED:
+        for to, ranges in zip(_FUSED[name], thirds(rows), strict=True):
+            yield f"{at}.{to}.{part}", Piece(key, ranges)
+    else:
+        yield key, Piece(key)
