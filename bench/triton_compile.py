@@ -25,12 +25,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from ..kernels.ops import AdapterTerms, Dtype, GuidanceTerms
-from ..kernels.triton.dense import TritonLinear
-from ..kernels.triton.devices import Device
+from ..kernels.triton.devices import FLOAT8, Device
 from ..kernels.triton.image import TritonConv
+from ..kernels.triton.linear import TritonLinear
 from ..kernels.triton.table import TritonOps
 
-POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.int32: "*i32"}
+POINTERS = {torch.float32: "*fp32", torch.bfloat16: "*bf16", torch.float8_e4m3fn: "*fp8e4nv", torch.int32: "*i32"}
 DIVISIBLE = [["tt.divisibility", 16]]
 
 
@@ -146,6 +146,8 @@ def record(arch: int, dtype: Dtype = "bfloat16", *, least: bool = False) -> dict
     parts: dict[str, Callable[[TritonOps], None]] = {"block": _block}
     if not least:
         parts |= {"conditioning": _conditioning, "solver": _solver, "other models": _others, "autoencoder": _images}
+        if arch >= 10 * FLOAT8[0] + FLOAT8[1]:
+            parts["float8"] = _float8
     for recorder.part, run in parts.items():
         run(ops)
     if not least:
@@ -161,9 +163,14 @@ def record(arch: int, dtype: Dtype = "bfloat16", *, least: bool = False) -> dict
 WIDTH, HEADS, TEXT, IMAGE = 3072, 24, 512, 4096
 
 
-def _linear(ops: TritonOps, width: int, depth: int, swiglu: bool = False) -> TritonLinear:
+def _linear(ops: TritonOps, width: int, depth: int, swiglu: bool = False, float8: bool = False) -> TritonLinear:
     bias = torch.empty(width, dtype=torch.float32, device="meta")
-    return TritonLinear(ops.empty(width, depth), bias, swiglu)
+    weight = ops.empty(width, depth)
+    return (
+        TritonLinear(weight.to(torch.float8_e4m3fn), bias, swiglu, bias)
+        if float8
+        else TritonLinear(weight, bias, swiglu)
+    )
 
 
 def _block(ops: TritonOps) -> None:
@@ -190,6 +197,17 @@ def _block(ops: TritonOps) -> None:
     ops.linear(attended, _linear(ops, WIDTH, WIDTH), gate=gate, residual=stream, segments=segments)
     ops.linear(normed, _linear(ops, 4 * WIDTH, WIDTH), activation="gelu_tanh")
     ops.add(stream, ops.empty(rows, WIDTH), segments, where)
+
+
+def _float8(ops: TritonOps) -> None:
+    """Launch the products of a block in float8, and a paired one."""
+    rows = 2 * (TEXT + IMAGE)
+    x, stream, segments = ops.empty(rows, WIDTH), ops.empty(rows, WIDTH, "float32"), ops.segments([rows])
+    ops.linear(x, _linear(ops, 3 * WIDTH, WIDTH, float8=True), out=ops.empty(rows, 3 * WIDTH))
+    ops.linear(x, _linear(ops, 4 * WIDTH, WIDTH, float8=True), activation="gelu_tanh")
+    gate = ops.empty(1, WIDTH, "float32")
+    ops.linear(x, _linear(ops, WIDTH, WIDTH, float8=True), gate=gate, residual=stream, segments=segments)
+    ops.linear(x, _linear(ops, 2 * WIDTH, WIDTH, swiglu=True, float8=True), activation="swiglu")
 
 
 def _conditioning(ops: TritonOps) -> None:

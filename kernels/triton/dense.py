@@ -1,158 +1,24 @@
-"""Multiply, norm, rotate and look up rows, for the triton backend."""
+"""Norm, rotate, gate and look up rows, for the triton backend."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ..bfloat16 import widen
 from ..ops import Activation, DtypeName, NormKind
-from ..reference.dense import GATES, GLU
+from ..reference.dense import GATES
 from ..segments import Segments
-from .arrays import from_host
 from .base import Base
 from .checks import describe, refuse, want_choice, want_dtype_name, want_eps, want_indices
-from .jit import linear as products
 from .jit import norms, rows
-from .tiles import COLUMNS, TILE, linear_tiles, power, row_warps
-
-GROUP = 8  # row tiles that share their columns' tiles in the cache
-
-
-@dataclass(frozen=True, eq=False)
-class TritonLinear:
-    """A packed linear layer: weight [N, K] of compute dtype, bias float32 [N]."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    swiglu: bool
+from .tiles import COLUMNS, TILE, power, row_warps
 
 
 class DenseOps(Base):
-    """Linear layers, norms, rotary embedding and lookups of `TritonOps`. `Ops` documents them.
-
-    Products are kernels of ours and not cuBLAS: that one chooses its algorithm, and with it the order of a row's sum,
-    by the number of rows. Here tiles and order are fixed by the layer's shape.
-    """
-
-    def pack_linear(
-        self,
-        weights: Sequence[NDArray[Any]],
-        biases: Sequence[NDArray[Any] | None] | None = None,
-        *,
-        swiglu: bool = False,
-    ) -> TritonLinear:
-        op = "pack_linear"
-        given = [None] * len(weights) if biases is None else list(biases)
-        if not weights:
-            refuse(op, "weights", "none", "at least one [N, K]")
-        if len(given) != len(weights):
-            refuse(op, "biases", f"{len(given)} biases", f"{len(weights)}, one for each weight")
-        for w, b in zip(weights, given, strict=True):
-            if w.ndim != 2 or w.shape[1] != weights[0].shape[-1] or 0 in w.shape:
-                refuse(op, "weights", describe(w), "[N, K], not empty, all of one K")
-            if b is not None and b.shape != (w.shape[0],):
-                refuse(op, "biases", describe(b), f"[{w.shape[0]}]")
-        width = sum(len(w) for w in weights)
-        if swiglu and width % 2:
-            refuse(op, "weights", f"{width} rows", "an even number for swiglu")
-        packed = self._new(width, weights[0].shape[1])
-        start = 0
-        for w in weights:  # one after another: no second copy of the whole
-            packed[start : start + len(w)] = from_host(w, self._dtype, self.device, "pack_linear: weights")
-            start += len(w)
-        bias = np.concatenate(
-            [
-                np.zeros(len(w), np.float32) if b is None else widen(b, "pack_linear: biases")
-                for w, b in zip(weights, given, strict=True)
-            ]
-        )
-        return TritonLinear(packed, torch.from_numpy(bias).to(self.device), swiglu)
-
-    def linear(
-        self,
-        x: torch.Tensor,
-        weight: TritonLinear,
-        *,
-        activation: Activation = "none",
-        gate: torch.Tensor | None = None,
-        residual: torch.Tensor | None = None,
-        segments: Segments | None = None,
-        out: torch.Tensor | None = None,
-        dtype: DtypeName = "compute",
-    ) -> torch.Tensor:
-        op = "linear"
-        want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "quick_gelu", *GLU))
-        want_dtype_name(op, dtype)
-        if not isinstance(weight, TritonLinear):
-            refuse(op, "weight", type(weight).__name__, "the result of pack_linear: a packed weight of this backend")
-        depth = weight.weight.shape[1]
-        self._want(op, "x", x, width=depth, dtype="compute")
-        if weight.swiglu != (activation in GLU):
-            refuse(op, "activation", activation, f"one of {', '.join(GLU)} exactly where the weight was packed for it")
-        count, width = len(x), len(weight.weight) // (2 if weight.swiglu else 1)
-        if residual is not None:
-            self._want(op, "residual", residual, count, width, "float32")
-            if activation != "none":
-                refuse(op, "activation", activation, "none together with residual")
-            if out is not None:
-                refuse(op, "out", describe(out), "None together with residual")
-        owners = None
-        if gate is not None:
-            if residual is None:
-                refuse(op, "gate", describe(gate), "None without residual")
-            if segments is None:
-                refuse(op, "segments", None, "the segments that choose gate's rows")
-            self._want(op, "gate", gate, width=width, dtype="float32")
-            self._want_segments(op, "segments", segments, count, len(gate))
-            owners = self.tables(segments).row_owner
-        if out is not None:
-            self._want(op, "out", out, count, width)
-
-        result = residual if residual is not None else out if out is not None else self._new(count, width, dtype)
-        tiles = linear_tiles(
-            self.arch,
-            self.compute,
-            width,
-            depth,
-            swiglu=weight.swiglu,
-            residual=residual is not None,
-            gated=gate is not None,
-        )
-        self.launch(
-            products.linear,
-            (-(-count // tiles.m) * -(-width // tiles.n),),
-            x,
-            weight.weight,
-            weight.bias,
-            result,
-            gate,
-            owners,
-            count,
-            width,
-            depth,
-            x.stride(0),
-            weight.weight.stride(0),
-            result.stride(0),
-            0 if gate is None else gate.stride(0),
-            warps=tiles.warps,
-            stages=tiles.stages,
-            ACTIVATION=GLU.get(activation, activation),
-            PAIRED=weight.swiglu,
-            RESIDUAL=residual is not None,
-            GATED=gate is not None,
-            EVEN=depth % tiles.k == 0,
-            BM=tiles.m,
-            BN=tiles.n,
-            BK=tiles.k,
-            GROUP=GROUP,
-        )
-        return result
+    """Norms, rotary embedding, gates and lookups of `TritonOps`. `Ops` documents them."""
 
     def gated(
         self,

@@ -15,6 +15,7 @@ from ..ops import Dtype
 
 LEAST = (7, 5)  # compute capability: what Triton compiles for
 BFLOAT16 = (8, 0)  # compute capability of the first GPUs with bfloat16 products
+FLOAT8 = (8, 9)  # and with float8 products
 INTERPRETER = "cpu"
 
 
@@ -82,13 +83,16 @@ class Device:
         return "interpreter" if self.interpreted else f"sm_{self.arch}"
 
 
-def open_device(name: str | None, dtype: Dtype | None = None, cuda: Cuda | None = None) -> Device:
+def open_device(
+    name: str | None, dtype: Dtype | None = None, cuda: Cuda | None = None, *, float8: bool = False
+) -> Device:
     """Open a device.
 
     Args:
         name: "cuda:N"; "cuda" or None: the first GPU; "cpu": Triton's interpreter, if TRITON_INTERPRET is set.
         dtype: compute dtype; None: bfloat16, or float32 under the interpreter.
         cuda: what torch says of CUDA.
+        float8: whether it has to have float8 products.
 
     Raises:
         ValueError: there is no such device, or it does not do. The message says what is there and what helps.
@@ -106,7 +110,7 @@ def open_device(name: str | None, dtype: Dtype | None = None, cuda: Cuda | None 
     if interpreted:
         remedy = "unset TRITON_INTERPRET: with it kernels run on the CPU alone"
         raise ValueError(complaint("device", f"'cuda:{facts.index}' with TRITON_INTERPRET set", "cpu", remedy))
-    return _checked(facts, dtype or "bfloat16")
+    return _checked(facts, dtype or "bfloat16", float8)
 
 
 def list_devices(cuda: Cuda | None = None) -> list[DeviceFacts]:
@@ -154,13 +158,16 @@ def _not_started(wanted: str, reason: str, cuda: Cuda) -> str:
     return complaint("device", f"{wanted}, which does not start ({reason})", "a GPU that works", remedy)
 
 
-def _checked(facts: DeviceFacts, dtype: Dtype) -> Device:
+def _checked(facts: DeviceFacts, dtype: Dtype, float8: bool) -> Device:
     """Return the opened GPU. Raise ValueError if it is too old for Triton or for the dtype."""
     major, minor = facts.capability
     got = f"cuda:{facts.index}, {facts.name} of compute capability {major}.{minor}"
     if facts.capability < LEAST:
         allowed = "{}.{} or newer".format(*LEAST)
         raise ValueError(complaint("device", got, allowed, "use a newer GPU, or --backend cpu"))
+    if float8 and facts.capability < FLOAT8:
+        allowed = "{}.{} or newer for float8".format(*FLOAT8)
+        raise ValueError(complaint("device", got, allowed, "use --backend triton on it, or a newer GPU"))
     if dtype == "bfloat16" and facts.capability < BFLOAT16:
         allowed = "{}.{} or newer for bfloat16".format(*BFLOAT16)
         raise ValueError(complaint("device", got, allowed, "use --dtype float32 on it, a newer GPU, or --backend cpu"))

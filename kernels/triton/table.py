@@ -18,14 +18,16 @@ from .attention import AttentionOps
 from .checks import refuse, want_choice, want_dtype_name, want_indices
 from .dense import DenseOps
 from .devices import Device
+from .float8 import Float8
 from .image import ImageOps
 from .jit import rows as kernels
 from .launch import DeviceLaunch, Launch
+from .linear import LinearOps
 from .solver import SolverOps
 from .tiles import COLUMNS, TILE, power
 
 
-class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
+class TritonOps(LinearOps, DenseOps, AttentionOps, SolverOps, ImageOps):
     """The op table over torch tensors, on kernels that Triton compiles. `Ops` documents every method.
 
     Arrays are 2-D tensors of the device, whose rows start at multiples of 16 bytes; views are torch's. Nothing that a
@@ -34,23 +36,28 @@ class TritonOps(DenseOps, AttentionOps, SolverOps, ImageOps):
     Args:
         device: an opened device.
         launch: what starts kernels; None: Triton, on torch's current stream.
+        float8: keeps weights of linear layers in float8; None: they are of the compute dtype.
     """
 
-    def __init__(self, device: Device, launch: Launch | None = None) -> None:
-        super().__init__(device, launch or DeviceLaunch(device.torch))
+    def __init__(self, device: Device, launch: Launch | None = None, float8: Float8 | None = None) -> None:
+        super().__init__(device, launch or DeviceLaunch(device.torch), float8)
 
     def __repr__(self) -> str:
         return f"TritonOps(device={str(self.device)!r}, dtype={self.compute!r})"
 
     @property
     def name(self) -> str:
-        return f"triton/{self._device.label}"
+        return f"{'triton' if self._float8 is None else 'triton_fp8'}/{self._device.label}"
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user: that the kernels are interpreted."""
-        note = "Triton's interpreter runs the kernels: right, and thousands of times slower than a GPU"
-        return (note,) if self._device.interpreted else ()
+        """Notes for the user: that the kernels are interpreted, and what float8 does to the layers."""
+        notes = []
+        if self._device.interpreted:
+            notes.append("Triton's interpreter runs the kernels: right, and thousands of times slower than a GPU")
+        if self._float8 is not None:
+            notes.append(str(self._float8))
+        return tuple(notes)
 
     # ---- edges
 

@@ -7,7 +7,7 @@ cases several.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ops import Dtype
 
@@ -52,14 +52,21 @@ def linear_tiles(
     swiglu: bool = False,
     residual: bool = False,
     gated: bool = False,
+    float8: bool = False,
 ) -> LinearTiles:
     """Return the tiles of a product with a weight [width, depth].
 
-    With `swiglu` a program holds two sums, and with `residual` a tile of that beside its sum, with `gated` one more:
-    the tile is narrower, so that no register spills.
+    With `float8` numbers have half the bytes, and a block is twice as deep. With `swiglu` a program holds two sums, and
+    with `residual` a tile of that beside its sum, with `gated` one more: the tile is narrower, so that no register
+    spills.
     """
     if arch == 0:
         return LinearTiles(16, power(min(width, 32), 16), power(min(depth, 32), 16), 4, 1)
+    if float8:
+        sizes = linear_tiles(arch, "bfloat16", width, depth, swiglu=swiglu, residual=residual, gated=gated)
+        # Where gate and scales, or the addresses of such blocks, would spill, the tile is narrower.
+        narrow = gated != (arch in LARGE_SHARED) and arch != 90
+        return replace(sizes, k=2 * sizes.k, n=sizes.n // 2 if narrow else sizes.n)
     if dtype == "float32":
         return LinearTiles(64, 64, 32, 4, 2)
     if width <= 64:

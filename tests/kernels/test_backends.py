@@ -58,9 +58,9 @@ def draw(backend: str, folder: Path, **options: Any) -> np.ndarray:
 def test_a_new_file_is_a_backend_that_draws_and_is_a_choice(
     add: Callable[[str, str], None], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert backends.names() == ("cpu", "reference", "triton")
+    assert backends.names() == ("cpu", "reference", "triton", "triton_fp8")
     add("abacus", ABACUS)
-    assert backends.names() == ("cpu", "abacus", "reference", "triton")
+    assert backends.names() == ("cpu", "abacus", "reference", "triton", "triton_fp8")
     folder = write_tiny(tmp_path_factory.mktemp("tiny"))
     np.testing.assert_array_equal(draw("abacus", folder, device="left"), draw("reference", folder))
     assert Engine.load(folder, backend="abacus").info.backend.name == "abacus"
@@ -81,7 +81,7 @@ def test_what_a_backend_lacks_is_named(add: Callable[[str, str], None]) -> None:
 
 @pytest.mark.parametrize("name", backends.names())
 def test_every_backend_says_what_it_is_and_has_one_device_here(name: str) -> None:
-    if name == "triton":  # kernels/triton/test_devices.py has what a machine with a GPU says
+    if name.startswith("triton"):  # kernels/triton/test_devices.py has what a machine with a GPU says
         torch = pytest.importorskip("torch", reason="the triton backend computes with torch (extra: gpu)")
         pytest.importorskip("triton", reason="the triton backend is compiled by triton (extra: gpu)")
         if torch.cuda.is_available():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .numbers import activate, dot, narrow
+from .numbers import activate, dot, narrow, widen
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -16,6 +16,8 @@ def linear(
     out,
     gate,
     owners,
+    row_scales,
+    scales,
     rows,
     width,
     depth,
@@ -27,6 +29,7 @@ def linear(
     PAIRED: tl.constexpr,
     RESIDUAL: tl.constexpr,
     GATED: tl.constexpr,
+    SCALED: tl.constexpr,
     EVEN: tl.constexpr,
     BM: tl.constexpr,
     BN: tl.constexpr,
@@ -37,6 +40,9 @@ def linear(
 
     x [rows, depth]; weight [width, depth], with PAIRED twice that width, the gates' rows first; bias float32 alike;
     out [rows, width], which RESIDUAL reads as well; gate float32 [S, width], its row of each row by `owners`.
+
+    With SCALED x and weight are float8, and a sum is multiplied by its row's scale, row_scales float32 [rows], and its
+    column's, scales float32, as many as weight has rows.
     """
     pid = tl.program_id(0)
     tiles_m, tiles_n = tl.cdiv(rows, BM), tl.cdiv(width, BN)
@@ -73,6 +79,11 @@ def linear(
                 c = tl.load(weight_at + half + start, mask=k[:, None] < left, other=0.0)
                 other = dot(a, c, other)
 
+    if SCALED:
+        by_row = tl.load(row_scales + mine)[:, None]
+        total = total * by_row * tl.load(scales + column)[None, :]
+        if PAIRED:
+            other = other * by_row * tl.load(scales + width + column)[None, :]
     y = activate(total + tl.load(bias + column)[None, :], ACTIVATION)
     if PAIRED:
         y = y * (other + tl.load(bias + width + column)[None, :])
@@ -85,3 +96,16 @@ def linear(
     if RESIDUAL:
         y = tl.load(out_at, mask=kept, other=0.0) + y
     tl.store(out_at, narrow(y, out.dtype.element_ty), mask=kept)
+
+
+@triton.jit
+def to_float8(x, out, scales, width, stride_x, stride_out, BLOCK: tl.constexpr):
+    """Divide one row of x by its scale, its largest size / 448, and round it to float8. A row of zeros has scale 1."""
+    row = tl.program_id(0).to(tl.int64)
+    column = tl.arange(0, BLOCK)
+    inside = column < width
+    v = widen(tl.load(x + row * stride_x + column, mask=inside, other=0.0))
+    largest = tl.max(tl.where(v == v, tl.abs(v), float("inf")), 0)  # NaN in a row makes all of its results NaN
+    scale = tl.where(largest == 0.0, 1.0, largest / 448.0)
+    tl.store(out + row * stride_out + column, narrow(v / scale, out.dtype.element_ty), mask=inside)
+    tl.store(scales + row, scale)

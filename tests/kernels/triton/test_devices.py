@@ -76,6 +76,15 @@ def test_devices_that_do_not(compiled, name, dtype, cuda, told):
     assert "\n" not in str(error.value)
 
 
+def test_float8_takes_a_device_that_has_it(compiled):
+    assert open_device("cuda:1", None, Found(OLD, NEW), float8=True).arch == 90
+    old = DeviceFacts(0, "NVIDIA A100", (8, 0), 80 * GIB)
+    with pytest.raises(
+        ValueError, match=r"A100 of compute capability 8.0, allowed 8.9 or newer for float8; use --backend"
+    ):
+        open_device("cuda:0", None, Found(old), float8=True)
+
+
 def test_no_gpu_is_an_empty_list():
     assert list_devices(Found(NEW, build=None)) == list_devices(Found(NEW, error="in trouble")) == []
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from salon.kernels.ops import GuidanceTerms
+from salon.kernels.ops import AdapterTerms, GuidanceTerms
 from salon.kernels.segments import Segments
+from salon.kernels.triton import linear
+from salon.kernels.triton.devices import Device
+from salon.kernels.triton.linear import TritonLinear
+from salon.kernels.triton.table import TritonOps
 
 from ..test_attention import Case, make, make_terms, rows_of
 from .conftest import make_pair
@@ -165,3 +172,73 @@ def test_views_stand_as_arrays_do(ops):
     for width in (1, 7, 64):
         for made in (ops.empty(5, width), ops.concat([ops.zeros(2, width), ops.zeros(3, width)])):
             assert all(ops.rows(made, i, 5).data_ptr() % 16 == 0 for i in range(5))
+
+
+class Recorder:
+    """A launch that notes what would be compiled, and which whole numbers it would be specialised for."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def __call__(self, kernel: Any, grid: Any, *args: Any, warps: int = 4, stages: int = 2, **constants: Any) -> None:
+        free = kernel.kwargs.get("do_not_specialize") or ()
+        named = zip(kernel.arg_names, args, strict=False)
+        fixed = {name: value for name, value in named if isinstance(value, int) and name not in free}
+        kinds = [x.dtype if isinstance(x, torch.Tensor) else type(x) for x in args]
+        self.seen.append((kernel.fn.__name__, warps, stages, sorted(constants.items()), fixed, kinds))
+
+
+@pytest.mark.parametrize("arch", [80, 90, 100, 120])
+def test_no_launch_depends_on_the_number_of_rows(arch):
+    """Tiles, warps and what is compiled belong to a layer. So no order of a sum changes with the batch."""
+
+    def launches(rows: int) -> list[Any]:
+        recorder = Recorder()
+        ops = TritonOps(Device(torch.device("meta"), arch, "bfloat16"), recorder)
+        segments, wide = ops.segments([rows, rows]), 1536
+        x, stream, gate = ops.empty(2 * rows, wide), ops.empty(2 * rows, wide, "float32"), ops.empty(2, wide, "float32")
+        bias = torch.empty(2 * wide, dtype=torch.float32, device="meta")
+        plain, paired = (TritonLinear(ops.empty(n * wide, wide), bias[: n * wide], n == 2) for n in (1, 2))
+        small = TritonLinear(plain.weight.to(torch.float8_e4m3fn), plain.bias, False, plain.bias)
+        for weight in (plain, small):
+            ops.linear(x, weight, activation="gelu_tanh")
+            ops.linear(x, weight, residual=stream)
+            ops.linear(x, weight, residual=stream, gate=gate, segments=segments)
+        ops.linear(x, paired, activation="swiglu")
+        ops.add(stream, x, segments, *ops.vectors(np.array([1], np.int32)))
+        ops.cast(stream, activation="silu")
+        ops.modulate(stream, gate, gate, segments)
+        ops.norm(x, ops.rows(gate, 0, 1), kind="rms")
+        norm, turn = ops.empty(1, 128, "float32"), ops.empty(2 * rows, 64, "float32")
+        ops.qk_norm_rope(ops.empty(2 * rows, 3 * wide), 12, norm, norm, turn, turn)
+        ints, one = np.array([0], np.int32), np.array([0.5], np.float32)
+        vectors = ops.vectors(ints, np.array([0, 4], np.int32), np.arange(4, dtype=np.int32), one)
+        ops.attention(x, x, x, segments, 12, adapters=AdapterTerms(ops.empty(8, wide), ops.empty(8, wide), *vectors))
+        ops.finite(stream, segments)
+        return recorder.seen
+
+    alone = launches(1)
+    assert {name for name, *_ in alone} >= {"linear", "to_float8", "attention", "norm", "qk_norm_rope", "cast", "add"}
+    assert launches(16) == launches(37) == launches(4608) == alone
+
+
+def test_no_product_is_left_to_a_library(ops):
+    """cuBLAS and cuDNN choose by the number of rows: their products are called by what checks float8, and no op."""
+    folder = Path(linear.__file__).parent
+    called = {
+        (path.name, word)
+        for path in folder.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for word in ("matmul", "mm", "bmm", "addmm", "linear", "conv2d", "scaled_dot_product_attention", "einsum", "@")
+        if (isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult) and word == "@")
+        or (isinstance(node, ast.Attribute) and node.attr == word and _of_torch(node))
+    }
+    assert called == {("float8.py", "@")}
+
+
+def _of_torch(node: ast.Attribute) -> bool:
+    """Whether a name such as torch.nn.functional.linear begins with torch."""
+    inner: Any = node
+    while isinstance(inner, ast.Attribute):
+        inner = inner.value
+    return isinstance(inner, ast.Name) and inner.id in ("torch", "F")
