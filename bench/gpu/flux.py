@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +71,7 @@ class Model:
         )  # fmt: skip
         self.one = one
         self.theirs = theirs
+        self.float8: Model | None = None  # the same weights in float8; None: the device does not have it
 
     def velocity(self, ops: Any, layout: Any, latents: Any, times: Any, pages: Any = None) -> Any:
         """Evaluate the model; see `Denoiser`."""
@@ -135,7 +137,26 @@ def _open_model(gpu: Gpu, shape: Shape) -> Model:
     with tempfile.TemporaryDirectory(prefix="salon-bench-") as scratch:
         folder = Path(scratch) / "transformer"
         theirs = random_model(gpu, shape, folder)
-        return Model(gpu, shape, theirs, folder)
+        model = Model(gpu, shape, theirs, folder)
+        small = float8_of(gpu)
+        if small is not None:
+            model.float8 = Model(small, shape, theirs, folder)
+        return model
+
+
+def float8_of(gpu: Gpu) -> Gpu | None:
+    """Return the same device with ops whose weights are in float8; None: it has no float8 products."""
+    from ...kernels.triton.devices import open_device
+    from ...kernels.triton.float8 import LEAST, Float8
+    from ...kernels.triton.table import TritonOps
+
+    try:
+        device = open_device(str(gpu.device), gpu.ops.compute, float8=True)
+    except ValueError:
+        return None
+    other = copy.copy(gpu)
+    other.ops = TritonOps(device, float8=Float8(least=LEAST if gpu.timed else 16))
+    return other
 
 
 def no_pages(gpu: Gpu) -> Arena:
@@ -198,6 +219,15 @@ def compare(bench: Bench, gpu: Gpu, model: Model, side: int, error: float) -> No
     if gpu.timed:
         graphs = StepGraphs(gpu.ops, model, gpu.ops.accelerator)  # type: ignore[arg-type]
         turns["Salon as a graph"] = lambda: batch.replayed(graphs, pages)
+    rounded = None
+    if model.float8 is not None:
+        small = model.float8.batch([(side, side)])
+        turns["Salon FP8 op by op"] = small.step
+        rounded = off_by(gpu, batch.step(), small.step())
+        bench.note(f"{side} x {side}, {model.float8.gpu.ops.notes[-1]}; a step is off by {rounded:.2%}")
+        if gpu.timed:
+            others = StepGraphs(model.float8.gpu.ops, model.float8, gpu.ops.accelerator)  # type: ignore[arg-type]
+            turns["Salon FP8 as a graph"] = lambda: small.replayed(others, pages)
     theirs, given = whole(model), inputs(gpu, batch, side)
     turns["diffusers eager"] = lambda: theirs(**given, return_dict=False)
     count = bench.pick(1, 3, 5)
@@ -216,12 +246,19 @@ def compare(bench: Bench, gpu: Gpu, model: Model, side: int, error: float) -> No
             candidate=name, pixels=f"{side} x {side}", ms=ms, p90=samples.spread[1] if samples.spread else None,
             n=len(samples), tflops=work / ms * 1e3 if ms else None,
             share=work / ms * 1e3 / peak if ms and peak else None, times=rival / ms if rival and ms else None,
-            error=error if name.startswith("Salon") else None,
+            error=rounded if "FP8" in name else error if name.startswith("Salon") else None,
         )  # fmt: skip
-    mine = (found.get("Salon as a graph") or Samples()).median
-    if gpu.timed:
-        value = rival / mine if rival and mine else None
-        bench.goal(Goal.at_least(f"faster than torch.compile, {side} x {side}", 1.3, value, "x"))
+    for candidate, target in (("Salon", 1.3), ("Salon FP8", 2.0)):
+        mine = (found.get(f"{candidate} as a graph") or Samples()).median
+        if gpu.timed:
+            value = rival / mine if rival and mine else None
+            bench.goal(Goal.at_least(f"{candidate} faster than torch.compile, {side} x {side}", target, value, "x"))
+
+
+def off_by(gpu: Gpu, exact: Any, other: Any) -> float:
+    """Return the root mean square of a difference over that of the exact result."""
+    want, got = gpu.ops.numpy(exact), gpu.ops.numpy(other)
+    return float(np.sqrt(np.square(got - want).mean() / np.square(want).mean()))
 
 
 def whole(model: Model) -> Any:

@@ -48,6 +48,12 @@ def test_nothing_is_timed_without_a_gpu(results: dict[str, Any]) -> None:
             }
 
 
+def test_a_step_in_float8_is_off_by_a_stated_share(results: dict[str, Any]) -> None:
+    (row,) = (row for row in results["flux"]["rows"] if row["candidate"].startswith("Salon FP8"))
+    assert 0.001 < row["error"] < 0.1
+    assert any("float8: 20 of 20 layers" in note for note in results["flux"]["notes"])
+
+
 def test_every_op_is_compared() -> None:
     """Here by compiled kernels, which are faster than interpreted ones."""
     errors = every_op.errors(backends.create("cpu", dtype="float32", threads=1))
