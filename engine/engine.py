@@ -73,13 +73,15 @@ class Engine:
         admission: the limits applied to the model, with estimates for planning.
         backend: name and compute dtype of the backend.
         device: the device that the backend computes on, if that has memory of its own; None: it is the host.
-        graphs: replays evaluations of the model on such a device; None: every op is called by itself.
+        graphs: replays evaluations of the model on such a device; None: ops are called one by one.
     """
 
     def __init__(self, ops: Ops[Any, Any], model: Model, limits: Limits) -> None:
         self.ops = ops
         self.device: Accelerator | None = accelerator_of(ops)
-        self.graphs = None if self.device is None else StepGraphs(ops, model.denoiser, self.device)
+        self.graphs = (
+            None if self.device is None or self.device.streams else StepGraphs(ops, model.denoiser, self.device)
+        )
         self.model = model
         self.limits = limits
         self.backend = BackendInfo(name=ops.name, compute=ops.compute)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..kernels.accelerator import accelerator_of
 from ..kernels.ops import Ops
+from ..kernels.streaming import Residency
 from .checkpoint import Checkpoint, Component
 from .config import Config
 from .defaults import read_defaults
@@ -41,6 +42,7 @@ SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads t
     "style_vectors": "engine/styles/space.py",
     "default_style": "engine/default_style.py",
 }
+STEPPED = ("transformer", "unet")  # components of which every step needs all weights
 SCHEDULERS: Mapping[str, Classes] = {"scheduler": ("diffusers", (SCHEDULER,))}
 
 
@@ -188,7 +190,11 @@ def load_model(
     components = {name: checkpoint.component(name) for name in read}
     itemsize = 2 if ops.compute == "bfloat16" else 4
     if (device := accelerator_of(ops)) is not None:
-        want_room(limits, device, sum(weight_bytes(components, itemsize).values()))
+        sizes = weight_bytes(components, itemsize)
+        kept = want_room(limits, device, sum(sizes.values()))
+        if kept is not None:
+            first = sum(sizes.get(name, 0) for name in STEPPED)
+            device.stream(Residency(kept, first, sum(sizes.values()) - first))
     else:
         want_memory(checkpoint.path, components, itemsize)
     sigmas = SigmaConfig.read(components["scheduler"].config)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple, Protocol
 
+from .streaming import Residency
+
 
 class Room(NamedTuple):
     """Memory of a device in bytes: what is free now, and all that it has."""
@@ -57,6 +59,13 @@ class Accelerator(Protocol):
 
     def lost(self, error: BaseException) -> str | None:
         """Return in words why the device cannot be used any more in this process, if an error says that; else None."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether weights come from the host's memory as ops need them, which no graph can hold."""
+
+    def stream(self, residency: Residency) -> None:
+        """Leave weights that are packed from now on in the host's memory, unless `residency` keeps them."""
 
     # ---- graphs ------------------------------------------------------------------------------------------------------
 

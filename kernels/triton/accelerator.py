@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 
 from ..accelerator import Room
+from ..streaming import Residency
 from . import graphs
 
 # What CUDA says when a device or its context is gone for this process; whatever runs later fails with the same words.
@@ -36,6 +37,7 @@ class CudaAccelerator:
 
     def __init__(self, ops: Any, device: torch.device) -> None:
         self._device = device
+        self._ops = ops
         self._label = str(torch.cuda.get_device_name(device))  # now: a lost device may not say it any more
         self._parts = graphs.LayoutParts(ops)
         self._capture = graphs.CudaCapture(device)
@@ -67,6 +69,15 @@ class CudaAccelerator:
     def lost(self, error: BaseException) -> str | None:
         """See `Accelerator`."""
         return why_lost(error)
+
+    @property
+    def streams(self) -> bool:
+        """See `Accelerator`."""
+        return self._ops.streamed is not None
+
+    def stream(self, residency: Residency) -> None:
+        """See `Accelerator`."""
+        self._ops.stream(residency)
 
     def describe(self, value: Any) -> Hashable | None:
         """See `Accelerator`."""

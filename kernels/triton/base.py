@@ -9,11 +9,13 @@ import torch
 
 from ..ops import Dtype, DtypeName
 from ..segments import Segments
+from ..streaming import PLACE_BYTES, Residency
 from .accelerator import accelerator_of
 from .arrays import DeviceVector, empty
 from .checks import refuse, want_array, want_segments, want_vector
 from .devices import Device
 from .launch import Launch
+from .streaming import WeightStream
 from .tables import SegmentTables, TermTable
 
 FLOAT32 = (torch.float32,)
@@ -27,6 +29,7 @@ class Base:
         arch: ten times the device's compute capability; 0 for the interpreter.
         launch: what starts kernels.
         accelerator: what else the engine needs of the device; None: the kernels are interpreted on the host.
+        streamed: the weights that the host keeps; None: all are on the device.
     """
 
     def __init__(self, device: Device, launch: Launch) -> None:
@@ -38,11 +41,16 @@ class Base:
         self._tables: WeakKeyDictionary[Segments, SegmentTables] = WeakKeyDictionary()
         self._sinusoids: dict[tuple[int, float], torch.Tensor] = {}
         self.accelerator = accelerator_of(self, device.torch)
+        self.streamed: WeightStream | None = None
         self._terms: WeakKeyDictionary[DeviceVector, tuple[int, TermTable]] = WeakKeyDictionary()
 
     @property
     def compute(self) -> Dtype:
         return self._device.dtype
+
+    def stream(self, residency: Residency, place_bytes: int = PLACE_BYTES) -> None:
+        """Leave weights that are packed from now on in the host's memory, unless `residency` keeps them."""
+        self.streamed = WeightStream(self.device, residency, place_bytes)
 
     def tables(self, segments: Segments) -> SegmentTables:
         """Return what kernels read of these segments, made at the first call."""

@@ -28,11 +28,15 @@ KEPT: Final = 64  # tables of grids: batches of the same sizes are frequent
 
 @dataclass(frozen=True, eq=False)
 class TritonConv:
-    """A packed convolution: weight [side * side * O, I] of compute dtype, tap by tap, and bias float32 [O]."""
+    """A packed convolution: weight [side * side * O, I] of compute dtype, tap by tap, and bias float32 [O].
+
+    `name` is that of the weight's piece where it lies in the host's memory, else None.
+    """
 
     weight: torch.Tensor
     bias: torch.Tensor
     side: int
+    name: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +76,17 @@ class ImageOps(Base):
             refuse(op, "bias", describe(bias), f"[{outputs}]")
         shift = np.zeros(outputs, np.float32) if bias is None else widen(bias, "pack_conv: bias")
         flat = np.ascontiguousarray(weight.transpose(2, 3, 0, 1)).reshape(-1, inputs)
-        packed = from_host(flat, self._dtype, self.device, "pack_conv: weight")
-        return TritonConv(packed, torch.from_numpy(shift).to(self.device), side)
+        there = torch.from_numpy(shift).to(self.device)
+        if self.streamed is not None:
+            size = flat.size * self._dtype.itemsize
+            if size > self.streamed.place_bytes // 2:  # rows are padded, by less than as much again
+                self.streamed.residency.stays(size)
+            elif not self.streamed.residency.keeps(size):
+                packed = from_host(flat, self._dtype, torch.device("cpu"), "pack_conv: weight")
+                host = self.streamed.host(len(packed), packed.stride(0), packed.dtype)
+                host[:, :inputs] = packed
+                return TritonConv(host[:, :inputs], there, side, self.streamed.add([host]))
+        return TritonConv(from_host(flat, self._dtype, self.device, "pack_conv: weight"), there, side)
 
     def conv2d(
         self,
@@ -116,7 +129,10 @@ class ImageOps(Base):
     ) -> torch.Tensor:
         """Convolve with `before` zeros above and left; None: as many as keep the size."""
         pad = weight.side // 2 if before is None else before
-        outputs, inputs = len(weight.bias), weight.weight.shape[1]
+        outputs, inputs, taps = len(weight.bias), weight.weight.shape[1], weight.weight
+        if weight.name is not None:
+            assert self.streamed is not None, "nothing is streamed"
+            taps = self.streamed.take(weight.name, len(taps), taps.stride(0), taps.dtype)
         sizes = conv_tiles(self.arch, self.compute, inputs, outputs)
         images = self._grid_tables(grids, step, 2 if double else 1, pad, sizes.m)
         result = self._new(images.pixels, outputs, dtype)
@@ -124,7 +140,7 @@ class ImageOps(Base):
             kernels.conv2d,
             (len(images.tiles), -(-outputs // sizes.n)),
             x,
-            weight.weight,
+            taps,
             weight.bias,
             residual,
             result,
@@ -134,7 +150,7 @@ class ImageOps(Base):
             inputs,
             outputs,
             x.stride(0),
-            weight.weight.stride(0),
+            taps.stride(0),
             0 if residual is None else residual.stride(0),
             result.stride(0),
             warps=sizes.warps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from .jit import linear as kernels
 from .launch import Launch
 from .tiles import linear_tiles, power, row_warps
 
+COLUMNS: Final = 256  # of the result: a piece of a streamed weight has a multiple, as tiles have
 GROUP: Final = 8  # row tiles that share their columns' tiles in the cache
 
 
@@ -35,12 +36,31 @@ class TritonLinear:
         bias: float32 [N].
         swiglu: whether the first half of the rows are gates.
         scales: float32 [N], by which rows of a float8 weight are multiplied; None: it is of compute dtype.
+        pieces: where `weight` lies in the host's memory, its pieces from the first column of the result on; else None.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor
     swiglu: bool
     scales: torch.Tensor | None = None
+    pieces: tuple[Piece, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Rows of a weight that come to the device together.
+
+    Attributes:
+        name: of the piece.
+        start, stop: its columns of the result.
+        bias, scales: see `TritonLinear`; of these columns, on the device.
+    """
+
+    name: int
+    start: int
+    stop: int
+    bias: torch.Tensor
+    scales: torch.Tensor | None
 
 
 class LinearOps(Base):
@@ -78,10 +98,12 @@ class LinearOps(Base):
         width = sum(len(w) for w in weights)
         if swiglu and width % 2:
             refuse(op, "weights", f"{width} rows", "an even number for swiglu")
-        packed = self._new(width, weights[0].shape[1])
+        depth = weights[0].shape[1]
+        stay = self._stays(width, depth)
+        packed = self._new(width, depth) if stay else empty(width, depth, self._dtype, torch.device("cpu"))
         start = 0
         for w in weights:  # one after another: no second copy of the whole
-            packed[start : start + len(w)] = from_host(w, self._dtype, self.device, "pack_linear: weights")
+            packed[start : start + len(w)] = from_host(w, self._dtype, packed.device, "pack_linear: weights")
             start += len(w)
         bias = np.concatenate(
             [
@@ -89,9 +111,42 @@ class LinearOps(Base):
                 for w, b in zip(weights, given, strict=True)
             ]
         )
-        shift = torch.from_numpy(bias).to(self.device)
-        small = None if self._float8 is None else self._float8.rounded(packed)
-        return TritonLinear(packed, shift, swiglu) if small is None else TritonLinear(small[0], shift, swiglu, small[1])
+        shift, scales = torch.from_numpy(bias).to(self.device), None
+        if self._float8 is not None and (small := self._float8.rounded(packed)) is not None:
+            packed, scales = small[0], small[1].to(self.device)
+        if stay:
+            return TritonLinear(packed, shift, swiglu, scales)
+        return self._in_pieces(packed, shift, swiglu, scales)
+
+    def _stays(self, width: int, depth: int) -> bool:
+        """Return whether the next weight is to be on the device."""
+        if self.streamed is None or self.device.type == "meta":
+            return True
+        small = self._float8 is not None and min(width, depth) >= self._float8.least
+        return self.streamed.residency.keeps(width * depth * (1 if small else self._dtype.itemsize))
+
+    def _in_pieces(
+        self, packed: torch.Tensor, bias: torch.Tensor, swiglu: bool, scales: torch.Tensor | None
+    ) -> TritonLinear:
+        """Leave a weight in the host's memory, in pieces of which each fits into a place of the device."""
+        assert self.streamed is not None, "nothing is streamed"
+        host = self.streamed.host(len(packed), packed.stride(0), packed.dtype)
+        host[:, : packed.shape[1]] = packed
+        halves = 2 if swiglu else 1
+        width = len(host) // halves
+        fits = self.streamed.place_bytes // (halves * host.shape[1] * host.itemsize)
+        step = fits // COLUMNS * COLUMNS or min(fits, width)
+        assert step, "a place holds no row"
+        pieces = []
+        for start in range(0, width, step):
+            stop = min(start + step, width)
+            parts = [slice(half * width + start, half * width + stop) for half in range(halves)]
+            name = self.streamed.add([host[part] for part in parts])
+            mine = torch.cat([bias[part] for part in parts])
+            pieces.append(
+                Piece(name, start, stop, mine, None if scales is None else torch.cat([scales[part] for part in parts]))
+            )
+        return TritonLinear(host[:, : packed.shape[1]], bias, swiglu, scales, tuple(pieces))
 
     def linear(
         self,
@@ -147,38 +202,55 @@ class LinearOps(Base):
         row_scales = None
         if weight.scales is not None:
             x, row_scales = self._to_float8(x)
-        self.launch(
-            kernels.linear,
-            (-(-count // tiles.m) * -(-width // tiles.n),),
-            x,
-            weight.weight,
-            weight.bias,
-            result,
-            gate,
-            owners,
-            row_scales,
-            weight.scales,
-            count,
-            width,
-            depth,
-            x.stride(0),
-            weight.weight.stride(0),
-            result.stride(0),
-            0 if gate is None else gate.stride(0),
-            warps=tiles.warps,
-            stages=tiles.stages,
-            ACTIVATION=GLU.get(activation, activation),
-            PAIRED=weight.swiglu,
-            RESIDUAL=residual is not None,
-            GATED=gate is not None,
-            SCALED=row_scales is not None,
-            EVEN=depth % tiles.k == 0,
-            BM=tiles.m,
-            BN=tiles.n,
-            BK=tiles.k,
-            GROUP=GROUP,
-        )
+        for start, stop, part, bias, scales in self._parts(weight, width):
+            into = result[:, start:stop]
+            gates = None if gate is None else gate[:, start:stop]
+            self.launch(
+                kernels.linear,
+                (-(-count // tiles.m) * -(-(stop - start) // tiles.n),),
+                x,
+                part,
+                bias,
+                into,
+                gates,
+                owners,
+                row_scales,
+                scales,
+                count,
+                stop - start,
+                depth,
+                x.stride(0),
+                part.stride(0),
+                into.stride(0),
+                0 if gates is None else gates.stride(0),
+                warps=tiles.warps,
+                stages=tiles.stages,
+                ACTIVATION=GLU.get(activation, activation),
+                PAIRED=weight.swiglu,
+                RESIDUAL=residual is not None,
+                GATED=gate is not None,
+                SCALED=row_scales is not None,
+                EVEN=depth % tiles.k == 0,
+                BM=tiles.m,
+                BN=tiles.n,
+                BK=tiles.k,
+                GROUP=GROUP,
+            )
         return result
+
+    def _parts(
+        self, weight: TritonLinear, width: int
+    ) -> Iterator[tuple[int, int, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+        """Yield columns of the result, first and end, with weight, bias and scales on the device: all, or by pieces."""
+        if weight.pieces is None:
+            yield 0, width, weight.weight, weight.bias, weight.scales
+            return
+        assert self.streamed is not None, "nothing is streamed"
+        host, halves = weight.weight, 2 if weight.swiglu else 1
+        for piece in weight.pieces:
+            rows = halves * (piece.stop - piece.start)
+            there = self.streamed.take(piece.name, rows, host.stride(0), host.dtype)[:, : host.shape[1]]
+            yield piece.start, piece.stop, there, piece.bias, piece.scales
 
     def _to_float8(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return rows [T, K] in float8, and the scale of each, float32 [T]: a row's bits depend on that row alone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from .launch import DeviceLaunch, Launch
 from .linear import LinearOps
 from .solver import SolverOps
 from .tiles import COLUMNS, TILE, power
+
+TABLE: Final = 16 * 2**20  # bytes of an array that is a table of a model's, which stays on the device
 
 
 class TritonOps(LinearOps, DenseOps, AttentionOps, SolverOps, ImageOps):
@@ -51,12 +53,14 @@ class TritonOps(LinearOps, DenseOps, AttentionOps, SolverOps, ImageOps):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes for the user: that the kernels are interpreted, and what float8 does to the layers."""
+        """Notes for the user: that kernels are interpreted, what float8 does to layers, which weights are streamed."""
         notes = []
         if self._device.interpreted:
             notes.append("Triton's interpreter runs the kernels: right, and thousands of times slower than a GPU")
         if self._float8 is not None:
             notes.append(str(self._float8))
+        if self.streamed is not None:
+            notes.append(str(self.streamed))
         return tuple(notes)
 
     # ---- edges
@@ -67,7 +71,10 @@ class TritonOps(LinearOps, DenseOps, AttentionOps, SolverOps, ImageOps):
             got = f"{values.ndim} dimensions" if isinstance(values, np.ndarray) else type(values).__name__
             refuse("array", "values", got, "[T, D], or [D] taken as [1, D]")
         rows = values[None] if values.ndim == 1 else values
-        return from_host(rows, self._torch_dtype(dtype), self.device, "array: values")
+        made = from_host(rows, self._torch_dtype(dtype), self.device, "array: values")
+        if self.streamed is not None and made.nbytes >= TABLE:
+            self.streamed.residency.stays(made.nbytes)
+        return made
 
     def numpy(self, x: torch.Tensor) -> Float32:
         self._want("numpy", "x", x)

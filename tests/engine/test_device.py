@@ -14,6 +14,7 @@ from salon.engine.limits import Limits
 from salon.kernels import backends
 from salon.kernels.accelerator import Room
 from salon.kernels.reference import ReferenceOps
+from salon.kernels.streaming import ROOM_BYTES, Residency
 
 GIB = 2**30
 LIMITS = Limits(arena_bytes=GIB)
@@ -30,6 +31,8 @@ class Card:
     def room(self) -> Room:
         return self.memory
 
+    streams = False
+
     def full(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError)
 
@@ -41,18 +44,30 @@ def card(free: int, total: int) -> Any:
     return Card(free, total)
 
 
-def test_a_model_that_no_memory_of_the_card_holds() -> None:
+def test_a_model_that_what_is_free_does_not_hold() -> None:
     need = 24 * GIB + GIB + RESERVE + LEAST
-    allowed = (
-        rf"cuda:1 \(NVIDIA H200\): got a model that needs {need:,} bytes \({24 * GIB:,} of them weights\), allowed "
-    )
-    with pytest.raises(LimitError, match=allowed + f"{16 * GIB:,} bytes; use a device with more memory"):
-        want_room(LIMITS, card(15 * GIB, 16 * GIB), 24 * GIB)
-    with pytest.raises(
-        LimitError, match=allowed + rf"{9 * GIB:,} bytes, which are free of {80 * GIB:,}; end what else"
-    ):
+    told = rf"cuda:1 \(NVIDIA H200\): got a model that needs {need:,} bytes \({24 * GIB:,} of them weights\), allowed "
+    with pytest.raises(LimitError, match=told + rf"{9 * GIB:,} bytes, which are free of {80 * GIB:,}; end what else"):
         want_room(LIMITS, card(9 * GIB, 80 * GIB), 24 * GIB)
-    want_room(LIMITS, card(need, 80 * GIB), 24 * GIB)
+    assert want_room(LIMITS, card(need, 80 * GIB), 24 * GIB) is None
+
+
+def test_a_model_that_is_larger_than_the_card_is_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much of it stays as leaves a fourth of the card, the arena and two places for what is streamed."""
+    monkeypatch.setattr("salon.engine.device.free_memory", lambda: 64 * GIB)
+    total = 16 * GIB
+    kept = want_room(LIMITS, card(15 * GIB, total), 24 * GIB)
+    assert kept == total - GIB - RESERVE - ROOM_BYTES - total // 4
+    steps = fitted(LIMITS, card(GIB, total), 24 * GIB).max_step_bytes
+    assert total // 4 - UNIT * 3 < steps * 9 / 4 <= total // 4
+    streamed = f"and {24 * GIB - kept:,} bytes of weights that are streamed"
+    with pytest.raises(LimitError, match=f"{streamed}, allowed {8 * GIB:,} bytes, which are free of {total:,}; end"):
+        want_room(LIMITS, card(8 * GIB, total), 24 * GIB)
+    with pytest.raises(LimitError, match=f"streamed, allowed {GIB:,} bytes; use a device with more memory, .* arena"):
+        want_room(LIMITS, card(GIB, GIB), 24 * GIB)
+    monkeypatch.setattr("salon.engine.device.free_memory", lambda: 3 * GIB)
+    with pytest.raises(LimitError, match=f"{streamed}, allowed {3 * GIB:,} bytes of the host's memory; free some"):
+        want_room(LIMITS, card(15 * GIB, total), 24 * GIB)
 
 
 def test_limits_follow_from_the_size_of_the_card() -> None:
@@ -89,3 +104,31 @@ def test_an_engine_is_refused_before_its_weights_are_packed(tiny_model: Path, mo
     monkeypatch.setattr(backends, "create", lambda *args, **options: Ops())
     with pytest.raises(LimitError, match="0 bytes, which are free of"):
         Engine.load(tiny_model, limits=Limits(arena_bytes=2**20))
+
+
+def test_an_engine_streams_what_its_device_does_not_hold(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of the model that is stepped are the first, of which as many stay as fit; no step is captured."""
+    given: list[Residency] = []
+
+    class Small(Card):
+        @property
+        def streams(self) -> bool:  # type: ignore[override]
+            return bool(given)
+
+        def stream(self, residency: Residency) -> None:
+            given.append(residency)
+
+    class Ops(ReferenceOps):
+        accelerator: Any = Small(2**40, RESERVE + ROOM_BYTES + LEAST + 2**20 + 1000)
+
+    monkeypatch.setattr(backends, "create", lambda *args, **options: Ops())
+    monkeypatch.setattr("salon.engine.device.LEAST", LEAST)
+    engine = Engine.load(tiny_model, limits=Limits(arena_bytes=2**20))
+    assert engine.graphs is not None
+    assert not given, "it fits"
+    monkeypatch.setattr("salon.engine.device.kept_bytes", lambda *args: 1000)
+    engine = Engine.load(tiny_model, limits=Limits(arena_bytes=2**20))
+    assert engine.graphs is None
+    (residency,) = given
+    assert residency.budget == 1000
+    assert residency._first > residency._rest > 1

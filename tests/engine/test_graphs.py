@@ -45,7 +45,7 @@ class LiveSegments(Segments):
 class Device:
     """Stands in for a GPU: its graphs do their work again in Python, on arrays that keep their places."""
 
-    name, label = "fake:0", "a device for tests"
+    name, label, streams = "fake:0", "a device for tests", False
 
     def __init__(self) -> None:
         self.capturing = False
@@ -57,6 +57,9 @@ class Device:
 
     def trim(self) -> None:
         self.trimmed += 1
+
+    def stream(self, residency: Any) -> None:
+        raise AssertionError("there is room for all")
 
     def full(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError)
