@@ -11,7 +11,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,6 @@ class Usage:
     registers: int
     shared_bytes: int
     spilled_bytes: int
-    seconds: float
 
 
 class Recorder:
@@ -108,10 +106,8 @@ def compile_for(build: Build, arch: int) -> Usage:
         {(names.index(name),): value for name, value in build.constants},
         {(i,): DIVISIBLE for i in build.divisible},
     )
-    started = time.perf_counter()
     options = {"num_warps": build.warps, "num_stages": build.stages}
     made = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
-    seconds = time.perf_counter() - started
     text = _told_of(knobs.nvidia.cuobjdump.path, ".cubin", made.asm["cubin"], "--dump-resource-usage")
     found = re.search(r"REG:(\d+) STACK:(\d+) ", text)
     assert found is not None, text
@@ -125,7 +121,7 @@ def compile_for(build: Build, arch: int) -> Usage:
         spills = re.search(r"(\d+) bytes spill stores", text)
         assert spills is not None, text
         spilled = int(spills[1])
-    return Usage(registers, int(made.metadata.shared), spilled, round(seconds, 2))
+    return Usage(registers, int(made.metadata.shared), spilled)
 
 
 def _told_of(tool: str, suffix: str, content: bytes, *options: str) -> str:
@@ -288,7 +284,6 @@ def rows(arch: int, *, least: bool) -> list[dict[str, Any]]:
                 "registers": usage.registers,
                 "shared_kib": round(usage.shared_bytes / 1024, 1),
                 "spilled_bytes": usage.spilled_bytes,
-                "seconds": usage.seconds,
             }
         )
     return found

@@ -73,7 +73,7 @@ def body(bench: Bench) -> None:
             advance(f"sm_{arch}")
     wrong = faults(bench.report.rows, known())
     bench.goal(Goal.at_most("kernels that spill or take twice the registers", 0, len(wrong), note="; ".join(wrong)))
-    bench.columns = [["kernel", "arch", "part", "registers", "shared_kib", "spilled_bytes", "seconds"]]
+    bench.columns = [["kernel", "arch", "part", "registers", "shared_kib", "spilled_bytes"]]
 
 
 main = partial(run, "triton_resources", __doc__ or "", body, tied_to="nothing")

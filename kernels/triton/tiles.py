@@ -88,6 +88,8 @@ def attention_tiles(arch: int, dtype: Dtype, head: int, *, bias: bool = False) -
         return AttentionTiles(16, 16, 16, 4, 1)
     if dtype == "float32":
         return AttentionTiles(32 if block <= 128 else 16, 32 if block <= 128 else 16, 16, 4 if block <= 128 else 8, 1)
+    if block <= 64 and bias and arch not in LARGE_SHARED:
+        return AttentionTiles(128, 32, 16, 8, 2)
     if block <= 64:
         return AttentionTiles(128, 64, 16, 8 if bias else 4, 3)
     if block <= 128:
