@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from salon.bench.triton_resources import faults, key
+from salon.bench.report import problems
+from salon.bench.runner import RESULTS
+from salon.bench.triton_resources import ARCHES, faults, key, known
 
 ROW: dict[str, Any] = {"kernel": "norm", "arch": 90, "build": "BLOCK=64", "registers": 40, "shared_kib": 16.0}
 
@@ -17,3 +20,24 @@ def test_spills_twice_the_registers_and_too_much_shared_memory_are_faults() -> N
     assert faults([row], {key(row): 20}) == ["norm sm_90 BLOCK=64 takes 40 registers, before 20"]
     assert faults([row], {"norm sm_80 BLOCK=64": 20}) == []  # of another architecture
     assert "needs 120 KiB of shared memory, want 99" in faults([row | {"arch": 120, "shared_kib": 120}], {})[0]
+
+
+def test_the_committed_result_is_whole_and_without_faults() -> None:
+    """It is what a later run is compared with: kernels of every kind, for every architecture."""
+    found = json.loads((RESULTS / "triton_resources.json").read_text())
+    assert problems(found) == []
+    assert not found["quick"]
+    rows = found["rows"]
+    assert faults(rows, known()) == []
+    assert len(known()) == len(rows), "no two builds are called the same"
+    kernels = {arch: {row["kernel"] for row in rows if row["arch"] == arch} for arch in ARCHES}
+    assert kernels[80] < kernels[90] == kernels[100] == kernels[120]
+    assert kernels[90] - kernels[80] == {"to_float8"}
+    assert len(kernels[90]) >= 17
+
+
+def test_a_kernel_that_got_worse_than_the_committed_one_is_a_fault() -> None:
+    before = known()
+    row = max(json.loads((RESULTS / "triton_resources.json").read_text())["rows"], key=lambda row: -row["registers"])
+    assert faults([row | {"registers": 2 * max(16, row["registers"])}], before)
+    assert faults([row | {"spilled_bytes": 4}], before)
