@@ -27,6 +27,7 @@ from .adapters.arena import Arena
 from .admission import Admission
 from .batch import Batch
 from .checkpoint import EMBEDDED as EMBEDDED
+from .copies import fetch
 from .defaults import complete
 from .device import fitted, loading_on, on_device
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
@@ -316,9 +317,13 @@ class Engine:
             return self.finish(generation)
         if generation.velocity is None:
             raise StateError(complaint("preview", "a generation at step 0", "one that took a step", "step it first"))
+        arrived = fetch(self.ops, (generation.latents, generation.velocity))
         taken = generation.evaluations[generation.position - 1]
         drawn = generation.noise(taken.step + 1) if taken.noise else None
-        latents = taken.clean(self.ops.numpy(generation.latents), self.ops.numpy(generation.velocity), drawn)
+        now, velocity = arrived()
+        assert now is not None, "no latents"
+        assert velocity is not None, "no velocity"
+        latents = taken.clean(now, velocity, drawn)
         return self._decode(generation, self.ops.array(latents, "float32"), generation.spec.images)
 
     @on_device
@@ -368,14 +373,18 @@ class Engine:
             remedy = "finish it, or open it with a prompt alone"
             raise StateError(complaint("park", "a generation with its own text encoding", "one with a prompt", remedy))
 
+        arrived = fetch(self.ops, (generation.latents, generation.velocity, generation.base))
+        digest = self.model.digest
+        adapters = {name: self.adapters.digest(name) for name in names_used(self._uses(generation.spec))}
+        latents, velocity, base = map(parking.to_data, arrived())
         parked = ParkedGeneration(
             spec=generation.spec,
-            model=self.model.digest,
-            adapters={name: self.adapters.digest(name) for name in names_used(self._uses(generation.spec))},
+            model=digest,
+            adapters=adapters,
             position=generation.position,
-            latents=parking.to_data(self.ops, generation.latents),
-            velocity=parking.to_data(self.ops, generation.velocity),
-            base=parking.to_data(self.ops, generation.base),
+            latents=latents,
+            velocity=velocity,
+            base=base,
             numbers=b"" if generation.probing is None else generation.probing.to_data(),
         )
         self._leave(generation, State.PARKED)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import complaint
-from ..kernels.ops import Ops
 from .errors import StateError
 from .generation import Generation, ParkedGeneration
 
 Float32 = NDArray[np.float32]
 
 
-def to_data(ops: Ops[Any, Any], array: Any) -> bytes:
-    """Return the little-endian float32 bytes of a backend array; b"" for None."""
-    return b"" if array is None else ops.numpy(array).astype("<f4").tobytes()
+def to_data(array: Float32 | None) -> bytes:
+    """Return the little-endian float32 bytes of an array; b"" for None."""
+    return b"" if array is None else array.astype("<f4").tobytes()
 
 
 def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float32 | None]:

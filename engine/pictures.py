@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..kernels.ops import Ops
 from .codecs import LatentCodec
+from .copies import fetch
 from .errors import NumericalError
 
 Float32 = NDArray[np.float32]
@@ -44,13 +46,23 @@ def decode(
     rows = grid[0] * grid[1]
     height, width = (codec.granularity * side for side in grid)
     parts: list[UInt8] = []
+    pending: list[Callable[[], list[Float32 | None]]] = []  # one: a device computes while the host rounds
+
+    def take() -> None:
+        (image,) = pending.pop()()
+        assert image is not None, "no picture"
+        if not np.isfinite(image).all():
+            raise NumericalError("decoding: NaN or infinity in a picture; check the autoencoder's weights")
+        parts.append(to_pixels(image).reshape(-1, height, width, 3))
+
     for start in range(0, images, together):
         count = min(together, images - start)
         part = ops.rows(latents, start * rows, (start + count) * rows)
-        image = ops.numpy(codec.decode(ops, part, np.array([grid] * count, np.int32), wrap=wrap))
-        if not np.isfinite(image).all():
-            raise NumericalError("decoding: NaN or infinity in a picture; check the autoencoder's weights")
-        parts.append(to_pixels(image).reshape(count, height, width, 3))
+        made = codec.decode(ops, part, np.array([grid] * count, np.int32), wrap=wrap)
+        if pending:
+            take()
+        pending.append(fetch(ops, (made,)))
+    take()
     return np.concatenate(parts)
 
 

@@ -5,8 +5,11 @@ A table on such a device has it as its attribute `accelerator`; the tables on th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .streaming import Residency
 
@@ -31,6 +34,13 @@ class Graph(Protocol):
 
     def replay(self) -> None:
         """Do the work again on the same arrays. The host does not wait for it."""
+
+
+class Fetch(Protocol):
+    """Arrays on their way to the host."""
+
+    def numpy(self) -> list[NDArray[np.float32]]:
+        """Wait for these copies, and for nothing else, and return them."""
 
 
 class CaptureError(RuntimeError):
@@ -66,6 +76,12 @@ class Accelerator(Protocol):
 
     def stream(self, residency: Residency) -> None:
         """Leave weights that are packed from now on in the host's memory, unless `residency` keeps them."""
+
+    def fetch(self, arrays: Sequence[Any]) -> Fetch:
+        """Begin to copy float32 arrays to the host, as they are when all is done that was launched so far.
+
+        Neither the host nor what is launched later waits for it.
+        """
 
     # ---- graphs ------------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Final
 
 import torch
@@ -10,6 +10,7 @@ import torch
 from ..accelerator import Room
 from ..streaming import Residency
 from . import graphs
+from .copies import CudaFetch
 
 # What CUDA says when a device or its context is gone for this process; whatever runs later fails with the same words.
 _LOST: Final = {
@@ -41,6 +42,7 @@ class CudaAccelerator:
         self._label = str(torch.cuda.get_device_name(device))  # now: a lost device may not say it any more
         self._parts = graphs.LayoutParts(ops)
         self._capture = graphs.CudaCapture(device)
+        self._copies: Any = None  # the stream of copies to the host
 
     @property
     def name(self) -> str:
@@ -78,6 +80,12 @@ class CudaAccelerator:
     def stream(self, residency: Residency) -> None:
         """See `Accelerator`."""
         self._ops.stream(residency)
+
+    def fetch(self, arrays: Sequence[Any]) -> CudaFetch:
+        """See `Accelerator`."""
+        if self._copies is None:
+            self._copies = torch.cuda.Stream(self._device)
+        return CudaFetch(self._device, self._copies, arrays)
 
     def describe(self, value: Any) -> Hashable | None:
         """See `Accelerator`."""

@@ -15,6 +15,8 @@ from ..vectors import HostVector, host_vectors
 
 ALIGNMENT: Final = 16  # bytes; a row starts at a multiple, so that no view's place changes how it is loaded
 
+PINNED: Final = 64 * 2**20  # bytes of an array that may take as much pinned memory on its way
+
 
 @dataclass(frozen=True, eq=False)
 class DeviceVector:
@@ -41,6 +43,8 @@ def empty(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> to
 def from_host(values: NDArray[Any], dtype: torch.dtype, device: torch.device, what: str) -> torch.Tensor:
     """Copy a numpy array [T, D] to the device, rounded to nearest even. Bits of bfloat16 stay as they are.
 
+    Only for a large one the host waits until it is there.
+
     Raises:
         ValueError: the array holds no numbers; the message names `what`.
     """
@@ -49,7 +53,10 @@ def from_host(values: NDArray[Any], dtype: torch.dtype, device: torch.device, wh
     else:
         host = torch.from_numpy(widen(values, what)).to(dtype)
     made = empty(host.shape[0], host.shape[1], dtype, device)
-    made.copy_(host)
+    if device.type == "cuda" and host.nbytes <= PINNED:
+        made.copy_(host.pin_memory(), non_blocking=True)
+    else:
+        made.copy_(host)
     return made
 
 

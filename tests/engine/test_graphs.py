@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,7 @@ class Device:
         self.capturing = False
         self.fails: list[Exception] = []  # of the next captures
         self.trimmed = 0
+        self.fetched: list[int] = []  # arrays of each fetch
 
     def room(self) -> Room:
         return Room(2**40, 2**40)
@@ -60,6 +62,11 @@ class Device:
 
     def stream(self, residency: Any) -> None:
         raise AssertionError("there is room for all")
+
+    def fetch(self, arrays: Any) -> Any:
+        self.fetched.append(len(arrays))
+        copies = [array.copy() for array in arrays]  # as they are now, whatever is launched later
+        return SimpleNamespace(numpy=lambda: copies)
 
     def full(self, error: BaseException) -> bool:
         return isinstance(error, MemoryError)
@@ -239,6 +246,37 @@ def test_the_host_asks_for_no_array_of_its_own(engine: Engine, monkeypatch: pyte
     assert [name for name in ops.calls if name in ALLOCATIONS] == []
     for each in opened:
         engine.close(each)
+
+
+def test_parking_previews_and_pictures_are_brought_in_one_go(
+    engine: Engine, plain: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Latents, velocity and base together; of pictures that are decoded in turn, one while the next is computed."""
+    ops: Any = engine.ops
+    device = ops.accelerator
+    request = spec(seed=31, solver="heun", images=2, steps=3)
+    mine, theirs = engine.open(request), plain.open(request)
+    for each, generation in ((engine, mine), (plain, theirs)):
+        for _ in range(3):
+            each.step([generation])
+    ops.calls.clear()
+    device.fetched.clear()
+    np.testing.assert_array_equal(engine.preview(mine), plain.preview(theirs))
+    assert device.fetched == [2, 1]
+    ops.calls.clear()
+    parked, other = engine.park(mine), plain.park(theirs)
+    assert device.fetched == [2, 1, 3]
+    assert (parked.latents, parked.velocity, parked.base) == (other.latents, other.velocity, other.base)
+    assert "numpy" not in ops.calls, "nothing was waited for one by one"
+    mine, theirs = engine.resume(parked), plain.resume(other)
+    while mine.state is State.RUNNING:
+        engine.step([mine])
+        plain.step([theirs])
+    monkeypatch.setattr(type(engine.admission), "decode_bytes", lambda self, spec: self.limits.max_decode_bytes)
+    device.fetched.clear()
+    np.testing.assert_array_equal(engine.finish(mine), plain.finish(theirs))
+    assert device.fetched == [1, 1]
+    engine.close(mine)
 
 
 def test_what_cannot_be_captured_is_computed_op_by_op(

@@ -12,6 +12,7 @@ import torch
 
 from salon.kernels.segments import Segments
 from salon.kernels.streaming import Residency
+from salon.kernels.triton.copies import CudaFetch
 from salon.kernels.triton.devices import open_device
 from salon.kernels.triton.float8 import Float8
 from salon.kernels.triton.streaming import CudaLane
@@ -85,6 +86,7 @@ class FakeCuda:
 
     def Event(self) -> Any:
         event = SimpleNamespace(name=f"event {len(self.told)}")
+        event.synchronize = lambda: self.told.append(("host", "waits", event.name))
         event.record = lambda stream: self.told.append((stream.name, "records", event.name))
         self.told.append(("made", event.name))
         return event
@@ -114,3 +116,15 @@ def test_copies_and_work_wait_for_each_other_alone(monkeypatch: pytest.MonkeyPat
         ("made", left), ("work", "records", left), ("copies", "waits", left), ("copies", "records", ready),
     ]  # fmt: skip
     assert lane.places[0][:5].tolist() == [0, 1, 2, 0, 1]
+
+
+def test_a_fetch_waits_for_what_was_launched_and_the_host_for_the_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda = FakeCuda()
+    monkeypatch.setattr(torch, "cuda", cuda)
+    stream, arrays = cuda.Stream(None), [torch.arange(6.0).view(2, 3), torch.ones(4, 8)[:, :3]]
+    fetch = CudaFetch(torch.device("cpu"), stream, arrays)
+    made, done = (told[1] for told in cuda.told[:2])
+    assert cuda.told[2:] == [("work", "records", made), ("copies", "waits", made), ("copies", "records", done)]
+    for got, want in zip(fetch.numpy(), arrays, strict=True):
+        np.testing.assert_array_equal(got, want.numpy())
+    assert cuda.told[-1] == ("host", "waits", done)
