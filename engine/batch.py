@@ -20,6 +20,7 @@ from .generation import Branch, Generation
 from .graphs import StepGraphs
 from .padding import NONE, filler_of, padded_table
 from .regions import hold
+from .rescaling import Rescaling
 from .solvers import Evaluation
 from .spread import adapters_of, text_of
 from .views import View, Views
@@ -38,6 +39,7 @@ class Batch:
 
     Args:
         graphs: replays the model's evaluations; None: each is computed op by op.
+        rescaled: whether guidance leaves each token's velocity as long as that of the prompt.
 
     Attributes:
         generations: the generations, in the order of their rows.
@@ -54,6 +56,8 @@ class Batch:
         adapters: Adapters,
         generations: Sequence[Generation],
         graphs: StepGraphs | None = None,
+        *,
+        rescaled: bool = False,
     ) -> None:
         self.ops, self.denoiser, self.adapters, self.graphs = ops, denoiser, adapters, graphs
         self.generations = tuple(generations)
@@ -84,6 +88,10 @@ class Batch:
         table = padded_table(self._adapter_table(), self._filler, len(samples))
         self.layout = denoiser.layout(ops, [*samples, *self._filler.samples(samples[0])], table)
         self.guidance = self._guidance()
+        self._rescaling: Rescaling | None = None
+        if rescaled and self._more:
+            guided = [len(each) > 1 for each in branches]
+            self._rescaling = Rescaling(ops, self.width, self.segments, list(zip(self.sizes, guided, strict=True)))
 
     def _set_arrays(self, latents: Any) -> None:
         """Give every generation its view of the batch's latents."""
@@ -200,11 +208,14 @@ class Batch:
                 )
         start = self._mixed(now, base) if any(e.scale != 1 or e.aside for e in now) else base
         keep = self.spare if self.spare is not None else ops.empty(self.segments.num_rows, self.width, "float32")
+        guidance = self.guidance
+        if self._rescaling is not None:
+            velocity, guidance = self._rescaling.apply(velocity, guidance)
         ops.solver_step(
             self.latents,
             velocity,
             self.segments,
-            self.guidance,
+            guidance,
             a,
             b,
             start,

@@ -267,7 +267,10 @@ class Engine:
             raise StateError(complaint("step", "a generation twice", "each generation once", "leave it out"))
         self.admission.check_step(generations)
         if self._batch is None or not self._batch.holds(generations):
-            self._batch = Batch(self.ops, self.model.denoiser, self.adapters, generations, self.graphs)
+            self._batch = Batch(
+                self.ops, self.model.denoiser, self.adapters, generations, self.graphs,
+                rescaled=self.model.architecture.rescaled_guidance,
+            )  # fmt: skip
         batch = self._batch
         batch.step()
         for generation, finite in zip(generations, batch.finite(), strict=True):

@@ -74,6 +74,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
         adapter_layers: number of blocks that an adapter's keys and values enter.
         adapter_width: columns of those keys and values.
         sigmas: how the checkpoint spaces its sigmas.
+        rescaled_guidance: whether guidance leaves each token's velocity as long as that of the prompt (`rescaling.py`).
     """
 
     granularity: int
@@ -84,6 +85,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     adapter_layers: int
     adapter_width: int
     sigmas: SigmaConfig
+    rescaled_guidance: bool = False
 
 
 class DefaultJob(NamedTuple):

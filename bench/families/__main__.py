@@ -21,9 +21,9 @@ from ..peers.base import USUAL
 from ..report import Goal
 from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
-from . import flux, flux2
+from . import flux, flux2, qwen_image
 
-FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2}
+FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2, "qwen_image": qwen_image}
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed
@@ -64,7 +64,8 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
         with bench.progress(f"{name}: {made.rows} rows", rounds) as advance:
             turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
             results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
-    bench.note(f"{name}: one double and one single block of the real width, {USUAL}; off diffusers by {made.error:.1e}")
+    what = getattr(family, "WHAT", "one double and one single block of the real width")
+    bench.note(f"{name}: {what}, {USUAL}; off diffusers by {made.error:.1e}")
     mine = results["Salon cpu"].median
     for each, samples in results.items():
         ms = samples.median

@@ -16,7 +16,7 @@ from ..config import Config, read_json
 from ..errors import MalformedFile, ModelNotFound, UnknownArchitecture
 from ..safetensors_file import SafetensorsFile
 from ..signatures import describe_file
-from . import autoencoder, text
+from . import autoencoder, text, wan_autoencoder
 
 TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json", "spiece.model")
 TOKENIZERS: Final = {"BPE": "CLIPTokenizer", "Unigram": "T5Tokenizer"}  # model of tokenizer.json -> class
@@ -64,12 +64,15 @@ def vae_parts(path: Path, values: Mapping[str, Any]) -> Iterator[Component]:
         if beside.is_file() and read_json(beside).get("_class_name") in [kind for _, kind in autoencoder.KINDS]:
             values = {**values, **_chosen(read_json(beside), ("scaling_factor", "shift_factor", "norm_num_groups"))}
         file = SafetensorsFile(path)
-        prefix = autoencoder.prefix_of(file)
+        prefix, causal = autoencoder.prefix_of(file), wan_autoencoder.prefix_of(file)
         found: Component | None = None if prefix is None else autoencoder.autoencoder(file, prefix, values)
+        if found is None and causal is not None:
+            found = wan_autoencoder.autoencoder(file, causal, {})
     else:
         found = _of_index(path, "vae") or _folder(path)
-    if found is None or found.kind not in autoencoder.KINDS:
-        known = " or ".join(kind for _, kind in autoencoder.KINDS)
+    kinds = (*autoencoder.KINDS, wan_autoencoder.KIND)
+    if found is None or found.kind not in kinds:
+        known = " or ".join(kind for _, kind in kinds)
         raise UnknownArchitecture(
             "no autoencoder", path=path, expected=f"diffusers' {known}, or one in the original layout",
             found=_what(path), remedy="name the file or folder of the autoencoder",

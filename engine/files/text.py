@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from ..errors import UnknownArchitecture
 from ..safetensors_file import SafetensorsFile
+from . import seeing_text
 from .renamed import FileComponent, Piece, count_of, shape_of
 
 CLIP: Final = ("transformers", "CLIPTextModel")
@@ -50,8 +51,9 @@ def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
         if f"{prefix}{T5_MARK}" in file.tensors:
             yield FileComponent(T5[1], T5, file, _pieces(file, prefix), _t5(file, prefix))
             break
-
-    for prefix in LANGUAGE_PREFIXES:
+    seeing = list(seeing_text.encoders(file))
+    yield from seeing
+    for prefix in () if seeing else LANGUAGE_PREFIXES:
         if f"{prefix}{LANGUAGE_MARK}" in file.tensors and f"{prefix}{BIASED_MARK}" not in file.tensors:
             kind = QWEN3 if f"{prefix}{QWEN3_MARK}" in file.tensors else MISTRAL
             pieces = {name: piece for name, piece in _pieces(file, prefix).items() if name not in UNREAD_LANGUAGE}

@@ -51,24 +51,28 @@ def batch_tables(axes: tuple[int, ...], text_rows: int, grids: tuple[tuple[int, 
     return np.concatenate(cos), np.concatenate(sin)
 
 
-def id_tables(ids: NDArray[Any], axes: tuple[int, ...], theta: float = THETA) -> tuple[Float32, Float32]:
+def id_tables(
+    ids: NDArray[Any], axes: tuple[int, ...], theta: float = THETA, *, rounded: bool = False
+) -> tuple[Float32, Float32]:
     """Return cos and sin, float32 [T, sum(axes) / 2], of tokens anywhere on any number of axes.
 
     Args:
         ids: [T, N], the position of each token on each axis; it may be negative or a fraction.
         axes: columns of each of the N axes, even numbers.
         theta: axis i has the frequencies theta^(-2j / axes[i]).
+        rounded: frequencies and angles are rounded to float32, as some models had them when they were trained.
 
     Raises:
         ValueError: ids and axes do not fit each other.
     """
     if ids.ndim != 2 or ids.shape[1] != len(axes) or any(dim % 2 for dim in axes):
         raise ValueError(f"ids, axes: got {list(ids.shape)} for {list(axes)}, want [T, {len(axes)}] for even axes")
+    kind = np.float32 if rounded else np.float64
     angles = [
-        np.outer(ids[:, axis].astype(np.float64), exp(log(theta) * (-np.arange(0, dim, 2) / dim)))
+        np.outer(ids[:, axis].astype(kind), exp(log(theta) * (-np.arange(0, dim, 2) / dim)).astype(kind))
         for axis, dim in enumerate(axes)
     ]
-    cos, sin = cos_sin(np.concatenate(angles, axis=1))
+    cos, sin = cos_sin(np.concatenate(angles, axis=1).astype(np.float64))
     return cos.astype(np.float32), sin.astype(np.float32)
 
 

@@ -35,11 +35,11 @@ class TextPipeline(Protocol):
 
     @property
     def parts(self) -> Sequence[int]:
-        """Text rows of each part of a prompt, in the order of the rows."""
+        """Text rows of each part of a prompt at most, in the order of the rows."""
 
     @property
     def num_rows(self) -> int:
-        """Text rows of every prompt, which is the sum of `parts`."""
+        """Text rows of a prompt at most, which is the sum of `parts`. Pipelines that pad make so many always."""
 
     @property
     def widths(self) -> tuple[int, int]:

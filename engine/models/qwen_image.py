@@ -1,0 +1,175 @@
+"""Compute the Qwen-Image transformer over ragged rows.
+
+Source: Qwen-Image (2508.02324): double blocks as those of the MMDiT of Stable Diffusion 3 (2403.03206), conditioned on
+time alone. Positions of an image are centred: its middle stands at 0, and text goes on along the diagonal from where
+the longer side ends (section 2.4, MSRoPE). Tests compare it with diffusers' `QwenImageTransformer2DModel`.
+
+ONE array holds the residual stream of the batch: the text rows of all samples, then the image rows of all samples. Row
+views of it are the two streams. Its segments are S text segments, then S image segments. Samples 0..S-1 own the text
+segments and again the image segments, so one attention call joins text and image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...kernels.ops import Ops, Vector
+from ...kernels.segments import Segments
+from ..denoiser import Sample
+from ..weights.qwen_image import TIME_CHANNELS, QwenImageConfig, QwenImageWeights, Stream, load_qwen_image
+from .rope import id_tables
+
+__all__ = ["QwenImageConfig", "QwenImageLayout", "QwenImageWeights", "layout", "load_qwen_image", "velocity"]
+
+A = TypeVar("A")
+Float32 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class QwenImageLayout(Generic[A]):
+    """What stays the same while S samples step together. It is checked, computed and brought to the backend once.
+
+    Attributes:
+        text_rows, image_rows: Tt and Ti.
+        text_segments, image_segments, segments: of the two streams, and of both together.
+        text: float32 [Tt, D], the text rows of the stream as the first block finds them.
+        text_rope, image_rope: cos and sin, float32 [Tt, E / 2] and [Ti, E / 2].
+    """
+
+    text_rows: int
+    image_rows: int
+    text_segments: Segments
+    image_segments: Segments
+    segments: Segments
+    text: A
+    text_rope: tuple[A, A]
+    image_rope: tuple[A, A]
+
+
+def layout(ops: Ops[Any, Any], weights: QwenImageWeights, samples: Sequence[Sample]) -> QwenImageLayout[Any]:
+    """Lay out a batch of at least one sample.
+
+    Text that several samples read is brought to the backend, and taken through the first layer, once.
+
+    Raises:
+        ValueError: a sample's grid does not fit the model, or it has an input for a guidance embedding.
+    """
+    axes = weights.config.axes_dims_rope
+    for sample in samples:
+        if len(sample.grid) != 2 or min(sample.grid) < 1:
+            raise ValueError(f"layout: grid: got {sample.grid}, want height and width from 1 up")
+        if sample.guidance is not None:
+            raise ValueError(f"layout: guidance: got {sample.guidance}, want None: the model has no guidance embedding")
+    texts = {id(sample.text): sample.text for sample in samples}
+    starts = dict(zip(texts, np.cumsum([0, *(len(text.tokens) for text in texts.values())]).tolist(), strict=False))
+    lengths = [len(sample.text.tokens) for sample in samples]
+    places = [np.arange(n) + starts[id(sample.text)] for n, sample in zip(lengths, samples, strict=True)]
+    tokens = ops.array(np.concatenate([text.tokens for text in texts.values()]), "float32")
+    normed = ops.norm(tokens, weights.text_norm, kind="rms", eps=1e-6)
+    embedded = ops.linear(normed, weights.text_in, dtype="float32")
+
+    grids = [sample.grid for sample in samples]
+    images = [height * width for height, width in grids]
+    both = [*range(len(samples)), *range(len(samples))]
+    text_tables = [text_tables_of(n, grid, axes) for n, grid in zip(lengths, grids, strict=True)]
+    image_tables = [image_tables_of(grid, axes) for grid in grids]
+    return QwenImageLayout(
+        text_rows=sum(lengths),
+        image_rows=sum(images),
+        text_segments=ops.segments(lengths),
+        image_segments=ops.segments(images),
+        segments=ops.segments([*lengths, *images], both),
+        text=ops.embed(ops.vectors(np.concatenate(places).astype(np.int32)), [embedded]),
+        text_rope=_brought(ops, text_tables),
+        image_rope=_brought(ops, image_tables),
+    )
+
+
+def velocity(
+    ops: Ops[Any, Any], weights: QwenImageWeights, layout: QwenImageLayout[Any], latents: Any, times: Vector
+) -> Any:
+    """Return dx/dsigma of every image, float32 [Ti, C].
+
+    Args:
+        latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
+        times: vector float32 [S], sigma in 0..1 times 1000.
+    """
+    image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32")
+    stream = ops.concat([layout.text, image])
+    text, image = ops.split(stream, [layout.text_rows, layout.image_rows])
+    sinusoid = ops.timestep_embedding(times, TIME_CHANNELS)
+    time = ops.linear(ops.linear(sinusoid, weights.time_first, activation="silu"), weights.time_second, dtype="float32")
+    columns = ops.linear(ops.cast(time, activation="silu"), weights.modulation, dtype="float32")
+
+    d, last = weights.config.width, len(weights.blocks) - 1
+    for number, block in enumerate(weights.blocks):
+        at = 12 * d * number
+        mods = [ops.columns(columns, at + i * d, at + (i + 1) * d) for i in range(12)]
+        _block(ops, weights.config, block, text, image, layout, mods[:6], mods[6:], number == last)
+    at = 12 * d * len(weights.blocks)
+    scale, shift = ops.columns(columns, at, at + d), ops.columns(columns, at + d, at + 2 * d)
+    return ops.linear(ops.modulate(image, shift, scale, layout.image_segments), weights.image_out, dtype="float32")
+
+
+def _block(
+    ops: Ops[Any, Any],
+    config: QwenImageConfig,
+    block: tuple[Stream, Stream],
+    text: Any,
+    image: Any,
+    layout: QwenImageLayout[Any],
+    image_mod: Sequence[Any],
+    text_mod: Sequence[Any],
+    last: bool,
+) -> None:
+    """Add joint attention over text and image, then the MLPs, to `text` and `image`.
+
+    What the last block makes of the text is read by none, and not computed.
+    """
+    d, heads, rows, end = config.width, config.num_attention_heads, layout.text_rows, layout.image_rows
+    qkv = ops.empty(rows + end, 3 * d)
+    halves = (
+        (block[1], text, text_mod, layout.text_segments, layout.text_rope, 0, rows),
+        (block[0], image, image_mod, layout.image_segments, layout.image_rope, rows, rows + end),
+    )
+    for half, x, mod, segments, (cos, sin), start, stop in halves:
+        part = ops.rows(qkv, start, stop)
+        ops.linear(ops.modulate(x, mod[0], mod[1], segments), half.qkv, out=part)
+        ops.qk_norm_rope(part, heads, half.q_norm, half.k_norm, cos, sin)
+    q, k, v = (ops.columns(qkv, i * d, (i + 1) * d) for i in range(3))
+    attended = ops.attention(q, k, v, layout.segments, heads)
+    for half, x, mod, segments, _, start, stop in halves[1:] if last else halves:
+        ops.linear(ops.rows(attended, start, stop), half.out, gate=mod[2], residual=x, segments=segments)
+        hidden = ops.linear(ops.modulate(x, mod[3], mod[4], segments), half.up, activation="gelu_tanh")
+        ops.linear(hidden, half.down, gate=mod[5], residual=x, segments=segments)
+
+
+@lru_cache(maxsize=64)
+def image_tables_of(grid: tuple[int, int], axes: tuple[int, ...]) -> tuple[Float32, Float32]:
+    """Return cos and sin, float32 [height * width, E / 2], of an image's tokens in row-major order.
+
+    They stand at (0, row, column), counted from the middle: of n rows the first is at -(n - n // 2).
+    """
+    height, width = grid
+    rows, columns = np.divmod(np.arange(height * width), width)
+    ids = np.stack([np.zeros_like(rows), rows - (height - height // 2), columns - (width - width // 2)], axis=1)
+    return id_tables(ids, axes, rounded=True)
+
+
+@lru_cache(maxsize=64)
+def text_tables_of(length: int, grid: tuple[int, int], axes: tuple[int, ...]) -> tuple[Float32, Float32]:
+    """Return cos and sin, float32 [length, E / 2], of the text beside an image: the same position on all axes, from
+    half of its longer side on."""
+    positions = np.arange(length) + max(side // 2 for side in grid)
+    return id_tables(np.repeat(positions[:, None], len(axes), axis=1), axes, rounded=True)
+
+
+def _brought(ops: Ops[Any, Any], tables: Sequence[tuple[Float32, Float32]]) -> tuple[Any, Any]:
+    cos, sin = (ops.array(np.concatenate([table[i] for table in tables]), "float32") for i in range(2))
+    return cos, sin
