@@ -64,6 +64,9 @@ class Admission:
             allowed = "nothing (the model has no guidance embedding)"
             remedy = "leave it out, and set guidance_scale"
             raise SpecError(complaint("embedded_guidance", spec.embedded_guidance, allowed, remedy))
+        if spec.shift is not None and self.architecture.trained is not None:
+            allowed = "nothing (the model was trained on discrete noise levels, which no shift moves)"
+            raise SpecError(complaint("shift", spec.shift, allowed, "leave it out, or take other steps"))
         smaller = "choose a smaller size"
         bounds = (
             ("prompt", len(spec.prompt), "characters", "max_prompt_chars", "shorten it"),

@@ -615,6 +615,7 @@ class Engine:
         sizes = self.model.architecture
         unit = sizes.granularity
         grid = (spec.height // unit, spec.width // unit)
+        evaluations = evaluations_of(spec, sizes)
         generation = Generation(
             spec=spec,
             number=next(self._numbers),
@@ -623,7 +624,8 @@ class Engine:
             terms=terms,
             own_text=own_text,
             notes=() if self.model.taught is None else self.model.taught.notes(spec.width, spec.height),
-            evaluations=evaluations_of(spec, sizes),
+            evaluations=evaluations,
+            noise_scale=sizes.noise_scale(evaluations),
             grid=grid,
             channels=sizes.token_channels,
             embedded_guidance=sizes.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance,

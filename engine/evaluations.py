@@ -24,6 +24,6 @@ def evaluations_of(spec: GenerationSpec, architecture: Architecture) -> tuple[Ev
     unit = architecture.granularity
     tokens = (spec.height // unit) * (spec.width // unit)
     table = solvers.evaluations(
-        spec.solver, architecture.sigmas, spec.steps, tokens, spec.shift, skip=spec.steps - spec.steps_begun
+        spec.solver, architecture.spacing, spec.steps, tokens, spec.shift, skip=spec.steps - spec.steps_begun
     )
     return detailed(stopped(table, spec.steps_taken), spec.experimental)

@@ -88,6 +88,7 @@ class Generation:
         position: number of evaluations taken; of an inquiry, of pieces.
         state: see `State`.
         error: the reason of a failure, or None.
+        noise_scale: factor of the noise, where it is all that the generation begins with.
     """
 
     spec: GenerationSpec
@@ -111,6 +112,7 @@ class Generation:
     position: int = 0
     state: State = State.RUNNING
     error: NumericalError | None = None
+    noise_scale: float = 1.0
 
     @cached_property
     def branches(self) -> tuple[Branch, ...]:

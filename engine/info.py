@@ -6,6 +6,7 @@ them, and holds no weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -22,6 +23,7 @@ from .spec import GenerationSpec
 from .styles.choice import StyleInfo
 from .taste.space import TasteSpace
 from .taught import Taught
+from .trained import TrainedSigmas
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +77,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
         adapter_width: columns of those keys and values.
         sigmas: how the checkpoint spaces its sigmas.
         rescaled_guidance: whether guidance leaves each token's velocity as long as that of the prompt (`rescaling.py`).
+        trained: the same of a model that was trained on discrete noise levels; None: `sigmas` holds.
     """
 
     granularity: int
@@ -86,6 +89,16 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     adapter_width: int
     sigmas: SigmaConfig
     rescaled_guidance: bool = False
+    trained: TrainedSigmas | None = None
+
+    @property
+    def spacing(self) -> SigmaConfig | TrainedSigmas:
+        """What makes the sigmas of a generation."""
+        return self.sigmas if self.trained is None else self.trained
+
+    def noise_scale(self, evaluations: Sequence[Evaluation]) -> float:
+        """Return the factor of the noise that a generation begins with, where that is all."""
+        return 1.0 if self.trained is None or not evaluations else self.trained.noise_scale(evaluations[0].sigma)
 
 
 class DefaultJob(NamedTuple):

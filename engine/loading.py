@@ -20,12 +20,12 @@ from .denoiser import Denoiser
 from .device import want_room
 from .digests import architecture_digest, content_digest, shipped_files
 from .errors import WrongConfig, printable
-from .families import family_of
+from .families import family_of, schedulers_of
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
 from .info import Architecture, ModelIdentity
 from .limits import Limits
 from .memory import MemoryCoefficients, want_memory, weight_bytes
-from .pipeline import Classes, want_components
+from .pipeline import want_components
 from .sigmas import SCHEDULER, SigmaConfig
 from .styles.space import StyleSpace, load_styles
 from .taste.space import TasteSpace, space_of
@@ -43,7 +43,6 @@ SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads t
     "default_style": "engine/default_style.py",
 }
 STEPPED = ("transformer", "unet")  # components of which every step needs all weights
-SCHEDULERS: Mapping[str, Classes] = {"scheduler": ("diffusers", (SCHEDULER,))}
 
 
 @dataclass
@@ -54,7 +53,7 @@ class Model:
         checkpoint: the folder.
         name, version: the checkpoint's own, or the folder's name and "".
         denoiser: the model that is stepped, with the codec of its latents.
-        sigmas: how the checkpoint spaces its sigmas.
+        sigmas: how the checkpoint spaces its sigmas, if it is of flow matching; else the denoiser says it.
         text: the text pipeline; None for a checkpoint without `salon.json`.
         defaults: fields of `GenerationSpec` that suit the model.
         draft: the fields that a quick draft changes; empty: none.
@@ -179,7 +178,7 @@ def load_model(
     path, salon = checkpoint.path, salon_of(checkpoint)
     salon.only("format", (FORMAT,), FORMAT)
     (named, family), reader = family_of(checkpoint), reader_of(salon)
-    read = {**parts_read(checkpoint, salon), **SCHEDULERS}
+    read = {**parts_read(checkpoint, salon), **schedulers_of(family)}
     want_components(checkpoint, read, family.UNREAD)
     if require_text and reader is None:
         raise WrongConfig(
@@ -197,7 +196,8 @@ def load_model(
             device.stream(Residency(kept, first, sum(sizes.values()) - first))
     else:
         want_memory(checkpoint.path, components, itemsize)
-    sigmas = SigmaConfig.read(components["scheduler"].config)
+    scheduler = components["scheduler"].config
+    sigmas = SigmaConfig.read(scheduler) if scheduler.architecture == SCHEDULER else SigmaConfig()
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)
     vocabulary, taught = salon.mapping("vocabulary"), read_taught(salon)

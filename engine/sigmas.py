@@ -7,13 +7,16 @@ with diffusers' FlowMatchEulerDiscreteScheduler and FluxPipeline to the bit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.elementary import exp
 from .config import Config
+
+if TYPE_CHECKING:
+    from .solvers import Evaluation, Solver
 
 Float32 = NDArray[np.float32]
 
@@ -143,3 +146,7 @@ class SigmaConfig:
         if self.shift_terminal is not None and spaced[-1] < 1:  # a single step has nothing to stretch
             spaced = 1 - (1 - spaced) / ((1 - spaced[-1]) / (1 - self.shift_terminal))
         return np.append(spaced.astype(np.float32), np.float32(0))
+
+    def table(self, solver: Solver, sigmas: Float32) -> tuple[Evaluation, ...]:
+        """Return the evaluations of a solver through sigmas."""
+        return solver.table(sigmas)

@@ -123,7 +123,7 @@ class StartPictures:
         """Return the latents [images * rows, C] that a generation begins with, of its noise [images * rows, C]."""
         start, evaluations = generation.spec.start, generation.evaluations
         if start is None or (evaluations and not start.first_step(generation.spec.steps)):
-            return noise
+            return noise if generation.noise_scale == 1 else np.float32(generation.noise_scale) * noise
         clean = np.tile(self._tokens(generation.spec), (generation.spec.images, 1))
         if not evaluations:
             return clean

@@ -10,9 +10,8 @@ from ..kernels import backends
 from .checkpoint import Checkpoint, Component, Format
 from .config import read_json
 from .errors import CheckpointError
-from .families import family_of
+from .families import family_of, schedulers_of
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
-from .loading import SCHEDULERS
 from .memory import free_memory, loading_bytes, want_memory, weight_bytes
 from .pipeline import want_components
 from .safetensors_file import SafetensorsFile
@@ -82,15 +81,15 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True) 
     try:
         what = _what(model.path)
         checkpoint = open_checkpoint(model)
-        name, _ = family_of(checkpoint)
+        name, family = family_of(checkpoint)
         parts = _parts(checkpoint)
         salon = salon_of(checkpoint)
-        read = {**parts_read(checkpoint, salon), **SCHEDULERS}
+        read = {**parts_read(checkpoint, salon), **schedulers_of(family)}
         components = {part: checkpoint.components[part] for part in read if part in checkpoint.components}
         needed = sum(weight_bytes(components, _itemsize(compute)).values())
         loading = loading_bytes(components)
         notes = _notes(components)
-        want_components(checkpoint, read, family_of(checkpoint)[1].UNREAD)
+        want_components(checkpoint, read, family.UNREAD)
         if on_host:
             want_memory(model.path, components, _itemsize(compute))
     except CheckpointError as error:
@@ -120,8 +119,9 @@ def _notes(components: Mapping[str, Component]) -> tuple[str, ...]:
 
 def _parts(checkpoint: Checkpoint) -> tuple[Part, ...]:
     """Return the parts of a checkpoint of a family that Salon has."""
-    read = {**parts_read(checkpoint, salon_of(checkpoint)), **SCHEDULERS}
-    unread = family_of(checkpoint)[1].UNREAD
+    _, family = family_of(checkpoint)
+    read = {**parts_read(checkpoint, salon_of(checkpoint)), **schedulers_of(family)}
+    unread = family.UNREAD
     found = []
     for name, component in checkpoint.components.items():
         try:

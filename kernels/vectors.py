@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-Vector: TypeAlias = Any  # int32 or float32 [n], as a backend's `vectors` returns it
+Vector: TypeAlias = Any  # int32 or float32 [n], as a backend's `vectors` returns it; v[a:b] is a view of it
 HostVector: TypeAlias = NDArray[Any]  # the vector of a backend that reads it from the host: contiguous, read-only
 
 

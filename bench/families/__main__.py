@@ -4,7 +4,8 @@
 
 Small random models, saved by those libraries themselves, go through both in float32: each part of a family gives a row,
 and so does a whole picture. Then blocks of the real width take turns with diffusers eager and under torch.compile, in
-bf16 where the CPU multiplies it, else in float32. A family is a module of this folder with `parity` and `blocks`.
+bf16 where the CPU multiplies it, else in float32. A family is a module of this folder with `parity` and `blocks`,
+and `SHAPE` in words what blocks are timed.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from ..peers.base import USUAL
 from ..report import Goal
 from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
-from . import flux, flux2, qwen_image
+from . import flux, flux2, qwen_image, unet
 
-FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2, "qwen_image": qwen_image}
+FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2, "qwen_image": qwen_image, "unet": unet}
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed
@@ -64,8 +65,7 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
         with bench.progress(f"{name}: {made.rows} rows", rounds) as advance:
             turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
             results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
-    what = getattr(family, "WHAT", "one double and one single block of the real width")
-    bench.note(f"{name}: {what}, {USUAL}; off diffusers by {made.error:.1e}")
+    bench.note(f"{name}: {family.SHAPE}, {USUAL}; off diffusers by {made.error:.1e}")
     mine = results["Salon cpu"].median
     for each, samples in results.items():
         ms = samples.median

@@ -13,6 +13,10 @@ To add a family is to add a module with
     def settings(checkpoint) -> Mapping[str, Any]      # what stands for salon.json in a folder without one
     def load(ops, components) -> Denoiser              # see `engine/denoiser.py`
 
+and, if its models are not of flow matching,
+
+    SCHEDULERS: Classes                                # whose configs it reads in `load`, from "scheduler"
+
 No other module knows their names. `engine/models/` computes what a model computes.
 """
 
@@ -25,6 +29,7 @@ from ...plugins import Plugins
 from ..checkpoint import Checkpoint, Component
 from ..errors import UnknownArchitecture
 from ..pipeline import index_of
+from ..sigmas import SCHEDULER
 from ..signatures import describe_pipeline
 
 if TYPE_CHECKING:
@@ -89,3 +94,8 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, Family]:
     remedy = f"it is {what}; " if what is not None else ""
     remedy += f"the families that Salon has: {', '.join(known)}"
     index.refuse("_class_name", expected, found, UnknownArchitecture, remedy)
+
+
+def schedulers_of(family: Family) -> Mapping[str, Classes]:
+    """Return the component that says how a family's models space their sigmas, with its classes."""
+    return {"scheduler": getattr(family, "SCHEDULERS", ("diffusers", (SCHEDULER,)))}

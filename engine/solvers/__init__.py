@@ -14,6 +14,10 @@ Every module of this folder is a solver, and its name is the solver's. To add on
     HELP: str                                              # describes the solver in a few words
     def table(sigmas: Float32) -> tuple[Evaluation, ...]   # of sigmas [steps + 1], falling to 0
 
+and, if models that were trained on discrete noise levels (`trained.py`) are solved in another way,
+
+    def exploding(sigmas: Float32) -> tuple[Evaluation, ...]  # the solver as latents data + sigma / (1 - sigma) noise
+
 This module loads no solver when it is imported, because `salon --help` lists the solvers.
 """
 
@@ -26,6 +30,7 @@ from ...plugins import Plugins, folder
 
 if TYPE_CHECKING:
     from ..sigmas import Float32, SigmaConfig
+    from ..trained import TrainedSigmas
 
 DEFAULT = "euler"
 
@@ -86,7 +91,13 @@ names = PLUGINS.names
 
 
 def evaluations(
-    solver: str, config: SigmaConfig, steps: int, image_tokens: int, shift: float | None = None, *, skip: int = 0
+    solver: str,
+    config: SigmaConfig | TrainedSigmas,
+    steps: int,
+    image_tokens: int,
+    shift: float | None = None,
+    *,
+    skip: int = 0,
 ) -> tuple[Evaluation, ...]:
     """Return the table of `solver` for an image of `image_tokens` tokens, from sigma number `skip` on.
 
@@ -94,4 +105,4 @@ def evaluations(
         ValueError: the solver is unknown, or `steps` is below 1.
     """
     sigmas = config.sigmas(steps, image_tokens, shift)[skip:]
-    return PLUGINS.get(solver).table(sigmas) if len(sigmas) > 1 else ()
+    return config.table(PLUGINS.get(solver), sigmas) if len(sigmas) > 1 else ()

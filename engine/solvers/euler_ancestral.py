@@ -24,3 +24,24 @@ def table(sigmas: Float32) -> tuple[Evaluation, ...]:
         noise = math.sqrt(max(0.0, t * t - (ratio * down) ** 2))
         found.append(Evaluation(s, t, ratio * (down - s), 0.0, False, False, i, scale=ratio, noise=noise))
     return tuple(found)
+
+
+def exploding(sigmas: Float32) -> tuple[Evaluation, ...]:
+    """Return the table of k-diffusion's ancestral Euler, as diffusers' `EulerAncestralDiscreteScheduler` steps.
+
+    With k = s / (1 - s) for the level of noise beside data of factor 1: down = k'^2 / k, up = sqrt(k'^2 - down^2), and
+    data + down noise + up new noise, divided by 1 + k', is the next latents.
+    """
+    found = []
+    for i, (sigma, after) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+        s, t = float(sigma), float(after)
+        level = t / (1.0 - t)
+        down = level * level * (1.0 - s) / s
+        up = math.sqrt(max(0.0, level * level - down * down))
+        share = 1.0 - t
+        found.append(
+            Evaluation(
+                s, t, share * (down * (1.0 - s) - s), 0.0, False, False, i, scale=share * (1.0 + down), noise=share * up
+            )
+        )
+    return tuple(found)

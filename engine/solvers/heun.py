@@ -23,3 +23,25 @@ def table(sigmas: Float32) -> tuple[Evaluation, ...]:
             table.append(Evaluation(float(s), float(t), float(h), 0.0, False, True, i))
             table.append(Evaluation(float(t), float(t), half, half, True, False, i))
     return tuple(table)
+
+
+def exploding(sigmas: Float32) -> tuple[Evaluation, ...]:
+    """Return the table of the method on latents data + k noise, k = s / (1 - s), as diffusers'
+    `HeunDiscreteScheduler` steps.
+
+    The noise in latents x is x + (1 - s) v. With h = k' - k, of the step from x to x' by v, then v' at x':
+    (1 + k') x'' = (1 + k) x + h / 2 (x + (1 - s) v + x' + (1 - s') v').
+    """
+    found: list[Evaluation] = []
+    for i, (sigma, after) in enumerate(zip(sigmas[:-1], sigmas[1:], strict=True)):
+        s, t = float(sigma), float(after)
+        if t == 0:
+            found.append(Evaluation(s, t, t - s, 0.0, False, False, i))
+            continue
+        half = (t / (1.0 - t) - s / (1.0 - s)) / 2.0
+        rest = 1.0 - t  # 1 / (1 + k')
+        found.append(Evaluation(s, t, t - s, 0.0, False, True, i))
+        scale = rest * (1.0 / (1.0 - s) + 2.0 * half)  # x' = x + (t - s) v stands in it, too
+        before = rest * half * ((1.0 - s) + (t - s))
+        found.append(Evaluation(t, t, rest * half * (1.0 - t), before, True, False, i, scale=scale))
+    return tuple(found)

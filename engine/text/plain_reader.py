@@ -84,5 +84,5 @@ class PlainReader:
         want_length(prompt, field, self.max_chars)
         if not prompt.strip():
             raise PromptError(complaint(field, shown(prompt), "some words", 'say what to draw, like "a red apple"'))
-        notes = (use.note(prompt) for use in self.uses)
+        notes = dict.fromkeys(use.note(prompt) for use in self.uses)  # two of a kind cut alike: that is told once
         return PromptReading({"prompt": prompt}, {}, tuple(note for note in notes if note))

@@ -33,6 +33,10 @@ class DeviceVector:
     def __len__(self) -> int:
         return len(self.host)
 
+    def __getitem__(self, places: slice) -> DeviceVector:
+        """Return a view of consecutive numbers."""
+        return DeviceVector(self.host[places], self.data[places])
+
 
 def empty(rows: int, width: int, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """Return an array [rows, width] of unspecified content, whose rows start at multiples of `ALIGNMENT` bytes."""

@@ -1,0 +1,138 @@
+"""Encode prompts by one or several CLIPs, whose token states stand side by side, as Stable Diffusion and SDXL do."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+
+from ...kernels.ops import Ops
+from ..checkpoint import Component
+from ..config import Config
+from ..limits import Limits
+from ..models import clip
+from ..weights.clip import load_clip
+from .pipeline import TextEncoding, read_only
+from .plain_reader import PlainReader, Use
+from .tokenizer import PromptTokenizer
+
+TOKENIZERS: Final = ("CLIPTokenizer", "CLIPTokenizerFast", "PreTrainedTokenizerFast", "TokenizersBackend")
+TOKENS: Final = 77  # the positions of every CLIP, and where the pipelines cut
+MOST_SKIPPED: Final = 10
+
+
+class ClipsPipeline:
+    """A `TextPipeline`. It keeps the encodings of the last prompts.
+
+    Args:
+        ops: the backend.
+        encoders: the packed CLIPs, by their component's name.
+        reader: reads and cuts prompts, with a use for each encoder.
+        layer: whose states are read, as `clip.encode` counts; None: the last layer's.
+        normed: whether the states of a layer pass the encoder's final norm.
+        pooled: whether the last encoder's pooled vector is read.
+        zeros: whether the input without a negative prompt is zeros, and not the encoding of an empty prompt.
+        cache_size: number of prompts whose encoding is kept.
+    """
+
+    def __init__(
+        self, ops: Ops[Any, Any], encoders: Mapping[str, Any], reader: PlainReader, *, layer: int | None, normed: bool,
+        pooled: bool, zeros: bool, cache_size: int,
+    ) -> None:  # fmt: skip
+        self.ops, self.reader = ops, reader
+        self.encoders = dict(encoders)
+        self.num_rows = TOKENS
+        configs = [weights.config for weights in self.encoders.values()]
+        width = configs[-1].projection_dim or configs[-1].hidden_size
+        self.widths = sum(config.hidden_size for config in configs), width if pooled else 0
+        self._layer, self._normed, self._pooled, self._zeros = layer, normed, pooled, zeros
+        self._kept = cache_size
+        self._cache: OrderedDict[str, TextEncoding] = OrderedDict()
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """See `TextPipeline`."""
+        return (self.num_rows,)
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `TextPipeline`."""
+        return {name: asdict(weights.config) for name, weights in self.encoders.items()}
+
+    @cached_property
+    def unconditional(self) -> TextEncoding:
+        """See `TextPipeline`."""
+        if self._zeros:
+            rows, pooled = self.widths
+            return read_only(np.zeros((self.num_rows, rows), np.float32), np.zeros(pooled, np.float32))
+        return self._encode("", ())
+
+    def encode(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> TextEncoding:
+        """Encode a prompt. Arguments and errors are those of `PlainReader.read`."""
+        reading = self.reader.read(prompt, field, beside=beside)
+        if prompt in self._cache:
+            self._cache.move_to_end(prompt)
+            return self._cache[prompt]
+        encoding = self._encode(prompt, reading.warnings)
+        self._cache[prompt] = encoding
+        while len(self._cache) > self._kept:
+            self._cache.popitem(last=False)
+        return encoding
+
+    def _encode(self, prompt: str, warnings: tuple[str, ...]) -> TextEncoding:
+        ops, states, pooled = self.ops, [], np.zeros(0, np.float32)
+        for weights, use in zip(self.encoders.values(), self.reader.uses, strict=True):
+            found = clip.encode(ops, weights, [use.ids(prompt)], layer=self._layer)
+            rows = found.states
+            if self._layer is not None and self._normed:
+                norm = weights.norm
+                rows = ops.norm(rows, norm.weight, norm.bias, eps=weights.config.layer_norm_eps, dtype="float32")
+            states.append(ops.numpy(rows))
+            if self._pooled:
+                pooled = ops.numpy(found.pooled)[0].copy()
+        return read_only(np.concatenate(states, axis=1), pooled, None, warnings)
+
+
+def load_clips(ops: Ops[Any, Any], components: Mapping[str, Component], names: Sequence[str]) -> dict[str, Any]:
+    """Pack the CLIPs of a checkpoint, by their components' names.
+
+    Raises:
+        WrongConfig: one of them has fewer positions than prompts have tokens.
+        CheckpointError: anything else is wrong with one.
+    """
+    found = {}
+    for name in names:
+        found[name] = load_clip(ops, components[name])
+        positions = found[name].config.max_position_embeddings
+        if positions < TOKENS:
+            components[name].config.refuse("max_position_embeddings", f"{TOKENS} or more", positions)
+    return found
+
+
+def skip_of(settings: Config) -> int | None:
+    """Read how many of the last layers are left out, "skip" of the "text" part of `salon.json`; None: it says nothing.
+
+    It is clip_skip of diffusers' pipelines, here for prompts and negative prompts alike.
+    """
+    return None if settings.raw("skip") is None else settings.integer("skip", low=0, high=MOST_SKIPPED)
+
+
+def plain_reader(
+    components: Mapping[str, Component], names: Sequence[str], limits: Limits, encoders: Mapping[str, Any] | None = None
+) -> PlainReader:
+    """Return what reads prompts.
+
+    Args:
+        names: of the tokenizers, in the order of the encoders.
+        encoders: whose vocabularies are to be compared with the tokenizers'; None: they are not.
+    """
+    known = [None] * len(names) if encoders is None else [each.config.vocab_size for each in encoders.values()]
+    uses = [
+        Use("CLIP", PromptTokenizer(components[name].path, size), TOKENS, whole=True)
+        for name, size in zip(names, known, strict=True)
+    ]
+    return PlainReader(uses, limits.max_prompt_chars)

@@ -1,0 +1,196 @@
+"""Load and step UNets, for the families that have one: Stable Diffusion 1.5 and SDXL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from numpy.typing import NDArray
+
+from ..kernels.ops import Ops, Vector
+from . import codecs
+from .adapters.adapters import AdapterBranch
+from .checkpoint import Checkpoint, Component
+from .codecs import LatentCodec
+from .config import Config
+from .denoiser import AdapterTable, Float32, Pages, Sample
+from .errors import UnknownArchitecture
+from .info import Architecture
+from .memory import MemoryCoefficients
+from .models import unet
+from .pipeline import Classes
+from .sigmas import SigmaConfig
+from .text.clips import TOKENS
+from .trained import SOLVERS, TrainedSigmas
+from .weights.ip_adapter import IpAdapter
+from .weights.unet import ARCHITECTURE
+
+CODEC: Final = "kl"
+COMPONENTS: Final[Mapping[str, Classes]] = {
+    "unet": ("diffusers", (ARCHITECTURE,)),
+    "vae": codecs.codec(CODEC).CLASSES,
+}
+SCHEDULERS: Final[Classes] = ("diffusers", tuple(SOLVERS))
+
+
+class UNet:
+    """A `Denoiser`.
+
+    Args:
+        weights: the packed UNet.
+        source: its config.json, which errors name.
+        codec: the checkpoint's autoencoder.
+        schedule: how the checkpoint spaces its sigmas.
+    """
+
+    def __init__(self, weights: unet.UNetWeights, source: Config, codec: LatentCodec, schedule: TrainedSigmas) -> None:
+        self.weights = weights
+        self.config = weights.config
+        self.source = source
+        self.codec = codec
+        self.schedule = schedule
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Denoiser`."""
+        return {"unet": asdict(self.config), "vae": self.codec.sizes}
+
+    def architecture(self, sigmas: SigmaConfig) -> Architecture:
+        """See `Denoiser`. Its own schedule holds in place of `sigmas`."""
+        config = self.config
+        return Architecture(
+            granularity=self.codec.granularity,
+            token_channels=config.in_channels,
+            text_width=config.cross_attention_dim,
+            pooled_width=config.pooled,
+            embedded_guidance=None,
+            adapter_layers=0,
+            adapter_width=config.block_out_channels[0],
+            sigmas=sigmas,
+            trained=self.schedule,
+        )
+
+    def memory(self, itemsize: int) -> MemoryCoefficients:
+        """See `Denoiser`."""
+        config, row = self.config, 0.0
+        for number, width in enumerate(config.block_out_channels):
+            kept = itemsize * width * (config.layers_per_block + 1)  # the skips, which all levels hold at once
+            # A level at work: two resnet inputs side by side and their norm, ones to copy them, the residual stream,
+            # and the gated half of a feed-forward or q, k, v.
+            busy = width * (itemsize * 12 + 4 * 3)
+            row += (kept + busy) / 4**number
+        return MemoryCoefficients(
+            row=itemsize * config.cross_attention_dim,
+            image_row=int(row),
+            # Keys and values of a text, and what resnets are told of the time.
+            sample=TOKENS * itemsize * config.text_columns + 4 * 8 * config.time_width * len(config.block_out_channels),
+            pixel=self.codec.pixel_bytes(itemsize),
+        )
+
+    def want_text(self, width: int, pooled: int) -> None:
+        """See `Denoiser`."""
+        own = self.config
+        if own.cross_attention_dim != width:
+            expected = f"{width}, the width of the text encoders' states"
+            self.source.refuse("cross_attention_dim", expected, own.cross_attention_dim)
+        if own.pooled != pooled:
+            expected = f"{pooled} more than six times addition_time_embed_dim, as the text encoder's pooled vector says"
+            key = "projection_class_embeddings_input_dim"
+            self.source.refuse(key, expected, own.projection_class_embeddings_input_dim)
+
+    def times(self, sigmas: Float32) -> Float32:
+        """See `Denoiser`: four numbers for each sample (`unet.times`)."""
+        numbers: Float32 = unet.times(self.schedule, sigmas)
+        return numbers
+
+    def layout(
+        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
+    ) -> unet.UNetLayout[Any]:
+        """See `Denoiser`."""
+        if adapters is not None and len(adapters.samples):
+            raise ValueError("layout: adapters: got some, want none: UNets have no adapter branch")
+        return unet.layout(ops, self.weights, samples, self.codec.granularity)
+
+    def velocity(
+        self,
+        ops: Ops[Any, Any],
+        layout: unet.UNetLayout[Any],
+        latents: Any,
+        times: Vector,
+        pages: Pages | None = None,
+    ) -> Any:
+        """See `Denoiser`."""
+        return unet.velocity(ops, self.weights, layout, latents, times)
+
+    def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
+        """See `Denoiser`. UNets have none."""
+        self._no_adapters(self.source.path)
+
+    def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
+        """See `Denoiser`. UNets have none."""
+        self._no_adapters(Path(path))
+
+    def _no_adapters(self, path: Path) -> NoReturn:
+        expected, remedy = "a model that Salon has an adapter branch of", "use it with FLUX.1"
+        raise UnknownArchitecture("no adapters for UNets", path=path, expected=expected, found="a UNet", remedy=remedy)
+
+
+def defaults_of(checkpoint: Checkpoint, side: int, guidance: float) -> dict[str, Any]:
+    """Return what the pipelines of both families do where nothing else is said.
+
+    Args:
+        side: latents along a side of a picture, unless the UNet's config says it.
+        guidance: the pipeline's guidance_scale.
+
+    Raises:
+        CheckpointError: a config cannot be read.
+    """
+    parts = {name: each.config.values for name, each in _configs(checkpoint).items()}
+    wanted = parts.get("unet", {}).get("sample_size")
+    sides = tuple(wanted) if isinstance(wanted, list) and len(wanted) == 2 else (wanted, wanted)
+    if not all(type(each) is int and each > 0 for each in sides):
+        sides = (side, side)
+    levels = parts.get("vae", {}).get("block_out_channels")
+    factor = 2 ** (len(levels) - 1) if isinstance(levels, list) and 0 < len(levels) < 9 else 8
+    kind = parts.get("scheduler", {}).get("_class_name")
+    found: dict[str, Any] = {"height": factor * sides[0], "width": factor * sides[1]}
+    found |= {"steps": 50, "guidance_scale": guidance}
+    return found | ({"solver": SOLVERS[kind]} if kind in SOLVERS else {})
+
+
+def _configs(checkpoint: Checkpoint) -> dict[str, Component]:
+    wanted = ("unet", "vae", "scheduler")
+    return {name: checkpoint.components[name] for name in wanted if name in checkpoint.components}
+
+
+def reads_prompts(checkpoint: Checkpoint, text: Mapping[str, Classes]) -> bool:
+    """Return whether the text encoders are those of the family, and any is there. If only one is, the other is missed.
+
+    Args:
+        text: the components of the family's text pipeline.
+    """
+    encoders = {name: classes for name, (_, classes) in text.items() if name.startswith("text_encoder")}
+    named = {name: checkpoint.components[name] for name in encoders if name in checkpoint.components}
+    own = all(checkpoint.index[name][1] in encoders[name] for name in named)
+    return own and any(part.kind is not None or part.path.is_dir() for part in named.values())
+
+
+def load_unet(ops: Ops[Any, Any], components: Mapping[str, Component]) -> UNet:
+    """Load a UNet with its autoencoder and its schedule.
+
+    Raises:
+        CheckpointError: anything is wrong with their folders. Configs that do not fit each other are refused before any
+            weight is packed.
+    """
+    part, autoencoder, codec = components["unet"], components["vae"], codecs.codec(CODEC)
+    config, channels = unet.UNetConfig.read(part.config), codec.token_channels(autoencoder)
+    if config.in_channels != channels:
+        expected = f"{channels}, the autoencoder's latent channels"
+        remedy = None
+        if config.in_channels in (channels + 1, 2 * channels, 2 * channels + 1):
+            remedy = "it is made for inpainting or editing, or to start from a picture's depth; use a plain one"
+        part.config.refuse("in_channels", expected, config.in_channels, remedy=remedy)
+    schedule = TrainedSigmas.read(components["scheduler"].config)
+    return UNet(unet.load_unet(ops, part), part.config, codec.load(ops, autoencoder), schedule)
