@@ -10,8 +10,11 @@ from typing import Final
 
 # The first word of a pipeline's class decides, so the longer names stand first.
 PIPELINES: Final = {
+    "StableDiffusionXLInpaint": "SDXL for inpainting",
+    "StableDiffusionXLImg2Img": "the refiner of SDXL",
     "StableDiffusionXL": "SDXL",
     "StableDiffusion3": "Stable Diffusion 3",
+    "StableDiffusionInpaint": "Stable Diffusion for inpainting",
     "StableDiffusion": "Stable Diffusion 1 or 2",
     "Flux2": "FLUX.2",
     "FluxKontext": "FLUX.1 Kontext",

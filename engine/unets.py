@@ -17,10 +17,15 @@ from .codecs import LatentCodec
 from .config import Config
 from .denoiser import AdapterTable, Float32, Pages, Sample
 from .errors import UnknownArchitecture
+from .files import autoencoder
+from .files import text as text_files
+from .files import unet as originals
+from .files.renamed import SettingsComponent
 from .info import Architecture
 from .memory import MemoryCoefficients
 from .models import unet
 from .pipeline import Classes
+from .safetensors_file import SafetensorsFile
 from .sigmas import SigmaConfig
 from .text.clips import TOKENS
 from .trained import SOLVERS, TrainedSigmas
@@ -32,6 +37,8 @@ COMPONENTS: Final[Mapping[str, Classes]] = {
     "unet": ("diffusers", (ARCHITECTURE,)),
     "vae": codecs.codec(CODEC).CLASSES,
 }
+V_PREDICTION, ZERO_SNR = "v_pred", "ztsnr"  # arrays by which single files say how they were trained
+BETAS: Final[Mapping[str, Any]] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SCHEDULERS: Final[Classes] = ("diffusers", tuple(SOLVERS))
 
 
@@ -177,6 +184,46 @@ def reads_prompts(checkpoint: Checkpoint, text: Mapping[str, Classes]) -> bool:
     return own and any(part.kind is not None or part.path.is_dir() for part in named.values())
 
 
+def parts_of(
+    file: SafetensorsFile,
+    prefix: str,
+    text: Mapping[str, Classes],
+    vae: Mapping[str, Any],
+    scheduler: Mapping[str, Any],
+) -> dict[str, Component]:
+    """Return the components in a single file with a UNet, each with its `kind`.
+
+    Args:
+        prefix: what stands before the UNet's arrays; "": the file has nothing else.
+        text: the components of the family's text pipeline.
+        vae: of the autoencoder, what its arrays do not say.
+        scheduler: what scheduler_config.json would say, which no file has.
+
+    Raises:
+        CheckpointError: arrays are missing or of other shapes.
+    """
+    settings = dict(scheduler)
+    if V_PREDICTION in file.tensors:
+        settings["prediction_type"] = "v_prediction"
+    if ZERO_SNR in file.tensors:
+        settings["rescale_betas_zero_snr"] = True
+    kind = str(settings["_class_name"])
+    parts: dict[str, Component] = {
+        "unet": originals.unet(file, prefix),
+        "scheduler": SettingsComponent("scheduler", ("diffusers", kind), file.path, settings),
+    }
+    if prefix:  # a file with everything in it, each part behind a prefix of its own
+        inside = autoencoder.prefix_of(file)
+        if inside is not None:
+            parts["vae"] = autoencoder.autoencoder(file, inside, vae)
+        for encoder in text_files.encoders(file):
+            places = [name for name, (_, classes) in text.items() if encoder.name in classes]
+            if places:
+                encoder.name = places[0]
+                parts[places[0]] = encoder
+    return parts
+
+
 def load_unet(ops: Ops[Any, Any], components: Mapping[str, Component]) -> UNet:
     """Load a UNet with its autoencoder and its schedule.
 
@@ -184,8 +231,8 @@ def load_unet(ops: Ops[Any, Any], components: Mapping[str, Component]) -> UNet:
         CheckpointError: anything is wrong with their folders. Configs that do not fit each other are refused before any
             weight is packed.
     """
-    part, autoencoder, codec = components["unet"], components["vae"], codecs.codec(CODEC)
-    config, channels = unet.UNetConfig.read(part.config), codec.token_channels(autoencoder)
+    part, vae, codec = components["unet"], components["vae"], codecs.codec(CODEC)
+    config, channels = unet.UNetConfig.read(part.config), codec.token_channels(vae)
     if config.in_channels != channels:
         expected = f"{channels}, the autoencoder's latent channels"
         remedy = None
@@ -193,4 +240,4 @@ def load_unet(ops: Ops[Any, Any], components: Mapping[str, Component]) -> UNet:
             remedy = "it is made for inpainting or editing, or to start from a picture's depth; use a plain one"
         part.config.refuse("in_channels", expected, config.in_channels, remedy=remedy)
     schedule = TrainedSigmas.read(components["scheduler"].config)
-    return UNet(unet.load_unet(ops, part), part.config, codec.load(ops, autoencoder), schedule)
+    return UNet(unet.load_unet(ops, part), part.config, codec.load(ops, vae), schedule)

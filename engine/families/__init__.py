@@ -75,6 +75,7 @@ class Family(Protocol):
         """
 
 
+SCHEDULERS: Mapping[str, Classes] = {"scheduler": ("diffusers", (SCHEDULER,))}  # unless a family says others
 PLUGINS: Plugins[Family] = Plugins("model family", __name__, __path__)
 names = PLUGINS.names
 
@@ -98,4 +99,4 @@ def family_of(checkpoint: Checkpoint) -> tuple[str, Family]:
 
 def schedulers_of(family: Family) -> Mapping[str, Classes]:
     """Return the component that says how a family's models space their sigmas, with its classes."""
-    return {"scheduler": getattr(family, "SCHEDULERS", ("diffusers", (SCHEDULER,)))}
+    return {name: getattr(family, "SCHEDULERS", usual) for name, usual in SCHEDULERS.items()}

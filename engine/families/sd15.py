@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
+from ..files import unet as originals
 from ..pipeline import Classes
 from ..safetensors_file import SafetensorsFile
 from ..text import pipelines
+from ..trained import DDIM
+from ..unets import BETAS, UNet, defaults_of, load_unet, parts_of, reads_prompts
 from ..unets import COMPONENTS as COMPONENTS
 from ..unets import SCHEDULERS as SCHEDULERS
-from ..unets import UNet, defaults_of, load_unet, reads_prompts
 
 HELP = "Stable Diffusion 1.5, and models of its shape"
 PIPELINES: Final = ("StableDiffusionPipeline",)
@@ -27,6 +29,9 @@ UNREAD: Final = {
 READER: Final = "clip"
 TEXT: Final[Mapping[str, Classes]] = pipelines.PLUGINS.get(READER).COMPONENTS
 VAE: Final[Mapping[str, Any]] = {"scaling_factor": 0.18215}
+SCHEDULER: Final[Mapping[str, Any]] = {
+    "_class_name": DDIM, **BETAS, "steps_offset": 1, "clip_sample": False, "set_alpha_to_one": False,
+}  # fmt: skip
 GUIDANCE, SIDE = 7.5, 64  # of the pipeline; latents along a side
 
 
@@ -36,8 +41,11 @@ def fits(checkpoint: Checkpoint) -> bool:
 
 
 def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
-    """See `Family`."""
-    return {}
+    """See `Family`. Stable Diffusion 2 projects in another way."""
+    prefix = originals.prefix_of(file)
+    if prefix is None or originals.is_xl(file, prefix) or not originals.projects_by_convolution(file, prefix):
+        return {}
+    return parts_of(file, prefix, TEXT, VAE, SCHEDULER)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

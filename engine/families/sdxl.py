@@ -7,12 +7,14 @@ from typing import Any, Final
 
 from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
+from ..files import unet as originals
 from ..pipeline import Classes, index_of
 from ..safetensors_file import SafetensorsFile
 from ..text import pipelines
+from ..trained import EULER
+from ..unets import BETAS, UNet, defaults_of, load_unet, parts_of, reads_prompts
 from ..unets import COMPONENTS as COMPONENTS
 from ..unets import SCHEDULERS as SCHEDULERS
-from ..unets import UNet, defaults_of, load_unet, reads_prompts
 
 HELP = "SDXL, and models of its shape"
 PIPELINES: Final = ("StableDiffusionXLPipeline",)
@@ -30,6 +32,10 @@ UNREAD: Final = {
 READER: Final = "clip_clip"
 TEXT: Final[Mapping[str, Classes]] = pipelines.PLUGINS.get(READER).COMPONENTS
 VAE: Final[Mapping[str, Any]] = {"scaling_factor": 0.13025}
+SCHEDULER: Final[Mapping[str, Any]] = {
+    "_class_name": EULER, **BETAS, "timestep_spacing": "leading", "steps_offset": 1,
+}  # fmt: skip
+REFINER: Final = "conditioner.embedders.0.model.token_embedding.weight"
 GUIDANCE, SIDE = 5.0, 128  # of the pipeline; latents along a side
 
 
@@ -39,8 +45,11 @@ def fits(checkpoint: Checkpoint) -> bool:
 
 
 def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
-    """See `Family`."""
-    return {}
+    """See `Family`. The refiner has label embeddings too, and another text encoder in front."""
+    prefix = originals.prefix_of(file)
+    if prefix is None or not originals.is_xl(file, prefix) or REFINER in file.tensors:
+        return {}
+    return parts_of(file, prefix, TEXT, VAE, SCHEDULER)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

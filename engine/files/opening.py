@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,9 +70,10 @@ def open_checkpoint(model: ModelPath) -> Checkpoint:
     if model.vae is not None:
         for part in vae_parts(model.vae, family.VAE):
             _take(checkpoint, family.COMPONENTS, part, model.vae)
+    taken: set[str] = set()
     for path in model.text_encoder:
         for part in text_parts(path):
-            _take(checkpoint, family.TEXT, part, path)
+            taken.add(_take(checkpoint, family.TEXT, part, path, taken))
     return checkpoint
 
 
@@ -118,14 +119,21 @@ def _families() -> Iterator[Family]:
         yield PLUGINS.get(name)
 
 
-def _take(checkpoint: Checkpoint, read: Mapping[str, Classes], part: Component, path: Path) -> None:
-    """Put a part where the model reads one of its class."""
+def _take(
+    checkpoint: Checkpoint, read: Mapping[str, Classes], part: Component, path: Path, taken: Collection[str] = ()
+) -> str:
+    """Put a part where the model reads one of its class, and return where. Of several such places it goes where its
+    folder's name says, or else to the first that is not taken."""
     assert part.kind is not None, "a part named apart without its class"
-    for name, (_, classes) in read.items():
-        if part.kind[1] in classes:
-            part.name = name
-            checkpoint.replace(name, part)
-            return
-    wanted = " or ".join(dict.fromkeys(kind for _, classes in read.values() for kind in classes))
-    remedy = "name one that goes with the model"
-    raise UnknownArchitecture("a part of another model", path=path, expected=wanted, found=part.kind[1], remedy=remedy)
+    places = [name for name, (_, classes) in read.items() if part.kind[1] in classes]
+    if not places:
+        wanted = " or ".join(dict.fromkeys(kind for _, classes in read.values() for kind in classes))
+        remedy = "name one that goes with the model"
+        raise UnknownArchitecture(
+            "a part of another model", path=path, expected=wanted, found=part.kind[1], remedy=remedy
+        )
+    free = [name for name in places if name not in taken] or places
+    place = part.path.name if part.path.name in free else free[0]
+    part.name = place
+    checkpoint.replace(place, part)
+    return place

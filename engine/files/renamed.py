@@ -33,11 +33,13 @@ class Piece:
         key: the file's own name of the array that it lies in.
         rows: ranges of rows (start, stop) of that array, joined in this order; (): all of it.
         square: whether the array is a convolution of 1 x 1, read as a matrix [O, I].
+        turned: whether the array is a matrix whose rows are the columns here.
     """
 
     key: str
     rows: Ranges = ()
     square: bool = False
+    turned: bool = False
 
 
 class RenamedFile:
@@ -62,7 +64,8 @@ class RenamedFile:
         """Return an array: a view of the file, or of several ranges a copy. Args, Raises: as `TensorFile.array`."""
         piece = self._pieces[name]
         parts = [self._file.array(piece.key, rows, narrowed=narrowed) for rows in piece.rows or (None,)]
-        return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(self.tensors[name].shape)
+        joined = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return (joined.T if piece.turned else joined).reshape(self.tensors[name].shape)
 
     def _info(self, piece: Piece) -> TensorInfo:
         info = self._file.tensors[piece.key]
@@ -71,6 +74,8 @@ class RenamedFile:
             shape = (sum(stop - start for start, stop in piece.rows), *shape[1:])
         if piece.square and len(shape) == 4 and shape[2:] == (1, 1):
             shape = shape[:2]
+        if piece.turned:
+            shape = shape[::-1]
         return TensorInfo(info.dtype, shape, info.start, info.stop)
 
 

@@ -5,19 +5,25 @@ Their arrays have transformers' names. Their configs follow from the shapes, wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
 from ..safetensors_file import SafetensorsFile
 from . import seeing_text
-from .renamed import FileComponent, Piece, count_of, shape_of
+from .renamed import FileComponent, Piece, count_of, shape_of, thirds
 
 CLIP: Final = ("transformers", "CLIPTextModel")
 T5: Final = ("transformers", "T5EncoderModel")
 QWEN3: Final = ("transformers", "Qwen3ForCausalLM")
 MISTRAL: Final = ("transformers", "Mistral3ForConditionalGeneration")
-CLIP_PREFIXES: Final = ("", "text_encoders.clip_l.transformer.", "clip_l.transformer.")
+PROJECTED: Final = ("transformers", "CLIPTextModelWithProjection")
+CLIP_PREFIXES: Final = (
+    "", "text_encoders.clip_l.transformer.", "clip_l.transformer.", "cond_stage_model.transformer.",
+    "conditioner.embedders.0.transformer.",
+)  # fmt: skip
+BIG_G: Final = "conditioner.embedders.1.model."  # where SDXL's files have OpenCLIP bigG, in OpenCLIP's layout
 T5_PREFIXES: Final = ("", "text_encoders.t5xxl.transformer.", "t5xxl.transformer.")
 CLIP_MARK: Final = "text_model.embeddings.token_embedding.weight"
 T5_MARK: Final = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
@@ -30,6 +36,17 @@ BIASED_MARK: Final = "model.layers.0.self_attn.q_proj.bias"  # of Qwen2.5-VL
 LANGUAGE_HEAD: Final = 128  # columns of a head of every Qwen3 and Mistral Small
 UNREAD_LANGUAGE: Final = ("tekken_model", "spiece_model")  # a tokenizer in a file of its own, as bytes
 HEAD: Final = 64  # columns of a head, of CLIP-L and of every T5 but the 3B and 11B of 2019
+_BLOCKS: Final = re.compile(r"transformer\.resblocks\.(\d{1,4})\.(.+)")
+_OPEN: Final = {  # OpenCLIP's names -> transformers'
+    "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+    "positional_embedding": "text_model.embeddings.position_embedding.weight",
+    "ln_final.weight": "text_model.final_layer_norm.weight",
+    "ln_final.bias": "text_model.final_layer_norm.bias",
+}
+_OPEN_LAYER: Final = {
+    "ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
+    "attn.out_proj": "self_attn.out_proj",
+}  # fmt: skip
 UNREAD: Final = (  # arrays that the encoders' states do not depend on
     "logit_scale",
     "text_projection.weight",
@@ -47,6 +64,8 @@ def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
         if f"{prefix}{CLIP_MARK}" in file.tensors:
             yield FileComponent(CLIP[1], CLIP, file, _pieces(file, prefix), _clip(file, prefix))
             break
+    if f"{BIG_G}token_embedding.weight" in file.tensors:
+        yield FileComponent(PROJECTED[1], PROJECTED, file, dict(_open_pieces(file)), _big_g(file))
     for prefix in T5_PREFIXES:
         if f"{prefix}{T5_MARK}" in file.tensors:
             yield FileComponent(T5[1], T5, file, _pieces(file, prefix), _t5(file, prefix))
@@ -85,6 +104,45 @@ def _clip(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
         "bos_token_id": words - 2,
         "eos_token_id": words - 1,
         "pad_token_id": 1,
+    }
+
+
+def _open_pieces(file: SafetensorsFile) -> Iterator[tuple[str, Piece]]:
+    """Yield transformers' name and place of every array of OpenCLIP's text encoder."""
+    for key, info in file.tensors.items():
+        if not key.startswith(BIG_G) or key[len(BIG_G) :] in ("logit_scale", "attn_mask"):
+            continue
+        name = key[len(BIG_G) :]
+        if name == "text_projection":  # OpenCLIP multiplies by it from the right
+            yield "text_projection.weight", Piece(key, turned=True)
+        elif (match := _BLOCKS.fullmatch(name)) is not None:
+            at, (layer, _, part) = f"text_model.encoder.layers.{match[1]}", match[2].rpartition(".")
+            if match[2] in ("attn.in_proj_weight", "attn.in_proj_bias"):
+                part = match[2].removeprefix("attn.in_proj_")
+                for x, ranges in zip("qkv", thirds(info.shape[0] if info.shape else 0), strict=True):
+                    yield f"{at}.self_attn.{x}_proj.{part}", Piece(key, ranges)
+            else:
+                yield f"{at}.{_OPEN_LAYER.get(layer, layer)}.{part}", Piece(key)
+        else:
+            yield _OPEN.get(name, name), Piece(key)
+
+
+def _big_g(file: SafetensorsFile) -> dict[str, Any]:
+    mark = f"{BIG_G}token_embedding.weight"
+    words, width = shape_of(file, mark, 2)
+    return {
+        "architectures": [PROJECTED[1]],
+        "model_type": "clip_text_model",
+        "vocab_size": words,
+        "hidden_size": width,
+        "projection_dim": shape_of(file, f"{BIG_G}text_projection", 2)[1],
+        "intermediate_size": shape_of(file, f"{BIG_G}transformer.resblocks.0.mlp.c_fc.weight", 2)[0],
+        "num_hidden_layers": count_of(file, f"{BIG_G}transformer.resblocks."),
+        "num_attention_heads": _heads(file, mark, width),
+        "max_position_embeddings": shape_of(file, f"{BIG_G}positional_embedding", 2)[0],
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+        "eos_token_id": words - 1,
     }
 
 

@@ -314,9 +314,9 @@ def _levels(
 def _parts(ops: Ops[Any, Any], grids: Int32, after: Int32, *, down: bool) -> Iterator[Part[Any]]:
     """Yield the parts in which pictures go from sides to others. An op that does all of it wants sides of 2 and more on
     the way down, and on the way up sides twice as long behind it."""
-    plain = (grids >= 2).all(axis=1) if down else (2 * grids == after).all(axis=1)
+    plain = [bool((grid >= 2).all() if down else (2 * grid == to).all()) for grid, to in zip(grids, after, strict=True)]
     ends = np.cumsum(grids.prod(axis=1))
-    for by_op, places in groupby(range(len(grids)), key=lambda i: bool(plain[i])):
+    for by_op, places in groupby(range(len(grids)), key=plain.__getitem__):
         mine = list(places)
         first, last = mine[0], mine[-1]
         start, stop = int(ends[first] - grids[first].prod()), int(ends[last])

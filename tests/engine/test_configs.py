@@ -19,8 +19,7 @@ from salon.engine.checkpoint import Checkpoint
 from salon.engine.config import BOOKKEEPING, Config
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, UnknownArchitecture, WrongConfig
-from salon.engine.families import family_of
-from salon.engine.loading import SCHEDULERS
+from salon.engine.families import SCHEDULERS, family_of
 from salon.engine.pipeline import want_components
 from salon.engine.sigmas import SigmaConfig
 from salon.engine.weights import bert

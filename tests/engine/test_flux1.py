@@ -229,12 +229,12 @@ def has_another_array(folder: Path, files: dict[str, Path], tmp: Path) -> ModelP
     return _edited(files["transformer"], tmp, add="double_blocks.0.odd.weight")
 
 
-def is_of_sdxl(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
+def is_of_sd3(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
     from safetensors.numpy import save_file
 
-    name = "conditioner.embedders.1.model.transformer.resblocks.9.mlp.c_proj.bias"
-    save_file({name: np.zeros(2, np.float32)}, tmp / "xl.safetensors")
-    return ModelPath(tmp / "xl.safetensors")
+    name = "joint_blocks.0.context_block.adaLN_modulation.1.bias"
+    save_file({name: np.zeros(2, np.float32)}, tmp / "sd3.safetensors")
+    return ModelPath(tmp / "sd3.safetensors")
 
 
 def half_a_folder(folder: Path, files: dict[str, Path], tmp: Path) -> ModelPath:
@@ -272,7 +272,7 @@ def _edited(path: Path, tmp: Path, drop: str = "", add: str = "") -> ModelPath:
         (vae_is_an_encoder, UnknownArchitecture, "no autoencoder, .*found a CLIP text encoder"),
         (pickled, UnsafeFile, "the weights are pickled, .*safetensors"),
         (gguf, UnknownArchitecture, "a GGUF file, .*; use a safetensors file"),
-        (is_of_sdxl, UnknownArchitecture, "found SDXL; the families that Salon has: flux"),
+        (is_of_sd3, UnknownArchitecture, "found Stable Diffusion 3; the families that Salon has: flux"),
         (half_a_folder, MissingFile, "text_encoder_2: no such folder"),
         (nothing, ModelNotFound, "no such model"),
         (no_encoder, ModelNotFound, "no such file or folder"),

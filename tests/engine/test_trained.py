@@ -44,7 +44,8 @@ def model(x: Any, timestep: float) -> Any:
 
 def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, noise: Callable[[int], Any]) -> Any:
     """Run a table in float32, as the engine does."""
-    base = previous = None
+    base: Any = None
+    previous: Any = None
     f = np.float32
     for e in table:
         v = velocity(x, e.sigma)
@@ -122,7 +123,9 @@ def test_the_clean_estimate(solver: str) -> None:
     data, drawn = np.array([0.3, -2.0], np.float32), np.array([1.0, 0.5], np.float32)
     table = evaluations(solver, ours, 5, 64)
     first = np.float32(table[0].sigma)
-    x, base, previous = (1 - first) * data + first * drawn, None, None
+    x: Any = (1 - first) * data + first * drawn
+    base: Any = None
+    previous: Any = None
     for e in table:
         v = (x - data) / np.float32(e.sigma)
         start = e.scale * (base if e.from_base else x) + (e.aside * base if e.aside else 0)

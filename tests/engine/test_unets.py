@@ -13,7 +13,15 @@ import pytest
 from salon.engine import noise
 from salon.engine.denoiser import Sample
 from salon.engine.engine import Engine
-from salon.engine.errors import CheckpointError, MissingKey, SpecError, UnknownArchitecture, WrongConfig, WrongShape
+from salon.engine.errors import (
+    CheckpointError,
+    MissingKey,
+    SpecError,
+    UnexpectedKey,
+    UnknownArchitecture,
+    WrongConfig,
+    WrongShape,
+)
 from salon.engine.files.opening import ModelPath
 from salon.engine.start import PictureForm, PictureUse, forms_of
 from salon.engine.survey import survey
@@ -25,7 +33,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from salon.bench.families.tiny_flux import LONG  # noqa: E402
-from salon.bench.families.tiny_unet import sd_pipeline, xl_pipeline  # noqa: E402
+from salon.bench.families.tiny_unet import original, sd_pipeline, xl_pipeline  # noqa: E402
 
 SIDE = 32  # of a picture: 16 x 16 latents of the tiny autoencoder
 PROMPT = "a big red apple on the house"
@@ -84,7 +92,7 @@ def decibels(got: Pixels, want: Pixels) -> float:
 
 
 def relative(got: Pixels, want: Any) -> float:
-    theirs = np.asarray(want)
+    theirs: Pixels = np.asarray(want)
     assert got.shape == theirs.shape
     return float(np.abs(got - theirs).max() / np.abs(theirs).max()) if theirs.size else 0.0
 
@@ -241,6 +249,48 @@ def test_what_cannot_be_loaded_is_named(
     file.write_text(json.dumps(json.loads(file.read_text()) | values))
     with pytest.raises(kind, match=said):
         Engine.load(tmp_path / "model", dtype="float32", threads=1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_single_file_draws_the_same_bits_as_the_folder(kind: str, pairs: dict[str, Pair], tmp_path: Path) -> None:
+    """In the makers' own layout, text encoders and autoencoder inside; the tokenizers are the folder's."""
+    pair = pairs[kind]
+    marks = {"v_pred": np.zeros(1, np.float32)} if kind == "sd15" else {}
+    path = original(pair.folder, tmp_path / "model.safetensors", **marks)
+    tokenizers = sorted(pair.folder.glob("tokenizer*"), reverse=True)
+    single = Engine.load(path, text_encoder=tokenizers, dtype="float32", threads=1, require_text=True)
+    spec = single.make_spec(PROMPT, seed=7, width=SIDE, height=SIDE, steps=3)
+    np.testing.assert_array_equal(finished(single, spec), pair.drawn())
+    usual = single.make_spec(PROMPT)
+    sides = (256, 256) if kind == "sdxl" else (128, 128)  # of the tiny autoencoder, which halves once
+    assert (usual.steps, usual.guidance_scale, usual.solver, usual.width, usual.height) == (
+        50, pair.engine.make_spec(PROMPT).guidance_scale, "euler", *sides,
+    )  # fmt: skip
+    found = survey(ModelPath(path, tuple(tokenizers)), "float32")
+    assert (found.family, found.problem) == (kind, "")
+    with pytest.raises(WrongConfig, match="'tokenizer', .*; name its folder with --text-encoder too"):
+        Engine.load(path, require_text=True)
+
+
+@pytest.mark.parametrize(
+    ("drop", "add", "kind", "said"),
+    [
+        ("middle_block.2.in_layers.2.weight", "", MissingKey, "mid_block.resnets.1.conv1.weight"),
+        ("", "output_blocks.1.7.odd.weight", UnexpectedKey, "up_blocks.0.attentions.1.odd.weight"),
+        ("input_blocks.2.0.op.weight", "", UnknownArchitecture, "numbering"),
+    ],
+)
+def test_a_single_file_that_does_not_fit_is_refused(
+    drop: str, add: str, kind: type[CheckpointError], said: str, pairs: dict[str, Pair], tmp_path: Path
+) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder, prefix = pairs["sd15"].folder, "model.diffusion_model."
+    arrays = load_file(original(folder, tmp_path / "whole.safetensors"))
+    arrays.pop(f"{prefix}{drop}", None)
+    save_file(arrays | ({f"{prefix}{add}": np.zeros(3, np.float32)} if add else {}), tmp_path / "bad.safetensors")
+    with pytest.raises(kind, match=said):
+        Engine.load(tmp_path / "bad.safetensors", text_encoder=[folder / "tokenizer"], dtype="float32", threads=1)
 
 
 def test_a_survey_names_the_parts(pairs: dict[str, Pair]) -> None:

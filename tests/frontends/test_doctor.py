@@ -174,11 +174,11 @@ def test_a_model_is_looked_at_before_it_is_loaded(salon: Salon, tmp_path: Path) 
     assert (files["family"], files["what"], files["problem"]) == ("flux", "FluxPipeline (FLUX.1)", "")
     assert files["needed"] == 4 * sum(part["parameters"] for part in files["parts"] if part["read"])
     index = json.loads((folder / "model_index.json").read_text())
-    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}))
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusion3Pipeline"}))
     result = salon("doctor", str(folder), "--backend", "reference")
     assert result.returncode == 1
-    assert "StableDiffusionXLPipeline (SDXL), of no family that Salon has" in result.stdout
-    assert "it is SDXL; the families that Salon has: flux" in result.stdout
+    assert "StableDiffusion3Pipeline (Stable Diffusion 3), of no family that Salon has" in result.stdout
+    assert "it is Stable Diffusion 3; the families that Salon has: flux" in result.stdout
     result = salon("doctor", str(folder), "--model", str(folder))
     assert (result.returncode, result.stderr) == (
         2, "salon: error: --model: got it beside MODEL, allowed one of them; drop one\n"
