@@ -5,7 +5,7 @@
 Small random models, saved by those libraries themselves, go through both in float32: each part of a family gives a row,
 and so does a whole picture. Then blocks of the real width take turns with diffusers eager and under torch.compile, in
 bf16 where the CPU multiplies it, else in float32. A family is a module of this folder with `parity` and `blocks`,
-and `SHAPE` in words what blocks are timed.
+and where these are no double and single block with `SHAPE`, which says what they are.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
         with bench.progress(f"{name}: {made.rows} rows", rounds) as advance:
             turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
             results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
-    bench.note(f"{name}: {family.SHAPE}, {USUAL}; off diffusers by {made.error:.1e}")
+    shape = getattr(family, "SHAPE", "one double and one single block of the real width")
+    bench.note(f"{name}: {shape}, {USUAL}; off diffusers by {made.error:.1e}")
     mine = results["Salon cpu"].median
     for each, samples in results.items():
         ms = samples.median

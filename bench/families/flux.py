@@ -13,7 +13,6 @@ from ..peers.base import DTYPES, F32, USUAL, image_ids
 from . import tiny_flux
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
-SHAPE: Final = "one double and one single block of the real width"
 PROMPTS: Final = ("a big red apple on the house", tiny_flux.LONG)
 
 

@@ -94,7 +94,8 @@ def decibels(got: Pixels, want: Pixels) -> float:
 def relative(got: Pixels, want: Any) -> float:
     theirs: Pixels = np.asarray(want)
     assert got.shape == theirs.shape
-    return float(np.abs(got - theirs).max() / np.abs(theirs).max()) if theirs.size else 0.0
+    error: Pixels = got - theirs
+    return float(np.abs(error).max() / np.abs(theirs).max()) if theirs.size else 0.0
 
 
 @pytest.fixture(scope="module")
