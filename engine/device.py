@@ -119,14 +119,19 @@ def loading_on(device: Accelerator | None) -> Iterator[None]:
 
 
 def on_device(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Make an engine's method raise DeviceFull or DeviceLost for what its device raises."""
+    """Make an engine's method raise DeviceFull or DeviceLost for what its device raises, and bring weights back first
+    that were unloaded.
+    """
 
     @wraps(method)
     def guarded(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        engine: Any = self
         try:
+            if engine.unloaded:
+                engine.device.wake()
+                engine.unloaded = False
             return method(self, *args, **kwargs)
         except Exception as error:
-            engine: Any = self
             if engine.device is None or isinstance(error, DeviceFull | DeviceLost):
                 raise
             told = translated(error, engine.device, method.__name__)

@@ -39,7 +39,7 @@ from .info import BackendInfo, ModelInfo
 from .inquiries import Question, course_of, probes_of
 from .limits import Limits
 from .loading import Model, load_model
-from .memory import weight_bytes
+from .memory import free_memory, weight_bytes
 from .probing import Probing, encoder_of
 from .projection import projected
 from .reading import read_spec, want_strict
@@ -74,12 +74,14 @@ class Engine:
         admission: the limits applied to the model, with estimates for planning.
         backend: name and compute dtype of the backend.
         device: the device that the backend computes on, if that has memory of its own; None: it is the host.
+        unloaded: whether its weights are in the host's memory, see `unload`.
         graphs: replays evaluations of the model on such a device; None: ops are called one by one.
     """
 
     def __init__(self, ops: Ops[Any, Any], model: Model, limits: Limits) -> None:
         self.ops = ops
         self.device: Accelerator | None = accelerator_of(ops)
+        self.unloaded = False
         self.graphs = (
             None if self.device is None or self.device.streams else StepGraphs(ops, model.denoiser, self.device)
         )
@@ -568,6 +570,31 @@ class Engine:
             self.graphs.clear()
         if self.device is not None:
             self.device.trim()
+
+    def unload(self) -> int:
+        """Give the device's memory back to others while nothing is to be computed: weights move to the host's memory.
+
+        The next call that computes brings them back, and no picture depends on it. Open generations stay as they are.
+
+        Returns:
+            Bytes that were given back; 0: the backend has no device with memory of its own, or the host has no room.
+        """
+        free = free_memory()
+        if self.device is None or self.unloaded or (free is not None and free < self.device.weight_bytes):
+            return 0
+        self.make_room()
+        freed = self.device.unload()
+        self.unloaded = True
+        self.device.trim()
+        return freed
+
+    @on_device
+    def wake(self) -> None:
+        """Bring weights back that were unloaded, as every call that computes does by itself.
+
+        Raises:
+            DeviceFull: others took the memory meanwhile.
+        """
 
     # ---- inside ----------------------------------------------------------------------------------------------------
 

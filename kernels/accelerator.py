@@ -77,6 +77,16 @@ class Accelerator(Protocol):
     def stream(self, residency: Residency) -> None:
         """Leave weights that are packed from now on in the host's memory, unless `residency` keeps them."""
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the weights that are on the device now."""
+
+    def unload(self) -> int:
+        """Move the weights to the host's memory. Return how many bytes that gives back; ops fail until `wake`."""
+
+    def wake(self) -> None:
+        """Bring the weights back to their places. If it fails, it can be called again."""
+
     def fetch(self, arrays: Sequence[Any]) -> Fetch:
         """Begin to copy float32 arrays to the host, as they are when all is done that was launched so far.
 

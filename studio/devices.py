@@ -8,8 +8,10 @@ from typing import Final
 
 from ..engine.errors import SpecError
 from ..errors import complaint
-from ..values import shown, whole_of
+from ..kernels import backends
+from ..values import number_of, shown, whole_of
 
+LONGEST: Final = 10**7  # seconds that weights of an idle worker may stay before they leave its device
 MAX_WORKERS: Final = 256
 _DEVICE: Final = re.compile(r"[a-z]+(:[0-9]{1,3})?")
 
@@ -29,6 +31,19 @@ def read_devices(text: str) -> tuple[str, ...]:
     if twice is not None:
         raise SpecError(complaint("device", f"{twice} twice", "each once", "ask for more workers instead"))
     return names
+
+
+def want_unloading(after: object, backend: str) -> None:
+    """Raise SpecError unless seconds make sense after which weights leave a device of this backend; None: they stay."""
+    if after is None:
+        return
+    seconds = number_of(after)
+    if seconds is None or not 0 < seconds <= LONGEST:
+        allowed = f"seconds, more than 0 up to {LONGEST:,}"
+        raise SpecError(complaint("unload_after", shown(str(after)), allowed, "600 is usual"))
+    if backends.uses_cores(backend):
+        allowed = "a backend on a device with memory of its own"
+        raise SpecError(complaint("unload_after", f"it with backend {backend!r}", allowed, "leave it out"))
 
 
 def worker_devices(device: str | Sequence[str] | None, workers: int | None) -> list[str | None]:

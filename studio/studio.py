@@ -28,7 +28,7 @@ from ..scheduler.plans import lane_of
 from ..scheduler.policy import Policy
 from ..scheduler.tickets import Lane
 from ..values import whole_of
-from .devices import worker_devices
+from .devices import want_unloading, worker_devices
 from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
 from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of
@@ -57,10 +57,11 @@ class Studio:
         threads: threads of each engine; None: the usable cores, shared out.
         policy: the scheduler's numbers; None: those of the plans file of `accounts`, or the defaults.
         deadlines: deadlines of worker processes.
+        unload_after: seconds without work after which weights leave a GPU, until there is some; None: never.
         accounts: the accounts that may submit jobs, with plans and time; None: everything is allowed, and free.
 
     Raises:
-        SpecError: the number of workers is not sensible, or a device's name is none.
+        SpecError: the number of workers is not sensible, a device's name is none, or `unload_after` no time.
         CheckpointError, LimitError, UnknownBackend: as `Engine.load` (with `process`: WorkerLost, which says the same).
     """
 
@@ -81,7 +82,9 @@ class Studio:
         policy: Policy | None = None,
         deadlines: Deadlines | None = None,
         accounts: Billing | None = None,
+        unload_after: float | None = None,
     ) -> None:
+        want_unloading(unload_after, backend)
         place = ModelPath.of(model, text_encoder, vae)
         devices = worker_devices(device, workers)
         threads = whole_of(threads) or threads  # the backend refuses what is no number of threads
@@ -97,6 +100,7 @@ class Studio:
                     text_encoder=tuple(map(_sent, place.text_encoder)),
                     vae=None if place.vae is None else _sent(place.vae),
                     backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where,
+                    unload_after=unload_after,
                 )  # fmt: skip
                 clients.append(ProcessWorker(setup, name, deadlines))
             else:
@@ -104,7 +108,7 @@ class Studio:
                     place, backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where,
                     require_text=True,
                 )  # fmt: skip
-                clients.append(ThreadWorker(engine, name))
+                clients.append(ThreadWorker(engine, name, unload_after))
         self.references = References()
         self.loop = Loop(clients, policy=policy, accounts=accounts).start()
         try:  # the model is there: workers that could not load it have said so

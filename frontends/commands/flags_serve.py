@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ...engine.errors import SpecError
 from ...errors import complaint
-from ...studio.devices import worker_devices
+from ...studio.devices import LONGEST, want_unloading, worker_devices
 from ..zmq.options import DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
 from .flags_make import engine_flags
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, account_id, json_flag, number, shown, whole
@@ -92,6 +92,8 @@ def _serve(parser: Parser) -> None:
     workers = whole("--workers", 1, MAX_WORKERS, "leave it out for one on each device")
     run = parser.add_argument_group("how to run it")
     run.add_argument("--workers", type=workers, metavar="N", help=f"engines, 1 to {MAX_WORKERS} (one a device)")
+    idle = number("--unload-after", 0.1, LONGEST, "600 is usual")
+    run.add_argument("--unload-after", type=idle, metavar="S", help="idle seconds until weights leave a GPU (never)")
     run.add_argument("--in-process", action="store_true", help="engines in this process; a crash ends the server")
     run.add_argument("--paused", action="store_true", help="accept jobs, start none before `salon ops resume`")
     grace = number("--grace", 0, 86_400, f"{ServeOptions.grace_s:g} is usual")
@@ -117,5 +119,6 @@ def check(options: argparse.Namespace) -> None:
         raise UsageError("--open-plan: got it without --open, allowed with it; add --open")
     try:
         worker_devices(options.device, options.workers)
+        want_unloading(options.unload_after, options.backend)
     except SpecError as error:
-        raise UsageError(f"--{error}") from error
+        raise UsageError("--" + str(error).replace("_", "-", 1)) from error

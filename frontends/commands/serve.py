@@ -39,6 +39,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         threads=options.threads,
         backend=options.backend,
         device=options.device,
+        unload_after=options.unload_after,
         isa=options.isa,
         dtype=options.dtype,
         process=not options.in_process,

@@ -81,6 +81,19 @@ class CudaAccelerator:
         """See `Accelerator`."""
         self._ops.stream(residency)
 
+    @property
+    def weight_bytes(self) -> int:
+        """See `Accelerator`."""
+        return int(self._ops.resident.num_bytes)
+
+    def unload(self) -> int:
+        """See `Accelerator`."""
+        return int(self._ops.resident.unload())
+
+    def wake(self) -> None:
+        """See `Accelerator`."""
+        self._ops.resident.wake()
+
     def fetch(self, arrays: Sequence[Any]) -> CudaFetch:
         """See `Accelerator`."""
         if self._copies is None:

@@ -17,6 +17,7 @@ from .devices import Device
 from .launch import Launch
 from .streaming import WeightStream
 from .tables import SegmentTables, TermTable
+from .unloading import Unloading
 
 FLOAT32 = (torch.float32,)
 
@@ -30,6 +31,7 @@ class Base:
         launch: what starts kernels.
         accelerator: what else the engine needs of the device; None: the kernels are interpreted on the host.
         streamed: the weights that the host keeps; None: all are on the device.
+        resident: the weights on the device.
     """
 
     def __init__(self, device: Device, launch: Launch) -> None:
@@ -42,6 +44,7 @@ class Base:
         self._sinusoids: dict[tuple[int, float], torch.Tensor] = {}
         self.accelerator = accelerator_of(self, device.torch)
         self.streamed: WeightStream | None = None
+        self.resident = Unloading()
         self._terms: WeakKeyDictionary[DeviceVector, tuple[int, TermTable]] = WeakKeyDictionary()
 
     @property

@@ -86,7 +86,8 @@ class ImageOps(Base):
                 host = self.streamed.host(len(packed), packed.stride(0), packed.dtype)
                 host[:, :inputs] = packed
                 return TritonConv(host[:, :inputs], there, side, self.streamed.add([host]))
-        return TritonConv(from_host(flat, self._dtype, self.device, "pack_conv: weight"), there, side)
+        packed = self.resident.add(from_host(flat, self._dtype, self.device, "pack_conv: weight"))
+        return TritonConv(packed, there, side)
 
     def conv2d(
         self,

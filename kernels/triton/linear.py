@@ -115,7 +115,7 @@ class LinearOps(Base):
         if self._float8 is not None and (small := self._float8.rounded(packed)) is not None:
             packed, scales = small[0], small[1].to(self.device)
         if stay:
-            return TritonLinear(packed, shift, swiglu, scales)
+            return TritonLinear(self.resident.add(packed), shift, swiglu, scales)
         return self._in_pieces(packed, shift, swiglu, scales)
 
     def _stays(self, width: int, depth: int) -> bool:

@@ -85,7 +85,10 @@ class WeightStream:
 
     def host(self, rows: int, width: int, dtype: torch.dtype) -> torch.Tensor:
         """Return an array for a weight in the host's memory, from which copies wait for nothing."""
-        return torch.zeros((rows, width), dtype=dtype, pin_memory=self._device.type == "cuda")
+        made = torch.zeros((rows, width), dtype=dtype)
+        if self._device.type == "cuda":  # torch's own pinned memory would be rounded up to a power of two
+            torch.cuda.cudart().cudaHostRegister(made.data_ptr(), made.nbytes, 0)  # if not, copies wait, and are right
+        return made
 
     def add(self, parts: Sequence[torch.Tensor]) -> int:
         """Make a piece known: rows of weights, one below another. Return its name."""

@@ -72,8 +72,10 @@ class TritonOps(LinearOps, DenseOps, AttentionOps, SolverOps, ImageOps):
             refuse("array", "values", got, "[T, D], or [D] taken as [1, D]")
         rows = values[None] if values.ndim == 1 else values
         made = from_host(rows, self._torch_dtype(dtype), self.device, "array: values")
-        if self.streamed is not None and made.nbytes >= TABLE:
-            self.streamed.residency.stays(made.nbytes)
+        if made.nbytes >= TABLE:
+            self.resident.add(made)
+            if self.streamed is not None:
+                self.streamed.residency.stays(made.nbytes)
         return made
 
     def numpy(self, x: torch.Tensor) -> Float32:

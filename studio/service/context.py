@@ -42,6 +42,7 @@ def open_studio(options: ServiceOptions, billing: Billing) -> Studio:
         dtype=options.dtype,  # type: ignore[arg-type]  # checked by the engine
         threads=options.threads,
         device=options.device,
+        unload_after=options.unload_after,
         accounts=billing,
     )
 

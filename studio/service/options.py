@@ -19,6 +19,7 @@ class ServiceOptions:
         threads: threads of each engine; None: the usable cores, shared out.
         backend, isa, dtype: see `Engine.load`; None: the best of this machine.
         device: the devices of the engines, "cuda:0,cuda:1"; None: see `Engine.load`.
+        unload_after: seconds without work after which weights leave a GPU; None: never.
         process: whether each engine has a process of its own, which is watched and started again.
         plans: path of another plans file than `scheduler/plans.toml`.
         operators: accounts that are operators, besides those in the store; a start unblocks them.
@@ -57,3 +58,4 @@ class ServiceOptions:
     bonus_rankers: int | None = None
     bonus_events: int = 50
     device: str | None = None
+    unload_after: float | None = None

@@ -20,6 +20,7 @@ import zmq
 from ...engine.engine import Engine
 from ...engine.errors import DeviceLost
 from .client import ALIVE
+from .idle import Idle
 from .messages import Answer, Beat, Broken, Command, Failure, Ready, Setup, Stop, Unfit, pack, read_command
 from .wakeup import Wakeup
 from .worker import Worker, info_of
@@ -111,14 +112,15 @@ def main(endpoint: str, parent: int) -> None:
     channel = WorkerChannel(endpoint, parent)
     channel.start()
     worker: Worker | None = None
+    idle = Idle(channel.commands)
     while True:
-        command, frames = channel.commands.get()
+        command, frames = idle.next(worker)
         if isinstance(command, Stop):
             break
         if isinstance(command, Setup):
             try:
                 engine = load(command)
-                worker = Worker(engine)
+                worker, idle.after = Worker(engine), command.unload_after
                 channel.say(Ready(info_of(engine)), [])
             except Exception as error:
                 channel.say(Unfit(Failure.of(error)), [])

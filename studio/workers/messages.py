@@ -95,7 +95,10 @@ class SentPicture(msgspec.Struct, frozen=True):
 
 
 class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Load a model; see `Engine.load`. Answer: Ready or Unfit. A path is bytes, since it need not be text."""
+    """Load a model; see `Engine.load`. Answer: Ready or Unfit. A path is bytes, since it need not be text.
+
+    `unload_after`: seconds without a command after which weights leave the device; None: never.
+    """
 
     number: int = 0
     model: bytes | None = None
@@ -107,6 +110,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     device: str | None = None
     text_encoder: tuple[bytes, ...] = ()
     vae: bytes | None = None
+    unload_after: float | None = None
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):

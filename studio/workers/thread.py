@@ -9,6 +9,7 @@ import threading
 from ...engine.engine import Engine
 from ..threads import start_thread
 from .client import Notice
+from .idle import Idle
 from .messages import Command, Failure, Frames, Lost, Ready, Stop, Unfit
 from .worker import Worker, info_of
 
@@ -23,12 +24,14 @@ class ThreadWorker:
     Args:
         engine: the engine; no other thread drives it until `close`.
         name: name of the worker, unique among the clients of a loop.
+        unload_after: seconds without a command after which weights leave the device; None: never.
     """
 
-    def __init__(self, engine: Engine, name: str = "local") -> None:
+    def __init__(self, engine: Engine, name: str = "local", unload_after: float | None = None) -> None:
         self._name = name
         self._worker = Worker(engine)
         self._commands: queue.SimpleQueue[tuple[Command, Frames]] = queue.SimpleQueue()
+        self._idle = Idle(self._commands, unload_after)
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -60,7 +63,7 @@ class ThreadWorker:
         notice(self._name, Ready(info, 1), ())
         try:
             while not self._closed.is_set():
-                command, frames = self._commands.get()
+                command, frames = self._idle.next(self._worker)
                 if isinstance(command, Stop):
                     break
                 answer, parts = self._worker.handle(command, frames)

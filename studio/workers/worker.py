@@ -105,6 +105,12 @@ class Worker:
             raise
         self._refused.pop(command.name, None)
 
+    def rest(self) -> None:
+        """Let the engine's weights leave its device: nothing has come for a while. The next plan brings them back."""
+        freed = self.engine.unload()
+        if freed:
+            LOG.info("idle: %.1f GB of weights left the device until the next job", freed / 1e9)
+
     def close(self) -> None:
         """Forget all jobs."""
         self._drop(tuple(self._held))
@@ -113,6 +119,12 @@ class Worker:
 
     def _run(self, run: Run, frames: Frames) -> Said:
         failed: dict[str, Failure] = {}
+        try:
+            self.engine.wake()  # before the time is taken that the work costs
+        except DeviceLost:
+            raise
+        except Exception:  # the first that computes tries again, and says so as it says other errors
+            LOG.debug("weights could not be brought back", exc_info=True)
         start = time.perf_counter()
         for form in run.forget:
             self._pictures.pop(form, None)

@@ -53,6 +53,7 @@ class Device:
         self.fails: list[Exception] = []  # of the next captures
         self.trimmed = 0
         self.fetched: list[int] = []  # arrays of each fetch
+        self.weight_bytes, self.away = 10**6, False
 
     def room(self) -> Room:
         return Room(2**40, 2**40)
@@ -62,6 +63,15 @@ class Device:
 
     def stream(self, residency: Any) -> None:
         raise AssertionError("there is room for all")
+
+    def unload(self) -> int:
+        self.away = True
+        return self.weight_bytes
+
+    def wake(self) -> None:
+        if self.fails:
+            raise self.fails.pop()
+        self.away = False
 
     def fetch(self, arrays: Any) -> Any:
         self.fetched.append(len(arrays))
@@ -126,6 +136,7 @@ class Ops(ReferenceOps):
         self.depth = 0
 
     def _called(self, name: str) -> None:
+        assert not self.accelerator.away, "the weights are away"
         if self.accelerator.capturing and name in UPLOADS:
             raise CaptureError(f"{name} within a capture")
         self.calls.append(name)
@@ -277,6 +288,35 @@ def test_parking_previews_and_pictures_are_brought_in_one_go(
     np.testing.assert_array_equal(engine.finish(mine), plain.finish(theirs))
     assert device.fetched == [1, 1]
     engine.close(mine)
+
+
+def test_weights_of_an_idle_engine_leave_the_device_until_they_are_needed(
+    engine: Engine, plain: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An open generation stays; graphs go, since they read weights where they were; pixels are the same."""
+    device, found = engine.device, graphs_of(engine)
+    assert isinstance(device, Device)
+    request = spec(seed=41, steps=6)
+    generation = engine.open(request)
+    for _ in range(3):
+        engine.step([generation])
+    trimmed = device.trimmed
+    assert engine.unload() == 10**6
+    assert (device.away, found.num_graphs, device.trimmed > trimmed) == (True, 0, True)
+    assert engine.unload() == 0, "they are away"
+    device.fails = [MemoryError("others took it")]
+    with pytest.raises(DeviceFull, match="no memory left amid 'step'"):
+        engine.step([generation])
+    assert generation.position == 3
+    while generation.state is State.RUNNING:
+        engine.step([generation])
+    assert not device.away
+    np.testing.assert_array_equal(engine.finish(generation), draw(plain, request)[0])
+    engine.close(generation)
+    monkeypatch.setattr("salon.engine.engine.free_memory", lambda: 10**6 - 1)
+    assert (engine.unload(), device.away) == (0, False), "the host has no room"
+    assert plain.unload() == 0
+    plain.wake()
 
 
 def test_what_cannot_be_captured_is_computed_op_by_op(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import textwrap
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,11 +16,13 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.errors import DeviceFull, DeviceLost, SpecError
+from salon.frontends.arguments import UsageError, parse
 from salon.kernels import backends
 from salon.studio.devices import worker_devices
 from salon.studio.errors import WorkerLost
 from salon.studio.scheduling.loop import Loop
 from salon.studio.studio import Studio
+from salon.studio.workers.idle import Idle
 from salon.studio.workers.messages import Setup
 from salon.studio.workers.process import Deadlines, ProcessWorker
 from salon.studio.workers.thread import ThreadWorker
@@ -155,3 +161,61 @@ def test_a_full_device_harms_only_the_step_that_does_not_fit(new_engine: Any, so
             np.testing.assert_array_equal(job.result(TIMEOUT), solo(job.spec))
             assert finals(job) == ["done"]
     assert broke
+
+
+def test_an_idle_worker_rests_once_and_draws_the_same_afterwards(new_engine: Any, solo: Solo) -> None:
+    engine: Engine = new_engine()
+    rested, woken = threading.Event(), []
+
+    def rests() -> int:
+        rested.set()
+        return 10**9
+
+    counted: Any = engine
+    counted.unload = rests
+    counted.wake = lambda: woken.append(rested.is_set())
+    with Loop([ThreadWorker(engine, "worker-0", unload_after=0.02)], start_timeout_s=TIMEOUT) as loop:
+        first = loop.submit(spec(seed=1, steps=2), account="a")
+        np.testing.assert_array_equal(first.result(TIMEOUT), solo(first.spec))
+        assert rested.wait(TIMEOUT)
+        woken.clear()
+        second = loop.submit(spec(seed=2, steps=2), account="a")
+        np.testing.assert_array_equal(second.result(TIMEOUT), solo(second.spec))
+        assert woken[0] is True
+
+
+def test_a_wait_for_commands() -> None:
+    """One rest between two commands, however long it takes; none without a worker or a time."""
+    told: list[str] = []
+    resting: Any = SimpleNamespace(rest=lambda: told.append("rests"))
+    commands: Any = queue.SimpleQueue()
+
+    def idle(after: float | None = None) -> Any:
+        return Idle(commands, after)
+
+    def later() -> None:
+        while not told:
+            time.sleep(0.005)
+        commands.put(("run", ()))
+
+    threading.Thread(target=later, daemon=True).start()
+    assert idle(0.01).next(resting) == ("run", ())
+    assert told == ["rests"]
+    for each, worker in ((idle(0.01), None), (idle(), resting), (idle(9.0), resting)):
+        commands.put(("next", ()))
+        assert each.next(worker)[0] == "next"
+    assert told == ["rests"]
+
+
+@pytest.mark.parametrize("after", [0, -1, 10**9, "soon", float("nan"), True])
+def test_a_time_to_unload_after_that_is_none(tiny: Path, after: Any) -> None:
+    with pytest.raises(SpecError, match=r"unload_after: got .*, allowed seconds, more than 0 up to 10,000,000; 600"):
+        Studio(tiny, backend="triton", unload_after=after)
+
+
+def test_nothing_is_unloaded_of_what_lies_in_the_hosts_memory(tiny: Path) -> None:
+    with pytest.raises(SpecError, match="unload_after: got it with backend 'cpu', allowed a backend on a device"):
+        Studio(tiny, unload_after=600)
+    with pytest.raises(UsageError, match="--unload-after: got it with backend 'cpu'"):
+        parse(["serve", "--unload-after", "600"], "")
+    assert parse(["serve", "--unload-after", "600", "--backend", "triton"], "").unload_after == 600
