@@ -4,8 +4,7 @@
 
 Small random models, saved by those libraries themselves, go through both in float32: each part of a family gives a row,
 and so does a whole picture. Then blocks of the real width take turns with diffusers eager and under torch.compile, in
-bf16 where the CPU multiplies it, else in float32. A family is a module of this folder with `parity` and `blocks`,
-and where these are no double and single block with `SHAPE`, which says what they are.
+bf16 where the CPU multiplies it, else in float32. A family is a module of this folder with `parity` and `blocks`.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from ..peers.base import USUAL
 from ..report import Goal
 from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
-from . import flux, flux2, qwen_image, unet
+from . import flux, flux2, qwen_image, unet, z_image
 
-FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2, "qwen_image": qwen_image, "unet": unet}
+FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2, "qwen_image": qwen_image, "unet": unet, "z_image": z_image}
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed
@@ -65,8 +64,7 @@ def _speed(bench: Bench, name: str, family: Any) -> None:
         with bench.progress(f"{name}: {made.rows} rows", rounds) as advance:
             turns = {each: partial(timed, call, 1) for each, call in made.turns.items()}
             results = interleave(turns, rounds=rounds, deadline=bench.deadline, on_round=lambda: advance(""))
-    shape = getattr(family, "SHAPE", "one double and one single block of the real width")
-    bench.note(f"{name}: {shape}, {USUAL}; off diffusers by {made.error:.1e}")
+    bench.note(f"{name}: {made.what}, {USUAL}; off diffusers by {made.error:.1e}")
     mine = results["Salon cpu"].median
     for each, samples in results.items():
         ms = samples.median

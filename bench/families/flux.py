@@ -25,12 +25,13 @@ class Row(NamedTuple):
 
 
 class Blocks(NamedTuple):
-    """Calls that compute the same at the real width. `error`: how far Salon's is from diffusers' eager."""
+    """Calls that compute `what`. `error`: how far Salon's is from diffusers' eager."""
 
     rows: int
     turns: dict[str, Callable[[], Any]]
     error: float
     compile_seconds: float | None
+    what: str = "one double and one single block of the real width"
 
 
 def parity(scratch: Path) -> Iterator[Row]:

@@ -153,4 +153,4 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
         with_compile()
         seconds = time.perf_counter() - start
         turns["diffusers compile"] = with_compile
-    return Blocks(rows + TEXT_ROWS, turns, error, seconds)
+    return Blocks(rows + TEXT_ROWS, turns, error, seconds, SHAPE)

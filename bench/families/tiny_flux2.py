@@ -77,7 +77,7 @@ def originals(folder: Path, to: Path) -> dict[str, Path]:
     files = {
         "transformer": _transformer(load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")),
         "vae": _autoencoder(load_file(folder / "vae" / "diffusion_pytorch_model.safetensors")),
-        "text": _language(load_file(folder / "text_encoder" / "model.safetensors")),
+        "text": language(load_file(folder / "text_encoder" / "model.safetensors")),
     }
     names = {"transformer": "flux2", "vae": "flux2-vae", "text": "text_encoder"}
     for part, arrays in files.items():
@@ -96,7 +96,7 @@ def _autoencoder(arrays: Arrays) -> Arrays:
     return made | statistics
 
 
-def _language(arrays: Arrays) -> Arrays:
+def language(arrays: Arrays) -> Arrays:
     """Keep the language side, under the names of its own class, with a tokenizer's bytes beside as Comfy has them."""
     made: Arrays = {"tekken_model": np.zeros(5, np.uint8)}
     for key, array in arrays.items():

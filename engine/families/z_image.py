@@ -1,0 +1,201 @@
+"""Load and step Z-Image, and its distilled form Z-Image-Turbo."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+
+from ...kernels.ops import Ops, Vector
+from .. import codecs
+from ..adapters.without import WithoutAdapters
+from ..checkpoint import Checkpoint, Component
+from ..codecs import LatentCodec
+from ..config import Config
+from ..denoiser import AdapterTable, Float32, Pages, Sample
+from ..files import autoencoder
+from ..files import text as text_files
+from ..files import z_image as originals
+from ..files.renamed import SettingsComponent
+from ..info import Architecture
+from ..memory import MemoryCoefficients
+from ..models import z_image
+from ..pipeline import Classes
+from ..safetensors_file import SafetensorsFile
+from ..sigmas import SCHEDULER, SigmaConfig
+from ..text import pipelines
+from ..weights.z_image import ARCHITECTURE
+
+HELP = "Z-Image and Z-Image-Turbo"
+PIPELINES: Final = ("ZImagePipeline",)
+CODEC: Final = "packed_kl"
+COMPONENTS: Final[Mapping[str, Classes]] = {
+    "transformer": ("diffusers", (ARCHITECTURE,)),
+    "vae": codecs.codec(CODEC).CLASSES,
+}
+UNREAD: Final = {
+    "text_encoder": "there is no text pipeline: the caller encodes the text",
+    "tokenizer": "there is no text pipeline: the caller encodes the text",
+}
+READER: Final = "chat"
+TEMPLATE: Final = "z_image"
+QWEN3: Final = ("Qwen3ForCausalLM", "Qwen3Model")
+TEXT: Final[Mapping[str, Classes]] = {
+    **pipelines.PLUGINS.get(READER).COMPONENTS,
+    "text_encoder": ("transformers", QWEN3),
+}
+VAE: Final[Mapping[str, Any]] = {"scaling_factor": 0.3611, "shift_factor": 0.1159}
+TURBO_SHIFT, BASE_SHIFT = 3.0, 6.0  # constant shifts of the two models' schedulers
+TURBO_STEPS, BASE_STEPS = 8, 50
+BASE_GUIDANCE: Final = 6.0  # 5 in diffusers' counting, which adds the difference to the guided sample: 0 is none there
+BASE_WORDS: Final = (
+    "base",
+    "z-image",
+    "z-image-bf16",
+)  # names, or ends of names, that mean the model before distilling
+
+
+class ZImage(WithoutAdapters):
+    """A `Denoiser`.
+
+    Args:
+        weights: the packed transformer.
+        source: its config.json, which errors name.
+        codec: the checkpoint's autoencoder.
+    """
+
+    def __init__(self, weights: z_image.ZImageWeights, source: Config, codec: LatentCodec) -> None:
+        self.weights = weights
+        self.config = weights.config
+        self.source = source
+        self.codec = codec
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Denoiser`."""
+        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+
+    def architecture(self, sigmas: SigmaConfig) -> Architecture:
+        """See `Denoiser`."""
+        return Architecture(
+            granularity=self.codec.granularity,
+            token_channels=self.config.token_channels,
+            text_width=self.config.cap_feat_dim,
+            pooled_width=0,
+            embedded_guidance=None,
+            adapter_layers=0,
+            adapter_width=0,
+            sigmas=sigmas,
+        )
+
+    def memory(self, itemsize: int) -> MemoryCoefficients:
+        """See `Denoiser`."""
+        width, hidden = self.config.dim, self.config.hidden
+        residual = 3 * 4 * width  # float32: the stream, what is added to it before and after its norm
+        row = residual + itemsize * (5 * width + 3 * hidden)  # modulated input, qkv, attention, feed-forward hidden
+        learned = 2 * (z_image.MULTIPLE - 1) * row
+        return MemoryCoefficients(
+            row=row,
+            image_row=self.config.token_channels * 4 * 4 + 4 * width,
+            sample=self.config.num_modulated * 4 * width * 6 + learned,  # columns of all projections, gates twice
+            pixel=self.codec.pixel_bytes(itemsize),
+        )
+
+    def want_text(self, width: int, pooled: int) -> None:
+        """See `Denoiser`."""
+        if self.config.cap_feat_dim != width:
+            self.source.refuse("cap_feat_dim", f"{width}, the width of the text encoder", self.config.cap_feat_dim)
+
+    def times(self, sigmas: Float32) -> Float32:
+        """See `Denoiser`. The model's time goes the other way."""
+        return (np.float32(1) - sigmas) * np.float32(self.config.t_scale)
+
+    def layout(
+        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
+    ) -> z_image.ZImageLayout[Any]:
+        """See `Denoiser`."""
+        return z_image.layout(ops, self.weights, samples)
+
+    def velocity(
+        self,
+        ops: Ops[Any, Any],
+        layout: z_image.ZImageLayout[Any],
+        latents: Any,
+        times: Vector,
+        pages: Pages | None = None,
+    ) -> Any:
+        """See `Denoiser`."""
+        return z_image.velocity(ops, self.weights, layout, latents, times)
+
+
+def fits(checkpoint: Checkpoint) -> bool:
+    """See `Family`."""
+    return checkpoint.index.get("_class_name") in PIPELINES
+
+
+def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+    """See `Family`."""
+    prefix = originals.prefix_of(file)
+    if prefix is None:
+        return {}
+    shift = TURBO_SHIFT if _told(file.path.stem) is not False else BASE_SHIFT
+    scheduler = {"_class_name": SCHEDULER, "num_train_timesteps": 1000, "shift": shift, "use_dynamic_shifting": False}
+    parts: dict[str, Component] = {
+        "transformer": originals.transformer(file, prefix),
+        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, scheduler),
+    }
+    if prefix:  # a file with everything in it, each part behind a prefix of its own
+        inside = autoencoder.prefix_of(file)
+        if inside is not None:
+            parts["vae"] = autoencoder.autoencoder(file, inside, VAE)
+        for encoder in text_files.encoders(file):
+            encoder.name = "text_encoder"
+            parts["text_encoder"] = encoder
+    return parts
+
+
+def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """See `Family`. Nothing in the files says which of the two models it is, but names, and the scheduler's shift."""
+    turbo = is_turbo(checkpoint)
+    defaults: dict[str, Any] = {"steps": TURBO_STEPS if turbo else BASE_STEPS}
+    if not turbo:
+        defaults["guidance_scale"] = BASE_GUIDANCE
+    found: dict[str, Any] = {"defaults": defaults}
+    part = checkpoint.components.get("text_encoder")
+    if part is not None and checkpoint.index["text_encoder"][1] in QWEN3 and (part.kind or part.path.is_dir()):
+        found["text"] = {"pipeline": READER, "template": TEMPLATE}
+    return found
+
+
+def is_turbo(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint is the distilled model: by a name that says it, or else by its scheduler's shift."""
+    names = [checkpoint.path.stem if checkpoint.path.is_file() else checkpoint.path.name]
+    names += [part for part in checkpoint.path.absolute().parts if part.startswith("models--")]  # of a download cache
+    names += [str(checkpoint.index.get("_name_or_path", ""))]
+    for name in names:
+        told = _told(name)
+        if told is not None:
+            return told
+    scheduler = checkpoint.components["scheduler"].config.values if "scheduler" in checkpoint.components else {}
+    return not scheduler.get("use_dynamic_shifting") and scheduler.get("shift", 1.0) == TURBO_SHIFT
+
+
+def _told(name: str) -> bool | None:
+    """Return whether a name says that a model is the distilled one; None: it does not say."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if "turbo" in plain.split("-"):
+        return True
+    return False if any(plain == word or plain.endswith(f"-{word}") for word in BASE_WORDS) else None
+
+
+def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> ZImage:
+    """See `Family`."""
+    transformer, vae, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
+    config, channels = z_image.ZImageConfig.read(transformer.config), codec.token_channels(vae)
+    if config.token_channels != channels:
+        expected = f"{channels // 4}, the autoencoder's latent channels"
+        transformer.config.refuse("in_channels", expected, config.in_channels)
+    return ZImage(z_image.load_z_image(ops, transformer), transformer.config, codec.load(ops, vae))

@@ -1,0 +1,91 @@
+"""Read the original files of Z-Image (`z_image_turbo_bf16.safetensors`) as diffusers' `ZImageTransformer2DModel`.
+
+Files that keep diffusers' names are read too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ..errors import UnknownArchitecture
+from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..weights.z_image import ARCHITECTURE, SIDE
+from .renamed import FileComponent, Piece, count_of, shape_of, thirds
+
+PREFIXES: Final = ("", "model.diffusion_model.")
+MARK: Final = "layers.0.adaLN_modulation.0.weight"
+AXES: Final = (32, 48, 48)  # columns of a head for each axis of the rotation, in all of Z-Image
+UNREAD: Final = ("norm_final.weight",)  # of the model that Z-Image was made from; nothing computes with it
+
+_STARTS: Final = {"x_embedder.": "all_x_embedder.2-1.", "final_layer.": "all_final_layer.2-1."}
+_ENDS: Final = {
+    ".attention.out": ".attention.to_out.0",
+    ".attention.q_norm": ".attention.norm_q",
+    ".attention.k_norm": ".attention.norm_k",
+}
+_FUSED: Final = ".attention.qkv"
+
+
+def prefix_of(file: SafetensorsFile) -> str | None:
+    """Return what stands before the names of Z-Image's arrays in a file; None: the file has no such model."""
+    return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
+
+
+def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
+    """Return the transformer in a file.
+
+    Raises:
+        MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of Z-Image.
+    """
+    pieces = dict(_pieces(file.tensors, prefix))
+    return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix, pieces))
+
+
+def _config(file: SafetensorsFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[str, Any]:
+    """Return what diffusers' config.json would say."""
+
+    def key(name: str) -> str:
+        return pieces[name].key if name in pieces else f"{prefix}{name}"
+
+    width, text = shape_of(file, key("cap_embedder.1.weight"), 2)
+    channels = shape_of(file, key("all_final_layer.2-1.linear.weight"), 2)[0]
+    norm = key("layers.0.attention.norm_q.weight")
+    (head,) = shape_of(file, norm, 1)
+    if head != sum(AXES) or width % head or channels % SIDE**2:
+        raise UnknownArchitecture(
+            "head width", path=file.path, key=norm, expected=f"{sum(AXES)}, as all of Z-Image have it",
+            found=f"{head} of {width}", remedy="use a folder in diffusers' layout, whose config.json says more",
+        )  # fmt: skip
+    return {
+        "_class_name": ARCHITECTURE,
+        "in_channels": channels // SIDE**2,
+        "dim": width,
+        "n_layers": count_of(file, f"{prefix}layers."),
+        "n_refiner_layers": count_of(file, f"{prefix}noise_refiner."),
+        "n_heads": width // head,
+        "cap_feat_dim": text,
+        "axes_dims": list(AXES),
+    }
+
+
+def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:
+    """Yield diffusers' name and place of every array behind the prefix. An unknown one keeps its name, and so is told
+    as a weight that the architecture does not have."""
+    for key, info in tensors.items():
+        if (prefix and not key.startswith(prefix)) or key[len(prefix) :] in UNREAD:
+            continue
+        name, _, part = key[len(prefix) :].rpartition(".")
+        if name.endswith(_FUSED):
+            rows = info.shape[0] if info.shape else 0
+            at = name.removesuffix(_FUSED)
+            for x, ranges in zip("qkv", thirds(rows), strict=True):
+                yield f"{at}.attention.to_{x}.{part}", Piece(key, ranges)
+            continue
+        for start, new in _STARTS.items():
+            if name.startswith(start) or f"{name}." == start:
+                name = f"{new}{name[len(start) :]}".rstrip(".")
+        for end, new in _ENDS.items():
+            if name.endswith(end):
+                name = name.removesuffix(end) + new
+        yield (f"{name}.{part}" if name else part), Piece(key)
