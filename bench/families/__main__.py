@@ -23,7 +23,9 @@ from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
 from . import flux, flux2, qwen_image, unet, z_image
 
-FAMILIES: Final[dict[str, Any]] = {"flux": flux, "flux2": flux2, "qwen_image": qwen_image, "unet": unet, "z_image": z_image}
+FAMILIES: Final[dict[str, Any]] = {
+    family.__name__.rpartition(".")[2]: family for family in (flux, flux2, qwen_image, unet, z_image)
+}
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0
 SIDE: Final = 512  # of the picture whose blocks are timed
