@@ -294,6 +294,8 @@ class Checkpoint:
         for name, entry in self.index.items():
             if name.startswith("_") or not isinstance(entry, list) or entry == [None, None]:
                 continue  # a setting of the pipeline, or a component that this model does not have
+            if entry and all(type(part) is int for part in entry):
+                continue  # a setting that is a list of numbers
             if len(entry) != 2 or not all(isinstance(part, str) for part in entry) or Path(name).name != name:
                 raise WrongConfig(
                     "wrong component", path=file, key=name, expected="[library, class]", found=str(entry)[:80]

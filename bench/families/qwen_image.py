@@ -15,7 +15,7 @@ from .flux import Blocks, Row, relative
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
 PROMPTS: Final = ("a big red apple on the house", tiny_qwen.LONG)
-WIDTH, HEADS, TEXT, CHANNELS, TEXT_ROWS = 3072, 24, 3584, 64, 128
+HEADS, TEXT, CHANNELS, TEXT_ROWS = 24, 3584, 64, 128
 SHAPE: Final = "one double block of the real width"
 
 

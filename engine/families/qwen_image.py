@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels.ops import Ops, Vector
 from .. import codecs
-from ..adapters.adapters import AdapterBranch
+from ..adapters.without import WithoutAdapters
 from ..checkpoint import Checkpoint, Component
 from ..codecs import LatentCodec
 from ..config import Config
 from ..denoiser import AdapterTable, Float32, Pages, Sample
-from ..errors import UnknownArchitecture
 from ..files import qwen_image as originals
 from ..files import text as text_files
 from ..files import wan_autoencoder
@@ -29,7 +26,6 @@ from ..pipeline import Classes
 from ..safetensors_file import SafetensorsFile
 from ..sigmas import SCHEDULER, SigmaConfig
 from ..text import pipelines
-from ..weights.ip_adapter import IpAdapter
 from ..weights.qwen_image import ARCHITECTURE
 
 HELP = "Qwen-Image, and smaller models of its shape"
@@ -56,7 +52,7 @@ TOKENS: Final = 512  # where the model's own pipeline cuts
 TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
 
 
-class QwenImage:
+class QwenImage(WithoutAdapters):
     """A `Denoiser`.
 
     Args:
@@ -131,18 +127,6 @@ class QwenImage:
         """See `Denoiser`."""
         return qwen_image.velocity(ops, self.weights, layout, latents, times)
 
-    def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
-        """See `Denoiser`. Raise UnknownArchitecture: there are no such adapters of this family."""
-        self._no_adapters(self.source.path)
-
-    def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
-        """See `Denoiser`. Raise UnknownArchitecture: there are no such adapters of this family."""
-        self._no_adapters(Path(path))
-
-    def _no_adapters(self, path: Path) -> NoReturn:
-        expected, found = "a model of a family that has them, such as flux", "Qwen-Image"
-        raise UnknownArchitecture("no picture adapters", path=path, expected=expected, found=found)
-
 
 def fits(checkpoint: Checkpoint) -> bool:
     """See `Family`."""
@@ -172,16 +156,11 @@ def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """See `Family`."""
     found: dict[str, Any] = {"defaults": {"steps": STEPS, "guidance_scale": GUIDANCE}}
-    if reads_prompts(checkpoint, TEXT["text_encoder"][1]):
-        found["text"] = {"pipeline": READER, "tokens": TOKENS}
-    return found
-
-
-def reads_prompts(checkpoint: Checkpoint, classes: Sequence[str] | Any) -> bool:
-    """Return whether the one text encoder of a folder or file is there, and of one of these classes."""
     part = checkpoint.components.get("text_encoder")
     there = part is not None and (part.kind is not None or part.path.is_dir())
-    return there and checkpoint.index["text_encoder"][1] in classes
+    if there and checkpoint.index["text_encoder"][1] in TEXT["text_encoder"][1]:
+        found["text"] = {"pipeline": READER, "tokens": TOKENS}
+    return found
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> QwenImage:

@@ -1,7 +1,7 @@
 """Read the config and pack the weights of language models that serve as text encoders, under transformers' names.
 
-Qwen3 (FLUX.2 klein, Z-Image), the language sides of Mistral 3 (FLUX.2 dev) and of Qwen2.5-VL (Qwen-Image). They differ
-in whether queries and keys are normed, and whether they have biases.
+Qwen3 (FLUX.2 klein, Z-Image), the language sides of Mistral 3 (FLUX.2 dev), of Qwen2.5-VL (Qwen-Image) and of Qwen3-VL
+(Krea 2). They differ in whether queries and keys are normed, and whether they have biases.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from .reader import Reader
 ARCHITECTURES: Final[Mapping[str, str]] = {
     "Qwen3ForCausalLM": "qwen3",
     "Qwen3Model": "qwen3",
+    "Qwen3VLModel": "qwen3",
+    "Qwen3VLForConditionalGeneration": "qwen3",
     "Mistral3ForConditionalGeneration": "mistral",
     "Qwen2_5_VLForConditionalGeneration": "qwen2_5_vl",
 }

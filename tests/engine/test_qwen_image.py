@@ -102,7 +102,7 @@ def test_a_prompt_is_read_and_cut_as_the_pipeline_does_and_that_is_told(
     # where only the template's end does not fit, nothing of the prompt is left out
     (use,) = reader.uses
     fits = LONG[: LONG.index("zq")] + "zq" * 246  # 7 + 492 tokens, with the template's end more than 512
-    counted = [use.tokenizer.encode(text, 5000).count - 34 for text in (fits, LONG)]
+    counted = [len(use.tokenizer.encode(text, 5000).ids) - 34 for text in (fits, LONG)]
     assert counted[0] - 5 <= 512 < counted[1]
     for length in range(counted[0] - 5, counted[0]):
         assert use.tokenizer.encode(fits, length).cut == ""

@@ -1,0 +1,185 @@
+"""Load and step Krea 2 and smaller models of its shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+
+from ...kernels.ops import Ops, Vector
+from .. import codecs
+from ..adapters.without import WithoutAdapters
+from ..checkpoint import Checkpoint, Component
+from ..codecs import LatentCodec
+from ..config import Config
+from ..denoiser import AdapterTable, Float32, Pages, Sample
+from ..files import krea2 as originals
+from ..files import text as text_files
+from ..files import wan_autoencoder
+from ..files.renamed import SettingsComponent
+from ..info import Architecture
+from ..memory import MemoryCoefficients
+from ..models import krea2
+from ..pipeline import Classes
+from ..safetensors_file import SafetensorsFile
+from ..sigmas import SCHEDULER, SigmaConfig
+from ..text import pipelines
+from ..weights.krea2 import ARCHITECTURE
+
+HELP = "Krea 2, and smaller models of its shape"
+PIPELINES: Final = ("Krea2Pipeline",)
+CODEC: Final = "packed_qwen"
+COMPONENTS: Final[Mapping[str, Classes]] = {
+    "transformer": ("diffusers", (ARCHITECTURE,)),
+    "vae": codecs.codec(CODEC).CLASSES,
+}
+UNREAD: Final = {
+    "text_encoder": "there is no text pipeline: the caller encodes the text",
+    "tokenizer": "there is no text pipeline: the caller encodes the text",
+    "text_encoder_select_layers": "the settings of the text pipeline say it",
+    "is_distilled": "the defaults say it: steps, guidance and shift",
+    "patch_size": "the transformer's in_channels say it",
+}
+READER: Final = "krea2"
+TEXT: Final[Mapping[str, Classes]] = pipelines.PLUGINS.get(READER).COMPONENTS
+VAE: Final[Mapping[str, Any]] = {}
+KREA_SCHEDULER: Final[Mapping[str, Any]] = {
+    "_class_name": SCHEDULER, "num_train_timesteps": 1000, "shift": 1.0, "use_dynamic_shifting": True,
+    "base_shift": 0.5, "max_shift": 1.15, "base_image_seq_len": 256, "max_image_seq_len": 6400,
+}  # fmt: skip
+STEPS, DISTILLED_STEPS = 28, 8
+GUIDANCE: Final = 5.5  # the pipeline's 4.5: it counts from the prompt's velocity, Salon from the unconditional one
+DISTILLED_SHIFT: Final = math.exp(1.15)  # of the distilled model, whatever the size of the picture
+TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
+
+
+class Krea2(WithoutAdapters):
+    """A `Denoiser`.
+
+    Args:
+        weights: the packed transformer.
+        source: its config.json, which errors name.
+        codec: the checkpoint's autoencoder.
+    """
+
+    def __init__(self, weights: krea2.Krea2Weights, source: Config, codec: LatentCodec) -> None:
+        self.weights = weights
+        self.config = weights.config
+        self.source = source
+        self.codec = codec
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Denoiser`."""
+        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+
+    def architecture(self, sigmas: SigmaConfig) -> Architecture:
+        """See `Denoiser`."""
+        return Architecture(
+            granularity=self.codec.granularity,
+            token_channels=self.config.in_channels,
+            text_width=self.config.num_text_layers * self.config.text_hidden_dim,
+            pooled_width=0,
+            embedded_guidance=None,
+            adapter_layers=0,
+            adapter_width=0,
+            sigmas=sigmas,
+        )
+
+    def memory(self, itemsize: int) -> MemoryCoefficients:
+        """See `Denoiser`."""
+        config, width = self.config, self.config.width
+        # modulated input, qkv, attention, gate and their product; or the feed-forward's hidden columns
+        block = itemsize * (7 * width + config.intermediate_size)
+        text = 4 * config.text_hidden_dim + itemsize * (7 * config.text_hidden_dim + config.text_intermediate_size)
+        return MemoryCoefficients(
+            row=4 * width + block,  # of the residual stream, float32, too
+            image_row=config.in_channels * 4 * 4,
+            sample=4 * 13 * width + krea2.FUSED * config.num_text_layers * text,  # modulation; layers that are fused
+            pixel=self.codec.pixel_bytes(itemsize),
+        )
+
+    def want_text(self, width: int, pooled: int) -> None:
+        """See `Denoiser`."""
+        layers, columns = self.config.num_text_layers, self.config.text_hidden_dim
+        if layers * columns != width:
+            expected = f"states of {width} columns in all, as the text encoder makes them"
+            self.source.refuse("text_hidden_dim", expected, f"{layers} of {columns}")
+
+    def times(self, sigmas: Float32) -> Float32:
+        """See `Denoiser`."""
+        return sigmas * TIME_SCALE
+
+    def layout(
+        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
+    ) -> krea2.Krea2Layout[Any]:
+        """See `Denoiser`."""
+        if adapters is not None and len(adapters.samples):
+            raise ValueError(f"layout: adapters: got {len(adapters.samples)} terms, want none")
+        return krea2.layout(ops, self.weights, samples)
+
+    def velocity(
+        self,
+        ops: Ops[Any, Any],
+        layout: krea2.Krea2Layout[Any],
+        latents: Any,
+        times: Vector,
+        pages: Pages | None = None,
+    ) -> Any:
+        """See `Denoiser`."""
+        return krea2.velocity(ops, self.weights, layout, latents, times)
+
+
+def fits(checkpoint: Checkpoint) -> bool:
+    """See `Family`."""
+    return checkpoint.index.get("_class_name") in PIPELINES
+
+
+def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+    """See `Family`."""
+    prefix = originals.prefix_of(file)
+    if prefix is None:
+        return {}
+    parts: dict[str, Component] = {
+        "transformer": originals.transformer(file, prefix),
+        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, KREA_SCHEDULER),
+    }
+    if prefix:  # a file with everything in it, each part behind a prefix of its own
+        inside = wan_autoencoder.prefix_of(file)
+        if inside is not None:
+            parts["vae"] = wan_autoencoder.autoencoder(file, inside, VAE)
+        for encoder in text_files.encoders(file):
+            if encoder.name in TEXT["text_encoder"][1]:
+                encoder.name = "text_encoder"
+                parts[encoder.name] = encoder
+    return parts
+
+
+def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """See `Family`. The distilled model says so in its index; a single file does not say which it is."""
+    index = Config(checkpoint.path / "model_index.json", checkpoint.index)
+    index.only("patch_size", (2,), 2)
+    defaults: dict[str, Any] = {"steps": STEPS, "guidance_scale": GUIDANCE}
+    if index.boolean("is_distilled", False):
+        defaults = {"steps": DISTILLED_STEPS, "guidance_scale": 1.0, "shift": DISTILLED_SHIFT}
+    found: dict[str, Any] = {"defaults": defaults}
+    part = checkpoint.components.get("text_encoder")
+    there = part is not None and (part.kind is not None or part.path.is_dir())
+    if there and checkpoint.index["text_encoder"][1] in TEXT["text_encoder"][1]:
+        found["text"] = {"pipeline": READER}
+        if checkpoint.index.get("text_encoder_select_layers") is not None:
+            found["text"]["layers"] = list(index.integers("text_encoder_select_layers", None, 0, 1000))
+    return found
+
+
+def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Krea2:
+    """See `Family`."""
+    transformer, autoencoder, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
+    config, channels = krea2.Krea2Config.read(transformer.config), codec.token_channels(autoencoder)
+    if config.in_channels != channels:
+        expected = f"{channels}, 2 x 2 of the autoencoder's {channels // 4} latent channels"
+        transformer.config.refuse("in_channels", expected, config.in_channels)
+    return Krea2(krea2.load_krea2(ops, transformer), transformer.config, codec.load(ops, autoencoder))
