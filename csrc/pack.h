@@ -32,6 +32,16 @@ struct PackedWeight {
   std::shared_ptr<void> parities_;
 };
 
+// The factors of a low-rank term, and the memory that they point into; see LowRankTerm.
+struct LowRank {
+  std::shared_ptr<PackedWeight> down;
+  std::vector<float> up;
+  std::vector<std::int64_t> place;
+  std::vector<std::int32_t> first, last;
+  std::int64_t n = 0;  // output columns, as a Packed has them
+  bool swiglu = false;
+};
+
 // Sources stand below each other as one [sum of n, k * taps] matrix. `swiglu`: the first half of the rows is the gate.
 std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, std::int64_t k, std::int64_t taps,
                                           Dtype dtype, bool swiglu, int threads);

@@ -18,6 +18,19 @@ struct SegmentView {
   std::int64_t count = 0;
 };
 
+// One low-rank term of a linear: rows begin .. end of x have weight (x down^T) up^T in their sums, before the bias. `up` is
+// stored like a Packed of floats, but of each panel p only the inputs first[p] .. last[p], from up + place[p] on: of several
+// layers that were packed as one, most panels read the inputs of one.
+struct LowRankTerm {
+  std::int64_t begin, end;
+  const Packed* down;     // [rank, k], dtype of w
+  const float* up;
+  const std::int64_t* place;  // [panels]
+  const std::int32_t *first, *last;  // [panels]
+  View hidden;            // f32 [end - begin, rank], written: weight (x down^T)
+  float weight;
+};
+
 struct LinearArgs {
   View x;                 // [T, k], dtype of w
   const Packed* w;
@@ -27,6 +40,8 @@ struct LinearArgs {
   View gate;              // f32 [S, n], data null: none
   const std::int32_t* row_owner;  // [T] row of `gate`, null without gate
   int threads;
+  const LowRankTerm* terms = nullptr;
+  std::int64_t num_terms = 0;
 };
 
 struct ModulateArgs {

@@ -35,6 +35,16 @@ class Weight:
     @property
     def bytes(self) -> int: ...
 
+class LowRank:
+    @property
+    def n(self) -> int: ...
+    @property
+    def k(self) -> int: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+
 class Backend:
     def __init__(self, isa: str, dtype: str, threads: int) -> None: ...
     @property
@@ -72,7 +82,18 @@ class Backend:
         row_owners: _I32 | None,
         out: Tensor | None,
         dtype: str,
+        low_rank: Sequence[tuple[int, int, LowRank, float]] = (),
     ) -> Tensor: ...
+    def pack_low_rank(
+        self,
+        down: Sequence[NDArray[Any]],
+        up: _F32,
+        place: NDArray[np.int64],
+        first: _I32,
+        last: _I32,
+        n: int,
+        swiglu: bool,
+    ) -> LowRank: ...
     def modulate(
         self,
         x: Tensor,

@@ -18,7 +18,18 @@ from ..values import whole_of
 from . import _C
 from .argument_errors import explained
 from .bfloat16 import holds_bits, want_numbers, widen
-from .ops import Activation, AdapterTerms, Dtype, DtypeName, Float32, GuidanceTerms, NormKind
+from .low_rank import Panels, want_parts
+from .ops import (
+    Activation,
+    AdapterTerms,
+    Dtype,
+    DtypeName,
+    Float32,
+    GuidanceTerms,
+    LowRankPart,
+    LowRankTerm,
+    NormKind,
+)
 from .segments import Int32, Segments, bound_segments
 from .vectors import HostVector, host_vectors
 
@@ -172,6 +183,12 @@ class CpuOps:
         plain = [_plain(w, "pack_linear: weights") for w in weights]
         return self._c.pack_linear(plain, [_bias(b, "pack_linear: biases") for b in given], swiglu)
 
+    def pack_low_rank(self, parts: Sequence[LowRankPart], width: int, *, swiglu: bool = False) -> _C.LowRank:
+        _, ups = want_parts(parts, width, swiglu)
+        panels = Panels.of([part.start for part in parts], ups, width, swiglu)
+        down = [_plain(part.down, "pack_low_rank: down") for part in parts]
+        return self._c.pack_low_rank(down, panels.data, panels.place, panels.first, panels.last, width, swiglu)
+
     def linear(
         self,
         x: Tensor,
@@ -183,9 +200,15 @@ class CpuOps:
         segments: Segments | None = None,
         out: Tensor | None = None,
         dtype: DtypeName = "compute",
+        low_rank: Sequence[LowRankTerm] = (),
     ) -> Tensor:
         owners = None if segments is None or gate is None else segments.row_owners()
-        return self._c.linear(x, weight, activation, gate, residual, owners, out, dtype)
+        for term in low_rank:
+            if not isinstance(term.factors, _C.LowRank):
+                got = type(term.factors).__name__
+                raise ValueError(f"linear: low_rank: got factors {got}, want the result of pack_low_rank")
+        terms = [(term.start, term.stop, term.factors, term.weight) for term in low_rank]
+        return self._c.linear(x, weight, activation, gate, residual, owners, out, dtype, terms)
 
     def modulate(
         self,

@@ -17,6 +17,7 @@ numbers of a step (times, the solver's factors) come in one call. Only these val
 step:
   - sizes, places of `rows` and `columns`, heads, dtypes, eps: they give arrays their shapes or choose a kernel, and are
     equal at every step of a batch, so that a graph which was captured or recorded for the batch may hold them;
+  - the rows and weights of low-rank terms, which are not captured in graphs;
   - the keys and values of `AdapterTerms`, which are the arena's present arrays: such a graph ends when the arena grows.
 A step waits for the device once, in `numpy` of the flags that `finite` made. `grids` shape the arrays of the
 autoencoder, which no step calls.
@@ -41,6 +42,8 @@ from numpy.typing import NDArray
 from .segments import Int32, Segments
 from .terms import AdapterTerms as AdapterTerms
 from .terms import GuidanceTerms as GuidanceTerms
+from .terms import LowRankPart as LowRankPart
+from .terms import LowRankTerm as LowRankTerm
 from .vectors import Vector as Vector
 
 A = TypeVar("A")  # an array of the backend, always two-dimensional: rows x width
@@ -161,6 +164,12 @@ class Ops(Protocol[A, P]):
         for that activation, geglu or geglu_tanh, and the first half of all its N rows is the gate.
         """
 
+    def pack_low_rank(self, parts: Sequence[LowRankPart], width: int, *, swiglu: bool = False) -> Any:
+        """Pack the factors of low-rank terms of a linear [width, K], packed with the same `swiglu`.
+
+        Each part acts on a range of its output columns; what ranges share is added up.
+        """
+
     def linear(
         self,
         x: A,
@@ -172,6 +181,7 @@ class Ops(Protocol[A, P]):
         segments: Segments | None = None,
         out: A | None = None,
         dtype: DtypeName = "compute",
+        low_rank: Sequence[LowRankTerm] = (),
     ) -> A:
         """Compute y = activation(x W^T + b), then optionally residual += gate[owner] * y.
 
@@ -180,7 +190,9 @@ class Ops(Protocol[A, P]):
         half, so the result is N/2 wide; geglu and geglu_tanh: the same with gelu and gelu_tanh (2002.05202).
         With `residual` (float32 [T, N], WRITTEN and returned): residual += y, or with `gate` (float32 [S, N], its rows
         chosen by `segments`) residual += gate * y; activation must then be none. Otherwise the result is a new array
-        of `dtype`, or `out` (a view [T, N] of either dtype, WRITTEN and returned)."""
+        of `dtype`, or `out` (a view [T, N] of either dtype, WRITTEN and returned).
+        low_rank: terms weight (x A^T) B^T of ranges of rows, added to x W^T in their order. Rows without a term, and
+        those of terms of weight 0, have the bits that they have without any."""
 
     def modulate(
         self,

@@ -1,9 +1,17 @@
-"""Describe the weighted sums of ops: the adapter terms that attention adds, and the terms of guidance."""
+"""Describe the weighted sums of ops: the adapter terms that attention adds, low-rank terms of linear layers, and the
+terms of guidance.
+
+A LoRA changes a weight W [N, K] by s B A with A [r, K] and B [N, r], r small (2106.09685). Here W stays as it is, and
+the rows of whatever uses the LoRA get s (x A^T) B^T beside x W^T: rows of a batch may use different ones, or none
+(Punica 2310.18547, S-LoRA 2311.03285).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from numpy.typing import NDArray
 
 from .vectors import Vector
 
@@ -57,3 +65,28 @@ class GuidanceTerms:
     offsets: Vector
     rows: Vector
     weights: Vector
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankPart:
+    """The factors of one layer, of those that a linear was packed of, or of a range of its rows.
+
+    Attributes:
+        down: [r, K], any float dtype, or bfloat16 bits as uint16.
+        up: [n, r], likewise.
+        start: the output column of the packed linear that the first row of `up` is for.
+    """
+
+    down: NDArray[Any]
+    up: NDArray[Any]
+    start: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankTerm:
+    """Rows `start` to `stop` of a call, the factors that act on them (the result of `pack_low_rank`), their weight."""
+
+    start: int
+    stop: int
+    factors: Any
+    weight: float = 1.0

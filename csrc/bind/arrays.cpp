@@ -160,6 +160,11 @@ void bind_arrays(py::module_& m) {
       .def_property_readonly("dtype", [](const PackedWeight& w) { return dtype_name(w.view.dtype); })
       .def_property_readonly("swiglu", [](const PackedWeight& w) { return w.view.swiglu; })
       .def_property_readonly("bytes", [](const PackedWeight& w) { return w.bytes; });
+  py::class_<LowRank, LowRankPtr>(m, "LowRank")
+      .def_property_readonly("n", [](const LowRank& w) { return w.n; })
+      .def_property_readonly("k", [](const LowRank& w) { return w.down->view.k; })
+      .def_property_readonly("rank", [](const LowRank& w) { return w.down->view.n; })
+      .def_property_readonly("bytes", [](const LowRank& w) { return w.down->bytes + w.up.size() * sizeof(float); });
 }
 
 }  // namespace salon

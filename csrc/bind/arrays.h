@@ -21,6 +21,7 @@ struct Tensor {
 using TensorPtr = std::shared_ptr<Tensor>;
 using OptionalTensor = std::optional<TensorPtr>;
 using WeightPtr = std::shared_ptr<PackedWeight>;
+using LowRankPtr = std::shared_ptr<LowRank>;
 using Int32Array = py::array_t<std::int32_t, py::array::c_style>;
 using FloatArray = py::array_t<float, py::array::c_style>;
 

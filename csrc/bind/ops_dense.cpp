@@ -2,6 +2,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <tuple>
 #include <vector>
@@ -14,6 +15,8 @@ namespace salon {
 namespace {
 
 using Arrays = std::vector<py::array>;
+using Int64Array = py::array_t<std::int64_t, py::array::c_style>;
+using LowRankTerms = std::vector<std::tuple<std::int64_t, std::int64_t, LowRankPtr, double>>;  // first row, past-last row, factors, weight
 
 View view_or_none(const OptionalTensor& t) { return t && *t ? (*t)->view : View{}; }
 
@@ -154,7 +157,7 @@ WeightPtr pack_linear(const Backend& b, const Arrays& weights, const std::vector
 
 TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const std::string& activation, const OptionalTensor& gate,
                  const OptionalTensor& residual, const std::optional<Int32Array>& row_owners, const OptionalTensor& out,
-                 const std::string& dtype) {
+                 const std::string& dtype, const LowRankTerms& low_rank) {
   const char* op = "linear";
   const Act act = parse_activation(activation);
   const std::int64_t rows = x->view.rows;
@@ -188,9 +191,50 @@ TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
     }
   }
   args.out = target->view;
+  std::vector<LowRankTerm> terms;
+  std::vector<TensorPtr> hidden;
+  for (const auto& [begin, end, factors, factor] : low_rank) {
+    if (!factors) refuse(op, "low_rank", "None", "the result of pack_low_rank");
+    const Packed& down = factors->down->view;
+    const std::string at = std::to_string(begin) + " to " + std::to_string(end);
+    if (begin < 0 || begin > end || end > rows) refuse(op, "low_rank", "rows " + at, "rows within 0 to " + std::to_string(rows));
+    if (down.k != w->view.k || factors->n != w->view.n || factors->swiglu != w->view.swiglu)
+      refuse(op, "low_rank", "factors of [" + std::to_string(factors->n) + ", " + std::to_string(down.k) + "]",
+             "[" + std::to_string(w->view.n) + ", " + std::to_string(w->view.k) + "], packed as the weight is");
+    if (!std::isfinite(factor)) refuse(op, "low_rank", "weight " + std::to_string(factor), "a finite number");
+    if (begin == end || factor == 0) continue;
+    hidden.push_back(new_tensor(end - begin, down.n, Dtype::f32));
+    terms.push_back({begin, end, &down, factors->up.data(), factors->place.data(), factors->first.data(), factors->last.data(),
+                     hidden.back()->view, nearest(factor)});
+  }
+  args.terms = terms.data();
+  args.num_terms = std::int64_t(terms.size());
   const Unlocked unlocked;
   b.table->linear(args);
   return target;
+}
+
+LowRankPtr pack_low_rank(const Backend& b, const Arrays& down, const FloatArray& up, const Int64Array& place, const Int32Array& first,
+                         const Int32Array& last, std::int64_t n, bool swiglu) {
+  const char* op = "pack_low_rank";
+  auto made = std::make_shared<LowRank>();
+  made->down = pack_linear(b, down, std::vector<std::optional<FloatArray>>(down.size()), false);
+  made->n = n;
+  made->swiglu = swiglu;
+  const std::int64_t half = kPanel / 2, panels = swiglu ? (n / 2 + half - 1) / half : (n + kPanel - 1) / kPanel;
+  want_length(op, "place", place.size(), panels);
+  want_length(op, "first", first.size(), panels);
+  want_length(op, "last", last.size(), panels);
+  for (std::int64_t p = 0; p < panels; ++p) {
+    const std::int64_t from = first.data()[p], to = last.data()[p], at = place.data()[p];
+    if (from < 0 || from > to || to > made->down->view.n || at < 0 || at + (to - from) * kPanel > up.size())
+      refuse(op, "first, last", "inputs " + std::to_string(from) + " to " + std::to_string(to), "inputs that `up` holds");
+  }
+  made->up.assign(up.data(), up.data() + up.size());
+  made->place.assign(place.data(), place.data() + panels);
+  made->first.assign(first.data(), first.data() + panels);
+  made->last.assign(last.data(), last.data() + panels);
+  return made;
 }
 
 TensorPtr modulate(const Backend& b, const TensorPtr& x, const OptionalTensor& shift, const TensorPtr& scale, const Int32Array& offsets,
@@ -503,7 +547,9 @@ void bind_dense_ops(py::class_<Backend>& backend) {
       .def("gated", &gated, py::arg("gate"), py::arg("value"), py::arg("activation"), py::arg("out").none(true))
       .def("pack_linear", &pack_linear, py::arg("weights"), py::arg("biases"), py::arg("swiglu"))
       .def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("activation"), py::arg("gate").none(true), py::arg("residual").none(true),
-           py::arg("row_owners").none(true), py::arg("out").none(true), py::arg("dtype"))
+           py::arg("row_owners").none(true), py::arg("out").none(true), py::arg("dtype"), py::arg("low_rank") = LowRankTerms())
+      .def("pack_low_rank", &pack_low_rank, py::arg("down"), py::arg("up"), py::arg("place"), py::arg("first"), py::arg("last"), py::arg("n"),
+           py::arg("swiglu"))
       .def("modulate", &modulate, py::arg("x"), py::arg("shift").none(true), py::arg("scale"), py::arg("offsets"), py::arg("owners"), py::arg("kind"), py::arg("eps"),
            py::arg("weight").none(true) = py::none())
       .def("norm", &norm, py::arg("x"), py::arg("weight"), py::arg("bias").none(true), py::arg("kind"), py::arg("eps"), py::arg("dtype"))

@@ -12,6 +12,9 @@
 #endif
 
 namespace salon::SALON_ISA_NS {
+
+void linear(const LinearArgs&);
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -172,10 +175,24 @@ void run_chunk(const LinearArgs& a, int64_t panel, int64_t begin, int64_t end, F
   }
 }
 
+// Computes weight (x down^T) of every low-rank term.
+void shrink(const LinearArgs& args) {
+  for (int64_t m = 0; m < args.num_terms; ++m) {
+    const LowRankTerm& t = args.terms[m];
+    View x = args.x;
+    x.data = static_cast<char*>(x.data) + t.begin * x.stride * (x.dtype == Dtype::bf16 ? 2 : 4);
+    x.rows = t.end - t.begin;
+    linear(LinearArgs{x, t.down, t.hidden, Act::none, false, {}, nullptr, args.threads});
+    for (int64_t r = 0; r < x.rows; ++r)
+      for (int64_t i = 0; i < t.hidden.cols; ++i) row_of<float>(t.hidden, r)[i] *= t.weight;
+  }
+}
+
 }  // namespace
 
 void linear(const LinearArgs& args) {
   if (!args.x.rows || !args.w->n) return;
+  shrink(args);
 #if defined(SALON_AMX)
   if (args.w->dtype == Dtype::bf16) return linear_tiles(args);
 #endif

@@ -1,4 +1,4 @@
-// Finishes a block's sums: bias, activation, and the way into the output. For linear.cpp and linear_tiles.h.
+// Finishes a block's sums: low-rank terms, bias, activation, and the way into the output. For linear.cpp and linear_tiles.h.
 #pragma once
 #include "logistic.h"
 #include "table.h"
@@ -96,10 +96,43 @@ template <class O> Finish choose_store(Act act) {
     default: return finish_store<Act::none, O>;
   }
 }
-Finish choose(const LinearArgs& a) {
+Finish choose_last(const LinearArgs& a) {
   if (a.residual) return a.gate.data ? finish_residual<true> : finish_residual<false>;
   return a.out.dtype == Dtype::bf16 ? choose_store<uint16_t>(a.act) : choose_store<float>(a.act);
 }
+
+// sums[R][32] += hidden[R][depth] up[depth][32], each row by itself and in the order of the depth.
+template <int R> void add_product(float* sums, const float* hidden, int64_t stride, const float* up, int64_t depth) {
+  vf acc[R][kVectors];
+  for (int r = 0; r < R; ++r)
+    for (int j = 0; j < kVectors; ++j) acc[r][j] = load(sums + r * kPanel + j * kLanes);
+  for (int64_t i = 0; i < depth; ++i, up += kPanel)
+    for (int r = 0; r < R; ++r) {
+      const vf h = set1(hidden[r * stride + i]);
+      for (int j = 0; j < kVectors; ++j) acc[r][j] = fma(h, load(up + j * kLanes), acc[r][j]);
+    }
+  for (int r = 0; r < R; ++r)
+    for (int j = 0; j < kVectors; ++j) store(sums + r * kPanel + j * kLanes, acc[r][j]);
+}
+
+// Adds the low-rank terms of a block's rows to its sums, before what finishes it. A row that has none stays as it is.
+void finish_low_rank(const LinearArgs& a, float* buffer, int64_t row, int rows, int64_t panel) {
+  for (int64_t m = 0; m < a.num_terms; ++m) {
+    const LowRankTerm& t = a.terms[m];
+    const int64_t begin = t.begin > row ? t.begin : row, end = t.end < row + rows ? t.end : row + rows;
+    const int64_t first = t.first[panel], depth = t.last[panel] - first;
+    if (depth <= 0) continue;
+    const float* up = t.up + t.place[panel];
+    int64_t r = begin;
+    for (; r + 2 <= end; r += 2)
+      add_product<2>(buffer + (r - row) * kPanel, row_of<const float>(t.hidden, r - t.begin) + first, t.hidden.stride, up, depth);
+    if (r < end)
+      add_product<1>(buffer + (r - row) * kPanel, row_of<const float>(t.hidden, r - t.begin) + first, t.hidden.stride, up, depth);
+  }
+  choose_last(a)(a, buffer, row, rows, panel);
+}
+
+Finish choose(const LinearArgs& a) { return a.num_terms ? finish_low_rank : choose_last(a); }
 
 }  // namespace
 }  // namespace salon::SALON_ISA_NS

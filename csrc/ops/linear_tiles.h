@@ -35,6 +35,7 @@ struct TileBlock {
 };
 
 Way way_of(const LinearArgs& a) {
+  if (a.num_terms) return Way::apart;
   if (a.residual) return a.gate.data ? Way::gated : Way::residual;
   if (a.act == Act::none) return a.out.dtype == Dtype::bf16 ? Way::bf16 : Way::f32;
   return a.act == Act::gelu_tanh && a.out.dtype == Dtype::bf16 ? Way::bf16_gelu_tanh : Way::apart;

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..ops import Float32
+from ..ops import Float32, LowRankTerm
 from ..segments import Int32, Segments
 
 
@@ -74,3 +74,22 @@ def want_grids(op: str, grids: Int32, pixels: int, smallest: int = 1) -> None:
     total = int(np.prod(grids.astype(np.int64), axis=1).sum())
     if total != pixels:
         refuse(op, "grids", f"{total} pixels", f"{pixels} pixels, the rows of x")
+
+
+def want_low_rank(
+    op: str, term: LowRankTerm, rows: int, shape: tuple[int, ...], swiglu: bool, packed: type[Any]
+) -> None:
+    """Raise ValueError unless a low-rank term fits a linear of [N, K] over so many rows.
+
+    Args:
+        packed: what the backend's `pack_low_rank` returns, with the `shape` [N, K] and `swiglu` that it is for.
+    """
+    if not 0 <= term.start <= term.stop <= rows:
+        refuse(op, "low_rank", f"rows {term.start} to {term.stop}", f"rows within 0 to {rows}")
+    if not isinstance(term.factors, packed):
+        refuse(op, "low_rank", f"factors {type(term.factors).__name__}", "the result of pack_low_rank")
+    if term.factors.shape != tuple(shape) or term.factors.swiglu != swiglu:
+        got = f"factors of {list(term.factors.shape)}"
+        refuse(op, "low_rank", got, f"{list(shape)}, packed as the weight is")
+    if not np.isfinite(term.weight):
+        refuse(op, "low_rank", f"weight {term.weight}", "a finite number")

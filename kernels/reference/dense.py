@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bfloat16 import widen
-from ..ops import Activation, DtypeName, Float32, NormKind
+from ..low_rank import want_parts
+from ..ops import Activation, DtypeName, Float32, LowRankPart, LowRankTerm, NormKind
 from ..segments import Int32, Segments
 from .checks import (
     describe,
@@ -21,6 +22,7 @@ from .checks import (
     want_dtype_name,
     want_eps,
     want_indices,
+    want_low_rank,
     want_segments,
     want_vector,
 )
@@ -42,6 +44,15 @@ class ReferenceLinear:
     swiglu: bool
 
 
+@dataclass(frozen=True, eq=False)
+class ReferenceLowRank:
+    """Factors of low-rank terms: of each part down [r, K], up [n, r] and the column that it begins at; float32."""
+
+    parts: Sequence[tuple[Float32, Float32, int]]
+    shape: tuple[int, int]  # [N, K] of the linear
+    swiglu: bool
+
+
 def activate(x: Float32, activation: Activation) -> Float32:
     """Return the activation, computed in float64 and rounded once.
 
@@ -54,6 +65,12 @@ def activate(x: Float32, activation: Activation) -> Float32:
         gate, value = np.hsplit(v, 2)
         return (_activate(gate, GLU[activation]) * value).astype(np.float32)
     return _activate(v, activation).astype(np.float32)
+
+
+def _product(x: Float32, weight: Float32) -> Float32:
+    """Return x weight^T, each row by itself."""
+    y: Float32 = np.matmul(np.ascontiguousarray(x)[:, None, :], weight.T)[:, 0]
+    return y
 
 
 def _activate(v: Float64, activation: Activation) -> Float64:
@@ -113,6 +130,11 @@ class DenseOps:
             refuse(op, "weights", f"{len(weight)} rows", "an even number for swiglu")
         return ReferenceLinear(weight, np.concatenate(bias), swiglu)
 
+    def pack_low_rank(self, parts: Sequence[LowRankPart], width: int, *, swiglu: bool = False) -> ReferenceLowRank:
+        depth, ups = want_parts(parts, width, swiglu)
+        own = [(widen(p.down, "pack_low_rank: down"), up, p.start) for p, up in zip(parts, ups, strict=True)]
+        return ReferenceLowRank(own, (width, depth), swiglu)
+
     @np.errstate(all="ignore")
     def linear(
         self,
@@ -125,6 +147,7 @@ class DenseOps:
         segments: Segments | None = None,
         out: Float32 | None = None,
         dtype: DtypeName = "compute",
+        low_rank: Sequence[LowRankTerm] = (),
     ) -> Float32:
         op = "linear"
         want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "quick_gelu", *GLU))
@@ -151,8 +174,17 @@ class DenseOps:
         if out is not None:
             want_array(op, "out", out, rows, width)
 
+        for term in low_rank:
+            want_low_rank(op, term, rows, weight.weight.shape, weight.swiglu, ReferenceLowRank)
+
         # Each row is a product of its own, of one shape for every T: BLAS blocks would round a row by its place.
-        y = np.matmul(np.ascontiguousarray(x)[:, None, :], weight.weight.T)[:, 0] + weight.bias
+        y = _product(x, weight.weight)
+        for term in low_rank:
+            if term.weight:
+                for down, up, start in term.factors.parts:
+                    hidden = np.float32(term.weight) * _product(x[term.start : term.stop], down)
+                    y[term.start : term.stop, start : start + len(up)] += _product(hidden, up)
+        y += weight.bias
         if residual is not None:
             if gate is not None and segments is not None:
                 y = gate[segments.row_owners()] * y

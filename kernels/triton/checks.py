@@ -14,6 +14,7 @@ from ..reference.checks import (
     want_dtype_name,
     want_eps,
     want_grids,
+    want_low_rank,
     want_segments,
 )
 from .arrays import DeviceVector, bring_vectors
@@ -28,6 +29,7 @@ __all__ = [
     "want_eps",
     "want_grids",
     "want_indices",
+    "want_low_rank",
     "want_segments",
     "want_vector",
 ]

@@ -11,16 +11,18 @@ import torch
 from numpy.typing import NDArray
 
 from ..bfloat16 import widen
-from ..ops import Activation, DtypeName
+from ..low_rank import want_parts
+from ..ops import Activation, DtypeName, LowRankPart, LowRankTerm
 from ..reference.dense import GLU
 from ..segments import Segments
 from .arrays import empty, from_host
 from .base import Base
-from .checks import describe, refuse, want_choice, want_dtype_name
+from .checks import describe, refuse, want_choice, want_dtype_name, want_low_rank
 from .devices import Device
 from .float8 import Float8
 from .jit import linear as kernels
 from .launch import Launch
+from .low_rank import TritonLowRank, TritonLowRankPart, epilogue, runs_of
 from .tiles import linear_tiles, power, row_warps
 
 COLUMNS: Final = 256  # of the result: a piece of a streamed weight has a multiple, as tiles have
@@ -118,6 +120,14 @@ class LinearOps(Base):
             return TritonLinear(self.resident.add(packed), shift, swiglu, scales)
         return self._in_pieces(packed, shift, swiglu, scales)
 
+    def pack_low_rank(self, parts: Sequence[LowRankPart], width: int, *, swiglu: bool = False) -> TritonLowRank:
+        depth, ups = want_parts(parts, width, swiglu)
+        own = [
+            TritonLowRankPart(self.pack_linear([part.down]), self.pack_linear([up]), part.start, part.start + len(up))
+            for part, up in zip(parts, ups, strict=True)
+        ]
+        return TritonLowRank(own, (width, depth), swiglu)
+
     def _stays(self, width: int, depth: int) -> bool:
         """Return whether the next weight is to be on the device."""
         if self.streamed is None or self.device.type == "meta":
@@ -159,6 +169,7 @@ class LinearOps(Base):
         segments: Segments | None = None,
         out: torch.Tensor | None = None,
         dtype: DtypeName = "compute",
+        low_rank: Sequence[LowRankTerm] = (),
     ) -> torch.Tensor:
         op = "linear"
         want_choice(op, "activation", activation, ("none", "gelu_tanh", "gelu", "silu", "quick_gelu", *GLU))
@@ -187,22 +198,67 @@ class LinearOps(Base):
             owners = self.tables(segments).row_owner
         if out is not None:
             self._want(op, "out", out, count, width)
+        for term in low_rank:
+            want_low_rank(op, term, count, tuple(weight.weight.shape), weight.swiglu, TritonLowRank)
 
         result = residual if residual is not None else out if out is not None else self._new(count, width, dtype)
+        if terms := [term for term in low_rank if term.weight and term.start < term.stop]:
+            self._with_terms(x, weight, activation, gate, owners, result, terms, residual=residual is not None)
+        else:
+            self._product(x, weight, activation, gate, owners, result, residual=residual is not None)
+        return result
+
+    def _with_terms(
+        self, x: torch.Tensor, weight: TritonLinear, activation: Activation, gate: torch.Tensor | None,
+        owners: torch.Tensor | None, result: torch.Tensor, terms: Sequence[LowRankTerm], *, residual: bool,
+    ) -> None:  # fmt: skip
+        """Compute `linear` with low-rank terms into `result`: rows without any as ever, of others all sums first."""
+        for start, stop, mine in runs_of(len(x), terms):
+            rows, into = x[start:stop], result[start:stop]
+            own = None if owners is None else owners[start:stop]
+            if not mine:
+                self._product(rows, weight, activation, gate, own, into, residual=residual)
+                continue
+            sums = self._new(stop - start, len(weight.weight), "float32")
+            self._product(rows, weight, "none", None, None, sums, residual=False, apart=True)
+            for term in mine:
+                for part in term.factors.parts:
+                    hidden = self._new(stop - start, len(part.down.weight), "float32")
+                    self._product(rows, part.down, "none", None, None, hidden, residual=False)
+                    scaled = self._new(*hidden.shape)
+                    scaled.copy_(hidden * term.weight)
+                    self._product(scaled, part.up, "none", None, None, sums[:, part.start : part.stop], residual=True)
+            y = epilogue(sums, activation)
+            if gate is not None and own is not None:
+                y = y * gate[own.long()]
+            into.copy_(into + y if residual else y)
+
+    def _product(
+        self, x: torch.Tensor, weight: TritonLinear, activation: Activation, gate: torch.Tensor | None,
+        owners: torch.Tensor | None, result: torch.Tensor, *, residual: bool, apart: bool = False,
+    ) -> None:  # fmt: skip
+        """Compute `linear` into `result`, to which it is added with `residual`.
+
+        Args:
+            apart: whether pairs of gate and value stay apart: the result has the columns of all gates, then all values.
+        """
+        count, depth = len(x), weight.weight.shape[1]
+        paired = weight.swiglu and not apart
+        width = len(weight.weight) // (2 if weight.swiglu else 1)
         tiles = linear_tiles(
             self.arch,
             self.compute,
             width,
             depth,
-            swiglu=weight.swiglu,
-            residual=residual is not None,
+            swiglu=paired,
+            residual=residual,
             gated=gate is not None,
             float8=weight.scales is not None,
         )
         row_scales = None
         if weight.scales is not None:
             x, row_scales = self._to_float8(x)
-        for start, stop, part, bias, scales in self._parts(weight, width):
+        for start, stop, part, bias, scales in self._columns(weight, width, apart):
             into = result[:, start:stop]
             gates = None if gate is None else gate[:, start:stop]
             self.launch(
@@ -226,8 +282,8 @@ class LinearOps(Base):
                 warps=tiles.warps,
                 stages=tiles.stages,
                 ACTIVATION=GLU.get(activation, activation),
-                PAIRED=weight.swiglu,
-                RESIDUAL=residual is not None,
+                PAIRED=paired,
+                RESIDUAL=residual,
                 GATED=gate is not None,
                 SCALED=row_scales is not None,
                 EVEN=depth % tiles.k == 0,
@@ -236,7 +292,19 @@ class LinearOps(Base):
                 BK=tiles.k,
                 GROUP=GROUP,
             )
-        return result
+
+    def _columns(
+        self, weight: TritonLinear, width: int, apart: bool
+    ) -> Iterator[tuple[int, int, torch.Tensor, torch.Tensor, torch.Tensor | None]]:
+        """Yield what `_parts` does; of pairs with `apart` the gates, then the values."""
+        for start, stop, part, bias, scales in self._parts(weight, width):
+            if not (apart and weight.swiglu):
+                yield start, stop, part, bias, scales
+                continue
+            for half, first in enumerate((0, stop - start)):
+                mine = slice(first, first + stop - start)
+                own = None if scales is None else scales[mine]
+                yield half * width + start, half * width + stop, part[mine], bias[mine], own
 
     def _parts(
         self, weight: TritonLinear, width: int

@@ -19,6 +19,10 @@ from ..test_elementwise import (  # noqa: F401  (they run here on the triton tab
     test_rounding_is_to_nearest_even,
     test_segments_of_a_backend_are_segments,
 )
+from ..test_low_rank import (  # noqa: F401
+    check_terms_of_rows,
+    test_wrong_terms_are_refused,
+)
 
 Float32 = NDArray[np.float32]
 
@@ -51,6 +55,10 @@ def test_linear(pair, rng, rows, width, depth, activation):
         for ops in pair.both
     )  # fmt: skip
     pair.close(got, want)
+
+
+def test_low_rank_terms(pair):
+    check_terms_of_rows(pair, 14, 21, "gelu_tanh" if pair.cpu.compute == "float32" else "swiglu")
 
 
 @pytest.mark.parametrize("gated", [False, True])
