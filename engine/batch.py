@@ -116,7 +116,7 @@ class Batch:
             prompted = number < len(self.generations)  # the first blocks are those of the prompts
             for image in range(g.spec.images):
                 text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
-                samples += [Sample(grid, text, g.embedded_guidance) for grid in view.grids(g.grid)]
+                samples += [Sample(grid, text, g.embedded_guidance, g.loras) for grid in view.grids(g.grid)]
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:

@@ -15,6 +15,7 @@ from .config import Config
 from .errors import MalformedFile, PromptError, SpecError
 from .guidance import FIELDS as GUIDANCE_FIELDS
 from .guidance import weighted
+from .lora_uses import loras_of
 from .spec import GenerationSpec, check_guidance, size_for_aspect
 from .spread import check_spread
 from .styles.choice import FIELDS, StyleInfo, joined_uses, style_uses
@@ -88,6 +89,8 @@ def complete(
         raise PromptError(complaint("prompt", shown(prompt), "some words", 'say what to draw, like "a red apple"'))
     start, chosen = start or from_pictures, (*chosen, *looks)
     given = {name: value for name, value in given.items() if name not in _READ_HERE}
+    if "loras" in given:
+        given["loras"] = loras_of(given["loras"])
     if shares:
         given |= weighted(**shares)
     if start is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .memory import MemoryCoefficients
     from .sigmas import SigmaConfig
     from .weights.ip_adapter import IpAdapter
+    from .weights.lora import LoraMap, LoraWeights
 
 Float32 = NDArray[np.float32]
 
@@ -37,11 +38,14 @@ class Sample:
         grid: (height, width) of its image in tokens.
         text: the text rows; samples with the same text share the object.
         guidance: the input of a guidance embedding; None: the model has none.
+        loras: the LoRAs that act on it, each with its weight; samples with the same ones share the object. Only a model
+            that `TakesLoras` is given any.
     """
 
     grid: tuple[int, int]
     text: TextEncoding
     guidance: float | None = None
+    loras: tuple[tuple[LoraWeights, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,3 +134,11 @@ class Denoiser(Protocol):
 
         Raise CheckpointError if anything is wrong with it, or if it is made for another model.
         """
+
+
+@runtime_checkable
+class TakesLoras(Protocol):
+    """A denoiser whose layout takes `Sample.loras`. For any other every LoRA is refused, by the name of its family."""
+
+    def lora_map(self) -> LoraMap:
+        """Return the linears that a LoRA may change, and the names that files give them."""

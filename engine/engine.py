@@ -7,6 +7,7 @@ what is admitted, pinned or decoded, stands in modules of their own.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -39,6 +40,7 @@ from .info import BackendInfo, ModelInfo
 from .inquiries import Question, course_of, probes_of
 from .limits import Limits
 from .loading import Model, load_model
+from .loras import Loras
 from .memory import free_memory, weight_bytes
 from .probing import Probing, encoder_of
 from .projection import projected
@@ -71,6 +73,7 @@ class Engine:
         limits: the bounds of what the engine takes on.
         adapters: the registered adapters.
         start_pictures: what generations start from.
+        loras: the LoRAs that were added.
         admission: the limits applied to the model, with estimates for planning.
         backend: name and compute dtype of the backend.
         device: the device that the backend computes on, if that has memory of its own; None: it is the host.
@@ -95,6 +98,7 @@ class Engine:
         self.start_pictures = StartPictures(
             lambda pixels: pictures.encode(self.ops, self.model.denoiser.codec, pixels), sizes.granularity
         )
+        self.loras = Loras(ops, model.denoiser, model.family, limits.lora_bytes)
         self._branches: dict[str, AdapterBranch] = {}
         if model.styles is not None:
             self._branches[style_names.STYLE_BRANCH] = model.styles.adapter.branch
@@ -225,10 +229,11 @@ class Engine:
             negative: an encoding to use in place of the unconditional input. A generation with either cannot be parked.
 
         Raises:
-            SpecError: a side is no multiple of the model's granularity, an adapter is unknown, the prompt or a term
-                cannot be read, a negative prompt comes without guidance, terms come at guidance 0, a start picture was
-                not added, or its mask leaves nothing to draw.
+            SpecError: a side is no multiple of the model's granularity, an adapter or a LoRA is unknown, the prompt or
+                a term cannot be read, a negative prompt comes without guidance, terms come at guidance 0, a start
+                picture was not added, or its mask leaves nothing to draw.
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
+            CheckpointError: the file of a LoRA was changed, or an array of it cannot be used.
         """
         check_guidance(spec)
         check_spread(spec, None if self.model.styles is None else self.model.styles.info)
@@ -528,23 +533,41 @@ class Engine:
 
     @on_device
     def add_picture(self, form: PictureForm, pixels: UInt8) -> None:
-        """Make a picture, a mask or a taste code usable, for generations whose spec refers to it. It stays as long as
-        one does, and a while beyond.
+        """Make a picture, a mask, a taste code or a LoRA usable, for generations whose spec refers to it. It stays as
+        long as one does, and a while beyond.
 
         Args:
             form: whose it is and what as, of `start.forms_of` a spec.
-            pixels: uint8 [height, width, 3]; of a mask [height, width]; of a taste code the bytes [4 W] of its vector.
+            pixels: uint8 [height, width, 3]; of a mask [height, width]; of a taste code the bytes [4 W] of its vector;
+                of a LoRA the bytes of its file's path.
 
         Raises:
             SpecError: pixels of another shape or dtype; of a style also as `add_style_picture`, of a taste code as
                 `add_taste`.
+            CheckpointError, LimitError: of a LoRA as `add_lora`.
         """
         if form.use is PictureUse.STYLE:
             self.add_style_picture(form.digest, pixels)
         elif form.use is PictureUse.TASTE:
             self.add_taste(form.digest, vector_of(form.label, pixels))
+        elif form.use is PictureUse.LORA:
+            self.add_lora(form.digest, os.fsdecode(pixels.tobytes()))
         else:
             self.start_pictures.add(form, pixels)
+
+    def add_lora(self, digest: str, path: str | Path) -> None:
+        """Make a LoRA usable, for generations whose spec refers to it. Its arrays are read at the first use, and stay
+        packed as long as a generation uses them, and a while beyond.
+
+        Args:
+            digest: SHA-256 (hex) of the file.
+            path: the file, which stays where it is.
+
+        Raises:
+            CheckpointError: the file is no LoRA, or one for another model.
+            LimitError: it has more bytes than `Limits.lora_bytes`.
+        """
+        self.loras.add(digest, path)
 
     def forget_adapter(self, name: str) -> None:
         """Undo `register_adapter`. Raise StateError while an open generation uses the adapter."""
@@ -631,6 +654,8 @@ class Engine:
         """Return a generation without arrays, once it is within all limits."""
         self.admission.check_spec(spec, len(self._open))
         self.start_pictures.want(spec)
+        self.loras.want(spec.loras)
+        taught = () if self.model.taught is None else self.model.taught.notes(spec.width, spec.height)
         own_text = text is not None or negative is not None
         text = self._encoded(("text", "prompt"), text, spec.prompt)
         negative = (
@@ -650,7 +675,7 @@ class Engine:
             negative=negative,
             terms=terms,
             own_text=own_text,
-            notes=() if self.model.taught is None else self.model.taught.notes(spec.width, spec.height),
+            notes=(*taught, *self.loras.notes(spec.loras)),
             evaluations=evaluations,
             noise_scale=sizes.noise_scale(evaluations),
             grid=grid,
@@ -696,8 +721,14 @@ class Engine:
 
     @contextmanager
     def _admitted(self, generation: Generation) -> Iterator[None]:
-        """Pin adapters and pictures and count the generation as open; if what follows raises, undo all."""
-        self.adapters.pin(self._uses(generation.spec))
+        """Pin LoRAs, adapters and pictures and count the generation as open; if what follows raises, undo all."""
+        loras = self.loras.pin(generation.spec.loras)
+        try:
+            self.adapters.pin(self._uses(generation.spec))
+        except BaseException:
+            self.loras.unpin(generation.spec.loras)
+            raise
+        generation.loras = loras
         self.start_pictures.pin(generation.spec)
         self._open[generation.number] = generation
         try:
@@ -719,6 +750,7 @@ class Engine:
         generation.release(State.FAILED)
 
     def _leave(self, generation: Generation, state: State) -> None:
+        self.loras.unpin(generation.spec.loras)
         self.adapters.unpin(self._uses(generation.spec))
         self.start_pictures.unpin(generation.spec)
         del self._open[generation.number]

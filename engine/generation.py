@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .inquiries import Text
     from .probing import Probing
     from .regions import Region
+    from .weights.lora import LoraWeights
 
 Float32 = NDArray[np.float32]
 
@@ -85,6 +86,7 @@ class Generation:
         region: what holds the generation to its start picture outside of a mask; None: all of it is new.
         windows: the parts in which the model sees an image; (): as a whole.
         probing: of an inquiry how far it is; None: the generation draws.
+        loras: the packed LoRAs that act on it, with their weights.
         position: number of evaluations taken; of an inquiry, of pieces.
         state: see `State`.
         error: the reason of a failure, or None.
@@ -109,6 +111,7 @@ class Generation:
     region: Region | None = None
     windows: tuple[Window, ...] = ()
     probing: Probing | None = None
+    loras: tuple[tuple[LoraWeights, float], ...] = ()
     position: int = 0
     state: State = State.RUNNING
     error: NumericalError | None = None
@@ -165,6 +168,7 @@ class Generation:
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
         self.latents = self.velocity = self.base = self.region = self.batch = self.probing = None
+        self.loras = ()
         self.state = state
 
     @property

@@ -29,6 +29,7 @@ class Limits:
         arena_bytes: bytes of the keys and values of adapters.
         max_registered: adapters registered at a time.
         text_cache: number of prompts whose encoding is kept.
+        lora_bytes: bytes of the packed factors of LoRAs.
 
     Raises:
         SpecError: a bound is no whole number from 0.
@@ -48,6 +49,7 @@ class Limits:
     arena_bytes: int = 256 * 2**20
     max_registered: int = 100_000
     text_cache: int = 256
+    lora_bytes: int = 2 * 2**30
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -49,6 +49,9 @@ _ITEM_BYTES: Final = {
 class SafetensorsFile(TensorFile):
     """The arrays of one safetensors file.
 
+    Attributes:
+        metadata: what else the header says, text by name.
+
     Raises:
         UnsafeFile, MissingFile, UnreadableFile, TruncatedFile, MalformedFile: as their names say.
         WrongDtype, WrongShape: the file is quantised in a way that Salon does not read.
@@ -65,6 +68,8 @@ class SafetensorsFile(TensorFile):
                 file.seek(0)
                 header, data_start = self._read_header(file, size)
                 self._infos = self._read_infos(header, data_start, size)
+                said = header.get("__metadata__")
+                self.metadata = {str(key): str(value) for key, value in said.items()} if isinstance(said, dict) else {}
                 self._bytes = np.memmap(file, np.uint8, mode="r").view(np.ndarray)
         except FileNotFoundError as error:
             raise MissingFile("no such file", path=path, remedy=_AGAIN) from error

@@ -27,6 +27,7 @@ from ..values import flag_of, number_of, shown, text_of, whole_of
 from . import inquiries, solvers
 from .errors import PromptError, SpecError
 from .guidance import TextTerm, check_terms, unconditional_weight, weight_of
+from .lora_uses import LoraUse, check_loras
 from .start import Start
 
 _DIGITS: Final = decimal.Context(prec=40)
@@ -87,6 +88,7 @@ class GenerationSpec:
         start: the picture that all of them start from; None: from noise alone.
         inquiry: name of what is asked (`inquiries`) in place of drawing; "": pictures are drawn. One about a picture
             has it as its start, at strength 0, and needs no prompt.
+        loras: the LoRAs that change the model for every picture; an engine has them by `Engine.add_lora`.
 
     Raises:
         SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
@@ -114,6 +116,7 @@ class GenerationSpec:
     prompt_weight: float = 1.0
     start: Start | None = None
     inquiry: str = ""
+    loras: tuple[LoraUse, ...] = ()
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -157,6 +160,7 @@ class GenerationSpec:
         if len(set(names)) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise SpecError(complaint("adapters", f"{twice!r} twice", "each adapter once", "add up its weights"))
+        check_loras(self.loras, self.inquiry)
         check_terms(self.terms)
         if self.start is not None and not isinstance(self.start, Start):
             raise SpecError(complaint("start", shown(self.start), "a Start", "make one of the picture's digest"))

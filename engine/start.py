@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from ..bounds import DIGEST, MAX_FEATHER, MAX_PLACE
 from ..errors import complaint
@@ -137,6 +140,7 @@ class PictureUse(StrEnum):
     START = "start"  # pixels [height, width, 3] of the size of the generation
     MASK = "mask"  # pixels [height, width] likewise, 255 where pixels are new
     TASTE = "taste"  # no picture, but the style vector of a taste code: its bytes [4 W], as float32 [W] has them
+    LORA = "lora"  # no picture, but a LoRA: the path of its file, as bytes
 
 
 _LABELS: Final = {
@@ -144,6 +148,7 @@ _LABELS: Final = {
     PictureUse.START: "start picture",
     PictureUse.MASK: "mask",
     PictureUse.TASTE: "taste code",
+    PictureUse.LORA: "LoRA",
 }
 
 
@@ -153,7 +158,7 @@ class PictureForm(msgspec.Struct, frozen=True):
     Attributes:
         digest: SHA-256 (hex) of its file; of a taste code the code.
         use: what as.
-        size: (width, height) in pixels; None: of a style or a taste code, see `PictureUse`.
+        size: (width, height) in pixels; None: of a style, a taste code or a LoRA, see `PictureUse`.
         place: where it lies on a canvas of that size, see `Start`.
         flat: as shades on white, see `Start`.
     """
@@ -196,7 +201,13 @@ def forms_of(spec: GenerationSpec) -> tuple[PictureForm, ...]:
     names = [use.adapter for use in spec.adapters if use.weight]
     styles = (PictureForm(digest, PictureUse.STYLE) for digest in map(picture_of, names) if digest is not None)
     tastes = (PictureForm(code, PictureUse.TASTE) for code in map(taste_of, names) if code is not None)
-    return tuple(dict.fromkeys((*styles, *tastes, *start_forms(spec))))
+    loras = (PictureForm(use.digest, PictureUse.LORA) for use in spec.loras)
+    return tuple(dict.fromkeys((*styles, *tastes, *loras, *start_forms(spec))))
+
+
+def path_bytes(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """Return the path of a LoRA's file in the form of `PictureUse.LORA`: absolute, uint8 [n]."""
+    return np.frombuffer(os.fsencode(os.path.abspath(path)), np.uint8)
 
 
 def start_of(

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bounds import random_seed
+from ..errors import complaint
 from ..studio.prompt.resolve import Facts, resolve
 from ..studio.prompt.wildcards import left_open
 from .commands import remote, words
 from .commands.connection import server_of
-from .commands.flags_parameters import read_typed, references
+from .commands.flags_parameters import lora_files, read_typed, references
+from .commands.parsing import UsageError
 from .commands.pictures import destinations_of
 from .commands.wildcards import own_words
 from .drawing import draw
@@ -49,12 +51,16 @@ def imagine(options: argparse.Namespace) -> int:
     remote.refuse_misplaced(options)
     files = references(options.prompts, links=None if server_of(options) is not None else options.image_links)
     files |= {path: read_typed(path, options.command) for path in (one.path for one in options.sources) if path}
-    digests = {path: file.digest for path, file in files.items()}
+    loras = lora_files(options.prompts)
+    digests = {path: file.digest for path, file in files.items()} | loras
     facts = Facts(default_style=True, job_kind=options.command, remakes=bool(options.sources))
     there = server_of(options) is not None  # then the server has the words
     lists = left_open if there else own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     if there:
+        if loras:
+            got, remedy = "a file with a server", "draw here: drop --server, or unset SALON_SERVER"
+            raise UsageError(complaint("--lora", got, "one without a server", remedy))
         return remote.imagine(options, requests, digests)
     if options.sources:
         want_files(options.sources, options.command)
@@ -80,6 +86,8 @@ def imagine(options: argparse.Namespace) -> int:
     styles = engine.model.styles
     has_default = styles is not None and styles.default is not None
     by_digest = dict(files.values())
+    for path, digest in loras.items():
+        engine.add_lora(digest, path)
     specs, forms = [], References()
     for request, seed in zip(requests, seeds, strict=True):
         want_family(request.values, engine.model.family)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..parameters.known import parameters
 from .commands import exits, remote, words
 from .commands.connection import connected, server_of
-from .commands.flags_parameters import references, sent
+from .commands.flags_parameters import lora_files, references, sent
 from .commands.tables import print_json, print_table
 from .commands.wildcards import own_words
 
@@ -20,13 +20,14 @@ def plan(options: argparse.Namespace) -> int:
     """Run the command with the namespace of `arguments.parse`. What `imagine` would refuse is refused."""
     remote.refuse_misplaced(options, of_server=("profile",))  # lanes have prices anywhere
     files = references(options.prompts, links=None if server_of(options) is not None else options.image_links)
-    digests = {path: file.digest for path, file in files.items()}
+    loras = lora_files(options.prompts)
+    digests = {path: file.digest for path, file in files.items()} | loras
     if server_of(options) is not None:
         with connected(options) as client:
             prompt, beside = sent(options, digests)
             found: Any = client.plan(prompt, **beside)  # of the same fields as a `Plan`
     else:
-        found = plan_here(options, digests)
+        found = plan_here(options, digests, loras)
     if options.json:
         print_json(found)
         return exits.DONE
@@ -41,8 +42,12 @@ def plan(options: argparse.Namespace) -> int:
     return exits.DONE
 
 
-def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
-    """Return the plan of an engine of one's own, at the prices that Salon comes with."""
+def plan_here(options: argparse.Namespace, digests: dict[str, str], loras: dict[str, str]) -> Plan:
+    """Return the plan of an engine of one's own, at the prices that Salon comes with.
+
+    Args:
+        loras: those of `digests` that are of LoRAs.
+    """
     from ..engine.engine import Engine
     from ..engine.reading import STRICT, read_spec, want_strict
     from ..scheduler.plans import lane_of, load_plans
@@ -58,6 +63,8 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str]) -> Plan:
         options.model, text_encoder=options.text_encoder or (), vae=options.vae, backend=options.backend,
         isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device, require_text=True,
     )  # fmt: skip
+    for path, digest in loras.items():
+        engine.add_lora(digest, path)
     book, styles = load_plans(), engine.info.styles
     jobs = []
     for request in requests:

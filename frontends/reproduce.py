@@ -10,6 +10,7 @@ from .. import __version__
 from ..errors import complaint
 from .commands import again, exits, words
 from .commands.connection import server_of
+from .commands.flags_parameters import read_lora
 from .commands.parsing import UsageError
 from .commands.remote import refuse_misplaced
 from .commands.tables import print_json, print_pairs
@@ -44,9 +45,10 @@ def reproduce(options: argparse.Namespace) -> int:
     Raises:
         RecipeError: the file has no recipe.
         UsageError: the recipe is of another model; it names both.
-        SpecError: a picture that the recipe refers to was not given.
+        SpecError: a picture or a LoRA that the recipe refers to was not given.
     """
     from ..engine.engine import Engine
+    from ..engine.start import PictureForm, PictureUse, path_bytes
     from ..studio.references import digest_of, pictures_of, read_file, read_picture
     from ..studio.resources import References, needed
     from ..studio.service.mosaic import mosaic
@@ -64,6 +66,7 @@ def reproduce(options: argparse.Namespace) -> int:
         target.check(1)
     if server_of(options) is not None:
         return again.reproduce(options, data, found, target)
+    loras = {read_lora(path): path for path in options.lora}
     files = [read_file(path, "--reference") for path in options.reference]
     for path, file in zip(options.reference, files, strict=True):
         read_picture(file, f"--reference {path!r}")
@@ -79,8 +82,12 @@ def reproduce(options: argparse.Namespace) -> int:
         require_text=True,
     )
     _check_model(found, engine)
-    pictures = pictures_of(spec, {digest_of(file): file for file in files}.get, References(), engine.info)
-    for form, fitted in needed(spec, pictures, engine.info, remedy="name its file: --reference FILE").items():
+    kept = References()
+    for digest, path in loras.items():
+        kept.put(PictureForm(digest, PictureUse.LORA), path_bytes(path))
+    pictures = pictures_of(spec, {digest_of(file): file for file in files}.get, kept, engine.info)
+    remedy = "name its file: --reference FILE, of a LoRA --lora FILE"
+    for form, fitted in needed(spec, pictures, engine.info, remedy=remedy).items():
         engine.add_picture(form, fitted)
     generation = engine.open(spec)
     here = engine.info.backend
@@ -127,6 +134,7 @@ def _pairs(found: Recipe) -> list[tuple[str, str]]:
         ("from", "" if spec.start is None else f"picture {spec.start.picture}, strength {spec.start.strength:g}"),
         ("knobs", ", ".join(f"{name} {value:g}" for name, value in spec.knobs.items())),
         ("style", ", ".join(f"{use.adapter} {use.weight:g}" for use in spec.adapters)),
+        ("lora", ", ".join(f"{use.digest} {use.weight:g}" for use in spec.loras)),
         ("read", ", ".join(f"{slot}: {text}" for slot, text in found.clauses.items())),
         ("note", "; ".join(found.warnings)),
         ("model", f"{found.model} ({found.model.digest})"),

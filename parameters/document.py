@@ -238,6 +238,12 @@ sunflower), and in a ground that is shaded a faint line can be left where the ti
 or an object, and the embedded model ships one for styles only. A picture before the words draws from it, `--sref` takes
 its style, and `--image` starts from it. `--sv` names the version of style references, of which there is one.
 
+## LoRAs
+
+`--lora film.safetensors:0.8` changes the model for this prompt: a file, and behind the colon how strongly (1 unless
+written, 0 is nothing, to the bit; below 0 leads away). Up to eight act together. What files are read and which models
+take them is in [models.md](models.md#loras).
+
 ## Pictures by their links
 
 `https://…/photo.png` serves as `--image`, `--mask`, `--sref` and a picture before the words where links are allowed: on

@@ -204,7 +204,8 @@ def pictures_of(
             continue
         pixels = kept.get(form)
         if pixels is None:
-            data = None if form.use is PictureUse.TASTE else file_of(form.digest)  # a code has no file
+            # A code has no file, and that of a LoRA stays where it is.
+            data = None if form.use in (PictureUse.TASTE, PictureUse.LORA) else file_of(form.digest)
             if data is None:
                 continue
             pixels = read_picture(data, f"{form.label} {form.digest[:12]}").fit(form, info)

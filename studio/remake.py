@@ -29,7 +29,7 @@ SIZE: Final = ("width", "height")
 DRAWING: Final = (
     "image_strength", "seed", "images", "quality", "steps", "solver", "shift", "guidance_scale", "embedded_guidance",
     "no", "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references", "style_weight",
-    "style_version", "experimental", "weird", "strict", "profile",
+    "style_version", "experimental", "weird", "strict", "profile", "loras",
 )  # fmt: skip
 
 

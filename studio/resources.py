@@ -101,8 +101,8 @@ def needed(
         pixels = given.get(form)
         if pixels is None:
             raise not_here(form, job, remedy=remedy)
-        if form.use is PictureUse.TASTE:
-            found[form] = pixels  # the engine knows the length of its vectors
+        if form.use in (PictureUse.TASTE, PictureUse.LORA):
+            found[form] = pixels  # the engine knows what these are
             continue
         whole = not any(side % unit or not side for side in pixels.shape[:2])
         fits = pixels.ndim == 3 and pixels.shape[2] == 3 and whole
@@ -123,5 +123,6 @@ def not_here(form: PictureForm, job: str = "", *, remedy: str) -> SpecError:
     if form.use is PictureUse.TASTE:
         got = f"{form.digest}, which is not here{of}"
         return SpecError(complaint(form.label, got, "one that is", "ask the server that made the code"))
-    got = f"picture {form.digest}, which is not here{of}"
+    what = "file" if form.use is PictureUse.LORA else "picture"
+    got = f"{what} {form.digest}, which is not here{of}"
     return SpecError(complaint(form.label, got, "one that was added", remedy))

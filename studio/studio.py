@@ -14,6 +14,7 @@ from ..engine.engine import Engine
 from ..engine.errors import SpecError
 from ..engine.files.opening import ModelPath
 from ..engine.limits import Limits
+from ..engine.lora_rules import LoraRules, load_lora_rules
 from ..engine.reading import load_reader, read_spec, want_strict
 from ..engine.spec import GenerationSpec
 from ..engine.start import PictureForm
@@ -31,6 +32,7 @@ from ..values import whole_of
 from .devices import want_unloading, worker_devices
 from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
+from .loras import LoraShelf
 from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of
 from .resources import References
 from .scheduling.billing import Billing
@@ -114,6 +116,7 @@ class Studio:
         try:  # the model is there: workers that could not load it have said so
             self.reader = load_reader(place, limits) if engine is None else engine.reader
             self.vocabulary: Words | None = Words(place, reader=self.reader, limits=limits)
+            self.loras = LoraShelf(load_lora_rules(place))
         except BaseException:
             self.loop.close()
             raise
@@ -127,17 +130,20 @@ class Studio:
         accounts: Billing | None = None,
         reader: ReadsPrompts | None = None,
         vocabulary: Words | None = None,
+        loras: LoraRules | None = None,
     ) -> Studio:
         """Return a studio over workers of one's own, as `Loop` takes them. Raises as `Loop.start`.
 
         Args:
             reader: reads the prompts of their model; None: only the workers can.
             vocabulary: knows the words of their model.
+            loras: what LoRAs of their model have to fit; None: it takes none.
         """
         studio = object.__new__(cls)
         studio.references = References()
         studio.reader, studio.vocabulary = reader, vocabulary
         studio.loop = Loop(clients, policy=policy, accounts=accounts).start()
+        studio.loras = LoraShelf(loras or LoraRules(studio.loop.model.family, None))
         return studio
 
     def __enter__(self) -> Studio:
@@ -212,6 +218,19 @@ class Studio:
         self.references.put_file(digest, data)
         return digest
 
+    def add_lora(self, path: str | os.PathLike[str]) -> str:
+        """Make a LoRA usable. Return its digest (SHA-256, hex), for `loras` of `imagine` and `make_spec`.
+
+        The file stays where it is. Its arrays are read by the first job that uses it.
+
+        Args:
+            path: a safetensors file in the layout of diffusers, kohya, Comfy or LyCORIS.
+
+        Raises:
+            CheckpointError: it cannot be read, is no LoRA, or one for another model.
+        """
+        return self.loras.add(path)
+
     def imagine(
         self,
         prompt: str,
@@ -273,6 +292,7 @@ class Studio:
 
     def references_of(self, spec: GenerationSpec) -> dict[PictureForm, UInt8]:
         """Return those of the pictures that a spec refers to which are here, by form. Raises as `pictures_of`."""
+        self.loras.lend(spec, self.references)
         return pictures_of(spec, self.references.get_file, self.references, self.loop.model)
 
     def add_branch(self, weights: Mapping[str, NDArray[Any]], name: str = "default") -> None:

@@ -12,6 +12,7 @@ To add a family is to add a module with
     def of_file(file) -> Mapping[str, Component]       # the components in a single file of this family
     def settings(checkpoint) -> Mapping[str, Any]      # what stands for salon.json in a folder without one
     def load(ops, components) -> Denoiser              # see `engine/denoiser.py`
+    def lora_map(checkpoint) -> LoraMap                # may be left out: the family takes no LoRAs
 
 and, if its models are not of flow matching,
 

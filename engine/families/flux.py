@@ -28,7 +28,9 @@ from ..pipeline import Classes
 from ..safetensors_file import SafetensorsFile
 from ..sigmas import SCHEDULER, SigmaConfig
 from ..text import pipelines
+from ..weights import flux_lora
 from ..weights.flux import ARCHITECTURE
+from ..weights.lora import LoraMap
 
 HELP = "FLUX.1, and smaller models of its shape"
 PIPELINES: Final = ("FluxPipeline",)
@@ -133,6 +135,10 @@ class Flux:
         """See `Denoiser`."""
         return flux.velocity(ops, self.weights, layout, latents, times, pages)
 
+    def lora_map(self) -> LoraMap:
+        """See `TakesLoras`."""
+        return flux_lora.lora_map(self.config)
+
     def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
         """See `Denoiser`. `flux.load_adapter_branch` describes the layout."""
         return flux.load_adapter_branch(ops, self.weights, weights)
@@ -187,6 +193,11 @@ def _reads_prompts(checkpoint: Checkpoint) -> bool:
     named = {name: checkpoint.components[name] for name in encoders if name in checkpoint.components}
     own = all(checkpoint.index[name][1] in encoders[name] for name in named)
     return own and any(part.kind is not None or part.path.is_dir() for part in named.values())
+
+
+def lora_map(checkpoint: Checkpoint) -> LoraMap:
+    """See `LoraRules`."""
+    return flux_lora.lora_map(flux.FluxConfig.read(checkpoint.component("transformer").config))
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ..errors import UnknownArchitecture
 from ..safetensors_file import SafetensorsFile, TensorInfo
 from ..weights.flux import ARCHITECTURE
-from .renamed import FileComponent, Piece, count_of, shape_of, thirds
+from .renamed import FileComponent, Piece, Ranges, count_of, shape_of, thirds
 
 PREFIXES: Final = ("", "model.diffusion_model.")
 MARK: Final = "double_blocks.0.img_attn.norm.query_norm.scale"
@@ -99,6 +99,30 @@ def _config(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
         "guidance_embeds": f"{prefix}guidance_in.in_layer.weight" in file.tensors,
         "axes_dims_rope": list(AXES),
     }
+
+
+def layers(double: int, single: int, rows: Mapping[str, int]) -> dict[str, list[tuple[str, Ranges]]]:
+    """Return the original names of all linear layers -> diffusers' names of what lies in each, with its rows there.
+
+    Args:
+        double, single: numbers of blocks.
+        rows: diffusers' names of all linear layers -> their rows.
+    """
+    own = [*_TOP, "final_layer.adaLN_modulation.1"]
+    for i in range(double):
+        own += [f"double_blocks.{i}.{name}" for name in (*_DOUBLE, *_FUSED)]
+    own += [f"single_blocks.{i}.{name}" for i in range(single) for name in (*_SINGLE, "linear1")]
+    found: dict[str, list[tuple[str, Ranges]]] = {}
+    for name in own:
+        # A layer's rows are those of all that lie in it, which its pieces name; how many they are is asked first.
+        inside = [piece for piece, _ in _pieces({f"{name}.weight": TensorInfo("F32", (7, 1), 0, 0)}, "")]
+        inside = [piece.removesuffix(".weight") for piece in inside]
+        if not all(piece in rows for piece in inside):
+            continue  # a norm, or an embedding that the model does not have
+        total = sum(rows[piece] for piece in inside)
+        pieces = dict(_pieces({f"{name}.weight": TensorInfo("F32", (total, 1), 0, 0)}, ""))
+        found[name] = [(piece, pieces[f"{piece}.weight"].rows or ((0, rows[piece]),)) for piece in inside]
+    return found
 
 
 def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[str, Piece]]:

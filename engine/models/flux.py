@@ -18,12 +18,13 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ...kernels.ops import AdapterTerms, Ops, Vector
-from ...kernels.segments import Segments
+from ...kernels.ops import AdapterTerms, LowRankTerm, Ops, Vector
 from ..denoiser import AdapterTable, Pages, Sample
-from ..weights.flux import TIME_CHANNELS, DoubleBlock, FluxConfig, FluxWeights, SingleBlock, Stream, load_flux
+from ..weights import flux_lora as names
+from ..weights.flux import TIME_CHANNELS, DoubleBlock, FluxConfig, FluxWeights, SingleBlock, load_flux
 from ..weights.ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
-from .joint_rows import JointRows, shared_texts
+from .joint_rows import JointRows, shared_texts, text_readers
+from .low_rank import BatchLoras, loras_of, ranges_of
 from .rope import batch_tables
 
 __all__ = [
@@ -52,6 +53,7 @@ class FluxLayout(Generic[A]):
         guidance: compute [S, D], the guidance halfway through its embedding; None: the model has no guidance embedding.
         rope: cos and sin, float32 [Tt + Ti, E / 2], of all rows, of the text rows, of the image rows.
         terms: the adapters' index tables; None: no sample has an adapter.
+        loras: the LoRAs of the samples; None: none has any.
     """
 
     rows: JointRows
@@ -62,6 +64,11 @@ class FluxLayout(Generic[A]):
     text_rope: tuple[A, A]
     image_rope: tuple[A, A]
     terms: _Terms | None
+    loras: BatchLoras | None = None
+
+    def low_rank(self, target: str, place: str) -> Sequence[LowRankTerm]:
+        """Return the low-rank terms of a linear (`flux_lora`), which reads the rows of a place (`_loras`)."""
+        return () if self.loras is None else self.loras.terms(target, place)
 
 
 def layout(
@@ -76,12 +83,15 @@ def layout(
     """
     config = weights.config
     _want_fitting(config, samples, adapters)
-    tokens, places = shared_texts(samples)
-    embedded = ops.linear(ops.array(tokens), weights.text_in, dtype="float32")
+    (tokens, places), readers = shared_texts(samples), text_readers(samples)
+    reading = loras_of([one.loras for one in readers], {"text": ranges_of([len(one.text.tokens) for one in readers])})
+    terms = () if reading is None else reading.terms(names.TEXT_IN, "text")
+    embedded = ops.linear(ops.array(tokens), weights.text_in, dtype="float32", low_rank=terms)
 
     grids = tuple(sample.grid for sample in samples)
     lengths = [len(sample.text.tokens) for sample in samples]
     rows = JointRows.of(ops, lengths, [height * width for height, width in grids])
+    loras = _loras(samples, rows, lengths)
     cos, sin = (ops.array(table, "float32") for table in batch_tables(config.axes_dims_rope, rows.text, grids))
     cuts = [ops.split(table, [rows.text, rows.image]) for table in (cos, sin)]
     pooled = ops.array(np.stack([sample.text.pooled for sample in samples]))
@@ -89,17 +99,30 @@ def layout(
     if weights.guidance is not None:
         (guidance,) = ops.vectors(np.array([sample.guidance for sample in samples], np.float32) * np.float32(1000))
         sinusoid = ops.timestep_embedding(guidance, TIME_CHANNELS)
-        hidden = ops.linear(sinusoid, weights.guidance.first, activation="silu")
+        terms = () if loras is None else loras.terms(f"{names.GUIDANCE}.first", "sample")
+        hidden = ops.linear(sinusoid, weights.guidance.first, activation="silu", low_rank=terms)
+    terms = () if loras is None else loras.terms(f"{names.POOLED}.first", "sample")
     return FluxLayout(
         rows=rows,
         text=ops.embed(ops.vectors(places), [embedded]),
-        pooled=ops.linear(pooled, weights.pooled.first, activation="silu"),
+        pooled=ops.linear(pooled, weights.pooled.first, activation="silu", low_rank=terms),
         guidance=hidden,
         rope=(cos, sin),
         text_rope=(cuts[0][0], cuts[1][0]),
         image_rope=(cuts[0][1], cuts[1][1]),
         terms=_Terms.of(ops, adapters, len(samples)) if adapters is not None and len(adapters.samples) else None,
+        loras=loras,
     )
+
+
+def _loras(samples: Sequence[Sample], rows: JointRows, lengths: Sequence[int]) -> BatchLoras | None:
+    """Return the LoRAs of a batch. `lengths`: text rows of each sample."""
+    text, image = ranges_of(lengths), ranges_of([height * width for height, width in (s.grid for s in samples)])
+    stream = [
+        [*a, *((rows.text + start, rows.text + stop) for start, stop in b)] for a, b in zip(text, image, strict=True)
+    ]
+    places = {"text": text, "image": image, "stream": stream, "sample": ranges_of([1] * len(samples))}
+    return loras_of([sample.loras for sample in samples], places)
 
 
 def velocity(
@@ -125,22 +148,28 @@ def velocity(
     if layout.terms is not None and given != (len(weights.double_blocks),) * 2:
         wanted = f"{len(weights.double_blocks)} of each, for the double blocks"
         raise ValueError(f"velocity: pages: got {given[0]} keys and {given[1]} values, want {wanted}")
-    image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32")
+    image = ops.linear(
+        ops.cast(latents), weights.image_in, dtype="float32", low_rank=layout.low_rank(names.IMAGE_IN, "image")
+    )
     stream = ops.concat([layout.text, image])
     text, image = ops.split(stream, [rows.text, rows.image])
 
-    columns = ops.linear(_condition(ops, weights, layout, times), weights.modulation, dtype="float32")
+    condition = _condition(ops, weights, layout, times)
+    terms = layout.low_rank(names.MODULATION, "sample")
+    columns = ops.linear(condition, weights.modulation, dtype="float32", low_rank=terms)
     modulations = _Modulations(ops, columns, width)
     for i, double in enumerate(weights.double_blocks):
-        terms = None
+        adapters = None
         if layout.terms is not None and pages is not None:
-            terms = layout.terms.of_layer(pages.keys[i], pages.values[i])
-        _double_block(ops, double, stream, text, image, layout, modulations, heads, terms)
-    for single in weights.single_blocks:
-        _single_block(ops, single, stream, layout, modulations, heads)
+            adapters = layout.terms.of_layer(pages.keys[i], pages.values[i])
+        _double_block(ops, f"double.{i}", double, stream, text, image, layout, modulations, heads, adapters)
+    for i, single in enumerate(weights.single_blocks):
+        _single_block(ops, f"single.{i}", single, stream, layout, modulations, heads)
 
     scale, shift = modulations.take(2)
-    return ops.linear(ops.modulate(image, shift, scale, rows.image_segments), weights.image_out, dtype="float32")
+    normed = ops.modulate(image, shift, scale, rows.image_segments)
+    terms = layout.low_rank(names.IMAGE_OUT, "image")
+    return ops.linear(normed, weights.image_out, dtype="float32", low_rank=terms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,16 +209,23 @@ class _Modulations:
 
 def _condition(ops: Ops[Any, Any], weights: FluxWeights, layout: FluxLayout[Any], times: Vector) -> Any:
     """Return silu(time + guidance + pooled text embedding), compute [S, D], which every adaLN projection reads."""
+
+    def terms(target: str) -> Sequence[LowRankTerm]:
+        return layout.low_rank(target, "sample")
+
     time = ops.timestep_embedding(times, TIME_CHANNELS)
-    total = ops.linear(ops.linear(time, weights.time.first, activation="silu"), weights.time.second, dtype="float32")
+    time = ops.linear(time, weights.time.first, activation="silu", low_rank=terms(f"{names.TIME}.first"))
+    total = ops.linear(time, weights.time.second, dtype="float32", low_rank=terms(f"{names.TIME}.second"))
     if weights.guidance is not None:
-        ops.linear(layout.guidance, weights.guidance.second, residual=total)
-    ops.linear(layout.pooled, weights.pooled.second, residual=total)
+        second = terms(f"{names.GUIDANCE}.second")
+        ops.linear(layout.guidance, weights.guidance.second, residual=total, low_rank=second)
+    ops.linear(layout.pooled, weights.pooled.second, residual=total, low_rank=terms(f"{names.POOLED}.second"))
     return ops.cast(total, activation="silu")
 
 
 def _double_block(
     ops: Ops[Any, Any],
+    at: str,
     block: DoubleBlock,
     stream: Any,
     text: Any,
@@ -199,7 +235,7 @@ def _double_block(
     heads: int,
     terms: AdapterTerms | None,
 ) -> None:
-    """Add joint attention over text and image to `stream`, of which `text` and `image` are views.
+    """Add joint attention over text and image to `stream`, of which `text` and `image` are views. `at` names the block.
 
     Text and image each have weights of their own.
 
@@ -214,51 +250,51 @@ def _double_block(
         plain_q = ops.empty(rows.total, width)
         terms = replace(terms, queries=plain_q, out=ops.empty(rows.total, width))
     halves = (
-        (block.text, text, text_mod, rows.text_segments, layout.text_rope, 0, rows.text),
-        (block.image, image, image_mod, rows.image_segments, layout.image_rope, rows.text, rows.total),
+        ("text", block.text, text, text_mod, rows.text_segments, layout.text_rope, 0, rows.text),
+        ("image", block.image, image, image_mod, rows.image_segments, layout.image_rope, rows.text, rows.total),
     )
-    for half, x, mod, segments, (cos, sin), start, stop in halves:
+    for name, half, x, mod, segments, (cos, sin), start, stop in halves:
         part = ops.rows(qkv, start, stop)
-        ops.linear(ops.modulate(x, mod[0], mod[1], segments), half.qkv, out=part)
+        low_rank = layout.low_rank(f"{at}.{name}.qkv", name)
+        ops.linear(ops.modulate(x, mod[0], mod[1], segments), half.qkv, out=part, low_rank=low_rank)
         plain = ops.rows(plain_q, start, stop) if half is block.image and plain_q is not None else None
         ops.qk_norm_rope(part, heads, half.q_norm, half.k_norm, cos, sin, plain_q=plain)
 
     q, k, v = (ops.columns(qkv, i * width, (i + 1) * width) for i in range(3))
     attended = ops.attention(q, k, v, rows.segments, heads, adapters=terms)
-    for half, x, mod, segments, _, start, stop in halves:
-        ops.linear(ops.rows(attended, start, stop), half.out, gate=mod[2], residual=x, segments=segments)
-        _feed_forward(ops, half, x, mod[3], mod[4], mod[5], segments)
+    for name, half, x, mod, segments, _, start, stop in halves:
+        own = ops.rows(attended, start, stop)
+        low_rank = layout.low_rank(f"{at}.{name}.out", name)
+        ops.linear(own, half.out, gate=mod[2], residual=x, segments=segments, low_rank=low_rank)
+        up, down = (layout.low_rank(f"{at}.{name}.{part}", name) for part in ("up", "down"))
+        hidden = ops.modulate(x, mod[3], mod[4], segments)
+        hidden = ops.linear(hidden, half.up, activation="gelu_tanh", low_rank=up)
+        ops.linear(hidden, half.down, gate=mod[5], residual=x, segments=segments, low_rank=down)
     if terms is not None and layout.terms is not None:
         ops.add(stream, terms.out, rows.segments, layout.terms.touched)
 
 
-def _feed_forward(
-    ops: Ops[Any, Any], half: Stream, x: Any, shift: Any, scale: Any, gate: Any, segments: Segments
-) -> None:
-    """Compute x += gate * down(gelu(up(norm(x))))."""
-    hidden = ops.linear(ops.modulate(x, shift, scale, segments), half.up, activation="gelu_tanh")
-    ops.linear(hidden, half.down, gate=gate, residual=x, segments=segments)
-
-
 def _single_block(
     ops: Ops[Any, Any],
+    at: str,
     block: SingleBlock,
     stream: Any,
     layout: FluxLayout[Any],
     modulations: _Modulations,
     heads: int,
 ) -> None:
-    """Add attention and MLP, side by side over text and image alike, to `stream`."""
+    """Add attention and MLP, side by side over text and image alike, to `stream`. `at` names the block."""
     shift, scale, gate = modulations.take(3)
     rows, width = layout.rows, modulations.width
     normed = ops.modulate(stream, shift, scale, rows.segments)
-    qkv = ops.linear(normed, block.qkv)
+    qkv = ops.linear(normed, block.qkv, low_rank=layout.low_rank(f"{at}.qkv", "stream"))
     ops.qk_norm_rope(qkv, heads, block.q_norm, block.k_norm, *layout.rope)
     both = ops.empty(rows.total, 5 * width)  # attention | MLP: what `out` reads
-    ops.linear(normed, block.mlp, activation="gelu_tanh", out=ops.columns(both, width, 5 * width))
+    mlp, out = (layout.low_rank(f"{at}.{part}", "stream") for part in ("mlp", "out"))
+    ops.linear(normed, block.mlp, activation="gelu_tanh", out=ops.columns(both, width, 5 * width), low_rank=mlp)
     q, k, v = (ops.columns(qkv, i * width, (i + 1) * width) for i in range(3))
     ops.attention(q, k, v, rows.segments, heads, out=ops.columns(both, 0, width))
-    ops.linear(both, block.out, gate=gate, residual=stream, segments=rows.segments)
+    ops.linear(both, block.out, gate=gate, residual=stream, segments=rows.segments, low_rank=out)
 
 
 def _want_fitting(config: FluxConfig, samples: Sequence[Sample], adapters: AdapterTable | None) -> None:

@@ -43,9 +43,22 @@ class JointRows:
 
 def shared_texts(samples: Sequence[Sample]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return the text rows of all samples, float32 [U, E], those of a shared text once; and which of them each sample
-    reads one after another, int32 [Tt]."""
-    texts = {id(sample.text): sample.text.tokens for sample in samples}
-    ends = np.cumsum([0, *(len(tokens) for tokens in texts.values())])
-    starts = dict(zip(texts, ends.tolist(), strict=False))
-    places = [np.arange(len(sample.text.tokens)) + starts[id(sample.text)] for sample in samples]
-    return np.concatenate([*texts.values()]), np.concatenate(places).astype(np.int32)
+    reads one after another, int32 [Tt]. Samples with different LoRAs share none."""
+    texts = [sample.text.tokens for sample in text_readers(samples)]
+    ends = np.cumsum([0, *map(len, texts)])
+    starts = dict(zip(map(_reading, text_readers(samples)), ends.tolist(), strict=False))
+    places = [np.arange(len(sample.text.tokens)) + starts[_reading(sample)] for sample in samples]
+    return np.concatenate(texts), np.concatenate(places).astype(np.int32)
+
+
+def text_readers(samples: Sequence[Sample]) -> list[Sample]:
+    """Return one sample for each text of `shared_texts`, in the order of its rows."""
+    first: dict[tuple[int, int], Sample] = {}
+    for sample in samples:
+        first.setdefault(_reading(sample), sample)
+    return list(first.values())
+
+
+def _reading(sample: Sample) -> tuple[int, int]:
+    """Return by what texts are told apart: the text, and the LoRAs through which it is read."""
+    return id(sample.text), id(sample.loras) if sample.loras else 0

@@ -129,6 +129,19 @@ class FluxWeights:
     image_out: Any  # [C, D]
 
 
+IMAGE: Final = ("to_q", "to_k", "to_v")
+TEXT: Final = ("add_q_proj", "add_k_proj", "add_v_proj")
+
+
+def modulations_of(config: FluxConfig) -> list[tuple[str, int]]:
+    """Return the layers of `FluxWeights.modulation` in their order, each with its rows."""
+    d, found = config.width, list[tuple[str, int]]()
+    for i in range(config.num_layers):
+        found += [(f"transformer_blocks.{i}.{name}.linear", 6 * d) for name in ("norm1", "norm1_context")]
+    found += [(f"single_transformer_blocks.{i}.norm.linear", 3 * d) for i in range(config.num_single_layers)]
+    return [*found, ("norm_out.linear", 2 * d)]
+
+
 def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
     """Pack a transformer folder.
 
@@ -138,11 +151,6 @@ def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
     config = FluxConfig.read(component.config)
     reader = _Reader(ops, component.weights(), config)
     d = config.width
-    modulations: list[tuple[str, int]] = []
-    for i in range(config.num_layers):
-        modulations += [(f"transformer_blocks.{i}.{name}.linear", 6 * d) for name in ("norm1", "norm1_context")]
-    modulations += [(f"single_transformer_blocks.{i}.norm.linear", 3 * d) for i in range(config.num_single_layers)]
-    modulations += [("norm_out.linear", 2 * d)]
     weights = FluxWeights(
         config=config,
         image_in=reader.linear("x_embedder", d, config.in_channels),
@@ -150,7 +158,7 @@ def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
         time=reader.embedder("timestep_embedder", TIME_CHANNELS),
         pooled=reader.embedder("text_embedder", config.pooled_projection_dim),
         guidance=reader.embedder("guidance_embedder", TIME_CHANNELS) if config.guidance_embeds else None,
-        modulation=reader.stack(modulations, d),
+        modulation=reader.stack(modulations_of(config), d),
         double_blocks=tuple(reader.double_block(f"transformer_blocks.{i}") for i in range(config.num_layers)),
         single_blocks=tuple(
             reader.single_block(f"single_transformer_blocks.{i}") for i in range(config.num_single_layers)
@@ -182,7 +190,7 @@ class _Reader(Reader):
     def double_block(self, at: str) -> DoubleBlock:
         d = self.width
         image = Stream(
-            qkv=self.qkv(at, ("to_q", "to_k", "to_v")),
+            qkv=self.qkv(at, IMAGE),
             q_norm=self.head_norm(f"{at}.attn.norm_q"),
             k_norm=self.head_norm(f"{at}.attn.norm_k"),
             out=self.linear(f"{at}.attn.to_out.0", d, d),
@@ -190,7 +198,7 @@ class _Reader(Reader):
             down=self.linear(f"{at}.ff.net.2", d, 4 * d),
         )
         text = Stream(
-            qkv=self.qkv(at, ("add_q_proj", "add_k_proj", "add_v_proj")),
+            qkv=self.qkv(at, TEXT),
             q_norm=self.head_norm(f"{at}.attn.norm_added_q"),
             k_norm=self.head_norm(f"{at}.attn.norm_added_k"),
             out=self.linear(f"{at}.attn.to_add_out", d, d),
@@ -202,7 +210,7 @@ class _Reader(Reader):
     def single_block(self, at: str) -> SingleBlock:
         d = self.width
         return SingleBlock(
-            qkv=self.qkv(at, ("to_q", "to_k", "to_v")),
+            qkv=self.qkv(at, IMAGE),
             q_norm=self.head_norm(f"{at}.attn.norm_q"),
             k_norm=self.head_norm(f"{at}.attn.norm_k"),
             mlp=self.linear(f"{at}.proj_mlp", 4 * d, d),

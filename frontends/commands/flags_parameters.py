@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import SalonError
@@ -14,6 +15,7 @@ from ...parameters.language.data import files_in, pictures_of, plain, want_made
 from ...parameters.language.options import as_typed
 from ...parameters.language.printing import joined
 from ...parameters.language.prompt import Prompt, Said
+from ...parameters.loras import Loras, TypedLora
 from ...parameters.pictures import Form, Named, is_link, named
 from ...parameters.references import Picture, References, Typed
 from .parsing import FILE, Names, Once, UsageError
@@ -105,7 +107,7 @@ def _add(group: Any, parameter: Parameter, told: bool) -> None:
             help=text if told else argparse.SUPPRESS,
         )
         action.parameter = parameter
-        if isinstance(kind, References | Picture):
+        if isinstance(kind, References | Picture | Loras):
             action.completes = FILE
     for spelling in parameter.spellings:
         action = group.add_argument(
@@ -144,7 +146,8 @@ def references(prompts: Sequence[Prompt], *, links: bool | None = None) -> dict[
     found: dict[str, PictureFile] = {}
     for prompt in prompts:
         want_made(prompt)
-        typed = [(path, one.flag) for one in prompt.said.values() for path in files_in(one.value)]
+        pictures = [one for one in prompt.said.values() if not _loras_in(one.value)]
+        typed = [(path, one.flag) for one in pictures for path in files_in(one.value)]
         typed += [(each.source, "image prompt") for each in prompt.pictures if each.form is Form.FILE]
         for path, flag in typed:
             if path not in found:
@@ -153,6 +156,35 @@ def references(prompts: Sequence[Prompt], *, links: bool | None = None) -> dict[
             if link not in found:
                 found[link] = _fetched(link, flag, allowed=links is True)
     return found
+
+
+def lora_files(prompts: Sequence[Prompt]) -> dict[str, str]:
+    """Return the digests of the LoRA files that prompts name, by path: of each the header is read, then all bytes.
+
+    Raises:
+        CheckpointError: one cannot be read, or is no LoRA.
+    """
+    found: dict[str, str] = {}
+    said = [one.value for prompt in prompts for one in prompt.said.values()]
+    for path in [str(typed.source) for value in said for typed in _loras_in(value)]:
+        if path not in found:
+            found[path] = read_lora(path)
+    return found
+
+
+def read_lora(path: str) -> str:
+    """Return the digest of a LoRA's file. CheckpointError: it cannot be read, or is no LoRA."""
+    from ...engine.files.lora import LoraFile  # numpy: not for other requests
+    from ...studio.loras import digest_of_file
+
+    LoraFile(Path(path))
+    return digest_of_file(Path(path))
+
+
+def _loras_in(value: Any) -> list[TypedLora]:
+    """Return the LoRA files that a value names."""
+    found = value if isinstance(value, tuple) else (value,)
+    return [each for each in found if isinstance(each, TypedLora) and each.is_file]
 
 
 def _links(prompt: Prompt) -> Iterator[tuple[str, str]]:

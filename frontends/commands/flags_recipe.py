@@ -33,6 +33,11 @@ def add(commands: Any) -> None:
         help="the pictures that it starts from or whose style it has, where there are any",
     )  # fmt: skip
     action.completes = FILE
+    action = reproduce.add_argument(
+        "--lora", type=PathName("--lora", FILE), nargs="+", default=[], metavar="FILE",
+        help="the LoRAs that it was made with",
+    )  # fmt: skip
+    action.completes = FILE
     where = reproduce.add_argument_group("where to put it")
     output_flag(where, "keep what was made: a folder, or a file name ending in .png, .jpg or .webp")
     where.add_argument("--force", action="store_true", help="overwrite the file that -o names")

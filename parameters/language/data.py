@@ -90,7 +90,7 @@ def files_in(value: Any) -> list[str]:
 def _source(flag: str, typed: Typed, digests: Mapping[str, str], choose: Callable[[], int]) -> int | str:
     if typed.is_file:
         return _digest(flag, str(typed.source), digests)
-    return choose() if typed.source == RANDOM else digests.get(str(typed.source), typed.source)
+    return choose() if typed.source == RANDOM and type(typed) is Typed else digests.get(str(typed.source), typed.source)
 
 
 def _digest(flag: str, path: str, digests: Mapping[str, str]) -> str:

@@ -37,6 +37,8 @@ pytest.importorskip("diffusers")
 
 from salon.bench.families.tiny_flux import LONG, originals, pipeline  # noqa: E402
 
+from . import lora_files  # noqa: E402
+
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
 
@@ -98,6 +100,49 @@ def test_a_folder_of_diffusers_draws_what_diffusers_draws(engine: Engine, dev: A
     assert decibels(drawn(engine, "a cat")[0], of_diffusers(dev)) < 45
     guided = of_diffusers(dev, true_cfg_scale=2.0, negative_prompt="a dog")
     assert decibels(drawn(engine, guidance_scale=2.0, negative_prompt="a dog")[0], guided) >= 50
+
+
+ORIGINALS = {  # of the tiny pipeline: names of the makers' layers -> (N, K); diffusers wants real widths of others
+    "double_blocks.0.img_attn.qkv": (384, 128), "double_blocks.0.txt_mlp.2": (128, 512),
+    "double_blocks.0.img_mod.lin": (768, 128), "double_blocks.0.txt_attn.proj": (128, 128),
+    "single_blocks.0.linear2": (128, 640),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["kohya", "peft"])
+def test_a_lora_draws_what_diffusers_draws_with_it(
+    engine: Engine, dev: Any, folder: Path, tmp_path: Path, layout: str
+) -> None:
+    """diffusers reads the file. With peft it loads it, too; without, what it read is added to the weights here."""
+    from diffusers import FluxPipeline
+    from diffusers.utils import is_peft_available
+
+    if layout == "kohya":
+        arrays: Any = lora_files.kohya(lora_files.changes(ORIGINALS, rank=4), alpha=2)
+    else:
+        layers = {name.removesuffix(".weight"): tuple(w.shape) for name, w in dev.transformer.state_dict().items()
+                  if w.ndim == 2 and ("attn" in name or "ff" in name or "proj" in name)}  # fmt: skip
+        arrays = lora_files.peft(lora_files.changes(layers, rank=2, scale=0.05))
+    digest, path = lora_files.write(tmp_path / "lora.safetensors", arrays)
+    engine.add_lora(digest, path)
+    got, plain = drawn(engine, loras=[(digest, 0.8)])[0], drawn(engine)[0]
+    if is_peft_available():
+        dev.load_lora_weights(path)
+        dev.set_adapters(dev.get_active_adapters(), 0.8)
+        want = of_diffusers(dev)
+        dev.unload_lora_weights()
+    else:
+        weights = dev.transformer.state_dict()
+        kept = {name: w.clone() for name, w in weights.items()}
+        read = FluxPipeline.lora_state_dict(path)
+        for key, down in read.items():
+            if key.endswith(".lora_A.weight"):
+                up = read[key.replace("lora_A", "lora_B")]
+                weights[key.removeprefix("transformer.").replace("lora_A.", "")] += 0.8 * (up @ down)
+        want = of_diffusers(dev)
+        dev.transformer.load_state_dict(kept)
+    assert decibels(got, want) >= 50
+    assert decibels(got, plain / 255) < 40
 
 
 def test_schnell_takes_four_steps_and_256_tokens(tmp_path: Path) -> None:

@@ -1,0 +1,57 @@
+"""Say whether a file is a LoRA for a model, before there is a job and without the model's weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .denoiser import Denoiser, TakesLoras
+from .families import family_of
+from .files.lora import LoraFile
+from .files.opening import ModelPath, open_checkpoint
+from .weights.lora import LoraMap, of_errors, place_lora
+
+
+@dataclass(frozen=True, eq=False)
+class LoraRules:
+    """What a LoRA has to fit.
+
+    Attributes:
+        family: name of the model's family.
+        where: the model's layers; None: the family takes no LoRAs.
+    """
+
+    family: str
+    where: LoraMap | None
+
+    @classmethod
+    def of(cls, denoiser: Denoiser, family: str) -> LoraRules:
+        """Return those of a loaded model."""
+        return cls(family, denoiser.lora_map() if isinstance(denoiser, TakesLoras) else None)
+
+    def open(self, path: Path) -> tuple[LoraFile, dict[str, str]]:
+        """Return a file, and the model's layer of each layer of it. No array is read.
+
+        Raises:
+            CheckpointError: the file cannot be read, is no LoRA, or one for another model; the message names the array.
+        """
+        if self.where is None:
+            raise of_errors(path, self.family)
+        file = LoraFile(path)
+        return file, place_lora(file, self.family, self.where)
+
+
+def load_lora_rules(model: str | Path | ModelPath | None = None) -> LoraRules:
+    """Return the rules of a model by its configs alone.
+
+    Args:
+        model: where the model lies; None: the embedded one.
+
+    Raises:
+        CheckpointError: the model cannot be opened.
+    """
+    checkpoint = open_checkpoint(ModelPath.of(model))
+    name, family = family_of(checkpoint)
+    find: Any = getattr(family, "lora_map", None)
+    return LoraRules(name, None if find is None else find(checkpoint))

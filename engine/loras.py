@@ -1,0 +1,191 @@
+"""Keep the LoRAs of an engine: files by digest, packed when a generation first uses one, and kept for the next.
+
+A LoRA is called by the SHA-256 of its file everywhere. Its factors act beside the weights (`linear` of the op table),
+which stay as they are: samples of one batch may use different ones, each with a weight of its own.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import complaint
+from ..kernels.ops import Ops
+from ..system import explain
+from .denoiser import Denoiser
+from .errors import CheckpointError, LimitError, SpecError, UnreadableFile, WrongConfig
+from .files.lora import LoraFile, file_digest
+from .lora_rules import LoraRules
+from .lora_uses import LoraUse
+from .weights.lora import LoraWeights, pack_lora, packed_bytes
+
+
+@dataclass(eq=False)
+class _Known:
+    """A LoRA that was added: its file with the model's layers in it, and what is packed of it."""
+
+    file: LoraFile
+    placed: dict[str, str]
+    num_bytes: int
+    weights: LoraWeights | None = None
+    pins: int = 0
+
+
+class Loras:
+    """The LoRAs of an engine.
+
+    Args:
+        ops: backend.
+        denoiser: the model that they change.
+        family: its family, for errors.
+        limit_bytes: bytes of all factors that are packed. Those that no open generation uses are forgotten for others,
+            the least recently used first.
+        max_known: how many files may be known at a time; beyond, the least recently used are forgotten.
+    """
+
+    def __init__(
+        self, ops: Ops[Any, Any], denoiser: Denoiser, family: str, limit_bytes: int, max_known: int = 4_096
+    ) -> None:
+        self._ops = ops
+        self._denoiser = denoiser
+        self._family = family
+        self._limit = limit_bytes
+        self._max_known = max_known
+        self._rules: LoraRules | None = None  # of many layers, made for the first LoRA
+        self._known: OrderedDict[str, _Known] = OrderedDict()  # least recently used first
+        self.hits = self.misses = 0
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._known
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the packed factors."""
+        return sum(known.num_bytes for known in self._known.values() if known.weights is not None)
+
+    def add(self, digest: str, path: str | Path) -> None:
+        """Make a LoRA's file known. Its header is read, and compared with the model; no array is.
+
+        Args:
+            digest: SHA-256 (hex) of the file, which is compared when the arrays are read.
+
+        Raises:
+            CheckpointError: the file cannot be read, is no LoRA, or one for another model; the message names the array.
+        """
+        if digest in self._known:
+            self._known.move_to_end(digest)
+            return
+        if self._rules is None:
+            self._rules = LoraRules.of(self._denoiser, self._family)
+        file, placed = self._rules.open(Path(path))
+        assert self._rules.where is not None, "a LoRA of a model that takes none"
+        num_bytes = packed_bytes(file, placed, self._rules.where, 2 if self._ops.compute == "bfloat16" else 4)
+        if num_bytes > self._limit:
+            got, allowed = f"{num_bytes:,} bytes of factors", f"{self._limit:,} (Limits.lora_bytes)"
+            raise LimitError(
+                complaint(f"LoRA {digest[:12]}", got, allowed, "take one of lower rank, or raise the limit")
+            )
+        self._known[digest] = _Known(file, placed, num_bytes)
+        spare = [name for name, known in self._known.items() if not known.pins and name != digest]
+        for name in spare[: max(0, len(self._known) - self._max_known)]:
+            del self._known[name]
+
+    def want(self, uses: Sequence[LoraUse]) -> None:
+        """Raise SpecError unless every LoRA, also one of weight 0, is known here."""
+        for use in uses:
+            if use.digest not in self._known:
+                got = f"{use.digest}, which is not here"
+                raise SpecError(complaint("LoRA", got, "one that was added", "name its file"))
+
+    def pin(self, uses: Sequence[LoraUse]) -> tuple[tuple[LoraWeights, float], ...]:
+        """Pack the LoRAs of a generation, where they are not, and return those with a weight other than 0.
+
+        If this raises, none of them is pinned.
+
+        Raises:
+            SpecError: one was not added.
+            LimitError: they do not fit beside those of open generations.
+            CheckpointError: a file was changed since it was added, or an array of it cannot be used.
+        """
+        self.want(uses)
+        done: list[LoraUse] = []
+        found = []
+        try:
+            for use in uses:
+                if use.weight:
+                    found.append((self._packed(use.digest), use.weight))
+                    self._known[use.digest].pins += 1
+                    done.append(use)
+        except BaseException:
+            self.unpin(done)
+            raise
+        return tuple(found)
+
+    def unpin(self, uses: Sequence[LoraUse]) -> None:
+        """Undo one `pin` of the same uses. The factors stay until their room is needed."""
+        for use in uses:
+            if use.weight:
+                known = self._known[use.digest]
+                assert known.pins > 0, f"LoRA {use.digest} is not pinned"
+                known.pins -= 1
+
+    def notes(self, uses: Sequence[LoraUse]) -> tuple[str, ...]:
+        """Return what of the LoRAs is not drawn with, one sentence each."""
+        said = []
+        for use in uses:
+            file = self._known[use.digest].file
+            if use.weight and file.text:
+                more = f" and {len(file.text) - 1} more" if len(file.text) > 1 else ""
+                said.append(
+                    f"LoRA {file.path.name}: its layers of text encoders are left out ({file.text[0]}{more}), those of "
+                    "the model that draws are used"
+                )
+        return tuple(said)
+
+    def _packed(self, digest: str) -> LoraWeights:
+        known = self._known[digest]
+        self._known.move_to_end(digest)
+        if known.weights is not None:
+            self.hits += 1
+            return known.weights
+        self._make_room(digest, known.num_bytes)
+        path = known.file.path
+        try:
+            there = file_digest(path)
+        except OSError as error:
+            told = explain(error)
+            raise UnreadableFile(f"cannot be read ({told.got})", path=path, remedy=told.remedy) from error
+        if there != digest:
+            raise WrongConfig(
+                "LoRA that was changed",
+                path=path,
+                expected=f"SHA-256 {digest}",
+                found=there,
+                remedy="name the file again",
+            )
+        where = None if self._rules is None else self._rules.where
+        assert where is not None, "a known LoRA without the model's layers"
+        try:
+            known.weights = pack_lora(self._ops, known.file, known.placed, where, known.num_bytes)
+        except ValueError as error:  # two layers of a fused linear cannot differ in depth: the map says so
+            raise CheckpointError(f"cannot be packed ({error})", path=path, remedy="take another file") from error
+        self.misses += 1
+        return known.weights
+
+    def _make_room(self, digest: str, need: int) -> None:
+        """Forget packed factors until so many bytes fit."""
+        for name, known in list(self._known.items()):
+            if self.num_bytes + need <= self._limit:
+                return
+            if not known.pins and name != digest:
+                known.weights = None
+        if self.num_bytes + need > self._limit:
+            got = f"{need:,} bytes of factors"
+            allowed = (
+                f"{self._limit - self.num_bytes:,} bytes ({self._limit:,} in all, the rest used by open generations)"
+            )
+            remedy = "close a generation or raise Limits.lora_bytes"
+            raise LimitError(complaint(f"LoRA {digest[:12]}", got, allowed, remedy))

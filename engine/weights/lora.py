@@ -1,0 +1,203 @@
+"""Bring the layers of a LoRA file to the linears that a model has packed.
+
+A family says which layers its model has, under every name that files give them, and where their rows lie in the packed
+linears (`LoraMap`). Several layers that were packed as one share its low-rank term, and one layer of a file may be
+spread over several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ...kernels.ops import LowRankPart
+from ..errors import UnexpectedKey, WrongShape
+
+if TYPE_CHECKING:
+    from ...kernels.ops import Ops
+    from ..files.lora import LoraFile
+
+# What may stand before a layer's name, longest first.
+_PREFIXES: Final = (
+    "base_model.model.transformer.", "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.",
+    "lora_transformer_", "lora_unet_", "lycoris_",
+)  # fmt: skip
+# Marks of other families' layers -> whose they are.
+_MARKS: Final[Mapping[str, str]] = {
+    "single_stream_modulation": "FLUX.2",
+    "double_stream_modulation": "FLUX.2",
+    "to_qkv_mlp_proj": "FLUX.2",
+    "ff.linear_in": "FLUX.2",
+    "down_blocks": "SDXL or Stable Diffusion 1.5",
+    "input_blocks": "SDXL or Stable Diffusion 1.5",
+    "joint_blocks": "Stable Diffusion 3",
+    "attn2": "SDXL or Stable Diffusion 1.5",
+    "img_mlp.net": "Qwen-Image",
+    "noise_refiner": "Z-Image",
+    "feed_forward.w": "Z-Image",
+    "cross_attn": "Wan",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoraPlace:
+    """Rows of a layer within a packed linear.
+
+    Attributes:
+        target: name of the packed linear.
+        at: its row that the first of them is.
+        start, stop: the rows of the layer.
+    """
+
+    target: str
+    at: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, eq=False)
+class LoraMap:
+    """The linears of a model, and the layers that files name.
+
+    Attributes:
+        targets: name of a packed linear -> its sides (N, K).
+        layers: name of a layer, with dots -> where its rows lie.
+        swiglu: the targets that are packed as pairs of gate and value.
+    """
+
+    targets: Mapping[str, tuple[int, int]]
+    layers: Mapping[str, Sequence[LoraPlace]]
+    swiglu: frozenset[str] = frozenset()
+    _flat: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._flat.update((name.replace(".", "_"), name) for name in self.layers)
+
+    def layer(self, name: str) -> str | None:
+        """Return the layer that a file means; None: the model has none of this name."""
+        for prefix in ("", *_PREFIXES):
+            rest = name.removeprefix(prefix)
+            if prefix and rest == name:
+                continue
+            found = rest if rest in self.layers else self._flat.get(rest)
+            if found is not None:
+                return found
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class LoraWeights:
+    """A LoRA, packed for a model.
+
+    Attributes:
+        factors: name of a packed linear -> its low-rank factors, packed by the backend.
+        num_bytes: of all factors.
+    """
+
+    factors: Mapping[str, Any]
+    num_bytes: int
+
+
+def place_lora(file: LoraFile, family: str, where: LoraMap) -> dict[str, str]:
+    """Return the model's layer of each layer of a file, without reading an array.
+
+    Raises:
+        UnexpectedKey: a layer that the model does not have, or the same one twice.
+        WrongShape: a layer of other sides than the model's.
+    """
+    found = {name: where.layer(name) for name in file.layers}
+    missing = [name for name, layer in found.items() if layer is None]
+    if missing:
+        others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        guess = next((family for mark, family in _MARKS.items() if any(_has(name, mark) for name in missing)), "")
+        raise UnexpectedKey(
+            f"layers of another model{others}", path=file.path, key=missing[0],
+            expected=f"layers of this model ({family})",
+            found=f"{len(missing)} of {len(found)} that it does not have" + (f", as {guess} has them" if guess else ""),
+            remedy="take a LoRA that was made for this model",
+        )  # fmt: skip
+    placed = {name: layer for name, layer in found.items() if layer is not None}
+    if not placed:
+        raise UnexpectedKey(
+            "nothing for the model that draws", path=file.path, expected=f"layers of this model ({family})",
+            found=f"{len(file.text)} layers of text encoders", remedy="take a LoRA that was made for this model",
+        )  # fmt: skip
+    seen: dict[str, str] = {}
+    for name, layer in placed.items():
+        if layer in seen:
+            raise UnexpectedKey(
+                "layer twice", path=file.path, key=name, expected="each layer once", found=f"also {seen[layer]!r}",
+                remedy="take another file",
+            )  # fmt: skip
+        seen[layer] = name
+        rows, depth, _ = file.shape(name)
+        places = where.layers[layer]
+        want = max(place.stop for place in places), where.targets[places[0].target][1]
+        if (rows, depth) != want:
+            raise WrongShape(
+                "layer of another width", path=file.path, key=name,
+                expected=f"{list(want)}, as this model ({family}) has",
+                found=str([rows, depth]), remedy="take a LoRA that was made for this model",
+            )  # fmt: skip
+    return placed
+
+
+def packed_bytes(file: LoraFile, placed: Mapping[str, str], where: LoraMap, itemsize: int) -> int:
+    """Return about how many bytes the packed factors take, of which no array is read for it."""
+    total = 0
+    for name, layer in placed.items():
+        rows, depth, rank = file.shape(name)
+        total += rank * (depth * itemsize * len({place.target for place in where.layers[layer]}) + rows * 4)
+    return total
+
+
+def pack_lora(
+    ops: Ops[Any, Any], file: LoraFile, placed: Mapping[str, str], where: LoraMap, num_bytes: int
+) -> LoraWeights:
+    """Pack the factors of a file.
+
+    Args:
+        placed: see `place_lora`.
+        num_bytes: see `packed_bytes`.
+
+    Raises:
+        CheckpointError: an array is in a number format that Salon does not read, or not finite.
+    """
+    parts: dict[str, list[LowRankPart]] = {}
+    for name, layer in placed.items():
+        factors = file.factors(name)
+        by_target: dict[str, list[LoraPlace]] = {}
+        for place in where.layers[layer]:
+            by_target.setdefault(place.target, []).append(place)
+        for target, places in by_target.items():
+            parts.setdefault(target, []).extend(_parts(factors.down, factors.up, places))
+    packed = {}
+    for target in sorted(parts):
+        packed[target] = ops.pack_low_rank(parts.pop(target), where.targets[target][0], swiglu=target in where.swiglu)
+    return LoraWeights(packed, num_bytes)
+
+
+def _parts(down: Any, up: Any, places: Sequence[LoraPlace]) -> Iterable[LowRankPart]:
+    """Return the parts of one target, as one if the rows follow on one another there in some order."""
+    places = sorted(places, key=lambda place: place.at)
+    ends = [place.at + place.stop - place.start for place in places]
+    if all(place.at == end for place, end in zip(places[1:], ends[:-1], strict=True)):
+        rows = [up[place.start : place.stop] for place in places]
+        return (LowRankPart(down, rows[0] if len(rows) == 1 else np.concatenate(rows), places[0].at),)
+    return tuple(LowRankPart(down, up[place.start : place.stop], place.at) for place in places)
+
+
+def _has(name: str, mark: str) -> bool:
+    return mark in name or mark.replace(".", "_") in name
+
+
+def of_errors(path: Path, family: str) -> UnexpectedKey:
+    """Return the error of a model family that takes no LoRAs."""
+    return UnexpectedKey(
+        "LoRA for a model that takes none", path=path, expected="a model whose family takes LoRAs",
+        found=f"family {family}", remedy="leave it out, or draw with another model",
+    )  # fmt: skip
