@@ -29,6 +29,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
     "triton_resources": {"tied_to": "nothing", "needs": "triton", "rows": 5},
+    "lora": {"tied_to": "shapes", "needs": "diffusers", "rows": 10},
     "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
 }
 
