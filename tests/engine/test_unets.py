@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ def finished(engine: Engine, spec: Any) -> Pixels:
 
 def decibels(got: Pixels, want: Pixels) -> float:
     error = np.mean((got.astype(np.float64) / 255 - want) ** 2)
-    return float(-10 * np.log10(max(error, 1e-12)))
+    return -10 * math.log10(max(error, 1e-12))
 
 
 def relative(got: Pixels, want: Any) -> float:
