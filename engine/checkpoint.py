@@ -116,7 +116,7 @@ class Weights:
         """
         home = self._want(key, shape)
         coded = home.coded.get(key)
-        return home.array(key) if coded is None else CodedTable(coded)
+        return home.array(key) if coded is None or coded.shape != shape else CodedTable(coded)  # no part of an array
 
     @property
     def notes(self) -> tuple[str, ...]:

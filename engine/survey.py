@@ -12,9 +12,9 @@ from .config import read_json
 from .errors import CheckpointError
 from .families import family_of, schedulers_of
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
+from .files.reading import open_file
 from .memory import free_memory, loading_bytes, want_memory, weight_bytes
 from .pipeline import want_components
-from .safetensors_file import SafetensorsFile
 from .signatures import UNKNOWN, describe_file, describe_pipeline
 
 
@@ -109,7 +109,7 @@ def _what(path: Path) -> str:
         named = str(read_json(path / "model_index.json").get("_class_name"))[:80]
         family = describe_pipeline(named)
         return named if family is None else f"{named} ({family})"
-    return f"a single file: {describe_file(SafetensorsFile(path).tensors)}" if path.is_file() else "nothing"
+    return f"a single file: {describe_file(open_file(path).tensors)}" if path.is_file() else "nothing"
 
 
 def _notes(components: Mapping[str, Component]) -> tuple[str, ...]:

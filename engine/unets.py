@@ -25,8 +25,8 @@ from .info import Architecture
 from .memory import MemoryCoefficients
 from .models import unet
 from .pipeline import Classes
-from .safetensors_file import SafetensorsFile
 from .sigmas import SigmaConfig
+from .tensor_file import TensorFile
 from .text.clips import TOKENS
 from .trained import SOLVERS, TrainedSigmas
 from .weights.ip_adapter import IpAdapter
@@ -185,7 +185,7 @@ def reads_prompts(checkpoint: Checkpoint, text: Mapping[str, Classes]) -> bool:
 
 
 def parts_of(
-    file: SafetensorsFile,
+    file: TensorFile,
     prefix: str,
     text: Mapping[str, Classes],
     vae: Mapping[str, Any],

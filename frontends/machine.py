@@ -24,6 +24,7 @@ REQUIRED: Final = (
     "numpy",
     "safetensors",
     "tokenizers",
+    "gguf",
     "msgspec",
     "pyzmq",
     "pillow",

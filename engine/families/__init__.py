@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ...kernels.ops import Ops
     from ..denoiser import Denoiser
     from ..pipeline import Classes
-    from ..safetensors_file import SafetensorsFile
+    from ..tensor_file import TensorFile
 
 
 class Family(Protocol):
@@ -53,7 +53,7 @@ class Family(Protocol):
     def fits(self, checkpoint: Checkpoint) -> bool:
         """Return whether a folder is of this family, by its index and configs. No weight is read."""
 
-    def of_file(self, file: SafetensorsFile) -> Mapping[str, Component]:
+    def of_file(self, file: TensorFile) -> Mapping[str, Component]:
         """Return the components that lie in a single file, each with its `kind`; empty: it is of another family.
 
         Raises:

@@ -23,8 +23,8 @@ from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import qwen_image
 from ..pipeline import Classes
-from ..safetensors_file import SafetensorsFile
 from ..sigmas import SCHEDULER, SigmaConfig
+from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..weights.qwen_image import ARCHITECTURE
 
@@ -133,7 +133,7 @@ def fits(checkpoint: Checkpoint) -> bool:
     return checkpoint.index.get("_class_name") in PIPELINES
 
 
-def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+def of_file(file: TensorFile) -> Mapping[str, Component]:
     """See `Family`."""
     prefix = originals.prefix_of(file)
     if prefix is None:

@@ -9,7 +9,7 @@ from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
 from ..files import unet as originals
 from ..pipeline import Classes
-from ..safetensors_file import SafetensorsFile
+from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..trained import DDIM
 from ..unets import BETAS, UNet, defaults_of, load_unet, parts_of, reads_prompts
@@ -40,7 +40,7 @@ def fits(checkpoint: Checkpoint) -> bool:
     return checkpoint.index.get("_class_name") in PIPELINES
 
 
-def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+def of_file(file: TensorFile) -> Mapping[str, Component]:
     """See `Family`. Stable Diffusion 2 projects in another way."""
     prefix = originals.prefix_of(file)
     if prefix is None or originals.is_xl(file, prefix) or not originals.projects_by_convolution(file, prefix):

@@ -9,7 +9,7 @@ from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
 from ..files import unet as originals
 from ..pipeline import Classes, index_of
-from ..safetensors_file import SafetensorsFile
+from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..trained import EULER
 from ..unets import BETAS, UNet, defaults_of, load_unet, parts_of, reads_prompts
@@ -44,7 +44,7 @@ def fits(checkpoint: Checkpoint) -> bool:
     return checkpoint.index.get("_class_name") in PIPELINES
 
 
-def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+def of_file(file: TensorFile) -> Mapping[str, Component]:
     """See `Family`. The refiner has label embeddings too, and another text encoder in front."""
     prefix = originals.prefix_of(file)
     if prefix is None or not originals.is_xl(file, prefix) or REFINER in file.tensors:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..tensor_file import TensorFile, TensorInfo
 from ..weights import vae_normed
 from ..weights.vae import ARCHITECTURE
 from .renamed import FileComponent, Piece, count_of, shape_of
@@ -35,7 +35,7 @@ _LEVEL: Final = re.compile(r"(encoder|decoder)\.(down|up)\.(\d+)\.(?:block\.(\d+
 _MIDDLE: Final = re.compile(r"(encoder|decoder)\.mid\.(block_[12]|attn_1)\.(.+)")
 
 
-def prefix_of(file: SafetensorsFile) -> str | None:
+def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of an autoencoder's arrays in a file; None: the file has none."""
     for prefix in PREFIXES:
         if f"{prefix}{MARK}" in file.tensors or f"{prefix}{MARK_DIFFUSERS}" in file.tensors:
@@ -43,7 +43,7 @@ def prefix_of(file: SafetensorsFile) -> str | None:
     return None
 
 
-def autoencoder(file: SafetensorsFile, prefix: str, values: Mapping[str, Any]) -> FileComponent:
+def autoencoder(file: TensorFile, prefix: str, values: Mapping[str, Any]) -> FileComponent:
     """Return the autoencoder in a file.
 
     Args:
@@ -65,7 +65,7 @@ def autoencoder(file: SafetensorsFile, prefix: str, values: Mapping[str, Any]) -
     return FileComponent("vae", KIND, file, found, {**config, **values})
 
 
-def _config(file: SafetensorsFile, prefix: str, levels: int, own: bool, found: Mapping[str, Piece]) -> dict[str, Any]:
+def _config(file: TensorFile, prefix: str, levels: int, own: bool, found: Mapping[str, Piece]) -> dict[str, Any]:
     """Return what diffusers' config.json would say. `found`: the arrays under diffusers' names."""
     block = "encoder.down.{}.block.0.norm2.weight" if own else "encoder.down_blocks.{}.resnets.0.norm2.weight"
     widths = [shape_of(file, prefix + block.format(i), 1)[0] for i in range(levels)]

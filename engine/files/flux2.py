@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
-from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..tensor_file import TensorFile, TensorInfo
 from ..weights.flux2 import ARCHITECTURE
 from .renamed import FileComponent, Piece, count_of, shape_of, thirds
 
@@ -54,12 +54,12 @@ _FUSED: Final = {
 _BLOCK: Final = re.compile(r"(double|single)_blocks\.(\d+)\.(.+)")
 
 
-def prefix_of(file: SafetensorsFile) -> str | None:
+def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of FLUX.2's arrays in a file; None: the file has no such model."""
     return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
 
 
-def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
+def transformer(file: TensorFile, prefix: str) -> FileComponent:
     """Return the transformer in a file.
 
     Raises:
@@ -69,7 +69,7 @@ def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
     return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
 
 
-def _config(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
     width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
     singles = count_of(file, f"{prefix}single_blocks.")

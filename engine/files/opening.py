@@ -13,15 +13,14 @@ from ..errors import UnknownArchitecture, UnsafeFile
 from ..families import PLUGINS, family_of
 from ..families import names as families
 from ..pipeline import Classes
-from ..safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES, SafetensorsFile
+from ..safetensors_file import PICKLE_REMEDY, PICKLE_SUFFIXES
 from ..signatures import describe_file
 from ..text.pipelines import reader_of
 from .parts import text_parts, vae_parts
+from .reading import open_file
 
 if TYPE_CHECKING:
     from ..families import Family
-
-GGUF = ".gguf"
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class ModelPath:
     """Where the parts of a model lie.
 
     Attributes:
-        path: folder in diffusers' layout, or a single safetensors file.
+        path: folder in diffusers' layout, or a single file, safetensors or GGUF.
         text_encoder: folders and files whose text encoders and tokenizers are used, in place of the model's own.
         vae: folder or file whose autoencoder is used in place of the model's own.
     """
@@ -97,12 +96,9 @@ def parts_read(checkpoint: Checkpoint, salon: Config) -> Mapping[str, Classes]:
 
 def _single_file(path: Path) -> Checkpoint:
     """Open a single file as the family that knows its arrays."""
-    if path.suffix == GGUF:
-        remedy = "use a safetensors file or a folder in diffusers' layout"
-        raise UnknownArchitecture("a GGUF file", path=path, expected="safetensors", found="GGUF", remedy=remedy)
     if path.suffix in PICKLE_SUFFIXES:
-        raise UnsafeFile("the weights are pickled", path=path, expected="safetensors", remedy=PICKLE_REMEDY)
-    file = SafetensorsFile(path)
+        raise UnsafeFile("the weights are pickled", path=path, expected="safetensors or GGUF", remedy=PICKLE_REMEDY)
+    file = open_file(path)
     for family in _families():
         parts = family.of_file(file)
         if parts:

@@ -14,15 +14,15 @@ from typing import Any, Final
 from ..checkpoint import Checkpoint, Component
 from ..config import Config, read_json
 from ..errors import MalformedFile, ModelNotFound, UnknownArchitecture
-from ..safetensors_file import SafetensorsFile
 from ..signatures import describe_file
 from . import autoencoder, text, wan_autoencoder
+from .reading import open_file
 
 TOKENIZER_FILES: Final = ("tokenizer.json", "vocab.json", "spiece.model")
 TOKENIZERS: Final = {"BPE": "CLIPTokenizer", "Unigram": "T5Tokenizer"}  # model of tokenizer.json -> class
 KNOWN_TOKENIZERS: Final = ("CLIP", "T5", "Qwen2", "Llama", "Pixtral")  # starts of classes that the files may name
 OTHER_TOKENIZER: Final = "PreTrainedTokenizerFast"
-WHAT: Final = "a model folder, a component's folder, or a safetensors file"
+WHAT: Final = "a model folder, a component's folder, or a safetensors or GGUF file"
 
 
 class FolderComponent(Component):
@@ -63,7 +63,7 @@ def vae_parts(path: Path, values: Mapping[str, Any]) -> Iterator[Component]:
         beside = path.parent / "config.json"
         if beside.is_file() and read_json(beside).get("_class_name") in [kind for _, kind in autoencoder.KINDS]:
             values = {**values, **_chosen(read_json(beside), ("scaling_factor", "shift_factor", "norm_num_groups"))}
-        file = SafetensorsFile(path)
+        file = open_file(path)
         prefix, causal = autoencoder.prefix_of(file), wan_autoencoder.prefix_of(file)
         found: Component | None = None if prefix is None else autoencoder.autoencoder(file, prefix, values)
         if found is None and causal is not None:
@@ -83,7 +83,7 @@ def vae_parts(path: Path, values: Mapping[str, Any]) -> Iterator[Component]:
 def _text_parts(path: Path) -> Iterator[Component]:
     _want(path)
     if path.is_file():
-        yield from text.encoders(SafetensorsFile(path))
+        yield from text.encoders(open_file(path))
         return
     if (path / "model_index.json").is_file():
         checkpoint = Checkpoint(path)
@@ -160,5 +160,5 @@ def _want(path: Path) -> None:
 
 def _what(path: Path) -> str:
     if path.is_file():
-        return describe_file(SafetensorsFile(path).tensors)
+        return describe_file(open_file(path).tensors)
     return "a folder of something else" if any(path.iterdir()) else "an empty folder"

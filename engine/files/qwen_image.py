@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
-from ..safetensors_file import SafetensorsFile
+from ..tensor_file import TensorFile
 from ..weights.qwen_image import ARCHITECTURE, PATCH
 from .renamed import FileComponent, Piece, count_of, shape_of
 
@@ -20,7 +20,7 @@ HEAD: Final = 128  # the one head width of the originals, with these columns for
 AXES: Final = (16, 56, 56)
 
 
-def prefix_of(file: SafetensorsFile) -> str | None:
+def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of Qwen-Image's arrays in a file; None: the file has no such model."""
     for prefix in PREFIXES:
         if f"{prefix}{MARK}" in file.tensors and not any(f"{prefix}{key}" in file.tensors for key in OTHERS):
@@ -28,7 +28,7 @@ def prefix_of(file: SafetensorsFile) -> str | None:
     return None
 
 
-def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
+def transformer(file: TensorFile, prefix: str) -> FileComponent:
     """Return the transformer in a file.
 
     Raises:
@@ -38,7 +38,7 @@ def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
     return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
 
 
-def _config(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
     width, channels = shape_of(file, f"{prefix}img_in.weight", 2)
     norm = f"{prefix}transformer_blocks.0.attn.norm_q.weight"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..checkpoint import Component, Weights, hash_files
 from ..config import Config
 from ..errors import MissingKey, WrongShape
-from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..tensor_file import TensorFile, TensorInfo
 
 Ranges = tuple[tuple[int, int], ...]
 
@@ -52,7 +52,7 @@ class RenamedFile:
         notes: those of the file.
     """
 
-    def __init__(self, file: SafetensorsFile, pieces: Mapping[str, Piece]) -> None:
+    def __init__(self, file: TensorFile, pieces: Mapping[str, Piece]) -> None:
         self.path = file.path
         self.notes = file.notes
         self._file = file
@@ -91,7 +91,7 @@ class FileComponent(Component):
     """
 
     def __init__(
-        self, name: str, kind: tuple[str, str], file: SafetensorsFile, pieces: Mapping[str, Piece],
+        self, name: str, kind: tuple[str, str], file: TensorFile, pieces: Mapping[str, Piece],
         config: Mapping[str, Any],
     ) -> None:  # fmt: skip
         super().__init__(file.path, name)
@@ -161,7 +161,7 @@ def settings_hash(values: Mapping[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=32).hexdigest()
 
 
-def shape_of(file: SafetensorsFile, key: str, axes: int) -> tuple[int, ...]:
+def shape_of(file: TensorFile, key: str, axes: int) -> tuple[int, ...]:
     """Return the shape of an array from which a config follows.
 
     Raises:
@@ -177,7 +177,7 @@ def shape_of(file: SafetensorsFile, key: str, axes: int) -> tuple[int, ...]:
     return info.shape
 
 
-def count_of(file: SafetensorsFile, prefix: str) -> int:
+def count_of(file: TensorFile, prefix: str) -> int:
     """Return how many numbered layers `prefix`0., `prefix`1., ... a file has, up to the highest number."""
     numbers = [key[len(prefix) :].partition(".")[0] for key in file.tensors if key.startswith(prefix)]
     return 1 + max((int(text) for text in numbers if text.isascii() and text.isdigit() and len(text) < 7), default=-1)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
-from ..safetensors_file import SafetensorsFile
+from ..tensor_file import TensorFile
 from .renamed import FileComponent, Piece, count_of, shape_of
 
 QWEN2_5: Final = ("transformers", "Qwen2_5_VLForConditionalGeneration")
@@ -23,7 +23,7 @@ HEAD: Final = 128  # columns of a head
 THETA: Final = {QWEN2_5: 1e6, QWEN3: 5e6}
 
 
-def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
+def encoders(file: TensorFile) -> Iterator[FileComponent]:
     """Yield the text encoder of such a kind in a file, if there is one. Its name is its class.
 
     Raises:
@@ -42,7 +42,7 @@ def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
                 return
 
 
-def _config(file: SafetensorsFile, at: str, kind: tuple[str, str]) -> dict[str, Any]:
+def _config(file: TensorFile, at: str, kind: tuple[str, str]) -> dict[str, Any]:
     """Return what config.json would say of the language side."""
     words, width = shape_of(file, f"{at}embed_tokens.weight", 2)
     rows = {}

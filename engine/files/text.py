@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
-from ..safetensors_file import SafetensorsFile
+from ..tensor_file import TensorFile
 from . import seeing_text
 from .renamed import FileComponent, Piece, count_of, shape_of, thirds
 
@@ -54,7 +54,7 @@ UNREAD: Final = (  # arrays that the encoders' states do not depend on
 )
 
 
-def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
+def encoders(file: TensorFile) -> Iterator[FileComponent]:
     """Yield the text encoders in a file. Their names are their classes': a family says where it reads which.
 
     Raises:
@@ -80,13 +80,13 @@ def encoders(file: SafetensorsFile) -> Iterator[FileComponent]:
             break
 
 
-def _pieces(file: SafetensorsFile, prefix: str) -> dict[str, Piece]:
+def _pieces(file: TensorFile, prefix: str) -> dict[str, Piece]:
     keys = (key for key in file.tensors if key.startswith(prefix))
     pieces = {key[len(prefix) :]: Piece(key) for key in keys}
     return {name: piece for name, piece in pieces.items() if name not in UNREAD}
 
 
-def _clip(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+def _clip(file: TensorFile, prefix: str) -> dict[str, Any]:
     at = f"{prefix}text_model."
     words, width = shape_of(file, f"{prefix}{CLIP_MARK}", 2)
     return {
@@ -107,7 +107,7 @@ def _clip(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
     }
 
 
-def _open_pieces(file: SafetensorsFile) -> Iterator[tuple[str, Piece]]:
+def _open_pieces(file: TensorFile) -> Iterator[tuple[str, Piece]]:
     """Yield transformers' name and place of every array of OpenCLIP's text encoder."""
     for key, info in file.tensors.items():
         if not key.startswith(BIG_G) or key[len(BIG_G) :] in ("logit_scale", "attn_mask"):
@@ -127,7 +127,7 @@ def _open_pieces(file: SafetensorsFile) -> Iterator[tuple[str, Piece]]:
             yield _OPEN.get(name, name), Piece(key)
 
 
-def _big_g(file: SafetensorsFile) -> dict[str, Any]:
+def _big_g(file: TensorFile) -> dict[str, Any]:
     mark = f"{BIG_G}token_embedding.weight"
     words, width = shape_of(file, mark, 2)
     return {
@@ -146,7 +146,7 @@ def _big_g(file: SafetensorsFile) -> dict[str, Any]:
     }
 
 
-def _t5(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+def _t5(file: TensorFile, prefix: str) -> dict[str, Any]:
     at = f"{prefix}encoder.block.0.layer"
     query = f"{at}.0.SelfAttention.q.weight"
     words, width = shape_of(file, f"{prefix}shared.weight", 2)
@@ -177,7 +177,7 @@ def _t5(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
     }
 
 
-def _language(file: SafetensorsFile, prefix: str, kind: str) -> dict[str, Any]:
+def _language(file: TensorFile, prefix: str, kind: str) -> dict[str, Any]:
     """Return what config.json would say of Qwen3, or of the language side of Mistral Small 3."""
     at = f"{prefix}model.layers.0."
     words, width = shape_of(file, f"{prefix}model.embed_tokens.weight", 2)
@@ -205,7 +205,7 @@ def _language(file: SafetensorsFile, prefix: str, kind: str) -> dict[str, Any]:
     }
 
 
-def _heads(file: SafetensorsFile, key: str, width: int) -> int:
+def _heads(file: TensorFile, key: str, width: int) -> int:
     if width % HEAD:
         expected = f"a width that is a multiple of {HEAD}, the columns of a head"
         raise UnknownArchitecture("width", path=file.path, key=key, expected=expected, found=str(width))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
-from ..safetensors_file import SafetensorsFile
+from ..tensor_file import TensorFile
 from ..weights.unet import ADDED, ARCHITECTURE
 from .renamed import FileComponent, Piece, count_of, shape_of
 
@@ -52,23 +52,23 @@ class _Shape:
     deep: int  # resnets of a level on the way down
 
 
-def prefix_of(file: SafetensorsFile) -> str | None:
+def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of a UNet's arrays in a file; None: the file has none."""
     return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
 
 
-def is_xl(file: SafetensorsFile, prefix: str) -> bool:
+def is_xl(file: TensorFile, prefix: str) -> bool:
     """Return whether a file's UNet is told sizes, as SDXL's is."""
     return f"{prefix}{LABELS}" in file.tensors
 
 
-def projects_by_convolution(file: SafetensorsFile, prefix: str) -> bool:
+def projects_by_convolution(file: TensorFile, prefix: str) -> bool:
     """Return whether a UNet's transformers begin with a convolution, as those of Stable Diffusion 1 do and not of 2."""
     info = file.tensors.get(f"{prefix}middle_block.1.proj_in.weight")
     return info is not None and len(info.shape) == 4
 
 
-def unet(file: SafetensorsFile, prefix: str) -> FileComponent:
+def unet(file: TensorFile, prefix: str) -> FileComponent:
     """Return the UNet in a file.
 
     Raises:
@@ -79,7 +79,7 @@ def unet(file: SafetensorsFile, prefix: str) -> FileComponent:
     return FileComponent("unet", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix, shape))
 
 
-def _shape(file: SafetensorsFile, prefix: str) -> _Shape:
+def _shape(file: TensorFile, prefix: str) -> _Shape:
     count = count_of(file, f"{prefix}input_blocks.")
     halves = [i for i in range(count) if f"{prefix}input_blocks.{i}.0.op.weight" in file.tensors]
     deep = halves[0] - 1 if halves else count - 1
@@ -90,7 +90,7 @@ def _shape(file: SafetensorsFile, prefix: str) -> _Shape:
     return _Shape(len(halves) + 1, deep)
 
 
-def _config(file: SafetensorsFile, prefix: str, shape: _Shape) -> dict[str, Any]:
+def _config(file: TensorFile, prefix: str, shape: _Shape) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
     widths, layers, down, up = [], [], [], []
     for level in range(shape.levels):
@@ -129,7 +129,7 @@ def _config(file: SafetensorsFile, prefix: str, shape: _Shape) -> dict[str, Any]
     return found
 
 
-def _names(file: SafetensorsFile, prefix: str, shape: _Shape) -> Iterator[tuple[str, str]]:
+def _names(file: TensorFile, prefix: str, shape: _Shape) -> Iterator[tuple[str, str]]:
     """Yield diffusers' name and the file's of every array behind the prefix. An unknown one keeps its name, and so is
     told as a weight that the architecture does not have."""
     alone = not prefix  # then every array of the file is the UNet's

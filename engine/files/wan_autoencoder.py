@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..tensor_file import TensorFile, TensorInfo
 from ..weights.qwen_vae import ARCHITECTURE, LATENTS_MEAN, LATENTS_STD
 from .renamed import FileComponent, Piece, shape_of
 
@@ -39,7 +39,7 @@ _MIDDLE: Final = re.compile(r"(encoder|decoder)\.middle\.([012])\.(.+)")
 _LEVEL: Final = re.compile(r"(encoder\.downsamples|decoder\.upsamples)\.(\d+)\.(.+)")
 
 
-def prefix_of(file: SafetensorsFile) -> str | None:
+def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of an autoencoder's arrays in a file; None: the file has none."""
     for prefix in PREFIXES:
         if f"{prefix}{MARK}" in file.tensors or f"{prefix}{MARK_DIFFUSERS}" in file.tensors:
@@ -47,7 +47,7 @@ def prefix_of(file: SafetensorsFile) -> str | None:
     return None
 
 
-def autoencoder(file: SafetensorsFile, prefix: str, values: Mapping[str, Any]) -> FileComponent:
+def autoencoder(file: TensorFile, prefix: str, values: Mapping[str, Any]) -> FileComponent:
     """Return the autoencoder in a file.
 
     Args:
@@ -60,7 +60,7 @@ def autoencoder(file: SafetensorsFile, prefix: str, values: Mapping[str, Any]) -
     return FileComponent("vae", KIND, file, pieces, {**_config(file, prefix, pieces), **values})
 
 
-def _config(file: SafetensorsFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[str, Any]:
+def _config(file: TensorFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
 
     def shape(name: str, axes: int) -> tuple[int, ...]:

@@ -27,12 +27,14 @@ class Coded:
         stored: bytes of it in the file, its scales included.
         begin: reads what the whole array shares, such as scales, and returns the function that decodes rows. Nothing is
             read before. Its argument says whether rows are written as bfloat16 bits, else as float32.
+        unit: rows that are best decoded together.
     """
 
     format: str
     shape: tuple[int, ...]
     stored: int
     begin: Callable[[bool], Decode]
+    unit: int = 1
 
     def read(self, rows: tuple[int, int] | None = None, *, narrowed: bool = False) -> NDArray[Any]:
         """Return numbers, float32, or bfloat16 bits as uint16 if `narrowed`.
@@ -46,7 +48,7 @@ class Coded:
         length, columns = matrix(self.shape)
         start, stop = (0, length) if rows is None else rows
         out = np.empty((stop - start, columns), np.uint16 if narrowed else np.float32)
-        decode, step = self.begin(narrowed), max(1, CHUNK // max(1, columns))
+        decode, step = self.begin(narrowed), max(1, CHUNK // max(1, columns * self.unit)) * self.unit
         for at in range(start, stop, step):
             until = min(at + step, stop)
             decode(at, until, out[at - start : until - start])

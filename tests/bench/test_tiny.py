@@ -25,6 +25,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "flux_width": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "identity": {"tied_to": "shapes", "needs": "numpy", "rows": 1},
     "jobs": {"tied_to": "shapes", "needs": "diffusers", "rows": 25},
+    "loading": {"tied_to": "nothing", "needs": "diffusers", "rows": 3},
     "lanes": {"tied_to": "shapes", "needs": "matplotlib", "rows": 10},
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
@@ -36,7 +37,9 @@ RUNS: dict[str, dict[str, Any]] = {
 
 def tiny(name: str, out: Path) -> dict[str, Any]:
     """Run a benchmark as its command line does; its result."""
-    home = "salon.bench." + (f"{name}.__main__" if name in ("families", "jobs", "lanes", "simulate") else name)
+    home = "salon.bench." + (
+        f"{name}.__main__" if name in ("families", "jobs", "lanes", "loading", "simulate") else name
+    )
     main = importlib.import_module(home).main
     with open("/dev/null", "w") as nowhere:
         assert main(argv=["--tiny", "--threads", "1", "--out", str(out)], console=Console(file=nowhere)) == 0

@@ -12,11 +12,15 @@ import pytest
 
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, MalformedFile, WrongDtype, WrongShape
+from salon.engine.files import flux
 from salon.engine.files.opening import ModelPath
+from salon.engine.memory import loading_bytes, weight_bytes
 from salon.engine.quantised.numbers import narrowed
 from salon.engine.safetensors_file import SafetensorsFile
 from salon.engine.survey import survey
+from salon.engine.weights.flux import load_flux
 from salon.kernels import backends
+from salon.kernels.cpu import CpuOps
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -222,6 +226,28 @@ def test_doctor_says_what_is_quantised_and_what_it_takes(folder: Path, files: di
     assert found.loading == 3 * 4 * (6 * 128 * 128)  # q, k and v of a layer as large as the largest, in float32
 
 
+class Weighing(CpuOps):
+    """Notes the most bytes of decoded and of packed weights that there are at one time."""
+
+    packed = most = 0
+
+    def pack_linear(self, weights: Any, biases: Any = None, *, swiglu: bool = False) -> Any:
+        self.packed += sum(weight.size for weight in weights) * 4
+        self.most = max(self.most, self.packed + sum(weight.nbytes for weight in weights))
+        return super().pack_linear(weights, biases, swiglu=swiglu)
+
+
+def test_loading_takes_no_more_memory_than_is_stated(files: dict[str, Path], tmp_path: Path) -> None:
+    made, _ = quantised(load_file(files["transformer"]), "fp8 (e4m3)", ())
+    save_file(made, tmp_path / "x.safetensors")
+    parts = {"transformer": flux.transformer(SafetensorsFile(tmp_path / "x.safetensors"), "")}
+    ops = Weighing(dtype="float32", threads=1)
+    load_flux(ops, parts["transformer"])
+    needed = sum(weight_bytes(parts, 4).values())
+    assert needed * 0.98 < ops.packed < needed  # biases and norms are the rest
+    assert ops.most <= needed + loading_bytes(parts)
+
+
 NVFP4 = mark(format="nvfp4")
 
 
@@ -234,6 +260,8 @@ def with_scale(scale: Any) -> Arrays:
     [
         ({"a.weight": torch.zeros(2, 4, dtype=torch.uint8), "a.comfy_quant": mark(format="convrot_w4a4")}, WrongDtype,
          "quantised in a format that Salon does not read, key 'a.weight', expected float8_e4m3fn.*found convrot_w4a4"),
+        ({"a.weight.quant_state.bitsandbytes__nf4": mark(), "a.weight": torch.zeros(8, 1, dtype=torch.uint8)},
+         WrongDtype, "found bitsandbytes, NF4; use the file in one of these"),
         ({"a.weight": torch.zeros(2, 4), "a.comfy_quant": mark(format="nvfp4")}, WrongDtype, "U8, which nvfp4 has"),
         ({"a.weight": torch.zeros(2, 4), "a.comfy_quant": torch.zeros(3, dtype=torch.uint8)}, MalformedFile, "JSON"),
         (with_scale(torch.ones(5)), WrongShape, "one for each of 6 rows"),
