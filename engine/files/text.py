@@ -23,6 +23,8 @@ CLIP_PREFIXES: Final = (
     "", "text_encoders.clip_l.transformer.", "clip_l.transformer.", "cond_stage_model.transformer.",
     "conditioner.embedders.0.transformer.",
 )  # fmt: skip
+PROJECTION: Final = "text_projection.weight"
+BIG_WIDTH: Final = 1280  # columns of bigG, by which it is told from other CLIPs
 BIG_G: Final = "conditioner.embedders.1.model."  # where SDXL's files have OpenCLIP bigG, in OpenCLIP's layout
 T5_PREFIXES: Final = ("", "text_encoders.t5xxl.transformer.", "t5xxl.transformer.")
 CLIP_MARK: Final = "text_model.embeddings.token_embedding.weight"
@@ -49,7 +51,7 @@ _OPEN_LAYER: Final = {
 }  # fmt: skip
 UNREAD: Final = (  # arrays that the encoders' states do not depend on
     "logit_scale",
-    "text_projection.weight",
+    PROJECTION,
     "text_model.embeddings.position_ids",
 )
 
@@ -62,7 +64,9 @@ def encoders(file: TensorFile) -> Iterator[FileComponent]:
     """
     for prefix in CLIP_PREFIXES:
         if f"{prefix}{CLIP_MARK}" in file.tensors:
-            yield FileComponent(CLIP[1], CLIP, file, _pieces(file, prefix), _clip(file, prefix))
+            yield _big_clip(file, prefix) or FileComponent(
+                CLIP[1], CLIP, file, _pieces(file, prefix), _clip(file, prefix)
+            )
             break
     if f"{BIG_G}token_embedding.weight" in file.tensors:
         yield FileComponent(PROJECTED[1], PROJECTED, file, dict(_open_pieces(file)), _big_g(file))
@@ -105,6 +109,16 @@ def _clip(file: TensorFile, prefix: str) -> dict[str, Any]:
         "eos_token_id": words - 1,
         "pad_token_id": 1,
     }
+
+
+def _big_clip(file: TensorFile, prefix: str) -> FileComponent | None:
+    """Return OpenCLIP bigG under transformers' names (`clip_g.safetensors`); None: the file has another CLIP."""
+    key = f"{prefix}{PROJECTION}"
+    if key not in file.tensors or shape_of(file, f"{prefix}{CLIP_MARK}", 2)[1] != BIG_WIDTH:
+        return None
+    projected = {"projection_dim": shape_of(file, key, 2)[0]}
+    config = _clip(file, prefix) | {"architectures": [PROJECTED[1]], "hidden_act": "gelu"} | projected
+    return FileComponent(PROJECTED[1], PROJECTED, file, {**_pieces(file, prefix), PROJECTION: Piece(key)}, config)
 
 
 def _open_pieces(file: TensorFile) -> Iterator[tuple[str, Piece]]:

@@ -24,9 +24,11 @@ from salon.engine.errors import (
     WrongShape,
 )
 from salon.engine.files.opening import ModelPath
+from salon.engine.files.parts import text_parts
 from salon.engine.start import PictureForm, PictureUse, forms_of
 from salon.engine.survey import survey
 from salon.engine.trained import input_factors
+from salon.engine.weights.clip import ClipConfig
 from salon.studio.studio import Studio
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
@@ -293,6 +295,36 @@ def test_a_single_file_that_does_not_fit_is_refused(
     save_file(arrays | ({f"{prefix}{add}": np.zeros(3, np.float32)} if add else {}), tmp_path / "bad.safetensors")
     with pytest.raises(kind, match=said):
         Engine.load(tmp_path / "bad.safetensors", text_encoder=[folder / "tokenizer"], dtype="float32", threads=1)
+
+
+def test_a_file_of_the_second_encoder_alone_is_told_by_its_width(tmp_path: Path) -> None:
+    """`clip_g.safetensors` has transformers' names, as `clip_l.safetensors`."""
+    from safetensors.numpy import save_file
+
+    at = "text_model.encoder.layers.0.mlp.fc1.weight"
+    names = {"token_embedding": (9, 1280), "position_embedding": (77, 1280)}
+    arrays = {f"text_model.embeddings.{name}.weight": np.zeros(shape, np.float16) for name, shape in names.items()}
+    save_file(
+        arrays | {at: np.zeros((8, 1280), np.float16), "text_projection.weight": np.zeros((1280, 1280), np.float16)},
+        tmp_path / "clip_g.safetensors",
+    )
+    (part,) = text_parts(tmp_path / "clip_g.safetensors")
+    assert part.kind == ("transformers", "CLIPTextModelWithProjection")
+    config = ClipConfig.read(part.config)
+    assert (config.projection_dim, config.hidden_act, config.num_attention_heads) == (1280, "gelu", 20)
+    assert "text_projection.weight" in part.weights()
+
+
+@pytest.mark.parametrize("key", ["input_blocks.0.0.weight", "middle_block.1.proj_in.weight", "out.2.weight"])
+def test_hostile_shapes_are_refused(key: str, pairs: dict[str, Pair], tmp_path: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    folder, key = pairs["sd15"].folder, f"model.diffusion_model.{key}"
+    arrays = load_file(original(folder, tmp_path / "whole.safetensors"))
+    for bad in (np.zeros((0, 3), np.float32), np.zeros((2, 2, 2, 2), np.float32), np.zeros(5, np.float32)):
+        save_file(arrays | {key: bad}, tmp_path / "bad.safetensors")
+        with pytest.raises(CheckpointError):
+            Engine.load(tmp_path / "bad.safetensors", text_encoder=[folder / "tokenizer"], dtype="float32", threads=1)
 
 
 def test_a_survey_names_the_parts(pairs: dict[str, Pair]) -> None:
