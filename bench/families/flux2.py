@@ -29,10 +29,8 @@ def parity(scratch: Path) -> Iterator[Row]:
         built.save_pretrained(scratch / name)
         engine = Engine.load(scratch / name, dtype="float32", threads=1)
         yield from parts(name, engine, built)
-        for number, prompt in enumerate(PROMPTS):
-            error = float(np.mean((drawn(engine, prompt) / 255 - picture(built, prompt)) ** 2))
-            length = "long" if number else "short"
-            yield Row(f"{name}: picture of a {length} prompt, 3 steps", None, float(-10 * np.log10(max(error, 1e-12))))
+        error = float(np.mean((drawn(engine, PROMPTS[0]) / 255 - picture(built, PROMPTS[0])) ** 2))
+        yield Row(f"{name}: picture, 3 steps", None, float(-10 * np.log10(max(error, 1e-12))))
 
 
 def parts(name: str, engine: Any, built: Any) -> Iterator[Row]:

@@ -97,11 +97,17 @@ def _autoencoder(arrays: Arrays) -> Arrays:
 
 
 def language(arrays: Arrays) -> Arrays:
-    """Keep the language side, under the names of its own class, with a tokenizer's bytes beside as Comfy has them."""
+    """Keep the language side, under the names of its own class, with a tokenizer's bytes beside as Comfy has them.
+
+    Of Mistral, what FLUX.2 does not read is left out: the layers behind the 30th, and the norm at the end.
+    """
     made: Arrays = {"tekken_model": np.zeros(5, np.uint8)}
+    pruned = ("model.layers.30.", "model.norm.") if any("language_model" in key for key in arrays) else ()
     for key, array in arrays.items():
         name = key.removeprefix("model.").removeprefix("language_model.").removeprefix("model.")
-        if not name.startswith(("lm_head", "vision_tower", "multi_modal_projector")):
+        if name.startswith(("lm_head", "vision_tower", "multi_modal_projector")):
+            continue
+        if not f"model.{name}".startswith(pruned):
             made[f"model.{name}"] = array
     return made
 

@@ -192,7 +192,10 @@ def _t5(file: TensorFile, prefix: str) -> dict[str, Any]:
 
 
 def _language(file: TensorFile, prefix: str, kind: str) -> dict[str, Any]:
-    """Return what config.json would say of Qwen3, or of the language side of Mistral Small 3."""
+    """Return what config.json would say of Qwen3, or of the language side of Mistral Small 3.
+
+    FLUX.2 reads nothing behind Mistral's 30th layer of 40, so files of it end there, without the final norm.
+    """
     at = f"{prefix}model.layers.0."
     words, width = shape_of(file, f"{prefix}model.embed_tokens.weight", 2)
     head = LANGUAGE_HEAD
@@ -216,6 +219,7 @@ def _language(file: TensorFile, prefix: str, kind: str) -> dict[str, Any]:
         "head_dim": head,
         "rms_norm_eps": 1e-6 if kind == QWEN3[1] else 1e-5,
         "rope_theta": 1e6 if kind == QWEN3[1] else 1e9,
+        "final_norm": kind == QWEN3[1] or f"{prefix}model.norm.weight" in file.tensors,
     }
 
 

@@ -60,9 +60,9 @@ def encode(
         normed = ops.norm(x, layer.feed_norm, kind="rms", eps=eps)
         ops.linear(ops.linear(normed, layer.up, activation="swiglu"), layer.down, residual=x)
         if number in wanted:
-            final = number == last
+            final = weights.norm if number == last else None
             states[number] = (
-                ops.norm(x, weights.norm, kind="rms", eps=eps, dtype="float32") if final else ops.cast(x, "float32")
+                ops.cast(x, "float32") if final is None else ops.norm(x, final, kind="rms", eps=eps, dtype="float32")
             )
     return [states[number] for number in wanted]
 

@@ -68,6 +68,7 @@ class LanguageConfig:
     vocab_size: int
     rms_norm_eps: float
     rope_theta: float
+    final_norm: bool  # whether there is one behind the last layer; files that lack the last layers have none
 
     @property
     def normed(self) -> bool:
@@ -111,6 +112,7 @@ class LanguageConfig:
             vocab_size=text.integer("vocab_size"),
             rms_norm_eps=text.number("rms_norm_eps", 1e-6, 1e-30, 1.0),
             rope_theta=_theta(text, 10_000.0 if kind == "mistral" else 1_000_000.0),
+            final_norm=text.boolean("final_norm", True),
         )
         if heads % result.num_key_value_heads:
             text.refuse("num_key_value_heads", f"a divisor of {heads}", result.num_key_value_heads)
@@ -158,7 +160,7 @@ class LanguageWeights:
     config: LanguageConfig
     words: NDArray[Any]
     layers: tuple[Layer, ...]
-    norm: Any  # [1, D] float32
+    norm: Any | None  # [1, D] float32
 
 
 def load_language(ops: Ops[Any, Any], component: Component) -> LanguageWeights:
@@ -191,7 +193,7 @@ def load_language(ops: Ops[Any, Any], component: Component) -> LanguageWeights:
         config=config,
         words=weights.table(f"{root}embed_tokens.weight", config.vocab_size, d),
         layers=tuple(layer(f"{root}layers.{i}") for i in range(config.num_hidden_layers)),
-        norm=reader.vector(f"{root}norm.weight", d),
+        norm=reader.vector(f"{root}norm.weight", d) if config.final_norm else None,
     )
     weights.ignore(*(name for name in names if _beside(name)))
     weights.finish()

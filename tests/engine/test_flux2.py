@@ -232,6 +232,10 @@ def test_original_files_that_do_not_fit_are_refused(
         for bad in (np.zeros((0, 3), np.float32), np.zeros((2, 2, 2), np.float32), np.zeros(5, np.float32)):
             with pytest.raises(CheckpointError):
                 loaded(arrays | {key: bad})()
+    words = load_file(files["klein"]["text"])  # which alone of these may lack its last norm: Mistral's do
+    save_file({key: array for key, array in words.items() if key != "model.norm.weight"}, tmp_path / "text.safetensors")
+    with pytest.raises(MissingKey, match="norm.weight"):
+        Engine.load(folders["klein"], text_encoder=[tmp_path / "text.safetensors", folders["klein"] / "tokenizer"])
     with pytest.raises(WrongConfig, match="joint_attention_dim.*the width of the text encoder's three states"):
         Engine.load(edited(folders["dev"], tmp_path, "transformer/config.json"), text_encoder=_wide(tmp_path))
 
