@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
-from ..safetensors_file import SafetensorsFile, TensorInfo
+from ..tensor_file import TensorFile, TensorInfo
 from ..weights.z_image import ARCHITECTURE, SIDE
 from .renamed import FileComponent, Piece, count_of, shape_of, thirds
 
@@ -27,12 +27,12 @@ _ENDS: Final = {
 _FUSED: Final = ".attention.qkv"
 
 
-def prefix_of(file: SafetensorsFile) -> str | None:
+def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of Z-Image's arrays in a file; None: the file has no such model."""
     return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
 
 
-def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
+def transformer(file: TensorFile, prefix: str) -> FileComponent:
     """Return the transformer in a file.
 
     Raises:
@@ -42,7 +42,7 @@ def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
     return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix, pieces))
 
 
-def _config(file: SafetensorsFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[str, Any]:
+def _config(file: TensorFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
 
     def key(name: str) -> str:
