@@ -92,9 +92,10 @@ def check_spread(spec: GenerationSpec, styles: StyleInfo | None) -> None:
 
 def _noisy(rows: Float32, drawn: Float32, share: float) -> Float32:
     """Return rows with a share of noise, each of the root mean square that it had; the sums are exact, so that every
-    machine has the same bits."""
+    machine has the same bits. A row may have no columns: not every model reads a pooled vector."""
     kept = math.sqrt(1.0 - share * share)
-    sizes: list[float] = [math.sqrt(math.fsum((row.astype(np.float64) ** 2).tolist()) / len(row)) for row in rows]
+    squares = (math.fsum((row.astype(np.float64) ** 2).tolist()) / max(1, len(row)) for row in rows)
+    sizes: list[float] = [math.sqrt(square) for square in squares]
     scale: NDArray[np.float64] = share * np.array(sizes, np.float64)[:, None]
     mixed: Float32 = (kept * rows.astype(np.float64) + scale * drawn.astype(np.float64)).astype(np.float32)
     return mixed
