@@ -117,8 +117,6 @@ def test_a_prompt_is_read_and_cut_as_the_pipeline_does_and_that_is_told(
         assert mine.shape == want.shape
         assert np.abs(mine - want).max() <= 1e-5 * float(np.abs(want).max())
     assert len(mine) == 512
-    cut = {"num_inference_steps": 1, "max_sequence_length": 512}
-    assert decibels(drawn(engine, LONG, steps=1)[0], of_diffusers(built, LONG, **cut)) >= 50
     reader = load_reader(ModelPath.of(folder))
     assert isinstance(reader, PlainReader)
     (note,) = reader.read(LONG).warnings
