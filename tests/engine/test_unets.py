@@ -90,7 +90,7 @@ def finished(engine: Engine, spec: Any) -> Pixels:
 
 
 def decibels(got: Pixels, want: Pixels) -> float:
-    error = np.mean((got.astype(np.float64) / 255 - want) ** 2)
+    error = float(np.mean((got.astype(np.float64) / 255 - want) ** 2))
     return -10 * math.log10(max(error, 1e-12))
 
 
