@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bounds import random_seed
-from ..errors import complaint
 from ..studio.prompt.resolve import Facts, resolve
 from ..studio.prompt.wildcards import left_open
 from .commands import remote, words
 from .commands.connection import server_of
 from .commands.flags_parameters import lora_files, read_typed, references
-from .commands.parsing import UsageError
 from .commands.pictures import destinations_of
 from .commands.wildcards import own_words
 from .drawing import draw
@@ -58,10 +56,7 @@ def imagine(options: argparse.Namespace) -> int:
     lists = left_open if there else own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     if there:
-        if loras:
-            got, remedy = "a file with a server", "draw here: drop --server, or unset SALON_SERVER"
-            raise UsageError(complaint("--lora", got, "one without a server", remedy))
-        return remote.imagine(options, requests, digests)
+        return remote.imagine(options, requests, digests, loras)
     if options.sources:
         want_files(options.sources, options.command)
     seeds = [int(request.fields.get("seed", random_seed())) for request in requests]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 from ...bounds import DIGEST, MAX_REFERENCE_BYTES
@@ -20,7 +20,7 @@ from .errors import BadAnswer, invalid
 from .flavours import Flavour, operation
 from .older import unsupported
 from .steps import Steps, asked, call
-from .uploads import read_bytes
+from .uploads import LoraFile, read_bytes
 
 J = TypeVar("J")
 RESTARTS: Final = 3  # times that an upload begins again after restarts of the server
@@ -216,17 +216,40 @@ class MakingCommands(Flavour, Generic[J]):
             raise invalid(complaint("picture", f"{len(data):,} bytes", allowed, "save it smaller"))
         if "parameters" not in (yield from self._welcome()).features:
             raise unsupported("style references")
-        digest, size, part, offset = hashlib.sha256(data).hexdigest(), len(data), b"", 0
+        digest = hashlib.sha256(data).hexdigest()
+        yield from self._send(digest, len(data), lambda start, count: data[start : start + count])
+        return digest
+
+    @operation
+    def add_lora(self, path: str | os.PathLike[str]) -> Steps[str]:
+        """Bring a LoRA to the server; return its digest, for `loras`: `imagine("a cat", loras=[(digest, 0.8)])`.
+
+        One that the server has already is not sent again. The file is read for its digest, and again as it is sent.
+
+        Args:
+            path: a safetensors file in the layout of diffusers, kohya, Comfy or LyCORIS.
+
+        Raises:
+            Invalid: the file cannot be read, is too large, or is no LoRA for the server's model.
+        """
+        file = LoraFile(path)
+        if "loras" not in (yield from self._welcome()).features:
+            raise unsupported("LoRAs")
+        yield from self._send(file.digest, file.size, file.part, lora=True)
+        return file.digest
+
+    def _send(self, digest: str, size: int, read: Callable[[int, int], bytes], *, lora: bool = False) -> Steps[None]:
+        """Send a file in parts, from where the server has none. `read`: (start, count) to bytes of it."""
+        part, offset = b"", 0
         again = 0  # times that the server has lost the parts that it had received
         while offset < size:
-            request = m.Upload(digest=digest, size=size, offset=offset, data=part)
+            request = m.Upload(digest=digest, size=size, offset=offset, data=part, lora=lora)
             received = (yield from call(self._core, request, m.Uploaded, self._timeout_s)).received
             again += bool(part) and received <= offset
             if again > RESTARTS or received > size:
                 got = f"{received:,} of {size:,} bytes, again and again"
                 raise BadAnswer(complaint("upload", got, "more with each part", "try again"))
-            offset, part = received, data[received : received + m.MAX_UPLOAD_PART]
-        return digest
+            offset, part = received, read(received, m.MAX_UPLOAD_PART)
 
     def _welcome(self) -> Steps[m.Welcome]:
         while (welcome := self._core.welcome) is None:

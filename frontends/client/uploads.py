@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 
-from ...bounds import MAX_REFERENCE_BYTES
+from ...bounds import MAX_LORA_BYTES, MAX_REFERENCE_BYTES
 from ...errors import complaint
 from ...system import explain
 from .errors import invalid
@@ -20,3 +21,44 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             told = explain(error)
             raise invalid(f"picture {str(path)!r}: {told.got}; {told.remedy}") from error
         raise invalid(complaint("picture", repr(path)[:80], "the name of a file", "correct it")) from error
+
+
+class LoraFile:
+    """A LoRA's file on its way to a server.
+
+    Attributes:
+        digest: its SHA-256 (hex).
+        size: its bytes.
+
+    Raises:
+        Invalid: the file cannot be read, or is too large.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = path
+        try:
+            with open(path, "rb") as file:
+                self.size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                small = 1 <= self.size <= MAX_LORA_BYTES
+                self.digest = hashlib.file_digest(file, "sha256").hexdigest() if small else ""
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        if not small:
+            got, allowed = f"{self.size:,} bytes", f"1 to {MAX_LORA_BYTES:,}"
+            raise invalid(complaint(f"LoRA {str(path)!r}", got, allowed, "take one of lower rank"))
+
+    def part(self, start: int, count: int) -> bytes:
+        """Return bytes of the file."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(start)
+                return file.read(count)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: OSError | ValueError) -> Exception:
+        if isinstance(error, OSError):
+            told = explain(error)
+            return invalid(f"LoRA {str(self._path)!r}: {told.got}; {told.remedy}")
+        return invalid(complaint("LoRA", repr(self._path)[:80], "the name of a file", "correct it"))

@@ -28,6 +28,8 @@ def reproduce(options: argparse.Namespace, data: bytes, found: Recipe, target: D
     with connected(options, contact=Contact(server_of(options) or "", quiet=options.quiet)) as client:
         for path in options.reference:
             client.add_reference(path)
+        for path in options.lora:
+            client.add_lora(path)
         job = client.make("reproduce", sources=[client.add_reference(data)])
         try:
             remote.follow(job, options)

@@ -73,6 +73,8 @@ def _serve(parser: Parser) -> None:
     data.add_argument(
         "--data", type=PathName("--data", FOLDER), metavar="DIR", help="its folder (~/.local/share/salon)"
     )
+    loras = PathName("--loras", FOLDER)
+    data.add_argument("--loras", type=loras, metavar="DIR", help="LoRAs that requests may use by name (none)")
     data.add_argument("--database", metavar="URL", help="like postgresql://HOST/NAME (SQLite in its folder)")
     keep = number("--keep", 0.01, 36_500, "leave it out to keep them forever")
     data.add_argument("--keep", type=keep, metavar="DAYS", help="delete pictures after so long (never)")

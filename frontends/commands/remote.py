@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -56,12 +56,18 @@ def refuse_misplaced(options: argparse.Namespace, of_server: Sequence[str] = OF_
         raise UsageError(f"{remote[0]}: got it without a server, allowed with one; {remedy}")
 
 
-def imagine(options: argparse.Namespace, requests: Sequence[ResolvedRequest], digests: Mapping[str, str]) -> int:
+def imagine(
+    options: argparse.Namespace,
+    requests: Sequence[ResolvedRequest],
+    digests: Mapping[str, str],
+    loras: Collection[str] = (),
+) -> int:
     """Submit the jobs, follow them, and fetch their pictures. Ctrl-C and SIGTERM cancel the jobs on their way out.
 
     Args:
         requests: what was asked for, as far as it can be known here.
         digests: of the files that it refers to, by path.
+        loras: the paths among them that are LoRAs.
     """
     started = time.perf_counter()
     if not options.detach:
@@ -73,7 +79,7 @@ def imagine(options: argparse.Namespace, requests: Sequence[ResolvedRequest], di
     contact = Contact(server_of(options) or "", quiet=options.quiet)
     with connected(options, contact=contact) as client:
         for path in digests:
-            client.add_reference(path)
+            (client.add_lora if path in loras else client.add_reference)(path)
         prompt, beside = sent(options, digests)
         every = PREVIEWS if options.preview is not None else 0
         if options.sources:

@@ -54,6 +54,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         keep_days=options.keep,
         quota_bytes=0 if options.quota is None else round(options.quota * 1_000_000),
         image_links=options.image_links,
+        loras=options.loras,
         taste_unlock=options.unlock,
         bonus_rankers=options.bonus_rankers,
         bonus_events=options.bonus_events,

@@ -68,6 +68,7 @@ FEATURES: Final = (
     "wildcards",
     "texts",
     "taste",
+    "loras",
 )  # what this side knows beyond version 1's core
 
 
@@ -343,13 +344,14 @@ class Upload(Record, tag="upload"):
 
     `digest` is the sha256 (hex) of the file, which has `size` bytes; `data` are those from `offset` on. An upload
     without data asks how many bytes the server has. The server forgets a file that is not whole, when no further part
-    comes for a while.
+    comes for a while. With `lora` (feature "loras") it is a LoRA and no picture, for `parameters.loras`.
     """
 
     digest: str
     size: int
     offset: int = 0
     data: bytes = b""
+    lora: bool = False
 
 
 class Watch(Record, tag="watch"):

@@ -246,9 +246,9 @@ class Server:
                 return m.Wildcards(lists=await service.prompts.wildcards())
             return views.wildcards(await service.prompts.wildcard(request.name), request.after)
         if isinstance(request, m.Upload):
-            received = await service.jobs.references.upload(
-                account, request.digest, request.size, request.offset, request.data
-            )
+            references = service.jobs.references
+            receive = references.loras.upload if request.lora else references.upload
+            received = await receive(account, request.digest, request.size, request.offset, request.data)
             return m.Uploaded(received=received)
         if isinstance(request, m.Watch):
             await self.deliver.watch(session, id, request)

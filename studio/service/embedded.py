@@ -243,6 +243,18 @@ class DurableStudio:
         self._ask(self._open.jobs.references.add(LOCAL, digest, data), timeout_s)
         return digest
 
+    def add_lora(self, path: str | os.PathLike[str], *, timeout_s: float = ANSWER_S) -> str:
+        """Keep a LoRA on disk. Return its digest, for `loras` of `imagine`.
+
+        Args:
+            path: a safetensors file in the layout of diffusers, kohya, Comfy or LyCORIS.
+
+        Raises:
+            CheckpointError: it cannot be read, is no LoRA, or one for another model.
+            StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
+        """
+        return self._ask(self._open.jobs.references.loras.add(LOCAL, Path(path)), timeout_s)
+
     def words(self, like: str = "") -> WordList:
         """See `Studio.words`."""
         check_process(self._pid)

@@ -28,6 +28,7 @@ class ServiceOptions:
         open_accounts: number of accounts from which on no such account is opened.
         keep_days: days after their job's end at which pictures are deleted; None: never.
         image_links: whether pictures are fetched by their links (`links.py`).
+        loras: folder of LoRAs that every account may use, by their names; None: there is none.
         taste_unlock: events that a profile needs before it can be used.
         bonus_rankers: how many of the accounts that ranked most the day before get the plans' bonus; None: as many as
             the plans say.
@@ -59,3 +60,4 @@ class ServiceOptions:
     bonus_events: int = 50
     device: str | None = None
     unload_after: float | None = None
+    loras: str | None = None

@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ...bounds import MAX_REFERENCE_BYTES
 from ...engine.errors import SpecError
 from ...engine.spec import GenerationSpec
-from ...engine.start import PictureForm, PictureUse, forms_of
+from ...engine.start import PictureForm, PictureUse, forms_of, path_bytes
 from ...errors import complaint
 from ..errors import BlobMissing
 from ..references import aspect_of, digest_of, pictures_of, read_picture
@@ -30,6 +31,8 @@ from ..store.writes import Put, Remove, Write
 from ..taste.codes import want_usable
 from .context import ServiceContext
 from .errors import WrongValue
+from .loras import BRING as BRING_LORA
+from .loras import ServiceLoras
 from .uploads import Uploads
 from .waits import Waits
 
@@ -49,11 +52,15 @@ class ServiceReferences:
     Args:
         context: an open context.
         waits: waits for reads and writes.
+
+    Attributes:
+        loras: the LoRAs that requests refer to.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
         self.context = context
         self.waits = waits
+        self.loras = ServiceLoras(context, waits)
         self._blobs: Blobs = context.references
         self._uploads = Uploads()
 
@@ -68,6 +75,9 @@ class ServiceReferences:
             TooMany: there are too many files at a time.
             StoreError, TooSlow: it could not be stored.
         """
+        if size > MAX_REFERENCE_BYTES:
+            got, allowed = f"{size:,} bytes", f"up to {MAX_REFERENCE_BYTES:,}"
+            raise WrongValue(complaint("upload", got, allowed, "save the picture smaller"))
         if offset == 0 and await self.waits.read(lambda: self._row(account, digest)) is not None:
             return size
         found = self._uploads.add(account, digest, size, offset, data)
@@ -115,6 +125,11 @@ class ServiceReferences:
                     row_of_code = self.context.store.row(TasteCodeRow, form.digest)
                     want_usable(form.digest, row_of_code, self.context.studio.loop.model.identity.digest)
                     continue
+                if form.use is PictureUse.LORA:
+                    if (more := self.loras.usable(account, form.digest)) is None:
+                        raise not_here(form, remedy=BRING_LORA)
+                    writes += more
+                    continue
                 if not self.may_use(account, form.digest):
                     raise not_here(form, remedy=BRING)
                 row = self._row(account, form.digest)
@@ -160,6 +175,8 @@ class ServiceReferences:
         for form in forms_of(spec):
             if form.use is PictureUse.TASTE and (row := self.context.store.row(TasteCodeRow, form.digest)) is not None:
                 studio.references.put(form, np.frombuffer(row.vector, np.uint8))
+            if form.use is PictureUse.LORA and (path := self.loras.find(form.digest)) is not None:
+                studio.references.put(form, path_bytes(path))
         found = pictures_of(spec, self.stored, studio.references, studio.loop.model)
         return needed(spec, found, studio.loop.model, remedy=BRING)
 

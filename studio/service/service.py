@@ -137,6 +137,7 @@ class Service(Lookups):
             in_use = {digest for spec in specs for digest in digests_of(spec)}
             in_use |= await asyncio.to_thread(self.taste.in_use)
             await asyncio.to_thread(self.jobs.references.sweep, in_use)
+            await asyncio.to_thread(self.jobs.references.loras.sweep, in_use)
             await asyncio.to_thread(context.store.tidy)
             self.taste.sweep()
             await self.taste.bonus.give()
@@ -295,6 +296,8 @@ class Service(Lookups):
             said["image_prompts"] = tuple(
                 [await self._brought(account, "image prompt", each) for each in said["image_prompts"]]
             )
+        if said.get("loras"):
+            said["loras"] = await self.jobs.references.loras.resolve(said["loras"])
         if said.get("style_references"):
             styles = [each if isinstance(each, tuple | list) else (each, 1.0) for each in said["style_references"]]
             said["style_references"] = tuple(

@@ -60,6 +60,7 @@ class PlainClient:
             "wildcards",
             "texts",
             "taste",
+            "loras",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")
