@@ -12,9 +12,10 @@ import numpy as np
 from ...kernels.ops import GuidanceTerms
 from ..report import Goal
 from ..runner import Bench
+from .choice import choose
 from .setting import Gpu, attempt
 
-COLUMNS = [["op", "shape", "by", "ms", "floor_ms", "share", "times"]]
+COLUMNS = [["op", "shape", "by", "ms", "floor_ms", "share", "times"], ["op", "shape", "gain", "same_bits"]]
 GOAL = 0.95  # invariance may cost 5 % against the library's free choice
 
 
@@ -43,6 +44,8 @@ def body(bench: Bench, gpu: Gpu) -> None:
                     if bench.deadline.left() <= 0:
                         bench.note("the time of this phase ran out")
                         return
+        with attempt(bench, "the choice of attention"):
+            choose(bench, gpu, rows, width, heads)
     gpu.give_back()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,26 @@ from .arrays import DeviceVector
 from .base import Base
 from .checks import describe, refuse, want_indices
 from .jit import attention as kernels
+from .library import attend
 from .tiles import attention_tiles, power
+
+
+@dataclass(frozen=True, eq=False)
+class _Call:
+    """Checked arguments of `attention`: groups of heads share keys, terms are the adapters' vectors."""
+
+    q: torch.Tensor
+    k: torch.Tensor
+    v: torch.Tensor
+    segments: Segments
+    kv: Segments
+    heads: int
+    groups: int
+    scale: float
+    causal: bool
+    bias: torch.Tensor | None
+    adapters: AdapterTerms | None
+    terms: tuple[DeviceVector, DeviceVector, DeviceVector, DeviceVector] | None
 
 
 class AttentionOps(Base):
@@ -65,11 +85,45 @@ class AttentionOps(Base):
                 terms = None
 
         result = self._new(count, width) if out is None else out
-        e = width // heads
+        factor = 1 / math.sqrt(width // heads) if scale is None else scale
+        call = _Call(q, k, v, segments, kv, heads, groups, factor, causal, bias, adapters, terms)
+        if (
+            width // heads in self.choices.attention
+            and kv is segments
+            and groups == heads
+            and not causal
+            and bias is None
+        ):
+            self._by_library(call, result)
+        else:
+            self._attend(call, result)
+        return result
+
+    def _by_library(self, call: _Call, result: torch.Tensor) -> None:
+        """Attend by torch's kernel, and add the terms by ours."""
+        tables = self.tables(call.segments)
+        order = tables.by_sample()
+        several = tables.num_samples > 1  # one sample's rows stand in order, however its segments lie
+        q, k, v = (x.index_select(0, order.order) if several else x for x in (call.q, call.k, call.v))
+        made = attend(q, k, v, order.ends, call.heads, call.scale)
+        result.copy_(made.index_select(0, order.back) if several else made)
+        if call.terms is not None and call.adapters is not None:
+            apart = call.adapters.out is not None
+            added = self._new(*result.shape)
+            self._attend(call, added, keyless=True)
+            if not apart:
+                result.add_(added)
+
+    def _attend(self, call: _Call, result: torch.Tensor, *, keyless: bool = False) -> None:
+        """Attend by our kernel. With `keyless` to the adapters alone: no sample has keys of its own."""
+        q, k, v, heads, bias, adapters, terms = (
+            call.q, call.k, call.v, call.heads, call.bias, call.adapters, call.terms,
+        )  # fmt: skip
+        e = q.shape[1] // heads
         sizes = attention_tiles(self.arch, self.compute, e, bias=bias is not None)
-        tables, theirs = self.tables(segments), self.tables(kv)
+        tables, theirs = self.tables(call.segments), self.tables(call.kv)
         tiles = tables.tiles(sizes.m)
-        by_segment = None if terms is None else self._term_table(terms[0], len(segments))
+        by_segment = None if terms is None else self._term_table(terms[0], len(call.segments))
         if adapters is None or terms is None:
             keys = values = queries = apart = None
         else:
@@ -94,7 +148,7 @@ class AttentionOps(Base):
             tables.places,
             theirs.kv_first,
             theirs.kv_ranges,
-            theirs.num_samples,
+            0 if keyless else theirs.num_samples,
             keys,
             values,
             queries,
@@ -102,22 +156,21 @@ class AttentionOps(Base):
             *(0 if x is None else x.stride(0) for x in (keys, values, queries, apart)),
             *((None, None) if by_segment is None else (by_segment.first, by_segment.order)),
             *((None, None, None) if terms is None else (part.data for part in terms[1:])),
-            math.log2(math.e) * (1 / math.sqrt(e) if scale is None else scale),
+            math.log2(math.e) * call.scale,
             warps=sizes.warps,
             stages=sizes.stages,
-            GROUP=heads // groups,
+            GROUP=heads // call.groups,
             E=e,
             BE=power(e, 16),
             BM=sizes.m,
             BN=sizes.n,
             BA=sizes.a,
-            CAUSAL=causal,
+            CAUSAL=call.causal,
             BIAS=bias is not None,
             TERMS=terms is not None,
             OWN_QUERIES=queries is not None,
             APART=apart is not None,
         )
-        return result
 
     def _want_terms(
         self, op: str, terms: AdapterTerms, q: torch.Tensor, segments: Segments

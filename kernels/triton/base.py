@@ -15,6 +15,7 @@ from .arrays import DeviceVector, empty
 from .checks import refuse, want_array, want_segments, want_vector
 from .devices import Device
 from .launch import Launch
+from .library import Choices
 from .streaming import WeightStream
 from .tables import SegmentTables, TermTable
 from .unloading import Unloading
@@ -32,6 +33,7 @@ class Base:
         accelerator: what else the engine needs of the device; None: the kernels are interpreted on the host.
         streamed: the weights that the host keeps; None: all are on the device.
         resident: the weights on the device.
+        choices: the ops that are left to a library.
     """
 
     def __init__(self, device: Device, launch: Launch) -> None:
@@ -45,6 +47,7 @@ class Base:
         self.accelerator = accelerator_of(self, device.torch)
         self.streamed: WeightStream | None = None
         self.resident = Unloading()
+        self.choices = Choices.of(device.label)
         self._terms: WeakKeyDictionary[DeviceVector, tuple[int, TermTable]] = WeakKeyDictionary()
 
     @property

@@ -49,7 +49,7 @@ class TritonOps(LinearOps, DenseOps, AttentionOps, SolverOps, ImageOps):
 
     @property
     def name(self) -> str:
-        return f"{'triton' if self._float8 is None else 'triton_fp8'}/{self._device.label}"
+        return f"{'triton' if self._float8 is None else 'triton_fp8'}/{self._device.label}{self.choices}"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -33,6 +33,21 @@ class Tiles:
         return len(self.table)
 
 
+@dataclass(frozen=True, eq=False)
+class BySample:
+    """Rows in the order of their samples, and those of a sample in that of its segments.
+
+    Attributes:
+        order: int32 [T], the row at each place.
+        back: int32 [T], the place of each row.
+        ends: int32 [S + 1], the first place of each sample, and T.
+    """
+
+    order: torch.Tensor
+    back: torch.Tensor
+    ends: torch.Tensor
+
+
 class SegmentTables:
     """Everything that kernels read of one `Segments`.
 
@@ -70,6 +85,8 @@ class SegmentTables:
             device,
         )
         self.num_samples = segments.num_samples
+        self._owners = segments.owners
+        self._by_sample: BySample | None = None
         self._tiles: dict[int, Tiles] = {}
 
     def tiles(self, size: int) -> Tiles:
@@ -80,11 +97,23 @@ class SegmentTables:
             self._tiles[size] = Tiles(tiles, starts, size)
         return self._tiles[size]
 
+    def by_sample(self) -> BySample:
+        """Return where rows stand when those of a sample stand together, made at the first call."""
+        if self._by_sample is None:
+            sample = np.repeat(self._owners, self._lengths)
+            order = np.argsort(sample, kind="stable")
+            ends = np.concatenate([[0], np.cumsum(np.bincount(sample, minlength=self.num_samples))])
+            whole = [values.astype(np.int32) for values in (order, np.argsort(order), ends)]
+            self._by_sample = BySample(*bring(whole, self._device))
+        return self._by_sample
+
     def buffers(self) -> list[torch.Tensor]:
         """Return all arrays, in an order that tables of equal numbers and uses share."""
         own = [self.offsets, self.owners, self.row_owner, self.places, self.kv_first, self.kv_ranges]
         for size in sorted(self._tiles):
             own += [self._tiles[size].table, self._tiles[size].first]
+        if self._by_sample is not None:
+            own += [self._by_sample.order, self._by_sample.back, self._by_sample.ends]
         return own
 
     def copy_from(self, other: SegmentTables) -> None:
@@ -93,9 +122,13 @@ class SegmentTables:
             other.tiles(size)
         for size in list(other._tiles):
             self.tiles(size)
+        if self._by_sample is not None or other._by_sample is not None:
+            self.by_sample()
+            other.by_sample()
         for mine, theirs in zip(self.buffers(), other.buffers(), strict=True):
             mine.copy_(theirs, non_blocking=True)
         self._lengths, self._starts = other._lengths, other._starts
+        self._owners = other._owners
 
 
 def tile_tables(starts: Int32, lengths: Int32, size: int) -> tuple[Int32, Int32]:

@@ -1,4 +1,4 @@
-"""Move the weights of the triton backend to the host's memory while there is nothing to draw, and back to their places."""
+"""Move weights of the triton backend to the host's memory while there is nothing to draw, and back to their places."""
 
 from __future__ import annotations
 

@@ -48,6 +48,13 @@ def test_nothing_is_timed_without_a_gpu(results: dict[str, Any]) -> None:
             }
 
 
+def test_torchs_attention_is_tried_and_nothing_is_chosen_unmeasured(results: dict[str, Any]) -> None:
+    tried = [row for row in results["kernels"]["rows"] if row["op"] == "attention, torch's"]
+    assert [row["shape"] for row in tried] == ["heads of 32", "heads of 16"]
+    assert all(row["same_bits"] for row in tried)
+    assert not any("choices.toml" in note for note in results["kernels"]["notes"])
+
+
 def test_a_step_in_float8_is_off_by_a_stated_share(results: dict[str, Any]) -> None:
     (row,) = (row for row in results["flux"]["rows"] if row["candidate"].startswith("Salon FP8"))
     assert 0.001 < row["error"] < 0.1
@@ -72,4 +79,4 @@ def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) 
     assert main(["--device", "cuda:0"]) == 2
     assert "nothing was measured: device: got 'cuda:0'" in capsys.readouterr().err
     assert main(["--only", "smoke,nothing"]) == 2
-    assert "got 'nothing', allowed smoke, kernels, flux, sharing" in capsys.readouterr().err
+    assert "got 'nothing', allowed smoke, kernels, flux, sharing, flux2" in capsys.readouterr().err
