@@ -62,7 +62,8 @@ def test_the_commands_of_the_server_exist() -> None:
 
 
 def test_every_command_is_understood() -> None:
-    lines = [shlex.split(line, comments=True) for block in blocks("sh") for line in block.splitlines()]
+    whole = [block.replace("\\\n", " ") for block in blocks("sh")]  # a line goes on behind a backslash
+    lines = [shlex.split(line, comments=True) for block in whole for line in block.splitlines()]
     commands = [parse(words[1:], "").command for words in lines if words and words[0] == "salon"]
     assert {"imagine", "vary", "region", "upscale", "blend", "serve", "jobs", "ops top"} <= set(commands)
 
