@@ -24,8 +24,8 @@ from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import krea2
 from ..pipeline import Classes
-from ..safetensors_file import SafetensorsFile
 from ..sigmas import SCHEDULER, SigmaConfig
+from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..weights.krea2 import ARCHITECTURE
 
@@ -138,7 +138,7 @@ def fits(checkpoint: Checkpoint) -> bool:
     return checkpoint.index.get("_class_name") in PIPELINES
 
 
-def of_file(file: SafetensorsFile) -> Mapping[str, Component]:
+def of_file(file: TensorFile) -> Mapping[str, Component]:
     """See `Family`."""
     prefix = originals.prefix_of(file)
     if prefix is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
-from ..safetensors_file import SafetensorsFile
+from ..tensor_file import TensorFile
 from ..weights.krea2 import ARCHITECTURE
 from .renamed import FileComponent, Piece, count_of, shape_of
 
@@ -47,12 +47,12 @@ _INSIDE: Final = {
 }
 
 
-def prefix_of(file: SafetensorsFile) -> str | None:
+def prefix_of(file: TensorFile) -> str | None:
     """Return what stands before the names of Krea 2's arrays in a file; None: the file has no such model."""
     return next((prefix for prefix in PREFIXES if f"{prefix}{MARK}" in file.tensors), None)
 
 
-def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
+def transformer(file: TensorFile, prefix: str) -> FileComponent:
     """Return the transformer in a file.
 
     Raises:
@@ -62,7 +62,7 @@ def transformer(file: SafetensorsFile, prefix: str) -> FileComponent:
     return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
 
 
-def _pieces(file: SafetensorsFile, prefix: str) -> Iterator[tuple[str, Piece]]:
+def _pieces(file: TensorFile, prefix: str) -> Iterator[tuple[str, Piece]]:
     """Yield diffusers' name and place of every array behind the prefix. An unknown one keeps its name, and so is told
     as a weight that the architecture does not have."""
     for key in file.tensors:
@@ -77,7 +77,7 @@ def _pieces(file: SafetensorsFile, prefix: str) -> Iterator[tuple[str, Piece]]:
         yield name, Piece(key)
 
 
-def _config(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
+def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
     width, channels = shape_of(file, f"{prefix}first.weight", 2)
     text = shape_of(file, f"{prefix}txtmlp.1.weight", 2)[1]
@@ -110,7 +110,7 @@ def _config(file: SafetensorsFile, prefix: str) -> dict[str, Any]:
     }
 
 
-def _block(file: SafetensorsFile, at: str) -> tuple[int, int, int]:
+def _block(file: TensorFile, at: str) -> tuple[int, int, int]:
     """Return of a block the head width, the number of heads of keys, and the hidden columns of its MLP."""
     (head,) = shape_of(file, f"{at}attn.qknorm.qnorm.scale", 1)
     keys = shape_of(file, f"{at}attn.wk.weight", 2)[0]

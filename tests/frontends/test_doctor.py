@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from salon.engine.engine import EMBEDDED
 from salon.frontends import doctor, machine, selftest
@@ -165,14 +166,35 @@ def test_an_error_of_the_system_is_a_problem_of_its_part(monkeypatch: pytest.Mon
     assert report["problems"] == [wanted]
 
 
+def in_fp8(path: Path) -> tuple[int, int]:
+    """Write a file's matrices anew as fp8; their number and bytes."""
+    arrays = {key: np.asarray(array) for key, array in load_file(path).items()}
+    header: dict[str, Any] = {}
+    data, count, size = b"", 0, 0
+    for key, array in arrays.items():
+        codes = (np.arange(array.size) % 0x30).astype(np.uint8)
+        dtype, raw = ("F8_E4M3", codes.tobytes()) if array.ndim == 2 else ("F32", array.astype(np.float32).tobytes())
+        header[key] = {"dtype": dtype, "shape": [*array.shape], "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+        count, size = (count + 1, size + len(raw)) if array.ndim == 2 else (count, size)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+    return count, size
+
+
 def test_a_model_is_looked_at_before_it_is_loaded(salon: Salon, tmp_path: Path) -> None:
     folder = write_tiny(tmp_path / "tiny")
+    count, size = in_fp8(folder / "transformer" / "diffusion_pytorch_model.safetensors")
     result = salon("doctor", str(folder), "--json", "--backend", "reference")
     report = json.loads(result.stdout)
     assert (result.returncode, report["problems"]) == (0, [])
     files = report["files"]
     assert (files["family"], files["what"], files["problem"]) == ("flux", "FluxPipeline (FLUX.1)", "")
     assert files["needed"] == 4 * sum(part["parameters"] for part in files["parts"] if part["read"])
+    told = doctor.describe(report)
+    sizes = f"{size / 1e6:.1f} MB in the file, {4 * size / 1e6:.1f} MB packed as float32"
+    assert f"quantised as fp8 (e4m3): arrays: {count}, {sizes}\n" in told
+    assert f"while they are loaded at most {files['loading'] / 1e6:.1f} MB more" in told
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusion3Pipeline"}))
     result = salon("doctor", str(folder), "--backend", "reference")
