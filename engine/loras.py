@@ -75,12 +75,13 @@ class Loras:
         Raises:
             CheckpointError: the file cannot be read, is no LoRA, or one for another model; the message names the array.
         """
-        if digest in self._known:
+        path, known = Path(path), self._known.get(digest)
+        if known is not None and (known.weights is not None or known.file.path == path):
             self._known.move_to_end(digest)
             return
         if self._rules is None:
             self._rules = LoraRules.of(self._denoiser, self._family)
-        file, placed = self._rules.open(Path(path))
+        file, placed = self._rules.open(path)
         assert self._rules.where is not None, "a LoRA of a model that takes none"
         num_bytes = packed_bytes(file, placed, self._rules.where, 2 if self._ops.compute == "bfloat16" else 4)
         if num_bytes > self._limit:

@@ -136,7 +136,12 @@ def test_factors_are_packed_once_and_the_least_recently_used_go(tiny_model: Path
     assert (engine.loras.misses, engine.loras.num_bytes) == (3, 2 * room)
     with pytest.raises(LimitError, match="of lower rank"):
         Engine.load(tiny_model, backend="reference", limits=Limits(lora_bytes=room - 1)).add_lora(*made[0])
-    made[0][1].write_bytes(made[1][1].read_bytes())
+    moved = made[0][1].rename(files / "moved.safetensors")
+    engine.add_lora(first, moved)
+    run(engine, opened(engine, first))
+    for digest in (second, third):
+        run(engine, opened(engine, digest))
+    moved.write_bytes(made[1][1].read_bytes())
     with pytest.raises(CheckpointError, match="LoRA that was changed"):
         opened(engine, first)
     assert engine.num_open == 0

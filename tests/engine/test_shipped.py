@@ -24,6 +24,7 @@ from salon.engine.digests import content_digest, shipped_files
 from salon.engine.engine import EMBEDDED, Engine
 from salon.engine.errors import MissingFile, PromptError
 from salon.engine.generation import State
+from salon.engine.lora_rules import load_lora_rules
 from salon.engine.safetensors_file import SafetensorsFile
 from salon.engine.spec import AdapterUse
 from salon.engine.text.neighbours import names_of
@@ -31,6 +32,7 @@ from salon.engine.text.pipelines.clauses import ClausePipeline
 from salon.kernels.bfloat16 import widen
 
 from .conftest import write_tiny
+from .lora_files import changes, peft, write
 from .test_loading import edit_json
 
 SALON: dict[str, Any] = json.loads((EMBEDDED / "salon.json").read_text())
@@ -326,3 +328,27 @@ def allowed_cores() -> int:
             quota, period = map(int, file.read_text().split())
             least = min(least, max(1, -(-quota // period)))
     return least
+
+
+def test_a_lora_of_its_width_changes_pictures_with_its_weight(engine: Engine, tmp_path: Path) -> None:
+    where = load_lora_rules().where
+    assert where is not None
+    layers = {name: (max(place.stop for place in places), where.targets[places[0].target][1])
+              for name, places in where.layers.items() if ".attn.to_" in name}  # fmt: skip
+    digest, path = write(tmp_path / "lora.safetensors", peft(changes(layers, rank=8, scale=0.1)))
+    engine.add_lora(digest, path)
+
+    def latents(*loras: Any) -> Any:
+        spec = engine.make_spec(PROMPT, steps=2, seed=1, width=64, height=64, loras=loras)
+        generation = engine.open(spec)
+        while generation.state == "running":
+            engine.step([generation])
+        found = engine.ops.numpy(generation.latents)
+        engine.close(generation)
+        return found
+
+    plain = latents()
+    np.testing.assert_array_equal(latents((digest, 0)), plain)
+    apart = [float(np.abs(latents((digest, weight)) - plain).mean()) for weight in (0.25, 0.5, 1.0, 2.0)]
+    assert apart[0] > 1e-3
+    assert apart == sorted(apart)
