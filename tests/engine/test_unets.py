@@ -171,8 +171,8 @@ def test_pictures_are_the_same_alone_in_a_batch_and_parked(pair: Pair) -> None:
     specs = [
         engine.make_spec(prompt, seed=seed, width=width, height=height, steps=steps, images=images, solver=solver)
         for prompt, seed, width, height, steps, images, solver in (
-            ("a cat", 1, 32, 32, 2, 1, "euler"), (LONG, 2, 46, 30, 3, 2, "dpmpp_2m"), ("a dog", 3, 2, 8, 2, 1, "heun"),
-            ("a cat", 4, 30, 46, 3, 1, "euler_ancestral"),
+            ("a cat", 1, 16, 24, 2, 1, "euler"), (LONG, 2, 22, 14, 3, 2, "dpmpp_2m"), ("a dog", 3, 2, 8, 2, 1, "heun"),
+            ("a cat", 4, 14, 22, 3, 1, "euler_ancestral"),
         )
     ]  # fmt: skip
     alone = [finished(engine, spec) for spec in specs]
