@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +16,7 @@ from ...engine.denoiser import AdapterTable, Sample
 from ...engine.graphs import StepGraphs
 from ...engine.models import flux
 from ...engine.text.pipeline import TextEncoding
+from ...engine.weights.lora import LoraWeights
 from ..measure import Samples, interleave
 from ..peers.base import image_ids
 from ..report import Goal
@@ -77,15 +79,23 @@ class Model:
         """Evaluate the model; see `Denoiser`."""
         return flux.velocity(ops, self.weights, layout, latents, times, pages)
 
-    def batch(self, sides: list[tuple[int, int]], adapters: AdapterTable | None = None) -> Batch:
-        """Return a batch of pictures of these sizes (height, width)."""
-        return Batch(self, sides, adapters)
+    def batch(
+        self, sides: list[tuple[int, int]], adapters: AdapterTable | None = None, loras: Sequence[LoraWeights] = ()
+    ) -> Batch:
+        """Return a batch of pictures of these sizes (height, width), with a LoRA each if there are any."""
+        return Batch(self, sides, adapters, loras)
 
 
 class Batch:
     """Inputs of one evaluation on the device."""
 
-    def __init__(self, model: Model, sides: list[tuple[int, int]], adapters: AdapterTable | None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        sides: list[tuple[int, int]],
+        adapters: AdapterTable | None,
+        loras: Sequence[LoraWeights] = (),
+    ) -> None:
         ops, shape = model.gpu.ops, model.shape
         rng = np.random.default_rng(1)
         self.model, self.samples = model, []
@@ -93,6 +103,9 @@ class Batch:
             text = rng.standard_normal((shape.text_rows, shape.text_width)).astype(np.float32)
             pooled = rng.standard_normal(shape.pooled_width).astype(np.float32)
             self.samples.append(Sample((height // 16, width // 16), TextEncoding(text, pooled)))
+        if loras:
+            own = zip(self.samples, loras, strict=True)
+            self.samples = [replace(sample, loras=((lora, 1.0),)) for sample, lora in own]
         self.rows = [h * w for h, w in (sample.grid for sample in self.samples)]
         self.numbers = rng.standard_normal((sum(self.rows), CHANNELS)).astype(np.float32)
         self.latents = ops.array(self.numbers, "float32")

@@ -1,4 +1,4 @@
-"""What sharing a step gains, what adapters, graphs, start and parking cost."""
+"""What sharing a step gains, what adapters, LoRAs, graphs, start and parking cost."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from ...engine.checkpoint import EMBEDDED
 from ...engine.denoiser import AdapterTable
 from ...engine.engine import Engine
 from ...engine.graphs import StepGraphs
+from ...engine.weights.flux_lora import lora_map
+from ...engine.weights.lora import LoraWeights
+from ...kernels.ops import LowRankPart
 from ..report import Goal
 from ..runner import Bench
 from .flux import FLUX, TINY, Model, no_pages, open_model
@@ -19,10 +22,11 @@ from .setting import Gpu, attempt
 
 COLUMNS = [["what", "pixels", "batch", "ms", "each_ms", "gain"], ["what", "ms", "against_none"]]
 TOKENS = 4  # of an adapter
+RANK = 16  # of a LoRA
 
 
 def body(bench: Bench, gpu: Gpu) -> None:
-    """Measure batches, adapters, graphs, start and parking."""
+    """Measure batches, adapters, LoRAs, graphs, start and parking."""
     bench.columns = COLUMNS
     with gpu.torch.no_grad():
         with attempt(bench, "start and parking"):
@@ -31,6 +35,8 @@ def body(bench: Bench, gpu: Gpu) -> None:
             model = open_model(gpu, TINY if bench.tiny else FLUX)
             with attempt(bench, "adapters"):
                 adapters(bench, gpu, model)
+            with attempt(bench, "LoRAs"):
+                loras(bench, gpu, model)
             with attempt(bench, "batches"):
                 batches(bench, gpu, model)
     gpu.give_back()
@@ -89,6 +95,34 @@ def adapters(bench: Bench, gpu: Gpu, model: Model) -> None:
         bench.row(what=f"{count} pictures, {what}", ms=ms, against_none=ms / none if ms and none else None)
     more = (own / none - 1) * 100 if own and none else None
     bench.goal(Goal.at_most("8 users' adapters in one step: more than none", 5.0, more, " %"))
+
+
+def loras(bench: Bench, gpu: Gpu, model: Model) -> None:
+    """Measure a step of 8 pictures with a LoRA of their own in every block, with none, and one after another."""
+    side, count = bench.pick((64, 1), (512, 8), (512, 8))
+    targets = lora_map(model.weights.config).targets
+    blocks = {name: sides for name, sides in targets.items() if name.startswith(("double.", "single."))}
+
+    def lora(seed: int) -> LoraWeights:
+        rng, made = np.random.default_rng(seed), dict[tuple[int, int], Any]()
+        for width, depth in dict.fromkeys(blocks.values()):  # one for all places of these sides, as weights are
+            down, up = (rng.standard_normal(each).astype(np.float32) for each in ((RANK, depth), (width, RANK)))
+            made[width, depth] = gpu.ops.pack_low_rank([LowRankPart(down * depth**-0.5, up * 0.1)], width)
+        return LoraWeights({name: made[sides] for name, sides in blocks.items()}, 0)
+
+    each = [lora(i) for i in range(count)]
+    mixed, plain = model.batch([(side, side)] * count, loras=each), model.batch([(side, side)] * count)
+    if not gpu.timed:
+        got, none = (gpu.ops.numpy(batch.step()) for batch in (mixed, plain))
+        finite = bool(np.isfinite(got).all()) and not np.array_equal(got, none)
+        bench.row(what=f"{count} pictures, a LoRA each", finite=finite)
+        return
+    single = [model.batch([(side, side)], loras=[one]) for one in each]
+    base = gpu.time(plain.step, count=5, cold=False).median
+    own = gpu.time(mixed.step, count=5, cold=False).median
+    split = gpu.time(lambda: [batch.step() for batch in single], count=3, cold=False).median
+    for what, ms in ((f"a LoRA of rank {RANK} each", own), ("one LoRA after another", split)):
+        bench.row(what=f"{count} pictures, {what}", ms=ms, against_none=ms / base if ms and base else None)
 
 
 def starts(bench: Bench, gpu: Gpu) -> None:

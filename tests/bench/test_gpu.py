@@ -55,6 +55,11 @@ def test_torchs_attention_is_tried_and_nothing_is_chosen_unmeasured(results: dic
     assert not any("choices.toml" in note for note in results["kernels"]["notes"])
 
 
+def test_a_step_with_adapters_and_one_with_loras(results: dict[str, Any]) -> None:
+    finite = {row["what"]: row["finite"] for row in results["sharing"]["rows"] if row.get("finite") is not None}
+    assert finite == {"1 pictures, an adapter each": True, "1 pictures, a LoRA each": True}
+
+
 def test_a_step_in_float8_is_off_by_a_stated_share(results: dict[str, Any]) -> None:
     (row,) = (row for row in results["flux"]["rows"] if row["candidate"].startswith("Salon FP8"))
     assert 0.001 < row["error"] < 0.1
