@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from ...kernels.ops import Ops, Vector
 from ...kernels.segments import Segments
 from ..denoiser import Sample
-from ..text.pipeline import TextEncoding
 from ..weights.z_image import EPS_OUT, QK_EPS, TIME_CHANNELS, Block, ZImageConfig, ZImageWeights, load_z_image
 from .joint_rows import JointRows
 from .rope import id_tables
@@ -68,11 +67,11 @@ def layout(ops: Ops[Any, Any], weights: ZImageWeights, samples: Sequence[Sample]
         if sample.guidance is not None:
             raise ValueError(f"layout: guidance: got {sample.guidance}, want None: there is no guidance embedding")
     config = weights.config
-    texts = {id(sample.text): sample.text for sample in samples}
+    texts = {id(sample.text): sample.text.tokens for sample in samples}
     refined = _refined(ops, weights, [*texts.values()])
-    lengths = [filled(len(text.tokens)) for text in texts.values()]
+    lengths = [filled(len(tokens)) for tokens in texts.values()]
     starts = dict(zip(texts, np.cumsum([0, *lengths]).tolist(), strict=False))
-    spans = {key: np.arange(starts[key], starts[key] + filled(len(text.tokens))) for key, text in texts.items()}
+    spans = {key: np.arange(starts[key], starts[key] + filled(len(tokens))) for key, tokens in texts.items()}
     words = np.concatenate([spans[id(sample.text)] for sample in samples])
 
     counts = [height * width for height, width in (sample.grid for sample in samples)]
@@ -148,15 +147,15 @@ class _Modulation:
     feed_gate: Any
 
 
-def _refined(ops: Ops[Any, Any], weights: ZImageWeights, texts: Sequence[TextEncoding]) -> Any:
-    """Return the refined rows of texts one after another, each filled up: float32 [sum, D]."""
+def _refined(ops: Ops[Any, Any], weights: ZImageWeights, texts: Sequence[Float32]) -> Any:
+    """Return the refined rows of texts [n, text width] one after another, each filled up: float32 [sum, D]."""
     config = weights.config
     normed = ops.norm(
-        ops.array(np.concatenate([text.tokens for text in texts]), "float32"), weights.text_norm, kind="rms",
+        ops.array(np.concatenate(texts), "float32"), weights.text_norm, kind="rms",
         eps=config.norm_eps,
     )  # fmt: skip
     embedded = ops.linear(normed, weights.text_in, dtype="float32")
-    counts = [len(text.tokens) for text in texts]
+    counts = [len(tokens) for tokens in texts]
     ends = np.cumsum([0, *counts])
     learned = int(ends[-1])
     places = [np.r_[start : start + n, np.full(filled(n) - n, learned)] for start, n in zip(ends, counts, strict=False)]
