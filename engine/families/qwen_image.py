@@ -26,6 +26,8 @@ from ..pipeline import Classes
 from ..sigmas import SCHEDULER, SigmaConfig
 from ..tensor_file import TensorFile
 from ..text import pipelines
+from ..weights import qwen_image_lora
+from ..weights.lora import LoraMap
 from ..weights.qwen_image import ARCHITECTURE
 
 HELP = "Qwen-Image, and smaller models of its shape"
@@ -126,6 +128,15 @@ class QwenImage(WithoutAdapters):
     ) -> Any:
         """See `Denoiser`."""
         return qwen_image.velocity(ops, self.weights, layout, latents, times)
+
+    def lora_map(self) -> LoraMap:
+        """See `TakesLoras`."""
+        return qwen_image_lora.lora_map(self.config)
+
+
+def lora_map(checkpoint: Checkpoint) -> LoraMap:
+    """See `LoraRules`."""
+    return qwen_image_lora.lora_map(qwen_image.QwenImageConfig.read(checkpoint.component("transformer").config))
 
 
 def fits(checkpoint: Checkpoint) -> bool:

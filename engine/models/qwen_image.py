@@ -19,10 +19,13 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.ops import Ops, Vector
+from ...kernels.ops import LowRankTerm, Ops, Vector
 from ...kernels.segments import Segments
 from ..denoiser import Sample
+from ..weights import qwen_image_lora as names
 from ..weights.qwen_image import TIME_CHANNELS, QwenImageConfig, QwenImageWeights, Stream, load_qwen_image
+from .joint_rows import shared_texts, text_readers
+from .low_rank import BatchLoras, loras_of, ranges_of
 from .rope import id_tables
 
 __all__ = ["QwenImageConfig", "QwenImageLayout", "QwenImageWeights", "layout", "load_qwen_image", "velocity"]
@@ -40,6 +43,7 @@ class QwenImageLayout(Generic[A]):
         text_segments, image_segments, segments: of the two streams, and of both together.
         text: float32 [Tt, D], the text rows of the stream as the first block finds them.
         text_rope, image_rope: cos and sin, float32 [Tt, E / 2] and [Ti, E / 2].
+        loras: the LoRAs of the samples; None: none has any.
     """
 
     text_rows: int
@@ -50,6 +54,11 @@ class QwenImageLayout(Generic[A]):
     text: A
     text_rope: tuple[A, A]
     image_rope: tuple[A, A]
+    loras: BatchLoras | None = None
+
+    def low_rank(self, target: str, place: str) -> Sequence[LowRankTerm]:
+        """Return the low-rank terms of a linear (`qwen_image_lora`), which reads the rows of a place."""
+        return () if self.loras is None else self.loras.terms(target, place)
 
 
 def layout(ops: Ops[Any, Any], weights: QwenImageWeights, samples: Sequence[Sample]) -> QwenImageLayout[Any]:
@@ -66,13 +75,12 @@ def layout(ops: Ops[Any, Any], weights: QwenImageWeights, samples: Sequence[Samp
             raise ValueError(f"layout: grid: got {sample.grid}, want height and width from 1 up")
         if sample.guidance is not None:
             raise ValueError(f"layout: guidance: got {sample.guidance}, want None: the model has no guidance embedding")
-    texts = {id(sample.text): sample.text for sample in samples}
-    starts = dict(zip(texts, np.cumsum([0, *(len(text.tokens) for text in texts.values())]).tolist(), strict=False))
     lengths = [len(sample.text.tokens) for sample in samples]
-    places = [np.arange(n) + starts[id(sample.text)] for n, sample in zip(lengths, samples, strict=True)]
-    tokens = ops.array(np.concatenate([text.tokens for text in texts.values()]), "float32")
-    normed = ops.norm(tokens, weights.text_norm, kind="rms", eps=1e-6)
-    embedded = ops.linear(normed, weights.text_in, dtype="float32")
+    (tokens, places), readers = shared_texts(samples), text_readers(samples)
+    reading = loras_of([one.loras for one in readers], {"text": ranges_of([len(one.text.tokens) for one in readers])})
+    normed = ops.norm(ops.array(tokens, "float32"), weights.text_norm, kind="rms", eps=1e-6)
+    terms = () if reading is None else reading.terms(names.TEXT_IN, "text")
+    embedded = ops.linear(normed, weights.text_in, dtype="float32", low_rank=terms)
 
     grids = [sample.grid for sample in samples]
     images = [height * width for height, width in grids]
@@ -85,9 +93,13 @@ def layout(ops: Ops[Any, Any], weights: QwenImageWeights, samples: Sequence[Samp
         text_segments=ops.segments(lengths),
         image_segments=ops.segments(images),
         segments=ops.segments([*lengths, *images], both),
-        text=ops.embed(ops.vectors(np.concatenate(places).astype(np.int32)), [embedded]),
+        text=ops.embed(ops.vectors(places), [embedded]),
         text_rope=_brought(ops, text_tables),
         image_rope=_brought(ops, image_tables),
+        loras=loras_of(
+            [sample.loras for sample in samples],
+            {"text": ranges_of(lengths), "image": ranges_of(images), "sample": ranges_of([1] * len(samples))},
+        ),
     )
 
 
@@ -100,26 +112,33 @@ def velocity(
         latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
         times: vector float32 [S], sigma in 0..1 times 1000.
     """
-    image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32")
+    into, out = layout.low_rank(names.IMAGE_IN, "image"), layout.low_rank(names.IMAGE_OUT, "image")
+    image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32", low_rank=into)
     stream = ops.concat([layout.text, image])
     text, image = ops.split(stream, [layout.text_rows, layout.image_rows])
+    first, second, modulation = (
+        layout.low_rank(name, "sample") for name in (names.TIME_FIRST, names.TIME_SECOND, names.MODULATION)
+    )
     sinusoid = ops.timestep_embedding(times, TIME_CHANNELS)
-    time = ops.linear(ops.linear(sinusoid, weights.time_first, activation="silu"), weights.time_second, dtype="float32")
-    columns = ops.linear(ops.cast(time, activation="silu"), weights.modulation, dtype="float32")
+    hidden = ops.linear(sinusoid, weights.time_first, activation="silu", low_rank=first)
+    time = ops.linear(hidden, weights.time_second, dtype="float32", low_rank=second)
+    columns = ops.linear(ops.cast(time, activation="silu"), weights.modulation, dtype="float32", low_rank=modulation)
 
     d, last = weights.config.width, len(weights.blocks) - 1
     for number, block in enumerate(weights.blocks):
         at = 12 * d * number
         mods = [ops.columns(columns, at + i * d, at + (i + 1) * d) for i in range(12)]
-        _block(ops, weights.config, block, text, image, layout, mods[:6], mods[6:], number == last)
+        _block(ops, weights.config, number, block, text, image, layout, mods[:6], mods[6:], number == last)
     at = 12 * d * len(weights.blocks)
     scale, shift = ops.columns(columns, at, at + d), ops.columns(columns, at + d, at + 2 * d)
-    return ops.linear(ops.modulate(image, shift, scale, layout.image_segments), weights.image_out, dtype="float32")
+    normed = ops.modulate(image, shift, scale, layout.image_segments)
+    return ops.linear(normed, weights.image_out, dtype="float32", low_rank=out)
 
 
 def _block(
     ops: Ops[Any, Any],
     config: QwenImageConfig,
+    number: int,
     block: tuple[Stream, Stream],
     text: Any,
     image: Any,
@@ -135,19 +154,23 @@ def _block(
     d, heads, rows, end = config.width, config.num_attention_heads, layout.text_rows, layout.image_rows
     qkv = ops.empty(rows + end, 3 * d)
     halves = (
-        (block[1], text, text_mod, layout.text_segments, layout.text_rope, 0, rows),
-        (block[0], image, image_mod, layout.image_segments, layout.image_rope, rows, rows + end),
+        ("text", block[1], text, text_mod, layout.text_segments, layout.text_rope, 0, rows),
+        ("image", block[0], image, image_mod, layout.image_segments, layout.image_rope, rows, rows + end),
     )
-    for half, x, mod, segments, (cos, sin), start, stop in halves:
+    for name, half, x, mod, segments, (cos, sin), start, stop in halves:
         part = ops.rows(qkv, start, stop)
-        ops.linear(ops.modulate(x, mod[0], mod[1], segments), half.qkv, out=part)
+        low_rank = layout.low_rank(f"{number}.{name}.qkv", name)
+        ops.linear(ops.modulate(x, mod[0], mod[1], segments), half.qkv, out=part, low_rank=low_rank)
         ops.qk_norm_rope(part, heads, half.q_norm, half.k_norm, cos, sin)
     q, k, v = (ops.columns(qkv, i * d, (i + 1) * d) for i in range(3))
     attended = ops.attention(q, k, v, layout.segments, heads)
-    for half, x, mod, segments, _, start, stop in halves[1:] if last else halves:
-        ops.linear(ops.rows(attended, start, stop), half.out, gate=mod[2], residual=x, segments=segments)
-        hidden = ops.linear(ops.modulate(x, mod[3], mod[4], segments), half.up, activation="gelu_tanh")
-        ops.linear(hidden, half.down, gate=mod[5], residual=x, segments=segments)
+    for name, half, x, mod, segments, _, start, stop in halves[1:] if last else halves:
+        out, up, down = (layout.low_rank(f"{number}.{name}.{part}", name) for part in ("out", "up", "down"))
+        own = ops.rows(attended, start, stop)
+        ops.linear(own, half.out, gate=mod[2], residual=x, segments=segments, low_rank=out)
+        hidden = ops.modulate(x, mod[3], mod[4], segments)
+        hidden = ops.linear(hidden, half.up, activation="gelu_tanh", low_rank=up)
+        ops.linear(hidden, half.down, gate=mod[5], residual=x, segments=segments, low_rank=down)
 
 
 @lru_cache(maxsize=64)

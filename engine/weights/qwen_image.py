@@ -100,6 +100,17 @@ class QwenImageWeights:
     image_out: Any  # [C, D]
 
 
+IMAGE: Final = ("to_q", "to_k", "to_v")
+TEXT: Final = ("add_q_proj", "add_k_proj", "add_v_proj")
+
+
+def modulations_of(config: QwenImageConfig) -> list[tuple[str, int]]:
+    """Return the layers of `QwenImageWeights.modulation` in their order, each with its rows."""
+    d = config.width
+    names = [f"transformer_blocks.{i}.{side}_mod.1" for i in range(config.num_layers) for side in ("img", "txt")]
+    return [*((name, 6 * d) for name in names), ("norm_out.linear", 2 * d)]
+
+
 def load_qwen_image(ops: Ops[Any, Any], component: Component) -> QwenImageWeights:
     """Pack a transformer folder.
 
@@ -109,8 +120,6 @@ def load_qwen_image(ops: Ops[Any, Any], component: Component) -> QwenImageWeight
     config = QwenImageConfig.read(component.config)
     reader = _Reader(ops, component.weights(), config)
     d, text, at = config.width, config.joint_attention_dim, "time_text_embed.timestep_embedder"
-    names = [f"transformer_blocks.{i}.{side}_mod.1" for i in range(config.num_layers) for side in ("img", "txt")]
-    modulations = [*((name, 6 * d) for name in names), ("norm_out.linear", 2 * d)]
     weights = QwenImageWeights(
         config=config,
         image_in=reader.linear("img_in", d, config.in_channels),
@@ -118,7 +127,7 @@ def load_qwen_image(ops: Ops[Any, Any], component: Component) -> QwenImageWeight
         text_in=reader.linear("txt_in", d, text),
         time_first=reader.linear(f"{at}.linear_1", d, TIME_CHANNELS),
         time_second=reader.linear(f"{at}.linear_2", d, d),
-        modulation=reader.stack(modulations, d),
+        modulation=reader.stack(modulations_of(config), d),
         blocks=tuple(reader.block(f"transformer_blocks.{i}") for i in range(config.num_layers)),
         image_out=reader.linear("proj_out", config.in_channels, d),
     )
@@ -133,8 +142,8 @@ class _Reader(Reader):
         self.head = config.attention_head_dim
 
     def block(self, at: str) -> tuple[Stream, Stream]:
-        image = self.stream(at, ("to_q", "to_k", "to_v"), "norm_", "to_out.0", "img_mlp")
-        text = self.stream(at, ("add_q_proj", "add_k_proj", "add_v_proj"), "norm_added_", "to_add_out", "txt_mlp")
+        image = self.stream(at, IMAGE, "norm_", "to_out.0", "img_mlp")
+        text = self.stream(at, TEXT, "norm_added_", "to_add_out", "txt_mlp")
         return image, text
 
     def stream(self, at: str, qkv: tuple[str, ...], norm: str, out: str, mlp: str) -> Stream:

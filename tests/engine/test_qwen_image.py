@@ -21,6 +21,8 @@ pytest.importorskip("diffusers")
 
 from salon.bench.families.tiny_qwen import LONG, originals, pipeline  # noqa: E402
 
+from . import lora_files  # noqa: E402
+
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
 
@@ -126,6 +128,39 @@ def test_pictures_are_the_same_alone_in_a_ragged_batch_and_parked(engine: Engine
         engine.step(running)
     for generation, pixels in zip(open_ones, alone, strict=True):
         np.testing.assert_array_equal(engine.finish(generation), pixels)
+        engine.close(generation)
+
+
+def test_a_lora_draws_what_diffusers_draws_with_it_and_only_for_its_own_picture(
+    engine: Engine, built: Any, tmp_path: Path
+) -> None:
+    """diffusers reads the file. What it read is added to the weights here, which is what peft computes."""
+    from diffusers import QwenImagePipeline
+
+    weights = built.transformer.state_dict()
+    layers = {name.removesuffix(".weight"): tuple(w.shape) for name, w in weights.items() if w.ndim == 2}
+    made = lora_files.changes(layers, rank=2, scale=0.1)
+    digest, path = lora_files.write(tmp_path / "lora.safetensors", lora_files.peft(made))
+    engine.add_lora(digest, path)
+    got, plain = drawn(engine, loras=[(digest, 0.8)]), drawn(engine)
+    kept = {name: w.clone() for name, w in weights.items()}
+    read = QwenImagePipeline.lora_state_dict(path)
+    for key, down in read.items():
+        if key.endswith(".lora_A.weight"):
+            up = read[key.replace("lora_A", "lora_B")]
+            weights[key.removeprefix("transformer.").replace("lora_A.", "")] += 0.8 * (up @ down)
+    want = of_diffusers(built, negative_prompt=" ")
+    built.transformer.load_state_dict(kept)
+    assert len(read) == 2 * len(layers)
+    assert decibels(got[0], want) >= 50
+    assert decibels(got[0], plain[0] / 255) < 40
+    size: dict[str, Any] = {"seed": 7, "width": SIDE, "height": SIDE, "steps": 3}
+    specs = [engine.make_spec(PROMPT, loras=loras, **size) for loras in ([(digest, 0.8)], [])]
+    together = [engine.open(spec) for spec in specs]
+    for _ in range(3):
+        engine.step(together)
+    for generation, alone in zip(together, (got, plain), strict=True):
+        np.testing.assert_array_equal(engine.finish(generation), alone)
         engine.close(generation)
 
 
