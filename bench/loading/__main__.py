@@ -27,7 +27,7 @@ from ..runner import Bench, run
 from . import candidate, checkpoints
 from .opened import transformer
 
-SIZES: Final = (checkpoints.Size(1, 1, 2), checkpoints.Size(8, 3, 6), checkpoints.Size(12, 6, 14))  # 5 MB, .4 and 2 GB
+SIZES: Final = (checkpoints.Size(1, 1, 2), checkpoints.Size(6, 2, 4), checkpoints.Size(12, 6, 14))  # 4 MB, .2 and 2 GB
 SLACK: Final = 24e6  # bytes of stacks of threads, of the interpreter and of the allocator, which no model decides
 COLUMNS: Final = [["candidate", "file_gb", "cold_s", "warm_s", "memory_gb", "stated_gb", "with_pages_gb"]]
 

@@ -107,7 +107,8 @@ class GgufFile(TensorFile):
                 first, last = start * columns // numbers, -(-stop * columns // numbers)
                 try:
                     with np.errstate(all="ignore"):
-                        values = dequantize(blocks[first:last], kind).reshape(-1)
+                        # as one row: the package goes through rows in groups of 16
+                        values = dequantize(blocks[first:last].reshape(1, -1), kind).reshape(-1)
                 except NotImplementedError as error:
                     raise WrongDtype(
                         "quantised in a format that Salon does not read", path=self.path, key=key,
