@@ -197,6 +197,7 @@ def load_model(
     else:
         want_memory(checkpoint.path, components, itemsize)
     scheduler = components["scheduler"].config
+    scheduler.want_architecture(schedulers_of(family)["scheduler"][1])  # the index may say another class than the file
     sigmas = SigmaConfig.read(scheduler) if scheduler.architecture == SCHEDULER else SigmaConfig()
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)

@@ -73,8 +73,7 @@ class ServiceLoras:
         self._parts: dict[tuple[str, str], _Part] = {}
         self._digests: dict[Path, tuple[int, int, str]] = {}  # of the operator's files: size, time in ns, digest
         with _faults(self._folder):
-            make_folder(self._folder / PARTS, 0o700)
-            for leftover in (self._folder / PARTS).iterdir():
+            for leftover in (self._folder / PARTS).glob("*"):
                 leftover.unlink()
 
     # ---- the operator's folder -------------------------------------------------------------------------------------
@@ -176,7 +175,7 @@ class ServiceLoras:
 
     async def add(self, account: str, path: Path) -> str:
         """Keep a file of this machine for an account, and return its digest. Raises as `upload`."""
-        part = self._folder / PARTS / secrets.token_hex(12)
+        part = self._new_part()
 
         def copy() -> str:
             with _faults(part):
@@ -222,7 +221,14 @@ class ServiceLoras:
         if mine >= OPEN or len(self._parts) >= ALL:
             got = f"{mine + 1} files at a time" if mine >= OPEN else "more than everybody together may be bringing"
             raise TooMany(complaint("upload", got, f"{OPEN} an account, {ALL} in all", "finish one first"))
-        return _Part(self._folder / PARTS / secrets.token_hex(12), size, now)
+        return _Part(self._new_part(), size, now)
+
+    def _new_part(self) -> Path:
+        """Return the path of a new part, in a folder that is made with the first one."""
+        folder = self._folder / PARTS
+        with _faults(folder):
+            make_folder(folder, 0o700)
+        return folder / secrets.token_hex(12)
 
     def _drop(self, key: tuple[str, str]) -> None:
         part = self._parts.pop(key, None)

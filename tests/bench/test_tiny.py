@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from salon.bench import triton_resources
 from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import problems
 
@@ -48,13 +49,16 @@ def tiny(name: str, out: Path) -> dict[str, Any]:
     return document
 
 
+@pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
 @pytest.mark.parametrize(
     "name", [pytest.param(each, marks=pytest.mark.alone) if each == "faults" else each for each in RUNS]
 )
-def test_runs_on_the_shipped_model(name: str, tmp_path: Path) -> None:
+def test_runs_on_the_shipped_model(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = RUNS[name]
     if find_spec(wanted["needs"]) is None:
         pytest.skip(f"needs {wanted['needs']}")
+    if name == "triton_resources":  # which compares with the committed result: an installed package has none
+        monkeypatch.setattr(triton_resources, "RESULTS", Path(__file__).parents[2] / "bench" / "results")
     document = tiny(name, tmp_path)
     assert len(document["rows"]) >= wanted["rows"]
     assert document["tied_to"] == wanted["tied_to"]
