@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from numpy.typing import NDArray
-
-from ..kernels.ops import Ops, Vector
+from ..kernels.ops import Ops
 from . import codecs
-from .adapters.adapters import AdapterBranch
 from .checkpoint import Checkpoint, Component
 from .codecs import LatentCodec
 from .config import Config
-from .denoiser import AdapterTable, Float32, Pages, Sample
-from .errors import UnknownArchitecture
-from .files import autoencoder
-from .files import text as text_files
+from .denoiser import AdapterTable, Float32, Sample
+from .denoisers import PlainDenoiser, parts_of, want_none
 from .files import unet as originals
-from .files.renamed import SettingsComponent
 from .info import Architecture
 from .memory import MemoryCoefficients
 from .models import unet
@@ -29,7 +21,6 @@ from .sigmas import SigmaConfig
 from .tensor_file import TensorFile
 from .text.clips import TOKENS
 from .trained import SOLVERS, TrainedSigmas
-from .weights.ip_adapter import IpAdapter
 from .weights.unet import ARCHITECTURE
 
 CODEC: Final = "kl"
@@ -42,7 +33,7 @@ BETAS: Final[Mapping[str, Any]] = {"beta_start": 0.00085, "beta_end": 0.012, "be
 SCHEDULERS: Final[Classes] = ("diffusers", tuple(SOLVERS))
 
 
-class UNet:
+class UNet(PlainDenoiser):
     """A `Denoiser`.
 
     Args:
@@ -52,17 +43,14 @@ class UNet:
         schedule: how the checkpoint spaces its sigmas.
     """
 
-    def __init__(self, weights: unet.UNetWeights, source: Config, codec: LatentCodec, schedule: TrainedSigmas) -> None:
-        self.weights = weights
-        self.config = weights.config
-        self.source = source
-        self.codec = codec
-        self.schedule = schedule
+    COMPONENT = "unet"
+    MODEL = unet
+    weights: unet.UNetWeights
+    config: unet.UNetConfig
 
-    @property
-    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Denoiser`."""
-        return {"unet": asdict(self.config), "vae": self.codec.sizes}
+    def __init__(self, weights: unet.UNetWeights, source: Config, codec: LatentCodec, schedule: TrainedSigmas) -> None:
+        super().__init__(weights, source, codec)
+        self.schedule = schedule
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`. Its own schedule holds in place of `sigmas`."""
@@ -116,32 +104,8 @@ class UNet:
         self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
     ) -> unet.UNetLayout[Any]:
         """See `Denoiser`."""
-        if adapters is not None and len(adapters.samples):
-            raise ValueError("layout: adapters: got some, want none: UNets have no adapter branch")
+        want_none(adapters)
         return unet.layout(ops, self.weights, samples, self.codec.granularity)
-
-    def velocity(
-        self,
-        ops: Ops[Any, Any],
-        layout: unet.UNetLayout[Any],
-        latents: Any,
-        times: Vector,
-        pages: Pages | None = None,
-    ) -> Any:
-        """See `Denoiser`."""
-        return unet.velocity(ops, self.weights, layout, latents, times)
-
-    def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
-        """See `Denoiser`. UNets have none."""
-        self._no_adapters(self.source.path)
-
-    def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
-        """See `Denoiser`. UNets have none."""
-        self._no_adapters(Path(path))
-
-    def _no_adapters(self, path: Path) -> NoReturn:
-        expected, remedy = "a model that Salon has an adapter branch of", "use it with FLUX.1"
-        raise UnknownArchitecture("no adapters for UNets", path=path, expected=expected, found="a UNet", remedy=remedy)
 
 
 def defaults_of(checkpoint: Checkpoint, side: int, guidance: float) -> dict[str, Any]:
@@ -172,19 +136,7 @@ def _configs(checkpoint: Checkpoint) -> dict[str, Component]:
     return {name: checkpoint.components[name] for name in wanted if name in checkpoint.components}
 
 
-def reads_prompts(checkpoint: Checkpoint, text: Mapping[str, Classes]) -> bool:
-    """Return whether the text encoders are those of the family, and any is there. If only one is, the other is missed.
-
-    Args:
-        text: the components of the family's text pipeline.
-    """
-    encoders = {name: classes for name, (_, classes) in text.items() if name.startswith("text_encoder")}
-    named = {name: checkpoint.components[name] for name in encoders if name in checkpoint.components}
-    own = all(checkpoint.index[name][1] in encoders[name] for name in named)
-    return own and any(part.kind is not None or part.path.is_dir() for part in named.values())
-
-
-def parts_of(
+def parts_with_unet(
     file: TensorFile,
     prefix: str,
     text: Mapping[str, Classes],
@@ -207,21 +159,7 @@ def parts_of(
         settings["prediction_type"] = "v_prediction"
     if ZERO_SNR in file.tensors:
         settings["rescale_betas_zero_snr"] = True
-    kind = str(settings["_class_name"])
-    parts: dict[str, Component] = {
-        "unet": originals.unet(file, prefix),
-        "scheduler": SettingsComponent("scheduler", ("diffusers", kind), file.path, settings),
-    }
-    if prefix:  # a file with everything in it, each part behind a prefix of its own
-        inside = autoencoder.prefix_of(file)
-        if inside is not None:
-            parts["vae"] = autoencoder.autoencoder(file, inside, vae)
-        for encoder in text_files.encoders(file):
-            places = [name for name, (_, classes) in text.items() if encoder.name in classes]
-            if places:
-                encoder.name = places[0]
-                parts[places[0]] = encoder
-    return parts
+    return parts_of(file, originals.unet(file, prefix), settings, whole=bool(prefix), text=text, vae=vae)
 
 
 def load_unet(ops: Ops[Any, Any], components: Mapping[str, Component]) -> UNet:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels.ops import Ops, Vector
 from .. import codecs
 from ..adapters.adapters import AdapterBranch
 from ..checkpoint import Checkpoint, Component
-from ..codecs import LatentCodec
-from ..config import Config
-from ..denoiser import AdapterTable, Float32, Pages, Sample
-from ..files import autoencoder
+from ..denoiser import AdapterTable, Pages, Sample
+from ..denoisers import PlainDenoiser, parts_of, reads_prompts, want_packed
 from ..files import flux as originals
-from ..files import text as text_files
-from ..files.renamed import SettingsComponent
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import flux
@@ -59,28 +53,14 @@ SCHNELL_SCHEDULER: Final[Mapping[str, Any]] = {"_class_name": SCHEDULER, "num_tr
 DEV_STEPS, SCHNELL_STEPS = 28, 4
 DEV_TOKENS, SCHNELL_TOKENS = 512, 256  # of T5, where the models' own pipelines cut
 EMBEDDED_GUIDANCE: Final = 3.5  # the default that FLUX.1 [dev] documents
-TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
 
 
-class Flux:
-    """A `Denoiser`.
+class Flux(PlainDenoiser):
+    """A `Denoiser`."""
 
-    Args:
-        weights: the packed transformer.
-        source: its config.json, which errors name.
-        codec: the checkpoint's autoencoder.
-    """
-
-    def __init__(self, weights: flux.FluxWeights, source: Config, codec: LatentCodec) -> None:
-        self.weights = weights
-        self.config = weights.config
-        self.source = source
-        self.codec = codec
-
-    @property
-    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Denoiser`."""
-        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+    MODEL = flux
+    weights: flux.FluxWeights
+    config: flux.FluxConfig
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`."""
@@ -113,10 +93,6 @@ class Flux:
         for key, given in {"joint_attention_dim": width, "pooled_projection_dim": pooled}.items():
             if getattr(self.config, key) != given:
                 self.source.refuse(key, f"{given}, the width of the text encoder", getattr(self.config, key))
-
-    def times(self, sigmas: Float32) -> Float32:
-        """See `Denoiser`."""
-        return sigmas * TIME_SCALE
 
     def layout(
         self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
@@ -160,19 +136,7 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
         return {}
     transformer = originals.transformer(file, prefix)
     settings = DEV_SCHEDULER if transformer.config.values["guidance_embeds"] else SCHNELL_SCHEDULER
-    parts: dict[str, Component] = {
-        "transformer": transformer,
-        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, settings),
-    }
-    if prefix:  # a file with everything in it, each part behind a prefix of its own
-        inside = autoencoder.prefix_of(file)
-        if inside is not None:
-            parts["vae"] = autoencoder.autoencoder(file, inside, VAE)
-        for encoder in text_files.encoders(file):
-            name = next(name for name, (_, classes) in TEXT.items() if encoder.name in classes)
-            encoder.name = name
-            parts[name] = encoder
-    return parts
+    return parts_of(file, transformer, settings, whole=bool(prefix), text=TEXT, vae=VAE)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -182,17 +146,9 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     plain = not scheduler.get("use_dynamic_shifting") and scheduler.get("shift", 1.0) == 1.0
     schnell = not values.get("guidance_embeds") and plain
     found: dict[str, Any] = {"defaults": {"steps": SCHNELL_STEPS if schnell else DEV_STEPS}}
-    if _reads_prompts(checkpoint):
+    if reads_prompts(checkpoint, TEXT):
         found["text"] = {"pipeline": READER, "tokens": SCHNELL_TOKENS if schnell else DEV_TOKENS}
     return found
-
-
-def _reads_prompts(checkpoint: Checkpoint) -> bool:
-    """Return whether the text encoders are those of FLUX.1, and any is there. If only one is, the other is missed."""
-    encoders = {name: classes for name, (_, classes) in TEXT.items() if name.startswith("text_encoder")}
-    named = {name: checkpoint.components[name] for name in encoders if name in checkpoint.components}
-    own = all(checkpoint.index[name][1] in encoders[name] for name in named)
-    return own and any(part.kind is not None or part.path.is_dir() for part in named.values())
 
 
 def lora_map(checkpoint: Checkpoint) -> LoraMap:
@@ -204,7 +160,5 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux:
     """See `Family`."""
     transformer, autoencoder, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
     config, channels = flux.FluxConfig.read(transformer.config), codec.token_channels(autoencoder)
-    if config.in_channels != channels:
-        expected = f"{channels}, 2 x 2 of the autoencoder's {channels // 4} latent channels"
-        transformer.config.refuse("in_channels", expected, config.in_channels)
+    want_packed(transformer, config.in_channels, channels)
     return Flux(flux.load_flux(ops, transformer), transformer.config, codec.load(ops, autoencoder))

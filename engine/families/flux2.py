@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
-
-from ...kernels.ops import Ops, Vector
+from ...kernels.ops import Ops
 from .. import codecs
-from ..adapters.without import WithoutAdapters
 from ..checkpoint import Checkpoint, Component
-from ..codecs import LatentCodec
-from ..config import Config
-from ..denoiser import AdapterTable, Float32, Pages, Sample
-from ..files import autoencoder
+from ..denoisers import PlainDenoiser, parts_of, reads_prompts, want_packed
 from ..files import flux2 as originals
-from ..files import text as text_files
-from ..files.renamed import SettingsComponent
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import flux2
@@ -55,28 +47,14 @@ KLEIN_GUIDANCE: Final = 4.0  # of the base form, by two samples
 EMBEDDED_GUIDANCE: Final = 4.0
 SIDE: Final = 128  # latents along a side of a picture, where nothing else is said
 MISTRAL: Final = "Mistral3ForConditionalGeneration"
-TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
 
 
-class Flux2(WithoutAdapters):
-    """A `Denoiser`.
+class Flux2(PlainDenoiser):
+    """A `Denoiser`."""
 
-    Args:
-        weights: the packed transformer.
-        source: its config.json, which errors name.
-        codec: the checkpoint's autoencoder.
-    """
-
-    def __init__(self, weights: flux2.Flux2Weights, source: Config, codec: LatentCodec) -> None:
-        self.weights = weights
-        self.config = weights.config
-        self.source = source
-        self.codec = codec
-
-    @property
-    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Denoiser`."""
-        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+    MODEL = flux2
+    weights: flux2.Flux2Weights
+    config: flux2.Flux2Config
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`."""
@@ -109,27 +87,6 @@ class Flux2(WithoutAdapters):
             expected = f"{width}, the width of the text encoder's three states"
             self.source.refuse("joint_attention_dim", expected, self.config.joint_attention_dim)
 
-    def times(self, sigmas: Float32) -> Float32:
-        """See `Denoiser`."""
-        return sigmas * TIME_SCALE
-
-    def layout(
-        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
-    ) -> flux2.Flux2Layout[Any]:
-        """See `Denoiser`."""
-        return flux2.layout(ops, self.weights, samples)
-
-    def velocity(
-        self,
-        ops: Ops[Any, Any],
-        layout: flux2.Flux2Layout[Any],
-        latents: Any,
-        times: Vector,
-        pages: Pages | None = None,
-    ) -> Any:
-        """See `Denoiser`."""
-        return flux2.velocity(ops, self.weights, layout, latents, times)
-
 
 def fits(checkpoint: Checkpoint) -> bool:
     """See `Family`."""
@@ -141,18 +98,7 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
     prefix = originals.prefix_of(file)
     if prefix is None:
         return {}
-    parts: dict[str, Component] = {
-        "transformer": originals.transformer(file, prefix),
-        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, SETTINGS),
-    }
-    if prefix:  # a file with everything in it, each part behind a prefix of its own
-        inside = autoencoder.prefix_of(file)
-        if inside is not None:
-            parts["vae"] = autoencoder.autoencoder(file, inside, VAE)
-        for encoder in text_files.encoders(file):
-            encoder.name = "text_encoder"
-            parts["text_encoder"] = encoder
-    return parts
+    return parts_of(file, originals.transformer(file, prefix), SETTINGS, whole=bool(prefix), text=TEXT, vae=VAE)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -169,24 +115,15 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     if "vae" in components and isinstance(widths := components["vae"].config.values.get("block_out_channels"), list):
         defaults["width"] = defaults["height"] = SIDE << (len(widths) - 1)
     found: dict[str, Any] = {"defaults": defaults}
-    if _reads_prompts(checkpoint):
+    if reads_prompts(checkpoint, TEXT):
         template = "flux2" if checkpoint.index["text_encoder"][1] == MISTRAL else "flux2_klein"
         found["text"] = {"pipeline": READER, "template": template}
     return found
-
-
-def _reads_prompts(checkpoint: Checkpoint) -> bool:
-    """Return whether the text encoder is there, and one of FLUX.2's."""
-    part = checkpoint.components.get("text_encoder")
-    known = part is not None and checkpoint.index["text_encoder"][1] in TEXT["text_encoder"][1]
-    return known and part is not None and (part.kind is not None or part.path.is_dir())
 
 
 def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux2:
     """See `Family`."""
     transformer, vae, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
     config, channels = flux2.Flux2Config.read(transformer.config), codec.token_channels(vae)
-    if config.in_channels != channels:
-        expected = f"{channels}, 2 x 2 of the autoencoder's {channels // 4} latent channels"
-        transformer.config.refuse("in_channels", expected, config.in_channels)
+    want_packed(transformer, config.in_channels, channels)
     return Flux2(flux2.load_flux2(ops, transformer), transformer.config, codec.load(ops, vae))

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
-
-from ...kernels.ops import Ops, Vector
+from ...kernels.ops import Ops
 from .. import codecs
-from ..adapters.without import WithoutAdapters
 from ..checkpoint import Checkpoint, Component
-from ..codecs import LatentCodec
 from ..config import Config
-from ..denoiser import AdapterTable, Float32, Pages, Sample
+from ..denoisers import PlainDenoiser, parts_of, reads_prompts, want_packed
 from ..files import krea2 as originals
-from ..files import text as text_files
 from ..files import wan_autoencoder
-from ..files.renamed import SettingsComponent
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import krea2
@@ -53,28 +46,14 @@ KREA_SCHEDULER: Final[Mapping[str, Any]] = {
 STEPS, DISTILLED_STEPS = 28, 8
 GUIDANCE: Final = 5.5  # the pipeline's 4.5: it counts from the prompt's velocity, Salon from the unconditional one
 DISTILLED_SHIFT: Final = math.exp(1.15)  # of the distilled model, whatever the size of the picture
-TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
 
 
-class Krea2(WithoutAdapters):
-    """A `Denoiser`.
+class Krea2(PlainDenoiser):
+    """A `Denoiser`."""
 
-    Args:
-        weights: the packed transformer.
-        source: its config.json, which errors name.
-        codec: the checkpoint's autoencoder.
-    """
-
-    def __init__(self, weights: krea2.Krea2Weights, source: Config, codec: LatentCodec) -> None:
-        self.weights = weights
-        self.config = weights.config
-        self.source = source
-        self.codec = codec
-
-    @property
-    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Denoiser`."""
-        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+    MODEL = krea2
+    weights: krea2.Krea2Weights
+    config: krea2.Krea2Config
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`."""
@@ -109,29 +88,6 @@ class Krea2(WithoutAdapters):
             expected = f"states of {width} columns in all, as the text encoder makes them"
             self.source.refuse("text_hidden_dim", expected, f"{layers} of {columns}")
 
-    def times(self, sigmas: Float32) -> Float32:
-        """See `Denoiser`."""
-        return sigmas * TIME_SCALE
-
-    def layout(
-        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
-    ) -> krea2.Krea2Layout[Any]:
-        """See `Denoiser`."""
-        if adapters is not None and len(adapters.samples):
-            raise ValueError(f"layout: adapters: got {len(adapters.samples)} terms, want none")
-        return krea2.layout(ops, self.weights, samples)
-
-    def velocity(
-        self,
-        ops: Ops[Any, Any],
-        layout: krea2.Krea2Layout[Any],
-        latents: Any,
-        times: Vector,
-        pages: Pages | None = None,
-    ) -> Any:
-        """See `Denoiser`."""
-        return krea2.velocity(ops, self.weights, layout, latents, times)
-
 
 def fits(checkpoint: Checkpoint) -> bool:
     """See `Family`."""
@@ -143,19 +99,15 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
     prefix = originals.prefix_of(file)
     if prefix is None:
         return {}
-    parts: dict[str, Component] = {
-        "transformer": originals.transformer(file, prefix),
-        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, KREA_SCHEDULER),
-    }
-    if prefix:  # a file with everything in it, each part behind a prefix of its own
-        inside = wan_autoencoder.prefix_of(file)
-        if inside is not None:
-            parts["vae"] = wan_autoencoder.autoencoder(file, inside, VAE)
-        for encoder in text_files.encoders(file):
-            if encoder.name in TEXT["text_encoder"][1]:
-                encoder.name = "text_encoder"
-                parts[encoder.name] = encoder
-    return parts
+    return parts_of(
+        file,
+        originals.transformer(file, prefix),
+        KREA_SCHEDULER,
+        whole=bool(prefix),
+        text=TEXT,
+        vae=VAE,
+        reader=wan_autoencoder,
+    )
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -166,9 +118,7 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     if index.boolean("is_distilled", False):
         defaults = {"steps": DISTILLED_STEPS, "guidance_scale": 1.0, "shift": DISTILLED_SHIFT}
     found: dict[str, Any] = {"defaults": defaults}
-    part = checkpoint.components.get("text_encoder")
-    there = part is not None and (part.kind is not None or part.path.is_dir())
-    if there and checkpoint.index["text_encoder"][1] in TEXT["text_encoder"][1]:
+    if reads_prompts(checkpoint, TEXT):
         found["text"] = {"pipeline": READER}
         if checkpoint.index.get("text_encoder_select_layers") is not None:
             found["text"]["layers"] = list(index.integers("text_encoder_select_layers", None, 0, 1000))
@@ -179,7 +129,5 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Krea2:
     """See `Family`."""
     transformer, autoencoder, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
     config, channels = krea2.Krea2Config.read(transformer.config), codec.token_channels(autoencoder)
-    if config.in_channels != channels:
-        expected = f"{channels}, 2 x 2 of the autoencoder's {channels // 4} latent channels"
-        transformer.config.refuse("in_channels", expected, config.in_channels)
+    want_packed(transformer, config.in_channels, channels)
     return Krea2(krea2.load_krea2(ops, transformer), transformer.config, codec.load(ops, autoencoder))

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
-
-from ...kernels.ops import Ops, Vector
+from ...kernels.ops import Ops
 from .. import codecs
-from ..adapters.without import WithoutAdapters
 from ..checkpoint import Checkpoint, Component
-from ..codecs import LatentCodec
-from ..config import Config
-from ..denoiser import AdapterTable, Float32, Pages, Sample
+from ..denoisers import PlainDenoiser, parts_of, reads_prompts, want_packed
 from ..files import qwen_image as originals
-from ..files import text as text_files
 from ..files import wan_autoencoder
-from ..files.renamed import SettingsComponent
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import qwen_image
@@ -51,28 +43,14 @@ QWEN_SCHEDULER: Final[Mapping[str, Any]] = {
 STEPS: Final = 50
 GUIDANCE: Final = 4.0
 TOKENS: Final = 512  # where the model's own pipeline cuts
-TIME_SCALE: Final = np.float32(1000)  # the model reads sigma times this factor
 
 
-class QwenImage(WithoutAdapters):
-    """A `Denoiser`.
+class QwenImage(PlainDenoiser):
+    """A `Denoiser`."""
 
-    Args:
-        weights: the packed transformer.
-        source: its config.json, which errors name.
-        codec: the checkpoint's autoencoder.
-    """
-
-    def __init__(self, weights: qwen_image.QwenImageWeights, source: Config, codec: LatentCodec) -> None:
-        self.weights = weights
-        self.config = weights.config
-        self.source = source
-        self.codec = codec
-
-    @property
-    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Denoiser`."""
-        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+    MODEL = qwen_image
+    weights: qwen_image.QwenImageWeights
+    config: qwen_image.QwenImageConfig
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`."""
@@ -106,29 +84,6 @@ class QwenImage(WithoutAdapters):
             expected = f"{width}, the width of the text encoder"
             self.source.refuse("joint_attention_dim", expected, self.config.joint_attention_dim)
 
-    def times(self, sigmas: Float32) -> Float32:
-        """See `Denoiser`."""
-        return sigmas * TIME_SCALE
-
-    def layout(
-        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
-    ) -> qwen_image.QwenImageLayout[Any]:
-        """See `Denoiser`."""
-        if adapters is not None and len(adapters.samples):
-            raise ValueError(f"layout: adapters: got {len(adapters.samples)} terms, want none")
-        return qwen_image.layout(ops, self.weights, samples)
-
-    def velocity(
-        self,
-        ops: Ops[Any, Any],
-        layout: qwen_image.QwenImageLayout[Any],
-        latents: Any,
-        times: Vector,
-        pages: Pages | None = None,
-    ) -> Any:
-        """See `Denoiser`."""
-        return qwen_image.velocity(ops, self.weights, layout, latents, times)
-
     def lora_map(self) -> LoraMap:
         """See `TakesLoras`."""
         return qwen_image_lora.lora_map(self.config)
@@ -149,27 +104,21 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
     prefix = originals.prefix_of(file)
     if prefix is None:
         return {}
-    parts: dict[str, Component] = {
-        "transformer": originals.transformer(file, prefix),
-        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, QWEN_SCHEDULER),
-    }
-    if prefix:  # a file with everything in it, each part behind a prefix of its own
-        inside = wan_autoencoder.prefix_of(file)
-        if inside is not None:
-            parts["vae"] = wan_autoencoder.autoencoder(file, inside, VAE)
-        for encoder in text_files.encoders(file):
-            if encoder.name in TEXT["text_encoder"][1]:
-                encoder.name = "text_encoder"
-                parts[encoder.name] = encoder
-    return parts
+    return parts_of(
+        file,
+        originals.transformer(file, prefix),
+        QWEN_SCHEDULER,
+        whole=bool(prefix),
+        text=TEXT,
+        vae=VAE,
+        reader=wan_autoencoder,
+    )
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """See `Family`."""
     found: dict[str, Any] = {"defaults": {"steps": STEPS, "guidance_scale": GUIDANCE}}
-    part = checkpoint.components.get("text_encoder")
-    there = part is not None and (part.kind is not None or part.path.is_dir())
-    if there and checkpoint.index["text_encoder"][1] in TEXT["text_encoder"][1]:
+    if reads_prompts(checkpoint, TEXT):
         found["text"] = {"pipeline": READER, "tokens": TOKENS}
     return found
 
@@ -178,7 +127,5 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> QwenImage:
     """See `Family`."""
     transformer, autoencoder, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
     config, channels = qwen_image.QwenImageConfig.read(transformer.config), codec.token_channels(autoencoder)
-    if config.in_channels != channels:
-        expected = f"{channels}, 2 x 2 of the autoencoder's {channels // 4} latent channels"
-        transformer.config.refuse("in_channels", expected, config.in_channels)
+    want_packed(transformer, config.in_channels, channels)
     return QwenImage(qwen_image.load_qwen_image(ops, transformer), transformer.config, codec.load(ops, autoencoder))

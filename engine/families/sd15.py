@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
+from ..denoisers import reads_prompts
 from ..files import unet as originals
 from ..pipeline import Classes
 from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..trained import DDIM
-from ..unets import BETAS, UNet, defaults_of, load_unet, parts_of, reads_prompts
+from ..unets import BETAS, UNet, defaults_of, load_unet, parts_with_unet
 from ..unets import COMPONENTS as COMPONENTS
 from ..unets import SCHEDULERS as SCHEDULERS
 
@@ -45,7 +46,7 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
     prefix = originals.prefix_of(file)
     if prefix is None or originals.is_xl(file, prefix) or not originals.projects_by_convolution(file, prefix):
         return {}
-    return parts_of(file, prefix, TEXT, VAE, SCHEDULER)
+    return parts_with_unet(file, prefix, TEXT, VAE, SCHEDULER)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

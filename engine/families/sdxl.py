@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from ...kernels.ops import Ops
 from ..checkpoint import Checkpoint, Component
+from ..denoisers import reads_prompts
 from ..files import unet as originals
 from ..pipeline import Classes, index_of
 from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..trained import EULER
-from ..unets import BETAS, UNet, defaults_of, load_unet, parts_of, reads_prompts
+from ..unets import BETAS, UNet, defaults_of, load_unet, parts_with_unet
 from ..unets import COMPONENTS as COMPONENTS
 from ..unets import SCHEDULERS as SCHEDULERS
 
@@ -49,7 +50,7 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
     prefix = originals.prefix_of(file)
     if prefix is None or not originals.is_xl(file, prefix) or REFINER in file.tensors:
         return {}
-    return parts_of(file, prefix, TEXT, VAE, SCHEDULER)
+    return parts_with_unet(file, prefix, TEXT, VAE, SCHEDULER)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:

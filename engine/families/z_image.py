@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 
-from ...kernels.ops import Ops, Vector
+from ...kernels.ops import Ops
 from .. import codecs
-from ..adapters.without import WithoutAdapters
 from ..checkpoint import Checkpoint, Component
-from ..codecs import LatentCodec
-from ..config import Config
-from ..denoiser import AdapterTable, Float32, Pages, Sample
-from ..files import autoencoder
-from ..files import text as text_files
+from ..denoiser import Float32
+from ..denoisers import PlainDenoiser, parts_of, reads_prompts
 from ..files import z_image as originals
-from ..files.renamed import SettingsComponent
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import z_image
@@ -58,25 +52,12 @@ BASE_WORDS: Final = (
 )  # names, or ends of names, that mean the model before distilling
 
 
-class ZImage(WithoutAdapters):
-    """A `Denoiser`.
+class ZImage(PlainDenoiser):
+    """A `Denoiser`."""
 
-    Args:
-        weights: the packed transformer.
-        source: its config.json, which errors name.
-        codec: the checkpoint's autoencoder.
-    """
-
-    def __init__(self, weights: z_image.ZImageWeights, source: Config, codec: LatentCodec) -> None:
-        self.weights = weights
-        self.config = weights.config
-        self.source = source
-        self.codec = codec
-
-    @property
-    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
-        """See `Denoiser`."""
-        return {"transformer": asdict(self.config), "vae": self.codec.sizes}
+    MODEL = z_image
+    weights: z_image.ZImageWeights
+    config: z_image.ZImageConfig
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`."""
@@ -113,23 +94,6 @@ class ZImage(WithoutAdapters):
         """See `Denoiser`. The model's time goes the other way."""
         return (np.float32(1) - sigmas) * np.float32(self.config.t_scale)
 
-    def layout(
-        self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
-    ) -> z_image.ZImageLayout[Any]:
-        """See `Denoiser`."""
-        return z_image.layout(ops, self.weights, samples)
-
-    def velocity(
-        self,
-        ops: Ops[Any, Any],
-        layout: z_image.ZImageLayout[Any],
-        latents: Any,
-        times: Vector,
-        pages: Pages | None = None,
-    ) -> Any:
-        """See `Denoiser`."""
-        return z_image.velocity(ops, self.weights, layout, latents, times)
-
 
 def fits(checkpoint: Checkpoint) -> bool:
     """See `Family`."""
@@ -143,18 +107,7 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
         return {}
     shift = TURBO_SHIFT if _told(file.path.stem) is not False else BASE_SHIFT
     scheduler = {"_class_name": SCHEDULER, "num_train_timesteps": 1000, "shift": shift, "use_dynamic_shifting": False}
-    parts: dict[str, Component] = {
-        "transformer": originals.transformer(file, prefix),
-        "scheduler": SettingsComponent("scheduler", ("diffusers", SCHEDULER), file.path, scheduler),
-    }
-    if prefix:  # a file with everything in it, each part behind a prefix of its own
-        inside = autoencoder.prefix_of(file)
-        if inside is not None:
-            parts["vae"] = autoencoder.autoencoder(file, inside, VAE)
-        for encoder in text_files.encoders(file):
-            encoder.name = "text_encoder"
-            parts["text_encoder"] = encoder
-    return parts
+    return parts_of(file, originals.transformer(file, prefix), scheduler, whole=bool(prefix), text=TEXT, vae=VAE)
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
@@ -164,8 +117,7 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     if not turbo:
         defaults["guidance_scale"] = BASE_GUIDANCE
     found: dict[str, Any] = {"defaults": defaults}
-    part = checkpoint.components.get("text_encoder")
-    if part is not None and checkpoint.index["text_encoder"][1] in QWEN3 and (part.kind or part.path.is_dir()):
+    if reads_prompts(checkpoint, TEXT):
         found["text"] = {"pipeline": READER, "template": TEMPLATE}
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from salon.engine.denoiser import AdapterTable
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, MissingKey, UnexpectedKey, UnknownArchitecture, WrongConfig
 from salon.engine.files.opening import ModelPath
@@ -260,6 +261,9 @@ def test_adapters_are_refused(engines: dict[str, Engine]) -> None:
         denoiser.adapter_file(engines["dev"].ops, "ip-adapter.safetensors")
     with pytest.raises(UnknownArchitecture, match="none with Flux2Transformer2DModel"):
         denoiser.adapter_branch(engines["dev"].ops, {})
+    one, pages = np.zeros(1, np.int32), np.array([0, 1], np.int32)
+    with pytest.raises(ValueError, match="adapters: got 1 terms, want none"):
+        denoiser.layout(engines["dev"].ops, [], AdapterTable(one, pages, one, np.ones(1, np.float32)))
 
 
 def test_a_survey_names_the_parts(folders: dict[str, Path], files: dict[str, dict[str, Path]]) -> None:
