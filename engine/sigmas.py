@@ -47,8 +47,8 @@ class SigmaConfig:
         base_shift, max_shift: mu at `base_image_seq_len` and at `max_image_seq_len` tokens.
         time_shift_type: how mu shifts a sigma, "exponential" or "linear".
         shift_terminal: the last sigma before 0, to which all are stretched in the end; None: they are not stretched.
-        empirical: mu follows the number of image tokens and of steps as FLUX.2's pipelines fitted it, whatever the
-            scheduler's own values of it are. No scheduler's config says it: a family does.
+        empirical: whether mu follows the numbers of image tokens and of steps, as FLUX.2's pipelines fitted it, in
+            place of the scheduler's own values. A family sets it, since no scheduler's config does.
     """
 
     shift: float = 1.0

@@ -253,4 +253,5 @@ def input_factors(sigmas: Float32, prediction: Prediction) -> tuple[Any, Any, An
     else:  # out is the data, and noise - data = (x - data) / sigma
         q = 1.0 / np.maximum(sigma, 1e-6)
         p = -q
-    return tuple(part.astype(np.float32) for part in (1.0 / np.sqrt(square), p, q))  # type: ignore[return-value]
+    c = 1.0 / np.sqrt(square)
+    return c.astype(np.float32), p.astype(np.float32), q.astype(np.float32)

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
 
 from ..peers.base import DTYPES, F32, USUAL, image_ids
 from . import tiny_flux
+from .blocks import Blocks, Row, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
 PROMPTS: Final = ("a big red apple on the house", tiny_flux.LONG)
-
-
-class Row(NamedTuple):
-    """One comparison: `error` is the largest difference over the largest magnitude, `decibels` that of a picture."""
-
-    what: str
-    error: float | None = None
-    decibels: float | None = None
-
-
-class Blocks(NamedTuple):
-    """Calls that compute `what`. `error`: how far Salon's is from diffusers' eager."""
-
-    rows: int
-    turns: dict[str, Callable[[], Any]]
-    error: float
-    compile_seconds: float | None
-    what: str = "one double and one single block of the real width"
+SHAPE: Final = "one double and one single block of the real width"
 
 
 def parity(scratch: Path) -> Iterator[Row]:
@@ -114,13 +97,6 @@ def _picture(built: Any, prompt: str, start: F32, tokens: int) -> F32:
     return np.asarray(made.images[0], np.float32)
 
 
-def relative(got: F32, want: F32) -> float:
-    """Return the largest difference over the largest magnitude. Raise ArithmeticError for NaN and infinity."""
-    if got.shape != want.shape or not np.isfinite(got).all():
-        raise ArithmeticError(f"got {got.shape} of finite: {np.isfinite(got).all()}, want {want.shape}")
-    return float(np.abs(got - want).max() / np.abs(want).max())
-
-
 def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -> Blocks:
     """Return one double and one single block of FLUX.1's width, in the dtype that the CPU multiplies.
 
@@ -162,20 +138,8 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
     def salon() -> Any:
         return flux.velocity(ops, ours, layout, noisy, times)
 
-    def eager() -> Any:
-        return theirs(**inputs, return_dict=False)[0]
+    def answer(model: Any) -> Any:
+        return model(**inputs, return_dict=False)[0]
 
-    turns: dict[str, Callable[[], Any]] = {"Salon cpu": salon, "diffusers eager": eager}
-    error = relative(ops.numpy(salon()), eager()[0].float().numpy())
-    seconds = None
-    if compiled:
-        faster = torch.compile(theirs, fullgraph=True, dynamic=False)
-
-        def with_compile() -> Any:
-            return faster(**inputs, return_dict=False)[0]
-
-        start = time.perf_counter()
-        with_compile()
-        seconds = time.perf_counter() - start
-        turns["diffusers compile"] = with_compile
-    return Blocks(rows + shape.text_rows, turns, error, seconds)
+    error = relative(ops.numpy(salon()), answer(theirs)[0].float().numpy())
+    return taking_turns(rows + shape.text_rows, salon, theirs, answer, error, SHAPE, compiled=compiled)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,13 +10,14 @@ import numpy as np
 
 from ..peers.base import DTYPES, F32, USUAL
 from . import tiny_flux, tiny_flux2
-from .flux import Blocks, Row, relative
+from .blocks import Blocks, Row, made_in, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
 PROMPTS: Final = ("a big red apple on the house", tiny_flux.LONG)
 KLEIN: Final = {"num_attention_heads": 24, "joint_attention_dim": 7680, "guidance_embeds": False}
 NARROW: Final = {"num_attention_heads": 2, "joint_attention_dim": 96, "guidance_embeds": False}
 TEXT_ROWS: Final = 512
+SHAPE: Final = "one double and one single block of the real width"
 
 
 def parity(scratch: Path) -> Iterator[Row]:
@@ -117,13 +117,9 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
     from ...kernels.backends import create
 
     sizes = NARROW if tiny else KLEIN
-    dtype, before = getattr(torch, DTYPES[USUAL]), torch.get_default_dtype()
-    torch.manual_seed(0)
-    torch.set_default_dtype(dtype)
-    try:
+    dtype = getattr(torch, DTYPES[USUAL])
+    with made_in(dtype):
         theirs = Flux2Transformer2DModel(num_layers=1, num_single_layers=1, **sizes).eval()
-    finally:
-        torch.set_default_dtype(before)
     theirs.save_pretrained(scratch / "transformer")
     ops = create("cpu", dtype=DTYPES[USUAL], threads=threads)
     ours = flux2.load_flux2(ops, Component(scratch / "transformer", "transformer"))
@@ -150,20 +146,8 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
     def salon() -> Any:
         return flux2.velocity(ops, ours, layout, noisy, times)
 
-    def eager() -> Any:
-        return theirs(**inputs, return_dict=False)[0]
+    def answer(model: Any) -> Any:
+        return model(**inputs, return_dict=False)[0]
 
-    turns: dict[str, Callable[[], Any]] = {"Salon cpu": salon, "diffusers eager": eager}
-    error = relative(ops.numpy(salon()), eager()[0].float().numpy())
-    seconds = None
-    if compiled:
-        faster = torch.compile(theirs, fullgraph=True, dynamic=False)
-
-        def with_compile() -> Any:
-            return faster(**inputs, return_dict=False)[0]
-
-        start = time.perf_counter()
-        with_compile()
-        seconds = time.perf_counter() - start
-        turns["diffusers compile"] = with_compile
-    return Blocks(height * width + TEXT_ROWS, turns, error, seconds)
+    error = relative(ops.numpy(salon()), answer(theirs)[0].float().numpy())
+    return taking_turns(height * width + TEXT_ROWS, salon, theirs, answer, error, SHAPE, compiled=compiled)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from ..peers.base import DTYPES, F32, USUAL
 from . import tiny_krea2, tiny_qwen
-from .flux import Blocks, Row, relative
+from .blocks import Blocks, Row, made_in, relative, taking_turns
 from .qwen_image import decoded
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
@@ -96,15 +95,10 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
 
     dtype = getattr(torch, DTYPES[USUAL])
     narrow = {"num_attention_heads": 2, "num_key_value_heads": 1, "intermediate_size": 256} if tiny else {}
-    torch.manual_seed(0)
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
+    with made_in(dtype):
         theirs = Krea2Transformer2DModel(
             num_layers=1, num_layerwise_text_blocks=0, num_refiner_text_blocks=0, **narrow
         ).eval()
-    finally:
-        torch.set_default_dtype(before)
     theirs.save_pretrained(scratch / "transformer")
     ops = create("cpu", dtype=DTYPES[USUAL], threads=threads)
     ours = krea2.load_krea2(ops, Component(scratch / "transformer", "transformer"))
@@ -128,21 +122,9 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
     def salon() -> Any:
         return krea2.velocity(ops, ours, layout, noisy, times)
 
-    def eager() -> Any:
-        return theirs(**inputs, return_dict=False)[0]
+    def answer(model: Any) -> Any:
+        return model(**inputs, return_dict=False)[0]
 
-    turns: dict[str, Callable[[], Any]] = {"Salon cpu": salon, "diffusers eager": eager}
     with torch.no_grad():
-        error = relative(ops.numpy(salon()), eager()[0].float().numpy())
-    seconds = None
-    if compiled:
-        faster = torch.compile(theirs, dynamic=False)
-
-        def with_compile() -> Any:
-            return faster(**inputs, return_dict=False)[0]
-
-        start = time.perf_counter()
-        with_compile()
-        seconds = time.perf_counter() - start
-        turns["diffusers compile"] = with_compile
-    return Blocks(rows + TEXT_ROWS, turns, error, seconds, SHAPE)
+        error = relative(ops.numpy(salon()), answer(theirs)[0].float().numpy())
+    return taking_turns(rows + TEXT_ROWS, salon, theirs, answer, error, SHAPE, compiled=compiled, fullgraph=False)

@@ -5,8 +5,7 @@ What a UNet puts out is compared after Salon's velocity is turned back into it.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from ..peers.base import DTYPES, F32, USUAL
 from . import tiny_flux, tiny_unet
-from .flux import Blocks, Row, relative
+from .blocks import Blocks, Row, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 16 x 16 latents of the tiny autoencoder
 FACTOR: Final = 2  # of that
@@ -164,21 +163,9 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
     def salon() -> Any:
         return unet.velocity(ops, ours, layout, noisy, numbers)
 
-    def eager() -> Any:
-        return theirs(seen, timestep, encoder_hidden_states=told, return_dict=False)[0]
+    def answer(model: Any) -> Any:
+        return model(seen, timestep, encoder_hidden_states=told, return_dict=False)[0]
 
-    turns: dict[str, Callable[[], Any]] = {"Salon cpu": salon, "diffusers eager": eager}
-    out = eager()[0].float().permute(1, 2, 0).reshape(-1, 4).numpy()
+    out = answer(theirs)[0].float().permute(1, 2, 0).reshape(-1, 4).numpy()
     error = relative((ops.numpy(salon()) - q * x) / p, out)
-    seconds = None
-    if compiled:
-        faster = torch.compile(theirs, fullgraph=True, dynamic=False)
-
-        def with_compile() -> Any:
-            return faster(seen, timestep, encoder_hidden_states=told, return_dict=False)[0]
-
-        start = time.perf_counter()
-        with_compile()
-        seconds = time.perf_counter() - start
-        turns["diffusers compile"] = with_compile
-    return Blocks(rows, turns, error, seconds, SHAPE)
+    return taking_turns(rows, salon, theirs, answer, error, SHAPE, compiled=compiled)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,13 +10,14 @@ import numpy as np
 
 from ..peers.base import DTYPES, F32, USUAL
 from . import tiny_flux, tiny_z_image
-from .flux import Blocks, Row, relative
+from .blocks import Blocks, Row, made_in, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
 PROMPTS: Final = ("a big red apple on the house", tiny_flux.LONG)
 REAL: Final = {"dim": 3840, "n_heads": 30, "n_kv_heads": 30}
 NARROW: Final = {"dim": 256, "n_heads": 2, "n_kv_heads": 2, "cap_feat_dim": 64}
 TEXT_ROWS: Final = 512
+SHAPE: Final = "one layer of the real width"
 
 
 def parity(scratch: Path) -> Iterator[Row]:
@@ -113,13 +113,9 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
     from ...kernels.backends import create
 
     sizes = NARROW if tiny else REAL
-    dtype, before = getattr(torch, DTYPES[USUAL]), torch.get_default_dtype()
-    torch.manual_seed(0)
-    torch.set_default_dtype(dtype)
-    try:
+    dtype = getattr(torch, DTYPES[USUAL])
+    with made_in(dtype):
         theirs = ZImageTransformer2DModel(n_layers=1, n_refiner_layers=0, **sizes).eval()
-    finally:
-        torch.set_default_dtype(before)
     theirs.save_pretrained(scratch / "transformer")
     ops = create("cpu", dtype=DTYPES[USUAL], threads=threads)
     ours = z_image.load_z_image(ops, Component(scratch / "transformer", "transformer"))
@@ -141,21 +137,8 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
     def answer(model: Any) -> Any:
         return model([given[0]], torch.tensor([0.5]), [given[1]], return_dict=False)[0][0]
 
-    def eager() -> Any:
-        return answer(theirs)
-
-    turns: dict[str, Callable[[], Any]] = {"Salon cpu": salon, "diffusers eager": eager}
     mine = unpack(ops.numpy(salon()), height, width).reshape(2 * height, 2 * width, -1)
-    error = relative(mine, -eager()[:, 0].float().numpy().transpose(1, 2, 0))
-    seconds = None
-    if compiled:
-        faster = torch.compile(theirs, dynamic=False)
-
-        def with_compile() -> Any:
-            return answer(faster)
-
-        start = time.perf_counter()
-        with_compile()
-        seconds = time.perf_counter() - start
-        turns["diffusers compile"] = with_compile
-    return Blocks(height * width + TEXT_ROWS, turns, error, seconds, "one layer of the real width")
+    error = relative(mine, -answer(theirs)[:, 0].float().numpy().transpose(1, 2, 0))
+    return taking_turns(
+        height * width + TEXT_ROWS, salon, theirs, answer, error, SHAPE, compiled=compiled, fullgraph=False
+    )

@@ -6,6 +6,7 @@ import copy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -230,7 +231,7 @@ def compare(bench: Bench, gpu: Gpu, model: Model, side: int, error: float) -> No
     batch = model.batch([(side, side)])
     turns: dict[str, Any] = {"Salon op by op": batch.step}
     if gpu.timed:
-        graphs = StepGraphs(gpu.ops, model, gpu.ops.accelerator)  # type: ignore[arg-type]
+        graphs = gpu.graphs(model)
         turns["Salon as a graph"] = lambda: batch.replayed(graphs, pages)
     rounded = None
     if model.float8 is not None:
@@ -239,13 +240,13 @@ def compare(bench: Bench, gpu: Gpu, model: Model, side: int, error: float) -> No
         rounded = off_by(gpu, batch.step(), small.step())
         bench.note(f"{side} x {side}, {model.float8.gpu.ops.notes[-1]}; a step is off by {rounded:.2%}")
         if gpu.timed:
-            others = StepGraphs(model.float8.gpu.ops, model.float8, gpu.ops.accelerator)  # type: ignore[arg-type]
+            others = model.float8.gpu.graphs(model.float8)
             turns["Salon FP8 as a graph"] = lambda: small.replayed(others, pages)
     theirs, given = whole(model), inputs(gpu, batch, side)
     turns["diffusers eager"] = lambda: theirs(**given, return_dict=False)
     count = bench.pick(1, 3, 5)
     found = interleave(
-        {name: (lambda call=call: gpu.time(call, count=count, cold=False).values) for name, call in turns.items()},  # type: ignore[misc]
+        {name: partial(gpu.values, call, count=count, cold=False) for name, call in turns.items()},
         rounds=bench.pick(1, 2, 4), deadline=bench.deadline,
     )  # fmt: skip
     if gpu.timed and bench.deadline.allows(60):
@@ -298,7 +299,7 @@ def compiled(bench: Bench, gpu: Gpu, model: Model, batch: Batch, side: int, eage
         for kind in ("eager", "compiled"):
             call = block if kind == "eager" else torch.compile(block, mode="max-autotune-no-cudagraphs")
             given = {"hidden_states": hidden, "encoder_hidden_states": encoded, "temb": temb, "image_rotary_emb": rope}
-            samples = gpu.time(lambda call=call, given=given: call(**given), count=10)  # type: ignore[misc]
+            samples = gpu.time(partial(call, **given), count=10)
             spent[name, kind] = samples.median or 0.0
             bench.row(candidate=f"diffusers {name} block, {kind}", pixels=f"{side} x {side}", ms=samples.median)
     more = sum(

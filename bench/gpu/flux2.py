@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from ...engine.denoiser import Sample
-from ...engine.graphs import StepGraphs
 from ...engine.models import flux2
 from ...engine.text.pipeline import TextEncoding
 from ..measure import interleave
@@ -150,14 +150,14 @@ def compare(bench: Bench, gpu: Gpu, model: Model, side: int, error: float) -> No
         "diffusers eager": (1, lambda: model.theirs(**given, return_dict=False)),
     }  # fmt: skip
     if gpu.timed:
-        graphs, pages = StepGraphs(gpu.ops, model, gpu.ops.accelerator), no_pages(gpu)  # type: ignore[arg-type]
+        graphs, pages = gpu.graphs(model), no_pages(gpu)
         for count, batch in ((1, one), (4, four)):
             turns[f"Salon as a graph, {count} together"] = (
-                count, lambda b=batch: graphs.velocity(b.layout, [b.latents], b.times, pages),
+                count, partial(graphs.velocity, batch.layout, [batch.latents], batch.times, pages),
             )  # fmt: skip
     count = bench.pick(1, 3, 3)
     found = interleave(
-        {name: (lambda call=call: gpu.time(call, count=count, cold=False).values) for name, (_, call) in turns.items()},  # type: ignore[misc]
+        {name: partial(gpu.values, call, count=count, cold=False) for name, (_, call) in turns.items()},
         rounds=bench.pick(1, 1, 2), deadline=bench.deadline,
     )  # fmt: skip
     base = found["diffusers eager"].median

@@ -84,6 +84,16 @@ class Gpu:
         self.wait()
         return Samples([float(start.elapsed_time(stop)) for start, stop in pairs])
 
+    def values(self, call: Callable[[], object], *, count: int = 20, cold: bool = True) -> list[float]:
+        """Return the milliseconds of `time`."""
+        return self.time(call, count=count, cold=cold).values
+
+    def graphs(self, model: Any) -> Any:
+        """Return what replays a model of this benchmark: with the `velocity` of a `Denoiser`, and none of the rest."""
+        from ...engine.graphs import StepGraphs
+
+        return StepGraphs(self.ops, model, self.ops.accelerator)
+
     def give_back(self) -> None:
         """Free what a phase leaves behind."""
         self._flush = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from ...engine.checkpoint import EMBEDDED
 from ...engine.denoiser import AdapterTable
 from ...engine.engine import Engine
-from ...engine.graphs import StepGraphs
 from ...engine.weights.flux_lora import lora_map
 from ...engine.weights.lora import LoraWeights
 from ...kernels.ops import LowRankPart
@@ -60,8 +60,8 @@ def batches(bench: Bench, gpu: Gpu, model: Model) -> None:
                 each_ms=ms / count if ms else None, gain=gain,
             )  # fmt: skip
             if gpu.timed:
-                graphs = StepGraphs(gpu.ops, model, gpu.ops.accelerator)  # type: ignore[arg-type]
-                replayed = gpu.time(lambda b=batch, g=graphs: b.replayed(g, pages), count=5, cold=False).median  # type: ignore[misc]
+                graphs = gpu.graphs(model)
+                replayed = gpu.time(partial(batch.replayed, graphs, pages), count=5, cold=False).median
                 bench.row(
                     what="as a graph", pixels=f"{side} x {side}", batch=count, ms=replayed,
                     each_ms=replayed / count if replayed else None, gain=ms / replayed if ms and replayed else None,

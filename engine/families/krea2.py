@@ -45,7 +45,7 @@ KREA_SCHEDULER: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 STEPS, DISTILLED_STEPS = 28, 8
 GUIDANCE: Final = 5.5  # the pipeline's 4.5: it counts from the prompt's velocity, Salon from the unconditional one
-DISTILLED_SHIFT: Final = math.exp(1.15)  # of the distilled model, whatever the size of the picture
+DISTILLED_SHIFT: Final = math.exp(1.15)  # of the distilled model, for pictures of every size
 
 
 class Krea2(PlainDenoiser):

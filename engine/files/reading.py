@@ -1,4 +1,4 @@
-"""Open a single file of named arrays, whatever its format is."""
+"""Open a single file of named arrays, in any format that Salon reads."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ CLIP_PREFIXES: Final = (
     "conditioner.embedders.0.transformer.",
 )  # fmt: skip
 PROJECTION: Final = "text_projection.weight"
-BIG_WIDTH: Final = 1280  # columns of bigG, by which it is told from other CLIPs
+BIG_WIDTH: Final = 1280  # columns of bigG; other CLIPs are narrower
 BIG_G: Final = "conditioner.embedders.1.model."  # where SDXL's files have OpenCLIP bigG, in OpenCLIP's layout
 T5_PREFIXES: Final = ("", "text_encoders.t5xxl.transformer.", "t5xxl.transformer.")
 CLIP_MARK: Final = "text_model.embeddings.token_embedding.weight"

@@ -60,5 +60,5 @@ def text_readers(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _reading(sample: Sample) -> tuple[int, int]:
-    """Return by what texts are told apart: the text, and the LoRAs through which it is read."""
+    """Return the key of a text: the text itself, and the LoRAs that it is read through."""
     return id(sample.text), id(sample.loras) if sample.loras else 0

@@ -1,6 +1,6 @@
 """Compute the UNet of Stable Diffusion 1.5 and SDXL over ragged pictures, channels last.
 
-Source: 2112.10752 and 2307.01952; diffusers' `UNet2DConditionModel`, with which tests compare it. Resnets that are told
+Source: 2112.10752 and 2307.01952; diffusers' `UNet2DConditionModel`, with which tests compare it. Resnets that read
 the time, transformers that attend to the picture and then to the text, and from the way down to the way up a skip at
 every layer.
 

@@ -6,7 +6,6 @@ import os
 import queue
 import textwrap
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -187,18 +186,17 @@ def test_an_idle_worker_rests_once_and_draws_the_same_afterwards(new_engine: Any
 def test_a_wait_for_commands() -> None:
     """One rest between two commands, however long it takes; none without a worker or a time."""
     told: list[str] = []
-    resting: Any = SimpleNamespace(rest=lambda: told.append("rests"))
     commands: Any = queue.SimpleQueue()
+
+    def rest() -> None:
+        told.append("rests")
+        commands.put(("run", ()))  # which comes when it has rested
+
+    resting: Any = SimpleNamespace(rest=rest)
 
     def idle(after: float | None = None) -> Any:
         return Idle(commands, after)
 
-    def later() -> None:
-        while not told:
-            time.sleep(0.005)
-        commands.put(("run", ()))
-
-    threading.Thread(target=later, daemon=True).start()
     assert idle(0.01).next(resting) == ("run", ())
     assert told == ["rests"]
     for each, worker in ((idle(0.01), None), (idle(), resting), (idle(9.0), resting)):
