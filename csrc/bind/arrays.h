@@ -63,3 +63,18 @@ void bind_dense_ops(py::class_<Backend>& backend);
 void bind_image_ops(py::class_<Backend>& backend);
 
 }  // namespace salon
+
+// pybind11 makes a null pointer of None, and takes it for an argument of any op. An op that allows None says so by
+// std::optional, which does not ask here.
+namespace pybind11::detail {
+
+template <class T> struct NeverNone : copyable_holder_caster<T, std::shared_ptr<T>> {
+  bool load(handle from, bool convert) {
+    return !from.is_none() && copyable_holder_caster<T, std::shared_ptr<T>>::load(from, convert);
+  }
+};
+template <> struct type_caster<salon::TensorPtr> : NeverNone<salon::Tensor> {};
+template <> struct type_caster<salon::WeightPtr> : NeverNone<salon::PackedWeight> {};
+template <> struct type_caster<salon::LowRankPtr> : NeverNone<salon::LowRank> {};
+
+}  // namespace pybind11::detail

@@ -21,6 +21,9 @@ namespace salon::SALON_ISA_NS {
 namespace {
 
 constexpr int64_t kScratchBytes = 192 * 1024; // aim of a tile's scratch: with a panel's weights it stays in L2
+constexpr int64_t kWideScratchBytes = 2 * 1024 * 1024;  // of many channels in float32, where parts of the weights stay in L1:
+constexpr int64_t kEnoughPixels = 256;                  // so many pixels are worth reading them for
+constexpr int64_t kPartLines = 16;                      // of weights that stay in L1 while a tile's blocks take them
 constexpr int64_t kTileColumns = 128;
 constexpr int64_t kTasksPerThread = 4;
 
@@ -56,7 +59,11 @@ SALON_INLINE Image image_of(const Plan& p, int64_t index) {
   i.across = most(1, ceil_div(i.columns, kTileColumns));
   i.tile_columns = ceil_div(i.columns, i.across);
   const int64_t row_bytes = (i.tile_columns * stride + 2) * p.lines * kLine;
-  const int64_t fit = most(1, (kScratchBytes / row_bytes - 2) / stride);
+  int64_t fit = most(1, (kScratchBytes / row_bytes - 2) / stride);
+  if (p.a->w->dtype == Dtype::f32) {
+    const int64_t enough = ceil_div(kEnoughPixels, i.tile_columns);
+    fit = most(fit, least(enough, (kWideScratchBytes / row_bytes - 2) / stride));
+  }
   i.down = ceil_div(i.rows, least(fit, p.target_rows));
   i.tile_rows = i.down ? ceil_div(i.rows, i.down) : 1;
   i.down = ceil_div(i.rows, i.tile_rows);
@@ -127,6 +134,7 @@ struct Work {
   int64_t row, column, rows, columns;  // the tile's units
   int64_t out_first;                   // the image's first output row
   int64_t phase;
+  float* sums;                         // float32: of the tile's pixels, kPanel apart
 };
 
 SALON_INLINE Place place_of(const Work& k, int64_t row, int64_t column, int64_t group) {
@@ -143,6 +151,28 @@ template <class T> SALON_INLINE const T* weights_of(const Work& k, int64_t group
   const int64_t panel = column / kPanel * k.plan->phases + k.phase;
   return static_cast<const T*>(k.plan->weights) + panel * taps * k.product.tap_weights +
          column % kPanel * (sizeof(T) == 2 ? 2 : 1);
+}
+
+// In float32: all blocks of the tile take one part of the sum, then the next.
+void run_group_parts(const Work& k, int64_t group) {
+  const Product& product = k.product;
+  const float* weights = weights_of<float>(k, group);
+  const BlockPart* blocks = parts_of(k.plan->a->w->n - group * kGroup > kLanes ? 2 : 1);
+  const int64_t pieces = ceil_div(k.columns, kBlock), lines = product.count * product.lines;
+  const int64_t parts = ceil_div(lines, kPartLines);
+  for (int64_t i = 0; i < parts; ++i) {
+    const int64_t first = i * lines / parts;
+    const Part part{int(first / product.lines), first % product.lines, (i + 1) * lines / parts - first, i == 0};
+    float* buffer = k.sums;
+    for (int64_t row = 0; row < k.rows; ++row) {
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        const int64_t begin = piece * k.columns / pieces, pixels = (piece + 1) * k.columns / pieces - begin;
+        blocks[pixels - 1](product, part, k.tile.data + pixel_at(k, row, begin), weights, buffer);
+        if (i + 1 == parts) k.finish(*k.plan->a, buffer, int(pixels), place_of(k, row, begin, group));
+        buffer += pixels * kPanel;
+      }
+    }
+  }
 }
 
 template <class T> void run_group(const Work& k, int64_t group) {
@@ -192,7 +222,10 @@ template <class T> void copy_tile(Work& k, int64_t in_first) {
   k.tile.pitch = stride == 2 ? 2 * k.tile.plane : in_columns;
   k.tile.line_stride = in_rows * k.tile.pitch * kLine;
   // 16 more pixels: what an AMX tile may read past the last row's end.
-  k.tile.data = static_cast<char*>(thread_scratch(size_t(p.lines * k.tile.line_stride + 16 * kLine)));
+  const int64_t bytes = p.lines * k.tile.line_stride + 16 * kLine;
+  const int64_t sums = sizeof(T) == 4 ? k.rows * k.columns * kPanel * int64_t(sizeof(float)) : 0;
+  k.tile.data = static_cast<char*>(thread_scratch(size_t(bytes + sums)));
+  k.sums = reinterpret_cast<float*>(k.tile.data + bytes);
   for (int64_t r = 0; r < in_rows; ++r)
     fill_row<T>(p, k.image, p.a->x, in_first, k.row * stride - p.pad + r, k.column * stride - p.pad, in_columns, k.tile, r);
   k.product.pixel_stride = kLine;
@@ -232,9 +265,10 @@ template <class T> void run_tile(Work& k, int64_t in_first, int64_t part) {
     for (int64_t group = part * p.groups / p.parts; group < (part + 1) * p.groups / p.parts; ++group) {
 #if defined(SALON_AMX)
       if constexpr (sizeof(T) == 2) run_group_tiles(k, group);
-      else run_group<T>(k, group);
+      else run_group_parts(k, group);
 #else
-      run_group<T>(k, group);
+      if constexpr (sizeof(T) == 4) run_group_parts(k, group);
+      else run_group<T>(k, group);
 #endif
     }
   }

@@ -156,6 +156,46 @@ template <int R, int V> void block_fused(const Product& p, const char* x, const 
 }
 #endif
 
+// ---- parts of a block's sum ------------------------------------------------------------------------------------------
+
+// A range of a block's lines, counted tap by tap. In float32 a panel's weights of many channels do not stay in the
+// caches from block to block; those of a part do, so all blocks of a tile take one part after the other.
+struct Part {
+  int tap;
+  int64_t line, count;      // from that line of that tap, so many
+  bool fresh;               // whether it is the first: sums start at 0, not at what the buffer has
+};
+
+// block() of one part. Sums are kept in float32 as the registers have them, so that parts do not change their bits.
+template <int R, int V> void block_part(const Product& p, const Part& part, const char* x, const float* weights, float* buffer) {
+  constexpr int kStride = int(kLine / int64_t(sizeof(float)));
+  vf acc[R][V];
+#pragma GCC unroll 14
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) acc[r][v] = part.fresh ? set1(0) : load(buffer + r * kPanel + v * kLanes);
+  int tap = part.tap;
+  int64_t l = part.line;
+  for (int64_t i = 0; i < part.count; ++i) {
+    const float* pixels = reinterpret_cast<const float*>(x + p.taps[tap] + l * p.line_stride);
+    const float* w = weights + tap * p.tap_weights + l * kSteps * kPanel;
+    const bool last = ++l == p.lines;
+    const int steps = last ? p.last : kSteps;
+    for (int s = 0; s < steps; ++s, ++pixels, w += kPanel) {
+      vf b[V];
+      for (int v = 0; v < V; ++v) b[v] = load(w + v * kLanes);
+#pragma GCC unroll 14
+      for (int r = 0; r < R; ++r) {
+        const vf a = set1(pixels[r * kStride]);
+        for (int v = 0; v < V; ++v) acc[r][v] = fma(a, b[v], acc[r][v]);
+      }
+    }
+    if (last) ++tap, l = 0;
+  }
+#pragma GCC unroll 14
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) store(buffer + r * kPanel + v * kLanes, acc[r][v]);
+}
+
 template <class T> using Block = void (*)(const Product&, const char*, const T*, float*);
 #if defined(__AVX512F__)
 #define SALON_BLOCKS(f, V) \
@@ -174,6 +214,14 @@ template <class T> const Block<T>* blocks_of(int vectors) {
     if (__builtin_cpu_is("intel")) return fused[vectors - 1];
   }
 #endif
+  return of[vectors - 1];
+}
+
+#define SALON_PART(R, V) block_part<R, V>
+using BlockPart = void (*)(const Product&, const Part&, const char*, const float*, float*);
+// As blocks_of.
+const BlockPart* parts_of(int vectors) {
+  static constexpr BlockPart of[2][kBlock] = {SALON_BLOCKS(SALON_PART, 1), SALON_BLOCKS(SALON_PART, 2)};
   return of[vectors - 1];
 }
 
