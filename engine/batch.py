@@ -18,6 +18,7 @@ from .adapters.adapters import Adapters, Term
 from .denoiser import AdapterTable, Denoiser, Sample
 from .generation import Branch, Generation
 from .graphs import StepGraphs
+from .history import History
 from .padding import NONE, filler_of, padded_table
 from .regions import hold
 from .rescaling import Rescaling
@@ -80,6 +81,7 @@ class Batch:
         self.num_samples = len(self._model_samples)
         self._set_arrays(ops.concat([g.latents for g in self.generations]))
         self._each = ops.segments(self.sizes)  # one a generation
+        self._history = History(ops, self.segments, self._images, self.sizes)
         samples = self._sample_inputs()
         self._filler = NONE if graphs is None else filler_of(samples)
         self._zeros = None  # the latents of the filler
@@ -196,7 +198,8 @@ class Batch:
         """
         ops = self.ops
         base = previous = None
-        if any(e.from_base or e.keeps_base for e in now):
+        remembers = any(e.keeps or e.past for e in now)
+        if remembers or any(e.from_base or e.keeps_base for e in now):
             base = ops.concat(
                 [g.base if e.from_base else g.latents for g, e in zip(self.generations, now, strict=True)]
             )
@@ -207,6 +210,8 @@ class Batch:
                     [g.velocity if e.b else g.latents for g, e in zip(self.generations, now, strict=True)]
                 )
         start = self._mixed(now, base) if any(e.scale != 1 or e.aside for e in now) else base
+        if remembers:
+            start = self._history.recalled(start, self.generations, now)
         keep = self.spare if self.spare is not None else ops.empty(self.segments.num_rows, self.width, "float32")
         guidance = self.guidance
         if self._rescaling is not None:
@@ -232,6 +237,8 @@ class Batch:
             g.velocity = view
             g.base = aside if e.keeps_base else None
             g.position += 1
+        if remembers:
+            self._history.keep(self.generations, now, base, keep)
 
     def _mixed(self, now: Sequence[Evaluation], base: Any) -> Any:
         """Return what the update of every generation starts from, where some have more than one start.
@@ -243,12 +250,7 @@ class Batch:
         first = self.latents if base is None else base
         starts = ops.split(first, self.sizes)
         before = ops.concat([g.base if e.aside else x for g, e, x in zip(self.generations, now, starts, strict=True)])
-        scale, aside = (np.array(values, np.float32) for values in zip(*((e.scale, e.aside) for e in now), strict=True))
-        scale, aside = ops.vectors(scale[self._images], aside[self._images])
-        result = ops.cast(first, "float32")
-        none = ops.zeros(self.segments.num_rows, 1, "float32")  # of the present content nothing stays
-        ops.blend(result, first, before, none, self.segments, scale, aside)
-        return result
+        return self._history.mixed(first, before, [e.scale for e in now], [e.aside for e in now])
 
     @property
     def width(self) -> int:

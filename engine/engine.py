@@ -383,10 +383,10 @@ class Engine:
             remedy = "finish it, or open it with a prompt alone"
             raise StateError(complaint("park", "a generation with its own text encoding", "one with a prompt", remedy))
 
-        arrived = fetch(self.ops, (generation.latents, generation.velocity, generation.base))
+        arrived = fetch(self.ops, (generation.latents, generation.velocity, generation.base, *generation.kept))
         digest = self.model.digest
         adapters = {name: self.adapters.digest(name) for name in names_used(self._uses(generation.spec))}
-        latents, velocity, base = map(parking.to_data, arrived())
+        latents, velocity, base, *kept = map(parking.to_data, arrived())
         parked = ParkedGeneration(
             spec=generation.spec,
             model=digest,
@@ -395,6 +395,7 @@ class Engine:
             latents=latents,
             velocity=velocity,
             base=base,
+            kept=tuple(kept),
             numbers=b"" if generation.probing is None else generation.probing.to_data(),
         )
         self._leave(generation, State.PARKED)
@@ -422,9 +423,10 @@ class Engine:
         arrays = parking.read_arrays(parked, generation)
         with self._admitted(generation):
             generation.position = parked.position
-            generation.latents, generation.velocity, generation.base = (
+            generation.latents, generation.velocity, generation.base, *kept = (
                 None if values is None else self.ops.array(values, "float32") for values in arrays
             )
+            generation.kept = tuple(kept)
             if spec.start is not None and spec.start.masked:
                 generation.region = self.start_pictures.region(self.ops, generation, self._noise(generation))
             if spec.inquiry:
@@ -677,7 +679,7 @@ class Engine:
             own_text=own_text,
             notes=(*taught, *self.loras.notes(spec.loras)),
             evaluations=evaluations,
-            noise_scale=sizes.noise_scale(evaluations),
+            noise_scale=sizes.noise_scale(spec.solver, evaluations),
             grid=grid,
             channels=sizes.token_channels,
             embedded_guidance=sizes.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance,

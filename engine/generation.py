@@ -83,6 +83,7 @@ class Generation:
         batch: the `Batch` whose arrays the latents lie in, if any.
         velocity: the velocity of the last evaluation, same shape; None before the first.
         base: latents set aside for the next evaluation (`Evaluation.from_base`), same shape, or None.
+        kept: what the next evaluation reads of earlier ones (`Evaluation.past`), each of the same shape.
         region: what holds the generation to its start picture outside of a mask; None: all of it is new.
         windows: the parts in which the model sees an image; (): as a whole.
         probing: of an inquiry how far it is; None: the generation draws.
@@ -108,6 +109,7 @@ class Generation:
     batch: Any = None
     velocity: Any = None
     base: Any = None
+    kept: tuple[Any, ...] = ()
     region: Region | None = None
     windows: tuple[Window, ...] = ()
     probing: Probing | None = None
@@ -168,7 +170,7 @@ class Generation:
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
         self.latents = self.velocity = self.base = self.region = self.batch = self.probing = None
-        self.loras = ()
+        self.loras = self.kept = ()
         self.state = state
 
     @property
@@ -255,6 +257,7 @@ class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
         position: number of evaluations taken.
         latents, velocity, base: little-endian float32 bytes of [images * rows, C]; empty if the array does not exist.
         numbers: of an inquiry, of all probes so far, as little-endian float64 bytes.
+        kept: the generation's `kept`, as `latents`.
     """
 
     version: int = PARKED_VERSION
@@ -266,6 +269,7 @@ class ParkedGeneration(msgspec.Struct, frozen=True, kw_only=True):
     velocity: bytes = b""
     base: bytes = b""
     numbers: bytes = b""
+    kept: tuple[bytes, ...] = ()
 
     def to_bytes(self) -> bytes:
         """Return the generation as msgpack."""

@@ -96,9 +96,11 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
         """What makes the sigmas of a generation."""
         return self.sigmas if self.trained is None else self.trained
 
-    def noise_scale(self, evaluations: Sequence[Evaluation]) -> float:
+    def noise_scale(self, solver: str, evaluations: Sequence[Evaluation]) -> float:
         """Return the factor of the noise that a generation begins with, where that is all."""
-        return 1.0 if self.trained is None or not evaluations else self.trained.noise_scale(evaluations[0].sigma)
+        if self.trained is None or not evaluations:
+            return 1.0
+        return self.trained.of(solver).noise_scale(evaluations[0].sigma)
 
 
 class DefaultJob(NamedTuple):

@@ -18,7 +18,7 @@ def to_data(array: Float32 | None) -> bytes:
 
 
 def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float32 | None]:
-    """Return [latents, velocity, base] of a parked generation, each float32 [images * rows, C] or None.
+    """Return [latents, velocity, base, *kept] of a parked generation, each float32 [images * rows, C] or None.
 
     Raises:
         StateError: a position or a size does not fit the spec, or an array is missing that the next evaluation needs.
@@ -30,12 +30,15 @@ def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float3
     shape = (generation.spec.images * generation.rows, generation.channels)
     size = shape[0] * shape[1] * 4
     arrays: list[Float32 | None] = []
-    for name in ("latents", "velocity", "base"):
-        data: bytes = getattr(parked, name)
-        if len(data) != size and (data or name == "latents"):
+    found = [("latents", parked.latents), ("velocity", parked.velocity), ("base", parked.base)]
+    for name, data in (*found, *(("kept", part) for part in parked.kept)):
+        if len(data) != size and (data or name in ("latents", "kept")):
             raise StateError(complaint("parked generation", f"{len(data):,} bytes of {name}", f"{size:,}", anew))
         arrays.append(np.frombuffer(data, "<f4").astype(np.float32).reshape(shape) if data else None)
     for due in generation.evaluations[parked.position :][:1]:
+        if len(parked.kept) != len(due.past):
+            allowed = f"{len(due.past)}, for the next evaluation"
+            raise StateError(complaint("parked generation", f"{len(parked.kept)} kept arrays", allowed, anew))
         if ((due.from_base or due.aside) and arrays[2] is None) or (due.b and arrays[1] is None):
             raise StateError(complaint("parked generation", "no base or velocity", "both, amid a step", anew))
     return arrays

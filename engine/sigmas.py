@@ -112,6 +112,10 @@ class SigmaConfig:
         config.finish({})
         return result
 
+    def of(self, solver: str) -> SigmaConfig:
+        """Return how sigmas are spaced for a solver: of flow matching alike for all."""
+        return self
+
     def mu(self, image_tokens: int, steps: int) -> float:
         """Return the shift exponent of an image of so many tokens (after 2x2 packing).
 

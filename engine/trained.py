@@ -7,8 +7,8 @@ noise, or a mixture v of both (2202.00512, appendix D). Divided by the sum of it
 
 which are the latents of flow matching, and noise - data is their velocity. So latents in Salon have one form for all
 models: start pictures, masks, previews and solvers need not know how a model was trained. In this form Euler's step is
-that of DDIM, and DPM-Solver++(2M) is the same whatever the scale of the latents; heun and euler_ancestral have tables
-of their own (`exploding` in `engine/solvers`). The model's input is the latents divided by
+that of DDIM, and DPM-Solver++(2M) and UniPC are the same whatever the scale of the latents; other solvers have tables
+of their own (`exploding` and `trained` in `engine/solvers`). The model's input is the latents divided by
 sqrt((1 - sigma)^2 + sigma^2).
 
 Timesteps and sigmas are those of diffusers' schedulers, which `scheduler_config.json` names.
@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace as replace_struct
 from numpy.typing import NDArray
 
 from ..kernels.elementary import exp, log
 from .config import Config
+from .errors import UnknownArchitecture
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from .solvers import Evaluation, Solver
 
@@ -38,9 +40,27 @@ Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 EULER, ANCESTRAL, DDIM = "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DDIMScheduler"
 PNDM, DPM = "PNDMScheduler", "DPMSolverMultistepScheduler"
-SOLVERS: Final = {EULER: "euler", ANCESTRAL: "euler_ancestral", DDIM: "euler", PNDM: "dpmpp_2m", DPM: "dpmpp_2m"}
-_SPACINGS: Final = {EULER: "linspace", ANCESTRAL: "linspace", DDIM: "leading", PNDM: "leading", DPM: "linspace"}
-_KARRAS: Final = (EULER, DPM)  # those that space sigmas so, if they are told
+UNIPC, LCM = "UniPCMultistepScheduler", "LCMScheduler"
+SOLVERS: Final = {
+    EULER: "euler", ANCESTRAL: "euler_ancestral", DDIM: "euler", PNDM: "pndm", DPM: "dpmpp_2m", UNIPC: "unipc",
+    LCM: "lcm",
+}  # fmt: skip
+_SPACINGS: Final = {
+    EULER: "linspace", ANCESTRAL: "linspace", DDIM: "leading", PNDM: "leading", DPM: "linspace", UNIPC: "linspace",
+    LCM: "leading",
+}  # fmt: skip
+_LEADING_ONLY: Final = {DDIM: ("leading", "trailing"), PNDM: ("leading", "trailing"), LCM: ("leading",)}
+_MULTISTEP: Final = (DPM, UNIPC)  # they make one timestep more, and leave the last out
+_KARRAS: Final = (EULER, *_MULTISTEP)  # those that space sigmas so, if they are told
+_ORIGINAL: Final = 50  # steps of the schedule that latent consistency models are distilled on
+# What else the multistep ones can be told, and what Salon computes of it, by default first.
+_ORDERS: Final[dict[str, dict[str, tuple[Any, ...]]]] = {
+    DPM: {"solver_order": (2,), "algorithm_type": ("dpmsolver++",), "solver_type": ("midpoint",)},
+    UNIPC: {
+        "solver_order": (2,), "predict_x0": (True,), "solver_type": ("bh2", "midpoint", "heun", "logrho"),
+        "lower_order_final": (True,),
+    },
+}  # fmt: skip
 _RHO: Final = 7.0  # of Karras' spacing, 2206.00364 eq. 5
 _TINY: Final = 2.0**-24  # diffusers' abar at the last timestep, where rescaled betas leave nothing
 
@@ -57,7 +77,9 @@ _HARMLESS: Final = {
     "time_shift_type": "of use_dynamic_shifting, which is off",
     "lower_order_final": "the last step, to sigma 0, is of first order anyway",
     "euler_at_final": "the last step, to sigma 0, is of first order anyway",
-    "skip_prk_steps": "of PNDM's first steps, which Salon does not take",
+    "skip_prk_steps": "of PNDM's first steps, which Salon takes as if it were set",
+    "original_inference_steps": "of LCM",
+    "timestep_scaling": "of LCM",
 }
 
 
@@ -72,7 +94,8 @@ class TrainedSigmas(msgspec.Struct, frozen=True, kw_only=True):
         offset: added to them, where the spacing is leading.
         karras: whether sigmas are spaced as Karras et al. do, between the ends of the scheduler's.
         zero_snr: whether betas are rescaled so that nothing is left of the picture at the last timestep.
-        ends_in_noise: whether Euler's steps end at the first noise level of training, and not at sigma 0.
+        ends_in_noise: whether Euler's steps, and PNDM's, end at the first noise level of training, and not at sigma 0.
+        original: of LCM, how many steps its model was distilled on.
     """
 
     scheduler: str
@@ -86,6 +109,7 @@ class TrainedSigmas(msgspec.Struct, frozen=True, kw_only=True):
     karras: bool
     zero_snr: bool
     ends_in_noise: bool
+    original: int = _ORIGINAL
 
     @classmethod
     def read(cls, config: Config) -> TrainedSigmas:
@@ -102,14 +126,20 @@ class TrainedSigmas(msgspec.Struct, frozen=True, kw_only=True):
         clips = config.raw("clip_sample")
         if kind == DDIM and clips is not False:  # the others have the key from it, and do not read it
             config.only("clip_sample", (False,), True)
-        spacings = ("leading", "trailing") if kind in (DDIM, PNDM) else ("leading", "trailing", "linspace")
-        last = config.only("final_sigmas_type", ("zero",) if kind == DPM else ("zero", "sigma_min"), "zero")
+        spacings = _LEADING_ONLY.get(kind, ("leading", "trailing", "linspace"))
+        last = config.only("final_sigmas_type", ("zero",) if kind in _MULTISTEP else ("zero", "sigma_min"), "zero")
         to_one = config.boolean("set_alpha_to_one", kind != PNDM)
-        for key, value in {"solver_order": 2, "algorithm_type": "dpmsolver++", "solver_type": "midpoint"}.items():
-            if kind == DPM:
-                config.only(key, (value,), value)
-            else:
+        for key in {key for keys in _ORDERS.values() for key in keys}:
+            values = _ORDERS.get(kind, {}).get(key)
+            if values is None:
                 config.raw(key)
+            else:
+                config.only(key, values, values[0])
+        if kind == UNIPC and (config.raw("disable_corrector") or config.raw("solver_p")):
+            key = "disable_corrector" if config.raw("disable_corrector") else "solver_p"
+            config.refuse(key, "none", config.values[key], UnknownArchitecture)
+        if kind == LCM:
+            config.only("timestep_scaling", (10, 10.0), 10.0)
         if kind == DPM and config.raw("lambda_min_clipped") not in (None, float("-inf")):
             config.refuse("lambda_min_clipped", "none", config.values["lambda_min_clipped"])
         config.only("interpolation_type", ("linear",), "linear")
@@ -126,14 +156,27 @@ class TrainedSigmas(msgspec.Struct, frozen=True, kw_only=True):
             karras=config.boolean("use_karras_sigmas", False) and kind in _KARRAS,
             zero_snr=config.boolean("rescale_betas_zero_snr", False),
             ends_in_noise=not to_one if kind in (DDIM, PNDM) else last == "sigma_min",
+            original=config.integer("original_inference_steps", _ORIGINAL, 1, 1000) if kind == LCM else _ORIGINAL,
         )
         config.finish(_HARMLESS)
         return result
 
     @property
     def solver(self) -> str:
-        """The solver that steps as the scheduler does; of PNDM, which has none, the nearest."""
+        """The solver that steps as the scheduler does."""
         return SOLVERS[self.scheduler]
+
+    def of(self, solver: str) -> TrainedSigmas:
+        """Return how timesteps are spaced for a solver: for `lcm` as `LCMScheduler` does with these noise levels, since
+        models and LoRAs that it is for were distilled on those timesteps."""
+        if solver != SOLVERS[LCM] or self.scheduler == LCM:
+            return self
+        return replace_struct(self, scheduler=LCM, spacing="leading", karras=False, original=_ORIGINAL)
+
+    @property
+    def end(self) -> float:
+        """The sigma at which the scheduler's own steps end."""
+        return float(self._table()[0]) if self.ends_in_noise else 0.0
 
     def sigmas(self, steps: int, image_tokens: int = 0, shift: float | None = None) -> Float32:
         """Return the sigmas of `steps` steps, float32 [steps + 1], falling to 0.
@@ -159,13 +202,17 @@ class TrainedSigmas(msgspec.Struct, frozen=True, kw_only=True):
 
     def table(self, solver: Solver, sigmas: Float32) -> tuple[Evaluation, ...]:
         """Return the evaluations of a solver through sigmas, as the scheduler's own numbers would lead."""
+        trained: Callable[[Float32, TrainedSigmas], tuple[Evaluation, ...]] | None = getattr(solver, "trained", None)
+        if trained is not None:
+            return trained(sigmas, self)
         return self.ended(getattr(solver, "exploding", solver.table)(sigmas))
 
     def ended(self, table: Sequence[Evaluation]) -> tuple[Evaluation, ...]:
         """Return a table whose last step, if all are Euler's, ends where the scheduler's own does."""
-        if not self.ends_in_noise or any(e.scale != 1 or e.b or e.noise or e.keeps_base for e in table):
+        plain = not any(e.scale != 1 or e.b or e.noise or e.keeps_base or e.past for e in table)
+        if not self.ends_in_noise or not plain:
             return tuple(table)
-        last, end = table[-1], float(self._table()[0])
+        last, end = table[-1], self.end
         # Diffusers takes these latents for clean ones: of most schedulers those that the model sees, of Euler's the
         # ones whose picture has the factor 1.
         scale = 1 / (1 - end) if self.scheduler in (EULER, ANCESTRAL) else 1 / float(np.hypot(1 - end, end))
@@ -197,7 +244,12 @@ class TrainedSigmas(msgspec.Struct, frozen=True, kw_only=True):
 
     def _timesteps(self, steps: int) -> Float64:
         """Return the timesteps of so many steps, falling."""
-        count, more = self.count, int(self.scheduler == DPM)  # DPM makes one more, and leaves the last out
+        count, more = self.count, int(self.scheduler in _MULTISTEP)
+        if self.scheduler == LCM:  # of a grid with at least as many
+            grid = max(self.original, min(steps, count))
+            places = np.floor(np.linspace(0, grid, steps, endpoint=False)).astype(np.int64)
+            counted: Float64 = (grid - np.minimum(places, grid - 1)).astype(np.float64)
+            return counted * (count // grid) - 1.0
         if self.spacing == "trailing":
             found = np.round(np.arange(count, 0, -count / steps)) - 1
         elif self.spacing == "leading":

@@ -4,19 +4,20 @@ A flow-matching model predicts the velocity v = dx/dsigma along x = (1 - sigma) 
 solution of that differential equation from sigma = 1 to 0. A solver here is not a loop but a table: for every model
 evaluation its sigma and the numbers a, b of
 
-    latents = scale base + aside before + a v + b previous + noise n
+    latents = scale base + aside before + a v + b previous + noise n + past kept
 
-(`Ops.solver_step`). Plain solvers have scale 1 and neither aside nor noise. Each image of a batch reads its own row of
-its own table, so images at different steps, of different solvers and step counts, take one step together.
+(`Ops.solver_step`). Plain solvers have scale 1 and neither aside, noise nor past. Each image of a batch reads its own
+row of its own table, so images at different steps, of different solvers and step counts, take one step together.
 
 Every module of this folder is a solver, and its name is the solver's. To add one is to add a module with
 
     HELP: str                                              # describes the solver in a few words
     def table(sigmas: Float32) -> tuple[Evaluation, ...]   # of sigmas [steps + 1], falling to 0
 
-and, if models that were trained on discrete noise levels (`trained.py`) are solved in another way,
+and, if models that were trained on discrete noise levels (`trained.py`) are solved in another way, one of
 
     def exploding(sigmas: Float32) -> tuple[Evaluation, ...]  # the solver as latents data + sigma / (1 - sigma) noise
+    def trained(sigmas: Float32, schedule: TrainedSigmas) -> tuple[Evaluation, ...]  # as the scheduler's config says
 
 This module loads no solver when it is imported, because `salon --help` lists the solvers.
 """
@@ -37,7 +38,8 @@ DEFAULT = "euler"
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One call of the model and the update after it: latents = scale base + aside before + a v + b previous + noise n.
+    """One call of the model and the update after it:
+    latents = scale base + aside before + a v + b previous + noise n + past kept.
 
     n is normal noise of (seed, image, step + 1), see `noise.normal`: the same in any company, and after a restart.
 
@@ -51,6 +53,9 @@ class Evaluation:
         scale: factor of base.
         aside: factor of the latents that the evaluation before set aside; not together with `from_base`.
         noise: factor of n.
+        past: factors of what evaluations before kept by `keeps`, the newest first.
+        keeps: (p, q): p latents + q v, with the latents before this update, is kept in front of the others, for as long
+            as there are so many in `past`; None: nothing new is kept.
     """
 
     sigma: float
@@ -63,6 +68,8 @@ class Evaluation:
     scale: float = 1.0
     aside: float = 0.0
     noise: float = 0.0
+    past: tuple[float, ...] = ()
+    keeps: tuple[float, float] | None = None
 
     def clean(self, latents: Float32, velocity: Float32, noise: Float32 | None) -> Float32:
         """Return the estimate of the clean latents after this evaluation, float32 like its arguments.
@@ -104,5 +111,6 @@ def evaluations(
     Raises:
         ValueError: the solver is unknown, or `steps` is below 1.
     """
+    config = config.of(solver)
     sigmas = config.sigmas(steps, image_tokens, shift)[skip:]
     return config.table(PLUGINS.get(solver), sigmas) if len(sigmas) > 1 else ()

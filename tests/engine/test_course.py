@@ -20,7 +20,7 @@ from salon.engine.solvers import evaluations
 from salon.engine.spec import GenerationSpec
 from salon.engine.start import Start
 
-from .test_solvers import integrate
+from .stepping import integrate
 
 SIGMAS = SigmaConfig()
 

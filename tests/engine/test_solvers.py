@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from salon.engine import solvers
 from salon.engine.config import Config
 from salon.engine.engine import Engine
-from salon.engine.errors import UnknownArchitecture, WrongConfig
+from salon.engine.errors import StateError, UnknownArchitecture, WrongConfig
 from salon.engine.generation import State
 from salon.engine.noise import normal
 from salon.engine.sigmas import SCHEDULER, SigmaConfig
@@ -21,23 +22,12 @@ from salon.engine.solvers.euler import table as euler
 from salon.engine.solvers.euler_ancestral import table as euler_ancestral
 from salon.engine.solvers.heun import table as heun
 from salon.engine.solvers.lcm import table as lcm
+from salon.engine.solvers.pndm import table as pndm
+from salon.engine.solvers.unipc import table as unipc
 from salon.engine.spec import GenerationSpec
 from salon.frontends.arguments import parse
 
-
-def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, dtype: Any = np.float64, noise: Any = None) -> Any:
-    """Run a table in plain numpy, as the engine does with `solver_step`."""
-    x = np.asarray(x, dtype)
-    base = previous = None
-    for e in table:
-        v = np.asarray(velocity(x, e.sigma), dtype)
-        start = dtype(e.scale) * (base if e.from_base else x) + (dtype(e.aside) * base if e.aside else dtype(0))
-        base = x if e.keeps_base else None
-        x = start + dtype(e.a) * v + (dtype(e.b) * previous if e.b else dtype(0))
-        if e.noise:
-            x = x + dtype(e.noise) * noise(e.step + 1)
-        previous = v
-    return x
+from .stepping import integrate
 
 
 def smooth(steps: int) -> Any:
@@ -93,7 +83,7 @@ def test_dynamic_shifting_grows_with_the_image() -> None:
 def test_bad_arguments() -> None:
     with pytest.raises(ValueError, match="got 0, want at least 1"):
         SigmaConfig().sigmas(0, 64)
-    with pytest.raises(ValueError, match="got 'rk4', want one of euler, dpmpp_2m, euler_ancestral, heun, lcm"):
+    with pytest.raises(ValueError, match="got 'rk4', want one of euler, dpmpp_2m, .*, lcm, pndm, unipc"):
         evaluations("rk4", SigmaConfig(), 4, 64)
     with pytest.raises(ValueError, match="got -1"):
         SigmaConfig(shift=-1)
@@ -184,10 +174,11 @@ def test_trajectory_equals_diffusers(solver: Any, steps: int) -> None:
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
 @pytest.mark.parametrize("steps", [1, 2, 5, 14, 20])
-def test_dpmpp_2m_equals_diffusers(steps: int) -> None:
+@pytest.mark.parametrize(("name", "method"), [("DPMSolver", dpmpp_2m), ("UniPC", unipc)])
+def test_multistep_equals_diffusers(name: str, method: Any, steps: int) -> None:
     torch = pytest.importorskip("torch")
     diffusers = pytest.importorskip("diffusers")
-    theirs = diffusers.DPMSolverMultistepScheduler(
+    theirs = getattr(diffusers, f"{name}MultistepScheduler")(
         use_flow_sigmas=True, flow_shift=3.0, prediction_type="flow_prediction"
     )
     theirs.set_timesteps(steps)
@@ -199,7 +190,7 @@ def test_dpmpp_2m_equals_diffusers(steps: int) -> None:
     y = torch.from_numpy(x.copy())
     for t, sigma in zip(theirs.timesteps, theirs.sigmas, strict=False):
         y = theirs.step(torch.from_numpy(velocity(y.numpy(), float(sigma))), t, y, return_dict=False)[0]
-    ours = integrate(dpmpp_2m(theirs.sigmas.numpy()), velocity, x, np.float32)
+    ours = integrate(method(theirs.sigmas.numpy()), velocity, x, np.float32)
     np.testing.assert_allclose(ours, y.numpy(), rtol=2e-5, atol=5e-6)
 
 
@@ -240,21 +231,20 @@ def test_noise_leaves_latents_at_their_sigma(method: Any) -> None:
     assert x == pytest.approx(data)
 
 
-@pytest.mark.parametrize("method", [euler, heun, dpmpp_2m, euler_ancestral, lcm])
+@pytest.mark.parametrize("method", [euler, heun, dpmpp_2m, euler_ancestral, lcm, pndm, unipc])
 def test_the_clean_estimate(method: Any) -> None:
     """With the velocity of one picture on straight paths every step's estimate is that picture."""
     data, drawn = np.array([0.3, -2.0], np.float32), np.array([1.0, 0.5], np.float32)
-    x, base, previous = np.array([-0.4, 0.9], np.float32), None, None
-    for e in method(SigmaConfig(shift=2.0).sigmas(4, 64)):
-        v = (x - data) / np.float32(e.sigma)
-        start = e.scale * (base if e.from_base else x) + (e.aside * base if e.aside else 0)
-        base = x if e.keeps_base else None
-        x = (start + e.a * v + (e.b * previous if e.b else 0) + e.noise * drawn).astype(np.float32)
-        previous = v
+
+    def seen(e: Any, x: Any, v: Any) -> None:
         assert e.clean(x, v, drawn if e.noise else None) == pytest.approx(data, abs=1e-5)
 
+    table = method(SigmaConfig(shift=2.0).sigmas(4, 64))
+    x = np.array([-0.4, 0.9], np.float32)
+    integrate(table, lambda x, s: (x - data) / np.float32(s), x, np.float32, lambda _: drawn, seen)
 
-@pytest.mark.parametrize("solver", ["dpmpp_2m", "euler_ancestral", "lcm"])
+
+@pytest.mark.parametrize("solver", ["dpmpp_2m", "euler_ancestral", "lcm", "pndm", "unipc"])
 def test_pictures_do_not_depend_on_company_or_on_being_parked(solver: str, tiny_model: Path) -> None:
     engine = Engine.load(tiny_model, backend="reference")
     specs = [
@@ -274,6 +264,9 @@ def test_pictures_do_not_depend_on_company_or_on_being_parked(solver: str, tiny_
     engine.preview(first)
     engine.step([second, first])
     parked = engine.park(first)
+    if parked.kept:
+        with pytest.raises(StateError, match="got 0 kept arrays, allowed "):
+            engine.resume(msgspec.structs.replace(parked, kept=()))
     engine.step([second])
     first = engine.resume(parked)
     while running := [g for g in (second, first) if g.state == State.RUNNING]:
@@ -298,7 +291,7 @@ def test_a_solver_is_one_file(tmp_path: Path, tiny_model: Path, monkeypatch: pyt
     monkeypatch.setattr(solvers, "__path__", [*solvers.__path__, str(tmp_path)])
     monkeypatch.setattr(solvers.PLUGINS, "_path", solvers.__path__)
     monkeypatch.setattr(solvers.PLUGINS, "_names", None)
-    assert solvers.names() == ("euler", "dpmpp_2m", "euler_ancestral", "halves", "heun", "lcm")
+    assert solvers.names() == ("euler", "dpmpp_2m", "euler_ancestral", "halves", "heun", "lcm", "pndm", "unipc")
     engine = Engine.load(tiny_model, backend="reference")
     generation = engine.open(GenerationSpec(prompt="cat", width=16, height=16, steps=3, seed=1, solver="halves"))
     reports = [engine.step([generation])[0].step for _ in range(6)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 
 from salon.engine.config import Config
 from salon.engine.errors import UnknownArchitecture
-from salon.engine.solvers import Evaluation, evaluations
+from salon.engine.solvers import evaluations
 from salon.engine.trained import DDIM, EULER, TrainedSigmas, input_factors
+
+from .stepping import integrate
 
 diffusers = pytest.importorskip("diffusers")
 torch = pytest.importorskip("torch")
@@ -26,7 +29,8 @@ def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     for spacing in SPACINGS:
         for karras in (False, True):
             yield "EulerDiscrete", {"timestep_spacing": spacing, "steps_offset": 1, "use_karras_sigmas": karras}
-            yield "DPMSolverMultistep", {"timestep_spacing": spacing, "steps_offset": 1, "use_karras_sigmas": karras}
+            for name in ("DPMSolverMultistep", "UniPCMultistep"):
+                yield name, {"timestep_spacing": spacing, "steps_offset": 1, "use_karras_sigmas": karras}
         yield "EulerAncestralDiscrete", {"timestep_spacing": spacing, "steps_offset": 1}
     for to_one in (False, True):
         for spacing in ("leading", "trailing"):
@@ -34,28 +38,18 @@ def cases() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "DDIM", {"timestep_spacing": "trailing", "rescale_betas_zero_snr": True, "clip_sample": False}
     yield "EulerDiscrete", {"final_sigmas_type": "sigma_min", "timestep_spacing": "leading"}
     yield "HeunDiscrete", {"timestep_spacing": "linspace"}
+    for to_one in (False, True):
+        for spacing in ("leading", "trailing"):
+            yield "PNDM", {"timestep_spacing": spacing, "set_alpha_to_one": to_one, "skip_prk_steps": True}
+    yield "PNDM", {"steps_offset": 1, "skip_prk_steps": True}  # Stable Diffusion 1.5's
+    yield "LCM", {}
+    yield "LCM", {"original_inference_steps": 20}
 
 
 def model(x: Any, timestep: float) -> Any:
     """What stands for a UNet: smooth in both."""
     wave = np.sin(timestep / 170 + np.arange(x.shape[-1])) * 0.5
     return (0.6 * x * np.cos(timestep / 300) + wave).astype(np.float32)
-
-
-def integrate(table: tuple[Evaluation, ...], velocity: Any, x: Any, noise: Callable[[int], Any]) -> Any:
-    """Run a table in float32, as the engine does."""
-    base: Any = None
-    previous: Any = None
-    f = np.float32
-    for e in table:
-        v = velocity(x, e.sigma)
-        start = f(e.scale) * (base if e.from_base else x) + (f(e.aside) * base if e.aside else f(0))
-        base = x if e.keeps_base else None
-        x = start + f(e.a) * v + (f(e.b) * previous if e.b else f(0))
-        if e.noise:
-            x = x + f(e.noise) * noise(e.step + 1)
-        previous = v
-    return x
 
 
 @pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
@@ -68,14 +62,14 @@ def test_whole_schedules_equal_diffusers(
         return  # of noise alone there is nothing to predict
     rng = np.random.default_rng(1)
     # Of DDIM with trailing spacing diffusers goes to a level beside the next timestep, unless steps divide 1000.
-    for steps in (1, 20 if name == "DDIM" else 17):
+    for steps in (1, 2, 20 if name in ("DDIM", "PNDM") else 17):
         theirs = getattr(diffusers, f"{name}Scheduler")(**BETAS, **values, prediction_type=prediction)
         theirs.set_timesteps(steps)
         drawn = [rng.standard_normal((3, 7)).astype(np.float32) for _ in range(steps + 1)]
         left = iter(drawn[1:])
-        if name == "EulerAncestralDiscrete":
-            from diffusers.schedulers import scheduling_euler_ancestral_discrete as module
-
+        noisy = {"EulerAncestralDiscrete": "euler_ancestral_discrete", "LCM": "lcm"}
+        if name in noisy:
+            module = importlib.import_module(f"diffusers.schedulers.scheduling_{noisy[name]}")
             monkeypatch.setattr(module, "randn_tensor", lambda *_, left=left, **__: torch.from_numpy(next(left)))
         y = torch.from_numpy(drawn[0].copy()) * theirs.init_noise_sigma
         for t in theirs.timesteps:
@@ -98,7 +92,8 @@ def test_whole_schedules_equal_diffusers(
             c, p, q = input_factors(s, prediction)
             return p * model(c * x, float(ours.times(s)[0])) + q * x
 
-        got = integrate(table, velocity, drawn[0] * np.float32(ours.noise_scale(table[0].sigma)), drawn.__getitem__)
+        x = drawn[0] * np.float32(ours.noise_scale(table[0].sigma))
+        got = integrate(table, velocity, x, np.float32, drawn.__getitem__)
         assert np.abs(got - y.numpy()).max() <= 1e-5 * np.abs(y.numpy()).max(), (name, values, steps)
 
 
@@ -117,30 +112,28 @@ def test_each_prediction_has_the_same_velocity() -> None:
         np.testing.assert_allclose(c, 1 / root, rtol=1e-6)
 
 
-@pytest.mark.parametrize("solver", ["euler", "heun", "dpmpp_2m", "euler_ancestral", "lcm"])
+@pytest.mark.parametrize("solver", ["euler", "heun", "dpmpp_2m", "euler_ancestral", "lcm", "pndm", "unipc"])
 def test_the_clean_estimate(solver: str) -> None:
     """With the velocity of one picture every step's estimate is that picture, and so is the end."""
     ours = TrainedSigmas.read(Config(Path("s"), {**BETAS, "_class_name": EULER, "timestep_spacing": "leading"}))
     data, drawn = np.array([0.3, -2.0], np.float32), np.array([1.0, 0.5], np.float32)
     table = evaluations(solver, ours, 5, 64)
     first = np.float32(table[0].sigma)
-    x: Any = (1 - first) * data + first * drawn
-    base: Any = None
-    previous: Any = None
-    for e in table:
-        v = (x - data) / np.float32(e.sigma)
-        start = e.scale * (base if e.from_base else x) + (e.aside * base if e.aside else 0)
-        base = x if e.keeps_base else None
-        x = (start + e.a * v + (e.b * previous if e.b else 0) + e.noise * drawn).astype(np.float32)
-        previous = v
+
+    def seen(e: Any, x: Any, v: Any) -> None:
         assert e.clean(x, v, drawn if e.noise else None) == pytest.approx(data, abs=1e-5)
+
+    x = (1 - first) * data + first * drawn
+    x = integrate(table, lambda x, sigma: (x - data) / np.float32(sigma), x, np.float32, lambda _: drawn, seen)
     assert x == pytest.approx(data, abs=1e-5)
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"_class_name": "UniPCMultistepScheduler"}, 'expected .*DDIMScheduler.*, found "UniPC'),
+        ({"_class_name": "DEISMultistepScheduler"}, 'expected .*DDIMScheduler.*, found "DEIS'),
+        ({"_class_name": "UniPCMultistepScheduler", "solver_type": "bh1"}, "'solver_type'.* found \"bh1"),
+        ({"_class_name": "UniPCMultistepScheduler", "disable_corrector": [0]}, "'disable_corrector', expected none"),
         ({"_class_name": DDIM}, "'clip_sample', expected false, found true"),
         ({"_class_name": DDIM, "clip_sample": False, "timestep_spacing": "linspace"}, "'timestep_spacing'"),
         ({"_class_name": "DPMSolverMultistepScheduler", "solver_order": 3}, "'solver_order', expected 2, found 3"),
