@@ -18,7 +18,7 @@ class Job:
         arrival: when it was submitted, ms.
         seq: counts the submissions: the last tie-break.
         at, stage, done: the stage that comes next, by its place and its kind, and how many units of it are done.
-        shape: of one step; step_at: the place of steps among its stages, -1 for none.
+        shape: of its next step; step_at: the place of steps among its stages, -1 for none.
         worker: the worker that it has a seat on; None while it waits to be started.
         queued: it waits in its class's queue.
         planned: it is in a plan that is not reported yet.
@@ -28,7 +28,7 @@ class Job:
         cautious: of its units (counted like `units_seen`), those that it does alone because a worker died in the last
             one.
         losses: how many workers died under it.
-        unit_ms: predicted cost of one unit of each stage, alone, in their order.
+        unit_ms: predicted cost of the next unit of each stage, alone, in their order.
         unit: of the next unit.
         load: what one step of it adds to a full step (`CostModel.load`).
         key: its place among jobs of its class: least work left, each ms of waiting outweighing `ageing` ms of it. The
@@ -82,6 +82,11 @@ class Job:
         self.unit_ms = [cost.predict(work) for work in stages]
         self.left_ms = sum(work.count * ms for work, ms in zip(stages[at:], self.unit_ms[at:], strict=True))
         self.left_ms -= self.done * self.unit_ms[at]
+        if any(work.later for work in stages):  # not all steps cost as much as the first
+            done = [self.done, *(0 for _ in stages[at + 1 :])]
+            parts = ((work, part) for work, n in zip(stages[at:], done, strict=True) for part in work.parts(n))
+            self.left_ms = sum(count * cost.predict(work, shape) for work, (count, shape) in parts)
+            self.unit_ms[at] = cost.predict(stages[at], stages[at].shape_at(self.done))
         self._settle(cost)
 
     def advance(self, cost: WorkerCost) -> bool:
@@ -95,10 +100,12 @@ class Job:
                 return True
             self.at, self.done = self.at + 1, 0
             self.stage = stages[self.at].kind
+        if stages[self.at].later:
+            self.shape = stages[self.at].shape_at(self.done) or self.shape
         if self.units_seen % COST_EVERY == 0:
             self.price(cost)
         else:
-            self.unit_ms[self.at] = cost.predict(stages[self.at])
+            self.unit_ms[self.at] = cost.predict(stages[self.at], stages[self.at].shape_at(self.done))
             self._settle(cost)
         return False
 
@@ -117,6 +124,7 @@ class Job:
             self.losses += 1
             self.cautious = max(self.cautious, self.units_seen + 1)
         self.at, self.stage, self.done = 0, self.ticket.stages[0].kind, 0
+        self.shape = self.ticket.shape
         self.worker, self.planned = None, False
         self.units_seen = 0
         self.alone = self.cautious > 0

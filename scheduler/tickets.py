@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
 
 from ..errors import complaint, is_text
@@ -67,6 +68,7 @@ class StageWork:
         count: pieces.
         units: what one piece weighs on its cost line (text rows, thousands of pixels, ...); a step weighs its `shape`.
         shape: of a step, and of nothing else.
+        later: (piece, shape) in rising order: from that piece on, steps weigh this in place of `shape`.
 
     Raises:
         TicketError: a number out of range, or a shape where none belongs.
@@ -76,6 +78,7 @@ class StageWork:
     count: int = 1
     units: float = 0.0
     shape: StepShape | None = None
+    later: tuple[tuple[int, StepShape], ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.kind, str) or not 1 <= len(self.kind) <= 40 or not is_text(self.kind):
@@ -90,19 +93,48 @@ class StageWork:
             got = "no shape" if self.shape is None else "a shape"
             allowed = "one for steps and for nothing else"
             raise TicketError(complaint(f"stage {self.kind!r}", got, allowed, "correct the stage"))
-        if self.shape is not None:
-            _want_whole("rows", self.shape.rows, 1, MAX_ROWS)
-            _want_whole("squares", self.shape.squares, 1, MAX_ROWS**2)
-            _want_whole("adapter_rows", self.shape.adapter_rows, 0, MAX_ROWS**2)
+        if self.later and self.shape is None:
+            got = f"later shapes of {self.kind!r}"
+            raise TicketError(complaint("stage", got, "those of steps", "correct the stage"))
+        begins = 0
+        for begin, _ in self.later:
+            _want_whole("piece of a later shape", begin, begins + 1, self.count - 1)
+            begins = begin
+        for shape in () if self.shape is None else (self.shape, *(shape for _, shape in self.later)):
+            _want_whole("rows", shape.rows, 1, MAX_ROWS)
+            _want_whole("squares", shape.squares, 1, MAX_ROWS**2)
+            _want_whole("adapter_rows", shape.adapter_rows, 0, MAX_ROWS**2)
+
+    def shape_at(self, piece: int) -> StepShape | None:
+        """Return the weight of a step, from 0; None: its pieces are no steps."""
+        found = self.shape
+        for begin, shape in self.later:
+            found = shape if begin <= piece else found
+        return found
+
+    def parts(self, done: int) -> list[tuple[int, StepShape | None]]:
+        """Return (how many, shape) of its pieces but for the first `done`: those that weigh the same together."""
+        starts = [0, *(begin for begin, _ in self.later), self.count]
+        counts = (stop - max(start, done) for start, stop in pairwise(starts))
+        shapes = (self.shape, *(shape for _, shape in self.later))
+        return [(count, shape) for count, shape in zip(counts, shapes, strict=True) if count > 0]
 
 
 def drawing(
-    shape: StepShape, steps: int, images: int = 1, *, pixels: int = 128 * 128, text_rows: int = 16, upscales: int = 0
+    shape: StepShape,
+    steps: int,
+    images: int = 1,
+    *,
+    pixels: int = 128 * 128,
+    text_rows: int = 16,
+    upscales: int = 0,
+    later: tuple[tuple[int, StepShape], ...] = (),
 ) -> tuple[StageWork, ...]:
     """Return the stages of a job that draws.
 
     Args:
         shape: of a step.
+        later: of steps further on, see `StageWork`.
         steps: model evaluations (a Heun step is two); 0: nothing is drawn anew, as of a start picture of strength 0.
         images: pictures to decode, one piece each.
         pixels: of one picture.
@@ -118,7 +150,7 @@ def drawing(
     _want_whole("text_rows", text_rows, 0, MAX_ROWS)
     _want_whole("upscales", upscales, 0, 10_000)
     stages = [StageWork(Stage.ENCODE, 1, text_rows)]
-    stages += [StageWork(Stage.STEP, steps, shape=shape)] if steps else []
+    stages += [StageWork(Stage.STEP, steps, shape=shape, later=later)] if steps else []
     stages += [StageWork(Stage.DECODE, images, pixels / 1000)] if images else []
     return tuple(stages + ([StageWork(Stage.UPSCALE, upscales, pixels / 1000)] if upscales else []))
 
@@ -169,7 +201,7 @@ class Ticket:
 
     @property
     def shape(self) -> StepShape:
-        """Weight of one of its steps; nothing, if it takes none."""
+        """Weight of the first of its steps; nothing, if it takes none."""
         work = self.stage(Stage.STEP)
         return NOTHING if work is None or work.shape is None else work.shape
 
