@@ -21,6 +21,7 @@ MAX_REPEAT: Final = 40
 MAX_PREVIEW_EVERY: Final = 1_000  # solver steps
 MAX_ASPECT: Final = 14
 GUIDANCE: Final = (0.0, 100.0)
+WHOLE_INTERVAL: Final = (0.0, 1.0)  # the share of the steps in which guidance acts, where nothing is said
 MAX_TERMS: Final = 8  # texts beside the prompt, those to leave out too: each is one more model sample a picture
 TERM_WEIGHT: Final = (-100.0, 100.0)  # of one beside the others
 SHIFT: Final = (0.01, 100.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -31,6 +31,14 @@ class StepSize(Protocol):
     @property
     def num_samples(self) -> int:
         """Model samples of one step."""
+
+
+class Size(NamedTuple):
+    """A `StepSize` as plain numbers."""
+
+    text_rows: int
+    image_rows: int
+    num_samples: int
 
 
 class Admission:

@@ -62,7 +62,7 @@ class Batch:
     ) -> None:
         self.ops, self.denoiser, self.adapters, self.graphs = ops, denoiser, adapters, graphs
         self.generations = tuple(generations)
-        branches = [g.branches for g in self.generations]
+        self._branches = branches = [g.branches for g in self.generations]
         firsts = [_Block(j, each[0]) for j, each in enumerate(branches)]
         self._blocks = firsts + [_Block(j, branch) for j, each in enumerate(branches) for branch in each[1:]]
         self._more = [block.place for block in self._blocks[len(firsts) :]]
@@ -109,7 +109,9 @@ class Batch:
     def holds(self, generations: Sequence[Generation]) -> bool:
         """Return whether these generations, in this order, still live in this batch."""
         held = self.generations == tuple(generations) and all(g.batch is self for g in generations)
-        return held and self._views == [View.of(g) for g in generations]
+        if not held or self._branches != [g.branches for g in generations]:
+            return False
+        return self._views == [View.of(g) for g in generations]
 
     def _sample_inputs(self) -> list[Sample]:
         samples = []

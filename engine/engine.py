@@ -686,7 +686,7 @@ class Engine:
             latents=None,
             windows=windows_of(spec, unit, self.model.defaults["width"] * self.model.defaults["height"]),
         )
-        self.admission.check_step([generation])
+        self.admission.check_step([generation.largest])
         return generation
 
     def _probing(self, generation: Generation) -> Probing:

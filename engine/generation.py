@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import complaint
+from .admission import Size
 from .errors import NumericalError, SpecError, StateError
 from .noise import normal
 from .solvers import Evaluation
@@ -119,9 +120,17 @@ class Generation:
     error: NumericalError | None = None
     noise_scale: float = 1.0
 
-    @cached_property
+    @property
     def branches(self) -> tuple[Branch, ...]:
-        """What the samples of an image read: the prompt, the unconditional input where there is one, the terms."""
+        """What the samples of an image read at the next evaluation: all, or outside of the guidance interval the prompt
+        alone."""
+        if self.position < len(self.evaluations) and not self.spec.guides(self.evaluations[self.position].step):
+            return self._unguided
+        return self.all_branches
+
+    @cached_property
+    def all_branches(self) -> tuple[Branch, ...]:
+        """The prompt, the unconditional input where there is one, the terms."""
         spec, guided = self.spec, self.negative is not None
         scale = spec.guidance_scale
         found = [Branch(self.text, scale * spec.prompt_weight if guided else None)]
@@ -129,6 +138,10 @@ class Generation:
             found.append(Branch(self.negative, None, conditional=False))
         acting = zip(self.terms, spec.acting_terms, strict=True)
         return (*found, *(Branch(text, scale * term.weight) for text, term in acting))
+
+    @cached_property
+    def _unguided(self) -> tuple[Branch, ...]:
+        return (Branch(self.text, None),)
 
     @property
     def clauses(self) -> Mapping[str, str]:
@@ -157,15 +170,25 @@ class Generation:
 
     @property
     def text_rows(self) -> int:
-        """Text rows of all samples."""
-        texts = sum(len(branch.text.tokens) for branch in self.branches)
-        return self.spec.images * texts * max(1, len(self.windows))
+        """Text rows of all samples of the next evaluation."""
+        return self.size_of(self.branches).text_rows
 
     @property
     def image_rows(self) -> int:
-        """Image rows of all samples, as many as the model sees at most."""
+        """Image rows of all samples of the next evaluation, as many as the model sees at most."""
+        return self.size_of(self.branches).image_rows
+
+    @property
+    def largest(self) -> Size:
+        """The size of the generation within its largest step."""
+        return self.size_of(self.all_branches)
+
+    def size_of(self, branches: Sequence[Branch]) -> Size:
+        """Return the size of the generation within a step whose samples read these."""
+        images, parts = self.spec.images, max(1, len(self.windows))
         seen = sum(window.rows for window in self.windows) or rows_seen(self.spec.tile, self.grid)
-        return self.spec.images * len(self.branches) * seen
+        texts = sum(len(branch.text.tokens) for branch in branches)
+        return Size(images * texts * parts, images * len(branches) * seen, images * len(branches) * parts)
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
@@ -180,9 +203,9 @@ class Generation:
 
     @property
     def num_samples(self) -> int:
-        """Model samples of one step: one for each image, two with guidance, one more for each term; so many for each
-        window."""
-        return self.spec.images * len(self.branches) * max(1, len(self.windows))
+        """Model samples of the next evaluation: one for each image, two with guidance, one more for each term; so many
+        for each window."""
+        return self.size_of(self.branches).num_samples
 
     @property
     def step(self) -> int:

@@ -62,6 +62,16 @@ def weight_of(name: str, value: Any) -> float:
     return number
 
 
+def interval_of(value: Any) -> tuple[float, float]:
+    """Return a share of the steps as two floats. Raise SpecError unless it is (A, B) with 0 <= A < B <= 1."""
+    pair = tuple(value) if isinstance(value, tuple | list) else ()
+    ends = [end for end in map(number_of, pair) if end is not None]
+    if len(pair) != 2 or len(ends) != 2 or not 0 <= ends[0] < ends[1] <= 1:
+        allowed = "two numbers from 0 to 1, the second above the first"
+        raise SpecError(complaint("guidance_interval", shown(value), allowed, "write it like (0.2, 0.8)"))
+    return ends[0], ends[1]
+
+
 def check_terms(terms: Any) -> None:
     """Raise SpecError unless these are the terms of a spec: a tuple of `TextTerm`, not too many."""
     if not isinstance(terms, tuple) or not all(isinstance(term, TextTerm) for term in terms):

@@ -20,13 +20,14 @@ from ..bounds import (
     SHIFT,
     STOP,
     WEIRD,
+    WHOLE_INTERVAL,
     random_seed,
 )
 from ..errors import complaint, is_text
 from ..values import flag_of, number_of, shown, text_of, whole_of
 from . import inquiries, solvers
 from .errors import PromptError, SpecError
-from .guidance import TextTerm, check_terms, unconditional_weight, weight_of
+from .guidance import TextTerm, check_terms, interval_of, unconditional_weight, weight_of
 from .lora_uses import LoraUse, check_loras
 from .start import Start
 
@@ -89,6 +90,8 @@ class GenerationSpec:
         inquiry: name of what is asked (`inquiries`) in place of drawing; "": pictures are drawn. One about a picture
             has it as its start, at strength 0, and needs no prompt.
         loras: the LoRAs that change the model for every picture; an engine has them by `Engine.add_lora`.
+        guidance_interval: (A, B), the share of the steps in which guidance acts, from 0 to 1. In a step outside of it,
+            by its middle, an image has the prompt's sample alone.
 
     Raises:
         SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
@@ -117,6 +120,7 @@ class GenerationSpec:
     start: Start | None = None
     inquiry: str = ""
     loras: tuple[LoraUse, ...] = ()
+    guidance_interval: tuple[float, float] = WHOLE_INTERVAL
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -134,6 +138,7 @@ class GenerationSpec:
             "stop": _number("stop", self.stop, *STOP),
             "tile": flag_of(self.tile),
             "prompt_weight": weight_of("prompt_weight", self.prompt_weight),
+            "guidance_interval": interval_of(self.guidance_interval),
         }
         own["inquiry"] = _inquiry(self.inquiry, self.start)
         if not own["prompt"].strip() and self.start is None:
@@ -192,6 +197,11 @@ class GenerationSpec:
         """Whether every image needs an unconditional sample."""
         return unconditional_weight(self.guidance_scale, self.prompt_weight, self.acting_terms) != 0
 
+    def guides(self, step: int) -> bool:
+        """Return whether guidance acts in a step, numbered from 0 as in the table of a spec's evaluations."""
+        low, high = self.guidance_interval
+        return low <= (step + self.steps - self.steps_begun + 0.5) / self.steps < high
+
     @property
     def knobs(self) -> dict[str, float]:
         """Those of chaos, weird, experimental, stop and tile that do something, by name."""
@@ -241,6 +251,7 @@ def _log(x: float) -> float:
 
 def check_guidance(spec: GenerationSpec) -> None:
     """Raise SpecError for a negative prompt without guidance, or terms at guidance 0, since nothing would read them.
+    Also for an interval of guidance where there is none, or that has no step in it.
 
     A spec does not check this itself: stored pictures and jobs have such specs, and they must still be readable.
     """
@@ -251,6 +262,15 @@ def check_guidance(spec: GenerationSpec) -> None:
     if spec.acting_terms and not spec.guidance_scale:
         got = f"{shown(spec.acting_terms[0].text)} with guidance_scale 0, which reads none"
         raise SpecError(complaint("terms", got, "some with guidance", "raise guidance_scale, or leave terms out"))
+    if spec.guidance_interval != WHOLE_INTERVAL and not spec.inquiry:
+        said = ":".join(f"{end:g}" for end in spec.guidance_interval)
+        if not spec.guided and not spec.acting_terms:
+            got = f"{said} with guidance_scale {spec.guidance_scale:g}, which guides nothing"
+            remedy = "raise guidance_scale (embedded guidance has no interval), or leave it out"
+            raise SpecError(complaint("guidance_interval", got, "one with guidance", remedy))
+        if spec.steps_taken and not any(map(spec.guides, range(spec.steps_taken))):
+            got = f"{said} with {spec.steps} steps, none of which has its middle in it"
+            raise SpecError(complaint("guidance_interval", got, "one with a step in it", "widen it"))
 
 
 def adapter_name(name: Any) -> str:

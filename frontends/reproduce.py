@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..bounds import WHOLE_INTERVAL
 from ..errors import complaint
 from .commands import again, exits, words
 from .commands.connection import server_of
@@ -123,14 +124,18 @@ def _elsewhere(found: Recipe, engine: Engine) -> str:
 
 def _pairs(found: Recipe) -> list[tuple[str, str]]:
     spec: Any = found.spec
-    embedded = "" if spec.embedded_guidance is None else f", embedded guidance {spec.embedded_guidance:g}"
+    low, high = spec.guidance_interval
+    guidance = f"guidance {spec.guidance_scale:g}"
+    if (low, high) != WHOLE_INTERVAL:
+        guidance += f" from {low:g} to {high:g} of the steps"
+    guidance += "" if spec.embedded_guidance is None else f", embedded guidance {spec.embedded_guidance:g}"
     shown = "grid of " + words.plural(spec.images, "picture") if found.image is None else f"picture {found.image + 1}"
     return [
         ("prompt", spec.prompt),
         ("without", spec.negative_prompt),
         ("weights", words.weights(spec.prompt_weight, ((term.text, term.weight) for term in spec.terms))),
         ("what", f"{shown}, {spec.width} x {spec.height}, seed {spec.seed}"),
-        ("how", f"{words.plural(spec.steps, 'step')}, {spec.solver}, guidance {spec.guidance_scale:g}{embedded}"),
+        ("how", f"{words.plural(spec.steps, 'step')}, {spec.solver}, {guidance}"),
         ("from", "" if spec.start is None else f"picture {spec.start.picture}, strength {spec.start.strength:g}"),
         ("knobs", ", ".join(f"{name} {value:g}" for name, value in spec.knobs.items())),
         ("style", ", ".join(f"{use.adapter} {use.weight:g}" for use in spec.adapters)),

@@ -264,6 +264,37 @@ class Aspect:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A part of a whole, from one share of it to a larger one."""
+
+    metavar: str = "S"
+    many: bool = False
+    short: str = ""
+    allowed: str = "two numbers A:B from 0 to 1, the second above the first"
+
+    def read(self, flag: str, text: str, remedy: str) -> tuple[float, float]:
+        parts = text.split(":")
+        ends = [float(part) for part in parts if NUMBER.fullmatch(part)]
+        if len(parts) != 2 or not _is_interval(ends):
+            raise _refused(flag, text, self.allowed, remedy)
+        return ends[0], ends[1]
+
+    def check(self, name: str, value: Any, remedy: str) -> tuple[float, float]:
+        ends = [number_of(end) for end in items_of(value) or ()]
+        whole = [end for end in ends if end is not None]
+        if len(ends) != len(whole) or not _is_interval(whole):
+            raise _refused(name, value, self.allowed, remedy)
+        return whole[0], whole[1]
+
+    def write(self, value: Any) -> str:
+        return ":".join(map(plain_number, value))
+
+
+def _is_interval(ends: Sequence[float]) -> bool:
+    return len(ends) == 2 and 0 <= ends[0] < ends[1] <= 1
+
+
+@dataclass(frozen=True)
 class Box:
     """A rectangle: left, top, width and height in whole numbers, of which the first two may be below 0."""
 

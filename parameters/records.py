@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .kinds import Aspect, Box, Kind, Number, OneOf, Switch, Whole, Words
+from .kinds import Aspect, Box, Interval, Kind, Number, OneOf, Switch, Whole, Words
 from .known import Parameter, parameters
 from .profiles import Profiles
 from .references import Picture, Pictures, References
 
 KINDS: Final[dict[type[Any], str]] = {
     Whole: "whole", Number: "number", Words: "text", OneOf: "choice", Switch: "switch", Aspect: "aspect", Box: "box",
+    Interval: "interval",
     References: "references", Picture: "picture", Pictures: "pictures", Profiles: "profiles",
 }  # fmt: skip
 

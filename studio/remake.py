@@ -28,8 +28,8 @@ SIZE: Final = ("width", "height")
 # What a kind takes that decides by itself what its picture starts from, where that lies and how large it is.
 DRAWING: Final = (
     "image_strength", "seed", "images", "quality", "steps", "solver", "shift", "guidance_scale", "embedded_guidance",
-    "no", "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references", "style_weight",
-    "style_version", "experimental", "weird", "strict", "profile", "loras",
+    "guidance_interval", "no", "negative_prompt", "terms", "prompt_weight", "stylize", "raw", "style_references",
+    "style_weight", "style_version", "experimental", "weird", "strict", "profile", "loras",
 )  # fmt: skip
 
 

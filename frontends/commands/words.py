@@ -28,6 +28,7 @@ _JOINERS: Final = "\u200c\u200d"  # inside words of some scripts, and of some em
 _FLAGS: Final = {
     "no": "--no",
     "guidance_scale": "--guidance",
+    "guidance_interval": "--guidance-interval",
     "preview_every": "--preview",
     "private": "--private",
     "images": "--n",
@@ -43,7 +44,7 @@ _FLAGS: Final = {
     "quota_bytes": "--quota",
     "expires_ms": "--expires",
 }
-_FIELDS: Final = re.compile(r"\b(guidance_scale|preview_every)\b")
+_FIELDS: Final = re.compile(r"\b(guidance_scale|guidance_interval|preview_every)\b")
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 

@@ -240,7 +240,7 @@ class ParameterInfo(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: by which `parameters` has it; `flags`: by which prompts have it.
-        kind: whole, number, text, choice, switch, aspect, references, picture, profiles, or another word.
+        kind: whole, number, text, choice, switch, aspect, interval, references, picture, profiles, or another word.
         low, high: of a whole or a number. `choices`: of a choice.
         values: flags that stand for one value each.
         missing: what has to be there before it can be used; empty: nothing.

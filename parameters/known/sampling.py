@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...bounds import GUIDANCE, MAX_STEPS, SHIFT
 from ...plugins import folder
-from ..kinds import Number, OneOf, Whole
+from ..kinds import Interval, Number, OneOf, Whole
 from . import Parameter
 
 # Only the names: a client computes no pictures, so it must not load the engine for them.
@@ -27,6 +27,11 @@ PARAMETERS = (
     Parameter(
         "solver", ("--solver",), OneOf(SOLVERS.names), "solver", "the model's",
         "choose one of these",
+    ),
+    Parameter(
+        "guidance_interval", ("--guidance-interval",), Interval(),
+        "share of the steps with guidance, like 0.2:0.8", "0:1",
+        "write it like 0.2:0.8",
     ),
     Parameter("shift", (), Number(*SHIFT), "constant shift of the sigmas", "the checkpoint's own"),
 )  # fmt: skip

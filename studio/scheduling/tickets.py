@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import pairwise
 
-from ...engine.admission import Admission
+from ...engine.admission import Admission, Size
 from ...engine.errors import SpecError
 from ...engine.info import ModelInfo
 from ...engine.spec import GenerationSpec
@@ -15,15 +15,6 @@ from ...engine.tiling import rows_seen
 from ...engine.windows import windows_of
 from ...errors import complaint
 from ...scheduler.tickets import Lane, Stage, StageWork, StepShape, Ticket, drawing
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The size of a request within a step: a `StepSize`."""
-
-    text_rows: int
-    image_rows: int
-    num_samples: int
 
 
 def ticket_of(
@@ -66,18 +57,27 @@ def ticket_of(
     terms = len(spec.acting_terms)
     texts += [info.text_rows] * terms
     samples, image_rows = spec.images * len(texts) * len(parts), spec.images * len(texts) * rows
-    step = _Step(spec.images * sum(texts) * len(parts), image_rows, samples)
+    step = Size(spec.images * sum(texts) * len(parts), image_rows, samples)
     admission.check_step([step])
     if spec.inquiry:
         asked = inquiring(info, spec, text_rows=sum(texts), rows=rows)
         return Ticket(job=job, account=account, lane=lane, stages=(*asked, *further), max_running=max_running)
+    guided = StepShape(
+        rows=step.text_rows + image_rows,
+        squares=spec.images * sum((text + part) ** 2 for text in texts for part in parts),
+        adapter_rows=spec.images * rows * ((1 + terms) * tokens[0] + (tokens[1] if spec.guided else 0)),
+    )
+    plain = StepShape(  # of a step outside of the guidance interval
+        rows=spec.images * (info.text_rows * len(parts) + rows),
+        squares=spec.images * sum((info.text_rows + part) ** 2 for part in parts),
+        adapter_rows=spec.images * rows * tokens[0],
+    )
+    shapes = [guided if spec.guides(each.step) else plain for each in info.evaluations(spec)]
+    changes = [i for i, (before, shape) in enumerate(pairwise(shapes), 1) if before != shape]
     drawn = drawing(
-        StepShape(
-            rows=step.text_rows + image_rows,
-            squares=spec.images * sum((text + part) ** 2 for text in texts for part in parts),
-            adapter_rows=spec.images * rows * ((1 + terms) * tokens[0] + (tokens[1] if spec.guided else 0)),
-        ),
-        steps=len(info.evaluations(spec)),
+        shapes[0] if shapes else guided,
+        steps=len(shapes),
+        later=tuple((i, shapes[i]) for i in changes),
         images=spec.images,
         pixels=spec.width * spec.height,
         text_rows=sum(texts),

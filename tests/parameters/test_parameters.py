@@ -92,6 +92,7 @@ def test_the_page_is_what_the_list_says() -> None:
         (("--stop", "50"), "stop", 50.0),
         (("--tile",), "tile", True),
         (("--draft",), "draft", True),
+        (("--guidance-interval", "0.2:.8"), "guidance_interval", (0.2, 0.8)),
     ],
 )
 def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name: str, value: Any) -> None:
@@ -106,6 +107,7 @@ def test_a_flag_becomes_data_and_survives_the_wire(words: tuple[str, ...], name:
 
 def test_every_value_is_read_as_it_is_written() -> None:
     written = {
+        "guidance_interval": (0.0, 1 / 3),
         "aspect": (3, 2), "seed": 2**32 - 1, "images": 8, "quality": 4, "stop": 12.5, "chaos": 100.0,
         "negative_prompt": "people", "steps": 200, "prompt_weight": -0.5,
         "guidance_scale": 3.5, "solver": "heun", "stylize": 1000.0, "style_weight": 0.0, "no": "red, people",
@@ -126,6 +128,8 @@ def test_every_value_is_read_as_it_is_written() -> None:
         (("--sref", "9" * 30), "--sref: got '9"),
         (("--sref", "7::0"), "--sref: got '7::0', allowed a weight from 0.01 to 100 behind ::"),
         (("--sref", "7::"), "--sref: got '7::'"),
+        (("--guidance-interval", "0.8:0.2"), "--guidance-interval: got '0.8:0.2', allowed two numbers A:B from 0 to 1"),
+        (("--guidance-interval", "0.5"), "--guidance-interval: got '0.5'"),
         (("--sref", ""), "--sref: got ''"),
         (("--s", "1", "--s", "2"), "--s: got it twice"),
         (("--c", "1", "--chaos", "2"), "--chaos: got it beside --c, allowed one of them"),

@@ -143,3 +143,15 @@ def test_arrays_survive_the_wire() -> None:
 
 def test_failures_say_something() -> None:
     assert str(Failure.of(MemoryError())) == "MemoryError: no further message"
+
+
+def test_steps_outside_of_the_guidance_interval_weigh_what_they_have(engine: Engine) -> None:
+    info = info_of(engine)
+    for more in ({}, {"tile": True, "images": 2}, {"adapters": (AdapterUse("page", 0.5),)}):
+        whole, alone = (ticket(info, spec(steps=6, guidance_scale=scale, **more)).shape for scale in (3.0, 1.0))
+        for ends in ((0.0, 0.5), (0.3, 0.8), (0.4, 1.0)):
+            request = spec(steps=6, guidance_scale=3.0, guidance_interval=ends, **more)
+            work = ticket(info, request).stage(Stage.STEP)
+            assert work is not None
+            want = [whole if request.guides(step) else alone for step in range(6)]
+            assert [work.shape_at(step) for step in range(6)] == want
