@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from .memory import MemoryCoefficients
     from .sigmas import SigmaConfig
     from .weights.ip_adapter import IpAdapter
-    from .weights.lora import LoraMap, LoraWeights
+    from .weights.lora import LoraWeights
+    from .weights.lora_map import LoraMap
 
 Float32 = NDArray[np.float32]
 

@@ -52,7 +52,7 @@ from .start import PictureForm, PictureUse
 from .start_pictures import StartPictures
 from .styles import names as style_names
 from .styles.space import vector_of
-from .text.pipeline import TextEncoding
+from .text.pipeline import TextEncoding, TextLoras
 from .text.reader import PromptReader, ReadsPrompts
 from .weights.ip_adapter import IpAdapter
 from .windows import windows_of
@@ -98,7 +98,7 @@ class Engine:
         self.start_pictures = StartPictures(
             lambda pixels: pictures.encode(self.ops, self.model.denoiser.codec, pixels), sizes.granularity
         )
-        self.loras = Loras(ops, model.denoiser, model.family, limits.lora_bytes)
+        self.loras = Loras(ops, model.denoiser, model.family, limits.lora_bytes, text=model.text)
         self._branches: dict[str, AdapterBranch] = {}
         if model.styles is not None:
             self._branches[style_names.STYLE_BRANCH] = model.styles.adapter.branch
@@ -635,21 +635,32 @@ class Engine:
             raise SpecError(complaint("prompt", "a prompt", "encoded text (the model has no text pipeline)", remedy))
         return self.model.text
 
-    def _encoded(self, names: tuple[str, str], given: TextEncoding | None, prompt: str) -> TextEncoding:
+    def _encoded(
+        self, names: tuple[str, str], given: TextEncoding | None, prompt: str, loras: TextLoras | None
+    ) -> TextEncoding:
         """Return the encoding that was given, else that of the prompt, else the model's own for an empty prompt.
 
         Args:
             names: the argument's and the spec field's name, for errors.
+            loras: the LoRAs through which prompts are read; None: there are none.
         """
         if given is not None:
             return self.admission.take_text(given, names[0])
-        if not prompt:
-            encoding: TextEncoding = self.model.unconditional
-        elif names[0] == "negative":
-            encoding = self._text().encode(prompt, names[1], beside=True)
+        if prompt:
+            encoding = self._read(prompt, names[1], loras, beside=names[0] == "negative")
         else:
-            encoding = self._text().encode(prompt, names[1])
+            encoding = self.model.unconditional if loras is None else self._text().encode_with(loras, None)
         self.admission.check_text(encoding, names[0])
+        return encoding
+
+    def _read(self, prompt: str, field: str, loras: TextLoras | None, *, beside: bool) -> TextEncoding:
+        """Return the encoding of a prompt that is not empty, read through LoRAs where there are some."""
+        text = self._text()
+        encoding: TextEncoding = (
+            text.encode(prompt, field, beside=beside)
+            if loras is None
+            else text.encode_with(loras, prompt, field, beside=beside)
+        )
         return encoding
 
     def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
@@ -659,11 +670,11 @@ class Engine:
         self.loras.want(spec.loras)
         taught = () if self.model.taught is None else self.model.taught.notes(spec.width, spec.height)
         own_text = text is not None or negative is not None
-        text = self._encoded(("text", "prompt"), text, spec.prompt)
-        negative = (
-            self._encoded(("negative", "negative_prompt"), negative, spec.negative_prompt) if spec.guided else None
-        )
-        terms = tuple(self._text().encode(term.text, "term", beside=True) for term in spec.acting_terms)
+        loras = self.loras.reading(spec.loras)
+        text = self._encoded(("text", "prompt"), text, spec.prompt, loras)
+        fields = "negative", "negative_prompt"
+        negative = self._encoded(fields, negative, spec.negative_prompt, loras) if spec.guided else None
+        terms = tuple(self._read(term.text, "term", loras, beside=True) for term in spec.acting_terms)
         for encoding in terms:
             self.admission.check_text(encoding, "term")
         sizes = self.model.architecture

@@ -9,8 +9,11 @@ from typing import Any
 from .denoiser import Denoiser, TakesLoras
 from .families import family_of
 from .files.lora import LoraFile
-from .files.opening import ModelPath, open_checkpoint
-from .weights.lora import LoraMap, of_errors, place_lora
+from .files.opening import ModelPath, open_checkpoint, salon_of
+from .text.pipeline import TakesTextLoras, TextPipeline
+from .text.pipelines import reader_of
+from .weights.lora import of_errors, place_lora
+from .weights.lora_map import LoraMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,9 +29,12 @@ class LoraRules:
     where: LoraMap | None
 
     @classmethod
-    def of(cls, denoiser: Denoiser, family: str) -> LoraRules:
-        """Return those of a loaded model."""
-        return cls(family, denoiser.lora_map() if isinstance(denoiser, TakesLoras) else None)
+    def of(cls, denoiser: Denoiser, family: str, text: TextPipeline | None = None) -> LoraRules:
+        """Return those of a loaded model. `text`: what reads its prompts."""
+        if not isinstance(denoiser, TakesLoras):
+            return cls(family, None)
+        where = denoiser.lora_map()
+        return cls(family, where.beside(text.lora_map()) if isinstance(text, TakesTextLoras) else where)
 
     def open(self, path: Path) -> tuple[LoraFile, dict[str, str]]:
         """Return a file, and the model's layer of each layer of it. No array is read.
@@ -54,4 +60,10 @@ def load_lora_rules(model: str | Path | ModelPath | None = None) -> LoraRules:
     checkpoint = open_checkpoint(ModelPath.of(model))
     name, family = family_of(checkpoint)
     find: Any = getattr(family, "lora_map", None)
-    return LoraRules(name, None if find is None else find(checkpoint))
+    if find is None:
+        return LoraRules(name, None)
+    where, pipeline = find(checkpoint), reader_of(salon_of(checkpoint))
+    of_text: Any = getattr(pipeline, "lora_map", None)
+    if pipeline is not None and of_text is not None:
+        where = where.beside(of_text({name: checkpoint.component(name) for name in pipeline.COMPONENTS}))
+    return LoraRules(name, where)

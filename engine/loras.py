@@ -20,6 +20,7 @@ from .errors import CheckpointError, LimitError, SpecError, UnreadableFile, Wron
 from .files.lora import LoraFile, file_digest
 from .lora_rules import LoraRules
 from .lora_uses import LoraUse
+from .text.pipeline import TextLoras, TextPipeline
 from .weights.lora import LoraWeights, pack_lora, packed_bytes
 
 
@@ -33,6 +34,11 @@ class _Known:
     weights: LoraWeights | None = None
     pins: int = 0
 
+    @property
+    def reads_text(self) -> bool:
+        """Whether it changes how prompts are read."""
+        return any(name in self.placed for name in self.file.text)
+
 
 class Loras:
     """The LoRAs of an engine.
@@ -44,14 +50,16 @@ class Loras:
         limit_bytes: bytes of all factors that are packed. Those that no open generation uses are forgotten for others,
             the least recently used first.
         max_known: how many files may be known at a time; beyond, the least recently used are forgotten.
+        text: what reads the model's prompts; None: it reads none.
     """
 
     def __init__(
-        self, ops: Ops[Any, Any], denoiser: Denoiser, family: str, limit_bytes: int, max_known: int = 4_096
-    ) -> None:
+        self, ops: Ops[Any, Any], denoiser: Denoiser, family: str, limit_bytes: int, max_known: int = 4_096,
+        text: TextPipeline | None = None,
+    ) -> None:  # fmt: skip
         self._ops = ops
         self._denoiser = denoiser
-        self._family = family
+        self._family, self._text = family, text
         self._limit = limit_bytes
         self._max_known = max_known
         self._rules: LoraRules | None = None  # of many layers, made for the first LoRA
@@ -80,7 +88,7 @@ class Loras:
             self._known.move_to_end(digest)
             return
         if self._rules is None:
-            self._rules = LoraRules.of(self._denoiser, self._family)
+            self._rules = LoraRules.of(self._denoiser, self._family, self._text)
         file, placed = self._rules.open(path)
         assert self._rules.where is not None, "a LoRA of a model that takes none"
         num_bytes = packed_bytes(file, placed, self._rules.where, 2 if self._ops.compute == "bfloat16" else 4)
@@ -133,12 +141,23 @@ class Loras:
                 assert known.pins > 0, f"LoRA {use.digest} is not pinned"
                 known.pins -= 1
 
+    def reading(self, uses: Sequence[LoraUse]) -> TextLoras | None:
+        """Pack the LoRAs of a generation that change how its prompts are read, and return these; None: none does.
+
+        Raises:
+            SpecError, LimitError, CheckpointError: as `pin`.
+        """
+        self.want(uses)
+        mine = tuple(use for use in uses if use.weight and self._known[use.digest].reads_text)
+        return TextLoras(mine, tuple((self._packed(use.digest), use.weight) for use in mine)) if mine else None
+
     def notes(self, uses: Sequence[LoraUse]) -> tuple[str, ...]:
         """Return what of the LoRAs is not drawn with, one sentence each."""
         said = []
         for use in uses:
-            file = self._known[use.digest].file
-            if use.weight and file.text:
+            known = self._known[use.digest]
+            file = known.file
+            if use.weight and file.text and not known.reads_text:
                 more = f" and {len(file.text) - 1} more" if len(file.text) > 1 else ""
                 said.append(
                     f"LoRA {file.path.name}: its layers of text encoders are left out ({file.text[0]}{more}), those of "

@@ -21,6 +21,8 @@ from .sigmas import SigmaConfig
 from .tensor_file import TensorFile
 from .text.clips import TOKENS
 from .trained import SOLVERS, TrainedSigmas
+from .weights import unet_lora
+from .weights.lora_map import LoraMap
 from .weights.unet import ARCHITECTURE
 
 CODEC: Final = "kl"
@@ -95,6 +97,10 @@ class UNet(PlainDenoiser):
             key = "projection_class_embeddings_input_dim"
             self.source.refuse(key, expected, own.projection_class_embeddings_input_dim)
 
+    def lora_map(self) -> LoraMap:
+        """See `TakesLoras`."""
+        return unet_lora.lora_map(self.config)
+
     def times(self, sigmas: Float32) -> Float32:
         """See `Denoiser`: four numbers for each sample (`unet.times`)."""
         numbers: Float32 = unet.times(self.schedule, sigmas)
@@ -134,6 +140,11 @@ def defaults_of(checkpoint: Checkpoint, side: int, guidance: float) -> dict[str,
 def _configs(checkpoint: Checkpoint) -> dict[str, Component]:
     wanted = ("unet", "vae", "scheduler")
     return {name: checkpoint.components[name] for name in wanted if name in checkpoint.components}
+
+
+def lora_map(checkpoint: Checkpoint) -> LoraMap:
+    """See `LoraRules`."""
+    return unet_lora.lora_map(unet.UNetConfig.read(checkpoint.component("unet").config))
 
 
 def parts_with_unet(

@@ -16,6 +16,7 @@ from ..trained import DDIM
 from ..unets import BETAS, UNet, defaults_of, load_unet, parts_with_unet
 from ..unets import COMPONENTS as COMPONENTS
 from ..unets import SCHEDULERS as SCHEDULERS
+from ..unets import lora_map as lora_map
 
 HELP = "Stable Diffusion 1.5, and models of its shape"
 PIPELINES: Final = ("StableDiffusionPipeline",)

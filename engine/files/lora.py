@@ -5,7 +5,8 @@
     Comfy, the makers  diffusion_model.double_blocks.0.img_attn.qkv.lora_A.weight (or .lora_down.weight)
     LyCORIS            ....hada_w1_a (LoHa), ....lokr_w1, ....lokr_w2_a (LoKr), which are made low-rank factors exactly
 
-A layer's change is up @ down, with down [r, K] and up [N, r]. Which layer a name means, the model's family says
+A layer's change is up @ down, with down [r, K] and up [N, r]; of a convolution K counts its channels and its kernel's
+numbers, in this order. Which layer a name means, the model's family says
 (`engine/weights/lora.py`). What a file has beyond that is refused by its name: nothing of it is silently left out.
 """
 
@@ -32,6 +33,8 @@ Float32 = NDArray[np.float32]
 _PARTS: Final[Mapping[str, str]] = {
     ".lora_A.default.weight": "down",
     ".lora_B.default.weight": "up",
+    "_lora.down.weight": "down",
+    "_lora.up.weight": "up",
     ".lora_linear_layer.down.weight": "down",
     ".lora_linear_layer.up.weight": "up",
     ".lora_down.weight": "down",
@@ -187,10 +190,10 @@ class LoraFile:
         )  # fmt: skip
 
     def _sides(self, layer: _Layer, part: str) -> tuple[int, int]:
-        """Return the two sides of an array; a convolution of 1 x 1 counts as a matrix."""
+        """Return the two sides of an array; a convolution counts as the matrix of its kernels."""
         shape = self._file.tensors[layer.keys[part]].shape
-        if len(shape) == 4 and shape[2:] == (1, 1):
-            shape = shape[:2]
+        if len(shape) == 4 and 0 not in shape:
+            shape = (shape[0], shape[1] * shape[2] * shape[3])
         if len(shape) != 2 or 0 in shape:
             self._refuse_shape(layer, part, "a matrix")
         return shape[0], shape[1]

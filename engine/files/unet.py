@@ -7,7 +7,7 @@ Alone, or within a file that has text encoders and autoencoder too, behind a pre
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -147,6 +147,35 @@ def _names(file: TensorFile, prefix: str, shape: _Shape) -> Iterator[tuple[str, 
             yield f"{_block(match[1] == 'input', int(match[2]), match[3], match[4], shape)}.{part}", key
         else:
             yield key, key
+
+
+def original_name(name: str, deep: int, up_attends: Sequence[bool]) -> str:
+    """Return the original name of a layer of diffusers.
+
+    Args:
+        deep: resnets of a level on the way down.
+        up_attends: of each level on the way up, coarsest first, whether it attends.
+    """
+    for old, new in _TOP.items():
+        if new == name:
+            return old
+    half, _, rest = name.partition(".")
+    if half == "mid_block":
+        kind, number, part = rest.split(".", 2)
+        return f"middle_block.1.{part}" if kind == "attentions" else f"middle_block.{2 * int(number)}.{_layer(part)}"
+    level, kind, number, part = rest.split(".", 3)
+    down, first = half == "down_blocks", int(level) * (deep + 1)
+    if kind == "downsamplers":
+        return f"input_blocks.{first + deep + 1}.0.op"
+    if kind == "upsamplers":
+        return f"output_blocks.{first + deep}.{2 if up_attends[int(level)] else 1}.conv"
+    at = f"input_blocks.{first + 1 + int(number)}" if down else f"output_blocks.{first + int(number)}"
+    return f"{at}.1.{part}" if kind == "attentions" else f"{at}.0.{_layer(part)}"
+
+
+def _layer(part: str) -> str:
+    """Return the original name of a resnet's layer."""
+    return next(old for old, new in _RESNET.items() if new == part)
 
 
 def _block(down: bool, number: int, place: str, name: str, shape: _Shape) -> str:

@@ -46,8 +46,8 @@ def shared_texts(samples: Sequence[Sample]) -> tuple[np.ndarray[Any, Any], np.nd
     reads one after another, int32 [Tt]. Samples with different LoRAs share none."""
     texts = [sample.text.tokens for sample in text_readers(samples)]
     ends = np.cumsum([0, *map(len, texts)])
-    starts = dict(zip(map(_reading, text_readers(samples)), ends.tolist(), strict=False))
-    places = [np.arange(len(sample.text.tokens)) + starts[_reading(sample)] for sample in samples]
+    starts = dict(zip(map(reading_of, text_readers(samples)), ends.tolist(), strict=False))
+    places = [np.arange(len(sample.text.tokens)) + starts[reading_of(sample)] for sample in samples]
     return np.concatenate(texts), np.concatenate(places).astype(np.int32)
 
 
@@ -55,10 +55,10 @@ def text_readers(samples: Sequence[Sample]) -> list[Sample]:
     """Return one sample for each text of `shared_texts`, in the order of its rows."""
     first: dict[tuple[int, int], Sample] = {}
     for sample in samples:
-        first.setdefault(_reading(sample), sample)
+        first.setdefault(reading_of(sample), sample)
     return list(first.values())
 
 
-def _reading(sample: Sample) -> tuple[int, int]:
+def reading_of(sample: Sample) -> tuple[int, int]:
     """Return the key of a text: the text itself, and the LoRAs that it is read through."""
     return id(sample.text), id(sample.loras) if sample.loras else 0

@@ -6,72 +6,35 @@ every layer.
 
 Latents are those of flow matching (`trained.py`): the model's input and output are scaled here. Keys and values of the
 text depend on the prompt alone, so a layout computes them, once for every text of the batch. Samples of one text share
-them: in attention to the text the owner of rows is their text.
-
-Sides that are no multiples of 2 are halved upwards and doubled to the side that there was, as diffusers does.
+them, unless LoRAs tell them apart: in attention to the text the owner of rows is their text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ...kernels.ops import Ops, Vector
+from ...kernels.ops import DtypeName, LowRankTerm, Ops, Vector
 from ...kernels.segments import Int32, Segments
 from ..denoiser import Sample
 from ..trained import TrainedSigmas, input_factors
+from ..weights import unet_lora as names
 from ..weights.reader import Norm
 from ..weights.unet import Block, Layer, Resnet, Transformer, UNetConfig, UNetWeights, load_unet
+from .joint_rows import reading_of, text_readers
+from .low_rank import BatchLoras, loras_of, ranges_of
+from .low_rank_conv import ConvTerms, conv2d
+from .unet_levels import Level, Part, levels_of
 
 __all__ = ["UNetConfig", "UNetLayout", "UNetWeights", "layout", "load_unet", "times", "velocity"]
 
 A = TypeVar("A")
 NUMBERS = 4  # of each sample at a step: its timestep, and the factors of `input_factors`
 TRANSFORMER_EPS = 1e-6  # of the group norm in front of a transformer
-
-
-@dataclass(frozen=True, eq=False)
-class Part(Generic[A]):
-    """Pictures of a level that follow one another and change their resolution in the same way.
-
-    Attributes:
-        start, stop: their rows before the change.
-        grids: int32 [B, 2], their sides before it.
-        rows: int32, for each row after the change the row of the part from which it comes; None: the op does that.
-        after: int32 [B, 2], their sides after it.
-    """
-
-    start: int
-    stop: int
-    grids: Int32
-    rows: Vector | None
-    after: Int32
-
-
-@dataclass(frozen=True, eq=False)
-class Level(Generic[A]):
-    """The pictures of a batch at one resolution, P rows in all.
-
-    Attributes:
-        grids: int32 [S, 2], height and width of each.
-        segments: the rows of each, owned by its sample.
-        texts: the same rows, owned by their texts.
-        owners: int32 [P], the sample of each row.
-        ones: compute [P, widest], of ones.
-        down, up: how they come to the next coarser level, and back from it to this one.
-    """
-
-    grids: Int32
-    segments: Segments
-    texts: Segments
-    owners: Vector
-    ones: A
-    down: tuple[Part[A], ...]
-    up: tuple[Part[A], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +47,7 @@ class UNetLayout(Generic[A]):
         keys: of each layer of each transformer, in the order in which they are computed, (keys, values) of all texts.
         texts: the rows of each text in them, owned by itself.
         zeros: float32 [P, 1] of zeros, and `nothing` a vector [S] of them.
+        loras: the LoRAs of the samples, of linears and of convolutions; None: none has any.
     """
 
     levels: tuple[Level[A], ...]
@@ -92,6 +56,12 @@ class UNetLayout(Generic[A]):
     texts: Segments
     zeros: A
     nothing: Vector
+    loras: BatchLoras | None = None
+    convs: ConvTerms | None = None
+
+    def low_rank(self, target: str, place: str) -> Sequence[LowRankTerm]:
+        """Return the low-rank terms of a linear (`unet_lora`), which reads the rows of a level, or of samples."""
+        return () if self.loras is None else self.loras.terms(target, place)
 
 
 def layout(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], factor: int) -> UNetLayout[Any]:
@@ -108,23 +78,31 @@ def layout(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], 
             raise ValueError(f"layout: grid: got {sample.grid}, want height and width from 1 up")
         if sample.guidance is not None:
             raise ValueError(f"layout: guidance: got {sample.guidance}, want None: there is no guidance embedding")
-    texts = {id(sample.text): sample.text for sample in samples}
-    numbers = dict(zip(texts, range(len(texts)), strict=True))
-    rows = ops.array(np.concatenate([text.tokens for text in texts.values()]))
+    readers = text_readers(samples)
+    numbers = {reading_of(reader): place for place, reader in enumerate(readers)}
+    lengths = [len(reader.text.tokens) for reader in readers]
+    reading = loras_of([reader.loras for reader in readers], {"text": ranges_of(lengths)})
+    rows = ops.array(np.concatenate([reader.text.tokens for reader in readers]))
     keys = []
     for transformer in weights.transformers:
         for layer in transformer.layers:
-            both, d = ops.linear(rows, layer.text_kv), transformer.width
+            terms = () if reading is None else reading.terms(f"{layer.name}.text_kv", "text")
+            both, d = ops.linear(rows, layer.text_kv, low_rank=terms), transformer.width
             keys.append((ops.columns(both, 0, d), ops.columns(both, d, 2 * d)))
-    levels = _levels(ops, weights.config, samples, [numbers[id(sample.text)] for sample in samples], len(texts))
+    levels = levels_of(ops, weights.config, samples, [numbers[reading_of(sample)] for sample in samples], len(readers))
+    acting = [sample.loras for sample in samples]
+    places = {level.name: ranges_of(level.grids.prod(axis=1).tolist()) for level in levels}
+    loras = loras_of(acting, {"sample": ranges_of([1] * len(samples)), **places})
     (nothing,) = ops.vectors(np.zeros(len(samples), np.float32))
     return UNetLayout(
         levels=levels,
-        added=_added(ops, weights, samples, factor),
+        added=_added(ops, weights, samples, factor, loras),
         keys=tuple(keys),
-        texts=ops.segments([len(text.tokens) for text in texts.values()]),
+        texts=ops.segments(lengths),
         zeros=ops.zeros(levels[0].segments.num_rows, 1, "float32"),
         nothing=nothing,
+        loras=loras,
+        convs=None if loras is None else ConvTerms(ops, acting),
     )
 
 
@@ -147,7 +125,7 @@ def velocity(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], 
     seen = ops.cast(latents, "float32")
     ops.blend(seen, latents, latents, layout.zeros, top.segments, scale, layout.nothing)
     run = _Run(ops, config, layout, told)
-    x = ops.conv2d(ops.cast(seen), weights.conv_in, top.grids)
+    x = run.conv(names.CONV_IN, ops.cast(seen), weights.conv_in, top)
     skips = [x]
     for number, block in enumerate(weights.down):
         level = layout.levels[number]
@@ -157,7 +135,7 @@ def velocity(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], 
                 x = run.transformer(block.transformers[j], x, level)
             skips.append(x)
         if block.resample is not None:
-            x = run.halved(block.resample, x, level)
+            x = run.resampled(block, x, level.down, down=True)
             skips.append(x)
     x = run.middle(weights.middle, x, layout.levels[-1])
     for number, block in enumerate(weights.up):
@@ -167,9 +145,9 @@ def velocity(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], 
             if block.transformers:
                 x = run.transformer(block.transformers[j], x, layout.levels[place])
         if block.resample is not None:
-            x = run.doubled(block.resample, x, layout.levels[place - 1])
+            x = run.resampled(block, x, layout.levels[place - 1].up, down=False)
     x = run.normed(weights.norm_out, x, top.grids)
-    out = ops.conv2d(x, weights.conv_out, top.grids, dtype="float32")
+    out = run.conv(names.CONV_OUT, x, weights.conv_out, top, dtype="float32")
     ops.blend(seen, out, latents, layout.zeros, top.segments, p, q)
     return seen
 
@@ -177,11 +155,15 @@ def velocity(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], 
 def _time(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], timesteps: Vector) -> Any:
     """Return what each resnet is told, float32 [S, columns of all resnets]."""
     sinusoid = ops.timestep_embedding(timesteps, weights.config.block_out_channels[0])
-    hidden = ops.linear(sinusoid, weights.time.first, activation="silu")
-    total = ops.linear(hidden, weights.time.second, dtype="float32")
+    first, second, projections = (
+        layout.low_rank(name, "sample") for name in (names.TIME_FIRST, names.TIME_SECOND, names.PROJECTIONS)
+    )
+    hidden = ops.linear(sinusoid, weights.time.first, activation="silu", low_rank=first)
+    total = ops.linear(hidden, weights.time.second, dtype="float32", low_rank=second)
     if layout.added is not None:
         ops.add(total, layout.added)
-    return ops.linear(ops.cast(total, activation="silu"), weights.time_projection, dtype="float32")
+    hidden = ops.cast(total, activation="silu")
+    return ops.linear(hidden, weights.time_projection, dtype="float32", low_rank=projections)
 
 
 class _Run:
@@ -200,32 +182,48 @@ class _Run:
         """Return shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))) + time)))."""
         ops, grids = self.ops, level.grids
         time = ops.cast(ops.embed([level.owners], [ops.columns(self.told, *block.time)]))
-        hidden = ops.conv2d(self.normed(block.norm1, x, grids), block.conv1, grids, residual=time)
-        residual = x if block.shortcut is None else ops.conv2d(x, block.shortcut, grids)
-        return ops.conv2d(self.normed(block.norm2, hidden, grids), block.conv2, grids, residual=residual)
+        hidden = self.normed(block.norm1, x, grids)
+        hidden = self.conv(f"{block.name}.conv1", hidden, block.conv1, level, residual=time)
+        residual = x if block.shortcut is None else self.conv(f"{block.name}.conv_shortcut", x, block.shortcut, level)
+        hidden = self.normed(block.norm2, hidden, grids)
+        return self.conv(f"{block.name}.conv2", hidden, block.conv2, level, residual=residual)
+
+    def conv(
+        self, name: str, x: Any, weight: Any, level: Level[Any], *, residual: Any = None, dtype: DtypeName = "compute"
+    ) -> Any:
+        """Convolve all pictures of a level, with the terms of their LoRAs."""
+        convs = self.layout.convs
+        return conv2d(self.ops, convs, name, x, weight, level.grids, level.runs, residual=residual, dtype=dtype)
 
     def transformer(self, block: Transformer, x: Any, level: Level[Any]) -> Any:
         """Return x + last(layers(first(norm(x))))."""
         ops = self.ops
         norm, groups = block.norm, self.config.norm_num_groups
         normed = ops.group_norm_silu(x, norm.weight, norm.bias, level.grids, groups, eps=TRANSFORMER_EPS, silu=False)
-        stream = ops.linear(normed, block.first, dtype="float32")
+        into = self.layout.low_rank(f"{block.name}.proj_in", level.name)
+        stream = ops.linear(normed, block.first, dtype="float32", low_rank=into)
         for layer in block.layers:
             self._layer(layer, stream, block, level)
-        return ops.conv2d(ops.cast(stream), block.last, level.grids, residual=x)
+        return self.conv(f"{block.name}.proj_out", ops.cast(stream), block.last, level, residual=x)
 
     def _layer(self, layer: Layer, stream: Any, block: Transformer, level: Level[Any]) -> None:
         """Add attention to the picture, attention to the text and the feed-forward to `stream`."""
         ops, d = self.ops, block.width
-        qkv = ops.linear(self._layer_normed(layer.norm1, stream), layer.qkv)
+
+        def low_rank(name: str) -> Sequence[LowRankTerm]:
+            return self.layout.low_rank(f"{layer.name}.{name}", level.name)
+
+        qkv = ops.linear(self._layer_normed(layer.norm1, stream), layer.qkv, low_rank=low_rank("qkv"))
         q, k, v = (ops.columns(qkv, i * d, (i + 1) * d) for i in range(3))
-        ops.linear(ops.attention(q, k, v, level.segments, block.heads), layer.out, residual=stream)
-        q = ops.linear(self._layer_normed(layer.norm2, stream), layer.text_q)
+        attended = ops.attention(q, k, v, level.segments, block.heads)
+        ops.linear(attended, layer.out, residual=stream, low_rank=low_rank("out"))
+        q = ops.linear(self._layer_normed(layer.norm2, stream), layer.text_q, low_rank=low_rank("text_q"))
         k, v = next(self._keys)
         attended = ops.attention(q, k, v, level.texts, block.heads, kv_segments=self.layout.texts)
-        ops.linear(attended, layer.text_out, residual=stream)
-        hidden = ops.linear(self._layer_normed(layer.norm3, stream), layer.up, activation="geglu")
-        ops.linear(hidden, layer.down, residual=stream)
+        ops.linear(attended, layer.text_out, residual=stream, low_rank=low_rank("text_out"))
+        normed = self._layer_normed(layer.norm3, stream)
+        hidden = ops.linear(normed, layer.up, activation="geglu", low_rank=low_rank("up"))
+        ops.linear(hidden, layer.down, residual=stream, low_rank=low_rank("down"))
 
     def _layer_normed(self, norm: Norm, x: Any) -> Any:
         return self.ops.norm(x, norm.weight, norm.bias)
@@ -246,30 +244,37 @@ class _Run:
             start += width
         return both
 
-    def halved(self, weight: Any, x: Any, level: Level[Any]) -> Any:
-        """Return a level's pictures at the next coarser one: a convolution with stride 2."""
-        ops, made = self.ops, []
-        for part in level.down:
+    def resampled(self, block: Block, x: Any, parts: Sequence[Part[Any]], *, down: bool) -> Any:
+        """Return pictures at the resolution after a block: the next coarser one (`down`), or the next finer one."""
+        ops, convs, change, made = self.ops, self.layout.convs, self._halved if down else self._doubled, []
+        for part in parts:
             rows = ops.rows(x, part.start, part.stop)
-            if part.rows is None:
-                made.append(ops.downsample(rows, weight, part.grids, symmetric=True))
-            else:
-                made.append(ops.cast(ops.embed([part.rows], [ops.conv2d(rows, weight, part.grids)])))
+            y = change(block.resample, rows, part)
+            if convs is not None and part.acting and convs.touch(block.name):
+                y = ops.cast(y, "float32")
+                convs.add(block.name, y, part.acting, partial(change, x=rows, part=part))
+                y = ops.cast(y)
+            made.append(y)
         return made[0] if len(made) == 1 else ops.concat(made)
 
-    def doubled(self, weight: Any, x: Any, level: Level[Any]) -> Any:
-        """Return pictures of the next coarser level at a level: each pixel twice along a side, and a convolution."""
-        ops, made = self.ops, []
-        for part in level.up:
-            rows = ops.rows(x, part.start, part.stop)
-            if part.rows is None:
-                made.append(ops.upsample(rows, weight, part.grids))
-            else:
-                made.append(ops.conv2d(ops.cast(ops.embed([part.rows], [rows])), weight, part.after))
-        return made[0] if len(made) == 1 else ops.concat(made)
+    def _halved(self, weight: Any, x: Any, part: Part[Any]) -> Any:
+        """Convolve with stride 2."""
+        ops = self.ops
+        if part.rows is None:
+            return ops.downsample(x, weight, part.grids, symmetric=True)
+        return ops.cast(ops.embed([part.rows], [ops.conv2d(x, weight, part.grids)]))
+
+    def _doubled(self, weight: Any, x: Any, part: Part[Any]) -> Any:
+        """Repeat each pixel along both sides, and convolve."""
+        ops = self.ops
+        if part.rows is None:
+            return ops.upsample(x, weight, part.grids)
+        return ops.conv2d(ops.cast(ops.embed([part.rows], [x])), weight, part.after)
 
 
-def _added(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], factor: int) -> Any:
+def _added(
+    ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], factor: int, loras: BatchLoras | None
+) -> Any:
     """Return what pooled text and sizes add to the time, float32 [S, time width]; None: the model reads neither."""
     width = weights.config.addition_time_embed_dim
     if weights.added is None or width is None:
@@ -280,55 +285,8 @@ def _added(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], 
     sizes = ops.numpy(ops.timestep_embedding(numbers, width)).reshape(len(samples), -1)
     pooled = np.stack([sample.text.pooled for sample in samples])
     both = ops.array(np.concatenate([pooled, sizes], axis=1))
-    return ops.linear(ops.linear(both, weights.added.first, activation="silu"), weights.added.second, dtype="float32")
-
-
-def _levels(
-    ops: Ops[Any, Any], config: UNetConfig, samples: Sequence[Sample], owners: Sequence[int], texts: int
-) -> tuple[Level[Any], ...]:
-    """Return all levels of a batch. `owners`: the text of each sample."""
-    widths = config.block_out_channels
-    grids = [np.array([sample.grid for sample in samples], np.int32)]
-    for _ in widths[1:]:
-        grids.append((grids[-1] - 1) // 2 + 1)
-    found = []
-    for number, here in enumerate(grids):
-        rows = here.prod(axis=1).tolist()
-        coarser = grids[number + 1] if number + 1 < len(grids) else None
-        widest = max(widths[max(0, number - 1) : number + 2])
-        (each,) = ops.vectors(np.repeat(np.arange(len(rows), dtype=np.int32), rows))
-        found.append(
-            Level(
-                grids=here,
-                segments=ops.segments(rows),
-                texts=ops.segments(rows, owners, texts),
-                owners=each,
-                ones=ops.array(np.ones((sum(rows), widest), np.float32)),
-                down=() if coarser is None else tuple(_parts(ops, here, coarser, down=True)),
-                up=() if coarser is None else tuple(_parts(ops, coarser, here, down=False)),
-            )
-        )
-    return tuple(found)
-
-
-def _parts(ops: Ops[Any, Any], grids: Int32, after: Int32, *, down: bool) -> Iterator[Part[Any]]:
-    """Yield the parts in which pictures go from sides to others. An op that does all of it wants sides of 2 and more on
-    the way down, and on the way up sides twice as long behind it."""
-    plain = [bool((grid >= 2).all() if down else (2 * grid == to).all()) for grid, to in zip(grids, after, strict=True)]
-    ends = np.cumsum(grids.prod(axis=1))
-    for by_op, places in groupby(range(len(grids)), key=plain.__getitem__):
-        mine = list(places)
-        first, last = mine[0], mine[-1]
-        start, stop = int(ends[first] - grids[first].prod()), int(ends[last])
-        rows = None
-        if not by_op:
-            picked = [_picked(grids[i], after[i], down) + np.int32(ends[i] - grids[i].prod() - start) for i in mine]
-            (rows,) = ops.vectors(np.concatenate(picked))
-        yield Part(start, stop, grids[first : last + 1], rows, after[first : last + 1])
-
-
-def _picked(grid: Int32, after: Int32, down: bool) -> Int32:
-    """Return for each pixel of a picture after a change of its sides the pixel before that it comes from."""
-    height, width = (np.arange(side) * 2 if down else np.arange(side) // 2 for side in after.tolist())
-    found: Int32 = (height[:, None] * int(grid[1]) + width).astype(np.int32).reshape(-1)
-    return found
+    first, second = (
+        () if loras is None else loras.terms(name, "sample") for name in (names.ADDED_FIRST, names.ADDED_SECOND)
+    )
+    hidden = ops.linear(both, weights.added.first, activation="silu", low_rank=first)
+    return ops.linear(hidden, weights.added.second, dtype="float32", low_rank=second)

@@ -10,13 +10,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...kernels.ops import Ops
+from ...kernels.ops import LowRankTerm, Ops
 from ..checkpoint import Component
 from ..config import Config
 from ..limits import Limits
+from ..lora_uses import LoraUse
 from ..models import clip
-from ..weights.clip import load_clip
-from .pipeline import TextEncoding, read_only
+from ..models.low_rank import BatchLoras
+from ..weights import clip_lora
+from ..weights.clip import ClipConfig, load_clip
+from ..weights.lora_map import LoraMap
+from .pipeline import TextEncoding, TextLoras, read_only
 from .plain_reader import PlainReader, Use
 from .tokenizer import PromptTokenizer
 
@@ -51,7 +55,7 @@ class ClipsPipeline:
         self.widths = sum(config.hidden_size for config in configs), width if pooled else 0
         self._layer, self._normed, self._pooled, self._zeros = layer, normed, pooled, zeros
         self._kept = cache_size
-        self._cache: OrderedDict[str, TextEncoding] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, tuple[LoraUse, ...]], TextEncoding] = OrderedDict()
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -74,19 +78,41 @@ class ClipsPipeline:
     def encode(self, prompt: str, field: str = "prompt", *, beside: bool = False) -> TextEncoding:
         """Encode a prompt. Arguments and errors are those of `PlainReader.read`."""
         reading = self.reader.read(prompt, field, beside=beside)
-        if prompt in self._cache:
-            self._cache.move_to_end(prompt)
-            return self._cache[prompt]
-        encoding = self._encode(prompt, reading.warnings)
-        self._cache[prompt] = encoding
+        return self._known(prompt, reading.warnings, None)
+
+    def lora_map(self) -> LoraMap:
+        """See `TakesTextLoras`."""
+        return clip_lora.lora_map({name: weights.config for name, weights in self.encoders.items()})
+
+    def encode_with(
+        self, loras: TextLoras, prompt: str | None, field: str = "prompt", *, beside: bool = False
+    ) -> TextEncoding:
+        """See `TakesTextLoras`."""
+        if prompt is None:
+            return self.unconditional if self._zeros else self._known("", (), loras)
+        reading = self.reader.read(prompt, field, beside=beside)
+        return self._known(prompt, reading.warnings, loras)
+
+    def _known(self, prompt: str, warnings: tuple[str, ...], loras: TextLoras | None) -> TextEncoding:
+        """Return the encoding of a prompt that can be read, which is kept."""
+        key = prompt, () if loras is None else loras.uses
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        encoding = self._cache[key] = self._encode(prompt, warnings, loras)
         while len(self._cache) > self._kept:
             self._cache.popitem(last=False)
         return encoding
 
-    def _encode(self, prompt: str, warnings: tuple[str, ...]) -> TextEncoding:
+    def _encode(self, prompt: str, warnings: tuple[str, ...], loras: TextLoras | None = None) -> TextEncoding:
         ops, states, pooled = self.ops, [], np.zeros(0, np.float32)
-        for weights, use in zip(self.encoders.values(), self.reader.uses, strict=True):
-            found = clip.encode(ops, weights, [use.ids(prompt)], layer=self._layer)
+        acting = None if loras is None else BatchLoras([loras.acting], {"text": [[(0, TOKENS)]], "pooled": [[(0, 1)]]})
+        for (name, weights), use in zip(self.encoders.items(), self.reader.uses, strict=True):
+
+            def low_rank(target: str, place: str, name: str = name) -> Sequence[LowRankTerm]:
+                return () if acting is None else acting.terms(clip_lora.target_of(name, target), place)
+
+            found = clip.encode(ops, weights, [use.ids(prompt)], layer=self._layer, low_rank=low_rank)
             rows = found.states
             if self._layer is not None and self._normed:
                 norm = weights.norm
@@ -111,6 +137,11 @@ def load_clips(ops: Ops[Any, Any], components: Mapping[str, Component], names: S
         if positions < TOKENS:
             components[name].config.refuse("max_position_embeddings", f"{TOKENS} or more", positions)
     return found
+
+
+def clip_lora_map(components: Mapping[str, Component], names: Sequence[str]) -> LoraMap:
+    """Return where LoRAs may change the CLIPs of a checkpoint, by their configs alone."""
+    return clip_lora.lora_map({name: ClipConfig.read(components[name].config) for name in names})
 
 
 def skip_of(settings: Config) -> int | None:

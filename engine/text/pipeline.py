@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from ..lora_uses import LoraUse
+    from ..weights.lora import LoraWeights
+    from ..weights.lora_map import LoraMap
 
 Float32 = NDArray[np.float32]
 
@@ -63,6 +68,32 @@ class TextPipeline(Protocol):
         Raises:
             PromptError: the prompt cannot be read, or is too long.
         """
+
+
+@dataclass(frozen=True, eq=False)
+class TextLoras:
+    """The LoRAs through which prompts are read.
+
+    Attributes:
+        uses: what tells them apart from others.
+        acting: their packed factors, each with its weight.
+    """
+
+    uses: tuple[LoraUse, ...]
+    acting: tuple[tuple[LoraWeights, float], ...]
+
+
+@runtime_checkable
+class TakesTextLoras(Protocol):
+    """A `TextPipeline` whose encoders LoRAs may change. Of any other their layers are left out, which is told."""
+
+    def lora_map(self) -> LoraMap:
+        """Return the linears of the encoders that a LoRA may change, and the names that files give them."""
+
+    def encode_with(
+        self, loras: TextLoras, prompt: str | None, field: str = "prompt", *, beside: bool = False
+    ) -> TextEncoding:
+        """Do as `TextPipeline.encode` does, through LoRAs; for None return what `unconditional` is through them."""
 
 
 def read_only(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ..files import flux as originals
 from .flux import IMAGE, TEXT, TIME_CHANNELS, FluxConfig, modulations_of
-from .lora import LoraMap, LoraPlace
+from .lora_map import LoraMap, LoraPlace
 
 IMAGE_IN, TEXT_IN, IMAGE_OUT, MODULATION = "image_in", "text_in", "image_out", "modulation"
 TIME, POOLED, GUIDANCE = "time", "pooled", "guidance"

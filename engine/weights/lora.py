@@ -8,7 +8,7 @@ spread over several.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,16 +16,13 @@ import numpy as np
 
 from ...kernels.ops import LowRankPart
 from ..errors import UnexpectedKey, WrongShape
+from .lora_map import LoraMap as LoraMap
+from .lora_map import LoraPlace
 
 if TYPE_CHECKING:
     from ...kernels.ops import Ops
     from ..files.lora import LoraFile
 
-# What may stand before a layer's name, longest first.
-_PREFIXES: Final = (
-    "base_model.model.transformer.", "base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.",
-    "lora_transformer_", "lora_unet_", "lycoris_",
-)  # fmt: skip
 # Marks of other families' layers -> whose they are.
 _MARKS: Final[Mapping[str, str]] = {
     "single_stream_modulation": "FLUX.2",
@@ -43,50 +40,13 @@ _MARKS: Final[Mapping[str, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class LoraPlace:
-    """Rows of a layer within a packed linear.
-
-    Attributes:
-        target: name of the packed linear.
-        at: its row that the first of them is.
-        start, stop: the rows of the layer.
-    """
-
-    target: str
-    at: int
-    start: int
-    stop: int
-
-
 @dataclass(frozen=True, eq=False)
-class LoraMap:
-    """The linears of a model, and the layers that files name.
+class ConvFactors:
+    """The factors of a convolution: `down` a convolution of the same kernel to r channels, `up` a linear [N, r]."""
 
-    Attributes:
-        targets: name of a packed linear -> its sides (N, K).
-        layers: name of a layer, with dots -> where its rows lie.
-        swiglu: the targets that are packed as pairs of gate and value.
-    """
-
-    targets: Mapping[str, tuple[int, int]]
-    layers: Mapping[str, Sequence[LoraPlace]]
-    swiglu: frozenset[str] = frozenset()
-    _flat: dict[str, str] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._flat.update((name.replace(".", "_"), name) for name in self.layers)
-
-    def layer(self, name: str) -> str | None:
-        """Return the layer that a file means; None: the model has none of this name."""
-        for prefix in ("", *_PREFIXES):
-            rest = name.removeprefix(prefix)
-            if prefix and rest == name:
-                continue
-            found = rest if rest in self.layers else self._flat.get(rest)
-            if found is not None:
-                return found
-        return None
+    down: Any
+    up: Any
+    width: int  # N
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +54,7 @@ class LoraWeights:
     """A LoRA, packed for a model.
 
     Attributes:
-        factors: name of a packed linear -> its low-rank factors, packed by the backend.
+        factors: name of a packed linear -> its low-rank factors, packed by the backend; of a convolution `ConvFactors`.
         num_bytes: of all factors.
     """
 
@@ -110,6 +70,8 @@ def place_lora(file: LoraFile, family: str, where: LoraMap) -> dict[str, str]:
         WrongShape: a layer of other sides than the model's.
     """
     found = {name: where.layer(name) for name in file.layers}
+    if where.reads_text:
+        found |= {name: where.text_layer(name) for name in file.text}
     missing = [name for name, layer in found.items() if layer is None]
     if missing:
         others = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -177,7 +139,11 @@ def pack_lora(
             parts.setdefault(target, []).extend(_parts(factors.down, factors.up, places))
     packed = {}
     for target in sorted(parts):
-        packed[target] = ops.pack_low_rank(parts.pop(target), where.targets[target][0], swiglu=target in where.swiglu)
+        mine, width = parts.pop(target), where.targets[target][0]
+        if target in where.convs:
+            packed[target] = _conv(ops, mine, width, where.convs[target])
+        else:
+            packed[target] = ops.pack_low_rank(mine, width, swiglu=target in where.swiglu)
     return LoraWeights(packed, num_bytes)
 
 
@@ -189,6 +155,13 @@ def _parts(down: Any, up: Any, places: Sequence[LoraPlace]) -> Iterable[LowRankP
         rows = [up[place.start : place.stop] for place in places]
         return (LowRankPart(down, rows[0] if len(rows) == 1 else np.concatenate(rows), places[0].at),)
     return tuple(LowRankPart(down, up[place.start : place.stop], place.at) for place in places)
+
+
+def _conv(ops: Ops[Any, Any], parts: Sequence[LowRankPart], width: int, side: int) -> ConvFactors:
+    """Pack the factors of a convolution, of which a file has one layer."""
+    (part,) = parts
+    down = ops.pack_conv(part.down.reshape(len(part.down), -1, side, side), None)
+    return ConvFactors(down, ops.pack_linear([part.up]), width)
 
 
 def _has(name: str, mark: str) -> bool:

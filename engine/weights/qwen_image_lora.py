@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .lora import LoraMap, LoraPlace
+from .lora_map import LoraMap, LoraPlace
 from .qwen_image import IMAGE, TEXT, TIME_CHANNELS, QwenImageConfig, modulations_of
 
 IMAGE_IN, TEXT_IN, IMAGE_OUT, MODULATION = "image_in", "text_in", "image_out", "modulation"

@@ -168,6 +168,7 @@ def _attends(config: Config, key: str, kinds: dict[str, bool], usual: tuple[str,
 class Resnet:
     """A residual block. `time`: its columns (start, stop) of what `UNetWeights.time_projection` makes."""
 
+    name: str  # diffusers', as those of the other parts
     norm1: Norm
     conv1: Any  # 3x3 [O, I]
     time: tuple[int, int]
@@ -180,6 +181,7 @@ class Resnet:
 class Layer:
     """Self-attention, attention to the text, and a gated feed-forward."""
 
+    name: str
     norm1: Norm
     qkv: Any  # [3 D, D]
     out: Any  # [D, D]
@@ -194,6 +196,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Transformer:
+    name: str
     width: int  # D
     heads: int
     norm: Norm
@@ -209,6 +212,7 @@ class Block:
     `transformers`: one behind each resnet, or none.
     """
 
+    name: str  # of that convolution
     resnets: tuple[Resnet, ...]
     transformers: tuple[Transformer, ...]
     resample: Any | None
@@ -302,6 +306,7 @@ class _Reader(Reader):
         resnets = tuple(self.resnet(f"{at}.resnets.{j}", width, out) for j, width in enumerate(inputs))
         count = 0 if not attends else len(inputs) if resample else len(inputs) - 1
         return Block(
+            f"{at}.{resample}.0.conv",
             resnets,
             tuple(self.transformer(f"{at}.attentions.{j}", level) for j in range(count)),
             None if last else self.conv(f"{at}.{resample}.0.conv", out, out, 3),
@@ -311,6 +316,7 @@ class _Reader(Reader):
         self.projections.append((f"{at}.time_emb_proj", outputs))
         start, self._columns = self._columns, self._columns + outputs
         return Resnet(
+            name=at,
             norm1=self.norm(f"{at}.norm1", inputs),
             conv1=self.conv(f"{at}.conv1", outputs, inputs, 3),
             time=(start, self._columns),
@@ -325,6 +331,7 @@ class _Reader(Reader):
         first, last = (self.weights.take(f"{at}.{name}.weight", *shape) for name in ("proj_in", "proj_out"))
         biases = [self.weights.take(f"{at}.{name}.bias", width) for name in ("proj_in", "proj_out")]
         return Transformer(
+            name=at,
             width=width,
             heads=self.config.heads[level],
             norm=self.norm(f"{at}.norm", width),
@@ -340,6 +347,7 @@ class _Reader(Reader):
         names = [(f"{at}.attn1.to_{x}", width) for x in "qkv"]
         kv = [(f"{at}.attn2.to_{x}", width) for x in "kv"]
         return Layer(
+            name=at,
             norm1=self.norm(f"{at}.norm1", width),
             qkv=self.stack(names, width, bias=False),
             out=self.linear(f"{at}.attn1.to_out.0", width, width),

@@ -10,6 +10,10 @@ To add a text pipeline is to add a module with
 and, if prompts can be read without weights,
 
     def reader(components, salon, limits) -> PromptReader    # refuses what the pipeline refuses, before there is a job
+
+and, if LoRAs may change its encoders (`TakesTextLoras`),
+
+    def lora_map(components) -> LoraMap                      # which layers, by the components' configs alone
 """
 
 from __future__ import annotations

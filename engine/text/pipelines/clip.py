@@ -13,7 +13,8 @@ from ...checkpoint import Component
 from ...config import Config
 from ...limits import Limits
 from ...pipeline import Classes
-from ..clips import TOKENIZERS, ClipsPipeline, load_clips, plain_reader, skip_of
+from ...weights.lora_map import LoraMap
+from ..clips import TOKENIZERS, ClipsPipeline, clip_lora_map, load_clips, plain_reader, skip_of
 from ..plain_reader import PlainReader
 from . import settings_of
 
@@ -41,6 +42,11 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config,
         layer=None if skip is None else -(skip + 1), normed=True, pooled=False, zeros=False,
         cache_size=limits.text_cache,
     )  # fmt: skip
+
+
+def lora_map(components: Mapping[str, Component]) -> LoraMap:
+    """See `LoraRules`."""
+    return clip_lora_map(components, ("text_encoder",))
 
 
 def reader(components: Mapping[str, Component], salon: Config, limits: Limits) -> PlainReader:

@@ -14,7 +14,8 @@ from ...config import Config
 from ...limits import Limits
 from ...pipeline import Classes
 from ...weights.clip import PROJECTED
-from ..clips import TOKENIZERS, ClipsPipeline, load_clips, plain_reader, skip_of
+from ...weights.lora_map import LoraMap
+from ..clips import TOKENIZERS, ClipsPipeline, clip_lora_map, load_clips, plain_reader, skip_of
 from ..plain_reader import PlainReader
 from . import settings_of
 
@@ -44,6 +45,11 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component], salon: Config,
         ops, encoders, plain_reader(components, _TOKENIZERS, limits, encoders), layer=-(2 + (skip or 0)), normed=False,
         pooled=True, zeros=zeros, cache_size=limits.text_cache,
     )  # fmt: skip
+
+
+def lora_map(components: Mapping[str, Component]) -> LoraMap:
+    """See `LoraRules`."""
+    return clip_lora_map(components, _ENCODERS)
 
 
 def reader(components: Mapping[str, Component], salon: Config, limits: Limits) -> PlainReader:
