@@ -24,7 +24,7 @@ from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..weights import flux_lora
 from ..weights.flux import ARCHITECTURE
-from ..weights.lora import LoraMap
+from ..weights.lora_map import LoraMap
 
 HELP = "FLUX.1, and smaller models of its shape"
 PIPELINES: Final = ("FluxPipeline",)

@@ -18,7 +18,9 @@ from ..pipeline import Classes
 from ..sigmas import SCHEDULER, SigmaConfig
 from ..tensor_file import TensorFile
 from ..text import pipelines
+from ..weights import flux2_lora
 from ..weights.flux2 import ARCHITECTURE
+from ..weights.lora_map import LoraMap
 
 HELP = "FLUX.2 [dev] and [klein]"
 PIPELINES: Final = ("Flux2Pipeline", "Flux2KleinPipeline")
@@ -86,6 +88,15 @@ class Flux2(PlainDenoiser):
         if self.config.joint_attention_dim != width:
             expected = f"{width}, the width of the text encoder's three states"
             self.source.refuse("joint_attention_dim", expected, self.config.joint_attention_dim)
+
+    def lora_map(self) -> LoraMap:
+        """See `TakesLoras`."""
+        return flux2_lora.lora_map(self.config)
+
+
+def lora_map(checkpoint: Checkpoint) -> LoraMap:
+    """See `LoraRules`."""
+    return flux2_lora.lora_map(flux2.Flux2Config.read(checkpoint.component("transformer").config))
 
 
 def fits(checkpoint: Checkpoint) -> bool:

@@ -20,7 +20,9 @@ from ..pipeline import Classes
 from ..sigmas import SCHEDULER, SigmaConfig
 from ..tensor_file import TensorFile
 from ..text import pipelines
+from ..weights import krea2_lora
 from ..weights.krea2 import ARCHITECTURE
+from ..weights.lora_map import LoraMap
 
 HELP = "Krea 2, and smaller models of its shape"
 PIPELINES: Final = ("Krea2Pipeline",)
@@ -87,6 +89,15 @@ class Krea2(PlainDenoiser):
         if layers * columns != width:
             expected = f"states of {width} columns in all, as the text encoder makes them"
             self.source.refuse("text_hidden_dim", expected, f"{layers} of {columns}")
+
+    def lora_map(self) -> LoraMap:
+        """See `TakesLoras`."""
+        return krea2_lora.lora_map(self.config)
+
+
+def lora_map(checkpoint: Checkpoint) -> LoraMap:
+    """See `LoraRules`."""
+    return krea2_lora.lora_map(krea2.Krea2Config.read(checkpoint.component("transformer").config))
 
 
 def fits(checkpoint: Checkpoint) -> bool:

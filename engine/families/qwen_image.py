@@ -19,7 +19,7 @@ from ..sigmas import SCHEDULER, SigmaConfig
 from ..tensor_file import TensorFile
 from ..text import pipelines
 from ..weights import qwen_image_lora
-from ..weights.lora import LoraMap
+from ..weights.lora_map import LoraMap
 from ..weights.qwen_image import ARCHITECTURE
 
 HELP = "Qwen-Image, and smaller models of its shape"

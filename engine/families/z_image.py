@@ -21,6 +21,8 @@ from ..pipeline import Classes
 from ..sigmas import SCHEDULER, SigmaConfig
 from ..tensor_file import TensorFile
 from ..text import pipelines
+from ..weights import z_image_lora
+from ..weights.lora_map import LoraMap
 from ..weights.z_image import ARCHITECTURE
 
 HELP = "Z-Image and Z-Image-Turbo"
@@ -93,6 +95,15 @@ class ZImage(PlainDenoiser):
     def times(self, sigmas: Float32) -> Float32:
         """See `Denoiser`. The model's time goes the other way."""
         return (np.float32(1) - sigmas) * np.float32(self.config.t_scale)
+
+    def lora_map(self) -> LoraMap:
+        """See `TakesLoras`."""
+        return z_image_lora.lora_map(self.config)
+
+
+def lora_map(checkpoint: Checkpoint) -> LoraMap:
+    """See `LoraRules`."""
+    return z_image_lora.lora_map(z_image.ZImageConfig.read(checkpoint.component("transformer").config))
 
 
 def fits(checkpoint: Checkpoint) -> bool:

@@ -17,7 +17,7 @@ MARK: Final = "single_stream_modulation.lin.weight"
 HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
 AXES: Final = (32, 32, 32, 32)
 
-_TOP: Final = {
+TOP: Final = {
     "img_in": "x_embedder",
     "txt_in": "context_embedder",
     "time_in.in_layer": "time_guidance_embed.timestep_embedder.linear_1",
@@ -29,7 +29,7 @@ _TOP: Final = {
     "single_stream_modulation.lin": "single_stream_modulation.linear",
     "final_layer.linear": "proj_out",
 }
-_DOUBLE: Final = {
+DOUBLE: Final = {
     "img_attn.proj": "attn.to_out.0",
     "txt_attn.proj": "attn.to_add_out",
     "img_attn.norm.query_norm": "attn.norm_q",
@@ -41,13 +41,13 @@ _DOUBLE: Final = {
     "txt_mlp.0": "ff_context.linear_in",
     "txt_mlp.2": "ff_context.linear_out",
 }
-_SINGLE: Final = {
+SINGLE: Final = {
     "linear1": "attn.to_qkv_mlp_proj",
     "linear2": "attn.to_out",
     "norm.query_norm": "attn.norm_q",
     "norm.key_norm": "attn.norm_k",
 }
-_FUSED: Final = {
+FUSED: Final = {
     "img_attn.qkv": ("attn.to_q", "attn.to_k", "attn.to_v"),
     "txt_attn.qkv": ("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj"),
 }
@@ -113,8 +113,8 @@ def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[st
         name, _, part = key[len(prefix) :].rpartition(".")
         part = "weight" if part == "scale" else part
         rows = info.shape[0] if info.shape else 0
-        if name in _TOP:
-            yield f"{_TOP[name]}.{part}", Piece(key)
+        if name in TOP:
+            yield f"{TOP[name]}.{part}", Piece(key)
         elif name == "final_layer.adaLN_modulation.1":  # shift, scale; diffusers has scale, shift
             yield f"norm_out.linear.{part}", Piece(key, ((rows // 2, rows), (0, rows // 2)))
         elif (match := _BLOCK.fullmatch(name)) is not None:
@@ -126,11 +126,11 @@ def _pieces(tensors: Mapping[str, TensorInfo], prefix: str) -> Iterator[tuple[st
 def _block(kind: str, number: str, name: str, part: str, key: str, rows: int) -> Iterator[tuple[str, Piece]]:
     """Yield the arrays of a block that lie in one of the file's."""
     at = f"{'transformer' if kind == 'double' else 'single_transformer'}_blocks.{number}"
-    names = _DOUBLE if kind == "double" else _SINGLE
+    names = DOUBLE if kind == "double" else SINGLE
     if name in names:
         yield f"{at}.{names[name]}.{part}", Piece(key)
-    elif kind == "double" and name in _FUSED:
-        for to, ranges in zip(_FUSED[name], thirds(rows), strict=True):
+    elif kind == "double" and name in FUSED:
+        for to, ranges in zip(FUSED[name], thirds(rows), strict=True):
             yield f"{at}.{to}.{part}", Piece(key, ranges)
     else:
         yield key, Piece(key)

@@ -77,6 +77,17 @@ def _pieces(file: TensorFile, prefix: str) -> Iterator[tuple[str, Piece]]:
         yield name, Piece(key)
 
 
+def original_name(name: str) -> str:
+    """Return the original name of a layer of diffusers."""
+    name = f"{name}."
+    for old, new in _STARTS.items():
+        if name.startswith(new):
+            name = old + name[len(new) :]
+    for old, new in _INSIDE.items():
+        name = name.replace(new, old)
+    return name.rstrip(".")
+
+
 def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
     width, channels = shape_of(file, f"{prefix}first.weight", 2)

@@ -42,6 +42,14 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
     return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix, pieces))
 
 
+def original_name(name: str) -> str:
+    """Return the original name of a layer of diffusers."""
+    for old, new in _STARTS.items():
+        if f"{name}.".startswith(new):
+            return f"{old}{name[len(new) :]}".rstrip(".")
+    return next((name.removesuffix(new) + old for old, new in _ENDS.items() if name.endswith(new)), name)
+
+
 def _config(file: TensorFile, prefix: str, pieces: Mapping[str, Piece]) -> dict[str, Any]:
     """Return what diffusers' config.json would say."""
 

@@ -18,11 +18,13 @@ from typing import Any, Final, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels.ops import Ops, Vector
+from ...kernels.ops import LowRankTerm, Ops, Vector
 from ...kernels.segments import Segments
 from ..denoiser import Sample
+from ..weights import krea2_lora as names
 from ..weights.krea2 import Block, Krea2Config, Krea2Weights, load_krea2
-from .joint_rows import JointRows, shared_texts
+from .joint_rows import JointRows, shared_texts, text_readers
+from .low_rank import BatchLoras, BlockLoras, joint_loras, loras_of, low_rank, text_loras
 from .rope import id_tables
 
 __all__ = ["FUSED", "Krea2Config", "Krea2Layout", "Krea2Weights", "layout", "load_krea2", "velocity"]
@@ -41,6 +43,7 @@ class Krea2Layout(Generic[A]):
         text: float32 [Tt, D], the text rows of the stream as the first block finds them.
         rope: cos and sin, float32 [Tt + Ti, E / 2].
         samples, nothing: vectors int32 [S]: 0, 1, 2, ... and zeros.
+        loras: the LoRAs of the samples; None: none has any.
     """
 
     rows: JointRows
@@ -48,6 +51,11 @@ class Krea2Layout(Generic[A]):
     rope: tuple[A, A]
     samples: Vector
     nothing: Vector
+    loras: BatchLoras | None = None
+
+    def low_rank(self, target: str, place: str) -> Sequence[LowRankTerm]:
+        """Return the low-rank terms of a linear (`krea2_lora`), which reads the rows of a place."""
+        return low_rank(self.loras, target, place)
 
 
 def layout(ops: Ops[Any, Any], weights: Krea2Weights, samples: Sequence[Sample]) -> Krea2Layout[Any]:
@@ -63,7 +71,6 @@ def layout(ops: Ops[Any, Any], weights: Krea2Weights, samples: Sequence[Sample])
         if sample.guidance is not None:
             raise ValueError(f"layout: guidance: got {sample.guidance}, want None: the model has no guidance embedding")
     tokens, places = shared_texts(samples)
-    lengths = [len(text) for text in {id(sample.text): sample.text.tokens for sample in samples}.values()]
     grids = [sample.grid for sample in samples]
     rows = JointRows.of(ops, [len(sample.text.tokens) for sample in samples], [h * w for h, w in grids])
     tables = [image_tables_of(grid, config.axes_dims_rope, config.rope_theta) for grid in grids]
@@ -74,10 +81,11 @@ def layout(ops: Ops[Any, Any], weights: Krea2Weights, samples: Sequence[Sample])
     which, numbers, nothing = ops.vectors(places, counted, np.zeros_like(counted))
     return Krea2Layout(
         rows=rows,
-        text=ops.embed([which], [_text(ops, weights, tokens, lengths)]),
+        text=ops.embed([which], [_text(ops, weights, tokens, text_readers(samples))]),
         rope=(ops.array(cos, "float32"), ops.array(sin, "float32")),
         samples=numbers,
         nothing=nothing,
+        loras=joint_loras([sample.loras for sample in samples], rows),
     )
 
 
@@ -89,92 +97,123 @@ def velocity(ops: Ops[Any, Any], weights: Krea2Weights, layout: Krea2Layout[Any]
         times: vector float32 [S], sigma in 0..1 times 1000.
     """
     config, rows, d = weights.config, layout.rows, weights.config.width
-    image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32")
+    into, out = (layout.low_rank(name, "image") for name in (names.IMAGE_IN, names.IMAGE_OUT))
+    image = ops.linear(ops.cast(latents), weights.image_in, dtype="float32", low_rank=into)
     stream = ops.concat([layout.text, image])
     sinusoid = ops.timestep_embedding(times, config.timestep_embed_dim)
-    hidden = ops.linear(sinusoid, weights.time_first, activation="gelu_tanh")
-    time = ops.linear(hidden, weights.time_second, dtype="float32")
-    activated = ops.linear(hidden, weights.time_second, activation="gelu_tanh")
-    shared = ops.linear(activated, weights.modulation, dtype="float32")
+    first, second, modulation = (
+        layout.low_rank(name, "sample") for name in (names.TIME_FIRST, names.TIME_SECOND, names.MODULATION)
+    )
+    hidden = ops.linear(sinusoid, weights.time_first, activation="gelu_tanh", low_rank=first)
+    time = ops.linear(hidden, weights.time_second, dtype="float32", low_rank=second)
+    activated = ops.linear(hidden, weights.time_second, activation="gelu_tanh", low_rank=second)
+    shared = ops.linear(activated, weights.modulation, dtype="float32", low_rank=modulation)
 
     def joined(values: Any, table: Any) -> Any:
         """Return the values of every sample plus a row that is added to all, float32 [S, width]."""
         return ops.embed([layout.samples, layout.nothing], [values, table])
 
-    for block in weights.blocks:
+    for number, block in enumerate(weights.blocks):
+        acting = BlockLoras(layout.loras, f"transformer_blocks.{number}", "stream")
         columns = joined(shared, block.table)
         mod = [ops.columns(columns, i * d, (i + 1) * d) for i in range(6)]
         normed = ops.modulate(
             stream, mod[1], mod[0], rows.segments, kind="rms", eps=config.norm_eps, weight=block.norm1
         )
-        attended = _attended(ops, block, normed, rows.segments, config.norm_eps, layout.rope)
-        ops.linear(attended, block.out, gate=mod[2], residual=stream, segments=rows.segments)
+        attended = _attended(ops, block, normed, rows.segments, config.norm_eps, acting, layout.rope)
+        out_terms, up, down = (acting.low_rank(name) for name in ("out", "up", "down"))
+        ops.linear(attended, block.out, gate=mod[2], residual=stream, segments=rows.segments, low_rank=out_terms)
         normed = ops.modulate(
             stream, mod[4], mod[3], rows.segments, kind="rms", eps=config.norm_eps, weight=block.norm2
         )
-        hidden = ops.linear(normed, block.up, activation="swiglu")
-        ops.linear(hidden, block.down, gate=mod[5], residual=stream, segments=rows.segments)
+        hidden = ops.linear(normed, block.up, activation="swiglu", low_rank=up)
+        ops.linear(hidden, block.down, gate=mod[5], residual=stream, segments=rows.segments, low_rank=down)
     _, image = ops.split(stream, [rows.text, rows.image])
     scale, shift = joined(time, weights.final_scale), joined(time, weights.final_shift)
     normed = ops.modulate(
         image, shift, scale, rows.image_segments, kind="rms", eps=config.norm_eps, weight=weights.final_norm
     )
-    return ops.linear(normed, weights.image_out, dtype="float32")
+    return ops.linear(normed, weights.image_out, dtype="float32", low_rank=out)
 
 
 def _attended(
-    ops: Ops[Any, Any], block: Block, normed: Any, segments: Segments, eps: float, rope: tuple[Any, Any] | None = None
-) -> Any:
+    ops: Ops[Any, Any], block: Block, normed: Any, segments: Segments, eps: float, acting: BlockLoras,
+    rope: tuple[Any, Any] | None = None,
+) -> Any:  # fmt: skip
     """Return what attention found, gated, compute [T, D]. `rope`: None: nothing is turned."""
     head = block.width // block.heads
-    qkv = ops.linear(normed, block.qkv)
+    qkv = ops.linear(normed, block.qkv, low_rank=acting.low_rank("qkv"))
     cos, sin = (None, None) if rope is None else rope
     ops.qk_norm_rope(qkv, block.heads, block.q_norm, block.k_norm, cos, sin, eps=eps, kv_heads=block.kv_heads)
     edges = np.cumsum([0, block.width, block.kv_heads * head, block.kv_heads * head]).tolist()
     q, k, v = (ops.columns(qkv, start, stop) for start, stop in zip(edges[:-1], edges[1:], strict=True))
     attended = ops.attention(q, k, v, segments, block.heads, kv_heads=block.kv_heads)
-    return ops.gated(ops.linear(normed, block.gate), attended, "sigmoid")
+    return ops.gated(ops.linear(normed, block.gate, low_rank=acting.low_rank("gate")), attended, "sigmoid")
 
 
-def _text(ops: Ops[Any, Any], weights: Krea2Weights, tokens: Float32, lengths: Sequence[int]) -> Any:
+def _text(ops: Ops[Any, Any], weights: Krea2Weights, tokens: Float32, readers: Sequence[Sample]) -> Any:
     """Return text tokens as the stream has them, float32 [U, D].
 
     Args:
         tokens: float32 [U, L * text width], the states of each token side by side, of all texts one after another.
-        lengths: of each text.
+        readers: of each text a sample that reads it.
     """
-    config = weights.config
-    parts = [_fused(ops, weights, tokens[at : at + FUSED]) for at in range(0, max(1, len(tokens)), FUSED)]
+    config, lengths = weights.config, [len(reader.text.tokens) for reader in readers]
+    parts = [_fused(ops, weights, tokens, at, readers) for at in range(0, max(1, len(tokens)), FUSED)]
     x = parts[0] if len(parts) == 1 else ops.concat(parts)
-    segments = ops.segments(lengths)
-    for block in weights.refiners:
-        _fusion_block(ops, block, x, segments, config.norm_eps)
+    segments, loras = ops.segments(lengths), text_loras(readers, lengths)
+    for number, block in enumerate(weights.refiners):
+        acting = BlockLoras(loras, f"text_fusion.refiner_blocks.{number}", "text")
+        _fusion_block(ops, block, x, segments, config.norm_eps, acting)
     normed = ops.norm(x, weights.text_norm, kind="rms", eps=config.norm_eps)
-    hidden = ops.linear(normed, weights.text_first, activation="gelu_tanh")
-    return ops.linear(hidden, weights.text_second, dtype="float32")
+    first, second = (low_rank(loras, name, "text") for name in (names.TEXT_FIRST, names.TEXT_SECOND))
+    hidden = ops.linear(normed, weights.text_first, activation="gelu_tanh", low_rank=first)
+    return ops.linear(hidden, weights.text_second, dtype="float32", low_rank=second)
 
 
-def _fused(ops: Ops[Any, Any], weights: Krea2Weights, tokens: Float32) -> Any:
-    """Return one vector for each token, float32 [n, text width]: the weighted sum of its layers' states."""
+def _fused(ops: Ops[Any, Any], weights: Krea2Weights, whole: Float32, at: int, readers: Sequence[Sample]) -> Any:
+    """Return one vector for each of `FUSED` tokens, from the one `at` on, float32 [n, text width]: the weighted sum of
+    its layers' states."""
+    tokens = whole[at : at + FUSED]
     config, count, layers = weights.config, len(tokens), weights.config.num_text_layers
+    mine, projectors, start = [], [], -at  # of each text its tokens here, and the factors of their states
+    for reader in readers:
+        stop = start + len(reader.text.tokens)
+        mine.append((min(max(0, start), count), min(max(0, stop), count)))
+        projectors.append(_projector(weights, reader))
+        start = stop
+    rows = [[(layers * first, layers * last)] for first, last in mine]
+    loras = loras_of([reader.loras for reader in readers], {"text": rows})
     x = ops.array(tokens.reshape(count * layers, config.text_hidden_dim), "float32")
     segments = ops.segments([layers] * count)
-    for block in weights.layerwise:
-        _fusion_block(ops, block, x, segments, config.norm_eps)
-    whole, none = ops.segments([count * layers]), ops.zeros(count * layers, config.text_hidden_dim, "float32")
-    factors = ops.array(np.tile(weights.projector, count)[:, None], "float32")
+    for number, block in enumerate(weights.layerwise):
+        acting = BlockLoras(loras, f"text_fusion.layerwise_blocks.{number}", "text")
+        _fusion_block(ops, block, x, segments, config.norm_eps, acting)
+    every, none = ops.segments([count * layers]), ops.zeros(count * layers, config.text_hidden_dim, "float32")
+    each = [np.tile(factor, last - first) for factor, (first, last) in zip(projectors, mine, strict=True)]
+    factors = ops.array(np.concatenate(each)[:, None], "float32")
     first = np.arange(count, dtype=np.int32) * np.int32(layers)
     still, *places = ops.vectors(np.zeros(1, np.float32), *(first + np.int32(i) for i in range(layers)))
-    ops.blend(x, none, none, factors, whole, still, still)  # each row times its factor
+    ops.blend(x, none, none, factors, every, still, still)  # each row times its factor
     return ops.embed(places, [x] * layers)
 
 
-def _fusion_block(ops: Ops[Any, Any], block: Block, x: Any, segments: Segments, eps: float) -> None:
+def _projector(weights: Krea2Weights, reader: Sample) -> Float32:
+    """Return the factor of each state in their sum, float32 [L], with what LoRAs add to it."""
+    found: Float32 = weights.projector
+    for lora, weight in reader.loras:
+        if names.PROJECTOR in lora.factors:
+            found = found + np.float32(weight) * lora.factors[names.PROJECTOR].reshape(-1)
+    return found
+
+
+def _fusion_block(ops: Ops[Any, Any], block: Block, x: Any, segments: Segments, eps: float, acting: BlockLoras) -> None:
     """Add attention, then the MLP, to `x`."""
-    attended = _attended(ops, block, ops.norm(x, block.norm1, kind="rms", eps=eps), segments, eps)
-    ops.linear(attended, block.out, residual=x)
-    hidden = ops.linear(ops.norm(x, block.norm2, kind="rms", eps=eps), block.up, activation="swiglu")
-    ops.linear(hidden, block.down, residual=x)
+    out, up, down = (acting.low_rank(name) for name in ("out", "up", "down"))
+    attended = _attended(ops, block, ops.norm(x, block.norm1, kind="rms", eps=eps), segments, eps, acting)
+    ops.linear(attended, block.out, residual=x, low_rank=out)
+    hidden = ops.linear(ops.norm(x, block.norm2, kind="rms", eps=eps), block.up, activation="swiglu", low_rank=up)
+    ops.linear(hidden, block.down, residual=x, low_rank=down)
 
 
 @lru_cache(maxsize=64)

@@ -123,6 +123,13 @@ class Flux2Weights:
     image_out: Any  # [C, D]
 
 
+def modulations_of(config: Flux2Config) -> list[tuple[str, int]]:
+    """Return the layers of `Flux2Weights.modulation` in their order, each with its rows."""
+    d = config.width
+    found = [(f"double_stream_modulation_{name}.linear", 6 * d) for name in ("img", "txt")]
+    return [*found, ("single_stream_modulation.linear", 3 * d), ("norm_out.linear", 2 * d)]
+
+
 def load_flux2(ops: Ops[Any, Any], component: Component) -> Flux2Weights:
     """Pack a transformer folder.
 
@@ -132,15 +139,13 @@ def load_flux2(ops: Ops[Any, Any], component: Component) -> Flux2Weights:
     config = Flux2Config.read(component.config)
     reader = _Reader(ops, component.weights(), config)
     d = config.width
-    modulations = [(f"double_stream_modulation_{name}.linear", 6 * d) for name in ("img", "txt")]
-    modulations += [("single_stream_modulation.linear", 3 * d), ("norm_out.linear", 2 * d)]
     weights = Flux2Weights(
         config=config,
         image_in=reader.linear("x_embedder", d, config.in_channels, bias=False),
         text_in=reader.linear("context_embedder", d, config.joint_attention_dim, bias=False),
         time=reader.embedder("timestep_embedder"),
         guidance=reader.embedder("guidance_embedder") if config.guidance_embeds else None,
-        modulation=reader.stack(modulations, d, bias=False),
+        modulation=reader.stack(modulations_of(config), d, bias=False),
         double_blocks=tuple(reader.double_block(f"transformer_blocks.{i}") for i in range(config.num_layers)),
         single_blocks=tuple(
             reader.single_block(f"single_transformer_blocks.{i}") for i in range(config.num_single_layers)

@@ -16,8 +16,7 @@ import numpy as np
 
 from ...kernels.ops import LowRankPart
 from ..errors import UnexpectedKey, WrongShape
-from .lora_map import LoraMap as LoraMap
-from .lora_map import LoraPlace
+from .lora_map import LoraMap, LoraPlace, Turned
 
 if TYPE_CHECKING:
     from ...kernels.ops import Ops
@@ -36,7 +35,11 @@ _MARKS: Final[Mapping[str, str]] = {
     "img_mlp.net": "Qwen-Image",
     "noise_refiner": "Z-Image",
     "feed_forward.w": "Z-Image",
+    "text_fusion": "Krea 2",
+    "txtfusion": "Krea 2",
     "cross_attn": "Wan",
+    "double_blocks": "FLUX",
+    "single_transformer_blocks": "FLUX",
 }
 
 
@@ -54,7 +57,8 @@ class LoraWeights:
     """A LoRA, packed for a model.
 
     Attributes:
-        factors: name of a packed linear -> its low-rank factors, packed by the backend; of a convolution `ConvFactors`.
+        factors: name of a packed linear -> its low-rank factors, packed by the backend; of a convolution `ConvFactors`,
+            and of a linear on the host the whole change, float32 [N, K].
         num_bytes: of all factors.
     """
 
@@ -140,7 +144,11 @@ def pack_lora(
     packed = {}
     for target in sorted(parts):
         mine, width = parts.pop(target), where.targets[target][0]
-        if target in where.convs:
+        if target in where.turned:
+            mine = [_turned(part, where.turned[target]) for part in mine]
+        if target in where.whole:
+            packed[target] = sum(part.up @ part.down for part in mine)
+        elif target in where.convs:
             packed[target] = _conv(ops, mine, width, where.convs[target])
         else:
             packed[target] = ops.pack_low_rank(mine, width, swiglu=target in where.swiglu)
@@ -155,6 +163,12 @@ def _parts(down: Any, up: Any, places: Sequence[LoraPlace]) -> Iterable[LowRankP
         rows = [up[place.start : place.stop] for place in places]
         return (LowRankPart(down, rows[0] if len(rows) == 1 else np.concatenate(rows), places[0].at),)
     return tuple(LowRankPart(down, up[place.start : place.stop], place.at) for place in places)
+
+
+def _turned(part: LowRankPart, turned: Turned) -> LowRankPart:
+    down = part.down if turned.columns is None else part.down[:, turned.columns]
+    up = part.up if turned.rows is None else part.up[turned.rows]
+    return LowRankPart(down, up * np.float32(turned.sign), part.start)
 
 
 def _conv(ops: Ops[Any, Any], parts: Sequence[LowRankPart], width: int, side: int) -> ConvFactors:

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 # What may stand before a layer's name, longest first.
 _PREFIXES: Final = (
     "base_model.model.transformer.", "base_model.model.unet.", "base_model.model.", "model.diffusion_model.",
@@ -49,6 +52,21 @@ class LoraPlace:
 
 
 @dataclass(frozen=True, eq=False)
+class Turned:
+    """How a packed linear differs from the layer that files name, which is all of it.
+
+    Attributes:
+        columns: int64 [K], of each column the file's; None: they are alike.
+        rows: int64 [N], of each row the file's; None: they are alike.
+        sign: the factor of all.
+    """
+
+    columns: NDArray[np.int64] | None = None
+    rows: NDArray[np.int64] | None = None
+    sign: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
 class LoraMap:
     """The linears of a model, and the layers that files name.
 
@@ -58,12 +76,16 @@ class LoraMap:
             before.
         swiglu: the targets that are packed as pairs of gate and value.
         convs: the targets that are convolutions -> the side of their kernels, whose numbers stand in K.
+        turned: the targets that are packed in another order than files have -> which.
+        whole: the targets that stay on the host, and are changed there.
     """
 
     targets: Mapping[str, tuple[int, int]]
     layers: Mapping[str, Sequence[LoraPlace]]
     swiglu: frozenset[str] = frozenset()
     convs: Mapping[str, int] = field(default_factory=dict)
+    turned: Mapping[str, Turned] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
     _flat: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -100,7 +122,8 @@ class LoraMap:
         """Return both as one, of models that have no target in common."""
         return LoraMap(
             {**self.targets, **other.targets}, {**self.layers, **other.layers}, self.swiglu | other.swiglu,
-            {**self.convs, **other.convs},
+            {**self.convs, **other.convs}, {**self.turned, **other.turned},
+            self.whole | other.whole,
         )  # fmt: skip
 
 
@@ -112,6 +135,8 @@ class MapMaker:
         self.layers: dict[str, Sequence[LoraPlace]] = {}
         self.swiglu: set[str] = set()
         self.convs: dict[str, int] = {}
+        self.turned: dict[str, Turned] = {}
+        self.whole: set[str] = set()
 
     def add(self, target: str, depth: int, parts: Sequence[tuple[str, int]]) -> None:
         """Add a packed linear of layers (name, rows), which read the same `depth` columns."""
@@ -142,4 +167,6 @@ class MapMaker:
 
     def made(self) -> LoraMap:
         """Return the map."""
-        return LoraMap(self.targets, self.layers, frozenset(self.swiglu), self.convs)
+        return LoraMap(
+            self.targets, self.layers, frozenset(self.swiglu), self.convs, self.turned, frozenset(self.whole)
+        )

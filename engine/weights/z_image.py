@@ -22,7 +22,7 @@ CONDITION: Final = 256  # most columns of the vector that all modulations read
 TIME_CHANNELS, TIME_HIDDEN = 256, 1024
 QK_EPS: Final = 1e-5
 EPS_OUT: Final = 1e-6
-_PATCH: Final = f"{SIDE}-1"  # how the names of the first and last layer begin
+PATCH: Final = f"{SIDE}-1"  # how the names of the first and last layer begin
 HARMLESS: Final = {"axes_lens": "how many positions diffusers tabulates; Salon computes those that there are"}
 
 
@@ -144,7 +144,7 @@ def load_z_image(ops: Ops[Any, Any], component: Component) -> ZImageWeights:
     """
     config = ZImageConfig.read(component.config)
     reader = _Reader(ops, component.weights(), config)
-    d, condition, final = config.dim, config.condition, f"all_final_layer.{_PATCH}"
+    d, condition, final = config.dim, config.condition, f"all_final_layer.{PATCH}"
     names = [f"noise_refiner.{i}" for i in range(config.n_refiner_layers)]
     names += [f"layers.{i}" for i in range(config.n_layers)]
     weights = ZImageWeights(
@@ -179,13 +179,13 @@ class _Reader(Reader):
         return self.packing.array(self.weights.take(name, 1, self.config.dim), "float32")
 
     def image_in(self) -> Any:
-        config, name = self.config, f"all_x_embedder.{_PATCH}"
+        config, name = self.config, f"all_x_embedder.{PATCH}"
         weight = widen(self.weights.take(f"{name}.weight", config.dim, config.token_channels), name)
-        order = _columns(config.in_channels)
+        order = columns_of(config.in_channels)
         return self.packing.pack_linear([weight[:, order]], [self.weights.take(f"{name}.bias", config.dim)])
 
     def image_out(self, name: str) -> Any:
-        config, order = self.config, _columns(self.config.in_channels)
+        config, order = self.config, columns_of(self.config.in_channels)
         weight = widen(self.weights.take(f"{name}.weight", config.token_channels, config.dim), name)
         bias = widen(self.weights.take(f"{name}.bias", config.token_channels), name)
         return self.packing.pack_linear([-weight[order]], [-bias[order]])
@@ -223,6 +223,6 @@ class _Reader(Reader):
         )
 
 
-def _columns(channels: int) -> NDArray[np.int64]:
+def columns_of(channels: int) -> NDArray[np.int64]:
     """Return which column of the file each column of a token is: (C, 2, 2) of (2, 2, C)."""
     return np.arange(SIDE * SIDE * channels).reshape(SIDE, SIDE, channels).transpose(2, 0, 1).reshape(-1)
