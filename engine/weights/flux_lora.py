@@ -5,11 +5,9 @@ Files name layers as diffusers does, or as the original files of FLUX.1 do, whos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..files import flux as originals
 from .flux import IMAGE, TEXT, TIME_CHANNELS, FluxConfig, modulations_of
-from .lora_map import LoraMap, LoraPlace
+from .lora_map import LoraMap, LoraPlace, MapMaker
 
 IMAGE_IN, TEXT_IN, IMAGE_OUT, MODULATION = "image_in", "text_in", "image_out", "modulation"
 TIME, POOLED, GUIDANCE = "time", "pooled", "guidance"
@@ -18,15 +16,8 @@ TIME, POOLED, GUIDANCE = "time", "pooled", "guidance"
 def lora_map(config: FluxConfig) -> LoraMap:
     """Return where the layers of a Flux transformer lie, for LoRA files. `engine/models/flux.py` uses its names."""
     d = config.width
-    targets: dict[str, tuple[int, int]] = {}
-    layers: dict[str, Sequence[LoraPlace]] = {}
-
-    def add(target: str, depth: int, parts: Sequence[tuple[str, int]]) -> None:
-        at = 0
-        for name, rows in parts:
-            layers[name] = (LoraPlace(target, at, 0, rows),)
-            at += rows
-        targets[target] = (at, depth)
+    maker = MapMaker()
+    add, layers = maker.add, maker.layers
 
     def embedder(target: str, name: str, depth: int) -> None:
         add(f"{target}.first", depth, [(f"time_text_embed.{name}.linear_1", d)])
@@ -63,4 +54,4 @@ def lora_map(config: FluxConfig) -> LoraMap:
                 found.append(LoraPlace(place.target, row, start, stop))
                 row += stop - start
         layers[name] = tuple(found)
-    return LoraMap(targets, layers)
+    return maker.made()

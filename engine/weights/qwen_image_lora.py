@@ -3,9 +3,7 @@ calls them in every layout."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from .lora_map import LoraMap, LoraPlace
+from .lora_map import LoraMap, MapMaker
 from .qwen_image import IMAGE, TEXT, TIME_CHANNELS, QwenImageConfig, modulations_of
 
 IMAGE_IN, TEXT_IN, IMAGE_OUT, MODULATION = "image_in", "text_in", "image_out", "modulation"
@@ -15,16 +13,8 @@ TIME_FIRST, TIME_SECOND = "time.first", "time.second"
 def lora_map(config: QwenImageConfig) -> LoraMap:
     """Return where the layers of a Qwen-Image transformer lie. `engine/models/qwen_image.py` uses its names."""
     d, time = config.width, "time_text_embed.timestep_embedder"
-    targets: dict[str, tuple[int, int]] = {}
-    layers: dict[str, Sequence[LoraPlace]] = {}
-
-    def add(target: str, depth: int, parts: Sequence[tuple[str, int]]) -> None:
-        at = 0
-        for name, rows in parts:
-            layers[name] = (LoraPlace(target, at, 0, rows),)
-            at += rows
-        targets[target] = (at, depth)
-
+    maker = MapMaker()
+    add = maker.add
     add(IMAGE_IN, config.in_channels, [("img_in", d)])
     add(TEXT_IN, config.joint_attention_dim, [("txt_in", d)])
     add(TIME_FIRST, TIME_CHANNELS, [(f"{time}.linear_1", d)])
@@ -38,4 +28,4 @@ def lora_map(config: QwenImageConfig) -> LoraMap:
             add(f"{i}.{half}.out", d, [(f"{at}.attn.{out}", d)])
             add(f"{i}.{half}.up", d, [(f"{at}.{mlp}.net.0.proj", 4 * d)])
             add(f"{i}.{half}.down", 4 * d, [(f"{at}.{mlp}.net.2", d)])
-    return LoraMap(targets, layers)
+    return maker.made()
