@@ -43,6 +43,7 @@ MAX_LORA_BYTES: Final = 2**30  # of a file that a user brings
 MAX_IMAGE_PROMPTS: Final = 5  # pictures before the words of a prompt
 BLENDED: Final = (2, MAX_IMAGE_PROMPTS)  # pictures of a blend
 IMAGE_WEIGHT: Final = (0.0, 3.0)  # of all of these
+MAX_OMNI: Final = 8  # pictures that a model looks at while it draws
 MAX_LINK: Final = 2_000  # characters of a picture's link
 MAX_SOURCES: Final = 8  # pictures that one request starts from
 MAX_FEATHER: Final = 256  # pixels around a mask in which new ones fade into old ones

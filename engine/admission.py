@@ -13,6 +13,7 @@ from .errors import LimitError, SpecError
 from .info import Architecture
 from .limits import Limits
 from .memory import MemoryCoefficients
+from .references import want_references
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding, read_only
 
@@ -59,8 +60,8 @@ class Admission:
         """Check a spec against the model and the limits, where `num_open` generations are open already.
 
         Raises:
-            SpecError: a side is no multiple of the model's granularity, or the model has no guidance embedding for the
-                spec's `embedded_guidance`.
+            SpecError: a side is no multiple of the model's granularity, the model has no guidance embedding for the
+                spec's `embedded_guidance`, or it takes no such references.
             LimitError: the spec exceeds a limit.
         """
         limits, unit = self.limits, self.architecture.granularity
@@ -75,6 +76,7 @@ class Admission:
         if spec.shift is not None and self.architecture.trained is not None:
             allowed = "nothing (the model was trained on discrete noise levels, which no shift moves)"
             raise SpecError(complaint("shift", spec.shift, allowed, "leave it out, or take other steps"))
+        want_references(spec.references, self.architecture.references, unit)
         smaller = "choose a smaller size"
         bounds = (
             ("prompt", len(spec.prompt), "characters", "max_prompt_chars", "shorten it"),

@@ -20,6 +20,7 @@ from .generation import Branch, Generation
 from .graphs import StepGraphs
 from .history import History
 from .padding import NONE, filler_of, padded_table
+from .reference_rows import ReferenceRows
 from .regions import hold
 from .rescaling import Rescaling
 from .solvers import Evaluation
@@ -83,6 +84,10 @@ class Batch:
         self._each = ops.segments(self.sizes)  # one a generation
         self._history = History(ops, self.segments, self._images, self.sizes)
         samples = self._sample_inputs()
+        self._beside = None
+        if any(sample.references for sample in samples):
+            of_samples = [self.generations[j].reference_tokens for j in self._model_samples]
+            self._beside = ReferenceRows(ops, samples, of_samples)
         self._filler = NONE if graphs is None else filler_of(samples)
         self._zeros = None  # the latents of the filler
         if more := sum(self._filler.image_rows):
@@ -120,7 +125,8 @@ class Batch:
             prompted = number < len(self.generations)  # the first blocks are those of the prompts
             for image in range(g.spec.images):
                 text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
-                samples += [Sample(grid, text, g.embedded_guidance, g.loras) for grid in view.grids(g.grid)]
+                grids = view.grids(g.grid)
+                samples += [Sample(grid, text, g.embedded_guidance, g.loras, g.references) for grid in grids]
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:
@@ -171,7 +177,11 @@ class Batch:
         latents = [self.latents, *(self.generations[j].latents for j in self._more)]
         if self._seen is not None:
             latents = [self._seen.split(self._joined(latents))]
+        if self._beside is not None:
+            latents = [self._beside.put(self._joined(latents))]
         velocity = self._evaluate(latents, times)
+        if self._beside is not None:
+            velocity = self._beside.take(velocity)
         if self._seen is not None:
             velocity = self._seen.join(velocity, self.width)
         self._update(now, velocity, a, b)

@@ -10,6 +10,7 @@ from ..bounds import QUALITIES
 from ..errors import complaint
 from ..values import number_of, shown, whole_of
 from . import image_prompts as pictures
+from . import references as looked_at
 from . import start as starts
 from .config import Config
 from .errors import MalformedFile, PromptError, SpecError
@@ -23,7 +24,13 @@ from .styles.choice import FIELDS, StyleInfo, joined_uses, style_uses
 DEFAULTS: Mapping[str, Any] = {"width": 1024, "height": 1024, "steps": 28, "guidance_scale": 1.0, "solver": "euler"}
 SAMPLING = ("steps", "solver", "shift")  # the settings that a model may change for drafts
 _FIELDS = {field.name for field in fields_of(GenerationSpec)}
-_READ_HERE = {*FIELDS, *GUIDANCE_FIELDS, *starts.FIELDS, *pictures.FIELDS}  # that become other fields
+_READ_HERE = {
+    *FIELDS,
+    *GUIDANCE_FIELDS,
+    *starts.FIELDS,
+    *pictures.FIELDS,
+    *looked_at.FIELDS,
+}  # that become other fields
 
 
 def read_defaults(salon: Config, granularity: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -57,22 +64,24 @@ def complete(
     aspect: tuple[float, float] | None = None,
     granularity: int,
     styles: StyleInfo | None = None,
+    references: looked_at.ReferenceRule | None = None,
 ) -> GenerationSpec:
     """Return a spec of what is given, and of the defaults for the rest.
 
     Args:
-        given: fields of a spec, and those of `style_uses`, `image_prompts_of`, `start_of` and `guidance.weighted`,
-            whose weights become normal here.
+        given: fields of a spec, and those of `style_uses`, `image_prompts_of`, `start_of`, `references_of` and
+            `guidance.weighted`, whose weights become normal here.
         draft: the model's settings for drafts, for a draft; they hold unless one of `SAMPLING` is given.
         quality: 1, 2 or 4; so many times the steps are taken that are given, or that are the model's.
         aspect: (width, height) in any unit; it chooses a size of about the default area in this proportion.
         styles: the model's styles. Styles that are given (see `styles.choice.style_uses`) become adapters beside those
             given.
+        references: what pictures the model looks at; None: none.
 
     Raises:
-        SpecError: as `GenerationSpec`, `style_uses`, `image_prompts_of`, `guidance.weighted` and `start_of`. Also an
-            unknown field or quality, a malformed aspect, an aspect together with width or height, a negative prompt
-            without guidance, terms at guidance 0, and an image beside image prompts.
+        SpecError: as `GenerationSpec`, `style_uses`, `image_prompts_of`, `guidance.weighted`, `start_of` and
+            `references_of`. Also an unknown field or quality, a malformed aspect, an aspect together with width or
+            height, a negative prompt without guidance, terms at guidance 0, and an image beside image prompts.
         PromptError: no words, and no image prompts in their place.
     """
     if unknown := given.keys() - _FIELDS - _READ_HERE:
@@ -88,6 +97,9 @@ def complete(
     if start is not None and not prompt.strip():
         raise PromptError(complaint("prompt", shown(prompt), "some words", 'say what to draw, like "a red apple"'))
     start, chosen = start or from_pictures, (*chosen, *looks)
+    said = {name: given[name] for name in looked_at.FIELDS if given.get(name) is not None}
+    if said:
+        given = {**given, "references": looked_at.references_of(references, granularity, **said)}
     given = {name: value for name, value in given.items() if name not in _READ_HERE}
     if "loras" in given:
         given["loras"] = loras_of(given["loras"])

@@ -41,12 +41,20 @@ class Sample:
         guidance: the input of a guidance embedding; None: the model has none.
         loras: the LoRAs that act on it, each with its weight; samples with the same ones share the object. Only a model
             that `TakesLoras` is given any.
+        references: (height, width) in tokens of each picture that the model looks at, whose rows follow those of the
+            image. Only a model of which the checkpoint says that it takes references is given any.
     """
 
     grid: tuple[int, int]
     text: TextEncoding
     guidance: float | None = None
     loras: tuple[tuple[LoraWeights, float], ...] = ()
+    references: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows of its image and its references."""
+        return sum(height * width for height, width in (self.grid, *self.references))
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +127,13 @@ class Denoiser(Protocol):
 
         Args:
             layout: the result of `Denoiser.layout`.
-            latents: backend array float32 [T, C], the tokens of all samples' images one after another.
+            latents: backend array float32 [T, C], the tokens of all samples' images one after another, each followed
+                by those of the sample's references.
             times: the result of `Denoiser.times`, as a vector of `ops`.
             pages: the arrays in which the rows of the layout's adapter table lie, if it has one.
 
         Returns:
-            dx/dsigma, backend array float32 [T, C].
+            dx/dsigma, backend array float32 [T, C]; what stands in the rows of references is not read.
         """
 
     def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:

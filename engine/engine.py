@@ -45,6 +45,7 @@ from .memory import free_memory, weight_bytes
 from .probing import Probing, encoder_of
 from .projection import projected
 from .reading import read_spec, want_strict
+from .references import reference_grids
 from .regions import compose
 from .spec import AdapterUse, GenerationSpec, check_guidance, size_for_aspect
 from .spread import all_adapters, check_spread
@@ -203,6 +204,7 @@ class Engine:
             aspect=aspect,
             granularity=model.architecture.granularity,
             styles=None if model.styles is None else model.styles.info,
+            references=model.architecture.references,
         )
         want_strict(strict, read_spec(self.reader, spec) if strict or spec.terms else ())
         return spec
@@ -231,7 +233,8 @@ class Engine:
         Raises:
             SpecError: a side is no multiple of the model's granularity, an adapter or a LoRA is unknown, the prompt or
                 a term cannot be read, a negative prompt comes without guidance, terms come at guidance 0, a start
-                picture was not added, or its mask leaves nothing to draw.
+                picture or a reference was not added, a mask leaves nothing to draw, or the model takes no such
+                references.
             LimitError: the generation exceeds a limit. The engine has allocated nothing then.
             CheckpointError: the file of a LoRA was changed, or an array of it cannot be used.
         """
@@ -248,6 +251,7 @@ class Engine:
             start = self._noise(generation)
             generation.latents = self.ops.array(self.start_pictures.begin(generation, start), "float32")
             generation.region = self.start_pictures.region(self.ops, generation, start)
+            self._look(generation)
             if spec.inquiry:
                 generation.probing = self._probing(generation)
         if not generation.evaluations and not spec.inquiry:
@@ -429,6 +433,7 @@ class Engine:
             generation.kept = tuple(kept)
             if spec.start is not None and spec.start.masked:
                 generation.region = self.start_pictures.region(self.ops, generation, self._noise(generation))
+            self._look(generation)
             if spec.inquiry:
                 generation.probing = self._probing(generation)
                 generation.probing.resume(parked.numbers)
@@ -696,6 +701,7 @@ class Engine:
             embedded_guidance=sizes.embedded_guidance if spec.embedded_guidance is None else spec.embedded_guidance,
             latents=None,
             windows=windows_of(spec, unit, self.model.defaults["width"] * self.model.defaults["height"]),
+            references=reference_grids(spec, unit),
         )
         self.admission.check_step([generation.largest])
         return generation
@@ -727,6 +733,11 @@ class Engine:
     def _uses(self, spec: GenerationSpec) -> tuple[AdapterUse, ...]:
         """Return every adapter that acts on an image of a spec."""
         return all_adapters(spec, self.adapters.styled)
+
+    def _look(self, generation: Generation) -> None:
+        """Encode what a generation looks at while it is drawn."""
+        tokens = self.start_pictures.references(generation.spec)
+        generation.reference_tokens = None if tokens is None else self.ops.array(tokens, "float32")
 
     def _noise(self, generation: Generation) -> Float32:
         """Return the noise [images * rows, C] that a generation's images begin with."""

@@ -16,6 +16,7 @@ from ..errors import complaint
 from .admission import Size
 from .errors import NumericalError, SpecError, StateError
 from .noise import normal
+from .references import rows_of
 from .solvers import Evaluation
 from .spec import GenerationSpec
 from .text.pipeline import TextEncoding
@@ -93,6 +94,8 @@ class Generation:
         state: see `State`.
         error: the reason of a failure, or None.
         noise_scale: factor of the noise, where it is all that the generation begins with.
+        references: (height, width) in tokens of each picture that the model looks at.
+        reference_tokens: backend array [rows, C] float32, their clean latents one after another; None: there are none.
     """
 
     spec: GenerationSpec
@@ -119,6 +122,8 @@ class Generation:
     state: State = State.RUNNING
     error: NumericalError | None = None
     noise_scale: float = 1.0
+    references: tuple[tuple[int, int], ...] = ()
+    reference_tokens: Any = None
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -175,7 +180,7 @@ class Generation:
 
     @property
     def image_rows(self) -> int:
-        """Image rows of all samples of the next evaluation, as many as the model sees at most."""
+        """Image rows of all samples of the next evaluation, those of references too, as many as the model sees at most."""
         return self.size_of(self.branches).image_rows
 
     @property
@@ -187,12 +192,14 @@ class Generation:
         """Return the size of the generation within a step whose samples read these."""
         images, parts = self.spec.images, max(1, len(self.windows))
         seen = sum(window.rows for window in self.windows) or rows_seen(self.spec.tile, self.grid)
+        seen += rows_of(self.references) * parts
         texts = sum(len(branch.text.tokens) for branch in branches)
         return Size(images * texts * parts, images * len(branches) * seen, images * len(branches) * parts)
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
         self.latents = self.velocity = self.base = self.region = self.batch = self.probing = None
+        self.reference_tokens = None
         self.loras = self.kept = ()
         self.state = state
 

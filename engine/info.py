@@ -17,6 +17,7 @@ from .evaluations import evaluations_of
 from .inquiries import Course, course_of
 from .limits import Limits
 from .memory import MemoryCoefficients
+from .references import ReferenceRule
 from .sigmas import SigmaConfig
 from .solvers import Evaluation
 from .spec import GenerationSpec
@@ -78,6 +79,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
         sigmas: how the checkpoint spaces its sigmas.
         rescaled_guidance: whether guidance leaves each token's velocity as long as that of the prompt (`rescaling.py`).
         trained: the same of a model that was trained on discrete noise levels; None: `sigmas` holds.
+        references: what pictures the model looks at while it draws; None: it looks at none.
     """
 
     granularity: int
@@ -90,6 +92,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     sigmas: SigmaConfig
     rescaled_guidance: bool = False
     trained: TrainedSigmas | None = None
+    references: ReferenceRule | None = None
 
     @property
     def spacing(self) -> SigmaConfig | TrainedSigmas:
@@ -200,5 +203,5 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """
         return complete(
             prompt, fields, defaults=self.defaults, draft=self.draft if draft else None, quality=quality, aspect=aspect,
-            granularity=self.architecture.granularity, styles=self.styles,
+            granularity=self.architecture.granularity, styles=self.styles, references=self.architecture.references,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..kernels.accelerator import accelerator_of
@@ -26,6 +27,7 @@ from .info import Architecture, ModelIdentity
 from .limits import Limits
 from .memory import MemoryCoefficients, want_memory, weight_bytes
 from .pipeline import want_components
+from .references import ReferenceRule, read_rule
 from .sigmas import SCHEDULER, SigmaConfig
 from .styles.space import StyleSpace, load_styles
 from .taste.space import TasteSpace, space_of
@@ -64,6 +66,7 @@ class Model:
         styles: the styles that the model ships, or None.
         taught: how long a picture the model was taught; None: it does not say.
         family: name of its family.
+        references: what pictures the model looks at while it draws; None: it looks at none.
     """
 
     checkpoint: Checkpoint
@@ -81,11 +84,12 @@ class Model:
     styles: StyleSpace | None
     taught: Taught | None = None
     family: str = ""
+    references: ReferenceRule | None = None
 
     @cached_property
     def architecture(self) -> Architecture:
         """The sizes that requests, text and adapters must fit."""
-        return self.denoiser.architecture(self.sigmas)
+        return msgspec.structs.replace(self.denoiser.architecture(self.sigmas), references=self.references)
 
     def memory(self, itemsize: int) -> MemoryCoefficients:
         """Return the activation memory that the model takes. A number of the compute dtype has `itemsize` bytes."""
@@ -93,18 +97,20 @@ class Model:
 
     def limits(self, itemsize: int) -> Limits:
         """Return the limits of an engine that was given none: the usual ones, or what four pictures of the model's
-        default size take together, if that is more. A number of the compute dtype has `itemsize` bytes."""
+        default size take together, each with a reference where the model takes some, if that is more. A number of the
+        compute dtype has `itemsize` bytes."""
         usual, memory, unit = Limits(), self.memory(itemsize), self.architecture.granularity
         width, height = self.defaults["width"], self.defaults["height"]
         samples = 4 if self.defaults["guidance_scale"] == 1 else 8
         text = 0 if self.text is None else self.text.num_rows
-        step = memory.step(
-            text_rows=samples * text, image_rows=samples * (width // unit) * (height // unit), samples=samples
+        image = (width // unit) * (height // unit) + (
+            0 if self.references is None else self.references.pixels // unit**2
         )
+        step = memory.step(text_rows=samples * text, image_rows=samples * image, samples=samples)
         return replace(
             usual,
             max_pixels=max(usual.max_pixels, width * height),
-            max_rows=max(usual.max_rows, samples * (text + (width // unit) * (height // unit))),
+            max_rows=max(usual.max_rows, samples * (text + image)),
             max_step_bytes=max(usual.max_step_bytes, step),
             max_decode_bytes=max(usual.max_decode_bytes, memory.decode(width * height)),
         )
@@ -201,7 +207,9 @@ def load_model(
     sigmas = SigmaConfig.read(scheduler) if scheduler.architecture == SCHEDULER else SigmaConfig()
     denoiser = family.load(ops, components)
     defaults, draft = read_defaults(salon, denoiser.codec.granularity)
-    vocabulary, taught = salon.mapping("vocabulary"), read_taught(salon)
+    vocabulary, taught, references = salon.mapping("vocabulary"), read_taught(salon), read_rule(salon)
+    if references is not None and not getattr(family, "REFERENCES", ""):
+        salon.refuse("references", f"none for a model of family {named}", salon.raw("references"))
     salon.finish(SETTINGS)
     text = None if reader is None else reader.load(ops, components, salon, limits)
     if text is not None:
@@ -222,4 +230,5 @@ def load_model(
         styles=load_styles(ops, path, salon, denoiser),
         taught=taught,
         family=named,
+        references=references,
     )

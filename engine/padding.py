@@ -47,7 +47,7 @@ def filler_of(samples: Sequence[Sample], *, rows: int = 64) -> Filler:
     Args:
         rows: least step between sizes in rows.
     """
-    image = sum(height * width for height, width in (sample.grid for sample in samples))
+    image = sum(sample.rows for sample in samples)
     text = sum(len(sample.text.tokens) for sample in samples)
     count = bucket(len(samples), 1)
     if count == len(samples) and bucket(image, rows) == image and bucket(text, rows) == text:

@@ -29,6 +29,7 @@ from . import inquiries, solvers
 from .errors import PromptError, SpecError
 from .guidance import TextTerm, check_terms, interval_of, unconditional_weight, weight_of
 from .lora_uses import LoraUse, check_loras
+from .references import ReferenceUse, check_references
 from .start import Start
 
 _DIGITS: Final = decimal.Context(prec=40)
@@ -92,6 +93,7 @@ class GenerationSpec:
         loras: the LoRAs that change the model for every picture; an engine has them by `Engine.add_lora`.
         guidance_interval: (A, B), the share of the steps in which guidance acts, from 0 to 1. In a step outside of it,
             by its middle, an image has the prompt's sample alone.
+        references: the pictures that the model looks at while it draws (`references`).
 
     Raises:
         SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
@@ -121,6 +123,7 @@ class GenerationSpec:
     inquiry: str = ""
     loras: tuple[LoraUse, ...] = ()
     guidance_interval: tuple[float, float] = WHOLE_INTERVAL
+    references: tuple[ReferenceUse, ...] = ()
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -166,6 +169,7 @@ class GenerationSpec:
             twice = next(name for name in names if names.count(name) > 1)
             raise SpecError(complaint("adapters", f"{twice!r} twice", "each adapter once", "add up its weights"))
         check_loras(self.loras, self.inquiry)
+        check_references(self.references, self.inquiry)
         check_terms(self.terms)
         if self.start is not None and not isinstance(self.start, Start):
             raise SpecError(complaint("start", shown(self.start), "a Start", "make one of the picture's digest"))

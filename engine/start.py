@@ -141,6 +141,7 @@ class PictureUse(StrEnum):
     MASK = "mask"  # pixels [height, width] likewise, 255 where pixels are new
     TASTE = "taste"  # no picture, but the style vector of a taste code: its bytes [4 W], as float32 [W] has them
     LORA = "lora"  # no picture, but a LoRA: the path of its file, as bytes
+    REFERENCE = "reference"  # pixels [height, width, 3] of the size at which the model looks at it
 
 
 _LABELS: Final = {
@@ -149,6 +150,7 @@ _LABELS: Final = {
     PictureUse.MASK: "mask",
     PictureUse.TASTE: "taste code",
     PictureUse.LORA: "LoRA",
+    PictureUse.REFERENCE: "omni reference",
 }
 
 
@@ -161,6 +163,7 @@ class PictureForm(msgspec.Struct, frozen=True):
         size: (width, height) in pixels; None: of a style, a taste code or a LoRA, see `PictureUse`.
         place: where it lies on a canvas of that size, see `Start`.
         flat: as shades on white, see `Start`.
+        whole: of a reference, see `ReferenceUse`.
     """
 
     digest: str
@@ -168,6 +171,7 @@ class PictureForm(msgspec.Struct, frozen=True):
     size: tuple[int, int] | None = None
     place: Place | None = None
     flat: bool = False
+    whole: bool = False
 
     @property
     def label(self) -> str:
@@ -202,7 +206,8 @@ def forms_of(spec: GenerationSpec) -> tuple[PictureForm, ...]:
     styles = (PictureForm(digest, PictureUse.STYLE) for digest in map(picture_of, names) if digest is not None)
     tastes = (PictureForm(code, PictureUse.TASTE) for code in map(taste_of, names) if code is not None)
     loras = (PictureForm(use.digest, PictureUse.LORA) for use in spec.loras)
-    return tuple(dict.fromkeys((*styles, *tastes, *loras, *start_forms(spec))))
+    references = (use.form for use in spec.references)
+    return tuple(dict.fromkeys((*styles, *tastes, *loras, *start_forms(spec), *references)))
 
 
 def path_bytes(path: str | os.PathLike[str]) -> NDArray[np.uint8]:

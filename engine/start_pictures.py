@@ -1,4 +1,4 @@
-"""The pictures and masks that generations start from: their pixels, their latents, and who uses them.
+"""The pictures and masks that generations start from or look at: their pixels, their latents, and who uses them.
 
 They are called by digest and size. A bounded number of bytes stays, the least recently used go first; what an open
 generation uses stays in any case, and so do the last few that were added.
@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bounds import MAX_IMAGE_PROMPTS
+from ..bounds import MAX_IMAGE_PROMPTS, MAX_OMNI
 from ..errors import complaint
 from ..kernels.ops import Ops
 from .errors import SpecError
@@ -28,7 +28,7 @@ UInt8 = NDArray[np.uint8]
 
 MAX_BYTES: Final = 256 * 2**20
 # That stay in any case: what a generation needs is added piece by piece before it is opened.
-NEWEST: Final = MAX_IMAGE_PROMPTS
+NEWEST: Final = MAX_IMAGE_PROMPTS + MAX_OMNI
 
 
 @dataclass(eq=False)
@@ -44,7 +44,7 @@ class _Kept:
 
 
 class StartPictures:
-    """What generations of one engine start from.
+    """What generations of one engine start from, and what they look at.
 
     Args:
         encode: makes latents float32 [rows, C] of pixels uint8 [height, width, 3].
@@ -92,22 +92,23 @@ class StartPictures:
         self._forget_spare()
 
     def want(self, spec: GenerationSpec) -> None:
-        """Raise SpecError unless everything that a spec starts from is here."""
-        for form in start_forms(spec):
+        """Raise SpecError unless everything that a spec starts from or looks at is here."""
+        for form in _forms(spec):
             if form not in self._kept:
-                got = f"picture {form.digest} at {spec.width} x {spec.height}, which is not here"
+                width, height = form.size or (0, 0)
+                got = f"picture {form.digest} at {width} x {height}, which is not here"
                 raise SpecError(complaint(form.label, got, "one that was added", "call add_picture first"))
 
     def pin(self, spec: GenerationSpec) -> None:
-        """Keep what a spec starts from until `unpin`. SpecError: it is not here."""
+        """Keep what a spec starts from and looks at until `unpin`. SpecError: it is not here."""
         self.want(spec)
-        for form in start_forms(spec):
+        for form in _forms(spec):
             self._pins[form] += 1
             self._kept.move_to_end(form)
 
     def unpin(self, spec: GenerationSpec) -> None:
         """Undo one `pin` of the same spec."""
-        for form in start_forms(spec):
+        for form in _forms(spec):
             self._pins[form] -= 1
         self._pins = +self._pins
 
@@ -140,6 +141,11 @@ class StartPictures:
         cover = cover_of(spec.start, mask, (spec.width, spec.height))
         return Region.of(ops, self.pixels(spec), cover, self._tokens(spec), noise, generation.grid)
 
+    def references(self, spec: GenerationSpec) -> Float32 | None:
+        """Return the clean latents [rows, C] of what a pinned spec looks at, one after another; None: nothing."""
+        tokens = [self._tokens_of(use.form) for use in spec.references]
+        return np.concatenate(tokens) if tokens else None
+
     def _tokens(self, spec: GenerationSpec) -> Float32:
         """Return the clean latents [rows, C] of a pinned spec's picture, of several their mean."""
         assert spec.start is not None, "a spec with pictures"
@@ -167,3 +173,8 @@ class StartPictures:
             if spare <= 0:
                 break
             spare -= self._kept.pop(form).nbytes
+
+
+def _forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
+    """Return what a spec starts from, then what it looks at, each once."""
+    return tuple(dict.fromkeys((*start_forms(spec), *(use.form for use in spec.references))))

@@ -64,7 +64,7 @@ def imagine(options: argparse.Namespace) -> int:
 
     from ..engine.engine import Engine
     from ..studio.kinds import want_family
-    from ..studio.references import aspect_of, pictures_of
+    from ..studio.references import aspect_of, pictures_of, with_sizes
     from ..studio.resources import References
 
     engine = Engine.load(
@@ -92,7 +92,7 @@ def imagine(options: argparse.Namespace) -> int:
         else:
             fields["seed"] = seed
             aspect = fields.pop("aspect", aspect_of(fields, by_digest.get))
-            spec = engine.make_spec(request.text, aspect=aspect, **fields)
+            spec = engine.make_spec(request.text, aspect=aspect, **with_sizes(fields, by_digest.get))
         for form, pixels in pictures_of(spec, by_digest.get, forms, engine.info).items() if files else ():
             engine.add_picture(form, pixels)
         specs.append(spec)

@@ -27,7 +27,7 @@ def plan(options: argparse.Namespace) -> int:
             prompt, beside = sent(options, digests)
             found: Any = client.plan(prompt, **beside)  # of the same fields as a `Plan`
     else:
-        found = plan_here(options, digests, loras)
+        found = plan_here(options, digests, loras, dict(files.values()))
     if options.json:
         print_json(found)
         return exits.DONE
@@ -42,11 +42,14 @@ def plan(options: argparse.Namespace) -> int:
     return exits.DONE
 
 
-def plan_here(options: argparse.Namespace, digests: dict[str, str], loras: dict[str, str]) -> Plan:
+def plan_here(
+    options: argparse.Namespace, digests: dict[str, str], loras: dict[str, str], files: dict[str, bytes]
+) -> Plan:
     """Return the plan of an engine of one's own, at the prices that Salon comes with.
 
     Args:
         loras: those of `digests` that are of LoRAs.
+        files: the pictures' files, by digest.
     """
     from ..engine.engine import Engine
     from ..engine.reading import STRICT, read_spec, want_strict
@@ -56,6 +59,7 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str], loras: dict[
     from ..studio.pricing import work_of
     from ..studio.prompt.plan import plan_of, planned_job
     from ..studio.prompt.resolve import Facts, resolve
+    from ..studio.references import aspect_of, with_sizes
 
     facts, lists = Facts(default_style=True), own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
@@ -72,7 +76,9 @@ def plan_here(options: argparse.Namespace, digests: dict[str, str], loras: dict[
         lane = lane_of(request.lane)
         drafted = bool(fields.pop("draft", False))
         want_family(request.values, engine.model.family)
-        spec = engine.info.make_spec(request.text, draft=drafted or lane is Lane.DRAFT, **fields)
+        aspect = fields.pop("aspect", aspect_of(fields, files.get))
+        fields = with_sizes(fields, files.get)
+        spec = engine.info.make_spec(request.text, draft=drafted or lane is Lane.DRAFT, aspect=aspect, **fields)
         want_strict(fields.get(STRICT, False), read_spec(engine.reader, spec))
         cost = book.prices.charge(work_of(engine.info, spec, draft=drafted), lane)
         jobs.append(planned_job(request, spec, cost_ms=cost, list_ms=cost))

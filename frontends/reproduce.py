@@ -139,6 +139,7 @@ def _pairs(found: Recipe) -> list[tuple[str, str]]:
         ("from", "" if spec.start is None else f"picture {spec.start.picture}, strength {spec.start.strength:g}"),
         ("knobs", ", ".join(f"{name} {value:g}" for name, value in spec.knobs.items())),
         ("style", ", ".join(f"{use.adapter} {use.weight:g}" for use in spec.adapters)),
+        ("looks at", ", ".join(f"picture {use.picture} at {use.width} x {use.height}" for use in spec.references)),
         ("lora", ", ".join(f"{use.digest} {use.weight:g}" for use in spec.loras)),
         ("read", ", ".join(f"{slot}: {text}" for slot, text in found.clauses.items())),
         ("note", "; ".join(found.warnings)),

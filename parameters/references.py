@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..bounds import (
+    ANY_SIDE,
     CODE,
     ID,
     MAX_IMAGE_PROMPTS,
     MAX_IMAGES,
     MAX_LINK,
+    MAX_OMNI,
     MAX_REFERENCES,
     MAX_STYLE_NUMBER,
     REFERENCE_WEIGHT,
@@ -131,6 +133,57 @@ class Pictures:
 
     def write(self, value: Any) -> str:
         return " ".join(value)
+
+
+@dataclass(frozen=True)
+class TypedPicture(Typed):
+    """One of several pictures as the user typed it; it has no weight."""
+
+
+@dataclass(frozen=True)
+class OmniReferences:
+    """The kind of pictures that a model looks at while it draws: typed their files, sent their SHA-256s.
+
+    A server puts the (width, height) of each behind its SHA-256.
+    """
+
+    metavar: str = "PICTURE"
+    many: bool = True
+    short: str = ""
+    allowed: str = f"1 to {MAX_OMNI} pictures: each a file, the SHA-256 (64 hex digits) of one, a link, or JOB:NUMBER"
+
+    def read(self, flag: str, text: str, remedy: str) -> TypedPicture:
+        """Return one picture as it was typed."""
+        typed = ONE.read(flag, text, remedy)
+        return TypedPicture(typed.source, typed.is_file, typed.weight)
+
+    def check(self, name: str, value: Any, remedy: str) -> tuple[Any, ...]:
+        """Return the names of pictures that came as data, those with a size as (name, width, height)."""
+        many = items_of(value)
+        many = (value,) if many is None else many
+        if not 1 <= len(many) <= MAX_OMNI:
+            got, allowed = f"{len(many)} pictures", f"1 to {MAX_OMNI}"
+            raise ParameterError(complaint(name, got, allowed, "leave some out" if many else "leave it out"))
+        found = tuple(_sized(name, each, remedy) for each in many)
+        pictures = [each if isinstance(each, str) else each[0] for each in found]
+        if len(set(pictures)) != len(pictures):
+            raise ParameterError(complaint(name, "a picture twice", "each once", "leave it out"))
+        return found
+
+    def write(self, value: Any) -> str:
+        names = [each.source if isinstance(each, Typed) else each for each in value]
+        return " ".join(str(each if isinstance(each, int | str) else each[0]) for each in names)
+
+
+def _sized(name: str, value: Any, remedy: str) -> Any:
+    items = items_of(value)
+    if items is None:
+        return ONE.check(name, value, remedy)
+    sides = [whole_of(side) for side in items[1:]]
+    if len(sides) != 2 or not all(side is not None and 1 <= side <= ANY_SIDE for side in sides):
+        allowed = f"a picture, or one with its width and height from 1 to {ANY_SIDE}"
+        raise ParameterError(complaint(name, shown(value)[:80], allowed, "correct it"))
+    return (ONE.check(name, items[0], remedy), *sides)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ def work_of(
     spec: GenerationSpec,
     *,
     kind: Kind = Kind.GRID,
-    omni: bool = False,
     draft: bool = False,
     stealth: bool = False,
     usual: GenerationSpec | None = None,
@@ -29,7 +28,7 @@ def work_of(
         info: of the model that draws.
         spec: what it draws, every default filled in.
         kind: the line of the price list.
-        omni, draft, stealth, times: see `Work`.
+        draft, stealth, times: see `Work`.
         usual: the job that the line's price is for, of which there are no cheaper drafts; None: the model's default.
     """
     default, unit = info.default_job, info.architecture.granularity
@@ -45,7 +44,8 @@ def work_of(
         default_pixels=default.pixels,
     )
     return Work(
-        kind=kind, images=spec.images, omni=omni, draft=draft, stealth=stealth, effort=effort, times=times
+        kind=kind, images=spec.images, omni=bool(spec.references), draft=draft, stealth=stealth, effort=effort,
+        times=times,
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -31,6 +31,7 @@ from .resources import References
 UInt8 = NDArray[np.uint8]
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+OMNI: Final = "omni_reference"  # the field of a request
 MAX_PIXELS: Final = 64 * 2**20  # pixels of the largest picture that is unpacked
 _MOVING: Final = ("GIF", "PNG", "WEBP")  # a JPEG of several pictures is a photograph with a preview beside it
 _ORIENTATION: Final = 0x0112  # the number of this tag of EXIF
@@ -65,15 +66,31 @@ class ReferencePicture:
 
         A style is as `pixels` says. A start picture fills the size that is asked for: what is too wide or too high for
         its proportions is cut off on both sides, and one of that very size is taken as it is. With a place it is put
-        there, and what is free around it repeats its edges.
+        there, and what is free around it repeats its edges. A reference that is seen whole is brought to its size in
+        any proportions, and one that is hardly larger than its size loses its edges, without resizing.
         """
         if form.size is None:
             return self.pixels(info.defaults["width"] * info.defaults["height"], info.architecture.granularity)
         image = self.image.convert("L") if form.use is PictureUse.MASK else self.image
         if form.place is not None:
             return _placed(image, form.size, form.place)
+        if form.use is PictureUse.REFERENCE:
+            return _looked_at(image, form, info.architecture.granularity)
         fitted = _resized(image, form.size, _covering(image.size, form.size))
         return flattened(fitted) if form.flat else fitted
+
+
+def _looked_at(image: Any, form: PictureForm, unit: int) -> UInt8:
+    """Return a picture as a model looks at it, with the resampling of the models' own pipelines."""
+    from PIL import Image
+
+    assert form.size is not None, "a reference has a size"
+    beyond = image.size[0] - form.size[0], image.size[1] - form.size[1]
+    if not form.whole and all(0 <= each < unit for each in beyond):
+        left, top = beyond[0] // 2, beyond[1] // 2
+        return np.asarray(image.crop((left, top, left + form.size[0], top + form.size[1])))
+    box = None if form.whole else _covering(image.size, form.size)
+    return np.asarray(image.resize(form.size, Image.Resampling.LANCZOS, box=box))
 
 
 def _covering(of: tuple[int, int], size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -214,13 +231,32 @@ def pictures_of(
     return found
 
 
-def aspect_of(fields: dict[str, Any], file_of: Callable[[str], bytes | None]) -> tuple[int, int] | None:
-    """Return the proportions of the picture that a request's fields start from, where they say none themselves."""
+def with_sizes(fields: Mapping[str, Any], file_of: Callable[[str], bytes | None]) -> dict[str, Any]:
+    """Return a request's fields with the size of each omni reference beside it, of those whose file is here.
+
+    Raise ReferenceRefused for a file that is no picture.
+    """
+    if not (given := fields.get(OMNI)):
+        return dict(fields)
+    sized = list[Any]()
+    for each in (given,) if isinstance(given, str) else given:
+        digest = each if isinstance(each, str) else each[0]
+        data = file_of(digest)
+        sized.append(each if data is None else (digest, *size_of(data, f"omni reference {digest[:12]}")))
+    return {**fields, OMNI: tuple(sized)}
+
+
+def aspect_of(fields: Mapping[str, Any], file_of: Callable[[str], bytes | None]) -> tuple[int, int] | None:
+    """Return the proportions of the picture that a request's fields start from, or else of the first that the model
+    looks at, where they say none themselves."""
     image = fields.get("image")
+    if image is None and fields.get(OMNI) and fields.get("omni_weight") != 0:
+        first = fields[OMNI] if isinstance(fields[OMNI], str) else fields[OMNI][0]
+        image = first if isinstance(first, str) else first[0]
     if not isinstance(image, str) or any(fields.get(name) is not None for name in ("aspect", "width", "height")):
         return None
     data = file_of(image)
-    return None if data is None else size_of(data, f"start picture {image[:12]}")
+    return None if data is None else size_of(data, f"picture {image[:12]}")
 
 
 def _mask_fits(spec: GenerationSpec, form: PictureForm, file_of: Callable[[str], bytes | None]) -> bool:

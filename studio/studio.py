@@ -33,7 +33,7 @@ from .devices import want_unloading, worker_devices
 from .inquiring import describing, shortening
 from .job import Job, OnEnd, OnPreview, OnProgress, UInt8
 from .loras import LoraShelf
-from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of
+from .references import aspect_of, digest_of, pictures_of, read_file, read_picture, size_of, with_sizes
 from .resources import References
 from .scheduling.billing import Billing
 from .scheduling.loop import Loop
@@ -175,6 +175,7 @@ class Studio:
         which = None if lane is None else lane_of(lane)
         if aspect is None:
             aspect = aspect_of(fields, self.references.get_file)
+        fields = with_sizes(fields, self.references.get_file)
         spec = self.loop.model.make_spec(prompt, draft=draft or which is Lane.DRAFT, aspect=aspect, **fields)
         self.notes_of(spec, strict=strict)
         return spec
@@ -202,7 +203,8 @@ class Studio:
         return self.vocabulary.look(like)
 
     def add_reference(self, picture: str | os.PathLike[str] | bytes) -> str:
-        """Keep a picture. Return its digest (SHA-256, hex), for `style_references`, `image` or `mask`.
+        """Keep a picture. Return its digest (SHA-256, hex), for `style_references`, `image`, `mask` or
+        `omni_reference`.
 
         `imagine` and `make_spec` take it. Of many pictures the least recently used are forgotten.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..peers.base import DTYPES, F32, USUAL, image_ids
-from . import tiny_flux
+from . import references, tiny_flux
 from .blocks import Blocks, Row, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
@@ -37,6 +39,33 @@ def parity(scratch: Path) -> Iterator[Row]:
             error = float(np.mean((ours / 255 - theirs) ** 2))
             length = "long" if number else "short"
             yield Row(f"{name}: picture of a {length} prompt, 4 steps", None, float(-10 * np.log10(max(error, 1e-12))))
+    yield from kontext(scratch / "kontext")
+
+
+def kontext(folder: Path) -> Iterator[Row]:
+    """Yield the same of FLUX.1 Kontext beside a picture that it looks at. `folder`: where the model is saved."""
+    from ...engine.engine import Engine
+
+    built = tiny_flux.kontext()
+    built.save_pretrained(folder)
+    engine = Engine.load(folder, dtype="float32", threads=1)
+    yield from references.rows("kontext", engine, built, several=False, theirs=partial(with_references, built))
+
+
+def with_references(built: Any, pictures: Sequence[NDArray[np.uint8]], prompt: str = "a big red apple") -> F32:
+    """Return what Kontext's pipeline draws, float32 [SIDE, SIDE, 3] of 0..1, while it looks at a picture."""
+    import torch
+    from PIL import Image
+
+    from ...engine import noise
+
+    built.set_progress_bar_config(disable=True)
+    start = torch.from_numpy(noise.normal(7, 0, 0, (SIDE // 4) ** 2, 16))[None]
+    made = built(
+        Image.fromarray(pictures[0]), prompt, height=SIDE, width=SIDE, latents=start, output_type="np",
+        num_inference_steps=3, max_area=SIDE**2, _auto_resize=False,
+    )  # fmt: skip
+    return np.asarray(made.images[0], np.float32)
 
 
 def _parts(name: str, engine: Any, built: Any) -> Iterator[Row]:

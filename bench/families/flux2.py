@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..peers.base import DTYPES, F32, USUAL
-from . import tiny_flux, tiny_flux2
+from . import references, tiny_flux, tiny_flux2
 from .blocks import Blocks, Row, made_in, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
@@ -31,6 +34,17 @@ def parity(scratch: Path) -> Iterator[Row]:
         yield from parts(name, engine, built)
         error = float(np.mean((drawn(engine, PROMPTS[0]) / 255 - picture(built, PROMPTS[0])) ** 2))
         yield Row(f"{name}: picture, 3 steps", None, float(-10 * np.log10(max(error, 1e-12))))
+        beside = partial(with_references, built)
+        yield from references.rows(name, engine, built, several=True, theirs=beside)
+
+
+def with_references(built: Any, pictures: Sequence[NDArray[np.uint8]]) -> F32:
+    """Return what a pipeline draws, float32 [SIDE, SIDE, 3] of 0..1, while it looks at pictures."""
+    from PIL import Image
+
+    # diffusers takes none with sides below 64 pixels, where the tiny models are tiny
+    with patch.object(type(built.image_processor), "check_image_input", staticmethod(lambda image: image)):
+        return picture(built, references.PROMPT, image=[Image.fromarray(pixels) for pixels in pictures])
 
 
 def parts(name: str, engine: Any, built: Any) -> Iterator[Row]:

@@ -89,6 +89,13 @@ def pipeline(*, dev: bool = True) -> Any:
     return built
 
 
+def kontext() -> Any:
+    """Return a FluxKontextPipeline with the random weights of [dev]."""
+    from diffusers import FluxKontextPipeline
+
+    return FluxKontextPipeline(**pipeline(dev=True).components)
+
+
 def originals(folder: Path, to: Path) -> dict[str, Path]:
     """Write the parts of a saved pipeline as the single files that people have, under their makers' own names."""
     to.mkdir()

@@ -13,6 +13,7 @@ To add a family is to add a module with
     def settings(checkpoint) -> Mapping[str, Any]      # what stands for salon.json in a folder without one
     def load(ops, components) -> Denoiser              # see `engine/denoiser.py`
     def lora_map(checkpoint) -> LoraMap                # may be left out: the family takes no LoRAs
+    REFERENCES: str                                    # may be left out; which models take references, in words
 
 and, if its models are not of flow matching,
 

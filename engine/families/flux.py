@@ -27,7 +27,17 @@ from ..weights.flux import ARCHITECTURE
 from ..weights.lora_map import LoraMap
 
 HELP = "FLUX.1, and smaller models of its shape"
-PIPELINES: Final = ("FluxPipeline",)
+REFERENCES = "FLUX.1 Kontext"
+KONTEXT: Final = "FluxKontextPipeline"
+PIPELINES: Final = ("FluxPipeline", KONTEXT)
+# Of a file, its name tells that it is Kontext: it differs from [dev] in nothing but weights.
+KONTEXT_MARK: Final = "kontext"
+# The (width, height) in pixels that Kontext was trained to look at.
+KONTEXT_SIZES: Final = (
+    (672, 1568), (688, 1504), (720, 1456), (752, 1392), (800, 1328), (832, 1248), (880, 1184), (944, 1104),
+    (1024, 1024),
+    (1104, 944), (1184, 880), (1248, 832), (1328, 800), (1392, 752), (1456, 720), (1504, 688), (1568, 672),
+)  # fmt: skip
 CODEC: Final = "packed_kl"
 COMPONENTS: Final[Mapping[str, Classes]] = {
     "transformer": ("diffusers", (ARCHITECTURE,)),
@@ -148,6 +158,10 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     found: dict[str, Any] = {"defaults": {"steps": SCHNELL_STEPS if schnell else DEV_STEPS}}
     if reads_prompts(checkpoint, TEXT):
         found["text"] = {"pipeline": READER, "tokens": SCHNELL_TOKENS if schnell else DEV_TOKENS}
+    path = checkpoint.path
+    named = KONTEXT_MARK in path.stem.lower() if path.is_file() else checkpoint.index.get("_class_name") == KONTEXT
+    if named and not schnell:
+        found["references"] = {"most": 1, "sizes": KONTEXT_SIZES}
     return found
 
 

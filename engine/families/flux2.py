@@ -23,6 +23,7 @@ from ..weights.flux2 import ARCHITECTURE
 from ..weights.lora_map import LoraMap
 
 HELP = "FLUX.2 [dev] and [klein]"
+REFERENCES = "FLUX.2"
 PIPELINES: Final = ("Flux2Pipeline", "Flux2KleinPipeline")
 CODEC: Final = "normed_kl"
 COMPONENTS: Final[Mapping[str, Classes]] = {
@@ -48,6 +49,8 @@ STEPS, DISTILLED_STEPS = 50, 4
 KLEIN_GUIDANCE: Final = 4.0  # of the base form, by two samples
 EMBEDDED_GUIDANCE: Final = 4.0
 SIDE: Final = 128  # latents along a side of a picture, where nothing else is said
+# What pictures the models look at: of more than a megapixel they see a smaller copy.
+LOOKS_AT: Final[Mapping[str, Any]] = {"most": 8, "area": 1024 * 1024, "least": 64, "aspect": 8}
 MISTRAL: Final = "Mistral3ForConditionalGeneration"
 
 
@@ -125,7 +128,7 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         defaults["guidance_scale"] = KLEIN_GUIDANCE
     if "vae" in components and isinstance(widths := components["vae"].config.values.get("block_out_channels"), list):
         defaults["width"] = defaults["height"] = SIDE << (len(widths) - 1)
-    found: dict[str, Any] = {"defaults": defaults}
+    found: dict[str, Any] = {"defaults": defaults, "references": LOOKS_AT}
     if reads_prompts(checkpoint, TEXT):
         template = "flux2" if checkpoint.index["text_encoder"][1] == MISTRAL else "flux2_klein"
         found["text"] = {"pipeline": READER, "template": template}

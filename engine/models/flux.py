@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from ..denoiser import AdapterTable, Pages, Sample
 from ..weights import flux_lora as names
 from ..weights.flux import TIME_CHANNELS, DoubleBlock, FluxConfig, FluxWeights, SingleBlock, load_flux
 from ..weights.ip_adapter import IpAdapter, load_adapter_branch, load_ip_adapter
-from .joint_rows import JointRows, shared_texts, text_readers
+from .joint_rows import JointRows, placed_grids, shared_texts, text_readers
 from .low_rank import BatchLoras, loras_of, ranges_of
 from .rope import batch_tables
 
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 A = TypeVar("A")
+REFERENCE_STEP: Final = 1  # of references on the first rotary axis, as FLUX.1 Kontext has them
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +89,9 @@ def layout(
     terms = () if reading is None else reading.terms(names.TEXT_IN, "text")
     embedded = ops.linear(ops.array(tokens), weights.text_in, dtype="float32", low_rank=terms)
 
-    grids = tuple(sample.grid for sample in samples)
+    grids = placed_grids(samples, REFERENCE_STEP)
     lengths = [len(sample.text.tokens) for sample in samples]
-    rows = JointRows.of(ops, lengths, [height * width for height, width in grids])
+    rows = JointRows.of(ops, lengths, [sample.rows for sample in samples])
     loras = _loras(samples, rows, lengths)
     cos, sin = (ops.array(table, "float32") for table in batch_tables(config.axes_dims_rope, rows.text, grids))
     cuts = [ops.split(table, [rows.text, rows.image]) for table in (cos, sin)]
@@ -117,7 +118,7 @@ def layout(
 
 def _loras(samples: Sequence[Sample], rows: JointRows, lengths: Sequence[int]) -> BatchLoras | None:
     """Return the LoRAs of a batch. `lengths`: text rows of each sample."""
-    text, image = ranges_of(lengths), ranges_of([height * width for height, width in (s.grid for s in samples)])
+    text, image = ranges_of(lengths), ranges_of([sample.rows for sample in samples])
     stream = [
         [*a, *((rows.text + start, rows.text + stop) for start, stop in b)] for a, b in zip(text, image, strict=True)
     ]
@@ -136,7 +137,8 @@ def velocity(
     """Return dx/dsigma of every image, float32 [Ti, C].
 
     Args:
-        latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
+        latents: float32 [Ti, C], the tokens of all images one after another, each row-major and with its references
+            behind it.
         times: vector float32 [S], sigma in 0..1 times 1000.
         pages: where the rows of the layout's adapter table lie, a pair of arrays for each double block.
 

@@ -1,8 +1,8 @@
 """Compute the FLUX.2 transformer family over ragged rows: [dev] and [klein].
 
 Source: FLUX.2 (Black Forest Labs, 2025). Unlike FLUX.1, all blocks of a kind share one modulation, nothing has a bias,
-feed-forward parts are SwiGLU (2002.05202), and rotary embedding has four axes: 0, row and column of an image token, and
-the place of a text token. Tests compare it with diffusers' `Flux2Transformer2DModel`.
+feed-forward parts are SwiGLU (2002.05202), and rotary embedding has four axes: 0 or the place of a reference, row and
+column of an image token, and the place of a text token. Tests compare it with diffusers' `Flux2Transformer2DModel`.
 
 ONE array holds the residual stream of the batch, see `JointRows`; double blocks take its two parts, single blocks take
 the whole.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,14 @@ from ...kernels.ops import LowRankTerm, Ops, Vector
 from ..denoiser import Sample
 from ..weights import flux2_lora as names
 from ..weights.flux2 import DoubleBlock, Flux2Config, Flux2Weights, SingleBlock, load_flux2
-from .joint_rows import JointRows, shared_texts, text_readers
+from .joint_rows import JointRows, placed_grids, shared_texts, text_readers
 from .low_rank import BatchLoras, joint_loras, low_rank, text_loras
 from .rope import id_tables
 
 __all__ = ["Flux2Config", "Flux2Layout", "Flux2Weights", "layout", "load_flux2", "velocity"]
 
 A = TypeVar("A")
+REFERENCE_STEP: Final = 10  # of references on the first rotary axis
 Float32 = NDArray[np.float32]
 
 
@@ -69,9 +70,9 @@ def layout(ops: Ops[Any, Any], weights: Flux2Weights, samples: Sequence[Sample])
     readers = text_readers(samples)
     reading = low_rank(text_loras(readers, [len(one.text.tokens) for one in readers]), names.TEXT_IN, "text")
     embedded = ops.linear(ops.array(tokens), weights.text_in, dtype="float32", low_rank=reading)
-    grids = tuple(sample.grid for sample in samples)
+    grids = placed_grids(samples, REFERENCE_STEP)
     lengths = tuple(len(sample.text.tokens) for sample in samples)
-    rows = JointRows.of(ops, lengths, [height * width for height, width in grids])
+    rows = JointRows.of(ops, lengths, [sample.rows for sample in samples])
     loras = joint_loras([sample.loras for sample in samples], rows)
     tables = _tables(config.axes_dims_rope, config.rope_theta, lengths, grids)
     cos, sin = (ops.array(table, "float32") for table in tables)
@@ -97,7 +98,8 @@ def velocity(ops: Ops[Any, Any], weights: Flux2Weights, layout: Flux2Layout[Any]
     """Return dx/dsigma of every image, float32 [Ti, C].
 
     Args:
-        latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
+        latents: float32 [Ti, C], the tokens of all images one after another, each row-major and with its references
+            behind it.
         times: vector float32 [S], sigma in 0..1 times 1000.
     """
     config, rows = weights.config, layout.rows
@@ -180,11 +182,11 @@ def _single_block(
 
 @lru_cache(maxsize=2)  # the batch that is running and the one before
 def _tables(
-    axes: tuple[int, ...], theta: float, lengths: tuple[int, ...], grids: tuple[tuple[int, int], ...]
+    axes: tuple[int, ...], theta: float, lengths: tuple[int, ...], grids: tuple[tuple[int, int, int], ...]
 ) -> tuple[Float32, Float32]:
     """Return cos and sin of a whole batch, float32 [text rows + image rows, sum(axes) / 2]."""
     tables = [_text_tables(length, axes, theta) for length in lengths]
-    tables += [_grid_tables(height, width, axes, theta) for height, width in grids]
+    tables += [_grid_tables(*grid, axes, theta) for grid in grids]
     return np.concatenate([cos for cos, _ in tables]), np.concatenate([sin for _, sin in tables])
 
 
@@ -196,8 +198,9 @@ def _text_tables(length: int, axes: tuple[int, ...], theta: float) -> tuple[Floa
 
 
 @lru_cache(maxsize=64)
-def _grid_tables(height: int, width: int, axes: tuple[int, ...], theta: float) -> tuple[Float32, Float32]:
+def _grid_tables(height: int, width: int, first: int, axes: tuple[int, ...], theta: float) -> tuple[Float32, Float32]:
     ids = np.zeros((height * width, 4), np.int64)
+    ids[:, 0] = first
     ids[:, 1], ids[:, 2] = np.divmod(np.arange(height * width), width)
     return id_tables(ids, axes, theta)
 

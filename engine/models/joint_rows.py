@@ -41,6 +41,16 @@ class JointRows:
         return self.text + self.image
 
 
+def placed_grids(samples: Sequence[Sample], step: int) -> tuple[tuple[int, int, int], ...]:
+    """Return (height, width, position on the first rotary axis) of every image and, behind it, of its references.
+
+    Images stand at 0, the references of each at `step`, 2 * `step`, and so on.
+    """
+    return tuple(
+        (*grid, step * place) for sample in samples for place, grid in enumerate((sample.grid, *sample.references))
+    )
+
+
 def shared_texts(samples: Sequence[Sample]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Return the text rows of all samples, float32 [U, E], those of a shared text once; and which of them each sample
     reads one after another, int32 [Tt]. Samples with different LoRAs share none."""

@@ -17,7 +17,7 @@ from ...parameters.language.printing import joined
 from ...parameters.language.prompt import Prompt, Said
 from ...parameters.loras import Loras, TypedLora
 from ...parameters.pictures import Form, Named, is_link, named
-from ...parameters.references import Picture, References, Typed
+from ...parameters.references import OmniReferences, Picture, References, Typed
 from .parsing import FILE, Names, Once, UsageError
 
 
@@ -107,7 +107,7 @@ def _add(group: Any, parameter: Parameter, told: bool) -> None:
             help=text if told else argparse.SUPPRESS,
         )
         action.parameter = parameter
-        if isinstance(kind, References | Picture | Loras):
+        if isinstance(kind, References | Picture | OmniReferences | Loras):
             action.completes = FILE
     for spelling in parameter.spellings:
         action = group.add_argument(

@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     picture = PathName("--reference", FILE)
     action = reproduce.add_argument(
         "--reference", type=picture, nargs="+", default=[], metavar="FILE",
-        help="the pictures that it starts from or whose style it has, where there are any",
+        help="the pictures that it starts from, looks at or has the style of, where there are any",
     )  # fmt: skip
     action.completes = FILE
     action = reproduce.add_argument(

@@ -12,7 +12,7 @@ from ..errors import ParameterError, refusal_of
 from ..kinds import Value
 from ..known import parameters, unmade
 from ..pictures import Form, Named
-from ..references import RANDOM, Typed
+from ..references import RANDOM, Typed, TypedPicture
 from .prompt import Prompt, Said
 
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
@@ -77,6 +77,8 @@ def plain(one: Said, digests: Mapping[str, str] = NONE, choose: Callable[[], int
         return _source(one.flag, value, digests, choose)
     if not isinstance(value, tuple) or not any(isinstance(each, Typed) for each in value):
         return value
+    if all(isinstance(each, TypedPicture) for each in value):
+        return tuple(_source(one.flag, typed, digests, choose) for typed in value)
     return tuple((_source(one.flag, typed, digests, choose), typed.weight) for typed in value)
 
 

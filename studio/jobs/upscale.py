@@ -39,7 +39,7 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     width, height = _doubled(first, model)
     start = Start(first.digest, strength, enlarge=TIMES, project=not creative)
     return remade(
-        asked, parent, model, start=start, width=width, height=height, images=1, stop=100.0, chaos=0.0,
+        asked, parent, model, start=start, width=width, height=height, images=1, stop=100.0, chaos=0.0, references=(),
         **full_quality(parent, model),
     )  # fmt: skip
 

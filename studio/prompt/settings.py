@@ -17,7 +17,7 @@ from ...parameters.language.reading import parse_one
 
 NEVER = (
     *("seed", "repeat", "image", "mask", "terms", "prompt_weight"),
-    *("image_prompts", "image_weight", "blend"),
+    *("image_prompts", "image_weight", "blend", "omni_reference", "omni_weight"),
 )  # what is of one prompt and no other
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from ...engine.admission import Admission, Size
 from ...engine.errors import SpecError
 from ...engine.info import ModelInfo
+from ...engine.references import reference_grids, rows_of
 from ...engine.spec import GenerationSpec
 from ...engine.spread import adapters_of
 from ...engine.styles.names import is_known
@@ -50,6 +51,8 @@ def ticket_of(
     unit = info.architecture.granularity
     windows = windows_of(spec, unit, info.defaults["width"] * info.defaults["height"])
     parts = [window.rows for window in windows] or [rows_seen(spec.tile, (spec.height // unit, spec.width // unit))]
+    beside = rows_of(reference_grids(spec, unit))
+    parts = [part + beside for part in parts]
     rows = sum(parts)
     texts = [info.text_rows]
     if spec.guided:

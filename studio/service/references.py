@@ -22,7 +22,7 @@ from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm, PictureUse, forms_of, path_bytes
 from ...errors import complaint
 from ..errors import BlobMissing
-from ..references import aspect_of, digest_of, pictures_of, read_picture
+from ..references import OMNI, aspect_of, digest_of, pictures_of, read_picture, with_sizes
 from ..resources import digests_of, needed, not_here
 from ..store.blobs import Blobs
 from ..store.domains.references import ReferenceRow
@@ -142,21 +142,30 @@ class ServiceReferences:
             await self.waits.write(writes)
         return found
 
-    async def aspect(self, account: str, given: dict[str, Any]) -> tuple[int, int] | None:
-        """Return the proportions of the picture that parameters start from; None if they say some themselves.
+    async def sized(self, account: str, given: dict[str, Any], *, proportions: bool) -> dict[str, Any]:
+        """Return parameters with the proportions of the picture that they start from, unless they say some themselves,
+        and with the sizes of those that the model looks at.
 
         A picture that the account may not use counts as none: `needed` refuses it.
 
+        Args:
+            proportions: whether those of a picture that the model looks at are taken, too.
+
         Raises:
-            ReferenceRefused: the file is no picture.
+            ReferenceRefused: a file is no picture.
         """
-        if given.get("image") is None:
-            return None
+        if given.get("image") is None and not given.get(OMNI):
+            return given
 
         def file(digest: str) -> bytes | None:
             return self.stored(digest) if self.may_use(account, digest) else None
 
-        return await self.waits.read(lambda: aspect_of(given, file))
+        def look() -> dict[str, Any]:
+            said = given if proportions else {name: value for name, value in given.items() if name != OMNI}
+            aspect = aspect_of(said, file)
+            return with_sizes(given if aspect is None else {**given, "aspect": aspect}, file)
+
+        return await self.waits.read(look)
 
     def file(self, account: str, digest: str) -> bytes:
         """Return the file of a picture that an account may use. Raise SpecError if there is no such picture."""

@@ -21,6 +21,7 @@ from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
 from ..prompt.plan import Plan, plan_of, planned_job
+from ..references import OMNI
 from ..resources import digests_of
 from ..store.domains.prompts import BatchRow
 from ..store.retention import check_quota, collect, sweep
@@ -280,7 +281,7 @@ class Service(Lookups):
 
     async def _resolved(self, account: str, request: JobRequest) -> JobRequest:
         """Return a request with digests in place of jobs' pictures, codes in place of taste profiles, and the
-        proportions of what it starts from.
+        proportions of what it starts from, and the sizes of what the model looks at.
 
         Raises:
             TasteRefused: it names a profile or a code that the account cannot use.
@@ -309,8 +310,10 @@ class Service(Lookups):
                 raise SpecError(complaint("--sw", got, "it with --sref", remedy))
             named: Any = checked({PROFILE: said[PROFILE]})[PROFILE]
             said[PROFILE] = await self.taste.resolve(account, named)
-        if (aspect := await self.jobs.references.aspect(account, said)) is not None:
-            said["aspect"] = aspect
+        if said.get(OMNI):
+            pictures = [each if isinstance(each, str) else each[0] for each in said[OMNI]]
+            said[OMNI] = tuple([await self._brought(account, "omni reference", each) for each in pictures])
+        said = await self.jobs.references.sized(account, said, proportions=request.kind == IMAGINE)
         return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)
 
     async def _brought(self, account: str, name: str, picture: str) -> str:

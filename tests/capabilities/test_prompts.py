@@ -137,8 +137,10 @@ def test_g11_styles_by_number_and_at_random(draw: Draw, salon: Salon) -> None:
     assert named[0] != named[1]
 
 
-@pytest.mark.parametrize("words", ["--oref cat.png", "--ow 100", "--cref cat.png", "--cw 100"])
+@pytest.mark.parametrize("words", ["--oref a.png", "--cref cat.png", "--cw 100"])
 def test_g12_references_to_things_are_refused_by_name(salon: Salon, words: str) -> None:
+    """Those of a model that looks at pictures are drawn in `tests/frontends/zmq/test_references.py`."""
+    Path("a.png").write_bytes(file_of(np.full((128, 128, 3), 40, np.uint8)))
     refused = salon("imagine", f"a cat {words}")
     assert refused.code == 2
     assert words.split()[0] in refused.err

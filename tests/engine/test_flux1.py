@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from salon.engine.errors import (
     ModelNotFound,
     NotEnoughMemory,
     PromptError,
+    SpecError,
     TruncatedFile,
     UnexpectedKey,
     UnknownArchitecture,
     UnsafeFile,
     WrongConfig,
 )
-from salon.engine.files.opening import ModelPath, open_checkpoint
+from salon.engine.files.opening import ModelPath, open_checkpoint, salon_of
 from salon.engine.memory import weight_bytes
 from salon.engine.reading import load_reader
 from salon.engine.survey import survey
@@ -36,6 +38,8 @@ from salon.studio.studio import Studio
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
+from salon.bench.families import references  # noqa: E402
+from salon.bench.families.flux import with_references  # noqa: E402
 from salon.bench.families.tiny_flux import LONG, originals, pipeline  # noqa: E402
 
 from . import lora_files  # noqa: E402
@@ -101,6 +105,34 @@ def test_a_folder_of_diffusers_draws_what_diffusers_draws(engine: Engine, dev: A
     assert decibels(drawn(engine, "a cat")[0], of_diffusers(dev)) < 45
     guided = of_diffusers(dev, true_cfg_scale=2.0, negative_prompt="a dog")
     assert decibels(drawn(engine, guidance_scale=2.0, negative_prompt="a dog")[0], guided) >= 50
+
+
+def test_kontext_looks_at_a_picture_as_in_diffusers(engine: Engine, dev: Any, folder: Path, tmp_path: Path) -> None:
+    from diffusers import FluxKontextPipeline
+
+    theirs, given = FluxKontextPipeline(**dev.components), references.pictures(1)
+    shutil.copytree(folder, tmp_path / "kontext")
+    index = json.loads((folder / "model_index.json").read_text()) | {"_class_name": "FluxKontextPipeline"}
+    (tmp_path / "kontext" / "model_index.json").write_text(json.dumps(index))
+    kontext = Engine.load(tmp_path / "kontext", dtype="float32")
+    made = references.rows("kontext", kontext, theirs, several=False, theirs=partial(with_references, theirs))
+    velocity, picture = made
+    assert velocity.error is not None
+    assert velocity.error < 1e-4
+    assert picture.decibels is not None
+    assert picture.decibels >= 50
+    plain = references.drawn(kontext, references.looking(kontext, ()))[0]  # and the number does tell without
+    assert references.decibels(plain, with_references(theirs, given)) < 45
+    assert engine.model.architecture.references is None  # [dev] itself looks at none
+    with pytest.raises(SpecError, match="--oref: got it with another model, allowed models that"):
+        engine.open(references.looking(engine, given))
+
+
+def test_a_single_file_is_kontext_by_its_name(files: dict[str, Path], tmp_path: Path) -> None:
+    named = tmp_path / "flux1-Kontext-dev.safetensors"
+    named.symlink_to(files["transformer"])
+    assert "references" in salon_of(open_checkpoint(ModelPath.of(named))).values
+    assert "references" not in salon_of(open_checkpoint(ModelPath.of(files["transformer"]))).values
 
 
 ORIGINALS = {  # of the tiny pipeline: names of the makers' layers -> (N, K); diffusers wants real widths of others

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from salon.engine.survey import survey
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families import tiny_flux2, tiny_language  # noqa: E402
-from salon.bench.families.flux2 import drawn, parts, picture  # noqa: E402
+from salon.bench.families import references, tiny_flux2, tiny_language  # noqa: E402
+from salon.bench.families.flux2 import drawn, parts, picture, with_references  # noqa: E402
 from salon.bench.families.tiny_flux import LONG  # noqa: E402
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
@@ -83,6 +84,27 @@ def test_parts_are_those_of_diffusers(name: str, engines: dict[str, Engine], bui
     rows = list(parts(name, engines[name], built[name]))
     assert len(rows) == 5
     assert max(row.error for row in rows if row.error is not None) < 1e-4
+
+
+def test_models_look_at_pictures_as_in_diffusers(engines: dict[str, Engine], built: dict[str, Any]) -> None:
+    engine, theirs = engines["klein"], built["klein"]
+    for each in engines.values():
+        rule = each.model.architecture.references
+        assert rule is not None
+        assert (rule.most, rule.area) == (8, 1024 * 1024)
+    velocity, drawn_beside = references.rows(
+        "klein", engine, theirs, several=True, theirs=partial(with_references, theirs)
+    )
+    assert velocity.error is not None
+    assert velocity.error < 1e-4
+    assert drawn_beside.decibels is not None
+    assert drawn_beside.decibels >= 50
+    # and the number does tell whether there are references, and their order
+    given = references.pictures(2)
+    want = with_references(theirs, given)
+    assert references.decibels(references.drawn(engine, references.looking(engine, ()))[0], want) < 45
+    other = references.drawn(engine, references.looking(engine, given[::-1]))[0]
+    assert references.decibels(other, want) < 45
 
 
 def test_pictures_are_encoded_as_diffusers_encodes_them(engines: dict[str, Engine], built: dict[str, Any]) -> None:

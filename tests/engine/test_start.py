@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from salon.engine import noise, pictures
+from salon.engine import noise, pictures, start_pictures
 from salon.engine.engine import Engine
 from salon.engine.errors import PromptError, SpecError
 from salon.engine.evaluations import evaluations_of
@@ -18,7 +18,7 @@ from salon.engine.generation import Generation, ParkedGeneration, State
 from salon.engine.regions import compose, cover_of, fresh_tokens
 from salon.engine.spec import AdapterUse, GenerationSpec
 from salon.engine.start import PictureForm, PictureUse, Start, forms_of, start_of
-from salon.engine.start_pictures import NEWEST, StartPictures
+from salon.engine.start_pictures import StartPictures
 
 from .conftest import add_pictures
 
@@ -332,7 +332,8 @@ def test_pixels_that_do_not_fit_their_form(engine: Engine, form: PictureForm, pi
         engine.add_picture(form, pixels)
 
 
-def test_a_bounded_number_stays_and_what_is_used_in_any_case() -> None:
+def test_a_bounded_number_stays_and_what_is_used_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(start_pictures, "NEWEST", 5)
     encoded = []
 
     def encode(pixels: Any) -> Any:
@@ -360,7 +361,7 @@ def test_a_bounded_number_stays_and_what_is_used_in_any_case() -> None:
     assert forms[0] not in kept
     kept.max_bytes = 0
     add(11)
-    assert sum(form in kept for form in forms) == NEWEST
+    assert sum(form in kept for form in forms) == start_pictures.NEWEST
 
 
 def test_a_picture_is_encoded_once(new_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch) -> None:

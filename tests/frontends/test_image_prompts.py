@@ -98,7 +98,7 @@ def test_a_plan(main: Main) -> None:
         (("a.png b.png c.png d.png e.png f.png a cat",), "image_prompts: got 6 pictures, allowed 1 to 5"),
         ((f"{'ab' * 12}:1 a cat",), "a job's JOB:NUMBER only with a server"),
         ((f"{'ab' * 32} a cat",), "which is not here"),
-        (("photo.png a cat --oref photo.png",), "--oref: got it, allowed what this version can do"),
+        (("photo.png a cat --oref photo.png",), "--oref: got it with another model, allowed models that were"),
         (("a cat --cref photo.png",), "A picture before the words draws from it, --sref in its style"),
         (("photo.png a cat --tile",), "tile: got it with a picture to start from"),
     ],
