@@ -29,6 +29,7 @@ CHAOS: Final = (0.0, 100.0)
 WEIRD: Final = (0.0, 3_000.0)
 EXPERIMENTAL: Final = (0.0, 100.0)
 STOP: Final = (10.0, 100.0)  # percent of the steps
+PROGRESSIVE: Final = (0.0, 90.0)  # percent of the steps
 QUALITIES: Final = (1, 2, 4)
 STYLE_VERSIONS: Final = (1,)  # of style references
 MAX_SEED: Final = 2**64 - 1

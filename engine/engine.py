@@ -43,6 +43,7 @@ from .loading import Model, load_model
 from .loras import Loras
 from .memory import free_memory, weight_bytes
 from .probing import Probing, encoder_of
+from .progressive import enlarged_preview, grow, half, is_due
 from .projection import projected
 from .reading import read_spec, want_strict
 from .references import reference_grids
@@ -277,6 +278,8 @@ class Engine:
         if len({id(generation) for generation in generations}) != len(generations):
             raise StateError(complaint("step", "a generation twice", "each generation once", "leave it out"))
         self.admission.check_step(generations)
+        for generation in filter(is_due, generations):
+            grow(self.ops, self.model.denoiser.codec, self.model.architecture, generation)
         if self._batch is None or not self._batch.holds(generations):
             self._batch = Batch(
                 self.ops, self.model.denoiser, self.adapters, generations, self.graphs,
@@ -338,7 +341,8 @@ class Engine:
         assert now is not None, "no latents"
         assert velocity is not None, "no velocity"
         latents = taken.clean(now, velocity, drawn)
-        return self._decode(generation, self.ops.array(latents, "float32"), generation.spec.images)
+        seen = self._decode(generation, self.ops.array(latents, "float32"), generation.spec.images)
+        return seen if generation.whole is None else enlarged_preview(seen, generation.spec)
 
     @on_device
     def finish(self, generation: Generation) -> UInt8:
@@ -424,6 +428,7 @@ class Engine:
             if self.adapters.digest(name) != parked.adapters.get(name):
                 remedy = "register the tokens it was parked with"
                 raise StateError(complaint(f"adapter {name!r}", "other tokens", "those of the parked one", remedy))
+        parking.set_size(parked, generation)
         arrays = parking.read_arrays(parked, generation)
         with self._admitted(generation):
             generation.position = parked.position
@@ -704,6 +709,8 @@ class Engine:
             references=reference_grids(spec, unit),
         )
         self.admission.check_step([generation.largest])
+        if spec.small_steps:
+            generation.grid, generation.whole = half(grid), grid
         return generation
 
     def _probing(self, generation: Generation) -> Probing:

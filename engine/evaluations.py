@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import solvers
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 def evaluations_of(spec: GenerationSpec, architecture: Architecture) -> tuple[Evaluation, ...]:
     """Return what a generation of this spec does, one model call each.
 
-    It is the solver's table, of a start picture's strength the end of it, as `course` changes it. An inquiry draws
-    nothing, and has none.
+    It is the solver's table, of a start picture's strength the end of it, as `course` changes it. With progressive
+    resolution it is one table of the small steps, to their clean estimate, then one of those that are left. An inquiry
+    draws nothing, and has none.
     """
     if spec.inquiry:
         return ()
@@ -26,4 +28,9 @@ def evaluations_of(spec: GenerationSpec, architecture: Architecture) -> tuple[Ev
     table = solvers.evaluations(
         spec.solver, architecture.spacing, spec.steps, tokens, spec.shift, skip=spec.steps - spec.steps_begun
     )
-    return detailed(stopped(table, spec.steps_taken), spec.experimental)
+    whole, small = stopped(table, spec.steps_taken), spec.small_steps
+    if small:
+        left = solvers.evaluations(spec.solver, architecture.spacing, spec.steps, tokens, spec.shift, skip=small)
+        rest = (replace(e, step=e.step + small) for e in stopped(left, spec.steps_taken - small))
+        whole = (*stopped(table, small), *rest)
+    return detailed(whole, spec.experimental)

@@ -16,6 +16,7 @@ from ..errors import complaint
 from .admission import Size
 from .errors import NumericalError, SpecError, StateError
 from .noise import normal
+from .progressive import is_due
 from .references import rows_of
 from .solvers import Evaluation
 from .spec import GenerationSpec
@@ -77,7 +78,7 @@ class Generation:
         notes: what the user is to know of the pictures' size.
         own_text: whether the caller gave encoded text, so that the spec alone does not say what it is.
         evaluations: the model calls of the whole generation, in order.
-        grid: (height, width) of one image in tokens.
+        grid: (height, width) of one image in tokens, as the latents are now.
         channels: C, columns of the latents.
         embedded_guidance: the input of the model's guidance embedding; None for models without one.
         latents: backend array [images * rows, C] float32; after a step, a view into a batch. None when parked or
@@ -96,6 +97,7 @@ class Generation:
         noise_scale: factor of the noise, where it is all that the generation begins with.
         references: (height, width) in tokens of each picture that the model looks at.
         reference_tokens: backend array [rows, C] float32, their clean latents one after another; None: there are none.
+        whole: the grid that the images will have, while they are small (`progressive`); None: they are not.
     """
 
     spec: GenerationSpec
@@ -124,6 +126,7 @@ class Generation:
     noise_scale: float = 1.0
     references: tuple[tuple[int, int], ...] = ()
     reference_tokens: Any = None
+    whole: tuple[int, int] | None = None
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -180,18 +183,20 @@ class Generation:
 
     @property
     def image_rows(self) -> int:
-        """Image rows of all samples of the next evaluation, those of references too, as many as the model sees at most."""
+        """Image rows of all samples of the next evaluation, those of references too, as many as the model sees."""
         return self.size_of(self.branches).image_rows
 
     @property
     def largest(self) -> Size:
         """The size of the generation within its largest step."""
-        return self.size_of(self.all_branches)
+        return self.size_of(self.all_branches, self.whole or self.grid)
 
-    def size_of(self, branches: Sequence[Branch]) -> Size:
-        """Return the size of the generation within a step whose samples read these."""
+    def size_of(self, branches: Sequence[Branch], grid: tuple[int, int] | None = None) -> Size:
+        """Return the size of the generation within a step whose samples read these. `grid`: None: the next step's."""
+        if grid is None:
+            grid = self.whole if self.whole is not None and is_due(self) else self.grid
         images, parts = self.spec.images, max(1, len(self.windows))
-        seen = sum(window.rows for window in self.windows) or rows_seen(self.spec.tile, self.grid)
+        seen = sum(window.rows for window in self.windows) or rows_seen(self.spec.tile, grid)
         seen += rows_of(self.references) * parts
         texts = sum(len(branch.text.tokens) for branch in branches)
         return Size(images * texts * parts, images * len(branches) * seen, images * len(branches) * parts)

@@ -17,6 +17,19 @@ def to_data(array: Float32 | None) -> bytes:
     return b"" if array is None else array.astype("<f4").tobytes()
 
 
+def set_size(parked: ParkedGeneration, generation: Generation) -> None:
+    """Let a generation whose small steps are over have the whole size (`progressive`).
+
+    One that was parked right between both kinds of steps is small, unless it had been enlarged for the next one.
+    """
+    whole, spec = generation.whole, generation.spec
+    if whole is None:
+        return
+    grown = any(e.step >= spec.small_steps for e in generation.evaluations[: max(parked.position, 0)])
+    if grown or len(parked.latents) == spec.images * whole[0] * whole[1] * generation.channels * 4:
+        generation.grid, generation.whole = whole, None
+
+
 def read_arrays(parked: ParkedGeneration, generation: Generation) -> list[Float32 | None]:
     """Return [latents, velocity, base, *kept] of a parked generation, each float32 [images * rows, C] or None.
 

@@ -17,6 +17,7 @@ from ..bounds import (
     GUIDANCE,
     MAX_ASPECT,
     MAX_SEED,
+    PROGRESSIVE,
     SHIFT,
     STOP,
     WEIRD,
@@ -94,6 +95,8 @@ class GenerationSpec:
         guidance_interval: (A, B), the share of the steps in which guidance acts, from 0 to 1. In a step outside of it,
             by its middle, an image has the prompt's sample alone.
         references: the pictures that the model looks at while it draws (`references`).
+        progressive: 0 to 90, the percentage of the steps that are taken at half the sides first (`progressive`). Not
+            with a start, nor with tile.
 
     Raises:
         SpecError: a value is out of range; the message names the field, the value, what is allowed and what to do.
@@ -124,6 +127,7 @@ class GenerationSpec:
     loras: tuple[LoraUse, ...] = ()
     guidance_interval: tuple[float, float] = WHOLE_INTERVAL
     references: tuple[ReferenceUse, ...] = ()
+    progressive: float = 0.0
 
     def __post_init__(self) -> None:
         own: dict[str, Any] = {
@@ -139,6 +143,7 @@ class GenerationSpec:
             "weird": _number("weird", self.weird, *WEIRD),
             "experimental": _number("experimental", self.experimental, *EXPERIMENTAL),
             "stop": _number("stop", self.stop, *STOP),
+            "progressive": _number("progressive", self.progressive, *PROGRESSIVE),
             "tile": flag_of(self.tile),
             "prompt_weight": weight_of("prompt_weight", self.prompt_weight),
             "guidance_interval": interval_of(self.guidance_interval),
@@ -175,6 +180,9 @@ class GenerationSpec:
             raise SpecError(complaint("start", shown(self.start), "a Start", "make one of the picture's digest"))
         if self.start is not None and self.tile:
             raise SpecError(complaint("tile", "it with a picture to start from", "one of them", "drop one"))
+        if self.progressive and (self.start is not None or self.tile):
+            got = "it with " + ("a picture to start from" if self.start is not None else "a pattern (tile)")
+            raise SpecError(complaint("progressive", got, "one of them", "drop one"))
         if self.start is not None:
             self.start.want_canvas(self.width, self.height)
 
@@ -197,6 +205,14 @@ class GenerationSpec:
         return min(begun, max(1, math.floor(begun * self.stop / 100)))
 
     @property
+    def small_steps(self) -> int:
+        """Of the steps that are taken, the first ones at half the sides: not the last one, whatever `progressive`
+        says."""
+        if not self.progressive:
+            return 0
+        return max(0, min(self.steps_taken - 1, max(1, math.floor(self.steps_taken * self.progressive / 100))))
+
+    @property
     def guided(self) -> bool:
         """Whether every image needs an unconditional sample."""
         return unconditional_weight(self.guidance_scale, self.prompt_weight, self.acting_terms) != 0
@@ -208,8 +224,9 @@ class GenerationSpec:
 
     @property
     def knobs(self) -> dict[str, float]:
-        """Those of chaos, weird, experimental, stop and tile that do something, by name."""
-        found = {name: float(getattr(self, name)) for name in ("chaos", "weird", "experimental", "stop", "tile")}
+        """Those of chaos, weird, experimental, stop, tile and progressive that do something, by name."""
+        names = ("chaos", "weird", "experimental", "stop", "tile", "progressive")
+        found = {name: float(getattr(self, name)) for name in names}
         return {name: value for name, value in found.items() if value != (100.0 if name == "stop" else 0.0)}
 
 

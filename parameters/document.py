@@ -223,6 +223,11 @@ By eye: up to 500 little is seen, and at 3000 all pictures of a seed have gone t
 drafts, in any lane, at the price of drafts. `--stop 40` takes the picture as it is after 40 percent of the steps, the
 best guess that there is then, and costs as much less.
 
+`--progressive 50` takes half of the steps at half the sides, with a quarter of the tokens, enlarges what that shows and
+goes on at the whole size ([measured](measured.md#progressive-resolution)). It is for pictures larger than the model was
+taught, and makes small ones worse. A step at half the sides costs a quarter. It goes neither with a picture to start
+from nor with `--tile`; what is made of such a picture later (a variation, an upscale) starts from it as from any other.
+
 ![four things stopped part-way](gallery/knobs/stop.webp)
 
 `--tile` makes a pattern whose sides go on at the opposite ones: the model sees what lies there beside each side, and

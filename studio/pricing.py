@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..engine.info import DefaultJob, ModelInfo
+from ..engine.progressive import FACTOR
 from ..engine.spec import GenerationSpec
 from ..scheduler.prices import Effort, Kind, PriceList, Work
 from ..scheduler.tickets import Lane
@@ -21,8 +22,9 @@ def work_of(
     """Return what a job is on the price list. What is quoted, set aside and charged all comes from here.
 
     Evaluations are those of the solver's table: Heun's steps have two of them, and `--q` makes more of them, so that it
-    counts once. Guidance, further terms of a prompt and the spread of a grid change no table and cost nothing. Of an
-    inquiry two probes, which read one text each, count as one evaluation, which reads two.
+    counts once. Those at half the sides (`--progressive`) count by their area, four as one, rounded up. Guidance,
+    further terms of a prompt and the spread of a grid change no table and cost nothing. Of an inquiry two probes, which
+    read one text each, count as one evaluation, which reads two.
 
     Args:
         info: of the model that draws.
@@ -37,7 +39,7 @@ def work_of(
         unit = round(unit * (pixels / default.pixels) ** 0.5)  # the doubles of sizes of `--ar`, too
         default = DefaultJob(len(info.evaluations(usual)), 0, pixels)
     effort = Effort(
-        evaluations=max(1, -(-info.course(spec).probes // 2)) if spec.inquiry else len(info.evaluations(spec)),
+        evaluations=max(1, -(-info.course(spec).probes // 2)) if spec.inquiry else _counted_evaluations(info, spec),
         default_evaluations=default.evaluations,
         draft_evaluations=default.draft_evaluations,
         pixels=_counted(spec, default.pixels, unit),
@@ -57,6 +59,13 @@ def cost_ms(
     Raise TicketError for a cost without measure.
     """
     return prices.use(work_of(info, spec, kind=kind), lane)
+
+
+def _counted_evaluations(info: ModelInfo, spec: GenerationSpec) -> int:
+    """Return a spec's evaluations as they count: those of the whole size, and those of half the sides by their area."""
+    evaluations = info.evaluations(spec)
+    small = sum(e.step < spec.small_steps for e in evaluations)
+    return len(evaluations) - small - (-small // FACTOR**2)
 
 
 def _counted(spec: GenerationSpec, area: int, unit: int) -> int:

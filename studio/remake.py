@@ -144,7 +144,7 @@ def remade(
     values = {field.name: getattr(parent, field.name) for field in fields(parent) if field.name != "prompt"}
     values |= {"seed": random_seed()} | changes
     if "start" in changes:
-        values["tile"] = False  # the engine refuses a pattern that starts from a picture
+        values |= {"tile": False, "progressive": 0.0}  # the engine refuses them for what starts from a picture
     if "aspect" in said:
         values = {name: value for name, value in values.items() if name not in SIZE}
     if said.get("draft"):  # the model's own settings for drafts hold only where no others are given

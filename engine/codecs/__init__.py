@@ -73,6 +73,9 @@ class LatentCodec(Protocol):
     def latents(self, tokens: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
         """Unpack one image's tokens float32 [T, C] into its latents float32 [height, width, channels]."""
 
+    def enlarged(self, tokens: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.float32]:
+        """Return one image's tokens float32 [T, C] at twice its sides, [4 T, C], its latents between those beside."""
+
 
 class Codec(Protocol):
     """The names that a module of this folder defines."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ...kernels.ops import Ops
 from ...kernels.segments import Int32
 from ..checkpoint import Component
+from ..doubling import doubled
 from ..models import vae
 from .packed_kl import CLASSES as CLASSES
 from .packed_kl import SIDE, PackedKl
@@ -43,6 +44,10 @@ class Kl(PackedKl):
     def latents(self, tokens: Float32, grid: tuple[int, int]) -> Float32:
         """See `LatentCodec`."""
         return tokens.reshape(*grid, -1)
+
+    def enlarged(self, tokens: Float32, grid: tuple[int, int]) -> Float32:
+        """See `LatentCodec`."""
+        return doubled(self.latents(tokens, grid)).reshape(-1, tokens.shape[1])
 
 
 def token_channels(component: Component) -> int:

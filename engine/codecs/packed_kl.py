@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...kernels.ops import Ops
 from ...kernels.segments import Int32
 from ..checkpoint import Component
+from ..doubling import doubled
 from ..models import vae
 from ..pipeline import Classes
 from ..weights.vae import ARCHITECTURE
@@ -88,6 +89,11 @@ class PackedKl:
         """See `LatentCodec`."""
         height, width = grid
         return unpack(tokens, height, width).reshape(SIDE * height, SIDE * width, -1)
+
+    def enlarged(self, tokens: Float32, grid: tuple[int, int]) -> Float32:
+        """See `LatentCodec`."""
+        twice = doubled(self.latents(self.unscaled(tokens), grid))
+        return self.scaled(pack(twice.reshape(-1, twice.shape[2]), 2 * grid[0], 2 * grid[1]))
 
 
 def token_channels(component: Component) -> int:

@@ -138,7 +138,7 @@ class JobInfo(Record, tag="job"):
         charged_ms: GPU time that the job cost; 0 until it is done.
         last_event: number of its latest event.
         kind, sources (feature "kinds"): which kind of job, and the pictures that it started from.
-        knobs: those of chaos, weird, experimental, stop, tile and quality that do something, by name.
+        knobs: those of chaos, weird, experimental, stop, tile, progressive and quality that do something, by name.
         starts: SHA-256 (hex) of the files of pictures that it is drawn from, image prompts too.
         texts (feature "texts"): what it made in place of pictures, the best first.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...bounds import QUALITIES, STOP
+from ...bounds import PROGRESSIVE, QUALITIES, STOP
 from ..kinds import Number, Switch, WholeOf
 from . import Parameter
 
@@ -14,6 +14,10 @@ PARAMETERS = (
     Parameter(
         "stop", ("--stop",), Number(*STOP, metavar="PERCENT"), "end part-way, after so much of the steps", "100",
         "100 is the whole way",
+    ),
+    Parameter(
+        "progressive", ("--progressive",), Number(*PROGRESSIVE, metavar="PERCENT"),
+        "so much of the steps at half the sides first", "0", "0 is none", conflicts=("image", "mask", "tile"),
     ),
     Parameter(
         "draft", ("--draft",), Switch(), "with the model's settings for drafts, in any lane", "",

@@ -32,7 +32,7 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
         raise SpecError(complaint("prompt", got, "none there, since nothing is drawn", "leave it out, or use vary"))
     refuse_upscale(first, "an upscale is a picture on its own")
     start = Start(first.digest, 0.0)
-    return replace(parent, images=1, start=start, width=first.width, height=first.height, tile=False)
+    return replace(parent, images=1, start=start, width=first.width, height=first.height, tile=False, progressive=0.0)
 
 
 def work(asked: Asked, spec: GenerationSpec, model: ModelInfo) -> Work:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 from ...engine.admission import Admission, Size
 from ...engine.errors import SpecError
 from ...engine.info import ModelInfo
+from ...engine.progressive import half
 from ...engine.references import reference_grids, rows_of
 from ...engine.spec import GenerationSpec
 from ...engine.spread import adapters_of
@@ -50,7 +52,8 @@ def ticket_of(
                 tokens[branch] += count if use.weight else 0
     unit = info.architecture.granularity
     windows = windows_of(spec, unit, info.defaults["width"] * info.defaults["height"])
-    parts = [window.rows for window in windows] or [rows_seen(spec.tile, (spec.height // unit, spec.width // unit))]
+    grid = spec.height // unit, spec.width // unit
+    parts = [window.rows for window in windows] or [rows_seen(spec.tile, grid)]
     beside = rows_of(reference_grids(spec, unit))
     parts = [part + beside for part in parts]
     rows = sum(parts)
@@ -65,27 +68,40 @@ def ticket_of(
     if spec.inquiry:
         asked = inquiring(info, spec, text_rows=sum(texts), rows=rows)
         return Ticket(job=job, account=account, lane=lane, stages=(*asked, *further), max_running=max_running)
-    guided = StepShape(
-        rows=step.text_rows + image_rows,
-        squares=spec.images * sum((text + part) ** 2 for text in texts for part in parts),
-        adapter_rows=spec.images * rows * ((1 + terms) * tokens[0] + (tokens[1] if spec.guided else 0)),
-    )
-    plain = StepShape(  # of a step outside of the guidance interval
-        rows=spec.images * (info.text_rows * len(parts) + rows),
-        squares=spec.images * sum((info.text_rows + part) ** 2 for part in parts),
-        adapter_rows=spec.images * rows * tokens[0],
-    )
-    shapes = [guided if spec.guides(each.step) else plain for each in info.evaluations(spec)]
-    changes = [i for i, (before, shape) in enumerate(pairwise(shapes), 1) if before != shape]
+    met = (1 + terms) * tokens[0] + (tokens[1] if spec.guided else 0)
+    small = [math.prod(half(grid)) + beside]
+
+    def shape(step: int) -> StepShape:
+        seen = small if step < spec.small_steps else parts
+        return _shape(spec.images, *((texts, seen, met) if spec.guides(step) else (texts[:1], seen, tokens[0])))
+
+    evaluations = info.evaluations(spec)
+    shapes = [shape(each.step) for each in evaluations] or [_shape(spec.images, texts, parts, met)]
+    changes = [i for i, (before, after) in enumerate(pairwise(shapes), 1) if before != after]
     drawn = drawing(
-        shapes[0] if shapes else guided,
-        steps=len(shapes),
+        shapes[0],
+        steps=len(evaluations),
         later=tuple((i, shapes[i]) for i in changes),
         images=spec.images,
         pixels=spec.width * spec.height,
         text_rows=sum(texts),
     )
     return Ticket(job=job, account=account, lane=lane, stages=(*drawn, *further), max_running=max_running)
+
+
+def _shape(images: int, texts: Sequence[int], parts: Sequence[int], met: int) -> StepShape:
+    """Return the weight of a step.
+
+    Args:
+        texts: text rows of each branch of an image.
+        parts: image rows of each part in which the model sees an image.
+        met: adapter tokens that an image row meets, in all branches together.
+    """
+    return StepShape(
+        rows=images * (sum(texts) * len(parts) + len(texts) * sum(parts)),
+        squares=images * sum((text + part) ** 2 for text in texts for part in parts),
+        adapter_rows=images * sum(parts) * met,
+    )
 
 
 def inquiring(info: ModelInfo, spec: GenerationSpec, *, text_rows: int, rows: int) -> tuple[StageWork, ...]:

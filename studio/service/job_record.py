@@ -54,7 +54,7 @@ class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
         last_event: number of its latest event.
         kind: of job; see docs/using.md.
         sources: the pictures that it started from.
-        knobs: those of chaos, weird, experimental, stop, tile and quality that do something, by name.
+        knobs: those of chaos, weird, experimental, stop, tile, progressive and quality that do something, by name.
         starts: SHA-256 (hex) of the files of pictures that it is drawn from, image prompts too.
         texts: what it made in place of pictures, once it is done.
     """

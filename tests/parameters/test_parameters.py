@@ -90,6 +90,7 @@ def test_the_page_is_what_the_list_says() -> None:
         (("--q", "4"), "quality", 4),
         (("--quality", "1"), "quality", 1),
         (("--stop", "50"), "stop", 50.0),
+        (("--progressive", "60"), "progressive", 60.0),
         (("--tile",), "tile", True),
         (("--draft",), "draft", True),
         (("--guidance-interval", "0.2:.8"), "guidance_interval", (0.2, 0.8)),

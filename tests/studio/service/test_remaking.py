@@ -108,6 +108,15 @@ def test_what_is_made_of_a_picture_that_tiles_does_not_tile(model: ModelInfo) ->
     assert not kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=(picture,)), model).tile
 
 
+def test_what_starts_from_a_picture_is_of_its_whole_size_at_once(model: ModelInfo) -> None:
+    parent = model.make_spec("cat", width=16, height=16, steps=4, seed=1, progressive=50)
+    picture = Input(source=SOURCE, digest=DIGEST, width=16, height=16, spec=parent)
+    for kind, steps in (("vary", 0), ("upscale", 0), ("take", 0), ("reroll", 2)):
+        request = JobRequest(key="k", prompt="", kind=kind, sources=(SOURCE,), parameters={})
+        made = kind_of(request).spec(Asked(request=request, lane=Lane.FAST, inputs=(picture,)), model)
+        assert made.small_steps == steps, kind
+
+
 def test_a_variation_starts_from_its_picture(model: ModelInfo) -> None:
     subtle, strong = spec_of(model, "vary"), spec_of(model, "vary", strong=True)
     assert (subtle.prompt, subtle.images, subtle.steps, subtle.width) == ("cat", 4, 4, 16)
