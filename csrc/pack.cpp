@@ -1,10 +1,12 @@
 #include "pack.h"
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <new>
 
 #include "bf16.h"
+#include "pack_int8.h"
 #include "pool.h"
 
 namespace salon {
@@ -21,6 +23,8 @@ struct Job {
   std::vector<Dtype> row_dtype;
   std::vector<std::int64_t> column_row; // logical row of each packed column, -1: padding
   bool pairs = false;                   // bf16 from bf16, one tap, an even depth
+  float* scale = nullptr;               // i8: of each packed column
+  Rounding* roundings = nullptr;        // i8: of each panel
 };
 
 // Panel p: gathers its 32 rows. Bf16 elements of a pair of inputs stand side by side (`pair` = 2).
@@ -60,6 +64,22 @@ template <class D> void pack_panel(const Job& job, std::int64_t p, std::int64_t 
     const void* data = job.row_data[std::size_t(row)];
     if (job.row_dtype[std::size_t(row)] == Dtype::bf16) pack_row(w, static_cast<const std::uint16_t*>(data), panel, c, pair);
     else pack_row(w, static_cast<const float*>(data), panel, c, pair);
+  }
+}
+
+// Int8: a scale for each column, by which its largest weight is 127.
+void pack_rounded(const Job& job, std::int64_t p) {
+  const Packed& w = *job.w;
+  std::int8_t* panel = static_cast<std::int8_t*>(const_cast<void*>(w.data)) + p * w.kp * kPanel;
+  std::memset(panel, 0, std::size_t(w.kp * kPanel));
+  for (std::int64_t c = 0; c < kPanel; ++c) {
+    const std::int64_t row = job.column_row[std::size_t(p * kPanel + c)];
+    if (row < 0) continue;
+    const void* data = job.row_data[std::size_t(row)];
+    float& scale = job.scale[p * kPanel + c];
+    if (job.row_dtype[std::size_t(row)] == Dtype::bf16)
+      scale = pack_int8(static_cast<const std::uint16_t*>(data), w.k, panel, c, job.roundings[p]);
+    else scale = pack_int8(static_cast<const float*>(data), w.k, panel, c, job.roundings[p]);
   }
 }
 
@@ -114,7 +134,7 @@ std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, st
   Packed& w = packed->view;
   w.dtype = dtype;
   w.k = k;
-  w.kp = dtype == Dtype::bf16 ? (k + kDepth - 1) / kDepth * kDepth : k;
+  w.kp = dtype == Dtype::f32 ? k : dtype == Dtype::bf16 ? (k + kDepth - 1) / kDepth * kDepth : (k + kQuad - 1) / kQuad * kQuad;
   w.taps = taps;
   w.swiglu = swiglu;
   Job job;
@@ -143,16 +163,30 @@ std::shared_ptr<PackedWeight> pack_weight(const std::vector<Source>& sources, st
   }
   job.pairs = dtype == Dtype::bf16 && taps == 1 && k % 2 == 0;
   for (const Dtype from : job.row_dtype) job.pairs = job.pairs && from == Dtype::bf16;
-  packed->bytes = std::size_t(w.panels * taps * w.kp * kPanel) * (dtype == Dtype::bf16 ? 2 : 4);
+  packed->bytes = std::size_t(w.panels * taps * w.kp * kPanel) * (dtype == Dtype::f32 ? 4 : dtype == Dtype::bf16 ? 2 : 1);
   packed->data = aligned(packed->bytes);
   w.data = packed->data.get();
   w.bias = packed->bias.data();
+  std::vector<Rounding> roundings;
+  if (dtype == Dtype::i8) {
+    packed->scale.assign(std::size_t(w.panels * kPanel), 0.0f);
+    w.scale = job.scale = packed->scale.data();
+    roundings.resize(std::size_t(w.panels));
+    job.roundings = roundings.data();
+  }
   parallel(w.panels, [](void* context, std::int64_t p) {
     const Job& j = *static_cast<Job*>(context);
-    if (j.pairs) pack_pairs(j, p);
+    if (j.w->dtype == Dtype::i8) pack_rounded(j, p);
+    else if (j.pairs) pack_pairs(j, p);
     else if (j.w->dtype == Dtype::bf16) pack_panel<std::uint16_t>(j, p, 2);
     else pack_panel<float>(j, p, 1);
   }, &job, threads);
+  Rounding all;
+  for (const Rounding& r : roundings) {
+    all.changed += r.changed;
+    all.whole += r.whole;
+  }
+  packed->error = all.whole == 0 ? 0 : std::sqrt(all.changed / all.whole);  // NaN: a weight is not finite
   return packed;
 }
 

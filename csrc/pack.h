@@ -21,7 +21,9 @@ struct PackedWeight {
   Packed view;
   std::shared_ptr<void> data;
   std::vector<float> bias;
+  std::vector<float> scale;  // i8
   std::size_t bytes = 0;
+  double error = 0;          // i8: root mean square of what rounding changed, as a share of that of the weights
 
   // The weights of `upsample`: like view.data of a 3x3 convolution, with 16 taps in place of its nine. Made at the
   // first use, and kept.

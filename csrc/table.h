@@ -23,7 +23,7 @@ struct SegmentView {
 // layers that were packed as one, most panels read the inputs of one.
 struct LowRankTerm {
   std::int64_t begin, end;
-  const Packed* down;     // [rank, k], dtype of w
+  const Packed* down;     // [rank, k], dtype of x
   const float* up;
   const std::int64_t* place;  // [panels]
   const std::int32_t *first, *last;  // [panels]
@@ -32,7 +32,7 @@ struct LowRankTerm {
 };
 
 struct LinearArgs {
-  View x;                 // [T, k], dtype of w
+  View x;                 // [T, k], dtype of w; f32 or bf16 where that is i8
   const Packed* w;
   View out;               // [T, n]; f32 or bf16; with `residual` it is the residual itself
   Act act;
@@ -42,6 +42,7 @@ struct LinearArgs {
   int threads;
   const LowRankTerm* terms = nullptr;
   std::int64_t num_terms = 0;
+  CallMemory* memory = nullptr;  // not null where w is i8
 };
 
 struct ModulateArgs {

@@ -5,7 +5,7 @@
 
 namespace salon {
 
-enum class Dtype : std::uint8_t { f32 = 0, bf16 = 1 };
+enum class Dtype : std::uint8_t { f32 = 0, bf16 = 1, i8 = 2 };  // i8: of packed weights alone
 
 // Rows of a [rows, cols] array; row r starts at data + r * stride elements, its elements are contiguous.
 struct View {
@@ -20,10 +20,13 @@ struct View {
 constexpr std::int64_t kPanel = 32;
 // bf16 inner dimensions are padded to this many (the depth of one AMX tile).
 constexpr std::int64_t kDepth = 32;
+// int8 inner dimensions are padded to this many, whose products one vector instruction adds up.
+constexpr std::int64_t kQuad = 4;
 
 // A weight [n, taps * k], laid out as panels of 32 output columns:
 //   f32:  [panel][tap][k][32]               (kp = k)
 //   bf16: [panel][tap][kp / 2][32][2]       (kp = k rounded up to 32, padding is zero)
+//   i8:   [panel][kp / 4][32][4]            (kp = k rounded up to 4, padding is zero; linear layers only)
 // Columns past n are zero. With `swiglu`, panel p holds 16 gate columns, then the 16 value columns that belong to them.
 struct Packed {
   Dtype dtype = Dtype::f32;
@@ -35,6 +38,7 @@ struct Packed {
   bool swiglu = false;
   const void* data = nullptr;
   const float* bias = nullptr;  // [panels * 32], in the columns' packed order, zero where absent
+  const float* scale = nullptr; // i8: [panels * 32], the same order: a weight is its number times this
 };
 
 }  // namespace salon

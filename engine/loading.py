@@ -13,6 +13,7 @@ import numpy as np
 
 from ..kernels.accelerator import accelerator_of
 from ..kernels.ops import Ops
+from ..kernels.rounding import linear_bytes
 from ..kernels.streaming import Residency
 from .checkpoint import Checkpoint, Component
 from .config import Config
@@ -201,7 +202,7 @@ def load_model(
             first = sum(sizes.get(name, 0) for name in STEPPED)
             device.stream(Residency(kept, first, sum(sizes.values()) - first))
     else:
-        want_memory(checkpoint.path, components, itemsize)
+        want_memory(checkpoint.path, components, itemsize, linear_bytes(ops))
     scheduler = components["scheduler"].config
     scheduler.want_architecture(schedulers_of(family)["scheduler"][1])  # the index may say another class than the file
     sigmas = SigmaConfig.read(scheduler) if scheduler.architecture == SCHEDULER else SigmaConfig()

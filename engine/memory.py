@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..kernels.rounding import LEAST
 from ..system import available_memory
 from .errors import NotEnoughMemory
+from .weights.exact import may_round
 
 if TYPE_CHECKING:
     from .checkpoint import Component
@@ -58,10 +60,27 @@ def free_memory() -> int | None:
     return min((size for size in found if size is not None), default=None)
 
 
-def weight_bytes(components: Mapping[str, Component], itemsize: int) -> dict[str, int]:
-    """Return the bytes of each component's packed weights. A number of the compute dtype has `itemsize` bytes."""
+def weight_bytes(components: Mapping[str, Component], itemsize: int, linear: int | None = None) -> dict[str, int]:
+    """Return the bytes of each component's packed weights. A number of the compute dtype has `itemsize` bytes.
+
+    Args:
+        linear: bytes of a number of the linear layers that may be rounded; None: `itemsize`. Each of their rows has a
+            scale besides. A layer that a backend's quality gate refuses takes more.
+    """
     counts = {name: component.parameters for name, component in components.items()}
-    return {name: count * itemsize for name, count in counts.items() if count}
+    sizes = {name: count * itemsize for name, count in counts.items() if count}
+    if linear is not None:
+        for name in sizes:
+            sizes[name] -= _saved(components[name], itemsize, linear)
+    return sizes
+
+
+def _saved(component: Component, itemsize: int, linear: int) -> int:
+    saved = 0
+    for key, (_, shape) in component.weights().layout().items():
+        if len(shape) == 2 and min(shape) >= LEAST and may_round(key):
+            saved += shape[0] * (shape[1] * (itemsize - linear) - 4)
+    return saved
 
 
 def loading_bytes(components: Mapping[str, Component]) -> int:
@@ -74,9 +93,13 @@ def loading_bytes(components: Mapping[str, Component]) -> int:
     return max(largest, default=0) * TOGETHER * 4
 
 
-def want_memory(path: Path, components: Mapping[str, Component], itemsize: int) -> None:
-    """Raise NotEnoughMemory if loading takes more than the memory that is free. No weight is read for it."""
-    sizes, loading, free = weight_bytes(components, itemsize), loading_bytes(components), free_memory()
+def want_memory(path: Path, components: Mapping[str, Component], itemsize: int, linear: int | None = None) -> None:
+    """Raise NotEnoughMemory if loading takes more than the memory that is free. No weight is read for it.
+
+    Args:
+        itemsize, linear: see `weight_bytes`.
+    """
+    sizes, loading, free = weight_bytes(components, itemsize, linear), loading_bytes(components), free_memory()
     total = sum(sizes.values()) + loading
     if free is not None and total > free:
         parts = ", ".join(f"{name} {size / 1e9:.1f}" for name, size in sizes.items())
@@ -85,6 +108,8 @@ def want_memory(path: Path, components: Mapping[str, Component], itemsize: int) 
         remedy = "free some memory, or use a smaller model"
         if itemsize == 4:
             remedy += ", or --dtype bfloat16, which takes half"
+        if linear is None:
+            remedy += ", or --backend cpu_int8, which keeps linear layers in 8 bits"
         raise NotEnoughMemory(
             "not enough memory", path=path, expected=expected, found=f"{free / 1e9:.1f} GB free", remedy=remedy
         )

@@ -54,6 +54,7 @@ class Survey:
         free: bytes of memory that are free; None: the system does not tell.
         problem: why it cannot be loaded here; "": nothing is known that stands in the way.
         notes: sentences about its files.
+        linear: bytes of a number of a linear layer, of which `needed` is; None: those of `dtype`.
     """
 
     path: Path
@@ -66,14 +67,16 @@ class Survey:
     problem: str
     loading: int = 0
     notes: tuple[str, ...] = ()
+    linear: int | None = None
 
 
-def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True) -> Survey:
+def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True, linear: int | None = None) -> Survey:
     """Look at a model's files. What is wrong with them stands in `Survey.problem`; nothing is raised for it.
 
     Args:
         dtype: compute dtype; None: the one that the cpu backend would choose here.
         on_host: whether the weights would lie in this machine's memory, and not in that of a device.
+        linear: bytes of a number of a linear layer; None: those of the compute dtype.
     """
     what, name, parts, problem, needed, loading = UNKNOWN, "", tuple[Part, ...](), "", 0, 0
     notes = tuple[str, ...]()
@@ -86,15 +89,15 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True) 
         salon = salon_of(checkpoint)
         read = {**parts_read(checkpoint, salon), **schedulers_of(family)}
         components = {part: checkpoint.components[part] for part in read if part in checkpoint.components}
-        needed = sum(weight_bytes(components, _itemsize(compute)).values())
+        needed = sum(weight_bytes(components, _itemsize(compute), linear).values())
         loading = loading_bytes(components)
         notes = _notes(components)
         want_components(checkpoint, read, family.UNREAD)
         if on_host:
-            want_memory(model.path, components, _itemsize(compute))
+            want_memory(model.path, components, _itemsize(compute), linear)
     except CheckpointError as error:
         problem = str(error)
-    return Survey(model.path, what, name, parts, compute, needed, free_memory(), problem, loading, notes)
+    return Survey(model.path, what, name, parts, compute, needed, free_memory(), problem, loading, notes, linear)
 
 
 def _itemsize(dtype: str) -> int:

@@ -133,7 +133,12 @@ def _files(options: argparse.Namespace) -> dict[str, Any]:
     from ..kernels import backends
 
     model = ModelPath.of(options.model, options.text_encoder or (), options.vae)
-    found = survey(model, options.dtype, on_host=backends.uses_cores(options.backend))
+    found = survey(
+        model,
+        options.dtype,
+        on_host=backends.uses_cores(options.backend),
+        linear=backends.linear_bytes(options.backend),
+    )
     return {**asdict(found), "path": printable(str(found.path))}
 
 
@@ -226,7 +231,12 @@ def _told(files: dict[str, Any]) -> list[str]:
     if files["needed"]:
         free = "" if files["free"] is None else f", {_gigabytes(files['free'])} free"
         more = f", while they are loaded at most {_megabytes(files['loading'])} more" if files["loading"] else ""
-        lines.append(f"weights take {_gigabytes(files['needed'])} of memory as {files['dtype']}{more}{free}")
+        dtype = (
+            files["dtype"]
+            if files["linear"] is None
+            else f"{files['dtype']} and, in blocks, {8 * files['linear']} bits"
+        )
+        lines.append(f"weights take {_gigabytes(files['needed'])} of memory as {dtype}{more}{free}")
     return lines
 
 

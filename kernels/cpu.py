@@ -178,10 +178,21 @@ class CpuOps:
         biases: Sequence[NDArray[Any] | None] | None = None,
         *,
         swiglu: bool = False,
+        exact: bool = False,
+    ) -> Weight:
+        return self._packed(weights, biases, swiglu)
+
+    def _packed(
+        self,
+        weights: Sequence[NDArray[Any]],
+        biases: Sequence[NDArray[Any] | None] | None,
+        swiglu: bool,
+        *,
+        int8: bool = False,
     ) -> Weight:
         given = biases if biases is not None else [None] * len(weights)
         plain = [_plain(w, "pack_linear: weights") for w in weights]
-        return self._c.pack_linear(plain, [_bias(b, "pack_linear: biases") for b in given], swiglu)
+        return self._c.pack_linear(plain, [_bias(b, "pack_linear: biases") for b in given], swiglu, int8)
 
     def pack_low_rank(self, parts: Sequence[LowRankPart], width: int, *, swiglu: bool = False) -> _C.LowRank:
         _, ups = want_parts(parts, width, swiglu)

@@ -159,7 +159,8 @@ void bind_arrays(py::module_& m) {
       .def_property_readonly("taps", [](const PackedWeight& w) { return w.view.taps; })
       .def_property_readonly("dtype", [](const PackedWeight& w) { return dtype_name(w.view.dtype); })
       .def_property_readonly("swiglu", [](const PackedWeight& w) { return w.view.swiglu; })
-      .def_property_readonly("bytes", [](const PackedWeight& w) { return w.bytes; });
+      .def_property_readonly("bytes", [](const PackedWeight& w) { return w.bytes + w.scale.size() * sizeof(float); })
+      .def_property_readonly("error", [](const PackedWeight& w) { return w.error; });
   py::class_<LowRank, LowRankPtr>(m, "LowRank")
       .def_property_readonly("n", [](const LowRank& w) { return w.n; })
       .def_property_readonly("k", [](const LowRank& w) { return w.down->view.k; })

@@ -34,7 +34,7 @@ struct Backend {
 };
 
 inline std::size_t dtype_bytes(Dtype d) { return d == Dtype::bf16 ? 2 : 4; }
-inline const char* dtype_name(Dtype d) { return d == Dtype::bf16 ? "bfloat16" : "float32"; }
+inline const char* dtype_name(Dtype d) { return d == Dtype::i8 ? "int8" : d == Dtype::bf16 ? "bfloat16" : "float32"; }
 Dtype parse_dtype(const Backend& backend, const std::string& name);  // "compute" or "float32"
 Act parse_activation(const std::string& name);
 Norm parse_norm(const std::string& name);

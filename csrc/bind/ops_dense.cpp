@@ -135,7 +135,8 @@ TensorPtr gated(const Backend& b, const TensorPtr& gate, const TensorPtr& value,
   return target;
 }
 
-WeightPtr pack_linear(const Backend& b, const Arrays& weights, const std::vector<std::optional<FloatArray>>& biases, bool swiglu) {
+WeightPtr pack_linear(const Backend& b, const Arrays& weights, const std::vector<std::optional<FloatArray>>& biases, bool swiglu,
+                      bool int8) {
   if (weights.empty()) refuse("pack_linear", "weights", "none", "at least one [N, K]");
   want_length("pack_linear", "biases", py::ssize_t(biases.size()), std::int64_t(weights.size()));
   if (weights[0].ndim() != 2) refuse("pack_linear", "weights", std::to_string(weights[0].ndim()) + " dimensions", "2");
@@ -152,7 +153,7 @@ WeightPtr pack_linear(const Backend& b, const Arrays& weights, const std::vector
   if (k < 1 || n < 1) refuse("pack_linear", "weights", "an empty matrix", "at least one row and column");
   if (swiglu && n % 2) refuse("pack_linear", "weights", std::to_string(n) + " rows", "an even number for swiglu");
   const Unlocked unlocked;
-  return pack_weight(sources, k, 1, b.compute, swiglu, b.threads);
+  return pack_weight(sources, k, 1, int8 ? Dtype::i8 : b.compute, swiglu, b.threads);
 }
 
 TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const std::string& activation, const OptionalTensor& gate,
@@ -163,7 +164,7 @@ TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
   const std::int64_t rows = x->view.rows;
   if (w->view.taps != 1) refuse(op, "weight", "a convolution", "a linear weight");
   if (x->view.cols != w->view.k) refuse(op, "x", shape_of(x->view), "[T, " + std::to_string(w->view.k) + "]");
-  want_dtype(op, "x", x->view, w->view.dtype);
+  want_dtype(op, "x", x->view, w->view.dtype == Dtype::i8 ? b.compute : w->view.dtype);
   if (act == Act::sigmoid || act == Act::tanh) refuse(op, "activation", activation, "another: this is one of cast and gated");
   if (is_glu(act) != w->view.swiglu)
     refuse(op, "activation", activation, w->view.swiglu ? "swiglu, geglu or geglu_tanh, as packed" : "another: the weight was not packed for swiglu");
@@ -209,6 +210,8 @@ TensorPtr linear(const Backend& b, const TensorPtr& x, const WeightPtr& w, const
   }
   args.terms = terms.data();
   args.num_terms = std::int64_t(terms.size());
+  CallMemory memory;
+  args.memory = &memory;
   const Unlocked unlocked;
   b.table->linear(args);
   return target;
@@ -218,7 +221,7 @@ LowRankPtr pack_low_rank(const Backend& b, const Arrays& down, const FloatArray&
                          const Int32Array& last, std::int64_t n, bool swiglu) {
   const char* op = "pack_low_rank";
   auto made = std::make_shared<LowRank>();
-  made->down = pack_linear(b, down, std::vector<std::optional<FloatArray>>(down.size()), false);
+  made->down = pack_linear(b, down, std::vector<std::optional<FloatArray>>(down.size()), false, false);
   made->n = n;
   made->swiglu = swiglu;
   const std::int64_t half = kPanel / 2, panels = swiglu ? (n / 2 + half - 1) / half : (n + kPanel - 1) / kPanel;
@@ -545,7 +548,7 @@ void bind_dense_ops(py::class_<Backend>& backend) {
       .def("add", &add, py::arg("x"), py::arg("y"), py::arg("offsets").none(true), py::arg("only").none(true),
            py::arg("gate").none(true) = py::none(), py::arg("row_owners").none(true) = py::none())
       .def("gated", &gated, py::arg("gate"), py::arg("value"), py::arg("activation"), py::arg("out").none(true))
-      .def("pack_linear", &pack_linear, py::arg("weights"), py::arg("biases"), py::arg("swiglu"))
+      .def("pack_linear", &pack_linear, py::arg("weights"), py::arg("biases"), py::arg("swiglu"), py::arg("int8") = false)
       .def("linear", &linear, py::arg("x"), py::arg("weight"), py::arg("activation"), py::arg("gate").none(true), py::arg("residual").none(true),
            py::arg("row_owners").none(true), py::arg("out").none(true), py::arg("dtype"), py::arg("low_rank") = LowRankTerms())
       .def("pack_low_rank", &pack_low_rank, py::arg("down"), py::arg("up"), py::arg("place"), py::arg("first"), py::arg("last"), py::arg("n"),

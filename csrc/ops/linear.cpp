@@ -7,6 +7,7 @@
 #include "memory.h"
 #include "pool.h"
 #include "linear_finish.h"
+#include "linear_int8.h"
 #if defined(SALON_AMX)
 #include "linear_tiles.h"
 #endif
@@ -193,6 +194,7 @@ void shrink(const LinearArgs& args) {
 void linear(const LinearArgs& args) {
   if (!args.x.rows || !args.w->n) return;
   shrink(args);
+  if (args.w->dtype == Dtype::i8) return linear_int8(args, choose(args));
 #if defined(SALON_AMX)
   if (args.w->dtype == Dtype::bf16) return linear_tiles(args);
 #endif

@@ -94,7 +94,7 @@ def load_style_encoder(ops: Ops[Any, Any], file: SafetensorsFile) -> StyleEncode
     first = take("out.0.weight", None, 2 * seen)
     second = take("out.2.weight", None, len(first))
     layers = [
-        ops.pack_linear([weight], [take(f"{name}.bias", len(weight))])
+        ops.pack_linear([weight], [take(f"{name}.bias", len(weight))], exact=True)
         for name, weight in (("out.0", first), ("out.2", second))
     ]
     return StyleEncoder(convolutions, layers, channels, len(second))

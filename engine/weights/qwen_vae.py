@@ -240,7 +240,7 @@ class _Reader(Reader):
         return Attention(
             width=width,
             norm=self.gamma(f"{at}.norm", width, 2),
-            qkv=None if self.ops is None else self.ops.pack_linear([qkv], [bias]),
+            qkv=None if self.ops is None else self.ops.pack_linear([qkv], [bias], exact=True),
             out=self.packed(out, self.weights.take(f"{at}.proj.bias", width)),
         )
 

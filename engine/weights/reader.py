@@ -8,6 +8,7 @@ from typing import Any
 
 from ...kernels.ops import Ops
 from ..checkpoint import Weights
+from .exact import may_round
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,10 @@ class Reader:
         narrowed = self.ops is not None and self.ops.compute == "bfloat16"
         weights = [self.weights.take(f"{name}.weight", outputs, inputs, narrowed=narrowed) for name, outputs in layers]
         biases = [self.weights.take(f"{name}.bias", outputs) for name, outputs in layers] if bias else None
-        return None if self.ops is None else self.ops.pack_linear(weights, biases, swiglu=gated)
+        if self.ops is None:
+            return None
+        exact = not any(may_round(name) for name, _ in layers)
+        return self.ops.pack_linear(weights, biases, swiglu=gated, exact=exact)
 
     def linear(self, name: str, outputs: int, inputs: int, *, bias: bool = True) -> Any:
         """Pack a linear layer: [outputs, inputs]."""

@@ -239,7 +239,7 @@ class _Reader(Reader):
             norm=self.norm(f"{at}.group_norm", width),
             qkv=None
             if self.ops is None
-            else self.ops.pack_linear([weight[n] for n in inputs], [bias[n] for n in inputs]),
+            else self.ops.pack_linear([weight[n] for n in inputs], [bias[n] for n in inputs], exact=True),
             out=self.pack_conv(weight["to_out.0"].reshape(width, width, 1, 1), bias["to_out.0"]),
         )
 

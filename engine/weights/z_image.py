@@ -182,13 +182,13 @@ class _Reader(Reader):
         config, name = self.config, f"all_x_embedder.{PATCH}"
         weight = widen(self.weights.take(f"{name}.weight", config.dim, config.token_channels), name)
         order = columns_of(config.in_channels)
-        return self.packing.pack_linear([weight[:, order]], [self.weights.take(f"{name}.bias", config.dim)])
+        return self.packing.pack_linear([weight[:, order]], [self.weights.take(f"{name}.bias", config.dim)], exact=True)
 
     def image_out(self, name: str) -> Any:
         config, order = self.config, columns_of(self.config.in_channels)
         weight = widen(self.weights.take(f"{name}.weight", config.token_channels, config.dim), name)
         bias = widen(self.weights.take(f"{name}.bias", config.token_channels), name)
-        return self.packing.pack_linear([-weight[order]], [-bias[order]])
+        return self.packing.pack_linear([-weight[order]], [-bias[order]], exact=True)
 
     def modulation(self, names: Sequence[str]) -> Any:
         """Pack all projections. Of a block the file has the scale and the gate of attention, then of the feed-forward

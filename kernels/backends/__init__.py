@@ -6,6 +6,8 @@ To add a backend is to add a module with
     def create(options: Options) -> Ops              # ValueError for an option that it does not have
     EXTRA: str                                       # may be absent: the extra of Salon that brings its packages
     CORES: bool                                      # may be absent: False if it leaves the machine's cores to others
+    LINEAR_BYTES: int                                # may be absent: of a number of a linear layer, if not those of the
+                                                     # compute dtype
 
 No other module knows their names. A backend's module is loaded only when the backend is created or described. This
 module loads none when it is imported, because `salon --help` lists the backends.
@@ -73,6 +75,11 @@ def create(
 def uses_cores(name: str) -> bool:
     """Return whether a backend computes on the machine's cores, which workers then share. Unknown ones do."""
     return name not in names() or bool(getattr(backend(name), "CORES", True))
+
+
+def linear_bytes(name: str) -> int | None:
+    """Return the bytes of a number of a linear layer on a backend; None: those of the compute dtype."""
+    return getattr(backend(name), "LINEAR_BYTES", None) if name in names() else None
 
 
 def remedy(name: str) -> str:

@@ -109,6 +109,7 @@ class DenseOps:
         biases: Sequence[NDArray[Any] | None] | None = None,
         *,
         swiglu: bool = False,
+        exact: bool = False,
     ) -> ReferenceLinear:
         op = "pack_linear"
         given = [None] * len(weights) if biases is None else list(biases)

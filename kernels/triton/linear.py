@@ -85,6 +85,7 @@ class LinearOps(Base):
         biases: Sequence[NDArray[Any] | None] | None = None,
         *,
         swiglu: bool = False,
+        exact: bool = False,
     ) -> TritonLinear:
         op = "pack_linear"
         given = [None] * len(weights) if biases is None else list(biases)
@@ -101,7 +102,7 @@ class LinearOps(Base):
         if swiglu and width % 2:
             refuse(op, "weights", f"{width} rows", "an even number for swiglu")
         depth = weights[0].shape[1]
-        stay = self._stays(width, depth)
+        stay = self._stays(width, depth, exact)
         packed = self._new(width, depth) if stay else empty(width, depth, self._dtype, torch.device("cpu"))
         start = 0
         for w in weights:  # one after another: no second copy of the whole
@@ -114,7 +115,7 @@ class LinearOps(Base):
             ]
         )
         shift, scales = torch.from_numpy(bias).to(self.device), None
-        if self._float8 is not None and (small := self._float8.rounded(packed)) is not None:
+        if self._float8 is not None and not exact and (small := self._float8.rounded(packed)) is not None:
             packed, scales = small[0], small[1].to(self.device)
         if stay:
             return TritonLinear(self.resident.add(packed), shift, swiglu, scales)
@@ -128,11 +129,11 @@ class LinearOps(Base):
         ]
         return TritonLowRank(own, (width, depth), swiglu)
 
-    def _stays(self, width: int, depth: int) -> bool:
+    def _stays(self, width: int, depth: int, exact: bool) -> bool:
         """Return whether the next weight is to be on the device."""
         if self.streamed is None or self.device.type == "meta":
             return True
-        small = self._float8 is not None and min(width, depth) >= self._float8.least
+        small = self._float8 is not None and not exact and min(width, depth) >= self._float8.least
         return self.streamed.residency.keeps(width * depth * (1 if small else self._dtype.itemsize))
 
     def _in_pieces(

@@ -231,10 +231,10 @@ class Weighing(CpuOps):
 
     packed = most = 0
 
-    def pack_linear(self, weights: Any, biases: Any = None, *, swiglu: bool = False) -> Any:
+    def pack_linear(self, weights: Any, biases: Any = None, **options: Any) -> Any:
         self.packed += sum(weight.size for weight in weights) * 4
         self.most = max(self.most, self.packed + sum(weight.nbytes for weight in weights))
-        return super().pack_linear(weights, biases, swiglu=swiglu)
+        return super().pack_linear(weights, biases, **options)
 
 
 def test_loading_takes_no_more_memory_than_is_stated(files: dict[str, Path], tmp_path: Path) -> None:

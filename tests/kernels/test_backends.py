@@ -58,9 +58,9 @@ def draw(backend: str, folder: Path, **options: Any) -> np.ndarray:
 def test_a_new_file_is_a_backend_that_draws_and_is_a_choice(
     add: Callable[[str, str], None], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert backends.names() == ("cpu", "reference", "triton", "triton_fp8")
+    assert backends.names() == ("cpu", "cpu_int8", "reference", "triton", "triton_fp8")
     add("abacus", ABACUS)
-    assert backends.names() == ("cpu", "abacus", "reference", "triton", "triton_fp8")
+    assert backends.names() == ("cpu", "abacus", "cpu_int8", "reference", "triton", "triton_fp8")
     folder = write_tiny(tmp_path_factory.mktemp("tiny"))
     np.testing.assert_array_equal(draw("abacus", folder, device="left"), draw("reference", folder))
     assert Engine.load(folder, backend="abacus").info.backend.name == "abacus"
@@ -73,7 +73,9 @@ def test_what_a_backend_lacks_is_named(add: Callable[[str, str], None]) -> None:
     add("slide_rule", "import no_such_package\n")
     with pytest.raises(UnknownBackend, match="backend 'slide_rule': got no module 'no_such_package', .* install them"):
         Engine.load(backend="slide_rule")
-    with pytest.raises(UnknownBackend, match="backend: got 'sliderule', want one of cpu, reference, slide_rule"):
+    with pytest.raises(
+        UnknownBackend, match="backend: got 'sliderule', want one of cpu, cpu_int8, reference, slide_rule"
+    ):
         Engine.load(backend="sliderule")
     with pytest.raises(UsageError, match="--backend"):
         parse(["imagine", "x", "--backend", "sliderule"], "")

@@ -1,0 +1,18 @@
+"""Provide the cpu backend with weights of linear layers in int8: less memory, and other pixels."""
+
+from __future__ import annotations
+
+from ...errors import complaint
+from ..cpu_int8 import Int8Ops
+from . import Options
+
+HELP = "the same with linear layers in 8 bits, a quarter of the memory: other pixels"
+LINEAR_BYTES = 1
+
+
+def create(options: Options) -> Int8Ops:
+    """See `Backend`."""
+    if options.device not in (None, "cpu"):
+        allowed = "cpu (the cpu_int8 backend has no other)"
+        raise ValueError(complaint("device", repr(options.device), allowed, "choose --backend triton for a GPU"))
+    return Int8Ops(options.isa, options.dtype, options.threads)
