@@ -26,6 +26,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "flux_width": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "identity": {"tied_to": "shapes", "needs": "numpy", "rows": 1},
     "jobs": {"tied_to": "shapes", "needs": "diffusers", "rows": 25},
+    "int8": {"tied_to": "digest", "needs": "numpy", "rows": 6},
     "loading": {"tied_to": "nothing", "needs": "diffusers", "rows": 3},
     "lanes": {"tied_to": "shapes", "needs": "matplotlib", "rows": 10},
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
