@@ -67,6 +67,15 @@ def test_what_is_rounded(ops: Int8Ops, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(run(ops, x[:, :70], ops.pack_linear([bits])), product(x[:, :70], wide))
 
 
+@pytest.mark.skipif("avx512_bf16" not in isa_levels(), reason="needs AVX512-BF16")
+def test_rows_of_bfloat16(rng: np.random.Generator) -> None:
+    for isa in (each for each in isa_levels() if each.endswith("bf16")):
+        ops = Int8Ops(isa, "bfloat16", 2, least=1)
+        x, w = ops.array(numbers(rng, 15, 700)), numbers(rng, 40, 700)
+        got = ops.numpy(ops.linear(x, ops.pack_linear([w]), dtype="float32"))
+        np.testing.assert_array_equal(got, product(ops.numpy(x), w))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_bad_numbers_stay_in_their_row(ops: Int8Ops, rng: np.random.Generator, bad: float) -> None:
     x, packed = numbers(rng, 20, 200), ops.pack_linear([numbers(rng, 50, 200)])
