@@ -162,8 +162,9 @@ class Ops(Protocol[A, P]):
         """Pack linear layers that read the same input as one: weights [N_i, K], their results side by side.
 
         Weights have any float dtype, or bfloat16 bits as uint16. Missing biases are zero. `swiglu`: the weight is meant
-        for that activation, geglu or geglu_tanh, and the first half of all its N rows is the gate. `exact`: the weights
-        keep the compute dtype also on a backend that rounds those of large layers to fewer bits.
+        for that activation, geglu or geglu_tanh, and the first half of all its N rows is the gate. `exact`: to
+        round these weights to fewer bits would harm more than it saves; `cpu_int8` leaves them, and the float8 of
+        triton goes by its own quality gate.
         """
 
     def pack_low_rank(self, parts: Sequence[LowRankPart], width: int, *, swiglu: bool = False) -> Any:

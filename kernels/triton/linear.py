@@ -102,7 +102,7 @@ class LinearOps(Base):
         if swiglu and width % 2:
             refuse(op, "weights", f"{width} rows", "an even number for swiglu")
         depth = weights[0].shape[1]
-        stay = self._stays(width, depth, exact)
+        stay = self._stays(width, depth)
         packed = self._new(width, depth) if stay else empty(width, depth, self._dtype, torch.device("cpu"))
         start = 0
         for w in weights:  # one after another: no second copy of the whole
@@ -115,7 +115,7 @@ class LinearOps(Base):
             ]
         )
         shift, scales = torch.from_numpy(bias).to(self.device), None
-        if self._float8 is not None and not exact and (small := self._float8.rounded(packed)) is not None:
+        if self._float8 is not None and (small := self._float8.rounded(packed)) is not None:
             packed, scales = small[0], small[1].to(self.device)
         if stay:
             return TritonLinear(self.resident.add(packed), shift, swiglu, scales)
@@ -129,11 +129,11 @@ class LinearOps(Base):
         ]
         return TritonLowRank(own, (width, depth), swiglu)
 
-    def _stays(self, width: int, depth: int, exact: bool) -> bool:
+    def _stays(self, width: int, depth: int) -> bool:
         """Return whether the next weight is to be on the device."""
         if self.streamed is None or self.device.type == "meta":
             return True
-        small = self._float8 is not None and not exact and min(width, depth) >= self._float8.least
+        small = self._float8 is not None and min(width, depth) >= self._float8.least
         return self.streamed.residency.keeps(width * depth * (1 if small else self._dtype.itemsize))
 
     def _in_pieces(
