@@ -95,8 +95,11 @@ class Engine:
         self.backend = BackendInfo(name=ops.name, compute=ops.compute)
         sizes = model.architecture
         self.admission = Admission(sizes, model.memory(self.backend.itemsize), limits)
-        arena = Arena(ops, sizes.adapter_layers, sizes.adapter_width, limits.arena_bytes)
-        self.adapters = Adapters(ops, arena, limits.max_registered, self._derived if model.styles else None)
+        own = None if model.pictured is None else model.pictured.adapter.branch
+        widths = (own.widths if own is not None else ()) or (sizes.adapter_width,) * sizes.adapter_layers
+        arena = Arena(ops, len(widths), widths, limits.arena_bytes)
+        derive = self._derived if model.styles or model.pictured else None
+        self.adapters = Adapters(ops, arena, limits.max_registered, derive, styled=model.styles is not None)
         self.start_pictures = StartPictures(
             lambda pixels: pictures.encode(self.ops, self.model.denoiser.codec, pixels), sizes.granularity
         )
@@ -104,6 +107,8 @@ class Engine:
         self._branches: dict[str, AdapterBranch] = {}
         if model.styles is not None:
             self._branches[style_names.STYLE_BRANCH] = model.styles.adapter.branch
+        elif own is not None:
+            self._branches[style_names.STYLE_BRANCH] = own
         self._open: dict[int, Generation] = {}
         self._numbers = itertools.count()
         self._batch: Batch | None = None
@@ -115,6 +120,8 @@ class Engine:
         *,
         text_encoder: Sequence[str | Path] = (),
         vae: str | Path | None = None,
+        ip_adapter: str | Path | None = None,
+        image_encoder: str | Path | None = None,
         backend: str = backends.DEFAULT,
         isa: str | None = None,
         dtype: Dtype | None = None,
@@ -127,7 +134,7 @@ class Engine:
 
         Args:
             model: a folder in diffusers' layout, or a single safetensors file; None: the embedded model.
-            text_encoder, vae: parts that are named apart, see `ModelPath`.
+            text_encoder, vae, ip_adapter, image_encoder: parts that are named apart, see `ModelPath`.
             backend, isa, dtype, threads, device: see `kernels.backends.create`.
             limits: the bounds of what the engine takes on; None: `Limits()`.
             require_text: refuse a model that reads no prompts, before its weights are packed.
@@ -145,7 +152,7 @@ class Engine:
         except ImportError as error:
             got, allowed = f"no module {error.name!r}", "the packages that it computes with"
             raise UnknownBackend(complaint(f"backend {backend!r}", got, allowed, backends.remedy(backend))) from error
-        where, there = ModelPath.of(model, text_encoder, vae), accelerator_of(ops)
+        where, there = ModelPath.of(model, text_encoder, vae, ip_adapter, image_encoder), accelerator_of(ops)
         with loading_on(there):
             loaded = load_model(ops, where, limits or Limits(), require_text=require_text)
             itemsize = BackendInfo(name=ops.name, compute=ops.compute).itemsize
@@ -171,7 +178,7 @@ class Engine:
             unconditional_rows=0 if model.text is None else model.text.num_rows,
             defaults=dict(model.defaults),
             draft=dict(model.draft),
-            styles=None if model.styles is None else model.styles.info,
+            styles=model.style_info,
             taught=model.taught,
             family=model.family,
             words=model.word_counts,
@@ -204,7 +211,7 @@ class Engine:
             quality=quality,
             aspect=aspect,
             granularity=model.architecture.granularity,
-            styles=None if model.styles is None else model.styles.info,
+            styles=model.style_info,
             references=model.architecture.references,
         )
         want_strict(strict, read_spec(self.reader, spec) if strict or spec.terms else ())
@@ -240,7 +247,7 @@ class Engine:
             CheckpointError: the file of a LoRA was changed, or an array of it cannot be used.
         """
         check_guidance(spec)
-        check_spread(spec, None if self.model.styles is None else self.model.styles.info)
+        check_spread(spec, self.model.style_info)
         generation = self._new(spec, text, negative)
         for use in all_adapters(
             spec, self.adapters.styled
@@ -497,18 +504,29 @@ class Engine:
 
         Args:
             digest: SHA-256 (hex) of the picture's file, by which requests refer to it.
-            pixels: uint8 [height, width, 3]; the sides are multiples of the model's granularity.
+            pixels: uint8 [height, width, 3]; the sides are multiples of the model's granularity, or with an IP-Adapter
+                both `StyleInfo.side`.
 
         Raises:
             SpecError: the model has no styles, the digest is none, or the pixels have another shape or dtype.
         """
         name, styles, unit = style_names.of_picture(digest), self.model.styles, self.model.architecture.granularity
-        if styles is None:
+        pictured = self.model.pictured
+        if styles is None and pictured is None:
             allowed = "none (the model has no style adapter)"
             raise SpecError(complaint("style reference", f"picture {digest[:12]}", allowed, "leave it out"))
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             got = f"{pixels.dtype} {list(pixels.shape)}"
             raise SpecError(complaint("style reference", got, "uint8 [height, width, 3]", "convert it"))
+        if pictured is not None:
+            side = pictured.info.side
+            if pixels.shape[:2] != (side, side):
+                got = " x ".join(str(each) for each in pixels.shape[1::-1])
+                raise SpecError(complaint("style reference", got, f"{side} x {side}", "resize it"))
+            if name not in self.adapters:
+                self.adapters.keep(name, pictured.of_picture(self.ops, pixels), pictured.adapter.branch)
+            return name
+        assert styles is not None, "no styles"
         if any(side % unit for side in pixels.shape[:2]):
             got = " x ".join(str(side) for side in pixels.shape[1::-1])
             raise SpecError(complaint("style reference", got, f"sides that are multiples of {unit}", "resize it"))
@@ -635,7 +653,9 @@ class Engine:
 
     def _derived(self, name: str) -> tuple[Float32, AdapterBranch]:
         """Make the tokens of a style of the model from its adapter's name. Raise SpecError for a name of no style."""
-        styles = self.model.styles
+        styles, pictured = self.model.styles, self.model.pictured
+        if pictured is not None:
+            return pictured.derived(self.ops, name), pictured.adapter.branch
         assert styles is not None, "no styles"
         return styles.tokens(self.ops, styles.vector(name)), styles.adapter.branch
 

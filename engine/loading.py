@@ -23,13 +23,17 @@ from .device import want_room
 from .digests import architecture_digest, content_digest, shipped_files
 from .errors import WrongConfig, printable
 from .families import family_of, schedulers_of
+from .files.image_adapter import ADAPTER, ENCODER, image_adapter_parts
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
 from .info import Architecture, ModelIdentity
 from .limits import Limits
 from .memory import MemoryCoefficients, want_memory, weight_bytes
+from .models.clip_vision import load_clip_vision
 from .pipeline import want_components
 from .references import ReferenceRule, read_rule
 from .sigmas import SCHEDULER, SigmaConfig
+from .styles.choice import StyleInfo
+from .styles.pictured import PictureStyles
 from .styles.space import StyleSpace, load_styles
 from .taste.space import TasteSpace, space_of
 from .taught import Taught, read_taught
@@ -65,6 +69,7 @@ class Model:
         salon: `salon.json`; without values for a folder that has none.
         files: the files beside the components: `salon.json`, every file that it names, and the style adapter.
         styles: the styles that the model ships, or None.
+        pictured: the styles of pictures by an IP-Adapter that was named apart; None: none was.
         taught: how long a picture the model was taught; None: it does not say.
         family: name of its family.
         references: what pictures the model looks at while it draws; None: it looks at none.
@@ -86,6 +91,7 @@ class Model:
     taught: Taught | None = None
     family: str = ""
     references: ReferenceRule | None = None
+    pictured: PictureStyles | None = None
 
     @cached_property
     def architecture(self) -> Architecture:
@@ -148,6 +154,12 @@ class Model:
         return space_of(styles.vectors, styles.words, styles.heads, self.words, **styles.tastes)
 
     @property
+    def style_info(self) -> StyleInfo | None:
+        """Facts of the styles that requests can have; None: there are none."""
+        styles = self.styles or self.pictured
+        return None if styles is None else styles.info
+
+    @property
     def word_counts(self) -> dict[str, int]:
         """Slot -> how many of `words` inquiries probe there: of styles none, where the style encoder tells them."""
         counts = {slot: len(names) for slot, names in self.words.items()}
@@ -181,7 +193,8 @@ def load_model(
             small for it.
         LimitError: the model does not fit into the device's memory.
     """
-    checkpoint = open_checkpoint(ModelPath.of(model))
+    place = ModelPath.of(model)
+    checkpoint = open_checkpoint(place)
     path, salon = checkpoint.path, salon_of(checkpoint)
     salon.only("format", (FORMAT,), FORMAT)
     (named, family), reader = family_of(checkpoint), reader_of(salon)
@@ -194,6 +207,8 @@ def load_model(
             remedy="it draws what a program has encoded and passes to Engine.open; use a folder that reads prompts",
         )  # fmt: skip
     components = {name: checkpoint.component(name) for name in read}
+    adapter = image_adapter_parts(place, checkpoint)
+    components |= adapter
     itemsize = 2 if ops.compute == "bfloat16" else 4
     if (device := accelerator_of(ops)) is not None:
         sizes = weight_bytes(components, itemsize)
@@ -215,6 +230,15 @@ def load_model(
     text = None if reader is None else reader.load(ops, components, salon, limits)
     if text is not None:
         denoiser.want_text(*text.widths)
+    styles, pictured = load_styles(ops, path, salon, denoiser), None
+    if adapter:
+        if styles is not None:
+            raise WrongConfig(
+                "an IP-Adapter for a model with styles of its own", path=components[ADAPTER].path,
+                expected="a model without", found=str(path), remedy="leave it out, or use another model",
+            )  # fmt: skip
+        loaded = denoiser.adapter_file(ops, components[ADAPTER].path)
+        pictured = PictureStyles(loaded, load_clip_vision(ops, components[ENCODER]))
     return Model(
         checkpoint=checkpoint,
         name=str(salon.values.get("name", printable(path.resolve().name))),
@@ -228,8 +252,9 @@ def load_model(
         components=components,
         salon=salon,
         files=shipped_files(salon),
-        styles=load_styles(ops, path, salon, denoiser),
+        styles=styles,
         taught=taught,
         family=named,
         references=references,
+        pictured=pictured,
     )

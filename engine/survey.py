@@ -11,6 +11,7 @@ from .checkpoint import Checkpoint, Component, Format
 from .config import read_json
 from .errors import CheckpointError
 from .families import family_of, schedulers_of
+from .files.image_adapter import image_adapter_parts
 from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
 from .files.reading import open_file
 from .memory import free_memory, loading_bytes, want_memory, weight_bytes
@@ -89,6 +90,9 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True, 
         salon = salon_of(checkpoint)
         read = {**parts_read(checkpoint, salon), **schedulers_of(family)}
         components = {part: checkpoint.components[part] for part in read if part in checkpoint.components}
+        more = image_adapter_parts(model, checkpoint)
+        components |= more
+        parts += tuple(Part(part, each.kind[1], each.parameters, True, "") for part, each in more.items() if each.kind)
         needed = sum(weight_bytes(components, _itemsize(compute), linear).values())
         loading = loading_bytes(components)
         notes = _notes(components)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from ..kernels.ops import Ops
+from numpy.typing import NDArray
+
+from ..kernels.ops import Ops, Vector
 from . import codecs
+from .adapters.adapters import AdapterBranch
 from .checkpoint import Checkpoint, Component
 from .codecs import LatentCodec
 from .config import Config
-from .denoiser import AdapterTable, Float32, Sample
-from .denoisers import PlainDenoiser, parts_of, want_none
+from .denoiser import AdapterTable, Float32, Pages, Sample
+from .denoisers import PlainDenoiser, parts_of
+from .errors import UnknownArchitecture
 from .files import unet as originals
 from .info import Architecture
 from .memory import MemoryCoefficients
@@ -22,6 +27,7 @@ from .tensor_file import TensorFile
 from .text.clips import TOKENS
 from .trained import SOLVERS, TrainedSigmas
 from .weights import unet_lora
+from .weights.ip_adapter import IpAdapter, load_unet_adapter
 from .weights.lora_map import LoraMap
 from .weights.unet import ARCHITECTURE
 
@@ -110,8 +116,29 @@ class UNet(PlainDenoiser):
         self, ops: Ops[Any, Any], samples: Sequence[Sample], adapters: AdapterTable | None = None
     ) -> unet.UNetLayout[Any]:
         """See `Denoiser`."""
-        want_none(adapters)
-        return unet.layout(ops, self.weights, samples, self.codec.granularity)
+        return unet.layout(ops, self.weights, samples, self.codec.granularity, adapters)
+
+    def velocity(
+        self,
+        ops: Ops[Any, Any],
+        layout: unet.UNetLayout[Any],
+        latents: Any,
+        times: Vector,
+        pages: Pages | None = None,
+    ) -> Any:
+        """See `Denoiser`."""
+        return unet.velocity(ops, self.weights, layout, latents, times, pages)
+
+    def adapter_branch(self, ops: Ops[Any, Any], weights: Mapping[str, NDArray[Any]]) -> AdapterBranch:
+        """See `Denoiser`. UNets take whole files alone."""
+        raise UnknownArchitecture(
+            "an adapter branch for a UNet", path=self.source.path, expected="an IP-Adapter file",
+            found=f"{len(weights)} arrays", remedy="name the file (--ip-adapter, or Engine.load)",
+        )  # fmt: skip
+
+    def adapter_file(self, ops: Ops[Any, Any], path: str | Path) -> IpAdapter:
+        """See `Denoiser`. `ip_adapter.load_unet_adapter` describes the layout."""
+        return load_unet_adapter(ops, self.weights, path)
 
 
 def defaults_of(checkpoint: Checkpoint, side: int, guidance: float) -> dict[str, Any]:

@@ -78,7 +78,8 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
 
         started = time.perf_counter()
         engine = Engine.load(
-            options.model, text_encoder=options.text_encoder or (), vae=options.vae, backend=options.backend,
+            options.model, text_encoder=options.text_encoder or (), vae=options.vae,
+            ip_adapter=options.ip_adapter, image_encoder=options.image_encoder, backend=options.backend,
             isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device,
         )  # fmt: skip
         return {**_model(engine), "load_seconds": round(time.perf_counter() - started, 3)}
@@ -132,7 +133,9 @@ def _files(options: argparse.Namespace) -> dict[str, Any]:
     from ..engine.survey import survey
     from ..kernels import backends
 
-    model = ModelPath.of(options.model, options.text_encoder or (), options.vae)
+    model = ModelPath.of(
+        options.model, options.text_encoder or (), options.vae, options.ip_adapter, options.image_encoder
+    )
     found = survey(
         model,
         options.dtype,

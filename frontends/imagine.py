@@ -71,6 +71,8 @@ def imagine(options: argparse.Namespace) -> int:
         options.model,
         text_encoder=options.text_encoder or (),
         vae=options.vae,
+        ip_adapter=options.ip_adapter,
+        image_encoder=options.image_encoder,
         backend=options.backend,
         isa=options.isa,
         dtype=options.dtype,

@@ -47,6 +47,8 @@ def inquire(options: argparse.Namespace) -> int:
         options.model,
         text_encoder=options.text_encoder or (),
         vae=options.vae,
+        ip_adapter=options.ip_adapter,
+        image_encoder=options.image_encoder,
         backend=options.backend,
         isa=options.isa,
         dtype=options.dtype,

@@ -64,7 +64,8 @@ def plan_here(
     facts, lists = Facts(default_style=True), own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     engine = Engine.load(
-        options.model, text_encoder=options.text_encoder or (), vae=options.vae, backend=options.backend,
+        options.model, text_encoder=options.text_encoder or (), vae=options.vae,
+        ip_adapter=options.ip_adapter, image_encoder=options.image_encoder, backend=options.backend,
         isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device, require_text=True,
     )  # fmt: skip
     for path, digest in loras.items():

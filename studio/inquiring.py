@@ -60,7 +60,7 @@ def featuring(digest: str, size: tuple[int, int], model: ModelInfo) -> Generatio
 
     Args and errors as of `describing`; SpecError also for a model without styles.
     """
-    if model.styles is None:
+    if model.styles is None or not model.styles.numbered:
         got, allowed = "a model without styles", "one with a style encoder"
         raise SpecError(complaint("features", got, allowed, "use a checkpoint that ships its styles"))
     return _about("features", digest, size, model)

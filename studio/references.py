@@ -61,14 +61,29 @@ class ReferencePicture:
         size = size_for_aspect(ratio, 1.0, pixels=area, granularity=unit)
         return np.asarray(self.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
+    def square(self, side: int) -> UInt8:
+        """Return the middle of the picture uint8 [side, side, 3], as CLIP's image encoders are shown pictures: its
+        shorter side is brought to `side` by bicubic interpolation, and what is left of the longer is cut off."""
+        from PIL import Image
+
+        width, height = self.image.size
+        short = min(width, height)
+        size = int(side * width / short), int(side * height / short)
+        left, top = (size[0] - side) // 2, (size[1] - side) // 2
+        seen = self.image.resize(size, Image.Resampling.BICUBIC)
+        return np.asarray(seen.crop((left, top, left + side, top + side)))
+
     def fit(self, form: PictureForm, info: ModelInfo) -> UInt8:
         """Return the pixels of a form, uint8 [height, width, 3], of a mask [height, width].
 
-        A style is as `pixels` says. A start picture fills the size that is asked for: what is too wide or too high for
+        A style is as `pixels` says, or with an IP-Adapter as `square`. A start picture fills the size that is asked
+        for: what is too wide or too high for
         its proportions is cut off on both sides, and one of that very size is taken as it is. With a place it is put
         there, and what is free around it repeats its edges. A reference that is seen whole is brought to its size in
         any proportions, and one that is hardly larger than its size loses its edges, without resizing.
         """
+        if form.size is None and info.styles is not None and info.styles.side:
+            return self.square(info.styles.side)
         if form.size is None:
             return self.pixels(info.defaults["width"] * info.defaults["height"], info.architecture.granularity)
         image = self.image.convert("L") if form.use is PictureUse.MASK else self.image

@@ -51,7 +51,7 @@ class Studio:
 
     Args:
         model: a folder in diffusers' layout, or a safetensors file; None: the embedded model.
-        text_encoder, vae: parts that are named apart, see `ModelPath`.
+        text_encoder, vae, ip_adapter, image_encoder: parts that are named apart, see `ModelPath`.
         workers: number of engines, each with the whole model; None: one for each device.
         process: whether each has a process of its own, which is watched and started again, instead of a thread.
         backend, isa, dtype, limits: see `Engine.load`.
@@ -73,6 +73,8 @@ class Studio:
         *,
         text_encoder: Sequence[str | Path] = (),
         vae: str | Path | None = None,
+        ip_adapter: str | Path | None = None,
+        image_encoder: str | Path | None = None,
         workers: int | None = None,
         process: bool = False,
         backend: str = "cpu",
@@ -87,7 +89,7 @@ class Studio:
         unload_after: float | None = None,
     ) -> None:
         want_unloading(unload_after, backend)
-        place = ModelPath.of(model, text_encoder, vae)
+        place = ModelPath.of(model, text_encoder, vae, ip_adapter, image_encoder)
         devices = worker_devices(device, workers)
         threads = whole_of(threads) or threads  # the backend refuses what is no number of threads
         if threads is None and len(devices) > 1 and backends.uses_cores(backend):
@@ -101,6 +103,8 @@ class Studio:
                     model=None if model is None else _sent(place.path),
                     text_encoder=tuple(map(_sent, place.text_encoder)),
                     vae=None if place.vae is None else _sent(place.vae),
+                    ip_adapter=None if place.ip_adapter is None else _sent(place.ip_adapter),
+                    image_encoder=None if place.image_encoder is None else _sent(place.image_encoder),
                     backend=backend, isa=isa, dtype=dtype, threads=threads, limits=limits, device=where,
                     unload_after=unload_after,
                 )  # fmt: skip

@@ -35,11 +35,13 @@ class AdapterBranch:
     Attributes:
         keys, values: per layer, a packed linear [D, token_width].
         token_width: columns of the tokens.
+        widths: D of each layer, where layers differ; (): each has that of the model.
     """
 
     keys: Sequence[Any]
     values: Sequence[Any]
     token_width: int
+    widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,7 @@ class Adapters:
         max_registered: how many adapters may be known at a time.
         derive: makes the tokens of an adapter whose name says how they are made, and raises SpecError for a name that
             says nothing; None: the engine derives no adapters.
+        styled: whether numbers are styles too: the model has a style space. None: if it derives any.
     """
 
     def __init__(
@@ -75,18 +78,16 @@ class Adapters:
         arena: Arena,
         max_registered: int,
         derive: Callable[[str], tuple[Float32, AdapterBranch]] | None = None,
+        *,
+        styled: bool | None = None,
     ) -> None:
         self.ops = ops
         self.arena = arena
         self.max_registered = max_registered
         self._derive = derive
+        self.styled = derive is not None if styled is None else styled
         self._known: dict[str, _Adapter] = {}
         self._derived: OrderedDict[str, None] = OrderedDict()  # least recently used first
-
-    @property
-    def styled(self) -> bool:
-        """Whether names of styles are known here: the model has a style space."""
-        return self._derive is not None
 
     def __contains__(self, name: str) -> bool:
         return name in self._known

@@ -10,7 +10,7 @@ first adapter comes.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,7 +41,7 @@ class Arena:
     Args:
         ops: backend that holds the arrays.
         num_layers: layers with an adapter branch.
-        width: D, columns of a key.
+        width: D, columns of a key; of each layer where layers differ.
         limit_bytes: upper bound of the arrays' size, bytes.
 
     Attributes:
@@ -51,11 +51,12 @@ class Arena:
         hits, misses: pins that found their adapter resident, and pins that had to compute it.
     """
 
-    def __init__(self, ops: Ops[Any, Any], num_layers: int, width: int, limit_bytes: int) -> None:
+    def __init__(self, ops: Ops[Any, Any], num_layers: int, width: int | Sequence[int], limit_bytes: int) -> None:
         self.ops = ops
         self.num_layers = num_layers
-        self.width = width
-        self.page_bytes = PAGE_ROWS * width * 2 * num_layers * (2 if ops.compute == "bfloat16" else 4)
+        self.widths = (width,) * num_layers if isinstance(width, int) else tuple(width)
+        assert len(self.widths) == num_layers, "a layer without a width"
+        self.page_bytes = PAGE_ROWS * sum(self.widths) * 2 * (2 if ops.compute == "bfloat16" else 4)
         self.max_pages = limit_bytes // self.page_bytes if self.page_bytes else 0
         self.version = self.hits = self.misses = 0
         self.keys: list[Any] = []
@@ -172,8 +173,9 @@ class Arena:
         """Return copies of the arrays of all layers with `more` rows below, or new arrays if there are none."""
         # Zeros, so that no uninitialised memory is copied. Rows past an adapter's last token are never read.
         if not arrays:
-            return [self.ops.zeros(more, self.width) for _ in range(self.num_layers)]
-        return [self.ops.concat([array, self.ops.zeros(more, self.width)]) for array in arrays]
+            return [self.ops.zeros(more, width) for width in self.widths]
+        pairs = zip(arrays, self.widths, strict=True)
+        return [self.ops.concat([array, self.ops.zeros(more, width)]) for array, width in pairs]
 
     def _release(self, pages: list[int]) -> None:
         self._free = sorted([*self._free, *pages], reverse=True)

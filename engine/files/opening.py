@@ -31,11 +31,16 @@ class ModelPath:
         path: folder in diffusers' layout, or a single file, safetensors or GGUF.
         text_encoder: folders and files whose text encoders and tokenizers are used, in place of the model's own.
         vae: folder or file whose autoencoder is used in place of the model's own.
+        ip_adapter: an IP-Adapter's file, by which pictures become styles; None: there is none.
+        image_encoder: folder of the image encoder that it was made with; None: it is looked for beside the file and in
+            the model's folder.
     """
 
     path: Path
     text_encoder: tuple[Path, ...] = ()
     vae: Path | None = None
+    ip_adapter: Path | None = None
+    image_encoder: Path | None = None
 
     @classmethod
     def of(
@@ -43,6 +48,8 @@ class ModelPath:
         model: str | Path | ModelPath | None,
         text_encoder: Sequence[str | Path] = (),
         vae: str | Path | None = None,
+        ip_adapter: str | Path | None = None,
+        image_encoder: str | Path | None = None,
     ) -> ModelPath:
         """Return the place of a model. `model`: None is the embedded one; a `ModelPath` is returned as it is."""
         if isinstance(model, ModelPath):
@@ -52,6 +59,8 @@ class ModelPath:
             EMBEDDED if model is None else Path(model),
             tuple(Path(path) for path in named),
             None if vae is None else Path(vae),
+            None if ip_adapter is None else Path(ip_adapter),
+            None if image_encoder is None else Path(image_encoder),
         )
 
 

@@ -18,9 +18,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ...kernels.ops import DtypeName, LowRankTerm, Ops, Vector
+from ...kernels.ops import AdapterTerms, DtypeName, LowRankTerm, Ops, Vector
 from ...kernels.segments import Int32, Segments
-from ..denoiser import Sample
+from ..denoiser import AdapterTable, Pages, Sample
 from ..trained import TrainedSigmas, input_factors
 from ..weights import unet_lora as names
 from ..weights.reader import Norm
@@ -48,6 +48,8 @@ class UNetLayout(Generic[A]):
         texts: the rows of each text in them, owned by itself.
         zeros: float32 [P, 1] of zeros, and `nothing` a vector [S] of them.
         loras: the LoRAs of the samples, of linears and of convolutions; None: none has any.
+        terms: the adapters of samples, (samples, offsets, rows, weights) as `AdapterTerms` describes them; None: no
+            sample has any. A sample's rows are one segment at every level.
     """
 
     levels: tuple[Level[A], ...]
@@ -58,17 +60,25 @@ class UNetLayout(Generic[A]):
     nothing: Vector
     loras: BatchLoras | None = None
     convs: ConvTerms | None = None
+    terms: tuple[Vector, Vector, Vector, Vector] | None = None
 
     def low_rank(self, target: str, place: str) -> Sequence[LowRankTerm]:
         """Return the low-rank terms of a linear (`unet_lora`), which reads the rows of a level, or of samples."""
         return () if self.loras is None else self.loras.terms(target, place)
 
 
-def layout(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], factor: int) -> UNetLayout[Any]:
+def layout(
+    ops: Ops[Any, Any],
+    weights: UNetWeights,
+    samples: Sequence[Sample],
+    factor: int,
+    adapters: AdapterTable | None = None,
+) -> UNetLayout[Any]:
     """Lay out a batch of at least one sample.
 
     Args:
         factor: pixels along the side of a latent, by which the model is told sizes.
+        adapters: the adapters of samples, which the attention to the text meets beside it.
 
     Raises:
         ValueError: parts of a sample do not fit each other or the model.
@@ -78,6 +88,12 @@ def layout(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], 
             raise ValueError(f"layout: grid: got {sample.grid}, want height and width from 1 up")
         if sample.guidance is not None:
             raise ValueError(f"layout: guidance: got {sample.guidance}, want None: there is no guidance embedding")
+    terms = None
+    if adapters is not None and len(adapters.samples):
+        if ((adapters.samples < 0) | (adapters.samples >= len(samples))).any():
+            raise ValueError(f"layout: adapters: got samples {adapters.samples.tolist()}, want 0..{len(samples) - 1}")
+        first, second, third, fourth = ops.vectors(adapters.samples, adapters.offsets, adapters.rows, adapters.weights)
+        terms = (first, second, third, fourth)
     readers = text_readers(samples)
     numbers = {reading_of(reader): place for place, reader in enumerate(readers)}
     lengths = [len(reader.text.tokens) for reader in readers]
@@ -86,8 +102,8 @@ def layout(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], 
     keys = []
     for transformer in weights.transformers:
         for layer in transformer.layers:
-            terms = () if reading is None else reading.terms(f"{layer.name}.text_kv", "text")
-            both, d = ops.linear(rows, layer.text_kv, low_rank=terms), transformer.width
+            acts = () if reading is None else reading.terms(f"{layer.name}.text_kv", "text")
+            both, d = ops.linear(rows, layer.text_kv, low_rank=acts), transformer.width
             keys.append((ops.columns(both, 0, d), ops.columns(both, d, 2 * d)))
     levels = levels_of(ops, weights.config, samples, [numbers[reading_of(sample)] for sample in samples], len(readers))
     acting = [sample.loras for sample in samples]
@@ -103,6 +119,7 @@ def layout(ops: Ops[Any, Any], weights: UNetWeights, samples: Sequence[Sample], 
         nothing=nothing,
         loras=loras,
         convs=None if loras is None else ConvTerms(ops, acting),
+        terms=terms,
     )
 
 
@@ -111,12 +128,20 @@ def times(schedule: TrainedSigmas, sigmas: Any) -> Any:
     return np.concatenate([schedule.times(sigmas), *input_factors(sigmas, schedule.prediction)])
 
 
-def velocity(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], latents: Any, numbers: Vector) -> Any:
+def velocity(
+    ops: Ops[Any, Any],
+    weights: UNetWeights,
+    layout: UNetLayout[Any],
+    latents: Any,
+    numbers: Vector,
+    pages: Pages | None = None,
+) -> Any:
     """Return dx/dsigma of every picture, float32 [P, C].
 
     Args:
         latents: float32 [P, C], the latents of all pictures one after another, each row-major.
         numbers: vector float32 [4 S], what `times` returns.
+        pages: keys and values of adapters, if the layout has any, for each layer in the order of computation.
     """
     config, top = weights.config, layout.levels[0]
     count = len(top.segments)
@@ -124,7 +149,7 @@ def velocity(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], 
     told = _time(ops, weights, layout, timesteps)
     seen = ops.cast(latents, "float32")
     ops.blend(seen, latents, latents, layout.zeros, top.segments, scale, layout.nothing)
-    run = _Run(ops, config, layout, told)
+    run = _Run(ops, config, layout, told, pages)
     x = run.conv(names.CONV_IN, ops.cast(seen), weights.conv_in, top)
     skips = [x]
     for number, block in enumerate(weights.down):
@@ -169,9 +194,12 @@ def _time(ops: Ops[Any, Any], weights: UNetWeights, layout: UNetLayout[Any], tim
 class _Run:
     """One evaluation: computes blocks, and hands out the keys and values of the text in order."""
 
-    def __init__(self, ops: Ops[Any, Any], config: UNetConfig, layout: UNetLayout[Any], told: Any) -> None:
+    def __init__(
+        self, ops: Ops[Any, Any], config: UNetConfig, layout: UNetLayout[Any], told: Any, pages: Pages | None
+    ) -> None:
         self.ops, self.config, self.layout, self.told = ops, config, layout, told
         self._keys: Iterator[tuple[Any, Any]] = iter(layout.keys)
+        self._terms = iter(_terms(layout, pages))
 
     def normed(self, norm: Norm, x: Any, grids: Int32) -> Any:
         """Return silu(group norm(x))."""
@@ -219,7 +247,8 @@ class _Run:
         ops.linear(attended, layer.out, residual=stream, low_rank=low_rank("out"))
         q = ops.linear(self._layer_normed(layer.norm2, stream), layer.text_q, low_rank=low_rank("text_q"))
         k, v = next(self._keys)
-        attended = ops.attention(q, k, v, level.texts, block.heads, kv_segments=self.layout.texts)
+        terms, texts = next(self._terms), self.layout.texts
+        attended = ops.attention(q, k, v, level.texts, block.heads, kv_segments=texts, adapters=terms)
         ops.linear(attended, layer.text_out, residual=stream, low_rank=low_rank("text_out"))
         normed = self._layer_normed(layer.norm3, stream)
         hidden = ops.linear(normed, layer.up, activation="geglu", low_rank=low_rank("up"))
@@ -270,6 +299,16 @@ class _Run:
         if part.rows is None:
             return ops.upsample(x, weight, part.grids)
         return ops.conv2d(ops.cast(ops.embed([part.rows], [x])), weight, part.after)
+
+
+def _terms(layout: UNetLayout[Any], pages: Pages | None) -> Iterator[AdapterTerms | None]:
+    """Yield what adapters add to each layer's attention to the text; None: there are none."""
+    if layout.terms is None:
+        yield from (None for _ in layout.keys)
+        return
+    assert pages is not None, "an adapter without its keys and values"
+    for keys, values in zip(pages.keys, pages.values, strict=True):
+        yield AdapterTerms(keys, values, *layout.terms)
 
 
 def _added(

@@ -35,6 +35,8 @@ class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
         words: the checkpoint's names of its styles.
         default: the default style in words; empty: there is none.
         stylize: (`--s`, adapter weight) of the default style in rising order; the weight is linear between them.
+        side: styles are those of pictures alone, as an IP-Adapter's image encoder sees them: squares of so many pixels
+            along a side. 0: the model has a style space, and pictures keep their proportions.
     """
 
     tokens: int
@@ -42,6 +44,12 @@ class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
     words: tuple[str, ...]
     default: str = ""
     stylize: tuple[tuple[float, float], ...] = ()
+    side: int = 0
+
+    @property
+    def numbered(self) -> bool:
+        """Whether there is a style space, whose points numbers and taste codes name."""
+        return not self.side
 
     @property
     def has_default(self) -> bool:
@@ -115,6 +123,11 @@ def style_uses(
             what = "style" if info is None else "default style"
             raise SpecError(complaint(asked, "a style", f"none (the model has no {what})", "leave it out"))
         return ()
+    if not info.numbered:
+        for one in (*codes, *references):
+            if names.picture_of(one.name) is None:
+                got, allowed = str(one.source), "a picture (the model has no style space, but an IP-Adapter)"
+                raise SpecError(complaint("style reference", got, allowed, "name a picture's file"))
     uses = []
     for code in codes:
         share = code.weight / sum(each.weight for each in codes)

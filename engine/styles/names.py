@@ -74,10 +74,13 @@ def taste_of(name: str) -> str | None:
     return match[1] if match else None
 
 
-def is_known(name: str) -> bool:
-    """Return whether a name says how a style is made. Any engine of the model can make such a style.
+def is_known(name: str, *, numbered: bool = True) -> bool:
+    """Return whether a name says how a style is made. Any engine of the model can make such a style; one without a
+    style space (not `numbered`) can make those of pictures and none.
 
     For the style of a picture, the engine needs the picture as well, and for that of a taste code its vector.
     """
+    if not numbered:
+        return name == NONE or picture_of(name) is not None
     found = number_of(name) is not None, picture_of(name) is not None, taste_of(name) is not None
     return name in (DEFAULT, NONE) or any(found)

@@ -1,9 +1,11 @@
-"""Read adapters of Flux models in diffusers' IP-Adapter layout.
+"""Read IP-Adapter files of Flux models and of UNets.
 
-One safetensors file holds the branch (`ip_adapter.N.to_k_ip.weight`, `.bias`, the same for `to_v_ip`, N counting the
-double blocks) and the image projection (`image_proj.proj`, `image_proj.norm`) that turns an image embedding into
-tokens. The older naming of XLabs' files (`double_blocks.N.processor.ip_adapter_double_stream_k_proj`,
-`ip_adapter_proj_model`) is read too. Source: IP-Adapter (2308.06721), section 3.2.
+One safetensors file holds the branch (`ip_adapter.N.to_k_ip.weight`, the same for `to_v_ip`) and the projection that
+turns what an image encoder says of a picture into tokens: `image_proj.proj` and `image_proj.norm` that of an embedding,
+`image_proj.latents` and others that of all states (IP-Adapter Plus, `resampler.py`). Of Flux models N counts the double
+blocks, and the layers have biases; the naming of XLabs' files (`double_blocks.N.processor.
+ip_adapter_double_stream_k_proj`, `ip_adapter_proj_model`) is read too. Of UNets N is 1, 3, 5 ... over the attentions
+to the text on the way down, then on the way up, then in the middle. Source: IP-Adapter (2308.06721), section 3.2.
 """
 
 from __future__ import annotations
@@ -18,13 +20,20 @@ from numpy.typing import NDArray
 
 from ...kernels.ops import Ops
 from ..adapters.adapters import AdapterBranch
-from ..errors import MissingKey, UnexpectedKey, WrongShape
+from ..errors import MissingKey, UnexpectedKey, UnknownArchitecture, WrongShape
 from ..safetensors_file import SafetensorsFile
+from .resampler import NORM_EPS, Resampler, load_resampler
 
 if TYPE_CHECKING:
     from .flux import FluxWeights
+    from .unet import UNetWeights
 
-NORM_EPS: Final = 1e-5  # torch's LayerNorm default, which diffusers' ImageProjection takes
+IMAGE: Final = "image_proj."
+OTHER_FORMS: Final = {  # an array that only this form of an adapter has -> what it is
+    "image_proj.proj.0.weight": "a projection of several layers (InstantX, Full Face or FaceID)",
+    "image_proj.perceiver_resampler.proj_in.weight": "FaceID Plus",
+    "0.to_q_lora.down.weight": "FaceID",
+}
 LAYERS: Final = ("to_k_ip", "to_v_ip")
 _PREFIXES: Final = {
     "ip_adapter.": "",
@@ -70,10 +79,23 @@ class ImageProjection:
 
 @dataclass(frozen=True, eq=False)
 class IpAdapter:
-    """A loaded adapter file."""
+    """A loaded adapter file.
+
+    Attributes:
+        branch: makes keys and values of tokens.
+        projection: makes tokens of an image embedding, or, a `Resampler`, of all states of the image encoder.
+        zeros: whether the unconditional branch reads what stands for no picture: an embedding of zeros, or the states
+            of an input of zeros (UNets). Else it reads a black picture (Flux models). So diffusers' pipelines do.
+    """
 
     branch: AdapterBranch
-    projection: ImageProjection
+    projection: ImageProjection | Resampler
+    zeros: bool = False
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether the projection reads the image encoder's states, and not its embedding."""
+        return isinstance(self.projection, Resampler)
 
 
 def load_ip_adapter(ops: Ops[Any, Any], transformer: FluxWeights, path: str | Path) -> IpAdapter:
@@ -86,27 +108,106 @@ def load_ip_adapter(ops: Ops[Any, Any], transformer: FluxWeights, path: str | Pa
         CheckpointError: anything is wrong with the file, or it is made for another transformer.
     """
     path = Path(path)
+    projection, own = _parts(ops, path)
+    branch = load_adapter_branch(ops, transformer, own, str(path))
+    _want_width(path, projection, branch.token_width)
+    return IpAdapter(branch, projection)
+
+
+def load_unet_adapter(ops: Ops[Any, Any], unet: UNetWeights, path: str | Path) -> IpAdapter:
+    """Read an adapter file for a UNet.
+
+    Raises:
+        CheckpointError: anything is wrong with the file, or it is made for another UNet.
+    """
+    path = Path(path)
+    projection, own = _parts(ops, path)
+    reader, text = _Reader(own, str(path)), unet.config.cross_attention_dim
+    packed = dict[str, list[Any]]()
+    widths, number = dict[str, list[int]](), 1
+    for part, blocks in {"down": unet.down, "up": unet.up, "middle": (unet.middle,)}.items():
+        packed[part], widths[part] = [], []
+        for width in (t.width for block in blocks for t in block.transformers for _ in t.layers):
+            weights = [reader.take(f"{number}.{name}.weight", width, text) for name in LAYERS]
+            packed[part].append([ops.pack_linear([weight]) for weight in weights])
+            widths[part].append(width)
+            number += 2
+    reader.finish()
+    _want_width(path, projection, text)
+    computed = ("down", "middle", "up")
+    pairs = [pair for part in computed for pair in packed[part]]
+    keys, values = ([pair[i] for pair in pairs] for i in range(2))
+    branch = AdapterBranch(keys, values, text, tuple(width for part in computed for width in widths[part]))
+    return IpAdapter(branch, projection, zeros=True)
+
+
+def encoder_width(path: Path) -> tuple[int, bool]:
+    """Return how many columns an adapter file reads of its image encoder, and whether of its states, by the file's
+    header alone.
+
+    Raises:
+        CheckpointError: the file cannot be read, or is no IP-Adapter.
+    """
+    names = _named(path, SafetensorsFile(path))
+    shapes = {name: shape for name, (_, shape) in names.items()}
+    for key, states in ((f"{IMAGE}proj.weight", False), (f"{IMAGE}proj_in.weight", True)):
+        if len(shapes.get(key, ())) == 2:
+            return shapes[key][1], states
+    raise MissingKey(
+        "no IP-Adapter", path=path, key=f"{IMAGE}proj.weight", expected="an image projection",
+        found=f"{len(shapes)} others", remedy="name an IP-Adapter's safetensors file",
+    )  # fmt: skip
+
+
+def _named(path: Path, file: SafetensorsFile) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return the file's name and the shape of every array, by diffusers' names without the branch's prefix."""
+    found = {_diffusers_name(path, key): (key, info.shape) for key, info in file.tensors.items()}
+    for name, form in OTHER_FORMS.items():
+        if name in found:
+            raise UnknownArchitecture(
+                "an IP-Adapter of another form", path=path, key=name, expected="a plain one, or IP-Adapter Plus",
+                found=form, remedy="use one of h94/IP-Adapter for SDXL and SD 1.5, or of XLabs for FLUX.1",
+            )  # fmt: skip
+    return found
+
+
+def _parts(ops: Ops[Any, Any], path: Path) -> tuple[ImageProjection | Resampler, dict[str, NDArray[Any]]]:
+    """Return the packed projection of a file, and the arrays of its branch."""
     file = SafetensorsFile(path)
-    weights = {_diffusers_name(path, key): file.array(key) for key in file.tensors}
-    own = {key: array for key, array in weights.items() if not key.startswith("image_proj.")}
-    reader = _Reader({key: array for key, array in weights.items() if key.startswith("image_proj.")}, str(path))
-    width = reader.take("image_proj.norm.weight", None).shape[0]
-    proj = reader.take("image_proj.proj.weight", None, None)
+    weights = {name: file.array(key) for name, (key, _) in _named(path, file).items()}
+    own = {key: array for key, array in weights.items() if not key.startswith(IMAGE)}
+    image = {key: array for key, array in weights.items() if key.startswith(IMAGE)}
+    reader = _Reader(image, str(path))
+    projection: ImageProjection | Resampler
+    if f"{IMAGE}latents" in image:
+        layers = {key.split(".")[2] for key in image if key.startswith(f"{IMAGE}layers.")}
+        projection = load_resampler(ops, lambda name, *shape: reader.take(IMAGE + name, *shape), len(layers))
+    else:
+        projection = _projection(ops, reader)
+    reader.finish()
+    return projection, own
+
+
+def _projection(ops: Ops[Any, Any], reader: _Reader) -> ImageProjection:
+    width = reader.take(f"{IMAGE}norm.weight", None).shape[0]
+    proj = reader.take(f"{IMAGE}proj.weight", None, None)
     if proj.shape[0] % width:
-        reader.refuse("image_proj.proj.weight", f"a multiple of {width} rows", str(list(proj.shape)))
-    projection = ImageProjection(
-        proj=ops.pack_linear([proj], [reader.take("image_proj.proj.bias", proj.shape[0])]),
-        weight=ops.array(reader.take("image_proj.norm.weight", width), "float32"),
-        bias=ops.array(reader.take("image_proj.norm.bias", width), "float32"),
+        reader.refuse(f"{IMAGE}proj.weight", f"a multiple of {width} rows", str(list(proj.shape)))
+    return ImageProjection(
+        proj=ops.pack_linear([proj], [reader.take(f"{IMAGE}proj.bias", proj.shape[0])]),
+        weight=ops.array(reader.take(f"{IMAGE}norm.weight", width), "float32"),
+        bias=ops.array(reader.take(f"{IMAGE}norm.bias", width), "float32"),
         num_tokens=proj.shape[0] // width,
         token_width=width,
         embedding_width=proj.shape[1],
     )
-    reader.finish()
-    branch = load_adapter_branch(ops, transformer, own, str(path))
-    if branch.token_width != width:
-        reader.refuse("image_proj.norm.weight", f"[{branch.token_width}], the width of to_k_ip", f"[{width}]")
-    return IpAdapter(branch, projection)
+
+
+def _want_width(path: Path, projection: ImageProjection | Resampler, width: int) -> None:
+    """Refuse a projection whose tokens are not as wide as those that the branch reads."""
+    if projection.token_width != width:
+        key, expected = f"{IMAGE}norm.weight", f"[{width}], the width of to_k_ip"
+        _Reader({}, str(path)).refuse(key, expected, f"[{projection.token_width}]")
 
 
 def load_adapter_branch(

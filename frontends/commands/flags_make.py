@@ -177,12 +177,15 @@ def output_flag(parser: Any, text: str) -> None:
 
 def model_flags(group: Any) -> None:
     """Add the flags that say which model, and where its parts lie."""
-    model, encoder, vae = (PathName(flag, FILE) for flag in ("--model", "--text-encoder", "--vae"))
+    flags = ("--model", "--text-encoder", "--vae", "--ip-adapter", "--image-encoder")
+    model, encoder, vae, adapter, sees = (PathName(flag, FILE) for flag in flags)
     text = "a model's folder, in diffusers' layout, or single file (the embedded one)"
     group.add_argument("--model", type=model, metavar="PATH", help=text)
     text = "a text encoder or tokenizer, may be repeated (the model's own)"
     group.add_argument("--text-encoder", type=encoder, action="append", metavar="PATH", help=text)
     group.add_argument("--vae", type=vae, metavar="PATH", help="an autoencoder (the model's own)")
+    group.add_argument("--ip-adapter", type=adapter, metavar="FILE", help="an IP-Adapter, which --sref then uses")
+    group.add_argument("--image-encoder", type=sees, metavar="PATH", help="its image encoder (the folder beside it)")
 
 
 def engine_flags(parser: Any, title: str = "how to compute it", *, several: bool = False) -> None:

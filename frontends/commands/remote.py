@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     from ..client.client import RemoteJob
     from ..wire.messages import JobInfo
 
-HERE_ONLY: Final = ("model", "text_encoder", "vae", "backend", "device", "isa", "dtype", "threads", "image_links")
+HERE_ONLY: Final = (
+    "model", "text_encoder", "vae", "ip_adapter", "image_encoder", "backend", "device", "isa", "dtype", "threads",
+    "image_links",
+)  # fmt: skip
 OF_SERVER: Final = ("lane", "private", "profile")
 PREVIEWS: Final = 4  # steps between two
 TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of

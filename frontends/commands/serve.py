@@ -35,6 +35,8 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         model=options.model,
         text_encoder=tuple(options.text_encoder or ()),
         vae=options.vae,
+        ip_adapter=options.ip_adapter,
+        image_encoder=options.image_encoder,
         workers=options.workers,
         threads=options.threads,
         backend=options.backend,

@@ -45,7 +45,7 @@ def ticket_of(
     admission = Admission(info.architecture, info.memory, info.limits)
     admission.check_spec(spec, 0)
     tokens = [0, 0]  # a conditional and an unconditional image row meets so many adapter tokens
-    for use in adapters_of(spec, 0, info.styles is not None):  # every image has as many
+    for use in adapters_of(spec, 0, info.styles is not None and info.styles.numbered):  # every image has as many
         for branch, name in enumerate((use.adapter, use.unconditional)):
             if name is not None:
                 count = known(adapters, name, info)
@@ -121,7 +121,7 @@ def inquiring(info: ModelInfo, spec: GenerationSpec, *, text_rows: int, rows: in
 
 def known(adapters: Mapping[str, int], name: str, info: ModelInfo) -> int:
     """Return the tokens of an adapter that is registered, or a style of the model. Raise SpecError for any other."""
-    if info.styles is not None and is_known(name):
+    if info.styles is not None and is_known(name, numbered=info.styles.numbered):
         return info.styles.tokens
     if name not in adapters:
         allowed = f"one of the {len(adapters)} registered" if adapters else "none (nothing is registered)"

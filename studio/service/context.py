@@ -35,6 +35,8 @@ def open_studio(options: ServiceOptions, billing: Billing) -> Studio:
         options.model,
         text_encoder=options.text_encoder,
         vae=options.vae,
+        ip_adapter=options.ip_adapter,
+        image_encoder=options.image_encoder,
         workers=options.workers,
         process=options.process,
         backend=options.backend,

@@ -14,7 +14,7 @@ class ServiceOptions:
         data: folder of the database (without `database`) and the pictures; it is made if it does not exist.
         database: SQLAlchemy's URL; None: SQLite in `data`.
         model: folder in diffusers' layout, or a safetensors file; None: the embedded model.
-        text_encoder, vae: parts that are named apart, see `engine.files.opening.ModelPath`.
+        text_encoder, vae, ip_adapter, image_encoder: parts that are named apart, see `engine.files.opening.ModelPath`.
         workers: number of engines, each with the whole model; None: one for each device.
         threads: threads of each engine; None: the usable cores, shared out.
         backend, isa, dtype: see `Engine.load`; None: the best of this machine.
@@ -41,6 +41,8 @@ class ServiceOptions:
     model: str | None = None
     text_encoder: tuple[str, ...] = ()
     vae: str | None = None
+    ip_adapter: str | None = None
+    image_encoder: str | None = None
     workers: int | None = None
     threads: int | None = None
     backend: str = "cpu"

@@ -97,6 +97,8 @@ def load(setup: Setup) -> Engine:
         None if setup.model is None else os.fsdecode(setup.model),
         text_encoder=tuple(map(os.fsdecode, setup.text_encoder)),
         vae=None if setup.vae is None else os.fsdecode(setup.vae),
+        ip_adapter=None if setup.ip_adapter is None else os.fsdecode(setup.ip_adapter),
+        image_encoder=None if setup.image_encoder is None else os.fsdecode(setup.image_encoder),
         backend=setup.backend,
         isa=setup.isa,
         dtype=cast(Any, setup.dtype),

@@ -111,6 +111,8 @@ class Setup(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     text_encoder: tuple[bytes, ...] = ()
     vae: bytes | None = None
     unload_after: float | None = None
+    ip_adapter: bytes | None = None
+    image_encoder: bytes | None = None
 
 
 class Run(msgspec.Struct, frozen=True, tag=True, kw_only=True):

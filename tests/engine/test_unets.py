@@ -220,7 +220,7 @@ def test_what_these_models_do_not_do_is_refused(pair: Pair) -> None:
         pair.engine.open(pair.engine.make_spec(PROMPT, shift=2.0))
     with pytest.raises(SpecError, match="embedded_guidance: got"):
         pair.engine.open(pair.engine.make_spec(PROMPT, embedded_guidance=2.0))
-    with pytest.raises(UnknownArchitecture, match="an adapter for a model that takes none"):
+    with pytest.raises(UnknownArchitecture, match="an adapter branch for a UNet"):
         pair.engine.add_branch({})
 
 
