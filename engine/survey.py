@@ -92,6 +92,7 @@ def survey(model: ModelPath, dtype: str | None = None, *, on_host: bool = True, 
         components = {part: checkpoint.components[part] for part in read if part in checkpoint.components}
         more = image_adapter_parts(model, checkpoint)
         components |= more
+        parts = tuple(part for part in parts if part.name not in more)
         parts += tuple(Part(part, each.kind[1], each.parameters, True, "") for part, each in more.items() if each.kind)
         needed = sum(weight_bytes(components, _itemsize(compute), linear).values())
         loading = loading_bytes(components)

@@ -48,8 +48,8 @@ UNREAD: Final = {
     "tokenizer": "there is no text pipeline: the caller encodes the text",
     "text_encoder_2": "the text pipeline reads `text_encoder` alone; without one the caller encodes the text",
     "tokenizer_2": "the text pipeline reads `tokenizer` alone; without one the caller encodes the text",
-    "image_encoder": "it reads pictures for adapters, which callers encode",
-    "feature_extractor": "it reads pictures for adapters, which callers encode",
+    "image_encoder": "it reads pictures for an IP-Adapter, and none is named",
+    "feature_extractor": "how pictures are shown to an IP-Adapter's image encoder is always the same",
 }
 READER: Final = "clip_t5"
 TEXT: Final[Mapping[str, Classes]] = pipelines.PLUGINS.get(READER).COMPONENTS

@@ -25,7 +25,7 @@ UNREAD: Final = {
     "tokenizer": "there is no text pipeline: the caller encodes the text",
     "safety_checker": "pictures are not judged here",
     "requires_safety_checker": "pictures are not judged here",
-    "image_encoder": "it reads pictures for adapters, which UNets do not have here",
+    "image_encoder": "it reads pictures for an IP-Adapter, and none is named",
     "feature_extractor": "it reads pictures for the safety checker",
 }
 READER: Final = "clip"

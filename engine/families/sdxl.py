@@ -26,7 +26,7 @@ UNREAD: Final = {
     "tokenizer": "there is no text pipeline: the caller encodes the text",
     "text_encoder_2": "there is no text pipeline: the caller encodes the text",
     "tokenizer_2": "there is no text pipeline: the caller encodes the text",
-    "image_encoder": "it reads pictures for adapters, which UNets do not have here",
+    "image_encoder": "it reads pictures for an IP-Adapter, and none is named",
     "feature_extractor": "it reads pictures for adapters, which UNets do not have here",
     ZEROS: "read by `settings`",
     "add_watermarker": "pictures have no watermark",

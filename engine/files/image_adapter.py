@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ..checkpoint import Checkpoint, Component, Weights, hash_files
-from ..config import Config
-from ..errors import MissingFile, WrongConfig
+from ..checkpoint import Checkpoint, Component
+from ..errors import MissingFile, UnknownArchitecture, WrongConfig, WrongShape
 from ..safetensors_file import SafetensorsFile
-from ..weights.clip_vision import ARCHITECTURES, ClipVisionConfig
+from ..signatures import describe_file
+from ..weights.clip_vision import ARCHITECTURES, VISION, ClipVisionConfig
 from ..weights.ip_adapter import encoder_width
+from .renamed import FileComponent, Piece, count_of, shape_of
 
 if TYPE_CHECKING:
     from .opening import ModelPath
 
 ADAPTER: Final = "ip_adapter"
+MARK: Final = "vision_model.embeddings.patch_embedding.weight"
+UNREAD: Final = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
+HEADS: Final = 16  # of each of these
+ACTIVATIONS: Final = {1024: "quick_gelu", 1280: "gelu", 1664: "gelu"}  # columns of ViT-L, ViT-H and ViT-bigG -> theirs
 ENCODER: Final = "image_encoder"
 KNOWN: Final = {  # (columns, whether of the states) -> the encoder that adapters of this width were made with
     (768, False): "CLIP ViT-L/14",
@@ -27,38 +33,50 @@ KNOWN: Final = {  # (columns, whether of the states) -> the encoder that adapter
 }
 
 
-class AdapterComponent(Component):
-    """An IP-Adapter's file as a component."""
-
-    kind = ("salon", "IpAdapter")
-
-    @property
-    def config(self) -> Config:
-        """No settings: the arrays say everything."""
-        return Config(self.path, {})
-
-    @property
-    def files(self) -> list[Path]:
-        """The one file."""
-        return [self.path]
-
-    def weights(self) -> Weights:
-        """See `Component`."""
-        file = SafetensorsFile(self.path)
-        return Weights(self.path, dict.fromkeys(file.tensors, file))
-
-    @property
-    def content_hash(self) -> str:
-        """See `Component`."""
-        return hash_files(self.path.parent, [self.path])
-
-
 class EncoderComponent(Component):
     """An image encoder's folder, which may stand anywhere."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, ENCODER)
         self.kind = ("transformers", self.config.architecture)
+
+
+def _adapter(path: Path) -> FileComponent:
+    """Return an IP-Adapter's file as a component, which has no settings."""
+    file = SafetensorsFile(path)
+    return FileComponent(ADAPTER, ("salon", "IpAdapter"), file, {key: Piece(key) for key in file.tensors}, {})
+
+
+def encoder_file(path: Path) -> FileComponent:
+    """Return the image encoder in a single file, whose config follows from its shapes.
+
+    Raises:
+        CheckpointError: it cannot be read, or has no image encoder that Salon knows.
+    """
+    file = SafetensorsFile(path)
+    if MARK not in file.tensors:
+        raise UnknownArchitecture(
+            "no image encoder", path=path, expected=f"CLIP's in transformers' names ({MARK})",
+            found=describe_file(file.tensors), remedy="name a folder or file of one",
+        )  # fmt: skip
+    width, _, _, patch = shape_of(file, MARK, 4)
+    places = shape_of(file, "vision_model.embeddings.position_embedding.weight", 2)[0]
+    if width not in ACTIVATIONS:
+        known = ", ".join(map(str, ACTIVATIONS))
+        raise WrongShape(
+            "an image encoder of unknown width", path=path, key=MARK, expected=f"{known} columns", found=str(width),
+            remedy="name its folder, which has config.json",
+        )  # fmt: skip
+    layers = "vision_model.encoder.layers."
+    config = {
+        "architectures": [VISION], "hidden_size": width, "hidden_act": ACTIVATIONS[width], "patch_size": patch,
+        "image_size": patch * math.isqrt(max(0, places - 1)), "num_attention_heads": HEADS,
+        "num_hidden_layers": count_of(file, layers),
+        "intermediate_size": shape_of(file, f"{layers}0.mlp.fc1.weight", 2)[0],
+        "projection_dim": shape_of(file, "visual_projection.weight", 2)[0],
+    }  # fmt: skip
+    pieces = {key: Piece(key) for key in file.tensors if not key.startswith(UNREAD)}
+    return FileComponent(ENCODER, ("transformers", VISION), file, pieces, config)
 
 
 def image_adapter_parts(model: ModelPath, checkpoint: Checkpoint) -> Mapping[str, Component]:
@@ -78,21 +96,21 @@ def image_adapter_parts(model: ModelPath, checkpoint: Checkpoint) -> Mapping[str
     wanted = f"{width} columns of {'its states' if states else 'an embedding'}"
     wanted += f" ({KNOWN[width, states]})" if (width, states) in KNOWN else ""
     found = []
-    for folder in _folders(model, checkpoint):
-        component = EncoderComponent(folder)
+    for path in _places(model, checkpoint):
+        component: Component = encoder_file(path) if path.is_file() else EncoderComponent(path)
         component.config.want_architecture(ARCHITECTURES)
         config = ClipVisionConfig.read(component.config)
         if (config.hidden_size if states else config.projection_dim) == width:
-            return {ADAPTER: AdapterComponent(model.ip_adapter, ADAPTER), ENCODER: component}
-        found.append(f"{config.hidden_size if states else config.projection_dim} ({folder})")
+            return {ADAPTER: _adapter(model.ip_adapter), ENCODER: component}
+        found.append(f"{config.hidden_size if states else config.projection_dim} ({path})")
     raise MissingFile(
         "an IP-Adapter without its image encoder", path=model.ip_adapter, expected=f"one of {wanted}",
-        found=", ".join(found) or "none", remedy=f"name its folder, of a {ARCHITECTURES[0]}: --image-encoder",
+        found=", ".join(found) or "none", remedy=f"name its folder or file, of a {ARCHITECTURES[0]}: --image-encoder",
     )  # fmt: skip
 
 
-def _folders(model: ModelPath, checkpoint: Checkpoint) -> Iterator[Path]:
-    """Yield where the image encoder may be: the folder that was named alone, or those where downloads have it."""
+def _places(model: ModelPath, checkpoint: Checkpoint) -> Iterator[Path]:
+    """Yield where the image encoder may be: what was named alone, or the folders where downloads have it."""
     if model.image_encoder is not None:
         yield model.image_encoder
         return
