@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -77,12 +78,16 @@ def check_serve() -> None:
     """The default install serves: a picture made by a server, metrics, and an orderly end."""
     with tempfile.TemporaryDirectory() as folder:
         words = ["--data", "data", "--listen", "tcp://127.0.0.1:0", "--metrics", "127.0.0.1:0", "--json"]
+        words += ["--http", "127.0.0.1:0"]
         log = open(Path(folder, "log"), "w")  # noqa: SIM115  # closed with the process
         server = subprocess.Popen(["salon", "serve", *words], cwd=folder, stdout=subprocess.PIPE, stderr=log)
         assert server.stdout is not None
         try:
             assert select.select([server.stdout], [], [], WAIT_S)[0], "no server"
-            address = json.loads(server.stdout.readline())["listening"][0]
+            places = json.loads(server.stdout.readline())
+            address = places["listening"][0]
+            with urllib.request.urlopen(f"{places['http']}/readyz", timeout=WAIT_S) as answer:
+                assert answer.status == 200
             command = ["salon", "imagine", "a red apple", "--n", "1", "--server", address, "-o", "apple.png"]
             subprocess.run(command, cwd=folder, check=True, timeout=WAIT_S)
             assert Path(folder, "apple.png").stat().st_size > 1000

@@ -33,6 +33,7 @@ INSIDE = {
     ),
     "frontends/wire": ("frontends/zmq", "frontends/client", "frontends/commands", "studio", "scheduler", "engine"),
     "frontends/zmq": ("frontends/client", "frontends/commands", "frontends/fake"),
+    "frontends/http": ("frontends/client", "frontends/commands", "frontends/fake"),
     "frontends/commands": ("frontends/fake",),
     "studio/store": ("studio/service", "studio/scheduling", "studio/workers"),
     "studio/workers": ("studio/service", "studio/scheduling", "studio/store"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, Final
 
 from ...engine.errors import SpecError
 from ...errors import complaint
 from ...studio.devices import LONGEST, want_unloading, worker_devices
-from ..zmq.options import DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
+from ..zmq.options import DEFAULT_HTTP, DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
 from .flags_make import engine_flags
 from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, account_id, json_flag, number, shown, whole
 
@@ -56,11 +57,13 @@ def _serve(parser: Parser) -> None:
     net.add_argument("--plans", type=PathName("--plans", FILE), metavar="FILE", help="plans and prices (Salon's own)")
     net.add_argument(
         "--metrics",
-        type=_metrics,
+        type=_place("--metrics", "5600"),
         default=DEFAULT_METRICS,
         metavar="PORT",
         help=f"or HOST:PORT, or off ({DEFAULT_METRICS})",
     )
+    text = f"for clients of OpenAI's images; or HOST:PORT, or off ({DEFAULT_HTTP}, if free)"
+    net.add_argument("--http", type=_place("--http", "5580"), metavar="PORT", help=text)
     rate = number("--rate", 0, 1e6, "0 is no limit")
     net.add_argument("--rate", type=rate, metavar="N", help="requests a second of one account; 0: no limit (500)")
     burst = whole("--burst", 1, 10**6, f"{ServeOptions.burst} is usual")
@@ -104,13 +107,18 @@ def _serve(parser: Parser) -> None:
     json_flag(run, "log JSON lines")
 
 
-def _metrics(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if text == "off":
-        return text
-    if not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 <= int(port) <= 65535 or " " in host:
-        raise UsageError(complaint("--metrics", shown(text), "PORT, HOST:PORT or off", "write it like 5600"))
-    return f"{host or '127.0.0.1'}:{int(port)}"
+def _place(flag: str, usual: str) -> Callable[[str], str]:
+    """Return the reader of a port, HOST:PORT or off."""
+
+    def read(text: str) -> str:
+        host, _, port = text.rpartition(":")
+        if text == "off":
+            return text
+        if not port.isascii() or not port.isdigit() or len(port) > 5 or not 0 <= int(port) <= 65535 or " " in host:
+            raise UsageError(complaint(flag, shown(text), "PORT, HOST:PORT or off", f"write it like {usual}"))
+        return f"{host or '127.0.0.1'}:{int(port)}"
+
+    return read
 
 
 def check(options: argparse.Namespace) -> None:

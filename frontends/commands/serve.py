@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..wire.address import parse_address
-from ..zmq.options import DEFAULT_LISTEN, ServeOptions, default_data
+from ..zmq.options import DEFAULT_HTTP, DEFAULT_LISTEN, ServeOptions, default_data
 from .parsing import UsageError
 
 
@@ -48,6 +48,8 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         paused=options.paused,
         plans=None if options.plans is None else Path(options.plans),
         metrics=None if options.metrics == "off" else options.metrics,
+        http=None if options.http == "off" else options.http or DEFAULT_HTTP,
+        http_optional=options.http is None,
         operators=tuple(dict.fromkeys(options.operator or ())),
         curve=options.curve,
         open=options.open,

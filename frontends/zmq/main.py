@@ -18,6 +18,7 @@ from ...errors import SalonError, complaint
 from ...studio.devices import worker_devices
 from ...studio.service.context import ServiceContext
 from ...system import explain, make_folder
+from ..http.door import HttpDoor
 from ..wire.address import is_loopback, parse_address
 from ..wire.keys import KeyPair, client_key_path, load_or_make
 from .descriptors import raise_limit
@@ -87,15 +88,19 @@ async def running(context: ServiceContext, options: ServeOptions, key: KeyPair |
     """Run a server that listens, and end it gracefully. The context is closed with it.
 
     Raises:
-        ServeError: it cannot listen there.
+        ServeError, MetricsError, HttpError: it cannot listen there.
     """
     server = Server(context, options, key)
     metrics = Metrics(server)
+    door = HttpDoor(server.service, keyed=key is not None)
+    server.closers.append(door.close)
     server.service.jobs.seen.append(Tracing().seen)
     try:
         try:
             server.start()
             metrics.start(options.metrics)
+            await door.open(options)
+            server.http = door.address
         except zmq.ZMQError as error:
             got, allowed, remedy = explain(error)
             where = f"--listen {', '.join(options.listen)}"
@@ -107,14 +112,16 @@ async def running(context: ServiceContext, options: ServeOptions, key: KeyPair |
         metrics.close()
 
 
-def _say_where(addresses: list[str], *, json: bool) -> None:
+def _say_where(addresses: list[str], http: str, *, json: bool) -> None:
     """Print the addresses on standard output, for people or for the program that started the server."""
     if json:
-        print(encode({"listening": addresses}).decode(), flush=True)
+        print(encode({"listening": addresses, **({"http": http} if http else {})}).decode(), flush=True)
         return
     for address in addresses:
         shown = address.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")
         print(f"Salon listens. To use it: export SALON_SERVER='{shown}'", flush=True)
+    if http:
+        print(f"Clients of OpenAI's images: export OPENAI_BASE_URL='{http}/v1' OPENAI_API_KEY=none", flush=True)
 
 
 async def _run(context: ServiceContext, options: ServeOptions, key: KeyPair | None, first: FirstStart) -> int:
@@ -123,7 +130,7 @@ async def _run(context: ServiceContext, options: ServeOptions, key: KeyPair | No
         first.done()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stopped.set)
-        _say_where(server.addresses, json=options.log_json)
+        _say_where(server.addresses, server.http, json=options.log_json)
         LOG.info("ready", extra={"address": " ".join(server.addresses), "life": context.life})
         await server.stopped.wait()
         LOG.info("ending", extra={"jobs": len(server.service.jobs.live)})

@@ -12,6 +12,7 @@ from ...system import home
 
 DEFAULT_LISTEN: Final = "tcp://127.0.0.1:5599"
 DEFAULT_METRICS: Final = "127.0.0.1:5600"
+DEFAULT_HTTP: Final = "127.0.0.1:5580"  # of `salon serve`; a server that a program starts has none
 
 
 def default_data() -> Path:
@@ -34,6 +35,8 @@ class ServeOptions(ServiceOptions):
         listen: addresses to bind, `tcp://HOST:PORT`.
         paused: whether it accepts jobs, but starts no step before `salon ops resume`.
         metrics: `HOST:PORT` of the page of metrics; None: there is no page.
+        http: `HOST:PORT`, on loopback, of HTTP; None: there is none.
+        http_optional: whether the server starts without HTTP, and says so, where that cannot be.
         curve: whether to encrypt and identify; None: exactly if an address of `listen` is beyond loopback. Accounts are
             then keys of 64 hex digits.
         rate, burst: requests a second that one account may send over time, and at once; a rate of 0: no limit; None:
@@ -46,6 +49,8 @@ class ServeOptions(ServiceOptions):
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)
     paused: bool = False
     metrics: str | None = DEFAULT_METRICS
+    http: str | None = None
+    http_optional: bool = False
     curve: bool | None = None
     rate: float | None = None
     burst: int = 1000

@@ -50,12 +50,14 @@ class Server:
 
     Attributes:
         addresses: where it listens, with the fragment that a client needs.
+        http: address of HTTP; empty: there is none.
         stopped: set when the server shall end.
         broken: whether it ends because it cannot go on.
         hurry: set to cut the grace period at the end short.
         stop_asked: whether it shall end once no job is left, unless that is taken back.
         service: carries requests out.
         deliver: sends events and pictures.
+        closers: called and awaited when no job goes on any more, before anything is closed.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Server:
         self.stopped = asyncio.Event()
         self.stop_asked = self.broken = False
         self.addresses: list[str] = []
+        self.http = ""
         self.service = Service(context) if service is None else service
         self._own_sockets, self._zmq = sockets is None, zmq.Context() if sockets is None else sockets
         self._key = key
@@ -93,6 +96,7 @@ class Server:
         self._next_clean_up = 0.0
         self.hurry = asyncio.Event()
         self.deliver = Deliveries(self.service, self.router, self._spawn)
+        self.closers: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         ops = Ops(self)
@@ -141,6 +145,8 @@ class Server:
 
     async def _end(self) -> None:
         """Stop answering, and close everything."""
+        for close in self.closers:
+            await close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from ...engine.words import WordList
+from ..errors import BlobMissing
 from ..store.rows import FINAL, OPEN, JobRow, PictureRow
 from .context import ServiceContext
 from .errors import no_such_job
@@ -113,6 +114,17 @@ class Lookups:
     async def log(self, job: str, account: str) -> JobLog:
         """Return the events of a job that this account may see. Raise UnknownJob if there is none."""
         return self._log_of(*await self._find(job, account))
+
+    async def file(self, job: str, picture: StoredPicture) -> bytes:
+        """Return the file of a picture of a job that the asking account may see. UnknownJob: it was deleted."""
+        recent, blobs, digest = self.jobs.recent_files, self.context.blobs, picture.digest
+        data = recent.get(digest)
+        if data is not None:
+            return data
+        try:
+            return await self.waits.read(lambda: recent.read(digest, lambda: blobs.get(digest)))
+        except BlobMissing:
+            raise no_such_job(job) from None
 
     def log_cached(self, job: str, account: str) -> JobLog | None:
         """Return the events of a job without waiting; None if the job has to be looked up first."""

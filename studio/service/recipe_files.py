@@ -47,11 +47,12 @@ def encode_png(pixels: UInt8, recipe: Recipe) -> bytes:
     return buffer.getvalue()
 
 
-def encode(pixels: UInt8, recipe: Recipe, format: str = "PNG") -> bytes:
+def encode(pixels: UInt8, recipe: Recipe, format: str = "PNG", quality: int | None = None) -> bytes:
     """Return a file of uint8 [height, width, 3] with its recipe inside.
 
     Args:
         format: one of `FORMATS`. JPEG and WebP do not keep every pixel; the recipe's hash is that of the picture.
+        quality: of these two, 1 to 100; None: 95.
 
     Raises:
         RecipeError: the recipe is too long for a JPEG.
@@ -68,13 +69,18 @@ def encode(pixels: UInt8, recipe: Recipe, format: str = "PNG") -> bytes:
         got, allowed = f"a recipe of {max(len(xmp), len(comment)):,} bytes", f"up to {MAX_SEGMENT:,} in a {format}"
         raise RecipeError(complaint("picture", got, allowed, "choose PNG"))
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format, exif=comment, xmp=xmp, **_QUALITY[format])
+    options = _QUALITY[format] if quality is None else _QUALITY[format] | {"quality": quality}
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, format, exif=comment, xmp=xmp, **options)
     return buffer.getvalue()
 
 
-def transcode(png: bytes, format: str) -> bytes:
-    """Return a PNG file of Salon's in another format, with its recipe. RecipeError: as `read_picture_file`."""
-    return png if format == "PNG" else encode(*read_picture_file(io.BytesIO(png)), format)
+def transcode(png: bytes, format: str, quality: int | None = None) -> bytes:
+    """Return a PNG file of Salon's in another format, with its recipe; see `encode`.
+
+    Raises:
+        RecipeError: as `read_picture_file`.
+    """
+    return png if format == "PNG" else encode(*read_picture_file(io.BytesIO(png)), format, quality)
 
 
 def read_png(path: str | Path | IO[bytes]) -> tuple[UInt8, Recipe]:

@@ -19,7 +19,7 @@ from salon.frontends.commands import flags_ops
 from salon.frontends.commands.completion import walk
 from salon.frontends.commands.flags_make import KINDS
 from salon.frontends.commands.serve import options_of
-from salon.frontends.zmq.options import ServeOptions
+from salon.frontends.zmq.options import DEFAULT_HTTP, ServeOptions
 from salon.parameters.errors import ParameterError
 from salon.scheduler.tickets import Lane
 
@@ -119,7 +119,7 @@ def test_everything_is_read() -> None:
 
 
 def test_a_server_of_defaults_is_the_default_server() -> None:
-    assert options_of(read("serve")) == ServeOptions()
+    assert options_of(read("serve")) == ServeOptions(http=DEFAULT_HTTP, http_optional=True)
 
 
 def test_a_server_of_everything(tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
     third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
     fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
     fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5", "--open-plan", "basic", "--open-accounts", "7"]
-    sixth = ["--unlock", "40", "--bonus-rankers", "3", "--bonus-events", "10"]
+    sixth = ["--unlock", "40", "--bonus-rankers", "3", "--bonus-events", "10", "--http", "[::1]:81"]
     assert options_of(read("serve", *first, *second, *third, *fourth, *fifth, *sixth)) == ServeOptions(
         listen=("tcp://127.0.0.1:7000", "tcp://[::1]:7000"),
         data=tmp_path,
@@ -153,6 +153,7 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         paused=True,
         plans=Path("p.toml"),
         metrics="0.0.0.0:80",
+        http="[::1]:81",
         operators=(ACCOUNT,),
         open=True,
         open_plan="basic",
@@ -168,6 +169,8 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         bonus_events=10,
     )
     assert options_of(read("serve", "--metrics", "off")).metrics is None
+    assert options_of(read("serve", "--http", "off")).http is None
+    assert options_of(read("serve", "--http", "81")).http == "127.0.0.1:81"
     assert options_of(read("serve", "--metrics", "81")).metrics == "127.0.0.1:81"
 
 
@@ -244,6 +247,7 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["serve", "--operator", "ada"], r"--operator: got 'ada', allowed the 64 hex digits"),
         (["serve", "--metrics", "high"], r"--metrics: got 'high', allowed PORT, HOST:PORT or off"),
         (["serve", "--metrics", "70000"], r"--metrics: got '70000'"),
+        (["serve", "--http", "high"], r"--http: got 'high', allowed PORT, HOST:PORT or off; write it like 5580"),
         (["serve", "--keep", "0"], r"--keep: got '0', allowed a number from 0.01 to 36500"),
         (["serve", "--quota", "nan"], r"--quota: got 'nan'"),
         (["serve", "--curve", "--no-curve"], r"--no-curve: not allowed with argument --curve"),

@@ -1,0 +1,166 @@
+"""The application behind HTTP: its routes, and what each does with a request. Nothing is decided here that ZeroMQ's
+server would decide otherwise: both ask the same service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from ...errors import SalonError, complaint
+from ...studio.service.service import Service
+from ...values import shown
+from .asked import asked_of
+from .errors import HttpRefused, body_of, headers_of, refusal_of
+from .following import Ending
+from .gate import ACCOUNT
+from .generations import Generations
+from .keys import Keys
+from .models import model_of, want_model
+from .pictures import Links
+
+MAX_BODY: Final = 1 << 20  # bytes of a request: prompts are far shorter, and files do not come this way
+BODY_S: Final = 30.0  # the longest time in which a body may come
+JSON: Final = "application/json"
+FILES: Final = "/v1/files/"
+READY: Final = ("idle", "busy")  # states of a worker that does its work
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Front:
+    """The routes of a service. Made and used on the event loop's thread.
+
+    Args:
+        service: carries requests out.
+        ending: tells of the server's end.
+
+    Attributes:
+        app: the application.
+    """
+
+    def __init__(self, service: Service, ending: Ending) -> None:
+        self._service = service
+        self._links, self._keys = Links(time.monotonic), Keys(time.monotonic)
+        self._generations = Generations(service, self._links, ending)
+        routes = [
+            Route("/healthz", _answering(self._alive)),
+            Route("/readyz", _answering(self._ready)),
+            Route("/v1/models", _answering(self._models)),
+            Route("/v1/models/{id:path}", _answering(self._model)),
+            Route("/v1/images/generations", _answering(self._generate), methods=["POST"]),
+            Route(FILES + "{name}", _answering(self._file)),
+        ]
+        self.app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted})
+
+    async def _alive(self, request: Request) -> Response:
+        return _json({"status": "alive"})
+
+    async def _ready(self, request: Request) -> Response:
+        """Answer whether a job that came now would be drawn."""
+        view = self._service.context.studio.loop.snapshot()
+        try:
+            self._service.want_open()
+            if not any(worker.state in READY for worker in view.workers):
+                raise HttpRefused("workers: none is ready; ask again")
+            if view.held:
+                raise HttpRefused("server: it is paused; see `salon ops resume`")
+        except SalonError as error:
+            return _json({"status": "not ready", "reason": str(error)}, 503)
+        return _json({"status": "ready"})
+
+    async def _models(self, request: Request) -> Response:
+        model = model_of(self._service.context.studio.loop.model.identity)
+        return _json({"object": "list", "data": [model]})
+
+    async def _model(self, request: Request) -> Response:
+        identity = self._service.context.studio.loop.model.identity
+        want_model(identity, request.path_params["id"])
+        return _json(model_of(identity))
+
+    async def _generate(self, request: Request) -> Response:
+        account: str = request.scope[ACCOUNT]
+        body = await _body_of(request)
+        headers = request.headers
+        named, retries = headers.get("idempotency-key"), headers.get("x-stainless-retry-count", "0")
+        asked = asked_of(body, self._keys.key(account, named, retries, body))
+        try:
+            jobs = await self._generations.submit(account, asked)
+        except SalonError as error:
+            raise refusal_of(error, asked.fields, asked.request.prompt) from error
+        told = {"x-salon-jobs": ",".join(jobs)}
+        if asked.stream:
+            events = self._generations.events(account, asked, jobs)
+            told["cache-control"] = "no-store"
+            return StreamingResponse(events, headers=told, media_type="text/event-stream")
+        base = f"{request.url.scheme}://{request.headers['host']}{FILES}"
+        done = await self._generations.answer(account, asked, jobs, base, request.is_disconnected)
+        return _json(done, headers=told)
+
+    async def _file(self, request: Request) -> Response:
+        data, format = await self._links.open(self._service, request.scope[ACCOUNT], request.path_params["name"])
+        headers = {"cache-control": "private, max-age=3600, immutable"}
+        return Response(data, headers=headers, media_type=f"image/{format}")
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers, JSON)
+
+
+def _answering(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint of which every error becomes an answer in OpenAI's shape."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except TimeoutError:
+            error: Exception = HttpRefused("it takes too long; ask again", status=503, code="busy", retry_ms=1000)
+        except Exception as raised:
+            error = raised
+        refusal = refusal_of(error, {} if request.method == "POST" else None)
+        return Response(body_of(refusal), refusal.status, headers_of(refusal), JSON)
+
+    return answer
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    """Answer a request for an unknown path, or with a method that its path does not take."""
+    assert isinstance(error, HTTPException)
+    text = complaint("path", f"{request.method} {shown(request.url.path)}", "those of docs/http.md", "correct it")
+    refusal = HttpRefused(text, status=error.status_code, code="unknown_url")
+    headers = {**headers_of(refusal), **(error.headers or {})}
+    return Response(body_of(refusal), refusal.status, headers, JSON)
+
+
+async def _body_of(request: Request) -> bytes:
+    """Return the body of a request for pictures.
+
+    Raises:
+        HttpRefused: its header does not call it JSON, as browsers ask before they send for a stranger's page; or it is
+            too large, or slow.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise HttpRefused(complaint("Content-Type", shown(kind), JSON, "send JSON"), status=415, code="invalid_type")
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > MAX_BODY:
+                    text = complaint("body", f"more than {MAX_BODY:,} bytes", "fewer", "shorten it")
+                    raise HttpRefused(text, status=413, code="too_large")
+                parts.append(part)
+    except TimeoutError:
+        text = complaint("body", f"not all of it in {BODY_S:g} s", "a faster one", "send it again")
+        raise HttpRefused(text, status=408, code="too_slow", retry_ms=1000) from None
+    return b"".join(parts)

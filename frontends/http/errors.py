@@ -1,0 +1,101 @@
+"""Turn what was raised into an answer in the shape of OpenAI's errors: status, body, and what clients go by."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ...errors import SalonError
+from ...parameters.errors import PromptRefused
+from ...parameters.known import flags
+from ..zmq.failures import failure_of
+
+# code of a wire's Failure -> (status, type of OpenAI)
+STATUSES: Final[Mapping[str, tuple[int, str]]] = {
+    "invalid": (400, "invalid_request_error"),
+    "too_large": (400, "invalid_request_error"),
+    "unsupported": (400, "invalid_request_error"),
+    "not_found": (404, "invalid_request_error"),
+    "forbidden": (403, "permission_error"),
+    "refused": (429, "insufficient_quota"),
+    "busy": (429, "rate_limit_error"),
+    "draining": (503, "server_error"),
+    "unavailable": (503, "server_error"),
+    "internal": (500, "server_error"),
+}
+_FLAG: Final = re.compile(r"(--)?[a-z][a-z_-]*(?=:)")
+KEY_REUSED: Final = "KeyReused"  # OpenAI's word for it is a conflict
+
+
+class HttpRefused(SalonError):
+    """A request that HTTP does not carry out.
+
+    Attributes:
+        status: of HTTP.
+        param: field of the request that it speaks of; None: none.
+        code: what happened, for programs.
+        type: OpenAI's kind of the error.
+        retry_ms: after which the request may work; 0: it will not.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        status: int = 400,
+        param: str | None = None,
+        code: str = "invalid_value",
+        type: str = "invalid_request_error",
+        retry_ms: int = 0,
+    ) -> None:
+        super().__init__(text)
+        self.status, self.param, self.code, self.type, self.retry_ms = status, param, code, type, retry_ms
+
+
+def refusal_of(error: BaseException, fields: Mapping[str, str] | None = None, prompt: str = "") -> HttpRefused:
+    """Return the refusal that an exception becomes, by the codes that ZeroMQ has for it.
+
+    Args:
+        error: that was raised. An unexpected one is logged, and told without its words.
+        fields: of the request, by the names of the parameters that they state; None: it is no request for pictures.
+        prompt: of the request.
+    """
+    if isinstance(error, HttpRefused):
+        return error
+    failure = failure_of(error, prompt)
+    status, type = STATUSES[failure.code]
+    if failure.kind == KEY_REUSED:
+        status = 409
+    param = None if fields is None or status != 400 else _param(error, fields)
+    text, retry = failure.text, failure.retry_after_ms
+    return HttpRefused(text, status=status, param=param, code=failure.code, type=type, retry_ms=retry)
+
+
+def body_of(refusal: HttpRefused) -> bytes:
+    """Return the JSON of a refusal."""
+    error: dict[str, Any] = {
+        "message": str(refusal), "type": refusal.type, "param": refusal.param, "code": refusal.code,
+    }  # fmt: skip
+    return msgspec.json.encode({"error": error})
+
+
+def headers_of(refusal: HttpRefused) -> dict[str, str]:
+    """Return the headers of a refusal, which tell OpenAI's clients whether to try again."""
+    if not refusal.retry_ms:
+        return {"x-should-retry": "false"}
+    return {"x-should-retry": "true", "retry-after": str(math.ceil(refusal.retry_ms / 1000))}
+
+
+def _param(error: BaseException, fields: Mapping[str, str]) -> str:
+    """Return the field that an error speaks of: one that states the parameter that it begins with, else the prompt."""
+    if isinstance(error, PromptRefused) and error.prompt:
+        return "prompt"
+    found = _FLAG.match(str(error))
+    if found is None:
+        return "prompt"
+    flag = flags().get(found[0])
+    return fields.get(found[0] if flag is None else flag.parameter.name, "prompt")

@@ -1,0 +1,73 @@
+"""HTTP as a part of a server: it opens with it, says how it is, and ends with it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from salon.frontends.client.client import Client
+from salon.frontends.http.door import HttpError
+from salon.frontends.zmq.background import BackgroundServer
+
+from .conftest import ASKED, address
+
+PAUSED: dict[str, Any] = {"paused": True, "http": "127.0.0.1:0"}
+
+
+@pytest.fixture
+def starting(server: BackgroundServer, tmp_path: Path) -> Any:
+    """Makes further servers like the one of the package, in a folder of their own."""
+    from dataclasses import replace
+
+    return lambda **changes: BackgroundServer(replace(server.options, data=tmp_path / "data", **changes))
+
+
+def test_alive_and_ready(server: BackgroundServer, http: httpx.Client) -> None:
+    assert http.get("/healthz").json() == {"status": "alive"}
+    assert http.get("/readyz").json() == {"status": "ready"}
+    with Client(server.address) as client:
+        client.ops.drain()
+        answer = http.get("/readyz")
+        refused = http.post("/v1/images/generations", json=ASKED)
+        client.ops.resume()
+    assert answer.status_code == refused.status_code == 503
+    assert "draining" in answer.json()["reason"]
+    assert (refused.headers["x-should-retry"], refused.headers["retry-after"]) == ("true", "2")
+
+
+def test_a_job_that_is_cancelled_and_one_whose_reader_leaves(starting: Any) -> None:
+    """They wait, as the server is paused; then it ends, and a stream says so."""
+    with starting(**PAUSED) as server, Client(server.address) as other, httpx.Client(timeout=30) as http:
+
+        def asking() -> Any:
+            return http.stream("POST", f"{address(server)}/v1/images/generations", json=ASKED | {"stream": True})
+
+        assert "paused" in http.get(f"{address(server)}/readyz").json()["reason"]
+        with asking() as answer:
+            left = answer.headers["x-salon-jobs"]
+        assert other.job(left).refresh().state == "queued"
+        assert other.job(left).cancel()
+        with asking() as answer:
+            assert other.job(answer.headers["x-salon-jobs"]).cancel()
+            said = list(answer.iter_lines())
+        assert "event: error" in said
+        assert any("is cancelled" in line for line in said)
+        with asking() as answer:
+            threading.Thread(target=server.stop).start()
+            assert any("the server ends" in line for line in answer.iter_lines())
+    assert server.ended(10)
+
+
+def test_a_taken_place(starting: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(HttpError, match=f"--http {place}: got .*in use"):
+            starting(http=place).start()
+        with starting(http=place, http_optional=True) as server:
+            assert address(server) == ""
+    assert any("no HTTP: --http" in line.getMessage() for line in caplog.records)
