@@ -16,6 +16,7 @@ from ...errors import SalonError, complaint
 from ...system import explain
 from ..wire.address import is_loopback, parse_address
 from .app import Front
+from .connections import SERVED, Connection
 from .errors import HttpRefused
 from .following import Ending
 from .gate import Gate
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from ..zmq.options import ServeOptions
 
 LOG = logging.getLogger("salon.http")
-MANY: Final = 1000  # connections at a time; further ones are answered 503
 END_S: Final = 2  # for answers to be read at the end
 
 
@@ -112,8 +112,8 @@ class HttpDoor:
             raise HttpError(complaint(f"--http {place}", got, f"{allowed}, or off", remedy)) from error
         gate = Gate(Front(self._service, self._ending).app, self._account, strangers=False)
         config = uvicorn.Config(
-            gate, lifespan="off", log_config=None, access_log=False, ws="none", http="h11", server_header=False,
-            proxy_headers=False, limit_concurrency=MANY, timeout_graceful_shutdown=END_S,
+            gate, lifespan="off", log_config=None, access_log=False, ws="none", http=Connection, server_header=False,
+            proxy_headers=False, limit_concurrency=SERVED, timeout_graceful_shutdown=END_S,
         )  # fmt: skip
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and end are the server's
         self._uvicorn = _Uvicorn(config)

@@ -9,6 +9,7 @@ from ...system import need_descriptors
 
 MAX_SESSIONS: Final = 20_000
 OTHERS: Final = 200  # for the store, pictures, workers and the page of metrics
+HTTP: Final = 256  # connections of HTTP, at most
 FEWEST: Final = 16
 LEAST: Final = 64  # of a server with few clients: ZeroMQ, connections to the database, pictures, the page of metrics
 OF_A_WORKER: Final = 16
@@ -30,4 +31,4 @@ def raise_limit(workers: int) -> None:
 def max_sessions() -> int:
     """Return how many connections may say hello, so that descriptors are left for everything else."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MAX_SESSIONS if soft == resource.RLIM_INFINITY else max(FEWEST, min(MAX_SESSIONS, soft - OTHERS))
+    return MAX_SESSIONS if soft == resource.RLIM_INFINITY else max(FEWEST, min(MAX_SESSIONS, soft - OTHERS - HTTP))

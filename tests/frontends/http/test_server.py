@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from salon.frontends.client.client import Client
+from salon.frontends.http import connections
 from salon.frontends.http.door import HttpError
 from salon.frontends.zmq.background import BackgroundServer
 
@@ -71,3 +72,25 @@ def test_a_taken_place(starting: Any, caplog: pytest.LogCaptureFixture) -> None:
         with starting(http=place, http_optional=True) as server:
             assert address(server) == ""
     assert any("no HTTP: --http" in line.getMessage() for line in caplog.records)
+
+
+def test_connections_are_bounded(server: BackgroundServer, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that says nothing is closed, and one too many at once; those that ask in time stay."""
+    host, port = address(server).removeprefix("http://").rsplit(":", 1)
+    monkeypatch.setattr(connections, "HEADERS_S", 0.2)
+    with socket.create_connection((host, int(port)), timeout=20) as silent:
+        silent.sendall(b"GET /healthz HTTP/1.1\r\n")
+        assert _ends(silent)
+    monkeypatch.setattr(connections, "MOST", 0)
+    with socket.create_connection((host, int(port)), timeout=20) as too_many:
+        assert _ends(too_many)
+    monkeypatch.undo()
+    assert http.get("/healthz").status_code == 200
+
+
+def _ends(connection: socket.socket) -> bool:
+    """Return whether the other side closes it without a word."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True

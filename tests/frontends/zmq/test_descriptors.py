@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from salon.frontends.http import connections
 from salon.frontends.zmq import descriptors
 
 from ..wire.plain_client import Refused
@@ -15,11 +16,12 @@ from .conftest import Connect, Serve
 
 
 @pytest.mark.parametrize(
-    ("soft", "sessions"), [(1024, 824), (100, 16), (10**6, 20_000), (resource.RLIM_INFINITY, 20_000)]
+    ("soft", "sessions"), [(1024, 568), (100, 16), (10**6, 20_000), (resource.RLIM_INFINITY, 20_000)]
 )
 def test_some_are_left_for_all_else(monkeypatch: pytest.MonkeyPatch, soft: int, sessions: int) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))
     assert descriptors.max_sessions() == sessions
+    assert descriptors.HTTP >= connections.MOST
 
 
 def test_who_comes_then_is_refused(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:

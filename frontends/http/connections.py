@@ -1,0 +1,42 @@
+"""Bound the connections of HTTP: how many there are, and how long one may take to say what it wants."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST: Final = 256  # connections at a time; further ones are closed at once, as each takes a file descriptor
+SERVED: Final = 240  # of these; requests on the others are answered 503
+HEADERS_S: Final = 10.0  # the longest time from a connection to the headers of its first request
+
+
+class Connection(H11Protocol):
+    """A connection of uvicorn's that is bounded."""
+
+    _slow: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take a connection, or close it."""
+        super().connection_made(transport)
+        if len(self.connections) > MOST:
+            transport.abort()
+        else:
+            self._slow = self.loop.call_later(HEADERS_S, transport.abort)
+
+    def handle_events(self) -> None:
+        """Go on with what has come."""
+        super().handle_events()
+        if self.cycle is not None:
+            self._in_time()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._in_time()
+        super().connection_lost(exc)
+
+    def _in_time(self) -> None:
+        if self._slow is not None:
+            self._slow.cancel()
+            self._slow = None
