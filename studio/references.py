@@ -77,10 +77,10 @@ class ReferencePicture:
         """Return the pixels of a form, uint8 [height, width, 3], of a mask [height, width].
 
         A style is as `pixels` says, or with an IP-Adapter as `square`. A start picture fills the size that is asked
-        for: what is too wide or too high for
-        its proportions is cut off on both sides, and one of that very size is taken as it is. With a place it is put
-        there, and what is free around it repeats its edges. A reference that is seen whole is brought to its size in
-        any proportions, and one that is hardly larger than its size loses its edges, without resizing.
+        for: what is too wide or too high for its proportions is cut off on both sides, and one of that very size is
+        taken as it is. With a place it is put there, and what is free around it repeats its edges. A reference that is
+        seen whole is brought to its size in any proportions, and one that is hardly larger than its size loses its
+        edges, without resizing.
         """
         if form.size is None and info.styles is not None and info.styles.side:
             return self.square(info.styles.side)

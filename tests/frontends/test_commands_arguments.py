@@ -51,7 +51,7 @@ def test_help_is_one_screen(path: str, capsys: pytest.CaptureFixture[str]) -> No
     assert done.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("usage: salon")
-    longest = {"serve": 60, **dict.fromkeys(KINDS.names(), 80)}  # lines; kinds list all that their requests can say
+    longest = {"serve": 60, **dict.fromkeys(KINDS.names(), 84)}  # lines; kinds list all that their requests can say
     assert len(lines) <= longest.get(path, 50)
     assert max(map(len, lines)) <= 100
 
@@ -133,7 +133,7 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         "--curve",
     ]
     second = ["--database", "postgresql://h/n", "--model", "m", "--workers", "4", "--threads", "2", "--isa", "avx2"]
-    second += ["--device", "cuda:0, cuda:1"]
+    second += ["--device", "cuda:0, cuda:1", "--ip-adapter", "a.safetensors", "--image-encoder", "e"]
     third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
     fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
     fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5", "--open-plan", "basic", "--open-accounts", "7"]
@@ -144,6 +144,8 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         curve=True,
         database="postgresql://h/n",
         model="m",
+        ip_adapter="a.safetensors",
+        image_encoder="e",
         workers=4,
         device="cuda:0,cuda:1",
         threads=2,
