@@ -132,7 +132,7 @@ def load_clip_vision(ops: Ops[Any, Any], component: Component) -> ClipVisionWeig
     positions = floats("position_embedding.weight", count + 1, d)
     result = ClipVisionWeights(
         config=config,
-        patch=ops.pack_linear([patch.reshape(d, -1)]),
+        patch=ops.pack_linear([patch.reshape(d, -1)], exact=True),
         first=ops.array(floats("class_embedding", d) + positions[0], "float32"),
         positions=ops.array(positions[1:], "float32"),
         before=reader.norm(f"{root}pre_layrnorm", d),  # transformers' own spelling

@@ -194,7 +194,7 @@ def _projection(ops: Ops[Any, Any], reader: _Reader) -> ImageProjection:
     if proj.shape[0] % width:
         reader.refuse(f"{IMAGE}proj.weight", f"a multiple of {width} rows", str(list(proj.shape)))
     return ImageProjection(
-        proj=ops.pack_linear([proj], [reader.take(f"{IMAGE}proj.bias", proj.shape[0])]),
+        proj=ops.pack_linear([proj], [reader.take(f"{IMAGE}proj.bias", proj.shape[0])], exact=True),
         weight=ops.array(reader.take(f"{IMAGE}norm.weight", width), "float32"),
         bias=ops.array(reader.take(f"{IMAGE}norm.bias", width), "float32"),
         num_tokens=proj.shape[0] // width,
