@@ -685,12 +685,11 @@ class Engine:
 
     def _read(self, prompt: str, field: str, loras: TextLoras | None, *, beside: bool) -> TextEncoding:
         """Return the encoding of a prompt that is not empty, read through LoRAs where there are some."""
-        text = self._text()
-        encoding: TextEncoding = (
-            text.encode(prompt, field, beside=beside)
-            if loras is None
-            else text.encode_with(loras, prompt, field, beside=beside)
-        )
+        text, how = self._text(), {"beside": True} if beside else {}
+        if loras is None:
+            encoding: TextEncoding = text.encode(prompt, field, **how)
+        else:
+            encoding = text.encode_with(loras, prompt, field, **how)
         return encoding
 
     def _new(self, spec: GenerationSpec, text: TextEncoding | None, negative: TextEncoding | None) -> Generation:
