@@ -150,7 +150,7 @@ def test_the_velocity_is_that_of_merged_weights(kind: str, layout: str, pairs: d
     pair.engine.add_lora(digest, path)
     pair.engine.add_lora(other, beside)
     use, random = (LoraUse(digest, 0.8),), np.random.default_rng(3)
-    plans = (((4, 4), ()), ((5, 7), use), ((4, 6), (*use, LoraUse(other, -0.5))), ((5, 3), ()), ((4, 4), use))
+    plans = (((4, 4), ()), ((5, 7), use), ((4, 6), (*use, LoraUse(other, -0.5))), ((4, 4), use))
     samples: list[Any] = [
         (grid, uses, random.standard_normal((grid[0] * grid[1], 4)).astype(np.float32)) for grid, uses in plans
     ]
@@ -160,12 +160,12 @@ def test_the_velocity_is_that_of_merged_weights(kind: str, layout: str, pairs: d
     scale = 0.8 if layout == "peft" else 0.4
     deltas = {name: up.reshape(len(up), -1) @ down.reshape(len(down), -1) for name, (down, up) in made.items()}
     with merged(pair, deltas, scale):
-        for place in (1, 4):
+        for place in (1, 3):
             grid, _, latents = samples[place]
             want = diffusers_velocity(pair, latents, grid, 0.7)
             assert relative(together[place], want) <= 1e-4
     assert relative(together[0], diffusers_velocity(pair, samples[0][2], samples[0][0], 0.7)) <= 1e-4
-    assert relative(together[4], diffusers_velocity(pair, samples[4][2], samples[4][0], 0.7)) > 0.05
+    assert relative(together[3], diffusers_velocity(pair, samples[3][2], samples[3][0], 0.7)) > 0.05
 
 
 def lycoris() -> tuple[dict[str, Any], dict[str, Any]]:
@@ -200,7 +200,7 @@ def lycoris() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def test_pictures_are_those_of_merged_weights(pairs: dict[str, Pair], tmp_path: Path) -> None:
-    """With a negative prompt and without, in layouts that are rare, and by a studio's rules, which have no weights."""
+    """With a negative prompt, in layouts that are rare, and by a studio's rules, which have no weights."""
     pair = pairs["sd15"]
     arrays, deltas = lycoris()
     digest, path = write(tmp_path / "lora.safetensors", arrays)
@@ -208,13 +208,12 @@ def test_pictures_are_those_of_merged_weights(pairs: dict[str, Pair], tmp_path: 
     assert len(placed) == 4
     pair.engine.add_lora(digest, path)
     plain = pair.drawn(guidance_scale=2.0)[0]
-    more: list[dict[str, Any]] = [{}, {"negative_prompt": "a dog"}]
-    for fields in more:
-        got = pair.drawn(guidance_scale=2.0, loras=[(digest, 1.5)], **fields)[0]
-        with merged(pair, deltas, 1.5):
-            assert decibels(got, pair.theirs(guidance_scale=2.0, **fields)) >= 50
-        assert decibels(got, plain / 255) < 40
-    spec = pair.engine.make_spec(PROMPT, seed=7, width=SIDE, height=SIDE, steps=3, loras=[(digest, 1.5)])
+    fields: dict[str, Any] = {"negative_prompt": "a dog", "guidance_scale": 2.0}
+    got = pair.drawn(loras=[(digest, 1.5)], **fields)[0]
+    with merged(pair, deltas, 1.5):
+        assert decibels(got, pair.theirs(**fields)) >= 50
+    assert decibels(got, plain / 255) < 40
+    spec = pair.engine.make_spec(PROMPT, seed=7, width=SIDE, height=SIDE, steps=2, loras=[(digest, 1.5)])
     generation = pair.engine.open(spec)
     assert not generation.warnings
     pair.engine.step([generation])
