@@ -47,9 +47,10 @@ def grow(ops: Any, codec: LatentCodec, sizes: Architecture, generation: Generati
     assert whole is not None, "small images"
     tokens = np.split(ops.numpy(generation.latents), spec.images)
     clean = np.concatenate([_cut(codec.enlarged(each, grid), grid, whole) for each in tokens])
-    level = sizes.spacing.sigmas(spec.steps, whole[0] * whole[1], spec.shift)[spec.small_steps]
+    level = sizes.spacing.of(spec.solver).sigmas(spec.steps, whole[0] * whole[1], spec.shift)[spec.small_steps]
     generation.grid, generation.whole, generation.batch = whole, None, None
     generation.velocity = generation.base = None
+    generation.kept = ()
     noised = (np.float32(1) - level) * clean + level * generation.noise(spec.small_steps)
     generation.latents = ops.array(noised, "float32")
 

@@ -45,6 +45,7 @@ its pictures cost one by one, and there is no way of cutting a job up that makes
   Guidance is part of an evaluation: none (`--guidance 1`) is no cheaper, a negative prompt or further terms of a
   prompt no dearer. How different the pictures of a grid are changes no cost either, nor do styles.
 - **Quality** (`--q`) makes more evaluations, and counts as that, once.
+- **Progressive resolution** (`--progressive`): evaluations at half the sides count by their area, four as one.
 - **Strength** (`--strength`) takes a share of the steps, and costs that: none at 0, which is the picture itself.
 - **Upscaling**: the list price is for the double of a default picture, subtle or creative, at the model's own steps;
   more steps, a larger strength and larger pictures cost in proportion. There are no cheaper drafts of it.

@@ -17,7 +17,11 @@ from .conftest import BACKEND, TIMEOUT
 
 def test_jobs_of_a_studio_grow(tiny: Path, new_engine: Callable[[], Engine]) -> None:
     usual: dict[str, Any] = {"width": 20, "height": 16, "steps": 6, "stylize": 0.0}
-    asked = [{"progressive": 50.0, "seed": 1}, {"seed": 2}, {"progressive": 80.0, "seed": 3, "images": 2}]
+    asked: list[dict[str, Any]] = [
+        {"progressive": 50.0, "seed": 1},
+        {"seed": 2},
+        {"progressive": 80.0, "seed": 3, "images": 2},
+    ]
     shown: list[tuple[int, ...]] = []
 
     def look(job: Job, image: int, seen: Any) -> None:
