@@ -41,9 +41,10 @@ The list is for the model's default job: its default steps, solver and size. Oth
 All pictures of a job are summed, and the sum is rounded up, once, to a whole millisecond. So a grid costs at most what
 its pictures cost one by one, and there is no way of cutting a job up that makes it cheaper.
 
-- **Evaluations** are those of the solver: one a step, and two a step of `heun`, except its last, which has one.
-  Guidance is part of an evaluation: none (`--guidance 1`) is no cheaper, a negative prompt or further terms of a
-  prompt no dearer. How different the pictures of a grid are changes no cost either, nor do styles.
+- **Evaluations** are those of the solver: one a step, and two a step of `heun`, except its last, which has one; `pndm`
+  has one more than it has steps, if these are two or more. Guidance is part of an evaluation: none (`--guidance 1`), or
+  some in a part of the steps (`--guidance-interval`), is no cheaper, a negative prompt or further terms of a prompt no
+  dearer. How different the pictures of a grid are changes no cost either, nor do styles.
 - **Quality** (`--q`) makes more evaluations, and counts as that, once.
 - **Progressive resolution** (`--progressive`): evaluations at half the sides count by their area, four as one.
 - **Strength** (`--strength`) takes a share of the steps, and costs that: none at 0, which is the picture itself.
