@@ -128,6 +128,17 @@ def test_the_clean_estimate(solver: str) -> None:
     assert x == pytest.approx(data, abs=1e-5)
 
 
+def test_lcm_has_its_own_timesteps_whatever_the_folder_names() -> None:
+    theirs = diffusers.LCMScheduler(**BETAS)
+    theirs.set_timesteps(4)
+    for spacing in SPACINGS:
+        ours = TrainedSigmas.read(Config(Path("s"), {**BETAS, "_class_name": EULER, "timestep_spacing": spacing}))
+        sigmas = np.array([e.sigma for e in evaluations("lcm", ours, 4, 64)], np.float32)
+        np.testing.assert_allclose(ours.times(sigmas), theirs.timesteps.numpy(), atol=2e-3)
+        assert ours.of("euler") is ours
+        assert ours.of("lcm").noise_scale(float(sigmas[0])) == pytest.approx(np.hypot(1 - sigmas[0], sigmas[0]))
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [
