@@ -61,7 +61,8 @@ class Admission:
 
         Raises:
             SpecError: a side is no multiple of the model's granularity, the model has no guidance embedding for the
-                spec's `embedded_guidance`, or it takes no such references.
+                spec's `embedded_guidance`, it takes no such references, or it
+                fills pictures and there is none with a mask.
             LimitError: the spec exceeds a limit.
         """
         limits, unit = self.limits, self.architecture.granularity
@@ -76,6 +77,10 @@ class Admission:
         if spec.shift is not None and self.architecture.trained is not None:
             allowed = "nothing (the model was trained on discrete noise levels, which no shift moves)"
             raise SpecError(complaint("shift", spec.shift, allowed, "leave it out, or take other steps"))
+        if self.architecture.fills and (spec.inquiry or spec.start is None or not spec.start.masked):
+            asked = spec.inquiry or "no picture with a mask"
+            allowed = "one: the model fills what a mask leaves free of a picture"
+            raise SpecError(complaint("image", asked, allowed, "name both, with --image and --mask"))
         want_references(spec.references, self.architecture.references, unit)
         smaller = "choose a smaller size"
         bounds = (

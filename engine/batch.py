@@ -126,7 +126,8 @@ class Batch:
             for image in range(g.spec.images):
                 text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
                 grids = view.grids(g.grid)
-                samples += [Sample(grid, text, g.embedded_guidance, g.loras, g.references) for grid in grids]
+                for grid in grids:
+                    samples.append(Sample(grid, text, g.embedded_guidance, g.loras, g.references, g.beside))
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:

@@ -43,6 +43,8 @@ class Sample:
             that `TakesLoras` is given any.
         references: (height, width) in tokens of each picture that the model looks at, whose rows follow those of the
             image. Only a model of which the checkpoint says that it takes references is given any.
+        beside: float32 [rows of the image, channels], what a model that fills pictures reads beside each token; samples
+            with the same share the object. None: it is zeros, or no such model.
     """
 
     grid: tuple[int, int]
@@ -50,6 +52,7 @@ class Sample:
     guidance: float | None = None
     loras: tuple[tuple[LoraWeights, float], ...] = ()
     references: tuple[tuple[int, int], ...] = ()
+    beside: Float32 | None = None
 
     @property
     def rows(self) -> int:

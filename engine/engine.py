@@ -258,7 +258,9 @@ class Engine:
         with self._admitted(generation):
             start = self._noise(generation)
             generation.latents = self.ops.array(self.start_pictures.begin(generation, start), "float32")
-            generation.region = self.start_pictures.region(self.ops, generation, start)
+            generation.region = self.start_pictures.region(
+                self.ops, generation, start, held=not self.model.architecture.fills
+            )
             self._look(generation)
             if spec.inquiry:
                 generation.probing = self._probing(generation)
@@ -444,7 +446,9 @@ class Engine:
             )
             generation.kept = tuple(kept)
             if spec.start is not None and spec.start.masked:
-                generation.region = self.start_pictures.region(self.ops, generation, self._noise(generation))
+                generation.region = self.start_pictures.region(
+                    self.ops, generation, self._noise(generation), held=not self.model.architecture.fills
+                )
             self._look(generation)
             if spec.inquiry:
                 generation.probing = self._probing(generation)
@@ -761,7 +765,9 @@ class Engine:
         return all_adapters(spec, self.adapters.styled)
 
     def _look(self, generation: Generation) -> None:
-        """Encode what a generation looks at while it is drawn."""
+        """Encode what a generation looks at, or fills, while it is drawn."""
+        if self.model.architecture.fills:
+            generation.beside = self.start_pictures.beside(generation.spec)
         tokens = self.start_pictures.references(generation.spec)
         generation.reference_tokens = None if tokens is None else self.ops.array(tokens, "float32")
 

@@ -98,6 +98,7 @@ class Generation:
         references: (height, width) in tokens of each picture that the model looks at.
         reference_tokens: backend array [rows, C] float32, their clean latents one after another; None: there are none.
         whole: the grid that the images will have, while they are small (`progressive`); None: they are not.
+        beside: float32 [rows of one image, channels], what a model that fills pictures reads beside each token.
     """
 
     spec: GenerationSpec
@@ -127,6 +128,7 @@ class Generation:
     references: tuple[tuple[int, int], ...] = ()
     reference_tokens: Any = None
     whole: tuple[int, int] | None = None
+    beside: Float32 | None = None
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -204,7 +206,7 @@ class Generation:
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
         self.latents = self.velocity = self.base = self.region = self.batch = self.probing = None
-        self.reference_tokens = None
+        self.reference_tokens = self.beside = None
         self.loras = self.kept = ()
         self.state = state
 

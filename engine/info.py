@@ -80,6 +80,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
         rescaled_guidance: whether guidance leaves each token's velocity as long as that of the prompt (`rescaling.py`).
         trained: the same of a model that was trained on discrete noise levels; None: `sigmas` holds.
         references: what pictures the model looks at while it draws; None: it looks at none.
+        fills: it draws what a mask leaves free of a picture, and nothing without one.
     """
 
     granularity: int
@@ -93,6 +94,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     rescaled_guidance: bool = False
     trained: TrainedSigmas | None = None
     references: ReferenceRule | None = None
+    fills: bool = False
 
     @property
     def spacing(self) -> SigmaConfig | TrainedSigmas:

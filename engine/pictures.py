@@ -66,8 +66,8 @@ def decode(
     return np.concatenate(parts)
 
 
-def encode(ops: Ops[Any, Any], codec: LatentCodec, pixels: UInt8) -> Float32:
-    """Return the tokens float32 [T, C] of a picture uint8 [height, width, 3], as the model sees clean ones.
+def encode(ops: Ops[Any, Any], codec: LatentCodec, pixels: UInt8 | Float32) -> Float32:
+    """Return the tokens float32 [T, C] of a picture of 0..255 [height, width, 3], as the model sees clean ones.
 
     Raises:
         ValueError: a side is no multiple of the codec's granularity.

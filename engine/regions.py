@@ -1,8 +1,9 @@
 """Where a generation keeps its start picture: outside of a mask latents follow the picture, and pixels are its own.
 
 During the steps the tokens that no new pixel lies in are, after every evaluation, the picture's own with just as much
-of the image's own noise as the others have left. So what is drawn inside fits what stands around it. At the end pixels
-are put together: new ones where the cover is 255, the picture's to the bit where it is 0, and both between.
+of the image's own noise as the others have left. So what is drawn inside fits what stands around it; a model that was
+trained to fill pictures knows by itself what stands there, and is left alone. At the end pixels are put together: new
+ones where the cover is 255, the picture's to the bit where it is 0, and both between.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Region:
         segments: one, all rows of the generation.
         fresh: backend array float32 [images * rows, 1]: 1 for tokens with new pixels, 0 for others.
         tokens, noise: backend arrays float32 [images * rows, C]: the picture's clean latents, and the images' noise.
+        held: whether latents are held, too; False: the model itself knows the picture.
     """
 
     pixels: UInt8
@@ -44,11 +46,13 @@ class Region:
     fresh: Any
     tokens: Any
     noise: Any
+    held: bool = True
 
     @classmethod
     def of(
-        cls, ops: Ops[Any, Any], pixels: UInt8, cover: UInt8, tokens: Float32, noise: Float32, grid: tuple[int, int]
-    ) -> Region:
+        cls, ops: Ops[Any, Any], pixels: UInt8, cover: UInt8, tokens: Float32, noise: Float32, grid: tuple[int, int],
+        held: bool = True,
+    ) -> Region:  # fmt: skip
         """Make the region of a generation with `noise` [images * rows, C], of a picture's `tokens` [rows, C]."""
         images = len(noise) // len(tokens)
         return cls(
@@ -58,6 +62,7 @@ class Region:
             fresh=ops.array(np.tile(fresh_tokens(cover, grid), (images, 1)), "float32"),
             tokens=ops.array(np.tile(tokens, (images, 1)), "float32"),
             noise=ops.array(noise, "float32"),
+            held=held,
         )
 
 
@@ -113,6 +118,17 @@ def fresh_tokens(cover: UInt8, grid: tuple[int, int]) -> Float32:
     return fresh.reshape(-1, 1)
 
 
+def packed_mask(fresh: NDArray[np.bool_], unit: int) -> Float32:
+    """Return which pixels of each token are new, float32 [rows, unit * unit] of a mask [height, width].
+
+    A latent has half a unit of pixels on a side. Those at one place of all latents stand together, the four latents of
+    a token side by side, as diffusers packs masks for FLUX.1 Fill.
+    """
+    height, width, side = fresh.shape[0] // unit, fresh.shape[1] // unit, unit // 2
+    parts = fresh.reshape(height, 2, side, width, 2, side).transpose(0, 3, 2, 5, 1, 4)
+    return np.ascontiguousarray(parts.reshape(height * width, unit * unit), np.float32)
+
+
 def compose(pictures: UInt8, region: Region) -> UInt8:
     """Return pictures uint8 [images, height, width, 3] with the region's own pixels where its cover says so."""
     new = region.cover.astype(np.uint32)[..., None]
@@ -123,7 +139,7 @@ def compose(pictures: UInt8, region: Region) -> UInt8:
 def hold(ops: Ops[Any, Any], generations: Sequence[Generation], evaluations: Sequence[Evaluation]) -> None:
     """Bring the latents that stay back to their picture, at the noise level that an evaluation led to. Generations
     without a region are not touched."""
-    held = [(g, e.next_sigma) for g, e in zip(generations, evaluations, strict=True) if g.region is not None]
+    held = [(g, e.next_sigma) for g, e in zip(generations, evaluations, strict=True) if g.region and g.region.held]
     if not held:
         return
     sigmas = np.array([sigma for _, sigma in held], np.float32)

@@ -19,7 +19,7 @@ from ..errors import complaint
 from ..kernels.ops import Ops
 from .errors import SpecError
 from .generation import Generation
-from .regions import Region, cover_of
+from .regions import Region, cover_of, new_pixels, packed_mask
 from .spec import GenerationSpec
 from .start import PictureForm, start_forms
 
@@ -28,6 +28,7 @@ UInt8 = NDArray[np.uint8]
 
 MAX_BYTES: Final = 256 * 2**20
 # That stay in any case: what a generation needs is added piece by piece before it is opened.
+HALF, GREY = 128, np.float32(127.5)  # from where on a pixel of a mask is new; what stands for it, 0 of -1..1
 NEWEST: Final = MAX_IMAGE_PROMPTS + MAX_OMNI
 
 
@@ -47,12 +48,12 @@ class StartPictures:
     """What generations of one engine start from, and what they look at.
 
     Args:
-        encode: makes latents float32 [rows, C] of pixels uint8 [height, width, 3].
+        encode: makes latents float32 [rows, C] of pixels of 0..255 [height, width, 3].
         unit: the model's granularity.
         max_bytes: pixels and latents beyond are forgotten, but for those in use.
     """
 
-    def __init__(self, encode: Callable[[UInt8], Float32], unit: int, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, encode: Callable[[UInt8 | Float32], Float32], unit: int, max_bytes: int = MAX_BYTES) -> None:
         self.max_bytes = max_bytes
         self._encode, self._unit = encode, unit
         self._kept: OrderedDict[PictureForm, _Kept] = OrderedDict()
@@ -131,15 +132,25 @@ class StartPictures:
         sigma = np.float32(evaluations[0].sigma)
         return (np.float32(1) - sigma) * clean + sigma * noise
 
-    def region(self, ops: Ops[Any, Any], generation: Generation, noise: Float32) -> Region | None:
-        """Return what holds a generation to its picture; None: all of it is new."""
+    def region(self, ops: Ops[Any, Any], generation: Generation, noise: Float32, *, held: bool = True) -> Region | None:
+        """Return what holds a generation to its picture; None: all of it is new. `held`: see `Region`."""
         spec = generation.spec
         if spec.start is None or not spec.start.masked or not generation.evaluations:
             return None
         forms = start_forms(spec)
         mask = None if spec.start.mask is None else self._kept[forms[-1]].pixels
         cover = cover_of(spec.start, mask, (spec.width, spec.height))
-        return Region.of(ops, self.pixels(spec), cover, self._tokens(spec), noise, generation.grid)
+        return Region.of(ops, self.pixels(spec), cover, self._tokens(spec), noise, generation.grid, held)
+
+    def beside(self, spec: GenerationSpec) -> Float32:
+        """Return what a model that fills pictures reads beside the tokens of a pinned spec's masked picture, float32
+        [rows, C + unit * unit]: the latents of the picture without its new pixels, and which these are."""
+        assert spec.start is not None, "a spec with a masked picture"
+        mask = None if spec.start.mask is None else self._kept[start_forms(spec)[-1]].pixels
+        fresh = new_pixels(spec.start, mask, (spec.width, spec.height)) >= HALF
+        pixels = self.pixels(spec).astype(np.float32)
+        pixels[fresh] = GREY
+        return np.concatenate([self._encode(pixels), packed_mask(fresh, self._unit)], axis=1)
 
     def references(self, spec: GenerationSpec) -> Float32 | None:
         """Return the clean latents [rows, C] of what a pinned spec looks at, one after another; None: nothing."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ..engine.errors import SalonError
+from ..engine.start import Start, start_forms
 from ..engine.text.pipeline import TextEncoding
 from ..kernels.ops import Ops
 from ..kernels.reference import ReferenceOps
@@ -91,6 +93,10 @@ def picture(engine: Engine) -> dict[str, Any]:
     started = time.perf_counter()
     side = 4 * engine.model.architecture.granularity
     spec = engine.make_spec("a red apple", width=side, height=side, steps=STEPS, seed=1, images=1)
+    if engine.model.architecture.fills:
+        spec = replace(spec, start=Start("0" * 64, 1.0, "1" * 64))
+        for form in start_forms(spec):
+            engine.add_picture(form, np.full(form.shape or (), 255, np.uint8))
     generation = engine.open(spec, text=None if engine.model.text is not None else _text(engine))
     try:
         while not (report := engine.step([generation])[0]).done:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,60 @@ def parity(scratch: Path) -> Iterator[Row]:
             length = "long" if number else "short"
             yield Row(f"{name}: picture of a {length} prompt, 4 steps", None, float(-10 * np.log10(max(error, 1e-12))))
     yield from kontext(scratch / "kontext")
+    yield from fill(scratch / "fill")
+
+
+def fill(folder: Path) -> Iterator[Row]:
+    """Yield how near new pixels of FLUX.1 Fill are to diffusers'. `folder`: where the model is saved."""
+    from ...engine.engine import Engine
+
+    built = tiny_flux.fill()
+    built.save_pretrained(folder)
+    ours, theirs = filled(Engine.load(folder, dtype="float32", threads=1), built)
+    yield Row("fill: new pixels, 3 steps", None, references.decibels(ours, theirs))
+
+
+def hole() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a picture uint8 [SIDE, SIDE, 3], and a mask uint8 [SIDE, SIDE] whose edges lie within tokens."""
+    squares = np.random.default_rng(5).integers(0, 256, (SIDE // 8, SIDE // 8, 3)).astype(np.uint8)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[5:23, 9:30] = 255
+    return squares.repeat(8, axis=0).repeat(8, axis=1), mask
+
+
+def hole_spec(engine: Any, **fields: Any) -> Any:
+    """Return a spec of an engine that fills the hole, whose pictures are added to the engine."""
+    from ...engine.start import PictureUse, Start, start_forms
+
+    said = {"seed": 7, "width": SIDE, "height": SIDE, "steps": 3, "start": Start("a" * 64, 1.0, "b" * 64), **fields}
+    spec = engine.make_spec(references.PROMPT, **said)
+    for form in start_forms(spec):
+        engine.add_picture(form, hole()[1 if form.use is PictureUse.MASK else 0])
+    return spec
+
+
+def filled(engine: Any, built: Any) -> tuple[NDArray[np.uint8], F32]:
+    """Return the new pixels of Salon, uint8 [n, 3], and those of diffusers' FluxFillPipeline, float32 of 0..1.
+
+    diffusers draws the latents of what stands around the hole from the autoencoder's distribution. Here it takes the
+    middle of that, as Salon does and diffusers itself for every other picture.
+    """
+    import torch
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+    from PIL import Image
+
+    from ...engine import noise
+
+    pixels, mask = hole()
+    built.set_progress_bar_config(disable=True)
+    with patch.object(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mode()):
+        made = built(
+            prompt=references.PROMPT, image=Image.fromarray(pixels), mask_image=Image.fromarray(mask), height=SIDE,
+            width=SIDE, latents=torch.from_numpy(noise.normal(7, 0, 0, (SIDE // 4) ** 2, 16))[None], output_type="np",
+            num_inference_steps=3, guidance_scale=30.0,
+        ).images[0]  # fmt: skip
+    ours = references.drawn(engine, hole_spec(engine))[0]
+    return ours[mask > 0], np.asarray(made, np.float32)[mask > 0]
 
 
 def kontext(folder: Path) -> Iterator[Row]:

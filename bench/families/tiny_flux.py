@@ -96,6 +96,30 @@ def kontext() -> Any:
     return FluxKontextPipeline(**pipeline(dev=True).components)
 
 
+def fill(dev: Any = None) -> Any:
+    """Return a FluxFillPipeline with the random weights of [dev], whose transformer reads picture and mask, too.
+
+    Args:
+        dev: [dev], of which all but the transformer is shared; None: one is made.
+    """
+    import torch
+    from diffusers import FluxFillPipeline, FluxTransformer2DModel
+
+    parts = dict((dev or pipeline(dev=True)).components)
+    for name in ("image_encoder", "feature_extractor"):
+        parts.pop(name, None)
+    own = parts["transformer"]
+    with torch.random.fork_rng():
+        torch.manual_seed(20261201)
+        wider = FluxTransformer2DModel(**{**own.config, "in_channels": 48, "out_channels": 16}).eval()
+    state = own.state_dict()
+    state["x_embedder.weight"] = torch.cat(
+        [state["x_embedder.weight"], wider.x_embedder.weight.detach()[:, 16:]], dim=1
+    )
+    wider.load_state_dict(state)
+    return FluxFillPipeline(**{**parts, "transformer": wider})
+
+
 def originals(folder: Path, to: Path) -> dict[str, Path]:
     """Write the parts of a saved pipeline as the single files that people have, under their makers' own names."""
     to.mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,8 @@ from ..weights.lora_map import LoraMap
 HELP = "FLUX.1, and smaller models of its shape"
 REFERENCES = "FLUX.1 Kontext"
 KONTEXT: Final = "FluxKontextPipeline"
-PIPELINES: Final = ("FluxPipeline", KONTEXT)
+FILL: Final = "FluxFillPipeline"
+PIPELINES: Final = ("FluxPipeline", KONTEXT, FILL)
 # Of a file, its name tells that it is Kontext: it differs from [dev] in nothing but weights.
 KONTEXT_MARK: Final = "kontext"
 # The (width, height) in pixels that Kontext was trained to look at.
@@ -63,6 +65,7 @@ SCHNELL_SCHEDULER: Final[Mapping[str, Any]] = {"_class_name": SCHEDULER, "num_tr
 DEV_STEPS, SCHNELL_STEPS = 28, 4
 DEV_TOKENS, SCHNELL_TOKENS = 512, 256  # of T5, where the models' own pipelines cut
 EMBEDDED_GUIDANCE: Final = 3.5  # the default that FLUX.1 [dev] documents
+FILL_STEPS, FILL_GUIDANCE = 50, 30.0
 
 
 class Flux(PlainDenoiser):
@@ -71,6 +74,12 @@ class Flux(PlainDenoiser):
     MODEL = flux
     weights: flux.FluxWeights
     config: flux.FluxConfig
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Denoiser`."""
+        own = {name: value for name, value in asdict(self.config).items() if name != "beside_channels" or value}
+        return {"transformer": own, "vae": self.codec.sizes}
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`."""
@@ -84,6 +93,7 @@ class Flux(PlainDenoiser):
             adapter_layers=config.num_double_blocks,
             adapter_width=config.width,
             sigmas=sigmas,
+            fills=bool(config.beside_channels),
         )
 
     def memory(self, itemsize: int) -> MemoryCoefficients:
@@ -93,7 +103,7 @@ class Flux(PlainDenoiser):
         block = itemsize * width * 14  # modulated input, qkv, plain q, attention and adapters, feed-forward hidden
         return MemoryCoefficients(
             row=residual + block,
-            image_row=self.config.in_channels * 4 * 4,
+            image_row=self.config.in_channels * 4 * 4 + (residual if self.config.beside_channels else 0),
             sample=self.config.num_modulations * 4,  # columns of all adaLN projections together, float32
             pixel=self.codec.pixel_bytes(itemsize),
         )
@@ -160,7 +170,9 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         found["text"] = {"pipeline": READER, "tokens": SCHNELL_TOKENS if schnell else DEV_TOKENS}
     path = checkpoint.path
     named = KONTEXT_MARK in path.stem.lower() if path.is_file() else checkpoint.index.get("_class_name") == KONTEXT
-    if named and not schnell:
+    if values.get("out_channels") not in (None, values.get("in_channels")):
+        found["defaults"] = {"steps": FILL_STEPS, "embedded_guidance": FILL_GUIDANCE}
+    elif named and not schnell:
         found["references"] = {"most": 1, "sizes": KONTEXT_SIZES}
     return found
 
@@ -175,4 +187,9 @@ def load(ops: Ops[Any, Any], components: Mapping[str, Component]) -> Flux:
     transformer, autoencoder, codec = components["transformer"], components["vae"], codecs.codec(CODEC)
     config, channels = flux.FluxConfig.read(transformer.config), codec.token_channels(autoencoder)
     want_packed(transformer, config.in_channels, channels)
+    levels = autoencoder.config.values.get("block_out_channels")
+    pixels = 4 ** (len(levels) if isinstance(levels, list) else 0)  # of a token: one of the mask's for each
+    if config.beside_channels not in (0, channels + pixels):
+        expected = f"{channels}, or {2 * channels + pixels} of FLUX.1 Fill"
+        transformer.config.refuse("in_channels", expected, channels + config.beside_channels)
     return Flux(flux.load_flux(ops, transformer), transformer.config, codec.load(ops, autoencoder))

@@ -55,6 +55,7 @@ class FluxLayout(Generic[A]):
         rope: cos and sin, float32 [Tt + Ti, E / 2], of all rows, of the text rows, of the image rows.
         terms: the adapters' index tables; None: no sample has an adapter.
         loras: the LoRAs of the samples; None: none has any.
+        beside: float32 [Ti, D], what the image rows of FLUX.1 Fill have beside their tokens; None: of other models.
     """
 
     rows: JointRows
@@ -66,6 +67,7 @@ class FluxLayout(Generic[A]):
     image_rope: tuple[A, A]
     terms: _Terms | None
     loras: BatchLoras | None = None
+    beside: A | None = None
 
     def low_rank(self, target: str, place: str) -> Sequence[LowRankTerm]:
         """Return the low-rank terms of a linear (`flux_lora`), which reads the rows of a place (`_loras`)."""
@@ -113,7 +115,17 @@ def layout(
         image_rope=(cuts[0][1], cuts[1][1]),
         terms=_Terms.of(ops, adapters, len(samples)) if adapters is not None and len(adapters.samples) else None,
         loras=loras,
+        beside=_beside(ops, weights, samples),
     )
+
+
+def _beside(ops: Ops[Any, Any], weights: FluxWeights, samples: Sequence[Sample]) -> Any:
+    """Return what the image rows of FLUX.1 Fill have beside their tokens, float32 [Ti, D]; None: of other models."""
+    channels = weights.config.beside_channels
+    if not channels:
+        return None
+    parts = [np.zeros((each.rows, channels), np.float32) if each.beside is None else each.beside for each in samples]
+    return ops.linear(ops.array(np.concatenate(parts)), weights.beside_in, dtype="float32")
 
 
 def _loras(samples: Sequence[Sample], rows: JointRows, lengths: Sequence[int]) -> BatchLoras | None:
@@ -153,6 +165,8 @@ def velocity(
     image = ops.linear(
         ops.cast(latents), weights.image_in, dtype="float32", low_rank=layout.low_rank(names.IMAGE_IN, "image")
     )
+    if layout.beside is not None:
+        ops.add(image, layout.beside)
     stream = ops.concat([layout.text, image])
     text, image = ops.split(stream, [rows.text, rows.image])
 
@@ -303,6 +317,9 @@ def _want_fitting(config: FluxConfig, samples: Sequence[Sample], adapters: Adapt
     for sample in samples:
         if len(sample.grid) != 2 or min(sample.grid) < 1:
             raise ValueError(f"layout: grid: got {sample.grid}, want height and width from 1 up")
+        if sample.beside is not None and sample.beside.shape != (sample.rows, config.beside_channels):
+            shape = [sample.rows, config.beside_channels]
+            raise ValueError(f"layout: beside: got {list(sample.beside.shape)}, want {shape}")
         if (sample.guidance is not None) != config.guidance_embeds:
             wanted = "a number" if config.guidance_embeds else "None: the model has no guidance embedding"
             raise ValueError(f"layout: guidance: got {sample.guidance}, want {wanted}")

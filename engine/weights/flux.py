@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
+
 from ...kernels.ops import Ops
 from ..checkpoint import Component, Weights
 from ..config import Config
@@ -18,7 +20,7 @@ TIME_CHANNELS: Final = 256  # columns of the timestep sinusoid
 class FluxConfig:
     """The sizes of a Flux transformer, under the names of its config.json. D = width = heads * head width."""
 
-    in_channels: int  # C: columns of a latent token, also of the velocity
+    in_channels: int  # C: columns of a latent token, also of the velocity; without what FLUX.1 Fill reads beside it
     num_layers: int  # double blocks
     num_single_layers: int
     attention_head_dim: int
@@ -27,6 +29,7 @@ class FluxConfig:
     pooled_projection_dim: int
     guidance_embeds: bool
     axes_dims_rope: tuple[int, ...]
+    beside_channels: int = 0  # columns of what FLUX.1 Fill reads beside every token; 0: of other models
 
     @classmethod
     def read(cls, config: Config) -> FluxConfig:
@@ -36,8 +39,11 @@ class FluxConfig:
         """
         config.want_architecture([ARCHITECTURE])
         config.only("patch_size", (1,), 1)
-        in_channels = config.integer("in_channels", 64)
-        config.only("out_channels", (in_channels,), in_channels)
+        read = config.integer("in_channels", 64)
+        in_channels = config.integer("out_channels", read)
+        mask = read - 2 * in_channels  # of FLUX.1 Fill: the pixels of a token, on 4, 8, 16, ... sides
+        if in_channels != read and mask not in (4**levels for levels in range(1, 9)):
+            config.only("out_channels", (read,))
         head = config.integer("attention_head_dim", 128)
         axes = config.integers("axes_dims_rope", (16, 56, 56))
         if len(axes) != 3 or sum(axes) != head or any(dim % 2 for dim in axes):
@@ -52,6 +58,7 @@ class FluxConfig:
             pooled_projection_dim=config.integer("pooled_projection_dim", 768),
             guidance_embeds=config.boolean("guidance_embeds", False),
             axes_dims_rope=axes,
+            beside_channels=read - in_channels,
         )
         config.finish({})
         return result
@@ -127,6 +134,7 @@ class FluxWeights:
     double_blocks: tuple[DoubleBlock, ...]
     single_blocks: tuple[SingleBlock, ...]
     image_out: Any  # [C, D]
+    beside_in: Any = None  # [D, beside_channels], without a bias; None: there are none
 
 
 IMAGE: Final = ("to_q", "to_k", "to_v")
@@ -151,9 +159,11 @@ def load_flux(ops: Ops[Any, Any], component: Component) -> FluxWeights:
     config = FluxConfig.read(component.config)
     reader = _Reader(ops, component.weights(), config)
     d = config.width
+    image_in, beside_in = reader.image_in()
     weights = FluxWeights(
         config=config,
-        image_in=reader.linear("x_embedder", d, config.in_channels),
+        image_in=image_in,
+        beside_in=beside_in,
         text_in=reader.linear("context_embedder", d, config.joint_attention_dim),
         time=reader.embedder("timestep_embedder", TIME_CHANNELS),
         pooled=reader.embedder("text_embedder", config.pooled_projection_dim),
@@ -173,7 +183,18 @@ class _Reader(Reader):
     def __init__(self, ops: Ops[Any, Any], weights: Weights, config: FluxConfig) -> None:
         super().__init__(ops, weights)
         self.width = config.width
+        self.channels, self.beside = config.in_channels, config.beside_channels
         self.head = config.attention_head_dim
+
+    def image_in(self) -> tuple[Any, Any]:
+        """Pack the layer that reads image tokens, and apart from it its columns of what is read beside them."""
+        if not self.beside:
+            return self.linear("x_embedder", self.width, self.channels), None
+        assert self.ops is not None, "a backend"
+        weight = self.weights.take("x_embedder.weight", self.width, self.channels + self.beside)
+        bias = self.weights.take("x_embedder.bias", self.width)
+        own, beside = (np.ascontiguousarray(part) for part in np.split(weight, [self.channels], axis=1))
+        return self.ops.pack_linear([own], [bias]), self.ops.pack_linear([beside], None)
 
     def embedder(self, name: str, inputs: int) -> Embedder:
         at = f"time_text_embed.{name}"

@@ -32,14 +32,16 @@ from salon.engine.errors import (
 from salon.engine.files.opening import ModelPath, open_checkpoint, salon_of
 from salon.engine.memory import weight_bytes
 from salon.engine.reading import load_reader
+from salon.engine.start import Start
 from salon.engine.survey import survey
+from salon.frontends import selftest
 from salon.studio.studio import Studio
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families import references  # noqa: E402
-from salon.bench.families.flux import with_references  # noqa: E402
+from salon.bench.families import references, tiny_flux  # noqa: E402
+from salon.bench.families.flux import filled, hole, hole_spec, with_references  # noqa: E402
 from salon.bench.families.tiny_flux import LONG, originals, pipeline  # noqa: E402
 
 from . import lora_files  # noqa: E402
@@ -126,6 +128,65 @@ def test_kontext_looks_at_a_picture_as_in_diffusers(engine: Engine, dev: Any, fo
     assert engine.model.architecture.references is None  # [dev] itself looks at none
     with pytest.raises(SpecError, match="--oref: got it with another model, allowed models that"):
         engine.open(references.looking(engine, given))
+
+
+@pytest.fixture(scope="module")
+def fill(dev: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    built, path = tiny_flux.fill(dev), tmp_path_factory.mktemp("fill")
+    built.save_pretrained(path / "folder")
+    return built, path
+
+
+def test_fill_draws_into_a_picture_as_diffusers_does(fill: tuple[Any, Path]) -> None:
+    built, path = fill
+    engine = Engine.load(path / "folder", dtype="float32", require_text=True)
+    assert engine.make_spec("a cat").embedded_guidance == 30.0
+    assert engine.make_spec("a cat").steps == 50
+    ours, theirs = filled(engine, built)
+    assert references.decibels(ours, theirs) >= 50
+    whole = references.drawn(engine, hole_spec(engine))[0]
+    pixels, mask = hole()
+    np.testing.assert_array_equal(whole[mask == 0], pixels[mask == 0])  # what stands around it stays to the bit
+    beside = references.drawn(engine, hole_spec(engine, start=Start("a" * 64, 1.0, place=(8, 0, 32, 32))))[0]
+    np.testing.assert_array_equal(
+        beside[:, 8:], pixels[:, 8:]
+    )  # the picture as it lies there, and new pixels beside it
+    assert not np.array_equal(beside[:, :8], pixels[:, :8])
+    specs = [hole_spec(engine), hole_spec(engine, images=2, seed=3, steps=2, guidance_scale=2.0)]
+    alone = [references.drawn(engine, spec) for spec in specs]
+    opened = [engine.open(spec) for spec in specs]
+    engine.step(opened)
+    opened = [engine.resume(engine.park(generation)) for generation in opened]
+    while running := [generation for generation in opened if generation.state == "running"]:
+        engine.step(running)
+    for generation, want in zip(opened, alone, strict=True):
+        np.testing.assert_array_equal(engine.finish(generation), want)
+        engine.close(generation)
+    assert selftest.picture(engine)["steps"] == 2
+    for fields in ({"start": None}, {"start": Start("a" * 64, 0.5)}):
+        with pytest.raises(SpecError, match="image: got no picture with a mask, allowed one: the model fills"):
+            engine.open(hole_spec(engine, **fields))
+
+
+def test_a_single_file_of_fill_draws_the_same_and_other_widths_are_refused(
+    fill: tuple[Any, Path], folder: Path, tmp_path: Path
+) -> None:
+    path = fill[1]
+    files = originals(path / "folder", tmp_path / "files")
+    parts: dict[str, Any] = {"text_encoder": [folder], "vae": files["vae"]}
+    one, whole = (
+        Engine.load(where, dtype="float32", **more)
+        for where, more in ((files["transformer"], parts), (path / "folder", {}))
+    )
+    assert one.make_spec("a cat", seed=1).embedded_guidance == 30.0
+    assert one.model.architecture.fills
+    made = [references.drawn(engine, hole_spec(engine)) for engine in (one, whole)]
+    np.testing.assert_array_equal(made[0], made[1])
+    shutil.copytree(path / "folder", tmp_path / "control")
+    config = tmp_path / "control" / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"in_channels": 32}))  # as control models have it
+    with pytest.raises(UnknownArchitecture, match=r"'out_channels', expected 32, found 16"):
+        Engine.load(tmp_path / "control")
 
 
 def test_a_single_file_is_kontext_by_its_name(files: dict[str, Path], tmp_path: Path) -> None:
