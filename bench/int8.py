@@ -82,7 +82,8 @@ def pictures(bench: Bench) -> None:
 
     exact = Engine.load(dtype="float32", threads=bench.threads)
     small = Engine.load(backend="cpu_int8", dtype="float32", threads=bench.threads)
-    bench.note("; ".join(small.ops.notes))
+    ops: Any = small.ops
+    bench.note("; ".join(ops.notes))
     sizes = [weight_bytes(small.model.components, 4, linear) for linear in (1, None)]
     for part, size in sizes[0].items():
         bench.row(part=part, int8_mb=size / 1e6, float32_mb=sizes[1][part] / 1e6)

@@ -45,7 +45,8 @@ def test_bits_are_those_of_the_definition(
 
 def test_what_is_rounded(ops: Int8Ops, rng: np.random.Generator) -> None:
     """Ties go to even; zeros, outliers, tiny and huge numbers have the scale of their own group."""
-    whole, scale = rounded(np.float32([[127, 0.5, 1.5, -2.5, -127], [0] * 5, [1e-31] * 5, [np.nan, 1, 1, 1, 1]]))
+    given = [[127, 0.5, 1.5, -2.5, -127], [0] * 5, [1e-31] * 5, [np.nan, 1, 1, 1, 1]]
+    whole, scale = rounded(np.array(given, np.float32))
     assert whole[:3].tolist() == [[127, 0, 2, -2, -127], [0] * 5, [0] * 5]
     assert scale[:3].tolist() == [1, 0, 0]
     assert np.isnan(scale[3])
