@@ -78,6 +78,14 @@ def test_pictures_are_the_same_alone_in_a_batch_and_parked(looking: Engine) -> N
         looking.make_spec("cat", references=(one,), **base),
         looking.make_spec("house", references=(two,), tile=True, **base | {"width": 24}),
         looking.make_spec("house", references=(two, one), **base | {"steps": 2}),
+        looking.make_spec(
+            "cat",
+            references=(two,),
+            progressive=50.0,
+            guidance_interval=(0.3, 1.0),
+            guidance_scale=3.0,
+            **base | {"steps": 4},
+        ),
     ]
     alone = [draw(looking, spec)[0] for spec in specs]
     for made in (draw(looking, *specs), draw(looking, *reversed(specs))[::-1], draw(looking, *specs, park=True)):
