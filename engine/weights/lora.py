@@ -175,7 +175,7 @@ def _conv(ops: Ops[Any, Any], parts: Sequence[LowRankPart], width: int, side: in
     """Pack the factors of a convolution, of which a file has one layer."""
     (part,) = parts
     down = ops.pack_conv(part.down.reshape(len(part.down), -1, side, side), None)
-    return ConvFactors(down, ops.pack_linear([part.up]), width)
+    return ConvFactors(down, ops.pack_linear([part.up], exact=True), width)
 
 
 def _has(name: str, mark: str) -> bool:
