@@ -74,8 +74,9 @@ class Generations:
         for record in [await self._done(job, account) for job in jobs]:
             for picture in pictures_of(record):
                 size = size or f"{picture.width}x{picture.height}"
-                one = {"url": base + self._links.add(account, record.job, picture.index, asked.form)}
-                if not asked.link:
+                if asked.link:
+                    one = {"url": base + self._links.add(account, record.job, picture.index, asked.form)}
+                else:
                     one = {"b64_json": _text(await file_of(self._service, record.job, picture, asked.form))}
                 if record.prompt != asked.request.prompt:
                     one["revised_prompt"] = record.prompt
