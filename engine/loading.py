@@ -230,6 +230,7 @@ def load_model(
     text = None if reader is None else reader.load(ops, components, salon, limits)
     if text is not None:
         denoiser.want_text(*text.widths)
+    files = shipped_files(salon)  # before they are read: one that is not there is refused by its name
     styles, pictured = load_styles(ops, path, salon, denoiser), None
     if adapter:
         if styles is not None:
@@ -251,7 +252,7 @@ def load_model(
         vocabulary=vocabulary,
         components=components,
         salon=salon,
-        files=shipped_files(salon),
+        files=files,
         styles=styles,
         taught=taught,
         family=named,

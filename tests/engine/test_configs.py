@@ -113,7 +113,7 @@ def test_another_scheduler_is_refused_by_its_name(
         (SCHEDULER, {"time_shift_type": "cubic"}, "'time_shift_type', .* found \"cubic\""),
         ("transformer/config.json", {"joint_attention_kwargs": 3}, "'joint_attention_kwargs', .* found 3"),
         ("vae/config.json", {"mid_block_type": "UNetMidBlock2DCrossAttn"}, "'mid_block_type', expected no such"),
-        ("model_index.json", {"_class_name": "FluxFillPipeline"}, "expected .*FluxPip.*, found \"FluxFillPipeline\""),
+        ("model_index.json", {"_class_name": "FluxControlPipeline"}, "expected .*FluxPip.*, found \"FluxControl"),
         ("model_index.json", {"_class_name": None}, "'_class_name', expected the name of a class, found nothing"),
         ("model_index.json", {"transformer": ["diffusers", "SD3Transformer2DModel"]}, "'transformer', .*SD3Transf"),
         ("model_index.json", {"transformer": ["mine", "FluxTransformer2DModel"]}, "'transformer', expected diffusers"),

@@ -18,7 +18,7 @@ SIZE = "16x16"
 ASKED = {"prompt": "a red apple", "size": SIZE, "steps": 2}
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundServer]:
     folder = tmp_path_factory.mktemp("http")
     options = ServeOptions(
@@ -34,13 +34,13 @@ def address(server: BackgroundServer) -> str:
     return server.server.http
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def http(server: BackgroundServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=address(server), timeout=30) as client:
         yield client
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def client(server: BackgroundServer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{address(server)}/v1", api_key="none", max_retries=0, timeout=30) as made:
         yield made
