@@ -3,7 +3,7 @@
 What a picture shows is decided while the noise is strong, and that does not need its pixels. A model that was taught
 small pictures puts things better there, too. The small part ends, like a picture that stops part-way, at the clean
 estimate; that is enlarged, new noise of the next step's level is added to it, and the rest goes on like a picture that
-starts from another one. So the table is all that solver and batch need to know, whatever the solver.
+starts from another one. Solver and batch read the table alone, so this holds for every solver.
 """
 
 from __future__ import annotations

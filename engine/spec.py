@@ -206,8 +206,7 @@ class GenerationSpec:
 
     @property
     def small_steps(self) -> int:
-        """Of the steps that are taken, the first ones at half the sides: not the last one, whatever `progressive`
-        says."""
+        """How many of the steps that are taken come first, at half the sides. The last one never does."""
         if not self.progressive:
             return 0
         return max(0, min(self.steps_taken - 1, max(1, math.floor(self.steps_taken * self.progressive / 100))))

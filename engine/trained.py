@@ -7,7 +7,7 @@ noise, or a mixture v of both (2202.00512, appendix D). Divided by the sum of it
 
 which are the latents of flow matching, and noise - data is their velocity. So latents in Salon have one form for all
 models: start pictures, masks, previews and solvers need not know how a model was trained. In this form Euler's step is
-that of DDIM, and DPM-Solver++(2M) and UniPC are the same whatever the scale of the latents; other solvers have tables
+that of DDIM, and DPM-Solver++(2M) and UniPC do not depend on the scale of the latents; other solvers have tables
 of their own (`exploding` and `trained` in `engine/solvers`). The model's input is the latents divided by
 sqrt((1 - sigma)^2 + sigma^2).
 

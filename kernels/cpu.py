@@ -66,6 +66,8 @@ class CpuOps:
         ValueError: the machine cannot run `isa`, the instruction set has no `dtype`, or `threads` is out of range.
     """
 
+    BACKEND = "cpu"
+
     def __init__(self, isa: str | None = None, dtype: Dtype | None = None, threads: int | None = None) -> None:
         for name, value in (("isa", isa), ("dtype", dtype)):
             if value is not None and not isinstance(value, str):
@@ -76,11 +78,11 @@ class CpuOps:
         self._c = _C.Backend(isa or "", dtype or "", count or 0)
 
     def __repr__(self) -> str:
-        return f"CpuOps(isa={self.isa!r}, dtype={self.compute!r}, threads={self.threads})"
+        return f"{type(self).__name__}(isa={self.isa!r}, dtype={self.compute!r}, threads={self.threads})"
 
     @property
     def name(self) -> str:
-        return f"cpu/{self._c.isa}"
+        return f"{self.BACKEND}/{self._c.isa}"
 
     @property
     def isa(self) -> str:

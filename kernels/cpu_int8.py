@@ -36,6 +36,7 @@ class Int8Ops(CpuOps):
         worst: by how much rounding changed the weights of the worst of these, as a share.
     """
 
+    BACKEND = "cpu_int8"
     linear_bytes = 1
 
     def __init__(
@@ -51,13 +52,6 @@ class Int8Ops(CpuOps):
         self.gate, self.least = gate, least
         self.layers = self.kept = 0
         self.worst = 0.0
-
-    def __repr__(self) -> str:
-        return f"Int8Ops(isa={self.isa!r}, dtype={self.compute!r}, threads={self.threads})"
-
-    @property
-    def name(self) -> str:
-        return f"cpu_int8/{self._c.isa}"
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from salon.bench.torch_mode import torch_as_rival  # noqa: E402
+from salon.bench.torch_mode import torch_as_rival
 
 
 def test_torch_is_as_it_was() -> None:

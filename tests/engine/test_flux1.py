@@ -40,11 +40,11 @@ from salon.studio.studio import Studio
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families import references, tiny_flux  # noqa: E402
-from salon.bench.families.flux import filled, hole, hole_spec, with_references  # noqa: E402
-from salon.bench.families.tiny_flux import LONG, originals, pipeline  # noqa: E402
+from salon.bench.families import references, tiny_flux
+from salon.bench.families.flux import filled, hole, hole_spec, with_references
+from salon.bench.families.tiny_flux import LONG, originals, pipeline
 
-from . import lora_files  # noqa: E402
+from . import lora_files
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"

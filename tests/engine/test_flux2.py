@@ -22,9 +22,9 @@ from salon.engine.survey import survey
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families import references, tiny_flux2, tiny_language  # noqa: E402
-from salon.bench.families.flux2 import drawn, parts, picture, with_references  # noqa: E402
-from salon.bench.families.tiny_flux import LONG  # noqa: E402
+from salon.bench.families import references, tiny_flux2, tiny_language
+from salon.bench.families.flux2 import drawn, parts, picture, with_references
+from salon.bench.families.tiny_flux import LONG
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"

@@ -35,10 +35,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families.tiny_flux import pipeline  # noqa: E402
-from salon.bench.families.tiny_unet import WIDE, sd_pipeline, xl_pipeline  # noqa: E402
+from salon.bench.families.tiny_flux import pipeline
+from salon.bench.families.tiny_unet import WIDE, sd_pipeline, xl_pipeline
 
-from . import ip_files  # noqa: E402
+from . import ip_files
 
 SIDE = 32
 PROMPT = "a big red apple on the house"

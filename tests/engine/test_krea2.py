@@ -22,8 +22,8 @@ from salon.engine.text.plain_reader import PlainReader
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families.tiny_krea2 import originals, pipeline  # noqa: E402
-from salon.bench.families.tiny_qwen import LONG  # noqa: E402
+from salon.bench.families.tiny_krea2 import originals, pipeline
+from salon.bench.families.tiny_qwen import LONG
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"

@@ -25,9 +25,9 @@ from salon.kernels.cpu import CpuOps
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from safetensors.torch import load_file, save_file  # noqa: E402
+from safetensors.torch import load_file, save_file
 
-from salon.bench.families.tiny_flux import originals, pipeline  # noqa: E402
+from salon.bench.families.tiny_flux import originals, pipeline
 
 Arrays = dict[str, Any]
 # Stored arrays of a layer behind its name, and the numbers that they stand for.

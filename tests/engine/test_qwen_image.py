@@ -19,9 +19,9 @@ from salon.engine.text.plain_reader import PlainReader
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families.tiny_qwen import LONG, originals, pipeline  # noqa: E402
+from salon.bench.families.tiny_qwen import LONG, originals, pipeline
 
-from . import lora_files  # noqa: E402
+from . import lora_files
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"

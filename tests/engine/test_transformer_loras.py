@@ -30,9 +30,9 @@ from salon.kernels.backends import create
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families import tiny_flux2, tiny_krea2, tiny_z_image  # noqa: E402
+from salon.bench.families import tiny_flux2, tiny_krea2, tiny_z_image
 
-from . import lora_files  # noqa: E402
+from . import lora_files
 
 F32 = np.ndarray[Any, np.dtype[np.float32]]
 SIGMA = 0.6

@@ -25,10 +25,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families.tiny_unet import sd_pipeline, xl_pipeline  # noqa: E402
+from salon.bench.families.tiny_unet import sd_pipeline, xl_pipeline
 
-from .lora_files import write  # noqa: E402
-from .test_unets import PROMPT, SIDE, Pair, decibels, finished, relative  # noqa: E402
+from .lora_files import write
+from .test_unets import PROMPT, SIDE, Pair, decibels, finished, relative
 
 ENCODERS = ("text_encoder", "text_encoder_2")
 Made = dict[str, tuple[Any, Any]]  # component and name of a layer -> down, up, in the shapes of files

@@ -35,8 +35,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families.tiny_flux import LONG  # noqa: E402
-from salon.bench.families.tiny_unet import original, sd_pipeline, xl_pipeline  # noqa: E402
+from salon.bench.families.tiny_flux import LONG
+from salon.bench.families.tiny_unet import original, sd_pipeline, xl_pipeline
 
 SIDE = 32  # of a picture: 16 x 16 latents of the tiny autoencoder
 PROMPT = "a big red apple on the house"

@@ -22,9 +22,9 @@ from salon.engine.survey import survey
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from salon.bench.families import tiny_z_image  # noqa: E402
-from salon.bench.families.tiny_flux import LONG  # noqa: E402
-from salon.bench.families.z_image import drawn, parts, picture  # noqa: E402
+from salon.bench.families import tiny_z_image
+from salon.bench.families.tiny_flux import LONG
+from salon.bench.families.z_image import drawn, parts, picture
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
