@@ -70,7 +70,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not (option.keyword or option.markexpr)
     if whole and not option.usepdb and not option.collectonly and getattr(option, "numprocesses", 0) is None:
         option.numprocesses, option.dist = PROCESSES, "loadfile"
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # torch's threads would wait busily for each other's cores
+        option.loadscopereorder = False  # files with few tests take longest here: at the end, one process would be idle
+        for threads in ("OMP_NUM_THREADS", "SALON_THREADS"):  # those of two processes would wait for each other's cores
+            os.environ.setdefault(threads, "1")
 
 
 def pytest_configure(config: pytest.Config) -> None:

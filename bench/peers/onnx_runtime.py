@@ -14,7 +14,7 @@ class OnnxRuntime(Peer):
     name = "ONNX Runtime"
     precision = "fp32"
     setup = "torch.onnx export, CPU provider, ORT_ENABLE_ALL, intra_op threads = threads, one inter_op thread"
-    packages = ("onnxruntime", "onnx")
+    packages = ("onnxruntime", "onnx", "onnxscript")
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
