@@ -1,4 +1,4 @@
-"""Answer requests: which method carries out which, and which accounts may send it."""
+"""Serve over ZeroMQ: a service, its socket, and who is connected. `answers.py` carries the requests out."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from ..wire.codec import encode
 from ..wire.keys import KeyPair
 from ..wire.version import negotiate
 from . import views
+from .answers import Answers
 from .deliveries import Deliveries
-from .failures import RequestRefused, failure_of
-from .ops import Ops
+from .failures import failure_of
 from .options import ServeOptions
 from .router import Router
 from .sessions import Session
-from .taste import Taste
 from .zap import ZapAuthenticator
 
 LOG = logging.getLogger("salon.server")
@@ -56,6 +55,7 @@ class Server:
         hurry: set to cut the grace period at the end short.
         stop_asked: whether it shall end once no job is left, unless that is taken back.
         service: carries requests out.
+        answers: carries out what gets one answer, also for other ways to ask.
         deliver: sends events and pictures.
         closers: called and awaited when no job goes on any more, before anything is closed.
     """
@@ -99,19 +99,7 @@ class Server:
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        ops = Ops(self)
-        self._ops, self._taste = ops, Taste(self.service.taste)
-        self._operator: dict[type[m.Record], Callable[[Any], Awaitable[m.Record]]] = {
-            m.OpsStatus: ops.status,
-            m.OpsPause: ops.pause,
-            m.OpsResume: ops.resume,
-            m.OpsDrain: ops.drain,
-            m.OpsWorkers: ops.workers,
-            m.OpsAccounts: ops.accounts,
-            m.OpsGrant: ops.grant,
-            m.OpsLedger: ops.ledger,
-            m.OpsRetry: ops.retry,
-        }
+        self.answers = Answers(self)
 
     def start(self) -> None:
         """Take back the jobs that were accepted before a restart, listen, and begin.
@@ -156,6 +144,10 @@ class Server:
         await self.service.close()
         if self._own_sockets:
             self._zmq.term()
+
+    def forget(self, job: str) -> None:
+        """Forget the encoded record of a job, which was deleted."""
+        self._ended.pop(job, None)
 
     def refresh_roles(self) -> None:
         """Give each session the rights that its account has now."""
@@ -219,77 +211,13 @@ class Server:
 
     async def _do(self, session: Session, id: bytes, request: m.Request) -> m.Record | None:
         """Carry out a request, and return the answer; None: a watch or a fetch brings it later."""
-        service, account = self.service, session.account
-        if (act := self._operator.get(type(request))) is not None:
-            _want_operator(session, request)
-            return await act(request)
-        if (teach := self._taste.acts.get(type(request))) is not None:
-            return await teach(account, request)
-        if isinstance(request, m.OpsSetAccount):
-            _want_operator(session, request)
-            return await self._ops.set_account(request, account)
-        if isinstance(request, m.Submit):
-            done = await service.submit_all(account, request)
-            first, *more = [views.job_info(one.job) for one in done]
-            return m.Accepted(job=first, existing=done[0].existing, more=tuple(more))
-        if isinstance(request, m.Plan):
-            asked = m.Submit(
-                key="plan", prompt=request.prompt, parameters=request.parameters, kind=request.kind,
-                sources=request.sources, language=True,
-            )  # fmt: skip
-            return views.planned(await service.plan(account, asked))
-        if isinstance(request, m.ListParameters):
-            return views.parameter_list()
-        if isinstance(request, m.GetSettings):
-            return views.settings_info(await service.prompts.settings(account))
-        if isinstance(request, m.ChangeSettings):
-            kept = await service.prompts.change_settings(
-                account, request.parameters, request.suffix, reset=request.reset
-            )
-            return views.settings_info(kept)
-        if isinstance(request, m.ListWildcards):
-            if not request.name:
-                return m.Wildcards(lists=await service.prompts.wildcards())
-            return views.wildcards(await service.prompts.wildcard(request.name), request.after)
-        if isinstance(request, m.Upload):
-            references = service.jobs.references
-            receive = references.loras.upload if request.lora else references.upload
-            received = await receive(account, request.digest, request.size, request.offset, request.data)
-            return m.Uploaded(received=received)
         if isinstance(request, m.Watch):
             await self.deliver.watch(session, id, request)
             return None
         if isinstance(request, m.Fetch):
             await self.deliver.fetch(session, id, request)
             return None
-        if isinstance(request, m.Show):
-            return views.job_info(await service.show(request.job, account, operator=session.operator))
-        if isinstance(request, m.ListJobs):
-            everybody = request.account == "*" or (request.public and not request.account)
-            if request.account not in ("", account) and not request.public:
-                _want_operator(session, request, "account")
-            page = await service.page(
-                None if everybody else request.account or account,
-                viewer=account,
-                before=request.before,
-                limit=request.limit,
-                states=request.states,
-                public=request.public,
-            )
-            return m.JobList(jobs=tuple(map(views.job_info, page.jobs)), next=page.next)
-        if isinstance(request, m.Cancel):
-            return m.Done(changed=await service.cancel(request.job, account, operator=session.operator))
-        if isinstance(request, m.Delete):
-            changed = await service.delete(request.job, account, operator=session.operator)
-            self._ended.pop(request.job, None)
-            return m.Done(changed=changed)
-        if isinstance(request, m.Words):
-            return views.word_list(await service.words(request.like))
-        if isinstance(request, m.Info):
-            if request.account not in ("", account):
-                _want_operator(session, request, "account")
-            return await self._ops.account(request.account or account)
-        raise AssertionError(f"no way to answer {type(request).__name__}")
+        return await self.answers.answer(request, session.account, operator=session.operator)
 
     def _encoded(self, record: JobRecord) -> bytes:
         """Return the encoded record of a job. That of an ended job is kept, since owners ask for it again and again."""
@@ -328,15 +256,3 @@ class Server:
             self._spawn(self.service.clean_up())
         if not jobs.storing.closing:
             self._loop.call_later(1, self._every_second)
-
-
-def _want_operator(session: Session, request: m.Record, field: str = "") -> None:
-    """Raise RequestRefused unless the session is an operator's.
-
-    Args:
-        field: the field that only operators may set, such as another account; "": the whole request is for them.
-    """
-    if not session.operator:
-        name = field or type(request).__struct_config__.tag
-        remedy = "leave it out, or ask one" if field else "ask one"
-        raise RequestRefused("forbidden", f"{name}: for operators only; {remedy}", kind="OperatorsOnly")
