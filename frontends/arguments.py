@@ -17,7 +17,17 @@ from ..bounds import LANES, MAX_ASPECT, MAX_IMAGES, MAX_SEED
 from ..kernels import backends
 from ..parameters.known import parameters
 from ..parameters.language.reading import parse as read_prompt
-from .commands import exits, flags_jobs, flags_make, flags_ops, flags_parameters, flags_recipe, flags_serve, flags_taste
+from .commands import (
+    exits,
+    flags_entry,
+    flags_jobs,
+    flags_make,
+    flags_ops,
+    flags_parameters,
+    flags_recipe,
+    flags_serve,
+    flags_taste,
+)
 from .commands.flags_make import DTYPES, KINDS, REMAKES
 from .commands.parsing import Parser, UsageError, flags_of, remedy_for, shown
 from .commands.sources import sources_in
@@ -33,7 +43,7 @@ __all__ = [
     "parser",
 ]
 
-_GROUPS: Final = (flags_make, flags_recipe, flags_jobs, flags_taste, flags_ops, flags_serve)
+_GROUPS: Final = (flags_make, flags_recipe, flags_jobs, flags_taste, flags_entry, flags_ops, flags_serve)
 MAKING: Final = ("imagine", *REMAKES)
 PROMPTED: Final = (*MAKING, "plan")  # commands that are given a prompt
 _DASHES: Final = ("—", "–", "\uff0d\uff0d")  # what phones, editors and full-width keyboards make of --

@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "words": "commands.vocabulary",
     "wildcards": "commands.wildcards",
     "keys": "commands.account",
+    **{f"account {name}": "commands.entry" for name in ("link", "token", "list", "revoke")},
     "ops status": "commands.ops",
     "ops top": "commands.top",
     "ops workers": "commands.ops",

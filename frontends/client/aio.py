@@ -20,6 +20,7 @@ from ..wire.messages import JobInfo, PairPicture, Source, TastePair
 from .client import NAME
 from .commands import Commands, OpsCommands
 from .core import Core
+from .entering import EntryCommands
 from .errors import ClientClosed, fresh
 from .flavours import Awaiting
 from .jobs import JobCommands
@@ -273,6 +274,14 @@ class AsyncSettings(SettingsCommands, _Part):
     """What the account wants said where its prompts say nothing."""
 
 
+class AsyncEntry(EntryCommands, _Part):
+    """Links that let browsers in over HTTP, and tokens for programs."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self._commands = client
+
+
 class AsyncOps(OpsCommands, _Part):
     """The requests that operators can make."""
 
@@ -302,6 +311,11 @@ class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture, AsyncRemotePair],
 
     def __repr__(self) -> str:
         return f"AsyncClient({self.address!r})"
+
+    @property
+    def entry(self) -> AsyncEntry:
+        """Links that let browsers in over HTTP, and tokens for programs."""
+        return AsyncEntry(self)
 
     @property
     def taste(self) -> AsyncTaste:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..wire.messages import JobInfo, PairPicture, Source, TastePair
 from .commands import Commands, OpsCommands
 from .core import Core
+from .entering import EntryCommands
 from .flavours import Blocking
 from .jobs import JobCommands
 from .link import Link, find_address, find_pair
@@ -99,6 +100,14 @@ class Taste(TasteCommands["RemoteJob", RemotePair], _Part):
         self._commands = client
 
 
+class Entry(EntryCommands, _Part):
+    """Links that let browsers in over HTTP, and tokens for programs."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self._commands = client
+
+
 class Ops(OpsCommands, _Part):
     """The requests that operators can make."""
 
@@ -149,6 +158,11 @@ class Client(Commands[RemoteJob, RemotePicture, RemotePair], _Part):
 
     def __repr__(self) -> str:
         return f"Client({self.address!r})"
+
+    @property
+    def entry(self) -> Entry:
+        """Links that let browsers in over HTTP, and tokens for programs."""
+        return Entry(self)
 
     @property
     def taste(self) -> Taste:

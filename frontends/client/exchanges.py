@@ -18,7 +18,9 @@ from ..wire.messages import (
     Credit,
     Event,
     Fetch,
+    NewLink,
     NewTasteProfile,
+    NewToken,
     OpsDrain,
     OpsRetry,
     Record,
@@ -28,7 +30,7 @@ from ..wire.messages import (
 )
 from .errors import BadAnswer, BadPicture
 
-ONCE: Final = (OpsRetry, NewTasteProfile, TasteUndo)  # requests that do more when they come twice
+ONCE: Final = (OpsRetry, NewTasteProfile, TasteUndo, NewLink, NewToken)  # requests that do more when they come twice
 MANY: Final = 64  # unread events from which on a new step or preview replaces the last one
 MAX_PICTURE: Final = 1 << 30  # bytes
 

@@ -24,7 +24,7 @@ def add(commands: Any) -> None:
         help="run a server",
         usage="salon serve [FLAGS]",
         description="Run a server until it is told to stop (Ctrl-C, SIGTERM, or `salon ops drain --stop`). Prints "
-        "what clients set SALON_SERVER to.",
+        "the page's address, and what clients set SALON_SERVER to.",
         epilog="Example: salon serve --listen 'tcp://*:5599' --workers 2 --operator $(salon keys)",
     )
     _serve(serve)
@@ -62,8 +62,11 @@ def _serve(parser: Parser) -> None:
         metavar="PORT",
         help=f"or HOST:PORT, or off ({DEFAULT_METRICS})",
     )
-    text = f"for clients of OpenAI's images; or HOST:PORT, or off ({DEFAULT_HTTP}, if free)"
+    text = f"page, OpenAI's images; or HOST:PORT, off ({DEFAULT_HTTP}, if free)"
     net.add_argument("--http", type=_place("--http", "5580"), metavar="PORT", help=text)
+    net.add_argument("--http-url", metavar="URL", help="of a proxy before it, like https://salon.example (none)")
+    for name, text in (("cert", "HTTP's certificate, as PEM (none)"), ("key", "its key, as PEM")):
+        net.add_argument(f"--tls-{name}", type=PathName(f"--tls-{name}", FILE), metavar="FILE", help=text)
     rate = number("--rate", 0, 1e6, "0 is no limit")
     net.add_argument("--rate", type=rate, metavar="N", help="requests a second of one account; 0: no limit (500)")
     burst = whole("--burst", 1, 10**6, f"{ServeOptions.burst} is usual")
@@ -104,6 +107,7 @@ def _serve(parser: Parser) -> None:
     grace = number("--grace", 0, 86_400, f"{ServeOptions.grace_s:g} is usual")
     text = f"seconds that running jobs get when it is to stop ({ServeOptions.grace_s:g})"
     run.add_argument("--grace", type=grace, default=ServeOptions.grace_s, metavar="S", help=text)
+    run.add_argument("--browser", action="store_true", help="open the page in a browser")
     json_flag(run, "log JSON lines")
 
 
@@ -127,6 +131,10 @@ def check(options: argparse.Namespace) -> None:
         raise UsageError("--open: got it with --no-curve, allowed with encryption; without it there is one account")
     if options.open_plan is not None and not options.open:
         raise UsageError("--open-plan: got it without --open, allowed with it; add --open")
+    off = options.http == "off"
+    for name in ("http_url", "tls_cert", "tls_key", "browser"):
+        if off and getattr(options, name):
+            raise UsageError(f"--{name.replace('_', '-')}: got it with --http off, allowed with HTTP; drop one")
     try:
         worker_devices(options.device, options.workers)
         want_unloading(options.unload_after, options.backend)

@@ -15,7 +15,7 @@ def serve(options: argparse.Namespace) -> int:
     made = options_of(options)
     from ..zmq.main import serve as run
 
-    return run(made)
+    return run(made, browser=options.browser)
 
 
 def options_of(options: argparse.Namespace) -> ServeOptions:
@@ -49,7 +49,10 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         plans=None if options.plans is None else Path(options.plans),
         metrics=None if options.metrics == "off" else options.metrics,
         http=None if options.http == "off" else options.http or DEFAULT_HTTP,
-        http_optional=options.http is None,
+        http_optional=not (options.http or options.http_url or options.tls_cert or options.tls_key),
+        http_url=options.http_url,
+        tls_cert=options.tls_cert,
+        tls_key=options.tls_key,
         operators=tuple(dict.fromkeys(options.operator or ())),
         curve=options.curve,
         open=options.open,

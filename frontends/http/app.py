@@ -3,9 +3,8 @@ server would decide otherwise: both ask the same service."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,23 +12,21 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from ...errors import SalonError, complaint
 from ...studio.service.service import Service
 from ...values import shown
 from .asked import asked_of
-from .errors import HttpRefused, body_of, headers_of, refusal_of
+from .errors import HttpRefused, body_of, failure_body, headers_of, refusal_of
 from .following import Ending
-from .gate import ACCOUNT
+from .gate import ACCOUNT, API, BASE
 from .generations import Generations
 from .keys import Keys
 from .models import model_of, want_model
 from .pictures import Links
+from .reading import JSON, json_body
 
-MAX_BODY: Final = 1 << 20  # bytes of a request: prompts are far shorter, and files do not come this way
-BODY_S: Final = 30.0  # the longest time in which a body may come
-JSON: Final = "application/json"
 FILES: Final = "/v1/files/"
 READY: Final = ("idle", "busy")  # states of a worker that does its work
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -41,12 +38,13 @@ class Front:
     Args:
         service: carries requests out.
         ending: tells of the server's end.
+        more: further routes, such as the page's.
 
     Attributes:
         app: the application.
     """
 
-    def __init__(self, service: Service, ending: Ending) -> None:
+    def __init__(self, service: Service, ending: Ending, more: Sequence[BaseRoute] = ()) -> None:
         self._service = service
         self._links, self._keys = Links(time.monotonic), Keys(time.monotonic)
         self._generations = Generations(service, self._links, ending)
@@ -57,6 +55,7 @@ class Front:
             Route("/v1/models/{id:path}", _answering(self._model)),
             Route("/v1/images/generations", _answering(self._generate), methods=["POST"]),
             Route(FILES + "{name}", _answering(self._file)),
+            *more,
         ]
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted})
 
@@ -87,7 +86,7 @@ class Front:
 
     async def _generate(self, request: Request) -> Response:
         account: str = request.scope[ACCOUNT]
-        body = await _body_of(request)
+        body = await json_body(request)
         headers = request.headers
         named, retries = headers.get("idempotency-key"), headers.get("x-stainless-retry-count", "0")
         asked = asked_of(body, self._keys.key(account, named, retries, body))
@@ -100,7 +99,7 @@ class Front:
             events = self._generations.events(account, asked, jobs)
             told["cache-control"] = "no-store"
             return StreamingResponse(events, headers=told, media_type="text/event-stream")
-        base = f"{request.url.scheme}://{request.headers['host']}{FILES}"
+        base = request.scope[BASE] + FILES
         done = await self._generations.answer(account, asked, jobs, base, request.is_disconnected)
         return _json(done, headers=told)
 
@@ -135,32 +134,11 @@ def _answering(endpoint: Endpoint) -> Endpoint:
 async def _unrouted(request: Request, error: Exception) -> Response:
     """Answer a request for an unknown path, or with a method that its path does not take."""
     assert isinstance(error, HTTPException)
-    text = complaint("path", f"{request.method} {shown(request.url.path)}", "those of docs/http.md", "correct it")
+    path = request.url.path
+    text = complaint("path", f"{request.method} {shown(path)}", "those of docs/http.md", "correct it")
     refusal = HttpRefused(text, status=error.status_code, code="unknown_url")
-    headers = {**headers_of(refusal), **(error.headers or {})}
-    return Response(body_of(refusal), refusal.status, headers, JSON)
-
-
-async def _body_of(request: Request) -> bytes:
-    """Return the body of a request for pictures.
-
-    Raises:
-        HttpRefused: its header does not call it JSON, as browsers ask before they send for a stranger's page; or it is
-            too large, or slow.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != JSON:
-        raise HttpRefused(complaint("Content-Type", shown(kind), JSON, "send JSON"), status=415, code="invalid_type")
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(BODY_S):
-            async for part in request.stream():
-                size += len(part)
-                if size > MAX_BODY:
-                    text = complaint("body", f"more than {MAX_BODY:,} bytes", "fewer", "shorten it")
-                    raise HttpRefused(text, status=413, code="too_large")
-                parts.append(part)
-    except TimeoutError:
-        text = complaint("body", f"not all of it in {BODY_S:g} s", "a faster one", "send it again")
-        raise HttpRefused(text, status=408, code="too_slow", retry_ms=1000) from None
-    return b"".join(parts)
+    if path.startswith(API):
+        status, body, headers = failure_body(refusal)
+    else:
+        status, body, headers = refusal.status, body_of(refusal), headers_of(refusal)
+    return Response(body, status, {**headers, **(error.headers or {})}, JSON)

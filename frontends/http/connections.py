@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MOST: Final = 256  # connections at a time; further ones are closed at once, as each takes a file descriptor
-SERVED: Final = 240  # of these; requests on the others are answered 503
+MOST: Final = 384  # connections at a time; further ones are closed at once, as each takes a file descriptor
+SERVED: Final = 360  # of these; requests on the others are answered 503
+ABORT: Final = "salon.abort"  # in the scope of a request: ends its connection at once
 HEADERS_S: Final = 10.0  # the longest time from a connection to the headers of its first request
 
 
@@ -28,6 +29,8 @@ class Connection(H11Protocol):
     def handle_events(self) -> None:
         """Go on with what has come."""
         super().handle_events()
+        if self.scope is not None:
+            self.scope[ABORT] = self.transport.abort  # type: ignore[typeddict-unknown-key]  # its task starts later
         if self.cycle is not None:
             self._in_time()
 

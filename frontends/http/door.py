@@ -7,30 +7,30 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
+from starlette.routing import BaseRoute
 
-from ...bounds import LOCAL
-from ...errors import SalonError, complaint
+from ...errors import complaint
 from ...system import explain
-from ..wire.address import is_loopback, parse_address
+from .api import Api
 from .app import Front
 from .connections import SERVED, Connection
-from .errors import HttpRefused
 from .following import Ending
 from .gate import Gate
+from .place import HttpError, check_tls, place_of
+from .visitors import Everybody, Known
 
 if TYPE_CHECKING:
     from ...studio.service.service import Service
+    from ..zmq.answers import Answers
     from ..zmq.options import ServeOptions
+    from ..zmq.rates import Rates
 
 LOG = logging.getLogger("salon.http")
 END_S: Final = 2  # for answers to be read at the end
-
-
-class HttpError(SalonError):
-    """HTTP cannot be served there."""
 
 
 class _Uvicorn(uvicorn.Server):
@@ -62,15 +62,20 @@ class HttpDoor:
 
     Args:
         service: carries requests out.
-        keyed: whether keys tell accounts apart; then HTTP, which has none, does not open.
+        answers: does so for the wire's records.
+        rates: bound how often an account may ask.
+        keyed: whether keys tell accounts apart; then browsers need a session, and programs a token.
 
     Attributes:
-        address: like `http://127.0.0.1:5580`; empty: it is not open.
+        address: by which people use it, like `http://127.0.0.1:5580`; empty: it is not open.
+        routes: what it answers.
     """
 
-    def __init__(self, service: Service, *, keyed: bool) -> None:
+    def __init__(self, service: Service, answers: Answers, rates: Rates, *, keyed: bool) -> None:
         self.address = ""
-        self._service, self._keyed = service, keyed
+        self.routes: list[BaseRoute] = []
+        self._service, self._answers, self._rates, self._keyed = service, answers, rates, keyed
+        self._api: Api | None = None
         self._ending = Ending()
         self._uvicorn: _Uvicorn | None = None
         self._task: asyncio.Task[None] | None = None
@@ -84,11 +89,11 @@ class HttpDoor:
         if options.http is None:
             return
         try:
-            await self._open(options.http)
+            await self._open(options)
         except HttpError as error:
             if not options.http_optional:
                 raise
-            LOG.log(logging.INFO if self._keyed else logging.WARNING, "no HTTP: %s", error)
+            LOG.warning("no HTTP: %s", error)
         else:
             LOG.info("http", extra={"address": self.address})
 
@@ -99,49 +104,35 @@ class HttpDoor:
             self._uvicorn.end()
             await asyncio.gather(self._task, return_exceptions=True)
             self._uvicorn = self._task = None
+        if self._api is not None:
+            self._api.close()
+            self._api = None
 
-    async def _open(self, place: str) -> None:
-        want_place(place, keyed=self._keyed)
-        host, _, port = place.rpartition(":")
-        host = host.strip("[]")
+    async def _open(self, options: ServeOptions) -> None:
+        place = place_of(options, keyed=self._keyed)
+        if place.tls is not None:
+            check_tls(place.tls)
         try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listener = socket.create_server((host, int(port)), family=family, backlog=256)
+            family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
+            host = "0.0.0.0" if place.host == "*" else place.host
+            listener = socket.create_server((host, place.port), family=family, backlog=256)
             # What it accepts inherits this. asyncio does not see that it is TCP, and answers would take 40 ms longer.
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, OverflowError) as error:
             got, allowed, remedy = explain(error)
-            raise HttpError(complaint(f"--http {place}", got, f"{allowed}, or off", remedy)) from error
-        gate = Gate(Front(self._service, self._ending).app, self._account, strangers=False)
+            raise HttpError(complaint(f"--http {options.http}", got, f"{allowed}, or off", remedy)) from error
+        place = replace(place, port=listener.getsockname()[1])
+        visitors = Known(self._service, place.cookie) if self._keyed else Everybody(self._service)
+        self._api = Api(self._service, self._answers, visitors, self._ending, place.cookie)
+        app = Front(self._service, self._ending, self._api.routes).app
+        self.routes, gate = app.routes, Gate(app, visitors, self._rates, place)
+        cert, key = place.tls or (None, None)
         config = uvicorn.Config(
             gate, lifespan="off", log_config=None, access_log=False, ws="none", http=Connection, server_header=False,
             proxy_headers=False, limit_concurrency=SERVED, timeout_graceful_shutdown=END_S,
+            ssl_certfile=cert, ssl_keyfile=key,
         )  # fmt: skip
         logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # its start and end are the server's
         self._uvicorn = _Uvicorn(config)
         self._task = asyncio.get_running_loop().create_task(self._uvicorn.serve(sockets=[listener]))
-        shown = f"[{host}]" if ":" in host else host
-        self.address = f"http://{shown}:{listener.getsockname()[1]}"
-
-    def _account(self, token: str | None) -> str:
-        """Return the account of all requests, whatever token they bring: clients of OpenAI's always send one."""
-        try:
-            return self._service.context.accounts.enter(LOCAL).account
-        except SalonError as error:
-            raise HttpRefused(str(error), status=401, code="invalid_api_key") from error
-
-
-def want_place(place: str, *, keyed: bool) -> None:
-    """Raise HttpError for a place at which strangers, or other users of this machine, would have a user's account.
-
-    Args:
-        place: `HOST:PORT`.
-        keyed: whether keys tell accounts apart.
-    """
-    remedy = "leave it out, and use ZeroMQ"
-    if not is_loopback(parse_address(f"tcp://{place}", bind=True)):
-        got = "a place beyond loopback, where anybody could ask"
-        raise HttpError(complaint(f"--http {place}", got, "127.0.0.1:PORT, as HTTP has no keys yet", remedy))
-    if keyed:
-        got = "it on a server where accounts have keys"
-        raise HttpError(complaint(f"--http {place}", got, "one without, as HTTP has no keys yet", remedy))
+        self.address = place.address

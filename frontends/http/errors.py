@@ -12,6 +12,7 @@ import msgspec
 from ...errors import SalonError
 from ...parameters.errors import PromptRefused
 from ...parameters.known import flags
+from ..wire.messages import Failure
 from ..zmq.failures import failure_of
 
 # code of a wire's Failure -> (status, type of OpenAI)
@@ -23,6 +24,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "forbidden": (403, "permission_error"),
     "refused": (429, "insufficient_quota"),
     "busy": (429, "rate_limit_error"),
+    "too_fast": (429, "rate_limit_error"),
     "draining": (503, "server_error"),
     "unavailable": (503, "server_error"),
     "internal": (500, "server_error"),
@@ -67,12 +69,16 @@ def refusal_of(error: BaseException, fields: Mapping[str, str] | None = None, pr
     if isinstance(error, HttpRefused):
         return error
     failure = failure_of(error, prompt)
-    status, type = STATUSES[failure.code]
-    if failure.kind == KEY_REUSED:
-        status = 409
+    status, type = status_of(failure)
     param = None if fields is None or status != 400 else _param(error, fields)
     text, retry = failure.text, failure.retry_after_ms
     return HttpRefused(text, status=status, param=param, code=failure.code, type=type, retry_ms=retry)
+
+
+def status_of(failure: Failure) -> tuple[int, str]:
+    """Return (status, OpenAI's type) of a Failure."""
+    status, type = STATUSES.get(failure.code, (400, "invalid_request_error"))
+    return 409 if failure.kind == KEY_REUSED else status, type
 
 
 def body_of(refusal: HttpRefused) -> bytes:
@@ -88,6 +94,25 @@ def headers_of(refusal: HttpRefused) -> dict[str, str]:
     if not refusal.retry_ms:
         return {"x-should-retry": "false"}
     return {"x-should-retry": "true", "retry-after": str(math.ceil(refusal.retry_ms / 1000))}
+
+
+def failure_body(error: BaseException, prompt: str = "") -> tuple[int, bytes, dict[str, str]]:
+    """Return (status, JSON, headers) of an error for the page: the wire's Failure under "error".
+
+    Args:
+        error: that was raised. An unexpected one is logged, and told without its words.
+        prompt: of the request.
+    """
+    if isinstance(error, HttpRefused):
+        status, kind = error.status, type(error).__name__
+        failure = Failure(code=error.code, kind=kind, text=str(error), retry_after_ms=error.retry_ms)
+    else:
+        failure = failure_of(error, prompt)
+        status, _ = status_of(failure)
+    fields = {name: getattr(failure, name) for name in failure.__struct_fields__}
+    retry = failure.retry_after_ms
+    headers = {"retry-after": str(math.ceil(retry / 1000))} if retry > 0 else {}
+    return status, msgspec.json.encode({"error": {"type": "failure", **fields}}), headers
 
 
 def _param(error: BaseException, fields: Mapping[str, str]) -> str:

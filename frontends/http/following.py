@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final
 
-from ...studio.service.events import JobEvent, JobLog
+from ...studio.service.events import JobEvent, JobLog, Watcher
 from .errors import HttpRefused
 
 QUIET_S: Final = 15.0  # without news, after which a reader is told that there is none
@@ -17,7 +17,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.come = False
-        self.followers: set[Follower] = set()
+        self.followers: set[Watcher] = set()
 
     def tell(self) -> None:
         """Tell all of them."""

@@ -199,6 +199,7 @@ _accounts = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {L
 _digest = _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256")
 _list = _match(re.compile(LIST), "the name of a list, up to 64 small letters, digits, '-' or '_'", "")
 _code = _match(re.compile(r"[a-z2-7]{16}"), "a code, 16 characters of a-z and 2-7")
+_entry = _match(re.compile(r"[0-9a-f]{12}"), "12 hex digits, as `entry.list` tells them")
 _count = _whole(0, MAX_COUNT)
 _event = _whole(1, MAX_COUNT)
 _index = _whole(0, 2**16)
@@ -288,6 +289,9 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.ListTasteCodes: (("profile", _label),),
     m.TasteRevoke: (("code", _code),),
     m.GetTasteReport: (("profile", _label),),
+    m.NewLink: (("account", _any_account),),
+    m.NewToken: (("name", _label),),
+    m.EndEntry: (("id", _entry),),
 }
 _OTHERWISE: Final[dict[str, Check]] = {"prompt": _source, "parameters": _all_parameters}
 _IN_LANGUAGE: Final = tuple((name, _OTHERWISE.get(name, rule)) for name, rule in RULES[m.Submit])

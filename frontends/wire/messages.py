@@ -24,6 +24,14 @@ from ...bounds import MAX_UPLOAD_PART as MAX_UPLOAD_PART
 from ...parameters.job_request import IMAGINE as IMAGINE
 from ...parameters.job_request import JobRequest
 from ...parameters.job_request import Source as Source
+from .entry import EndEntry as EndEntry
+from .entry import Entries as Entries
+from .entry import EntryInfo as EntryInfo
+from .entry import EntryMade as EntryMade
+from .entry import EntryReply, EntryRequest
+from .entry import ListEntries as ListEntries
+from .entry import NewLink as NewLink
+from .entry import NewToken as NewToken
 from .record import Record as Record
 from .taste import ChangeTasteProfile as ChangeTasteProfile
 from .taste import DeleteTasteProfile as DeleteTasteProfile
@@ -69,6 +77,7 @@ FEATURES: Final = (
     "texts",
     "taste",
     "loras",
+    "entry",
 )  # what this side knows beyond version 1's core
 
 
@@ -540,6 +549,7 @@ Request: TypeAlias = (
     | OpsLedger
     | OpsRetry
     | TasteRequest
+    | EntryRequest
 )
 
 
@@ -786,4 +796,5 @@ Reply: TypeAlias = (
     | Failure
     | Closing
     | TasteReply
+    | EntryReply
 )

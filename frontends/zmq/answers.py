@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..wire import messages as m
 from . import views
+from .entry import Entry
 from .failures import RequestRefused
 from .ops import Ops
 from .taste import Taste
@@ -32,7 +33,14 @@ class Answers:
         self._server, self._service = server, server.service
         ops = self._ops = Ops(server)
         # what is answered by a method of (account, request); further ones are joined with |
-        self._acts: dict[type[m.Record], Callable[[str, Any], Awaitable[m.Record]]] = Taste(server.service.taste).acts
+        entry = Entry(server)
+        self._acts: dict[type[m.Record], Callable[[str, Any], Awaitable[m.Record]]] = {
+            **Taste(server.service.taste).acts,
+            m.NewLink: entry.link,
+            m.NewToken: entry.token,
+            m.ListEntries: entry.list,
+            m.EndEntry: entry.end,
+        }
         self._operator: dict[type[m.Record], Callable[[Any], Awaitable[m.Record]]] = {
             m.OpsStatus: ops.status,
             m.OpsPause: ops.pause,
@@ -61,6 +69,8 @@ class Answers:
         if (act := self._operator.get(type(request))) is not None:
             _want_operator(request, operator=operator)
             return await act(request)
+        if isinstance(request, m.NewLink) and request.account not in ("", account):
+            _want_operator(request, "account", operator=operator)
         if (do := self._acts.get(type(request))) is not None:
             return await do(account, request)
         if isinstance(request, m.OpsSetAccount):

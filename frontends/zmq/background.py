@@ -6,7 +6,7 @@ import asyncio
 import threading
 from types import TracebackType
 
-from ...studio.service.context import ServiceContext
+from ...studio.service.context import OpenStudio, ServiceContext, open_studio
 from ...studio.threads import start_thread
 from .main import running, server_key
 from .options import ServeOptions
@@ -21,15 +21,16 @@ class BackgroundServer:
 
     Args:
         options: the options of the server.
+        studio: starts the workers; tests give another function than `open_studio`.
 
     Raises:
         SalonError: as `serve`.
     """
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, studio: OpenStudio = open_studio) -> None:
         self.options = options
         self.key = server_key(options)
-        self.context = ServiceContext(options)
+        self.context = ServiceContext(options, studio)
         self.server: Server | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ready = threading.Event()

@@ -9,7 +9,7 @@ from ...system import need_descriptors
 
 MAX_SESSIONS: Final = 20_000
 OTHERS: Final = 200  # for the store, pictures, workers and the page of metrics
-HTTP: Final = 256  # connections of HTTP, at most
+HTTP: Final = 384  # connections of HTTP, at most
 FEWEST: Final = 16
 LEAST: Final = 64  # of a server with few clients: ZeroMQ, connections to the database, pictures, the page of metrics
 OF_A_WORKER: Final = 16

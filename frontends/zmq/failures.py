@@ -19,7 +19,7 @@ from ...studio.errors import (
     StudioClosed,
     WorkerLost,
 )
-from ...studio.service.errors import Draining, NoSuchAccount, TooMany, TooSlow, UnknownJob
+from ...studio.service.errors import Draining, NoSuchAccount, NoSuchEntry, TooMany, TooSlow, UnknownJob
 from ..wire.errors import MessageError, UnsupportedVersion
 from ..wire.messages import Failure
 
@@ -39,6 +39,7 @@ CODES: tuple[tuple[type[SalonError], str, int], ...] = (
     (UnsupportedVersion, "unsupported", 0),
     (UnknownJob, "not_found", 0),
     (NoSuchAccount, "not_found", 0),
+    (NoSuchEntry, "not_found", 0),
     (TooSlow, "busy", 1000),
     (TooMany, "busy", 5000),
     (Draining, "draining", 2000),

@@ -14,13 +14,17 @@ from socket import gethostname
 import zmq
 from msgspec.json import encode
 
+from ...bounds import LOCAL
 from ...errors import SalonError, complaint
 from ...studio.devices import worker_devices
 from ...studio.service.context import ServiceContext
 from ...system import explain, make_folder
 from ..http.door import HttpDoor
+from ..http.place import for_strangers
 from ..wire.address import is_loopback, parse_address
 from ..wire.keys import KeyPair, client_key_path, load_or_make
+from ..wire.messages import EntryMade, NewLink
+from .browser import open_page
 from .descriptors import raise_limit
 from .first_start import FirstStart
 from .metrics import Metrics
@@ -39,8 +43,11 @@ class ServeError(SalonError):
     """The server cannot run with these options."""
 
 
-def serve(options: ServeOptions) -> int:
+def serve(options: ServeOptions, *, browser: bool = False) -> int:
     """Run a server until SIGTERM or SIGINT, and return the exit code.
+
+    Args:
+        browser: whether to open the page in a browser.
 
     Raises:
         ServeError: the server cannot listen there, or would listen to strangers without encryption.
@@ -62,7 +69,7 @@ def serve(options: ServeOptions) -> int:
         if key is not None:
             options = replace(options, operators=(*options.operators, own_account()))
         context = ServiceContext(options)
-        return asyncio.run(_run(context, options, key, first))
+        return asyncio.run(_run(context, options, key, first, browser=browser))
 
 
 def own_account() -> str:
@@ -76,11 +83,14 @@ def server_key(options: ServeOptions) -> KeyPair | None:
     Raise ServeError if strangers could connect.
     """
     beyond = [address for address in options.listen if not is_loopback(parse_address(address, bind=True))]
+    strangers = for_strangers(options)
     if options.curve is False and beyond:
         got = f"{beyond[0]!r} without encryption"
         remedy = "leave --no-curve out, or listen on 127.0.0.1"
         raise ServeError(complaint("--listen", got, "a loopback address, or CURVE", remedy))
-    return load_or_make(Path(options.data) / KEY) if options.curve or beyond else None
+    if options.curve is False:
+        return None  # HTTP refuses strangers by itself
+    return load_or_make(Path(options.data) / KEY) if options.curve or beyond or strangers else None
 
 
 @asynccontextmanager
@@ -92,7 +102,7 @@ async def running(context: ServiceContext, options: ServeOptions, key: KeyPair |
     """
     server = Server(context, options, key)
     metrics = Metrics(server)
-    door = HttpDoor(server.service, keyed=key is not None)
+    door = HttpDoor(server.service, server.answers, server.router.rates, keyed=key is not None)
     server.closers.append(door.close)
     server.service.jobs.seen.append(Tracing().seen)
     try:
@@ -112,25 +122,44 @@ async def running(context: ServiceContext, options: ServeOptions, key: KeyPair |
         metrics.close()
 
 
-def _say_where(addresses: list[str], http: str, *, json: bool) -> None:
+def _say_where(addresses: list[str], http: str, page: str, *, json: bool) -> None:
     """Print the addresses on standard output, for people or for the program that started the server."""
     if json:
-        print(encode({"listening": addresses, **({"http": http} if http else {})}).decode(), flush=True)
+        more = {"http": http, "page": page} if http else {}
+        print(encode({"listening": addresses, **more}).decode(), flush=True)
         return
+    if page:
+        print(f"Salon's page: {page}", flush=True)
     for address in addresses:
         shown = address.replace("//0.0.0.0:", f"//{gethostname()}:").replace("//[::]:", f"//{gethostname()}:")
         print(f"Salon listens. To use it: export SALON_SERVER='{shown}'", flush=True)
     if http:
-        print(f"Clients of OpenAI's images: export OPENAI_BASE_URL='{http}/v1' OPENAI_API_KEY=none", flush=True)
+        token = "none" if page == f"{http}/" else "$(salon account token)"
+        print(f"Clients of OpenAI's images: export OPENAI_BASE_URL='{http}/v1' OPENAI_API_KEY={token}", flush=True)
 
 
-async def _run(context: ServiceContext, options: ServeOptions, key: KeyPair | None, first: FirstStart) -> int:
+async def _page(server: Server) -> str:
+    """Return the page's address, with a link that lets its opener in once; empty without HTTP."""
+    if not server.http:
+        return ""
+    account = own_account() if server.router.encrypted else LOCAL
+    made = await server.answers.answer(NewLink(), account, operator=True)
+    assert isinstance(made, EntryMade)
+    return made.url
+
+
+async def _run(
+    context: ServiceContext, options: ServeOptions, key: KeyPair | None, first: FirstStart, *, browser: bool = False
+) -> int:
     loop = asyncio.get_running_loop()
     async with running(context, options, key) as server:
         first.done()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, server.stopped.set)
-        _say_where(server.addresses, server.http, json=options.log_json)
+        page = await _page(server)
+        _say_where(server.addresses, server.http, page, json=options.log_json)
+        if browser and page:
+            open_page(page)
         LOG.info("ready", extra={"address": " ".join(server.addresses), "life": context.life})
         await server.stopped.wait()
         LOG.info("ending", extra={"jobs": len(server.service.jobs.live)})

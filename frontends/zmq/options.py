@@ -35,10 +35,13 @@ class ServeOptions(ServiceOptions):
         listen: addresses to bind, `tcp://HOST:PORT`.
         paused: whether it accepts jobs, but starts no step before `salon ops resume`.
         metrics: `HOST:PORT` of the page of metrics; None: there is no page.
-        http: `HOST:PORT`, on loopback, of HTTP; None: there is none.
+        http: `HOST:PORT` of HTTP; None: there is none. Beyond loopback it needs a certificate, and accounts have keys.
         http_optional: whether the server starts without HTTP, and says so, where that cannot be.
-        curve: whether to encrypt and identify; None: exactly if an address of `listen` is beyond loopback. Accounts are
-            then keys of 64 hex digits.
+        http_url: the address by which people reach HTTP, where a proxy stands before it, like `https://salon.example`;
+            accounts then have keys. None: that of `http`.
+        tls_cert, tls_key: PEM files of HTTP's certificate and its key; None: HTTP is not encrypted.
+        curve: whether to encrypt and identify; None: exactly if strangers reach it, by an address of `listen` or by
+            HTTP. Accounts are then keys of 64 hex digits.
         rate, burst: requests a second that one account may send over time, and at once; a rate of 0: no limit; None:
             500 with `curve`, else no limit.
         grace_s: seconds that running jobs may go on after SIGTERM; the rest goes on after the next start.
@@ -51,6 +54,9 @@ class ServeOptions(ServiceOptions):
     metrics: str | None = DEFAULT_METRICS
     http: str | None = None
     http_optional: bool = False
+    http_url: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
     curve: bool | None = None
     rate: float | None = None
     burst: int = 1000

@@ -54,6 +54,9 @@ class Router:
         welcome: makes the answer to a hello (or raises to refuse it), and sets what the session may do.
         handle: carries out a request; it answers by `reply`, now or later, once.
         key: key of the server; None: there is no encryption, and every client is the account `local`.
+
+    Attributes:
+        rates: bound how often an account may ask.
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Router:
         self.limits = limits
         self.received = self.refused = self.dropped = 0
         self._max_sessions = max_sessions()
-        self._rates, self._clock = Rates(rate, burst, clock), clock
+        self.rates, self._clock = Rates(rate, burst, clock), clock
         self._welcome, self._handle = welcome, handle
         self._holders: dict[str, Holder] = {}  # by account
         self._dirty: dict[Session, None] = {}  # sessions for which there is something to send
@@ -184,7 +187,7 @@ class Router:
         limit = self._clock() - 3e-3 * self.limits.heartbeat_ms
         for session in [session for session in self.sessions.values() if session.heard < limit]:
             self._forget(session)
-        self._rates.sweep()
+        self.rates.sweep()
 
     def _send(self, route: bytes, frames: Sequence[Buffer]) -> bool | None:
         """Return True if the frames were sent, False if the peer reads too slowly, None if it is gone."""
@@ -292,10 +295,10 @@ class Router:
             self._dirty[session] = None  # a peer that sends may also have read
         try:
             id, body = split_request(frames)
-            wait_s = self._rates.take(session.account)
+            wait_s = self.rates.take(session.account)
             if id and (wait_s > 0 or session.working >= MAX_WORKING):  # a notice cannot be refused: it has no answer
                 self.refused += 1
-                self.reply(session, id, self._rates.refusal(wait_s))
+                self.reply(session, id, self.rates.refusal(wait_s))
                 return
             self._accept(session, id, decode_request(body))
         except Exception as error:

@@ -12,6 +12,7 @@ StudioError
     ├── WrongValue       a word or a number is not one that is allowed
     ├── LinkRefused      a picture's link is not followed, or no picture came of it
     ├── NoSuchAccount    the account has not been opened
+    ├── NoSuchEntry      the account has no link, session or token of that id
     ├── PicturesBlocked  the pictures must not be shown; their job ends as "blocked"
     └── LastOperator     no operator could undo the change
 
@@ -66,6 +67,10 @@ class LinkRefused(ServiceError):
 
 class NoSuchAccount(ServiceError):
     """The account has not been opened."""
+
+
+class NoSuchEntry(ServiceError):
+    """The account has no link, session or token of that id."""
 
 
 class PicturesBlocked(ServiceError):

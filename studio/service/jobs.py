@@ -59,6 +59,7 @@ class JobManager:
         storing: puts finished pictures on disk; says which wait for it, and whether the service ends.
         files: the pictures on disk, of which only those go that no job needs.
         seen: called with ("started" or "ended", row).
+        opened: called with each job that comes, before its first event.
         idle: set while no job is live.
     """
 
@@ -70,6 +71,7 @@ class JobManager:
         self.live: dict[str, ActiveJob] = {}
         self.ended: dict[str, int] = {}
         self.seen: list[Callable[[str, JobRow], object]] = []
+        self.opened: list[Callable[[ActiveJob], object]] = []
         self.idle = asyncio.Event()
         self.idle.set()
         self._loop = asyncio.get_running_loop()
@@ -126,8 +128,7 @@ class JobManager:
     def _started(self, row: JobRow, handle: Job) -> ActiveJob:
         row = msgspec.structs.replace(row, lane=str(handle.lane), note=handle.note or row.note)
         live = ActiveJob(row, self.logs.open(row.job, row.last_event), handle)
-        self.live[row.job] = live
-        self.idle.clear()
+        self._open(live)
         self._add(live, "queued", reason=handle.note)
         for note in row.notes.splitlines():
             self._add(live, "note", steps=row.steps, reason=note)
@@ -160,8 +161,7 @@ class JobManager:
             if self.context.books.ledger.is_open(row.job):
                 self.context.release(row.job)
             live = ActiveJob(row, self.logs.open(row.job, row.last_event))
-            self.live[row.job] = live
-            self.idle.clear()
+            self._open(live)
             changes = {"state": "failed", "reason": f"after a restart: {error}", "failure": type(error).__name__}
             self._end(live, changes, ())
 
@@ -304,6 +304,12 @@ class JobManager:
         """Store the pictures that were made, and end."""
         self._previews.close()
         self.storing.close()
+
+    def _open(self, live: ActiveJob) -> None:
+        self.live[live.row.job] = live
+        self.idle.clear()
+        for call in self.opened:
+            call(live)
 
     def _add(self, live: ActiveJob, kind: str, **fields: Any) -> None:
         live.log.add(kind, self.context.now_ms(), **fields)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -123,6 +124,19 @@ class Lookups:
             return data
         try:
             return await self.waits.read(lambda: recent.read(digest, lambda: blobs.get(digest)))
+        except BlobMissing:
+            raise no_such_job(job) from None
+
+    async def thumbnail(self, job: str, picture: StoredPicture, side: int) -> bytes:
+        """Return a small WebP file of a picture of a job that the asking account may see; see `Thumbnails.get`.
+
+        Raises:
+            UnknownJob: it was deleted.
+            WrongValue: there is none of that side.
+        """
+        get = partial(self.jobs.storing.thumbnails.get, picture.digest, side)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(None, get)
         except BlobMissing:
             raise no_such_job(job) from None
 

@@ -83,7 +83,7 @@ class Unpinned:
         store: knows the rows.
         blobs: has the files.
         pins: knows the holds.
-        gone: called with the digest of a file that is deleted.
+        gone: called with the digest of a file that is deleted, before and after.
     """
 
     def __init__(
@@ -102,7 +102,9 @@ class Unpinned:
             if self._store.referenced([digest]):
                 return 0
             self._gone(digest)
-            return self._blobs.delete(digest, min_age_s)
+            size = self._blobs.delete(digest, min_age_s)
+            self._gone(digest)  # what was made of it meanwhile
+            return size
 
         return self._pins.delete(digest, unless_needed)
 

@@ -30,6 +30,7 @@ from ..store.writes import DeleteJob, SetJob
 from .account_service import AccountService
 from .batches import Batches, want_alike
 from .context import ServiceContext
+from .entries import Entries
 from .errors import Draining, NotEnded, NotFailed, no_such_job
 from .inputs import check_sources, file_input, job_input
 from .job_record import JobRecord, record_of, stored_pictures
@@ -62,6 +63,7 @@ class Service(Lookups):
         accounts: the requests about accounts.
         linked: pictures by their links.
         taste: the requests about what accounts like.
+        entries: what lets browsers and programs in over HTTP.
         prompts: what is said in the prompt language, and the accounts' settings.
         draining: whether nothing is accepted any more.
         accepted: number of jobs accepted since the start.
@@ -78,6 +80,7 @@ class Service(Lookups):
         self.prompts = Prompts(context, self.waits)
         self.linked = Linked(self.jobs.references, allowed=context.options.image_links)
         self.taste = TasteService(self)
+        self.entries = Entries(context, self.waits)
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
@@ -139,6 +142,8 @@ class Service(Lookups):
             in_use |= await asyncio.to_thread(self.taste.in_use)
             await asyncio.to_thread(self.jobs.references.sweep, in_use)
             await asyncio.to_thread(self.jobs.references.loras.sweep, in_use)
+            await asyncio.to_thread(self.jobs.storing.thumbnails.sweep)
+            await asyncio.to_thread(self.entries.sweep)
             await asyncio.to_thread(context.store.tidy)
             self.taste.sweep()
             await self.taste.bonus.give()

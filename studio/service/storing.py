@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from ... import __version__
@@ -20,6 +21,7 @@ from .events import JobLog
 from .pictures import MakeFiles, files_of, store_files
 from .pins import Pins, Unpinned
 from .recent_files import RecentFiles
+from .thumbnails import Thumbnails
 from .waits import Waits
 
 LOG = logging.getLogger("salon.service")
@@ -61,6 +63,7 @@ class Storing:
         closing: whether nothing is tried again.
         files: the pictures on disk; deleting keeps those that a job needs.
         recent_files: the files that were made or sent last.
+        thumbnails: small files of them.
     """
 
     def __init__(
@@ -77,7 +80,8 @@ class Storing:
         self._make_files = make_files
         self._pins = Pins()
         self.recent_files = RecentFiles()
-        self.files = Unpinned(context.store, context.blobs, self._pins, self.recent_files.remove)
+        self.thumbnails = Thumbnails(Path(context.options.data) / "thumbnails", context.blobs)
+        self.files = Unpinned(context.store, context.blobs, self._pins, self._gone)
         self._loop = asyncio.get_running_loop()
         self._threads = thread_pool(2, "salon-files")
 
@@ -121,6 +125,10 @@ class Storing:
             self._waits.post(self._ended, live, changes, ())
         else:
             self._waits.post(self._ended, live, {"state": "done"}, pictures)
+
+    def _gone(self, digest: str) -> None:
+        self.recent_files.remove(digest)
+        self.thumbnails.remove(digest)
 
     def _wait_for_disk(self, live: ActiveJob, job: Job, error: StoreError) -> None:
         """Keep the pictures in memory while the disk is full or out of order. Meanwhile nothing is accepted."""

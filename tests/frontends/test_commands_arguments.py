@@ -25,7 +25,7 @@ from salon.scheduler.tickets import Lane
 
 ACCOUNT = "0123456789abcdef" * 4
 PATHS = [command.path for command in walk(arguments.parser("1.2.3"))]
-GROUPS = ("", "ops", "profile", "moodboard")  # these only have commands below them
+GROUPS = ("", "ops", "profile", "moodboard", "account")  # these only have commands below them
 
 
 def read(*words: str) -> argparse.Namespace:

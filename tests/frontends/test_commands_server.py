@@ -35,10 +35,11 @@ def listening(process: subprocess.Popen[str]) -> str:
     """The address that a starting server prints."""
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], 60)[0], "it says nothing"
-    line = process.stdout.readline()
-    match = re.search(r"SALON_SERVER='([^']+)'", line)
-    assert match is not None, line
-    return match[1]
+    for line in process.stdout:
+        if match := re.search(r"SALON_SERVER='([^']+)'", line):
+            return match[1]
+        assert line.startswith("Salon's page: http"), line
+    raise AssertionError("it says nothing")
 
 
 @pytest.fixture(scope="module")

@@ -68,7 +68,18 @@ def test_a_key_that_cannot_be_written_leaves_nothing(salon: Salon, faulty_calls:
 
 
 def test_a_server_starts_where_folders_cannot_be_flushed(faulty_calls: Faulty, tmp_path: Path) -> None:
-    words = ["serve", "--data", "data", "--metrics", "off", "--listen", "tcp://127.0.0.1:0", "--in-process"]
+    words = [
+        "serve",
+        "--data",
+        "data",
+        "--metrics",
+        "off",
+        "--listen",
+        "tcp://127.0.0.1:0",
+        "--in-process",
+        "--http",
+        "off",
+    ]
     process = start(words, tmp_path, env=faulty_calls("fsync:folder:22"))
     assert process.stdout is not None
     assert select.select([process.stdout], [], [], 60)[0]

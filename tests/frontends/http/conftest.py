@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from salon.bounds import FINAL
+from salon.frontends.fake.worker import Behaviour, FakeWorker
 from salon.frontends.zmq.background import BackgroundServer
 from salon.frontends.zmq.options import ServeOptions
+from salon.studio.studio import Studio
 
 from ...engine.conftest import write_tiny
 from ...studio.conftest import BACKEND
 
+NUMBERS = itertools.count()
 SIZE = "16x16"
 ASKED = {"prompt": "a red apple", "size": SIZE, "steps": 2}
 
@@ -27,6 +34,48 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackgroundServe
     )  # fmt: skip
     with BackgroundServer(options) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def behaviour() -> Behaviour:
+    """What the worker without a model does; a test may change it, and changes it back."""
+    return Behaviour(drawn=True)
+
+
+@pytest.fixture(scope="module")
+def faked(tmp_path_factory: pytest.TempPathFactory, behaviour: Behaviour) -> Iterator[BackgroundServer]:
+    """The real server over a worker without a model, where no pixels matter."""
+    options = ServeOptions(
+        listen=("tcp://127.0.0.1:0",), data=tmp_path_factory.mktemp("faked"), metrics=None, http="127.0.0.1:0",
+        grace_s=0.2,
+    )  # fmt: skip
+    with fake_server(options, behaviour) as started:
+        yield started
+
+
+def fake_server(options: ServeOptions, behaviour: Behaviour) -> BackgroundServer:
+    return BackgroundServer(options, lambda _, billing: Studio.over([FakeWorker(behaviour)], accounts=billing))
+
+
+@pytest.fixture(scope="module")
+def page(faked: BackgroundServer) -> Iterator[httpx.Client]:
+    """What a page asks with."""
+    with httpx.Client(base_url=address(faked), timeout=30, headers={"x-salon-csrf": "1"}) as client:
+        yield client
+
+
+def made(page: httpx.Client, prompt: str = "a red apple", **fields: Any) -> dict[str, Any]:
+    """Submit a prompt, and return its job once that has ended."""
+    asked = {"key": f"k{next(NUMBERS)}", "prompt": prompt, "language": True, **fields}
+    accepted = page.post("/api/submit", json=asked)
+    assert accepted.status_code == 200, accepted.text
+    job = accepted.json()["job"]["job"]
+    for _ in range(1000):
+        info: dict[str, Any] = page.post("/api/show", json={"job": job}).json()
+        if info["state"] in FINAL:
+            return info
+        time.sleep(0.005)
+    raise AssertionError(f"job {job} does not end")
 
 
 def address(server: BackgroundServer) -> str:

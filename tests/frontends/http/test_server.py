@@ -13,7 +13,7 @@ import pytest
 
 from salon.frontends.client.client import Client
 from salon.frontends.http import connections
-from salon.frontends.http.door import HttpError
+from salon.frontends.http.place import HttpError
 from salon.frontends.zmq.background import BackgroundServer
 
 from .conftest import ASKED, address

@@ -61,6 +61,7 @@ class PlainClient:
             "texts",
             "taste",
             "loras",
+            "entry",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")

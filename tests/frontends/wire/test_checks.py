@@ -43,6 +43,7 @@ BASE: dict[type[m.Record], dict[str, Any]] = {
     m.ChangeTasteProfile: {"profile": "p"},
     m.DeleteTasteProfile: {"profile": "p"},
     m.TasteRevoke: {"code": "a" * 16},
+    m.EndEntry: {"id": "a" * 12},
 }
 OF_A_JOB: tuple[type[m.Record], ...] = (m.Watch, m.Show, m.Cancel, m.Delete, m.Fetch, m.OpsRetry)
 BASE |= {kind: {"job": "j"} for kind in OF_A_JOB}
@@ -191,6 +192,9 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.ListTasteCodes, "profile"): LABELS,
     (m.TasteRevoke, "code"): (["abcdefghijklmnop", "234567" + "z" * 10], ["", "a" * 15, "a" * 17, "A" * 16, "1" * 16]),
     (m.GetTasteReport, "profile"): LABELS,
+    (m.NewLink, "account"): ([*ACCOUNTS[0], ""], [*ACCOUNTS[1], "*"]),
+    (m.NewToken, "name"): LABELS,
+    (m.EndEntry, "id"): (["0123456789ab"], ["", "a" * 11, "a" * 13, "A" * 12, "g" * 12]),
 }
 
 

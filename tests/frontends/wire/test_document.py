@@ -21,6 +21,7 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "wire.md"
 TEXT = DOCUMENT.read_text()
 PARTS = (
     *(m.Limits, m.JobText, m.Picture, m.Source, m.WorkerInfo, m.Near, m.PlannedJob, m.ParameterInfo, m.LedgerEntry),
+    m.EntryInfo,
     *(m.PairPicture, m.EventPicture, m.StyleWeight, m.LeftOut, m.TasteCode, m.Share, m.Liked),
 )
 KINDS: dict[str, type[msgspec.Struct]] = {

@@ -16,7 +16,7 @@ from .conftest import Connect, Serve
 
 
 @pytest.mark.parametrize(
-    ("soft", "sessions"), [(1024, 568), (100, 16), (10**6, 20_000), (resource.RLIM_INFINITY, 20_000)]
+    ("soft", "sessions"), [(1024, 440), (100, 16), (10**6, 20_000), (resource.RLIM_INFINITY, 20_000)]
 )
 def test_some_are_left_for_all_else(monkeypatch: pytest.MonkeyPatch, soft: int, sessions: int) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, soft))

@@ -27,6 +27,7 @@ def test_the_log_is_not_read(words: list[str], tmp_path: Path, blocking: bool) -
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     os.set_blocking(writer, blocking)
     flags = ["--listen", "tcp://127.0.0.1:0", "--data", str(tmp_path / "data"), "--metrics", "off", "--threads", "1"]
+    flags += ["--http", "off"]
     server = subprocess.Popen(
         [sys.executable, "-m", "salon.frontends.cli", "serve", *flags, *words, "--grace", "1"],
         stdin=subprocess.DEVNULL,

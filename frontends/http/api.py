@@ -1,0 +1,136 @@
+"""The routes of the page: the wire's records as JSON, the news of its jobs, pictures, and the page's own files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from msgspec.json import encode
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from ...bounds import MAX_REFERENCE_BYTES
+from ...errors import complaint
+from ...studio.service.service import Service
+from ...values import shown
+from ..wire.codec import MAX_MESSAGE
+from ..zmq.answers import Answers
+from .errors import HttpRefused, failure_body
+from .following import Ending
+from .gate import ACCOUNT
+from .news import Journals
+from .reading import JSON, Bringing, body_of, json_body, kind_of
+from .records import json_of, request_of
+from .sessions import NO_STORE, Sessions
+from .static import Pages
+from .stored import Stored
+from .streams import ALL, STREAMS, Streams
+from .visitors import Visitors
+
+FILE_S: Final = 120.0  # the longest time in which a picture's file may come
+MAX_RECORD: Final = 4 * MAX_MESSAGE  # bytes of a record in JSON, which takes more room than in msgpack
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Api:
+    """The routes of a page. Made and used on the event loop's thread.
+
+    Args:
+        service: carries requests out.
+        answers: does so for the wire's records.
+        visitors: know whose a request is.
+        ending: tells of the server's end.
+        cookie: name of the sessions' cookie.
+
+    Attributes:
+        routes: of the page.
+    """
+
+    def __init__(self, service: Service, answers: Answers, visitors: Visitors, ending: Ending, cookie: str) -> None:
+        self._service, self._answers, self._visitors = service, answers, visitors
+        self._journals, self._bringing = Journals(service.jobs), Bringing()
+        most = ALL if visitors.keyless else STREAMS
+        self._streams = Streams(self._journals, ending, service.context.life, most)
+        stored, pages, sessions = Stored(service), Pages(), Sessions(service, visitors, cookie)
+        self.routes: list[BaseRoute] = [
+            Route("/", answering(pages.index)),
+            Route("/web/{path:path}", answering(pages.file)),
+            Route("/docs", answering(pages.to_docs)),
+            Route("/docs/{path:path}", answering(pages.docs)),
+            Route("/api/session", answering(sessions.show)),
+            Route("/api/session", answering(sessions.begin), methods=["POST"]),
+            Route("/api/session", answering(sessions.end), methods=["DELETE"]),
+            Route("/api/events", answering(self._events)),
+            Route("/api/pictures/{job}/{index}", answering(stored.picture)),
+            Route("/api/thumbnails/{job}/{index}/{side:int}", answering(stored.thumbnail)),
+            Route("/api/previews/{job}/{event:int}", answering(stored.preview)),
+            Route("/api/references", answering(self._bring), methods=["POST"]),
+            Route("/api/{tag}", answering(self._ask), methods=["POST"]),
+        ]
+
+    def close(self) -> None:
+        """Keep no news any more."""
+        self._journals.close()
+
+    async def _ask(self, request: Request) -> Response:
+        """Carry out a record of the wire."""
+        record = request_of(request.path_params["tag"], await json_body(request, MAX_RECORD))
+        account: str = request.scope[ACCOUNT]
+        try:
+            answer = await self._answers.answer(record, account, operator=self._is_operator(account))
+        except Exception as error:
+            status, body, headers = failure_body(error, getattr(record, "prompt", ""))
+            return Response(body, status, headers, JSON)
+        return Response(json_of(answer), headers=NO_STORE, media_type=JSON)
+
+    async def _events(self, request: Request) -> Response:
+        """Answer with the stream of news."""
+        account: str = request.scope[ACCOUNT]
+
+        async def still() -> bool:
+            try:
+                return (await self._visitors.of(request.headers)).account == account
+            except HttpRefused:
+                return False
+
+        headers = {**NO_STORE, "x-accel-buffering": "no"}
+        if request.method == "HEAD":
+            return Response(headers=headers, media_type="text/event-stream")
+        lines = self._streams.open(account, request.headers.get("last-event-id"), still)
+        return StreamingResponse(lines, headers=headers, media_type="text/event-stream")
+
+    async def _bring(self, request: Request) -> Response:
+        """Take a picture's file, for requests to refer to by its digest."""
+        kind, account = kind_of(request), request.scope[ACCOUNT]
+        if not kind.startswith("image/"):
+            text = complaint("Content-Type", shown(kind), "image/png, image/jpeg, image/webp", "send a picture's file")
+            raise HttpRefused(text, status=415, code="invalid")
+        with self._bringing.one(account):
+            data = await body_of(request, MAX_REFERENCE_BYTES, FILE_S)
+            digest = hashlib.sha256(data).hexdigest()
+            await self._service.jobs.references.add(account, digest, data)
+        return Response(encode({"digest": digest}), headers=NO_STORE, media_type=JSON)
+
+    def _is_operator(self, account: str) -> bool:
+        row = self._service.context.accounts.rows.get(account)
+        return row is not None and row.role == "operator"
+
+
+def answering(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint of which every error becomes an answer: the wire's Failure under "error"."""
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        except TimeoutError:
+            error: Exception = HttpRefused("it takes too long; ask again", status=503, code="busy", retry_ms=1000)
+        except Exception as raised:
+            error = raised
+        status, body, headers = failure_body(error)
+        return Response(body, status, {**NO_STORE, **headers}, JSON)
+
+    return answer
