@@ -17,6 +17,7 @@ from .errors import MalformedFile, PromptError, SpecError
 from .guidance import FIELDS as GUIDANCE_FIELDS
 from .guidance import weighted
 from .lora_uses import loras_of
+from .reference_rule import ReferenceRule
 from .spec import GenerationSpec, check_guidance, size_for_aspect
 from .spread import check_spread
 from .styles.choice import FIELDS, StyleInfo, joined_uses, style_uses
@@ -64,7 +65,7 @@ def complete(
     aspect: tuple[float, float] | None = None,
     granularity: int,
     styles: StyleInfo | None = None,
-    references: looked_at.ReferenceRule | None = None,
+    references: ReferenceRule | None = None,
 ) -> GenerationSpec:
     """Return a spec of what is given, and of the defaults for the rest.
 

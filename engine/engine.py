@@ -54,7 +54,7 @@ from .start import PictureForm, PictureUse
 from .start_pictures import StartPictures
 from .styles import names as style_names
 from .styles.space import vector_of
-from .text.pipeline import TextEncoding, TextLoras
+from .text.pipeline import ShownPicture, TextEncoding, TextLoras
 from .text.reader import PromptReader, ReadsPrompts
 from .weights.ip_adapter import IpAdapter
 from .windows import windows_of
@@ -670,28 +670,35 @@ class Engine:
         return self.model.text
 
     def _encoded(
-        self, names: tuple[str, str], given: TextEncoding | None, prompt: str, loras: TextLoras | None
-    ) -> TextEncoding:
+        self, names: tuple[str, str], given: TextEncoding | None, prompt: str, loras: TextLoras | None,
+        seen: Sequence[ShownPicture],
+    ) -> TextEncoding:  # fmt: skip
         """Return the encoding that was given, else that of the prompt, else the model's own for an empty prompt.
 
         Args:
             names: the argument's and the spec field's name, for errors.
             loras: the LoRAs through which prompts are read; None: there are none.
+            seen: what the text encoder sees beside a prompt.
         """
         if given is not None:
             return self.admission.take_text(given, names[0])
-        if prompt:
-            encoding = self._read(prompt, names[1], loras, beside=names[0] == "negative")
+        if prompt or seen:
+            encoding = self._read(prompt or None, names[1], loras, seen, beside=names[0] == "negative")
         else:
             encoding = self.model.unconditional if loras is None else self._text().encode_with(loras, None)
         self.admission.check_text(encoding, names[0])
         return encoding
 
-    def _read(self, prompt: str, field: str, loras: TextLoras | None, *, beside: bool) -> TextEncoding:
-        """Return the encoding of a prompt that is not empty, read through LoRAs where there are some."""
+    def _read(
+        self, prompt: str | None, field: str, loras: TextLoras | None, seen: Sequence[ShownPicture], *, beside: bool
+    ) -> TextEncoding:
+        """Return the encoding of a prompt that is not empty (but for None with pictures), read through LoRAs or beside
+        pictures where there are some. No text encoder has both."""
         text, how = self._text(), {"beside": True} if beside else {}
-        if loras is None:
-            encoding: TextEncoding = text.encode(prompt, field, **how)
+        if seen:
+            encoding: TextEncoding = text.encode_shown(seen, prompt, field, **how)
+        elif loras is None:
+            encoding = text.encode(prompt, field, **how)
         else:
             encoding = text.encode_with(loras, prompt, field, **how)
         return encoding
@@ -703,11 +710,11 @@ class Engine:
         self.loras.want(spec.loras)
         taught = () if self.model.taught is None else self.model.taught.notes(spec.width, spec.height)
         own_text = text is not None or negative is not None
-        loras = self.loras.reading(spec.loras)
-        text = self._encoded(("text", "prompt"), text, spec.prompt, loras)
+        loras, seen = self.loras.reading(spec.loras), self.start_pictures.shown(spec)
+        text = self._encoded(("text", "prompt"), text, spec.prompt, loras, seen)
         fields = "negative", "negative_prompt"
-        negative = self._encoded(fields, negative, spec.negative_prompt, loras) if spec.guided else None
-        terms = tuple(self._read(term.text, "term", loras, beside=True) for term in spec.acting_terms)
+        negative = self._encoded(fields, negative, spec.negative_prompt, loras, seen) if spec.guided else None
+        terms = tuple(self._read(term.text, "term", loras, seen, beside=True) for term in spec.acting_terms)
         for encoding in terms:
             self.admission.check_text(encoding, "term")
         sizes = self.model.architecture

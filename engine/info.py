@@ -17,7 +17,7 @@ from .evaluations import evaluations_of
 from .inquiries import Course, course_of
 from .limits import Limits
 from .memory import MemoryCoefficients
-from .references import ReferenceRule
+from .reference_rule import ReferenceRule
 from .sigmas import SigmaConfig
 from .solvers import Evaluation
 from .spec import GenerationSpec

@@ -30,14 +30,14 @@ from .limits import Limits
 from .memory import MemoryCoefficients, want_memory, weight_bytes
 from .models.clip_vision import load_clip_vision
 from .pipeline import want_components
-from .references import ReferenceRule, read_rule
+from .reference_rule import ReferenceRule, read_rule
 from .sigmas import SCHEDULER, SigmaConfig
 from .styles.choice import StyleInfo
 from .styles.pictured import PictureStyles
 from .styles.space import StyleSpace, load_styles
 from .taste.space import TasteSpace, space_of
 from .taught import Taught, read_taught
-from .text.pipeline import TextEncoding, TextPipeline, read_only
+from .text.pipeline import SeesPictures, TextEncoding, TextPipeline, read_only
 from .text.pipelines import reader_of
 from .text.reader import words_of
 
@@ -110,6 +110,7 @@ class Model:
         width, height = self.defaults["width"], self.defaults["height"]
         samples = 4 if self.defaults["guidance_scale"] == 1 else 8
         text = 0 if self.text is None else self.text.num_rows
+        text += 0 if self.references is None else self.references.text_rows
         image = (width // unit) * (height // unit) + (
             0 if self.references is None else self.references.pixels // unit**2
         )
@@ -228,6 +229,8 @@ def load_model(
         salon.refuse("references", f"none for a model of family {named}", salon.raw("references"))
     salon.finish(SETTINGS)
     text = None if reader is None else reader.load(ops, components, salon, limits)
+    if references is not None and references.text is not None and not isinstance(text, SeesPictures):
+        salon.refuse("references.text", "none: its text pipeline shows no pictures", references.text.area)
     if text is not None:
         denoiser.want_text(*text.widths)
     files = shipped_files(salon)  # before they are read: one that is not there is refused by its name

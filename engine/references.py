@@ -1,4 +1,4 @@
-"""Say which pictures a model looks at while it draws, and at which size it sees them.
+"""Say which pictures a generation's model looks at while it draws, and at which size it sees them.
 
 They are references: their latents stand as rows beside the picture's own in every step, and are never changed by it.
 Only models that were trained so take them. In requests they are called omni references (`--oref`).
@@ -6,71 +6,22 @@ Only models that were trained so take them. In requests they are called omni ref
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from ..bounds import ANY_SIDE, MAX_ASPECT, MAX_OMNI, MAX_STYLE
+from ..bounds import ANY_SIDE, MAX_OMNI, MAX_STYLE
 from ..errors import complaint
 from ..values import number_of, shown, whole_of
-from .config import Config
 from .errors import SpecError
+from .reference_rule import PICTURE_WORDS, ReferenceRule, TextSight
 from .start import PictureForm, PictureUse, digest_named
 
 if TYPE_CHECKING:
     from .spec import GenerationSpec
 
-KEY: Final = "references"  # in salon.json
 FIELDS: Final = ("omni_reference", "omni_weight")  # of a request; see `references_of`
 WHOLE: Final = 100.0  # the one weight beside 0: a model looks at a picture, or it does not
-
-
-class ReferenceRule(msgspec.Struct, frozen=True, kw_only=True):
-    """What pictures a model looks at. Either `sizes` or `area` says how large it sees one.
-
-    Attributes:
-        most: of a request.
-        sizes: (width, height) in pixels that it was trained on; a picture is brought to the one whose proportions are
-            nearest to its own. Empty: `area` holds.
-        area: pixels above which a picture is made smaller; what its sides have beyond whole tokens is cut off.
-        least: the shortest side in pixels.
-        aspect: the longer side to the shorter one at most.
-    """
-
-    most: int = 1
-    sizes: tuple[tuple[int, int], ...] = ()
-    area: int = 0
-    least: int = 1
-    aspect: float = float(MAX_ASPECT)
-
-    def size_of(self, width: int, height: int, unit: int) -> tuple[int, int]:
-        """Return the (width, height) at which the model sees a picture. Raise SpecError for one out of bounds.
-
-        Args:
-            width, height: of the picture, in pixels.
-            unit: the model's granularity.
-        """
-        got, least = f"a picture of {width} x {height} pixels", max(self.least, 1 if self.sizes else unit)
-        if min(width, height) < least:
-            raise SpecError(complaint("--oref", got, f"sides from {least} pixels", "give a larger one"))
-        if max(width, height) > self.aspect * min(width, height):
-            allowed = f"sides of at most {self.aspect:g}:1"
-            raise SpecError(complaint("--oref", got, allowed, "cut off what is beyond"))
-        if self.sizes:
-            near = min((abs(width / height - wide / high), wide, high) for wide, high in self.sizes)
-            width, height = near[1:]
-        elif width * height > self.area:
-            scale = math.sqrt(self.area / (width * height))
-            width, height = int(width * scale), int(height * scale)
-        return max(1, width // unit) * unit, max(1, height // unit) * unit
-
-    @property
-    def pixels(self) -> int:
-        """Pixels of the largest picture that the model sees."""
-        return max((width * height for width, height in self.sizes), default=self.area)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +32,8 @@ class ReferenceUse:
         picture: SHA-256 (hex) of the picture's file.
         width, height: in pixels, at which the model sees it.
         whole: the whole picture is brought to that size; False: what is beyond the size's proportions is cut off.
+        text: (width, height) in pixels at which the text encoder sees it; None: it does not.
+        through: (width, height) to which it is brought before that.
 
     Raises:
         SpecError: no digest, or a side out of range.
@@ -90,51 +43,49 @@ class ReferenceUse:
     width: int
     height: int
     whole: bool = False
+    text: tuple[int, int] | None = None
+    through: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "picture", digest_named("omni reference", self.picture))
         for name in ("width", "height"):
-            side = whole_of(given := getattr(self, name))
-            if side is None or not 1 <= side <= ANY_SIDE:
-                allowed = f"a whole number from 1 to {ANY_SIDE}"
-                raise SpecError(complaint(f"omni reference: {name}", shown(given), allowed, "correct it"))
-            object.__setattr__(self, name, side)
+            object.__setattr__(self, name, _side(name, getattr(self, name)))
+        for name in ("text", "through"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _sides(name, given))
+        if (self.text is None) != (self.through is None):
+            raise SpecError(complaint("omni reference: through", shown(self.through), "it beside text", "give both"))
 
     @property
     def form(self) -> PictureForm:
-        """What the engine needs of the picture."""
+        """What the engine needs of the picture, to look at it."""
         return PictureForm(self.picture, PictureUse.REFERENCE, (self.width, self.height), whole=self.whole)
 
+    @property
+    def text_form(self) -> PictureForm | None:
+        """What the text encoder needs of the picture; None: nothing."""
+        if self.text is None:
+            return None
+        return PictureForm(self.picture, PictureUse.REFERENCE, self.text, whole=True, through=self.through)
 
-def read_rule(salon: Config) -> ReferenceRule | None:
-    """Return what `salon.json`, or the family in its place, says of references; None: the model takes none.
-
-    Raises:
-        WrongConfig: what it says makes no sense.
-    """
-    values = salon.mapping(KEY)
-    if not values:
-        return None
-    config = Config(salon.path, values)
-    given = config.raw("sizes")
-    sizes = given if isinstance(given, list | tuple) else ()
-    rule = ReferenceRule(
-        most=config.integer("most", 1, high=MAX_OMNI),
-        sizes=tuple(_size(config, each) for each in sizes),
-        area=config.integer("area", 0, low=0, high=ANY_SIDE**2),
-        least=config.integer("least", 1, high=ANY_SIDE),
-        aspect=config.number("aspect", float(MAX_ASPECT), low=1, high=1000),
-    )
-    config.finish({})
-    if bool(rule.sizes) == bool(rule.area):
-        config.refuse("sizes", "a list of sizes, or else an area", given)
-    return rule
+    @property
+    def forms(self) -> tuple[PictureForm, ...]:
+        """Both."""
+        return (self.form,) if self.text_form is None else (self.form, self.text_form)
 
 
-def _size(config: Config, given: Any) -> tuple[int, int]:
-    if not isinstance(given, list | tuple) or [type(side) for side in given] != [int, int] or min(given) < 1:
-        config.refuse("sizes", "pairs of pixels", given)
-    return given[0], given[1]
+def _side(name: str, given: Any) -> int:
+    side = whole_of(given)
+    if side is None or not 1 <= side <= ANY_SIDE:
+        allowed = f"a whole number from 1 to {ANY_SIDE}"
+        raise SpecError(complaint(f"omni reference: {name}", shown(given), allowed, "correct it"))
+    return side
+
+
+def _sides(name: str, given: Any) -> tuple[int, int]:
+    if not isinstance(given, list | tuple) or len(given) != 2:
+        raise SpecError(complaint(f"omni reference: {name}", shown(given), "width and height in pixels", "correct it"))
+    return _side(name, given[0]), _side(name, given[1])
 
 
 def references_of(
@@ -188,7 +139,8 @@ def _use(rule: ReferenceRule, unit: int, given: Any) -> ReferenceUse:
     if None in sides or min(side or 0 for side in sides) < 1:
         raise SpecError(complaint("omni reference", shown(given[1:]), "its width and height in pixels", "correct it"))
     width, height = rule.size_of(sides[0] or 0, sides[1] or 0, unit)
-    return ReferenceUse(given[0], width, height, whole=bool(rule.sizes))
+    through, text = (None, None) if rule.text is None else rule.text.sizes_of(sides[0] or 0, sides[1] or 0)
+    return ReferenceUse(given[0], width, height, bool(rule.sizes or rule.multiple), text, through)
 
 
 def check_references(references: Any, inquiry: str) -> None:
@@ -208,6 +160,10 @@ def want_references(references: Sequence[ReferenceUse], rule: ReferenceRule | No
     """Raise SpecError unless a model takes these references: so many, with sides that are multiples of `unit`."""
     if references and rule is None:
         raise SpecError(complaint("--oref", *_untaken()))
+    if rule is not None and len(references) < rule.fewest:
+        got = f"{len(references) or 'no'} pictures"
+        allowed = f"{rule.fewest} to {rule.most}: the model changes pictures, and draws nothing from words alone"
+        raise SpecError(complaint("--oref", got, allowed, "name a picture with --oref"))
     if rule is not None and len(references) > rule.most:
         got, allowed = f"{len(references)} pictures", f"up to {rule.most} with this model"
         raise SpecError(complaint("--oref", got, allowed, "leave some out"))
@@ -215,6 +171,30 @@ def want_references(references: Sequence[ReferenceUse], rule: ReferenceRule | No
         if use.width % unit or use.height % unit:
             got, allowed = f"{use.width} x {use.height} pixels", f"sides that are multiples of {unit}"
             raise SpecError(complaint("omni reference", got, allowed, "choose another size"))
+        _want_text(use, None if rule is None else rule.text)
+
+
+def _want_text(use: ReferenceUse, sight: TextSight | None) -> None:
+    """Raise SpecError unless the text encoder sees a reference where the model's does, and at a size that it takes."""
+    got = "no size for the text encoder" if use.text is None else f"{use.text[0]} x {use.text[1]} for the text encoder"
+    if sight is None:
+        if use.text is not None:
+            raise SpecError(complaint("omni reference", got, "none: it sees no pictures", "leave it out"))
+        return
+    if use.text is None or any(side % sight.unit for side in use.text):
+        raise SpecError(complaint("omni reference", got, f"multiples of {sight.unit} pixels", "choose another size"))
+    through = (use.through or (0, 0))[0] * (use.through or (0, 0))[1]
+    if use.text[0] * use.text[1] > sight.most or through > 4 * sight.area:
+        raise SpecError(complaint("omni reference", got, f"up to {sight.most:,} pixels", "choose a smaller size"))
+
+
+def text_rows_of(references: Iterable[ReferenceUse], rule: ReferenceRule | None) -> int:
+    """Return how many text rows references add to a text at most."""
+    if rule is None or rule.text is None:
+        return 0
+    unit = rule.text.unit
+    seen = [use.text for use in references if use.text is not None]
+    return sum(PICTURE_WORDS + (width // unit) * (height // unit) for width, height in seen)
 
 
 def reference_grids(spec: GenerationSpec, unit: int) -> tuple[tuple[int, int], ...]:

@@ -141,7 +141,7 @@ class PictureUse(StrEnum):
     MASK = "mask"  # pixels [height, width] likewise, 255 where pixels are new
     TASTE = "taste"  # no picture, but the style vector of a taste code: its bytes [4 W], as float32 [W] has them
     LORA = "lora"  # no picture, but a LoRA: the path of its file, as bytes
-    REFERENCE = "reference"  # pixels [height, width, 3] of the size at which the model looks at it
+    REFERENCE = "reference"  # pixels [height, width, 3] of the size at which it is looked at
 
 
 _LABELS: Final = {
@@ -163,7 +163,7 @@ class PictureForm(msgspec.Struct, frozen=True):
         size: (width, height) in pixels; None: of a style, a taste code or a LoRA, see `PictureUse`.
         place: where it lies on a canvas of that size, see `Start`.
         flat: as shades on white, see `Start`.
-        whole: of a reference, see `ReferenceUse`.
+        whole, through: of a reference, see `ReferenceUse`; `through` is what the text encoder's has.
     """
 
     digest: str
@@ -172,6 +172,7 @@ class PictureForm(msgspec.Struct, frozen=True):
     place: Place | None = None
     flat: bool = False
     whole: bool = False
+    through: tuple[int, int] | None = None
 
     @property
     def label(self) -> str:
@@ -206,7 +207,7 @@ def forms_of(spec: GenerationSpec) -> tuple[PictureForm, ...]:
     styles = (PictureForm(digest, PictureUse.STYLE) for digest in map(picture_of, names) if digest is not None)
     tastes = (PictureForm(code, PictureUse.TASTE) for code in map(taste_of, names) if code is not None)
     loras = (PictureForm(use.digest, PictureUse.LORA) for use in spec.loras)
-    references = (use.form for use in spec.references)
+    references = (form for use in spec.references for form in use.forms)
     return tuple(dict.fromkeys((*styles, *tastes, *loras, *start_forms(spec), *references)))
 
 

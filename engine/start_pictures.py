@@ -22,6 +22,7 @@ from .generation import Generation
 from .regions import Region, cover_of, new_pixels, packed_mask
 from .spec import GenerationSpec
 from .start import PictureForm, start_forms
+from .text.pipeline import ShownPicture
 
 Float32 = NDArray[np.float32]
 UInt8 = NDArray[np.uint8]
@@ -29,7 +30,7 @@ UInt8 = NDArray[np.uint8]
 MAX_BYTES: Final = 256 * 2**20
 # That stay in any case: what a generation needs is added piece by piece before it is opened.
 HALF, GREY = 128, np.float32(127.5)  # from where on a pixel of a mask is new; what stands for it, 0 of -1..1
-NEWEST: Final = MAX_IMAGE_PROMPTS + MAX_OMNI
+NEWEST: Final = MAX_IMAGE_PROMPTS + 2 * MAX_OMNI
 
 
 @dataclass(eq=False)
@@ -78,7 +79,8 @@ class StartPictures:
         Raises:
             SpecError: pixels of another shape or dtype than the form says, or a size off the model's granularity.
         """
-        if form.size is None or any(side % self._unit or side < 1 for side in form.size):
+        unit = self._unit if form.through is None else 1  # what the text encoder sees has a unit of its own
+        if form.size is None or any(side % unit or side < 1 for side in form.size):
             allowed = f"sides that are multiples of {self._unit}"
             raise SpecError(complaint(form.label, f"size {form.size}", allowed, "ask for another size"))
         if pixels.dtype != np.uint8 or pixels.shape != form.shape:
@@ -157,6 +159,11 @@ class StartPictures:
         tokens = [self._tokens_of(use.form) for use in spec.references]
         return np.concatenate(tokens) if tokens else None
 
+    def shown(self, spec: GenerationSpec) -> tuple[ShownPicture, ...]:
+        """Return what the text encoder sees of the references of a spec, which are here, in their order."""
+        forms = (use.text_form for use in spec.references)
+        return tuple(ShownPicture(form.digest, self._kept[form].pixels) for form in forms if form is not None)
+
     def _tokens(self, spec: GenerationSpec) -> Float32:
         """Return the clean latents [rows, C] of a pinned spec's picture, of several their mean."""
         assert spec.start is not None, "a spec with pictures"
@@ -188,4 +195,4 @@ class StartPictures:
 
 def _forms(spec: GenerationSpec) -> tuple[PictureForm, ...]:
     """Return what a spec starts from, then what it looks at, each once."""
-    return tuple(dict.fromkeys((*start_forms(spec), *(use.form for use in spec.references))))
+    return tuple(dict.fromkeys((*start_forms(spec), *(form for use in spec.references for form in use.forms))))

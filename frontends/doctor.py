@@ -156,6 +156,7 @@ def _model(engine: Any) -> dict[str, Any]:
         "digest": identity.digest,
         "text": None if engine.model.text is None else str(engine.model.salon.mapping("text")["pipeline"]),
         "architecture_digest": engine.model.architecture_digest,
+        "references": None if (rule := engine.model.references) is None else [rule.fewest, rule.most],
         "bytes": sum(file.stat().st_size for file in {file for part in parts.values() for file in part.files}),
         "components": {
             name: {"digest": digest, "bytes": sum(file.stat().st_size for file in parts[name].files)}
@@ -194,6 +195,10 @@ def describe(report: dict[str, Any]) -> str:
             rows.append(("", f"reads prompts by its text pipeline, {model['text']}"))
         else:
             rows.append(("", f"no text pipeline: a program encodes the text and passes it to Engine.open; {WORDLESS}"))
+        if model["references"] is not None:
+            fewest, most = model["references"]
+            want = f"{fewest} to {most}, and draws nothing without" if fewest else f"up to {most}"
+            rows.append(("", f"looks at reference pictures (--oref): {want}"))
         for name, part in model["components"].items():
             rows.append(("", f"{name}: {_megabytes(part['bytes'])}, {part['digest'][:16]}"))
     for what, things in (report.get("knows") or {}).items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ..engine.errors import SalonError
+from ..engine.references import ReferenceUse
 from ..engine.start import Start, start_forms
 from ..engine.text.pipeline import TextEncoding
 from ..kernels.ops import Ops
@@ -97,6 +98,13 @@ def picture(engine: Engine) -> dict[str, Any]:
         spec = replace(spec, start=Start("0" * 64, 1.0, "1" * 64))
         for form in start_forms(spec):
             engine.add_picture(form, np.full(form.shape or (), 255, np.uint8))
+    rule = engine.model.architecture.references
+    if rule is not None and rule.fewest:
+        seen = None if rule.text is None else (2 * rule.text.unit,) * 2
+        use = ReferenceUse("0" * 64, side, side, True, seen, seen)
+        spec = replace(spec, references=(use,))
+        for form in use.forms:
+            engine.add_picture(form, np.full(form.shape or (), 200, np.uint8))
     generation = engine.open(spec, text=None if engine.model.text is not None else _text(engine))
     try:
         while not (report := engine.step([generation])[0]).done:

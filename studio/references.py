@@ -100,6 +100,9 @@ def _looked_at(image: Any, form: PictureForm, unit: int) -> UInt8:
     from PIL import Image
 
     assert form.size is not None, "a reference has a size"
+    if form.through is not None:  # the text encoder's own processor resizes what the pipeline shows it
+        first = image.resize(form.through, Image.Resampling.LANCZOS)
+        return np.asarray(first.resize(form.size, Image.Resampling.BICUBIC))
     beyond = image.size[0] - form.size[0], image.size[1] - form.size[1]
     if not form.whole and all(0 <= each < unit for each in beyond):
         left, top = beyond[0] // 2, beyond[1] // 2

@@ -21,10 +21,10 @@ from ..peers.base import USUAL
 from ..report import Goal
 from ..runner import Bench, run
 from ..torch_mode import torch_as_rival
-from . import flux, flux2, krea2, qwen_image, unet, z_image
+from . import flux, flux2, krea2, qwen_edit, qwen_image, unet, z_image
 
 FAMILIES: Final[dict[str, Any]] = {
-    family.__name__.rpartition(".")[2]: family for family in (flux, flux2, krea2, qwen_image, unet, z_image)
+    family.__name__.rpartition(".")[2]: family for family in (flux, flux2, krea2, qwen_image, qwen_edit, unet, z_image)
 }
 ERROR: Final = 1e-4  # of the output's scale, in float32
 DECIBELS: Final = 40.0

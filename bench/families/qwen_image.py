@@ -89,13 +89,17 @@ def decoded(engine: Any, built: Any) -> Row:
     return Row("decoded picture", relative(np.clip(ours, -1, 1), theirs))  # as diffusers clips it
 
 
-def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -> Blocks:
+def blocks(
+    scratch: Path, threads: int, side: int, tiny: bool, compiled: bool, *, references: int = 0, still: bool = False
+) -> Blocks:
     """Return one block of Qwen-Image's width, in the dtype that the CPU multiplies.
 
     Args:
         side: of the picture, in pixels.
         tiny: a narrow block, to see that this runs.
         compiled: whether diffusers under torch.compile takes part, too.
+        references: pictures beside it, as large as it is.
+        still: whether their rows are modulated as at timestep 0.
     """
     import torch
     from diffusers import QwenImageTransformer2DModel
@@ -108,12 +112,15 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
 
     dtype, heads = getattr(torch, DTYPES[USUAL]), 2 if tiny else HEADS
     with made_in(dtype):
-        theirs = QwenImageTransformer2DModel(num_layers=1, num_attention_heads=heads, joint_attention_dim=TEXT).eval()
+        theirs = QwenImageTransformer2DModel(
+            num_layers=1, num_attention_heads=heads, joint_attention_dim=TEXT, zero_cond_t=still
+        ).eval()
     theirs.save_pretrained(scratch / "transformer")
     ops = create("cpu", dtype=DTYPES[USUAL], threads=threads)
     ours = qwen_image.load_qwen_image(ops, Component(scratch / "transformer", "transformer"))
     grid = (side // 16, side // 16)
-    rows = grid[0] * grid[1]
+    own = grid[0] * grid[1]
+    rows = own * (1 + references)
     random = np.random.default_rng(1)
     latents: F32 = random.standard_normal((rows, CHANNELS), np.float32)
     text: F32 = random.standard_normal((TEXT_ROWS, TEXT), np.float32)
@@ -121,11 +128,12 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
         "hidden_states": torch.from_numpy(latents)[None].to(dtype),
         "encoder_hidden_states": torch.from_numpy(text)[None].to(dtype),
         "timestep": torch.tensor([0.5]),
-        "img_shapes": [[(1, *grid)]],
+        "img_shapes": [[(1, *grid)] * (1 + references)],
     }
     noisy = ops.array(latents, "float32")
     (times,) = ops.vectors(np.array([500], np.float32))
-    layout = qwen_image.layout(ops, ours, [Sample(grid, TextEncoding(text, np.zeros(0, np.float32)))])
+    sample = Sample(grid, TextEncoding(text, np.zeros(0, np.float32)), references=(grid,) * references)
+    layout = qwen_image.layout(ops, ours, [sample])
 
     def salon() -> Any:
         return qwen_image.velocity(ops, ours, layout, noisy, times)
@@ -134,5 +142,5 @@ def blocks(scratch: Path, threads: int, side: int, tiny: bool, compiled: bool) -
         return model(**inputs, return_dict=False)[0]
 
     with torch.no_grad():
-        error = relative(ops.numpy(salon()), answer(theirs)[0].float().numpy())
+        error = relative(ops.numpy(salon())[:own], answer(theirs)[0].float().numpy()[:own])
     return taking_turns(rows + TEXT_ROWS, salon, theirs, answer, error, SHAPE, compiled=compiled, fullgraph=False)

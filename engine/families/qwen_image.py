@@ -1,16 +1,18 @@
-"""Load and step Qwen-Image and smaller models of its shape."""
+"""Load and step Qwen-Image, Qwen-Image-Edit and smaller models of their shape."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
+from ...bounds import MAX_ASPECT
 from ...kernels.ops import Ops
 from .. import codecs
 from ..checkpoint import Checkpoint, Component
 from ..denoisers import PlainDenoiser, parts_of, reads_prompts, want_packed
 from ..files import qwen_image as originals
-from ..files import wan_autoencoder
+from ..files import qwen_processor, wan_autoencoder
 from ..info import Architecture
 from ..memory import MemoryCoefficients
 from ..models import qwen_image
@@ -22,8 +24,11 @@ from ..weights import qwen_image_lora
 from ..weights.lora_map import LoraMap
 from ..weights.qwen_image import ARCHITECTURE
 
-HELP = "Qwen-Image, and smaller models of its shape"
-PIPELINES: Final = ("QwenImagePipeline",)
+HELP = "Qwen-Image, Qwen-Image-Edit, and smaller models of their shape"
+REFERENCES = "Qwen-Image-Edit"
+EDIT: Final = "QwenImageEditPipeline"  # which looks at one picture
+EDIT_PLUS: Final = "QwenImageEditPlusPipeline"
+PIPELINES: Final = ("QwenImagePipeline", EDIT, EDIT_PLUS)
 CODEC: Final = "packed_qwen"
 COMPONENTS: Final[Mapping[str, Classes]] = {
     "transformer": ("diffusers", (ARCHITECTURE,)),
@@ -32,8 +37,10 @@ COMPONENTS: Final[Mapping[str, Classes]] = {
 UNREAD: Final = {
     "text_encoder": "there is no text pipeline: the caller encodes the text",
     "tokenizer": "there is no text pipeline: the caller encodes the text",
+    "processor": "but for at which size it shows pictures to the text encoder",
 }
 READER: Final = "qwen_image"
+EDIT_READER: Final = "qwen_image_edit"
 TEXT: Final[Mapping[str, Classes]] = pipelines.PLUGINS.get(READER).COMPONENTS
 VAE: Final[Mapping[str, Any]] = {}
 QWEN_SCHEDULER: Final[Mapping[str, Any]] = {
@@ -43,6 +50,8 @@ QWEN_SCHEDULER: Final[Mapping[str, Any]] = {
 STEPS: Final = 50
 GUIDANCE: Final = 4.0
 TOKENS: Final = 512  # where the model's own pipeline cuts
+# What pictures Qwen-Image-Edit looks at: whole, at about a megapixel; its text encoder sees smaller ones.
+AREA, MULTIPLE, TEXT_AREA, MOST = 1024 * 1024, 32, 384 * 384, 3
 
 
 class QwenImage(PlainDenoiser):
@@ -51,6 +60,12 @@ class QwenImage(PlainDenoiser):
     MODEL = qwen_image
     weights: qwen_image.QwenImageWeights
     config: qwen_image.QwenImageConfig
+
+    @property
+    def sizes(self) -> Mapping[str, Mapping[str, Any]]:
+        """See `Denoiser`."""
+        own = {name: value for name, value in asdict(self.config).items() if name != "zero_cond_t" or value}
+        return {"transformer": own, "vae": self.codec.sizes}
 
     def architecture(self, sigmas: SigmaConfig) -> Architecture:
         """See `Denoiser`."""
@@ -74,7 +89,8 @@ class QwenImage(PlainDenoiser):
         return MemoryCoefficients(
             row=residual + block,
             image_row=self.config.in_channels * 4 * 8,  # of guidance that is rescaled, too
-            sample=self.config.num_modulations * 4,  # columns of all adaLN projections together, float32
+            # Columns of all adaLN projections together, float32; with references also those of timestep 0.
+            sample=self.config.num_modulations * 4 * (2 if self.config.zero_cond_t else 1),
             pixel=self.codec.pixel_bytes(itemsize),
         )
 
@@ -118,8 +134,19 @@ def of_file(file: TensorFile) -> Mapping[str, Component]:
 def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     """See `Family`."""
     found: dict[str, Any] = {"defaults": {"steps": STEPS, "guidance_scale": GUIDANCE}}
-    if reads_prompts(checkpoint, TEXT):
-        found["text"] = {"pipeline": READER, "tokens": TOKENS}
+    path, pipeline = checkpoint.path, str(checkpoint.index.get("_class_name"))
+    if path.is_file() and originals.edits(path) is not None:
+        pipeline = EDIT_PLUS if originals.edits(path) else EDIT
+    reads, several = reads_prompts(checkpoint, TEXT), pipeline == EDIT_PLUS
+    if pipeline not in (EDIT, EDIT_PLUS):
+        return found | ({"text": {"pipeline": READER, "tokens": TOKENS}} if reads else {})
+    found["references"] = {
+        "most": MOST if several else 1, "fewest": 1, "area": AREA, "multiple": MULTIPLE, "aspect": MAX_ASPECT,
+    }  # fmt: skip
+    if reads:
+        found["text"] = {"pipeline": EDIT_READER, "numbered": several}
+        area = TEXT_AREA if several else AREA
+        found["references"]["text"] = {"area": area, "multiple": MULTIPLE, **qwen_processor.bounds_of(checkpoint)}
     return found
 
 

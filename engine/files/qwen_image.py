@@ -1,11 +1,14 @@
 """Read single files of Qwen-Image as diffusers' `QwenImageTransformer2DModel`.
 
 Their arrays have diffusers' names, alone (`qwen_image_bf16.safetensors`), or within a file that has text encoder and
-autoencoder too, behind a prefix. The config follows from the shapes.
+autoencoder too, behind a prefix. The config follows from the shapes. Those of Qwen-Image-Edit differ in nothing but
+weights, so their names tell them, as people have them: `qwen_image_edit_2509_fp8_e4m3fn.safetensors`.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, Final
 
 from ..errors import UnknownArchitecture
@@ -18,6 +21,17 @@ MARK: Final = "transformer_blocks.0.img_mod.1.weight"
 OTHERS: Final = ("txt_in.text_norm.weight",)  # of files that have the mark too, and are of another family
 HEAD: Final = 128  # the one head width of the originals, with these columns for each axis of the rotation
 AXES: Final = (16, 56, 56)
+STILL: Final = "__index_timestep_zero__"  # an array without meaning: references are at timestep 0
+STILL_VERSION: Final = "2511"  # which is such a model, in a file that lacks the array
+_EDIT: Final = re.compile(r"(?:^|[^a-z])edit(?:[^a-z]|$)")
+_PLUS: Final = re.compile(r"(?:^|[^0-9])25[01][0-9](?:[^0-9]|$)|plus")  # the version by its month, or "plus"
+
+
+def edits(path: Path) -> bool | None:
+    """Return whether a file is Qwen-Image-Edit-Plus, which looks at several pictures, by its name; None: it draws from
+    text alone."""
+    name = path.stem.lower()
+    return bool(_PLUS.search(name)) if _EDIT.search(name) else None
 
 
 def prefix_of(file: TensorFile) -> str | None:
@@ -35,6 +49,7 @@ def transformer(file: TensorFile, prefix: str) -> FileComponent:
         MissingKey, WrongShape, UnknownArchitecture: the arrays are not those of Qwen-Image.
     """
     pieces = {key[len(prefix) :]: Piece(key) for key in file.tensors if key.startswith(prefix)}
+    pieces.pop(STILL, None)
     return FileComponent("transformer", ("diffusers", ARCHITECTURE), file, pieces, _config(file, prefix))
 
 
@@ -58,4 +73,5 @@ def _config(file: TensorFile, prefix: str) -> dict[str, Any]:
         "num_attention_heads": width // head,
         "joint_attention_dim": shape_of(file, f"{prefix}txt_in.weight", 2)[1],
         "axes_dims_rope": list(AXES),
+        "zero_cond_t": f"{prefix}{STILL}" in file.tensors or bool(edits(file.path)) and STILL_VERSION in file.path.stem,
     }

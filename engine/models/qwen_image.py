@@ -2,7 +2,8 @@
 
 Source: Qwen-Image (2508.02324): double blocks as those of the MMDiT of Stable Diffusion 3 (2403.03206), conditioned on
 time alone. Positions of an image are centred: its middle stands at 0, and text goes on along the diagonal from where
-the longer side ends (section 2.4, MSRoPE). Tests compare it with diffusers' `QwenImageTransformer2DModel`.
+the longest side ends (section 2.4, MSRoPE). Reference pictures (Qwen-Image-Edit) stand at 1, 2, ... on the first axis;
+some models modulate their rows as at timestep 0. Tests compare it with diffusers' `QwenImageTransformer2DModel`.
 
 ONE array holds the residual stream of the batch: the text rows of all samples, then the image rows of all samples. Row
 views of it are the two streams. Its segments are S text segments, then S image segments. Samples 0..S-1 own the text
@@ -24,7 +25,7 @@ from ...kernels.segments import Segments
 from ..denoiser import Sample
 from ..weights import qwen_image_lora as names
 from ..weights.qwen_image import TIME_CHANNELS, QwenImageConfig, QwenImageWeights, Stream, load_qwen_image
-from .joint_rows import shared_texts, text_readers
+from .joint_rows import placed_grids, shared_texts, text_readers
 from .low_rank import BatchLoras, loras_of, ranges_of
 from .rope import id_tables
 
@@ -41,6 +42,8 @@ class QwenImageLayout(Generic[A]):
     Attributes:
         text_rows, image_rows: Tt and Ti.
         text_segments, image_segments, segments: of the two streams, and of both together.
+        modulated: the image rows by whose modulation is theirs: samples 0..S-1 as they are, S..2S-1 at timestep 0.
+        still: compute [S, TIME_CHANNELS], timestep 0 as the model reads it; None: no row is at it.
         text: float32 [Tt, D], the text rows of the stream as the first block finds them.
         text_rope, image_rope: cos and sin, float32 [Tt, E / 2] and [Ti, E / 2].
         loras: the LoRAs of the samples; None: none has any.
@@ -51,6 +54,8 @@ class QwenImageLayout(Generic[A]):
     text_segments: Segments
     image_segments: Segments
     segments: Segments
+    modulated: Segments
+    still: A | None
     text: A
     text_rope: tuple[A, A]
     image_rope: tuple[A, A]
@@ -82,23 +87,35 @@ def layout(ops: Ops[Any, Any], weights: QwenImageWeights, samples: Sequence[Samp
     terms = () if reading is None else reading.terms(names.TEXT_IN, "text")
     embedded = ops.linear(normed, weights.text_in, dtype="float32", low_rank=terms)
 
-    grids = [sample.grid for sample in samples]
-    images = [height * width for height, width in grids]
-    both = [*range(len(samples)), *range(len(samples))]
-    text_tables = [text_tables_of(n, grid, axes) for n, grid in zip(lengths, grids, strict=True)]
-    image_tables = [image_tables_of(grid, axes) for grid in grids]
+    images = [sample.rows for sample in samples]
+    count = len(samples)
+    both = [*range(count), *range(count)]
+    ends = [max(side // 2 for grid in (sample.grid, *sample.references) for side in grid) for sample in samples]
+    text_tables = [text_tables_of(n, end, axes) for n, end in zip(lengths, ends, strict=True)]
+    image_tables = [image_tables_of(grid[:2], axes, grid[2]) for grid in placed_grids(samples, 1)]
+    image_segments = ops.segments(images)
+    modulated, still, times = image_segments, None, ranges_of([1] * count)
+    if weights.config.zero_cond_t and any(sample.references for sample in samples):
+        own = [sample.grid[0] * sample.grid[1] for sample in samples]
+        parts = [rows for first, every in zip(own, images, strict=True) for rows in (first, every - first)]
+        modulated = ops.segments(parts, [owner for j in range(count) for owner in (j, count + j)], 2 * count)
+        (zeros,) = ops.vectors(np.zeros(count, np.float32))
+        still = ops.timestep_embedding(zeros, TIME_CHANNELS)
+        times = [[*first, *second] for first, second in zip(times, ranges_of([1] * count, count), strict=True)]
     return QwenImageLayout(
         text_rows=sum(lengths),
         image_rows=sum(images),
         text_segments=ops.segments(lengths),
-        image_segments=ops.segments(images),
+        image_segments=image_segments,
         segments=ops.segments([*lengths, *images], both),
+        modulated=modulated,
+        still=still,
         text=ops.embed(ops.vectors(places), [embedded]),
         text_rope=_brought(ops, text_tables),
         image_rope=_brought(ops, image_tables),
         loras=loras_of(
             [sample.loras for sample in samples],
-            {"text": ranges_of(lengths), "image": ranges_of(images), "sample": ranges_of([1] * len(samples))},
+            {"text": ranges_of(lengths), "image": ranges_of(images), "sample": times},
         ),
     )
 
@@ -109,7 +126,8 @@ def velocity(
     """Return dx/dsigma of every image, float32 [Ti, C].
 
     Args:
-        latents: float32 [Ti, C], the tokens of all images one after another, each row-major.
+        latents: float32 [Ti, C], the tokens of all images one after another, each row-major and with its references
+            behind it.
         times: vector float32 [S], sigma in 0..1 times 1000.
     """
     into, out = layout.low_rank(names.IMAGE_IN, "image"), layout.low_rank(names.IMAGE_OUT, "image")
@@ -120,17 +138,20 @@ def velocity(
         layout.low_rank(name, "sample") for name in (names.TIME_FIRST, names.TIME_SECOND, names.MODULATION)
     )
     sinusoid = ops.timestep_embedding(times, TIME_CHANNELS)
+    if layout.still is not None:
+        sinusoid = ops.concat([sinusoid, layout.still])
     hidden = ops.linear(sinusoid, weights.time_first, activation="silu", low_rank=first)
     time = ops.linear(hidden, weights.time_second, dtype="float32", low_rank=second)
     columns = ops.linear(ops.cast(time, activation="silu"), weights.modulation, dtype="float32", low_rank=modulation)
 
     d, last = weights.config.width, len(weights.blocks) - 1
+    now = columns if layout.still is None else ops.rows(columns, 0, len(layout.image_segments))
     for number, block in enumerate(weights.blocks):
         at = 12 * d * number
-        mods = [ops.columns(columns, at + i * d, at + (i + 1) * d) for i in range(12)]
+        mods = [ops.columns(columns if i < 6 else now, at + i * d, at + (i + 1) * d) for i in range(12)]
         _block(ops, weights.config, number, block, text, image, layout, mods[:6], mods[6:], number == last)
     at = 12 * d * len(weights.blocks)
-    scale, shift = ops.columns(columns, at, at + d), ops.columns(columns, at + d, at + 2 * d)
+    scale, shift = ops.columns(now, at, at + d), ops.columns(now, at + d, at + 2 * d)
     normed = ops.modulate(image, shift, scale, layout.image_segments)
     return ops.linear(normed, weights.image_out, dtype="float32", low_rank=out)
 
@@ -155,7 +176,7 @@ def _block(
     qkv = ops.empty(rows + end, 3 * d)
     halves = (
         ("text", block[1], text, text_mod, layout.text_segments, layout.text_rope, 0, rows),
-        ("image", block[0], image, image_mod, layout.image_segments, layout.image_rope, rows, rows + end),
+        ("image", block[0], image, image_mod, layout.modulated, layout.image_rope, rows, rows + end),
     )
     for name, half, x, mod, segments, (cos, sin), start, stop in halves:
         part = ops.rows(qkv, start, stop)
@@ -174,22 +195,22 @@ def _block(
 
 
 @lru_cache(maxsize=64)
-def image_tables_of(grid: tuple[int, int], axes: tuple[int, ...]) -> tuple[Float32, Float32]:
+def image_tables_of(grid: tuple[int, int], axes: tuple[int, ...], place: int = 0) -> tuple[Float32, Float32]:
     """Return cos and sin, float32 [height * width, E / 2], of an image's tokens in row-major order.
 
-    They stand at (0, row, column), counted from the middle: of n rows the first is at -(n - n // 2).
+    They stand at (place, row, column), counted from the middle: of n rows the first is at -(n - n // 2).
     """
     height, width = grid
     rows, columns = np.divmod(np.arange(height * width), width)
-    ids = np.stack([np.zeros_like(rows), rows - (height - height // 2), columns - (width - width // 2)], axis=1)
+    ids = np.stack([np.full_like(rows, place), rows - (height - height // 2), columns - (width - width // 2)], axis=1)
     return id_tables(ids, axes, rounded=True)
 
 
 @lru_cache(maxsize=64)
-def text_tables_of(length: int, grid: tuple[int, int], axes: tuple[int, ...]) -> tuple[Float32, Float32]:
-    """Return cos and sin, float32 [length, E / 2], of the text beside an image: the same position on all axes, from
-    half of its longer side on."""
-    positions = np.arange(length) + max(side // 2 for side in grid)
+def text_tables_of(length: int, first: int, axes: tuple[int, ...]) -> tuple[Float32, Float32]:
+    """Return cos and sin, float32 [length, E / 2], of a text whose tokens stand at `first`, `first` + 1, ... on all
+    axes: beside pictures from half of the longest side on."""
+    positions = np.arange(length) + first
     return id_tables(np.repeat(positions[:, None], len(axes), axis=1), axes, rounded=True)
 
 

@@ -78,9 +78,29 @@ def id_tables(
     return cos.astype(np.float32), sin.astype(np.float32)
 
 
+def place_tables(places: NDArray[Any], sections: Sequence[int], width: int, theta: float) -> tuple[Float32, Float32]:
+    """Return cos and sin, float32 [T, width / 2], of tokens with a place on each of some axes, as `line_tables` makes
+    them of one. The first sections[0] frequencies turn by the place on axis 0, the next by that on axis 1, and so on
+    (M-RoPE, 2409.12191 section 2.1).
+
+    Args:
+        places: [N, T], the place of each token on each axis.
+        sections: N numbers, whose sum is width / 2.
+    """
+    axes = np.repeat(np.arange(len(sections)), sections)
+    angles = places.T.astype(np.float32)[:, axes] * _frequencies(width, theta)
+    cos, sin = cos_sin(angles.astype(np.float64))
+    return cos.astype(np.float32), sin.astype(np.float32)
+
+
+def _frequencies(width: int, theta: float) -> Float32:
+    frequencies: Float32 = exp(log(theta) * (-np.arange(0, width, 2) / width)).astype(np.float32)
+    return frequencies
+
+
 @lru_cache(maxsize=8)
 def _line(length: int, width: int, theta: float) -> tuple[Float32, Float32]:
-    frequencies = exp(log(theta) * (-np.arange(0, width, 2) / width)).astype(np.float32)
+    frequencies = _frequencies(width, theta)
     angles = np.outer(np.arange(length, dtype=np.float32), frequencies)  # in float32, as transformers has them
     cos, sin = cos_sin(angles.astype(np.float64))
     return cos.astype(np.float32), sin.astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from .pipeline import TextEncoding
@@ -21,10 +21,10 @@ class KeptEncodings:
 
     def __init__(self, most: int, prompt_bytes: int) -> None:
         self.most = min(most, KEPT_BYTES // max(1, prompt_bytes))
-        self._kept: OrderedDict[str, TextEncoding] = OrderedDict()
+        self._kept: OrderedDict[Hashable, TextEncoding] = OrderedDict()
 
-    def get(self, prompt: str, make: Callable[[], TextEncoding]) -> TextEncoding:
-        """Return the encoding of a prompt; `make` computes one that is not kept."""
+    def get(self, prompt: Hashable, make: Callable[[], TextEncoding]) -> TextEncoding:
+        """Return the encoding of a prompt, or of what tells one from others; `make` computes one that is not kept."""
         found = self._kept.get(prompt)
         if found is None:
             found = self._kept[prompt] = make()

@@ -96,6 +96,35 @@ class TakesTextLoras(Protocol):
         """Do as `TextPipeline.encode` does, through LoRAs; for None return what `unconditional` is through them."""
 
 
+@dataclass(frozen=True, eq=False)
+class ShownPicture:
+    """A picture that a text encoder sees.
+
+    Attributes:
+        digest: SHA-256 (hex) of its file.
+        pixels: uint8 [height, width, 3], at the size that the text encoder takes.
+    """
+
+    digest: str
+    pixels: NDArray[np.uint8]
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells it apart from others: its file, and its size."""
+        return self.digest, self.pixels.shape[1], self.pixels.shape[0]
+
+
+@runtime_checkable
+class SeesPictures(Protocol):
+    """A `TextPipeline` whose encoder sees the pictures that the prompt speaks of."""
+
+    def encode_shown(
+        self, pictures: Sequence[ShownPicture], prompt: str | None, field: str = "prompt", *, beside: bool = False
+    ) -> TextEncoding:
+        """Do as `TextPipeline.encode` does, with pictures before the prompt; for None return what `unconditional` is
+        with them."""
+
+
 def read_only(
     tokens: Float32, pooled: Float32, clauses: Mapping[str, str] | None = None, warnings: tuple[str, ...] = ()
 ) -> TextEncoding:

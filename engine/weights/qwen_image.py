@@ -13,7 +13,6 @@ from .reader import Reader
 ARCHITECTURE: Final = "QwenImageTransformer2DModel"
 TIME_CHANNELS: Final = 256  # columns of the timestep sinusoid
 PATCH: Final = 2  # latents along a side of a token
-HARMLESS: Final = {"zero_cond_t": "of reference pictures, whose rows are at timestep 0: pictures from text have none"}
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class QwenImageConfig:
     num_attention_heads: int
     joint_attention_dim: int  # columns of a text token
     axes_dims_rope: tuple[int, ...]
+    zero_cond_t: bool = False  # whether the rows of references are modulated as at timestep 0
 
     @classmethod
     def read(cls, config: Config) -> QwenImageConfig:
@@ -53,8 +53,9 @@ class QwenImageConfig:
             num_attention_heads=config.integer("num_attention_heads", 24),
             joint_attention_dim=config.integer("joint_attention_dim", 3584),
             axes_dims_rope=axes,
+            zero_cond_t=config.boolean("zero_cond_t", False),
         )
-        config.finish(HARMLESS)
+        config.finish({})
         return result
 
     @property

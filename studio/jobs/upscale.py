@@ -38,8 +38,10 @@ def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
     strength = float(said.get("image_strength", CREATIVE if creative else SUBTLE))
     width, height = _doubled(first, model)
     start = Start(first.digest, strength, enlarge=TIMES, project=not creative)
+    rule = model.architecture.references
+    seen = parent.references if rule is not None and rule.fewest else ()  # which others need no more, and cost time
     return remade(
-        asked, parent, model, start=start, width=width, height=height, images=1, stop=100.0, chaos=0.0, references=(),
+        asked, parent, model, start=start, width=width, height=height, images=1, stop=100.0, chaos=0.0, references=seen,
         **full_quality(parent, model),
     )  # fmt: skip
 

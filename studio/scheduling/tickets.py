@@ -10,7 +10,7 @@ from ...engine.admission import Admission, Size
 from ...engine.errors import SpecError
 from ...engine.info import ModelInfo
 from ...engine.progressive import half
-from ...engine.references import reference_grids, rows_of
+from ...engine.references import reference_grids, rows_of, text_rows_of
 from ...engine.spec import GenerationSpec
 from ...engine.spread import adapters_of
 from ...engine.styles.names import is_known
@@ -62,6 +62,8 @@ def ticket_of(
         texts.append(info.text_rows if spec.negative_prompt else info.unconditional_rows)
     terms = len(spec.acting_terms)
     texts += [info.text_rows] * terms
+    shown = text_rows_of(spec.references, info.architecture.references)
+    texts = [each + shown for each in texts]
     samples, image_rows = spec.images * len(texts) * len(parts), spec.images * len(texts) * rows
     step = Size(spec.images * sum(texts) * len(parts), image_rows, samples)
     admission.check_step([step])

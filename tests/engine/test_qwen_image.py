@@ -199,7 +199,7 @@ def test_what_does_not_fit_is_named(engine: Engine, folder: Path, tmp_path: Path
     path = tmp_path / "edited.safetensors"
     bad: list[tuple[dict[str, Any], type[CheckpointError], str]] = [
         ({k: a for k, a in arrays.items() if "1.attn.to_q.bias" not in k}, MissingKey, "blocks.1.attn.to_q.bias"),
-        (arrays | {"__index_timestep_zero__": np.zeros(1, np.float32)}, UnexpectedKey, "__index_timestep_zero__"),
+        (arrays | {"another.weight": np.zeros(1, np.float32)}, UnexpectedKey, "another.weight"),
         (arrays | {"transformer_blocks.0.attn.norm_q.weight": np.zeros(64, np.float32)}, UnknownArchitecture, "head"),
         (arrays | {"img_in.weight": np.zeros((0, 3), np.float32)}, CheckpointError, "img_in.weight"),
     ]

@@ -18,7 +18,8 @@ from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, LimitError, SpecError
 from salon.engine.families import flux, flux2
 from salon.engine.generation import ParkedGeneration
-from salon.engine.references import ReferenceRule, ReferenceUse, read_rule
+from salon.engine.reference_rule import ReferenceRule, read_rule
+from salon.engine.references import ReferenceUse
 from salon.engine.spec import GenerationSpec
 from salon.engine.start import PictureForm, PictureUse
 from salon.scheduler.tickets import Lane
