@@ -61,6 +61,7 @@ class ReferenceRule(msgspec.Struct, frozen=True, kw_only=True):
         multiple: a whole picture is brought to `area`, larger or smaller, with sides that are multiples of this; 0: one
             with fewer pixels is seen as it is.
         text: at which size the text encoder sees it too; None: it sees no pictures.
+        last: whether what is drawn has the proportions of the last one where nothing is said, and not of the first.
     """
 
     most: int = 1
@@ -71,6 +72,7 @@ class ReferenceRule(msgspec.Struct, frozen=True, kw_only=True):
     fewest: int = 0
     multiple: int = 0
     text: TextSight | None = None
+    last: bool = False
 
     def size_of(self, width: int, height: int, unit: int) -> tuple[int, int]:
         """Return the (width, height) at which the model sees a picture. Raise SpecError for one out of bounds.
@@ -127,6 +129,7 @@ def read_rule(salon: Config) -> ReferenceRule | None:
         fewest=config.integer("fewest", 0, low=0, high=MAX_OMNI),
         multiple=config.integer("multiple", 0, low=0, high=ANY_SIDE),
         text=_text_sight(config),
+        last=config.boolean("last", False),
     )
     config.finish({})
     if bool(rule.sizes) == bool(rule.area):

@@ -93,7 +93,7 @@ def imagine(options: argparse.Namespace) -> int:
             spec = remade_here(options, request.text, fields, seed, by_digest, digests, engine.info)
         else:
             fields["seed"] = seed
-            aspect = fields.pop("aspect", aspect_of(fields, by_digest.get))
+            aspect = fields.pop("aspect", aspect_of(fields, by_digest.get, engine.model.references))
             spec = engine.make_spec(request.text, aspect=aspect, **with_sizes(fields, by_digest.get))
         for form, pixels in pictures_of(spec, by_digest.get, forms, engine.info).items() if files else ():
             engine.add_picture(form, pixels)

@@ -77,7 +77,7 @@ def plan_here(
         lane = lane_of(request.lane)
         drafted = bool(fields.pop("draft", False))
         want_family(request.values, engine.model.family)
-        aspect = fields.pop("aspect", aspect_of(fields, files.get))
+        aspect = fields.pop("aspect", aspect_of(fields, files.get, engine.model.references))
         fields = with_sizes(fields, files.get)
         spec = engine.info.make_spec(request.text, draft=drafted or lane is Lane.DRAFT, aspect=aspect, **fields)
         want_strict(fields.get(STRICT, False), read_spec(engine.reader, spec))

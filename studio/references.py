@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..bounds import MAX_ASPECT, MAX_REFERENCE_BYTES
 from ..engine.errors import SpecError
 from ..engine.info import ModelInfo
+from ..engine.reference_rule import ReferenceRule
 from ..engine.spec import GenerationSpec, size_for_aspect
 from ..engine.start import PictureForm, PictureUse, forms_of
 from ..errors import SalonError, complaint
@@ -264,13 +265,16 @@ def with_sizes(fields: Mapping[str, Any], file_of: Callable[[str], bytes | None]
     return {**fields, OMNI: tuple(sized)}
 
 
-def aspect_of(fields: Mapping[str, Any], file_of: Callable[[str], bytes | None]) -> tuple[int, int] | None:
-    """Return the proportions of the picture that a request's fields start from, or else of the first that the model
-    looks at, where they say none themselves."""
+def aspect_of(
+    fields: Mapping[str, Any], file_of: Callable[[str], bytes | None], rule: ReferenceRule | None
+) -> tuple[int, int] | None:
+    """Return the proportions of the picture that a request's fields start from, or else of the first or last that the
+    model looks at (`ReferenceRule.last`), where they say none themselves."""
     image = fields.get("image")
     if image is None and fields.get(OMNI) and fields.get("omni_weight") != 0:
-        first = fields[OMNI] if isinstance(fields[OMNI], str) else fields[OMNI][0]
-        image = first if isinstance(first, str) else first[0]
+        at = -1 if rule is not None and rule.last else 0
+        chosen = fields[OMNI] if isinstance(fields[OMNI], str) else fields[OMNI][at]
+        image = chosen if isinstance(chosen, str) else chosen[0]
     if not isinstance(image, str) or any(fields.get(name) is not None for name in ("aspect", "width", "height")):
         return None
     data = file_of(image)

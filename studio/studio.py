@@ -178,7 +178,7 @@ class Studio:
         """
         which = None if lane is None else lane_of(lane)
         if aspect is None:
-            aspect = aspect_of(fields, self.references.get_file)
+            aspect = aspect_of(fields, self.references.get_file, self.loop.model.architecture.references)
         fields = with_sizes(fields, self.references.get_file)
         spec = self.loop.model.make_spec(prompt, draft=draft or which is Lane.DRAFT, aspect=aspect, **fields)
         self.notes_of(spec, strict=strict)

@@ -142,6 +142,7 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
         return found | ({"text": {"pipeline": READER, "tokens": TOKENS}} if reads else {})
     found["references"] = {
         "most": MOST if several else 1, "fewest": 1, "area": AREA, "multiple": MULTIPLE, "aspect": MAX_ASPECT,
+        "last": several,
     }  # fmt: skip
     if reads:
         found["text"] = {"pipeline": EDIT_READER, "numbered": several}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ...bounds import MAX_REFERENCE_BYTES
 from ...engine.errors import SpecError
+from ...engine.reference_rule import ReferenceRule
 from ...engine.spec import GenerationSpec
 from ...engine.start import PictureForm, PictureUse, forms_of, path_bytes
 from ...errors import complaint
@@ -142,13 +143,16 @@ class ServiceReferences:
             await self.waits.write(writes)
         return found
 
-    async def sized(self, account: str, given: dict[str, Any], *, proportions: bool) -> dict[str, Any]:
+    async def sized(
+        self, account: str, given: dict[str, Any], rule: ReferenceRule | None, *, proportions: bool
+    ) -> dict[str, Any]:
         """Return parameters with the proportions of the picture that they start from, unless they say some themselves,
         and with the sizes of those that the model looks at.
 
         A picture that the account may not use counts as none: `needed` refuses it.
 
         Args:
+            rule: of the model.
             proportions: whether those of a picture that the model looks at are taken, too.
 
         Raises:
@@ -162,7 +166,7 @@ class ServiceReferences:
 
         def look() -> dict[str, Any]:
             said = given if proportions else {name: value for name, value in given.items() if name != OMNI}
-            aspect = aspect_of(said, file)
+            aspect = aspect_of(said, file, rule)
             return with_sizes(given if aspect is None else {**given, "aspect": aspect}, file)
 
         return await self.waits.read(look)

@@ -318,7 +318,8 @@ class Service(Lookups):
         if said.get(OMNI):
             pictures = [each if isinstance(each, str) else each[0] for each in said[OMNI]]
             said[OMNI] = tuple([await self._brought(account, "omni reference", each) for each in pictures])
-        said = await self.jobs.references.sized(account, said, proportions=request.kind == IMAGINE)
+        rule = self.context.studio.loop.model.architecture.references
+        said = await self.jobs.references.sized(account, said, rule, proportions=request.kind == IMAGINE)
         return request if said == (request.parameters or {}) else msgspec.structs.replace(request, parameters=said)
 
     async def _brought(self, account: str, name: str, picture: str) -> str:

@@ -26,7 +26,7 @@ from salon.engine.survey import survey
 from salon.engine.text.seeing import SeeingPipeline
 from salon.frontends import selftest
 from salon.scheduler.tickets import Lane
-from salon.studio.references import ReferencePicture
+from salon.studio.references import ReferencePicture, aspect_of
 from salon.studio.scheduling.tickets import ticket_of
 
 torch = pytest.importorskip("torch")
@@ -134,6 +134,12 @@ def test_velocities_beside_references_are_those_of_diffusers(plus: Model, still:
 def test_pictures_are_those_of_diffusers(still: Model, first: Model) -> None:
     spec = still.engine.make_spec("a cat")
     assert (spec.steps, spec.guidance_scale) == (50, 4.0)
+    sizes = {"a": photos(2)[0], "b": photos(2)[1]}
+    both = {"omni_reference": ("a", "b")}
+    assert [aspect_of(both, sizes.get, model.engine.model.references) for model in (still, first)] == [
+        (60, 91),
+        (45, 30),
+    ]
     files = photos(2)
     want = theirs(still.built, files, negative_prompt=" ", true_cfg_scale=4.0)
     assert decibels(drawn(still.engine, looking(still.engine, files))[0], want) >= 56  # of 8 bits' own rounding 58.9
