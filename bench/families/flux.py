@@ -73,10 +73,11 @@ def hole_spec(engine: Any, **fields: Any) -> Any:
     return spec
 
 
-def filled(engine: Any, built: Any) -> tuple[NDArray[np.uint8], F32]:
+def filled(engine: Any, built: Any, **fields: Any) -> tuple[NDArray[np.uint8], F32]:
     """Return the new pixels of Salon, uint8 [n, 3], and those of diffusers' FluxFillPipeline, float32 of 0..1.
 
     diffusers draws the latents of what stands around the hole from the autoencoder's distribution. Here it takes the
+    `fields`: of Salon's spec.
     middle of that, as Salon does and diffusers itself for every other picture.
     """
     import torch
@@ -93,7 +94,7 @@ def filled(engine: Any, built: Any) -> tuple[NDArray[np.uint8], F32]:
             width=SIDE, latents=torch.from_numpy(noise.normal(7, 0, 0, (SIDE // 4) ** 2, 16))[None], output_type="np",
             num_inference_steps=3, guidance_scale=30.0,
         ).images[0]  # fmt: skip
-    ours = references.drawn(engine, hole_spec(engine))[0]
+    ours = references.drawn(engine, hole_spec(engine, **fields))[0]
     return ours[mask > 0], np.asarray(made, np.float32)[mask > 0]
 
 

@@ -46,6 +46,8 @@ _PARTS: Final[Mapping[str, str]] = {
     ".alpha": "alpha",
     **{f".{name}": name for name in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")},
     **{f".{name}": name for name in ("lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_w1", "lokr_w2")},
+    ".lora_mid.weight": "mid",
+    **{f".{name}": name for name in ("hada_t1", "hada_t2", "lokr_t2")},
 }
 # What Salon knows and does not draw with -> what it is.
 _OTHERS: Final[Mapping[str, str]] = {
@@ -54,10 +56,6 @@ _OTHERS: Final[Mapping[str, str]] = {
     ".lora_magnitude_vector.weight": "DoRA, which scales whole rows of the weight",
     ".lora_magnitude_vector.default.weight": "DoRA, which scales whole rows of the weight",
     ".lora_B.bias": "a bias of the LoRA",
-    ".lora_mid.weight": "a Tucker decomposition",
-    ".hada_t1": "a Tucker decomposition",
-    ".hada_t2": "a Tucker decomposition",
-    ".lokr_t2": "a Tucker decomposition",
     ".diff": "a whole difference of weights",
     ".diff_b": "a difference of a bias",
     ".set_weight": "a whole weight",
@@ -69,6 +67,18 @@ _OTHERS: Final[Mapping[str, str]] = {
 _TEXT: Final = re.compile(
     r"(base_model\.model\.)?(text_encoder(_\d)?|te\d?|clip_[lg]|t5xxl|text_encoders)\.|lora_te\d?_"
 )
+
+
+# The parts of products: the factor of the outputs, that of the inputs, and a Tucker core (1705.07664) between them.
+_PLAIN: Final = ("up", "down", "mid")
+_HADA_1: Final = ("hada_w1_a", "hada_w1_b", "hada_t1")
+_HADA_2: Final = ("hada_w2_a", "hada_w2_b", "hada_t2")
+_HADA: Final = {*_HADA_1[:2], *_HADA_2[:2]}
+
+
+def _kron_parts(name: str) -> tuple[str, str, str]:
+    """Return the parts of a factor of LoKr in halves."""
+    return f"{name}_a", f"{name}_b", name.replace("_w", "_t")
 
 
 @dataclass(frozen=True)
@@ -124,20 +134,16 @@ class LoraFile:
         """
         layer = self._layers[name]
         parts = {part: self._file.tensors[key].shape for part, key in layer.keys.items() if part != "alpha"}
-        if set(parts) == {"down", "up"}:
-            (rank, depth), (rows, other) = (self._sides(layer, part) for part in ("down", "up"))
-            if rank != other:
-                self._refuse_shape(layer, "up", f"[{rows}, {rank}], the rank of {layer.keys['down']!r}")
-            return rows, depth, rank
-        if set(parts) == {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"}:
-            (n1, r1), (r1b, k1) = self._sides(layer, "hada_w1_a"), self._sides(layer, "hada_w1_b")
-            (n2, r2), (r2b, k2) = self._sides(layer, "hada_w2_a"), self._sides(layer, "hada_w2_b")
-            if (r1, r2, n1, k1) != (r1b, r2b, n2, k2):
+        if {"down", "up"} <= set(parts) <= {"down", "up", "mid"}:
+            return self._product(layer, _PLAIN)
+        if _HADA <= set(parts) <= _HADA | {"hada_t1", "hada_t2"}:
+            (n1, k1, r1), (n2, k2, r2) = self._product(layer, _HADA_1), self._product(layer, _HADA_2)
+            if (n1, k1) != (n2, k2):
                 self._refuse_shape(layer, "hada_w2_a", "factors that fit each other")
             return self._exact(layer, n1, k1, r1 * r2)
         if any(part.startswith("lokr") for part in parts):
             (m, n, r1), (p, q, r2) = self._kron(layer, "lokr_w1"), self._kron(layer, "lokr_w2")
-            known = {"lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b"}
+            known = {"lokr_w1", "lokr_w2", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_t2"}
             if set(parts) <= known:
                 return self._exact(layer, m * p, n * q, r1 * r2)
         have = ", ".join(sorted(parts)) or "alpha alone"
@@ -157,10 +163,10 @@ class LoraFile:
         layer = self._layers[name]
         rank = self.shape(name)[2]
         if "down" in layer.keys:
-            down, up = self._array(layer, "down"), self._array(layer, "up")
+            up, down = self._factors(layer, _PLAIN)
             return Factors(down, up * np.float32(self._scale(layer, rank)))
         if "hada_w1_a" in layer.keys:
-            a1, b1, a2, b2 = (self._array(layer, f"hada_{part}") for part in ("w1_a", "w1_b", "w2_a", "w2_b"))
+            (a1, b1), (a2, b2) = self._factors(layer, _HADA_1), self._factors(layer, _HADA_2)
             scale = np.float32(self._scale(layer, b1.shape[0]))
             # (a1 b1) * (a2 b2), number by number: column i j of `up` is a1[:, i] * a2[:, j], and so are rows of `down`
             up = (a1[:, :, None] * a2[:, None, :]).reshape(len(a1), -1)
@@ -198,6 +204,37 @@ class LoraFile:
             self._refuse_shape(layer, part, "a matrix")
         return shape[0], shape[1]
 
+    def _product(self, layer: _Layer, parts: tuple[str, str, str]) -> tuple[int, int, int]:
+        """Return (N, K, r) of a product of two factors, or of two around a Tucker core.
+
+        Args:
+            parts: up, down and core; there need be no core.
+        """
+        up, down, core = parts
+        (rows, rank), (other, depth) = self._sides(layer, up), self._sides(layer, down)
+        if core in layer.keys:
+            shape = self._file.tensors[layer.keys[core]].shape
+            if core != "mid":  # LyCORIS turns the first factor round there
+                rows, rank = rank, rows
+            if len(shape) != 4 or 0 in shape or shape[:2] != (rank, other):
+                self._refuse_shape(layer, core, f"[{rank}, {other}, height, width], a Tucker core")
+            return rows, depth * shape[2] * shape[3], rank
+        if rank != other:
+            self._refuse_shape(layer, up, f"[{rows}, {other}], the rank of {layer.keys[down]!r}")
+        return rows, depth, rank
+
+    def _factors(self, layer: _Layer, parts: tuple[str, str, str]) -> tuple[Float32, Float32]:
+        """Return up [N, r] and down [r, K] of such a product. A core is multiplied into `down`, which is exact."""
+        up, down, core = parts
+        a, b = self._array(layer, up), self._array(layer, down)
+        if core not in layer.keys:
+            return a, b
+        key = layer.keys[core]
+        shape = self._file.tensors[key].shape
+        inner = self._array(layer, core).reshape(shape)
+        b = np.einsum("ijkl,jc->ickl", inner, b).reshape(shape[0], -1)
+        return a if core == "mid" else np.ascontiguousarray(a.T), b
+
     def _refuse_shape(self, layer: _Layer, part: str, expected: str) -> NoReturn:
         key = layer.keys[part]
         found = str(list(self._file.tensors[key].shape))
@@ -211,15 +248,12 @@ class LoraFile:
             return rows, columns, min(rows, columns)
         if f"{name}_a" not in layer.keys or f"{name}_b" not in layer.keys:
             self._refuse(next(iter(layer.keys.values())), f"LoKr without {name}")
-        (rows, rank), (other, columns) = self._sides(layer, f"{name}_a"), self._sides(layer, f"{name}_b")
-        if rank != other:
-            self._refuse_shape(layer, f"{name}_b", f"[{rank}, {columns}]")
-        return rows, columns, rank
+        return self._product(layer, _kron_parts(name))
 
     def _halves(self, layer: _Layer, name: str) -> tuple[Float32, Float32]:
         """Return the two halves of a factor of LoKr; of a whole one itself and the unit matrix."""
         if name not in layer.keys:
-            return self._array(layer, f"{name}_a"), self._array(layer, f"{name}_b")
+            return self._factors(layer, _kron_parts(name))
         whole = self._array(layer, name)
         rows, columns = whole.shape
         if columns <= rows:

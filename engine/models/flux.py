@@ -115,17 +115,18 @@ def layout(
         image_rope=(cuts[0][1], cuts[1][1]),
         terms=_Terms.of(ops, adapters, len(samples)) if adapters is not None and len(adapters.samples) else None,
         loras=loras,
-        beside=_beside(ops, weights, samples),
+        beside=_beside(ops, weights, samples, loras),
     )
 
 
-def _beside(ops: Ops[Any, Any], weights: FluxWeights, samples: Sequence[Sample]) -> Any:
+def _beside(ops: Ops[Any, Any], weights: FluxWeights, samples: Sequence[Sample], loras: BatchLoras | None) -> Any:
     """Return what the image rows of FLUX.1 Fill have beside their tokens, float32 [Ti, D]; None: of other models."""
     channels = weights.config.beside_channels
     if not channels:
         return None
     parts = [np.zeros((each.rows, channels), np.float32) if each.beside is None else each.beside for each in samples]
-    return ops.linear(ops.array(np.concatenate(parts)), weights.beside_in, dtype="float32")
+    terms = () if loras is None else loras.terms(names.BESIDE_IN, "image")
+    return ops.linear(ops.array(np.concatenate(parts)), weights.beside_in, dtype="float32", low_rank=terms)
 
 
 def _loras(samples: Sequence[Sample], rows: JointRows, lengths: Sequence[int]) -> BatchLoras | None:

@@ -5,11 +5,14 @@ Files name layers as diffusers does, or as the original files of FLUX.1 do, whos
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..files import flux as originals
 from .flux import IMAGE, TEXT, TIME_CHANNELS, FluxConfig, modulations_of
 from .lora_map import LoraMap, LoraPlace, MapMaker
 
 IMAGE_IN, TEXT_IN, IMAGE_OUT, MODULATION = "image_in", "text_in", "image_out", "modulation"
+BESIDE_IN = "beside_in"  # of FLUX.1 Fill
 TIME, POOLED, GUIDANCE = "time", "pooled", "guidance"
 
 
@@ -54,4 +57,10 @@ def lora_map(config: FluxConfig) -> LoraMap:
                 found.append(LoraPlace(place.target, row, start, stop))
                 row += stop - start
         layers[name] = tuple(found)
+    if beside := config.beside_channels:  # one layer in files, two linears here
+        own, all_columns = config.in_channels, config.in_channels + beside
+        maker.targets[BESIDE_IN] = d, beside
+        for name in ("x_embedder", "img_in"):
+            (place,) = layers[name]
+            layers[name] = (replace(place, columns=(0, own)), LoraPlace(BESIDE_IN, 0, 0, d, (own, all_columns)))
     return maker.made()

@@ -102,11 +102,13 @@ def place_lora(file: LoraFile, family: str, where: LoraMap) -> dict[str, str]:
         seen[layer] = name
         rows, depth, _ = file.shape(name)
         places = where.layers[layer]
-        want = max(place.stop for place in places), where.targets[places[0].target][1]
-        if (rows, depth) != want:
+        height = max(place.stop for place in places)
+        # of FLUX.1 Fill the first columns alone are those of a LoRA that was made for the other models
+        wanted = [where.targets[places[0].target][1], *(place.columns[1] for place in places[1:] if place.columns)]
+        if rows != height or depth not in wanted:
             raise WrongShape(
                 "layer of another width", path=file.path, key=name,
-                expected=f"{list(want)}, as this model ({family}) has",
+                expected=f"{[height, max(wanted)]}, as this model ({family}) has",
                 found=str([rows, depth]), remedy="take a LoRA that was made for this model",
             )  # fmt: skip
     return placed
@@ -140,7 +142,12 @@ def pack_lora(
         for place in where.layers[layer]:
             by_target.setdefault(place.target, []).append(place)
         for target, places in by_target.items():
-            parts.setdefault(target, []).extend(_parts(factors.down, factors.up, places))
+            down, columns = factors.down, places[0].columns
+            if columns is not None:
+                if columns[0] >= down.shape[1]:
+                    continue
+                down = np.ascontiguousarray(down[:, columns[0] : columns[1]])
+            parts.setdefault(target, []).extend(_parts(down, factors.up, places))
     packed = {}
     for target in sorted(parts):
         mine, width = parts.pop(target), where.targets[target][0]

@@ -29,9 +29,14 @@ _ENCODERS: Final[Mapping[str, str]] = {
     "lora_te_": "text_encoder",
     "lora_te1_": "text_encoder",
     "lora_te2_": "text_encoder_2",
+    "lora_te3_": "text_encoder_2",  # kohya's name of T5, also where there are two encoders
     "te.": "text_encoder",
     "te1.": "text_encoder",
     "te2.": "text_encoder_2",
+    "te3.": "text_encoder_2",
+    "text_encoders.t5xxl.transformer.": "text_encoder_2",
+    "t5xxl.transformer.": "text_encoder_2",
+    "t5xxl.": "text_encoder_2",
 }
 
 
@@ -43,12 +48,15 @@ class LoraPlace:
         target: name of the packed linear.
         at: its row that the first of them is.
         start, stop: the rows of the layer.
+        columns: (start, stop) of the layer that the linear reads; None: all of them. A file whose layer has none of
+            them changes nothing there.
     """
 
     target: str
     at: int
     start: int
     stop: int
+    columns: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

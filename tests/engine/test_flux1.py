@@ -30,10 +30,13 @@ from salon.engine.errors import (
     WrongConfig,
 )
 from salon.engine.files.opening import ModelPath, open_checkpoint, salon_of
+from salon.engine.lora_rules import load_lora_rules
+from salon.engine.lora_uses import LoraUse
 from salon.engine.memory import weight_bytes
 from salon.engine.reading import load_reader
 from salon.engine.start import Start
 from salon.engine.survey import survey
+from salon.engine.text.pipeline import TakesTextLoras
 from salon.frontends import selftest
 from salon.studio.studio import Studio
 
@@ -168,6 +171,29 @@ def test_fill_draws_into_a_picture_as_diffusers_does(fill: tuple[Any, Path]) -> 
             engine.open(hole_spec(engine, **fields))
 
 
+def test_a_lora_changes_what_fill_reads_beside_its_tokens(fill: tuple[Any, Path], tmp_path: Path) -> None:
+    """One of Fill changes all columns of that layer, one of [dev] the first."""
+    built, path = fill
+    engine = Engine.load(path / "folder", dtype="float32", require_text=True)
+    weight = built.transformer.state_dict()["x_embedder.weight"]
+    plain = filled(engine, built)[0]
+    for columns, name in ((48, "transformer.x_embedder"), (16, "diffusion_model.img_in")):
+        ((_, (down, up)),) = lora_files.changes({"x": (len(weight), columns)}, seed=columns, scale=0.5).items()
+        arrays = {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
+        digest, file = lora_files.write(tmp_path / f"{columns}.safetensors", arrays)
+        engine.add_lora(digest, file)
+        kept = weight.clone()
+        weight[:, :columns] += torch.from_numpy(up @ down)
+        ours, theirs = filled(engine, built, loras=(LoraUse(digest),))
+        weight.copy_(kept)
+        assert references.decibels(ours, theirs) >= 50
+        assert not np.array_equal(ours, plain)
+    wrong = {key: array[:, :32] if "lora_A" in key else array for key, array in arrays.items()}
+    wrong["diffusion_model.img_in.lora_A.weight"] = np.ones((len(down), 32), np.float32)
+    with pytest.raises(CheckpointError, match=r"expected \[128, 48\].*found \[128, 32\]"):
+        engine.add_lora(*lora_files.write(tmp_path / "wrong.safetensors", wrong))
+
+
 def test_a_single_file_of_fill_draws_the_same_and_other_widths_are_refused(
     fill: tuple[Any, Path], folder: Path, tmp_path: Path
 ) -> None:
@@ -237,6 +263,52 @@ def test_a_lora_draws_what_diffusers_draws_with_it(
         dev.transformer.load_state_dict(kept)
     assert decibels(got, want) >= 50
     assert decibels(got, plain / 255) < 40
+
+
+@pytest.mark.parametrize("layout", ["kohya", "peft"])
+def test_a_lora_changes_how_clip_and_t5_read(engine: Engine, dev: Any, tmp_path: Path, layout: str) -> None:
+    """States of merged weights. The embedded words and norms of the encoders are no layers of LoRAs."""
+    models, arrays, deltas = (
+        {"text_encoder": dev.text_encoder, "text_encoder_2": dev.text_encoder_2},
+        dict[str, Any](),
+        {},
+    )
+    for number, (part, model) in enumerate(models.items()):
+        shapes = {key.removesuffix(".weight"): tuple(w.shape) for key, w in model.state_dict().items() if w.ndim == 2}
+        names = [name for name in shapes if not any(other in name for other in ("embed", "shared", "relative"))]
+        made = lora_files.changes({name: shapes[name] for name in names}, rank=2, seed=number)
+        for name, (down, up) in made.items():
+            inside = name if part == "text_encoder_2" or name.startswith("text_model.") else f"text_model.{name}"
+            at = f"{part}.{inside}"
+            if layout == "kohya":
+                at = f"{'lora_te1' if part == 'text_encoder' else 'lora_te3'}_{inside.replace('.', '_')}"
+            keys = ("lora_down", "lora_up") if layout == "kohya" else ("lora_A", "lora_B")
+            arrays |= {f"{at}.{key}.weight": array for key, array in zip(keys, (down, up), strict=True)}
+            deltas[part, name] = up @ down
+    digest, path = lora_files.write(tmp_path / "text.safetensors", arrays)
+    _, placed = load_lora_rules(engine.model.checkpoint.path).open(path)
+    assert len(placed) == len(deltas), "by a studio's rules, which have no weights"
+    engine.add_lora(digest, path)
+    use = (LoraUse(digest, 0.8),)
+    loras, text = engine.loras.reading(use), engine.model.text
+    assert loras is not None
+    assert isinstance(text, TakesTextLoras)
+    got, plain = text.encode_with(loras, PROMPT), engine.model.text.encode(PROMPT)
+    kept = {part: {key: w.clone() for key, w in model.state_dict().items()} for part, model in models.items()}
+    for (part, name), delta in deltas.items():
+        models[part].state_dict()[f"{name}.weight"] += torch.from_numpy(np.float32(0.8) * delta)
+    with torch.no_grad():
+        states, pooled, _ = dev.encode_prompt(PROMPT, PROMPT)
+    for part, model in models.items():
+        model.load_state_dict(kept[part])
+    for ours, theirs, other in ((got.tokens, states, plain.tokens), (got.pooled, pooled, plain.pooled)):
+        want = theirs[0].numpy()
+        assert np.abs(ours - want).max() <= 1e-4 * np.abs(want).max()
+        assert np.abs(ours - other).max() > 0.01 * np.abs(want).max()
+    generation = engine.open(engine.make_spec(PROMPT, width=SIDE, height=SIDE, steps=1, loras=use))
+    assert generation.warnings == ()
+    np.testing.assert_array_equal(generation.text.tokens, got.tokens)
+    engine.close(generation)
 
 
 def test_schnell_takes_four_steps_and_256_tokens(tmp_path: Path) -> None:

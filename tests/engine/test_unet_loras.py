@@ -196,6 +196,24 @@ def lycoris() -> tuple[dict[str, Any], dict[str, Any]]:
     at = "unet.mid_block.attentions.0.transformer_blocks.0.attn2.processor.to_out_lora"
     arrays |= {f"{at}.down.weight": down, f"{at}.up.weight": up}
     deltas["unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_out.0"] = up @ down
+    # Tucker decompositions, whose changes are LyCORIS' own formulas
+    down, mid, up = normal(2, 64, 1, 1), normal(3, 2, 3, 3), normal(64, 3, 1, 1)
+    at = "lora_unet_mid_block_resnets_0_conv2"
+    arrays |= {f"{at}.lora_down.weight": down, f"{at}.lora_mid.weight": mid, f"{at}.lora_up.weight": up}
+    deltas["unet.mid_block.resnets.0.conv2"] = np.einsum("oa,abkl,bi->oikl", up[:, :, 0, 0], mid, down[:, :, 0, 0])
+    t1, t2, (wa1, wa2, wb1, wb2) = normal(2, 2, 3, 3), normal(2, 2, 3, 3), (normal(2, 64) for _ in range(4))
+    at = "lycoris_mid_block_resnets_1_conv1"
+    arrays |= {f"{at}.hada_t1": t1, f"{at}.hada_w1_a": wa1, f"{at}.hada_w1_b": wb1}
+    arrays |= {f"{at}.hada_t2": t2, f"{at}.hada_w2_a": wa2, f"{at}.hada_w2_b": wb2}
+    first, second = (
+        np.einsum("ijkl,jr,ip->prkl", t, b, a, optimize=True) for t, b, a in ((t1, wb1, wa1), (t2, wb2, wa2))
+    )
+    deltas["unet.mid_block.resnets.1.conv1"] = first * second
+    w1, core, wa, wb = normal(8, 2), normal(2, 2, 3, 3), normal(2, 8), normal(2, 32)
+    at = "lora_unet_mid_block_resnets_1_conv2"
+    arrays |= {f"{at}.lokr_w1": w1, f"{at}.lokr_t2": core, f"{at}.lokr_w2_a": wa, f"{at}.lokr_w2_b": wb}
+    whole = np.einsum("ijkl,jr,ip->prkl", core, wb, wa, optimize=True)
+    deltas["unet.mid_block.resnets.1.conv2"] = np.einsum("ij,pqkl->ipjqkl", w1, whole)
     return arrays, deltas
 
 
@@ -205,7 +223,7 @@ def test_pictures_are_those_of_merged_weights(pairs: dict[str, Pair], tmp_path: 
     arrays, deltas = lycoris()
     digest, path = write(tmp_path / "lora.safetensors", arrays)
     _, placed = load_lora_rules(pair.folder).open(path)
-    assert len(placed) == 4
+    assert len(placed) == len(deltas) == 7
     pair.engine.add_lora(digest, path)
     plain = pair.drawn(guidance_scale=2.0)[0]
     fields: dict[str, Any] = {"negative_prompt": "a dog", "guidance_scale": 2.0}
@@ -247,15 +265,17 @@ def test_rows_without_terms_keep_their_bits_in_bfloat16(pairs: dict[str, Pair], 
         ("lora_unet_double_blocks_0_img_attn_qkv", ((2, 64), (64, 2)), "of this model \\(sdxl\\)"),
         ("lora_unet_mid_block_resnets_0_conv1", ((2, 128, 1, 1), (128, 2, 1, 1)), r"\[128, 1152\].*\[128, 128\]"),
         ("lora_unet_conv_in", ((3, 4, 3, 3), (64, 2, 1, 1)), "the rank of"),
+        ("lora_unet_conv_in", ((3, 4, 1, 1), (64, 2, 1, 1), (3, 3, 3, 3)), r"lora_mid.*\[2, 3, height, width\]"),
         ("lora_te1_text_model_encoder_layers_7_mlp_fc1", ((2, 64), (96, 2)), "lora_te1_.*layers_7.*does not have"),
         ("lora_te2_text_model_encoder_layers_0_mlp_fc1", ((2, 64), (96, 2)), r"\[96, 128\].*\[96, 64\]"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(
-    name: str, shapes: tuple[Any, Any], said: str, pairs: dict[str, Pair], tmp_path: Path
+    name: str, shapes: tuple[Any, ...], said: str, pairs: dict[str, Pair], tmp_path: Path
 ) -> None:
-    down, up = (np.ones(shape, np.float32) for shape in shapes)
-    digest, path = write(tmp_path / "bad.safetensors", {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up})
+    parts = zip(("lora_down", "lora_up", "lora_mid"), shapes, strict=False)
+    arrays = {f"{name}.{part}.weight": np.ones(shape, np.float32) for part, shape in parts}
+    digest, path = write(tmp_path / "bad.safetensors", arrays)
     with pytest.raises(CheckpointError, match=said):
         pairs["sdxl"].engine.add_lora(digest, path)
 
