@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..peers.base import DTYPES, F32, USUAL, image_ids
-from . import references, tiny_flux
+from . import adapters, references, tiny_flux
 from .blocks import Blocks, Row, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 8 x 8 tokens
@@ -42,6 +42,8 @@ def parity(scratch: Path) -> Iterator[Row]:
             yield Row(f"{name}: picture of a {length} prompt, 4 steps", None, float(-10 * np.log10(max(error, 1e-12))))
     yield from kontext(scratch / "kontext")
     yield from fill(scratch / "fill")
+    yield from adapters.flux_images(scratch / "images")
+    yield from adapters.single_blocks(scratch / "lora")
 
 
 def fill(folder: Path) -> Iterator[Row]:
@@ -75,9 +77,9 @@ def hole_spec(engine: Any, **fields: Any) -> Any:
 
 def filled(engine: Any, built: Any, **fields: Any) -> tuple[NDArray[np.uint8], F32]:
     """Return the new pixels of Salon, uint8 [n, 3], and those of diffusers' FluxFillPipeline, float32 of 0..1.
+    `fields`: of Salon's spec.
 
     diffusers draws the latents of what stands around the hole from the autoencoder's distribution. Here it takes the
-    `fields`: of Salon's spec.
     middle of that, as Salon does and diffusers itself for every other picture.
     """
     import torch

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from ..peers.base import DTYPES, F32, USUAL
-from . import tiny_flux, tiny_unet
+from . import adapters, tiny_flux, tiny_unet
 from .blocks import Blocks, Row, relative, taking_turns
 
 SIDE: Final = 32  # of a picture, which is 16 x 16 latents of the tiny autoencoder
@@ -43,6 +43,7 @@ def parity(scratch: Path) -> Iterator[Row]:
             error = float(np.mean((_drawn(engine, prompt) / 255 - _picture(built, prompt)) ** 2))
             length = "long" if number else "short"
             yield Row(f"{name}: picture of a {length} prompt, 4 steps", None, float(-10 * np.log10(max(error, 1e-12))))
+    yield from adapters.sdxl_images(scratch / "images")
 
 
 def _parts(name: str, engine: Any, built: Any) -> Iterator[Row]:

@@ -35,10 +35,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
+from salon.bench.families import tiny_ip_adapter as ip_files
 from salon.bench.families.tiny_flux import pipeline
 from salon.bench.families.tiny_unet import WIDE, sd_pipeline, xl_pipeline
-
-from . import ip_files
 
 SIDE = 32
 PROMPT = "a big red apple on the house"
