@@ -47,7 +47,7 @@ class Entry:
 
     async def list(self, account: str, request: m.ListEntries) -> m.Entries:
         """Return what lets in as the account."""
-        return m.Entries(entries=tuple(map(_info, await self._server.service.entries.list(account))))
+        return m.Entries(entries=tuple(map(_info, await self._server.service.entries.kept(account))))
 
     async def end(self, account: str, request: m.EndEntry) -> m.Done:
         """End one of them."""

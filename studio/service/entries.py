@@ -103,7 +103,7 @@ class Entries:
         finally:
             self._trading.discard(hash)
 
-    async def list(self, account: str) -> tuple[EntryRow, ...]:
+    async def kept(self, account: str) -> tuple[EntryRow, ...]:
         """Return what lets in as an account, without what has ended, the newest first."""
         now = self._context.now_ms()
         rows = [row for row in await self._all(account) if not row.ends_ms or row.ends_ms > now]

@@ -253,7 +253,8 @@ def test_nobody_sees_what_is_anothers(keyed: BackgroundServer, sides: tuple[Side
     assert owner.page.get(f"/api/pictures/{info['job']}/0").status_code == 200
     tried = cases(info["job"], link, digest)
     assert keyed.server is not None
-    [door] = [close.__self__ for close in keyed.server.closers if isinstance(getattr(close, "__self__", 0), HttpDoor)]
+    owners = [getattr(close, "__self__", None) for close in keyed.server.closers]
+    [door] = [each for each in owners if isinstance(each, HttpDoor)]
     assert {getattr(route, "path", "") for route in door.routes} == tried.keys() | PUBLIC
     with httpx.Client(base_url=address(keyed)) as stranger:
         for path, asks in tried.items():
@@ -425,7 +426,12 @@ def test_a_server_prints_its_page_first_and_opens_it(
     monkeypatch.setenv("SALON_KEY", str(tmp_path / "key"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     opened: queue.Queue[str] = queue.Queue()
-    monkeypatch.setattr(webbrowser, "open", lambda url: opened.put(url) or True)
+
+    def opener(url: str) -> bool:
+        opened.put(url)
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", opener)
     options = ServeOptions(
         listen=("tcp://127.0.0.1:0",), data=tmp_path / "data", metrics=None, http="127.0.0.1:0", curve=True,
         operators=(main.own_account(),), grace_s=0.1,
