@@ -32,7 +32,7 @@ class News(NamedTuple):
 
     Attributes:
         number: of the news of its account.
-        kind: "job", "step" or "preview".
+        kind: "job", "step", "preview", or "gone": it was deleted.
         data: JSON.
     """
 
@@ -72,6 +72,12 @@ class Journal:
             if before is not None:  # a job that is tried again
                 before.close()
             self._follows[live.row.job] = _Follow(live.log, self._touched)
+
+    def gone(self, job: str) -> None:
+        """Tell that a job was deleted."""
+        self._kept.pop((job, "job"), None)
+        self._keep(job, "gone", msgspec.json.encode({"job": job}))
+        self._tell_readers()
 
     def close(self) -> None:
         """Follow nothing any more."""
@@ -120,6 +126,9 @@ class Journal:
                 continue
             for event in follow.progress(self._loop, self._touched):
                 self._keep(job, event.kind, _data_of(job, event))
+        self._tell_readers()
+
+    def _tell_readers(self) -> None:
         for tell in list(self.readers):
             tell()
 
@@ -195,6 +204,7 @@ class Journals:
         self._first = 0  # no journal that has ended had as high a number
         self._journals: OrderedDict[str, Journal] = OrderedDict()  # the one that was asked for last at the end
         jobs.opened.append(self._opened)
+        jobs.deleted.append(self._deleted)
 
     def of(self, account: str) -> Journal:
         """Return the journal of an account, which begins now if there is none."""
@@ -211,6 +221,7 @@ class Journals:
     def close(self) -> None:
         """Keep no news any more."""
         self._jobs.opened.remove(self._opened)
+        self._jobs.deleted.remove(self._deleted)
         for journal in self._journals.values():
             journal.close()
         self._journals.clear()
@@ -218,6 +229,10 @@ class Journals:
     def _opened(self, live: ActiveJob) -> None:
         if (journal := self._journals.get(live.row.account)) is not None:
             journal.add(live)
+
+    def _deleted(self, account: str, job: str) -> None:
+        if (journal := self._journals.get(account)) is not None:
+            journal.gone(job)
 
 
 def _data_of(job: str, event: JobEvent) -> bytes:

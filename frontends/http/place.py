@@ -34,20 +34,17 @@ class Place:
     """Where HTTP listens.
 
     Attributes:
-        host, port: of the listening socket; port 0 until it is bound.
+        host, port: of the listening socket, the host without brackets; port 0 until it is bound.
+        beyond: whether other machines reach it by itself.
         url: the address of a proxy before it, without a slash at its end; None: there is none.
         tls: its certificate and key, as paths; None: it is not encrypted.
     """
 
     host: str
     port: int
+    beyond: bool = False
     url: str | None = None
     tls: tuple[str, str] | None = None
-
-    @property
-    def beyond(self) -> bool:
-        """Whether other machines reach it by itself."""
-        return is_beyond(f"{self.host}:{self.port}")
 
     @property
     def names(self) -> str:
@@ -60,9 +57,7 @@ class Place:
         """The address that people use, without a slash at its end."""
         if self.url is not None:
             return self.url
-        host = self.host.strip("[]")
-        if host in ("0.0.0.0", "::", "*"):
-            host = gethostname()
+        host = gethostname() if self.host in ("0.0.0.0", "::", "*") else self.host
         return f"{self.scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
@@ -115,7 +110,8 @@ def place_of(options: ServeOptions, *, keyed: bool) -> Place:
     if url is not None and not _URL.fullmatch(url):
         text = complaint("--http-url", shown(url), "https://HOST or https://HOST:PORT", "leave out what follows")
         raise HttpError(text)
-    if is_beyond(options.http):
+    beyond = is_beyond(options.http)
+    if beyond:
         if tls is None:
             got = "a place beyond loopback without a certificate, where others could read along"
             remedy = f"add --tls-cert and --tls-key, {PROXY}"
@@ -127,7 +123,7 @@ def place_of(options: ServeOptions, *, keyed: bool) -> Place:
         got = "it without keys, where anybody could ask"
         raise HttpError(complaint("--http-url", got, "it with keys", "leave --no-curve out"))
     host, _, port = options.http.rpartition(":")
-    return Place(host.strip("[]"), int(port), url.rstrip("/") if url is not None else None, tls)
+    return Place(host.strip("[]"), int(port), beyond, url.rstrip("/") if url is not None else None, tls)
 
 
 def check_tls(tls: tuple[str, str]) -> None:

@@ -60,6 +60,7 @@ class JobManager:
         files: the pictures on disk, of which only those go that no job needs.
         seen: called with ("started" or "ended", row).
         opened: called with each job that comes, before its first event.
+        deleted: called with (account, job) when a job was deleted.
         idle: set while no job is live.
     """
 
@@ -72,6 +73,7 @@ class JobManager:
         self.ended: dict[str, int] = {}
         self.seen: list[Callable[[str, JobRow], object]] = []
         self.opened: list[Callable[[ActiveJob], object]] = []
+        self.deleted: list[Callable[[str, str], object]] = []
         self.idle = asyncio.Event()
         self.idle.set()
         self._loop = asyncio.get_running_loop()

@@ -414,12 +414,14 @@ class Service(Lookups):
         if job in self.jobs.live:
             text = complaint("job", f"one that is {row.state}", "one that has ended", "cancel it first")
             raise NotEnded(text)
-        await self.waits.outlast(self.waits.begin(self._delete(job, [picture.digest for picture in pictures])))
+        await self.waits.outlast(self.waits.begin(self._delete(row, [picture.digest for picture in pictures])))
         return True
 
-    async def _delete(self, job: str, digests: list[str]) -> None:
-        await self.waits.stored([DeleteJob(job)])
-        self.jobs.drop(job)
+    async def _delete(self, row: JobRow, digests: list[str]) -> None:
+        await self.waits.stored([DeleteJob(row.job)])
+        self.jobs.drop(row.job)
+        for call in self.jobs.deleted:
+            call(row.account, row.job)
         await self.waits.read(lambda: self.jobs.remove(digests))
 
 

@@ -336,6 +336,10 @@ def test_by_which_names_it_may_be_called() -> None:
         True,
         False,
     ]
+    six = place_of(ServeOptions(http="[::1]:80"), keyed=False)
+    assert (six.address, six.is_called("evil.example"), six.is_called("[::1]:80")) == ("http://[::1]:80", False, True)
+    anywhere = place_of(ServeOptions(http="[::]:443", tls_cert="a", tls_key="b"), keyed=True)
+    assert (anywhere.is_called("salon.example"), anywhere.address.startswith("https://")) == (True, True)
     assert proxied.is_origin("https://salon.example", "127.0.0.1:80")
     assert not proxied.is_origin("http://salon.example", "127.0.0.1:80")
     assert proxied.base("http", "127.0.0.1:80") == "https://salon.example"

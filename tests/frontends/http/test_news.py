@@ -114,6 +114,17 @@ def test_a_stream_begins_with_the_jobs_that_go_on_and_goes_on_where_it_was(
         assert {data["job"] for _, _, data in ends_of(told, later)} == {later}
 
 
+def test_a_job_that_is_deleted_on_another_page(page: httpx.Client) -> None:
+    with reading(page) as told:
+        _, id, _ = next(told)
+        job = made(page, "two tabs")["job"]
+        page.post("/api/delete", json={"job": job})
+        assert page.post("/api/delete", json={"job": job}).json()["changed"] is False
+        assert next(data["job"] for kind, _, data in told if kind == "gone") == job
+    with reading(page, id) as told:  # who was away is told that it is gone, and no more
+        assert next(told)[::2] == ("gone", {"job": job})
+
+
 @pytest.mark.parametrize("last", ["999.1", "nonsense", "1.-1", "1.99999999999999999999999", "1.999999"])
 def test_an_unknown_place_is_a_reset(page: httpx.Client, last: str) -> None:
     with reading(page, last) as told:
