@@ -19,13 +19,14 @@ class EntryCommands(Flavour):
     _commands: MakingCommands[Any]
 
     @operation
-    def link(self, account: str = "") -> Steps[m.EntryMade]:
+    def link(self, account: str = "", *, new: str = "") -> Steps[m.EntryMade]:
         """Make a link that lets a browser in, once, within 15 minutes, and return it: `url` is what to open.
 
         Args:
             account: for operators: for which account, if not the own one.
+            new: for operators: the name of somebody for whom an account is opened, which needs no key.
         """
-        return (yield from self._call(m.NewLink(account=account), m.EntryMade))
+        return (yield from self._call(m.NewLink(account=account, new=new), m.EntryMade))
 
     @operation
     def token(self, name: str = "") -> Steps[m.EntryMade]:

@@ -15,7 +15,7 @@ COLUMNS = ("id", "kind", "name", "made", "used", "ends")
 def account_link(options: argparse.Namespace) -> int:
     """Print a link to the page."""
     with connected(options) as client:
-        made = client.entry.link(options.account or "")
+        made = client.entry.link(options.account or "", new=options.new)
     if options.json:
         print_json(made)
     else:

@@ -289,7 +289,7 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.ListTasteCodes: (("profile", _label),),
     m.TasteRevoke: (("code", _code),),
     m.GetTasteReport: (("profile", _label),),
-    m.NewLink: (("account", _any_account),),
+    m.NewLink: (("account", _any_account), ("new", _label)),
     m.NewToken: (("name", _label),),
     m.EndEntry: (("id", _entry),),
 }

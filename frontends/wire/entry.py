@@ -35,10 +35,13 @@ class EntryInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewLink(Record, tag="entry.link"):
-    """Make a link that lets a browser in, once, within 15 minutes. Answer: EntryMade. Operators may name another
-    `account`."""
+    """Make a link that lets a browser in, once, within 15 minutes. Answer: EntryMade.
+
+    Operators may name another `account`, or with `new` somebody for whom an account is opened, which needs no key.
+    """
 
     account: str = ""
+    new: str = ""
 
 
 class NewToken(Record, tag="entry.token"):

@@ -69,8 +69,8 @@ class Answers:
         if (act := self._operator.get(type(request))) is not None:
             _want_operator(request, operator=operator)
             return await act(request)
-        if isinstance(request, m.NewLink) and request.account not in ("", account):
-            _want_operator(request, "account", operator=operator)
+        if isinstance(request, m.NewLink) and (request.new or request.account not in ("", account)):
+            _want_operator(request, "new" if request.new else "account", operator=operator)
         if (do := self._acts.get(type(request))) is not None:
             return await do(account, request)
         if isinstance(request, m.OpsSetAccount):

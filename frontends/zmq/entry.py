@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from ...bounds import LOCAL
 from ...errors import complaint
 from ...studio.service.entries import ID, LINK, TOKEN, Secret
-from ...studio.service.errors import NoSuchAccount
+from ...studio.service.errors import NoSuchAccount, WrongValue
 from ...studio.store.domains.entry import EntryRow
 from ..wire import messages as m
 from .failures import RequestRefused
@@ -29,10 +30,16 @@ class Entry:
         self._server = server
 
     async def link(self, account: str, request: m.NewLink) -> m.EntryMade:
-        """Make a link."""
+        """Make a link, perhaps with an account for it. The caller has seen whether an operator asks for another's."""
         url, named = self._url(), request.account or account
+        if request.new and (request.account or not self._server.router.encrypted):
+            got = "it with an account" if request.account else "it on a server where everybody is the same account"
+            raise WrongValue(complaint("new", got, "it alone, where accounts have keys", "leave it out"))
         if not self._server.router.encrypted:
             return m.EntryMade(url=url)
+        if request.new:
+            named = secrets.token_hex(32)  # an id like a key's, of which nobody has the secret half
+            await self._server.service.accounts.set(named, account, keyed=True, name=request.new)
         if named == LOCAL or named not in self._server.context.accounts.rows:
             raise NoSuchAccount(complaint("account", repr(named), "one that is open", "see `ops accounts`"))
         made = await self._server.service.entries.make(LINK, named, "" if named == account else "made by an operator")

@@ -453,5 +453,12 @@ def test_a_server_prints_its_page_first_and_opens_it(
         lead = Path(opened.get(timeout=10).removeprefix("file://"))
         assert lead.stat().st_mode & 0o077 == 0
         assert url in lead.read_text()
-        with httpx.Client(base_url=address(server)) as page:
+        with httpx.Client(base_url=address(server)) as page, Client(server.server.addresses[0]) as operator:
             assert enter(page, url).json()["role"] == "operator"
+            assert enter(page, operator.entry.link(new="Ann").url).json()["name"] == "Ann"
+            assert made(page, "a first picture")["state"] == "done"
+            page.headers["x-salon-csrf"] = page.get("/api/session").json()["csrf"]
+            for fields, status in (({"new": "Bob"}, 403), ({"new": "", "account": ""}, 200)):
+                assert page.post("/api/entry.link", json=fields).status_code == status
+            with pytest.raises(RequestFailed, match="it alone"):
+                operator.entry.link(operator.server.account, new="Ann")

@@ -195,7 +195,7 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     m.ListTasteCodes: {"profile": LABELS},
     m.TasteRevoke: {"code": st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=16, max_size=16)},
     m.GetTasteReport: {"profile": LABELS},
-    m.NewLink: {"account": ACCOUNTS | st.just("")},
+    m.NewLink: {"account": ACCOUNTS | st.just(""), "new": LABELS},
     m.NewToken: {"name": LABELS},
     m.EndEntry: {"id": st.text("0123456789abcdef", min_size=12, max_size=12)},
 }

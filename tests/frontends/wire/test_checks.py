@@ -193,6 +193,7 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.TasteRevoke, "code"): (["abcdefghijklmnop", "234567" + "z" * 10], ["", "a" * 15, "a" * 17, "A" * 16, "1" * 16]),
     (m.GetTasteReport, "profile"): LABELS,
     (m.NewLink, "account"): ([*ACCOUNTS[0], ""], [*ACCOUNTS[1], "*"]),
+    (m.NewLink, "new"): LABELS,
     (m.NewToken, "name"): LABELS,
     (m.EndEntry, "id"): (["0123456789ab"], ["", "a" * 11, "a" * 13, "A" * 12, "g" * 12]),
 }
