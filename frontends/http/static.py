@@ -9,6 +9,7 @@ import hashlib
 import mimetypes
 import re
 from pathlib import Path
+from stat import S_ISREG
 from typing import Final, NamedTuple
 
 from starlette.requests import Request
@@ -68,19 +69,16 @@ class Static:
 
     async def get(self, name: str) -> Kept | None:
         """Return a file by its path in the folder; None: there is none."""
-        return await asyncio.to_thread(self._read, name)
-
-    def _read(self, name: str) -> Kept | None:
         if not all(part and not part.startswith(".") and "\0" not in part for part in name.split("/")) or "\\" in name:
             return None
         path = self._folder / name
         try:
             state = path.stat()
-            if not path.is_file():
+            if not S_ISREG(state.st_mode):
                 return None
             stamp, kept = (state.st_mtime_ns, state.st_size), self._kept.get(name)
             if kept is None or kept.stamp != stamp:
-                kept = self._kept[name] = _kept(path, stamp)
+                kept = self._kept[name] = await asyncio.to_thread(_kept, path, stamp)
         except (OSError, ValueError):
             self._kept.pop(name, None)
             return None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Final, NamedTuple
 
 import msgspec
@@ -128,15 +127,17 @@ class Lookups:
             raise no_such_job(job) from None
 
     async def thumbnail(self, job: str, picture: StoredPicture, side: int) -> bytes:
-        """Return a small WebP file of a picture of a job that the asking account may see; see `Thumbnails.get`.
+        """Return a small WebP file of a picture of a job that the asking account may see; see `Thumbnails`.
 
         Raises:
             UnknownJob: it was deleted.
             WrongValue: there is none of that side.
         """
-        get = partial(self.jobs.storing.thumbnails.get, picture.digest, side)
+        thumbnails, digest = self.jobs.storing.thumbnails, picture.digest
+        if (kept := await self.waits.read(lambda: thumbnails.kept(digest, side))) is not None:
+            return kept
         try:
-            return await asyncio.get_running_loop().run_in_executor(None, get)
+            return await asyncio.to_thread(thumbnails.make, digest, side)
         except BlobMissing:
             raise no_such_job(job) from None
 

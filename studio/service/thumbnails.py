@@ -36,18 +36,25 @@ class Thumbnails:
         self._making: Counter[str] = Counter()
         self._gone: set[str] = set()  # digests of pictures that were deleted while theirs was made
 
-    def get(self, digest: str, side: int) -> bytes:
-        """Return the WebP file of a picture, `side` pixels at its longer side; a smaller picture keeps its size.
+    def kept(self, digest: str, side: int) -> bytes | None:
+        """Return the WebP file of a picture, `side` pixels at its longer side; None: it is not made yet.
 
         Raises:
             WrongValue: it is no side of `SIDES`.
-            BlobMissing: there is no such picture.
         """
         if side not in SIDES:
             raise WrongValue(complaint("side", str(side), " or ".join(map(str, SIDES)), "choose one"))
-        assert is_digest(digest), "else it must never become part of a path"
-        with suppress(OSError):
+        try:
             return self._path(digest, side).read_bytes()
+        except OSError:
+            return None
+
+    def make(self, digest: str, side: int) -> bytes:
+        """Return the WebP file of a picture, which is made and kept; a picture that is smaller keeps its size.
+
+        Raises:
+            BlobMissing: there is no such picture.
+        """
         with self._lock:
             self._making[digest] += 1
         try:
@@ -84,6 +91,7 @@ class Thumbnails:
         return count
 
     def _path(self, digest: str, side: int) -> Path:
+        assert is_digest(digest), "else it must never become part of a path"
         return self._folder / digest[:2] / f"{digest[2:]}.{side}.webp"
 
     def _keep(self, path: Path, data: bytes) -> None:

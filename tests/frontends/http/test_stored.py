@@ -99,16 +99,17 @@ def test_a_thumbnail_of_what_is_deleted_meanwhile(tmp_path: Path) -> None:
     blobs = Slow()
     thumbnails = Thumbnails(tmp_path / "made", blobs)
     digest = blobs.put(buffer.getvalue())
-    assert thumbnails.get(digest, 256)
+    assert thumbnails.make(digest, 256)
     assert not list((tmp_path / "made").glob("*/*"))
     kept = MemoryBlobs()
     thumbnails = Thumbnails(tmp_path / "kept", kept)
     digest = kept.put(buffer.getvalue())
-    assert thumbnails.get(digest, 512) == thumbnails.get(digest, 256)  # a small picture keeps its size
+    assert thumbnails.kept(digest, 256) is None
+    assert thumbnails.make(digest, 512) == thumbnails.kept(digest, 256)  # a small picture keeps its size
     kept.delete(digest)
     assert thumbnails.sweep() == 2
     with pytest.raises(BlobMissing):
-        thumbnails.get(digest, 256)
+        thumbnails.make(digest, 256)
 
 
 def test_a_preview(page: httpx.Client, behaviour: Behaviour) -> None:
