@@ -13,7 +13,7 @@ from ..engine.image_prompts import FIELDS as SHOWN
 from ..engine.info import ModelInfo
 from ..engine.spec import GenerationSpec, size_for_aspect
 from ..engine.start import FIELDS as STARTS
-from ..engine.start import Place
+from ..engine.start import Place, Start
 from ..engine.styles.names import is_style
 from ..errors import complaint
 from ..parameters.known import checked, parameters
@@ -33,9 +33,14 @@ DRAWING: Final = (
 )  # fmt: skip
 
 
-def basis_of(asked: Asked, model: ModelInfo) -> tuple[Input, GenerationSpec]:
+def basis_of(asked: Asked, model: ModelInfo, *, wordless: bool = False) -> tuple[Input, GenerationSpec]:
     """Return the first source of a request, and a spec of its picture: the one that it was drawn with, if that is
     known, else that of a new picture of the request's prompt, in the size of `canvas_of`.
+
+    Args:
+        asked: the request.
+        model: of the engines that will take it.
+        wordless: whether nothing but the picture need say what it shows; it then keeps its own look, too.
 
     Raises:
         SpecError: how it was drawn is not known, and the request says no words.
@@ -44,6 +49,9 @@ def basis_of(asked: Asked, model: ModelInfo) -> tuple[Input, GenerationSpec]:
     if first.spec is not None:
         return first, first.spec
     prompt = asked.request.prompt.strip()
+    if not prompt and wordless:
+        width, height = canvas_of(first, model)
+        return first, model.make_spec("", seed=0, width=width, height=height, start=Start(first.digest))
     if not prompt:
         got = f"no words for {first.source}, which has no recipe"
         raise SpecError(complaint("prompt", got, "some words", 'say what it shows, like "a red apple"'))

@@ -25,8 +25,8 @@ IMAGES: Final = 4
 
 
 def spec(asked: Asked, model: ModelInfo) -> GenerationSpec:
-    """See `JobKind`."""
-    first, parent = basis_of(asked, model)
+    """See `JobKind`. A picture without a recipe needs no words: what is kept of it says what it shows."""
+    first, parent = basis_of(asked, model, wordless=True)
     said = asked.request.parameters or {}
     strength = float(said.get("image_strength", STRONG if said.get("strong") else SUBTLE))
     start = Start(first.digest, strength)

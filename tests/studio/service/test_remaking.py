@@ -93,8 +93,10 @@ def test_a_picture_without_a_recipe_is_fitted(
     assert panned.start.place[2] >= canvas[0]
 
 
-def test_a_picture_without_a_recipe_needs_words(model: ModelInfo) -> None:
-    for kind in ("vary", "region", "zoom", "pan"):
+def test_a_picture_without_a_recipe_needs_words_but_for_what_is_near_to_it(model: ModelInfo) -> None:
+    near = own(model, "vary", " ", (16, 16))
+    assert (near.prompt, near.start is not None and near.start.strength) == ("", 0.5)
+    for kind in ("region", "zoom", "pan"):
         with pytest.raises(SpecError, match="prompt: got no words for picture abab.*which has no recipe, allowed some"):
             own(model, kind, " ", (16, 16), **({"mask": DIGEST} if kind == "region" else {}))
     with pytest.raises(SpecError, match="source: got .*allowed a picture that Salon made"):
