@@ -221,6 +221,52 @@ def size_of(data: bytes, name: str = "picture") -> tuple[int, int]:
         return (height, width) if turned else (width, height)
 
 
+def mask_of(data: bytes, name: str = "mask") -> bytes:
+    """Return the file (PNG, grey) of a mask that is white where a picture is transparent, and black where it is not.
+
+    Raises:
+        ReferenceRefused: as `read_picture`; also for a picture that says nothing of transparency.
+    """
+    with _opened(data, name) as image:
+        alpha = _alpha(image)
+        if alpha is None:
+            got, allowed = "a picture without transparency", "one that is transparent where pixels shall be new"
+            raise ReferenceRefused(complaint(name, got, allowed, "save it as PNG with an alpha channel"))
+        return _grey(alpha, inverted=True)
+
+
+def light_mask_of(data: bytes, name: str = "mask", *, inverted: bool = False) -> bytes:
+    """Return the file (PNG, grey) of a mask that is white where a picture is light, or where it is opaque if parts of
+    it are not; `inverted`: the other way around. Raise ReferenceRefused as `read_picture`."""
+    with _opened(data, name) as image:
+        alpha = _alpha(image)
+        if alpha is None or alpha.getextrema() == (255, 255):
+            alpha = _upright(image).convert("RGB").convert("L")
+        return _grey(alpha, inverted=inverted)
+
+
+def _upright(image: Any) -> Any:
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def _alpha(image: Any) -> Any:
+    """Return how opaque an image is, as one of Pillow's in grey; None: it says nothing of that."""
+    upright = _upright(image)
+    if "transparency" not in upright.info and "A" not in upright.getbands():
+        return None
+    return upright.convert("RGBA").getchannel("A")
+
+
+def _grey(image: Any, *, inverted: bool) -> bytes:
+    from PIL import ImageOps
+
+    buffer = io.BytesIO()
+    (ImageOps.invert(image) if inverted else image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def pictures_of(
     spec: GenerationSpec, file_of: Callable[[str], bytes | None], kept: References, info: ModelInfo
 ) -> dict[PictureForm, UInt8]:

@@ -156,7 +156,8 @@ def test_the_default_install_brings_what_every_floor_imports() -> None:
     optional = {"opentelemetry", "psycopg", "torch", "triton"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     brought = {re.split(r"[<>=!~; \[]", line)[0].lower() for line in project["dependencies"]}
-    called = {"PIL": "pillow", "zmq": "pyzmq", "prometheus_client": "prometheus-client"}
+    called = {"PIL": "pillow", "zmq": "pyzmq"}
+    called |= {name: name.replace("_", "-") for name in ("prometheus_client", "python_multipart")}
     needed = {name.split(".")[0] for path in modules(*FLOORS) for name, relative in imports(path) if not relative}
     needed -= {*sys.stdlib_module_names, *optional, "salon"}
     needed = {called.get(name, name) for name in needed}

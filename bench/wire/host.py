@@ -34,15 +34,17 @@ class Host:
         folder: of its data, keys, plans and log; kept from one start to the next.
         threads: of its engine.
         curve: encrypted; every key gets an account.
+        with_http: it answers HTTP, too.
 
     Attributes:
         address: as clients want it; the fragment is the server's key.
+        http: where it answers HTTP; "": nowhere.
     """
 
-    def __init__(self, folder: Path, threads: int, *, curve: bool = False) -> None:
-        self.folder, self.threads, self.curve = folder, threads, curve
+    def __init__(self, folder: Path, threads: int, *, curve: bool = False, with_http: bool = False) -> None:
+        self.folder, self.threads, self.curve, self.with_http = folder, threads, curve, with_http
         self.data = folder / "data"
-        self.address = ""
+        self.address = self.http = ""
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Host:
@@ -58,6 +60,7 @@ class Host:
         plans.write_text(PLANS.read_text().replace("queued = 1_000\n", f"queued = {ROOM}\n"))
         flags = ["--listen", "tcp://127.0.0.1:0", "--data", str(self.data), "--plans", str(plans), "--metrics", "off"]
         flags += ["--threads", str(self.threads), "--grace", "0"]
+        flags += ["--http", "127.0.0.1:0" if self.with_http else "off"]
         everybody = ["--curve", "--open", "--open-plan", "unlimited", "--open-accounts", str(ROOM), "--rate", "0"]
         flags += everybody if self.curve else ["--no-curve"]
         with open(self.folder / "log.txt", "ab") as log:
@@ -74,7 +77,8 @@ class Host:
         assert self.process is not None
         assert self.process.stdout is not None
         pipe, end, text = self.process.stdout.fileno(), time.monotonic() + START_S, ""
-        while (found := re.search(r"SALON_SERVER='([^']+)'", text)) is None:
+        http = None
+        while (found := re.search(r"SALON_SERVER='([^']+)'", text)) is None or (self.with_http and http is None):
             ready = select.select([pipe], [], [], max(0.0, end - time.monotonic()))[0]
             part = os.read(pipe, 65536) if ready else b""
             if not part:
@@ -82,6 +86,8 @@ class Host:
                 tail = (self.folder / "log.txt").read_text().strip().splitlines()[-1:]
                 raise HostFailed(f"the server did not start within {START_S:g} s: {' '.join(tail)}")
             text += part.decode()
+            http = re.search(r"http://127\.0\.0\.1:[0-9]+", text)
+        self.http = "" if http is None else http[0]
         return found[1]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -67,6 +68,8 @@ def _serve(parser: Parser) -> None:
     net.add_argument("--http-url", metavar="URL", help="of a proxy before it, like https://salon.example (none)")
     for name, text in (("cert", "HTTP's certificate, as PEM (none)"), ("key", "its key, as PEM")):
         net.add_argument(f"--tls-{name}", type=PathName(f"--tls-{name}", FILE), metavar="FILE", help=text)
+    text = "a name by which programs may ask for the model, may be repeated"
+    net.add_argument("--model-alias", action="append", type=_alias, metavar="NAME", help=text)
     rate = number("--rate", 0, 1e6, "0 is no limit")
     net.add_argument("--rate", type=rate, metavar="N", help="requests a second of one account; 0: no limit (500)")
     burst = whole("--burst", 1, 10**6, f"{ServeOptions.burst} is usual")
@@ -123,6 +126,14 @@ def _place(flag: str, usual: str) -> Callable[[str], str]:
         return f"{host or '127.0.0.1'}:{int(port)}"
 
     return read
+
+
+def _alias(text: str) -> str:
+    """Return a name for the model. UsageError: programs could not ask for it in an address."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}", text):
+        allowed = "up to 100 letters, digits and . _ : / -"
+        raise UsageError(complaint("--model-alias", shown(text), allowed, "write it like gpt-image-9"))
+    return text
 
 
 def check(options: argparse.Namespace) -> None:

@@ -61,6 +61,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         keep_days=options.keep,
         quota_bytes=0 if options.quota is None else round(options.quota * 1_000_000),
         image_links=options.image_links,
+        model_aliases=tuple(dict.fromkeys(options.model_alias or ())),
         loras=options.loras,
         taste_unlock=options.unlock,
         bonus_rankers=options.bonus_rankers,

@@ -11,23 +11,25 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...errors import SalonError, complaint
 from ...studio.service.service import Service
 from ...values import shown
+from . import openapi
 from .asked import asked_of
 from .errors import HttpRefused, body_of, failure_body, headers_of, refusal_of
 from .following import Ending
-from .gate import ACCOUNT, API, BASE
+from .gate import ACCOUNT, API
+from .gateway import Gateway
 from .generations import Generations
 from .keys import Keys
-from .models import model_of, want_model
+from .models import model_of, models_of
 from .pictures import Links
 from .reading import JSON, json_body
+from .sd import StableDiffusion
 
-FILES: Final = "/v1/files/"
 READY: Final = ("idle", "busy")  # states of a worker that does its work
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -46,15 +48,18 @@ class Front:
 
     def __init__(self, service: Service, ending: Ending, more: Sequence[BaseRoute] = ()) -> None:
         self._service = service
-        self._links, self._keys = Links(time.monotonic), Keys(time.monotonic)
-        self._generations = Generations(service, self._links, ending)
+        links, self._keys = Links(time.monotonic), Keys(time.monotonic)
+        generations = Generations(service, links, ending)
+        self._gateway = Gateway(service, generations, self._keys, links)
         routes = [
             Route("/healthz", _answering(self._alive)),
             Route("/readyz", _answering(self._ready)),
             Route("/v1/models", _answering(self._models)),
             Route("/v1/models/{id:path}", _answering(self._model)),
             Route("/v1/images/generations", _answering(self._generate), methods=["POST"]),
-            Route(FILES + "{name}", _answering(self._file)),
+            Route("/openapi.json", _answering(self._openapi)),
+            *self._gateway.routes(_answering),
+            *StableDiffusion(service, generations, self._keys).routes(_answering),
             *more,
         ]
         self.app = Starlette(routes=routes, exception_handlers={HTTPException: _unrouted})
@@ -75,14 +80,14 @@ class Front:
             return _json({"status": "not ready", "reason": str(error)}, 503)
         return _json({"status": "ready"})
 
+    async def _openapi(self, request: Request) -> Response:
+        return Response(openapi.page(), media_type=JSON)
+
     async def _models(self, request: Request) -> Response:
-        model = model_of(self._service.context.studio.loop.model.identity)
-        return _json({"object": "list", "data": [model]})
+        return _json({"object": "list", "data": models_of(self._service.context)})
 
     async def _model(self, request: Request) -> Response:
-        identity = self._service.context.studio.loop.model.identity
-        want_model(identity, request.path_params["id"])
-        return _json(model_of(identity))
+        return _json(model_of(self._service.context, request.path_params["id"]))
 
     async def _generate(self, request: Request) -> Response:
         account: str = request.scope[ACCOUNT]
@@ -90,23 +95,7 @@ class Front:
         headers = request.headers
         named, retries = headers.get("idempotency-key"), headers.get("x-stainless-retry-count", "0")
         asked = asked_of(body, self._keys.key(account, named, retries, body))
-        try:
-            jobs = await self._generations.submit(account, asked)
-        except SalonError as error:
-            raise refusal_of(error, asked.fields, asked.request.prompt) from error
-        told = {"x-salon-jobs": ",".join(jobs)}
-        if asked.stream:
-            events = self._generations.events(account, asked, jobs)
-            told["cache-control"] = "no-store"
-            return StreamingResponse(events, headers=told, media_type="text/event-stream")
-        base = request.scope[BASE] + FILES
-        done = await self._generations.answer(account, asked, jobs, base, request.is_disconnected)
-        return _json(done, headers=told)
-
-    async def _file(self, request: Request) -> Response:
-        data, format = await self._links.open(self._service, request.scope[ACCOUNT], request.path_params["name"])
-        headers = {"cache-control": "private, max-age=3600, immutable"}
-        return Response(data, headers=headers, media_type=f"image/{format}")
+        return await self._gateway.reply(request, account, asked)
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from ...bounds import MAX_IMAGES, MAX_SIDE, MAX_SOURCE
-from ...errors import complaint, is_text
+from ...errors import SalonError, complaint, is_text
 from ...parameters.errors import ParameterError
-from ...parameters.job_request import JobRequest
+from ...parameters.job_request import IMAGINE, JobRequest, Source
 from ...parameters.known import checked, parameters
 from ...parameters.language.options import prompts_of
 from ...values import flag_of, shown, text_of, whole_of
-from .errors import HttpRefused
+from .bodies import fields_in
+from .errors import HttpRefused, refusal_of
 
 MAX_N: Final = 10
 MAX_PARTIAL: Final = 3
 FORMATS: Final = {"png": "PNG", "jpeg": "JPEG", "webp": "WEBP"}
 QUALITIES: Final[dict[str, dict[str, Any]]] = {  # the parameters that a word stands for
     "auto": {}, "low": {"draft": True}, "medium": {"quality": 1}, "standard": {"quality": 1},
-    "high": {"quality": 2}, "hd": {"quality": 2},
+    "high": {"quality": 2}, "hd": {"quality": 2}, "xhigh": {"quality": 4}, "max": {"quality": 4},
 }  # fmt: skip
 _SIZE: Final = re.compile(r"([1-9][0-9]{0,4})x([1-9][0-9]{0,4})")
-_NO_PARAMETERS: Final = ("model", "user")  # they are read, and do not change the pictures
+MODERATION: Final = ("auto", "low")
+SIDES: Final = ("aspect", "width", "height")  # parameters that say a size
+_NO_PARAMETERS: Final = ("model", "user", "safety_identifier")  # they are read, and do not change the pictures
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -52,6 +55,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
         stream: whether it wants events.
         partial: pictures that it wants before the last one.
         quality: the word that it says.
+        edit: whether it changes pictures that it brings.
     """
 
     request: JobRequest
@@ -62,46 +66,83 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     partial: int = 0
     quality: str = "auto"
+    edit: bool = False
+
+
+class Pictures(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pictures say that a request brings.
+
+    Attributes:
+        said: (field, value) of parameters, by name.
+        kind: of job.
+        sources: of the job.
+        canvas: (width, height) in pixels, where the request says no size; None: the model's.
+        words: whether it needs a prompt.
+    """
+
+    said: dict[str, tuple[str, Any]] = {}
+    kind: str = IMAGINE
+    sources: tuple[Source, ...] = ()
+    canvas: tuple[int, int] | None = None
+    words: bool = True
 
 
 def asked_of(body: bytes, key: str) -> Asked:
-    """Read the body of a request.
+    """Read the body of a request without pictures; see `asked_from`.
 
     Args:
         body: JSON.
         key: of the job.
 
     Raises:
-        HttpRefused: it is no JSON object, or a field is unknown or has no value that is allowed; it names the field.
-        PromptRefused, ParameterError: the prompt, or a parameter beside it.
+        HttpRefused: it is no JSON object, or as `asked_from`.
     """
+    return asked_from(fields_in(body), key)
+
+
+def asked_from(fields: Mapping[str, Any], key: str, pictures: Pictures | None = None) -> Asked:
+    """Read the fields of a request.
+
+    Args:
+        fields: of JSON, or of a form, without those of pictures.
+        key: of the job.
+        pictures: that come with it; None: none do.
+
+    Raises:
+        HttpRefused: a field is unknown or has no value that is allowed; it names the field.
+    """
+    reader = _Reader(dict(fields), pictures or Pictures())
     try:
-        fields = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise HttpRefused(complaint("body", f"no JSON ({error})", "a JSON object", "correct it")) from error
-    if not isinstance(fields, dict):
-        raise HttpRefused(complaint("body", shown(fields), "a JSON object", "correct it"))
-    read = _Reader({name: value for name, value in fields.items() if value is not None})
-    return read.asked(key)
+        return reader.asked(key, edit=pictures is not None)
+    except SalonError as error:
+        raise refusal_of(error, reader.told) from error
 
 
 class _Reader:
-    """Takes the fields of a body one by one; those that are left are parameters, or unknown."""
+    """Takes the fields of a body one by one; those that are left are parameters, or unknown.
 
-    def __init__(self, fields: dict[str, Any]) -> None:
+    Attributes:
+        told: fields, by the names of the parameters that they state.
+    """
+
+    def __init__(self, fields: dict[str, Any], pictures: Pictures) -> None:
         self._left = fields
         self._said: dict[str, Any] = {}
-        self._from: dict[str, str] = {}
+        self.told: dict[str, str] = {}
+        self._pictures = pictures
 
-    def asked(self, key: str) -> Asked:
+    def asked(self, key: str, *, edit: bool) -> Asked:
         """Return what the fields say."""
+        for name, (field, value) in self._pictures.said.items():
+            self._say(name, field, value)
         prompt = self._prompt()
         for name in _NO_PARAMETERS:
             if name in self._left and (text_of(self._left[name]) is None or not is_text(self._left[name])):
                 raise _wrong(name, self._left[name], "text")
         model = self._left.pop("model", "")
-        self._left.pop("user", None)
-        self._word("moderation", ("auto", "low"), "auto")
+        for name in _NO_PARAMETERS[1:]:
+            self._left.pop(name, None)
+        self._word("moderation", MODERATION, "auto")
         background = self._word("background", ("auto", "opaque", "transparent"), "auto")
         if background == "transparent":
             raise _wrong("background", background, "opaque or auto", "this model draws no transparency")
@@ -115,7 +156,7 @@ class _Reader:
         if stream and link:
             raise _wrong("response_format", "url", "b64_json with stream", "leave one of them out")
         quality = self._quality()
-        self._size()
+        self._size(prompt)
         n = self._take("n", _between(1, MAX_N), None, f"a whole number from 1 to {MAX_N}")
         for name, value in self._left.items():
             if name not in parameters():
@@ -127,14 +168,19 @@ class _Reader:
                 raise HttpRefused(str(error), param=name) from error
             self._say(name, name, value)
         self._number(prompt, n)
-        request = JobRequest(key=key, prompt=prompt, parameters=self._said, language=True)
+        request = JobRequest(
+            key=key, prompt=prompt, parameters=self._said, language=True, kind=self._pictures.kind,
+            sources=self._pictures.sources,
+        )  # fmt: skip
         return Asked(
-            request=request, fields=self._from, model=model, form=form, link=link, stream=stream, partial=partial,
-            quality=quality,
+            request=request, fields=self.told, model=model, form=form, link=link, stream=stream, partial=partial,
+            quality=quality, edit=edit,
         )  # fmt: skip
 
     def _prompt(self) -> str:
         prompt = self._left.pop("prompt", None)
+        if not self._pictures.words and prompt in (None, ""):
+            return ""
         if prompt is None:
             text = complaint("prompt", "none", "text", "say what to draw")
             raise HttpRefused(text, param="prompt", code="missing_required_parameter")
@@ -161,15 +207,25 @@ class _Reader:
             self._say(name, "quality", value)
         return word
 
-    def _size(self) -> None:
+    def _size(self, prompt: str) -> None:
         size = self._left.pop("size", "auto")
         if size == "auto":
+            canvas = self._pictures.canvas
+            prompts = prompts_of(prompt, self._said) if canvas is not None else ()
+            if canvas is not None and not any(name in one.said for one in prompts for name in SIDES):
+                self._canvas(canvas)
             return
         found = _SIZE.fullmatch(size) if isinstance(size, str) else None
         if found is None or max(int(found[1]), int(found[2])) > MAX_SIDE:
             raise _wrong("size", size, f"auto, or WIDTHxHEIGHT in pixels up to {MAX_SIDE}", "write it like 1024x768")
         self._say("width", "size", int(found[1]))
         self._say("height", "size", int(found[2]))
+
+    def _canvas(self, canvas: tuple[int, int]) -> None:
+        """Say the size of a picture that is brought, unless a field says one."""
+        if not any(name in self._left for name in SIDES):
+            for name, side in zip(("width", "height"), canvas, strict=True):
+                self._say(name, "size", side)
 
     def _number(self, prompt: str, n: int | None) -> None:
         """Say how many pictures are wanted: one, unless the prompt or a parameter says how many."""
@@ -186,8 +242,8 @@ class _Reader:
 
     def _say(self, name: str, field: str, value: Any) -> None:
         if name in self._said:
-            raise _wrong(field, self._left.get(field, "it"), f"one of it and {self._from[name]}", "drop one")
-        self._said[name], self._from[name] = value, field
+            raise _wrong(field, self._left.get(field, "it"), f"one of it and {self.told[name]}", "drop one")
+        self._said[name], self.told[name] = value, field
 
     def _word(self, name: str, words: tuple[str, ...], default: str) -> str:
         word = self._left.pop(name, default)

@@ -1,4 +1,4 @@
-"""Carry out `POST /v1/images/generations`: submit, wait, and answer with pictures or with events."""
+"""Carry out requests for pictures: submit, wait, and answer with pictures or with events."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from .following import Ending, Follower
 from .models import want_model
 from .pictures import Links, file_of, pictures_of, preview_in, want_done
 
-PARTIAL: Final = "image_generation.partial_image"
-COMPLETED: Final = "image_generation.completed"
+KINDS: Final = ("image_generation", "image_edit")  # of events; the second of requests that bring pictures
 STEPS: Final = "steps"  # a parameter
 LEFT: Final = 499  # the status, as nginx has it, of an answer that nobody waits for
 
@@ -42,7 +41,7 @@ class Generations:
             HttpRefused: there is no such model.
             As `Service.submit_all`.
         """
-        want_model(self._service.context.studio.loop.model.identity, asked.model)
+        want_model(self._service.context, asked.model)
         request = asked.request
         if asked.partial:
             plan = await self._service.plan(account, request)
@@ -66,28 +65,35 @@ class Generations:
         Raises:
             HttpRefused: a job has no pictures, the server ends, or the client has left, whose jobs go on and are kept.
         """
+        data: list[dict[str, str]] = []
+        size = ""
+        for record, picture in await self.drawn(account, jobs, gone):
+            size = size or _size_of(picture)
+            if asked.link:
+                one = {"url": base + self._links.add(account, record.job, picture.index, asked.form)}
+            else:
+                one = {"b64_json": _text(await file_of(self._service, record.job, picture, asked.form))}
+            if record.prompt != asked.request.prompt:
+                one["revised_prompt"] = record.prompt
+            data.append(one)
+        return {"created": int(time.time()), "data": data, "size": size, **_said(asked)}
+
+    async def drawn(
+        self, account: str, jobs: Sequence[str], gone: Callable[[], Awaitable[bool]]
+    ) -> list[tuple[JobRecord, StoredPicture]]:
+        """Return the single pictures of jobs, each with its job, once all are done. Raises as `answer`."""
         with Follower([await self._service.log(job, account) for job in jobs], self._ending) as follower:
             if not await follower.to_the_end(gone):
                 raise HttpRefused("the client has left; the jobs go on", status=LEFT)
-        data: list[dict[str, str]] = []
-        size = ""
-        for record in [await self._done(job, account) for job in jobs]:
-            for picture in pictures_of(record):
-                size = size or f"{picture.width}x{picture.height}"
-                if asked.link:
-                    one = {"url": base + self._links.add(account, record.job, picture.index, asked.form)}
-                else:
-                    one = {"b64_json": _text(await file_of(self._service, record.job, picture, asked.form))}
-                if record.prompt != asked.request.prompt:
-                    one["revised_prompt"] = record.prompt
-                data.append(one)
-        return {"created": int(time.time()), "data": data, "size": size, **_said(asked)}
+        records = [await self._done(job, account) for job in jobs]
+        return [(record, picture) for record in records for picture in pictures_of(record)]
 
     async def events(self, account: str, asked: Asked, jobs: Sequence[str]) -> AsyncIterator[bytes]:
         """Yield the lines of a stream of server-sent events, until all jobs are done; an error is its last event.
 
         A client that leaves ends it; the jobs go on, and are kept.
         """
+        kind = KINDS[asked.edit]
         try:
             with Follower([await self._service.log(job, account) for job in jobs], self._ending) as follower:
                 partial = 0
@@ -100,12 +106,15 @@ class Generations:
                         shown = _text(await preview_in(log.preview, asked.form))
                         fields = {"b64_json": shown, "partial_image_index": partial}
                         partial += 1
-                        yield _event(PARTIAL, fields | {"size": await self._size(log.job, account)} | _said(asked))
+                        yield _event(
+                            f"{kind}.partial_image",
+                            fields | {"size": await self._size(log.job, account)} | _said(asked),
+                        )
             for job in jobs:
                 record = await self._done(job, account)
                 for picture in pictures_of(record):
                     fields = {"b64_json": _text(await file_of(self._service, job, picture, asked.form))}
-                    yield _event(COMPLETED, fields | {"size": _size_of(picture)} | _said(asked))
+                    yield _event(f"{kind}.completed", fields | {"size": _size_of(picture)} | _said(asked))
         except Exception as error:
             refusal = refusal_of(error, asked.fields, asked.request.prompt)
             yield b"event: error\ndata: " + body_of(refusal) + b"\n\n"

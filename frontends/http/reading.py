@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -40,8 +40,14 @@ def kind_of(request: Request) -> str:
 
 
 async def body_of(request: Request, most: int, seconds: float) -> bytes:
-    """Return the body of a request. HttpRefused: it has more than `most` bytes, or takes longer than `seconds`."""
-    parts, size = [], 0
+    """Return the body of a request. Raises as `parts_of`."""
+    return b"".join([part async for part in parts_of(request, most, seconds)])
+
+
+async def parts_of(request: Request, most: int, seconds: float) -> AsyncIterator[bytes]:
+    """Yield the body of a request as it comes. HttpRefused: it has more than `most` bytes, or takes longer than
+    `seconds`."""
+    size = 0
     try:
         async with asyncio.timeout(seconds):
             async for part in request.stream():
@@ -49,11 +55,10 @@ async def body_of(request: Request, most: int, seconds: float) -> bytes:
                 if size > most:
                     text = complaint("body", f"more than {most:,} bytes", "fewer", "shorten it")
                     raise HttpRefused(text, status=413, code="too_large")
-                parts.append(part)
+                yield part
     except TimeoutError:
         text = complaint("body", f"not all of it in {seconds:g} s", "a faster one", "send it again")
         raise HttpRefused(text, status=408, code="too_slow", retry_ms=1000) from None
-    return b"".join(parts)
 
 
 class Bringing:

@@ -19,7 +19,7 @@ from ...studio.errors import (
     StudioClosed,
     WorkerLost,
 )
-from ...studio.service.errors import Draining, NoSuchAccount, NoSuchEntry, TooMany, TooSlow, UnknownJob
+from ...studio.service.errors import Draining, NoSuchAccount, NoSuchEntry, TooMany, TooSlow, UnknownFile, UnknownJob
 from ..wire.errors import MessageError, UnsupportedVersion
 from ..wire.messages import Failure
 
@@ -38,6 +38,7 @@ class RequestRefused(SalonError):
 CODES: tuple[tuple[type[SalonError], str, int], ...] = (
     (UnsupportedVersion, "unsupported", 0),
     (UnknownJob, "not_found", 0),
+    (UnknownFile, "not_found", 0),
     (NoSuchAccount, "not_found", 0),
     (NoSuchEntry, "not_found", 0),
     (TooSlow, "busy", 1000),

@@ -3,6 +3,7 @@
 StudioError
 └── ServiceError
     ├── UnknownJob       there is no job of that id: it never was, was deleted, or is another account's private one
+    ├── UnknownFile      the account has no file of that id
     ├── NotEnded         the job has to end first
     ├── NotFailed        the job cannot be tried again, because it has not failed
     ├── KeyReused        another request, or another grant, had this key before
@@ -31,6 +32,10 @@ class ServiceError(StudioError):
 
 class UnknownJob(ServiceError):
     """The account may see no job of that id: it does not exist, was deleted, or is another's private one."""
+
+
+class UnknownFile(ServiceError):
+    """The account has no file of that id."""
 
 
 class NotEnded(ServiceError):

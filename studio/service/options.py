@@ -33,6 +33,7 @@ class ServiceOptions:
         bonus_rankers: how many of the accounts that ranked most the day before get the plans' bonus; None: as many as
             the plans say.
         bonus_events: that an account has to have ranked for it on that day, at least.
+        model_aliases: further names by which programs may ask for the model.
         quota_bytes: bytes of stored pictures that each account may have; 0: no limit.
     """
 
@@ -63,3 +64,4 @@ class ServiceOptions:
     device: str | None = None
     unload_after: float | None = None
     loras: str | None = None
+    model_aliases: tuple[str, ...] = ()

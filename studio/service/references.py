@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -90,17 +90,33 @@ class ServiceReferences:
     async def add(self, account: str, digest: str, data: bytes) -> None:
         """Store a picture's file. Raises as `upload`."""
 
-        def put() -> None:
+        def check() -> None:
             if (real := digest_of(data)) != digest:
                 got = f"a file with sha256 {real[:12]}..."
                 raise WrongValue(complaint("upload", got, f"{digest[:12]}..., as was said", "bring it again"))
             read_picture(data, "upload")
-            self._blobs.put(data)
+
+        await asyncio.get_running_loop().run_in_executor(None, check)
+        await self.bring(account, {digest: data})
+
+    async def bring(self, account: str, files: Mapping[str, bytes]) -> None:
+        """Store files by their digests, all of them pictures (`read_picture`), or none.
+
+        Raises:
+            StoreError, TooSlow: they could not be stored.
+        """
+
+        def put() -> None:
+            for data in files.values():
+                self._blobs.put(data)
 
         await asyncio.get_running_loop().run_in_executor(None, put)
         now = self.context.now_ms()
-        row = ReferenceRow(account=account, digest=digest, size=len(data), added_ms=now, used_ms=now)
-        writes: list[Write] = [Put(row), *await self.waits.read(lambda: self._beyond(account, row))]
+        rows = [
+            ReferenceRow(account=account, digest=digest, size=len(data), added_ms=now, used_ms=now)
+            for digest, data in files.items()
+        ]
+        writes: list[Write] = [*map(Put, rows), *await self.waits.read(lambda: self._beyond(account, rows))]
         await self.waits.stored(writes)
 
     async def has(self, account: str, digest: str) -> bool:
@@ -202,6 +218,15 @@ class ServiceReferences:
                 continue
         return None
 
+    def size(self, account: str, digest: str) -> int | None:
+        """Return the bytes of a picture that an account has brought; None: it has not, or it is gone."""
+        row = self._row(account, digest)
+        return None if row is None else row.size
+
+    def forgotten(self, account: str, digest: str) -> Write:
+        """Return what makes an account have a picture no more."""
+        return Remove(ReferenceRow, (account, digest))
+
     def may_use(self, account: str, digest: str) -> bool:
         """Return whether an account has brought a picture, or may see a job that has it."""
         return self._row(account, digest) is not None or self.context.store.shows(account, digest)
@@ -231,10 +256,11 @@ class ServiceReferences:
         row = self.context.store.row(ReferenceRow, account, digest)
         return row if row is not None and self._blobs.has(digest) else None
 
-    def _beyond(self, account: str, new: ReferenceRow) -> list[Write]:
-        """Return the writes that make space for a new picture of an account, the least recently used first."""
-        rows = [row for row in self._all(account) if row.digest != new.digest]
-        left, writes = sum(row.size for row in rows) + new.size - KEPT_BYTES, list[Write]()
+    def _beyond(self, account: str, new: Sequence[ReferenceRow]) -> list[Write]:
+        """Return the writes that make space for new pictures of an account, the least recently used first."""
+        digests = {row.digest for row in new}
+        rows = [row for row in self._all(account) if row.digest not in digests]
+        left, writes = sum(row.size for row in [*rows, *new]) - KEPT_BYTES, list[Write]()
         for row in sorted(rows, key=lambda row: row.used_ms):
             if left <= 0:
                 break

@@ -32,6 +32,7 @@ from .batches import Batches, want_alike
 from .context import ServiceContext
 from .entries import Entries
 from .errors import Draining, NotEnded, NotFailed, no_such_job
+from .files import ServiceFiles
 from .inputs import check_sources, file_input, job_input
 from .job_record import JobRecord, record_of, stored_pictures
 from .linked import Linked
@@ -62,6 +63,7 @@ class Service(Lookups):
     Attributes:
         accounts: the requests about accounts.
         linked: pictures by their links.
+        files: files that are named for later.
         taste: the requests about what accounts like.
         entries: what lets browsers and programs in over HTTP.
         prompts: what is said in the prompt language, and the accounts' settings.
@@ -79,6 +81,7 @@ class Service(Lookups):
         self.accounts = AccountService(context, self.waits)
         self.prompts = Prompts(context, self.waits)
         self.linked = Linked(self.jobs.references, allowed=context.options.image_links)
+        self.files = ServiceFiles(self.jobs.references)
         self.taste = TasteService(self)
         self.entries = Entries(context, self.waits)
         self.draining = False
@@ -144,6 +147,7 @@ class Service(Lookups):
             await asyncio.to_thread(self.jobs.references.loras.sweep, in_use)
             await asyncio.to_thread(self.jobs.storing.thumbnails.sweep)
             await asyncio.to_thread(self.entries.sweep)
+            await asyncio.to_thread(self.files.sweep)
             await asyncio.to_thread(context.store.tidy)
             self.taste.sweep()
             await self.taste.bonus.give()

@@ -34,6 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "triton_resources": {"tied_to": "nothing", "needs": "triton", "rows": 5},
     "lora": {"tied_to": "shapes", "needs": "diffusers", "rows": 10},
     "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
+    "gateway": {"tied_to": "shapes", "needs": "uvicorn", "rows": 6},
 }
 
 

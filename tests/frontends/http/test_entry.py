@@ -233,7 +233,26 @@ def cases(job: str, link: str, digest: str) -> dict[str, list[tuple[int | tuple[
         "/v1/models": [(200, get("/v1/models"))],
         "/v1/models/{id:path}": [(404, get("/v1/models/nothing"))],
         "/v1/images/generations": [(400, post("/v1/images/generations", prompt=f"a cat --image {digest}"))],
-        "/v1/files/{name}": [(404, get(link))],
+        "/openapi.json": [(200, get("/openapi.json"))],
+        "/v1/images/edits": [(400, post("/v1/images/edits", prompt="a cat", images=[{"file_id": digest}]))],
+        "/v1/images/variations": [(400, post("/v1/images/variations", images=[{"file_id": digest}]))],
+        "/v1/files": [(200, get("/v1/files"))],
+        "/v1/files/{name}": [
+            (404, get(link)), (404, get(f"/v1/files/{digest}")),
+            (404, lambda page: page.delete(f"/v1/files/{digest}")),
+        ],
+        "/v1/files/{name}/content": [(404, get(f"/v1/files/{digest}/content"))],
+        "/sdapi/v1/txt2img": [(400, post("/sdapi/v1/txt2img", prompt=f"a cat --image {digest}"))],
+        "/sdapi/v1/img2img": [(400, post("/sdapi/v1/img2img", prompt="a cat", init_images=[digest]))],
+        "/sdapi/v1/options": [
+            (200, get("/sdapi/v1/options")),
+            (404, post("/sdapi/v1/options", sd_model_checkpoint="x")),
+        ],
+        **{
+            f"/sdapi/v1/{name}": [(200, get(f"/sdapi/v1/{name}"))]
+            for name in ("sd-models", "samplers", "schedulers", "progress")
+        },
+        "/sdapi/v1/interrupt": [(200, post("/sdapi/v1/interrupt"))],
     }  # fmt: skip
 
 
@@ -248,8 +267,9 @@ def test_nobody_sees_what_is_anothers(keyed: BackgroundServer, sides: tuple[Side
     assert owner.page.get(link).status_code == 200
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8), (9, 8, 7)).save(buffer, "PNG")
-    kind = {"content-type": "image/png"}
-    digest = owner.page.post("/api/references", content=buffer.getvalue(), headers=kind).json()["digest"]
+    sent: dict[str, Any] = {"files": {"file": ("secret.png", buffer.getvalue())}, "data": {"purpose": "vision"}}
+    digest = owner.page.post("/v1/files", **sent).json()["id"]
+    assert owner.page.get(f"/v1/files/{digest}").json()["filename"] == "secret.png"
     assert owner.page.get(f"/api/pictures/{info['job']}/0").status_code == 200
     tried = cases(info["job"], link, digest)
     assert keyed.server is not None

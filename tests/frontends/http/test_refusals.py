@@ -38,6 +38,7 @@ WHERE = "/v1/images/generations"
         ({"size": "16x16", "width": 32}, "width", "one of it and size"),
         ({"quality": "best"}, "quality", "high"),
         ({"quality": 3}, "quality", "1 or 2 or 4"),
+        ({"safety_identifier": 3}, "safety_identifier", "text"),
         ({"background": "transparent"}, "background", "opaque"),
         ({"background": 1}, "background", "opaque"),
         ({"response_format": "file"}, "response_format", "url"),
@@ -87,7 +88,7 @@ def test_other_ways_to_ask_wrongly(http: httpx.Client) -> None:
     assert (
         http.post(WHERE, json={}, headers={"idempotency-key": ""}).json()["error"]["code"] == "invalid_idempotency_key"
     )
-    for answer, status in ((http.get(WHERE), 405), (http.post("/v1/images/edits"), 404), (http.get("/v2"), 404)):
+    for answer, status in ((http.get(WHERE), 405), (http.post("/v1/images"), 404), (http.get("/v2"), 404)):
         assert answer.status_code == status
         assert answer.json()["error"]["code"] == "unknown_url"
     assert http.get("/v1/models", headers={"authorization": "Basic x"}).status_code == 401

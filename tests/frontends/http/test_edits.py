@@ -1,0 +1,304 @@
+"""Edits, variations and files, through OpenAI's own client and as others send them byte for byte."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import struct
+import time
+import zlib
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from PIL import Image, ImageChops
+
+from salon.frontends.client.client import Client
+from salon.frontends.http import bodies, forms
+from salon.frontends.zmq.background import BackgroundServer
+
+from .conftest import address
+
+EDITS, VARIATIONS, FILES = "/v1/images/edits", "/v1/images/variations", "/v1/files"
+PLAIN: dict[str, Any] = {"steps": 2, "seed": 7}
+
+
+def png(colour: Any = (200, 30, 40), size: tuple[int, int] = (16, 16), mode: str = "RGB") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def mask(size: tuple[int, int] = (16, 16)) -> bytes:
+    """A mask whose left half is to be drawn anew."""
+    image = Image.new("RGBA", size, (0, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, size[0] // 2, size[1]))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+RED, BLUE = png(), png((20, 60, 220))
+
+
+def picture_of(made: Any) -> bytes:
+    return base64.b64decode((made.data or [])[0].b64_json)
+
+
+def image_of(made: Any) -> Image.Image:
+    return Image.open(io.BytesIO(picture_of(made)))
+
+
+def test_an_edit_is_what_a_start_picture_is_over_zeromq(server: BackgroundServer, client: openai.OpenAI) -> None:
+    made = client.images.edit(image=RED, prompt="an apple", extra_body=PLAIN)
+    with Client(server.address) as other:
+        digest = other.add_reference(RED)
+        job = other.imagine("an apple", image=digest, images=1, width=16, height=16, **PLAIN)
+        assert [picture_of(made)] == job.result(timeout_s=30)
+        near = client.images.edit(image=RED, prompt="an apple", input_fidelity="high", extra_body=PLAIN)
+        job = other.imagine("an apple", image=digest, image_strength=0.5, images=1, width=16, height=16, **PLAIN)
+        assert [picture_of(near)] == job.result(timeout_s=30)
+    assert made.size == "16x16"
+
+
+def test_a_mask_keeps_what_it_covers_to_the_bit(client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"image": ("red.png", RED, "image/png"), "mask": mask(), "prompt": "a cat"}
+    made = image_of(client.images.edit(**asked, extra_body=PLAIN | {"feather": 0}))
+    assert made.crop((8, 0, 16, 16)).getcolors() == [(128, (200, 30, 40))]
+    assert ImageChops.difference(made.crop((0, 0, 8, 16)), Image.new("RGB", (8, 16), (200, 30, 40))).getbbox()
+
+
+def test_several_pictures_stand_before_the_words(server: BackgroundServer, client: openai.OpenAI) -> None:
+    made = client.images.edit(image=[RED, BLUE], prompt="a cat", size="16x16", extra_body=PLAIN)
+    with Client(server.address) as other:
+        digests = [other.add_reference(each) for each in (RED, BLUE)]
+        job = other.imagine("a cat", image_prompts=digests, images=1, width=16, height=16, **PLAIN)
+        assert [picture_of(made)] == job.result(timeout_s=30)
+
+
+def test_an_edit_as_a_stream_and_raw(server: BackgroundServer, client: openai.OpenAI) -> None:
+    asked: dict[str, Any] = {"image": RED, "prompt": "a cat", "extra_body": {"steps": 6, "seed": 9}}
+    events = list(client.images.edit(**asked, stream=True, partial_images=2))
+    kinds = [event.type for event in events]
+    assert kinds[-1] == "image_edit.completed"
+    assert set(kinds[:-1]) == {"image_edit.partial_image"}
+    raw = client.images.with_raw_response.edit(**asked, n=2, output_format="webp", output_compression=60)
+    assert raw.headers["x-salon-jobs"]
+    pictures = raw.parse().data or []
+    assert [Image.open(io.BytesIO(base64.b64decode(each.b64_json or ""))).format for each in pictures] == ["WEBP"] * 2
+
+    async def draw() -> bytes:
+        async with openai.AsyncOpenAI(base_url=f"{address(server)}/v1", api_key="none", timeout=30) as other:
+            return picture_of(await other.images.edit(**asked))
+
+    assert asyncio.run(draw()) == base64.b64decode(events[-1].b64_json)
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")  # OpenAI itself has retired them
+def test_variations_of_salons_pictures_and_of_others(server: BackgroundServer, client: openai.OpenAI) -> None:
+    own = picture_of(client.images.generate(prompt="a red apple", size="16x16", extra_body=PLAIN))
+    with Client(server.address) as other:
+        for picture, prompt in ((own, "a red apple"), (RED, "")):
+            made = client.images.with_raw_response.create_variation(image=picture, n=2, extra_body={"seed": 3})
+            record = other.job(made.headers["x-salon-jobs"]).refresh()
+            assert (record.kind, record.prompt, record.images) == ("vary", prompt, 2)
+            assert len({each.b64_json for each in made.parse().data or ()}) == 2
+
+
+def test_files_are_named_by_their_ids(client: openai.OpenAI, http: httpx.Client) -> None:
+    first = client.files.create(file=("red.png", RED), purpose="vision")
+    second = client.files.create(file=BLUE, purpose="user_data")
+    assert (first.filename, first.bytes, first.object, first.purpose) == ("red.png", len(RED), "file", "vision")
+    assert client.files.retrieve(first.id) == first
+    assert {file.id for file in client.files.list()} == {first.id, second.id}
+    assert [file.id for file in client.files.list(purpose="vision")] == [first.id]
+    page = client.files.list(limit=1, order="asc")
+    assert (page.has_more, len(page.data), len(list(page))) == (True, 1, 2)
+    assert client.files.content(first.id).read() == RED
+    by_id = {"images": [{"file_id": first.id}], "prompt": "an apple", **PLAIN}
+    by_value = by_id | {"images": [{"image_url": f"data:image/png;base64,{base64.b64encode(RED).decode()}"}]}
+    answers = [http.post(EDITS, json=each).json() for each in (by_id, by_value)]
+    assert answers[0]["data"] == answers[1]["data"]
+    styled = client.images.generate(prompt=f"{first.id} a cat", size="16x16", extra_body=PLAIN)
+    assert picture_of(styled) != picture_of(client.images.generate(prompt="a cat", size="16x16", extra_body=PLAIN))
+    assert client.files.delete(first.id).deleted
+    assert [file.id for file in client.files.list()] == [second.id]
+    for answer in (
+        http.get(f"{FILES}/{first.id}"),
+        http.get(f"{FILES}/{first.id}/content"),
+        http.get(f"{FILES}/x.png"),
+    ):
+        assert answer.status_code == 404
+    gone = http.post(EDITS, json=by_id)
+    assert (gone.status_code, gone.json()["error"]["param"]) == (400, "images")
+
+
+def form(boundary: str, *parts: tuple[str, bytes]) -> dict[str, Any]:
+    """A form, byte for byte: (the part's header, its data)."""
+    lines = b"".join(f"--{boundary}\r\n{head}\r\n\r\n".encode() + data + b"\r\n" for head, data in parts)
+    kind = f"multipart/form-data; boundary={boundary}"
+    return {"content": lines + f"--{boundary}--\r\n".encode(), "headers": {"content-type": kind}}
+
+
+def field(name: str, value: str) -> tuple[str, bytes]:
+    return f'Content-Disposition: form-data; name="{name}"', value.encode()
+
+
+def file(name: str, data: bytes, called: str = "a.png", kind: str = "image/png") -> tuple[str, bytes]:
+    return f'Content-Disposition: form-data; name="{name}"; filename="{called}"\r\nContent-Type: {kind}', data
+
+
+PROMPT = field("prompt", "a cat")
+
+
+def test_what_open_webui_and_the_ai_sdk_send(http: httpx.Client) -> None:
+    """Open WebUI's form, of aiohttp, has a content type for every field; the AI SDK names no response format and wants
+    b64_json all the same."""
+    text = "Content-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name="
+    webui = [(f'{text}"{name}"', value) for name, value in (
+        ("model", b"gpt-image-1.5"), ("prompt", b"a cat"), ("n", b"1"), ("size", b"16x16"),
+        ("response_format", b"b64_json"),
+    )]  # fmt: skip
+    two = [
+        (f'Content-Type: image/png\r\nContent-Disposition: form-data; name="image[]"; filename="{n}.png"', data)
+        for n, data in enumerate((RED, BLUE))
+    ]
+    sdk = (field("model", "gpt-image-1"), PROMPT, file("image", RED, "blob"), field("n", "1"), field("steps", "1"))
+    for sent in (form("0d6f", *webui, *two), form("----formdata-undici-012345", *sdk)):
+        answer = http.post(EDITS, **sent)
+        assert answer.status_code == 200, answer.text
+        assert Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"]))).size == (16, 16)
+
+
+def test_the_same_form_again_is_the_same_job(http: httpx.Client) -> None:
+    def jobs(boundary: str, **headers: str) -> str:
+        sent = form(boundary, PROMPT, file("image", RED), field("steps", "1"))
+        sent["headers"] |= headers
+        return str(http.post(EDITS, **sent).headers["x-salon-jobs"])
+
+    first = jobs("one")
+    assert jobs("two", **{"x-stainless-retry-count": "1"}) == first  # a client makes a new boundary each time
+    assert jobs("one") != first
+    named = {"idempotency-key": "an order"}
+    assert jobs("one", **named) == jobs("two", **named)
+
+
+def bomb() -> bytes:
+    """A small file that says it has 81 million pixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", 9_000, 9_000, 8, 2, 0, 0, 0)
+    return RED[:12] + head + struct.pack(">I", zlib.crc32(head)) + RED[33:]
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+HTML = b"<!doctype html><script>alert(1)</script>"
+
+
+@pytest.mark.parametrize(
+    ("path", "parts", "param", "words"),
+    [
+        (EDITS, (PROMPT,), "image", "0 pictures, allowed 1 to 16"),
+        (EDITS, (file("image", RED),), "prompt", "none"),
+        (EDITS, (PROMPT, *[file("image[]", RED)] * 17), "image", "17 pictures, allowed 1 to 16"),
+        (EDITS, (PROMPT, file("image", SVG)), "image", "no picture"),
+        (EDITS, (PROMPT, file("image[]", RED), file("image[]", HTML)), "image", "image 2: got no picture"),
+        (EDITS, (PROMPT, file("image", RED[:50])), "image", "damaged"),
+        (EDITS, (PROMPT, file("image", bomb())), "image", "9,000 x 9,000 pixels"),
+        (EDITS, (PROMPT, file("image", b"")), "image", "no picture"),
+        (EDITS, (PROMPT, file("image", RED), file("mask", RED)), "mask", "without transparency"),
+        (EDITS, (PROMPT, file("image", RED), file("mask", mask((8, 8)))), "mask", "8 x 8 pixels, allowed 16 x 16"),
+        (EDITS, (PROMPT, file("image", RED), file("mask", mask()), file("mask", mask())), "mask", "two files"),
+        (EDITS, (PROMPT, *[file("image[]", RED)] * 2, file("mask", mask())), "image", "one with a mask"),
+        (EDITS, (PROMPT, *[file("image[]", RED)] * 2), "image", "twice"),
+        (EDITS, (PROMPT, file("picture", RED)), "picture", "files under image"),
+        (EDITS, (PROMPT, PROMPT, file("image", RED)), "prompt", "twice"),
+        (EDITS, (PROMPT, file("image", RED), field("input_fidelity", "most")), "input_fidelity", "low or high"),
+        (EDITS, (PROMPT, file("image", RED), field("n", "two")), "n", "1 to 10"),
+        (EDITS, (PROMPT, file("image", RED), field("markup", "x")), "markup", "names of parameters"),
+        (EDITS, (PROMPT, file("image", RED), field("seed", "-1")), "seed", "whole number"),
+        (EDITS, (PROMPT, file("image", RED), field("stream", "yes")), "stream", "true or false"),
+        (EDITS, (field("prompt", "a cat --image x.png"), file("image", RED)), "prompt", "--image"),
+        (VARIATIONS, (), "image", "0 pictures"),
+        (VARIATIONS, (file("image", RED), file("mask", mask())), "mask", "one picture alone"),
+        (VARIATIONS, (file("image", RED), field("n", "11")), "n", "1 to 10"),
+        (FILES, (field("purpose", "vision"),), "file", "0 files"),
+        (FILES, (file("file", RED), field("purpose", "batch")), "purpose", "vision or user_data"),
+        (FILES, (file("file", HTML), field("purpose", "vision")), "file", "no picture"),
+        (FILES, (file("file", RED), field("purpose", "vision"), field("expires_after[seconds]", "1")),
+         "expires_after[seconds]", "file and purpose"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_wrong_form(
+    server: BackgroundServer, http: httpx.Client, path: str, parts: Any, param: str, words: str
+) -> None:
+    assert server.server is not None
+    before, files = server.server.service.accepted, http.get(FILES).json()["data"]
+    answer = http.post(path, **form("b", *parts))
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["param"], words in error["message"]) == (param, True), error
+    assert server.server.service.accepted == before
+    assert http.get(FILES).json()["data"] == files
+
+
+def test_forms_that_are_none(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = form("b", PROMPT, file("image", RED))
+    kind = whole["headers"]
+    for content in (whole["content"][:-9], whole["content"][:60], b"", b"{}", b"--b\r\n\r\nx\r\n--b--\r\n"):
+        answer = http.post(EDITS, content=content, headers=kind)
+        assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error"), content
+    for given, status in (("multipart/form-data", 400), ("text/plain", 415), ("", 415)):
+        assert http.post(EDITS, content=whole["content"], headers={"content-type": given}).status_code == status
+    monkeypatch.setattr(forms, "MAX_REFERENCE_BYTES", 5000)
+    large = http.post(EDITS, **form("b", PROMPT, file("image", b"\0" * 5001)))
+    assert (large.status_code, large.json()["error"]["param"]) == (413, "image")
+    many = http.post(EDITS, **form("b", *[field(f"f{n}", "") for n in range(201)]))
+    assert "parts" in many.json()["error"]["message"]
+    assert "header" in http.post(EDITS, **form("b", field("x" * 5000, ""))).json()["error"]["message"]
+    monkeypatch.setattr(bodies.Room, "lease", bodies.Room(10).lease)
+    busy = http.post(EDITS, **whole)
+    assert (busy.status_code, busy.headers["x-should-retry"]) == (429, "true")
+
+
+def test_a_slow_form_is_given_up(http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly() -> Any:
+        yield b"--b\r\n"
+        time.sleep(0.4)
+        yield b"--b--\r\n"
+
+    monkeypatch.setattr(forms, "PICTURES_S", 0.1)
+    answer = http.post(EDITS, content=slowly(), headers={"content-type": "multipart/form-data; boundary=b"})
+    assert answer.status_code == 408
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "words"),
+    [
+        ({"images": RED.hex()}, "images", "a list"),
+        ({"images": []}, "image", "0 pictures"),
+        ({"images": [{}]}, "images", "an object"),
+        ({"images": [{"file_id": "file-1"}]}, "images", "a file_id"),
+        ({"images": [{"image_url": "data:image/png,abc"}]}, "images", "in base64"),
+        ({"images": [{"image_url": "data:image/png;base64,@@"}]}, "images", "in base64"),
+        ({"images": [{"image_url": "https://example.org/a.png"}]}, "images", "--image-links"),
+        ({"images": [{"image_url": f"data:;base64,{base64.b64encode(HTML).decode()}"}]}, "images", "no picture"),
+        ({"images": [{"image_url": base64.b64encode(RED).decode()}], "mask": {"file_id": "0" * 64}}, "mask",
+         "not here"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_picture_in_json(http: httpx.Client, fields: Any, param: str, words: str) -> None:
+    answer = http.post(EDITS, json={"prompt": "a cat"} | fields)
+    assert answer.status_code == 400, answer.text
+    error = answer.json()["error"]
+    assert (error["param"], words in error["message"]) == (param, True), error
+
+
+def test_pages_of_files(http: httpx.Client) -> None:
+    for query, param in (
+        ("limit=0", "limit"), ("limit=ten", "limit"), ("order=up", "order"), ("after=x", "after"), ("page=2", "page")
+    ):  # fmt: skip
+        answer = http.get(f"{FILES}?{query}")
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
