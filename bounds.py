@@ -72,6 +72,8 @@ REPLACED: Final = ("step", "preview")  # events of which a slow reader may miss 
 GRID: Final = -1  # index of a job's grid among its pictures
 LOCAL: Final = "local"  # the account of clients that connect without a key
 ROLES: Final = ("user", "operator")
+POLICY_STAGES: Final = ("prompt", "upload", "pictures")  # when the operator's policies are asked
+POLICY_DOWN: Final = ("block", "allow")  # what holds while one does not answer
 ID: Final = r"[A-Za-z0-9._:-]{1,64}"  # of a job, or the key of a request: a pattern, like the next two
 LIST: Final = r"(?=.{1,64}$)[a-z0-9]+(?:[-_][a-z0-9]+)*"  # the name of a list of words
 WORD: Final = r"[a-z0-9][a-z0-9_.-]{0,31}"  # such as the name of a plan

@@ -56,6 +56,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "ops accounts set": "commands.books",
     "ops grant": "commands.books",
     "ops ledger": "commands.books",
+    "ops blocks": "commands.books",
     "rank": "commands.rank",
     "tune": "commands.tune",
     "like": "commands.like",

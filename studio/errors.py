@@ -3,6 +3,7 @@
 SalonError
 └── StudioError
     ├── JobFailed       the job ended without pictures; says why
+    │   └── JobBlocked  its pictures must not be shown; names the rule
     ├── JobCancelled    the job was cancelled, or the studio closed before it was done
     ├── WrongTimeout    a time to wait that is no number of seconds from 0; also a ValueError
     ├── JobTimeout      the job is not done yet, and the caller did not want to wait longer
@@ -11,6 +12,8 @@ SalonError
     ├── ThreadUnavailable   the system gives no further thread
     ├── ReferenceRefused    a file that is referred to and is no picture, or cannot be read
     ├── TasteRefused    a profile, a code, an event or a pair that is not one that the account can use so
+    ├── PolicyError     a policy that cannot be opened, or whose answer is no decision
+    ├── EndpointError   a service of the operator's that does not answer, or not so that it can be read
     ├── GreenThreads    gevent or eventlet has replaced threads where real ones are needed
     └── StoreError          jobs, pictures and ledger entries on disk
         ├── StoreMissing    a package that the store needs is not installed
@@ -48,12 +51,24 @@ class JobFailed(StudioError):
         self.kind = kind
 
 
+class JobBlocked(JobFailed):
+    """The pictures of the job must not be shown. `kind` names the rule."""
+
+
 class JobCancelled(StudioError):
     """The job was cancelled."""
 
 
 class JobTimeout(StudioError):
     """The job is not done yet."""
+
+
+class PolicyError(StudioError):
+    """A policy cannot be opened, or its answer is no decision."""
+
+
+class EndpointError(StudioError):
+    """A service of the operator's does not answer, or not in a way that can be read."""
 
 
 class ReferenceRefused(StudioError):

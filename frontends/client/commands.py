@@ -231,5 +231,22 @@ class OpsCommands(Flavour):
         """
         return (yield from call(self._core, m.OpsRetry(job=job), m.JobInfo, self._timeout_s))
 
+    @operation
+    def blocks(self, account: str = "", before: int = 0, limit: int = 50) -> Steps[m.BlockList]:
+        """Return a page of what the server's policies have blocked, newest first.
+
+        Args:
+            account: only what was blocked of that one; "": of all.
+            before: `next` of the page before; 0: the first page.
+            limit: lines of a page, at most.
+
+        Raises:
+            Unsupported: the server knows no policies.
+        """
+        if "moderation" not in (yield from self._welcome()).features:
+            raise unsupported("policies")
+        request = m.OpsBlocks(account=account, before=before, limit=limit)
+        return (yield from call(self._core, request, m.BlockList, self._timeout_s))
+
     def _done(self, request: m.Record) -> Steps[bool]:
         return (yield from call(self._core, request, m.Done, self._timeout_s)).changed

@@ -17,6 +17,7 @@ SalonError
     └── RequestFailed            the server did not do it, and says why: one class for each `Failure.code`
         ├── Invalid              invalid
         ├── RefusedByPlan        refused
+        ├── Blocked              blocked
         ├── NotFound             not_found
         ├── Forbidden            forbidden
         ├── TooFast              too_fast
@@ -107,9 +108,17 @@ class JobCancelled(NoPictures):
 
 
 class JobBlocked(NoPictures):
-    """The pictures of the job were made, but are not shown."""
+    """The pictures of the job were made, but are not shown. Nothing was charged.
+
+    Attributes:
+        rule: name of the rule of the operator's policy; empty: the server names none.
+    """
 
     word = "was blocked"
+
+    def __init__(self, info: JobInfo) -> None:
+        super().__init__(info)
+        self.rule = info.failure
 
 
 class RequestFailed(ClientError):
@@ -140,6 +149,20 @@ class Invalid(RequestFailed):
 
 class RefusedByPlan(RequestFailed):
     """The account's plan, its GPU time or its quota does not allow it."""
+
+
+class Blocked(RequestFailed):
+    """A policy of the server's operator does not allow it. Nothing was charged.
+
+    `kind` is PolicyTimeout, and `retry_after_s` says for how long, where the account was blocked too often.
+
+    Attributes:
+        rule: name of the policy's rule.
+    """
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure)
+        self.rule = failure.rule
 
 
 class NotFound(RequestFailed):
@@ -184,6 +207,7 @@ class ServerBug(RequestFailed):
 BY_CODE: dict[str, type[RequestFailed]] = {
     "invalid": Invalid,
     "refused": RefusedByPlan,
+    "blocked": Blocked,
     "not_found": NotFound,
     "forbidden": Forbidden,
     "too_fast": TooFast,

@@ -7,8 +7,9 @@ from functools import wraps
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+from ..wire import messages as m
 from .core import Core
-from .steps import Steps, Stream
+from .steps import Steps, Stream, call
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,6 +25,12 @@ class Flavour:
 
     _core: Core
     _timeout_s: float
+
+    def _welcome(self) -> Steps[m.Welcome]:
+        """Return what the server has said of itself, once it has."""
+        while (welcome := self._core.welcome) is None:
+            yield from call(self._core, m.Ping(), m.Pong, self._timeout_s)
+        return welcome
 
 
 class Blocking(Flavour):

@@ -250,8 +250,3 @@ class MakingCommands(Flavour, Generic[J]):
                 got = f"{received:,} of {size:,} bytes, again and again"
                 raise BadAnswer(complaint("upload", got, "more with each part", "try again"))
             offset, part = received, read(received, m.MAX_UPLOAD_PART)
-
-    def _welcome(self) -> Steps[m.Welcome]:
-        while (welcome := self._core.welcome) is None:
-            yield from call(self._core, m.Ping(), m.Pong, self._timeout_s)
-        return welcome

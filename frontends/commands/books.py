@@ -1,4 +1,4 @@
-"""`salon ops accounts`, `grant` and `ledger`: the accounts of a server, and their GPU time."""
+"""`salon ops accounts`, `grant`, `ledger` and `blocks`: accounts, their GPU time, and what was blocked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .parsing import UsageError
 from .tables import print_json, print_table
 
 if TYPE_CHECKING:
-    from ..wire.messages import AccountInfo, LedgerEntry
+    from ..wire.messages import AccountInfo, Block, LedgerEntry
 
 ACCOUNT_COLUMNS = (
     "account",
@@ -28,6 +28,7 @@ ACCOUNT_COLUMNS = (
     "name",
 )
 LEDGER_COLUMNS = (">no", "time", "?account", "kind", ">amount", "?source", "?expires", "job")
+BLOCK_COLUMNS = (">no", "time", "?account", "stage", "rule", "?job", "message")
 DAY_MS = 86_400_000
 
 
@@ -115,6 +116,30 @@ def ledger(options: argparse.Namespace) -> int:
         print(f"balance: {_signed(page.balance_ms)}")
     _more(page.more)
     return exits.DONE
+
+
+def blocks(options: argparse.Namespace) -> int:
+    """List what policies have blocked."""
+    found: list[Block] = []
+    before = 0
+    with connected(options) as client:
+        while True:
+            page = client.ops.blocks(options.account or "", before=before, limit=options.limit)
+            found += page.blocks
+            before = page.next
+            if not options.all_pages or not before:
+                break
+    if options.json:
+        print_json(found)
+        return exits.DONE
+    print_table(BLOCK_COLUMNS, map(_block_row, found), "nothing was blocked")
+    _more(bool(page.next))
+    return exits.DONE
+
+
+def _block_row(block: Block) -> list[str]:
+    when, account = words.moment(block.at_ms), words.short_account(block.account)
+    return [str(block.number), when, account, block.stage, block.rule, block.job, block.message]
 
 
 def _ledger_row(entry: LedgerEntry) -> list[str]:

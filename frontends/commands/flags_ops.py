@@ -52,6 +52,10 @@ def add(commands: Any) -> None:
     after = whole("--after", 0, 10**18 - 1, "give the number of the last entry that you have")
     ledger.add_argument("--after", type=after, default=0, metavar="N", help="entries after number N (0)")
     page_flags(ledger, 100)
+    text = "Show what the server's policies have blocked, the latest first."
+    blocks = command("blocks", "what policies have blocked", text, "print one JSON array")
+    blocks.add_argument("account", type=account_id("ACCOUNT"), nargs="?", metavar="ACCOUNT", help="(all)")
+    page_flags(blocks, 50)
 
 
 def _accounts(below: Any) -> None:

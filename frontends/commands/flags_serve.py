@@ -7,15 +7,30 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
+from ...bounds import POLICY_DOWN, POLICY_STAGES
 from ...engine.errors import SpecError
 from ...errors import complaint
 from ...studio.devices import LONGEST, want_unloading, worker_devices
 from ..zmq.options import DEFAULT_HTTP, DEFAULT_LISTEN, DEFAULT_METRICS, ServeOptions
 from .flags_make import engine_flags
-from .parsing import FILE, FOLDER, Names, Parser, PathName, UsageError, account_id, json_flag, number, shown, whole
+from .parsing import (
+    FILE,
+    FOLDER,
+    ListOfNames,
+    Names,
+    Parser,
+    PathName,
+    UsageError,
+    account_id,
+    json_flag,
+    number,
+    shown,
+    whole,
+)
 
 SHELLS: Final = ("bash", "zsh", "fish")
 MAX_WORKERS: Final = 64
+MAX_POLICY_S: Final = 25  # less than the time after which a request is answered "busy"
 
 
 def add(commands: Any) -> None:
@@ -78,6 +93,7 @@ def _serve(parser: Parser) -> None:
     )
     links = "fetch pictures by links in requests, from public addresses only (off)"
     net.add_argument("--image-links", action="store_true", help=links)
+    _policies(parser.add_argument_group("what it allows (docs/moderation.md)"))
     data = parser.add_argument_group("what it keeps")
     data.add_argument(
         "--data", type=PathName("--data", FOLDER), metavar="DIR", help="its folder (~/.local/share/salon)"
@@ -114,6 +130,24 @@ def _serve(parser: Parser) -> None:
     json_flag(run, "log JSON lines")
 
 
+def _policies(group: Any) -> None:
+    text = "words:FILE, http(s)://... or MODULE:CALLABLE, may be repeated (none)"
+    group.add_argument("--policy", action="append", metavar="WHAT", help=text)
+    stages = ListOfNames("--policy-stages", POLICY_STAGES)
+    text = f"when it is asked: {', '.join(POLICY_STAGES)} (all)"
+    group.add_argument("--policy-stages", type=stages, metavar="NAMES", help=text)
+    down = Names("--policy-down", POLICY_DOWN)
+    usual = ServeOptions.policy_down
+    text = f"{' or '.join(POLICY_DOWN)}, while it does not answer ({usual})"
+    group.add_argument("--policy-down", type=down, default=usual, metavar="NAME", help=text)
+    seconds = number("--policy-timeout", 0.1, MAX_POLICY_S, f"{ServeOptions.policy_timeout_s:g} is usual")
+    text = f"seconds that it has ({ServeOptions.policy_timeout_s:g})"
+    group.add_argument("--policy-timeout", type=seconds, default=ServeOptions.policy_timeout_s, metavar="S", help=text)
+    most = whole("--policy-blocks", 0, 10_000, f"{ServeOptions.policy_blocks} is usual; 0: no account ever has")
+    text = f"blocks in 10 minutes after which an account waits 10; 0: never ({ServeOptions.policy_blocks})"
+    group.add_argument("--policy-blocks", type=most, default=ServeOptions.policy_blocks, metavar="N", help=text)
+
+
 def _place(flag: str, usual: str) -> Callable[[str], str]:
     """Return the reader of a port, HOST:PORT or off."""
 
@@ -140,6 +174,9 @@ def check(options: argparse.Namespace) -> None:
     """Check what no single flag can say. UsageError."""
     if options.curve is False and options.open:
         raise UsageError("--open: got it with --no-curve, allowed with encryption; without it there is one account")
+    given = [name for name in ("stages", "down", "timeout", "blocks") if f"policy_{name}" in options.given]
+    if given and not options.policy:
+        raise UsageError(f"--policy-{given[0]}: got it without --policy, allowed with one; add --policy, or drop it")
     if options.open_plan is not None and not options.open:
         raise UsageError("--open-plan: got it without --open, allowed with it; add --open")
     off = options.http == "off"

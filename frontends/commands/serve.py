@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ...bounds import POLICY_STAGES
 from ..wire.address import parse_address
 from ..zmq.options import DEFAULT_HTTP, DEFAULT_LISTEN, ServeOptions, default_data
 from .parsing import UsageError
@@ -62,6 +63,11 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         quota_bytes=0 if options.quota is None else round(options.quota * 1_000_000),
         image_links=options.image_links,
         model_aliases=tuple(dict.fromkeys(options.model_alias or ())),
+        policy=tuple(options.policy) if options.policy else None,
+        policy_stages=tuple(options.policy_stages.split(",")) if options.policy_stages else POLICY_STAGES,
+        policy_down=options.policy_down,
+        policy_timeout_s=options.policy_timeout,
+        policy_blocks=options.policy_blocks,
         loras=options.loras,
         taste_unlock=options.unlock,
         bonus_rankers=options.bonus_rankers,

@@ -99,6 +99,7 @@ class FakeServer(Orders):
         drawn: whether pictures are drawn, each of a colour by its job's prompt, styles and seed, with their recipes;
             then `pictures` are not used.
         unlock: from how many events on a profile of a taste can be used.
+        policy: what is asked about requests and pictures, as `ServiceOptions.policy`.
         house: jobs and accounts of a server before this one.
 
     Attributes:
@@ -124,6 +125,7 @@ class FakeServer(Orders):
         let_in: Collection[str] | None = None,
         drawn: bool = False,
         unlock: int = 200,
+        policy: Any = None,
         house: FakeHouse | None = None,
     ) -> None:
         super().__init__()
@@ -134,7 +136,7 @@ class FakeServer(Orders):
         self.requests: list[m.Request] = []
         self._behaviour = Behaviour(steps, step_s, fail, drawn)
         self._place = parse_address(address, bind=True)
-        self._unlock = unlock
+        self._unlock, self._policy = unlock, policy
         self._pair, self._let_in, self._hold = pair, let_in, hold
         self._context: ServiceContext | None = None
         self._ready = threading.Event()
@@ -148,7 +150,12 @@ class FakeServer(Orders):
     def start(self) -> FakeServer:
         """Bind and serve."""
         options = ServiceOptions(
-            data=self.house.folder, open=True, open_accounts=MANY, open_plan="unlimited", taste_unlock=self._unlock
+            data=self.house.folder,
+            open=True,
+            open_accounts=MANY,
+            open_plan="unlimited",
+            taste_unlock=self._unlock,
+            policy=self._policy,
         )
         self._context = ServiceContext(options, self._open_studio)
         if (let_in := self._let_in) is not None:

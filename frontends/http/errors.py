@@ -23,6 +23,7 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "not_found": (404, "invalid_request_error"),
     "forbidden": (403, "permission_error"),
     "refused": (429, "insufficient_quota"),
+    "blocked": (400, "image_generation_user_error"),
     "busy": (429, "rate_limit_error"),
     "too_fast": (429, "rate_limit_error"),
     "draining": (503, "server_error"),
@@ -30,6 +31,8 @@ STATUSES: Final[Mapping[str, tuple[int, str]]] = {
     "internal": (500, "server_error"),
 }
 _FLAG: Final = re.compile(r"(--)?[a-z][a-z_-]*(?=:)")
+BLOCKED: Final = "moderation_blocked"  # OpenAI's code for what a policy does not allow
+SOON_MS: Final = 60_000  # clients of OpenAI's wait no longer than this by themselves
 KEY_REUSED: Final = "KeyReused"  # OpenAI's word for it is a conflict
 
 
@@ -71,8 +74,12 @@ def refusal_of(error: BaseException, fields: Mapping[str, str] | None = None, pr
     failure = failure_of(error, prompt)
     status, type = status_of(failure)
     param = None if fields is None or status != 400 else _param(error, fields)
-    text, retry = failure.text, failure.retry_after_ms
-    return HttpRefused(text, status=status, param=param, code=failure.code, type=type, retry_ms=retry)
+    text, retry, code = failure.text, failure.retry_after_ms, failure.code
+    if code == "blocked":
+        code = BLOCKED
+        if retry:  # the account has to wait
+            status, type, param = 429, "rate_limit_error", None
+    return HttpRefused(text, status=status, param=param, code=code, type=type, retry_ms=retry)
 
 
 def status_of(failure: Failure) -> tuple[int, str]:
@@ -93,7 +100,8 @@ def headers_of(refusal: HttpRefused) -> dict[str, str]:
     """Return the headers of a refusal, which tell OpenAI's clients whether to try again."""
     if not refusal.retry_ms:
         return {"x-should-retry": "false"}
-    return {"x-should-retry": "true", "retry-after": str(math.ceil(refusal.retry_ms / 1000))}
+    soon = "true" if refusal.retry_ms <= SOON_MS else "false"
+    return {"x-should-retry": soon, "retry-after": str(math.ceil(refusal.retry_ms / 1000))}
 
 
 def failure_body(error: BaseException, prompt: str = "") -> tuple[int, bytes, dict[str, str]]:

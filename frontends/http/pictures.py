@@ -15,11 +15,15 @@ from ...studio.service.job_record import JobRecord, StoredPicture
 from ...studio.service.recipe_files import transcode
 from ...studio.service.service import Service
 from .asked import FORMATS, Form
-from .errors import HttpRefused
+from .errors import BLOCKED, HttpRefused
 
 KEEP_S: Final = 3600.0  # for which a link works
 MANY: Final = 10_000  # links that work at a time; the oldest end first
-ENDS: Final = {"failed": (500, "server_error"), "cancelled": (409, "conflict"), "blocked": (400, "image_blocked")}
+ENDS: Final = {
+    "failed": (500, "server_error"),
+    "cancelled": (409, "conflict"),
+    "blocked": (400, "image_generation_user_error"),
+}
 
 
 def want_done(record: JobRecord) -> None:
@@ -27,7 +31,7 @@ def want_done(record: JobRecord) -> None:
     if record.state in ENDS:
         status, type = ENDS[record.state]
         why = record.reason or "no reason was given"
-        code = "moderation_blocked" if record.state == "blocked" else record.failure or record.state
+        code = BLOCKED if record.state == "blocked" else record.failure or record.state
         raise HttpRefused(f"job {record.job}: it is {record.state} ({why})", status=status, code=code, type=type)
     if record.texts:
         raise HttpRefused("prompt: got one that makes no pictures, allowed one that does; correct it", param="prompt")

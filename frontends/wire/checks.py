@@ -270,6 +270,7 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     ),
     m.OpsLedger: (("account", _any_account), ("after", _count), ("limit", _page)),
     m.OpsRetry: (("job", _job),),
+    m.OpsBlocks: (("account", _any_account), ("before", _count), ("limit", _page)),
     m.TasteNext: (("profile", _label),),
     m.TasteRank: (("pair", _key), ("choice", _one_of(*t.CHOICES))),
     m.TastePick: (("job", _job), ("picked", _each(_index, "pictures")), ("profile", _label)),

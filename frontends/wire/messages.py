@@ -78,6 +78,7 @@ FEATURES: Final = (
     "taste",
     "loras",
     "entry",
+    "moderation",
 )  # what this side knows beyond version 1's core
 
 
@@ -120,6 +121,25 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "image/png"
 
 
+class Block(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A decision of a policy that blocked. No prompt and no picture is kept.
+
+    Attributes:
+        stage: prompt, upload or pictures.
+        rule: name of the rule.
+        message: the sentence that the user got.
+        job: whose pictures were blocked.
+    """
+
+    number: int
+    at_ms: int
+    account: str
+    stage: str
+    rule: str
+    message: str = ""
+    job: str = ""
+
+
 class JobText(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A text that a job made in place of pictures.
 
@@ -140,7 +160,8 @@ class JobInfo(Record, tag="job"):
         state: queued, running, paused, done, failed, cancelled, blocked.
         asked_lane: the lane that the request asked for.
         lane: the lane that serves the job; `note` says why it is another one.
-        reason, failure: why the job has no pictures: in words, and by the name of the error.
+        reason, failure: why the job has no pictures: in words, and by the name of the error; of a blocked one, of the
+            rule.
         notes: what of the prompt is left out or replaced, one sentence each.
         styles: adapter -> how strongly the job is drawn in that style; see docs/parameters.md.
         terms, prompt_weight: how strongly guidance follows texts beside the prompt, text -> weight, and the prompt.
@@ -517,6 +538,17 @@ class OpsRetry(Record, tag="ops.retry"):
     job: str
 
 
+class OpsBlocks(Record, tag="ops.blocks"):
+    """Ask for decisions of policies that blocked, newest first (feature "moderation"). Answer: BlockList.
+
+    `account`: only of that one; `before`: `next` of the page before.
+    """
+
+    account: str = ""
+    before: int = 0
+    limit: int = 50
+
+
 Request: TypeAlias = (
     Hello
     | Ping
@@ -548,6 +580,7 @@ Request: TypeAlias = (
     | OpsGrant
     | OpsLedger
     | OpsRetry
+    | OpsBlocks
     | TasteRequest
     | EntryRequest
 )
@@ -748,14 +781,22 @@ class WorkerList(Record, tag="workers"):
     workers: tuple[WorkerInfo, ...]
 
 
+class BlockList(Record, tag="blocks"):
+    """A page of decisions that blocked. `next` is for `OpsBlocks.before`; 0: there are no more."""
+
+    blocks: tuple[Block, ...]
+    next: int = 0
+
+
 class Failure(Record, tag="failure"):
     """The final answer to a request that the server did not carry out, nor any part of it.
 
-    `code`: invalid (correct it), refused (the plan or quota does not allow it), not_found, forbidden (operators only),
-    too_fast and busy (again after `retry_after_ms`), too_large, draining, unavailable (no space, no worker: again
-    later), unsupported (unknown type, version or feature), hello (say hello first), internal (a bug). `kind`: name of
-    the error. `text`: what came, what is allowed, what to do. `position`: of the character of the request's prompt that
-    it speaks of, from 0; -1: of none.
+    `code`: invalid (correct it), refused (the plan or quota does not allow it), blocked (a policy does not allow it),
+    not_found, forbidden (operators only), too_fast and busy (again after `retry_after_ms`), too_large, draining,
+    unavailable (no space, no worker: again later), unsupported (unknown type, version or feature), hello (say hello
+    first), internal (a bug). `kind`: name of the error. `text`: what came, what is allowed, what to do. `position`: of
+    the character of the request's prompt that it speaks of, from 0; -1: of none. `rule` (feature "moderation"): name of
+    the policy's rule.
     """
 
     code: str
@@ -763,6 +804,7 @@ class Failure(Record, tag="failure"):
     text: str
     retry_after_ms: int = 0
     position: int = -1
+    rule: str = ""
 
 
 class Closing(Record, tag="closing"):
@@ -793,6 +835,7 @@ Reply: TypeAlias = (
     | LedgerPage
     | Status
     | WorkerList
+    | BlockList
     | Failure
     | Closing
     | TasteReply

@@ -51,6 +51,7 @@ class Answers:
             m.OpsGrant: ops.grant,
             m.OpsLedger: ops.ledger,
             m.OpsRetry: ops.retry,
+            m.OpsBlocks: ops.blocks,
         }
 
     async def answer(self, request: m.Request, account: str, *, operator: bool) -> m.Record:

@@ -19,7 +19,17 @@ from ...studio.errors import (
     StudioClosed,
     WorkerLost,
 )
-from ...studio.service.errors import Draining, NoSuchAccount, NoSuchEntry, TooMany, TooSlow, UnknownFile, UnknownJob
+from ...studio.service.errors import (
+    Draining,
+    NoSuchAccount,
+    NoSuchEntry,
+    PolicyBlocked,
+    PolicyDown,
+    TooMany,
+    TooSlow,
+    UnknownFile,
+    UnknownJob,
+)
 from ..wire.errors import MessageError, UnsupportedVersion
 from ..wire.messages import Failure
 
@@ -44,6 +54,7 @@ CODES: tuple[tuple[type[SalonError], str, int], ...] = (
     (TooSlow, "busy", 1000),
     (TooMany, "busy", 5000),
     (Draining, "draining", 2000),
+    (PolicyDown, "unavailable", 5000),
     (LimitError, "too_large", 0),
     (Refused, "refused", 0),
     (QuotaExceeded, "refused", 0),
@@ -68,6 +79,9 @@ def failure_of(error: BaseException, prompt: str = "") -> Failure:
         return Failure(code=error.code, kind=error.kind or name, text=str(error), retry_after_ms=error.retry_after_ms)
     if isinstance(error, MessageError):
         return Failure(code=error.code, kind=name, text=str(error))
+    if isinstance(error, PolicyBlocked):
+        wait = error.retry_after_ms
+        return Failure(code="blocked", kind=name, text=str(error), retry_after_ms=wait, rule=error.rule)
     for kind, code, retry in CODES:
         if isinstance(error, kind):
             return Failure(code=code, kind=name, text=str(error), retry_after_ms=retry)

@@ -130,6 +130,10 @@ class Metrics:
         )
         yield count("accepted_jobs", "Jobs accepted since the start", "", {"": server.service.accepted})
         yield count("ended_jobs", "Jobs ended since the start", "state", none_ended | jobs.ended)
+        answers = CounterMetricFamily("salon_policy_answers", "Answers of policies", labels=["stage", "answer"])
+        for (stage, answer), number in sorted(jobs.moderator.answers.items()):
+            answers.add_metric([stage, answer], number)
+        yield answers
         yield count("messages", "Messages received", "", {"": router.received})
         yield count("refused_messages", "Messages refused", "", {"": router.refused})
         yield count("dropped_connections", "Connections dropped because they did not read", "", {"": router.dropped})

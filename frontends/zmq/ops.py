@@ -6,6 +6,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from ... import __version__
 from ...studio.service.job_record import redacted
 from ...studio.store.rows import AccountRow
@@ -119,6 +121,11 @@ class Ops:
     async def retry(self, request: m.OpsRetry) -> m.JobInfo:
         """Run a failed job again."""
         return views.job_info(redacted(await self._service.retry(request.job)))
+
+    async def blocks(self, request: m.OpsBlocks) -> m.BlockList:
+        """Return a page of what policies have blocked."""
+        page = await self._service.jobs.moderator.page(request.account, request.before, request.limit)
+        return msgspec.convert(page._asdict(), m.BlockList, from_attributes=True)
 
     async def account(self, account: str) -> m.AccountInfo:
         """Return an account as its owner and operators see it."""

@@ -74,6 +74,7 @@ class Batches:
         service.want_open()
         jobs = [await service.prepare(account, request, fingerprint(request)) for request in children.requests]
         want_alike(jobs)
+        await service.want_allowed(account, jobs)
         submit = f"{jobs[0].row.job}.all"
         jobs = [of_submit(job, submit) for job in jobs]
         lives = service.jobs.start_all(submit, jobs)

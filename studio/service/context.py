@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from ...errors import SalonError
+from ...bounds import POLICY_DOWN
+from ...errors import SalonError, complaint
 from ...scheduler.accounts import Accounts
 from ...scheduler.entries import EntryKind, LedgerEntry
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
+from ..errors import PolicyError
+from ..moderation.opening import open_policies
 from ..scheduling.billing import Billing, utc_ms
 from ..store.folder_blobs import FolderBlobs
 from ..store.rows import JobRow
@@ -64,10 +67,12 @@ class ServiceContext:
         accounts: every account's row.
         books: plans of the accounts.
         ledger: time of the accounts.
+        policies: what is asked about requests and pictures.
         charged: ms of jobs that were charged before a restart and not repaid, and whose end is not on disk.
 
     Raises:
         StoreError: the store cannot be opened (locked by another process, broken, newer).
+        PolicyError: a policy cannot be opened.
         PlanFileError, LedgerError: plans or stored entries do not make sense.
         CheckpointError, WorkerLost: as `Studio`.
     """
@@ -80,6 +85,11 @@ class ServiceContext:
         self._studio: Studio | None = None
         book = load_plans(options.plans)
         plan = book.plan(options.open_plan).name if options.open_plan else next(iter(book.plans))
+        self.policies = open_policies(options.policy, stages=options.policy_stages, timeout_s=options.policy_timeout_s)
+        if options.policy_down not in POLICY_DOWN:
+            raise PolicyError(
+                complaint("policy_down", repr(options.policy_down), " or ".join(POLICY_DOWN), "choose one")
+            )
         self.store = Store.open(options.database, Path(options.data))
         try:
             self.life = self.store.begin_life()

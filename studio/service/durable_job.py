@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from ...bounds import FINAL, GRID, LOCAL
 from ...engine.inquiries import Text
 from ...errors import complaint
-from ..errors import BlobMissing, JobCancelled, JobFailed, JobTimeout
+from ..errors import BlobMissing, JobBlocked, JobCancelled, JobFailed, JobTimeout
 from ..job import seconds_of
 from .errors import no_such_job
 from .events import JobEvent
@@ -95,7 +95,7 @@ class DurableJob:
 
         Raises:
             JobTimeout: the job has not ended within `timeout_s` seconds.
-            JobFailed, JobCancelled: the job ended without pictures.
+            JobFailed, JobBlocked, JobCancelled: the job ended without pictures.
             UnknownJob: the job was deleted.
         """
         record = self._done(timeout_s)
@@ -133,6 +133,8 @@ class DurableJob:
         record = self.wait(timeout_s)
         if record.state == "cancelled":
             raise JobCancelled(f"job {self.id!r}: {record.reason}")
+        if record.state == "blocked":
+            raise JobBlocked(f"job {self.id!r}: {record.reason}", record.failure)
         if record.state != "done":
             raise JobFailed(f"job {self.id!r}: {record.reason}", record.failure)
         return record

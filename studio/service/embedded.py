@@ -55,7 +55,7 @@ class DurableStudio:
         data: folder of database and pictures; it is made if it does not exist. One process at a time has it open.
         process: whether each engine has a process of its own, instead of a thread of this one.
         studio: starts the workers; tests give another function than `open_studio`.
-        options: fields of `ServiceOptions`, such as `model`, `workers`, `backend`, `threads`.
+        options: fields of `ServiceOptions`, such as `model`, `workers`, `backend`, `threads`, `policy`.
 
     Attributes:
         taste: what its user likes: pairs to rank, profiles and their codes.
@@ -121,6 +121,7 @@ class DurableStudio:
         Raises:
             ParameterError: a name is unknown, or a value is out of range.
             KeyReused, SpecError, LimitError, UnknownLane: see `Service.submit`; there is no job then.
+            PolicyBlocked, PolicyTimeout, PolicyDown: a policy of this studio's does not allow it, or does not answer.
             JobTimeout, TooSlow: the job is not on disk yet; if it gets there, the same key finds it.
         """
         own = {name: fields.pop(name) for name in ("private", "preview_every", "parameters") if name in fields}
@@ -236,6 +237,7 @@ class DurableStudio:
 
         Raises:
             ReferenceRefused: the file cannot be read, or is no picture.
+            PolicyBlocked, PolicyTimeout, PolicyDown: as of `imagine`.
             StoreError, TooSlow, JobTimeout: it could not be stored, or not in time.
         """
         data = picture if isinstance(picture, bytes) else read_file(picture)

@@ -15,6 +15,9 @@ StudioError
     ├── NoSuchAccount    the account has not been opened
     ├── NoSuchEntry      the account has no link, session or token of that id
     ├── PicturesBlocked  the pictures must not be shown; their job ends as "blocked"
+    ├── PolicyBlocked    a policy of the operator's blocks the request; `rule` names the rule
+    │   └── PolicyTimeout    it has blocked the account so often that this has to wait
+    ├── PolicyDown       a policy does not answer, and nothing is accepted without it
     └── LastOperator     no operator could undo the change
 
 Where account, plan, model or disk forbid a request, it gets the errors of scheduler, engine and store.
@@ -80,6 +83,27 @@ class NoSuchEntry(ServiceError):
 
 class PicturesBlocked(ServiceError):
     """The pictures must not be shown. The maker of files raises this, and their job ends as "blocked"."""
+
+
+class PolicyBlocked(ServiceError):
+    """A policy of the operator's blocks the request. Nothing was charged.
+
+    Attributes:
+        rule: name of the rule.
+        retry_after_ms: after which a request may pass; 0: this one will not.
+    """
+
+    def __init__(self, text: str, rule: str, retry_after_ms: int = 0) -> None:
+        super().__init__(text)
+        self.rule, self.retry_after_ms = rule, retry_after_ms
+
+
+class PolicyTimeout(PolicyBlocked):
+    """Policies have blocked an account so often that it has to wait."""
+
+
+class PolicyDown(ServiceError):
+    """A policy does not answer, and nothing is accepted without its answer."""
 
 
 class LastOperator(ServiceError):

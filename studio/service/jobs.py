@@ -23,6 +23,7 @@ from ...scheduler.tickets import Lane
 from .. import kinds
 from ..errors import StoreError, StudioClosed, WorkerLost
 from ..job import Event, Job, JobState, UInt8
+from ..moderation.types import PICTURES
 from ..store.rows import JobRow, PictureRow
 from ..store.writes import EndJob, Write
 from . import packing
@@ -31,6 +32,7 @@ from .ended_jobs import EndedJobs
 from .errors import no_such_job
 from .events import Logs
 from .job_record import JobRecord, StoredPicture, record_of, stored_pictures
+from .moderation import Moderator
 from .new_rows import FULL_S, NewRows
 from .pictures import MakeFiles
 from .previews import Previews
@@ -51,6 +53,7 @@ class JobManager:
         make_files: turns pixels into files, on a thread; None: `pictures.files_of`.
 
     Attributes:
+        moderator: asks policies about them.
         references: the pictures that they refer to.
         logs: what happened to them.
         live: by id.
@@ -67,7 +70,8 @@ class JobManager:
     def __init__(self, context: ServiceContext, waits: Waits, make_files: MakeFiles | None = None) -> None:
         self.context = context
         self.waits = waits
-        self.references = ServiceReferences(context, waits)
+        self.moderator = Moderator(context, waits)
+        self.references = ServiceReferences(context, waits, self.moderator)
         self.logs = Logs(context.life)
         self.live: dict[str, ActiveJob] = {}
         self.ended: dict[str, int] = {}
@@ -79,7 +83,7 @@ class JobManager:
         self._loop = asyncio.get_running_loop()
         self._ended_jobs = EndedJobs()
         self._previews = Previews(lambda job, step, data: self.waits.post(self._show_preview, job, step, data))
-        self.storing = Storing(context, waits, self._end, make_files)
+        self.storing = Storing(context, waits, self._end, self.moderator, make_files)
         self._new_rows = NewRows(context, waits, self.forget, lambda: self.storing.closing)
         self.files, self.recent_files = self.storing.files, self.storing.recent_files
 
@@ -120,7 +124,7 @@ class JobManager:
         pictures."""
         return {
             "stages": kinds.named(row.kind).stages(spec, self.context.studio.loop.model),
-            "preview_every": row.preview_every,
+            "preview_every": 0 if self.moderator.judges(PICTURES) else row.preview_every,
             "on_event": lambda job, event: self.waits.post(self._happened, job, event),
             "on_preview": self._previews.add,
             "on_end": lambda job: self.waits.post(self._studio_ended, job),
@@ -305,6 +309,7 @@ class JobManager:
     def close(self) -> None:
         """Store the pictures that were made, and end."""
         self._previews.close()
+        self.moderator.close()
         self.storing.close()
 
     def _open(self, live: ActiveJob) -> None:

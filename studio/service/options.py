@@ -1,9 +1,12 @@
-"""Define the options of a service. A server's own options add to these; standard library only."""
+"""Define the options of a service. A server's own options add to these; nothing heavy is imported."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from ...bounds import POLICY_STAGES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,14 @@ class ServiceOptions:
             the plans say.
         bonus_events: that an account has to have ranked for it on that day, at least.
         model_aliases: further names by which programs may ask for the model.
+        policy: what is asked about requests and pictures: callables, or names (`studio/moderation/opening.py`), one or
+            several, in order; None: nothing is.
+        policy_stages: when addresses, and modules, are asked: some of "prompt", "upload" and "pictures".
+        policy_down: "block" or "allow", what holds while one of them does not answer.
+        policy_timeout_s: seconds that all of them together have for an answer.
+        policy_blocks: blocks after which an account has to wait; 0: none ever has.
+        policy_window_s: seconds within which they count.
+        policy_pause_s: seconds that it waits.
         quota_bytes: bytes of stored pictures that each account may have; 0: no limit.
     """
 
@@ -65,3 +76,10 @@ class ServiceOptions:
     unload_after: float | None = None
     loras: str | None = None
     model_aliases: tuple[str, ...] = ()
+    policy: Any = None
+    policy_stages: tuple[str, ...] = POLICY_STAGES
+    policy_down: str = "block"
+    policy_timeout_s: float = 10.0
+    policy_blocks: int = 5
+    policy_window_s: float = 600.0
+    policy_pause_s: float = 600.0

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from ..store.blobs import Blobs
 
 PREVIEW_QUALITY: Final = 80  # quality of JPEG files
-MakeFiles = Callable[["ModelInfo", "Job", UInt8, str], list[tuple[int, UInt8, bytes]]]  # the type of `files_of`
+Files = list[tuple[int, UInt8, bytes]]
+MakeFiles = Callable[["ModelInfo", "Job", UInt8, str], Files]  # the type of `files_of`
 
 
 def files_of(info: ModelInfo, job: Job, pixels: UInt8, version: str) -> list[tuple[int, UInt8, bytes]]:

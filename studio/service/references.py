@@ -34,6 +34,7 @@ from .context import ServiceContext
 from .errors import WrongValue
 from .loras import BRING as BRING_LORA
 from .loras import ServiceLoras
+from .moderation import Moderator, upload_request
 from .uploads import Uploads
 from .waits import Waits
 
@@ -53,14 +54,16 @@ class ServiceReferences:
     Args:
         context: an open context.
         waits: waits for reads and writes.
+        moderator: asks policies about what is brought.
 
     Attributes:
         loras: the LoRAs that requests refer to.
     """
 
-    def __init__(self, context: ServiceContext, waits: Waits) -> None:
+    def __init__(self, context: ServiceContext, waits: Waits, moderator: Moderator) -> None:
         self.context = context
         self.waits = waits
+        self._moderator = moderator
         self.loras = ServiceLoras(context, waits)
         self._blobs: Blobs = context.references
         self._uploads = Uploads()
@@ -73,6 +76,7 @@ class ServiceReferences:
         Raises:
             WrongValue: there are more bytes than announced, or their digest is another.
             ReferenceRefused: the file is no picture.
+            PolicyBlocked, PolicyDown: see `Moderator.want_allowed`.
             TooMany: there are too many files at a time.
             StoreError, TooSlow: it could not be stored.
         """
@@ -103,8 +107,10 @@ class ServiceReferences:
         """Store files by their digests, all of them pictures (`read_picture`), or none.
 
         Raises:
+            PolicyBlocked, PolicyDown: a policy does not allow one of them.
             StoreError, TooSlow: they could not be stored.
         """
+        await self._moderator.want_allowed(account, [upload_request(account, data) for data in files.values()])
 
         def put() -> None:
             for data in files.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from ...parameters.known import checked
 from ...parameters.references import OF_JOB
 from ...scheduler.plans import lane_of
 from ..kinds import Asked, Input, kind_of
+from ..moderation.types import PICTURES
 from ..prompt.plan import Plan, plan_of, planned_job
 from ..references import OMNI
 from ..resources import digests_of
@@ -37,6 +38,7 @@ from .inputs import check_sources, file_input, job_input
 from .job_record import JobRecord, record_of, stored_pictures
 from .linked import Linked
 from .lookups import Found, Lookups
+from .moderation import WITHHELD, prompt_request
 from .packing import pack, pack_sources
 from .pictures import MakeFiles
 from .prompts import Prompts
@@ -149,6 +151,7 @@ class Service(Lookups):
             await asyncio.to_thread(self.entries.sweep)
             await asyncio.to_thread(self.files.sweep)
             await asyncio.to_thread(context.store.tidy)
+            await asyncio.to_thread(self.jobs.moderator.sweep)
             self.taste.sweep()
             await self.taste.bonus.give()
         except SalonError:
@@ -169,6 +172,7 @@ class Service(Lookups):
             Draining: nothing is accepted any more.
             UnknownJob: it starts from a picture of a job that this account cannot see.
             TasteRefused: it names a profile or a code that this account cannot use.
+            PolicyBlocked, PolicyTimeout, PolicyDown: see `Moderator.want_allowed`.
             UnknownLane, SpecError, LimitError, Refused, QuotaExceeded, StoreError, StudioClosed, WorkerLost: see there.
         """
         key, print_ = (account, request.key), fingerprint(request)
@@ -237,6 +241,7 @@ class Service(Lookups):
             return (stored[0], stored_pictures(stored[1])), True
         self.want_open()
         new = await self.prepare(account, request, print_)
+        await self.want_allowed(account, [new])
         live = self.jobs.start(new.row, new.spec, new.work, new.lane, new.references)
         await self.jobs.add(live, *uses_of(live.row, new.spec))
         self.count(live.row, new.spec)
@@ -263,7 +268,9 @@ class Service(Lookups):
         spec = kind.spec(asked, context.studio.loop.model)
         references = await self.jobs.references.needed(account, spec)
         work = kind.work(asked, spec, context.studio.loop.model)
-        notes = context.studio.notes_of(spec, strict=(request.parameters or {}).get(STRICT, False))
+        notes = list(context.studio.notes_of(spec, strict=(request.parameters or {}).get(STRICT, False)))
+        if request.preview_every and self.jobs.moderator.judges(PICTURES):
+            notes.append(WITHHELD)
         return NewJob(JobRow(
             job=self._new_id(),
             account=account,
@@ -281,6 +288,12 @@ class Service(Lookups):
             sources=pack_sources(request.sources),
             notes="\n".join(notes),
         ), spec, work, lane, references, understood)  # fmt: skip
+
+    async def want_allowed(self, account: str, jobs: Sequence[NewJob]) -> None:
+        """Ask the operator's policies about jobs that are to be accepted. Raises as `Moderator.want_allowed`, and as
+        `want_open`, since that may take a while."""
+        await self.jobs.moderator.want_allowed(account, [prompt_request(job.row, job.spec) for job in jobs])
+        self.want_open()
 
     def count(self, row: JobRow, spec: GenerationSpec) -> None:
         """Take note of a job that is on disk."""

@@ -13,12 +13,14 @@ from typing import Any, Final
 from ... import __version__
 from ..errors import StoreError
 from ..job import Job
-from ..store.rows import JobRow, PictureRow
+from ..moderation.types import PICTURES
+from ..store.rows import GRID, JobRow, PictureRow
 from ..threads import thread_pool
 from .context import ServiceContext
 from .errors import PicturesBlocked
 from .events import JobLog
-from .pictures import MakeFiles, files_of, store_files
+from .moderation import Moderator, picture_request, reason_of
+from .pictures import Files, MakeFiles, files_of, store_files
 from .pins import Pins, Unpinned
 from .recent_files import RecentFiles
 from .thumbnails import Thumbnails
@@ -54,6 +56,7 @@ class Storing:
         context: has store and files.
         waits: brings calls to the loop's thread.
         ended: called as (job, changes of its row, pictures) on that thread, when its files are stored or never will be.
+        moderator: asks policies about the files before they are stored.
         make_files: turns pixels into files, on a thread; None: `pictures.files_of`. PicturesBlocked ends a job as
             blocked.
 
@@ -71,13 +74,14 @@ class Storing:
         context: ServiceContext,
         waits: Waits,
         ended: Callable[[ActiveJob, dict[str, Any], tuple[PictureRow, ...]], None],
+        moderator: Moderator,
         make_files: MakeFiles | None = None,
     ) -> None:
         self.stuck: set[ActiveJob] = set()
         self.trouble: StoreError | None = None
         self.closing = False
         self._context, self._waits, self._ended = context, waits, ended
-        self._make_files = make_files
+        self._moderator, self._make_files = moderator, make_files
         self._pins = Pins()
         self.recent_files = RecentFiles()
         self.thumbnails = Thumbnails(Path(context.options.data) / "thumbnails", context.blobs)
@@ -85,13 +89,16 @@ class Storing:
         self._loop = asyncio.get_running_loop()
         self._threads = thread_pool(2, "salon-files")
 
-    def begin(self, live: ActiveJob, job: Job) -> None:
+    def begin(self, live: ActiveJob, job: Job, files: Files | None = None) -> None:
         """Store the pictures of a job that is done. Until `release` no deletion takes them.
 
         After `close` nothing is stored: the job goes on after the next start, to the same pixels.
+
+        Args:
+            files: its files, which policies have allowed; None: they are made, and policies are asked.
         """
         try:
-            self._threads.submit(self._store, live, job)
+            self._threads.submit(self._store, live, job, files)
         except RuntimeError:  # the threads have ended
             LOG.debug("late: the pictures of job %s", job.id)
 
@@ -107,16 +114,21 @@ class Storing:
         """Store the pictures that were made, and end."""
         self._threads.shutdown(wait=True, cancel_futures=False)
 
-    def _store(self, live: ActiveJob, job: Job) -> None:
+    def _store(self, live: ActiveJob, job: Job, files: Files | None) -> None:
         """Make and store the files of a job, on a thread for files."""
+        allowed = files
         try:
-            make = self._make_files or files_of
-            files = make(self._context.studio.loop.model, job, job.result(0), __version__)
+            if files is None:
+                make = self._make_files or files_of
+                files = make(self._context.studio.loop.model, job, job.result(0), __version__)
+                if self._moderator.judges(PICTURES):
+                    self._waits.post(self._judge, live, job, files)
+                    return
             digests = [hashlib.sha256(data).hexdigest() for _, _, data in files]
             self._pins.hold(job.id, digests)
             pictures = store_files(self._context.blobs, job.id, files)
         except StoreError as error:  # the job is made and paid for, so it waits until the disk is put right
-            self._waits.post(self._wait_for_disk, live, job, error)
+            self._waits.post(self._wait_for_disk, live, job, allowed, error)
         except PicturesBlocked as error:
             self._waits.post(self._ended, live, {"state": "blocked", "reason": str(error), "failure": ""}, ())
         except Exception as error:
@@ -130,7 +142,22 @@ class Storing:
         self.recent_files.remove(digest)
         self.thumbnails.remove(digest)
 
-    def _wait_for_disk(self, live: ActiveJob, job: Job, error: StoreError) -> None:
+    def _judge(self, live: ActiveJob, job: Job, files: Files) -> None:
+        """Ask policies about files, and store them if they are allowed. If the service ends meanwhile, the job goes on
+        after the next start."""
+
+        async def ask() -> None:
+            shown = [data for index, _, data in files if index != GRID]
+            decision = await self._moderator.pictures(picture_request(live.row, job.spec, shown))
+            if decision.blocks:
+                changes = {"state": "blocked", "reason": reason_of(decision), "failure": decision.rule}
+                self._ended(live, changes, ())
+            else:
+                self.begin(live, job, files)
+
+        self._waits.begin(ask())
+
+    def _wait_for_disk(self, live: ActiveJob, job: Job, files: Files | None, error: StoreError) -> None:
         """Keep the pictures in memory while the disk is full or out of order. Meanwhile nothing is accepted."""
         LOG.error("a job's pictures wait for the disk: %s", error, extra={"job": job.id})
         self.stuck.add(live)
@@ -138,6 +165,6 @@ class Storing:
 
         def again() -> None:
             if not self.closing:
-                self.begin(live, job)
+                self.begin(live, job, files)
 
         self._loop.call_later(FULL_S, again)

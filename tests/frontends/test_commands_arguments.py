@@ -51,7 +51,7 @@ def test_help_is_one_screen(path: str, capsys: pytest.CaptureFixture[str]) -> No
     assert done.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("usage: salon")
-    longest = {"serve": 60, **dict.fromkeys(KINDS.names(), 84)}  # lines; kinds list all that their requests can say
+    longest = {"serve": 72, **dict.fromkeys(KINDS.names(), 84)}  # lines; kinds list all that their requests can say
     assert len(lines) <= longest.get(path, 50)
     assert max(map(len, lines)) <= 100
 
@@ -137,8 +137,10 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
     third = ["--paused", "--plans", "p.toml", "--metrics", "0.0.0.0:80", "--operator", ACCOUNT, "--operator", ACCOUNT]
     fourth = ["--open", "--keep", "7.5", "--quota", "1.5", "--json", "--in-process", "--dtype", "float32"]
     fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5", "--open-plan", "basic", "--open-accounts", "7"]
+    policies = ["--policy", "words:a.txt", "--policy", "m:f", "--policy-stages", "prompt,upload"]
+    policies += ["--policy-down", "allow", "--policy-timeout", "2.5", "--policy-blocks", "0"]
     sixth = ["--unlock", "40", "--bonus-rankers", "3", "--bonus-events", "10", "--http", "[::1]:81"]
-    assert options_of(read("serve", *first, *second, *third, *fourth, *fifth, *sixth)) == ServeOptions(
+    assert options_of(read("serve", *first, *second, *third, *fourth, *fifth, *sixth, *policies)) == ServeOptions(
         listen=("tcp://127.0.0.1:7000", "tcp://[::1]:7000"),
         data=tmp_path,
         curve=True,
@@ -169,6 +171,11 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         taste_unlock=40,
         bonus_rankers=3,
         bonus_events=10,
+        policy=("words:a.txt", "m:f"),
+        policy_stages=("prompt", "upload"),
+        policy_down="allow",
+        policy_timeout_s=2.5,
+        policy_blocks=0,
     )
     assert options_of(read("serve", "--metrics", "off")).metrics is None
     assert options_of(read("serve", "--http", "off")).http is None
@@ -194,6 +201,11 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
         (["imagine", "x", "--timeout", "0"], r"--timeout: got '0', allowed a number from 0.1 to 3600"),
         (["imagine", "x", "--lane", "fast", "--lane", "fast"], r"--lane: got it twice"),
         (["imagine", "x", "--lanes", "fast"], r"'--lanes': unknown flag; did you mean --lane\?"),
+        (
+            ["serve", "--policy-down", "block"],
+            r"--policy-down: got it without --policy, allowed with one; add --policy",
+        ),
+        (["serve", "--policy", "a:b", "--policy-stages", "prompt,x"], r"--policy-stages: got 'x', allowed prompt or"),
         (["jobs", "--limit", "0"], r"--limit: got '0', allowed a whole number from 1 to 200; or pass --all-pages"),
         (["jobs", "--limit", "201"], r"--limit: got '201'"),
         (["jobs", "--limit", "2", "--limit", "2"], r"--limit: got it twice"),

@@ -62,6 +62,7 @@ class PlainClient:
             "taste",
             "loras",
             "entry",
+            "moderation",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")

@@ -171,6 +171,7 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     },
     m.OpsLedger: {"account": ACCOUNTS | st.just(""), "after": COUNTS, "limit": PAGES},
     m.OpsRetry: {"job": NAMES},
+    m.OpsBlocks: {"account": ACCOUNTS | st.just(""), "before": COUNTS, "limit": PAGES},
     m.TasteNext: {"profile": LABELS},
     m.TasteRank: {"pair": NAMES, "choice": st.sampled_from(["left", "right", "skip"])},
     m.TastePick: {"job": NAMES, "picked": st.lists(INDEXES, max_size=8).map(tuple), "profile": LABELS},

@@ -22,6 +22,7 @@ TEXT = DOCUMENT.read_text()
 PARTS = (
     *(m.Limits, m.JobText, m.Picture, m.Source, m.WorkerInfo, m.Near, m.PlannedJob, m.ParameterInfo, m.LedgerEntry),
     m.EntryInfo,
+    m.Block,
     *(m.PairPicture, m.EventPicture, m.StyleWeight, m.LeftOut, m.TasteCode, m.Share, m.Liked),
 )
 KINDS: dict[str, type[msgspec.Struct]] = {
