@@ -127,7 +127,9 @@ class Batch:
                 text = text_of(block.branch.text, g.spec, image) if prompted else block.branch.text
                 grids = view.grids(g.grid)
                 for grid in grids:
-                    samples.append(Sample(grid, text, g.embedded_guidance, g.loras, g.references, g.beside))
+                    seen = () if g.keeps_references else g.references
+                    kept = g.kept_references
+                    samples.append(Sample(grid, text, g.embedded_guidance, g.loras, seen, g.beside, kept))
         return samples
 
     def _adapter_table(self) -> AdapterTable | None:

@@ -6,7 +6,7 @@ each set of generations that step together. `Denoiser.velocity` evaluates the mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -31,6 +31,27 @@ if TYPE_CHECKING:
 Float32 = NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptReferences:
+    """References whose keys and values a model computes once, for all steps and all samples that look at them.
+
+    Attributes:
+        grids: (height, width) in tokens of each picture.
+        tokens: backend array float32 [n, C], their clean latents one after another.
+        loras: the LoRAs that they are read through, each with its weight.
+        rows: int32 [n], where their keys and values lie in `Pages`; None: nowhere, so that each step computes them.
+    """
+
+    grids: tuple[tuple[int, int], ...]
+    tokens: Any
+    loras: tuple[tuple[LoraWeights, float], ...] = ()
+    rows: Int32 | None = None
+
+    def __len__(self) -> int:
+        """Return n, their tokens."""
+        return sum(height * width for height, width in self.grids)
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The part of one sample of a batch that stays the same from step to step.
@@ -45,6 +66,8 @@ class Sample:
             image. Only a model of which the checkpoint says that it takes references is given any.
         beside: float32 [rows of the image, channels], what a model that fills pictures reads beside each token; samples
             with the same share the object. None: it is zeros, or no such model.
+        kept: the pictures that the model looks at, where it `KeepsReferences`: they have no rows then. Samples with the
+            same share the object.
     """
 
     grid: tuple[int, int]
@@ -53,6 +76,7 @@ class Sample:
     loras: tuple[tuple[LoraWeights, float], ...] = ()
     references: tuple[tuple[int, int], ...] = ()
     beside: Float32 | None = None
+    kept: KeptReferences | None = None
 
     @property
     def rows(self) -> int:
@@ -78,7 +102,8 @@ class AdapterTable:
 
 
 class Pages(Protocol):
-    """Keys and values of adapters: for each layer a backend array [R, D] of compute dtype."""
+    """Keys and values of adapters, or of references that are kept: for each layer a backend array [R, D] of compute
+    dtype."""
 
     @property
     def keys(self) -> Sequence[Any]: ...
@@ -147,6 +172,18 @@ class Denoiser(Protocol):
 
         Raise CheckpointError if anything is wrong with it, or if it is made for another model.
         """
+
+
+@runtime_checkable
+class KeepsReferences(Protocol):
+    """A denoiser that can compute keys and values of references once. Its layout takes `Sample.kept`."""
+
+    @property
+    def reference_widths(self) -> tuple[int, ...]:
+        """Columns of the keys of each layer, in the order of computation; (): these weights were not made for it."""
+
+    def reference_keys(self, ops: Ops[Any, Any], references: KeptReferences) -> Iterator[tuple[Any, Any]]:
+        """Yield keys and values of references, backend arrays [n, D] of compute dtype each, layer by layer."""
 
 
 @runtime_checkable

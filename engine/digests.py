@@ -41,10 +41,18 @@ def shipped_files(salon: Config) -> list[Path]:
     return list(dict.fromkeys([*files, adapter] if adapter.is_file() else files))
 
 
-def content_digest(checkpoint: Checkpoint, components: Mapping[str, Component], files: Sequence[Path]) -> str:
-    """Hash every byte that a model is made of: blake2b, hex, 32 bytes. Measured quality belongs to one such digest."""
+def content_digest(
+    checkpoint: Checkpoint, components: Mapping[str, Component], files: Sequence[Path], said: Sequence[str] = ()
+) -> str:
+    """Hash every byte that a model is made of: blake2b, hex, 32 bytes. Measured quality belongs to one such digest.
+
+    Args:
+        said: what else decides its pictures.
+    """
     digest = hashlib.blake2b(checkpoint.content_hash(components).encode(), digest_size=32)
     digest.update(hash_files(checkpoint.path, list(files)).encode())
+    for each in said:
+        digest.update(each.encode())
     return digest.hexdigest()
 
 

@@ -30,6 +30,7 @@ from .batch import Batch
 from .checkpoint import EMBEDDED as EMBEDDED
 from .copies import fetch
 from .defaults import complete
+from .denoiser import KeepsReferences
 from .device import fitted, loading_on, on_device
 from .errors import NumericalError, SpecError, StateError, UnknownBackend
 from .evaluations import evaluations_of
@@ -38,6 +39,7 @@ from .generation import INQUIRE, Generation, ParkedGeneration, State, StepReport
 from .graphs import StepGraphs
 from .info import BackendInfo, ModelInfo
 from .inquiries import Question, course_of, probes_of
+from .kept_references import ReferenceKeys
 from .limits import Limits
 from .loading import Model, load_model
 from .loras import Loras
@@ -76,6 +78,7 @@ class Engine:
         adapters: the registered adapters.
         start_pictures: what generations start from.
         loras: the LoRAs that were added.
+        reference_keys: keys and values of references; None: the model keeps none.
         admission: the limits applied to the model, with estimates for planning.
         backend: name and compute dtype of the backend.
         device: the device that the backend computes on, if that has memory of its own; None: it is the host.
@@ -97,6 +100,7 @@ class Engine:
         self.admission = Admission(sizes, model.memory(self.backend.itemsize), limits)
         own = None if model.pictured is None else model.pictured.adapter.branch
         widths = (own.widths if own is not None else ()) or (sizes.adapter_width,) * sizes.adapter_layers
+        widths = model.reference_widths or widths
         arena = Arena(ops, len(widths), widths, limits.arena_bytes)
         derive = self._derived if model.styles or model.pictured else None
         self.adapters = Adapters(ops, arena, limits.max_registered, derive, styled=model.styles is not None)
@@ -104,6 +108,9 @@ class Engine:
             lambda pixels: pictures.encode(self.ops, self.model.denoiser.codec, pixels), sizes.granularity
         )
         self.loras = Loras(ops, model.denoiser, model.family, limits.lora_bytes, text=model.text)
+        self.reference_keys: ReferenceKeys | None = None
+        if model.reference_widths and isinstance(model.denoiser, KeepsReferences):
+            self.reference_keys = ReferenceKeys(ops, model.denoiser, arena)
         self._branches: dict[str, AdapterBranch] = {}
         if model.styles is not None:
             self._branches[style_names.STYLE_BRANCH] = model.styles.adapter.branch
@@ -737,6 +744,7 @@ class Engine:
             latents=None,
             windows=windows_of(spec, unit, self.model.defaults["width"] * self.model.defaults["height"]),
             references=reference_grids(spec, unit),
+            keeps_references=self.reference_keys is not None,
         )
         self.admission.check_step([generation.largest])
         if spec.small_steps:
@@ -777,6 +785,8 @@ class Engine:
             generation.beside = self.start_pictures.beside(generation.spec)
         tokens = self.start_pictures.references(generation.spec)
         generation.reference_tokens = None if tokens is None else self.ops.array(tokens, "float32")
+        if self.reference_keys is not None:
+            self.reference_keys.pin(generation)
 
     def _noise(self, generation: Generation) -> Float32:
         """Return the noise [images * rows, C] that a generation's images begin with."""
@@ -816,6 +826,8 @@ class Engine:
         self.loras.unpin(generation.spec.loras)
         self.adapters.unpin(self._uses(generation.spec))
         self.start_pictures.unpin(generation.spec)
+        if self.reference_keys is not None:
+            self.reference_keys.unpin(generation)
         del self._open[generation.number]
         if self._batch is not None and generation.batch is self._batch:
             self._batch = None

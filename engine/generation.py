@@ -25,6 +25,7 @@ from .tiling import rows_seen
 from .windows import Window
 
 if TYPE_CHECKING:
+    from .denoiser import KeptReferences
     from .inquiries import Text
     from .probing import Probing
     from .regions import Region
@@ -99,6 +100,8 @@ class Generation:
         reference_tokens: backend array [rows, C] float32, their clean latents one after another; None: there are none.
         whole: the grid that the images will have, while they are small (`progressive`); None: they are not.
         beside: float32 [rows of one image, channels], what a model that fills pictures reads beside each token.
+        keeps_references: whether the model keeps keys and values of references, so that they have no rows in a step.
+        kept_references: the same references, as such a model meets them.
     """
 
     spec: GenerationSpec
@@ -129,6 +132,8 @@ class Generation:
     reference_tokens: Any = None
     whole: tuple[int, int] | None = None
     beside: Float32 | None = None
+    keeps_references: bool = False
+    kept_references: KeptReferences | None = None
 
     @property
     def branches(self) -> tuple[Branch, ...]:
@@ -199,14 +204,18 @@ class Generation:
             grid = self.whole if self.whole is not None and is_due(self) else self.grid
         images, parts = self.spec.images, max(1, len(self.windows))
         seen = sum(window.rows for window in self.windows) or rows_seen(self.spec.tile, grid)
-        seen += rows_of(self.references) * parts
+        beside, once, kept = rows_of(self.references), 0, self.kept_references
+        if not self.keeps_references:
+            seen += beside * parts
+        elif kept is None or kept.rows is None:  # they may have to be computed within the step
+            once = beside
         texts = sum(len(branch.text.tokens) for branch in branches)
-        return Size(images * texts * parts, images * len(branches) * seen, images * len(branches) * parts)
+        return Size(images * texts * parts, images * len(branches) * seen + once, images * len(branches) * parts)
 
     def release(self, state: State) -> None:
         """Release the arrays and enter a state that has none."""
         self.latents = self.velocity = self.base = self.region = self.batch = self.probing = None
-        self.reference_tokens = self.beside = None
+        self.reference_tokens = self.beside = self.kept_references = None
         self.loras = self.kept = ()
         self.state = state
 

@@ -115,11 +115,13 @@ class DefaultJob(NamedTuple):
         evaluations: of the solver.
         draft_evaluations: of a default draft; 0: the model has no settings for drafts.
         pixels: of the picture.
+        guided: whether its evaluations have guidance.
     """
 
     evaluations: int
     draft_evaluations: int
     pixels: int
+    guided: bool
 
 
 class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
@@ -179,7 +181,7 @@ class ModelInfo(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """What a picture takes for which a request says nothing."""
         plain = self.make_spec("a picture", seed=0)
         drafted = len(self.evaluations(self.make_spec("a picture", draft=True, seed=0))) if self.draft else 0
-        return DefaultJob(len(self.evaluations(plain)), drafted, plain.width * plain.height)
+        return DefaultJob(len(self.evaluations(plain)), drafted, plain.width * plain.height, plain.guided)
 
     def make_spec(
         self,

@@ -18,7 +18,7 @@ from ..kernels.streaming import Residency
 from .checkpoint import Checkpoint, Component
 from .config import Config
 from .defaults import read_defaults
-from .denoiser import Denoiser
+from .denoiser import Denoiser, KeepsReferences
 from .device import want_room
 from .digests import architecture_digest, content_digest, shipped_files
 from .errors import WrongConfig, printable
@@ -49,6 +49,7 @@ SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads t
     "style_vectors": "engine/styles/space.py",
     "default_style": "engine/default_style.py",
 }
+KEPT = 2  # references of the largest size, of which the arena keeps keys and values by default
 STEPPED = ("transformer", "unet")  # components of which every step needs all weights
 
 
@@ -121,7 +122,19 @@ class Model:
             max_rows=max(usual.max_rows, samples * (text + image)),
             max_step_bytes=max(usual.max_step_bytes, step),
             max_decode_bytes=max(usual.max_decode_bytes, memory.decode(width * height)),
+            arena_bytes=max(usual.arena_bytes, KEPT * self._reference_bytes(itemsize)),
         )
+
+    @property
+    def reference_widths(self) -> tuple[int, ...]:
+        """Columns of the keys of references that are kept, of each layer; (): they are rows of every step."""
+        kept = self.references is not None and self.references.kept
+        return reference_widths(self.denoiser) if kept else ()
+
+    def _reference_bytes(self, itemsize: int) -> int:
+        """Return the bytes of keys and values of the largest reference, where they are kept."""
+        pixels = 0 if self.references is None else self.references.pixels
+        return pixels // self.architecture.granularity**2 * sum(self.reference_widths) * 2 * itemsize
 
     @property
     def identity(self) -> ModelIdentity:
@@ -132,7 +145,8 @@ class Model:
     @cached_property
     def digest(self) -> str:
         """Content hash of all that the model is made of: `components` and `files`. The first use reads all of it."""
-        return content_digest(self.checkpoint, self.components, self.files)
+        said = ("references are kept",) if self.reference_widths else ()  # of which a file's name may tell, and no byte
+        return content_digest(self.checkpoint, self.components, self.files, said)
 
     @cached_property
     def architecture_digest(self) -> str:
@@ -227,6 +241,8 @@ def load_model(
     vocabulary, taught, references = salon.mapping("vocabulary"), read_taught(salon), read_rule(salon)
     if references is not None and not getattr(family, "REFERENCES", ""):
         salon.refuse("references", f"none for a model of family {named}", salon.raw("references"))
+    if references is not None and references.kept and not reference_widths(denoiser):
+        salon.refuse("references", "kept: false, as this model was trained", salon.raw("references"))
     salon.finish(SETTINGS)
     text = None if reader is None else reader.load(ops, components, salon, limits)
     if references is not None and references.text is not None and not isinstance(text, SeesPictures):
@@ -262,3 +278,8 @@ def load_model(
         references=references,
         pictured=pictured,
     )
+
+
+def reference_widths(denoiser: Denoiser) -> tuple[int, ...]:
+    """Return the columns of the keys of references in each layer, if a model can keep them; else none."""
+    return denoiser.reference_widths if isinstance(denoiser, KeepsReferences) else ()

@@ -62,6 +62,7 @@ class ReferenceRule(msgspec.Struct, frozen=True, kw_only=True):
             with fewer pixels is seen as it is.
         text: at which size the text encoder sees it too; None: it sees no pictures.
         last: whether what is drawn has the proportions of the last one where nothing is said, and not of the first.
+        kept: keys and values of references are computed once, and are no rows of the steps (`kept_references`).
     """
 
     most: int = 1
@@ -73,6 +74,7 @@ class ReferenceRule(msgspec.Struct, frozen=True, kw_only=True):
     multiple: int = 0
     text: TextSight | None = None
     last: bool = False
+    kept: bool = False
 
     def size_of(self, width: int, height: int, unit: int) -> tuple[int, int]:
         """Return the (width, height) at which the model sees a picture. Raise SpecError for one out of bounds.
@@ -130,6 +132,7 @@ def read_rule(salon: Config) -> ReferenceRule | None:
         multiple=config.integer("multiple", 0, low=0, high=ANY_SIDE),
         text=_text_sight(config),
         last=config.boolean("last", False),
+        kept=config.boolean("kept", False),
     )
     config.finish({})
     if bool(rule.sizes) == bool(rule.area):

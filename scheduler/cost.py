@@ -183,7 +183,7 @@ class StageCost:
 
 
 PRIORS: Mapping[str, tuple[float, float]] = {  # kind of stage -> ms of a piece and us of a unit, believed at first
-    Stage.ENCODE: (2.0, 50.0),  # unit: one text row
+    Stage.ENCODE: (2.0, 50.0),  # unit: one text row, or a token of a picture
     Stage.DECODE: (2.0, 1000.0),  # unit: 1,000 pixels
     Stage.UPSCALE: (2.0, 4000.0),  # unit: 1,000 pixels, before upscaling
 }

@@ -138,7 +138,7 @@ def drawing(
         steps: model evaluations (a Heun step is two); 0: nothing is drawn anew, as of a start picture of strength 0.
         images: pictures to decode, one piece each.
         pixels: of one picture.
-        text_rows: rows that encoding has to make.
+        text_rows: rows that encoding has to make, of text and of pictures.
         upscales: pieces after decoding; 0 for most jobs.
 
     Raises:

@@ -42,9 +42,11 @@ All pictures of a job are summed, and the sum is rounded up, once, to a whole mi
 its pictures cost one by one, and there is no way of cutting a job up that makes it cheaper.
 
 - **Evaluations** are those of the solver: one a step, and two a step of `heun`, except its last, which has one; `pndm`
-  has one more than it has steps, if these are two or more. Guidance is part of an evaluation: none (`--guidance 1`), or
-  some in a part of the steps (`--guidance-interval`), is no cheaper, a negative prompt or further terms of a prompt no
+  has one more than it has steps, if these are two or more. A negative prompt or further terms of a prompt are no
   dearer. How different the pictures of a grid are changes no cost either, nor do styles.
+- **Guidance**: where the default job has guidance, an evaluation without any reads half as much, and two count as one:
+  all of them with `--guidance 1`, with `--guidance-interval` those outside of the interval. Where the default job has
+  none, guidance costs nothing.
 - **Quality** (`--q`) makes more evaluations, and counts as that, once.
 - **Progressive resolution** (`--progressive`): evaluations at half the sides count by their area, four as one.
 - **Strength** (`--strength`) takes a share of the steps, and costs that: none at 0, which is the picture itself.
@@ -56,7 +58,8 @@ its pictures cost one by one, and there is no way of cutting a job up that makes
 RULES = """- **Questions** (`salon describe`, `salon shorten`): two probes, which read one text each, count as one
   evaluation, which reads two. Describing a picture takes {probes:,} of them, which is {describing}; shortening a prompt
   of eight words {shortening}.
-- **Turbo** costs {turbo}, an omni reference {omni}.
+- **Turbo** costs {turbo}, an omni reference {omni}. A model that computes its
+  references once, for all steps, costs one evaluation more with any, and not that.
 - **Draft** costs {draft} for what the model's settings for drafts make, and never less than that of a default job of
   as many pictures of that size. A job of this lane with more evaluations than the default draft has costs what it
   costs in Fast, so that the same pictures cost the same. A model without settings for drafts has no cheaper drafts.
@@ -106,6 +109,7 @@ EXAMPLES: Final = (
     Example("--steps 40", {"steps": 40}),
     Example("--solver heun", {"solver": "heun"}),
     Example("--guidance 1", {"guidance_scale": 1.0}),
+    Example("--guidance-interval 0:0.6", {"guidance_interval": (0, 0.6)}),
     Example("--lane turbo", {}, Lane.TURBO),
     Example("--lane relax", {}, Lane.RELAX),
     Example("--lane draft", {}, Lane.DRAFT),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..engine.info import DefaultJob, ModelInfo
 from ..engine.progressive import FACTOR
 from ..engine.spec import GenerationSpec
 from ..scheduler.prices import Effort, Kind, PriceList, Work
 from ..scheduler.tickets import Lane
+
+TEXTS: Final = 2  # that an evaluation with guidance reads: the prompt, and the unconditional input
 
 
 def work_of(
@@ -22,9 +26,11 @@ def work_of(
     """Return what a job is on the price list. What is quoted, set aside and charged all comes from here.
 
     Evaluations are those of the solver's table: Heun's steps have two of them, and `--q` makes more of them, so that it
-    counts once. Those at half the sides (`--progressive`) count by their area, four as one, rounded up. Guidance,
-    further terms of a prompt and the spread of a grid change no table and cost nothing. Of an inquiry two probes, which
-    read one text each, count as one evaluation, which reads two.
+    counts once. Those at half the sides (`--progressive`) count by their area, four as one, and those without guidance
+    (`--guidance 1`, or outside of `--guidance-interval`) two as one, where the default job has guidance; the sum is
+    rounded up. Further terms of a prompt and the spread of a grid change no table and cost nothing. Of an inquiry two
+    probes, which read one text each, count as one evaluation, which reads two. References that a model computes once,
+    for all steps, count as one evaluation more; others are rows of every step, and have a price of their own.
 
     Args:
         info: of the model that draws.
@@ -33,21 +39,26 @@ def work_of(
         draft, stealth, times: see `Work`.
         usual: the job that the line's price is for, of which there are no cheaper drafts; None: the model's default.
     """
-    default, unit = info.default_job, info.architecture.granularity
+    default, unit, rule = info.default_job, info.architecture.granularity, info.architecture.references
+    once = bool(spec.references) and rule is not None and rule.kept
     if usual is not None:
         pixels = usual.width * usual.height
         unit = round(unit * (pixels / default.pixels) ** 0.5)  # the doubles of sizes of `--ar`, too
-        default = DefaultJob(len(info.evaluations(usual)), 0, pixels)
+        default = DefaultJob(len(info.evaluations(usual)), 0, pixels, usual.guided)
+    if spec.inquiry:
+        evaluations = max(1, -(-info.course(spec).probes // TEXTS))
+    else:
+        evaluations = _counted_evaluations(info, spec, default.guided) + once
     effort = Effort(
-        evaluations=max(1, -(-info.course(spec).probes // 2)) if spec.inquiry else _counted_evaluations(info, spec),
+        evaluations=evaluations,
         default_evaluations=default.evaluations,
         draft_evaluations=default.draft_evaluations,
         pixels=_counted(spec, default.pixels, unit),
         default_pixels=default.pixels,
     )
     return Work(
-        kind=kind, images=spec.images, omni=bool(spec.references), draft=draft, stealth=stealth, effort=effort,
-        times=times,
+        kind=kind, images=spec.images, omni=bool(spec.references) and not once, draft=draft, stealth=stealth,
+        effort=effort, times=times,
     )  # fmt: skip
 
 
@@ -61,11 +72,15 @@ def cost_ms(
     return prices.use(work_of(info, spec, kind=kind), lane)
 
 
-def _counted_evaluations(info: ModelInfo, spec: GenerationSpec) -> int:
-    """Return a spec's evaluations as they count: those of the whole size, and those of half the sides by their area."""
-    evaluations = info.evaluations(spec)
-    small = sum(e.step < spec.small_steps for e in evaluations)
-    return len(evaluations) - small - (-small // FACTOR**2)
+def _counted_evaluations(info: ModelInfo, spec: GenerationSpec, guided: bool) -> int:
+    """Return a spec's evaluations as they count, rounded up: those at half the sides by their area, and those without
+    guidance as half of what they are in the default job, if that has guidance."""
+    whole = TEXTS * FACTOR**2
+    total = 0
+    for each in info.evaluations(spec):
+        plain = guided and not (spec.guided and spec.guides(each.step))
+        total += whole // ((TEXTS if plain else 1) * (FACTOR**2 if each.step < spec.small_steps else 1))
+    return -(-total // whole)
 
 
 def _counted(spec: GenerationSpec, area: int, unit: int) -> int:

@@ -36,6 +36,47 @@ def parity(scratch: Path) -> Iterator[Row]:
         yield Row(f"{name}: picture, 3 steps", None, float(-10 * np.log10(max(error, 1e-12))))
         beside = partial(with_references, built)
         yield from references.rows(name, engine, built, several=True, theirs=beside)
+    built = tiny_flux2.pipeline(dev=False, keeping=True)
+    built.save_pretrained(scratch / "klein KV")
+    engine = Engine.load(scratch / "klein KV", dtype="float32", threads=1)
+    yield from kept(engine, built)
+
+
+def kept(engine: Any, built: Any) -> Iterator[Row]:
+    """Yield the errors of velocities beside references whose keys are kept, as of the first step and of a later one,
+    and the decibels of a picture."""
+    import torch
+
+    from ...engine.denoiser import KeptReferences, Sample
+
+    model, ops, random = engine.model, engine.ops, np.random.default_rng(3)
+    given = references.pictures(2)
+    grid, grids = (8, 8), tuple((pixels.shape[0] // 4, pixels.shape[1] // 4) for pixels in given)
+    encoding, count = model.text.encode(references.PROMPT), sum(height * width for height, width in grids)
+    latents, looked = (random.standard_normal((rows, 16), np.float32) for rows in (64, count))
+    met = KeptReferences(grids, ops.array(looked, "float32"))
+    layout = model.denoiser.layout(ops, [Sample(grid, encoding, kept=met)])
+    text = torch.from_numpy(encoding.tokens.copy())[None]
+    own = built._prepare_latent_ids(torch.zeros(1, 16, *grid))
+    beside = built._prepare_image_ids([torch.zeros(1, 16, *each) for each in grids])
+    inputs = {"encoder_hidden_states": text, "txt_ids": built._prepare_text_ids(text), "return_dict": False}
+    cache = None
+    for sigma in (0.9, 0.3):
+        (times,) = ops.vectors(model.denoiser.times(np.array([sigma], np.float32)))
+        ours = ops.numpy(model.denoiser.velocity(ops, layout, ops.array(latents, "float32"), times))
+        seen, places, mode = torch.from_numpy(latents)[None], own, {"kv_cache": cache, "kv_cache_mode": "cached"}
+        if cache is None:
+            seen, places = torch.cat([torch.from_numpy(looked)[None], seen], dim=1), torch.cat([beside, own], dim=1)
+            mode = {"kv_cache_mode": "extract", "num_ref_tokens": count}
+        with torch.no_grad():
+            found = built.transformer(
+                hidden_states=seen, img_ids=places, timestep=torch.tensor([sigma]), guidance=None, **mode, **inputs
+            )
+        cache = cache or found[1]
+        yield Row(f"klein KV: velocity beside 2 references at {sigma}", relative(ours, found[0][0].numpy()))
+    made = references.drawn(engine, references.looking(engine, given))[0]
+    decibels = references.decibels(made, with_references(built, given))
+    yield Row("klein KV: picture with 2 references, 3 steps", None, decibels)
 
 
 def with_references(built: Any, pictures: Sequence[NDArray[np.uint8]]) -> F32:

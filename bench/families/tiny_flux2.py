@@ -14,16 +14,18 @@ from .tiny_flux import HEAD, Arrays, autoencoder
 SCHEDULER = {"shift": 3.0, "use_dynamic_shifting": True, "base_shift": 0.5, "max_shift": 1.15}
 
 
-def pipeline(*, dev: bool = True, distilled: bool = True) -> Any:
+def pipeline(*, dev: bool = True, distilled: bool = True, keeping: bool = False) -> Any:
     """Return a pipeline with random weights: Flux2Pipeline ([dev]), or else Flux2KleinPipeline.
 
     Args:
         distilled: which form of [klein].
+        keeping: of [klein] the form that computes references once, Flux2KleinKVPipeline.
     """
     import torch
     from diffusers import (
         AutoencoderKLFlux2,
         FlowMatchEulerDiscreteScheduler,
+        Flux2KleinKVPipeline,
         Flux2KleinPipeline,
         Flux2Pipeline,
         Flux2Transformer2DModel,
@@ -52,7 +54,9 @@ def pipeline(*, dev: bool = True, distilled: bool = True) -> Any:
         with torch.no_grad():
             parts["vae"].bn.running_mean.normal_(0, 0.3)
             parts["vae"].bn.running_var.uniform_(0.5, 2.0)
-        return Flux2Pipeline(**parts) if dev else Flux2KleinPipeline(**parts, is_distilled=distilled)
+        if dev:
+            return Flux2Pipeline(**parts)
+        return (Flux2KleinKVPipeline if keeping else Flux2KleinPipeline)(**parts, is_distilled=distilled)
 
 
 def scramble(part: Any, scale: float) -> None:

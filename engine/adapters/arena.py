@@ -81,7 +81,8 @@ class Arena:
         return self._entries[adapter].pins if adapter in self._entries else 0
 
     def pin(self, adapter: str, num_rows: int, fill: Fill) -> None:
-        """Make an adapter resident until `unpin`. If it is not resident, call `fill` for every layer and run of pages.
+        """Make an adapter resident until `unpin`. If it is not resident, call `fill` for every layer, and there for
+        every run of pages.
 
         Raises:
             LimitError: the rows do not fit beside what is pinned. Then, and when `fill` raises, the arena is as before,
@@ -138,10 +139,10 @@ class Arena:
         self._ensure_free(adapter, need)
         pages = [self._free.pop() for _ in range(need)]
         try:
-            for start, stop in _runs(pages):
-                first, last = start * PAGE_ROWS, min(stop * PAGE_ROWS, num_rows)
-                top = pages[start] * PAGE_ROWS
-                for layer in range(self.num_layers):
+            for layer in range(self.num_layers):
+                for start, stop in _runs(pages):
+                    first, last = start * PAGE_ROWS, min(stop * PAGE_ROWS, num_rows)
+                    top = pages[start] * PAGE_ROWS
                     keys = self.ops.rows(self.keys[layer], top, top + last - first)
                     values = self.ops.rows(self.values[layer], top, top + last - first)
                     fill(layer, keys, values, first, last)

@@ -1,19 +1,20 @@
-"""Load and step FLUX.2: [dev], and [klein] in its distilled and its base form."""
+"""Load and step FLUX.2: [dev], and [klein] in its distilled form, its base form, and the one that keeps references."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from ...kernels.ops import Ops
+from ...kernels.ops import Ops, Vector
 from .. import codecs
 from ..checkpoint import Checkpoint, Component
+from ..denoiser import KeptReferences, Pages
 from ..denoisers import PlainDenoiser, parts_of, reads_prompts, want_packed
 from ..files import flux2 as originals
 from ..info import Architecture
 from ..memory import MemoryCoefficients
-from ..models import flux2
+from ..models import flux2, flux2_references
 from ..pipeline import Classes
 from ..sigmas import SCHEDULER, SigmaConfig
 from ..tensor_file import TensorFile
@@ -24,7 +25,8 @@ from ..weights.lora_map import LoraMap
 
 HELP = "FLUX.2 [dev] and [klein]"
 REFERENCES = "FLUX.2"
-PIPELINES: Final = ("Flux2Pipeline", "Flux2KleinPipeline")
+KEEPING: Final = "Flux2KleinKVPipeline"  # of [klein] KV, which computes keys and values of references once
+PIPELINES: Final = ("Flux2Pipeline", "Flux2KleinPipeline", KEEPING)
 CODEC: Final = "normed_kl"
 COMPONENTS: Final[Mapping[str, Classes]] = {
     "transformer": ("diffusers", (ARCHITECTURE,)),
@@ -45,6 +47,7 @@ SETTINGS: Final[Mapping[str, Any]] = {
 }  # fmt: skip
 # [klein] has two forms that differ in nothing but weights: model_index.json tells them, and of a file its name.
 BASE_MARK: Final = "base"
+KEEPING_MARK: Final = "kv"
 STEPS, DISTILLED_STEPS = 50, 4
 KLEIN_GUIDANCE: Final = 4.0  # of the base form, by two samples
 EMBEDDED_GUIDANCE: Final = 4.0
@@ -73,6 +76,23 @@ class Flux2(PlainDenoiser):
             adapter_width=0,
             sigmas=replace(sigmas, empirical=True),
         )
+
+    @property
+    def reference_widths(self) -> tuple[int, ...]:
+        """See `KeepsReferences`. What has a guidance embedding is [dev], of which there is no such form."""
+        config = self.config
+        count = 0 if config.guidance_embeds else config.num_layers + config.num_single_layers
+        return (config.width,) * count
+
+    def reference_keys(self, ops: Ops[Any, Any], references: KeptReferences) -> Iterator[tuple[Any, Any]]:
+        """See `KeepsReferences`."""
+        return flux2_references.reference_keys(
+            ops, self.weights, flux2_references.reference_pass(ops, self.config, [references])
+        )
+
+    def velocity(self, ops: Ops[Any, Any], layout: Any, latents: Any, times: Vector, pages: Pages | None = None) -> Any:
+        """See `Denoiser`."""
+        return flux2.velocity(ops, self.weights, layout, latents, times, pages)
 
     def memory(self, itemsize: int) -> MemoryCoefficients:
         """See `Denoiser`."""
@@ -120,15 +140,17 @@ def settings(checkpoint: Checkpoint) -> Mapping[str, Any]:
     components = checkpoint.components
     dev = "transformer" in components and components["transformer"].config.values.get("guidance_embeds", True)
     if checkpoint.path.is_file():
-        distilled = BASE_MARK not in checkpoint.path.stem.lower().replace("_", "-").split("-")
+        marks = checkpoint.path.stem.lower().replace("_", "-").split("-")
+        distilled, keeping = BASE_MARK not in marks, not dev and KEEPING_MARK in marks
     else:
-        distilled = bool(checkpoint.index.get("is_distilled", False))
+        keeping = checkpoint.index.get("_class_name") == KEEPING
+        distilled = bool(checkpoint.index.get("is_distilled", keeping))
     defaults: dict[str, Any] = {"steps": STEPS if dev or not distilled else DISTILLED_STEPS}
     if not dev and not distilled:
         defaults["guidance_scale"] = KLEIN_GUIDANCE
     if "vae" in components and isinstance(widths := components["vae"].config.values.get("block_out_channels"), list):
         defaults["width"] = defaults["height"] = SIDE << (len(widths) - 1)
-    found: dict[str, Any] = {"defaults": defaults, "references": LOOKS_AT}
+    found: dict[str, Any] = {"defaults": defaults, "references": {**LOOKS_AT, **({"kept": True} if keeping else {})}}
     if reads_prompts(checkpoint, TEXT):
         template = "flux2" if checkpoint.index["text_encoder"][1] == MISTRAL else "flux2_klein"
         found["text"] = {"pipeline": READER, "template": template}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Final
 
 from ...engine.admission import Admission, Size
 from ...engine.errors import SpecError
@@ -13,11 +14,14 @@ from ...engine.progressive import half
 from ...engine.references import reference_grids, rows_of, text_rows_of
 from ...engine.spec import GenerationSpec
 from ...engine.spread import adapters_of
+from ...engine.start import PictureUse, forms_of
 from ...engine.styles.names import is_known
 from ...engine.tiling import rows_seen
 from ...engine.windows import windows_of
 from ...errors import complaint
 from ...scheduler.tickets import Lane, Stage, StageWork, StepShape, Ticket, drawing
+
+PATCH: Final = 14  # pixels along the side of a token of CLIP's image encoders
 
 
 def ticket_of(
@@ -54,7 +58,8 @@ def ticket_of(
     windows = windows_of(spec, unit, info.defaults["width"] * info.defaults["height"])
     grid = spec.height // unit, spec.width // unit
     parts = [window.rows for window in windows] or [rows_seen(spec.tile, grid)]
-    beside = rows_of(reference_grids(spec, unit))
+    rule, looked = info.architecture.references, rows_of(reference_grids(spec, unit))
+    kept, beside = (looked, 0) if rule is not None and rule.kept else (0, looked)
     parts = [part + beside for part in parts]
     rows = sum(parts)
     texts = [info.text_rows]
@@ -65,7 +70,7 @@ def ticket_of(
     shown = text_rows_of(spec.references, info.architecture.references)
     texts = [each + shown for each in texts]
     samples, image_rows = spec.images * len(texts) * len(parts), spec.images * len(texts) * rows
-    step = Size(spec.images * sum(texts) * len(parts), image_rows, samples)
+    step = Size(spec.images * sum(texts) * len(parts), image_rows + kept, samples)
     admission.check_step([step])
     if spec.inquiry:
         asked = inquiring(info, spec, text_rows=sum(texts), rows=rows)
@@ -75,10 +80,10 @@ def ticket_of(
 
     def shape(step: int) -> StepShape:
         seen = small if step < spec.small_steps else parts
-        return _shape(spec.images, *((texts, seen, met) if spec.guides(step) else (texts[:1], seen, tokens[0])))
+        return _shape(spec.images, *((texts, seen, met) if spec.guides(step) else (texts[:1], seen, tokens[0])), kept)
 
     evaluations = info.evaluations(spec)
-    shapes = [shape(each.step) for each in evaluations] or [_shape(spec.images, texts, parts, met)]
+    shapes = [shape(each.step) for each in evaluations] or [_shape(spec.images, texts, parts, met, kept)]
     changes = [i for i, (before, after) in enumerate(pairwise(shapes), 1) if before != after]
     drawn = drawing(
         shapes[0],
@@ -86,24 +91,38 @@ def ticket_of(
         later=tuple((i, shapes[i]) for i in changes),
         images=spec.images,
         pixels=spec.width * spec.height,
-        text_rows=sum(texts),
+        text_rows=sum(texts) + kept + looking(info, spec),
     )
     return Ticket(job=job, account=account, lane=lane, stages=(*drawn, *further), max_running=max_running)
 
 
-def _shape(images: int, texts: Sequence[int], parts: Sequence[int], met: int) -> StepShape:
+def _shape(images: int, texts: Sequence[int], parts: Sequence[int], met: int, kept: int) -> StepShape:
     """Return the weight of a step.
 
     Args:
         texts: text rows of each branch of an image.
         parts: image rows of each part in which the model sees an image.
         met: adapter tokens that an image row meets, in all branches together.
+        kept: tokens of references whose keys and values are kept, which all rows of a sample meet.
     """
     return StepShape(
         rows=images * (sum(texts) * len(parts) + len(texts) * sum(parts)),
-        squares=images * sum((text + part) ** 2 for text in texts for part in parts),
+        squares=images * sum((text + part) * (text + part + kept) for text in texts for part in parts),
         adapter_rows=images * sum(parts) * met,
     )
+
+
+def looking(info: ModelInfo, spec: GenerationSpec) -> int:
+    """Return the tokens of the pictures that opening a spec encodes, by the autoencoder or by an image encoder."""
+    found, unit = 0, info.architecture.granularity
+    for form in forms_of(spec):
+        if form.use in (PictureUse.START, PictureUse.REFERENCE) and form.size is not None:
+            found += form.size[0] * form.size[1] // unit**2
+        elif form.use is PictureUse.STYLE:
+            side = 0 if info.styles is None else info.styles.side
+            own = info.defaults["width"] * info.defaults["height"] // unit**2
+            found += (side // PATCH) ** 2 if side else own
+    return found
 
 
 def inquiring(info: ModelInfo, spec: GenerationSpec, *, text_rows: int, rows: int) -> tuple[StageWork, ...]:

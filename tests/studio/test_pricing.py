@@ -75,8 +75,17 @@ def test_price_by_steps_size_and_number(mini: ModelInfo) -> None:
     assert [cost(mini, images=1, steps=steps) for steps in (1, 20, 200)] == [750, 15_000, 150_000]
     assert cost(mini, images=1, width=512, height=512) == 16 * 15_000
     assert cost(mini, solver="heun") == 39 * 3_000  # the last of 20 steps has one evaluation
-    assert cost(mini, guidance_scale=1) == cost(mini, guidance_scale=9, negative_prompt="a dog") == MINUTE
+    assert cost(mini, guidance_scale=9, negative_prompt="a dog") == MINUTE
     assert cost(mini, shift=3.0) == MINUTE
+
+
+def test_evaluations_without_guidance_count_half_where_the_default_has_it(mini: ModelInfo) -> None:
+    assert cost(mini, guidance_scale=1) == MINUTE // 2
+    assert cost(mini, guidance_interval=(0, 0.6)) == cost(mini, guidance_interval=(0.4, 1)) == MINUTE * 16 // 20
+    assert cost(mini, guidance_scale=1, steps=3) == 2 * 3_000, "one and a half, rounded up"
+    assert cost(mini, guidance_scale=1, progressive=50.0) == 7 * 3_000, "ten at an eighth, ten at a half"
+    plain = msgspec.structs.replace(mini, defaults=mini.defaults | {"guidance_scale": 1.0})
+    assert cost(plain) == cost(plain, guidance_scale=4) == MINUTE
 
 
 def test_drafts_price_only_for_what_drafts_settings_make(mini: ModelInfo) -> None:

@@ -55,7 +55,8 @@ def test_the_numbers_are_the_engines(engine: Engine) -> None:
             texts.append(len(generation.negative.tokens))
         texts += [len(text.tokens) for text in generation.terms]
         assert got.shape.squares == request.images * sum((rows + generation.rows) ** 2 for rows in texts)
-        assert encode.units == sum(texts)
+        starts = () if request.start is None else request.start.pictures
+        assert encode.units == sum(texts) + len(starts) * generation.rows, "texts and pictures"
         tokens = sum(
             ADAPTERS[name] * generation.rows * request.images
             for use in request.adapters

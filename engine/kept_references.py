@@ -1,0 +1,72 @@
+"""Keep keys and values of references in the arena, for models that compute them once for all steps.
+
+They depend on the pictures and on the LoRAs alone, so jobs that look at the same ones share them. What a generation
+uses stays as long as it is open. Where the arena has no room, they are computed at every step, with the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..kernels.ops import Ops
+from .adapters.arena import Arena, Fill
+from .denoiser import KeepsReferences, KeptReferences
+from .errors import LimitError
+from .generation import Generation
+
+
+class ReferenceKeys:
+    """The keys and values of references of one engine.
+
+    Args:
+        ops: backend.
+        denoiser: the model.
+        arena: where they are kept.
+    """
+
+    def __init__(self, ops: Ops[Any, Any], denoiser: KeepsReferences, arena: Arena) -> None:
+        self.ops, self.denoiser, self.arena = ops, denoiser, arena
+        self._names: dict[int, str] = {}  # generation -> its name in the arena
+
+    def pin(self, generation: Generation) -> None:
+        """Compute what an open generation looks at, unless it is there, and keep it until `unpin`."""
+        if not generation.references:
+            return
+        found = KeptReferences(generation.references, generation.reference_tokens, generation.loras)
+        spec = generation.spec
+        said = repr((spec.references, [(use.digest, use.weight) for use in spec.loras]))
+        name = f"references:{hashlib.sha256(said.encode()).hexdigest()}"
+        try:
+            self.arena.pin(name, len(found), self._fill(found))
+        except LimitError:
+            pass
+        else:
+            self._names[generation.number] = name
+            found = replace(found, rows=self.arena.rows(name))
+        generation.kept_references = found
+
+    def unpin(self, generation: Generation) -> None:
+        """Undo `pin`; nothing of the generation may have been pinned."""
+        name = self._names.pop(generation.number, None)
+        if name is not None:
+            self.arena.unpin(name)
+
+    def _fill(self, references: KeptReferences) -> Fill:
+        ops = self.ops
+        layers: Iterator[tuple[Any, Any]] = self.denoiser.reference_keys(ops, references)
+        present: list[Any] = [-1, None, None, None]  # layer, keys, values, ones
+
+        def fill(layer: int, keys: Any, values: Any, start: int, stop: int) -> None:
+            if layer != present[0]:
+                present[:3] = [layer, *next(layers)]
+                present[3] = ops.array(np.ones(present[1].shape, np.float32))
+            ones = ops.rows(present[3], start, stop)  # times one is a copy into rows of the arena
+            for into, whole in ((keys, present[1]), (values, present[2])):
+                ops.gated(ones, ops.rows(whole, start, stop), out=into)
+
+        return fill
