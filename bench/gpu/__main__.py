@@ -1,9 +1,10 @@
 """Measure one GPU in one short run: `python -m salon.bench.gpu [--device cuda:0] [--only PHASE,...] [--seconds 480]`.
 
-Five phases, the one worth most first; each writes `gpu_PHASE.json` when it is done, and one that fails leaves the
+Six phases, the one worth most first; each writes `gpu_PHASE.json` when it is done, and one that fails leaves the
 others alone. `smoke`: every op against the reference, a picture alone and in a batch of 8, bit for bit. `kernels`: each
 kernel against what the device can do and against torch. `flux`: a model of FLUX.1's shape beside diffusers. `sharing`:
-what sharing a step gains, adapters, graphs, start, parking. `flux2`: a model of FLUX.2's shape beside diffusers.
+what sharing a step gains, adapters, graphs, start, parking. `flux2` and `sdxl`: models of their shapes beside
+diffusers.
 
 Without a GPU this refuses. With --tiny and --device cpu, under Triton's interpreter (TRITON_INTERPRET=1), every phase
 runs on as little as it takes and checks results alone; nothing is timed there.
@@ -24,7 +25,7 @@ from rich.console import Console
 from ..measure import Deadline
 from ..report import TiedTo
 from ..runner import Bench, run
-from . import flux, flux2, kernels, sharing, smoke
+from . import flux, flux2, kernels, sdxl, sharing, smoke
 from .setting import Gpu
 
 SECONDS: Final = 480.0
@@ -32,8 +33,9 @@ PHASES: Final[dict[str, tuple[Callable[[Bench, Gpu], None], TiedTo, float]]] = {
     "smoke": (smoke.body, "shapes", 0.15),
     "kernels": (kernels.body, "nothing", 0.2),
     "flux": (flux.body, "nothing", 0.3),
-    "sharing": (sharing.body, "shapes", 0.2),
-    "flux2": (flux2.body, "nothing", 0.15),
+    "sharing": (sharing.body, "shapes", 0.15),
+    "flux2": (flux2.body, "nothing", 0.1),
+    "sdxl": (sdxl.body, "nothing", 0.1),
 }
 
 

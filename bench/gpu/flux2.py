@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -127,7 +128,7 @@ def body(bench: Bench, gpu: Gpu) -> None:
         theirs.single_transformer_blocks = torch.nn.ModuleList([theirs.single_transformer_blocks[0]] * shape.single)
         for side in shape.sides:
             with attempt(bench, f"{side} x {side}"):
-                compare(bench, gpu, model, side, error)
+                compare(bench, gpu, model, side, error, Batch)
     gpu.give_back()
 
 
@@ -141,9 +142,14 @@ def agreement(model: Model) -> float:
     return float(np.abs(got - want).max() / np.abs(want).max())
 
 
-def compare(bench: Bench, gpu: Gpu, model: Model, side: int, error: float) -> None:
-    """Measure a step of one square picture by each candidate, and of four together."""
-    one, four = Batch(model, side, 1), Batch(model, side, 4)
+def compare(bench: Bench, gpu: Gpu, model: Any, side: int, error: float, batch_of: Callable[..., Any]) -> None:
+    """Measure a step of one square picture by each candidate, and of four together.
+
+    Args:
+        model: has `theirs` of diffusers, and the `velocity` of a `Denoiser`.
+        batch_of: makes the inputs of a model, side and count, with `step` and `inputs`.
+    """
+    one, four = batch_of(model, side, 1), batch_of(model, side, 4)
     given = one.inputs()
     turns: dict[str, tuple[int, Any]] = {
         "Salon op by op": (1, one.step), "Salon op by op, 4 together": (4, four.step),

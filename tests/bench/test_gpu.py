@@ -84,4 +84,4 @@ def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) 
     assert main(["--device", "cuda:0"]) == 2
     assert "nothing was measured: device: got 'cuda:0'" in capsys.readouterr().err
     assert main(["--only", "smoke,nothing"]) == 2
-    assert "got 'nothing', allowed smoke, kernels, flux, sharing, flux2" in capsys.readouterr().err
+    assert "got 'nothing', allowed smoke, kernels, flux, sharing, flux2, sdxl" in capsys.readouterr().err
