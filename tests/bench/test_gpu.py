@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from salon.bench.report import problems
+from salon.bench.runner import run
 from salon.kernels import backends
 
 pytest.importorskip("triton", reason="the kernels are run by Triton's interpreter (extra: gpu)")
 pytest.importorskip("diffusers", reason="what they are compared with (extra: peers)")
 
-from salon.bench.gpu import every_op
+from salon.bench.gpu import every_op, sdxl
 from salon.bench.gpu.__main__ import PHASES, main
+from salon.bench.gpu.setting import Gpu
+
+INTERPRETED = [name for name in PHASES if name != "sdxl"]  # whose convolutions take the interpreter minutes
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +29,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Every phase's result."""
     out = tmp_path_factory.mktemp("gpu")
     with open("/dev/null", "w") as nowhere:
-        words = ["--device", "cpu", "--tiny", "--threads", "1", "--out", str(out)]
+        words = ["--device", "cpu", "--tiny", "--threads", "1", "--out", str(out), "--only", ",".join(INTERPRETED)]
         assert main(words, console=Console(file=nowhere)) == 0
-    return {name: json.loads((out / f"gpu_{name}.json").read_text()) for name in PHASES}
+    return {name: json.loads((out / f"gpu_{name}.json").read_text()) for name in INTERPRETED}
 
 
-@pytest.mark.parametrize("name", PHASES)
+@pytest.mark.parametrize("name", INTERPRETED)
 def test_a_phase_measures_and_writes_its_own_result(results: dict[str, Any], name: str) -> None:
     found = results[name]
     assert problems(found) == []
@@ -74,6 +80,33 @@ def test_every_op_is_compared() -> None:
     wanted = {"linear", "modulate", "norm", "qk_norm_rope", "attention", "embed", "timestep_embedding", "cast", "add"}
     wanted |= {"finite", "solver_step", "blend", "conv2d", "upsample", "downsample", "group_norm_silu"}
     assert ops == wanted
+
+
+class Host(Gpu):
+    """The host in place of a GPU: a phase asks the op table alone what is to be computed."""
+
+    def __init__(self) -> None:
+        import torch
+
+        self.ops: Any = backends.create("cpu", dtype="float32", threads=1)
+        self.torch, self.device, self.dtype = torch, torch.device("cpu"), torch.float32
+        self.timed, self.label, self.model, self._flush = False, "host", None, None
+
+
+def test_sdxls_shape_is_compared_with_diffusers(tmp_path: Path) -> None:
+    """Here by compiled kernels, too."""
+    with open("/dev/null", "w") as nowhere:
+        done = run(
+            "gpu_sdxl", "SDXL", partial(sdxl.body, gpu=Host()), console=Console(file=nowhere), tied_to="nothing",
+            argv=["--tiny", "--threads", "1", "--out", str(tmp_path)],
+        )  # fmt: skip
+    assert done == 0
+    found = json.loads((tmp_path / "gpu_sdxl.json").read_text())
+    assert [(row["candidate"], row["batch"]) for row in found["rows"]] == [
+        ("Salon op by op", 1), ("Salon op by op, 4 together", 4), ("diffusers eager", 1),
+    ]  # fmt: skip
+    assert found["rows"][0]["error"] < 1e-4
+    assert all(goal["met"] for goal in found["goals"])
 
 
 def test_a_machine_without_a_gpu_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
