@@ -1,0 +1,48 @@
+// The page begins: who is signed in, what can be said, which jobs there are; then it listens.
+
+import { effect, html, render, signal, untracked } from "./lib/html.js";
+import { ApiError, enter, session } from "./lib/api.js";
+import { listen, stop } from "./lib/events.js";
+import { forget, reload } from "./lib/store.js";
+import { learn, watchWish } from "./lib/wish.js";
+import { Shell } from "./components/shell.js";
+import { SignIn } from "./components/signin.js";
+import { tellError } from "./components/toasts.js";
+
+const AGAIN_MS = 2000;
+const problem = signal("");
+/** @type {(() => void) | undefined} */
+let unwatch;
+
+function App() {
+  if (session.value === undefined) return problem.value && html`<main class="signin"><h1>Salon</h1><p class="error" role="alert">${problem.value}</p><p class="muted">Trying again …</p></main>`;
+  return session.value === null ? html`<${SignIn} problem=${problem.value} />` : html`<${Shell} />`;
+}
+
+async function begin() {
+  try {
+    problem.value = "";
+    await enter();
+  } catch (error) {
+    problem.value = error instanceof Error ? error.message : String(error);
+    if (error instanceof ApiError && error.status >= 400 && error.status < 500) session.value = null;
+    else setTimeout(begin, AGAIN_MS);
+  }
+}
+
+effect(() => {
+  const who = session.value?.account;
+  untracked(() => {
+    unwatch?.();
+    unwatch = undefined;
+    stop();
+    forget();
+    if (who === undefined) return;
+    listen();
+    learn().then(() => { unwatch = watchWish(); }).catch(tellError);
+    reload().catch(tellError);
+  });
+});
+
+render(html`<${App} />`, /** @type {Element} */ (document.getElementById("app")));
+void begin();

@@ -1,0 +1,176 @@
+// The imagine bar: always there. What is said in it is checked as it is written, and priced before it is sent.
+
+import { classes, html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { counted, gpuTime } from "../lib/format.js";
+import { go, route } from "../lib/router.js";
+import * as wish from "../lib/wish.js";
+import { Controls, labelOf, written } from "./controls.js";
+import { Icon } from "./icon.js";
+import { SettingsDialog } from "./settings.js";
+import { Slots, filesOf } from "./slots.js";
+import { tellError } from "./toasts.js";
+
+/** Put the words of something into the bar, and the focus. @param {string} text @param {Record<string, any>} [parameters] */
+export function write(text, parameters) {
+  wish.prompt.value = text;
+  if (parameters) wish.chosen.value = parameters;
+  focusBar();
+}
+
+export function focusBar() {
+  const field = document.getElementById("prompt");
+  field?.focus();
+  if (field instanceof HTMLTextAreaElement) field.setSelectionRange(field.value.length, field.value.length);
+}
+
+export function ImagineBar() {
+  const panel = useSignal(false);
+  const keeping = useSignal(false);
+  const over = useSignal(false);
+  const checked = wish.plan.value;
+  const ready = checked.state === "good" && !wish.sending.value;
+  const submit = async () => {
+    if (wish.sending.value || !(wish.prompt.value.trim() || wish.slots.value.length)) return;
+    if (checked.state === "wrong") return;
+    try {
+      await wish.send();
+      panel.value = false;
+      if (route.value[0] !== "create") go("create");
+    } catch (error) {
+      wish.plan.value = { state: "wrong", planned: null, error };
+      if (!(error instanceof Error && "position" in error)) tellError(error);
+    }
+  };
+  /** @param {DragEvent} event */
+  const dropped = (event) => {
+    over.value = false;
+    const own = event.dataTransfer?.getData("application/x-salon-picture");
+    const files = filesOf(event.dataTransfer);
+    if (!own && !files.length) return;
+    event.preventDefault();
+    if (own) {
+      const { job, index } = JSON.parse(own);
+      void wish.addPicture(job, index);
+    }
+    for (const file of files) void wish.addFile(file);
+  };
+  return html`<section
+    class=${classes("bar", over.value && "over")} aria-label="Imagine" onDrop=${dropped}
+    onDragOver=${(/** @type {DragEvent} */ event) => { event.preventDefault(); over.value = true; }}
+    onDragLeave=${(/** @type {DragEvent} */ event) => { if (!(/** @type {Node} */ (event.currentTarget).contains(/** @type {Node} */ (event.relatedTarget)))) over.value = false; }}
+  >
+    <form onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); void submit(); }}>
+      <div class="bar-main">
+        <${Slots} />
+        <${Words} onSubmit=${submit} />
+        <button class="primary send" type="submit" disabled=${!ready} aria-label="Draw" title="Draw (Enter)"><${Icon} name="send" /><span>Draw</span></button>
+      </div>
+      <div class="bar-row">
+        <button type="button" class="quiet" aria-label="Parameters" aria-expanded=${panel.value} aria-controls=${panel.value ? "parameters" : null} onClick=${() => { panel.value = !panel.value; }}>
+          <${Icon} name="sliders" /><span>Parameters</span>
+        </button>
+        <button type="button" class="quiet" aria-label="Settings" onClick=${() => { keeping.value = true; }}><${Icon} name="keys" /><span>Settings</span></button>
+        <${Chips} />
+        <${Outcome} />
+      </div>
+      ${panel.value && html`<div id="parameters" class="bar-panel">
+        <${Controls} specs=${wish.specs.value} values=${wish.chosen.value} onChange=${wish.choose}
+          inEffect=${checked.planned?.jobs[0]?.parameters ?? wish.settings.value.parameters} />
+      </div>`}
+    </form>
+    ${keeping.value && html`<${SettingsDialog} onClose=${() => { keeping.value = false; }} />`}
+  </section>`;
+}
+
+/** The words, with a mark under the character that an error speaks of. @param {{onSubmit: () => void}} properties */
+function Words({ onSubmit }) {
+  const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
+  const mirror = useRef(/** @type {HTMLDivElement | null} */ (null));
+  const text = wish.prompt.value;
+  const { state, error } = wish.plan.value;
+  useEffect(() => {
+    const element = field.current;
+    if (!element) return;
+    element.style.height = "auto";
+    element.style.height = `${element.scrollHeight}px`;
+  }, [text]);
+  const letters = Array.from(text);
+  const at = state === "wrong" && error?.position >= 0 ? Math.min(error.position, letters.length) : -1;
+  const end = at < 0 ? -1 : endOfWord(letters, at);
+  /** @param {KeyboardEvent} event */
+  const pressed = (event) => {
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      onSubmit();
+    } else if (event.key === "Escape") field.current?.blur();
+  };
+  /** @param {ClipboardEvent} event */
+  const pasted = (event) => {
+    const files = filesOf(event.clipboardData);
+    if (!files.length) return;
+    event.preventDefault();
+    for (const file of files) void wish.addFile(file);
+  };
+  return html`<div class="words">
+    <div class="mirror" ref=${mirror} aria-hidden="true">
+      ${at >= 0 && html`${letters.slice(0, at).join("")}<mark>${letters.slice(at, end).join("") || " "}</mark>${letters.slice(end).join("")}`}
+    </div>
+    <textarea
+      id="prompt" ref=${field} rows="1" value=${text} spellcheck=${false} autocapitalize="off" enterkeyhint="send"
+      placeholder="What shall be drawn?" aria-label="Prompt" aria-invalid=${state === "wrong"} aria-describedby="outcome"
+      onInput=${(/** @type {Event} */ event) => { wish.prompt.value = /** @type {HTMLTextAreaElement} */ (event.target).value; }}
+      onKeyDown=${pressed} onPaste=${pasted}
+      onScroll=${() => { if (mirror.current && field.current) mirror.current.scrollTop = field.current.scrollTop; }}
+    ></textarea>
+  </div>`;
+}
+
+/** @param {string[]} letters @param {number} at */
+function endOfWord(letters, at) {
+  let end = at + 1;
+  while (end < letters.length && !/\s/.test(letters[end] ?? " ")) end += 1;
+  return end;
+}
+
+/** The parameters that are said beside the words, each to be taken away again. */
+function Chips() {
+  const said = Object.entries(wish.chosen.value);
+  return html`<ul class="chips" aria-label="Parameters that are said">
+    ${said.map(
+      ([name, value]) => html`<li key=${name} class="chip">
+        <span>${labelOf(name)}${value === true ? "" : html` <b>${written(value)}</b>`}</span>
+        <button type="button" aria-label=${`Leave out ${labelOf(name)}`} onClick=${() => wish.choose(name, undefined)}>×</button>
+      </li>`,
+    )}
+  </ul>`;
+}
+
+/** What the server would make of it and what that costs, or what is wrong. */
+function Outcome() {
+  const { state, planned, error } = wish.plan.value;
+  if (state === "wrong") return html`<p id="outcome" class="outcome error" role="alert">${error.message}</p>`;
+  if (state === "empty" || !planned) return html`<p id="outcome" class="outcome" aria-live="polite">${state === "checking" ? "…" : ""}</p>`;
+  const { jobs, total_cost_ms: cost, queue_position: before } = planned;
+  const pictures = jobs.reduce((sum, job) => sum + (job.parameters.images ?? 4), 0);
+  const list = jobs.reduce((sum, job) => sum + job.list_ms, 0);
+  const price = cost ? `${gpuTime(cost)} of GPU time` : list ? `${gpuTime(list)} of GPU time, not counted` : "free";
+  return html`<div id="outcome" class=${classes("outcome", state === "checking" && "stale")} aria-live="polite">
+    <details class="plan">
+      <summary title="What would be drawn, and what it costs">
+        ${counted(pictures, "picture")}${jobs.length > 1 ? ` in ${jobs.length} jobs` : ""} · ${price}${before ? ` · after ${counted(before, "job")}` : ""}
+      </summary>
+      <div class="plan-jobs">
+        ${jobs.map(
+          (job, index) => html`<div key=${index}>
+            <p class="plan-prompt">${job.prompt || "no words"}</p>
+            <table><tbody>
+              ${Object.entries(job.parameters).map(
+                ([name, value]) => html`<tr key=${name}><th scope="row">${labelOf(name)}</th><td>${written(value)}</td><td class="muted">${job.sources[name] ?? ""}</td></tr>`,
+              )}
+            </tbody></table>
+          </div>`,
+        )}
+      </div>
+    </details>
+  </div>`;
+}

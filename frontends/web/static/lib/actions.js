@@ -1,0 +1,144 @@
+// What can be made of a picture or of a job, once for tiles, menus, the lightbox and keys.
+
+import { call, pictureUrl } from "./api.js";
+import { signal } from "./html.js";
+import { go } from "./router.js";
+import { cancel, remove, submit } from "./store.js";
+import * as wish from "./wish.js";
+import { focusBar, write } from "../components/bar.js";
+import { confirm } from "../components/dialog.js";
+import { attempt, tell } from "../components/toasts.js";
+
+/** @typedef {import("./store.js").Job} Job */
+/** @typedef {{id: string, label: string, icon: string, key?: string, danger?: boolean, run: () => void}} Action */
+
+/** The pictures that were liked on this page, as JOB/INDEX. */
+export const liked = signal(/** @type {Set<string>} */ (new Set()));
+
+/** @param {string} job @param {number} index */
+const nameOf = (job, index) => `${job}/${index}`;
+
+/**
+ * Ask for a job that is made of a picture.
+ * @param {string} kind @param {Job} job @param {number} index -1: of the job as a whole
+ * @param {Record<string, any>} [parameters] @param {string} [prompt]
+ */
+export const make = (kind, job, index, parameters = {}, prompt = "") =>
+  attempt(async () => {
+    const made = await submit({ kind, prompt, parameters, sources: [{ job: job.id, index }] });
+    tell(`${TITLES[kind] ?? kind}: asked for.`);
+    return made;
+  });
+
+/** What kinds of jobs are called. @type {Record<string, string>} */
+export const TITLES = {
+  vary: "Variation", upscale: "Upscale", zoom: "Zoom out", pan: "Pan", take: "Single picture", reroll: "Again", retexture: "Retexture",
+  edit: "Edit", region: "Region", enhance: "Full quality", describe: "Description", shorten: "Shorter prompts", blend: "Blend",
+  reproduce: "Reproduction",
+};
+
+/** @param {Job} job @param {number} index @param {boolean} [on] */
+export async function like(job, index, on = !liked.peek().has(nameOf(job.id, index))) {
+  await attempt(async () => {
+    await call("taste.like", { job: job.id, index, on });
+    const next = new Set(liked.peek());
+    if (on) next.add(nameOf(job.id, index));
+    else next.delete(nameOf(job.id, index));
+    liked.value = next;
+    tell(on ? "Liked." : "No longer liked.");
+  });
+}
+
+/** @param {string} text @param {string} what */
+export const copy = (text, what) =>
+  attempt(async () => {
+    await navigator.clipboard.writeText(text);
+    tell(`${what} copied.`);
+  });
+
+/** Have the browser save a picture's file. @param {string} job @param {number} index */
+export function download(job, index, form = "") {
+  const link = document.createElement("a");
+  link.href = pictureUrl(job, index, { form, download: true });
+  link.download = "";
+  link.click();
+}
+
+/** What can be made of a picture. @param {Job} job @param {number} index @returns {Action[]} */
+export function makings(job, index) {
+  const info = job.info.peek();
+  /** @type {(id: string, label: string, icon: string, kind: string, parameters?: Record<string, any>, key?: string) => Action} */
+  const action = (id, label, icon, kind, parameters, key) => ({ id, label, icon, ...(key && { key }), run: () => void make(kind, job, index, parameters) });
+  const upscaled = info.kind === "upscale";
+  return [
+    action("vary", "Vary subtly", "vary", "vary", {}, "v"),
+    action("vary-strong", "Vary strongly", "vary", "vary", { strong: true }, "b"),
+    ...(upscaled
+      ? []
+      : [
+          action("upscale", "Upscale", "upscale", "upscale", {}, "u"),
+          action("upscale-creative", "Upscale, with new detail", "upscale", "upscale", { creative: true }),
+          action("zoom-15", "Zoom out 1.5 ×", "zoom", "zoom", { zoom: 1.5 }),
+          action("zoom-2", "Zoom out 2 ×", "zoom", "zoom", { zoom: 2 }, "z"),
+          action("pan-left", "Pan left", "left", "pan", { side: "left" }),
+          action("pan-right", "Pan right", "right", "pan", { side: "right" }),
+          action("pan-up", "Pan up", "up", "pan", { side: "up" }),
+          action("pan-down", "Pan down", "down", "pan", { side: "down" }),
+          ...(info.images > 1 ? [action("take", "Take alone, free", "picture", "take")] : []),
+        ]),
+    { id: "edit", label: "Open in the editor", icon: "edit", key: "e", run: () => go("edit", job.id, index) },
+  ];
+}
+
+/** What else can be done with a picture. @param {Job} job @param {number} index @returns {Action[]} */
+export function uses(job, index) {
+  const isLiked = liked.peek().has(nameOf(job.id, index));
+  return [
+    { id: "like", label: isLiked ? "Like no longer" : "Like", icon: "heart", key: "l", run: () => void like(job, index) },
+    { id: "as-prompt", label: "Use as a picture prompt", icon: "picture", run: () => use(job, index, "prompt") },
+    { id: "as-style", label: "Use its style", icon: "brush", run: () => use(job, index, "style") },
+    { id: "as-start", label: "Start from it", icon: "create", run: () => use(job, index, "start") },
+    { id: "describe", label: "Describe it in words", icon: "words", run: () => void make("describe", job, index) },
+    { id: "download", label: "Download", icon: "download", key: "d", run: () => download(job.id, index) },
+  ];
+}
+
+/** What can be done with a job. @param {Job} job @returns {Action[]} */
+export function ofJob(job) {
+  const info = job.info.peek();
+  const draws = info.pictures.length > 0;
+  return [
+    ...(job.ended ? [] : [{ id: "cancel", label: "Cancel", icon: "close", key: "x", run: () => void attempt(() => cancel(job)) }]),
+    ...(draws ? [{ id: "reroll", label: "Again, with another seed", icon: "again", key: "r", run: () => void make("reroll", job, -1) }] : []),
+    ...(info.prompt ? [
+      { id: "prompt", label: "Use the prompt", icon: "words", key: "p", run: () => write(info.prompt) },
+      { id: "copy", label: "Copy the prompt", icon: "copy", run: () => void copy(info.prompt, "The prompt is") },
+    ] : []),
+    ...(draws ? [{ id: "seed", label: "Use the seed", icon: "keys", run: () => { wish.choose("seed", info.seed); focusBar(); } }] : []),
+    ...(draws ? [{ id: "grid", label: "Download all in one", icon: "download", run: () => download(job.id, -1) }] : []),
+    ...(job.ended ? [{ id: "delete", label: "Delete", icon: "trash", danger: true, run: () => void removal(job) }] : []),
+  ];
+}
+
+/** Delete a job, after a yes. @param {Job} job */
+export async function removal(job) {
+  const yes = await confirm("Delete it for good?", "Its pictures leave the disk and its prompt the records. That cannot be taken back.", "Delete");
+  if (yes) await attempt(() => remove(job));
+}
+
+/** Ask again for a job that has failed: by its request, else by what is known of it. @param {Job} job */
+export const retry = (job) => attempt(() => submit(job.asked ?? requestOf(job)));
+
+/** @param {Job} job @returns {import("./types.js").Wanted} */
+function requestOf(job) {
+  const { kind, prompt, sources, width, height, images, seed, steps, guidance_scale, solver, knobs, lane, private: hidden } = job.info.peek();
+  const own = sources.map(({ job: source, index, digest }) => (digest ? { digest } : { job: source ?? "", index: index ?? -1 }));
+  if (kind !== "imagine") return { kind, prompt, sources: own };
+  return { prompt, parameters: { width, height, images, seed, steps, guidance_scale, solver, ...knobs, lane, private: hidden } };
+}
+
+/** @param {Job} job @param {number} index @param {wish.Role} role */
+function use(job, index, role) {
+  void wish.addPicture(job.id, index, role);
+  focusBar();
+}

@@ -1,0 +1,94 @@
+// One stream of events for the whole page: what happens to the account's jobs.
+
+import { signal } from "./html.js";
+import { known, put, reload } from "./store.js";
+
+const HIDDEN_MS = 30_000; // after which a hidden page lets its connection go: browsers have six for a server
+const WAIT_MS = [500, 1000, 2000, 5000];
+
+/** Whether the page hears of changes; null: it has not tried yet. */
+export const connected = signal(/** @type {boolean | null} */ (null));
+
+/** @type {EventSource | null} */
+let source = null;
+let failures = 0;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let hidden;
+let missed = false;
+/** The latest preview of each job that is not shown yet. @type {Map<string, string>} */
+const waiting = new Map();
+/** @type {Set<string>} */
+const loading = new Set();
+
+/** Begin to listen. The browser itself resumes a stream that breaks; one that was refused begins anew. */
+export function listen() {
+  stop();
+  source = new EventSource("api/events");
+  source.onopen = () => {
+    connected.value = true;
+    failures = 0;
+    if (missed) reload().catch(() => {});
+    missed = false;
+  };
+  source.onerror = () => {
+    connected.value = false;
+    if (source?.readyState !== EventSource.CLOSED) return;
+    missed = true;
+    timer = setTimeout(listen, WAIT_MS[Math.min(failures, WAIT_MS.length - 1)]);
+    failures += 1;
+  };
+  on("job", (info) => put(info));
+  on("step", ({ job, step, steps }) => {
+    const found = known.get(job);
+    if (found && !found.ended && step >= found.steps.peek().step) found.steps.value = { step, steps };
+  });
+  on("preview", ({ job, url }) => {
+    waiting.set(job, url.replace(/^\//, ""));
+    if (!loading.has(job)) void loadPreview(job);
+  });
+  on("reset", () => void reload().catch(() => {}));
+}
+
+/** Show the latest preview of a job once it is there, so that none is seen half, nor one that is gone already. @param {string} id */
+async function loadPreview(id) {
+  loading.add(id);
+  for (let url = waiting.get(id); url !== undefined; url = waiting.get(id)) {
+    waiting.delete(id);
+    const image = new Image();
+    image.src = url;
+    const came = await image.decode().then(() => true, () => false);
+    const job = known.get(id);
+    if (came && job && !job.ended) job.preview.value = url;
+  }
+  loading.delete(id);
+}
+
+/** Stop listening. */
+export function stop() {
+  clearTimeout(timer);
+  source?.close();
+  source = null;
+}
+
+/**
+ * @param {string} kind
+ * @param {(data: any) => void} act
+ */
+function on(kind, act) {
+  source?.addEventListener(kind, (event) => act(JSON.parse(/** @type {MessageEvent} */ (event).data)));
+}
+
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hidden);
+  if (document.hidden) {
+    hidden = setTimeout(() => {
+      if (source === null) return;
+      stop();
+      missed = true;
+    }, HIDDEN_MS);
+  } else if (source === null && missed) {
+    listen();
+  }
+});

@@ -1,0 +1,133 @@
+// The account's jobs as the page knows them: each with signals, so that only what changed is drawn anew.
+
+import { call, callOnce } from "./api.js";
+import { batch, signal } from "./html.js";
+
+/** @typedef {import("./types.js").JobInfo} JobInfo */
+
+const PAGE = 24;
+export const FINAL = new Set(["done", "failed", "cancelled", "blocked"]);
+const PREVIEW_EVERY = 4; // steps
+
+/** A job, and how it goes. */
+export class Job {
+  /** @param {JobInfo} info */
+  constructor(info) {
+    this.id = info.job;
+    this.info = signal(info);
+    this.steps = signal({ step: info.step, steps: info.steps });
+    /** Address of the latest preview: all pictures in one. */
+    this.preview = signal("");
+    /** The request that it was made of, if it was alone and came from this page. @type {import("./types.js").Wanted | null} */
+    this.asked = null;
+  }
+
+  get ended() {
+    return FINAL.has(this.info.value.state);
+  }
+}
+
+/** @type {Map<string, Job>} */
+export const known = new Map();
+
+/** The own jobs that are loaded, newest first. */
+export const order = signal(/** @type {Job[]} */ ([]));
+
+/** Where the next page of older jobs begins; 0: there are none, -1: nothing is loaded yet. */
+export const older = signal(-1);
+
+/**
+ * Take note of a job, and return it. `listed`: it belongs into the list of one's own.
+ * @param {JobInfo} info
+ * @param {boolean} [listed]
+ */
+export function put(info, listed = true) {
+  let job = known.get(info.job);
+  batch(() => {
+    if (job === undefined) {
+      job = new Job(info);
+      known.set(info.job, job);
+    } else if (info.last_event >= job.info.peek().last_event || FINAL.has(info.state)) {
+      job.info.value = info;
+      if (info.step >= job.steps.peek().step || info.state === "queued") job.steps.value = { step: info.step, steps: info.steps };
+    }
+    if (listed && !gone(info)) insert(job);
+  });
+  return /** @type {Job} */ (/** @type {unknown} */ (job));
+}
+
+/** A job whose pictures were deleted stays in the books, but not on the page.
+ * @param {JobInfo} info */
+const gone = (info) => info.state === "done" && !info.pictures.length && !info.texts.length;
+
+/** @param {Job} job */
+function insert(job) {
+  const list = order.peek();
+  if (list.includes(job)) return;
+  const made = job.info.peek().made_ms;
+  let at = list.findIndex((other) => other.info.peek().made_ms <= made);
+  if (at < 0) at = list.length;
+  order.value = [...list.slice(0, at), job, ...list.slice(at)];
+}
+
+/** Load the newest jobs again; what is loaded of older ones stays. */
+export async function reload() {
+  const page = await call("list", { limit: PAGE });
+  batch(() => {
+    for (const info of [...page.jobs].reverse()) put(info);
+    if (older.peek() < 0) older.value = page.next;
+  });
+}
+
+/** Load the next page of older jobs. */
+export async function loadOlder() {
+  if (older.peek() <= 0) return;
+  const page = await call("list", { limit: PAGE, before: older.peek() });
+  batch(() => {
+    for (const info of page.jobs) put(info);
+    older.value = page.next;
+  });
+}
+
+/**
+ * Return a job by its id, from the server if it is not known.
+ * @param {string} id
+ */
+export async function find(id) {
+  return known.get(id) ?? put(await call("show", { job: id }), false);
+}
+
+/**
+ * Ask for a job, or several; return them.
+ * @param {import("./types.js").Wanted} wanted
+ * @returns {Promise<Job[]>}
+ */
+export async function submit({ kind = "imagine", prompt = "", parameters = {}, sources = [] }) {
+  const fields = { kind, prompt, parameters, sources, language: true, preview_every: PREVIEW_EVERY };
+  const accepted = await callOnce("submit", fields);
+  const jobs = [accepted.job, ...(accepted.more ?? [])];
+  const made = batch(() => jobs.reverse().map((info) => put(info)).reverse());
+  if (made.length === 1 && made[0]) made[0].asked = { kind, prompt, parameters, sources };
+  return made;
+}
+
+/** @param {Job} job */
+export async function cancel(job) {
+  await call("cancel", { job: job.id });
+}
+
+/** @param {Job} job */
+export async function remove(job) {
+  await call("delete", { job: job.id });
+  order.value = order.peek().filter((other) => other !== job);
+  known.delete(job.id);
+}
+
+/** Forget everything, for another account. */
+export function forget() {
+  batch(() => {
+    known.clear();
+    order.value = [];
+    older.value = -1;
+  });
+}

@@ -1,0 +1,15 @@
+// The views of the page. To add one: a module in this folder whose default export is a component, and a line here.
+
+/**
+ * @typedef {{
+ *   name: string, path: string, key: string, icon: string, load: () => Promise<{default: any}>,
+ *   operators?: boolean, feature?: string, hidden?: boolean, barless?: boolean
+ * }} View
+ *   key: takes one there; operators: shown to them alone; feature: of the session, without which it is not shown;
+ *   hidden: not in the navigation; barless: without the imagine bar
+ */
+
+/** @type {View[]} */
+export const VIEWS = [
+  { name: "Create", path: "create", key: "c", icon: "create", load: () => import("./create.js") },
+];

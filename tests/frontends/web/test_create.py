@@ -1,0 +1,206 @@
+"""The imagine bar and Create, in a browser, as a stranger uses them: by mouse, and by keys alone."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from salon.frontends.client.client import Client
+from salon.frontends.fake.worker import Behaviour
+from salon.frontends.zmq.background import BackgroundServer
+
+from .conftest import Open, axe, expect
+
+REFUSED = "400 (Bad Request)"  # a browser logs it, whatever the page makes of it
+MARKUP = "<img src=x onerror=alert(1)> <script>alert(2)</script> & a cat"
+
+
+def loaded(page: Any, many: int) -> None:
+    """Wait until so many pictures of the newest job are drawn and shown."""
+    expect(page.locator(".job").first.locator(".tile.loaded")).to_have_count(many)
+
+
+def test_a_stranger_draws(open_page: Open) -> None:
+    page = open_page(expect=(REFUSED,))
+    expect(page.get_by_role("heading", name="Nothing drawn yet")).to_be_visible()
+    page.get_by_role("button", name="a red apple").click()
+    prompt = page.get_by_label("Prompt", exact=True)
+    expect(prompt).to_be_focused()
+    expect(prompt).to_have_value("a red apple")
+    expect(page.locator("#outcome")).to_contain_text("4 pictures")
+
+    prompt.fill("a cat --ar 99:1 and more")  # what is wrong is marked where it stands, before it is sent
+    expect(page.get_by_role("alert")).to_contain_text("--ar: got '99:1'")
+    expect(page.locator(".mirror mark")).to_have_text("99:1")
+    expect(page.get_by_role("button", name="Draw")).to_be_disabled()
+
+    prompt.fill("a {red, green} apple --n 2")  # a prompt that stands for two is planned as two
+    expect(page.locator("#outcome")).to_contain_text("4 pictures in 2 jobs")
+    page.locator(".plan summary").click()
+    expect(page.locator(".plan-prompt")).to_have_count(2)
+    page.locator(".plan summary").click()
+    page.get_by_role("button", name="Draw").click()
+    expect(page.locator(".job")).to_have_count(2)
+    loaded(page, 2)
+
+    page.get_by_role("button", name="Vary picture 2").first.click()
+    expect(page.locator(".job")).to_have_count(3)
+    expect(page.locator(".job").first).to_contain_text("Variation")
+    page.get_by_role("button", name="Upscale picture 1").last.click()
+    expect(page.locator(".job").first).to_contain_text("Upscale")
+    loaded(page, 1)
+    page.reload()
+    expect(page.locator(".job")).to_have_count(4)
+    expect(prompt).to_have_value("a {red, green} apple --n 2")  # what was written is not lost
+
+
+def test_controls_are_the_parameters(open_page: Open, server: BackgroundServer) -> None:
+    page = open_page(expect=(REFUSED,))
+    page.get_by_label("Prompt", exact=True).fill("a blue boat")
+    page.get_by_role("button", name="Parameters", exact=True).click()
+    panel = page.locator("#parameters")
+    with Client(server.address) as client:
+        known = client.parameters()
+    panel.get_by_role("button", name="All parameters").click()
+    drawn = {"whole", "number", "choice", "wholeof", "switch", "aspect", "text", "interval"}
+    names = [one.name for one in known if one.kind in drawn and not one.missing and one.job_kinds in ((), ("imagine",))]
+    assert len(names) > 25
+    expect(panel.locator(".control")).to_have_count(len(names))
+
+    panel.get_by_role("button", name="16:9").click()
+    panel.get_by_label("Images", exact=True).last.fill("1")
+    panel.get_by_label("Seed", exact=True).fill("7")
+    panel.get_by_label("Draft", exact=True).check()
+    page.get_by_label("Prompt", exact=True).focus()
+    chips = page.locator(".chip")
+    expect(chips).to_have_count(4)
+    page.get_by_role("button", name="Leave out Draft").click()
+    expect(chips).to_have_count(3)
+    expect(page.locator("#outcome")).to_contain_text("1 picture ")
+    page.get_by_label("Prompt", exact=True).press("Enter")
+    expect(page.locator(".job").first).to_contain_text("a blue boat")
+    loaded(page, 1)
+    job = page.locator(".job").first.get_attribute("data-job")
+    with Client(server.address) as client:
+        info = client.job(job).info
+    assert (info.images, info.seed, info.prompt) == (1, 7, "a blue boat")
+    assert info.width / info.height == pytest.approx(16 / 9, rel=0.1)
+
+    page.get_by_role("button", name="Settings").click()  # and what the account keeps, for all of its prompts
+    dialog = page.get_by_role("dialog", name="Settings")
+    dialog.get_by_label("Suffix").fill("--nonsense 3")
+    dialog.get_by_label("Suffix").press("Tab")
+    expect(dialog.get_by_role("alert")).to_contain_text("--nonsense")
+    dialog.get_by_label("Suffix").fill("--n 3")
+    dialog.get_by_label("Suffix").press("Tab")
+    expect(dialog.get_by_role("alert")).to_have_count(0)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Leave out Images").click()
+    expect(page.locator("#outcome")).to_contain_text("3 pictures")
+    with Client(server.address) as client:
+        assert client.settings.show().suffix == "--n 3"
+        client.settings.reset()
+
+
+def test_by_keys_alone(open_page: Open) -> None:
+    page = open_page()
+    expect(page.locator("#prompt")).to_be_visible()
+    keys = page.keyboard
+    keys.press("/")
+    page.locator("#prompt").fill("")
+    keys.type("a small house --n 2")
+    expect(page.locator("#outcome")).to_contain_text("2 pictures")
+    before = page.locator(".job").count()
+    keys.press("Enter")
+    expect(page.locator(".job")).to_have_count(before + 1)
+    loaded(page, 2)
+    keys.press("Escape")
+    keys.press("ArrowRight")
+    expect(page.locator(".tile-open:focus")).to_have_attribute("data-index", "0")
+    keys.press("ArrowRight")
+    keys.press("Enter")
+    lightbox = page.locator(".lightbox")
+    expect(lightbox).to_contain_text("Picture 2 of 2")
+    keys.press("ArrowLeft")
+    expect(lightbox).to_contain_text("Picture 1 of 2")
+    assert axe(page) == []
+    keys.press("Escape")
+    expect(lightbox).to_have_count(0)
+    expect(page.locator(".tile-open:focus")).to_have_count(1)  # one is where one was
+    keys.press("v")
+    expect(page.locator(".job")).to_have_count(before + 2)
+    page.locator(".job").nth(1).locator(".tile-open").first.focus()
+    keys.press("Delete")
+    expect(page.get_by_role("dialog")).to_contain_text("for good")
+    keys.press("Enter")
+    expect(page.locator(".job")).to_have_count(before + 1)
+    keys.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    keys.press("Escape")
+
+
+def test_a_job_on_its_way(open_page: Open, behaviour: Behaviour, server: BackgroundServer) -> None:
+    """Previews in their places, steps counted, a second page that sees the same, cancelling, failing, trying again."""
+    page, other = (open_page(expect=("404 (Not Found)",)) for _ in range(2))  # a preview may be replaced already
+    behaviour.step_s = 0.05
+    try:
+        page.get_by_label("Prompt", exact=True).fill(f"{MARKUP} --steps 190 --n 2")
+        expect(page.locator("#outcome")).to_contain_text("2 pictures")
+        page.keyboard.press("Enter")
+        card = other.locator(".job").first  # what is asked for in one window is seen in the other
+        expect(card.get_by_text(re.compile(r"Step \d+ of 190"))).to_be_visible()
+        expect(card.locator(".preview")).to_have_count(2)
+        box = card.locator(".tile").first.bounding_box()
+        assert box is not None
+        expect(card.locator(".job-prompt")).to_have_text(MARKUP)  # as text
+        assert page.locator(".job img[src=x], .job script").count() == 0
+        page.locator(".job").first.get_by_role("button", name="What can be done with this job").click()
+        page.get_by_role("menuitem", name="Cancel").click()
+        expect(card.locator(".ended")).to_contain_text("Cancelled")
+        behaviour.step_s, behaviour.fail = 0.0, "out of paint"
+        card.get_by_role("button", name="Try again").click()
+        expect(card.locator(".ended")).to_contain_text("out of paint")
+        behaviour.fail = ""
+        page.locator(".job").first.get_by_role("button", name="Try again").click()
+        loaded(page, 2)
+        after = page.locator(".job").first.locator(".tile").first.bounding_box()
+        assert (after["width"], after["height"]) == (box["width"], box["height"])  # nothing has jumped
+    finally:
+        behaviour.step_s, behaviour.fail = 0.0, ""
+
+
+def test_pictures_in_the_bar(open_page: Open, tmp_path: Any) -> None:
+    from PIL import Image
+
+    page = open_page(expect=(REFUSED,))
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "red.png")
+    (tmp_path / "no.png").write_text("<svg onload=alert(1)>")
+    field = page.locator(".slots input[type=file]")
+    field.set_input_files(tmp_path / "red.png")
+    slot = page.locator(".slot")
+    expect(slot).to_have_attribute("data-state", "ready")
+    page.get_by_label("Prompt", exact=True).fill("a cat --n 1")
+    slot.get_by_role("combobox").select_option("Style")
+    expect(page.locator("#outcome")).to_contain_text("1 picture")
+    page.get_by_role("button", name="Draw").click()
+    loaded(page, 1)
+    page.locator(".tile-open").first.drag_to(page.locator(".words"))  # a picture of a job, too
+    expect(page.locator(".slot[data-state=ready]")).to_have_count(2)
+    field.set_input_files(tmp_path / "no.png")
+    expect(page.locator(".slot[data-state=failed] figcaption")).to_be_visible()
+    page.get_by_role("button", name="Leave out no.png").click()
+    expect(page.locator(".slot")).to_have_count(2)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_axe_sees(open_page: Open, scheme: str) -> None:
+    page = open_page(color_scheme=scheme, viewport={"width": 1280, "height": 800})
+    loaded(page, 1)
+    page.get_by_role("button", name="Parameters", exact=True).click()
+    expect(page.locator("#parameters")).to_be_visible()
+    assert axe(page) == []
+    page.set_viewport_size({"width": 390, "height": 780})
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
