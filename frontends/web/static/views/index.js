@@ -12,4 +12,5 @@
 /** @type {View[]} */
 export const VIEWS = [
   { name: "Create", path: "create", key: "c", icon: "create", load: () => import("./create.js") },
+  { name: "Personalize", path: "personalize", key: "p", icon: "heart", feature: "taste", load: () => import("./personalize.js") },
 ];

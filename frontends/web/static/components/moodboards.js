@@ -1,0 +1,84 @@
+// Moodboards: pictures that are dropped together, whose common look is a style.
+
+import { classes, html, useEffect, useSignal } from "../lib/html.js";
+import { ask, bring, call, pictureUrl } from "../lib/api.js";
+import { counted } from "../lib/format.js";
+import { choose } from "../lib/wish.js";
+import { focusBar } from "./bar.js";
+import { confirm } from "./dialog.js";
+import { Icon } from "./icon.js";
+import { nameOf } from "./profiles.js";
+import { filesOf } from "./slots.js";
+import { attempt, tell } from "./toasts.js";
+
+/** The pictures that were brought from here, by digest, to be shown again. @type {Map<string, string>} */
+const brought = new Map();
+
+export function Moodboards() {
+  const boards = useSignal(/** @type {any[] | null} */ (null));
+  const load = () => attempt(async () => { boards.value = (await call("taste.profiles")).profiles.filter((/** @type {any} */ each) => each.kind === "moodboard"); });
+  useEffect(() => void load(), []);
+  /** @param {Blob[]} files */
+  const take = (files) => Promise.all(files.map(async (file) => {
+    const digest = await bring(file);
+    if (!brought.has(digest)) brought.set(digest, URL.createObjectURL(file));
+    return digest;
+  }));
+  /** @param {Blob[]} files @param {any} [board] */
+  const put = (files, board) => attempt(async () => {
+    if (!files.length) return;
+    const digests = await take(files);
+    const number = (boards.peek()?.length ?? 0) + 1;
+    const made = board
+      ? await call("taste.profile.change", { profile: board.profile, add: digests })
+      : await call("taste.profile.new", { name: `moodboard-${number}-${digests[0]?.slice(0, 4)}`, kind: "moodboard", pictures: digests });
+    for (const left of made.left_out) tell(`${left.digest.slice(0, 8)} is left out: ${left.reason}`, { kind: "error" });
+    await load();
+  });
+  /** @param {any} board */
+  const remove = async (board) => {
+    if (!(await confirm(`Delete ${nameOf(board)}?`, "Its codes stay.", "Delete"))) return;
+    await attempt(() => call("taste.profile.delete", { profile: board.profile, codes: "keep" }));
+    await load();
+  };
+  return html`<div class="profiles">
+    <${Drop} label="Drop pictures here for a new moodboard, or choose files" onFiles=${(/** @type {Blob[]} */ files) => put(files)} />
+    <ul class="cards">
+      ${(boards.value ?? []).map((board) => html`<li key=${board.profile} class="card">
+        <div class="row"><h2>${nameOf(board)}</h2><button type="button" class="round" aria-label=${`Delete ${nameOf(board)}`} onClick=${() => remove(board)}><${Icon} name="trash" /></button></div>
+        <div class="board">
+          ${board.pictures.map((/** @type {string} */ digest) => html`<span key=${digest} class="board-picture">
+            ${brought.has(digest) ? html`<img src=${brought.get(digest)} alt=${`Picture ${digest.slice(0, 8)}`} />` : html`<code>${digest.slice(0, 6)}</code>`}
+            <button type="button" class="round small" aria-label=${`Take picture ${digest.slice(0, 8)} out`}
+              onClick=${() => attempt(async () => { await call("taste.profile.change", { profile: board.profile, remove: [digest] }); await load(); })}>×</button>
+          </span>`)}
+        </div>
+        <p class="muted">${counted(board.pictures.length, "picture")}</p>
+        <div class="row"><button type="button" onClick=${() => { choose("profile", [[board.profile, 1]]); focusBar(); }}>Draw with it</button>
+          <${Drop} small label=${`Add pictures to ${nameOf(board)}`} onFiles=${(/** @type {Blob[]} */ files) => put(files, board)} /></div>
+      </li>`)}
+    </ul>
+  </div>`;
+}
+
+/** Where pictures are dropped or chosen. @param {{label: string, small?: boolean, onFiles: (files: Blob[]) => void}} properties */
+function Drop({ label, small = false, onFiles }) {
+  const over = useSignal(false);
+  /** @param {DragEvent} event */
+  const dropped = async (event) => {
+    event.preventDefault();
+    over.value = false;
+    const own = event.dataTransfer?.getData("application/x-salon-picture");
+    const files = filesOf(event.dataTransfer);
+    if (own) {
+      const { job, index } = JSON.parse(own);
+      const blob = await attempt(async () => (await ask(pictureUrl(job, index))).blob());
+      if (blob) onFiles([blob]);
+    } else onFiles(files);
+  };
+  return html`<label class=${classes("drop", small && "small", over.value && "over")} onDrop=${dropped}
+    onDragOver=${(/** @type {DragEvent} */ event) => { event.preventDefault(); over.value = true; }} onDragLeave=${() => { over.value = false; }}>
+    <${Icon} name=${small ? "plus" : "picture"} /><span>${small ? "Add" : label}</span>
+    <input type="file" class="hidden" accept="image/*" multiple aria-label=${label} onChange=${(/** @type {Event} */ event) => { const input = /** @type {HTMLInputElement} */ (event.target); onFiles([...(input.files ?? [])]); input.value = ""; }} />
+  </label>`;
+}

@@ -1,0 +1,111 @@
+// Pairs to choose between: the next one is asked for, and its pictures are decoded, while one still looks at this one.
+
+import { call, pictureUrl } from "./api.js";
+import { signal } from "./html.js";
+
+/** @typedef {{job: string, index: number, digest: string, width: number, height: number, prompt: string}} PairPicture */
+/** @typedef {{pair: string, left: PairPicture, right: PairPicture, profile: string, events: number, needed: number}} Pair */
+/** @typedef {"left" | "right" | "skip"} Choice */
+
+/** The pair that is shown; null: none is there yet. */
+export const pair = signal(/** @type {Pair | null} */ (null));
+
+/** How many choices teach the profile, of those that it takes. */
+export const taught = signal({ events: 0, needed: 0, code: "" });
+
+/** Why there is no pair, in the server's words. */
+export const without = signal("");
+
+let profile = "";
+/** @type {Promise<Pair> | null} */
+let coming = null;
+/** @type {Promise<unknown>} */
+let sent = Promise.resolve();
+
+/** Return where a picture of a pair is. @param {PairPicture} picture */
+export const urlOf = (picture) => pictureUrl(picture.job, picture.index);
+
+/** @returns {Promise<Pair>} */
+async function fetchPair() {
+  const found = await call("taste.next", { profile });
+  await Promise.all([found.left, found.right].map(decoded));
+  return found;
+}
+
+/** @param {PairPicture} picture */
+async function decoded(picture) {
+  const image = new Image();
+  image.src = urlOf(picture);
+  await image.decode().catch(() => {});
+}
+
+/** Show a first pair for a profile. @param {string} [name] its id or name; "": the global one */
+export async function begin(name = "") {
+  if (name !== profile) coming = null;
+  else if (pair.peek()) return;
+  profile = name;
+  pair.value = null;
+  without.value = "";
+  await advance();
+}
+
+async function advance() {
+  const mine = profile;
+  try {
+    const next = coming ?? fetchPair();
+    coming = null;
+    const found = await next;
+    if (mine !== profile) return;
+    pair.value = found;
+    taught.value = { events: found.events, needed: found.needed, code: taught.peek().code };
+    const prefetched = fetchPair();
+    prefetched.catch(() => {});
+    coming = prefetched;
+  } catch (error) {
+    if (mine === profile) without.value = error instanceof Error ? error.message : String(error);
+  }
+}
+
+/**
+ * Answer the pair that is shown. The next one is there at once; the answer goes out behind it, in order.
+ * @param {Choice} choice
+ * @param {(error: unknown) => void} failed
+ */
+export function answer(choice, failed) {
+  const shown = pair.peek();
+  if (!shown) return;
+  const ready = coming;
+  pair.value = null;
+  // The server keeps two pairs open: the answer has to be there before a third is asked for.
+  sent = sent.then(async () => {
+    const told = await call("taste.rank", { pair: shown.pair, choice });
+    taught.value = { events: told.events, needed: told.needed, code: told.code || taught.peek().code };
+  }).catch(failed);
+  if (ready) {
+    coming = null;
+    void settle(ready);
+  } else void sent.then(advance);
+}
+
+/** @param {Promise<Pair>} ready */
+async function settle(ready) {
+  const mine = profile;
+  try {
+    pair.value = await ready;
+  } catch {
+    await sent;
+    return advance();
+  }
+  await sent;
+  if (mine !== profile) return;
+  const prefetched = fetchPair();
+  prefetched.catch(() => {});
+  coming = prefetched;
+}
+
+/** Take the last answer back. */
+export async function undo() {
+  await sent;
+  const event = await call("taste.undo", { profile });
+  taught.value = { ...taught.peek(), events: Math.max(0, taught.peek().events - (event.teaches ? 1 : 0)) };
+}

@@ -1,0 +1,95 @@
+// Personalize: choose between pairs by keys or by hand, and see what was learned.
+
+import { html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { isCovered, isWriting, keyOf } from "../lib/keys.js";
+import { go, href } from "../lib/router.js";
+import * as taste from "../lib/taste.js";
+import { Icon } from "../components/icon.js";
+import { tell, tellError } from "../components/toasts.js";
+import { Moodboards } from "../components/moodboards.js";
+import { Profiles } from "../components/profiles.js";
+
+/** @typedef {import("../lib/taste.js").Choice} Choice */
+
+const SWIPE = 60; // pixels
+const TABS = [["pairs", "Pairs"], ["profiles", "Profiles"], ["moodboards", "Moodboards"]];
+
+/** @param {{params: string[]}} properties */
+export default function Personalize({ params }) {
+  const tab = params[0] ?? "pairs";
+  return html`<div class="personal">
+    <h1 class="hidden">Personalize</h1>
+    <nav class="tabs" aria-label="Personalize">
+      ${TABS.map(([id = "", label]) => html`<a key=${id} href=${href("personalize", id)} aria-current=${tab === id ? "page" : null}>${label}</a>`)}
+    </nav>
+    ${tab === "profiles" ? html`<${Profiles} />` : tab === "moodboards" ? html`<${Moodboards} />` : html`<${Pairs} profile=${params[1] ?? ""} />`}
+  </div>`;
+}
+
+/** @param {{profile: string}} properties */
+function Pairs({ profile }) {
+  const last = useSignal(/** @type {Choice | ""} */ (""));
+  const touch = useRef({ x: 0, y: 0 });
+  const shown = taste.pair.value;
+  const { events, needed, code } = taste.taught.value;
+  useEffect(() => {
+    void taste.begin(profile);
+  }, [profile]);
+
+  /** @param {Choice} choice */
+  const choose = (choice) => {
+    if (!taste.pair.peek()) return;
+    last.value = choice;
+    taste.answer(choice, tellError);
+  };
+  const undo = () => taste.undo().then(() => tell("The last choice is taken back."), tellError);
+  useEffect(() => {
+    /** @param {KeyboardEvent} event */
+    const pressed = (event) => {
+      if (isWriting(event.target) || isCovered()) return;
+      const choice = /** @type {Record<string, Choice>} */ ({ ArrowLeft: "left", ArrowRight: "right", ArrowDown: "skip" })[event.key];
+      if (choice) choose(choice);
+      else if (keyOf(event) === "z") void undo();
+      else return;
+      event.preventDefault();
+    };
+    addEventListener("keydown", pressed);
+    return () => removeEventListener("keydown", pressed);
+  }, []);
+
+  if (taste.without.value) {
+    return html`<div class="welcome"><h2>No pairs to show</h2><p class="error" role="alert">${taste.without.value}</p>
+      <button type="button" onClick=${() => taste.begin(profile)}>Try again</button></div>`;
+  }
+  /** @param {"left" | "right"} side */
+  const half = (side) => {
+    const picture = shown?.[side];
+    return html`<button type="button" class="choice" aria-label=${`The ${side} one: ${picture?.prompt ?? ""}`} disabled=${!picture} onClick=${() => choose(side)}>
+      ${picture && html`<img src=${taste.urlOf(picture)} width=${picture.width} height=${picture.height} alt="" draggable=${false} />`}
+      <kbd aria-hidden="true">${side === "left" ? "←" : "→"}</kbd>
+    </button>`;
+  };
+  const share = needed ? Math.min(1, events / needed) : 0;
+  return html`<div class="pairs"
+      onPointerDown=${(/** @type {PointerEvent} */ event) => { touch.current = { x: event.clientX, y: event.clientY }; }}
+      onPointerUp=${(/** @type {PointerEvent} */ event) => {
+        if (event.pointerType !== "touch") return;
+        const across = event.clientX - touch.current.x;
+        const down = event.clientY - touch.current.y;
+        if (down > SWIPE && down > Math.abs(across)) choose("skip");
+        else if (Math.abs(across) > SWIPE) choose(across < 0 ? "right" : "left");
+      }}>
+    <p class="pairs-title">Which one do you like better?</p>
+    <div class="halves">${half("left")}${half("right")}</div>
+    <div class="row pairs-acts">
+      <button type="button" disabled=${!shown} onClick=${() => choose("skip")}>Neither <kbd>↓</kbd></button>
+      <button type="button" class="quiet" onClick=${undo}><${Icon} name="undo" /><span>Undo</span> <kbd>Z</kbd></button>
+    </div>
+    <div class="learned">
+      <progress max="1" value=${share} aria-label="Choices so far"></progress>
+      <p class="muted" role="status">${!shown && !needed ? "The first pictures are coming …" : events < needed
+        ? `${events} of ${needed} choices until your profile can be used`
+        : html`${events} choices. ${code ? html`Your code: <code>${code}</code>. ` : ""}<button type="button" class="quiet" onClick=${() => go("personalize", "profiles")}>What was learned</button>`}</p>
+    </div>
+  </div>`;
+}

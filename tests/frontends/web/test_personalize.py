@@ -1,0 +1,46 @@
+"""Personalize: pairs by keys, the next one ready, undo; profiles and their report."""
+
+from __future__ import annotations
+
+from salon.frontends.client.client import Client
+from salon.frontends.zmq.background import BackgroundServer
+
+from .conftest import Open, axe, expect, in_both_themes
+
+
+def test_personalize(open_page: Open, server: BackgroundServer) -> None:
+    page = open_page("personalize", expect=("ERR_FAILED",))
+    page.set_default_timeout(30_000)
+    left = page.locator(".choice img").first
+    expect(page.locator(".choice img")).to_have_count(2, timeout=30_000)
+    seen = {left.get_attribute("src")}
+    for key in ("ArrowLeft", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+        expect(left).not_to_have_attribute("src", seen.pop() or "")
+        seen.add(left.get_attribute("src"))
+    expect(page.locator(".learned")).to_contain_text("2 of 200 choices")  # the third says nothing
+    page.wait_for_timeout(300)
+    page.route("**/api/taste.next", lambda route: route.abort())  # the next pair is there already
+    page.keyboard.press("ArrowLeft")
+    expect(left).not_to_have_attribute("src", seen.pop() or "")
+    expect(page.locator(".learned")).to_contain_text("3 of 200 choices")
+    page.unroute("**/api/taste.next")
+    page.keyboard.press("z")
+    expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
+    in_both_themes(page)
+
+    page.get_by_role("link", name="Profiles").click()
+    expect(page.locator(".card")).to_contain_text("2 of 200 choices")
+    page.get_by_label("Name of a new profile").fill("evenings")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="evenings")).to_be_visible()
+    page.get_by_role("button", name="Report").first.click()
+    expect(page.get_by_role("dialog")).to_contain_text("Choices that it predicts")
+    assert axe(page) == []
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="More for evenings").click()
+    page.get_by_role("menuitem", name="Delete").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(page.get_by_role("heading", name="evenings")).to_have_count(0)
+    with Client(server.address) as client:
+        assert [each.kind for each in client.taste.profiles()] == ["global"]
