@@ -1,0 +1,46 @@
+"""The editor: a mask by keys, undo, comparing, another canvas."""
+
+from __future__ import annotations
+
+from salon.frontends.client.client import Client
+from salon.frontends.zmq.background import BackgroundServer
+
+from .conftest import Open, expect, in_both_themes
+
+
+def test_editor(open_page: Open, server: BackgroundServer, job: str) -> None:
+    page = open_page(f"edit/{job}/1", expect=("404 (Not Found)",))
+    canvas = page.get_by_role("application")
+    draw = page.get_by_role("button", name="Draw it")
+    expect(draw).to_be_disabled()
+    canvas.focus()
+    for key in ("Space", "ArrowLeft", "Space"):  # by keys: paint, move the brush, paint
+        page.keyboard.press(key)
+    expect(draw).to_be_enabled()
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    expect(draw).to_be_disabled()
+    page.keyboard.press("Control+Shift+z")
+    expect(draw).to_be_enabled()
+    draw.click()
+    expect(page.locator(".result").first.locator(".tile.loaded")).to_have_count(2)
+    page.get_by_role("button", name="Compare").first.click()
+    slider = page.get_by_role("slider", name="How much of the picture before")
+    slider.press("ArrowLeft")
+    expect(slider).to_have_value("49")
+    page.get_by_role("button", name="Back to the canvas").click()
+
+    page.get_by_role("button", name="Reset").click()
+    page.get_by_role("button", name="16:9").click()
+    expect(page.get_by_role("heading", name="Canvas, ")).not_to_have_text("Canvas, 64 × 64")
+    page.get_by_label("What it shows").fill("a green apple")
+    draw.click()
+    expect(page.locator(".result")).to_have_count(2)
+    expect(page.locator(".result").first.locator(".tile.loaded")).to_have_count(2)
+    in_both_themes(page)
+    with Client(server.address) as client:
+        edited, region = client.jobs(limit=2).jobs
+        assert (region.kind, region.prompt) == ("region", "a red apple")
+        assert (edited.kind, edited.prompt) == ("edit", "a green apple")
+        assert edited.width > edited.height
+        assert region.sources[0].job == edited.sources[0].job == job
