@@ -14,4 +14,5 @@ export const VIEWS = [
   { name: "Create", path: "create", key: "c", icon: "create", load: () => import("./create.js") },
   { name: "Personalize", path: "personalize", key: "p", icon: "heart", feature: "taste", load: () => import("./personalize.js") },
   { name: "Editor", path: "edit", key: "e", icon: "edit", barless: true, load: () => import("./edit.js") },
+  { name: "Operate", path: "operate", key: "s", icon: "gauge", operators: true, barless: true, load: () => import("./operate.js") },
 ];
