@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import select
 import subprocess
 import sys
@@ -95,6 +96,9 @@ def check_serve() -> None:
             address = places["listening"][0]
             with urllib.request.urlopen(f"{places['http']}/readyz", timeout=WAIT_S) as answer:
                 assert answer.status == 200
+            page = urllib.request.urlopen(places["http"], timeout=WAIT_S).read().decode()
+            for path in re.findall(r'(?:src|href)="(web/[^"]+)"', page):
+                assert urllib.request.urlopen(f"{places['http']}/{path}", timeout=WAIT_S).read(), path
             command = ["salon", "imagine", "a red apple", "--n", "1", "--server", address, "-o", "apple.png"]
             subprocess.run(command, cwd=folder, check=True, timeout=WAIT_S)
             assert Path(folder, "apple.png").stat().st_size > 1000

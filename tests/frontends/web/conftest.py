@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -38,6 +39,14 @@ class Worker(FakeWorker):
         self._info = msgspec.structs.replace(self._info, defaults=defaults)
 
 
+def serve(data: Path, behaviour: Behaviour, *, http: str = "0") -> BackgroundServer:
+    """Return a server that is not started, with its HTTP at a port; 0: any."""
+    options = ServeOptions(
+        listen=("tcp://127.0.0.1:0",), data=data, metrics=None, http=f"127.0.0.1:{http}", grace_s=0.2
+    )  # fmt: skip
+    return BackgroundServer(options, lambda _, billing: Studio.over([Worker(behaviour)], accounts=billing))
+
+
 @pytest.fixture(scope="module")
 def behaviour() -> Behaviour:
     """What the worker does; a test may change it, and changes it back."""
@@ -48,11 +57,7 @@ def behaviour() -> Behaviour:
 def server(tmp_path_factory: pytest.TempPathFactory, behaviour: Behaviour) -> Iterator[BackgroundServer]:
     if CHROMIUM is None or sync is None:
         pytest.skip("the page is tested in a browser: `apt-get install chromium`, and pip's playwright")
-    options = ServeOptions(
-        listen=("tcp://127.0.0.1:0",), data=tmp_path_factory.mktemp("page"), metrics=None, http="127.0.0.1:0",
-        grace_s=0.2,
-    )  # fmt: skip
-    with BackgroundServer(options, lambda _, billing: Studio.over([Worker(behaviour)], accounts=billing)) as made:
+    with serve(tmp_path_factory.mktemp("page"), behaviour) as made:
         yield made
 
 

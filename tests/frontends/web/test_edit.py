@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from salon.frontends.client.client import Client
 from salon.frontends.zmq.background import BackgroundServer
 
 from .conftest import Open, expect, in_both_themes
+
+APPLE = Path(__file__).parents[3] / "docs" / "images" / "red-apple.png"
 
 
 def test_editor(open_page: Open, server: BackgroundServer, job: str) -> None:
@@ -38,9 +42,19 @@ def test_editor(open_page: Open, server: BackgroundServer, job: str) -> None:
     expect(page.locator(".result")).to_have_count(2)
     expect(page.locator(".result").first.locator(".tile.loaded")).to_have_count(2)
     in_both_themes(page)
+    page.get_by_role("link", name="Editor").click()  # a file, too
+    page.get_by_label("Drop a picture here, or choose a file").set_input_files(APPLE)
+    expect(page.get_by_role("heading", name="Canvas, 256 × 256")).to_be_visible()
+    canvas.focus()
+    page.keyboard.press("Space")
+    expect(page.get_by_label("What it shows")).to_have_value("a red apple, 3d render, on a teal background")
+    page.get_by_label("What it shows").fill("a blue apple")
+    draw.click()
+    expect(page.locator(".result .tile.loaded")).to_have_count(4)
     with Client(server.address) as client:
-        edited, region = client.jobs(limit=2).jobs
+        of_file, edited, region = client.jobs(limit=3).jobs
         assert (region.kind, region.prompt) == ("region", "a red apple")
         assert (edited.kind, edited.prompt) == ("edit", "a green apple")
+        assert (of_file.kind, of_file.prompt) == ("region", "a blue apple")
         assert edited.width > edited.height
         assert region.sources[0].job == edited.sources[0].job == job

@@ -8,7 +8,7 @@ from salon.frontends.zmq.background import BackgroundServer
 from .conftest import Open, axe, expect, in_both_themes
 
 
-def test_personalize(open_page: Open, server: BackgroundServer) -> None:
+def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> None:
     page = open_page("personalize", expect=("ERR_FAILED",))
     page.set_default_timeout(30_000)
     left = page.locator(".choice img").first
@@ -29,8 +29,21 @@ def test_personalize(open_page: Open, server: BackgroundServer) -> None:
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
     in_both_themes(page)
 
+    page.get_by_role("link", name="Grids").click()
+    page.get_by_role("button", name="Picture 2 of a red apple").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("button", name="Saved")).to_be_disabled()
+    page.get_by_role("link", name="History").click()
+    rows = page.locator("tbody tr")
+    expect(rows).to_have_count(5)  # three pairs, one that was taken back, and a grid
+    switch = rows.first.get_by_role("switch")
+    switch.uncheck()
+    expect(rows.first).to_have_class("off")
+    assert axe(page) == []
+    switch.check()
+
     page.get_by_role("link", name="Profiles").click()
-    expect(page.locator(".card")).to_contain_text("2 of 200 choices")
+    expect(page.locator(".card")).to_contain_text("3 of 200 choices")
     page.get_by_label("Name of a new profile").fill("evenings")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="evenings")).to_be_visible()

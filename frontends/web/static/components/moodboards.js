@@ -1,14 +1,14 @@
 // Moodboards: pictures that are dropped together, whose common look is a style.
 
-import { classes, html, useEffect, useSignal } from "../lib/html.js";
-import { ask, bring, call, pictureUrl } from "../lib/api.js";
+import { html, useEffect, useSignal } from "../lib/html.js";
+import { bring, call } from "../lib/api.js";
 import { counted } from "../lib/format.js";
 import { choose } from "../lib/wish.js";
 import { focusBar } from "./bar.js";
 import { confirm } from "./dialog.js";
+import { Drop } from "./drop.js";
 import { Icon } from "./icon.js";
 import { nameOf } from "./profiles.js";
-import { filesOf } from "./slots.js";
 import { attempt, tell } from "./toasts.js";
 
 /** The pictures that were brought from here, by digest, to be shown again. @type {Map<string, string>} */
@@ -59,26 +59,4 @@ export function Moodboards() {
       </li>`)}
     </ul>
   </div>`;
-}
-
-/** Where pictures are dropped or chosen. @param {{label: string, small?: boolean, onFiles: (files: Blob[]) => void}} properties */
-function Drop({ label, small = false, onFiles }) {
-  const over = useSignal(false);
-  /** @param {DragEvent} event */
-  const dropped = async (event) => {
-    event.preventDefault();
-    over.value = false;
-    const own = event.dataTransfer?.getData("application/x-salon-picture");
-    const files = filesOf(event.dataTransfer);
-    if (own) {
-      const { job, index } = JSON.parse(own);
-      const blob = await attempt(async () => (await ask(pictureUrl(job, index))).blob());
-      if (blob) onFiles([blob]);
-    } else onFiles(files);
-  };
-  return html`<label class=${classes("drop", small && "small", over.value && "over")} onDrop=${dropped}
-    onDragOver=${(/** @type {DragEvent} */ event) => { event.preventDefault(); over.value = true; }} onDragLeave=${() => { over.value = false; }}>
-    <${Icon} name=${small ? "plus" : "picture"} /><span>${small ? "Add" : label}</span>
-    <input type="file" class="hidden" accept="image/*" multiple aria-label=${label} onChange=${(/** @type {Event} */ event) => { const input = /** @type {HTMLInputElement} */ (event.target); onFiles([...(input.files ?? [])]); input.value = ""; }} />
-  </label>`;
 }

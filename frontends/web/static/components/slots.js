@@ -35,6 +35,7 @@ export function Slots() {
           ${ROLES.map(({ role, label, title }) => html`<option key=${role} value=${role} title=${title}>${label}</option>`)}
         </select>
         <button type="button" class="round small" aria-label=${`Leave out ${slot.label}`} onClick=${() => wish.dropSlot(slot.id)}>×</button>
+        ${slot.recipe && html`<button type="button" class="tiny recipe" title="It is one of Salon's: write its prompt, seed and size into the bar" onClick=${() => wish.useRecipe(slot)}>Its recipe</button>`}
         ${slot.failed && html`<figcaption class="error" role="alert">${slot.failed}</figcaption>`}
       </figure>`,
     )}

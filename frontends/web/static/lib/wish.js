@@ -2,12 +2,14 @@
 
 import { ask, bring, call, pictureUrl, thumbnailUrl } from "./api.js";
 import { batch, computed, effect, signal } from "./html.js";
+import { recipeOf } from "./recipe.js";
 import { submit } from "./store.js";
 
 /** @typedef {import("./types.js").ParameterInfo} ParameterInfo */
 /** @typedef {import("./types.js").Planned} Planned */
 /** @typedef {"prompt" | "style" | "omni" | "start"} Role */
-/** @typedef {{id: number, label: string, url: string, digest: string, role: Role, failed: string}} Slot */
+/** @typedef {{id: number, label: string, url: string, digest: string, role: Role, failed: string,
+ *   recipe: import("./recipe.js").Spec | null}} Slot */
 
 const CHECK_MS = 220; // of quiet, before what is typed is checked
 const KEPT = "salon-wish";
@@ -128,17 +130,33 @@ const change = (slot, /** @type {Partial<Slot>} */ changes) => {
 /** @param {string} label @param {string} url @param {Role} role @param {() => Promise<string>} digest */
 async function add(label, url, role, digest) {
   lastSlot += 1;
-  const slot = { id: lastSlot, label, url, digest: "", role, failed: "" };
+  const slot = { id: lastSlot, label, url, digest: "", role, failed: "", recipe: null };
   slots.value = [...slots.peek(), slot];
   try {
     change(slot, { digest: await digest() });
   } catch (error) {
     change(slot, { failed: error instanceof Error ? error.message : String(error) });
   }
+  return slot;
 }
 
 /** Take a file in. @param {File} file @param {Role} [role] */
-export const addFile = (file, role = "prompt") => add(file.name || "pasted picture", URL.createObjectURL(file), role, () => bring(file));
+export async function addFile(file, role = "prompt") {
+  const recipe = recipeOf(file);
+  const slot = await add(file.name || "pasted picture", URL.createObjectURL(file), role, () => bring(file));
+  change(slot, { recipe: await recipe });
+}
+
+/** Say what a picture was drawn of, in its place. @param {Slot} slot */
+export function useRecipe(slot) {
+  if (!slot.recipe) return;
+  const { prompt: words, seed, width, height, images } = slot.recipe;
+  batch(() => {
+    prompt.value = words;
+    chosen.value = { seed, width, height, images };
+    dropSlot(slot.id);
+  });
+}
 
 /** Take a picture of a job in. @param {string} job @param {number} index @param {Role} [role] */
 export const addPicture = (job, index, role = "prompt") =>

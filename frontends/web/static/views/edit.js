@@ -6,12 +6,15 @@ import { Editing, maskFile } from "../lib/editing.js";
 import { isCovered, isWriting, keyOf } from "../lib/keys.js";
 import { go, href } from "../lib/router.js";
 import { TITLES } from "../lib/actions.js";
+import { recipeOf } from "../lib/recipe.js";
 import { find, order, submit } from "../lib/store.js";
 import { EditorCanvas } from "../components/canvas.js";
 import { Compare } from "../components/compare.js";
+import { Drop } from "../components/drop.js";
 import { Icon } from "../components/icon.js";
 import { show } from "../components/lightbox.js";
 import { Thumbnail, Tile } from "../components/tile.js";
+import { attempt } from "../components/toasts.js";
 
 /** @typedef {import("../lib/store.js").Job} Job */
 /** @typedef {import("../components/canvas.js").Tool} Tool */
@@ -23,6 +26,8 @@ const ASPECTS = [[1, 1], [4, 3], [3, 2], [16, 9], [3, 4], [2, 3], [9, 16]];
 
 /** The jobs that were made of each picture here, newest first, and what was done to it. */
 const made = signal(/** @type {Map<string, Job[]>} */ (new Map()));
+/** Files that were opened here, by digest. @type {Map<string, {url: string, width: number, height: number, own: string}>} */
+const files = new Map();
 /** @type {Map<string, Editing>} */
 const opened = new Map();
 
@@ -33,39 +38,50 @@ export default function Edit({ params: [id = "", number = "0"] }) {
   useEffect(() => {
     job.value = null;
     wrong.value = "";
-    if (id) find(id).then((found) => { job.value = found; }, (error) => { wrong.value = error.message; });
+    if (id && !files.has(id)) find(id).then((found) => { job.value = found; }, (error) => { wrong.value = error.message; });
   }, [id]);
-  if (wrong.value) return html`<p class="error pad" role="alert">${wrong.value}</p>`;
-  if (!id) return html`<${Choose} />`;
+  const file = files.get(id);
+  if (file) return html`<${Open} key=${id} name=${id} source=${{ digest: id }} picture=${file} url=${file.url} own=${file.own} />`;
+  if (!id || wrong.value) return html`<${Choose} problem=${wrong.value} />`;
   const index = Number(number);
   const picture = job.value?.info.value.pictures.find((each) => each.index === index);
   if (!job.value) return html`<p class="muted pad">…</p>`;
   if (!picture) return html`<p class="error pad" role="alert">That job has no picture ${index + 1}.</p>`;
-  return html`<${Open} key=${`${id}/${index}`} job=${job.value} index=${index} picture=${picture} />`;
+  return html`<${Open} key=${`${id}/${index}`} name=${`${id}/${index}`} source=${{ job: id, index }} picture=${picture} url=${pictureUrl(id, index)} own=${job.value.info.value.prompt} />`;
 }
 
-/** The latest pictures, to begin with one. */
-function Choose() {
+/** Take a file in, to be edited. @param {Blob[]} chosen */
+async function openFile([file]) {
+  if (!file) return;
+  const [digest, bitmap, recipe] = await Promise.all([bring(file), createImageBitmap(file), recipeOf(file)]);
+  files.set(digest, { url: URL.createObjectURL(file), width: bitmap.width, height: bitmap.height, own: recipe?.prompt ?? "" });
+  go("edit", digest);
+}
+
+/** The latest pictures, to begin with one, or a file. @param {{problem: string}} properties */
+function Choose({ problem }) {
   const pictures = order.value.flatMap((job) => job.info.value.pictures.filter((each) => each.index >= 0).map((each) => ({ job, ...each }))).slice(0, 48);
-  if (!pictures.length) return html`<div class="welcome"><h1>Nothing to edit yet</h1><p class="muted">Draw something first; then open a picture here by its menu, or by E.</p></div>`;
-  return html`<div class="chooser"><h1>Which picture?</h1><ul>
+  return html`<div class="chooser"><h1>Which picture?</h1>
+    ${problem && html`<p class="error" role="alert">${problem}</p>`}
+    <${Drop} label="Drop a picture here, or choose a file" onFiles=${(/** @type {Blob[]} */ chosen) => attempt(() => openFile(chosen))} /><ul>
     ${pictures.map(({ job, index, width, height }) => html`<li key=${`${job.id}/${index}`}><a class="tile loaded" href=${href("edit", job.id, index)} aria-label=${`Edit picture ${index + 1} of ${job.info.value.prompt}`} style=${{ aspectRatio: "1 / 1" }}>
       <${Thumbnail} job=${job.id} index=${index} width=${width} height=${height} /></a></li>`)}
   </ul></div>`;
 }
 
-/** @param {{job: Job, index: number, picture: import("../lib/types.js").Picture}} properties */
-function Open({ job, index, picture }) {
-  const name = `${job.id}/${index}`;
+/**
+ * @param {{name: string, source: import("../lib/types.js").Source, picture: {width: number, height: number}, url: string, own: string}} properties
+ *   `own`: the prompt that it was drawn of; "": that is not known
+ */
+function Open({ name, source, picture, url, own }) {
   const editing = opened.get(name) ?? new Editing(picture.width, picture.height);
   opened.set(name, editing);
   const tool = useSignal(/** @type {Tool} */ ("erase"));
   const brush = useSignal(Math.round(Math.min(picture.width, picture.height) / 6));
-  const prompt = useSignal(job.info.value.prompt);
+  const prompt = useSignal(own);
   const wrong = useSignal("");
   const busy = useSignal("");
   const compared = useSignal(/** @type {{job: Job, index: number} | null} */ (null));
-  const url = pictureUrl(job.id, index);
   const state = editing.state.value;
   const moved = editing.moved.value;
   const erased = editing.erased.value;
@@ -98,10 +114,9 @@ function Open({ job, index, picture }) {
     }
     busy.value = "";
   };
-  const sources = [{ job: job.id, index }];
+  const sources = [source];
   /** @param {string} kind @param {Record<string, any>} parameters */
   const ask = async (kind, parameters) => {
-    const own = job.info.peek().prompt;
     const words = kind === "retexture" || prompt.value.trim() !== own ? prompt.value.trim() : "";
     const jobs = await submit({ kind, prompt: words, parameters, sources });
     made.value = new Map(made.peek()).set(name, [...jobs, ...(made.peek().get(name) ?? [])]);
@@ -116,7 +131,7 @@ function Open({ job, index, picture }) {
   });
   /** @param {number[]} aspect */
   const reshape = (aspect) => run("aspect", async () => {
-    const planned = await call("plan", { kind: "edit", prompt: "", sources, parameters: { aspect } });
+    const planned = await call("plan", { kind: "edit", prompt: own ? "" : prompt.value.trim() || "a picture", sources, parameters: { aspect } });
     const { width, height } = planned.jobs[0].parameters;
     if (width && height) editing.resize(width, height);
   });

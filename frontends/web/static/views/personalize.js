@@ -4,6 +4,7 @@ import { html, useEffect, useRef, useSignal } from "../lib/html.js";
 import { isCovered, isWriting, keyOf } from "../lib/keys.js";
 import { go, href } from "../lib/router.js";
 import * as taste from "../lib/taste.js";
+import { Grids, History } from "../components/grids.js";
 import { Icon } from "../components/icon.js";
 import { tell, tellError } from "../components/toasts.js";
 import { Moodboards } from "../components/moodboards.js";
@@ -12,7 +13,7 @@ import { Profiles } from "../components/profiles.js";
 /** @typedef {import("../lib/taste.js").Choice} Choice */
 
 const SWIPE = 60; // pixels
-const TABS = [["pairs", "Pairs"], ["profiles", "Profiles"], ["moodboards", "Moodboards"]];
+const TABS = [["pairs", "Pairs"], ["grids", "Grids"], ["history", "History"], ["profiles", "Profiles"], ["moodboards", "Moodboards"]];
 
 /** @param {{params: string[]}} properties */
 export default function Personalize({ params }) {
@@ -22,7 +23,7 @@ export default function Personalize({ params }) {
     <nav class="tabs" aria-label="Personalize">
       ${TABS.map(([id = "", label]) => html`<a key=${id} href=${href("personalize", id)} aria-current=${tab === id ? "page" : null}>${label}</a>`)}
     </nav>
-    ${tab === "profiles" ? html`<${Profiles} />` : tab === "moodboards" ? html`<${Moodboards} />` : html`<${Pairs} profile=${params[1] ?? ""} />`}
+    <${{ grids: Grids, history: History, profiles: Profiles, moodboards: Moodboards }[tab] ?? Pairs} key=${tab} profile=${params[1] ?? ""} />
   </div>`;
 }
 
