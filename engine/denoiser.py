@@ -93,12 +93,14 @@ class AdapterTable:
         offsets: int32 [M + 1]; term m uses `rows[offsets[m]:offsets[m + 1]]`.
         rows: int32 [sum], rows of the layers' key and value arrays.
         weights: float32 [M], the factor of each term.
+        joined: whether the terms are those of InstantX's adapters of FLUX.1, see `AdapterBranch`.
     """
 
     samples: Int32
     offsets: Int32
     rows: Int32
     weights: Float32
+    joined: bool = False
 
 
 class Pages(Protocol):

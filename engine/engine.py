@@ -32,7 +32,7 @@ from .copies import fetch
 from .defaults import complete
 from .denoiser import KeepsReferences
 from .device import fitted, loading_on, on_device
-from .errors import NumericalError, SpecError, StateError, UnknownBackend
+from .errors import NumericalError, SpecError, StateError, UnknownArchitecture, UnknownBackend
 from .evaluations import evaluations_of
 from .files.opening import ModelPath
 from .generation import INQUIRE, Generation, ParkedGeneration, State, StepReport
@@ -489,6 +489,12 @@ class Engine:
             CheckpointError: the shapes are not the model's.
         """
         if isinstance(weights, IpAdapter):
+            if len(weights.branch.keys) != self.adapters.arena.num_layers:
+                raise UnknownArchitecture(
+                    "an adapter of another form than the engine was loaded for", path=self.model.checkpoint.path,
+                    expected=f"{self.adapters.arena.num_layers} layers", found=f"{len(weights.branch.keys)}",
+                    remedy="name its file where the engine is loaded (ip_adapter)",
+                )  # fmt: skip
             self._branches[name] = weights.branch
         else:
             self._branches[name] = self.model.denoiser.adapter_branch(self.ops, weights)

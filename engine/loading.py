@@ -28,7 +28,7 @@ from .files.opening import ModelPath, open_checkpoint, parts_read, salon_of
 from .info import Architecture, ModelIdentity
 from .limits import Limits
 from .memory import MemoryCoefficients, want_memory, weight_bytes
-from .models.clip_vision import load_clip_vision
+from .models.image_encoders import load_encoder
 from .pipeline import want_components
 from .reference_rule import ReferenceRule, read_rule
 from .sigmas import SCHEDULER, SigmaConfig
@@ -50,6 +50,7 @@ SETTINGS = {  # keys of salon.json that `load_model` passes over -> what reads t
     "default_style": "engine/default_style.py",
 }
 KEPT = 2  # references of the largest size, of which the arena keeps keys and values by default
+ADAPTER_PICTURES = 8  # of an IP-Adapter, whose keys and values are kept at a time at least
 STEPPED = ("transformer", "unet")  # components of which every step needs all weights
 
 
@@ -105,7 +106,8 @@ class Model:
 
     def limits(self, itemsize: int) -> Limits:
         """Return the limits of an engine that was given none: the usual ones, or what four pictures of the model's
-        default size take together, each with a reference where the model takes some, if that is more. A number of the
+        default size take together, each with a reference where the model takes some, and eight of an IP-Adapter, if
+        that is more. A number of the
         compute dtype has `itemsize` bytes."""
         usual, memory, unit = Limits(), self.memory(itemsize), self.architecture.granularity
         width, height = self.defaults["width"], self.defaults["height"]
@@ -115,6 +117,10 @@ class Model:
         image = (width // unit) * (height // unit) + (
             0 if self.references is None else self.references.pixels // unit**2
         )
+        sizes, kept = self.architecture, 0
+        if self.pictured is not None:
+            numbers = self.pictured.kept_numbers((sizes.adapter_width,) * sizes.adapter_layers)
+            kept = ADAPTER_PICTURES * numbers * itemsize
         step = memory.step(text_rows=samples * text, image_rows=samples * image, samples=samples)
         return replace(
             usual,
@@ -122,7 +128,7 @@ class Model:
             max_rows=max(usual.max_rows, samples * (text + image)),
             max_step_bytes=max(usual.max_step_bytes, step),
             max_decode_bytes=max(usual.max_decode_bytes, memory.decode(width * height)),
-            arena_bytes=max(usual.arena_bytes, KEPT * self._reference_bytes(itemsize)),
+            arena_bytes=max(usual.arena_bytes, kept, KEPT * self._reference_bytes(itemsize)),
         )
 
     @property
@@ -258,7 +264,7 @@ def load_model(
                 expected="a model without", found=str(path), remedy="leave it out, or use another model",
             )  # fmt: skip
         loaded = denoiser.adapter_file(ops, components[ADAPTER].path)
-        pictured = PictureStyles(loaded, load_clip_vision(ops, components[ENCODER]))
+        pictured = PictureStyles(loaded, load_encoder(ops, components[ENCODER]))
     return Model(
         checkpoint=checkpoint,
         name=str(salon.values.get("name", printable(path.resolve().name))),

@@ -75,4 +75,5 @@ def padded_table(table: AdapterTable | None, filler: Filler, samples: int) -> Ad
         offsets=np.concatenate([table.offsets, ends]),
         rows=np.concatenate([table.rows, np.full(rows, table.rows[0] if len(table.rows) else 0, np.int32)]),
         weights=np.concatenate([table.weights, np.zeros(terms, np.float32)]),
+        joined=table.joined,
     )

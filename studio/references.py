@@ -62,11 +62,14 @@ class ReferencePicture:
         size = size_for_aspect(ratio, 1.0, pixels=area, granularity=unit)
         return np.asarray(self.image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0))
 
-    def square(self, side: int) -> UInt8:
+    def square(self, side: int, *, whole: bool = False) -> UInt8:
         """Return the middle of the picture uint8 [side, side, 3], as CLIP's image encoders are shown pictures: its
-        shorter side is brought to `side` by bicubic interpolation, and what is left of the longer is cut off."""
+        shorter side is brought to `side` by bicubic interpolation, and what is left of the longer is cut off. With
+        `whole` both sides are brought to it, as SigLIP's are shown them."""
         from PIL import Image
 
+        if whole:
+            return np.asarray(self.image.resize((side, side), Image.Resampling.BICUBIC))
         width, height = self.image.size
         short = min(width, height)
         size = int(side * width / short), int(side * height / short)
@@ -84,7 +87,7 @@ class ReferencePicture:
         edges, without resizing.
         """
         if form.size is None and info.styles is not None and info.styles.side:
-            return self.square(info.styles.side)
+            return self.square(info.styles.side, whole=info.styles.whole)
         if form.size is None:
             return self.pixels(info.defaults["width"] * info.defaults["height"], info.architecture.granularity)
         image = self.image.convert("L") if form.use is PictureUse.MASK else self.image

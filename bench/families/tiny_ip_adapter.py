@@ -73,6 +73,38 @@ def flux(
     return found
 
 
+def siglip(folder: Path) -> Any:
+    """Save a SigLIP image encoder with random weights to a folder, and return it."""
+    import torch
+    from transformers import SiglipVisionConfig, SiglipVisionModel
+
+    sizes = SiglipVisionConfig(
+        hidden_size=EMBEDDING, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2, image_size=SIDE + 3,
+        patch_size=PATCH,
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        built = SiglipVisionModel(sizes).eval()
+        for name, parameter in built.named_parameters():
+            with torch.no_grad():
+                parameter.normal_(
+                    float("norm" in name and name.endswith("weight")), 0.3 if parameter.ndim == 1 else 0.2
+                )
+    built.save_pretrained(folder, safe_serialization=True)
+    return built
+
+
+def instantx(layers: int, width: int, text: int, *, tokens: int = 6) -> Arrays:
+    """The arrays of InstantX's adapter of FLUX.1, for so many double and single blocks together."""
+    random = _Random(7)
+    found = random.layer("image_proj.proj.0", 2 * EMBEDDING, EMBEDDING)
+    found |= random.layer("image_proj.proj.2", tokens * text, 2 * EMBEDDING) | random.norm("image_proj.norm", text)
+    for number in range(layers):
+        for kind in "kv":
+            found |= random.layer(f"ip_adapter.{number}.to_{kind}_ip", width, text, bias=False, scale=3)
+    return found
+
+
 def unet(widths: list[int], text: int, *, plus: bool = False) -> Arrays:
     """The arrays of an adapter of a UNet whose attentions to the text have these widths, in the order of the files."""
     random = _Random(6)

@@ -23,6 +23,7 @@ from .arena import Arena
 
 Float32 = NDArray[np.float32]
 
+NORM_EPS: Final = 1e-5  # of InstantX's keys and values
 MAX_DERIVED: Final = 4_096  # adapters made by their names that are kept beside those in use; each some kilobytes
 
 
@@ -36,12 +37,27 @@ class AdapterBranch:
         keys, values: per layer, a packed linear [D, token_width].
         token_width: columns of the tokens.
         widths: D of each layer, where layers differ; (): each has that of the model.
+        head: of Flux models, if not 0: keys and values are RMS-normed by heads of so many columns, and the terms are
+            added to what attention gives before its last layer; of single blocks too, there to text and image alike.
     """
 
     keys: Sequence[Any]
     values: Sequence[Any]
     token_width: int
     widths: tuple[int, ...] = ()
+    head: int = 0
+
+    def fill(self, ops: Ops[Any, Any], layer: int, tokens: Any, keys: Any, values: Any) -> None:
+        """Write the keys and values of tokens, backend array [n, token_width], of a layer: [n, D] each."""
+        for packed, out in ((self.keys[layer], keys), (self.values[layer], values)):
+            if not self.head:
+                ops.linear(tokens, packed, out=out)
+                continue
+            made = ops.numpy(ops.linear(tokens, packed, dtype="float32"))
+            rows = ops.array(made.reshape(-1, self.head), "float32")
+            ones = ops.array(np.ones((1, self.head), np.float32), "float32")
+            normed = ops.numpy(ops.norm(rows, ones, kind="rms", eps=NORM_EPS, dtype="float32")).reshape(made.shape)
+            ops.gated(ops.array(np.ones(made.shape, np.float32)), ops.array(normed, "float32"), out=out)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,9 +216,7 @@ class Adapters:
         tokens = self.ops.array(adapter.tokens)
 
         def fill(layer: int, keys: Any, values: Any, start: int, stop: int) -> None:
-            part = self.ops.rows(tokens, start, stop)
-            self.ops.linear(part, adapter.branch.keys[layer], out=keys)
-            self.ops.linear(part, adapter.branch.values[layer], out=values)
+            adapter.branch.fill(self.ops, layer, self.ops.rows(tokens, start, stop), keys, values)
 
         return fill
 
@@ -221,6 +235,7 @@ class Adapters:
             offsets=offsets,
             rows=np.concatenate(rows),
             weights=np.array([term.weight for term in terms], np.float32),
+            joined=any(self._known[term.adapter].branch.head for term in terms),
         )
 
 

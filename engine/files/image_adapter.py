@@ -11,8 +11,10 @@ from ..checkpoint import Checkpoint, Component
 from ..errors import MissingFile, UnknownArchitecture, WrongConfig, WrongShape
 from ..safetensors_file import SafetensorsFile
 from ..signatures import describe_file
-from ..weights.clip_vision import ARCHITECTURES, VISION, ClipVisionConfig
+from ..weights.clip_vision import ARCHITECTURES, VISION
+from ..weights.image_encoders import SIGLIP, read_config
 from ..weights.ip_adapter import encoder_width
+from ..weights.siglip_vision import POOL, ROOT
 from .renamed import FileComponent, Piece, count_of, shape_of
 
 if TYPE_CHECKING:
@@ -20,12 +22,16 @@ if TYPE_CHECKING:
 
 ADAPTER: Final = "ip_adapter"
 MARK: Final = "vision_model.embeddings.patch_embedding.weight"
-UNREAD: Final = ("text_model.", "text_projection.", "logit_scale", "vision_model.embeddings.position_ids")
+UNREAD: Final = (
+    *("text_model.", "text_projection.", "logit_scale", "logit_bias", "vision_model.embeddings.position_ids"),
+)
 HEADS: Final = 16  # of each of these
+SIDES: Final = {(27, 14): 384}  # (patches along a side, pixels of one) -> pixels of a picture, where these do not say
 ACTIVATIONS: Final = {1024: "quick_gelu", 1280: "gelu", 1664: "gelu"}  # columns of ViT-L, ViT-H and ViT-bigG -> theirs
 ENCODER: Final = "image_encoder"
 KNOWN: Final = {  # (columns, whether of the states) -> the encoder that adapters of this width were made with
     (768, False): "CLIP ViT-L/14",
+    (1152, False): "SigLIP so400m",
     (1024, False): "CLIP ViT-H/14",
     (1280, False): "CLIP ViT-bigG/14",
     (1280, True): "CLIP ViT-H/14",
@@ -54,20 +60,30 @@ def encoder_file(path: Path) -> FileComponent:
         CheckpointError: it cannot be read, or has no image encoder that Salon knows.
     """
     file = SafetensorsFile(path)
-    if MARK not in file.tensors:
+    bare = POOL in file.tensors and MARK.removeprefix(ROOT) in file.tensors  # as newer versions of transformers save it
+    mark, layers = (key.removeprefix(ROOT) if bare else key for key in (MARK, f"{ROOT}encoder.layers."))
+    if mark not in file.tensors:
         raise UnknownArchitecture(
-            "no image encoder", path=path, expected=f"CLIP's in transformers' names ({MARK})",
+            "no image encoder", path=path, expected=f"CLIP's or SigLIP's in transformers' names ({MARK})",
             found=describe_file(file.tensors), remedy="name a folder or file of one",
         )  # fmt: skip
-    width, _, _, patch = shape_of(file, MARK, 4)
-    places = shape_of(file, "vision_model.embeddings.position_embedding.weight", 2)[0]
+    width, _, _, patch = shape_of(file, mark, 4)
+    places = shape_of(file, mark.replace("patch_embedding", "position_embedding"), 2)[0]
+    pieces = {key: Piece(key) for key in file.tensors if not key.startswith(UNREAD)}
+    if bare or f"{ROOT}{POOL}" in file.tensors:  # of SigLIP's alone
+        sides = math.isqrt(places)
+        found = {
+            "architectures": [SIGLIP[0]], "hidden_size": width, "patch_size": patch, "num_attention_heads": HEADS,
+            "image_size": SIDES.get((sides, patch), sides * patch), "num_hidden_layers": count_of(file, layers),
+            "intermediate_size": shape_of(file, f"{layers}0.mlp.fc1.weight", 2)[0],
+        }  # fmt: skip
+        return FileComponent(ENCODER, ("transformers", SIGLIP[0]), file, pieces, found)
     if width not in ACTIVATIONS:
         known = ", ".join(map(str, ACTIVATIONS))
         raise WrongShape(
             "an image encoder of unknown width", path=path, key=MARK, expected=f"{known} columns", found=str(width),
             remedy="name its folder, which has config.json",
         )  # fmt: skip
-    layers = "vision_model.encoder.layers."
     config = {
         "architectures": [VISION], "hidden_size": width, "hidden_act": ACTIVATIONS[width], "patch_size": patch,
         "image_size": patch * math.isqrt(max(0, places - 1)), "num_attention_heads": HEADS,
@@ -75,7 +91,6 @@ def encoder_file(path: Path) -> FileComponent:
         "intermediate_size": shape_of(file, f"{layers}0.mlp.fc1.weight", 2)[0],
         "projection_dim": shape_of(file, "visual_projection.weight", 2)[0],
     }  # fmt: skip
-    pieces = {key: Piece(key) for key in file.tensors if not key.startswith(UNREAD)}
     return FileComponent(ENCODER, ("transformers", VISION), file, pieces, config)
 
 
@@ -92,20 +107,20 @@ def image_adapter_parts(model: ModelPath, checkpoint: Checkpoint) -> Mapping[str
                 "an image encoder without an IP-Adapter", path=model.image_encoder, remedy="name its file: --ip-adapter"
             )
         return {}
-    width, states = encoder_width(model.ip_adapter)
+    width, states, siglip = encoder_width(model.ip_adapter)
     wanted = f"{width} columns of {'its states' if states else 'an embedding'}"
     wanted += f" ({KNOWN[width, states]})" if (width, states) in KNOWN else ""
     found = []
     for path in _places(model, checkpoint):
         component: Component = encoder_file(path) if path.is_file() else EncoderComponent(path)
-        component.config.want_architecture(ARCHITECTURES)
-        config = ClipVisionConfig.read(component.config)
-        if (config.hidden_size if states else config.projection_dim) == width:
+        config, kind = read_config(component.config), component.config.architecture
+        if (config.hidden_size if states else config.projection_dim) == width and (kind in SIGLIP) == siglip:
             return {ADAPTER: _adapter(model.ip_adapter), ENCODER: component}
-        found.append(f"{config.hidden_size if states else config.projection_dim} ({path})")
+        found.append(f"{config.hidden_size if states else config.projection_dim} of a {kind} ({path})")
+    wants = SIGLIP[0] if siglip else ARCHITECTURES[0]
     raise MissingFile(
         "an IP-Adapter without its image encoder", path=model.ip_adapter, expected=f"one of {wanted}",
-        found=", ".join(found) or "none", remedy=f"name its folder or file, of a {ARCHITECTURES[0]}: --image-encoder",
+        found=", ".join(found) or "none", remedy=f"name its folder or file, of a {wants}: --image-encoder",
     )  # fmt: skip
 
 

@@ -54,6 +54,7 @@ class FluxLayout(Generic[A]):
         guidance: compute [S, D], the guidance halfway through its embedding; None: the model has no guidance embedding.
         rope: cos and sin, float32 [Tt + Ti, E / 2], of all rows, of the text rows, of the image rows.
         terms: the adapters' index tables; None: no sample has an adapter.
+        joint_terms: the same over text and image, of adapters that act in single blocks too; None: no such ones.
         loras: the LoRAs of the samples; None: none has any.
         beside: float32 [Ti, D], what the image rows of FLUX.1 Fill have beside their tokens; None: of other models.
     """
@@ -68,6 +69,7 @@ class FluxLayout(Generic[A]):
     terms: _Terms | None
     loras: BatchLoras | None = None
     beside: A | None = None
+    joint_terms: _Terms | None = None
 
     def low_rank(self, target: str, place: str) -> Sequence[LowRankTerm]:
         """Return the low-rank terms of a linear (`flux_lora`), which reads the rows of a place (`_loras`)."""
@@ -88,6 +90,7 @@ def layout(
     _want_fitting(config, samples, adapters)
     (tokens, places), readers = shared_texts(samples), text_readers(samples)
     reading = loras_of([one.loras for one in readers], {"text": ranges_of([len(one.text.tokens) for one in readers])})
+    acting = adapters if adapters is not None and len(adapters.samples) else None
     terms = () if reading is None else reading.terms(names.TEXT_IN, "text")
     embedded = ops.linear(ops.array(tokens), weights.text_in, dtype="float32", low_rank=terms)
 
@@ -113,7 +116,8 @@ def layout(
         rope=(cos, sin),
         text_rope=(cuts[0][0], cuts[1][0]),
         image_rope=(cuts[0][1], cuts[1][1]),
-        terms=_Terms.of(ops, adapters, len(samples)) if adapters is not None and len(adapters.samples) else None,
+        terms=None if acting is None else _Terms.of(ops, acting, len(samples)),
+        joint_terms=None if acting is None or not acting.joined else _Terms.joint(ops, acting, len(samples)),
         loras=loras,
         beside=_beside(ops, weights, samples, loras),
     )
@@ -160,8 +164,10 @@ def velocity(
     """
     rows, width, heads = layout.rows, weights.config.width, weights.config.num_attention_heads
     given = (0, 0) if pages is None else (len(pages.keys), len(pages.values))
-    if layout.terms is not None and given != (len(weights.double_blocks),) * 2:
-        wanted = f"{len(weights.double_blocks)} of each, for the double blocks"
+    doubles, joint = len(weights.double_blocks), layout.joint_terms
+    count = doubles + (0 if joint is None else len(weights.single_blocks))
+    if layout.terms is not None and given != (count, count):
+        wanted = f"{count} of each, for the {'double blocks' if joint is None else 'blocks'}"
         raise ValueError(f"velocity: pages: got {given[0]} keys and {given[1]} values, want {wanted}")
     image = ops.linear(
         ops.cast(latents), weights.image_in, dtype="float32", low_rank=layout.low_rank(names.IMAGE_IN, "image")
@@ -181,7 +187,10 @@ def velocity(
             adapters = layout.terms.of_layer(pages.keys[i], pages.values[i])
         _double_block(ops, f"double.{i}", double, stream, text, image, layout, modulations, heads, adapters)
     for i, single in enumerate(weights.single_blocks):
-        _single_block(ops, f"single.{i}", single, stream, layout, modulations, heads)
+        adapters = None
+        if joint is not None and pages is not None:
+            adapters = joint.of_layer(pages.keys[doubles + i], pages.values[doubles + i])
+        _single_block(ops, f"single.{i}", single, stream, layout, modulations, heads, adapters)
 
     scale, shift = modulations.take(2)
     normed = ops.modulate(image, shift, scale, rows.image_segments)
@@ -203,6 +212,14 @@ class _Terms:
     def of(cls, ops: Ops[Any, Any], table: AdapterTable, samples: int) -> _Terms:
         segments = table.samples + np.int32(samples)
         return cls(*ops.vectors(segments, table.offsets, table.rows, table.weights, np.unique(segments)))
+
+    @classmethod
+    def joint(cls, ops: Ops[Any, Any], table: AdapterTable, samples: int) -> _Terms:
+        """Return the terms of text and image segments alike."""
+        segments = np.concatenate([table.samples, table.samples + np.int32(samples)]).astype(np.int32)
+        offsets = np.concatenate([table.offsets, table.offsets[1:] + table.offsets[-1]]).astype(np.int32)
+        rows, weights = np.tile(table.rows, 2), np.tile(table.weights, 2)
+        return cls(*ops.vectors(segments, offsets, rows, weights, np.unique(segments)))
 
     def of_layer(self, keys: Any, values: Any) -> AdapterTerms:
         return AdapterTerms(keys, values, self.segments, self.offsets, self.rows, self.weights)
@@ -257,7 +274,8 @@ def _double_block(
     Text and image each have weights of their own.
 
     The query of adapters is the image's, normed but not rotated. Their output joins the image rows after the
-    feed-forward, past `to_out` and without a gate (diffusers' FluxIPAdapterAttnProcessor).
+    feed-forward, past `to_out` and without a gate (diffusers' FluxIPAdapterAttnProcessor), or is added to what
+    attention gives (`AdapterBranch.head`).
     """
     image_mod, text_mod = modulations.take(6), modulations.take(6)
     rows, width = layout.rows, modulations.width
@@ -265,7 +283,9 @@ def _double_block(
     plain_q = None
     if terms is not None:
         plain_q = ops.empty(rows.total, width)
-        terms = replace(terms, queries=plain_q, out=ops.empty(rows.total, width))
+        terms = replace(
+            terms, queries=plain_q, out=None if layout.joint_terms is not None else ops.empty(rows.total, width)
+        )
     halves = (
         ("text", block.text, text, text_mod, rows.text_segments, layout.text_rope, 0, rows.text),
         ("image", block.image, image, image_mod, rows.image_segments, layout.image_rope, rows.text, rows.total),
@@ -287,7 +307,7 @@ def _double_block(
         hidden = ops.modulate(x, mod[3], mod[4], segments)
         hidden = ops.linear(hidden, half.up, activation="gelu_tanh", low_rank=up)
         ops.linear(hidden, half.down, gate=mod[5], residual=x, segments=segments, low_rank=down)
-    if terms is not None and layout.terms is not None:
+    if terms is not None and terms.out is not None and layout.terms is not None:
         ops.add(stream, terms.out, rows.segments, layout.terms.touched)
 
 
@@ -299,18 +319,22 @@ def _single_block(
     layout: FluxLayout[Any],
     modulations: _Modulations,
     heads: int,
+    terms: AdapterTerms | None = None,
 ) -> None:
     """Add attention and MLP, side by side over text and image alike, to `stream`. `at` names the block."""
     shift, scale, gate = modulations.take(3)
     rows, width = layout.rows, modulations.width
     normed = ops.modulate(stream, shift, scale, rows.segments)
     qkv = ops.linear(normed, block.qkv, low_rank=layout.low_rank(f"{at}.qkv", "stream"))
-    ops.qk_norm_rope(qkv, heads, block.q_norm, block.k_norm, *layout.rope)
+    if terms is not None:
+        terms = replace(terms, queries=ops.empty(rows.total, width))
+    plain_q = None if terms is None else terms.queries
+    ops.qk_norm_rope(qkv, heads, block.q_norm, block.k_norm, *layout.rope, plain_q=plain_q)
     both = ops.empty(rows.total, 5 * width)  # attention | MLP: what `out` reads
     mlp, out = (layout.low_rank(f"{at}.{part}", "stream") for part in ("mlp", "out"))
     ops.linear(normed, block.mlp, activation="gelu_tanh", out=ops.columns(both, width, 5 * width), low_rank=mlp)
     q, k, v = (ops.columns(qkv, i * width, (i + 1) * width) for i in range(3))
-    ops.attention(q, k, v, rows.segments, heads, out=ops.columns(both, 0, width))
+    ops.attention(q, k, v, rows.segments, heads, out=ops.columns(both, 0, width), adapters=terms)
     ops.linear(both, block.out, gate=gate, residual=stream, segments=rows.segments, low_rank=out)
 
 

@@ -37,6 +37,7 @@ class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
         stylize: (`--s`, adapter weight) of the default style in rising order; the weight is linear between them.
         side: styles are those of pictures alone, as an IP-Adapter's image encoder sees them: squares of so many pixels
             along a side. 0: the model has a style space, and pictures keep their proportions.
+        whole: of a picture that is no square the encoder sees all, out of proportion, and not the middle.
     """
 
     tokens: int
@@ -45,6 +46,7 @@ class StyleInfo(msgspec.Struct, frozen=True, kw_only=True):
     default: str = ""
     stylize: tuple[tuple[float, float], ...] = ()
     side: int = 0
+    whole: bool = False
 
     @property
     def numbered(self) -> bool:

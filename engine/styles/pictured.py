@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from ...errors import complaint
 from ...kernels.ops import Ops
 from ..errors import SpecError
-from ..models import clip_vision
+from ..models import image_encoders
 from ..weights.ip_adapter import IpAdapter
 from . import names
 from .choice import StyleInfo
@@ -29,7 +30,7 @@ class PictureStyles:
     """
 
     adapter: IpAdapter
-    encoder: clip_vision.ClipVisionWeights
+    encoder: image_encoders.EncoderWeights
 
     @property
     def info(self) -> StyleInfo:
@@ -39,11 +40,17 @@ class PictureStyles:
             token_width=self.adapter.branch.token_width,
             words=(),
             side=self.encoder.config.image_size,
+            whole=isinstance(self.encoder, image_encoders.SiglipVisionWeights),
         )
+
+    def kept_numbers(self, widths: Sequence[int]) -> int:
+        """Return how many numbers the keys and values of a picture are. `widths`: of the model's layers, if the adapter
+        has none of its own."""
+        return 2 * self.adapter.projection.num_tokens * sum(self.adapter.branch.widths or widths)
 
     def of_picture(self, ops: Ops[Any, Any], pixels: NDArray[np.uint8]) -> Float32:
         """Return the adapter tokens float32 [n, token width] of a picture uint8 [side, side, 3]."""
-        return self._seen(ops, clip_vision.normalised(pixels))
+        return self._seen(ops, image_encoders.normalised(self.encoder, pixels))
 
     def derived(self, ops: Ops[Any, Any], name: str) -> Float32:
         """Return the adapter tokens float32 [n, token width] that a style's name alone stands for: that of none, which
@@ -60,11 +67,11 @@ class PictureStyles:
         side = self.encoder.config.image_size
         nothing = np.zeros((side, side, 3), np.float32)
         if not self.adapter.zeros:
-            return self._seen(ops, clip_vision.normalised(nothing.astype(np.uint8)))
+            return self._seen(ops, image_encoders.normalised(self.encoder, nothing.astype(np.uint8)))
         if self.adapter.reads_states:
             return self._seen(ops, nothing)
         return self.adapter.projection.tokens(ops, np.zeros((1, self.encoder.config.projection_dim), np.float32))
 
     def _seen(self, ops: Ops[Any, Any], picture: Float32) -> Float32:
         states = self.adapter.reads_states
-        return self.adapter.projection.tokens(ops, clip_vision.encode(ops, self.encoder, picture, states=states))
+        return self.adapter.projection.tokens(ops, image_encoders.encode(ops, self.encoder, picture, states=states))

@@ -4,8 +4,10 @@ One safetensors file holds the branch (`ip_adapter.N.to_k_ip.weight`, the same f
 turns what an image encoder says of a picture into tokens: `image_proj.proj` and `image_proj.norm` that of an embedding,
 `image_proj.latents` and others that of all states (IP-Adapter Plus, `resampler.py`). Of Flux models N counts the double
 blocks, and the layers have biases; the naming of XLabs' files (`double_blocks.N.processor.
-ip_adapter_double_stream_k_proj`, `ip_adapter_proj_model`) is read too. Of UNets N is 1, 3, 5 ... over the attentions
-to the text on the way down, then on the way up, then in the middle. Source: IP-Adapter (2308.06721), section 3.2.
+ip_adapter_double_stream_k_proj`, `ip_adapter_proj_model`) is read too. InstantX's adapter of FLUX.1 has layers for the
+single blocks behind those of the double ones, without biases, and a projection of two layers. Of UNets N is 1, 3, 5 ...
+over the attentions to the text on the way down, then on the way up, then in the middle. Source: IP-Adapter
+(2308.06721), section 3.2.
 """
 
 from __future__ import annotations
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
 
 IMAGE: Final = "image_proj."
 OTHER_FORMS: Final = {  # an array that only this form of an adapter has -> what it is
-    "image_proj.proj.0.weight": "a projection of several layers (InstantX, Full Face or FaceID)",
+    "image_proj.proj.0.weight": "a projection of several layers (Full Face or FaceID)",
     "image_proj.perceiver_resampler.proj_in.weight": "FaceID Plus",
     "0.to_q_lora.down.weight": "FaceID",
 }
+INSTANTX: Final = ("image_proj.proj.0.weight", "image_proj.proj.2.weight", "0.to_k_ip.weight")  # together of no other
 LAYERS: Final = ("to_k_ip", "to_v_ip")
 _PREFIXES: Final = {
     "ip_adapter.": "",
@@ -78,6 +81,26 @@ class ImageProjection:
 
 
 @dataclass(frozen=True, eq=False)
+class DeepProjection(ImageProjection):
+    """The same with a linear of `hidden` columns and gelu before: InstantX's.
+
+    Attributes:
+        first: packed linear [hidden, embedding_width].
+    """
+
+    first: Any = None
+
+    def tokens(self, ops: Ops[Any, Any], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """See `ImageProjection`."""
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.embedding_width:
+            raise ValueError(f"tokens: embeddings: got {list(embeddings.shape)}, want [n, {self.embedding_width}]")
+        hidden = ops.linear(ops.array(embeddings), self.first, activation="gelu")
+        flat = ops.numpy(ops.linear(hidden, self.proj, dtype="float32"))
+        rows = ops.array(flat.reshape(-1, self.token_width), "float32")
+        return ops.numpy(ops.norm(rows, self.weight, self.bias, eps=NORM_EPS, dtype="float32"))
+
+
+@dataclass(frozen=True, eq=False)
 class IpAdapter:
     """A loaded adapter file.
 
@@ -109,9 +132,27 @@ def load_ip_adapter(ops: Ops[Any, Any], transformer: FluxWeights, path: str | Pa
     """
     path = Path(path)
     projection, own = _parts(ops, path)
-    branch = load_adapter_branch(ops, transformer, own, str(path))
+    if isinstance(projection, DeepProjection):
+        branch = _joined_branch(ops, transformer, own, str(path))
+    else:
+        branch = load_adapter_branch(ops, transformer, own, str(path))
     _want_width(path, projection, branch.token_width)
     return IpAdapter(branch, projection)
+
+
+def _joined_branch(
+    ops: Ops[Any, Any], transformer: FluxWeights, weights: Mapping[str, NDArray[Any]], path: str
+) -> AdapterBranch:
+    """Pack the layers of InstantX's adapter: of the double blocks, then of the single ones."""
+    config, reader = transformer.config, _Reader(weights, path)
+    d, count = config.width, config.num_layers + config.num_single_layers
+    width = reader.take("0.to_k_ip.weight", d, None).shape[1]
+    keys, values = (
+        [ops.pack_linear([reader.take(f"{layer}.{name}.weight", d, width)]) for layer in range(count)]
+        for name in LAYERS
+    )
+    reader.finish()
+    return AdapterBranch(keys, values, width, (d,) * count, d // config.num_attention_heads)
 
 
 def load_unet_adapter(ops: Ops[Any, Any], unet: UNetWeights, path: str | Path) -> IpAdapter:
@@ -141,18 +182,19 @@ def load_unet_adapter(ops: Ops[Any, Any], unet: UNetWeights, path: str | Path) -
     return IpAdapter(branch, projection, zeros=True)
 
 
-def encoder_width(path: Path) -> tuple[int, bool]:
-    """Return how many columns an adapter file reads of its image encoder, and whether of its states, by the file's
-    header alone.
+def encoder_width(path: Path) -> tuple[int, bool, bool]:
+    """Return how many columns an adapter file reads of its image encoder, whether of its states, and whether that is
+    SigLIP's and not CLIP's, by the file's header alone.
 
     Raises:
         CheckpointError: the file cannot be read, or is no IP-Adapter.
     """
     names = _named(path, SafetensorsFile(path))
     shapes = {name: shape for name, (_, shape) in names.items()}
-    for key, states in ((f"{IMAGE}proj.weight", False), (f"{IMAGE}proj_in.weight", True)):
+    forms = ((f"{IMAGE}proj.weight", False), (f"{IMAGE}proj_in.weight", True), (INSTANTX[0], False))
+    for key, states in forms:
         if len(shapes.get(key, ())) == 2:
-            return shapes[key][1], states
+            return shapes[key][1], states, key == INSTANTX[0]
     raise MissingKey(
         "no IP-Adapter", path=path, key=f"{IMAGE}proj.weight", expected="an image projection",
         found=f"{len(shapes)} others", remedy="name an IP-Adapter's safetensors file",
@@ -162,11 +204,13 @@ def encoder_width(path: Path) -> tuple[int, bool]:
 def _named(path: Path, file: SafetensorsFile) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Return the file's name and the shape of every array, by diffusers' names without the branch's prefix."""
     found = {_diffusers_name(path, key): (key, info.shape) for key, info in file.tensors.items()}
+    known = all(name in found for name in INSTANTX)
     for name, form in OTHER_FORMS.items():
-        if name in found:
+        if name in found and not (known and name in INSTANTX):
             raise UnknownArchitecture(
                 "an IP-Adapter of another form", path=path, key=name, expected="a plain one, or IP-Adapter Plus",
-                found=form, remedy="use one of h94/IP-Adapter for SDXL and SD 1.5, or of XLabs for FLUX.1",
+                found=form,
+                remedy="use one of h94/IP-Adapter for SDXL and SD 1.5, or of XLabs or InstantX for FLUX.1",
             )  # fmt: skip
     return found
 
@@ -182,10 +226,29 @@ def _parts(ops: Ops[Any, Any], path: Path) -> tuple[ImageProjection | Resampler,
     if f"{IMAGE}latents" in image:
         layers = {key.split(".")[2] for key in image if key.startswith(f"{IMAGE}layers.")}
         projection = load_resampler(ops, lambda name, *shape: reader.take(IMAGE + name, *shape), len(layers))
+    elif INSTANTX[0] in image:
+        projection = _deep(ops, reader)
     else:
         projection = _projection(ops, reader)
     reader.finish()
     return projection, own
+
+
+def _deep(ops: Ops[Any, Any], reader: _Reader) -> DeepProjection:
+    width = reader.take(f"{IMAGE}norm.weight", None).shape[0]
+    first = reader.take(f"{IMAGE}proj.0.weight", None, None)
+    proj = reader.take(f"{IMAGE}proj.2.weight", None, first.shape[0])
+    if proj.shape[0] % width:
+        reader.refuse(f"{IMAGE}proj.2.weight", f"a multiple of {width} rows", str(list(proj.shape)))
+    return DeepProjection(
+        first=ops.pack_linear([first], [reader.take(f"{IMAGE}proj.0.bias", first.shape[0])], exact=True),
+        proj=ops.pack_linear([proj], [reader.take(f"{IMAGE}proj.2.bias", proj.shape[0])], exact=True),
+        weight=ops.array(reader.take(f"{IMAGE}norm.weight", width), "float32"),
+        bias=ops.array(reader.take(f"{IMAGE}norm.bias", width), "float32"),
+        num_tokens=proj.shape[0] // width,
+        token_width=width,
+        embedding_width=first.shape[1],
+    )
 
 
 def _projection(ops: Ops[Any, Any], reader: _Reader) -> ImageProjection:

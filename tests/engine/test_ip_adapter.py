@@ -274,7 +274,7 @@ def test_files_that_do_not_fit_are_refused(flux: Pair, tmp_path: Path, fault: st
         arrays, expected = ip_files.unet(XL, 32), (MissingKey, "0.to_k_ip.weight")
     elif fault == "form":
         arrays |= {"image_proj.proj.0.weight": np.zeros((2, 2), np.float32)}
-        expected = UnknownArchitecture, "InstantX"
+        expected = UnknownArchitecture, "Full Face or FaceID"
     elif fault == "pickle":
         place, expected = replace(place, ip_adapter=tmp_path / "ip-adapter.bin"), (UnsafeFile, "pickled.*safetensors")
     elif fault == "none":
