@@ -20,6 +20,7 @@ from .generation import Branch, Generation
 from .graphs import StepGraphs
 from .history import History
 from .padding import NONE, filler_of, padded_table
+from .recorded import RecordedSteps
 from .reference_rows import ReferenceRows
 from .regions import hold
 from .rescaling import Rescaling
@@ -41,6 +42,7 @@ class Batch:
 
     Args:
         graphs: replays the model's evaluations; None: each is computed op by op.
+        recorded: runs them as recorded graphs, on a table that does so.
         rescaled: whether guidance leaves each token's velocity as long as that of the prompt.
 
     Attributes:
@@ -59,9 +61,11 @@ class Batch:
         generations: Sequence[Generation],
         graphs: StepGraphs | None = None,
         *,
+        recorded: RecordedSteps | None = None,
         rescaled: bool = False,
     ) -> None:
-        self.ops, self.denoiser, self.adapters, self.graphs = ops, denoiser, adapters, graphs
+        self.ops, self.denoiser, self.adapters = ops, denoiser, adapters
+        self.graphs, self.recorded = graphs, recorded
         self.generations = tuple(generations)
         self._branches = branches = [g.branches for g in self.generations]
         firsts = [_Block(j, each[0]) for j, each in enumerate(branches)]
@@ -195,6 +199,8 @@ class Batch:
         """Return the model's velocity of latents in parts, without that of the filler."""
         # The arena is asked for its arrays at every step: they change as it grows.
         pages = self.adapters.arena
+        if self.recorded is not None:
+            return self.recorded.velocity(self.layout, self._joined(latents), times, pages)
         if self.graphs is None:
             return self.denoiser.velocity(self.ops, self.layout, self._joined(latents), times, pages=pages)
         if self._zeros is None:

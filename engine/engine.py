@@ -48,6 +48,7 @@ from .probing import Probing, encoder_of
 from .progressive import enlarged_preview, grow, half, is_due
 from .projection import projected
 from .reading import read_spec, want_strict
+from .recorded import RecordedSteps, runs_graphs
 from .references import reference_grids
 from .regions import compose
 from .spec import AdapterUse, GenerationSpec, check_guidance, size_for_aspect
@@ -84,6 +85,7 @@ class Engine:
         device: the device that the backend computes on, if that has memory of its own; None: it is the host.
         unloaded: whether its weights are in the host's memory, see `unload`.
         graphs: replays evaluations of the model on such a device; None: ops are called one by one.
+        recorded: evaluates the model by ONNX graphs, on a backend that runs them; None: the backend does not.
     """
 
     def __init__(self, ops: Ops[Any, Any], model: Model, limits: Limits) -> None:
@@ -101,6 +103,7 @@ class Engine:
         own = None if model.pictured is None else model.pictured.adapter.branch
         widths = (own.widths if own is not None else ()) or (sizes.adapter_width,) * sizes.adapter_layers
         widths = model.reference_widths or widths
+        self.recorded = RecordedSteps(ops, model.denoiser, sizes, widths) if runs_graphs(ops) else None
         arena = Arena(ops, len(widths), widths, limits.arena_bytes)
         derive = self._derived if model.styles or model.pictured else None
         self.adapters = Adapters(ops, arena, limits.max_registered, derive, styled=model.styles is not None)
@@ -298,7 +301,7 @@ class Engine:
             grow(self.ops, self.model.denoiser.codec, self.model.architecture, generation)
         if self._batch is None or not self._batch.holds(generations):
             self._batch = Batch(
-                self.ops, self.model.denoiser, self.adapters, generations, self.graphs,
+                self.ops, self.model.denoiser, self.adapters, generations, self.graphs, recorded=self.recorded,
                 rescaled=self.model.architecture.rescaled_guidance,
             )  # fmt: skip
         batch = self._batch

@@ -41,6 +41,11 @@ INSIDE = {
     "studio": ("studio/service",),  # its own modules, not those of its folders
 }
 TRITON = ROOT / "kernels" / "triton"  # of the floors this folder alone may import torch, and nothing imports it at once
+GRAPHS = (
+    "kernels/onnx",
+    "kernels/backends/onnx.py",
+    "kernels/backends/openvino.py",
+)  # likewise of onnx and what runs it
 DOORS = ("frontends/client/fake.py",)  # names for what lies elsewhere: the fake server is the real one
 ERRORS = ("studio/errors", "engine/errors", "scheduler/errors")  # which anybody above may catch
 BESIDE = ("bench", "models")  # these may import anything below; nothing imports them, but that
@@ -136,9 +141,11 @@ def test_imports_inside_a_floor_go_only_downwards(folder: str) -> None:
 
 
 @pytest.mark.parametrize("path", modules(*FLOORS), ids=identify)
-def test_only_the_triton_backend_needs_torch(path: Path) -> None:
+def test_only_the_backends_that_need_a_peer_import_it(path: Path) -> None:
     needs = {name.split(".")[0] for name, relative in imports(path) if not relative}
     allowed = {"torch", "triton"} if TRITON in path.parents else set()
+    if identify(path).startswith(GRAPHS):
+        allowed = {"onnx", "onnxruntime", "openvino"}
     peers = {"torch", "diffusers", "transformers", "onnx", "onnxruntime", "openvino", "triton", "psutil"}
     assert not needs & (peers - allowed)
 
@@ -153,7 +160,7 @@ def test_the_triton_backend_is_imported_when_it_is_created() -> None:
 
 def test_the_default_install_brings_what_every_floor_imports() -> None:
     """`salon serve` asked for an extra; what is optional is imported where it is used, and missed in one line."""
-    optional = {"opentelemetry", "psycopg", "torch", "triton"}
+    optional = {"opentelemetry", "psycopg", "torch", "triton", "onnx", "onnxruntime", "openvino"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     brought = {re.split(r"[<>=!~; \[]", line)[0].lower() for line in project["dependencies"]}
     called = {"PIL": "pillow", "zmq": "pyzmq"}
@@ -210,7 +217,7 @@ def test_a_picture_needs_no_torch() -> None:
     """The cpu path end to end, with every import of a peer forbidden."""
     run(
         "import sys\n"
-        "for name in ('torch', 'diffusers', 'transformers', 'onnxruntime', 'openvino', 'triton', 'psutil'):\n"
+        "for name in ('torch', 'diffusers', 'transformers', 'onnx', 'onnxruntime', 'openvino', 'triton', 'psutil'):\n"
         "    sys.modules[name] = None\n"
         "import salon\n"
         "engine = salon.Engine.load()\n"

@@ -48,6 +48,7 @@ from salon.bench.families.flux import filled, hole, hole_spec, with_references
 from salon.bench.families.tiny_flux import LONG, originals, pipeline
 
 from . import lora_files
+from .graphs import want_one_graph
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
@@ -581,3 +582,7 @@ def test_parts_of_one_file_are_weighed_by_what_each_packs(
     assert sum(whole.values()) < files["everything"].stat().st_size  # float32, in two bytes
     monkeypatch.setattr("salon.engine.memory.available_memory", lambda: 1000)
     assert survey(ModelPath(folder), on_host=False).problem == ""
+
+
+def test_one_onnx_graph_serves_mixed_batches(folder: Path) -> None:
+    want_one_graph(folder)

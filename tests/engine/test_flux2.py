@@ -26,6 +26,8 @@ from salon.bench.families import references, tiny_flux2, tiny_language
 from salon.bench.families.flux2 import drawn, parts, picture, with_references
 from salon.bench.families.tiny_flux import LONG
 
+from .graphs import want_one_graph
+
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
 MODELS = ("dev", "klein")
@@ -297,3 +299,7 @@ def test_a_survey_names_the_parts(folders: dict[str, Path], files: dict[str, dic
     alone = survey(ModelPath(files["klein"]["transformer"]))
     assert alone.what == "a single file: FLUX.2"
     assert "name it with --vae" in alone.problem
+
+
+def test_one_onnx_graph_serves_mixed_batches(folders: dict[str, Path]) -> None:
+    want_one_graph(folders["dev"])

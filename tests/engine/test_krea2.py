@@ -25,6 +25,8 @@ pytest.importorskip("diffusers")
 from salon.bench.families.tiny_krea2 import originals, pipeline
 from salon.bench.families.tiny_qwen import LONG
 
+from .graphs import want_one_graph
+
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
 
@@ -181,3 +183,7 @@ def test_what_does_not_fit_is_named(engine: Engine, folder: Path, tmp_path: Path
         engine.model.denoiser.adapter_file(engine.ops, path)
     found = survey(ModelPath(folder), "float32")
     assert (found.family, found.problem) == ("krea2", "")
+
+
+def test_one_onnx_graph_serves_mixed_batches(folder: Path) -> None:
+    want_one_graph(folder)

@@ -22,6 +22,7 @@ pytest.importorskip("diffusers")
 from salon.bench.families.tiny_qwen import LONG, originals, pipeline
 
 from . import lora_files
+from .graphs import want_one_graph
 
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
@@ -214,3 +215,7 @@ def test_what_does_not_fit_is_named(engine: Engine, folder: Path, tmp_path: Path
     assert {part.name for part in found.parts if part.read} == {
         *("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
     }
+
+
+def test_one_onnx_graph_serves_mixed_batches(folder: Path) -> None:
+    want_one_graph(folder)

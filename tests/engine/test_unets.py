@@ -38,6 +38,8 @@ pytest.importorskip("diffusers")
 from salon.bench.families.tiny_flux import LONG
 from salon.bench.families.tiny_unet import original, sd_pipeline, xl_pipeline
 
+from .graphs import want_one_graph
+
 SIDE = 32  # of a picture: 16 x 16 latents of the tiny autoencoder
 PROMPT = "a big red apple on the house"
 KINDS = ("sdxl", "sd15")
@@ -341,3 +343,7 @@ def test_a_studio_draws(pair: Pair) -> None:
         np.testing.assert_array_equal(studio.imagine(PROMPT, **fields).result(60), pair.drawn(**fields))
         with pytest.raises(SpecError, match="shift"):
             studio.imagine(PROMPT, **fields, shift=3.0)
+
+
+def test_one_onnx_graph_serves_mixed_batches(pair: Pair) -> None:
+    want_one_graph(pair.folder)

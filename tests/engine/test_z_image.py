@@ -26,6 +26,8 @@ from salon.bench.families import tiny_z_image
 from salon.bench.families.tiny_flux import LONG
 from salon.bench.families.z_image import drawn, parts, picture
 
+from .graphs import want_one_graph
+
 SIDE = 32  # of a picture, which is 8 x 8 tokens
 PROMPT = "a big red apple on the house"
 
@@ -224,3 +226,7 @@ def test_a_survey_names_the_parts(folder: Path, files: dict[str, Path]) -> None:
         "transformer", "vae", "text_encoder", "tokenizer", "scheduler",
     }  # fmt: skip
     assert survey(ModelPath(files["transformer"])).what == "a single file: Z-Image"
+
+
+def test_one_onnx_graph_serves_mixed_batches(folder: Path) -> None:
+    want_one_graph(folder)

@@ -58,9 +58,9 @@ def draw(backend: str, folder: Path, **options: Any) -> np.ndarray:
 def test_a_new_file_is_a_backend_that_draws_and_is_a_choice(
     add: Callable[[str, str], None], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    assert backends.names() == ("cpu", "cpu_int8", "reference", "triton", "triton_fp8")
+    assert backends.names() == ("cpu", "cpu_int8", "onnx", "openvino", "reference", "triton", "triton_fp8")
     add("abacus", ABACUS)
-    assert backends.names() == ("cpu", "abacus", "cpu_int8", "reference", "triton", "triton_fp8")
+    assert backends.names() == ("cpu", "abacus", "cpu_int8", "onnx", "openvino", "reference", "triton", "triton_fp8")
     folder = write_tiny(tmp_path_factory.mktemp("tiny"))
     np.testing.assert_array_equal(draw("abacus", folder, device="left"), draw("reference", folder))
     assert Engine.load(folder, backend="abacus").info.backend.name == "abacus"
@@ -74,7 +74,8 @@ def test_what_a_backend_lacks_is_named(add: Callable[[str, str], None]) -> None:
     with pytest.raises(UnknownBackend, match="backend 'slide_rule': got no module 'no_such_package', .* install them"):
         Engine.load(backend="slide_rule")
     with pytest.raises(
-        UnknownBackend, match="backend: got 'sliderule', want one of cpu, cpu_int8, reference, slide_rule"
+        UnknownBackend,
+        match="backend: got 'sliderule', want one of cpu, cpu_int8, onnx, openvino, reference, slide_rule",
     ):
         Engine.load(backend="sliderule")
     with pytest.raises(UsageError, match="--backend"):
@@ -88,6 +89,9 @@ def test_every_backend_says_what_it_is_and_has_one_device_here(name: str) -> Non
         pytest.importorskip("triton", reason="the triton backend is compiled by triton (extra: gpu)")
         if torch.cuda.is_available():
             pytest.skip("this machine has a GPU")
+    if name in ("onnx", "openvino"):
+        for package in {"onnx", name.replace("onnx", "onnxruntime")}:
+            pytest.importorskip(package, reason=f"the backend computes with it (extra: {name})")
     assert backends.backend(name).HELP
     assert backends.create(name, device="cpu").name.startswith(name)
     with pytest.raises(ValueError, match="cuda:0"):

@@ -1,0 +1,122 @@
+"""Write a model as ONNX graphs, and open a folder that has them.
+
+A folder has `step.onnx`, an evaluation of the model for any batch without adapters; `step_adapters.onnx`, the same with
+adapters, where the model takes some; `weights.data`, the weights of both; and `manifest.json`, what they are of.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import complaint
+from .errors import CheckpointError, OutputError
+
+if TYPE_CHECKING:
+    from ..kernels.onnx.recording import Progress, Recording
+    from ..kernels.ops import Dtype
+    from .engine import Engine
+
+FORMAT: Final = 1  # version of the manifest, of the inputs' names and of what they mean
+MANIFEST: Final = "manifest.json"
+WEIGHTS: Final = "weights.data"
+STEP, WITH_ADAPTERS = "step", "step_adapters"
+
+
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A folder of graphs.
+
+    Attributes:
+        folder: where it is.
+        manifest: what manifest.json says.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    def graph(self, name: str = STEP) -> Path:
+        """Return the file of a graph."""
+        return self.folder / str(self.manifest["graphs"][name]["file"])
+
+
+def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: Progress | None = None) -> Exported:
+    """Write an engine's model to a folder, which is made or is empty.
+
+    Args:
+        engine: of a backend that runs graphs, whose table can record them.
+        dtype: what matrix products read in the graphs.
+        progress: is told of the bytes of weights that are written, and of all.
+
+    Raises:
+        RecordError: the model does what no graph can hold. The message names the op and the line of the model.
+        OutputError: the folder has something in it, is a file, or cannot be written.
+    """
+    from ..kernels.onnx.graph import OPSET
+    from ..kernels.onnx.recording import write
+
+    assert engine.recorded is not None, "an engine that runs no graphs"
+    notes = {"salon.format": str(FORMAT), "salon.model": engine.model.digest, "salon.dtype": dtype}
+    place = engine.recorded.usual_place()
+    made: dict[str, Recording] = {STEP: engine.recorded.record(place, dtype=dtype, notes=notes)}
+    if engine.recorded.layers:
+        made[WITH_ADAPTERS] = engine.recorded.record(place, True, dtype=dtype, notes=notes)
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputError(
+            complaint(f"-o {folder}", "a folder with something in it", "a new or empty one", "name another")
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {folder / f"{name}.onnx": recording for name, recording in made.items()}
+    try:
+        files = write(paths, folder / WEIGHTS, progress)
+    except BaseException:
+        for path in (*paths, folder / WEIGHTS):
+            path.unlink(missing_ok=True)
+        raise
+    manifest = {
+        "format": FORMAT,
+        "opset": OPSET,
+        "dtype": dtype,
+        "model": {"name": engine.model.name, "version": engine.model.version, "digest": engine.model.digest},
+        "family": engine.model.family,
+        "graphs": {
+            name: {"file": path.name, "inputs": sorted(recording.inputs), "output": "velocity"}
+            for name, (path, recording) in zip(made, paths.items(), strict=True)
+        },
+        "files": {path.name: facts for path, facts in files.items()},
+    }
+    waiting = folder / f"{MANIFEST}.part"
+    waiting.write_text(json.dumps(manifest, indent=2) + "\n")
+    os.replace(waiting, folder / MANIFEST)
+    return Exported(folder, manifest)
+
+
+def open_export(folder: Path) -> Exported:
+    """Open a folder of graphs. Digests are not compared, since that reads all of it.
+
+    Raises:
+        CheckpointError: it has no manifest, is of another version of Salon, or a file is missing or of another size.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+        version = manifest["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _refused(path, "no manifest of graphs", "a folder that `salon export` wrote") from error
+    if version != FORMAT:
+        raise _refused(path, f"graphs of format {version!r}", f"format {FORMAT}, that of this Salon")
+    for name, facts in manifest["files"].items():
+        size = (folder / name).stat().st_size if (folder / name).is_file() else None
+        if size != facts["bytes"]:
+            got = "no such file" if size is None else f"{size:,} bytes"
+            raise _refused(folder / name, got, f"{facts['bytes']:,} bytes, as {MANIFEST} says")
+    return Exported(folder, manifest)
+
+
+def _refused(path: Path, found: str, expected: str) -> CheckpointError:
+    remedy = "export the model again: salon export MODEL -o DIR"
+    return CheckpointError("graphs that cannot be used", path=path, expected=expected, found=found, remedy=remedy)

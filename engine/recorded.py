@@ -1,0 +1,172 @@
+"""Evaluate the model by a recorded graph, on a table that runs graphs.
+
+A recording takes any batch whose layout is made alike: any mix of sizes and texts, with adapters or without. It is made
+of a batch of three samples that no request has: sizes of theirs are equal only where they are so in every batch.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ..kernels.ops import Ops, Vector
+from .denoiser import AdapterTable, Denoiser, Pages, Sample
+from .text.pipeline import read_only
+
+if TYPE_CHECKING:
+    from ..kernels.onnx.recording import Recording
+    from ..kernels.onnx.table import Session
+    from .info import Architecture
+
+TEXTS: Final = (5, 40, 11)  # rows of the texts of a recorded batch
+# Sides of its images: some that are no multiple of anything, and multiples of 8, which UNets halve another way.
+GRIDS: Final = (((3, 5), (9, 8), (4, 7)), ((8, 16), (24, 8), (16, 40)))
+TOKENS: Final = (3, 2, 4, 1, 2, 3, 2, 4)  # of its adapters, which two of the samples have
+ROWS: Final = 37  # of the pages that hold them
+
+
+def runs_graphs(ops: Any) -> bool:
+    """Return whether an op table runs recorded graphs."""
+    return hasattr(ops, "start")
+
+
+@dataclass(frozen=True, eq=False)
+class _Pages:
+    """Keys and values of adapters, by layers."""
+
+    keys: list[Any]
+    values: list[Any]
+
+
+class RecordedSteps:
+    """The recorded evaluations of a model on a table that runs graphs.
+
+    Args:
+        ops: such a table (`kernels/onnx/table.py`).
+        denoiser: what is evaluated.
+        sizes: what it reads.
+        layers: columns of each layer that adapters enter.
+
+    Attributes:
+        runs: evaluations by a graph.
+        others: evaluations op by op, of batches that no recording takes: those with LoRAs.
+    """
+
+    def __init__(self, ops: Any, denoiser: Denoiser, sizes: Architecture, layers: Sequence[int] = ()) -> None:
+        self.ops, self.denoiser, self.sizes, self.layers = ops, denoiser, sizes, layers
+        self.runs = self.others = 0
+        self._sessions: list[tuple[Recording, Session]] = []
+        self._tried: set[tuple[int, bool]] = set()
+        self._bound: tuple[Any, int, Session | None] = (None, -1, None)
+
+    @property
+    def num_graphs(self) -> int:
+        """How many graphs were recorded."""
+        return len(self._sessions)
+
+    def velocity(self, layout: Any, latents: Any, times: Vector, pages: Any) -> Any:
+        """Evaluate the model as `Denoiser.velocity` does."""
+        session = self._session_of(layout, pages)
+        if session is None:
+            self.others += 1
+            return self.denoiser.velocity(self.ops, layout, latents, times, pages=pages)
+        self.runs += 1
+        found = session.run({"latents": self.ops.numpy(latents), "times": np.ascontiguousarray(times)})
+        return self.ops.array(found, "float32")
+
+    def _session_of(self, layout: Any, pages: Any) -> Session | None:
+        """Return what runs batches of a layout, with it bound; None: no recording takes it."""
+        last, version, session = self._bound
+        if last is layout and version == pages.version:
+            return session
+        adapters = bool(getattr(layout, "terms", None))
+        arguments = {"layout": layout}
+        if adapters:
+            arguments["pages"] = _Pages(list(pages.keys), list(pages.values))
+        session = self._find(arguments)
+        for place in range(len(GRIDS)):
+            if session is None and (place, adapters) not in self._tried and self._fits(place, adapters, layout):
+                self._tried.add((place, adapters))
+                self._start(place, adapters)
+                session = self._find(arguments)
+        self._bound = layout, pages.version, session
+        return session
+
+    def _find(self, arguments: dict[str, Any]) -> Session | None:
+        for recording, session in self._sessions:
+            if recording.arguments - {"latents", "times"} == set(arguments):
+                feeds = recording.feeds(arguments)
+                if feeds is not None:
+                    session.bind(feeds)
+                    return session
+        return None
+
+    def _fits(self, place: int, adapters: bool, layout: Any) -> bool:
+        """Return whether a layout is made as that of a batch that can be recorded."""
+        from ..kernels.onnx.inputs import Opaque, flatten
+
+        example = self.example(place, adapters)[0]["layout"]
+        try:
+            first, second = (flatten(each, self.ops.is_array)[1] for each in (example, layout))
+        except Opaque:
+            return False
+        return first == second
+
+    def _start(self, place: int, adapters: bool) -> None:
+        from ..kernels.onnx.recording import write
+
+        recording = self.record(place, adapters)
+        with tempfile.TemporaryDirectory(prefix="salon-graph-") as folder:
+            path = Path(folder) / "step.onnx"
+            write({path: recording}, path.with_name("weights.data"))
+            self._sessions.append((recording, self.ops.start(path)))
+
+    def record(self, place: int = 0, adapters: bool = False, **options: Any) -> Recording:
+        """Record an evaluation of a batch with the sides `GRIDS[place]`.
+
+        Raises:
+            RecordError: the model does what no graph can hold. The message names the op and the line of the model.
+        """
+        from ..kernels.onnx.recording import record
+
+        arguments, velocity = self.example(place, adapters)
+        return record(self.ops, velocity, arguments, result="velocity", **options)
+
+    def usual_place(self) -> int:
+        """Return the place in `GRIDS` of the sides that are like those of most requests, which are multiples of 8."""
+        return 0 if self._fits(0, False, self.example(1, False)[0]["layout"]) else 1
+
+    def example(self, place: int, adapters: bool) -> tuple[dict[str, Any], Callable[..., Any]]:
+        """Return the arguments of an evaluation of a batch that can be recorded, by their names, and the function."""
+        ops, sizes, rng = self.ops, self.sizes, np.random.default_rng(7)
+        grids = GRIDS[place]
+        samples = []
+        for grid, rows in zip(grids, TEXTS, strict=True):
+            tokens = rng.standard_normal((rows, sizes.text_width)).astype(np.float32)
+            pooled = rng.standard_normal(sizes.pooled_width).astype(np.float32)
+            samples.append(Sample(grid, read_only(tokens, pooled), sizes.embedded_guidance))
+        table, pages = None, None
+        if adapters:
+            ends = np.cumsum([0, *TOKENS]).astype(np.int32)
+            owners = np.array([0, 2] * (len(TOKENS) // 2), np.int32)
+            weights = np.linspace(0.25, 1, len(TOKENS), dtype=np.float32)
+            table = AdapterTable(owners, ends, rng.permutation(ROWS)[: ends[-1]].astype(np.int32), weights)
+            drawn = [[rng.standard_normal((ROWS, width)).astype(np.float32) for width in self.layers] for _ in range(2)]
+            pages = _Pages(*([ops.array(each) for each in part] for part in drawn))
+        layout = self.denoiser.layout(ops, samples, table)
+        count = sum(height * width for height, width in grids)
+        latents = ops.array(rng.standard_normal((count, sizes.token_channels)).astype(np.float32), "float32")
+        (times,) = ops.vectors(self.denoiser.times(np.array([0.9, 0.5, 0.25], np.float32)))
+        arguments: dict[str, Any] = {"layout": layout, "latents": latents, "times": times}
+        if pages is not None:
+            arguments["pages"] = pages
+
+        def velocity(table: Ops[Any, Any], layout: Any, latents: Any, times: Vector, pages: Pages | None = None) -> Any:
+            return self.denoiser.velocity(table, layout, latents, times, pages=pages)
+
+        return arguments, velocity

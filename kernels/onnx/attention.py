@@ -1,0 +1,139 @@
+"""Record ragged attention: rows go to lanes of their samples, are attended there, and come back.
+
+The lanes are as many as the longest sample has rows. What runtimes know of attention they find in the plain nodes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from ..ops import AdapterTerms
+from .arrays import Array
+from .base import Base
+from .batches import RecordedSegments
+from .graph import BOOL, FLOAT, INT64, Value
+
+HIDDEN: Final = np.float32(-1e30)  # score of a key that a row does not see
+
+
+class AttentionOps(Base):
+    """`attention` of `Recorder`. `Ops` documents it."""
+
+    def attention(
+        self,
+        q: Any,
+        k: Any,
+        v: Any,
+        segments: RecordedSegments,
+        heads: int,
+        *,
+        kv_segments: RecordedSegments | None = None,
+        adapters: AdapterTerms | None = None,
+        out: Array | None = None,
+        kv_heads: int | None = None,
+        scale: float | None = None,
+        causal: bool = False,
+        bias: Any = None,
+    ) -> Array:
+        graph, theirs = self.graph, segments if kv_segments is None else kv_segments
+        groups, width = heads if kv_heads is None else kv_heads, q.shape[1]
+        e = width // heads
+        factor = np.float32(1 / math.sqrt(e) if scale is None else scale)
+        # Queries [S, G, H / G, L, E] and keys [S, G, 1, E, L]: heads of a group read the same keys.
+        rows, _ = segments.sample_rows()
+        queries = self._lanes(q, rows, [0, 0, groups, heads // groups, e], [0, 2, 3, 1, 4])
+        rows, there = theirs.sample_rows()
+        keys = self._lanes(k, rows, [0, 0, groups, 1, e], [0, 2, 3, 4, 1])
+        values = self._lanes(v, rows, [0, 0, groups, 1, e], [0, 2, 3, 1, 4], there)
+        queries = graph.node("Mul", [queries, graph.cast(graph.constant(factor), queries.type)])
+        scores = graph.cast(graph.node("MatMul", [queries, keys]), FLOAT)
+        if bias is not None:
+            scores = graph.node("Add", [scores, self._bias(bias, segments, theirs, groups, heads // groups)])
+        seen = graph.unsqueeze(there, 1, 2, 3)
+        if causal:
+            row = graph.unsqueeze(segments.lanes, 1)
+            seen = graph.node("And", [seen, graph.node("GreaterOrEqual", [row, theirs.lanes], BOOL)])
+        scores = graph.node("Where", [seen, scores, graph.constant(HIDDEN)], FLOAT)
+        weights = graph.cast(graph.node("Softmax", [scores], axis=-1), values.type)
+        attended = graph.node("Transpose", [graph.node("MatMul", [weights, values])], perm=[0, 3, 1, 2, 4])
+        flat = graph.node("Reshape", [attended, graph.constant([-1, width])])
+        y = graph.node("Gather", [flat, segments.places()], axis=0)
+        if adapters is not None:
+            told = self._terms(adapters, q, segments, heads, factor)
+            if adapters.out is None:
+                y = graph.node("Add", [graph.cast(y, FLOAT), told])
+            else:
+                adapters.out.write(told)
+        return self.put(y, q.shape[0], width, "compute", out)
+
+    def _lanes(self, x: Any, rows: Value, shape: list[int], order: list[int], there: Value | None = None) -> Value:
+        """Return rows by lanes of samples, [S, L, ...] in another order. With `there` lanes without a row are zero."""
+        graph, value = self.graph, self.read(x)
+        lanes = graph.node("Gather", [value, rows], axis=0)
+        if there is not None:  # a weight of zero would not hide another sample's NaN
+            zero = graph.cast(graph.constant(np.float32(0)), value.type)
+            column = graph.unsqueeze(there, 2)
+            lanes = graph.node("Where", [column, lanes, zero], value.type)
+        return graph.node("Transpose", [graph.node("Reshape", [lanes, graph.constant(shape)])], perm=order)
+
+    def _bias(self, bias: Any, segments: RecordedSegments, theirs: RecordedSegments, groups: int, shared: int) -> Value:
+        """Return what is added to scores by the distance of row and key, float32 [G, H / G, L, L]."""
+        graph, reach = self.graph, bias.shape[1] // 2
+        row = graph.unsqueeze(segments.lanes, 1)
+        distance = graph.node("Sub", [theirs.lanes, row])
+        least, most = graph.constant(-reach), graph.constant(reach)
+        place = graph.node("Add", [graph.node("Clip", [distance, least, most]), graph.constant(reach)])
+        found = graph.node("Gather", [self.read(bias), place], axis=1)
+        sides = graph.node("Shape", [place], INT64)
+        shape = graph.node("Concat", [graph.constant([groups, shared]), sides], axis=0)
+        return graph.node("Reshape", [found, shape])
+
+    def _terms(self, terms: AdapterTerms, q: Any, segments: RecordedSegments, heads: int, factor: np.float32) -> Value:
+        """Return the sum of adapter terms for every row, float32 [T, D]; zero where there is none.
+
+        Every row attends to the tokens of every term, each by a softmax of its own, and the terms of other segments
+        have weight 0: adapters have few tokens.
+        """
+        graph, width = self.graph, q.shape[1]
+        e, none = width // heads, graph.constant(0)
+        queries = self.read(q if terms.queries is None else terms.queries)
+        first, last = graph.constant([0]), graph.constant([np.iinfo(np.int64).max])
+        starts = graph.node("Slice", [terms.offsets.value, first, graph.constant([-1]), first])
+        stops = graph.node("Slice", [terms.offsets.value, graph.constant([1]), last, first])
+        counts = graph.node("Sub", [stops, starts])  # [M]
+        most = graph.node("ReduceMax", [counts], keepdims=0)
+        token = graph.range(most)  # [A]
+        column = graph.constant([1])
+        there = graph.node("Less", [token, graph.node("Unsqueeze", [counts, column])], BOOL)  # [M, A]
+        at = graph.node("Add", [graph.node("Unsqueeze", [starts, column]), token])
+        rows = graph.node("Gather", [terms.rows.value, graph.node("Where", [there, at, none], INT64)], axis=0)
+        keys, values = (
+            graph.node("Transpose", [graph.node("Reshape", [lanes, graph.constant([0, 0, heads, e])])], perm=order)
+            for lanes, order in (
+                (graph.node("Gather", [self.read(terms.keys), rows], axis=0), [0, 2, 3, 1]),  # [M, H, E, A]
+                (graph.node("Gather", [self.read(terms.values), rows], axis=0), [0, 2, 1, 3]),  # [M, H, A, E]
+            )
+        )
+        split = graph.node("Reshape", [queries, graph.constant([0, heads, e])])
+        mine = graph.node("Transpose", [split], perm=[1, 0, 2])  # [H, T, E]
+        scores = graph.cast(graph.node("MatMul", [mine, keys]), FLOAT)  # [M, H, T, A]
+        scores = graph.node("Mul", [scores, graph.constant(factor)])
+        seen = graph.unsqueeze(there, 1, 2)
+        scores = graph.node("Softmax", [graph.node("Where", [seen, scores, graph.constant(HIDDEN)], FLOAT)], axis=-1)
+        acts = graph.node("Equal", [graph.node("Unsqueeze", [terms.segments.value, column]), segments.rows()], BOOL)
+        some = graph.node("Unsqueeze", [graph.node("Greater", [counts, none], BOOL), column])
+        weight = graph.node(
+            "Mul",
+            [
+                graph.node("Unsqueeze", [terms.weights.value, column]),
+                graph.cast(graph.node("And", [acts, some]), FLOAT),
+            ],
+        )
+        shares = graph.node("Mul", [scores, graph.unsqueeze(weight, 1, 3)])
+        found = graph.cast(graph.node("MatMul", [graph.cast(shares, values.type), values]), FLOAT)  # [M, H, T, E]
+        total = graph.node("ReduceSum", [found, graph.constant([0])], keepdims=0)
+        back = graph.node("Transpose", [total], perm=[1, 0, 2])
+        return graph.node("Reshape", [back, graph.constant([0, width])])

@@ -1,0 +1,170 @@
+"""Build an ONNX graph node by node: names, constants that are there once, weights that are written by themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+import onnx
+from onnx import TensorProto, helper
+
+OPSET: Final = 20  # the first that has Gelu
+IR_VERSION: Final = 9  # of that opset
+FLOAT, BFLOAT16, INT64, BOOL = TensorProto.FLOAT, TensorProto.BFLOAT16, TensorProto.INT64, TensorProto.BOOL
+_OF_NUMPY: Final = {"float32": FLOAT, "int64": INT64}
+_KEPT_INSIDE: Final = 1024  # bytes; larger constants lie in the file of weights
+
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """A tensor of the graph: its name and its element type."""
+
+    name: str
+    type: int
+
+
+@dataclass(frozen=True, eq=False)
+class Weight:
+    """A constant that is read when the graph is written.
+
+    Attributes:
+        name: its name in the graph.
+        shape: its shape.
+        type: FLOAT or BFLOAT16.
+        read: returns it, float32; or uint16, the bits of bfloat16.
+        key: equal for weights of several graphs that are the same.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    type: int
+    read: Callable[[], Numbers]
+    key: object
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes in the file."""
+        return int(np.prod(self.shape, dtype=np.int64)) * (2 if self.type == BFLOAT16 else 4)
+
+
+class Graph:
+    """A graph that grows. Equal nodes on equal inputs are one.
+
+    Attributes:
+        nodes: the nodes, in an order in which they can be computed.
+        inputs: name -> (element type, shape of numbers and names).
+        weights: the constants that lie beside the graph, by name.
+    """
+
+    def __init__(self) -> None:
+        self.nodes: list[Any] = []
+        self.inputs: dict[str, tuple[int, tuple[int | str, ...]]] = {}
+        self.weights: dict[str, Weight] = {}
+        self._constants: dict[str, Any] = {}
+        self._made: dict[Any, tuple[Value, ...]] = {}
+        self._next = 0
+
+    def input(self, name: str, kind: int, shape: tuple[int | str, ...]) -> Value:
+        """Add an input. Names in a shape are sizes that may differ from run to run."""
+        assert name not in self.inputs, f"input {name!r} twice"
+        self.inputs[name] = kind, shape
+        return Value(name, kind)
+
+    def constant(self, numbers: Numbers | np.floating[Any] | float | Sequence[int]) -> Value:
+        """Return a constant: whole numbers become int64, fractions float32."""
+        plain = np.asarray(numbers)
+        plain = plain.astype(
+            np.float32 if plain.dtype.kind == "f" else plain.dtype if plain.dtype == bool else np.int64
+        )
+        plain = np.ascontiguousarray(plain).reshape(plain.shape)
+        digest = hashlib.sha256(f"{plain.dtype}{plain.shape}".encode() + plain.tobytes()).hexdigest()[:16]
+        name = f"constant_{digest}"
+        kind = _OF_NUMPY[plain.dtype.name]
+        if kind == FLOAT and plain.nbytes > _KEPT_INSIDE:
+            return self.weight(Weight(name, plain.shape, kind, lambda: plain, name))
+        self._constants.setdefault(name, onnx.numpy_helper.from_array(plain, name))
+        return Value(name, kind)
+
+    def weight(self, weight: Weight) -> Value:
+        """Return a constant that lies beside the graph."""
+        self.weights.setdefault(weight.name, weight)
+        return Value(weight.name, weight.type)
+
+    def node(self, op: str, inputs: Sequence[Value | None], kind: int | None = None, **attributes: Any) -> Value:
+        """Add a node with one result, of the first input's element type unless `kind` says another."""
+        return self.nodes_of(op, inputs, 1, kind, **attributes)[0]
+
+    def nodes_of(
+        self, op: str, inputs: Sequence[Value | None], count: int, kind: int | None = None, **attributes: Any
+    ) -> tuple[Value, ...]:
+        """Add a node with several results."""
+        names = tuple("" if value is None else value.name for value in inputs)
+        key = op, names, count, kind, tuple(sorted((k, repr(v)) for k, v in attributes.items()))
+        found = self._made.get(key)
+        if found is None:
+            first = inputs[0]
+            assert kind is not None or first is not None, f"{op} without a type"
+            result = kind if kind is not None else first.type if first is not None else FLOAT
+            found = tuple(
+                Value(f"{op}_{self._next}_{i}" if count > 1 else f"{op}_{self._next}", result) for i in range(count)
+            )
+            self._next += 1
+            outputs = [value.name for value in found]
+            self.nodes.append(helper.make_node(op, list(names), outputs, name=outputs[0], **attributes))
+            self._made[key] = found
+        return found
+
+    def cast(self, value: Value, kind: int) -> Value:
+        """Return a value as another element type."""
+        return value if value.type == kind else self.node("Cast", [value], kind, to=kind)
+
+    def size(self, value: Value, axis: int = 0) -> Value:
+        """Return the size of an axis, int64 [1]."""
+        return self.node("Shape", [value], INT64, start=axis, end=axis + 1)
+
+    def unsqueeze(self, value: Value, *axes: int) -> Value:
+        """Return a value with axes of size 1 at these places."""
+        return self.node("Unsqueeze", [value, self.constant(axes)])
+
+    def range(self, stop: Value) -> Value:
+        """Return 0, 1, 2, ... below a number []."""
+        return self.node("Range", [self.constant(0), stop, self.constant(1)])
+
+    def scalar(self, value: Value) -> Value:
+        """Return the number of a value [1] as a value []."""
+        return self.node("Squeeze", [value, self.constant([0])])
+
+    def model(self, outputs: Sequence[tuple[Value, str, tuple[int | str, ...]]], notes: dict[str, str]) -> Any:
+        """Return the model: what leads to the outputs, each (value, its name, its shape), and inputs that are read.
+
+        Constants that lie beside it are named, and have neither a place nor numbers yet.
+        """
+        ends = [helper.make_node("Identity", [value.name], [name], name=f"output_{name}") for value, name, _ in outputs]
+        wanted, nodes = {name for end in ends for name in end.input}, []
+        for node in reversed(self.nodes):
+            if any(name in wanted for name in node.output):
+                nodes.append(node)
+                wanted.update(node.input)
+        given = [
+            helper.make_tensor_value_info(name, kind, list(shape))
+            for name, (kind, shape) in self.inputs.items() if name in wanted
+        ]  # fmt: skip
+        made = [helper.make_tensor_value_info(name, value.type, list(shape)) for value, name, shape in outputs]
+        graph = helper.make_graph([*reversed(nodes), *ends], "salon", given, made)
+        graph.initializer.extend(tensor for name, tensor in self._constants.items() if name in wanted)
+        for name, weight in self.weights.items():
+            if name in wanted:
+                tensor = graph.initializer.add()
+                tensor.name, tensor.data_type = name, weight.type
+                tensor.dims.extend(weight.shape)
+        opset = helper.make_opsetid("", OPSET)
+        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="salon")
+        helper.set_model_props(model, notes)
+        return model

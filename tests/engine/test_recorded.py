@@ -1,0 +1,136 @@
+"""Pictures by ONNX graphs, and folders of these. The tests of each family run its graph (`graphs.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx", reason="graphs are made of it (extra: onnx)")
+pytest.importorskip("onnxruntime", reason="it runs the graphs (extra: onnx)")
+
+from salon.engine.engine import Engine
+from salon.engine.errors import CheckpointError, OutputError
+from salon.engine.export import Exported, export, open_export
+from salon.engine.lora_uses import LoraUse
+
+from . import lora_files
+from .conftest import WIDTH, write_tiny
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def engine(folder: Path) -> Engine:
+    return Engine.load(folder, backend="onnx", threads=1)
+
+
+def draw(engine: Engine, *specs: dict[str, Any]) -> list[Any]:
+    """Pictures that are drawn together, and nothing else with them."""
+    fields: dict[str, Any] = {"width": 16, "height": 16, "steps": 3, "images": 1}
+    drawn = [engine.open(engine.make_spec(**{**fields, **spec})) for spec in specs]
+    while any(g.state.name != "DONE" for g in drawn):
+        engine.step([g for g in drawn if g.state.name == "RUNNING"])
+    return [engine.finish(g) for g in drawn]
+
+
+APPLE: dict[str, Any] = {"prompt": "a red apple", "seed": 7}
+CAT: dict[str, Any] = {"prompt": "a small blue cat on the house", "seed": 8, "width": 32, "height": 24, "steps": 5}
+
+
+def test_pictures_are_those_of_the_cpu_but_for_rounding(engine: Engine, folder: Path) -> None:
+    cpu = Engine.load(folder, dtype="float32", threads=1)
+    for ours, theirs in zip(draw(engine, APPLE, CAT), draw(cpu, APPLE, CAT), strict=True):
+        assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+    assert engine.recorded is not None
+    assert (engine.recorded.runs, engine.recorded.others, engine.recorded.num_graphs) == (5, 0, 1)
+    assert engine.backend.name.startswith("onnx/cpu/")
+    assert engine.info.backend.compute == "float32"
+
+
+def test_company_may_change_bits_and_no_more(engine: Engine) -> None:
+    """Batch invariance is not promised of others' kernels. This says what they do."""
+    (alone,), (again,) = draw(engine, APPLE), draw(engine, APPLE)
+    np.testing.assert_array_equal(alone, again)
+    together = draw(engine, CAT, APPLE)[1]
+    assert np.abs(alone.astype(int) - together.astype(int)).max() <= 1
+
+
+def test_openvino_draws_by_the_same_graph(engine: Engine, folder: Path) -> None:
+    pytest.importorskip("openvino", reason="it runs the graph (extra: openvino)")
+    other = Engine.load(folder, backend="openvino", threads=1)
+    assert other.backend.name.startswith("openvino/cpu/")
+    for ours, theirs in zip(draw(other, APPLE, CAT), draw(engine, APPLE, CAT), strict=True):
+        assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+    assert other.recorded is not None
+    assert (other.recorded.others, other.recorded.num_graphs) == (0, 1)
+
+
+def test_batches_with_loras_are_computed_op_by_op(engine: Engine, folder: Path, tmp_path: Path) -> None:
+    shapes = {"transformer.transformer_blocks.0.attn.to_q": (WIDTH, WIDTH)}
+    rng, arrays = np.random.default_rng(5), dict[str, Any]()
+    for name, (outputs, inputs) in shapes.items():
+        arrays[f"{name}.lora_A.weight"] = rng.standard_normal((2, inputs)).astype(np.float32)
+        arrays[f"{name}.lora_B.weight"] = rng.standard_normal((outputs, 2)).astype(np.float32)
+    digest, path = lora_files.write(tmp_path / "lora.safetensors", arrays)
+    cpu, assured = Engine.load(folder, dtype="float32", threads=1), engine.recorded
+    assert assured is not None
+    before = assured.others
+    for each in (engine, cpu):
+        each.add_lora(digest, path)
+    spec = {**APPLE, "loras": (LoraUse(digest, 0.8),)}
+    np.testing.assert_array_equal(draw(engine, spec)[0], draw(cpu, spec)[0])
+    assert assured.others == before + 3
+
+
+@pytest.fixture(scope="module")
+def exported(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    told: list[tuple[int, int]] = []
+    made = export(engine, tmp_path_factory.mktemp("export") / "graphs", progress=lambda *at: told.append(at))
+    assert told[-1][0] == told[-1][1] > 0
+    return made
+
+
+def test_an_export_says_what_it_is_of_and_runs_by_itself(engine: Engine, exported: Exported) -> None:
+    found = open_export(exported.folder)
+    assert found.manifest == exported.manifest
+    assert found.manifest["model"]["digest"] == engine.model.digest
+    assert {*found.manifest["graphs"]} == {"step", "step_adapters"}
+    for name in found.manifest["graphs"]:
+        onnx.checker.check_model(str(found.graph(name)), full_check=True)
+    assert engine.recorded is not None
+    arguments, velocity = engine.recorded.example(1, True)
+    want = engine.ops.numpy(velocity(engine.ops, **arguments))
+    feeds = engine.recorded.record(0, True).feeds(arguments)
+    assert feeds is not None
+    assert {*feeds} == {*found.manifest["graphs"]["step_adapters"]["inputs"]}
+    got = engine.ops.start(found.graph("step_adapters")).run(feeds)  # type: ignore[attr-defined]
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+def test_bfloat16_graphs_are_half_as_large_and_whole(engine: Engine, exported: Exported, tmp_path: Path) -> None:
+    made = export(engine, tmp_path / "half", dtype="bfloat16")
+    assert made.manifest["files"]["weights.data"]["bytes"] < 0.6 * exported.manifest["files"]["weights.data"]["bytes"]
+    onnx.checker.check_model(str(made.graph()), full_check=True)
+    with pytest.raises(OutputError, match="a folder with something in it, allowed a new or empty one"):
+        export(engine, tmp_path / "half")
+
+
+def test_folders_that_are_broken_or_of_another_version_are_refused(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected a folder that `salon export` wrote"):
+        open_export(tmp_path)
+    made = export(engine, tmp_path / "graphs")
+    manifest = (made.folder / "manifest.json").read_text()
+    (made.folder / "manifest.json").write_text(manifest.replace('"format": 1', '"format": 9'))
+    with pytest.raises(CheckpointError, match="expected format 1, that of this Salon, found graphs of format 9"):
+        open_export(made.folder)
+    (made.folder / "manifest.json").write_text(manifest)
+    weights = made.folder / "weights.data"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"weights.data: .*bytes, as manifest.json says, found"):
+        open_export(made.folder)
