@@ -20,6 +20,7 @@ from ..parameters.language.reading import parse as read_prompt
 from .commands import (
     exits,
     flags_entry,
+    flags_export,
     flags_jobs,
     flags_make,
     flags_ops,
@@ -43,7 +44,16 @@ __all__ = [
     "parser",
 ]
 
-_GROUPS: Final = (flags_make, flags_recipe, flags_jobs, flags_taste, flags_entry, flags_ops, flags_serve)
+_GROUPS: Final = (
+    flags_make,
+    flags_recipe,
+    flags_jobs,
+    flags_taste,
+    flags_entry,
+    flags_ops,
+    flags_serve,
+    flags_export,
+)
 MAKING: Final = ("imagine", *REMAKES)
 PROMPTED: Final = (*MAKING, "plan")  # commands that are given a prompt
 _DASHES: Final = ("—", "–", "\uff0d\uff0d")  # what phones, editors and full-width keyboards make of --

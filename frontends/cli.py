@@ -64,6 +64,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     **{f"profile {name}": "commands.profile" for name in PROFILE},
     **{f"moodboard {name}": "commands.moodboard" for name in MOODBOARD},
     "serve": "commands.serve",
+    "export": "commands.export",
     "completion": "commands.completion",
 }
 

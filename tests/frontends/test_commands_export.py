@@ -1,0 +1,32 @@
+"""`salon export`: what it writes and says, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx", reason="graphs are made of it (extra: onnx)")
+pytest.importorskip("onnxruntime", reason="the onnx backend records them (extra: onnx)")
+
+from salon.frontends.cli import main
+
+from ..engine.conftest import write_tiny
+
+
+def test_a_model_becomes_a_folder_of_graphs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_tiny(tmp_path / "tiny")
+    assert main(["export", str(model), "-o", str(tmp_path / "graphs")]) == 0
+    said = capsys.readouterr()
+    assert "step.onnx, step_adapters.onnx" in said.out
+    assert "opset 20, float32" in said.out
+    assert "step 100/100" in said.err  # progress
+    assert main(["export", str(model), "-o", str(tmp_path / "graphs")]) == 2
+    assert "got a folder with something in it, allowed a new or empty one" in capsys.readouterr().err
+    assert main(["export", str(model), "-o", str(tmp_path / "half"), "--dtype", "bfloat16", "--json", "--quiet"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["dtype"] == "bfloat16"
+    assert (Path(report["folder"]) / report["graphs"]["step"]["file"]).is_file()
+    assert main(["export", str(tmp_path / "nothing"), "-o", str(tmp_path / "other")]) == 2
+    assert not (tmp_path / "other").exists()
