@@ -24,7 +24,7 @@ class EntryCommands(Flavour):
 
         Args:
             account: for operators: for which account, if not the own one.
-            new: for operators: the name of somebody for whom an account is opened, which needs no key.
+            new: for operators: the name of a new account, which is opened for it and needs no key.
         """
         return (yield from self._call(m.NewLink(account=account, new=new), m.EntryMade))
 

@@ -37,7 +37,7 @@ class EntryInfo(msgspec.Struct, frozen=True, kw_only=True):
 class NewLink(Record, tag="entry.link"):
     """Make a link that lets a browser in, once, within 15 minutes. Answer: EntryMade.
 
-    Operators may name another `account`, or with `new` somebody for whom an account is opened, which needs no key.
+    Operators may name another `account`, or give with `new` the name of an account to open, without a key.
     """
 
     account: str = ""
