@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -21,33 +22,35 @@ PICTURES_S: Final = 120.0  # the longest time in which it may come
 
 
 class Room:
-    """The memory that bodies with pictures may take together.
+    """The memory that bodies with pictures may take together; half of it is the most that one account takes.
 
     Args:
         most: bytes.
     """
 
     def __init__(self, most: int = ALL) -> None:
-        self._left = most
+        self._most = most
+        self._held: Counter[str] = Counter()
 
     @contextmanager
-    def lease(self) -> Iterator[Callable[[int], None]]:
-        """Lend a function that takes so many further bytes, until the context ends. It raises HttpRefused if there is
-        no room for them."""
+    def lease(self, account: str) -> Iterator[Callable[[int], None]]:
+        """Lend an account a function that takes so many further bytes, until the context ends. It raises HttpRefused if
+        there is no room for them."""
         held = 0
 
         def take(size: int) -> None:
             nonlocal held
-            if size > self._left:
+            if self._held.total() + size > self._most or self._held[account] + size > self._most // 2:
                 text = complaint("body", "more pictures at a time than there is room for", "fewer", "ask again soon")
                 raise HttpRefused(text, status=429, code="busy", type="rate_limit_error", retry_ms=2000)
             held += size
-            self._left -= size
+            self._held[account] += size
 
         try:
             yield take
         finally:
-            self._left += held
+            self._held[account] -= held
+            self._held += Counter()  # drops what is 0
 
 
 def want_kind(request: Request, *kinds: str) -> str:

@@ -189,10 +189,15 @@ async def _fetched(service: Service, account: str, named: Named) -> Named:
         return named._replace(name=str(await service.linked.brought(account, named.name)))
 
 
-async def keep(service: Service, account: str, brought: Brought) -> None:
-    """Keep the files that come with a request. StoreError, TooSlow: they could not be stored."""
+async def keep(service: Service, account: str, brought: Brought, field: str) -> None:
+    """Keep the files that come with a request.
+
+    Raises:
+        HttpRefused: a policy does not allow one of them, which names the field, or they could not be stored.
+    """
     if brought.files:
-        await service.waits.outlast(service.waits.begin(service.jobs.references.bring(account, brought.files)))
+        with about(field):
+            await service.waits.outlast(service.waits.begin(service.jobs.references.bring(account, brought.files)))
 
 
 @contextmanager

@@ -56,8 +56,7 @@ class Edits:
         """Read a request for edits, and keep its pictures. `take`: of a `Room`.
 
         Raises:
-            HttpRefused: as `form_of`, `looked_at` and `asked_from`.
-            StoreError, TooSlow: its pictures could not be kept.
+            HttpRefused: as `form_of`, `looked_at`, `asked_from` and `keep`.
         """
         fields, pictures, mask, print_ = await _read(request, take)
         fidelity = fields.pop("input_fidelity", None)
@@ -68,7 +67,7 @@ class Edits:
         model = self._service.context.studio.loop.model
         field = pictures[0].field
         asked = asked_from(fields, self._key(request, account, print_), edited(model, brought, field, fidelity))
-        await keep(self._service, account, brought)
+        await keep(self._service, account, brought, field)
         return asked
 
     async def vary(self, request: Request, account: str, take: Callable[[int], None]) -> Asked:
@@ -81,7 +80,7 @@ class Edits:
         brought = await looked_at(self._service, account, pictures, None)
         varied = Pictures(kind=VARY, sources=(Source(digest=brought.names[0]),), words=False)
         asked = asked_from(fields, self._key(request, account, print_), varied)
-        await keep(self._service, account, brought)
+        await keep(self._service, account, brought, pictures[0].field)
         return asked
 
     def _key(self, request: Request, account: str, print_: bytes) -> str:
@@ -116,9 +115,12 @@ def edited(model: ModelInfo, brought: Brought, field: str, fidelity: str | None)
         fidelity: how near to them the result shall be, a key of `FIDELITY`; None: as usual.
 
     Raises:
-        HttpRefused: several pictures with a mask.
+        HttpRefused: several pictures with a mask, or none with a model that draws only where one is free.
     """
     names = brought.names
+    if model.architecture.fills and brought.mask is None:
+        text = complaint("mask", "none", "one: this model draws where a mask says so", "bring a mask")
+        raise HttpRefused(text, param="mask", code="missing_required_parameter")
     if brought.mask is not None or (len(names) == 1 and model.architecture.references is None):
         pictures, way = started(model, brought, field), "image" if brought.mask is None else "mask"
     elif model.architecture.references is not None:

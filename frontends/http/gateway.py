@@ -81,7 +81,7 @@ class Gateway:
 
     async def _drawn(self, request: Request, read: Read) -> Response:
         account: str = request.scope[ACCOUNT]
-        with self._room.lease() as take:
+        with self._room.lease(account) as take:
             asked = await read(request, account, take)
         return await self.reply(request, account, asked)
 
@@ -89,8 +89,9 @@ class Gateway:
         return json_answer(await self._files.list(request, request.scope[ACCOUNT]))
 
     async def _create(self, request: Request) -> Response:
-        with self._room.lease() as take:
-            return json_answer(await self._files.create(request, request.scope[ACCOUNT], take))
+        account: str = request.scope[ACCOUNT]
+        with self._room.lease(account) as take:
+            return json_answer(await self._files.create(request, account, take))
 
     async def _file(self, request: Request) -> Response:
         """Answer with what there is to say of a file, or with the picture of a link."""

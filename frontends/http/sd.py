@@ -80,7 +80,7 @@ class StableDiffusion:
     async def _img2img(self, request: Request) -> Response:
         want_kind(request, JSON)
         account: str = request.scope[ACCOUNT]
-        with self._room.lease() as take:
+        with self._room.lease(account) as take:
             body = await pictures_body(request, take)
             given = fields_in(body)
             images, mask, inverted = _pictures_in(given)
@@ -91,7 +91,7 @@ class StableDiffusion:
             if mask is None:
                 fields.pop("feather", None)  # clients say the blur of a mask whether there is one or not
             asked = self._asked(request, fields | {"model": self._named(model)}, body, pictures)
-            await keep(self._service, account, brought)
+            await keep(self._service, account, brought, "init_images")
         return await self._drawn(request, asked, given, sends=sends)
 
     def _asked(self, request: Request, fields: dict[str, Any], body: bytes, pictures: Pictures | None) -> Asked:

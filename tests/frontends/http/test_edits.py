@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import json
 import struct
 import time
 import zlib
 from typing import Any
 
 import httpx
+import msgspec
 import openai
 import pytest
 from PIL import Image, ImageChops
 
+from salon.engine.reference_rule import ReferenceRule
 from salon.frontends.client.client import Client
 from salon.frontends.http import bodies, forms
+from salon.frontends.http.brought import Brought
+from salon.frontends.http.edits import edited
+from salon.frontends.http.errors import HttpRefused
 from salon.frontends.zmq.background import BackgroundServer
 
 from .conftest import address
@@ -172,6 +178,32 @@ def test_what_open_webui_and_the_ai_sdk_send(http: httpx.Client) -> None:
         assert Image.open(io.BytesIO(base64.b64decode(answer.json()["data"][0]["b64_json"]))).size == (16, 16)
 
 
+def test_what_they_send_for_pictures_of_words_alone(http: httpx.Client) -> None:
+    asked = {"model": "dall-e-3", "prompt": "a cat", "n": 1, "size": "16x16", "response_format": "b64_json"}
+    webui = json.dumps(asked).encode()
+    sdk = json.dumps(asked | {"user": "someone", "steps": 1}, separators=(",", ":")).encode()
+    for content in (webui, sdk):
+        head = {"content-type": "application/json", "authorization": "Bearer sk-none", "accept": "*/*"}
+        answer = http.post("/v1/images/generations?api-version=2025-04-01", content=content, headers=head)
+        assert answer.status_code == 200, answer.text
+        assert set(answer.json()["data"][0]) == {"b64_json"}
+
+
+def test_what_becomes_of_pictures_is_what_the_model_can(server: BackgroundServer) -> None:
+    assert server.server is not None
+    model = server.server.context.studio.loop.model
+    replace = msgspec.structs.replace
+    looks = replace(model, architecture=replace(model.architecture, references=ReferenceRule(most=4, area=256)))
+    two, masked = Brought(("a" * 64, "b" * 64), None, (16, 16), {}), Brought(("a" * 64,), "c" * 64, (16, 16), {})
+    assert edited(looks, two, "image", "high").said == {"omni_reference": ("image", two.names)}
+    assert edited(looks, masked, "image", "high").said["image_strength"] == ("input_fidelity", 0.75)
+    assert edited(model, two, "image", "high").said["image_weight"] == ("input_fidelity", 2.0)
+    fills = replace(model, architecture=replace(model.architecture, fills=True))
+    assert edited(fills, masked, "image", None).canvas == (16, 16)
+    with pytest.raises(HttpRefused, match="mask: got none"):
+        edited(fills, two, "image", None)
+
+
 def test_the_same_form_again_is_the_same_job(http: httpx.Client) -> None:
     def jobs(boundary: str, **headers: str) -> str:
         sent = form(boundary, PROMPT, file("image", RED), field("steps", "1"))
@@ -257,7 +289,9 @@ def test_forms_that_are_none(http: httpx.Client, monkeypatch: pytest.MonkeyPatch
     many = http.post(EDITS, **form("b", *[field(f"f{n}", "") for n in range(201)]))
     assert "parts" in many.json()["error"]["message"]
     assert "header" in http.post(EDITS, **form("b", field("x" * 5000, ""))).json()["error"]["message"]
-    monkeypatch.setattr(bodies.Room, "lease", bodies.Room(10).lease)
+    monkeypatch.setattr(bodies.Room, "lease", bodies.Room(2 * len(RED) + 10).lease)  # half of it is an account's
+    assert http.post(EDITS, **whole).status_code == 200
+    whole = form("b", PROMPT, file("image[]", RED), file("image[]", BLUE))
     busy = http.post(EDITS, **whole)
     assert (busy.status_code, busy.headers["x-should-retry"]) == (429, "true")
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from salon.frontends.client.client import Client
 from salon.frontends.zmq.background import BackgroundServer
+from salon.studio.moderation.types import ALLOW, Decision, PolicyRequest, block
 
 from .conftest import address
 from .test_edits import RED, mask, png
@@ -143,8 +144,15 @@ def test_a_wrong_field(http: httpx.Client, path: str, fields: Any, param: str, w
     assert (error["param"], words in error["message"]) == (param, True), error
 
 
-def test_progress_and_interrupt(server: BackgroundServer, tmp_path: Path) -> None:
-    options = replace(server.options, data=tmp_path / "data", paused=True, model_aliases=("my/model", "gpt-image-9"))
+def no_red(request: PolicyRequest) -> Decision:
+    return block("red", "No red pictures.") if RED in request.pictures else ALLOW
+
+
+def test_progress_interrupt_and_what_an_operator_chooses(server: BackgroundServer, tmp_path: Path) -> None:
+    aliases = ("my/model", "gpt-image-9")
+    options = replace(
+        server.options, data=tmp_path / "data", paused=True, model_aliases=aliases, policy=no_red, policy_blocks=0
+    )
     with BackgroundServer(options) as paused, httpx.Client(base_url=address(paused), timeout=30) as http:
         idle = http.get("/sdapi/v1/progress").json()
         assert (idle["progress"], idle["state"]["job_count"], idle["current_image"]) == (0, 0, None)
@@ -162,5 +170,11 @@ def test_progress_and_interrupt(server: BackgroundServer, tmp_path: Path) -> Non
         models = [each["id"] for each in http.get("/v1/models").json()["data"]]
         assert models[1:] == ["my/model", "gpt-image-9"]
         assert http.get("/v1/models/my/model").json()["id"] == "my/model"
+        for path, field, brought in (
+            ("/v1/images/edits", "images", [{"image_url": b64(RED)}]), (IMG, "init_images", [b64(RED)])
+        ):  # fmt: skip
+            blocked = http.post(path, json={"prompt": "a cat", field: brought})
+            error = blocked.json()["error"]
+            assert (blocked.status_code, error["code"], error["param"]) == (400, "moderation_blocked", field)
         refused = http.post("/v1/images/generations", json={"prompt": "a cat", "model": "other"})
         assert "gpt-image-9" in refused.json()["error"]["message"]
