@@ -169,10 +169,10 @@ class Moderator:
 
     async def _ask(self, policy: OpenPolicy, request: PolicyRequest, left_s: float) -> Decision:
         """Return what a policy says within so many seconds."""
-        if self._pool is None:
-            self._pool = thread_pool(THREADS, "salon-policy")
         options = self._context.options
         try:
+            if self._pool is None:
+                self._pool = thread_pool(THREADS, "salon-policy")
             answer = asyncio.get_running_loop().run_in_executor(self._pool, policy.ask, request)
             decision = checked(await asyncio.wait_for(answer, max(0.0, left_s)))
         except Exception as error:  # a policy is the operator's own code, and may raise anything
