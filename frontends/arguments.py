@@ -19,6 +19,7 @@ from ..parameters.known import parameters
 from ..parameters.language.reading import parse as read_prompt
 from .commands import (
     exits,
+    flags_chat,
     flags_entry,
     flags_export,
     flags_jobs,
@@ -48,6 +49,7 @@ _GROUPS: Final = (
     flags_make,
     flags_recipe,
     flags_jobs,
+    flags_chat,
     flags_taste,
     flags_entry,
     flags_ops,

@@ -57,6 +57,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "ops grant": "commands.books",
     "ops ledger": "commands.books",
     "ops blocks": "commands.books",
+    "chat": "commands.chat",
     "rank": "commands.rank",
     "tune": "commands.tune",
     "like": "commands.like",

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..wire.messages import JobInfo, PairPicture, Source, TastePair
+from .chatting import ChatCommands
 from .client import NAME
 from .commands import Commands, OpsCommands
 from .core import Core
@@ -270,6 +271,10 @@ class AsyncTaste(TasteCommands["AsyncRemoteJob", AsyncRemotePair], _Part):
         self._commands = client
 
 
+class AsyncConversations(ChatCommands, _Part):
+    """The account's conversations about pictures; see `client.Conversations`."""
+
+
 class AsyncSettings(SettingsCommands, _Part):
     """What the account wants said where its prompts say nothing."""
 
@@ -308,6 +313,7 @@ class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture, AsyncRemotePair],
         self.address = str(place)
         self.ops = AsyncOps(core, self._engine, timeout_s)
         self.settings = AsyncSettings(core, self._engine, timeout_s)
+        self.chat = AsyncConversations(core, self._engine, timeout_s)
 
     def __repr__(self) -> str:
         return f"AsyncClient({self.address!r})"

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..wire.messages import JobInfo, PairPicture, Source, TastePair
+from .chatting import ChatCommands
 from .commands import Commands, OpsCommands
 from .core import Core
 from .entering import EntryCommands
@@ -112,6 +113,10 @@ class Ops(OpsCommands, _Part):
     """The requests that operators can make."""
 
 
+class Conversations(ChatCommands, _Part):
+    """The account's conversations about pictures."""
+
+
 class Settings(SettingsCommands, _Part):
     """What the account wants said where its prompts say nothing."""
 
@@ -131,6 +136,7 @@ class Client(Commands[RemoteJob, RemotePicture, RemotePair], _Part):
     Attributes:
         ops: the requests that operators can make.
         settings: what the account wants said where its prompts say nothing.
+        chat: the account's conversations about pictures.
         address: the server's address.
 
     Raises:
@@ -154,6 +160,7 @@ class Client(Commands[RemoteJob, RemotePicture, RemotePair], _Part):
         self.address = str(place)
         self.ops = Ops(core, self._engine, timeout_s)
         self.settings = Settings(core, self._engine, timeout_s)
+        self.chat = Conversations(core, self._engine, timeout_s)
         self._finalizer = weakref.finalize(self, self._engine.abandon)
 
     def __repr__(self) -> str:

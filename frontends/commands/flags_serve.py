@@ -93,6 +93,7 @@ def _serve(parser: Parser) -> None:
     )
     links = "fetch pictures by links in requests, from public addresses only (off)"
     net.add_argument("--image-links", action="store_true", help=links)
+    _chat(parser.add_argument_group("who rewrites prompts in conversations (docs/chat.md)"))
     _policies(parser.add_argument_group("what it allows (docs/moderation.md)"))
     data = parser.add_argument_group("what it keeps")
     data.add_argument(
@@ -128,6 +129,16 @@ def _serve(parser: Parser) -> None:
     run.add_argument("--grace", type=grace, default=ServeOptions.grace_s, metavar="S", help=text)
     run.add_argument("--browser", action="store_true", help="open the page in a browser")
     json_flag(run, "log JSON lines")
+
+
+def _chat(group: Any) -> None:
+    text = "an API like OpenAI's, such as http://127.0.0.1:11434/v1 (rules do)"
+    group.add_argument("--chat-endpoint", metavar="URL", help=text)
+    group.add_argument("--chat-model", metavar="NAME", help="of the language model there")
+    usual = ServeOptions.chat_timeout_s
+    seconds = number("--chat-timeout", 0.1, MAX_POLICY_S, f"{usual:g} is usual")
+    text = f"seconds that it has ({usual:g})"
+    group.add_argument("--chat-timeout", type=seconds, default=usual, metavar="S", help=text)
 
 
 def _policies(group: Any) -> None:
@@ -174,6 +185,13 @@ def check(options: argparse.Namespace) -> None:
     """Check what no single flag can say. UsageError."""
     if options.curve is False and options.open:
         raise UsageError("--open: got it with --no-curve, allowed with encryption; without it there is one account")
+    if (options.chat_endpoint is None) != (options.chat_model is None):
+        one, other = ("endpoint", "model") if options.chat_model is None else ("model", "endpoint")
+        raise UsageError(
+            f"--chat-{one}: got it without --chat-{other}, allowed with it; add --chat-{other}, or drop it"
+        )
+    if options.chat_endpoint is None and "chat_timeout" in options.given:
+        raise UsageError("--chat-timeout: got it without --chat-endpoint, allowed with one; add one, or drop it")
     given = [name for name in ("stages", "down", "timeout", "blocks") if f"policy_{name}" in options.given]
     if given and not options.policy:
         raise UsageError(f"--policy-{given[0]}: got it without --policy, allowed with one; add --policy, or drop it")

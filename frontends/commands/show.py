@@ -58,7 +58,7 @@ def show(options: argparse.Namespace) -> int:
         if files:
             print("\n".join(files))
         if options.pictures:
-            _look(looks, options.graphics)
+            look(looks, options.graphics)
     ended_well = info.state == "done" or not options.follow
     return exits.DONE if ended_well else exits.BROKEN
 
@@ -74,7 +74,7 @@ def _pictures(job: RemoteJob, info: JobInfo) -> list[bytes]:
     return [job.picture(picture.index) for picture in info.pictures if picture.index >= 0]
 
 
-def _look(files: Sequence[bytes], graphics: str | None) -> None:
+def look(files: Sequence[bytes], graphics: str | None) -> None:
     """Show pictures side by side in the terminal, several rows of them where the window is narrow."""
     from ..terminal.pictures import canvas_of
 

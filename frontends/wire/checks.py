@@ -192,6 +192,7 @@ def _aspect(name: str, value: tuple[float, float]) -> None:
 
 
 _key = _job = _match(_NAME, "1 to 64 letters, digits, '.', '_', ':' or '-'")
+_any_job = _match(_NAME, "1 to 64 letters, digits, '.', '_', ':' or '-', or ''", "")
 _word = _match(_WORD, "a word of up to 32 small letters, digits, '_', '.' or '-'")
 _account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, or {LOCAL!r}")
 _any_account = _match(_ACCOUNT, f"64 hex digits (small letters) of a public key, {LOCAL!r}, or ''", "")
@@ -271,6 +272,18 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.OpsLedger: (("account", _any_account), ("after", _count), ("limit", _page)),
     m.OpsRetry: (("job", _job),),
     m.OpsBlocks: (("account", _any_account), ("before", _count), ("limit", _page)),
+    m.ChatSay: (
+        ("key", _key),
+        ("text", _source),
+        ("chat", _count),
+        ("turn", _count),
+        ("prompt", _source),
+        ("job", _any_job),
+        ("preview_every", _whole(0, MAX_PREVIEW_EVERY)),
+    ),
+    m.ListChats: (("before", _count), ("limit", _page)),
+    m.ShowChat: (("chat", _event), ("after", _count), ("limit", _page)),
+    m.DeleteChat: (("chat", _event),),
     m.TasteNext: (("profile", _label),),
     m.TasteRank: (("pair", _key), ("choice", _one_of(*t.CHOICES))),
     m.TastePick: (("job", _job), ("picked", _each(_index, "pictures")), ("profile", _label)),

@@ -24,6 +24,16 @@ from ...bounds import MAX_UPLOAD_PART as MAX_UPLOAD_PART
 from ...parameters.job_request import IMAGINE as IMAGINE
 from ...parameters.job_request import JobRequest
 from ...parameters.job_request import Source as Source
+from .chat import Chat as Chat
+from .chat import ChatReply, ChatRequest
+from .chat import Chats as Chats
+from .chat import ChatSaid as ChatSaid
+from .chat import ChatSay as ChatSay
+from .chat import ChatTurns as ChatTurns
+from .chat import DeleteChat as DeleteChat
+from .chat import ListChats as ListChats
+from .chat import ShowChat as ShowChat
+from .chat import Turn as Turn
 from .entry import EndEntry as EndEntry
 from .entry import Entries as Entries
 from .entry import EntryInfo as EntryInfo
@@ -79,6 +89,7 @@ FEATURES: Final = (
     "loras",
     "entry",
     "moderation",
+    "chat",
 )  # what this side knows beyond version 1's core
 
 
@@ -583,6 +594,7 @@ Request: TypeAlias = (
     | OpsBlocks
     | TasteRequest
     | EntryRequest
+    | ChatRequest
 )
 
 
@@ -840,4 +852,5 @@ Reply: TypeAlias = (
     | Closing
     | TasteReply
     | EntryReply
+    | ChatReply
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..wire import messages as m
 from . import views
+from .chat import Chat
 from .entry import Entry
 from .failures import RequestRefused
 from .ops import Ops
@@ -36,6 +37,7 @@ class Answers:
         entry = Entry(server)
         self._acts: dict[type[m.Record], Callable[[str, Any], Awaitable[m.Record]]] = {
             **Taste(server.service.taste).acts,
+            **Chat(server.service.chat).acts,
             m.NewLink: entry.link,
             m.NewToken: entry.token,
             m.ListEntries: entry.list,

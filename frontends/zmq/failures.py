@@ -27,6 +27,7 @@ from ...studio.service.errors import (
     PolicyDown,
     TooMany,
     TooSlow,
+    UnknownChat,
     UnknownFile,
     UnknownJob,
 )
@@ -51,6 +52,7 @@ CODES: tuple[tuple[type[SalonError], str, int], ...] = (
     (UnknownFile, "not_found", 0),
     (NoSuchAccount, "not_found", 0),
     (NoSuchEntry, "not_found", 0),
+    (UnknownChat, "not_found", 0),
     (TooSlow, "busy", 1000),
     (TooMany, "busy", 5000),
     (Draining, "draining", 2000),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from ...scheduler.accounts import Accounts
 from ...scheduler.entries import EntryKind, LedgerEntry
 from ...scheduler.ledger import Ledger
 from ...scheduler.plans import load_plans
+from ..chat.model import ModelRewriter
 from ..errors import PolicyError
 from ..moderation.opening import open_policies
 from ..scheduling.billing import Billing, utc_ms
@@ -28,6 +30,7 @@ from .options import ServiceOptions
 from .outbox import Outbox
 
 LOG = logging.getLogger("salon.service")
+CHAT_KEY: Final = "SALON_CHAT_KEY"  # environment variable: what the language model's API is told to know us by
 REPAID: Final = "repaid"  # in meta, with the job
 OpenStudio = Callable[[ServiceOptions, Billing], Studio]
 
@@ -68,11 +71,13 @@ class ServiceContext:
         books: plans of the accounts.
         ledger: time of the accounts.
         policies: what is asked about requests and pictures.
+        rewriter: the language model of conversations; None: there is none.
         charged: ms of jobs that were charged before a restart and not repaid, and whose end is not on disk.
 
     Raises:
         StoreError: the store cannot be opened (locked by another process, broken, newer).
         PolicyError: a policy cannot be opened.
+        EndpointError: the address of the language model cannot be read.
         PlanFileError, LedgerError: plans or stored entries do not make sense.
         CheckpointError, WorkerLost: as `Studio`.
     """
@@ -90,6 +95,10 @@ class ServiceContext:
             raise PolicyError(
                 complaint("policy_down", repr(options.policy_down), " or ".join(POLICY_DOWN), "choose one")
             )
+        self.rewriter: ModelRewriter | None = None
+        if options.chat_endpoint is not None:
+            key, timeout_s = os.environ.get(CHAT_KEY, ""), options.chat_timeout_s
+            self.rewriter = ModelRewriter(options.chat_endpoint, options.chat_model, key=key, timeout_s=timeout_s)
         self.store = Store.open(options.database, Path(options.data))
         try:
             self.life = self.store.begin_life()

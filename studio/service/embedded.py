@@ -34,6 +34,7 @@ from ..references import digest_of, read_file
 from ..threads import check_process, start_thread, thread_pool
 from .context import OpenStudio, ServiceContext, open_studio
 from .durable_job import ANSWER_S, DurableJob, Listener
+from .embedded_chat import DurableChat
 from .embedded_taste import DurableTaste
 from .events import JobLog
 from .job_record import JobRecord
@@ -59,6 +60,7 @@ class DurableStudio:
 
     Attributes:
         taste: what its user likes: pairs to rank, profiles and their codes.
+        chat: conversations about pictures.
 
     Raises:
         StoreError: the folder cannot be opened (another process has it, it is broken, or newer).
@@ -69,7 +71,7 @@ class DurableStudio:
         self, data: str | Path, *, process: bool = False, studio: OpenStudio = open_studio, **options: Any
     ) -> None:
         self._pid = os.getpid()
-        self.taste = DurableTaste(self)
+        self.taste, self.chat = DurableTaste(self), DurableChat(self)
         self._context = ServiceContext(ServiceOptions(data=Path(data), process=process, **options), studio)
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -6,6 +6,7 @@ StudioError
     ├── UnknownFile      the account has no file of that id
     ├── NotEnded         the job has to end first
     ├── NotFailed        the job cannot be tried again, because it has not failed
+    ├── UnknownChat      the account has no conversation, or no turn, of that number
     ├── KeyReused        another request, or another grant, had this key before
     ├── Draining         the service accepts nothing any more
     ├── TooSlow          the store does not answer in time; what was begun goes on
@@ -47,6 +48,10 @@ class NotEnded(ServiceError):
 
 class NotFailed(ServiceError):
     """The job has not failed, and so cannot be tried again."""
+
+
+class UnknownChat(ServiceError):
+    """The account has no conversation, or no turn, of that number."""
 
 
 class KeyReused(ServiceError):

@@ -45,6 +45,10 @@ class ServiceOptions:
         policy_blocks: blocks after which an account has to wait; 0: none ever has.
         policy_window_s: seconds within which they count.
         policy_pause_s: seconds that it waits.
+        chat_endpoint: address of an API like OpenAI's, whose language model rewrites prompts in conversations; None:
+            rules do.
+        chat_model: name of the model there.
+        chat_timeout_s: seconds that it has for an answer.
         quota_bytes: bytes of stored pictures that each account may have; 0: no limit.
     """
 
@@ -76,6 +80,9 @@ class ServiceOptions:
     unload_after: float | None = None
     loras: str | None = None
     model_aliases: tuple[str, ...] = ()
+    chat_endpoint: str | None = None
+    chat_model: str = ""
+    chat_timeout_s: float = 15.0
     policy: Any = None
     policy_stages: tuple[str, ...] = POLICY_STAGES
     policy_down: str = "block"

@@ -30,6 +30,7 @@ from ..store.rows import JobRow, PictureRow
 from ..store.writes import DeleteJob, SetJob
 from .account_service import AccountService
 from .batches import Batches, want_alike
+from .chat import ChatService
 from .context import ServiceContext
 from .entries import Entries
 from .errors import Draining, NotEnded, NotFailed, no_such_job
@@ -68,6 +69,7 @@ class Service(Lookups):
         files: files that are named for later.
         taste: the requests about what accounts like.
         entries: what lets browsers and programs in over HTTP.
+        chat: conversations about pictures.
         prompts: what is said in the prompt language, and the accounts' settings.
         draining: whether nothing is accepted any more.
         accepted: number of jobs accepted since the start.
@@ -86,6 +88,7 @@ class Service(Lookups):
         self.files = ServiceFiles(self.jobs.references)
         self.taste = TasteService(self)
         self.entries = Entries(context, self.waits)
+        self.chat = ChatService(self)
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
@@ -127,6 +130,7 @@ class Service(Lookups):
         """Store the pictures that were made, and close the context. Waiting requests end as cancelled."""
         await self.waits.close()
         self.linked.close()
+        self.chat.close()
         await asyncio.to_thread(self.jobs.close)
         await asyncio.to_thread(self.context.close)
 
@@ -141,6 +145,7 @@ class Service(Lookups):
             if keep_ms is not None:
                 self.jobs.forget_before(now - keep_ms)
                 await asyncio.to_thread(self.prompts.sweep, now - keep_ms)
+                await asyncio.to_thread(self.chat.sweep, now - keep_ms)
             left = await asyncio.to_thread(collect, context.store, files)
             specs = [live.handle.spec for live in self.jobs.live.values() if live.handle is not None]
             in_use = {digest for spec in specs for digest in digests_of(spec)}

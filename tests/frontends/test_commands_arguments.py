@@ -51,7 +51,7 @@ def test_help_is_one_screen(path: str, capsys: pytest.CaptureFixture[str]) -> No
     assert done.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("usage: salon")
-    longest = {"serve": 72, **dict.fromkeys(KINDS.names(), 84)}  # lines; kinds list all that their requests can say
+    longest = {"serve": 78, **dict.fromkeys(KINDS.names(), 84)}  # lines; kinds list all that their requests can say
     assert len(lines) <= longest.get(path, 50)
     assert max(map(len, lines)) <= 100
 
@@ -139,8 +139,11 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
     fifth = ["--rate", "20", "--burst", "40", "--grace", "2.5", "--open-plan", "basic", "--open-accounts", "7"]
     policies = ["--policy", "words:a.txt", "--policy", "m:f", "--policy-stages", "prompt,upload"]
     policies += ["--policy-down", "allow", "--policy-timeout", "2.5", "--policy-blocks", "0"]
+    chat = ["--chat-endpoint", "http://h/v1", "--chat-model", "small", "--chat-timeout", "5"]
     sixth = ["--unlock", "40", "--bonus-rankers", "3", "--bonus-events", "10", "--http", "[::1]:81"]
-    assert options_of(read("serve", *first, *second, *third, *fourth, *fifth, *sixth, *policies)) == ServeOptions(
+    assert options_of(
+        read("serve", *first, *second, *third, *fourth, *fifth, *sixth, *policies, *chat)
+    ) == ServeOptions(
         listen=("tcp://127.0.0.1:7000", "tcp://[::1]:7000"),
         data=tmp_path,
         curve=True,
@@ -171,6 +174,9 @@ def test_a_server_of_everything(tmp_path: Path) -> None:
         taste_unlock=40,
         bonus_rankers=3,
         bonus_events=10,
+        chat_endpoint="http://h/v1",
+        chat_model="small",
+        chat_timeout_s=5.0,
         policy=("words:a.txt", "m:f"),
         policy_stages=("prompt", "upload"),
         policy_down="allow",
@@ -206,6 +212,8 @@ def test_where_the_data_is(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
             r"--policy-down: got it without --policy, allowed with one; add --policy",
         ),
         (["serve", "--policy", "a:b", "--policy-stages", "prompt,x"], r"--policy-stages: got 'x', allowed prompt or"),
+        (["serve", "--chat-model", "m"], r"--chat-model: got it without --chat-endpoint, allowed with it; add"),
+        (["serve", "--chat-timeout", "2"], r"--chat-timeout: got it without --chat-endpoint"),
         (["jobs", "--limit", "0"], r"--limit: got '0', allowed a whole number from 1 to 200; or pass --all-pages"),
         (["jobs", "--limit", "201"], r"--limit: got '201'"),
         (["jobs", "--limit", "2", "--limit", "2"], r"--limit: got it twice"),

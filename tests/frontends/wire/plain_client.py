@@ -63,6 +63,7 @@ class PlainClient:
             "loras",
             "entry",
             "moderation",
+            "chat",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")

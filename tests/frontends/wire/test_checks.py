@@ -28,6 +28,8 @@ from .strategies import REQUESTS
 KEY = "ab" * 32
 INF, NAN = float("inf"), float("nan")
 BASE: dict[type[m.Record], dict[str, Any]] = {
+    m.ChatSay: {"key": "k"},
+    m.ShowChat: {"chat": 1},
     m.Submit: {"key": "k", "prompt": "p"},
     m.Plan: {"prompt": "p"},
     m.Upload: {"digest": KEY, "size": 9},
@@ -152,6 +154,19 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.OpsLedger, "after"): COUNTS,
     (m.OpsLedger, "limit"): PAGES,
     (m.OpsRetry, "job"): NAMES,
+    (m.ChatSay, "key"): NAMES,
+    (m.ChatSay, "text"): SOURCE_TEXTS,
+    (m.ChatSay, "chat"): COUNTS,
+    (m.ChatSay, "turn"): COUNTS,
+    (m.ChatSay, "prompt"): ([None, *SOURCE_TEXTS[0]], SOURCE_TEXTS[1]),
+    (m.ChatSay, "job"): ([*NAMES[0], ""], [each for each in NAMES[1] if each != ""]),
+    (m.ChatSay, "preview_every"): ([0, 1000], [-1, 1001]),
+    (m.ListChats, "before"): COUNTS,
+    (m.ListChats, "limit"): PAGES,
+    (m.ShowChat, "chat"): ([1, 2**63 - 1], [0, -1, 2**63]),
+    (m.ShowChat, "after"): COUNTS,
+    (m.ShowChat, "limit"): PAGES,
+    (m.DeleteChat, "chat"): ([1, 2**63 - 1], [0, -1, 2**63]),
     (m.OpsBlocks, "account"): ([*ACCOUNTS[0], ""], [*ACCOUNTS[1], "*"]),
     (m.OpsBlocks, "before"): COUNTS,
     (m.OpsBlocks, "limit"): PAGES,

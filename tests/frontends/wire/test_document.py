@@ -23,6 +23,8 @@ PARTS = (
     *(m.Limits, m.JobText, m.Picture, m.Source, m.WorkerInfo, m.Near, m.PlannedJob, m.ParameterInfo, m.LedgerEntry),
     m.EntryInfo,
     m.Block,
+    m.Chat,
+    m.Turn,
     *(m.PairPicture, m.EventPicture, m.StyleWeight, m.LeftOut, m.TasteCode, m.Share, m.Liked),
 )
 KINDS: dict[str, type[msgspec.Struct]] = {
