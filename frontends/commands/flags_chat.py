@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
     chat.add_argument("--dry", action="store_true", help="only show the prompt, and draw nothing")
     chat.add_argument("--private", action="store_true", help="shown to nobody else")
     output = chat.add_argument("-o", "--output", type=PathName("-o", FILE), metavar="PATH", help="write the pictures")
-    output.completes = FILE  # type: ignore[attr-defined]
+    output.completes = FILE
     chat.add_argument("--force", action="store_true", help="overwrite files")
     graphics_flag(chat)
     chat.add_argument("--quiet", action="store_true", help="no progress, no pictures in the terminal")
