@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from ...bounds import POLICY_STAGES
 from ...errors import SalonError, complaint
 from ...scheduler.tickets import BatchPlan, Lane, Stage
 from ...studio.store.rows import FINAL, JobRow
@@ -24,6 +25,7 @@ ROWS: Final = tuple(64 * 2**i for i in range(12))
 SHARES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0)
 LANES: Final = tuple(map(str, Lane))
 STAGES: Final = tuple(map(str, Stage))
+POLICY_ANSWERS: Final = ("allow", "block", "down")
 BATCH: Final = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 
 
@@ -131,8 +133,9 @@ class Metrics:
         yield count("accepted_jobs", "Jobs accepted since the start", "", {"": server.service.accepted})
         yield count("ended_jobs", "Jobs ended since the start", "state", none_ended | jobs.ended)
         answers = CounterMetricFamily("salon_policy_answers", "Answers of policies", labels=["stage", "answer"])
-        for (stage, answer), number in sorted(jobs.moderator.answers.items()):
-            answers.add_metric([stage, answer], number)
+        for stage in filter(jobs.moderator.judges, POLICY_STAGES):
+            for answer in POLICY_ANSWERS:
+                answers.add_metric([stage, answer], jobs.moderator.answers[stage, answer])
         yield answers
         yield count("messages", "Messages received", "", {"": router.received})
         yield count("refused_messages", "Messages refused", "", {"": router.refused})

@@ -27,7 +27,7 @@ NAMES = {  # everything that the page has, with its labels
     "salon_connections": (), "salon_storing_stuck": (), "salon_free_bytes": (), "salon_accepted_jobs": (),
     "salon_ended_jobs": ("state",), "salon_messages": (), "salon_refused_messages": (),
     "salon_dropped_connections": (), "salon_dropped_log_lines": (), "salon_sent_bytes": (),
-    "salon_worker_up": ("worker",),
+    "salon_policy_answers": ("stage", "answer"), "salon_worker_up": ("worker",),
     "salon_worker_busy_share": ("worker",), "salon_cost_model_error": ("worker",), "salon_worker_losses": ("worker",),
     "salon_arena_hits": ("worker",), "salon_arena_misses": ("worker",), "salon_arena_bytes": ("worker",),
 }  # fmt: skip
