@@ -103,7 +103,8 @@ class Engine:
         own = None if model.pictured is None else model.pictured.adapter.branch
         widths = (own.widths if own is not None else ()) or (sizes.adapter_width,) * sizes.adapter_layers
         widths = model.reference_widths or widths
-        self.recorded = RecordedSteps(ops, model.denoiser, sizes, widths) if runs_graphs(ops) else None
+        layers = () if model.reference_widths else widths  # those that adapters enter
+        self.recorded = RecordedSteps(ops, model.denoiser, sizes, layers) if runs_graphs(ops) else None
         arena = Arena(ops, len(widths), widths, limits.arena_bytes)
         derive = self._derived if model.styles or model.pictured else None
         self.adapters = Adapters(ops, arena, limits.max_registered, derive, styled=model.styles is not None)
@@ -137,6 +138,7 @@ class Engine:
         dtype: Dtype | None = None,
         threads: int | None = None,
         device: str | None = None,
+        providers: Sequence[str] | None = None,
         limits: Limits | None = None,
         require_text: bool = False,
     ) -> Engine:
@@ -145,7 +147,7 @@ class Engine:
         Args:
             model: a folder in diffusers' layout, or a single safetensors file; None: the embedded model.
             text_encoder, vae, ip_adapter, image_encoder: parts that are named apart, see `ModelPath`.
-            backend, isa, dtype, threads, device: see `kernels.backends.create`.
+            backend, isa, dtype, threads, device, providers: see `kernels.backends.create`.
             limits: the bounds of what the engine takes on; None: `Limits()`.
             require_text: refuse a model that reads no prompts, before its weights are packed.
 
@@ -156,7 +158,7 @@ class Engine:
             DeviceLost: the device stopped working meanwhile.
         """
         try:
-            ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads, device=device)
+            ops = backends.create(backend, isa=isa, dtype=dtype, threads=threads, device=device, providers=providers)
         except ValueError as error:
             raise UnknownBackend(str(error)) from error
         except ImportError as error:

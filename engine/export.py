@@ -1,7 +1,8 @@
 """Write a model as ONNX graphs, and open a folder that has them.
 
 A folder has `step.onnx`, an evaluation of the model for any batch without adapters; `step_adapters.onnx`, the same with
-adapters, where the model takes some; `weights.data`, the weights of both; and `manifest.json`, what they are of.
+adapters, where the model takes some; `step_references.onnx`, where batches that look at pictures are made another way
+(Qwen-Image-Edit-2511); `weights.data`, the weights of all; and `manifest.json`, what they are of.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from ..errors import complaint
 from .errors import CheckpointError, OutputError
 
 if TYPE_CHECKING:
-    from ..kernels.onnx.recording import Progress, Recording
+    from ..kernels.onnx.recording import Progress
     from ..kernels.ops import Dtype
     from .engine import Engine
 
 FORMAT: Final = 1  # version of the manifest, of the inputs' names and of what they mean
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.data"
-STEP, WITH_ADAPTERS = "step", "step_adapters"
+STEP, WITH_ADAPTERS, WITH_REFERENCES = "step", "step_adapters", "step_references"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +62,13 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
 
     assert engine.recorded is not None, "an engine that runs no graphs"
     notes = {"salon.format": str(FORMAT), "salon.model": engine.model.digest, "salon.dtype": dtype}
-    place = engine.recorded.usual_place()
-    made: dict[str, Recording] = {STEP: engine.recorded.record(place, dtype=dtype, notes=notes)}
-    if engine.recorded.layers:
-        made[WITH_ADAPTERS] = engine.recorded.record(place, True, dtype=dtype, notes=notes)
+    steps = engine.recorded
+    variants = {STEP: steps.usual()}
+    if steps.layers:
+        variants[WITH_ADAPTERS] = steps.usual(adapters=True)
+    if (looking := steps.looking()) is not None:
+        variants[WITH_REFERENCES] = looking
+    made = {name: steps.record(variant, dtype=dtype, notes=notes) for name, variant in variants.items()}
     if folder.exists() and any(folder.iterdir()):
         raise OutputError(
             complaint(f"-o {folder}", "a folder with something in it", "a new or empty one", "name another")

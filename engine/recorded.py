@@ -7,10 +7,11 @@ of a batch of three samples that no request has: sizes of theirs are equal only 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 TEXTS: Final = (5, 40, 11)  # rows of the texts of a recorded batch
 # Sides of its images: some that are no multiple of anything, and multiples of 8, which UNets halve another way.
 GRIDS: Final = (((3, 5), (9, 8), (4, 7)), ((8, 16), (24, 8), (16, 40)))
+REFERENCES: Final = ((2, 3), (6, 5), (3, 3))  # sides of what its samples look at
 TOKENS: Final = (3, 2, 4, 1, 2, 3, 2, 4)  # of its adapters, which two of the samples have
 ROWS: Final = 37  # of the pages that hold them
 
@@ -33,6 +35,15 @@ ROWS: Final = 37  # of the pages that hold them
 def runs_graphs(ops: Any) -> bool:
     """Return whether an op table runs recorded graphs."""
     return hasattr(ops, "start")
+
+
+class Variant(NamedTuple):
+    """What a recording takes: the place of its sides in `GRIDS`, whether adapters act, and whether samples look at
+    pictures."""
+
+    place: int = 0
+    adapters: bool = False
+    references: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +72,8 @@ class RecordedSteps:
         self.ops, self.denoiser, self.sizes, self.layers = ops, denoiser, sizes, layers
         self.runs = self.others = 0
         self._sessions: list[tuple[Recording, Session]] = []
-        self._tried: set[tuple[int, bool]] = set()
+        self._skeletons: dict[Variant, Hashable] = {}
+        self._begun: set[Variant] = set()
         self._bound: tuple[Any, int, Session | None] = (None, -1, None)
 
     @property
@@ -89,13 +101,22 @@ class RecordedSteps:
         if adapters:
             arguments["pages"] = _Pages(list(pages.keys), list(pages.values))
         session = self._find(arguments)
-        for place in range(len(GRIDS)):
-            if session is None and (place, adapters) not in self._tried and self._fits(place, adapters, layout):
-                self._tried.add((place, adapters))
-                self._start(place, adapters)
-                session = self._find(arguments)
+        if session is None:
+            skeleton = self._skeleton(layout)
+            for variant in self.variants(adapters):
+                if skeleton is not None and variant not in self._begun and self.skeleton(variant) == skeleton:
+                    self._begun.add(variant)
+                    self._start(variant)
+                    session = self._find(arguments)
+                    break
         self._bound = layout, pages.version, session
         return session
+
+    def variants(self, adapters: bool) -> Iterator[Variant]:
+        """Yield what batches may be, with adapters or without: first those that most are."""
+        looks = (False,) if self.sizes.references is None else (False, True)
+        for references, place in product(looks, range(len(GRIDS))):
+            yield Variant(place, adapters, references)
 
     def _find(self, arguments: dict[str, Any]) -> Session | None:
         for recording, session in self._sessions:
@@ -106,52 +127,63 @@ class RecordedSteps:
                     return session
         return None
 
-    def _fits(self, place: int, adapters: bool, layout: Any) -> bool:
-        """Return whether a layout is made as that of a batch that can be recorded."""
+    def skeleton(self, variant: Variant) -> Hashable:
+        """Return what is the same of all batches of a variant."""
+        if variant not in self._skeletons:
+            self._skeletons[variant] = self._skeleton(self.example(variant)[0]["layout"])
+        return self._skeletons[variant]
+
+    def _skeleton(self, layout: Any) -> Hashable | None:
+        """Return a layout's skeleton; None: it has a part that no graph can take, such as LoRAs."""
         from ..kernels.onnx.inputs import Opaque, flatten
 
-        example = self.example(place, adapters)[0]["layout"]
         try:
-            first, second = (flatten(each, self.ops.is_array)[1] for each in (example, layout))
+            return flatten(layout, self.ops.is_array)[1]
         except Opaque:
-            return False
-        return first == second
+            return None
 
-    def _start(self, place: int, adapters: bool) -> None:
+    def _start(self, variant: Variant) -> None:
         from ..kernels.onnx.recording import write
 
-        recording = self.record(place, adapters)
+        recording = self.record(variant)
         with tempfile.TemporaryDirectory(prefix="salon-graph-") as folder:
             path = Path(folder) / "step.onnx"
             write({path: recording}, path.with_name("weights.data"))
             self._sessions.append((recording, self.ops.start(path)))
 
-    def record(self, place: int = 0, adapters: bool = False, **options: Any) -> Recording:
-        """Record an evaluation of a batch with the sides `GRIDS[place]`.
+    def record(self, variant: Variant, **options: Any) -> Recording:
+        """Record an evaluation of a variant's batch.
 
         Raises:
             RecordError: the model does what no graph can hold. The message names the op and the line of the model.
         """
         from ..kernels.onnx.recording import record
 
-        arguments, velocity = self.example(place, adapters)
+        arguments, velocity = self.example(variant)
         return record(self.ops, velocity, arguments, result="velocity", **options)
 
-    def usual_place(self) -> int:
-        """Return the place in `GRIDS` of the sides that are like those of most requests, which are multiples of 8."""
-        return 0 if self._fits(0, False, self.example(1, False)[0]["layout"]) else 1
+    def usual(self, adapters: bool = False) -> Variant:
+        """Return the variant of most batches, whose sides are multiples of 8."""
+        first, second = Variant(0, adapters), Variant(1, adapters)
+        return first if self.skeleton(first) == self.skeleton(second) else second
 
-    def example(self, place: int, adapters: bool) -> tuple[dict[str, Any], Callable[..., Any]]:
+    def looking(self) -> Variant | None:
+        """Return the variant of batches that look at pictures; None: there are none, or they are as others."""
+        usual = self.usual()
+        looking = Variant(usual.place, False, references=True)
+        return None if self.sizes.references is None or self.skeleton(looking) == self.skeleton(usual) else looking
+
+    def example(self, variant: Variant) -> tuple[dict[str, Any], Callable[..., Any]]:
         """Return the arguments of an evaluation of a batch that can be recorded, by their names, and the function."""
         ops, sizes, rng = self.ops, self.sizes, np.random.default_rng(7)
-        grids = GRIDS[place]
         samples = []
-        for grid, rows in zip(grids, TEXTS, strict=True):
+        for grid, rows, seen in zip(GRIDS[variant.place], TEXTS, REFERENCES, strict=True):
             tokens = rng.standard_normal((rows, sizes.text_width)).astype(np.float32)
             pooled = rng.standard_normal(sizes.pooled_width).astype(np.float32)
-            samples.append(Sample(grid, read_only(tokens, pooled), sizes.embedded_guidance))
+            looks = (seen,) if variant.references else ()
+            samples.append(Sample(grid, read_only(tokens, pooled), sizes.embedded_guidance, references=looks))
         table, pages = None, None
-        if adapters:
+        if variant.adapters:
             ends = np.cumsum([0, *TOKENS]).astype(np.int32)
             owners = np.array([0, 2] * (len(TOKENS) // 2), np.int32)
             weights = np.linspace(0.25, 1, len(TOKENS), dtype=np.float32)
@@ -159,7 +191,7 @@ class RecordedSteps:
             drawn = [[rng.standard_normal((ROWS, width)).astype(np.float32) for width in self.layers] for _ in range(2)]
             pages = _Pages(*([ops.array(each) for each in part] for part in drawn))
         layout = self.denoiser.layout(ops, samples, table)
-        count = sum(height * width for height, width in grids)
+        count = sum(sample.rows for sample in samples)
         latents = ops.array(rng.standard_normal((count, sizes.token_channels)).astype(np.float32), "float32")
         (times,) = ops.vectors(self.denoiser.times(np.array([0.9, 0.5, 0.25], np.float32)))
         arguments: dict[str, Any] = {"layout": layout, "latents": latents, "times": times}

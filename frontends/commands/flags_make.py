@@ -193,7 +193,7 @@ def engine_flags(parser: Any, title: str = "how to compute it", *, several: bool
     group = parser.add_argument_group(title)
     model_flags(group)
     backend = Names("--backend", backends.names())
-    known = " or ".join(backends.names())
+    known = ", ".join(backends.names())
     group.add_argument("--backend", type=backend, default=backends.DEFAULT, metavar="NAME", help=f"{known} (cpu)")
     text = "like cuda:0,cuda:1, a worker on each" if several else "like cuda:0"
     device = partial(_device, several=several)

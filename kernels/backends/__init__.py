@@ -6,6 +6,7 @@ To add a backend is to add a module with
     def create(options: Options) -> Ops              # ValueError for an option that it does not have
     EXTRA: str                                       # may be absent: the extra of Salon that brings its packages
     CORES: bool                                      # may be absent: False if it leaves the machine's cores to others
+    PROVIDERS: bool                                  # may be absent: True if it takes execution providers
     LINEAR_BYTES: int                                # may be absent: of a number of a linear layer, if not those of the
                                                      # compute dtype
 
@@ -15,6 +16,7 @@ module loads none when it is imported, because `salon --help` lists the backends
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,12 +37,14 @@ class Options:
         dtype: compute dtype.
         threads: number of threads.
         device: name of a device ("cuda:0"), for backends that have several.
+        providers: execution providers, best first, for backends that have them.
     """
 
     isa: str | None = None
     dtype: Dtype | None = None
     threads: int | None = None
     device: str | None = None
+    providers: tuple[str, ...] | None = None
 
 
 class Backend(Protocol):
@@ -63,13 +67,16 @@ def create(
     dtype: Dtype | None = None,
     threads: int | None = None,
     device: str | None = None,
+    providers: Sequence[str] | None = None,
 ) -> Ops[Any, Any]:
     """Make the op table of the backend called `name`. `Options` describes the other arguments.
 
     Raises:
         ValueError: the name is unknown, or the backend does not have an option.
     """
-    return backend(name).create(Options(isa, dtype, threads, device))
+    if providers is not None and not getattr(backend(name), "PROVIDERS", False):
+        raise ValueError(f"providers: got {list(providers)}, want none for the {name} backend, which has no providers")
+    return backend(name).create(Options(isa, dtype, threads, device, None if providers is None else tuple(providers)))
 
 
 def uses_cores(name: str) -> bool:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 HELP = "the model's ONNX graph, by ONNX Runtime: other pixels"
 EXTRA = "onnx"
+PROVIDERS = True
 
 
 def create(options: Options) -> GraphOps:
@@ -24,13 +25,16 @@ def create(options: Options) -> GraphOps:
     import onnx  # noqa: F401  the graphs are made of it
     import onnxruntime
 
-    from ..onnx.runtime import OnnxSession, providers_of
+    from ..onnx.runtime import OnnxSession, chosen, providers_of
     from ..onnx.table import GraphOps
 
     device = options.device or "cpu"
-    providers_of(device)
+    providers = providers_of(device) if options.providers is None else chosen(options.providers)
+    where = (
+        device if options.providers is None else "+".join(options.providers).replace("ExecutionProvider", "").lower()
+    )
 
     def start(path: Path) -> OnnxSession:
-        return OnnxSession(path, device, options.threads)
+        return OnnxSession(path, providers, options.threads, device)
 
-    return GraphOps(f"onnx/{device}/{onnxruntime.__version__}", start, options.threads)
+    return GraphOps(f"onnx/{where}/{onnxruntime.__version__}", start, options.threads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,19 +25,19 @@ class OnnxSession:
 
     Args:
         path: the graph.
-        device: name and number of a device, as `providers_of` takes it.
+        providers: execution providers, best first.
         threads: threads of an op; None: as many as ONNX Runtime takes.
+        device: name and number of the device whose memory holds inputs and outputs.
     """
 
-    def __init__(self, path: Path, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, path: Path, providers: Sequence[Any], threads: int | None = None, device: str = "cpu") -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
-        providers = providers_of(device)
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=providers)
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
         self._of = onnxruntime.OrtValue.ortvalue_from_numpy
         self._where = ("cpu", 0) if device == "cpu" else ("cuda", number_of(device))
         self._names = {given.name for given in self._session.get_inputs()}
@@ -71,6 +72,18 @@ class OnnxSession:
 def number_of(device: str) -> int:
     """Return the number of a device: 1 of "cuda:1", 0 of "cuda"."""
     return int(device.partition(":")[2] or 0)
+
+
+def chosen(providers: Sequence[str]) -> list[Any]:
+    """Return execution providers as they were named. Raise ValueError for one that this ONNX Runtime lacks."""
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    missing = [name for name in providers if name not in there]
+    if missing or not providers:
+        got = ", ".join(missing) or "none"
+        raise ValueError(complaint("providers", got, ", ".join(there), "install the onnxruntime that has it"))
+    return list(providers)
 
 
 def providers_of(device: str) -> list[Any]:

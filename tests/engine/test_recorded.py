@@ -15,6 +15,7 @@ from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, OutputError
 from salon.engine.export import Exported, export, open_export
 from salon.engine.lora_uses import LoraUse
+from salon.engine.recorded import Variant
 
 from . import lora_files
 from .conftest import WIDTH, write_tiny
@@ -104,9 +105,9 @@ def test_an_export_says_what_it_is_of_and_runs_by_itself(engine: Engine, exporte
     for name in found.manifest["graphs"]:
         onnx.checker.check_model(str(found.graph(name)), full_check=True)
     assert engine.recorded is not None
-    arguments, velocity = engine.recorded.example(1, True)
+    arguments, velocity = engine.recorded.example(Variant(1, adapters=True))
     want = engine.ops.numpy(velocity(engine.ops, **arguments))
-    feeds = engine.recorded.record(0, True).feeds(arguments)
+    feeds = engine.recorded.record(Variant(adapters=True)).feeds(arguments)
     assert feeds is not None
     assert {*feeds} == {*found.manifest["graphs"]["step_adapters"]["inputs"]}
     got = engine.ops.start(found.graph("step_adapters")).run(feeds)  # type: ignore[attr-defined]

@@ -96,3 +96,13 @@ def test_every_backend_says_what_it_is_and_has_one_device_here(name: str) -> Non
     assert backends.create(name, device="cpu").name.startswith(name)
     with pytest.raises(ValueError, match="cuda:0"):
         backends.create(name, device="cuda:0")
+
+
+def test_providers_are_those_of_a_backend_that_has_some() -> None:
+    with pytest.raises(UnknownBackend, match=r"providers: got \['CUDA'\], want none for the cpu backend"):
+        Engine.load(providers=["CUDA"])
+    pytest.importorskip("onnxruntime", reason="it has the providers (extra: onnx)")
+    made = backends.create("onnx", providers=["CPUExecutionProvider"])
+    assert made.name.startswith("onnx/cpu/")
+    with pytest.raises(ValueError, match="providers: got NoSuchProvider, allowed .*CPUExecutionProvider"):
+        backends.create("onnx", providers=["CPUExecutionProvider", "NoSuchProvider"])
