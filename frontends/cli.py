@@ -66,6 +66,7 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     **{f"moodboard {name}": "commands.moodboard" for name in MOODBOARD},
     "serve": "commands.serve",
     "export": "commands.export",
+    "build-plan": "commands.build_plan",
     "completion": "commands.completion",
 }
 
@@ -130,7 +131,7 @@ def _run(argv: Sequence[str]) -> int:
 
 def function_of(command: str) -> str:
     """Return the name of a command's function in its module: "ops accounts set" is `accounts_set`."""
-    return command.removeprefix("ops ").replace(" ", "_")
+    return command.removeprefix("ops ").replace(" ", "_").replace("-", "_")
 
 
 def _refuse(message: str, code: int = exits.REFUSED) -> int:

@@ -145,8 +145,18 @@ def test_only_the_backends_that_need_a_peer_import_it(path: Path) -> None:
     needs = {name.split(".")[0] for name, relative in imports(path) if not relative}
     allowed = {"torch", "triton"} if TRITON in path.parents else set()
     if identify(path).startswith(GRAPHS):
-        allowed = {"onnx", "onnxruntime", "openvino"}
-    peers = {"torch", "diffusers", "transformers", "onnx", "onnxruntime", "openvino", "triton", "psutil"}
+        allowed = {"onnx", "onnxruntime", "openvino", "tensorrt_rtx"}
+    peers = {
+        "torch",
+        "diffusers",
+        "transformers",
+        "onnx",
+        "onnxruntime",
+        "openvino",
+        "tensorrt_rtx",
+        "triton",
+        "psutil",
+    }
     assert not needs & (peers - allowed)
 
 
@@ -160,7 +170,7 @@ def test_the_triton_backend_is_imported_when_it_is_created() -> None:
 
 def test_the_default_install_brings_what_every_floor_imports() -> None:
     """`salon serve` asked for an extra; what is optional is imported where it is used, and missed in one line."""
-    optional = {"opentelemetry", "psycopg", "torch", "triton", "onnx", "onnxruntime", "openvino"}
+    optional = {"opentelemetry", "psycopg", "torch", "triton", "onnx", "onnxruntime", "openvino", "tensorrt_rtx"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     brought = {re.split(r"[<>=!~; \[]", line)[0].lower() for line in project["dependencies"]}
     called = {"PIL": "pillow", "zmq": "pyzmq"}

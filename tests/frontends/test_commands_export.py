@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,13 @@ def test_a_model_becomes_a_folder_of_graphs(tmp_path: Path, capsys: pytest.Captu
     assert (Path(report["folder"]) / report["graphs"]["step"]["file"]).is_file()
     assert main(["export", str(tmp_path / "nothing"), "-o", str(tmp_path / "other")]) == 2
     assert not (tmp_path / "other").exists()
+
+
+def test_a_plan_needs_its_package_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build-plan", "-o", str(tmp_path / "plans"), "--shapes", "64by64"]) == 2
+    assert "--shapes: got '64by64', allowed sizes like 512x512,1024x768" in capsys.readouterr().err
+    if find_spec("tensorrt_rtx") is None:
+        model = write_tiny(tmp_path / "tiny")
+        assert main(["build-plan", str(model), "-o", str(tmp_path / "plans"), "--shapes", "16x16"]) == 2
+        assert "got no TensorRT-RTX, allowed an installed one; install it: pip install" in capsys.readouterr().err
+    assert not (tmp_path / "plans").exists()
