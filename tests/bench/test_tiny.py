@@ -28,6 +28,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "jobs": {"tied_to": "shapes", "needs": "diffusers", "rows": 25},
     "int8": {"tied_to": "digest", "needs": "numpy", "rows": 6},
     "loading": {"tied_to": "nothing", "needs": "diffusers", "rows": 3},
+    "onnx": {"tied_to": "nothing", "needs": "diffusers", "rows": 2},
     "lanes": {"tied_to": "shapes", "needs": "matplotlib", "rows": 10},
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
