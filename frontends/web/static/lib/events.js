@@ -1,7 +1,7 @@
 // One stream of events for the whole page: what happens to the account's jobs.
 
 import { signal } from "./html.js";
-import { known, put, reload } from "./store.js";
+import { drop, known, put, reload } from "./store.js";
 
 const HIDDEN_MS = 30_000; // after which a hidden page lets its connection go: browsers have six for a server
 const WAIT_MS = [500, 1000, 2000, 5000];
@@ -48,6 +48,7 @@ export function listen() {
     waiting.set(job, url.replace(/^\//, ""));
     if (!loading.has(job)) void loadPreview(job);
   });
+  on("gone", ({ job }) => drop(job));
   on("reset", () => void reload().catch(() => {}));
 }
 

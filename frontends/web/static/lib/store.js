@@ -119,8 +119,13 @@ export async function cancel(job) {
 /** @param {Job} job */
 export async function remove(job) {
   await call("delete", { job: job.id });
-  order.value = order.peek().filter((other) => other !== job);
-  known.delete(job.id);
+  drop(job.id);
+}
+
+/** Forget a job that is deleted. @param {string} id */
+export function drop(id) {
+  order.value = order.peek().filter((job) => job.id !== id);
+  known.delete(id);
 }
 
 /** Forget everything, for another account. */
