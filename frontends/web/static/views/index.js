@@ -12,6 +12,7 @@
 /** @type {View[]} */
 export const VIEWS = [
   { name: "Create", path: "create", key: "c", icon: "create", load: () => import("./create.js") },
+  { name: "Chat", path: "chat", key: "h", icon: "chat", feature: "chat", barless: true, load: () => import("./chat.js") },
   { name: "Personalize", path: "personalize", key: "p", icon: "heart", feature: "taste", load: () => import("./personalize.js") },
   { name: "Editor", path: "edit", key: "e", icon: "edit", barless: true, load: () => import("./edit.js") },
   { name: "Operate", path: "operate", key: "s", icon: "gauge", operators: true, barless: true, load: () => import("./operate.js") },

@@ -1,0 +1,130 @@
+// Chat: say what shall be different, turn by turn. Each turn shows the prompt that it became, which can be edited.
+
+import { html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { call, callOnce } from "../lib/api.js";
+import { clock, dayName } from "../lib/format.js";
+import { go, href } from "../lib/router.js";
+import { find } from "../lib/store.js";
+import { confirm } from "../components/dialog.js";
+import { Icon } from "../components/icon.js";
+import { JobCard } from "../components/jobcard.js";
+import { attempt } from "../components/toasts.js";
+
+/** @typedef {import("../lib/store.js").Job} Job */
+/**
+ * @typedef {{number: number, at_ms: number, behind: number, text: string, prompt: string, by: string, notes: string[], job: string}} Turn
+ * @typedef {{chat: number, title: string, turns: number, changed_ms: number}} Summary
+ */
+
+const IDEAS = ["a red apple, 3d, on a teal background", "a castle, woodcut, sepia tones", "a fox, watercolor"];
+const PREVIEW_EVERY = 4; // steps
+
+/** @param {{params: string[]}} properties */
+export default function Chat({ params: [id = ""] }) {
+  const chats = useSignal(/** @type {Summary[]} */ ([]));
+  const next = useSignal(0);
+  const load = (before = 0) => attempt(async () => {
+    const page = await call("chat.list", { before, limit: 30 });
+    chats.value = before ? [...chats.peek(), ...page.chats] : page.chats;
+    next.value = page.next;
+  });
+  useEffect(() => void load(), [id]);
+  /** @param {Summary} chat */
+  const remove = async (chat) => {
+    if (!(await confirm("Delete this conversation?", "Its pictures stay.", "Delete"))) return;
+    await attempt(() => call("chat.delete", { chat: chat.chat }));
+    if (String(chat.chat) === id) go("chat");
+    await load();
+  };
+  return html`<div class="chat">
+    <h1 class="hidden">Chat</h1>
+    <aside class="chats" aria-label="Conversations">
+      <a class="chat-new" href=${href("chat")} aria-current=${id ? null : "page"}><${Icon} name="plus" /><span>New</span></a>
+      <ul>${chats.value.map((chat) => html`<li key=${chat.chat}>
+        <a href=${href("chat", chat.chat)} aria-current=${String(chat.chat) === id ? "page" : null}><span>${chat.title || "Without words"}</span><span class="muted">${dayName(chat.changed_ms)}</span></a>
+        <button type="button" class="round small" aria-label=${`Delete ${chat.title}`} onClick=${() => remove(chat)}><${Icon} name="trash" /></button>
+      </li>`)}</ul>
+      ${next.value > 0 && html`<button type="button" class="quiet" onClick=${() => load(next.value)}>Older</button>`}
+    </aside>
+    <${Talk} key=${id} id=${id} />
+  </div>`;
+}
+
+/** One conversation; without an id a new one. @param {{id: string}} properties */
+function Talk({ id }) {
+  const turns = useSignal(/** @type {Turn[]} */ ([]));
+  const wrong = useSignal("");
+  const busy = useSignal(false);
+  const end = useRef(/** @type {HTMLDivElement | null} */ (null));
+  useEffect(() => {
+    if (!id) return;
+    (async () => {
+      /** @type {Turn[]} */
+      let found = [];
+      for (let more = true; more; ) {
+        const page = await call("chat.show", { chat: Number(id), after: found.at(-1)?.number ?? 0 });
+        found = [...found, ...page.turns];
+        more = page.more && page.turns.length > 0;
+      }
+      turns.value = found;
+    })().catch((error) => { wrong.value = error.message; });
+  }, [id]);
+  useEffect(() => end.current?.scrollIntoView({ block: "end" }), [turns.value.length]);
+
+  /** @param {{text: string, prompt?: string | null, turn?: number}} said `turn`: the one that it goes on from; 0: the last */
+  const say = async ({ text, prompt = null, turn = 0 }) => {
+    busy.value = true;
+    wrong.value = "";
+    try {
+      const told = await callOnce("chat.say", { chat: Number(id), text, prompt, turn, preview_every: PREVIEW_EVERY });
+      if (id) turns.value = [...turns.peek(), told.turn];
+      else go("chat", told.chat);
+      return true;
+    } catch (error) {
+      wrong.value = error instanceof Error ? error.message : String(error);
+      return false;
+    } finally {
+      busy.value = false;
+    }
+  };
+  /** @param {SubmitEvent} event */
+  const submit = async (event) => {
+    event.preventDefault();
+    const form = /** @type {HTMLFormElement} */ (event.target);
+    const text = String(new FormData(form).get("text")).trim();
+    if (text && (await say({ text }))) form.reset();
+  };
+  return html`<section class="talk" aria-label="Conversation">
+    <div class="turns" role="log" aria-live="polite">
+      ${!turns.value.length && !id && html`<div class="welcome"><h2>What shall be drawn?</h2><p class="muted">Say it; then say what shall be different. Each turn is a draft, and the prompt that it became is shown.</p>
+        <ul class="ideas">${IDEAS.map((idea) => html`<li key=${idea}><button type="button" onClick=${() => say({ text: idea })}>${idea}</button></li>`)}</ul></div>`}
+      ${turns.value.map((turn) => html`<${TurnView} key=${turn.number} turn=${turn} onEdit=${(/** @type {string} */ prompt) => say({ text: turn.text, prompt, turn: turn.behind })} />`)}
+      <div ref=${end}></div>
+    </div>
+    ${wrong.value && html`<p class="error" role="alert">${wrong.value}</p>`}
+    <form class="say" onSubmit=${submit}>
+      <label class="hidden" for="say">Say what shall be different</label>
+      <input id="say" name="text" type="text" autocomplete="off" maxlength="2000" placeholder=${turns.value.length ? "make it blue, add a hat, at night, more like the second …" : "a red apple, 3d, on a teal background"} />
+      <button class="primary" disabled=${busy.value}><${Icon} name="send" /><span>Say</span></button>
+    </form>
+  </section>`;
+}
+
+/** @param {{turn: Turn, onEdit: (prompt: string) => void}} properties */
+function TurnView({ turn, onEdit }) {
+  const job = useSignal(/** @type {Job | null} */ (null));
+  const edited = useSignal(turn.prompt);
+  useEffect(() => {
+    if (turn.job) find(turn.job).then((found) => { job.value = found; }, () => {}); // it may be deleted
+  }, [turn.number]);
+  return html`<article class="turn" aria-label=${turn.text}>
+    <p class="said">${turn.text}<span class="muted">${clock(turn.at_ms)}</span></p>
+    <form class="became" onSubmit=${(/** @type {Event} */ event) => { event.preventDefault(); onEdit(edited.value); }}>
+      <label class="hidden" for=${`turn-${turn.number}`}>The prompt that it became</label>
+      <textarea id=${`turn-${turn.number}`} rows="1" value=${edited.value} onInput=${(/** @type {Event} */ event) => { edited.value = /** @type {HTMLTextAreaElement} */ (event.target).value; }}></textarea>
+      ${edited.value !== turn.prompt && html`<button type="submit">Draw this instead</button>`}
+    </form>
+    ${turn.notes.map((note) => html`<p key=${note} class="muted">${note}</p>`)}
+    ${job.value && html`<${JobCard} job=${job.value} />`}
+  </article>`;
+}

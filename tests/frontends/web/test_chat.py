@@ -1,0 +1,37 @@
+"""Chat: what shall be different is said, and the prompt that it became is shown and can be changed."""
+
+from __future__ import annotations
+
+from salon.frontends.client.client import Client
+from salon.frontends.zmq.background import BackgroundServer
+
+from .conftest import Open, expect, in_both_themes
+
+
+def test_chat(open_page: Open, server: BackgroundServer) -> None:
+    page = open_page("chat", expect=("404 (Not Found)", "400 (Bad Request)"))
+    page.get_by_label("Say what shall be different").fill("a red apple")
+    page.keyboard.press("Enter")
+    turns = page.locator(".turn")
+    expect(turns.locator(".tile.loaded")).to_have_count(4)
+    page.get_by_label("Say what shall be different").fill("make it blue")
+    page.keyboard.press("Enter")
+    expect(turns).to_have_count(2)
+    prompt = turns.last.get_by_label("The prompt that it became")
+    assert "blue" in prompt.input_value()
+    prompt.fill("a gold apple --n 1")
+    page.get_by_role("button", name="Draw this instead").click()
+    expect(turns).to_have_count(3)
+    expect(turns.last.locator(".tile.loaded")).to_have_count(1)
+    page.get_by_label("Say what shall be different").fill("--nonsense 3")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("--nonsense")
+    in_both_themes(page)
+    page.reload()
+    expect(turns).to_have_count(3)
+    with Client(server.address) as client:
+        assert [turn.prompt for turn in client.chat.show(1).turns][2] == "a gold apple --n 1"
+    page.get_by_role("button", name="Delete a red apple").click()
+    page.get_by_role("button", name="Delete", exact=True).click()
+    expect(turns).to_have_count(0)
+    expect(page.locator(".chats li")).to_have_count(0)
