@@ -107,8 +107,7 @@ class Model:
     def limits(self, itemsize: int) -> Limits:
         """Return the limits of an engine that was given none: the usual ones, or what four pictures of the model's
         default size take together, each with a reference where the model takes some, and eight of an IP-Adapter, if
-        that is more. A number of the
-        compute dtype has `itemsize` bytes."""
+        that is more. A number of the compute dtype has `itemsize` bytes."""
         usual, memory, unit = Limits(), self.memory(itemsize), self.architecture.granularity
         width, height = self.defaults["width"], self.defaults["height"]
         samples = 4 if self.defaults["guidance_scale"] == 1 else 8

@@ -63,7 +63,7 @@ class _Random:
 def flux(
     layers: int, width: int, text: int, *, xlabs: bool = False, tokens: int = 4, inputs: int = EMBEDDING
 ) -> Arrays:
-    """The arrays of an adapter of FLUX.1, in diffusers' names or in those of XLabs' files."""
+    """Return the arrays of an adapter of FLUX.1, in diffusers' names or in those of XLabs' files."""
     random, image = _Random(5), "ip_adapter_proj_model" if xlabs else "image_proj"
     found = random.layer(f"{image}.proj", tokens * text, inputs) | random.norm(f"{image}.norm", text)
     for number in range(layers):
@@ -95,7 +95,7 @@ def siglip(folder: Path) -> Any:
 
 
 def instantx(layers: int, width: int, text: int, *, tokens: int = 6) -> Arrays:
-    """The arrays of InstantX's adapter of FLUX.1, for so many double and single blocks together."""
+    """Return the arrays of InstantX's adapter of FLUX.1, for so many double and single blocks together."""
     random = _Random(7)
     found = random.layer("image_proj.proj.0", 2 * EMBEDDING, EMBEDDING)
     found |= random.layer("image_proj.proj.2", tokens * text, 2 * EMBEDDING) | random.norm("image_proj.norm", text)
@@ -106,7 +106,7 @@ def instantx(layers: int, width: int, text: int, *, tokens: int = 6) -> Arrays:
 
 
 def unet(widths: list[int], text: int, *, plus: bool = False) -> Arrays:
-    """The arrays of an adapter of a UNet whose attentions to the text have these widths, in the order of the files."""
+    """Return the arrays of an adapter of a UNet whose attentions to the text have these widths, in the order of the files."""
     random = _Random(6)
     if plus:
         d, inner = 64, 128

@@ -79,6 +79,17 @@ class SiglipVisionConfig:
 
 
 @dataclass(frozen=True, eq=False)
+class Pool:
+    """The attention of one query, the probe, that makes an embedding of all patches, and what follows it."""
+
+    query: Any  # [D, D], of the probe
+    out: Any  # [D, D]
+    norm: Norm
+    up: Any  # [I, D]
+    down: Any  # [D, I]
+
+
+@dataclass(frozen=True, eq=False)
 class SiglipVisionWeights:
     """A packed image encoder.
 
@@ -88,7 +99,7 @@ class SiglipVisionWeights:
         after: the norm behind the layers.
         probe: compute [1, D], the query of the pooling attention.
         pool_kv: linear [2 D, D], its keys and values.
-        pool: the rest of the pooling: its `attention_norm` is none, its `qkv` [D, D] takes the probe.
+        pool: the rest of it.
     """
 
     config: SiglipVisionConfig
@@ -98,7 +109,7 @@ class SiglipVisionWeights:
     after: Norm
     probe: Any
     pool_kv: Any
-    pool: Layer
+    pool: Pool
 
 
 def load_siglip_vision(ops: Ops[Any, Any], component: Component) -> SiglipVisionWeights:
@@ -129,11 +140,10 @@ def load_siglip_vision(ops: Ops[Any, Any], component: Component) -> SiglipVision
     patch, bias = (floats(f"embeddings.patch_embedding.{name}", *shape)
                    for name, shape in (("weight", (d, COLOURS, side, side)), ("bias", (d,))))  # fmt: skip
     into, into_bias = floats("head.attention.in_proj_weight", 3 * d, d), floats("head.attention.in_proj_bias", 3 * d)
-    pool = Layer(
-        attention_norm=None,
-        qkv=ops.pack_linear([into[:d]], [into_bias[:d]], exact=True),
+    pool = Pool(
+        query=ops.pack_linear([into[:d]], [into_bias[:d]], exact=True),
         out=reader.linear(f"{head}.attention.out_proj", d, d),
-        feed_norm=reader.norm(f"{head}.layernorm", d),
+        norm=reader.norm(f"{head}.layernorm", d),
         up=reader.linear(f"{head}.mlp.fc1", hidden, d),
         down=reader.linear(f"{head}.mlp.fc2", d, hidden),
     )
