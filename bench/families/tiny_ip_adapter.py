@@ -95,7 +95,7 @@ def siglip(folder: Path) -> Any:
 
 
 def instantx(layers: int, width: int, text: int, *, tokens: int = 6) -> Arrays:
-    """Return the arrays of InstantX's adapter of FLUX.1, for so many double and single blocks together."""
+    """The arrays of InstantX's adapter of FLUX.1, for so many double and single blocks together."""
     random = _Random(7)
     found = random.layer("image_proj.proj.0", 2 * EMBEDDING, EMBEDDING)
     found |= random.layer("image_proj.proj.2", tokens * text, 2 * EMBEDDING) | random.norm("image_proj.norm", text)
@@ -106,7 +106,7 @@ def instantx(layers: int, width: int, text: int, *, tokens: int = 6) -> Arrays:
 
 
 def unet(widths: list[int], text: int, *, plus: bool = False) -> Arrays:
-    """Return the arrays of an adapter of a UNet whose attentions to the text have these widths, in the order of the files."""
+    """Return the arrays of an adapter of a UNet whose attentions to the text are so wide, in the order of the files."""
     random = _Random(6)
     if plus:
         d, inner = 64, 128
