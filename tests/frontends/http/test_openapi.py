@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -74,7 +75,7 @@ def test_every_field_is_read(name: str) -> None:
 
 
 @pytest.mark.skipif(shutil.which("schemathesis") is None, reason="schemathesis is not installed")
-def test_schemathesis_finds_nothing(server: BackgroundServer) -> None:
+def test_schemathesis_finds_nothing(server: BackgroundServer, tmp_path: Path) -> None:
     """Whatever it sends is answered as the page says, and nothing is a fault of the server's."""
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
     command = ["schemathesis", "run", f"{address(server)}/openapi.json", "--checks", f"{checks},unsupported_method"]
@@ -88,5 +89,5 @@ def test_schemathesis_finds_nothing(server: BackgroundServer) -> None:
         "--request-timeout",
         "60",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stdout[-6000:]
