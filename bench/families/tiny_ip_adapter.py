@@ -95,7 +95,7 @@ def siglip(folder: Path) -> Any:
 
 
 def instantx(layers: int, width: int, text: int, *, tokens: int = 6) -> Arrays:
-    """The arrays of InstantX's adapter of FLUX.1, for so many double and single blocks together."""
+    """Return the arrays of InstantX's adapter of FLUX.1, for so many double and single blocks together."""
     random = _Random(7)
     found = random.layer("image_proj.proj.0", 2 * EMBEDDING, EMBEDDING)
     found |= random.layer("image_proj.proj.2", tokens * text, 2 * EMBEDDING) | random.norm("image_proj.norm", text)
