@@ -97,6 +97,7 @@ def needed(
             nothing to draw.
     """
     found, unit = {}, info.architecture.granularity
+    side = 0 if info.styles is None else info.styles.side
     for form in forms_of(spec):
         pixels = given.get(form)
         if pixels is None:
@@ -106,6 +107,8 @@ def needed(
             continue
         whole = not any(side % unit or not side for side in pixels.shape[:2])
         fits = pixels.ndim == 3 and pixels.shape[2] == 3 and whole
+        if side and form.use is PictureUse.STYLE:  # of an IP-Adapter, whose encoder has a unit of its own
+            fits = pixels.shape == (side, side, 3)
         if not (fits if form.shape is None else pixels.shape == form.shape):
             allowed = f"uint8 [height, width, 3] with sides that are multiples of {unit}"
             allowed = allowed if form.shape is None else f"uint8 {list(form.shape)}"

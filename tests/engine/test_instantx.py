@@ -18,7 +18,7 @@ from salon.engine.files.opening import ModelPath
 from salon.engine.models import siglip_vision
 from salon.kernels import backends
 from salon.studio.references import pictures_of
-from salon.studio.resources import References
+from salon.studio.resources import References, needed
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning")  # of diffusers with numpy 2
 torch = pytest.importorskip("torch")
@@ -104,7 +104,8 @@ class Pair:
             files[digest_of(data)] = data
         said = {"seed": 7, "width": SIDE, "height": SIDE, "steps": 2, "style_references": list(files), **fields}
         spec = self.engine.make_spec(said.pop("prompt", PROMPT), **{k: v for k, v in said.items() if v})
-        for form, pixels in pictures_of(spec, files.get, References(), self.engine.info).items():
+        made = pictures_of(spec, files.get, References(), self.engine.info)
+        for form, pixels in needed(spec, made, self.engine.info).items():
             self.engine.add_picture(form, pixels)
         return spec
 
