@@ -39,10 +39,10 @@ class Worker(FakeWorker):
         self._info = msgspec.structs.replace(self._info, defaults=defaults)
 
 
-def serve(data: Path, behaviour: Behaviour, *, http: str = "0") -> BackgroundServer:
-    """Return a server that is not started, with its HTTP at a port; 0: any."""
+def serve(data: Path, behaviour: Behaviour, *, http: str = "0", **more: Any) -> BackgroundServer:
+    """Return a server that is not started, with its HTTP at a port; 0: any. `more`: of `ServeOptions`."""
     options = ServeOptions(
-        listen=("tcp://127.0.0.1:0",), data=data, metrics=None, http=f"127.0.0.1:{http}", grace_s=0.2
+        listen=("tcp://127.0.0.1:0",), data=data, metrics=None, http=f"127.0.0.1:{http}", grace_s=0.2, **more
     )  # fmt: skip
     return BackgroundServer(options, lambda _, billing: Studio.over([Worker(behaviour)], accounts=billing))
 
