@@ -39,7 +39,6 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     switch = rows.first.get_by_role("switch")
     switch.uncheck()
     expect(rows.first).to_have_class("off")
-    assert axe(page) == []
     switch.check()
 
     page.get_by_role("link", name="Profiles").click()
