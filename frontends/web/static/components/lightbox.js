@@ -52,6 +52,7 @@ function Open({ place: { job, index } }) {
     const before = document.activeElement;
     dialog.current?.showModal();
     dialog.current?.focus();
+    dialog.current?.scrollTo(0, 0); // phones would show the first button, below the picture
     return () => {
       const tile = document.querySelector(`.tile-open[data-job="${CSS.escape(at.peek()?.job.id ?? job.id)}"]`);
       (before instanceof HTMLElement && before.isConnected ? before : /** @type {HTMLElement | null} */ (tile))?.focus({ preventScroll: true });

@@ -1,6 +1,6 @@
 // Chat: say what shall be different, turn by turn. Each turn shows the prompt that it became, which can be edited.
 
-import { html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { html, useEffect, useSignal } from "../lib/html.js";
 import { call, callOnce } from "../lib/api.js";
 import { clock, dayName } from "../lib/format.js";
 import { go, href } from "../lib/router.js";
@@ -55,7 +55,6 @@ function Talk({ id }) {
   const turns = useSignal(/** @type {Turn[]} */ ([]));
   const wrong = useSignal("");
   const busy = useSignal(false);
-  const end = useRef(/** @type {HTMLDivElement | null} */ (null));
   useEffect(() => {
     if (!id) return;
     (async () => {
@@ -69,7 +68,6 @@ function Talk({ id }) {
       turns.value = found;
     })().catch((error) => { wrong.value = error.message; });
   }, [id]);
-  useEffect(() => end.current?.scrollIntoView({ block: "end" }), [turns.value.length]);
 
   /** @param {{text: string, prompt?: string | null, turn?: number}} said `turn`: the one that it goes on from; 0: the last */
   const say = async ({ text, prompt = null, turn = 0 }) => {
@@ -95,12 +93,11 @@ function Talk({ id }) {
     if (text && (await say({ text }))) form.reset();
   };
   return html`<section class="talk" aria-label="Conversation">
-    <div class="turns" role="log" aria-live="polite">
+    <div class="turns" role="log" aria-live="polite" tabindex="0"><div>
       ${!turns.value.length && !id && html`<div class="welcome"><h2>What shall be drawn?</h2><p class="muted">Say it; then say what shall be different. Each turn is a draft, and the prompt that it became is shown.</p>
         <ul class="ideas">${IDEAS.map((idea) => html`<li key=${idea}><button type="button" onClick=${() => say({ text: idea })}>${idea}</button></li>`)}</ul></div>`}
       ${turns.value.map((turn) => html`<${TurnView} key=${turn.number} turn=${turn} onEdit=${(/** @type {string} */ prompt) => say({ text: turn.text, prompt, turn: turn.behind })} />`)}
-      <div ref=${end}></div>
-    </div>
+    </div></div>
     ${wrong.value && html`<p class="error" role="alert">${wrong.value}</p>`}
     <form class="say" onSubmit=${submit}>
       <label class="hidden" for="say">Say what shall be different</label>
