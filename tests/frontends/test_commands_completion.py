@@ -38,7 +38,7 @@ def complete(*words: str, folder: Path | None = None) -> list[str]:
 def test_commands() -> None:
     assert complete("") == list(COMMANDS[""].below)
     assert complete("ops", "") == list(COMMANDS["ops"].below)
-    assert complete("c") == ["cancel", "completion"]
+    assert complete("c") == ["cancel", "chat", "completion"]
     assert complete("ops", "accounts", "s") == ["set"]
     assert complete("ops", "st") == ["status"]
 
