@@ -32,9 +32,10 @@ from .wire.host import Host
 PROMPT: Final = "a red apple"
 SIDE: Final = 32
 GOAL: Final = 5.0
+IDLE: Final = 0.1  # share of the cores that others may use; above it, 5 ms cannot be told
 PHOTO: Final = 600  # pixels of a side: of noise, 1.1 MB
-ROUNDS: Final = (2, 10, 60)
-COLUMNS: Final = [["way", "ms", "p10", "p90", "added_ms", "requests"]]
+ROUNDS: Final = (1, 10, 60)
+COLUMNS: Final = [["way", "ms", "best_ms", "p10", "p90", "added_ms", "requests"]]
 WIRE, HTTP, STREAM, LINK = "ZeroMQ", "/v1/images/generations", "the same as a stream", "/v1/models"
 BROUGHT, EDIT = "ZeroMQ, with a photograph", "/v1/images/edits, with a photograph"
 
@@ -170,10 +171,15 @@ def _measure(bench: Bench, ways: Ways, rounds: int) -> None:
             added[name] = quantile([one - two for one, two in pairs], 0.5)  # of a round: the machine is as busy in both
         spread = samples.spread or (None, None)
         bench.row(
-            way=name, ms=samples.median, p10=spread[0], p90=spread[1], added_ms=added.get(name), requests=len(samples)
-        )
-    for name in (HTTP, STREAM, EDIT):
-        bench.goal(Goal.at_most(f"added to ZeroMQ by {name}", GOAL, added.get(name), " ms"))
+            way=name, ms=samples.median, best_ms=samples.best, p10=spread[0], p90=spread[1], added_ms=added.get(name),
+            requests=len(samples),
+        )  # fmt: skip
+    load = bench.other_load()
+    for name in beside:
+        value, note = added.get(name), ""
+        if value is not None and load > IDLE:
+            value, note = None, f"others used {load:.0%} of the cores, so {value:.1f} ms says nothing"
+        bench.goal(Goal.at_most(f"added to ZeroMQ by {name}", GOAL, value, " ms", note))
 
 
 main = partial(run, "gateway", (__doc__ or "").splitlines()[0], body)
