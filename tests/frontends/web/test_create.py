@@ -219,9 +219,9 @@ def test_a_server_that_comes_back(browser: Any, tmp_path: Path, behaviour: Behav
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_axe_sees(open_page: Open, scheme: str) -> None:
+def test_what_axe_sees(open_page: Open, job: str, scheme: str) -> None:
     page = open_page(color_scheme=scheme, viewport={"width": 1280, "height": 800})
-    loaded(page, 1)
+    expect(page.locator(f'.job[data-job="{job}"] .tile.loaded')).to_have_count(2)
     page.get_by_role("button", name="Parameters", exact=True).click()
     expect(page.locator("#parameters")).to_be_visible()
     if scheme == "dark":
