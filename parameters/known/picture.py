@@ -9,7 +9,7 @@ from . import Parameter
 PARAMETERS = (
     Parameter(
         "aspect", ("--ar", "--aspect"), Aspect(), "aspect ratio", "the model's, mostly 1:1",
-        "write it like 16:9",
+        "write it like 16:9", conflicts=("width", "height"),
     ),
     Parameter(
         "seed", ("--seed",), Whole(0, RANDOM_SEEDS - 1, most_data=MAX_SEED), "same seed, same pictures",

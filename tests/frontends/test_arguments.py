@@ -100,7 +100,7 @@ def test_aspects_refused(text: str) -> None:
         (["--guidance", "nan"], r"--guidance: got 'nan', allowed a number from 0 to 100"),
         (["--guidance", "101"], r"--guidance: got '101', allowed .*; leave it out for the model's own; 1 is none$"),
         (["--solver", "ddim"], r"--solver: got 'ddim', allowed euler or dpmpp_2m or .* or lcm or pndm or unipc"),
-        (["--backend", "cuda"], r"--backend: got 'cuda', allowed cpu or cpu_int8 or reference"),
+        (["--backend", "cuda"], r"--backend: got 'cuda', allowed cpu or cpu_int8 or onnx or openvino or reference"),
         (["--dtype", "int8"], r"--dtype: got 'int8', allowed bfloat16 or float32"),
         (["--threads", "0"], r"--threads: got '0', allowed a whole number from 1 to 256"),
         (["--seed"], r"--seed: got nothing after it, allowed one value; write it, or drop --seed$"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from salon.engine.spec import GenerationSpec
 from salon.parameters.errors import ParameterError, PromptRefused
 from salon.parameters.known import Parameter, parameters
+from salon.parameters.language.options import prompts_of
 from salon.parameters.language.reading import parse_one
 from salon.studio.prompt.request import ResolvedRequest, Source
 from salon.studio.prompt.requests import choices, keys_of
@@ -61,6 +62,10 @@ def test_what_contradicts_the_prompt_stays_out() -> None:
     assert "raw" not in found
     assert found["style_references"].source is Source.SUFFIX
     assert of("a cat", kept).values["raw"].source is Source.SETTINGS
+    wide = Settings(parameters={"aspect": (3.0, 2.0)})
+    for size in ({"width": 64, "height": 64}, {}):
+        (prompt,) = prompts_of("a cat", size)
+        assert ("aspect" in resolve(prompt, FACTS, wide).values) == (not size)
 
 
 def test_the_resolved_prompt_shows_what_was_added() -> None:
