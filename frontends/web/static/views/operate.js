@@ -29,21 +29,20 @@ export default function Operate({ params }) {
 function useLive(tag, fields, every = EVERY_MS) {
   const found = useSignal(/** @type {any} */ (null));
   const wrong = useSignal("");
+  const load = async () => {
+    try {
+      found.value = await call(tag, fields);
+      wrong.value = "";
+    } catch (error) {
+      wrong.value = error instanceof Error ? error.message : String(error);
+    }
+  };
   useEffect(() => {
-    const load = async () => {
-      if (document.hidden) return;
-      try {
-        found.value = await call(tag, fields);
-        wrong.value = "";
-      } catch (error) {
-        wrong.value = error instanceof Error ? error.message : String(error);
-      }
-    };
     void load();
-    const timer = setInterval(load, every);
+    const timer = setInterval(() => !document.hidden && void load(), every);
     return () => clearInterval(timer);
   }, [JSON.stringify(fields)]);
-  return { found, wrong };
+  return { found, wrong, load };
 }
 
 function Now() {
@@ -85,13 +84,13 @@ function Now() {
 }
 
 function Jobs() {
-  const { found, wrong } = useLive("list", { account: "*", limit: 50 });
+  const { found, wrong, load } = useLive("list", { account: "*", limit: 50 });
   const jobs = found.value?.jobs;
   if (!jobs) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
   /** @param {any} job */
   const acts = (job) => [
-    ...(["queued", "running", "paused"].includes(job.state) ? [{ id: "cancel", label: "Cancel", icon: "close", danger: true, run: () => void attempt(() => call("cancel", { job: job.job })) }] : []),
-    ...(job.state === "failed" ? [{ id: "retry", label: "Run it again", icon: "again", run: () => void attempt(() => call("ops.retry", { job: job.job })) }] : []),
+    ...(["queued", "running", "paused"].includes(job.state) ? [{ id: "cancel", label: "Cancel", icon: "close", danger: true, run: () => void attempt(() => call("cancel", { job: job.job })).then(load) }] : []),
+    ...(job.state === "failed" ? [{ id: "retry", label: "Run it again", icon: "again", run: () => void attempt(() => call("ops.retry", { job: job.job })).then(load) }] : []),
   ];
   return html`<div class="scroll"><table class="plain-table jobs-table"><thead><tr><th scope="col">Made</th><th scope="col">Account</th><th scope="col">Kind</th><th scope="col">Prompt</th><th scope="col">Lane</th><th scope="col">State</th><th scope="col" class="num">GPU time</th><th scope="col"><span class="hidden">Acts</span></th></tr></thead><tbody>
     ${jobs.map((/** @type {any} */ job) => html`<tr key=${job.job}><td>${clock(job.made_ms)}</td><td title=${job.account}>${brief(job.account)}</td><td>${job.kind}</td>
@@ -103,7 +102,7 @@ function Jobs() {
 
 function Accounts() {
   const pages = useSignal([""]);
-  const { found, wrong } = useLive("ops.accounts", { after: pages.value.at(-1), limit: 50 }, 5000);
+  const { found, wrong, load } = useLive("ops.accounts", { after: pages.value.at(-1), limit: 50 }, 5000);
   const edited = useSignal(/** @type {any} */ (null));
   const list = found.value;
   if (!list) return html`<p class=${wrong.value ? "error" : "muted"} role="status">${wrong.value || "…"}</p>`;
@@ -114,7 +113,7 @@ function Accounts() {
         <td class="num"><${Menu} label=${`Account ${each.name || brief(each.account)}`} items=${() => [
           { id: "change", label: "Change", icon: "edit", run: () => { edited.value = each; } },
           { id: "ledger", label: "Ledger", icon: "recipe", run: () => { location.hash = href("operate", "ledger", each.account); } },
-          { id: "block", label: each.blocked ? "Let in again" : "Block", icon: "lock", danger: !each.blocked, run: () => void attempt(async () => { await call("ops.set_account", { account: each.account, blocked: !each.blocked }); }) },
+          { id: "block", label: each.blocked ? "Let in again" : "Block", icon: "lock", danger: !each.blocked, run: () => void attempt(async () => { await call("ops.set_account", { account: each.account, blocked: !each.blocked }); await load(); }) },
         ]} /></td></tr>`)}
     </tbody></table>
     <div class="row end">
@@ -122,7 +121,7 @@ function Accounts() {
       ${list.more && html`<button type="button" onClick=${() => { pages.value = [...pages.value, list.accounts.at(-1).account]; }}>Next</button>`}
       <button type="button" onClick=${() => { edited.value = {}; }}>Open an account</button>
     </div>
-    ${edited.value && html`<${AccountForm} account=${edited.value} onClose=${() => { edited.value = null; }} />`}
+    ${edited.value && html`<${AccountForm} account=${edited.value} onClose=${() => { edited.value = null; void load(); }} />`}
   </div>`;
 }
 
