@@ -80,6 +80,13 @@ WORD: Final = r"[a-z0-9][a-z0-9_.-]{0,31}"  # such as the name of a plan
 PUBLIC_KEY: Final = r"[0-9a-f]{64}"  # a public key, which names an account
 MAX_LABEL: Final = 100  # characters of a name for people
 MAX_PAGE: Final = 200  # lines of a page
+MAX_NAMES: Final = 20_000  # names of jobs on a page
+MAX_BULK: Final = 1_000  # jobs that one request changes
+MAX_FOLDERS: Final = 500  # of an account
+MAX_PRESETS: Final = 200  # of an account
+MAX_PRESET: Final = 1_000  # characters of one
+MAX_SEARCHED: Final = 16  # words of a search
+PRESET: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"  # the name of parameters that an account keeps: a pattern
 
 
 def random_seed() -> int:

@@ -29,6 +29,7 @@ PROFILE: Final = (
     *("list", "new", "show", "public", "private", "delete", "events", "switch", "undo", "report", "codes", "revoke"),
 )
 MOODBOARD: Final = ("list", "new", "add", "remove", "show", "delete")
+FOLDER: Final = ("list", "new", "rename", "delete", "add", "remove")
 COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's function of a namespace
     "imagine": "imagine",
     "plan": "plan",
@@ -64,6 +65,10 @@ COMMANDS: Final[Mapping[str, str]] = {  # the module that has each command's fun
     "pick": "commands.like",
     **{f"profile {name}": "commands.profile" for name in PROFILE},
     **{f"moodboard {name}": "commands.moodboard" for name in MOODBOARD},
+    **dict.fromkeys(("find", "publish", "hide"), "commands.organize"),
+    **{f"folder {name}": "commands.organize" for name in FOLDER},
+    **{f"preset {name}": "commands.organize" for name in ("list", "put", "delete")},
+    "download": "commands.download",
     "serve": "commands.serve",
     "export": "commands.export",
     "build-plan": "commands.build_plan",

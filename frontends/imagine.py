@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import __version__
 from ..bounds import random_seed
+from ..studio.prompt import presets
 from ..studio.prompt.resolve import Facts, resolve
 from ..studio.prompt.wildcards import left_open
 from .commands import remote, words
@@ -54,7 +55,9 @@ def imagine(options: argparse.Namespace) -> int:
     facts = Facts(default_style=True, job_kind=options.command, remakes=bool(options.sources))
     there = server_of(options) is not None  # then the server has the words
     lists = left_open if there else own_words
-    requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
+    requests = [
+        resolve(prompt, facts, digests=digests, lists=lists, presets=presets.left_open) for prompt in options.prompts
+    ]
     if there:
         return remote.imagine(options, requests, digests, loras)
     if options.sources:

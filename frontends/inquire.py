@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..bounds import FINAL
 from ..errors import SalonError, complaint
 from ..parameters.errors import PromptRefused
+from ..studio.prompt.presets import left_open
 from ..studio.prompt.resolve import Facts, resolve
 from .commands import exits, remote, words
 from .commands.connection import Contact, connected, server_of
@@ -33,7 +34,8 @@ def inquire(options: argparse.Namespace) -> int:
         raise PromptRefused(complaint(options.command, got, "one", "ask about each by itself"), options.prompt, 0)
     files = {path: read_typed(path, options.command) for path in (one.path for one in options.sources) if path}
     digests = {path: file.digest for path, file in files.items()}
-    request = resolve(options.prompts[0], Facts(default_style=True, job_kind=options.command, remakes=True))
+    facts = Facts(default_style=True, job_kind=options.command, remakes=True)
+    request = resolve(options.prompts[0], facts, presets=left_open)
     if server_of(options) is not None:
         return _there(options, digests, started)
     want_files(options.sources, options.command)

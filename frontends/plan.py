@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def plan(options: argparse.Namespace) -> int:
     """Run the command with the namespace of `arguments.parse`. What `imagine` would refuse is refused."""
-    remote.refuse_misplaced(options, of_server=("profile",))  # lanes have prices anywhere
+    remote.refuse_misplaced(options, of_server=("profile", "preset"))  # lanes have prices anywhere
     files = references(options.prompts, links=None if server_of(options) is not None else options.image_links)
     loras = lora_files(options.prompts)
     digests = {path: file.digest for path, file in files.items()} | loras

@@ -27,6 +27,7 @@ from .flavours import Awaiting
 from .jobs import JobCommands
 from .link import Link, closed, find_address, find_pair, shut, threadless, unforeseen
 from .lookout import Lookout, OnContact
+from .organizing import OrganizeCommands
 from .prompts import SettingsCommands
 from .remakes import JobRemakes, PictureRemakes
 from .steps import Item, Steps, Stream, Wait, Work, seconds_of
@@ -275,6 +276,14 @@ class AsyncConversations(ChatCommands, _Part):
     """The account's conversations about pictures; see `client.Conversations`."""
 
 
+class AsyncOrganize(OrganizeCommands["AsyncRemoteJob"], _Part):
+    """What is done with many jobs at once: names, changes, folders, presets."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self._commands = client
+
+
 class AsyncSettings(SettingsCommands, _Part):
     """What the account wants said where its prompts say nothing."""
 
@@ -327,6 +336,11 @@ class AsyncClient(Commands[AsyncRemoteJob, AsyncRemotePicture, AsyncRemotePair],
     def taste(self) -> AsyncTaste:
         """What the account likes: its log, profiles and codes."""
         return AsyncTaste(self)
+
+    @property
+    def organize(self) -> AsyncOrganize:
+        """What is done with many jobs at once: names, changes, folders, presets."""
+        return AsyncOrganize(self)
 
     async def close(self) -> None:
         """End the connection; jobs go on. Waiting requests end with ClientClosed."""

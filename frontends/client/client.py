@@ -23,6 +23,7 @@ from .flavours import Blocking
 from .jobs import JobCommands
 from .link import Link, find_address, find_pair
 from .lookout import OnContact
+from .organizing import OrganizeCommands
 from .prompts import SettingsCommands
 from .remakes import JobRemakes, PictureRemakes
 from .steps import Steps, Stream, seconds_of
@@ -109,6 +110,14 @@ class Entry(EntryCommands, _Part):
         self._commands = client
 
 
+class Organize(OrganizeCommands["RemoteJob"], _Part):
+    """What is done with many jobs at once: names, changes, folders, presets."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(client._core, client._engine, client._timeout_s)
+        self._commands = client
+
+
 class Ops(OpsCommands, _Part):
     """The requests that operators can make."""
 
@@ -175,6 +184,11 @@ class Client(Commands[RemoteJob, RemotePicture, RemotePair], _Part):
     def taste(self) -> Taste:
         """What the account likes: its log, profiles and codes."""
         return Taste(self)
+
+    @property
+    def organize(self) -> Organize:
+        """What is done with many jobs at once: names, changes, folders, presets."""
+        return Organize(self)
 
     def close(self) -> None:
         """End the connection; jobs go on. Requests that wait in other threads end with ClientClosed."""

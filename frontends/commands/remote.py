@@ -33,7 +33,7 @@ HERE_ONLY: Final = (
     "model", "text_encoder", "vae", "ip_adapter", "image_encoder", "backend", "device", "isa", "dtype", "threads",
     "image_links",
 )  # fmt: skip
-OF_SERVER: Final = ("lane", "private", "profile")
+OF_SERVER: Final = ("lane", "private", "profile", "preset")
 PREVIEWS: Final = 4  # steps between two
 TELL: Final = ("note", "paused", "resumed", "requeued")  # events that a person should hear of
 

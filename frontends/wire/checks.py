@@ -18,9 +18,11 @@ from ...bounds import (
     ID,
     LIST,
     LOCAL,
+    MAX_BULK,
     MAX_IMAGES,
     MAX_LABEL,
     MAX_LORA_BYTES,
+    MAX_NAMES,
     MAX_PAGE,
     MAX_PREVIEW_EVERY,
     MAX_PROMPT,
@@ -31,6 +33,7 @@ from ...bounds import (
     MAX_STEPS,
     MAX_STYLE_NUMBER,
     MAX_UPLOAD_PART,
+    PRESET,
     PUBLIC_KEY,
     REFERENCE_WEIGHT,
     SHIFT,
@@ -40,6 +43,7 @@ from ...errors import complaint
 from ...parameters.errors import ParameterError
 from ...parameters.known import checked, parameters
 from . import messages as m
+from . import organize as o
 from . import taste as t
 from .errors import BadMessage
 
@@ -171,10 +175,10 @@ def _one_of(*words: str) -> Check:
     return rule
 
 
-def _each(rule: Check, what: str) -> Check:
+def _each(rule: Check, what: str, most: int = MAX_PAGE) -> Check:
     def every(name: str, values: tuple[Any, ...]) -> None:
-        if len(values) > MAX_PAGE:
-            raise _bad(name, f"{len(values)} {what}", f"up to {MAX_PAGE} at a time", "send fewer")
+        if len(values) > most:
+            raise _bad(name, f"{len(values)} {what}", f"up to {most} at a time", "send fewer")
         for value in values:
             rule(name, value)
 
@@ -201,6 +205,7 @@ _digest = _match(re.compile(DIGEST), "64 hex digits (small letters) of a sha256"
 _list = _match(re.compile(LIST), "the name of a list, up to 64 small letters, digits, '-' or '_'", "")
 _code = _match(re.compile(r"[a-z2-7]{16}"), "a code, 16 characters of a-z and 2-7")
 _entry = _match(re.compile(r"[0-9a-f]{12}"), "12 hex digits, as `entry.list` tells them")
+_preset = _match(re.compile(PRESET), "the name of a preset, up to 64 letters, digits, _ and -")
 _count = _whole(0, MAX_COUNT)
 _event = _whole(1, MAX_COUNT)
 _index = _whole(0, 2**16)
@@ -306,6 +311,28 @@ RULES: Final[dict[type[msgspec.Struct], tuple[tuple[str, Check], ...]]] = {
     m.NewLink: (("account", _any_account), ("new", _label)),
     m.NewToken: (("name", _label),),
     m.EndEntry: (("id", _entry),),
+    m.ListNames: (
+        ("whose", _one_of(*o.WHOSE)),
+        ("owner", _any_account),
+        ("search", _prompt),
+        ("kinds", _words(16)),
+        ("lanes", _words(16)),
+        ("states", _words(16)),
+        ("model", _label),
+        ("from_ms", _count),
+        ("until_ms", _count),
+        ("folder", _label),
+        ("after", _count),
+        ("limit", _whole(1, MAX_NAMES)),
+    ),
+    m.ShowJobs: (("jobs", _each(_job, "jobs")),),
+    m.GetMarks: (("jobs", _each(_job, "jobs")),),
+    m.ChangeJobs: (("act", _one_of(*o.ACTS)), ("jobs", _each(_job, "jobs", MAX_BULK)), ("folder", _label)),
+    m.NewFolder: (("name", _label),),
+    m.RenameFolder: (("folder", _label), ("name", _label)),
+    m.DeleteFolder: (("folder", _label),),
+    m.PutPreset: (("name", _preset), ("parameters", _prompt)),
+    m.DeletePreset: (("name", _preset),),
 }
 _OTHERWISE: Final[dict[str, Check]] = {"prompt": _source, "parameters": _all_parameters}
 _IN_LANGUAGE: Final = tuple((name, _OTHERWISE.get(name, rule)) for name, rule in RULES[m.Submit])

@@ -7,7 +7,7 @@ and unknown fields are skipped, so that both sides may be older or newer than th
 Times are UTC ms, spans ms. Fields whose names end in `charged_ms`, `fast_ms` and the like are GPU time, as said there.
 
 The module is long because it is one thing: the whole contract, to be read from top to bottom and compared with
-`docs/wire.md`. Only what is about taste stands in `taste.py`.
+`docs/wire.md`. Only what is about taste stands in `taste.py`, and what is about many jobs in `organize.py`.
 """
 
 # mypy: disable-error-code="misc"
@@ -42,6 +42,26 @@ from .entry import EntryReply, EntryRequest
 from .entry import ListEntries as ListEntries
 from .entry import NewLink as NewLink
 from .entry import NewToken as NewToken
+from .organize import ChangeJobs as ChangeJobs
+from .organize import DeleteFolder as DeleteFolder
+from .organize import DeletePreset as DeletePreset
+from .organize import Folder as Folder
+from .organize import Folders as Folders
+from .organize import GetMarks as GetMarks
+from .organize import JobsChanged as JobsChanged
+from .organize import ListFolders as ListFolders
+from .organize import ListNames as ListNames
+from .organize import ListPresets as ListPresets
+from .organize import Marks as Marks
+from .organize import NameList as NameList
+from .organize import NewFolder as NewFolder
+from .organize import NotChanged as NotChanged
+from .organize import OrganizeReply, OrganizeRequest
+from .organize import Preset as Preset
+from .organize import Presets as Presets
+from .organize import PutPreset as PutPreset
+from .organize import RenameFolder as RenameFolder
+from .organize import ShowJobs as ShowJobs
 from .record import Record as Record
 from .taste import ChangeTasteProfile as ChangeTasteProfile
 from .taste import DeleteTasteProfile as DeleteTasteProfile
@@ -90,6 +110,7 @@ FEATURES: Final = (
     "entry",
     "moderation",
     "chat",
+    "organize",
 )  # what this side knows beyond version 1's core
 
 
@@ -595,6 +616,7 @@ Request: TypeAlias = (
     | TasteRequest
     | EntryRequest
     | ChatRequest
+    | OrganizeRequest
 )
 
 
@@ -853,4 +875,5 @@ Reply: TypeAlias = (
     | TasteReply
     | EntryReply
     | ChatReply
+    | OrganizeReply
 )

@@ -14,6 +14,7 @@ from .chat import Chat
 from .entry import Entry
 from .failures import RequestRefused
 from .ops import Ops
+from .organize import Organize
 from .taste import Taste
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Answers:
         self._acts: dict[type[m.Record], Callable[[str, Any], Awaitable[m.Record]]] = {
             **Taste(server.service.taste).acts,
             **Chat(server.service.chat).acts,
+            **Organize(server.service.organize).acts,
             m.NewLink: entry.link,
             m.NewToken: entry.token,
             m.ListEntries: entry.list,

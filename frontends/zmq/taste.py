@@ -46,35 +46,35 @@ class Taste:
 
     async def next(self, account: str, request: m.TasteNext) -> m.TastePair:
         """Return two pictures to choose between."""
-        return _view(await self._service.next_pair(account, request.profile), m.TastePair)
+        return view(await self._service.next_pair(account, request.profile), m.TastePair)
 
     async def rank(self, account: str, request: m.TasteRank) -> m.TasteTaught:
         """Take the answer to a pair."""
-        return _view(await self._service.rank(account, request.pair, request.choice), m.TasteTaught)
+        return view(await self._service.rank(account, request.pair, request.choice), m.TasteTaught)
 
     async def pick(self, account: str, request: m.TastePick) -> m.TasteTaught:
         """Take the picked pictures of a job."""
         taught = await self._service.pick(account, request.job, request.picked, request.profile)
-        return _view(taught, m.TasteTaught)
+        return view(taught, m.TasteTaught)
 
     async def like(self, account: str, request: m.TasteLike) -> m.TasteTaught:
         """Take a like, or take one back."""
-        return _view(await self._service.like(account, request.job, request.index, request.on), m.TasteTaught)
+        return view(await self._service.like(account, request.job, request.index, request.on), m.TasteTaught)
 
     async def events(self, account: str, request: m.ListTasteEvents) -> m.TasteEvents:
         """Return a page of the log."""
         found = await self._service.events(account, request.profile, request.before, min(MAX_PAGE, request.limit + 1))
-        events = tuple(_view(event, m.TasteEvent) for event in found[: request.limit])
+        events = tuple(view(event, m.TasteEvent) for event in found[: request.limit])
         more = len(found) > request.limit or len(found) == MAX_PAGE  # the largest page leaves it open
         return m.TasteEvents(events=events, next=events[-1].event if more else 0)
 
     async def switch(self, account: str, request: m.TasteSwitch) -> m.TasteEvent:
         """Switch an event off, or on."""
-        return _view(await self._service.switch(account, request.event, request.on), m.TasteEvent)
+        return view(await self._service.switch(account, request.event, request.on), m.TasteEvent)
 
     async def undo(self, account: str, request: m.TasteUndo) -> m.TasteEvent:
         """Switch the last event off."""
-        return _view(await self._service.undo(account, request.profile), m.TasteEvent)
+        return view(await self._service.undo(account, request.profile), m.TasteEvent)
 
     async def profiles(self, account: str, request: m.ListTasteProfiles) -> m.TasteProfiles:
         """Return all profiles, or the one that is asked for."""
@@ -82,7 +82,7 @@ class Taste:
             found = [await self._service.profile(account, request.profile)]
         else:
             found = list(await self._service.profiles(account))
-        return m.TasteProfiles(profiles=tuple(_view(one, m.TasteProfile) for one in found))
+        return m.TasteProfiles(profiles=tuple(view(one, m.TasteProfile) for one in found))
 
     async def new(self, account: str, request: m.NewTasteProfile) -> m.TasteProfile:
         """Make a profile."""
@@ -90,7 +90,7 @@ class Taste:
         made = await self._service.new_profile(
             account, request.name, request.kind, pictures=request.pictures, styles=styles, public=request.public
         )
-        return _view(made, m.TasteProfile)
+        return view(made, m.TasteProfile)
 
     async def change(self, account: str, request: m.ChangeTasteProfile) -> m.TasteProfile:
         """Change a profile."""
@@ -102,16 +102,16 @@ class Taste:
             add=request.add,
             remove=request.remove,
         )
-        return _view(changed, m.TasteProfile)
+        return view(changed, m.TasteProfile)
 
     async def delete(self, account: str, request: m.DeleteTasteProfile) -> m.TasteDependants:
         """Delete a profile, or say what names it."""
-        return _view(await self._service.delete_profile(account, request.profile, request.codes), m.TasteDependants)
+        return view(await self._service.delete_profile(account, request.profile, request.codes), m.TasteDependants)
 
     async def codes(self, account: str, request: m.ListTasteCodes) -> m.TasteCodes:
         """Return codes."""
         found = await self._service.codes(account, request.profile)
-        return m.TasteCodes(codes=tuple(_view(code, m.TasteCode) for code in found))
+        return m.TasteCodes(codes=tuple(view(code, m.TasteCode) for code in found))
 
     async def revoke(self, account: str, request: m.TasteRevoke) -> m.Done:
         """Revoke a code."""
@@ -120,9 +120,9 @@ class Taste:
 
     async def report(self, account: str, request: m.GetTasteReport) -> m.TasteReport:
         """Return how well a profile works."""
-        return _view(await self._service.report(account, request.profile), m.TasteReport)
+        return view(await self._service.report(account, request.profile), m.TasteReport)
 
 
-def _view(record: Any, kind: type[R]) -> R:
+def view(record: Any, kind: type[R]) -> R:
     """Return the wire's form of a record, whose fields of the same name mean the same."""
     return msgspec.convert(record, kind, from_attributes=True)

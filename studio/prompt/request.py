@@ -25,6 +25,7 @@ class Source(StrEnum):
     """Where a value came from, first come first."""
 
     TYPED = "typed"
+    PRESET = "preset"
     SUFFIX = "suffix"
     SETTINGS = "settings"
     PICTURE = "picture"  # that the job starts from, and its kind
@@ -111,7 +112,7 @@ class ResolvedRequest:
             parameter = parameters().get(name)
             if parameter is None or not parameter.all_flags or (each.value is False and not parameter.of_job):
                 continue
-            if all_values or each.source in (Source.TYPED, Source.SUFFIX, Source.SETTINGS):
+            if all_values or each.source in (Source.TYPED, Source.PRESET, Source.SUFFIX, Source.SETTINGS):
                 said[name] = Said(name, parameter.label, as_typed(name, each.value))
         return Prompt(self.terms, MappingProxyType(said), self.pictures)
 

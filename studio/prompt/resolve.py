@@ -17,11 +17,13 @@ from ...parameters.language.data import NONE, data_of, pictures_of
 from ...parameters.language.prompt import Prompt
 from ...parameters.pictures import Form, Named, named
 from ...parameters.request import fields_of
+from .presets import Presets, no_presets
 from .request import ResolvedRequest, Source, Value
 from .settings import Settings, said_in
 from .wildcards import Lists, filled, no_lists
 
 OF_JOB: Final[Mapping[str, Any]] = MappingProxyType({"lane": "fast", "private": False})  # where nobody says
+PRESET: Final = "preset"
 TERMS, WEIGHT, PICTURES = "terms", "prompt_weight", "image_prompts"  # what is no parameter is handed on as these
 
 
@@ -50,6 +52,7 @@ def resolve(
     digests: Mapping[str, str] = NONE,
     choose: Callable[[], int] = random_seed,
     lists: Lists = no_lists,
+    presets: Presets = no_presets,
 ) -> ResolvedRequest:
     """Return the request of a prompt. What the model fills in, `ResolvedRequest.completed` adds.
 
@@ -60,6 +63,7 @@ def resolve(
         digests: of the files that the prompt names, by path.
         choose: called for every number that is to be random.
         lists: the words for `__name__`.
+        presets: the parameters that a name stands for.
 
     Raises:
         PromptRefused: no words, or something that this model or kind of job does not take; it knows the place.
@@ -71,11 +75,15 @@ def resolve(
     _check_single(prompt, facts)
     sources = dict.fromkeys(typed, Source.TYPED)
     given: dict[str, Any] = dict(typed)
+    further: list[tuple[Source, Mapping[str, Any]]] = []
+    if (preset := given.pop(PRESET, None)) is not None:
+        further.append((Source.PRESET, data_of(said_in(presets(preset), PRESET), NONE, choose)))
     if settings is not None:
-        suffix = said_in(settings.suffix)
-        for source, more in ((Source.SUFFIX, data_of(suffix, NONE, choose)), (Source.SETTINGS, settings.parameters)):
-            for name, value in _fitting(more, given).items():
-                given[name], sources[name] = value, source
+        further.append((Source.SUFFIX, data_of(said_in(settings.suffix), NONE, choose)))
+        further.append((Source.SETTINGS, settings.parameters))
+    for source, more in further:
+        for name, value in _fitting(more, given).items():
+            given[name], sources[name] = value, source
     lane = DRAFT if given.get("draft") else OF_JOB["lane"]
     for name in given:
         _check(prompt, parameters()[name], facts, str(given.get("lane", lane)))

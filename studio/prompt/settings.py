@@ -16,7 +16,7 @@ from ...parameters.language.prompt import Prompt
 from ...parameters.language.reading import parse_one
 
 NEVER = (
-    *("seed", "repeat", "image", "mask", "terms", "prompt_weight"),
+    *("preset", "seed", "repeat", "image", "mask", "terms", "prompt_weight"),
     *("image_prompts", "image_weight", "blend", "omni_reference", "omni_weight"),
 )  # what is of one prompt and no other
 
@@ -54,12 +54,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return Settings(parameters=values, suffix=self.suffix.strip())
 
 
-def said_in(suffix: str) -> Prompt:
-    """Return what a suffix says. PromptRefused: words, pictures, several prompts, or no parameters of this version."""
+def said_in(suffix: str, name: str = "suffix") -> Prompt:
+    """Return what a suffix says. PromptRefused: words, pictures, several prompts, or no parameters of this version.
+    `name`: of the suffix, for the refusal."""
     found = parse_one(suffix)
     if found.terms or found.pictures:
         got = repr(found.terms[0].text[:40]) if found.terms else found.pictures[0].source[:40]
-        raise PromptRefused(complaint("suffix", got, "parameters alone, like --s 250", "leave it out"), suffix)
+        raise PromptRefused(complaint(name, got, "parameters alone, like --s 250", "leave it out"), suffix)
     data_of(found, choose=lambda: 0)
     return found
 

@@ -35,6 +35,7 @@ from ..threads import check_process, start_thread, thread_pool
 from .context import OpenStudio, ServiceContext, open_studio
 from .durable_job import ANSWER_S, DurableJob, Listener
 from .embedded_chat import DurableChat
+from .embedded_organize import DurableOrganize
 from .embedded_taste import DurableTaste
 from .events import JobLog
 from .job_record import JobRecord
@@ -61,6 +62,7 @@ class DurableStudio:
     Attributes:
         taste: what its user likes: pairs to rank, profiles and their codes.
         chat: conversations about pictures.
+        organize: many jobs at once: names, folders, presets.
 
     Raises:
         StoreError: the folder cannot be opened (another process has it, it is broken, or newer).
@@ -72,6 +74,7 @@ class DurableStudio:
     ) -> None:
         self._pid = os.getpid()
         self.taste, self.chat = DurableTaste(self), DurableChat(self)
+        self.organize = DurableOrganize(self)
         self._context = ServiceContext(ServiceOptions(data=Path(data), process=process, **options), studio)
         self._service: Service | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -251,6 +251,7 @@ class JobManager:
                 self._loop.call_later(FULL_S, self._end, live, changes, pictures)
             return
         self.storing.release(row.job)
+        row = msgspec.structs.replace(row, private=live.row.private)  # it may have been published meanwhile
         shown = stored_pictures(pictures)
         self.remember(row, tuple(sorted(shown, key=lambda picture: picture.index)))  # in the store's order
         self.forget(live, keep_log=True)

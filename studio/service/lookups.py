@@ -192,9 +192,7 @@ class Lookups:
                 live = self.jobs.live.get(row.job)
                 fresh = row if live is None else msgspec.structs.replace(live.row, seq=row.seq)
                 record = self.jobs.record_of(fresh, stored_pictures(pictures.get(row.job, ())))
-                words = len(record.prompt) + len(record.negative_prompt) + len(record.reason)
-                words += sum(map(len, record.notes)) + len(fresh.texts)
-                room -= 600 + 4 * words + 200 * len(record.pictures)
+                room -= size_of(record, fresh)
                 if len(jobs) == limit or (jobs and room < 0):
                     return JobPage(tuple(jobs), before)
                 before = row.seq
@@ -202,6 +200,13 @@ class Lookups:
                     jobs.append(record if viewer in (None, record.account) else redacted(record))
             if len(rows) <= limit:
                 return JobPage(tuple(jobs))
+
+
+def size_of(record: JobRecord, row: JobRow) -> int:
+    """Return about how many bytes a job takes in a list, at most."""
+    words = len(record.prompt) + len(record.negative_prompt) + len(record.reason)
+    words += sum(map(len, record.notes)) + len(row.texts)
+    return 600 + 4 * words + 200 * len(record.pictures)
 
 
 def may_see(row: JobRow, account: str, *, owner: bool = False) -> bool:

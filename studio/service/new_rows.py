@@ -11,6 +11,7 @@ from ..errors import StoreError, StoreLost, StoreRefused
 from ..job import JobState
 from ..store.writes import AddJob, Write
 from .context import ServiceContext
+from .searching import words_of
 from .storing import ActiveJob
 from .waits import Waits, settle
 
@@ -52,6 +53,10 @@ class NewRows:
         self._put_all(lives, besides, future)
         return future
 
+    def _row_of(self, live: ActiveJob) -> AddJob:
+        words = words_of(live.row, None if live.handle is None else live.handle.spec)
+        return AddJob(live.row, str(self._context.studio.loop.model.identity), words)
+
     def _put_all(
         self, lives: Sequence[ActiveJob], besides: Sequence[Write], future: asyncio.Future[None], lost: bool = False
     ) -> None:
@@ -73,7 +78,7 @@ class NewRows:
             settle(future, error)
 
         try:
-            writes = [*(AddJob(live.row) for live in lives), *besides]
+            writes = [*(self._row_of(live) for live in lives), *besides]
             self._context.writer.put(writes, lambda error: self._waits.post(stored, error))
         except StoreError as error:  # it is busy, or closed
             stored(error)
@@ -81,7 +86,7 @@ class NewRows:
     def _put(self, live: ActiveJob, besides: Sequence[Write], future: asyncio.Future[None], lost: bool = False) -> None:
         try:
             self._context.writer.put(
-                [AddJob(live.row), *besides],
+                [self._row_of(live), *besides],
                 lambda error: self._waits.post(self._stored, live, besides, future, lost, error),
             )
         except StoreError as error:  # it is busy, or closed

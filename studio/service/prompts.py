@@ -11,13 +11,15 @@ from ...parameters.job_request import JobRequest
 from ...parameters.language.data import data_of
 from ...parameters.language.options import prompts_of, words_of
 from ..kinds import draws
+from ..prompt.presets import Presets, no_presets
 from ..prompt.request import ResolvedRequest
 from ..prompt.requests import choices, keys_of, said_by
-from ..prompt.resolve import Facts, resolve
+from ..prompt.resolve import PRESET, Facts, resolve
 from ..prompt.settings import Settings, merged, said_in
 from ..prompt.word_lists import FOLDER, WordLists
 from ..store.domains.prompts import BatchRow, SettingsRow
 from ..store.writes import Put, Remove, Write
+from .presets import PresetKeeper
 
 if TYPE_CHECKING:
     from ..store.store import Store
@@ -44,10 +46,12 @@ class Prompts:
 
     Attributes:
         lists: the words for `__name__` in prompts.
+        presets: what accounts keep under names.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits) -> None:
         self._context, self._waits = context, waits
+        self.presets = PresetKeeper(context, waits)
         self.lists = WordLists(Path(context.options.data) / FOLDER)
         self._settings: dict[str, Settings] = {}  # of accounts that were asked for
 
@@ -82,7 +86,10 @@ class Prompts:
         lists: dict[str, tuple[str, ...] | None] = {}
         if names:
             lists = await self._waits.read(lambda: {name: self.lists.words(name) for name in names})
-        resolved = resolve(prompt, facts, settings, choose=choose, lists=lists.get)
+        presets: Presets = no_presets
+        if PRESET in prompt.said:
+            presets = await self.presets.of(account)
+        resolved = resolve(prompt, facts, settings, choose=choose, lists=lists.get, presets=presets)
         plain = msgspec.structs.replace(
             request,
             prompt=resolved.text,

@@ -40,6 +40,7 @@ from .job_record import JobRecord, record_of, stored_pictures
 from .linked import Linked
 from .lookups import Found, Lookups
 from .moderation import WITHHELD, prompt_request
+from .organizing import OrganizeService
 from .packing import pack, pack_sources
 from .pictures import MakeFiles
 from .prompts import Prompts
@@ -70,6 +71,7 @@ class Service(Lookups):
         taste: the requests about what accounts like.
         entries: what lets browsers and programs in over HTTP.
         chat: conversations about pictures.
+        organize: the requests about many jobs at once.
         prompts: what is said in the prompt language, and the accounts' settings.
         draining: whether nothing is accepted any more.
         accepted: number of jobs accepted since the start.
@@ -89,6 +91,7 @@ class Service(Lookups):
         self.taste = TasteService(self)
         self.entries = Entries(context, self.waits)
         self.chat = ChatService(self)
+        self.organize = OrganizeService(self)
         self.draining = False
         self.accepted = 0
         self._new_id = new_id
@@ -110,6 +113,7 @@ class Service(Lookups):
             self.jobs.take_back(row)
         if rows:
             LOG.info("taken back after a restart", extra={"jobs": len(rows)})
+        self.waits.begin(self.organize.describe_old())
         return len(rows)
 
     async def leave(self, grace_s: float, hurry: asyncio.Event | None = None) -> None:

@@ -18,7 +18,9 @@ from ..errors import TasteRefused
 from ..store.domains.taste import TasteCodeRow
 from ..store.writes import Put
 from ..taste.types import (
+    EVENTS,
     KEEP,
+    LIKE,
     PROFILE,
     REVOKE,
     Dependants,
@@ -144,6 +146,10 @@ class TasteService:
             TasteRefused: the job has no such picture, or it was not liked.
         """
         return await self._teaching.like(account, job, index, on=bool(on))
+
+    async def marked(self, account: str, *, liked: bool) -> dict[str, set[int]]:
+        """Return the pictures that an account likes, or (not `liked`) has judged in any way, as jobs and indices."""
+        return (await self._logs.of(account)).marked((LIKE,) if liked else EVENTS)
 
     # ---- the log -----------------------------------------------------------------------------------------------------
 

@@ -63,11 +63,32 @@ def _to_5(connection: sa.Connection) -> None:
     connection.exec_driver_sql(f"ALTER TABLE jobs ADD COLUMN texts {text} NOT NULL DEFAULT ''")
 
 
+def _to_6(connection: sa.Connection) -> None:
+    """List all jobs in narrow rows. What searches find of them, the service adds later."""
+    postgres = connection.dialect.name == "postgresql"
+    text, whole = ('TEXT COLLATE "C"', "BIGINT") if postgres else ("TEXT", "INTEGER")
+    shown, live = ("NOT private", "NOT jobs.deleted") if postgres else ("private = 0", "jobs.deleted = 0")
+    for statement in (
+        f"CREATE TABLE listed (account {text} NOT NULL, seq {whole} NOT NULL, job {text} NOT NULL,"
+        f" made_ms {whole} NOT NULL, kind {text} NOT NULL, lane {text} NOT NULL, state {text} NOT NULL,"
+        f" private BOOLEAN NOT NULL, pictures {whole} NOT NULL, model {text} NOT NULL, words {text},"
+        f" PRIMARY KEY (account, seq)){'' if postgres else ' WITHOUT ROWID'}",
+        "INSERT INTO listed (account, seq, job, made_ms, kind, lane, state, private, pictures, model)"
+        " SELECT account, seq, job, made_ms, kind, lane, state, private,"
+        " (SELECT count(*) FROM pictures WHERE pictures.job = jobs.job AND pictures.\"index\" >= 0), ''"
+        f" FROM jobs WHERE {live}",
+        "CREATE UNIQUE INDEX listed_by_job ON listed (job)",
+        f"CREATE INDEX listed_public ON listed (seq) WHERE {shown}",
+    ):
+        connection.exec_driver_sql(statement)
+
+
 STEPS: Final[dict[int, Callable[[sa.Connection], None]]] = {
     2: _to_2,
     3: _to_3,
     4: _to_4,
     5: _to_5,
+    6: _to_6,
 }  # by the version that they lead to
 assert sorted(STEPS) == list(range(2, VERSION + 1)), "a version without its step"
 

@@ -14,16 +14,16 @@ from ..errors import StoreBroken, StoreError, StoreRefused
 from .database import Database
 from .domains import Table
 from .faults import FAULTS, passes, translate
+from .names import PART, Names, Wanted, folder_sizes, names_of
 from .registered import table_of
 from .rows import FINAL, OPEN, AccountRow, JobRow, PictureRow
 from .sql import sa
-from .tables import ACCOUNTS, ENTRIES, JOBS, LIVE, META, PICTURES, USAGE
+from .tables import ACCOUNTS, ENTRIES, JOBS, LISTED, LIVE, META, PICTURES, USAGE
 from .transaction import check_texts, referenced, same_key
 
 T = TypeVar("T")
 R = TypeVar("R", bound=msgspec.Struct)
 PAGE: Final = 2000  # entries that are read at a time
-PART: Final = 500  # values of one question: SQLite takes a bounded number of parameters
 PAUSE_S: Final = 0.05  # pause between tries
 
 
@@ -106,6 +106,27 @@ class Reads:
     def _jobs(self, query: sa.Select[Any]) -> tuple[JobRow, ...]:
         rows = self._ask(lambda connection: connection.execute(query).mappings().all())
         return tuple(JobRow(**row) for row in rows)
+
+    def jobs_by_id(self, jobs: Sequence[str]) -> dict[str, JobRow]:
+        """Return those of these jobs that are there, by id, without tombstones."""
+        found: dict[str, JobRow] = {}
+        for start in range(0, len(jobs), PART):
+            query = sa.select(JOBS).where(LIVE, JOBS.c.job.in_(jobs[start : start + PART]))
+            found |= {row.job: row for row in self._jobs(query)}
+        return found
+
+    def names(self, wanted: Wanted) -> Names:
+        """Return a page of the names of jobs that fit; see `names.py`."""
+        return self._ask(lambda connection: names_of(connection, wanted))
+
+    def folder_sizes(self, account: str) -> dict[str, int]:
+        """Return how many jobs that an account may see its folders have, by id; empty ones are left out."""
+        return self._ask(lambda connection: folder_sizes(connection, account))
+
+    def without_words(self, limit: int) -> tuple[JobRow, ...]:
+        """Return jobs that no search finds yet, newest first: those from before there were searches."""
+        unknown = sa.select(LISTED.c.job).where(LISTED.c.words.is_(None))
+        return self._jobs(sa.select(JOBS).where(JOBS.c.job.in_(unknown)).order_by(JOBS.c.seq.desc()).limit(limit))
 
     # ---- pictures --------------------------------------------------------------------------------------------------
 
@@ -281,6 +302,13 @@ class Reads:
         ).one()
         if count != (last or 0):
             wrong.append(f"{count} ledger entries up to number {last}")
+        unlike = [LISTED.c[name] != JOBS.c[name] for name in ("account", "seq", "state", "private")]
+        joined = sa.select(JOBS.c.job).outerjoin(LISTED, LISTED.c.job == JOBS.c.job).where(LIVE)
+        lost = joined.where(sa.or_(LISTED.c.job.is_(None), *unlike)).limit(1)
+        wrong += [f"job {job!r} is not listed as it is" for job in connection.execute(lost).scalars()]
+        live = sa.select(JOBS.c.job).where(LIVE)
+        stray = sa.select(LISTED.c.job).where(LISTED.c.job.not_in(live)).limit(1)
+        wrong += [f"job {job!r} is listed, and deleted" for job in connection.execute(stray).scalars()]
         return wrong
 
     # ---- inside ----------------------------------------------------------------------------------------------------

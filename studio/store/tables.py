@@ -1,6 +1,8 @@
-"""The tables of schema version 5; `migrations.py` leads here from older ones.
+"""The tables of schema version 6; `migrations.py` leads here from older ones.
 
-Every write names the columns by the fields of the rows. `usage` is the sum of an account's pictures' sizes.
+Every write names the columns by the fields of the rows. `usage` is the sum of an account's pictures' sizes. `listed`
+says of every job that is not deleted what lists and searches of many ask, in rows so narrow that all of an account are
+read in a moment; writes of jobs keep it.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from ...parameters.job_request import IMAGINE
 from .rows import AccountRow, JobRow, PictureRow
 from .sql import sa
 
-VERSION: Final = 5
+VERSION: Final = 6
 METADATA: Final = sa.MetaData()
 
 # Texts compare by code point in both databases, as in Python, so that a page of accounts begins where the last ended.
@@ -86,6 +88,26 @@ PICTURES: Final = sa.Table(
     _text("media_type"),
     _text("recipe", nullable=True),
 )
+
+LISTED: Final = sa.Table(
+    "listed",
+    METADATA,
+    sa.Column("account", TEXT, primary_key=True),
+    sa.Column("seq", WHOLE, primary_key=True, autoincrement=False),
+    sa.Column("job", TEXT, nullable=False),
+    _whole("made_ms"),
+    _text("kind"),
+    _text("lane"),
+    _text("state"),
+    sa.Column("private", sa.Boolean, nullable=False),
+    _whole("pictures"),  # without the grid
+    _text("model"),  # its name and version; empty: of a job from before this table
+    _text("words", nullable=True),  # that searches find, as the caller wrote them; None: not written yet
+    sqlite_with_rowid=False,  # one walk along an account's rows reads nothing else
+)
+SHOWN: Final = ~LISTED.c.private
+sa.Index("listed_by_job", LISTED.c.job, unique=True)
+sa.Index("listed_public", LISTED.c.seq, sqlite_where=SHOWN, postgresql_where=SHOWN)
 
 ACCOUNTS: Final = sa.Table(
     "accounts",

@@ -14,14 +14,15 @@ from ...scheduler.entries import LedgerEntry
 from ..errors import StoreRefused
 from .domains import Table
 from .registered import table_of
-from .rows import FINAL, JobRow, PictureRow
+from .rows import FINAL, PictureRow
 from .sql import postgresql, sa, sqlite
-from .tables import ACCOUNTS, ENTRIES, JOBS, META, PICTURES, USAGE
-from .writes import AddEntries, AddJob, DeleteJob, EndJob, Put, PutAccount, Remove, SetJob, SetMeta, Write
+from .tables import ACCOUNTS, ENTRIES, JOBS, LISTED, META, PICTURES, USAGE
+from .writes import AddEntries, AddJob, DeleteJob, Describe, EndJob, Put, PutAccount, Remove, SetJob, SetMeta, Write
 
 _GONE: Mapping[str, Any] = {
     "deleted": True, "prompt": "", "spec": b"", "sources": "", "notes": "", "texts": "", "reason": "",
 }  # fmt: skip
+_COPIED = ("account", "seq", "job", "made_ms", "kind", "lane", "state", "private")  # from a job's row to what is listed
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Transaction:
         """Apply all writes. Return the digests to which no row refers any more."""
         for kind, group in groupby(writes, type):
             if kind is AddJob:  # one statement for many of them
-                self._add_jobs([write.row for write in group if isinstance(write, AddJob)])
+                self._add_jobs([write for write in group if isinstance(write, AddJob)])
             else:
                 for write in group:
                     self._apply(write)
@@ -73,8 +74,12 @@ class Transaction:
         elif isinstance(write, EndJob):
             account, _ = self._set_job(write.job, write.changes)
             self._put_pictures(write.job, account, write.pictures)
+            self._list(write.job, {"pictures": sum(picture.index >= 0 for picture in write.pictures)})
         elif isinstance(write, DeleteJob):
             self._delete_job(write.job)
+        elif isinstance(write, Describe):
+            check_texts({"words": write.words})
+            self._list(write.job, {"words": write.words})
         elif isinstance(write, AddEntries):
             self._add_entries(write.entries)
         elif isinstance(write, PutAccount):
@@ -95,13 +100,22 @@ class Transaction:
 
     # ---- jobs ------------------------------------------------------------------------------------------------------
 
-    def _add_jobs(self, rows: list[JobRow]) -> None:
-        values = []
-        for row in rows:
+    def _add_jobs(self, jobs: list[AddJob]) -> None:
+        values, listed = [], []
+        for job in jobs:
             self._ends.job += 1
-            check_texts(fields := msgspec.structs.asdict(row))
-            values.append(fields | {"seq": self._ends.job})
+            check_texts(fields := msgspec.structs.asdict(job.row) | {"seq": self._ends.job})
+            check_texts(more := {"pictures": 0, "model": job.model, "words": job.words})
+            values.append(fields)
+            listed.append({name: fields[name] for name in _COPIED} | more)
         self._connection.execute(sa.insert(JOBS), values)
+        self._connection.execute(sa.insert(LISTED), listed)
+
+    def _list(self, job: str, changes: Mapping[str, Any]) -> None:
+        """Change what lists show of a job, if they show it."""
+        self._connection.execute(
+            sa.update(LISTED).where(LISTED.c.job == sa.bindparam("_job")), {"_job": job, **changes}
+        )
 
     def _set_job(self, job: str, changes: Mapping[str, Any]) -> tuple[str, str]:
         """Change a job's row. Return the account and the state before. A tombstone is refused."""
@@ -110,6 +124,8 @@ class Transaction:
         if deleted:
             raise _refusal(f"job {job!r}", "a change after it was deleted", "jobs that are there")
         self._connection.execute(sa.update(JOBS).where(JOBS.c.job == sa.bindparam("_job")), {"_job": job, **changes})
+        if listed := {name: changes[name] for name in _COPIED if name in changes}:
+            self._list(job, listed)
         return account, state
 
     def _delete_job(self, job: str) -> None:
@@ -118,6 +134,7 @@ class Transaction:
             raise _refusal(f"job {job!r}", f"deleted while {state}", "jobs that have ended")
         if not deleted:
             self._connection.execute(sa.update(JOBS).where(JOBS.c.job == sa.bindparam("_job")), {"_job": job, **_GONE})
+            self._connection.execute(sa.delete(LISTED).where(LISTED.c.job == job))
             self._put_pictures(job, account, ())
 
     def _head(self, job: str) -> tuple[str, str, bool]:

@@ -17,9 +17,14 @@ CHANGEABLE: Final = frozenset(JobRow.__struct_fields__) - FIXED
 
 @dataclass(frozen=True, slots=True)
 class AddJob:
-    """Add a job. The store assigns its `seq`. Refused if the job, or a job of the account with this key, exists."""
+    """Add a job. The store assigns its `seq`. Refused if the job, or a job of the account with this key, exists.
+
+    `model`: that is to draw it, by name. `words`: by which `Reads.names` finds it; None: `Describe` says them.
+    """
 
     row: JobRow
+    model: str = ""
+    words: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,14 @@ class DeleteJob:
     """
 
     job: str
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Say by which words `Reads.names` finds a job. Of a job that was deleted, or never was, nothing is kept."""
+
+    job: str
+    words: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +107,7 @@ class Remove:
     key: tuple[Any, ...]
 
 
-Write: TypeAlias = AddJob | SetJob | EndJob | DeleteJob | AddEntries | PutAccount | SetMeta | Put | Remove
+Write: TypeAlias = AddJob | SetJob | EndJob | DeleteJob | Describe | AddEntries | PutAccount | SetMeta | Put | Remove
 
 
 def _check(changes: Mapping[str, Any]) -> None:

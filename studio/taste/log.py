@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ..store.domains.taste import TasteEventRow
-from .types import GRID, LIKE, EventPicture, TasteEvent
+from .types import GRID, LIKE, SKIP, EventPicture, TasteEvent
 
 SWITCH: Final = "switch"  # kind of an entry that switches an event on or off
 ON, OFF = "on", "off"
@@ -103,6 +103,16 @@ class AccountLog:
     def grid_of(self, profile: str, job: str) -> TasteEventRow | None:
         """Return the latest event of a job's grid in a profile; None: there is none."""
         return self._events.get(self._grids.get((profile, job), 0))
+
+    def marked(self, kinds: Sequence[str]) -> dict[str, set[int]]:
+        """Return the pictures of which events of these kinds tell that are on, as jobs and indices; of a grid and of a
+        pair that was not skipped those that were picked and those that were not."""
+        found: dict[str, set[int]] = {}
+        for row in self._events.values():
+            if row.kind in kinds and row.event not in self._off and row.choice != SKIP:
+                for picture in unpack(row):
+                    found.setdefault(picture.job, set()).add(picture.index)
+        return found
 
     def count(self, profile: str, model: str) -> int:
         """Return how many events teach a profile of a model: pairs and grids of any, but likes of its own pictures."""

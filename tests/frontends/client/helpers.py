@@ -12,6 +12,7 @@ from typing import Any
 from salon.frontends.client.aio import (
     AsyncClient,
     AsyncOps,
+    AsyncOrganize,
     AsyncRemoteJob,
     AsyncRemotePair,
     AsyncRemotePicture,
@@ -22,7 +23,8 @@ from salon.frontends.client.client import Client
 
 PATIENCE_S = 20.0
 PARTS = (
-    *(AsyncClient, AsyncOps, AsyncRemoteJob, AsyncRemotePair, AsyncRemotePicture, AsyncSettings, AsyncTaste),
+    *(AsyncClient, AsyncOps, AsyncOrganize, AsyncRemoteJob, AsyncRemotePair, AsyncRemotePicture, AsyncSettings),
+    AsyncTaste,
 )  # what has methods that are to be waited for
 
 

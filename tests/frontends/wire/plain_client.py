@@ -64,6 +64,7 @@ class PlainClient:
             "entry",
             "moderation",
             "chat",
+            "organize",
         ),
     ) -> None:
         self.endpoint, _, self.server_key = address.partition("#")

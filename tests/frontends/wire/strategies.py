@@ -34,6 +34,9 @@ SIDES = st.integers(1, MAX_SIDE)
 LISTS = st.from_regex(r"[a-z0-9]{1,8}([-_][a-z0-9]{1,8}){0,3}", fullmatch=True)
 DIGESTS = st.text("0123456789abcdef", min_size=64, max_size=64)
 MANY_DIGESTS = st.lists(DIGESTS, max_size=3).map(tuple)
+MANY_NAMES = st.lists(NAMES, max_size=3).map(tuple)
+MANY_WORDS = st.lists(WORDS, max_size=3).map(tuple)
+PRESETS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True)
 INDEXES = st.integers(0, 2**16)
 STYLES = st.builds(m.StyleWeight, number=st.integers(0, 2**32 - 1), weight=st.floats(0.01, 100))
 REFERENCES = st.lists(
@@ -211,6 +214,28 @@ SOUND: dict[type[msgspec.Struct], dict[str, st.SearchStrategy[Any]]] = {
     m.NewLink: {"account": ACCOUNTS | st.just(""), "new": LABELS},
     m.NewToken: {"name": LABELS},
     m.EndEntry: {"id": st.text("0123456789abcdef", min_size=12, max_size=12)},
+    m.ListNames: {
+        "whose": st.sampled_from(["own", "public", "all"]),
+        "owner": ACCOUNTS | st.just(""),
+        "search": PROMPTS,
+        "kinds": MANY_WORDS,
+        "lanes": MANY_WORDS,
+        "states": MANY_WORDS,
+        "model": LABELS,
+        "from_ms": COUNTS,
+        "until_ms": COUNTS,
+        "folder": LABELS,
+        "after": COUNTS,
+        "limit": st.integers(1, 20_000),
+    },
+    m.ShowJobs: {"jobs": MANY_NAMES},
+    m.GetMarks: {"jobs": MANY_NAMES},
+    m.ChangeJobs: {"act": st.sampled_from(["publish", "hide", "add"]), "jobs": MANY_NAMES, "folder": LABELS},
+    m.NewFolder: {"name": LABELS},
+    m.RenameFolder: {"folder": LABELS, "name": LABELS},
+    m.DeleteFolder: {"folder": LABELS},
+    m.PutPreset: {"name": PRESETS, "parameters": PROMPTS},
+    m.DeletePreset: {"name": PRESETS},
 }
 
 

@@ -46,6 +46,14 @@ BASE: dict[type[m.Record], dict[str, Any]] = {
     m.DeleteTasteProfile: {"profile": "p"},
     m.TasteRevoke: {"code": "a" * 16},
     m.EndEntry: {"id": "a" * 12},
+    m.ShowJobs: {"jobs": ("j",)},
+    m.GetMarks: {"jobs": ("j",)},
+    m.ChangeJobs: {"act": "hide", "jobs": ("j",)},
+    m.NewFolder: {"name": "f"},
+    m.RenameFolder: {"folder": "f", "name": "g"},
+    m.DeleteFolder: {"folder": "f"},
+    m.PutPreset: {"name": "p", "parameters": "--n 1"},
+    m.DeletePreset: {"name": "p"},
 }
 OF_A_JOB: tuple[type[m.Record], ...] = (m.Watch, m.Show, m.Cancel, m.Delete, m.Fetch, m.OpsRetry)
 BASE |= {kind: {"job": "j"} for kind in OF_A_JOB}
@@ -56,6 +64,8 @@ COUNTS = ([0, 1, 2**63 - 1], [-1, 2**63, 2**64 - 1])
 PAGES = ([1, 200], [0, -1, 201])
 LABELS = (["", "salon 1.0", "\N{GRINNING FACE}" * 100], ["x" * 101, "a\nb", "\x7f", "\x1b[31m", "\u2028"])
 PROMPTS = (["a", "two\nlines\t", "\N{GRINNING FACE}" * 2_000], ["x" * 2_001, "a\0b"])
+FEW_WORDS = ([(), ("done",) * 16], [("done",) * 17, ("",)])
+PRESETS = (["a", "A_b-1", "x" * 64], ["", "x" * 65, "a b", "-a", "é", "a\n"])
 SIDES = ([1, 4096, None], [0, -1, 4097])
 ACCOUNTS = ([KEY, "local"], [KEY[1:], KEY + "a", KEY.upper(), "alice", f"{KEY}\n"])
 IDS = ([b"1", b"x" * 16], [b"", b"x" * 17])
@@ -214,6 +224,26 @@ EDGES: dict[tuple[type[m.Record], str], tuple[list[Any], list[Any]]] = {
     (m.NewLink, "new"): LABELS,
     (m.NewToken, "name"): LABELS,
     (m.EndEntry, "id"): (["0123456789ab"], ["", "a" * 11, "a" * 13, "A" * 12, "g" * 12]),
+    (m.ListNames, "whose"): (["own", "public", "all"], ["", "mine", "OWN"]),
+    (m.ListNames, "owner"): ([*ACCOUNTS[0], ""], [*ACCOUNTS[1], "*"]),
+    (m.ListNames, "search"): PROMPTS,
+    **{(m.ListNames, name): FEW_WORDS for name in ("kinds", "lanes", "states")},
+    (m.ListNames, "model"): LABELS,
+    **{(m.ListNames, name): COUNTS for name in ("from_ms", "until_ms", "after")},
+    (m.ListNames, "folder"): LABELS,
+    (m.ListNames, "limit"): ([1, 20_000], [0, -1, 20_001]),
+    (m.ShowJobs, "jobs"): ([(), ("j",) * 200], [("j",) * 201, ("",)]),
+    (m.GetMarks, "jobs"): ([(), ("j",) * 200], [("j",) * 201, ("",)]),
+    (m.ChangeJobs, "act"): (["publish", "remove"], ["", "burn"]),
+    (m.ChangeJobs, "jobs"): ([(), ("j",) * 1000], [("j",) * 1001, ("a b",)]),
+    (m.ChangeJobs, "folder"): LABELS,
+    (m.NewFolder, "name"): LABELS,
+    (m.RenameFolder, "folder"): LABELS,
+    (m.RenameFolder, "name"): LABELS,
+    (m.DeleteFolder, "folder"): LABELS,
+    (m.PutPreset, "name"): PRESETS,
+    (m.PutPreset, "parameters"): PROMPTS,
+    (m.DeletePreset, "name"): PRESETS,
 }
 
 

@@ -25,7 +25,7 @@ PARTS = (
     m.Block,
     m.Chat,
     m.Turn,
-    *(m.PairPicture, m.EventPicture, m.StyleWeight, m.LeftOut, m.TasteCode, m.Share, m.Liked),
+    *(m.PairPicture, m.EventPicture, m.StyleWeight, m.LeftOut, m.TasteCode, m.Share, m.Liked, m.NotChanged),
 )
 KINDS: dict[str, type[msgspec.Struct]] = {
     str(kind.__struct_config__.tag): kind for kind in (*get_args(m.Request), *get_args(m.Reply))

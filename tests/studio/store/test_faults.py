@@ -258,7 +258,7 @@ def test_a_damaged_file(sqlite_place: Place) -> None:
     store.close()
     file = sqlite_place.folder / FILE
     with file.open("r+b") as raw:
-        raw.seek(40 * 4096)
+        raw.seek(64 * 4096)
         raw.write(b"\xff" * 20 * 4096)
     store = sqlite_place.open()
     with pytest.raises(StoreBroken, match=str(file)):

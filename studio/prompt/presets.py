@@ -1,0 +1,45 @@
+"""Parameters that stand under a name: which may, and what a request does with the name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from ...bounds import MAX_PRESET
+from ...errors import complaint
+from ...parameters.errors import ParameterError, PromptRefused
+from .settings import said_in
+
+Presets: TypeAlias = Callable[[str], str]  # from a name to the parameters, as they are typed
+NEVER = ("preset", "repeat", "terms", "prompt_weight", "image_prompts")  # what says how many jobs, or whose words
+
+
+def no_presets(name: str) -> str:
+    """Refuse a preset where nothing keeps any."""
+    got, allowed = f"{name} without a server", "it on one, where accounts keep them"
+    raise ParameterError(complaint("--preset", got, allowed, "write the parameters, or pass --server"))
+
+
+def left_open(name: str) -> str:
+    """Return no parameters: the server fills them in."""
+    return ""
+
+
+def checked_preset(parameters: str) -> str:
+    """Return parameters as a preset keeps them.
+
+    Raises:
+        PromptRefused: words among them, or a value that is out of its range.
+        ParameterError: they are too long, none at all, or such as no preset may have.
+    """
+    if len(parameters) > MAX_PRESET:
+        got = f"{len(parameters):,} characters"
+        raise ParameterError(complaint("preset", got, f"up to {MAX_PRESET:,}", "shorten it"))
+    said = said_in(parameters, "preset").said
+    if not said:
+        raise ParameterError(complaint("preset", "no parameters", "some, like --ar 3:2 --s 250", "write them"))
+    for name, one in said.items():
+        if name in NEVER:
+            text = complaint("preset", one.flag, "what every prompt may say", "say it in the prompt")
+            raise PromptRefused(text, parameters, one.position)
+    return parameters.strip()
