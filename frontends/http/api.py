@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -28,6 +29,7 @@ from .static import Pages
 from .stored import Stored
 from .streams import ALL, STREAMS, Streams
 from .visitors import Visitors
+from .zips import Zips
 
 FILE_S: Final = 120.0  # the longest time in which a picture's file may come
 MAX_RECORD: Final = 4 * MAX_MESSAGE  # bytes of a record in JSON, which takes more room than in msgpack
@@ -54,6 +56,7 @@ class Api:
         most = ALL if visitors.keyless else STREAMS
         self._streams = Streams(self._journals, ending, service.context.life, most)
         stored, pages, sessions = Stored(service), Pages(), Sessions(service, visitors, cookie)
+        zips = Zips(service, time.monotonic)
         self.routes: list[BaseRoute] = [
             Route("/", answering(pages.index)),
             Route("/web/{path:path}", answering(pages.file)),
@@ -67,6 +70,8 @@ class Api:
             Route("/api/thumbnails/{job}/{index}/{side:int}", answering(stored.thumbnail)),
             Route("/api/previews/{job}/{event:int}", answering(stored.preview)),
             Route("/api/references", answering(self._bring), methods=["POST"]),
+            Route("/api/zip", answering(zips.make), methods=["POST"]),
+            Route("/api/zip/{name}", answering(zips.send)),
             Route("/api/{tag}", answering(self._ask), methods=["POST"]),
         ]
 

@@ -194,6 +194,9 @@ class OrganizeService:
                 self._service.jobs.drop(job)
             loose = [digest for job in done for digest in digests.get(job, ())]
             await self._waits.read(lambda: self._service.jobs.remove(loose))
+            for job in done:
+                for call in self._service.jobs.deleted:
+                    call(account, job)
         return Changed(changed=len(done), refused=(*refused, *failed))
 
     def _looked(self, account: str, act: str, jobs: Sequence[str], folder: str) -> tuple[dict[str, JobRow], set[str]]:

@@ -121,6 +121,9 @@ def test_a_job_that_is_deleted_on_another_page(page: httpx.Client) -> None:
         page.post("/api/delete", json={"job": job})
         assert page.post("/api/delete", json={"job": job}).json()["changed"] is False
         assert next(data["job"] for kind, _, data in told if kind == "gone") == job
+        many = [made(page, "one of many")["job"] for _ in range(2)]
+        page.post("/api/organize.change", json={"act": "delete", "jobs": many})
+        assert {next(data["job"] for kind, _, data in told if kind == "gone") for _ in many} == {*many}
     with reading(page, id) as told:  # who was away is told that it is gone, and no more
         assert next(told)[::2] == ("gone", {"job": job})
 
