@@ -33,6 +33,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
     "triton_resources": {"tied_to": "nothing", "needs": "triton", "rows": 5},
+    "web": {"tied_to": "nothing", "needs": "sqlalchemy", "rows": 10},
     "lora": {"tied_to": "shapes", "needs": "diffusers", "rows": 10},
     "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
     "gateway": {"tied_to": "shapes", "needs": "uvicorn", "rows": 6},
@@ -42,7 +43,7 @@ RUNS: dict[str, dict[str, Any]] = {
 def tiny(name: str, out: Path) -> dict[str, Any]:
     """Run a benchmark as its command line does; its result."""
     home = "salon.bench." + (
-        f"{name}.__main__" if name in ("families", "jobs", "lanes", "loading", "simulate") else name
+        f"{name}.__main__" if name in ("families", "jobs", "lanes", "loading", "simulate", "web") else name
     )
     main = importlib.import_module(home).main
     with open("/dev/null", "w") as nowhere:

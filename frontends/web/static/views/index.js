@@ -15,5 +15,7 @@ export const VIEWS = [
   { name: "Chat", path: "chat", key: "h", icon: "chat", feature: "chat", barless: true, load: () => import("./chat.js") },
   { name: "Personalize", path: "personalize", key: "p", icon: "heart", feature: "taste", load: () => import("./personalize.js") },
   { name: "Editor", path: "edit", key: "e", icon: "edit", barless: true, load: () => import("./edit.js") },
+  { name: "Organize", path: "organize", key: "o", icon: "folder", feature: "organize", barless: true, load: () => import("./organize.js") },
+  { name: "Explore", path: "explore", key: "x", icon: "globe", feature: "organize", barless: true, load: () => import("./explore.js") },
   { name: "Operate", path: "operate", key: "s", icon: "gauge", operators: true, barless: true, load: () => import("./operate.js") },
 ];

@@ -1,0 +1,184 @@
+// Organize: all of one's pictures, found by words and filters, kept in folders, and changed many at once.
+
+import { html, signal, useEffect, useRef, useSignal } from "../lib/html.js";
+import { Names, change, dayMs, downloadZip, folders, loadFolders } from "../lib/organize.js";
+import { call } from "../lib/api.js";
+import { counted, number } from "../lib/format.js";
+import { order } from "../lib/store.js";
+import { Gallery, choose, chooseNone, chosen } from "../components/gallery.js";
+import { confirm } from "../components/dialog.js";
+import { Icon } from "../components/icon.js";
+import { Menu } from "../components/menu.js";
+import { attempt, tell } from "../components/toasts.js";
+
+/** @typedef {import("../lib/organize.js").Query} Query */
+
+const WAIT_MS = 250; // after a letter of the search
+const KINDS = ["imagine", "vary", "upscale", "zoom", "pan", "edit", "retexture", "region", "blend", "reroll", "take", "enhance"];
+const LANES = ["turbo", "fast", "draft", "relax"];
+const names = new Names();
+const query = signal(/** @type {Query & {from?: string, to?: string}} */ ({ whose: "own", states: ["done"] }));
+
+/** The query as the server takes it. @returns {Query} */
+const asked = () => {
+  const { from = "", to = "", ...rest } = query.peek();
+  return { ...rest, whose: rest.folder ? "all" : "own", from_ms: dayMs(from), until_ms: dayMs(to, 1) };
+};
+const load = () => names.load(asked());
+
+/** @param {Partial<Query & {from: string, to: string}>} changes */
+function want(changes) {
+  query.value = { ...query.peek(), ...changes };
+  chooseNone();
+  void load();
+}
+
+export default function Organize() {
+  const ended = order.value.filter((job) => job.ended).length;
+  useEffect(() => {
+    void attempt(() => names.refresh(asked()));
+  }, [ended]);
+  useEffect(() => {
+    void attempt(loadFolders);
+    return chooseNone;
+  }, []);
+  const { total, failed, count } = names;
+  const several = chosen.value.size;
+  return html`<div class="organize">
+    <h1 class="hidden">Organize</h1>
+    <${Folders} />
+    <div class="organize-main">
+      <${Filters} />
+      <p class="organize-count muted" role="status">${failed.value
+        ? html`<span class="error">${failed.value}</span>`
+        : total.value.jobs < 0 ? "Looking …" : total.value.pictures ? `${counted(total.value.pictures, "picture")} in ${counted(total.value.jobs, "job")}` : "No pictures fit."}</p>
+      <${Gallery} names=${names} onDelete=${remove} />
+      ${count.value > 0 && several > 0 && html`<${Chosen} />`}
+    </div>
+  </div>`;
+}
+
+function Filters() {
+  const timer = useRef(0);
+  const { search = "", liked = false, rated = false, hidden, private: secret, oldest = false, from = "", to = "", kinds = [], lanes = [] } = query.value;
+  useEffect(() => () => clearTimeout(timer.current), []);
+  /** @param {string} value */
+  const typed = (value) => {
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => want({ search: value }), WAIT_MS);
+  };
+  /** @param {string} label @param {boolean} on @param {Partial<Query>} changes */
+  const toggle = (label, on, changes) => html`<button type="button" class="quiet" aria-pressed=${on} onClick=${() => want(changes)}>${label}</button>`;
+  return html`<form class="organize-filters row" role="search" aria-label="Which pictures" onSubmit=${(/** @type {Event} */ event) => event.preventDefault()}>
+    <input type="search" class="organize-search" aria-label="Search" placeholder="Words, seed, job or code" value=${search} maxlength="500"
+      onInput=${(/** @type {Event} */ event) => typed(/** @type {HTMLInputElement} */ (event.target).value)} />
+    ${toggle("Liked", liked, { liked: !liked })}
+    ${toggle("Rated", rated, { rated: !rated })}
+    ${toggle("Private", secret === true, { private: secret === true ? null : true })}
+    ${toggle("Hidden", hidden === true, { hidden: hidden !== true })}
+    <select aria-label="Kind" value=${kinds[0] ?? ""} onChange=${(/** @type {Event} */ event) => { const { value } = /** @type {HTMLSelectElement} */ (event.target); want({ kinds: value ? [value] : [] }); }}>
+      <option value="">Every kind</option>${KINDS.map((kind) => html`<option key=${kind} value=${kind}>${kind}</option>`)}
+    </select>
+    <select aria-label="Lane" value=${lanes[0] ?? ""} onChange=${(/** @type {Event} */ event) => { const { value } = /** @type {HTMLSelectElement} */ (event.target); want({ lanes: value ? [value] : [] }); }}>
+      <option value="">Every lane</option>${LANES.map((lane) => html`<option key=${lane} value=${lane}>${lane}</option>`)}
+    </select>
+    <input type="date" aria-label="From" value=${from} onChange=${(/** @type {Event} */ event) => want({ from: /** @type {HTMLInputElement} */ (event.target).value })} />
+    <input type="date" aria-label="To" value=${to} onChange=${(/** @type {Event} */ event) => want({ to: /** @type {HTMLInputElement} */ (event.target).value })} />
+    <button type="button" class="quiet" onClick=${() => want({ oldest: !oldest })}>${oldest ? "Oldest first" : "Newest first"}</button>
+  </form>`;
+}
+
+function Folders() {
+  const name = useSignal("");
+  const { folder = "" } = query.value;
+  /** @param {Event} event */
+  const added = (event) => {
+    event.preventDefault();
+    if (!name.peek().trim()) return;
+    void attempt(async () => {
+      await call("organize.folder.new", { name: name.peek() });
+      name.value = "";
+      await loadFolders();
+    });
+  };
+  return html`<section class="organize-folders" aria-label="Folders">
+    <ul>
+      <li><button type="button" class="text-button" aria-pressed=${folder === ""} onClick=${() => want({ folder: "" })}><${Icon} name="picture" /><span>All pictures</span></button></li>
+      ${folders.value.map((each) => html`<li key=${each.folder} class="row">
+        <button type="button" class="text-button" aria-pressed=${folder === each.folder} onClick=${() => want({ folder: each.folder })}>
+          <${Icon} name="folder" /><span>${each.name}</span><span class="muted">${number(each.jobs)}</span>
+        </button>
+        <${Menu} label=${`Folder ${each.name}`} items=${() => [
+          { id: "rename", label: "Give it the name written below", icon: "edit", run: () => void rename(each.folder, name.peek(), () => { name.value = ""; }) },
+          { id: "delete", label: "Delete the folder", icon: "trash", danger: true, run: () => void drop(each) },
+        ]} />
+      </li>`)}
+    </ul>
+    <form class="row" onSubmit=${added}>
+      <input type="text" aria-label="Name of a folder" placeholder="New folder" maxlength="100" value=${name.value} onInput=${(/** @type {Event} */ event) => { name.value = /** @type {HTMLInputElement} */ (event.target).value; }} />
+      <button type="submit" class="round" aria-label="Make the folder" disabled=${!name.value.trim()}><${Icon} name="plus" /></button>
+    </form>
+  </section>`;
+}
+
+/** @param {string} folder @param {string} name @param {() => void} done */
+const rename = (folder, name, done) =>
+  attempt(async () => {
+    if (!name.trim()) {
+      tell("Write the new name below first.");
+      return;
+    }
+    await call("organize.folder.rename", { folder, name });
+    done();
+    await loadFolders();
+  });
+
+/** @param {import("../lib/organize.js").Folder} folder */
+async function drop(folder) {
+  if (!(await confirm(`Delete the folder ${folder.name}?`, "Its pictures stay where they are.", "Delete"))) return;
+  await attempt(async () => {
+    await call("organize.folder.delete", { folder: folder.folder });
+    if (query.peek().folder === folder.folder) want({ folder: "" });
+    await loadFolders();
+  });
+}
+
+/** What can be done with what is chosen. */
+function Chosen() {
+  const { folder = "", hidden } = query.value;
+  const jobs = [...chosen.value];
+  const left = folders.value.filter((each) => each.folder !== folder);
+  return html`<div class="organize-chosen row" role="toolbar" aria-label="What is chosen">
+    <strong>${counted(jobs.length, "job")} chosen</strong>
+    <button type="button" onClick=${() => void act("publish", "published")}><${Icon} name="globe" /><span>Publish</span></button>
+    <button type="button" onClick=${() => void act("unpublish", "private now")}><${Icon} name="lock" /><span>Make private</span></button>
+    ${hidden === true
+      ? html`<button type="button" onClick=${() => void act("unhide", "no longer hidden")}><${Icon} name="eye" /><span>Show again</span></button>`
+      : html`<button type="button" onClick=${() => void act("hide", "hidden")}><${Icon} name="eye" /><span>Hide</span></button>`}
+    ${left.length > 0 && html`<${Menu} label="Put into a folder" icon="folder" text="Folder" class="" items=${() => left.map((each) => ({ id: each.folder, label: each.name, icon: "folder", run: () => void act("add", `in ${each.name}`, each.folder) }))} />`}
+    ${folder && html`<button type="button" onClick=${() => void act("remove", "taken out", folder)}><${Icon} name="folder" /><span>Take out</span></button>`}
+    <button type="button" onClick=${() => void attempt(() => downloadZip(jobs))}><${Icon} name="download" /><span>Download</span></button>
+    <button type="button" class="danger-text" onClick=${() => void remove()}><${Icon} name="trash" /><span>Delete</span></button>
+    <button type="button" class="quiet" onClick=${() => choose(names.jobs)}>Choose all</button>
+    <button type="button" class="round" aria-label="Choose none" onClick=${chooseNone}><${Icon} name="close" /></button>
+  </div>`;
+}
+
+/** @param {string} what @param {string} words @param {string} [folder] */
+const act = (what, words, folder = "") =>
+  attempt(async () => {
+    const jobs = [...chosen.peek()];
+    const { changed, refused } = await change(what, jobs, folder);
+    const first = refused[0];
+    tell(`${counted(changed, "job")} ${words}.${first ? ` Refused for ${number(refused.length)}: ${first.text}` : ""}`, first ? { kind: "error" } : {});
+    for (const job of jobs) names.infos.delete(job);
+    chooseNone();
+    await Promise.all([load(), loadFolders()]);
+  });
+
+/** Delete what is chosen, after a yes. */
+async function remove() {
+  const count = chosen.peek().size;
+  const yes = await confirm(`Delete ${counted(count, "job")} for good?`, "Their pictures leave the disk and their prompts the records. That cannot be taken back.", "Delete");
+  if (yes) await act("delete", "deleted");
+}

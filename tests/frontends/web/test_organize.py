@@ -1,0 +1,142 @@
+"""Organize and Explore in a browser: filters, choosing by mouse and by keys, folders, changes of many, a zip."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from salon.frontends.client.client import Client
+from salon.frontends.zmq.background import BackgroundServer
+
+from .conftest import Open, axe, sync
+
+
+def expect(what: Any) -> Any:
+    return sync.expect(what)
+
+
+@pytest.fixture(scope="module")
+def jobs(server: BackgroundServer) -> Iterator[list[str]]:
+    """Six jobs of two pictures; the last one is private."""
+    with Client(server.address) as client:
+        made = [
+            client.imagine(f"a {thing} on a hill", images=2, steps=1, seed=70 + number, private=thing == "secret")
+            for number, thing in enumerate(("cat", "house", "red apple", "lighthouse", "boat", "secret"))
+        ]
+        for job in made:
+            job.wait(timeout_s=20)
+        yield [job.id for job in made]
+
+
+def test_organize(open_page: Open, jobs: list[str], server: BackgroundServer, tmp_path: Path) -> None:
+    page = open_page("organize", viewport={"width": 1280, "height": 800})
+    count, cells, keys = page.locator(".organize-count"), page.locator(".cell-open"), page.keyboard
+    expect(count).to_have_text("12 pictures in 6 jobs")
+    expect(cells).to_have_count(12)
+    expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a secret on a hill, private")
+    assert axe(page) == []
+
+    search = page.get_by_label("Search")
+    search.fill("hous")  # words by their beginnings: not the lighthouse
+    expect(count).to_have_text("2 pictures in 1 job")
+    search.fill("72")  # a seed
+    expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a red apple on a hill")
+    search.fill("")
+    page.get_by_role("button", name="Private", exact=True).click()
+    expect(cells).to_have_count(2)
+    page.get_by_role("button", name="Private", exact=True).click()
+    page.get_by_label("To", exact=True).fill("2001-01-01")
+    expect(count).to_have_text("No pictures fit.")
+    page.get_by_label("To", exact=True).fill("")
+    page.get_by_role("button", name="Newest first").click()
+    expect(cells.first).to_have_attribute("data-job", jobs[0])
+
+    page.get_by_label("Name of a folder").fill("Best")
+    page.get_by_role("button", name="Make the folder").click()
+    expect(page.get_by_role("button", name="Best 0")).to_be_visible()
+    cells.nth(0).click(modifiers=["Control"])
+    cells.nth(5).click(modifiers=["Shift"])
+    chosen = page.get_by_role("toolbar")
+    expect(chosen).to_contain_text("3 jobs chosen")
+    assert axe(page) == []
+    chosen.get_by_role("button", name="Folder").click()
+    page.get_by_role("menuitem", name="Best").click()
+    expect(chosen).to_have_count(0)
+    page.get_by_role("button", name="Best 3").click()
+    expect(count).to_have_text("6 pictures in 3 jobs")
+    page.get_by_role("button", name="All pictures").click()
+
+    cells.nth(11).click(modifiers=["Control"])
+    with page.expect_download() as download:
+        chosen.get_by_role("button", name="Download").click()
+    download.value.save_as(tmp_path / "x.zip")
+    with zipfile.ZipFile(tmp_path / "x.zip") as packed:
+        assert packed.testzip() is None
+        told = [json.loads(line) for line in packed.read("manifest.jsonl").splitlines()]
+    assert [(line["job"], line["picture"]) for line in told] == [(jobs[5], 1), (jobs[5], 2)]
+    assert page.request.get(f"{page.url.partition('#')[0]}api/zip/never.zip").status == 404
+    chosen.get_by_role("button", name="Publish").click()
+    expect(page.locator(".toast").last).to_contain_text("1 job published")
+    with Client(server.address) as client:
+        assert not client.job(jobs[5]).info.private
+        assert [one.jobs for one in client.organize.folders()] == [3]
+
+    page.get_by_role("button", name="Oldest first").click()
+    with Client(server.address) as client:  # what is drawn meanwhile comes in front, and nothing is asked again
+        client.imagine("a late bird", images=2, steps=1).wait(timeout_s=20)
+        late = client.jobs(1).jobs[0].job
+    expect(count).to_have_text("14 pictures in 7 jobs")
+    expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a late bird")
+    with Client(server.address) as client:
+        client.organize.delete([late])
+    page.get_by_role("button", name="Newest first").click()
+    expect(count).to_have_text("12 pictures in 6 jobs")
+
+    cells.first.focus()  # by keys alone
+    keys.press("ArrowRight")
+    expect(page.locator(".cell-open:focus")).to_have_attribute("data-cell", "1")
+    keys.press("End")
+    expect(page.locator(".cell-open:focus")).to_have_attribute("data-cell", "11")
+    keys.press("Space")
+    expect(chosen).to_contain_text("1 job chosen")
+    keys.press("Shift+ArrowLeft")
+    keys.press("Shift+ArrowLeft")
+    expect(chosen).to_contain_text("2 jobs chosen")
+    keys.press("Escape")
+    expect(chosen).to_have_count(0)
+    keys.press("Control+a")
+    expect(chosen).to_contain_text("6 jobs chosen")
+    keys.press("Escape")
+    cells.nth(0).focus()
+    keys.press("Enter")
+    expect(page.locator(".lightbox")).to_contain_text("Picture 1 of 2")
+    keys.press("ArrowRight")
+    expect(page.locator(".lightbox")).to_contain_text("Picture 2 of 2")
+    keys.press("Escape")
+    cells.nth(2).click(modifiers=["Control"])
+    keys.press("Delete")
+    keys.press("Enter")
+    expect(count).to_have_text("10 pictures in 5 jobs")
+    cells.nth(0).click(modifiers=["Control"])
+    chosen.get_by_role("button", name="Hide").click()
+    expect(count).to_have_text("8 pictures in 4 jobs")
+
+
+def test_explore(open_page: Open, jobs: list[str]) -> None:
+    page = open_page("explore", viewport={"width": 390, "height": 844})
+    cells = page.locator(".cell-open")
+    expect(page.locator(".organize-count")).to_have_text("8 pictures")
+    expect(cells.first).to_have_attribute("aria-label", "Picture 1 of 2: a secret on a hill")
+    cells.first.focus()
+    page.keyboard.press("l")
+    expect(page.locator(".cell-mark").first).to_be_visible()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert axe(page) == []
+    page.get_by_role("button", name="What I like").click()
+    expect(page.locator(".organize-count")).to_have_text("2 pictures")
