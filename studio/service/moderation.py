@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
+from ...engine.guidance import unconditional_weight
 from ...engine.spec import GenerationSpec
 from ...errors import SalonError, complaint
 from ..errors import StoreError
@@ -256,7 +257,13 @@ def _blocked(stage: str, decision: Decision) -> PolicyBlocked:
 
 
 def _words(spec: GenerationSpec) -> dict[str, Any]:
+    """Return the words of a spec for a policy. Guidance that is weak follows the negative prompt: at 0 it alone is
+    drawn."""
     drawn = tuple(term.text for term in spec.terms if term.weight > 0)
     avoided = tuple(term.text for term in spec.terms if term.weight <= 0)
-    negative = (spec.negative_prompt, *avoided) if spec.negative_prompt else avoided
-    return {"prompt": spec.prompt, "texts": drawn, "negative_texts": negative}
+    if spec.negative_prompt:
+        if unconditional_weight(spec.guidance_scale, spec.prompt_weight, spec.acting_terms) > 0:
+            drawn = (*drawn, spec.negative_prompt)
+        else:
+            avoided = (spec.negative_prompt, *avoided)
+    return {"prompt": spec.prompt, "texts": drawn, "negative_texts": avoided}

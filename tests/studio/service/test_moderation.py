@@ -123,6 +123,26 @@ def test_a_blocked_prompt_is_no_job(run: Run) -> None:
     assert policy.asked[0].private
 
 
+def test_a_negative_prompt_that_is_drawn_is_looked_at(run: Run) -> None:
+    """Guidance below 1 follows the negative prompt, and at 0 nothing else is drawn."""
+
+    async def work(service: Service) -> None:
+        service.context.accounts.open(AccountRow(account="ann", plan="basic"))
+        for number, guidance in enumerate((0.0, 0.5)):
+            said = {"negative_prompt": "a cat", "guidance_scale": guidance}
+            with pytest.raises(PolicyBlocked, match="rule no-cats"):
+                await service.submit_all("ann", wanted(f"k{number}", "a dog", parameters=said))
+        said = {"negative_prompt": "a cat", "guidance_scale": 4.0}
+        (one,) = await service.submit_all("ann", wanted("k", "a dog", parameters=said))
+        assert (await ended(service, one.job.job, "ann")).state == "done"
+
+    policy = NoCats("prompt")
+    run(work, policy)
+    assert [(asked.texts, asked.negative_texts) for asked in policy.asked] == [
+        (("a cat",), ()), (("a cat",), ()), ((), ("a cat",)),
+    ]  # fmt: skip
+
+
 def test_blocked_pictures_are_seen_nowhere_and_free(run: Run) -> None:
     policy = NoCats("pictures")
 
