@@ -93,6 +93,16 @@ def test_connections_are_bounded(server: BackgroundServer, http: httpx.Client, m
     with socket.create_connection((host, int(port)), timeout=20) as silent:
         silent.sendall(b"GET /healthz HTTP/1.1\r\n")
         assert _ends(silent)
+    monkeypatch.setattr(connections, "REST_S", 0.2)
+    for length, begun in ((1, b"GET /healthz HTTP/1.1\r\n"), (3, b"b")):  # another request, or the rest of a body
+        with socket.create_connection((host, int(port)), timeout=20) as slow:
+            slow.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\na" % length)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += slow.recv(1 << 16)
+            slow.settimeout(4)  # before uvicorn would close one that is idle
+            slow.sendall(begun)
+            assert _ends(slow)
     monkeypatch.setattr(connections, "MOST", 0)
     with socket.create_connection((host, int(port)), timeout=20) as too_many:
         assert _ends(too_many)
