@@ -9,11 +9,13 @@ import hashlib
 import re
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from ...errors import complaint
+from ..errors import StoreError
 from ..store.domains.entry import EntryRow
 from ..store.writes import Put, Remove, Write
 from .context import ServiceContext
@@ -25,7 +27,7 @@ LASTS_MS: Final = {LINK: 15 * 60_000, SESSION: 30 * 86_400_000, TOKEN: 0}  # 0: 
 MOST: Final = {LINK: 20, SESSION: 100, TOKEN: 100}  # of one account; the oldest links and sessions end first
 USED_MS: Final = 3_600_000  # by which `used_ms` may lag
 ID: Final = 12  # hex digits of the hash, by which owners name it
-KEPT: Final = 10_000  # rows in memory
+KEPT: Final = 10_000  # rows in memory, and hashes of what was ended last
 PAGE: Final = 200
 _SECRET: Final = re.compile(r"(link|session|token)-[A-Za-z0-9_-]{43}")
 
@@ -54,6 +56,7 @@ class Entries:
         self._context, self._waits = context, waits
         self._rows: OrderedDict[str, EntryRow] = OrderedDict()  # by hash; the one that was used last at the end
         self._trading: set[str] = set()
+        self._ended: OrderedDict[str, None] = OrderedDict()  # hashes, which a read of before may still find
 
     async def make(self, kind: str, account: str, name: str = "") -> Secret:
         """Make a link, a session or a token for an account, and return it when it is on disk.
@@ -63,7 +66,7 @@ class Entries:
             TooSlow, StoreError: it may not be on disk.
         """
         made = self._new(kind, account, name)
-        await self._waits.write([Put(made.row), *await self._room(kind, account)])
+        await self._store(made.row, await self._room(kind, account))
         return made
 
     async def find(self, kind: str, text: str) -> EntryRow | None:
@@ -72,11 +75,11 @@ class Entries:
             return None
         hash, now = hash_of(text), self._context.now_ms()
         row = self._rows.get(hash)
-        if row is None:
+        if row is None and hash not in self._ended:
             row = await self._waits.read(lambda: self._context.store.row(EntryRow, hash))
-            if row is None or hash in self._trading:
-                return None
-            self._keep(self._rows.get(hash, row))
+        if row is None or hash in self._ended:
+            return None
+        self._keep(self._rows.get(hash, row))
         if row.kind != kind or (row.ends_ms and row.ends_ms <= now):
             return None
         if now - row.used_ms > USED_MS and kind != LINK:
@@ -88,7 +91,7 @@ class Entries:
     async def trade(self, link: str) -> Secret | None:
         """Take a link, which then is used up, and return a new session; None: it was used, has ended, or never was."""
         hash = hash_of(link)
-        if hash in self._trading:
+        if hash in self._trading or hash in self._ended:
             return None
         self._trading.add(hash)  # before any wait: of two that bring it at once, one gets in
         try:
@@ -97,8 +100,9 @@ class Entries:
                 return None
             made = self._new(SESSION, row.account, row.name)
             room = await self._room(SESSION, row.account)
-            self._rows.pop(hash, None)
-            await self._waits.write([Remove(EntryRow, (hash,)), Put(made.row), *room])
+            if hash in self._ended:  # just now
+                return None
+            await self._store(made.row, [hash, *room])
             return made
         finally:
             self._trading.discard(hash)
@@ -118,13 +122,7 @@ class Entries:
 
     async def drop(self, hash: str) -> None:
         """End one. Return when that is on disk."""
-        self._rows.pop(hash, None)
-        self._trading.add(hash)
-        try:
-            await self._waits.write([Remove(EntryRow, (hash,))])
-        finally:
-            self._trading.discard(hash)
-            self._rows.pop(hash, None)
+        await self._store(None, [hash])
 
     def sweep(self) -> int:
         """Remove what has ended, on a thread. Return its number."""
@@ -146,16 +144,29 @@ class Entries:
             ends_ms=now + lasts if lasts else 0,
         ))  # fmt: skip
 
-    async def _room(self, kind: str, account: str) -> list[Write]:
-        """Return the writes that make space for one more."""
+    async def _store(self, new: EntryRow | None, ended: Sequence[str]) -> None:
+        """Store a new row, and the end of others by their hashes, which let in no more from now on."""
+        for hash in ended:
+            self._rows.pop(hash, None)
+            self._ended[hash] = None
+        while len(self._ended) > KEPT:
+            self._ended.popitem(last=False)
+        writes: list[Write] = [Remove(EntryRow, (hash,)) for hash in ended]
+        try:
+            await self._waits.write(writes if new is None else [*writes, Put(new)])
+        except StoreError:  # nothing was written; after TooSlow it may be
+            for hash in ended:
+                self._ended.pop(hash, None)
+            raise
+
+    async def _room(self, kind: str, account: str) -> list[str]:
+        """Return the hashes of those that end to make space for one more."""
         rows = sorted([row for row in await self._all(account) if row.kind == kind], key=lambda row: row.made_ms)
         over = rows[: max(0, len(rows) + 1 - MOST[kind])]
         if over and kind == TOKEN:
             text = complaint("tokens", f"{len(rows)} already", f"up to {MOST[kind]}", "revoke one that is not used")
             raise WrongValue(text)
-        for row in over:
-            self._rows.pop(row.hash, None)
-        return [Remove(EntryRow, (row.hash,)) for row in over]
+        return [row.hash for row in over]
 
     async def _look(self, hash: str) -> EntryRow | None:
         return self._rows.get(hash) or await self._waits.read(lambda: self._context.store.row(EntryRow, hash))

@@ -6,6 +6,7 @@ import asyncio
 import io
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,10 +20,13 @@ from salon.scheduler.prices import Kind, Work
 from salon.studio.jobs import imagine
 from salon.studio.kinds import Asked
 from salon.studio.pricing import cost_ms
+from salon.studio.service import entries as entries_module
 from salon.studio.service import service as service_module
+from salon.studio.service.entries import SESSION, TOKEN
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob
 from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
+from salon.studio.store.domains.entry import EntryRow
 
 from ..conftest import TIMEOUT
 from .conftest import Serve, ended, request
@@ -263,3 +267,42 @@ def test_an_open_job_of_before_there_was_an_effort_keeps_its_price(
         assert (await service.accounts.show("local")).info.held_ms == 0
 
     serve(go_on)
+
+
+def test_what_was_ended_lets_nobody_in_who_was_just_being_looked_up(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(service: Service) -> None:
+        store, entries, waits = service.context.store, service.entries, service.waits
+        found, ended_ = threading.Event(), threading.Event()
+        row_of = store.row
+
+        def slowly(rows: Any, *key: Any) -> Any:
+            row = row_of(rows, *key)
+            found.set()
+            ended_.wait(TIMEOUT)
+            return row
+
+        token = await entries.make(TOKEN, "local")
+        monkeypatch.setattr(store, "row", slowly)
+        finding = asyncio.create_task(entries.find(TOKEN, token.text))
+        await asyncio.to_thread(found.wait, TIMEOUT)
+        await entries.drop(token.row.hash)
+        ended_.set()
+        assert await finding is None
+        assert await entries.find(TOKEN, token.text) is None
+
+        monkeypatch.setitem(entries_module.MOST, SESSION, 1)
+        first, write = await entries.make(SESSION, "local"), waits.write
+
+        async def asked_meanwhile(writes: Any) -> None:
+            assert await entries.find(SESSION, first.text) is None
+            await write(writes)
+
+        monkeypatch.setattr(waits, "write", asked_meanwhile)
+        second = await entries.make(SESSION, "local")
+        assert await entries.find(SESSION, first.text) is None
+        assert await entries.find(SESSION, second.text) is not None
+        assert [row_of(EntryRow, one.row.hash) for one in (token, first)] == [None, None]
+
+    serve(work, paused=True)
