@@ -12,9 +12,14 @@ MANY: Final = 2000  # jobs that are kept in memory beside the store
 
 
 class EndedJobs:
-    """The rows, pictures and records of jobs that have ended. The oldest are dropped first."""
+    """The rows, pictures and records of jobs that have ended. The oldest are dropped first.
+
+    Attributes:
+        drops: how often jobs were forgotten since they had changed. What was read before that may be out of date.
+    """
 
     def __init__(self) -> None:
+        self.drops = 0
         self._rows: OrderedDict[str, tuple[JobRow, tuple[StoredPicture, ...]]] = OrderedDict()
         self._records: dict[str, tuple[JobRow, JobRecord]] = {}
 
@@ -41,6 +46,7 @@ class EndedJobs:
 
     def drop(self, job: str) -> None:
         """Forget a job."""
+        self.drops += 1
         self._rows.pop(job, None)
         self._records.pop(job, None)
 

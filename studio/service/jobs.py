@@ -322,6 +322,11 @@ class JobManager:
     def _add(self, live: ActiveJob, kind: str, **fields: Any) -> None:
         live.log.add(kind, self.context.now_ms(), **fields)
 
+    @property
+    def drops(self) -> int:
+        """How often jobs were forgotten since they had changed; see `EndedJobs`."""
+        return self._ended_jobs.drops
+
     def remember(self, row: JobRow, pictures: tuple[StoredPicture, ...]) -> None:
         """Keep a job that has ended in memory for a while."""
         self._ended_jobs.remember(row, pictures)
@@ -344,6 +349,7 @@ class JobManager:
 
     def forget_before(self, ended_ms: int) -> None:
         """Forget the jobs that ended before a time, since the store has deleted them."""
+        self._ended_jobs.drops += 1
         for job in self._ended_jobs.before(ended_ms):
             self.drop(job)
 

@@ -88,7 +88,7 @@ class Lookups:
         found = self.jobs.cached(job)
         if found is not None:
             return found
-        store = self.context.store
+        store, drops = self.context.store, self.jobs.drops
 
         def look() -> tuple[JobRow | None, tuple[PictureRow, ...]]:
             row = store.job(job)
@@ -98,7 +98,7 @@ class Lookups:
         if row is None or (row.deleted and not deleted):
             raise no_such_job(job)
         found = row, stored_pictures(pictures)
-        if row.state in FINAL and not row.deleted:
+        if row.state in FINAL and not row.deleted and drops == self.jobs.drops:  # else it may be private now
             self.jobs.remember(*found)
         return found
 

@@ -151,6 +151,41 @@ def test_nobody_else_sees_what_is_private(serve: Serve) -> None:
     serve(work, open=True, open_accounts=3, open_plan="pro")
 
 
+def test_what_was_read_before_a_change_is_not_kept_after_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that is published no longer, or deleted, while somebody else's request reads it."""
+
+    async def work(service: Service) -> None:
+        store, job_of = service.context.store, service.context.store.job
+        for name in ("ann", "ben"):
+            service.context.accounts.enter(name)
+        jobs = [(await service.submit("ann", request(f"k{i}", seed=i)))[0].job for i in range(2)]
+        for job in jobs:
+            await ended(service, job, "ann")
+        for job, change in zip(jobs, (service.organize.change("ann", "unpublish", jobs[:1]),
+                                      service.delete(jobs[1], "ann")), strict=True):  # fmt: skip
+            found, changed = threading.Event(), threading.Event()
+
+            def slowly(name: str, found: threading.Event = found, changed: threading.Event = changed) -> Any:
+                row = job_of(name)
+                found.set()
+                changed.wait(TIMEOUT)
+                return row
+
+            service.jobs.drop(job)
+            with monkeypatch.context() as patched:
+                patched.setattr(store, "job", slowly)
+                reading = asyncio.create_task(service.find(job, "ben"))
+                await asyncio.to_thread(found.wait, TIMEOUT)
+                patched.setattr(store, "job", job_of)
+                await change
+                changed.set()
+                assert (await reading).job == job, "it was so when it was asked for"
+            with pytest.raises(UnknownJob):
+                await service.find(job, "ben")
+
+    serve(work, open=True, open_accounts=3, open_plan="pro")
+
+
 def test_a_page_asks_for_its_pictures_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(service: Service) -> None:
         store, asked = service.context.store, []
