@@ -6,6 +6,7 @@ for some minutes.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +17,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from ...bounds import MAX_NAMES
+from ...bounds import ID, MAX_NAMES
 from ...errors import SalonError, complaint
 from ...studio.service.service import Service
 from ...values import shown
@@ -29,8 +30,10 @@ from .stored import PART
 
 KEPT_S: Final = 600.0  # how long a name works
 MANY: Final = 256  # names that are kept, the oldest dropped first
+OF_ONE: Final = 8  # of one account
 AT_ONCE: Final = 50  # jobs that are looked up at a time
 NO_STORE: Final = {"cache-control": "no-store"}
+_ID: Final = re.compile(ID)
 
 
 class _Kept(NamedTuple):
@@ -64,11 +67,23 @@ class Zips:
         if len(jobs) > MAX_NAMES:
             text = complaint("jobs", f"{len(jobs):,}", f"up to {MAX_NAMES:,}", "download them in parts")
             raise HttpRefused(text, code="invalid")
+        if (strange := next((job for job in jobs if not _ID.fullmatch(job)), None)) is not None:
+            text = complaint("jobs", shown(strange[:80]), "ids of jobs", "correct it")
+            raise HttpRefused(text, code="invalid")
         name = f"salon-{datetime.now(UTC):%Y-%m-%d}-{secrets.token_hex(8)}.zip"
-        self._kept[name] = _Kept(request.scope[ACCOUNT], jobs, self._clock() + KEPT_S)
+        self._keep(name, _Kept(request.scope[ACCOUNT], jobs, self._clock() + KEPT_S))
+        return Response(msgspec.json.encode({"name": name}), headers=NO_STORE, media_type=JSON)
+
+    def _keep(self, name: str, new: _Kept) -> None:
+        """Keep a name, in place of what has ended and of the oldest of an account that has too many."""
+        now = self._clock()
+        own = [each for each, kept in self._kept.items() if kept.account == new.account]
+        over = {each for each, kept in self._kept.items() if kept.ends < now}
+        for each in over.union(own[: max(0, len(own) + 1 - OF_ONE)]):
+            del self._kept[each]
+        self._kept[name] = new
         while len(self._kept) > MANY:
             self._kept.popitem(last=False)
-        return Response(msgspec.json.encode({"name": name}), headers=NO_STORE, media_type=JSON)
 
     async def send(self, request: Request) -> Response:
         """Answer with a zip. Pictures that are gone by now, or that the disk does not give, are named in its last file.

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from salon.bounds import MAX_NAMES
+from salon.frontends.http.zips import OF_ONE, Zips, _Kept
 
 from .conftest import made
 
@@ -37,9 +38,30 @@ def test_a_zip(page: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"jobs": []}, {"jobs": "a"}, {"jobs": ["a"], "more": ["b"]}, {"jobs": [str(i) for i in range(MAX_NAMES + 1)]}],
+    [
+        {},
+        {"jobs": []},
+        {"jobs": "a"},
+        {"jobs": ["a"], "more": ["b"]},
+        {"jobs": ["a", "b\0"]},
+        {"jobs": ["a" * 65]},
+        {"jobs": [str(i) for i in range(MAX_NAMES + 1)]},
+    ],  # fmt: skip
 )
 def test_what_is_no_zip(page: httpx.Client, body: Any) -> None:
     answer = page.post("/api/zip", json=body)
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "failure")
     assert page.get("/api/zip/never.zip").status_code == 404
+
+
+def test_names_of_one_account_leave_those_of_others_alone() -> None:
+    now = 0.0
+    nothing: Any = None  # no zip is made
+    zips = Zips(nothing, lambda: now)
+    zips._keep("ben", _Kept("ben", ("a",), 9.0))
+    for number in range(3 * OF_ONE):
+        zips._keep(str(number), _Kept("ann", ("a",), 9.0))
+    assert list(zips._kept) == ["ben", *map(str, range(2 * OF_ONE, 3 * OF_ONE))]
+    now = 10.0
+    zips._keep("new", _Kept("ann", ("a",), 20.0))
+    assert list(zips._kept) == ["new"]
