@@ -123,13 +123,11 @@ class StableDiffusion:
 
     @contextmanager
     def _waiting(self, account: str, jobs: tuple[str, ...]) -> Iterator[None]:
-        live = self._live.setdefault(account, Counter())
-        live.update(jobs)
+        self._live.setdefault(account, Counter()).update(jobs)
         try:
             yield
         finally:
-            live.subtract(jobs)
-            self._live[account] = left = +live
+            self._live[account] = left = self._live[account] - Counter(jobs)  # others may have put a new one there
             if not left:
                 del self._live[account]
 

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from salon.frontends.client.client import Client
+from salon.frontends.http.sd import StableDiffusion
 from salon.frontends.zmq.background import BackgroundServer
 from salon.studio.moderation.types import ALLOW, Decision, PolicyRequest, block
 
@@ -178,3 +179,18 @@ def test_progress_interrupt_and_what_an_operator_chooses(server: BackgroundServe
             assert (blocked.status_code, error["code"], error["param"]) == (400, "moderation_blocked", field)
         refused = http.post("/v1/images/generations", json={"prompt": "a cat", "model": "other"})
         assert "gpt-image-9" in refused.json()["error"]["message"]
+
+
+def test_requests_that_overlap_are_each_known_until_answered() -> None:
+    """One that began while others ended was lost to `interrupt`, and one that had ended was never forgotten."""
+    nothing: Any = None  # nobody is asked
+    answers = StableDiffusion(nothing, nothing, nothing)
+    first, second, third = (answers._waiting("ann", (job,)) for job in "abc")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    third.__enter__()
+    second.__exit__(None, None, None)
+    assert list(answers._live["ann"]) == ["c"]
+    third.__exit__(None, None, None)
+    assert not answers._live
