@@ -23,6 +23,7 @@ from .pictures import file_of
 FOREVER: Final = "private, max-age=31536000, immutable"
 PART: Final = 1 << 18  # bytes that are sent at a time, so that a slow reader does not have more of them wait
 _INDEX: Final = re.compile(r"-1|0|[1-9][0-9]{0,4}")
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")  # Python reads no integers of thousands of digits
 _QUERY: Final = ("form", "download")
 
 
@@ -57,7 +58,7 @@ class Stored:
     async def thumbnail(self, request: Request) -> Response:
         """Answer with a small WebP file of a picture."""
         job, picture = await self._find(request)
-        side = request.path_params["side"]
+        side = _number(request, "side")
         headers = {"cache-control": FOREVER, "etag": f'"{picture.digest}-{side}"'}
         if matches(request, headers["etag"]):
             return Response(status_code=304, headers=headers)
@@ -66,7 +67,7 @@ class Stored:
 
     async def preview(self, request: Request) -> Response:
         """Answer with the latest preview of a job; one that a later has replaced is gone."""
-        job, event = request.path_params["job"], request.path_params["event"]
+        job, event = request.path_params["job"], _number(request, "event")
         log = await self._service.log(job, request.scope[ACCOUNT])
         latest = next((each.number for each in reversed(log.events) if each.kind == "preview"), None)
         if latest is None:
@@ -88,6 +89,14 @@ class Stored:
             text = complaint("index", said, f"0 to {max(each.index for each in record.pictures)}, or -1", "correct it")
             raise HttpRefused(text, status=404, code="not_found")
         raise no_such_job(job)
+
+
+def _number(request: Request, name: str) -> int:
+    """Return a number of a request's path. HttpRefused: it is none."""
+    said = request.path_params[name]
+    if not _NUMBER.fullmatch(said):
+        raise HttpRefused(complaint(name, shown(said[:80]), "a whole number", "correct it"), code="invalid")
+    return int(said)
 
 
 def matches(request: Request, etag: str) -> bool:

@@ -58,7 +58,8 @@ def test_what_is_no_picture(page: httpx.Client) -> None:
         (f"/api/pictures/{job}/9", 404), (f"/api/pictures/{job}/x", 400), (f"/api/pictures/{job}/00", 400),
         (f"/api/pictures/{job}/0?form=gif", 400), (f"/api/pictures/{job}/0?size=1", 400), ("/api/pictures/none/0", 404),
         (f"/api/thumbnails/{job}/0/300", 400), (f"/api/thumbnails/{job}/9/256", 404), (f"/api/previews/{job}/1", 404),
-        ("/api/pictures/..%2f..%2fetc/0", 404),
+        ("/api/pictures/..%2f..%2fetc/0", 404), (f"/api/thumbnails/{job}/0/{'1' * 5000}", 400),
+        (f"/api/previews/{job}/{'1' * 5000}", 400), (f"/api/previews/{job}/x", 400),
     ):  # fmt: skip
         answer = page.get(path)
         assert answer.status_code == status, path
