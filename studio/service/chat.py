@@ -147,10 +147,9 @@ class ChatService:
             raise WrongValue(complaint("chat", got, f"up to {MAX_SAID:,}", "say it shorter, or give the prompt"))
         if said.job and said.chat:
             raise WrongValue(complaint("chat", "a job and a conversation", "one of them", "leave one out"))
-        lock = self._locks.setdefault(account, asyncio.Lock())
 
         async def locked() -> Said:
-            async with lock:
+            async with self._lock(account):
                 return await self._say(account, said)
 
         return await self._waits.outlast(self._waits.begin(locked()))
@@ -177,8 +176,13 @@ class ChatService:
 
     async def delete(self, account: str, chat: int) -> None:
         """Delete a conversation; its jobs and pictures stay. UnknownChat: there is none."""
-        _, turns = await self._waits.read(lambda: self._load(account, chat))
-        await self._waits.write(_removal(account, chat, turns))
+
+        async def locked() -> None:
+            async with self._lock(account):  # a turn that is being taken would come back without its conversation
+                _, turns = await self._waits.read(lambda: self._load(account, chat))
+                await self._waits.stored(_removal(account, chat, turns))
+
+        await self._waits.outlast(self._waits.begin(locked()))
 
     def sweep(self, before_ms: int) -> None:
         """Delete conversations in which nothing was said since then. On a thread."""
@@ -194,6 +198,10 @@ class ChatService:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
     # ---- inside ----------------------------------------------------------------------------------------------------
+
+    def _lock(self, account: str) -> asyncio.Lock:
+        """Return what is held while an account's conversations change."""
+        return self._locks.setdefault(account, asyncio.Lock())
 
     async def _say(self, account: str, said: Say) -> Said:
         store = self._context.store

@@ -200,6 +200,32 @@ def test_turns_at_the_same_time_come_one_after_another(run: Run) -> None:
     run(work)
 
 
+def test_a_conversation_that_is_deleted_while_a_turn_is_taken(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left of it: a turn would have been another's in the next conversation of that number."""
+
+    async def work(service: Service) -> None:
+        said = await service.chat.say("ann", Say(key="k", text="a cat --n 1"))
+        submit, begun, free = service.submit_all, asyncio.Event(), asyncio.Event()
+
+        async def slowly(account: str, request: JobRequest) -> Any:
+            begun.set()
+            await free.wait()
+            return await submit(account, request)
+
+        monkeypatch.setattr(service, "submit_all", slowly)
+        saying = asyncio.create_task(service.chat.say("ann", Say(key="k2", text="again", chat=said.chat)))
+        await begun.wait()
+        deleting = asyncio.create_task(service.chat.delete("ann", said.chat))
+        await asyncio.wait({deleting}, timeout=0.1)
+        free.set()
+        await asyncio.gather(saying, deleting)
+        with pytest.raises(UnknownChat):
+            await service.chat.show("ann", said.chat)
+        assert service.context.store.rows(TurnRow, limit=9, account="ann") == ()
+
+    run(work)
+
+
 def test_a_model_answers_or_rules_do(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     answers: list[Any] = []
 
