@@ -40,6 +40,8 @@ def is_public(address: Address) -> bool:
     if isinstance(address, ipaddress.IPv6Address):
         if address in NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.is_site_local:  # of old, and inside of networks still
+            return False
         inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
         if any(each is not None and not is_public(each) for each in inner):
             return False
