@@ -62,6 +62,8 @@ class FolderKeeper:
         row = await self.want(account, folder)
 
         def renamed(rows: Sequence[FolderRow]) -> FolderRow:
+            if all(each.folder != row.folder for each in rows):
+                raise _unknown(folder)  # it was deleted just now
             return msgspec.structs.replace(row, name=name)
 
         return await self._put(account, name, renamed, of=row.folder)
@@ -75,11 +77,12 @@ class FolderKeeper:
         store = self._context.store
 
         async def work() -> None:
-            while inside := await self._waits.read(
-                lambda: store.rows(InFolderRow, account=account, folder=found.folder, limit=MAX_BULK)
-            ):
-                await self._waits.stored([Remove(InFolderRow, (account, row.folder, row.job)) for row in inside])
-            await self._waits.stored([Remove(FolderRow, (account, found.folder))])
+            async with self._lock:
+                while inside := await self._waits.read(
+                    lambda: store.rows(InFolderRow, account=account, folder=found.folder, limit=MAX_BULK)
+                ):
+                    await self._waits.stored([Remove(InFolderRow, (account, row.folder, row.job)) for row in inside])
+                await self._waits.stored([Remove(FolderRow, (account, found.folder))])
 
         await self._waits.outlast(self._waits.begin(work()))
         return True
@@ -112,7 +115,7 @@ class FolderKeeper:
         """Return a folder of an account by its id or name. WrongValue: there is none."""
         found = _named(await self._waits.read(lambda: self._rows(account)), folder)
         if found is None:
-            raise WrongValue(complaint("folder", shown(folder)[:80], "one of yours", "see `salon folder list`"))
+            raise _unknown(folder)
         return found
 
     def _rows(self, account: str) -> tuple[FolderRow, ...]:
@@ -124,6 +127,10 @@ def _named(rows: Sequence[FolderRow], folder: str) -> FolderRow | None:
     return next((row for row in rows if row.folder == folder), None) or next(
         (row for row in rows if row.name == folder), None
     )
+
+
+def _unknown(folder: str) -> WrongValue:
+    return WrongValue(complaint("folder", shown(folder)[:80], "one of yours", "see `salon folder list`"))
 
 
 def _label(name: str) -> str:

@@ -23,7 +23,7 @@ from salon.studio.pricing import cost_ms
 from salon.studio.service import entries as entries_module
 from salon.studio.service import service as service_module
 from salon.studio.service.entries import SESSION, TOKEN
-from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob
+from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob, WrongValue
 from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
 from salon.studio.store.domains.entry import EntryRow
@@ -339,5 +339,25 @@ def test_what_was_ended_lets_nobody_in_who_was_just_being_looked_up(
         assert await entries.find(SESSION, first.text) is None
         assert await entries.find(SESSION, second.text) is not None
         assert [row_of(EntryRow, one.row.hash) for one in (token, first)] == [None, None]
+
+    serve(work, paused=True)
+
+
+def test_a_folder_that_is_deleted_while_it_is_renamed_does_not_come_back(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(service: Service) -> None:
+        folders = service.organize.folders
+        want, made = folders.want, await folders.new("local", "best")
+
+        async def found(account: str, folder: str) -> Any:
+            row = await want(account, folder)
+            assert await folders.delete(account, folder)
+            return row
+
+        monkeypatch.setattr(folders, "want", found)
+        with pytest.raises(WrongValue, match="folder"):
+            await folders.rename("local", made.folder, "worst")
+        assert await folders.listed("local") == ()
 
     serve(work, paused=True)
