@@ -192,11 +192,11 @@ class OrganizeService:
         elif act == DELETE and done:
             for job in done:
                 self._service.jobs.drop(job)
-            loose = [digest for job in done for digest in digests.get(job, ())]
-            await self._waits.read(lambda: self._service.jobs.remove(loose))
-            for job in done:
+            for job in done:  # before the files, which the disk may not let go; then the next sweep takes them
                 for call in self._service.jobs.deleted:
                     call(account, job)
+            loose = [digest for job in done for digest in digests.get(job, ())]
+            await self._waits.read(lambda: self._service.jobs.remove(loose))
         return Changed(changed=len(done), refused=(*refused, *failed))
 
     def _looked(self, account: str, act: str, jobs: Sequence[str], folder: str) -> tuple[dict[str, JobRow], set[str]]:

@@ -17,6 +17,7 @@ from salon.engine.errors import SpecError
 from salon.scheduler.errors import UnknownAccount, UnknownLane
 from salon.scheduler.plans import lane_of
 from salon.scheduler.prices import Kind, Work
+from salon.studio.errors import StoreLost
 from salon.studio.jobs import imagine
 from salon.studio.kinds import Asked
 from salon.studio.pricing import cost_ms
@@ -361,3 +362,25 @@ def test_a_folder_that_is_deleted_while_it_is_renamed_does_not_come_back(
         assert await folders.listed("local") == ()
 
     serve(work, paused=True)
+
+
+def test_pages_are_told_of_what_is_deleted_though_its_files_cannot_be(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(service: Service) -> None:
+        job = (await service.submit("local", request("k")))[0].job
+        await ended(service, job)
+        told = list[tuple[str, str]]()
+        service.jobs.deleted.append(lambda account, job: told.append((account, job)))
+
+        def broken(digests: Sequence[str]) -> None:
+            raise StoreLost("no disk")
+
+        monkeypatch.setattr(service.jobs, "remove", broken)
+        with pytest.raises(StoreLost):
+            await service.organize.change("local", "delete", [job])
+        assert told == [("local", job)]
+        with pytest.raises(UnknownJob):
+            await service.find(job, "local")
+
+    serve(work)
