@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -54,6 +55,7 @@ class Prompts:
         self.presets = PresetKeeper(context, waits)
         self.lists = WordLists(Path(context.options.data) / FOLDER)
         self._settings: dict[str, Settings] = {}  # of accounts that were asked for
+        self._locks: dict[str, asyncio.Lock] = {}  # held while settings are read and then changed
 
     # ---- prompts -----------------------------------------------------------------------------------------------------
 
@@ -120,7 +122,7 @@ class Prompts:
             known = Settings()
             if row is not None:
                 known = Settings(parameters=msgspec.msgpack.decode(row.parameters), suffix=row.suffix)
-            self._settings[account] = known
+            known = self._settings.setdefault(account, known)  # they may have been changed meanwhile
         return known
 
     async def profiles_in_settings(self, account: str) -> tuple[tuple[str, float], ...] | None:
@@ -136,15 +138,20 @@ class Prompts:
     ) -> Settings:
         """Change settings, and return them once they are on disk; see `settings.merged`. PromptRefused, ParameterError:
         nothing is changed."""
-        before = Settings() if reset else await self.settings(account)
-        after = merged(before, parameters, suffix)
-        write: Write = Remove(SettingsRow, (account,))
-        if after != Settings():
-            packed = msgspec.msgpack.encode(after.parameters)
-            write = Put(SettingsRow(account=account, parameters=packed, suffix=after.suffix))
-        await self._waits.write([write])
-        self._settings[account] = after
-        return after
+
+        async def work() -> Settings:
+            async with self._locks.setdefault(account, asyncio.Lock()):
+                before = Settings() if reset else await self.settings(account)
+                after = merged(before, parameters, suffix)
+                write: Write = Remove(SettingsRow, (account,))
+                if after != Settings():
+                    packed = msgspec.msgpack.encode(after.parameters)
+                    write = Put(SettingsRow(account=account, parameters=packed, suffix=after.suffix))
+                await self._waits.stored([write])
+                self._settings[account] = after
+                return after
+
+        return await self._waits.outlast(self._waits.begin(work()))
 
     def sweep(self, before_ms: int) -> None:
         """Forget submits of several jobs from before then: their jobs are gone, too."""

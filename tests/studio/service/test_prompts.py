@@ -212,6 +212,21 @@ def test_settings_hold_where_the_prompt_says_nothing(serve: Serve) -> None:
     serve(after, paused=True)
 
 
+def test_settings_that_two_pages_change_at_a_time_are_both_kept(serve: Serve) -> None:
+    async def change(service: Service) -> None:
+        change = service.prompts.change_settings
+        await asyncio.gather(
+            change("local", {"guidance_scale": 2}, None, reset=False), change("local", {}, "--fast", reset=False)
+        )
+
+    async def after(service: Service) -> None:
+        kept = await service.prompts.settings("local")
+        assert (kept.parameters, kept.suffix) == ({"guidance_scale": 2.0}, "--fast")
+
+    serve(change, paused=True)
+    serve(after, paused=True)
+
+
 def test_random_numbers_are_the_same_for_the_same_key(serve: Serve) -> None:
     async def work(service: Service) -> None:
         numbers = [
