@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import secrets
 import threading
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 SIDES: Final = (256, 512)  # pixels of the longer side
 QUALITY: Final = 82
+HALF: Final = ".part"  # behind the name of a file that is not whole
+HALF_S: Final = 3600.0  # after which such a file is what a crash has left
 
 
 class Thumbnails:
@@ -81,11 +84,12 @@ class Thumbnails:
 
     def sweep(self) -> int:
         """Remove those whose pictures are gone, and what a crash left half-written. Return their number."""
-        count = 0
+        count, before = 0, time.time() - HALF_S
         for path in list(self._folder.glob("*/*")) if self._folder.is_dir() else []:
             digest = path.parent.name + path.name.partition(".")[0]
-            if not is_digest(digest) or not self._blobs.has(digest):
-                with suppress(OSError):
+            with suppress(OSError):
+                left = path.suffix == HALF and path.stat().st_mtime < before
+                if left or not is_digest(digest) or not self._blobs.has(digest):
                     path.unlink()
                     count += 1
         return count
@@ -96,7 +100,7 @@ class Thumbnails:
 
     def _keep(self, path: Path, data: bytes) -> None:
         """Write a file that is there whole or not at all; it need not outlast a crash of the machine."""
-        half = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+        half = path.with_name(f"{path.name}.{secrets.token_hex(4)}{HALF}")
         make_folder(path.parent, 0o700)
         try:
             half.write_bytes(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,14 @@ def test_a_thumbnail_of_what_is_deleted_meanwhile(tmp_path: Path) -> None:
     digest = kept.put(buffer.getvalue())
     assert thumbnails.kept(digest, 256) is None
     assert thumbnails.make(digest, 512) == thumbnails.kept(digest, 256)  # a small picture keeps its size
+    for number, at in enumerate((0, time.time())):  # what a crash has left, and what is being written
+        half = tmp_path / "kept" / digest[:2] / f"{digest[2:]}.256.webp.{number}.part"
+        half.write_bytes(b"x")
+        os.utime(half, (at, at))
+    assert thumbnails.sweep() == 1
+    assert half.exists()
     kept.delete(digest)
-    assert thumbnails.sweep() == 2
+    assert thumbnails.sweep() == 3
     with pytest.raises(BlobMissing):
         thumbnails.make(digest, 256)
 
