@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from ...errors import SalonError, complaint
+from ...studio.errors import StoreError
 from ...studio.service.service import Service
 from ...values import shown
 from . import openapi
@@ -76,6 +77,8 @@ class Front:
                 raise HttpRefused("workers: none is ready; ask again")
             if view.held:
                 raise HttpRefused("server: it is paused; see `salon ops resume`")
+        except StoreError:  # whose words name folders, and anybody may ask
+            return _json({"status": "not ready", "reason": "disk: finished pictures wait until it takes them"}, 503)
         except SalonError as error:
             return _json({"status": "not ready", "reason": str(error)}, 503)
         return _json({"status": "ready"})

@@ -15,6 +15,7 @@ from salon.frontends.client.client import Client
 from salon.frontends.http import connections
 from salon.frontends.http.place import HttpError
 from salon.frontends.zmq.background import BackgroundServer
+from salon.studio.errors import StoreFull
 
 from .conftest import ASKED, address
 
@@ -29,7 +30,7 @@ def starting(server: BackgroundServer, tmp_path: Path) -> Any:
     return lambda **changes: BackgroundServer(replace(server.options, data=tmp_path / "data", **changes))
 
 
-def test_alive_and_ready(server: BackgroundServer, http: httpx.Client) -> None:
+def test_alive_and_ready(server: BackgroundServer, http: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert http.get("/healthz").json() == {"status": "alive"}
     assert http.get("/readyz").json() == {"status": "ready"}
     with Client(server.address) as client:
@@ -40,6 +41,14 @@ def test_alive_and_ready(server: BackgroundServer, http: httpx.Client) -> None:
     assert answer.status_code == refused.status_code == 503
     assert "draining" in answer.json()["reason"]
     assert (refused.headers["x-should-retry"], refused.headers["retry-after"]) == ("true", "2")
+
+    def full() -> None:
+        raise StoreFull("disk: finished pictures wait (store /home/ann/pictures: got no space)")
+
+    assert server.server is not None
+    monkeypatch.setattr(server.server.service, "want_open", full)
+    reason = http.get("/readyz").json()["reason"]
+    assert ("disk" in reason, "ann" in reason) == (True, False)
 
 
 def test_a_job_that_is_cancelled_and_one_whose_reader_leaves(starting: Any) -> None:
