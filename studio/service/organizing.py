@@ -6,6 +6,7 @@ refused why; the others are changed all the same.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from ..store.domains.organize import HiddenRow, InFolderRow
 from ..store.names import WHOSE, Wanted
 from ..store.rows import JobRow
 from ..store.writes import DeleteJob, Describe, Put, Remove, SetJob, Write
-from .errors import NotEnded, WrongValue, no_such_job
+from .errors import NotEnded, TooSlow, WrongValue, no_such_job
 from .folders import FolderKeeper
 from .job_record import JobRecord, stored_pictures
 from .lookups import MAX_PAGE_BYTES, may_see, size_of
@@ -43,6 +44,7 @@ from .organized import (
 from .packing import spec_of
 from .searching import searched, words_of
 from .taste_account import ACCOUNT
+from .waits import READ_S
 
 if TYPE_CHECKING:
     from .service import Service
@@ -51,6 +53,7 @@ LOG = logging.getLogger("salon.service")
 OF_OWNER: Final = (PUBLISH, UNPUBLISH, DELETE)  # what only the owner of a job may do
 OF_FOLDER: Final = (ADD, REMOVE)
 MARKED: Final = 64  # folders of a job that are told
+SEARCHES: Final = 2  # at a time, one of an account: some threads for reads are left to what is quick
 OLD: Final = 200  # jobs from before there were searches that are described at a time
 
 
@@ -69,6 +72,8 @@ class OrganizeService:
         self._service, self._context, self._waits = service, service.context, service.waits
         self.folders = FolderKeeper(self._context, self._waits)
         self.presets = service.prompts.presets
+        self._searches = asyncio.Semaphore(SEARCHES)
+        self._searching: dict[str, asyncio.Lock] = {}  # by account
 
     # ---- find ------------------------------------------------------------------------------------------------------
 
@@ -77,6 +82,7 @@ class OrganizeService:
 
         Raises:
             WrongValue: a value is none that is allowed, or there is no such folder.
+            TooSlow: other searches take too long; ask again.
         """
         if query.whose not in WHOSE:
             allowed = ", ".join(WHOSE)
@@ -97,7 +103,11 @@ class OrganizeService:
             until_ms=query.until_ms, hidden=query.hidden, private=query.private, folder=folder, among=among,
             oldest=query.oldest, after=query.after, limit=query.limit,
         )  # fmt: skip
-        names = await self._waits.read(lambda: self._context.store.names(wanted))
+        try:
+            async with asyncio.timeout(READ_S), self._searching.setdefault(account, asyncio.Lock()), self._searches:
+                names = await self._waits.read(lambda: self._context.store.names(wanted))
+        except TimeoutError as error:
+            raise TooSlow(f"search: others took more than {READ_S:g} s; try again") from error
         return NameList(**names._asdict())
 
     async def show(self, account: str, jobs: Sequence[str]) -> tuple[tuple[JobRecord, ...], int]:

@@ -25,9 +25,11 @@ from salon.studio.service import entries as entries_module
 from salon.studio.service import service as service_module
 from salon.studio.service.entries import SESSION, TOKEN
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob, WrongValue
+from salon.studio.service.organized import NamesQuery
 from salon.studio.service.recipe_files import read_png
 from salon.studio.service.service import Service
 from salon.studio.store.domains.entry import EntryRow
+from salon.studio.store.names import Wanted
 
 from ..conftest import TIMEOUT
 from .conftest import Serve, ended, request
@@ -384,3 +386,30 @@ def test_pages_are_told_of_what_is_deleted_though_its_files_cannot_be(
             await service.find(job, "local")
 
     serve(work)
+
+
+def test_searches_leave_threads_to_other_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def work(service: Service) -> None:
+        store, going, most, free = service.context.store, list[str](), list[int](), threading.Event()
+        names_of = store.names
+
+        def slowly(wanted: Wanted) -> Any:
+            going.append(wanted.account)
+            assert len(set(going)) == len(going), "one of an account"
+            most.append(len(going))
+            free.wait(TIMEOUT)
+            going.remove(wanted.account)
+            return names_of(wanted)
+
+        monkeypatch.setattr(store, "names", slowly)
+        asked = [
+            asyncio.create_task(service.organize.names(name, NamesQuery())) for name in ("ann", "ann", "ben", "eve") * 3
+        ]
+        await asyncio.sleep(0.1)
+        with pytest.raises(UnknownJob):  # answered while all of these wait
+            await service.find("none", "ann")
+        free.set()
+        assert {page.total for page in await asyncio.gather(*asked)} == {0}
+        assert max(most) == 2
+
+    serve(work, paused=True)
