@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any, Final
 
@@ -35,6 +35,7 @@ class Deliveries:
     def __init__(self, service: Service, router: Router, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         self.sent_bytes = 0
         self._service, self._router, self._spawn = service, router, spawn
+        service.jobs.hidden.append(self._hidden)
 
     def watch_now(self, session: Session, id: bytes, request: m.Watch) -> bool:
         """Begin a watch of a job that is in memory, without waiting. Return False if it has to be looked up first.
@@ -144,6 +145,21 @@ class Deliveries:
             self._router.reply(session, fetch.id, failure_of(error))
         finally:
             fetch.busy = False
+
+    def _hidden(self, account: str, jobs: Collection[str]) -> None:
+        """End what other accounts watch and fetch of jobs that have become private."""
+        for session in [each for each in self._router.sessions.values() if each.account != account]:
+            ended = [(id, each.log.job) for id, each in session.watchers.items() if each.log.job in jobs]
+            for id, _ in ended:
+                watcher = session.watchers.pop(id)
+                watcher.log.watchers.discard(watcher)
+            for id, fetch in list(session.fetches.items()):
+                if fetch.job in jobs:
+                    del session.fetches[id]
+                    fetch.credit = 0
+                    ended.append((id, fetch.job))
+            for id, job in ended:
+                self._router.reply(session, id, failure_of(no_such_job(job)))
 
     def _chunk(self, session: Session, fetch: Fetching, part: memoryview) -> None:
         record = m.Chunk(offset=fetch.offset, total=fetch.total, digest=fetch.digest)

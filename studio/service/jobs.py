@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -64,6 +64,7 @@ class JobManager:
         seen: called with ("started" or "ended", row).
         opened: called with each job that comes, before its first event.
         deleted: called with (account, job) when a job was deleted.
+        hidden: called with (account, jobs) when jobs of an account have become private.
         idle: set while no job is live.
     """
 
@@ -78,6 +79,7 @@ class JobManager:
         self.seen: list[Callable[[str, JobRow], object]] = []
         self.opened: list[Callable[[ActiveJob], object]] = []
         self.deleted: list[Callable[[str, str], object]] = []
+        self.hidden: list[Callable[[str, Collection[str]], object]] = []
         self.idle = asyncio.Event()
         self.idle.set()
         self._loop = asyncio.get_running_loop()

@@ -199,6 +199,8 @@ class OrganizeService:
         done, failed = await self._store(writes)
         if act in (PUBLISH, UNPUBLISH):
             self._seen_as(done, private=act == UNPUBLISH)
+            for tell in self._service.jobs.hidden if act == UNPUBLISH else ():
+                tell(account, frozenset(done))
         elif act == DELETE and done:
             for job in done:
                 self._service.jobs.drop(job)

@@ -209,6 +209,19 @@ def test_two_accounts(connect: Connect) -> None:
         assert names(b, "secret", whose="public") == [secret]
 
 
+def test_who_watches_what_becomes_private_sees_no_more(connect: Connect) -> None:
+    with FakeServer(pair=make_pair(), role="user", hold=True) as server:
+        ann, ben = (connect(server.address, key=make_pair()) for _ in range(2))
+        job = ann.imagine("a cat", **SMALL)
+        seen, own = (iter(client.job(job.id).events(timeout_s=10)) for client in (ben, ann))
+        assert next(seen).kind == next(own).kind == "queued"
+        assert ann.organize.unpublish([job.id]).changed == 1
+        with pytest.raises(NotFound):
+            next(seen)
+        server.release()
+        assert [event.kind for event in own][-1] == "done"
+
+
 def test_an_older_server(connect: Connect, server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
     def older(hello: m.Hello) -> tuple[int, tuple[str, ...]]:
         return negotiate(hello)[0], ("parameters", "language", "taste")
