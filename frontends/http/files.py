@@ -54,7 +54,7 @@ class Files:
         for name in fields:
             text = complaint(shown(name)[:60], "it", "file and purpose", "drop it")
             raise HttpRefused(text, param=name[:60], code="unknown_parameter")
-        name = " ".join((file.file or "").split())
+        name = " ".join("".join(each if each.isprintable() else " " for each in file.file or "").split())
         with about("file"):
             return said_of(await self._files.add(account, file.data, name[:MAX_NAME] or "picture", str(purpose)))
 

@@ -13,6 +13,7 @@ import msgspec
 from ...errors import complaint
 from ..errors import QuotaExceeded
 from ..references import digest_of, read_picture
+from ..store.blobs import is_digest
 from ..store.domains.files import FileRow
 from ..store.writes import Put, Remove
 from .errors import UnknownFile
@@ -91,6 +92,8 @@ class ServiceFiles:
         """Return a file of an account. UnknownFile: it has none of this id."""
 
         def look() -> StoredFile | None:
+            if not is_digest(id):
+                return None
             row, size = self._store.row(FileRow, account, id), self._references.size(account, id)
             return None if row is None or size is None else _stored(row, size)
 

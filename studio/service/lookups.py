@@ -91,7 +91,7 @@ class Lookups:
         store, drops = self.context.store, self.jobs.drops
 
         def look() -> tuple[JobRow | None, tuple[PictureRow, ...]]:
-            row = store.job(job)
+            row = store.job(job) if "\0" not in job else None  # which PostgreSQL does not compare
             return row, store.pictures(job) if row is not None else ()
 
         row, pictures = await self.waits.read(look)

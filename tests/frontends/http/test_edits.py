@@ -137,6 +137,11 @@ def test_files_are_named_by_their_ids(client: openai.OpenAI, http: httpx.Client)
         http.get(f"{FILES}/x.png"),
     ):
         assert answer.status_code == 404
+    odd = http.post(FILES, **form("b", file("file", RED, "a\0 b\u2028.png"), field("purpose", "vision")))
+    assert odd.json()["filename"] == "a b .png"
+    for id in ("%00", "a" * 64 + "%00"):
+        assert http.delete(f"{FILES}/{id}").status_code == http.get(f"{FILES}/{id}/content").status_code == 404
+    assert client.files.delete(first.id).deleted
     gone = http.post(EDITS, json=by_id)
     assert (gone.status_code, gone.json()["error"]["param"]) == (400, "images")
 
