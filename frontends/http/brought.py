@@ -178,7 +178,8 @@ async def looked_at(
                 files[masked] = made
         return Brought(tuple(names), masked, size, files)
 
-    return await asyncio.to_thread(look)
+    async with references.unpacking:
+        return await asyncio.to_thread(look)
 
 
 async def _fetched(service: Service, account: str, named: Named) -> Named:

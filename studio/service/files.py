@@ -61,7 +61,8 @@ class ServiceFiles:
             StoreError, TooSlow: it could not be stored.
         """
         digest = digest_of(data)
-        await asyncio.to_thread(read_picture, data, "file")
+        async with self._references.unpacking:
+            await asyncio.to_thread(read_picture, data, "file")
         files = await self.list(account)
         if len(files) >= MOST and all(file.id != digest for file in files):
             raise QuotaExceeded(complaint("files", f"{len(files) + 1:,}", f"up to {MOST:,}", "delete some"))

@@ -45,6 +45,7 @@ DAY_MS: Final = 86_400_000
 KEEP_MS: Final = 30 * DAY_MS  # how long a picture is kept after its last use
 KEPT_BYTES: Final = 256 * 2**20  # bytes of an account's pictures; beyond, the least recently used are dropped
 PAGE: Final = 200
+UNPACKED: Final = 2  # files that are brought and unpacked at a time; a small one may have 64 million pixels, or 800 MB
 BRING: Final = "bring the picture again (salon imagine does, given its file, and so does client.add_reference)"
 
 
@@ -58,6 +59,7 @@ class ServiceReferences:
 
     Attributes:
         loras: the LoRAs that requests refer to.
+        unpacking: held while a file that is brought is unpacked, to see whether it is a picture.
     """
 
     def __init__(self, context: ServiceContext, waits: Waits, moderator: Moderator) -> None:
@@ -67,6 +69,7 @@ class ServiceReferences:
         self.loras = ServiceLoras(context, waits)
         self._blobs: Blobs = context.references
         self._uploads = Uploads()
+        self.unpacking = asyncio.Semaphore(UNPACKED)
 
     async def upload(self, account: str, digest: str, size: int, offset: int, data: bytes) -> int:
         """Take a part of a file. Return how many bytes of it are there, from its beginning.
@@ -100,7 +103,8 @@ class ServiceReferences:
                 raise WrongValue(complaint("upload", got, f"{digest[:12]}..., as was said", "bring it again"))
             read_picture(data, "upload")
 
-        await asyncio.get_running_loop().run_in_executor(None, check)
+        async with self.unpacking:
+            await asyncio.get_running_loop().run_in_executor(None, check)
         await self.bring(account, {digest: data})
 
     async def bring(self, account: str, files: Mapping[str, bytes]) -> None:

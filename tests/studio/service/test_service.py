@@ -7,11 +7,13 @@ import io
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
+from PIL import Image
 
 from salon.engine.errors import SpecError
 from salon.scheduler.errors import UnknownAccount, UnknownLane
@@ -21,7 +23,9 @@ from salon.studio.errors import StoreLost
 from salon.studio.jobs import imagine
 from salon.studio.kinds import Asked
 from salon.studio.pricing import cost_ms
+from salon.studio.references import digest_of
 from salon.studio.service import entries as entries_module
+from salon.studio.service import references
 from salon.studio.service import service as service_module
 from salon.studio.service.entries import SESSION, TOKEN
 from salon.studio.service.errors import Draining, KeyReused, NotEnded, NotFailed, UnknownJob, WrongValue
@@ -413,3 +417,27 @@ def test_searches_leave_threads_to_other_reads(serve: Serve, monkeypatch: pytest
         assert max(most) == 2
 
     serve(work, paused=True)
+
+
+def test_few_files_that_are_brought_are_unpacked_at_a_time(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    going, most, read = list[str](), list[int](), references.read_picture
+
+    def slowly(data: bytes, name: str) -> Any:
+        going.append(name)
+        most.append(len(going))
+        time.sleep(0.02)
+        going.pop()
+        return read(data, name)
+
+    async def work(service: Service) -> None:
+        monkeypatch.setattr(references, "read_picture", slowly)
+        files = []
+        for shade in range(8):
+            buffer = io.BytesIO()
+            Image.new("L", (8, 8), shade).save(buffer, "PNG")
+            files.append(buffer.getvalue())
+        add = service.jobs.references.add
+        await asyncio.gather(*(add("local", digest_of(data), data) for data in files))
+
+    serve(work, paused=True)
+    assert (len(most), max(most)) == (8, 2)
