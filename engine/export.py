@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import complaint
-from .errors import CheckpointError, OutputError
+from .errors import CheckpointError, OutputError, SpecError
 
 if TYPE_CHECKING:
     from ..kernels.onnx.recording import Progress
@@ -55,6 +55,7 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
 
     Raises:
         RecordError: the model does what no graph can hold. The message names the op and the line of the model.
+        SpecError: the model has an IP-Adapter that is not recorded.
         OutputError: the folder has something in it, is a file, or cannot be written.
     """
     from ..kernels.onnx.graph import OPSET
@@ -62,7 +63,10 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
 
     assert engine.recorded is not None, "an engine that runs no graphs"
     notes = {"salon.format": str(FORMAT), "salon.model": engine.model.digest, "salon.dtype": dtype}
-    steps = engine.recorded
+    steps, styles = engine.recorded, engine.model.pictured
+    if styles is not None and styles.adapter.branch.head:
+        got, allowed = "InstantX's of FLUX.1, which no graph has", "adapters that act by terms of attention alone"
+        raise SpecError(complaint("--ip-adapter", got, allowed, "leave it out, and export the model by itself"))
     variants = {STEP: steps.usual()}
     if steps.layers:
         variants[WITH_ADAPTERS] = steps.usual(adapters=True)

@@ -19,6 +19,7 @@ from ..engine.errors import SalonError, printable
 from ..plugins import folder
 from ..system import explain
 from . import machine
+from .commands.flags_make import parts_of
 from .commands.parsing import UsageError
 
 WORDLESS = "salon imagine and salon serve need a folder whose salon.json says how prompts are read"
@@ -78,8 +79,7 @@ def examine(options: argparse.Namespace) -> dict[str, Any]:
 
         started = time.perf_counter()
         engine = Engine.load(
-            options.model, text_encoder=options.text_encoder or (), vae=options.vae,
-            ip_adapter=options.ip_adapter, image_encoder=options.image_encoder, backend=options.backend,
+            options.model, **parts_of(options), backend=options.backend,
             isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device,
         )  # fmt: skip
         return {**_model(engine), "load_seconds": round(time.perf_counter() - started, 3)}
@@ -133,9 +133,7 @@ def _files(options: argparse.Namespace) -> dict[str, Any]:
     from ..engine.survey import survey
     from ..kernels import backends
 
-    model = ModelPath.of(
-        options.model, options.text_encoder or (), options.vae, options.ip_adapter, options.image_encoder
-    )
+    model = ModelPath.of(options.model, **parts_of(options))
     found = survey(
         model,
         options.dtype,

@@ -16,6 +16,7 @@ from ..studio.prompt.resolve import Facts, resolve
 from ..studio.prompt.wildcards import left_open
 from .commands import remote, words
 from .commands.connection import server_of
+from .commands.flags_make import parts_of
 from .commands.flags_parameters import lora_files, read_typed, references
 from .commands.pictures import destinations_of
 from .commands.wildcards import own_words
@@ -72,10 +73,7 @@ def imagine(options: argparse.Namespace) -> int:
 
     engine = Engine.load(
         options.model,
-        text_encoder=options.text_encoder or (),
-        vae=options.vae,
-        ip_adapter=options.ip_adapter,
-        image_encoder=options.image_encoder,
+        **parts_of(options),
         backend=options.backend,
         isa=options.isa,
         dtype=options.dtype,

@@ -15,6 +15,7 @@ from ..studio.prompt.presets import left_open
 from ..studio.prompt.resolve import Facts, resolve
 from .commands import exits, remote, words
 from .commands.connection import Contact, connected, server_of
+from .commands.flags_make import parts_of
 from .commands.flags_parameters import read_typed, sent
 from .commands.tables import plain, print_json
 from .progress import progress
@@ -47,10 +48,7 @@ def inquire(options: argparse.Namespace) -> int:
 
     engine = Engine.load(
         options.model,
-        text_encoder=options.text_encoder or (),
-        vae=options.vae,
-        ip_adapter=options.ip_adapter,
-        image_encoder=options.image_encoder,
+        **parts_of(options),
         backend=options.backend,
         isa=options.isa,
         dtype=options.dtype,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..parameters.known import parameters
 from .commands import exits, remote, words
 from .commands.connection import connected, server_of
+from .commands.flags_make import parts_of
 from .commands.flags_parameters import lora_files, references, sent
 from .commands.tables import print_json, print_table
 from .commands.wildcards import own_words
@@ -64,8 +65,7 @@ def plan_here(
     facts, lists = Facts(default_style=True), own_words
     requests = [resolve(prompt, facts, digests=digests, lists=lists) for prompt in options.prompts]
     engine = Engine.load(
-        options.model, text_encoder=options.text_encoder or (), vae=options.vae,
-        ip_adapter=options.ip_adapter, image_encoder=options.image_encoder, backend=options.backend,
+        options.model, **parts_of(options), backend=options.backend,
         isa=options.isa, dtype=options.dtype, threads=options.threads, device=options.device, require_text=True,
     )  # fmt: skip
     for path, digest in loras.items():

@@ -11,6 +11,7 @@ from ..bounds import WHOLE_INTERVAL
 from ..errors import complaint
 from .commands import again, exits, words
 from .commands.connection import server_of
+from .commands.flags_make import parts_of
 from .commands.flags_parameters import read_lora
 from .commands.parsing import UsageError
 from .commands.remote import refuse_misplaced
@@ -73,10 +74,7 @@ def reproduce(options: argparse.Namespace) -> int:
         read_picture(file, f"--reference {path!r}")
     engine = Engine.load(
         options.model,
-        text_encoder=options.text_encoder or (),
-        vae=options.vae,
-        ip_adapter=options.ip_adapter,
-        image_encoder=options.image_encoder,
+        **parts_of(options),
         backend=options.backend,
         isa=options.isa,
         dtype=options.dtype,

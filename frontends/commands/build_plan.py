@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...errors import SalonError, complaint
 from . import exits, words
+from .flags_make import parts_of
 from .parsing import UsageError, shown
 from .tables import print_json
 
@@ -22,7 +23,7 @@ def build_plan(options: argparse.Namespace) -> int:
     start = time.perf_counter()
     try:
         plan = build(
-            Engine.load(options.model, backend="onnx"),
+            Engine.load(options.model, **parts_of(options), backend="onnx"),
             Path(options.output),
             sizes,
             samples=options.samples,

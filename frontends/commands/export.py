@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..progress import progress
 from . import exits, words
+from .flags_make import parts_of
 from .tables import print_json
 
 PARTS = 100  # of the bytes that are written, as the bar counts them
@@ -19,7 +20,7 @@ def export(options: argparse.Namespace) -> int:
     from ...engine.export import export as write
 
     start = time.perf_counter()
-    engine = Engine.load(options.model, backend="onnx")
+    engine = Engine.load(options.model, **parts_of(options), backend="onnx")
     with progress(PARTS, quiet=options.quiet) as advance:
         made = write(
             engine,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .flags_make import DTYPES
+from .flags_make import DTYPES, part_flags
 from .parsing import FILE, FOLDER, Names, PathName, json_flag, whole
 
 MAX_SAMPLES: Final = 64
@@ -47,6 +47,7 @@ def _shared(parser: Any, output: str) -> None:
         help="a model's folder or file (the embedded one)",
     )  # fmt: skip
     model.completes = FILE
+    part_flags(parser)
     folder = parser.add_argument(
         "-o", "--output", type=PathName("-o", FOLDER), required=True, metavar="DIR", help=output
     )

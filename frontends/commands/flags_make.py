@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from functools import partial
 from typing import Any, Final
 
@@ -177,15 +178,30 @@ def output_flag(parser: Any, text: str) -> None:
 
 def model_flags(group: Any) -> None:
     """Add the flags that say which model, and where its parts lie."""
-    flags = ("--model", "--text-encoder", "--vae", "--ip-adapter", "--image-encoder")
-    model, encoder, vae, adapter, sees = (PathName(flag, FILE) for flag in flags)
     text = "a model's folder, in diffusers' layout, or single file (the embedded one)"
-    group.add_argument("--model", type=model, metavar="PATH", help=text)
+    group.add_argument("--model", type=PathName("--model", FILE), metavar="PATH", help=text)
+    part_flags(group)
+
+
+def part_flags(group: Any) -> None:
+    """Add the flags that say where parts of a model lie."""
+    flags = ("--text-encoder", "--vae", "--ip-adapter", "--image-encoder")
+    encoder, vae, adapter, sees = (PathName(flag, FILE) for flag in flags)
     text = "a text encoder or tokenizer, may be repeated (the model's own)"
     group.add_argument("--text-encoder", type=encoder, action="append", metavar="PATH", help=text)
     group.add_argument("--vae", type=vae, metavar="PATH", help="an autoencoder (the model's own)")
     group.add_argument("--ip-adapter", type=adapter, metavar="FILE", help="an IP-Adapter, which --sref then uses")
     group.add_argument("--image-encoder", type=sees, metavar="PATH", help="its image encoder (the folder beside it)")
+
+
+def parts_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the parts of a model that were named apart, as `Engine.load` and `ModelPath.of` take them."""
+    return {
+        "text_encoder": tuple(options.text_encoder or ()),
+        "vae": options.vae,
+        "ip_adapter": options.ip_adapter,
+        "image_encoder": options.image_encoder,
+    }
 
 
 def engine_flags(parser: Any, title: str = "how to compute it", *, several: bool = False) -> None:

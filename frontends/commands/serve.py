@@ -8,6 +8,7 @@ from pathlib import Path
 from ...bounds import POLICY_STAGES
 from ..wire.address import parse_address
 from ..zmq.options import DEFAULT_HTTP, DEFAULT_LISTEN, ServeOptions, default_data
+from .flags_make import parts_of
 from .parsing import UsageError
 
 
@@ -34,10 +35,7 @@ def options_of(options: argparse.Namespace) -> ServeOptions:
         data=Path(options.data) if options.data else default_data(),
         database=options.database,
         model=options.model,
-        text_encoder=tuple(options.text_encoder or ()),
-        vae=options.vae,
-        ip_adapter=options.ip_adapter,
-        image_encoder=options.image_encoder,
+        **parts_of(options),
         workers=options.workers,
         threads=options.threads,
         backend=options.backend,

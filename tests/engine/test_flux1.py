@@ -29,6 +29,7 @@ from salon.engine.errors import (
     UnsafeFile,
     WrongConfig,
 )
+from salon.engine.export import open_export
 from salon.engine.files.opening import ModelPath, open_checkpoint, salon_of
 from salon.engine.lora_rules import load_lora_rules
 from salon.engine.lora_uses import LoraUse
@@ -38,6 +39,7 @@ from salon.engine.start import Start
 from salon.engine.survey import survey
 from salon.engine.text.pipeline import TakesTextLoras
 from salon.frontends import selftest
+from salon.frontends.cli import main
 from salon.studio.studio import Studio
 
 torch = pytest.importorskip("torch")
@@ -586,3 +588,20 @@ def test_parts_of_one_file_are_weighed_by_what_each_packs(
 
 def test_one_onnx_graph_serves_mixed_batches(folder: Path) -> None:
     want_one_graph(folder)
+
+
+def test_single_files_are_exported_with_the_parts_that_are_named(
+    folder: Path, files: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="it makes and reads graphs (extra: onnx)")
+    command, parts = ["export", str(files["transformer"]), "--quiet"], ["--vae", str(files["vae"])]
+    for part in (files["t5"], files["clip"], folder / "tokenizer", folder / "tokenizer_2"):
+        parts += ["--text-encoder", str(part)]
+    assert main([*command, "-o", str(tmp_path / "without")]) == 2
+    assert "name it with --vae" in capsys.readouterr().err
+    assert main([*command, *parts, "-o", str(tmp_path / "graphs")]) == 0
+    single = Engine.load(files["transformer"], text_encoder=parts[3::2], vae=files["vae"], dtype="float32", threads=1)
+    assert open_export(tmp_path / "graphs").manifest["model"]["digest"] == single.model.digest
+    assert main(["build-plan", *command[1:2], *parts, "-o", str(tmp_path), "--shapes", "7x7"]) == 2
+    assert "--shapes: got 7x7" in capsys.readouterr().err

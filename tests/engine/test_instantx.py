@@ -11,7 +11,8 @@ import pytest
 
 from salon.engine import noise
 from salon.engine.engine import Engine
-from salon.engine.errors import CheckpointError, MissingFile
+from salon.engine.errors import CheckpointError, MissingFile, SpecError
+from salon.engine.export import export
 from salon.engine.files import image_adapter
 from salon.engine.files.image_adapter import EncoderComponent, encoder_file
 from salon.engine.files.opening import ModelPath
@@ -199,3 +200,12 @@ def test_what_does_not_fit_is_refused(pair: Pair, tmp_path: Path, fault: str) ->
         return
     with pytest.raises(MissingFile if fault == "encoder" else CheckpointError, match=told):
         Engine.load(place, dtype="float32", threads=1)
+
+
+def test_its_graph_is_refused(pair: Pair, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="the backend computes with it (extra: onnx)")
+    engine = Engine.load(pair.root / "model", ip_adapter=pair.file, backend="onnx", threads=1)
+    with pytest.raises(SpecError, match="--ip-adapter: got InstantX's of FLUX.1, which no graph has"):
+        export(engine, tmp_path / "graphs")
+    assert not (tmp_path / "graphs").exists()

@@ -22,11 +22,13 @@ from salon.engine.errors import (
     WrongConfig,
     WrongShape,
 )
+from salon.engine.export import open_export
 from salon.engine.files import image_adapter
 from salon.engine.files.image_adapter import EncoderComponent, encoder_file
 from salon.engine.files.opening import ModelPath
 from salon.engine.models import clip_vision
 from salon.engine.survey import survey
+from salon.frontends.cli import main
 from salon.kernels import backends
 from salon.studio.references import digest_of, read_picture
 from salon.studio.studio import Studio
@@ -292,3 +294,21 @@ def test_files_that_do_not_fit_are_refused(flux: Pair, tmp_path: Path, fault: st
 def test_a_model_with_styles_of_its_own_takes_none(flux: Pair) -> None:
     with pytest.raises(WrongConfig, match="styles of its own"):
         Engine.load(ip_adapter=flux.file, dtype="float32", threads=1)
+
+
+def test_a_graph_with_an_adapter_of_a_unet_is_the_model(sd15: Pair, tmp_path: Path) -> None:
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="it makes and runs graphs (extra: onnx)")
+    to = tmp_path / "graphs"
+    assert main(["export", str(sd15.folder), "--ip-adapter", str(sd15.file), "-o", str(to), "--quiet"]) == 0
+    made = open_export(to)
+    assert {*made.manifest["graphs"]} == {"step", "step_adapters"}
+    engine = Engine.load(sd15.folder, ip_adapter=sd15.file, backend="onnx", threads=1)
+    assert engine.recorded is not None
+    variant = engine.recorded.usual(adapters=True)
+    arguments, velocity = engine.recorded.example(variant)
+    want = engine.ops.numpy(velocity(engine.ops, **arguments))
+    feeds = engine.recorded.record(variant).feeds(arguments)
+    ops: Any = engine.ops
+    got = ops.start(made.graph("step_adapters")).run(feeds)
+    np.testing.assert_allclose(got, want, atol=1e-4 * max(1.0, float(np.abs(want).max())))
