@@ -302,4 +302,4 @@ def test_a_survey_names_the_parts(folders: dict[str, Path], files: dict[str, dic
 
 
 def test_one_onnx_graph_serves_mixed_batches(folders: dict[str, Path]) -> None:
-    want_one_graph(folders["dev"])
+    want_one_graph(folders["dev"], seen=[[(5, 4)], []])  # references are rows of the same graph

@@ -14,6 +14,7 @@ from PIL import Image
 from salon.engine.checkpoint import Checkpoint
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, SpecError, UnknownArchitecture
+from salon.engine.export import export
 from salon.engine.families import qwen_image
 from salon.engine.files import qwen_image as originals
 from salon.engine.files.opening import ModelPath
@@ -38,6 +39,7 @@ from salon.bench.families.qwen_edit import PROMPT, looking, photos, seen, shown,
 from salon.bench.families.references import decibels, drawn
 
 from . import lora_files
+from .graphs import want_one_graph
 
 
 class Model:
@@ -285,3 +287,10 @@ def test_a_file_of_references_at_0_says_so_by_an_array(still: Model, tmp_path: P
         from salon.engine.files.reading import open_file
 
         assert originals.transformer(open_file(path), "").config.values["zero_cond_t"] is want
+
+
+def test_one_onnx_graph_serves_batches_that_look_at_pictures(still: Model, tmp_path: Path) -> None:
+    """References at timestep 0 are another graph, which `salon export` writes beside that of other batches."""
+    want_one_graph(still.folder, seen=[[(5, 4), (3, 9)], []])
+    engine = Engine.load(still.folder, backend="onnx", threads=1)
+    assert {*export(engine, tmp_path / "graphs").manifest["graphs"]} == {"step", "step_references"}
