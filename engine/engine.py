@@ -138,7 +138,7 @@ class Engine:
         dtype: Dtype | None = None,
         threads: int | None = None,
         device: str | None = None,
-        providers: Sequence[str] | None = None,
+        providers: Sequence[backends.Provider] | None = None,
         limits: Limits | None = None,
         require_text: bool = False,
     ) -> Engine:

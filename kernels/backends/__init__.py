@@ -16,7 +16,7 @@ module loads none when it is imported, because `salon --help` lists the backends
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ..ops import Dtype, Ops
 
 DEFAULT = "cpu"
+Provider = str | tuple[str, Mapping[str, Any]]  # an execution provider's name, or its name and its options
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Options:
     dtype: Dtype | None = None
     threads: int | None = None
     device: str | None = None
-    providers: tuple[str, ...] | None = None
+    providers: tuple[Provider, ...] | None = None
 
 
 class Backend(Protocol):
@@ -67,7 +68,7 @@ def create(
     dtype: Dtype | None = None,
     threads: int | None = None,
     device: str | None = None,
-    providers: Sequence[str] | None = None,
+    providers: Sequence[Provider] | None = None,
 ) -> Ops[Any, Any]:
     """Make the op table of the backend called `name`. `Options` describes the other arguments.
 

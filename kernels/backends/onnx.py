@@ -25,14 +25,20 @@ def create(options: Options) -> GraphOps:
     import onnx  # noqa: F401  the graphs are made of it
     import onnxruntime
 
-    from ..onnx.runtime import OnnxSession, chosen, providers_of
+    from ..onnx.runtime import OnnxSession, chosen, device_of, name_of, providers_of
     from ..onnx.table import GraphOps
 
-    device = options.device or "cpu"
-    providers = providers_of(device) if options.providers is None else chosen(options.providers)
-    where = (
-        device if options.providers is None else "+".join(options.providers).replace("ExecutionProvider", "").lower()
-    )
+    device = where = options.device or "cpu"
+    if options.providers is None:
+        providers = providers_of(device)
+    else:
+        providers = chosen(options.providers)
+        device = device_of(providers)
+        where = "+".join(name_of(provider) for provider in providers).replace("ExecutionProvider", "").lower()
+        if options.device not in (None, device):
+            allowed = f"{device}, where these providers compute"
+            remedy = "leave it out, or say it by a provider's options: (NAME, {'device_id': N})"
+            raise ValueError(complaint("device", repr(options.device), allowed, remedy))
 
     def start(path: Path) -> OnnxSession:
         return OnnxSession(path, providers, options.threads, device)

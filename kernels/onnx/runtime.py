@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import complaint
+from ...errors import SalonError, complaint
 from .inputs import Feeds
 
 # Devices -> the execution providers that are asked for them, best first. All fall back to the processor.
@@ -18,6 +18,12 @@ PROVIDERS: Final = {
     "cuda": ("CUDAExecutionProvider",),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
 }
+# Those that compute on a CUDA device and read its memory. Inputs of all others lie in the host's memory.
+ON_CUDA: Final = ("CUDAExecutionProvider", "TensorrtExecutionProvider", "NvTensorRTRTXExecutionProvider")
+
+
+class ProviderError(SalonError):
+    """An execution provider that ONNX Runtime lists and could not start."""
 
 
 class OnnxSession:
@@ -25,9 +31,12 @@ class OnnxSession:
 
     Args:
         path: the graph.
-        providers: execution providers, best first.
+        providers: execution providers, best first: names, or (name, options).
         threads: threads of an op; None: as many as ONNX Runtime takes.
         device: name and number of the device whose memory holds inputs and outputs.
+
+    Raises:
+        ProviderError: the first provider did not start, so the graph would run elsewhere than its inputs lie.
     """
 
     def __init__(self, path: Path, providers: Sequence[Any], threads: int | None = None, device: str = "cpu") -> None:
@@ -38,6 +47,12 @@ class OnnxSession:
         options.intra_op_num_threads = threads or 0
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+        first = name_of(providers[0])
+        if first not in self._session.get_providers():  # ONNX Runtime goes on with the others
+            got = f"{first}, which did not start"
+            raise ProviderError(
+                complaint("providers", got, ", ".join(self._session.get_providers()), "see what ONNX Runtime logged")
+            )
         self._of = onnxruntime.OrtValue.ortvalue_from_numpy
         self._where = ("cpu", 0) if device == "cpu" else ("cuda", number_of(device))
         self._names = {given.name for given in self._session.get_inputs()}
@@ -74,16 +89,42 @@ def number_of(device: str) -> int:
     return int(device.partition(":")[2] or 0)
 
 
-def chosen(providers: Sequence[str]) -> list[Any]:
-    """Return execution providers as they were named. Raise ValueError for one that this ONNX Runtime lacks."""
+def name_of(provider: Any) -> str:
+    """Return the name of an execution provider, which may stand with options."""
+    return str(provider if isinstance(provider, str) else provider[0])
+
+
+def device_of(providers: Sequence[Any]) -> str:
+    """Return the device whose memory execution providers read: that of the first, "cpu" or "cuda:N"."""
+    first = providers[0]
+    if name_of(first) not in ON_CUDA:
+        return "cpu"
+    return f"cuda:{0 if isinstance(first, str) else first[1].get('device_id', 0)}"
+
+
+def chosen(providers: Sequence[Any]) -> list[Any]:
+    """Return execution providers as they were named, each a name or (name, options).
+
+    Raises:
+        ValueError: one is neither, or this ONNX Runtime lacks it; or two name different devices.
+    """
     import onnxruntime
 
+    for provider in providers:
+        pair = isinstance(provider, tuple) and len(provider) == 2 and isinstance(provider[1], Mapping)
+        number = str(provider[1].get("device_id", 0)) if pair else "0"
+        if not isinstance(provider[0] if pair else provider, str) or not (number.isascii() and number.isdecimal()):
+            allowed = "names, or (name, options), where device_id is a number"
+            raise ValueError(complaint("providers", repr(provider), allowed, "write it as onnxruntime takes it"))
     there = onnxruntime.get_available_providers()
-    missing = [name for name in providers if name not in there]
+    missing = [name for name in map(name_of, providers) if name not in there]
     if missing or not providers:
         got = ", ".join(missing) or "none"
         raise ValueError(complaint("providers", got, ", ".join(there), "install the onnxruntime that has it"))
-    return list(providers)
+    places = {device_of([each]) for each in providers if name_of(each) in ON_CUDA}
+    if len(places) > 1:
+        raise ValueError(complaint("providers", " and ".join(sorted(places)), "one device", "give each its device_id"))
+    return [each if isinstance(each, str) else (each[0], dict(each[1])) for each in providers]
 
 
 def providers_of(device: str) -> list[Any]:

@@ -106,3 +106,47 @@ def test_providers_are_those_of_a_backend_that_has_some() -> None:
     assert made.name.startswith("onnx/cpu/")
     with pytest.raises(ValueError, match="providers: got NoSuchProvider, allowed .*CPUExecutionProvider"):
         backends.create("onnx", providers=["CPUExecutionProvider", "NoSuchProvider"])
+    assert backends.create("onnx", providers=[("CPUExecutionProvider", {})]).name.startswith("onnx/cpu/")
+    for wrong in ("CPUExecutionProvider", {}, "more"), ("CPUExecutionProvider", 3), 7, ("X", {"device_id": "one"}):
+        with pytest.raises(ValueError, match=r"providers: got .*, allowed names, or \(name, options\)"):
+            backends.create("onnx", providers=[wrong])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="device: got 'cuda:0', allowed cpu, where these providers compute"):
+        backends.create("onnx", providers=["CPUExecutionProvider"], device="cuda:0")
+
+
+def test_inputs_lie_where_the_first_provider_computes(monkeypatch: pytest.MonkeyPatch) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="it has the providers (extra: onnx)")
+    pytest.importorskip("onnx", reason="graphs are made of it (extra: onnx)")
+    from salon.kernels.onnx.runtime import ON_CUDA, chosen, device_of
+
+    second = "CUDAExecutionProvider", {"device_id": 1}
+    for providers, device in (
+        ([*ON_CUDA, "CPUExecutionProvider"], "cuda:0"), ([second, "CPUExecutionProvider"], "cuda:1"),
+        (["CPUExecutionProvider"], "cpu"), (["OpenVINOExecutionProvider", "CPUExecutionProvider"], "cpu"),
+    ):  # fmt: skip
+        assert device_of(providers) == device
+    # as it is with onnxruntime-gpu, of which nothing is started before a graph is
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [*ON_CUDA, "CPUExecutionProvider"])
+    made = backends.create("onnx", providers=[second, "CPUExecutionProvider"], device="cuda:1")
+    assert made.name.startswith("onnx/cuda+cpu/")
+    assert chosen([second]) == [second]
+    with pytest.raises(ValueError, match="providers: got cuda:0 and cuda:1, allowed one device"):
+        chosen(["TensorrtExecutionProvider", second])
+
+
+def test_a_provider_that_does_not_start_is_named(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the graph is made of it (extra: onnx)")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="it runs the graph (extra: onnx)")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        pytest.skip("this onnxruntime has the provider")
+    from salon.kernels.onnx.runtime import OnnxSession, ProviderError
+
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    opset = onnx.helper.make_opsetid("", 20)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), path := tmp_path / "graph.onnx")
+    with (
+        pytest.warns(UserWarning, match="CUDAExecutionProvider"),
+        pytest.raises(ProviderError, match="got CUDAExecutionProvider, which did not start, allowed CPUExecution"),
+    ):
+        OnnxSession(path, ["CUDAExecutionProvider", "CPUExecutionProvider"], 1, "cuda:0")
