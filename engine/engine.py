@@ -290,6 +290,7 @@ class Engine:
         Raises:
             StateError: a generation is not running, belongs to another engine, or is given more than once.
             LimitError: the step takes more rows or memory than the limits allow.
+            OutputError: the backend runs graphs, and the folder for temporary files has no room for the model's.
         """
         if not generations:
             return []

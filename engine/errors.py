@@ -23,7 +23,7 @@
     ├── NumericalError              NaN or infinity where numbers should be
     ├── UnknownBackend              a backend, device, instruction set or dtype that this machine does not have
     ├── DeviceLost                  the device stopped working; the engine is of no use any more
-    └── OutputError                 the picture cannot be written
+    └── OutputError                 a picture or a graph cannot be written
 
     MemoryError
     └── DeviceFull                  the device has no memory left, amid work of which nothing can be trusted
@@ -166,4 +166,4 @@ class DeviceFull(MemoryError):
 
 
 class OutputError(SalonError):
-    """The picture cannot be written."""
+    """A picture or a graph cannot be written."""

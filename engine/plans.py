@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from ..errors import complaint
 from .denoiser import Sample
 from .errors import CheckpointError, SpecError
 from .export import FORMAT
+from .graph_files import graph_file
 from .text.pipeline import read_only
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ def build_plan(
 
     Raises:
         SpecError: a size does not fit the model, or there are too many samples.
+        OutputError: the folder for temporary files has no room for the graph.
         PlanError: TensorRT-RTX cannot build it, or does not know the GPU.
         ImportError: TensorRT-RTX is not installed.
     """
     from ..kernels.onnx import rtx
-    from ..kernels.onnx.recording import write
 
     assert engine.recorded is not None, "an engine that runs no graphs"
     unit = engine.model.architecture.granularity
@@ -108,9 +108,7 @@ def build_plan(
         name: (cases[0][name].shape, cases[1][name].shape, cases[2][name].shape) for name in recording.inputs
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="salon-graph-") as place:
-        graph = Path(place) / "step.onnx"
-        write({graph: recording}, graph.with_name("weights.data"))
+    with graph_file(recording) as graph:
         plan = bytes(rtx.build(graph, shapes, gpu))
     for file, content in (
         (path, plan),

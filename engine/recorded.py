@@ -6,17 +6,16 @@ of a batch of three samples that no request has: sizes of theirs are equal only 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from ..kernels.ops import Ops, Vector
 from .denoiser import AdapterTable, Denoiser, Pages, Sample
+from .graph_files import graph_file
 from .text.pipeline import read_only
 
 if TYPE_CHECKING:
@@ -82,7 +81,11 @@ class RecordedSteps:
         return len(self._sessions)
 
     def velocity(self, layout: Any, latents: Any, times: Vector, pages: Any) -> Any:
-        """Evaluate the model as `Denoiser.velocity` does."""
+        """Evaluate the model as `Denoiser.velocity` does.
+
+        Raises:
+            OutputError: it is the first of its kind, and the folder for temporary files has no room for the graph.
+        """
         session = self._session_of(layout, pages)
         if session is None:
             self.others += 1
@@ -105,8 +108,8 @@ class RecordedSteps:
             skeleton = self._skeleton(layout)
             for variant in self.variants(adapters):
                 if skeleton is not None and variant not in self._begun and self.skeleton(variant) == skeleton:
+                    self._start(variant)  # where there is no room for it now, the next step tries again
                     self._begun.add(variant)
-                    self._start(variant)
                     session = self._find(arguments)
                     break
         self._bound = layout, pages.version, session
@@ -143,12 +146,8 @@ class RecordedSteps:
             return None
 
     def _start(self, variant: Variant) -> None:
-        from ..kernels.onnx.recording import write
-
         recording = self.record(variant)
-        with tempfile.TemporaryDirectory(prefix="salon-graph-") as folder:
-            path = Path(folder) / "step.onnx"
-            write({path: recording}, path.with_name("weights.data"))
+        with graph_file(recording) as path:
             self._sessions.append((recording, self.ops.start(path)))
 
     def record(self, variant: Variant, **options: Any) -> Recording:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,12 @@ class Recording:
         return {name: value for name, value in feeds.items() if name in self.inputs}
 
 
+def size_of(recordings: Iterable[Recording]) -> int:
+    """Return the bytes of weights that models need, each once."""
+    weights = {weight.key: weight.num_bytes for recording in recordings for weight in recording.weights}
+    return sum(weights.values())
+
+
 def write(
     recordings: Mapping[Path, Recording], data: Path, progress: Progress | None = None
 ) -> dict[Path, dict[str, Any]]:
@@ -76,7 +82,7 @@ def write(
         Bytes and SHA-256 (hex) of every file.
     """
     weights = {weight.key: weight for recording in recordings.values() for weight in recording.weights}
-    total, done = sum(weight.num_bytes for weight in weights.values()), 0
+    total, done = size_of(recordings.values()), 0
     places, digest = dict[object, tuple[int, int]](), hashlib.sha256()
     with open(data, "wb") as file:
         for key, weight in weights.items():

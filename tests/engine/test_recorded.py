@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 onnx = pytest.importorskip("onnx", reason="graphs are made of it (extra: onnx)")
 pytest.importorskip("onnxruntime", reason="it runs the graphs (extra: onnx)")
 
+from salon.engine import graph_files
 from salon.engine.engine import Engine
 from salon.engine.errors import CheckpointError, OutputError
 from salon.engine.export import Exported, export, open_export
@@ -87,6 +92,40 @@ def test_batches_with_loras_are_computed_op_by_op(engine: Engine, folder: Path, 
     spec = {**APPLE, "loras": (LoraUse(digest, 0.8),)}
     np.testing.assert_array_equal(draw(engine, spec)[0], draw(cpu, spec)[0])
     assert assured.others == before + 3
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let the system refuse longer files, as it does on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_graph_that_has_no_room_is_refused_and_begun_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, usage = Engine.load(folder, backend="onnx", threads=1), graph_files.shutil.disk_usage
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(graph_files.shutil, "disk_usage", lambda place: usage(place)._replace(free=1000))
+    told = rf"temporary folder {tmp_path}: got 1,000 bytes free, allowed [\d,]+ for the graph's weights; "
+    with pytest.raises(OutputError, match=told + r"make room there, or choose another folder \(TMPDIR\)"):
+        draw(engine, APPLE)
+    monkeypatch.undo()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with files_of_at_most(4096), pytest.raises(OutputError, match=r"File too large \(EFBIG\).*folder \(TMPDIR\)"):
+        draw(engine, APPLE)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nothing"))
+    with pytest.raises(OutputError, match="temporary folder .*nothing.*TMPDIR"):
+        draw(engine, APPLE)
+    assert [*tmp_path.iterdir()] == []
+    monkeypatch.undo()
+    assert draw(engine, APPLE)[0].shape == (1, 16, 16, 3)
+    assert engine.recorded is not None
+    assert (engine.recorded.num_graphs, engine.recorded.others) == (1, 0)
 
 
 @pytest.fixture(scope="module")
