@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import complaint
+from ..system import explain
 from .errors import CheckpointError, OutputError, SpecError
+from .graph_files import write_graphs
 
 if TYPE_CHECKING:
     from ..kernels.onnx.recording import Progress
@@ -56,11 +59,11 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
     Raises:
         RecordError: the model does what no graph can hold. The message names the op and the line of the model.
         SpecError: the model has an IP-Adapter that is not recorded.
-        OutputError: the folder has something in it, is a file, or cannot be written.
+        OutputError: the folder has something in it, is a file, has no room for the weights, or cannot be written.
     """
     from ..kernels.onnx.graph import OPSET
-    from ..kernels.onnx.recording import write
 
+    want_new(folder)
     assert engine.recorded is not None, "an engine that runs no graphs"
     notes = {"salon.format": str(FORMAT), "salon.model": engine.model.digest, "salon.dtype": dtype}
     steps, styles = engine.recorded, engine.model.pictured
@@ -73,18 +76,10 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
     if (looking := steps.looking()) is not None:
         variants[WITH_REFERENCES] = looking
     made = {name: steps.record(variant, dtype=dtype, notes=notes) for name, variant in variants.items()}
-    if folder.exists() and any(folder.iterdir()):
-        raise OutputError(
-            complaint(f"-o {folder}", "a folder with something in it", "a new or empty one", "name another")
-        )
-    folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     paths = {folder / f"{name}.onnx": recording for name, recording in made.items()}
-    try:
-        files = write(paths, folder / WEIGHTS, progress)
-    except BaseException:
-        for path in (*paths, folder / WEIGHTS):
-            path.unlink(missing_ok=True)
-        raise
+    files = write_graphs(paths, folder / WEIGHTS, progress, what=f"-o {folder}", by="-o")
     manifest = {
         "format": FORMAT,
         "opset": OPSET,
@@ -98,9 +93,35 @@ def export(engine: Engine, folder: Path, *, dtype: Dtype = "float32", progress: 
         "files": {path.name: facts for path, facts in files.items()},
     }
     waiting = folder / f"{MANIFEST}.part"
-    waiting.write_text(json.dumps(manifest, indent=2) + "\n")
-    os.replace(waiting, folder / MANIFEST)
+    try:
+        with _writing(folder):
+            waiting.write_text(json.dumps(manifest, indent=2) + "\n")
+            os.replace(waiting, folder / MANIFEST)
+    except BaseException:
+        for path in (*files, waiting):
+            path.unlink(missing_ok=True)
+        raise
     return Exported(folder, manifest)
+
+
+def want_new(folder: Path) -> None:
+    """Raise OutputError for a folder that has something in it or cannot be looked into, and for a file."""
+    with _writing(folder):
+        found = "a file" if folder.exists() and not folder.is_dir() else ""
+        if not found and folder.exists() and any(folder.iterdir()):
+            found = "a folder with something in it"
+    if found:
+        raise OutputError(complaint(f"-o {folder}", found, "a new or empty folder", "name another"))
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Make errors of the system an OutputError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        advice = explain(error)
+        raise OutputError(complaint(f"-o {folder}", advice.got, advice.allowed, advice.remedy)) from error
 
 
 def open_export(folder: Path) -> Exported:

@@ -18,8 +18,10 @@ def export(options: argparse.Namespace) -> int:
     """Write the graphs, and say what they are."""
     from ...engine.engine import Engine
     from ...engine.export import export as write
+    from ...engine.export import want_new
 
     start = time.perf_counter()
+    want_new(Path(options.output))  # before the model is loaded
     engine = Engine.load(options.model, **parts_of(options), backend="onnx")
     with progress(PARTS, quiet=options.quiet) as advance:
         made = write(

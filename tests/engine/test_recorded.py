@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -157,8 +158,26 @@ def test_bfloat16_graphs_are_half_as_large_and_whole(engine: Engine, exported: E
     made = export(engine, tmp_path / "half", dtype="bfloat16")
     assert made.manifest["files"]["weights.data"]["bytes"] < 0.6 * exported.manifest["files"]["weights.data"]["bytes"]
     onnx.checker.check_model(str(made.graph()), full_check=True)
-    with pytest.raises(OutputError, match="a folder with something in it, allowed a new or empty one"):
+    with pytest.raises(OutputError, match="a folder with something in it, allowed a new or empty folder"):
         export(engine, tmp_path / "half")
+
+
+def test_where_an_export_cannot_go_is_refused(engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place, told in (
+        (tmp_path / "file", "got a file, allowed a new or empty folder; name another"),
+        (tmp_path / "file" / "graphs", r"got Not a directory \(ENOTDIR\), allowed folders before the name"),
+        (Path("/proc/graphs"), r"got .*\(E[A-Z]+\), allowed"),  # where not even root may write
+    ):
+        with pytest.raises(OutputError, match=f"-o {place}: {told}"):
+            export(engine, place)
+    with files_of_at_most(4096), pytest.raises(OutputError, match=r"full: got File too large \(EFBIG\), allowed"):
+        export(engine, tmp_path / "full")
+    monkeypatch.setattr(graph_files.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000))
+    with pytest.raises(OutputError, match=r"full: got 1,000 bytes free, allowed .*; make room there, or"):
+        export(engine, tmp_path / "full")
+    assert [*(tmp_path / "full").iterdir()] == []
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 def test_folders_that_are_broken_or_of_another_version_are_refused(engine: Engine, tmp_path: Path) -> None:

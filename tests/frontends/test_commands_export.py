@@ -24,7 +24,7 @@ def test_a_model_becomes_a_folder_of_graphs(tmp_path: Path, capsys: pytest.Captu
     assert "opset 20, float32" in said.out
     assert "step 100/100" in said.err  # progress
     assert main(["export", str(model), "-o", str(tmp_path / "graphs")]) == 2
-    assert "got a folder with something in it, allowed a new or empty one" in capsys.readouterr().err
+    assert "got a folder with something in it, allowed a new or empty folder" in capsys.readouterr().err
     assert main(["export", str(model), "-o", str(tmp_path / "half"), "--dtype", "bfloat16", "--json", "--quiet"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["dtype"] == "bfloat16"
