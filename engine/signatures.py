@@ -22,6 +22,7 @@ PIPELINES: Final = {
     "FluxControl": "FLUX.1 with a control picture",
     "Flux": "FLUX.1",
     "Chroma": "Chroma",
+    "ZImageOmni": "Z-Image-Omni, which looks at pictures",
     "ZImage": "Z-Image",
     "QwenImageEdit": "Qwen-Image-Edit",
     "QwenImageLayered": "Qwen-Image-Layered",

@@ -188,7 +188,7 @@ def test_which_of_the_two_it_is(name: str, shift: float, turbo: bool, folder: Pa
         ("transformer/config.json", {"siglip_feat_dim": 8}, UnknownArchitecture, "siglip_feat_dim"),
         ("transformer/config.json", {"surprise": 1}, UnknownArchitecture, "surprise"),
         ("model_index.json", {"text_encoder": ["transformers", "T5EncoderModel"]}, WrongConfig, "without a text"),
-        ("model_index.json", {"_class_name": "ZImageOmniPipeline"}, UnknownArchitecture, "it is Z-Image; the families"),
+        ("model_index.json", {"_class_name": "ZImageOmniPipeline"}, UnknownArchitecture, "it is Z-Image-Omni, which"),
     ],
 )
 def test_what_does_not_fit_is_named(
