@@ -70,7 +70,8 @@ class Engine:
     """A model on a backend, and the generations that are open on it. Not thread-safe: one thread drives an engine.
 
     Same spec, same picture: on one model, backend, instruction set and dtype a picture is the same to the bit. It
-    depends neither on what else is stepped with it, nor on the order, nor on whether it was parked and resumed.
+    depends neither on what else is stepped with it, nor on the order, nor on whether it was parked and resumed. What
+    runs kernels of others (`GraphOps`) does not promise that, and its `notes` say so.
 
     Attributes:
         ops: the backend.

@@ -44,6 +44,14 @@ class GraphOps(CpuOps):
     def name(self) -> str:
         return self._label
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Notes for the user: those of `CpuOps`, and what is not promised of kernels of others."""
+        return (
+            *super().notes,
+            f"{self._label}: a picture may depend on what is drawn with it, and differs from that of the cpu backend",
+        )
+
     @staticmethod
     def is_array(x: Any) -> bool:
         """Return whether this is an array of the table."""

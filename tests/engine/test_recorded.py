@@ -25,6 +25,7 @@ from salon.engine.recorded import Variant
 
 from . import lora_files
 from .conftest import WIDTH, write_tiny
+from .graphs import batch
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +61,35 @@ def test_pictures_are_those_of_the_cpu_but_for_rounding(engine: Engine, folder: 
     assert engine.info.backend.compute == "float32"
 
 
-def test_company_may_change_bits_and_no_more(engine: Engine) -> None:
-    """Batch invariance is not promised of others' kernels. This says what they do."""
+def test_company_may_change_bits_and_no_more(engine: Engine, record_property: Any) -> None:
+    """Batch invariance is not promised of others' kernels, and the backend says so. What they do is recorded as a
+    property of the test (`pytest --junit-xml`)."""
+    ops: Any = engine.ops
+    assert any("may depend on what is drawn with it" in note for note in ops.notes)
     (alone,), (again,) = draw(engine, APPLE), draw(engine, APPLE)
     np.testing.assert_array_equal(alone, again)
     together = draw(engine, CAT, APPLE)[1]
-    assert np.abs(alone.astype(int) - together.astype(int)).max() <= 1
+    levels = np.abs(alone.astype(int) - together.astype(int))
+    record_property("numbers of the picture that company changes", int((levels > 0).sum()))
+    assert levels.max() <= 1
+
+
+def test_what_nan_in_company_does(engine: Engine, record_property: Any) -> None:
+    assert engine.recorded is not None
+    sick, found = 8 * 8, {}
+    for name in ("well", "sick"):
+        layout, latents, times = batch(engine, [(8, 8), (16, 8)], [3, 9])
+        if name == "sick":
+            rows = np.array(engine.ops.numpy(latents))
+            rows[0, 0] = np.nan
+            latents = engine.ops.array(rows, "float32")
+        found[name] = engine.ops.numpy(engine.recorded.velocity(layout, latents, times, engine.adapters.arena))
+    assert np.isfinite(found["well"]).all()
+    assert np.isnan(found["sick"][:sick]).any()
+    reached = np.isnan(found["sick"][sick:]).any(axis=1)
+    record_property("rows of another sample that NaN reaches", int(reached.sum()))
+    ours, well = (found[name][sick:][~reached] for name in ("sick", "well"))
+    np.testing.assert_allclose(ours, well, atol=1e-4 * max(1.0, float(np.abs(found["well"]).max())))
 
 
 def test_openvino_draws_by_the_same_graph(engine: Engine, folder: Path) -> None:

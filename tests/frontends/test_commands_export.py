@@ -33,6 +33,16 @@ def test_a_model_becomes_a_folder_of_graphs(tmp_path: Path, capsys: pytest.Captu
     assert not (tmp_path / "other").exists()
 
 
+def test_doctor_says_what_a_backend_of_graphs_does_not_promise(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_tiny(tmp_path / "tiny")
+    assert main(["doctor", "--model", str(model), "--backend", "onnx", "--threads", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("backend   onnx/cpu/") and line.endswith("float32, threads: 1") for line in lines)
+    assert any(line.startswith("note ") and "a picture may depend on what is drawn with it" in line for line in lines)
+
+
 def test_a_plan_needs_its_package_and_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build-plan", "-o", str(tmp_path / "plans"), "--shapes", "64by64"]) == 2
     assert "--shapes: got '64by64', allowed sizes like 512x512,1024x768" in capsys.readouterr().err
