@@ -229,3 +229,21 @@ def test_what_axe_sees(open_page: Open, job: str, scheme: str) -> None:
     assert axe(page) == []
     page.set_viewport_size({"width": 390, "height": 780})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
+
+
+def test_long_seeds(open_page: Open, server: BackgroundServer) -> None:
+    """Seeds beyond 2^53 stay what they are, from a job's record to the next request."""
+    seed = 2**64 - 3
+    with Client(server.address) as client:
+        made = client.imagine("a long seed", images=1, steps=1, seed=seed)
+        made.wait(timeout_s=30)
+        page = open_page()
+        page.locator(f'.tile-open[data-job="{made.id}"]').click()
+        expect(page.locator(".facts-table")).to_contain_text(str(seed))
+        page.get_by_role("button", name="Use the seed").click()
+        expect(page.locator(".chips")).to_contain_text(str(seed))
+        page.locator("#prompt").fill("another --n 1")
+        expect(page.locator("#outcome")).to_contain_text("1 picture")
+        page.locator("#prompt").press("Enter")
+        expect(page.locator(".job").first).to_contain_text("another")
+        assert client.jobs(1).jobs[0].seed == seed

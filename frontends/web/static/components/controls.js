@@ -107,7 +107,8 @@ function Range({ id, spec, value, inEffect, onChange }) {
   const changed = (event) => {
     const text = /** @type {HTMLInputElement} */ (event.target).value;
     const number = Number(text);
-    onChange(text === "" || Number.isNaN(number) ? undefined : number);
+    if (text === "" || Number.isNaN(number)) onChange(undefined);
+    else onChange(spec.name === SEED && /^\d{16,20}$/.test(text) ? text : number); // as its digits: see `parse`
   };
   const step = whole ? 1 : high - low <= 5 ? 0.05 : 1;
   return html`

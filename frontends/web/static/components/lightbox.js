@@ -1,7 +1,7 @@
 // One picture as large as the window, with its facts and everything that can be made of it; arrows go to the next.
 
 import { html, signal, useEffect, useRef, useSignal } from "../lib/html.js";
-import { pictureUrl } from "../lib/api.js";
+import { pictureUrl, stringify } from "../lib/api.js";
 import { clock, dayName, fileSize, gpuTime } from "../lib/format.js";
 import { keyOf, isWriting } from "../lib/keys.js";
 import { TITLES, copy, liked, makings, ofJob, uses } from "../lib/actions.js";
@@ -128,6 +128,6 @@ function Recipe({ info, picture }) {
     ["Job", info.job],
   ];
   return html`<table class="facts-table"><tbody>${rows.map(([name, value]) => html`<tr key=${name}><th scope="row">${name}</th><td>${value}</td></tr>`)}</tbody></table>
-    <button type="button" class="quiet" onClick=${() => copy(JSON.stringify(info, null, 1), "The recipe is")}><${Icon} name="recipe" /><span>Copy it all</span></button>
+    <button type="button" class="quiet" onClick=${() => copy(stringify(info, 1), "The recipe is")}><${Icon} name="recipe" /><span>Copy it all</span></button>
     <p class="muted">The file that Download gives has the whole recipe inside.</p>`;
 }

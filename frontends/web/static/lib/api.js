@@ -9,6 +9,16 @@ const TRIES = 4;
 /** Who is signed in; null: nobody is, undefined: that is not known yet. */
 export const session = signal(/** @type {Session | null | undefined} */ (undefined));
 
+/**
+ * Read JSON of the server. Seeds go up to 2^64, beyond what numbers hold: a long one stays the text of its digits.
+ * @param {string} text
+ */
+export const parse = (text) => JSON.parse(text.replace(/"seed":\s*(\d{16,})(?=\s*[,}])/g, '"seed":"$1"'));
+
+/** Write JSON for the server; the opposite of `parse`. What is quoted inside a text is not touched: its quotes are escaped.
+ * @param {object} fields @param {number} [indent] */
+export const stringify = (fields, indent = 0) => JSON.stringify(fields, null, indent).replace(/"seed":(\s?)"(\d{1,20})"/g, '"seed":$1$2');
+
 /** A request that the server did not carry out, or that did not reach it. */
 export class ApiError extends Error {
   /**
@@ -58,8 +68,8 @@ export async function ask(path, options = {}) {
  */
 export async function call(tag, fields = {}, abort) {
   const headers = { "content-type": "application/json" };
-  const options = { method: "POST", headers, body: JSON.stringify(fields), signal: abort ?? null };
-  return (await ask(`api/${tag}`, options)).json();
+  const options = { method: "POST", headers, body: stringify(fields), signal: abort ?? null };
+  return parse(await (await ask(`api/${tag}`, options)).text());
 }
 
 /**

@@ -1,5 +1,6 @@
 // One stream of events for the whole page: what happens to the account's jobs.
 
+import { ask, parse } from "./api.js";
 import { signal } from "./html.js";
 import { drop, known, put, reload } from "./store.js";
 
@@ -78,7 +79,7 @@ export function stop() {
  * @param {(data: any) => void} act
  */
 function on(kind, act) {
-  source?.addEventListener(kind, (event) => act(JSON.parse(/** @type {MessageEvent} */ (event).data)));
+  source?.addEventListener(kind, (event) => act(parse(/** @type {MessageEvent} */ (event).data)));
 }
 
 document.addEventListener("visibilitychange", () => {

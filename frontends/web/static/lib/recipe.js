@@ -1,9 +1,11 @@
 // The recipe inside a PNG that Salon made: an iTXt chunk named "salon", in JSON.
 
+import { parse } from "./api.js";
+
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const MOST = 1_000_000; // bytes of a recipe
 
-/** @typedef {{prompt: string, seed: number, width: number, height: number, images: number}} Spec */
+/** @typedef {{prompt: string, seed: number | string, width: number, height: number, images: number}} Spec */
 
 /**
  * Return what a picture was drawn of; null: it does not say.
@@ -20,7 +22,7 @@ export async function recipeOf(file) {
       if (name === "IDAT" || size > data.byteLength) return null;
       if (name === "iTXt" && size <= MOST) {
         const text = await textOf(new Uint8Array(data.buffer, at + 8, size));
-        if (text !== null) return specOf(JSON.parse(text));
+        if (text !== null) return specOf(parse(text));
       }
       at += size + 12;
     }
@@ -51,5 +53,5 @@ async function textOf(chunk) {
 /** @param {any} recipe @returns {Spec | null} */
 function specOf({ spec }) {
   const { prompt, seed, width, height, images } = spec ?? {};
-  return typeof prompt === "string" && Number.isSafeInteger(seed) ? { prompt, seed, width, height, images } : null;
+  return typeof prompt === "string" && (Number.isSafeInteger(seed) || typeof seed === "string") ? { prompt, seed, width, height, images } : null;
 }

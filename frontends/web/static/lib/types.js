@@ -7,7 +7,7 @@
  * @typedef {{
  *   job: string, account: string, state: string, asked_lane: string, lane: string, note: string, reason: string,
  *   failure: string, private: boolean, prompt: string, negative_prompt: string, width: number, height: number,
- *   steps: number, seed: number, images: number, guidance_scale: number, solver: string,
+ *   steps: number, seed: number | string, images: number, guidance_scale: number, solver: string,
  *   styles: Record<string, number>, terms: Record<string, number>, step: number, made_ms: number, started_ms: number,
  *   ended_ms: number, charged_ms: number, pictures: Picture[], last_event: number, kind: string, sources: Source[],
  *   notes: string[], knobs: Record<string, number>, starts: string[], texts: JobText[]
