@@ -231,6 +231,19 @@ def test_what_axe_sees(open_page: Open, job: str, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
 
 
+def test_what_was_liked_is_known(open_page: Open, server: BackgroundServer, job: str) -> None:
+    """Likes of before, and of elsewhere: they can be taken back on a page that has just been opened."""
+    with Client(server.address) as client:
+        client.like(job, 1)
+        page = open_page()
+        page.locator(f'.tile-open[data-job="{job}"][data-index="1"]').click()
+        page.get_by_role("button", name="Like no longer").click()
+        expect(page.locator(".toast")).to_contain_text("No longer liked")
+        page.reload()
+        page.locator(f'.tile-open[data-job="{job}"][data-index="1"]').click()
+        expect(page.get_by_role("button", name="Like l")).to_be_visible()
+
+
 def test_long_seeds(open_page: Open, server: BackgroundServer) -> None:
     """Seeds beyond 2^53 stay what they are, from a job's record to the next request."""
     seed = 2**64 - 3

@@ -153,7 +153,7 @@ export function Gallery({ names, onDelete, selects = true }) {
       const info = names.infos.get(job);
       const label = info ? `Picture ${index + 1} of ${info.images}: ${info.prompt || info.kind}${info.private ? ", private" : ""}` : `Picture ${index + 1}`;
       const on = chosen.value.has(job);
-      const hearted = liked.value.has(`${job}/${index}`) || names.liked.has(`${job}/${index}`);
+      const hearted = liked.value.has(`${job}/${index}`);
       cells.push(html`<div key=${`${job}/${index}`} class=${classes("cell", on && "chosen")} style=${{ width: `${side}px`, height: `${side}px` }}>
         <img alt="" src=${thumbnailUrl(job, index, 256)} width=${side} height=${side} loading="lazy" decoding="async" draggable=${false} />
         <button type="button" class="cell-open" data-cell=${cell} data-job=${job} aria-label=${label} aria-pressed=${selects ? on : null}

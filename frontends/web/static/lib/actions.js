@@ -1,7 +1,7 @@
 // What can be made of a picture or of a job, once for tiles, menus, the lightbox and keys.
 
-import { call, pictureUrl } from "./api.js";
-import { signal } from "./html.js";
+import { call, pictureUrl, session } from "./api.js";
+import { liked, mark, nameOf } from "./likes.js";
 import { go } from "./router.js";
 import { cancel, remove, submit } from "./store.js";
 import * as wish from "./wish.js";
@@ -12,11 +12,7 @@ import { attempt, tell } from "../components/toasts.js";
 /** @typedef {import("./store.js").Job} Job */
 /** @typedef {{id: string, label: string, icon: string, key?: string, danger?: boolean, run: () => void}} Action */
 
-/** The pictures that were liked on this page, as JOB/INDEX. */
-export const liked = signal(/** @type {Set<string>} */ (new Set()));
-
-/** @param {string} job @param {number} index */
-const nameOf = (job, index) => `${job}/${index}`;
+export { liked };
 
 /**
  * Ask for a job that is made of a picture.
@@ -41,10 +37,7 @@ export const TITLES = {
 export async function like(job, index, on = !liked.peek().has(nameOf(job.id, index))) {
   await attempt(async () => {
     await call("taste.like", { job: job.id, index, on });
-    const next = new Set(liked.peek());
-    if (on) next.add(nameOf(job.id, index));
-    else next.delete(nameOf(job.id, index));
-    liked.value = next;
+    mark(job.id, index, on);
     tell(on ? "Liked." : "No longer liked.");
   });
 }

@@ -2,6 +2,7 @@
 
 import { call, ask } from "./api.js";
 import { batch, signal } from "./html.js";
+import { learnLikes } from "./likes.js";
 
 /** @typedef {import("./types.js").JobInfo} JobInfo */
 /** @typedef {{folder: string, name: string, made_ms: number, jobs: number}} Folder */
@@ -38,8 +39,8 @@ export class Names {
     this.failed = signal("");
     /** @type {Map<string, JobInfo>} */
     this.infos = new Map();
-    /** Pictures that the account likes, as JOB/INDEX. @type {Set<string>} */
-    this.liked = new Set();
+    /** Jobs that were deleted, and are still here. @type {Set<string>} */
+    this.gone = new Set();
     /** @type {Set<string>} */
     this.asked = new Set();
     this.turn = 0;
@@ -137,9 +138,8 @@ export class Names {
       const part = wanted.slice(at, at + SHOWN);
       part.forEach((job) => this.asked.add(job));
       try {
-        const [found, marks] = await Promise.all([call("organize.show", { jobs: part }), call("organize.marks", { jobs: part })]);
+        const [found] = await Promise.all([call("organize.show", { jobs: part }), learnLikes(part)]);
         for (const info of found.jobs) this.infos.set(info.job, info);
-        for (const [job, indexes] of Object.entries(marks.liked)) for (const index of /** @type {number[]} */ (indexes)) this.liked.add(`${job}/${index}`);
         for (const job of this.infos.keys()) {
           if (this.infos.size <= KEPT) break;
           this.infos.delete(job);

@@ -2,6 +2,7 @@
 
 import { call, callOnce } from "./api.js";
 import { batch, signal } from "./html.js";
+import { forgetLikes, learnLikes } from "./likes.js";
 
 /** @typedef {import("./types.js").JobInfo} JobInfo */
 
@@ -79,6 +80,9 @@ export async function reload() {
   });
 }
 
+/** Have the likes of loaded jobs known; without them a heart is missing, and nothing else. @param {JobInfo[]} infos */
+const likesOf = (infos) => void learnLikes(infos.map((info) => info.job)).catch(() => {});
+
 /** Load the next page of older jobs. */
 export async function loadOlder() {
   if (older.peek() <= 0) return;
@@ -87,6 +91,7 @@ export async function loadOlder() {
     for (const info of page.jobs) put(info);
     older.value = page.next;
   });
+  likesOf(page.jobs);
 }
 
 /**
@@ -94,7 +99,11 @@ export async function loadOlder() {
  * @param {string} id
  */
 export async function find(id) {
-  return known.get(id) ?? put(await call("show", { job: id }), false);
+  const here = known.get(id);
+  if (here) return here;
+  const info = await call("show", { job: id });
+  likesOf([info]);
+  return put(info, false);
 }
 
 /**
@@ -132,6 +141,7 @@ export function drop(id) {
 export function forget() {
   batch(() => {
     known.clear();
+    forgetLikes();
     order.value = [];
     older.value = -1;
   });
