@@ -260,3 +260,23 @@ def test_long_seeds(open_page: Open, server: BackgroundServer) -> None:
         page.locator("#prompt").press("Enter")
         expect(page.locator(".job").first).to_contain_text("another")
         assert client.jobs(1).jobs[0].seed == seed
+
+
+def test_again_from_elsewhere(open_page: Open, server: BackgroundServer, behaviour: Behaviour) -> None:
+    """A job that failed, and was not asked for on this page, runs again with all that it was asked for with."""
+    with Client(server.address) as client:
+        source = client.imagine("a barn", images=1, steps=1)
+        source.wait(timeout_s=30)
+        behaviour.fail = "out of paint"
+        try:
+            failed = source[0].vary("strong", images=1)
+            with pytest.raises(JobFailed):
+                failed.wait(timeout_s=30)
+        finally:
+            behaviour.fail = ""
+        page = open_page()
+        card = page.locator(f'.job[data-job="{failed.id}"]')
+        expect(card.locator(".ended")).to_contain_text("out of paint")
+        card.get_by_role("button", name="Try again").click()
+        expect(card.locator(".tile.loaded")).to_have_count(1)
+        assert client.jobs(1).jobs[0].job == failed.id  # the very same, and no job of fewer parameters

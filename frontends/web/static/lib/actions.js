@@ -119,15 +119,27 @@ export async function removal(job) {
   if (yes) await attempt(() => remove(job));
 }
 
-/** Ask again for a job that has failed: by its request, else by what is known of it. @param {Job} job */
-export const retry = (job) => attempt(() => submit(job.asked ?? requestOf(job)));
+/** Ask again for a job that has failed: by its request; else the server runs it again as it was asked for, for an operator;
+ * else by what is known of it. @param {Job} job */
+export const retry = (job) =>
+  attempt(async () => {
+    if (job.asked) await submit(job.asked);
+    else if (session.peek()?.role === "operator" && job.info.peek().state === "failed") await call("ops.retry", { job: job.id });
+    else await submit(requestOf(job));
+  });
 
-/** @param {Job} job @returns {import("./types.js").Wanted} */
+/**
+ * Return the request that a job was asked for by, where its record says all of it. Error: it does not, and something else
+ * would be drawn.
+ * @param {Job} job @returns {import("./types.js").Wanted}
+ */
 function requestOf(job) {
-  const { kind, prompt, sources, width, height, images, seed, steps, guidance_scale, solver, knobs, lane, private: hidden } = job.info.peek();
-  const own = sources.map(({ job: source, index, digest }) => (digest ? { digest } : { job: source ?? "", index: index ?? -1 }));
-  if (kind !== "imagine") return { kind, prompt, sources: own };
-  return { prompt, parameters: { width, height, images, seed, steps, guidance_scale, solver, ...knobs, lane, private: hidden } };
+  const { kind, prompt, negative_prompt, width, height, images, seed, steps, guidance_scale, solver, knobs, terms, styles, starts, lane, private: hidden } = job.info.peek();
+  if (kind !== "imagine" || starts.length || Object.keys(terms).length || Object.keys(styles).some((name) => name !== "style:default")) {
+    throw new Error("This job was not asked for on this page, and not all of its parameters are known here. Ask again where it was asked for.");
+  }
+  const words = { ...(negative_prompt && { negative_prompt }), ...(!Object.keys(styles).length && { raw: true }) };
+  return { prompt, parameters: { width, height, images, seed, steps, guidance_scale, solver, ...words, ...knobs, lane, private: hidden } };
 }
 
 /** @param {Job} job @param {number} index @param {wish.Role} role */
