@@ -140,3 +140,16 @@ def test_explore(open_page: Open, jobs: list[str]) -> None:
         assert axe(page) == []
     page.get_by_role("button", name="What I like").click()
     expect(page.locator(".organize-count")).to_have_text("2 pictures")
+
+
+def test_what_is_deleted_elsewhere_goes(open_page: Open, server: BackgroundServer) -> None:
+    page = open_page("organize", viewport={"width": 1280, "height": 800})
+    with Client(server.address) as client:
+        made = [client.imagine(f"gone {number}", images=2, steps=1) for number in range(2)]
+        for job in made:
+            job.wait(timeout_s=20)
+        here = page.locator(f'.cell-open[data-job="{made[0].id}"]')
+        expect(here).to_have_count(2)
+        client.organize.delete([made[0].id])
+        expect(here).to_have_count(0)
+        expect(page.locator(f'.cell-open[data-job="{made[1].id}"]')).to_have_count(2)

@@ -22,6 +22,7 @@ const NEW = 200; // jobs that may have come since the last look
 const SHOWN = 100; // records that are asked for at a time
 const KEPT = 3000; // records that are kept
 const BULK = 1000; // jobs of one change
+const SWEEP_MS = 50; // in which deleted jobs are gathered
 
 /** The pictures that fit a query, one after another, by their number from 0. */
 export class Names {
@@ -107,6 +108,27 @@ export class Names {
     });
   }
 
+  /** Take a job out that was deleted, soon. @param {string} job */
+  drop(job) {
+    if (!this.jobs.length) return;
+    this.gone.add(job);
+    if (this.gone.size === 1) setTimeout(() => this.sweep(), SWEEP_MS);
+  }
+
+  sweep() {
+    const { gone, jobs } = this;
+    this.gone = new Set();
+    const pictures = jobs.map((_, at) => (this.starts[at + 1] ?? this.count.peek()) - (this.starts[at] ?? 0));
+    const left = jobs.map((_, at) => at).filter((at) => !gone.has(jobs[at] ?? ""));
+    if (left.length === jobs.length) return;
+    const { jobs: all, pictures: every } = this.total.peek();
+    const before = this.count.peek();
+    batch(() => {
+      this.take({ jobs: left.map((at) => jobs[at] ?? ""), pictures: left.map((at) => pictures[at] ?? 0), total: 0, total_pictures: 0 }, true);
+      this.total.value = { jobs: all - (jobs.length - left.length), pictures: every - (before - this.count.peek()) };
+    });
+  }
+
   /** Place of a picture's job among the jobs. @param {number} cell */
   placeOf(cell) {
     let low = 0;
@@ -144,7 +166,7 @@ export class Names {
           if (this.infos.size <= KEPT) break;
           this.infos.delete(job);
         }
-        this.news.value += 1;
+        if (found.jobs.length) this.news.value += 1; // else what is gone would be asked for again and again
       } finally {
         part.forEach((job) => this.asked.delete(job));
       }

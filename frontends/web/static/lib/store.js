@@ -131,8 +131,12 @@ export async function remove(job) {
   drop(job.id);
 }
 
+/** Told of each job that is deleted. @type {Set<(id: string) => void>} */
+export const dropped = new Set();
+
 /** Forget a job that is deleted. @param {string} id */
 export function drop(id) {
+  for (const tell of dropped) tell(id);
   order.value = order.peek().filter((job) => job.id !== id);
   known.delete(id);
 }

@@ -3,10 +3,12 @@
 import { html, signal, useEffect, useRef } from "../lib/html.js";
 import { Names } from "../lib/organize.js";
 import { counted } from "../lib/format.js";
+import { dropped } from "../lib/store.js";
 import { Gallery, chooseNone } from "../components/gallery.js";
 
 const WAIT_MS = 250;
 const names = new Names();
+dropped.add((job) => names.drop(job));
 const search = signal("");
 const liked = signal(false);
 

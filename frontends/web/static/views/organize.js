@@ -4,7 +4,7 @@ import { html, signal, useEffect, useRef, useSignal } from "../lib/html.js";
 import { Names, change, dayMs, downloadZip, folders, loadFolders } from "../lib/organize.js";
 import { call } from "../lib/api.js";
 import { counted, number } from "../lib/format.js";
-import { order } from "../lib/store.js";
+import { dropped, order } from "../lib/store.js";
 import { Gallery, choose, chooseNone, chosen } from "../components/gallery.js";
 import { confirm } from "../components/dialog.js";
 import { Icon } from "../components/icon.js";
@@ -17,6 +17,10 @@ const WAIT_MS = 250; // after a letter of the search
 const KINDS = ["imagine", "vary", "upscale", "zoom", "pan", "edit", "retexture", "region", "blend", "reroll", "take", "enhance"];
 const LANES = ["turbo", "fast", "draft", "relax"];
 const names = new Names();
+dropped.add((job) => {
+  names.drop(job);
+  if (chosen.peek().has(job)) choose([job], false);
+});
 const query = signal(/** @type {Query & {from?: string, to?: string}} */ ({ whose: "own", states: ["done"] }));
 
 /** The query as the server takes it. @returns {Query} */
@@ -168,7 +172,10 @@ function Chosen() {
 const act = (what, words, folder = "") =>
   attempt(async () => {
     const jobs = [...chosen.peek()];
-    const { changed, refused } = await change(what, jobs, folder);
+    const { changed, refused } = await change(what, jobs, folder).catch(async (error) => {
+      await load(); // some may be changed
+      throw error;
+    });
     const first = refused[0];
     tell(`${counted(changed, "job")} ${words}.${first ? ` Refused for ${number(refused.length)}: ${first.text}` : ""}`, first ? { kind: "error" } : {});
     for (const job of jobs) names.infos.delete(job);
