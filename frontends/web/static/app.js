@@ -13,6 +13,8 @@ const AGAIN_MS = 2000;
 const problem = signal("");
 /** @type {(() => void) | undefined} */
 let unwatch;
+let last = ""; // account
+let turn = 0;
 
 function App() {
   if (session.value === undefined) return problem.value && html`<main class="signin"><h1>Salon</h1><p class="error" role="alert">${problem.value}</p><p class="muted">Trying again …</p></main>`;
@@ -37,10 +39,28 @@ effect(() => {
     unwatch = undefined;
     stop();
     forget();
+    turn += 1;
+    const mine = turn;
     if (who === undefined) return;
+    if (last && last !== who) {
+      location.reload(); // so that nothing of the other account is left
+      return;
+    }
+    last = who;
+    /** @param {() => Promise<void>} work */
+    const insist = (work) => {
+      work().catch((error) => {
+        if (mine !== turn) return;
+        tellError(error);
+        setTimeout(() => mine === turn && insist(work), AGAIN_MS);
+      });
+    };
     listen();
-    learn().then(() => { unwatch = watchWish(); }).catch(tellError);
-    reload().catch(tellError);
+    insist(async () => {
+      await learn();
+      if (mine === turn) unwatch = watchWish();
+    });
+    insist(reload);
   });
 });
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from salon.frontends.client.client import Client
+from salon.frontends.client.errors import JobFailed
 from salon.frontends.fake.worker import Behaviour
 from salon.frontends.zmq.background import BackgroundServer
 
@@ -280,3 +281,18 @@ def test_again_from_elsewhere(open_page: Open, server: BackgroundServer, behavio
         card.get_by_role("button", name="Try again").click()
         expect(card.locator(".tile.loaded")).to_have_count(1)
         assert client.jobs(1).jobs[0].job == failed.id  # the very same, and no job of fewer parameters
+
+
+def test_what_fails_at_first_is_asked_again(open_page: Open, job: str) -> None:
+    """The list of jobs and of parameters, and a check that did not reach the server."""
+    page = open_page(expect=("ERR_FAILED",))
+    page.locator("#prompt").fill("")
+    for path in ("**/api/list", "**/api/parameters"):
+        page.route(path, lambda route: route.abort(), times=1)
+    page.reload()
+    expect(page.locator(f'.job[data-job="{job}"]')).to_be_visible()
+    page.route("**/api/plan", lambda route: route.abort(), times=1)
+    page.locator("#prompt").fill("a lamp --n 1")
+    expect(page.get_by_role("alert")).to_contain_text("does not answer")
+    expect(page.locator("#outcome")).to_contain_text("1 picture")
+    page.locator("#prompt").fill("")

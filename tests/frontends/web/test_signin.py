@@ -36,11 +36,17 @@ def test_two_accounts_at_once(browser: Any, behaviour: Behaviour, tmp_path: Path
             first.keyboard.press("Enter")
             expect(first.locator(".tile.loaded")).to_have_count(1)
             expect(second.get_by_role("heading", name="Nothing drawn yet")).to_be_visible()
+            second.get_by_label("Prompt", exact=True).fill("words of the second")
             second.goto(f"{keyed.server.http}/#/edit/{one.jobs().jobs[0].job}/0")
             expect(second.get_by_role("alert")).to_contain_text("allowed a job of yours")
             assert second.get_by_role("link", name="Operate").count() == 0
             second.get_by_role("button", name="Your account").click()
             second.get_by_role("menuitem", name="Sign out").click()
-            expect(second.get_by_label("Link")).to_be_visible()
+            second.get_by_label("Link").fill(one.entry.link().url)
+            second.keyboard.press("Enter")
+            expect(second.locator(".editor")).to_be_visible()  # of one's own picture; and nothing of the other is left
+            second.get_by_role("link", name="Create").click()
+            expect(second.locator(".tile.loaded")).to_have_count(1)
+            expect(second.get_by_label("Prompt", exact=True)).to_have_value("")
             first.context.close()
             second.context.close()

@@ -1,6 +1,7 @@
 // The imagine bar: always there. What is said in it is checked as it is written, and priced before it is sent.
 
 import { classes, html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { ApiError } from "../lib/api.js";
 import { counted, gpuTime } from "../lib/format.js";
 import { go, route } from "../lib/router.js";
 import * as wish from "../lib/wish.js";
@@ -31,14 +32,14 @@ export function ImagineBar() {
   const ready = checked.state === "good" && !wish.sending.value;
   const submit = async () => {
     if (wish.sending.value || !(wish.prompt.value.trim() || wish.slots.value.length)) return;
-    if (checked.state === "wrong") return;
+    if (wish.plan.peek().state === "wrong" || wish.slots.peek().some((slot) => !slot.digest && !slot.failed)) return; // a picture is on its way
     try {
       await wish.send();
       panel.value = false;
       if (route.value[0] !== "create") go("create");
     } catch (error) {
-      wish.plan.value = { state: "wrong", planned: null, error };
-      if (!(error instanceof Error && "position" in error)) tellError(error);
+      if (error instanceof ApiError && error.status === 400) wish.plan.value = { state: "wrong", planned: null, error };
+      else tellError(error); // another time the same may be taken
     }
   };
   /** @param {DragEvent} event */

@@ -15,6 +15,7 @@ export function EditorCanvas({ editing, url, tool, brush }) {
   const picture = useRef(/** @type {HTMLImageElement | null} */ (null));
   const mask = useRef(document.createElement("canvas"));
   const loaded = useSignal(false);
+  const failed = useSignal(false);
   const at = useSignal(/** @type {[number, number] | null} */ (null));
   const drag = useRef(/** @type {{x: number, y: number, before: import("../lib/editing.js").State} | null} */ (null));
   const state = editing.state.value;
@@ -22,7 +23,7 @@ export function EditorCanvas({ editing, url, tool, brush }) {
   useEffect(() => {
     const image = new Image();
     image.src = url;
-    image.decode().then(() => { picture.current = image; loaded.value = true; }, () => {});
+    image.decode().then(() => { picture.current = image; loaded.value = true; }, () => { failed.value = true; });
   }, [url]);
 
   useEffect(() => {
@@ -114,5 +115,6 @@ export function EditorCanvas({ editing, url, tool, brush }) {
     <canvas ref=${canvas} class="canvas" data-tool=${tool} tabindex="0" role="application" aria-label=${label}
       onPointerDown=${down} onPointerMove=${moved} onPointerUp=${up} onPointerCancel=${up} onPointerLeave=${() => { at.value = null; }}
       onWheel=${wheel} onKeyDown=${pressed}></canvas>
+    ${failed.value && html`<p class="error pad" role="alert">The picture cannot be loaded.</p>`}
   </div>`;
 }

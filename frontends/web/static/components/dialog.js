@@ -41,6 +41,7 @@ export function Dialog({ title, onClose, class: name = "", children }) {
  * @returns {Promise<boolean>}
  */
 export function confirm(title, text, act, danger = true) {
+  question.peek()?.answer(false);
   return new Promise((resolve) => {
     question.value = { title, text, act, danger, answer: resolve };
   });

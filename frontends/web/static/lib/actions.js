@@ -45,6 +45,7 @@ export async function like(job, index, on = !liked.peek().has(nameOf(job.id, ind
 /** @param {string} text @param {string} what */
 export const copy = (text, what) =>
   attempt(async () => {
+    if (!isSecureContext) throw new Error("Browsers let pages copy over HTTPS alone.");
     await navigator.clipboard.writeText(text);
     tell(`${what} copied.`);
   });

@@ -25,18 +25,19 @@ const loading = new Set();
 
 /** Begin to listen. The browser itself resumes a stream that breaks; one that was refused begins anew. */
 export function listen() {
-  stop();
+  close();
   source = new EventSource("api/events");
   source.onopen = () => {
     connected.value = true;
     failures = 0;
-    if (missed) reload().catch(() => {});
+    if (missed) reload().catch(() => { missed = true; }); // then the next time
     missed = false;
   };
   source.onerror = () => {
     connected.value = false;
     if (source?.readyState !== EventSource.CLOSED) return;
     missed = true;
+    ask("api/session").catch(() => {}); // a session that has ended is told by this, and by no stream
     timer = setTimeout(listen, WAIT_MS[Math.min(failures, WAIT_MS.length - 1)]);
     failures += 1;
   };
@@ -67,11 +68,17 @@ async function loadPreview(id) {
   loading.delete(id);
 }
 
-/** Stop listening. */
-export function stop() {
+function close() {
   clearTimeout(timer);
   source?.close();
   source = null;
+}
+
+/** Stop listening, also when the page is looked at again. */
+export function stop() {
+  close();
+  missed = false;
+  connected.value = null;
 }
 
 /**
@@ -87,7 +94,7 @@ document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
     hidden = setTimeout(() => {
       if (source === null) return;
-      stop();
+      close();
       missed = true;
     }, HIDDEN_MS);
   } else if (source === null && missed) {

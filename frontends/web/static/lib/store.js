@@ -1,6 +1,6 @@
 // The account's jobs as the page knows them: each with signals, so that only what changed is drawn anew.
 
-import { call, callOnce } from "./api.js";
+import { ApiError, call, callOnce } from "./api.js";
 import { batch, signal } from "./html.js";
 import { forgetLikes, learnLikes } from "./likes.js";
 
@@ -71,13 +71,35 @@ function insert(job) {
   order.value = [...list.slice(0, at), job, ...list.slice(at)];
 }
 
-/** Load the newest jobs again; what is loaded of older ones stays. */
+/**
+ * Load the newest jobs again, as far back as some are known, and those that were going on; what is loaded of older ones
+ * stays.
+ */
 export async function reload() {
-  const page = await call("list", { limit: PAGE });
-  batch(() => {
-    for (const info of [...page.jobs].reverse()) put(info);
-    if (older.peek() < 0) older.value = page.next;
-  });
+  const first = older.peek() < 0;
+  const open = new Set(order.peek().filter((job) => !job.ended).map((job) => job.id));
+  for (let before = 0; ; ) {
+    const page = await call("list", before ? { limit: PAGE, before } : { limit: PAGE });
+    const met = page.jobs.some((/** @type {JobInfo} */ info) => order.peek().some((job) => job.id === info.job));
+    batch(() => {
+      for (const info of [...page.jobs].reverse()) {
+        put(info);
+        open.delete(info.job);
+      }
+      if (first) older.value = page.next;
+    });
+    likesOf(page.jobs);
+    if (first || met || !page.next) break;
+    before = page.next;
+  }
+  for (const id of open) {
+    try {
+      put(await call("show", { job: id }));
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status !== 404) throw error;
+      drop(id);
+    }
+  }
 }
 
 /** Have the likes of loaded jobs known; without them a heart is missing, and nothing else. @param {JobInfo[]} infos */

@@ -1,6 +1,6 @@
 // What the imagine bar says: words, parameters and pictures, and what the server would make of them.
 
-import { ask, bring, call, pictureUrl, thumbnailUrl } from "./api.js";
+import { ApiError, ask, bring, call, pictureUrl, session, thumbnailUrl } from "./api.js";
 import { batch, computed, effect, signal } from "./html.js";
 import { recipeOf } from "./recipe.js";
 import { submit } from "./store.js";
@@ -12,6 +12,7 @@ import { submit } from "./store.js";
  *   recipe: import("./recipe.js").Spec | null}} Slot */
 
 const CHECK_MS = 220; // of quiet, before what is typed is checked
+const AGAIN_MS = 2000; // after which a check is made again that did not reach the server
 const KEPT = "salon-wish";
 
 /** Everything that a request can say, as the server lists it. */
@@ -58,7 +59,7 @@ export function watchWish() {
   let checks = 0;
   /** @type {AbortController | undefined} */
   let running;
-  return effect(() => {
+  const end = effect(() => {
     const asked = wanted.value;
     const settled = settings.value;
     const incomplete = slots.value.some((slot) => !slot.digest && !slot.failed);
@@ -71,7 +72,7 @@ export function watchWish() {
       return;
     }
     plan.value = { ...plan.peek(), state: "checking" };
-    setTimeout(async () => {
+    const look = async () => {
       if (check !== checks || settled !== settings.peek()) return;
       running = new AbortController();
       /** @type {typeof plan.value} */
@@ -81,9 +82,17 @@ export function watchWish() {
       } catch (error) {
         found = { state: "wrong", planned: null, error };
       }
-      if (check === checks) plan.value = found;
-    }, CHECK_MS);
+      if (check !== checks) return;
+      plan.value = found;
+      if (found.error instanceof ApiError && (found.error.status === 0 || found.error.status >= 500)) setTimeout(look, AGAIN_MS);
+    };
+    setTimeout(look, CHECK_MS);
   });
+  return () => {
+    end();
+    checks += 1;
+    running?.abort();
+  };
 }
 
 /** Ask for what the bar says. Pictures and words stay, to go on from. @returns {Promise<import("./store.js").Job[]>} */
@@ -178,7 +187,7 @@ export const dropSlot = (id) => {
 
 function keep() {
   try {
-    sessionStorage.setItem(KEPT, JSON.stringify({ prompt: prompt.value, chosen: chosen.value }));
+    sessionStorage.setItem(KEPT, JSON.stringify({ account: session.peek()?.account, prompt: prompt.value, chosen: chosen.value }));
   } catch {
     // Without storage a reload forgets them.
   }
@@ -187,6 +196,7 @@ function keep() {
 function restore() {
   try {
     const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "{}");
+    if (kept.account !== session.peek()?.account) return;
     batch(() => {
       if (typeof kept.prompt === "string") prompt.value = kept.prompt;
       if (kept.chosen && typeof kept.chosen === "object") chosen.value = kept.chosen;
