@@ -6,10 +6,10 @@ import { Icon } from "./icon.js";
 /** @typedef {{id: string, label: string, icon?: string, key?: string, danger?: boolean, run: () => void}} Item */
 
 /**
- * @param {{label: string, icon?: string, text?: string, items: (Item | null)[] | (() => (Item | null)[]), class?: string}} properties
+ * @param {{label: string, icon?: string, text?: string, items: (Item | null)[] | (() => (Item | null)[]), class?: string, onOpen?: () => void}} properties
  *   null in `items` is a line between groups; a function is asked when the menu opens
  */
-export function Menu({ label, icon = "more", text = "", items, class: name = "round" }) {
+export function Menu({ label, icon = "more", text = "", items, class: name = "round", onOpen }) {
   const id = useId();
   const button = useRef(/** @type {HTMLButtonElement | null} */ (null));
   const list = useRef(/** @type {HTMLDivElement | null} */ (null));
@@ -18,6 +18,7 @@ export function Menu({ label, icon = "more", text = "", items, class: name = "ro
   /** @param {Event & {newState?: string}} event */
   const toggled = (event) => {
     open.value = event.newState === "open";
+    if (open.value) onOpen?.();
     if (!open.value || !button.current || !list.current) return;
     const box = button.current.getBoundingClientRect();
     const menu = list.current;

@@ -88,8 +88,9 @@ function Account({ onKeys }) {
   const who = session.value;
   const theme = useSignal(document.documentElement.dataset.theme ?? "system");
   const info = useSignal(/** @type {any} */ (null));
+  const look = () => void attempt(async () => { info.value = await call("info"); });
   useSignalEffect(() => {
-    if (session.value) void attempt(async () => { info.value = await call("info"); });
+    if (session.value) look();
   });
   /** @param {string} next */
   const choose = (next) => {
@@ -107,7 +108,7 @@ function Account({ onKeys }) {
   const left = fast ? Object.values(fast).reduce((/** @type {number} */ sum, each) => sum + Number(each), 0) : null;
   return html`<div class="account">
     <${Menu} label="Light or dark" icon="theme" class="rail-button" items=${[["system", "As the system has it"], ["light", "Light"], ["dark", "Dark"]].map(([id = "", label = ""]) => ({ id, label, icon: theme.value === id ? "check" : "theme", run: () => choose(id) }))} />
-    <${Menu} label="Your account" icon="person" class="rail-button" items=${() => [
+    <${Menu} label="Your account" icon="person" class="rail-button" onOpen=${look} items=${() => [
       { id: "who", label: `${info.value?.name || short(who?.account ?? "")}${info.value?.plan ? `, ${info.value.plan}` : ""}`, icon: "person", run: () => {} },
       ...(left !== null ? [{ id: "left", label: `${gpuTime(left)} of GPU time left`, icon: "gauge", run: () => {} }] : []),
       null,

@@ -75,11 +75,12 @@ export function answer(choice, failed) {
   const shown = pair.peek();
   if (!shown) return;
   const ready = coming;
+  const mine = profile;
   pair.value = null;
   // The server keeps two pairs open: the answer has to be there before a third is asked for.
   sent = sent.then(async () => {
     const told = await call("taste.rank", { pair: shown.pair, choice });
-    taught.value = { events: told.events, needed: told.needed, code: told.code || taught.peek().code };
+    if (mine === profile) taught.value = { events: told.events, needed: told.needed, code: told.code || taught.peek().code };
   }).catch(failed);
   if (ready) {
     coming = null;
@@ -91,10 +92,12 @@ export function answer(choice, failed) {
 async function settle(ready) {
   const mine = profile;
   try {
-    pair.value = await ready;
+    const found = await ready;
+    if (mine !== profile) return;
+    pair.value = found;
   } catch {
     await sent;
-    return advance();
+    return mine === profile ? advance() : undefined;
   }
   await sent;
   if (mine !== profile) return;

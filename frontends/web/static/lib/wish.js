@@ -121,10 +121,17 @@ export async function chooseSetting(name, value) {
   await changeSettings({ parameters: { [name]: value ?? null } });
 }
 
-/** @param {{parameters?: Record<string, any>, suffix?: string, reset?: boolean}} changes */
-export async function changeSettings(changes) {
-  const kept = await call("settings.change", changes);
-  settings.value = { parameters: kept.parameters, suffix: kept.suffix };
+/** @type {Promise<unknown>} */
+let changing = Promise.resolve();
+
+/** Changes go out one after another, so that the last one holds. @param {{parameters?: Record<string, any>, suffix?: string, reset?: boolean}} changes */
+export function changeSettings(changes) {
+  const mine = changing.then(async () => {
+    const kept = await call("settings.change", changes);
+    settings.value = { parameters: kept.parameters, suffix: kept.suffix };
+  });
+  changing = mine.catch(() => {});
+  return mine;
 }
 
 // ---- pictures ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import { html, useEffect, useSignal } from "../lib/html.js";
 import { call, callOnce } from "../lib/api.js";
 import { clock, dayName } from "../lib/format.js";
-import { go, href } from "../lib/router.js";
+import { go, href, route } from "../lib/router.js";
 import { find } from "../lib/store.js";
 import { confirm } from "../components/dialog.js";
 import { Icon } from "../components/icon.js";
@@ -32,7 +32,7 @@ export default function Chat({ params: [id = ""] }) {
   /** @param {Summary} chat */
   const remove = async (chat) => {
     if (!(await confirm("Delete this conversation?", "Its pictures stay.", "Delete"))) return;
-    await attempt(() => call("chat.delete", { chat: chat.chat }));
+    if (!(await attempt(() => call("chat.delete", { chat: chat.chat })))) return;
     if (String(chat.chat) === id) go("chat");
     await load();
   };
@@ -76,7 +76,7 @@ function Talk({ id }) {
     try {
       const told = await callOnce("chat.say", { chat: Number(id), text, prompt, turn, preview_every: PREVIEW_EVERY });
       if (id) turns.value = [...turns.peek(), told.turn];
-      else go("chat", told.chat);
+      else if (route.peek().join() === "chat") go("chat", told.chat); // unless one has gone elsewhere meanwhile
       return true;
     } catch (error) {
       wrong.value = error instanceof Error ? error.message : String(error);

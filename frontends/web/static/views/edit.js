@@ -38,7 +38,10 @@ export default function Edit({ params: [id = "", number = "0"] }) {
   useEffect(() => {
     job.value = null;
     wrong.value = "";
-    if (id && !files.has(id)) find(id).then((found) => { job.value = found; }, (error) => { wrong.value = error.message; });
+    if (!id || files.has(id)) return undefined;
+    let here = true; // an answer may come when another one is looked at
+    find(id).then((found) => { if (here) job.value = found; }, (error) => { if (here) wrong.value = error.message; });
+    return () => { here = false; };
   }, [id]);
   const file = files.get(id);
   if (file) return html`<${Open} key=${id} name=${id} source=${{ digest: id }} picture=${file} url=${file.url} own=${file.own} />`;

@@ -1,7 +1,7 @@
 // Operate: what operators watch and do: the queue by lane, workers, accounts, the ledger. Everything is asked anew
 // every few seconds, while somebody looks.
 
-import { html, useEffect, useSignal } from "../lib/html.js";
+import { html, useEffect, useRef, useSignal } from "../lib/html.js";
 import { call, callOnce } from "../lib/api.js";
 import { clock, counted, dayName, fileSize, gpuTime, number } from "../lib/format.js";
 import { href } from "../lib/router.js";
@@ -29,19 +29,24 @@ export default function Operate({ params }) {
 function useLive(tag, fields, every = EVERY_MS) {
   const found = useSignal(/** @type {any} */ (null));
   const wrong = useSignal("");
+  const page = JSON.stringify(fields);
+  const shown = useRef(page);
+  shown.current = page;
   const load = async () => {
     try {
-      found.value = await call(tag, fields);
+      const answer = await call(tag, fields);
+      if (shown.current !== page) return; // another page is looked at meanwhile
+      found.value = answer;
       wrong.value = "";
     } catch (error) {
-      wrong.value = error instanceof Error ? error.message : String(error);
+      if (shown.current === page) wrong.value = error instanceof Error ? error.message : String(error);
     }
   };
   useEffect(() => {
     void load();
     const timer = setInterval(() => !document.hidden && void load(), every);
     return () => clearInterval(timer);
-  }, [JSON.stringify(fields)]);
+  }, [page]);
   return { found, wrong, load };
 }
 
