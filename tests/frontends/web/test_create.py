@@ -232,6 +232,28 @@ def test_what_axe_sees(open_page: Open, job: str, scheme: str) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 390  # nothing sticks out
 
 
+def test_letters_begin_a_prompt(open_page: Open, job: str) -> None:
+    """A letter that means nothing else in Create begins a prompt; keys of pictures and of dialogs stay theirs."""
+    page = open_page(viewport={"width": 1280, "height": 2000})
+    expect(page.locator(f'.job[data-job="{job}"] .tile.loaded')).to_have_count(2)
+    prompt, keys = page.locator("#prompt"), page.keyboard
+    prompt.fill("")
+    keys.press("Escape")
+    keys.press("v")  # makes a variation, of a picture that has the focus
+    keys.press("Control+a")
+    keys.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    keys.press("a")
+    keys.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(prompt).not_to_be_focused()
+    expect(prompt).to_have_value("")
+    keys.type("a fox")
+    expect(prompt).to_be_focused()
+    expect(prompt).to_have_value("a fox")
+    prompt.fill("")
+
+
 def test_what_was_liked_is_known(open_page: Open, server: BackgroundServer, job: str) -> None:
     """Likes of before, and of elsewhere: they can be taken back on a page that has just been opened."""
     with Client(server.address) as client:

@@ -27,6 +27,8 @@ def test_personalize(open_page: Open, server: BackgroundServer, job: str) -> Non
     page.unroute("**/api/taste.next")
     page.keyboard.press("z")
     expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
+    page.keyboard.press("Alt+ArrowRight")  # the browser's key, and no choice
+    expect(page.locator(".learned")).to_contain_text("2 of 200 choices")
     in_both_themes(page)
 
     page.get_by_role("link", name="Grids").click()

@@ -73,7 +73,7 @@ function Open({ place: { job, index } }) {
     else if (key === "ArrowRight" || key === "j") move(1);
     else {
       const act = key.length === 1 && [...making, ...using, ...whole].find((each) => each.key === key);
-      if (!act) return;
+      if (!act || event.repeat) return;
       if (["edit", "prompt"].includes(act.id)) dialog.current?.close();
       act.run();
     }

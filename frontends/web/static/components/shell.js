@@ -18,7 +18,7 @@ import { Toasts, attempt } from "./toasts.js";
 
 /** Keys that work everywhere, for the list of keys. */
 const KEYS = [
-  ["/", "Write in the imagine bar"], ["Enter", "Draw, or open a picture"], ["← ↑ → ↓", "Go from picture to picture"],
+  ["/", "Write in the imagine bar; in Create, any letter that is not here"], ["Enter", "Draw, or open a picture"], ["← ↑ → ↓", "Go from picture to picture"],
   ["v  b", "Vary subtly, strongly"], ["u", "Upscale"], ["z", "Zoom out"], ["e", "Open in the editor"], ["r", "Again, with another seed"],
   ["l", "Like"], ["d", "Download"], ["p", "Use the prompt"], ["x", "Cancel"], ["Delete", "Delete"], ["?", "These keys"],
 ];

@@ -117,7 +117,13 @@ export function ofJob(job) {
 /** Delete a job, after a yes. @param {Job} job */
 export async function removal(job) {
   const yes = await confirm("Delete it for good?", "Its pictures leave the disk and its prompt the records. That cannot be taken back.", "Delete");
-  if (yes) await attempt(() => remove(job));
+  if (!yes) return;
+  const all = () => /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".feed .tile-open:not(:disabled)")]);
+  const place = all().findIndex((tile) => tile.dataset.job === job.id);
+  await attempt(() => remove(job));
+  requestAnimationFrame(() => {
+    if (place >= 0 && document.activeElement === document.body) (all()[place] ?? all().at(-1))?.focus({ preventScroll: true });
+  });
 }
 
 /** Ask again for a job that has failed: by its request; else the server runs it again as it was asked for, for an operator;

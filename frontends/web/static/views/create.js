@@ -5,13 +5,16 @@ import { dayName } from "../lib/format.js";
 import { isCovered, isWriting, keyOf } from "../lib/keys.js";
 import { makings, ofJob, uses } from "../lib/actions.js";
 import { known, loadOlder, older, order } from "../lib/store.js";
-import { write } from "../components/bar.js";
+import { focusBar, write } from "../components/bar.js";
 import { JobCard } from "../components/jobcard.js";
 import { tellError } from "../components/toasts.js";
 
 const IDEAS = [
   "a red apple", "a castle, woodcut, sepia tones --ar 3:2", "a fox, watercolor, pastel tones --c 40", "a {red, green} balloon --draft",
 ];
+
+/** Keys of this view and of the page, beside views' own with Shift; every other letter begins a prompt. */
+const USED = new Set("vbuzeldrpxjk/? ");
 
 export default function Create() {
   const jobs = order.value;
@@ -74,8 +77,12 @@ function Welcome() {
 
 /** Keys on pictures: arrows go from one to the next, letters make something of it. @param {KeyboardEvent} event */
 function pressed(event) {
-  if (isWriting(event.target) || isCovered()) return;
+  if (event.defaultPrevented || isWriting(event.target) || isCovered()) return;
   const key = keyOf(event);
+  if (key.length === 1 && !event.shiftKey && !USED.has(key)) {
+    focusBar(); // before the letter is written: it arrives there
+    return;
+  }
   const tiles = /** @type {HTMLButtonElement[]} */ ([...document.querySelectorAll(".feed .tile-open:not(:disabled)")]);
   const here = tiles.indexOf(/** @type {HTMLButtonElement} */ (document.activeElement));
   const to = { ArrowRight: here + 1, j: here + 1, ArrowLeft: here - 1, k: here - 1, ArrowDown: row(tiles, here, 1), ArrowUp: row(tiles, here, -1) }[key];
@@ -94,7 +101,7 @@ function pressed(event) {
   const act = key === "Delete" ? actions.find((each) => each.id === "delete") : actions.find((each) => each.key === key);
   if (!act) return;
   event.preventDefault();
-  act.run();
+  if (!event.repeat) act.run();
 }
 
 /** The tile that stands below or above. @param {HTMLElement[]} tiles @param {number} here @param {1 | -1} way */

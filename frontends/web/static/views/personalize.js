@@ -1,6 +1,6 @@
 // Personalize: choose between pairs by keys or by hand, and see what was learned.
 
-import { html, useEffect, useRef, useSignal } from "../lib/html.js";
+import { html, useEffect, useRef } from "../lib/html.js";
 import { isCovered, isWriting, keyOf } from "../lib/keys.js";
 import { go, href } from "../lib/router.js";
 import * as taste from "../lib/taste.js";
@@ -29,7 +29,6 @@ export default function Personalize({ params }) {
 
 /** @param {{profile: string}} properties */
 function Pairs({ profile }) {
-  const last = useSignal(/** @type {Choice | ""} */ (""));
   const touch = useRef({ x: 0, y: 0 });
   const shown = taste.pair.value;
   const { events, needed, code } = taste.taught.value;
@@ -40,7 +39,6 @@ function Pairs({ profile }) {
   /** @param {Choice} choice */
   const choose = (choice) => {
     if (!taste.pair.peek()) return;
-    last.value = choice;
     taste.answer(choice, tellError);
   };
   const undo = () => taste.undo().then(() => tell("The last choice is taken back."), tellError);
@@ -48,9 +46,10 @@ function Pairs({ profile }) {
     /** @param {KeyboardEvent} event */
     const pressed = (event) => {
       if (isWriting(event.target) || isCovered()) return;
-      const choice = /** @type {Record<string, Choice>} */ ({ ArrowLeft: "left", ArrowRight: "right", ArrowDown: "skip" })[event.key];
-      if (choice) choose(choice);
-      else if (keyOf(event) === "z") void undo();
+      const key = keyOf(event);
+      const choice = /** @type {Record<string, Choice>} */ ({ ArrowLeft: "left", ArrowRight: "right", ArrowDown: "skip" })[key];
+      if (choice) event.repeat || choose(choice); // a key that is held chooses once
+      else if (key === "z") event.repeat || void undo();
       else return;
       event.preventDefault();
     };
