@@ -254,6 +254,20 @@ def test_letters_begin_a_prompt(open_page: Open, job: str) -> None:
     prompt.fill("")
 
 
+def test_less_than_a_screen(browser: Any, tmp_path: Path, behaviour: Behaviour) -> None:
+    """The end of the list is told where one has scrolled to it, not below a single job."""
+    with serve(tmp_path, behaviour) as server, Client(server.address) as client:
+        client.imagine("a red apple", images=1, steps=1).wait(timeout_s=30)
+        assert server.server is not None
+        page = browser.new_page(viewport={"width": 1280, "height": 2000})
+        page.goto(server.server.http)
+        expect(page.locator(".tile.loaded")).to_have_count(1)
+        expect(page.locator(".more")).to_have_text("")
+        page.set_viewport_size({"width": 1280, "height": 300})
+        expect(page.locator(".more")).to_have_text("That is all.")
+        page.close()
+
+
 def test_what_was_liked_is_known(open_page: Open, server: BackgroundServer, job: str) -> None:
     """Likes of before, and of elsewhere: they can be taken back on a page that has just been opened."""
     with Client(server.address) as client:

@@ -37,13 +37,26 @@ export default function Create() {
       <h2 class="day">${name}</h2>
       ${found.map((job) => html`<${JobCard} key=${job.id} job=${job} />`)}
     </section>`)}
-    <${More} />
+    <${More} many=${jobs.length} />
   </div>`;
 }
 
-/** Loads older jobs when it comes into sight. */
-function More() {
+/** Loads older jobs when it comes into sight. @param {{many: number}} properties `many`: jobs that are shown */
+function More({ many }) {
   const end = useRef(/** @type {HTMLDivElement | null} */ (null));
+  const long = useSignal(false); // whether there is more than one screen
+  useEffect(() => {
+    const look = () => {
+      long.value = end.current !== null && end.current.getBoundingClientRect().top + scrollY > innerHeight;
+    };
+    const observer = new ResizeObserver(look);
+    if (end.current?.parentElement) observer.observe(end.current.parentElement);
+    addEventListener("resize", look);
+    return () => {
+      observer.disconnect();
+      removeEventListener("resize", look);
+    };
+  }, [many]);
   const loading = useSignal(false);
   useEffect(() => {
     const load = async () => {
@@ -60,7 +73,7 @@ function More() {
     if (end.current) observer.observe(end.current);
     return () => observer.disconnect();
   }, [older.value]);
-  return html`<div ref=${end} class="more muted">${older.value > 0 ? "Older pictures …" : "That is all."}</div>`;
+  return html`<div ref=${end} class="more muted">${older.value > 0 ? "Older pictures …" : long.value ? "That is all." : ""}</div>`;
 }
 
 function Skeleton() {
