@@ -268,6 +268,14 @@ def test_less_than_a_screen(browser: Any, tmp_path: Path, behaviour: Behaviour) 
         page.close()
 
 
+def test_the_view_that_is_shown_fits_its_label(open_page: Open) -> None:
+    page = open_page("personalize")
+    label = page.locator(".rail li a[aria-current] span")
+    expect(label).to_have_text("Personalize")
+    inside = "span => span.getBoundingClientRect().width <= span.parentElement.clientWidth - 4"
+    assert label.evaluate(inside)
+
+
 def test_what_was_liked_is_known(open_page: Open, server: BackgroundServer, job: str) -> None:
     """Likes of before, and of elsewhere: they can be taken back on a page that has just been opened."""
     with Client(server.address) as client:
