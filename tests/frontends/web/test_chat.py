@@ -5,7 +5,7 @@ from __future__ import annotations
 from salon.frontends.client.client import Client
 from salon.frontends.zmq.background import BackgroundServer
 
-from .conftest import Open, expect, in_both_themes
+from .conftest import Open, axe, expect, in_both_themes
 
 
 def test_chat(open_page: Open, server: BackgroundServer) -> None:
@@ -35,3 +35,28 @@ def test_chat(open_page: Open, server: BackgroundServer) -> None:
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(turns).to_have_count(0)
     expect(page.locator(".chats li")).to_have_count(0)
+
+
+def test_conversations_on_a_phone(open_page: Open, server: BackgroundServer) -> None:
+    """The list lies behind a button, and goes when one is chosen, or by Escape; the focus is not lost."""
+    with Client(server.address) as client:
+        chat = client.chat.say("a green boat").chat
+        page = open_page("chat", viewport={"width": 390, "height": 844})
+        button, lists = page.get_by_role("button", name="Conversations"), page.locator(".chats")
+        expect(button).to_have_attribute("aria-expanded", "false")
+        expect(lists).to_be_hidden()
+        button.click()
+        expect(lists).to_be_visible()
+        assert axe(page) == []
+        page.keyboard.press("Escape")
+        expect(lists).to_be_hidden()
+        expect(button).to_be_focused()
+        button.click()
+        lists.get_by_role("link", name="a green boat").click()
+        expect(lists).to_be_hidden()
+        expect(page.locator(".turn")).to_have_count(1)
+        assert page.url.endswith(f"#/chat/{chat}")
+        page.set_viewport_size({"width": 1280, "height": 800})
+        expect(button).to_be_hidden()
+        expect(lists).to_be_visible()
+        client.chat.delete(chat)

@@ -1,6 +1,6 @@
 // Chat: say what shall be different, turn by turn. Each turn shows the prompt that it became, which can be edited.
 
-import { html, useEffect, useSignal } from "../lib/html.js";
+import { html, useEffect, useRef, useSignal } from "../lib/html.js";
 import { call, callOnce } from "../lib/api.js";
 import { clock, dayName } from "../lib/format.js";
 import { go, href, route } from "../lib/router.js";
@@ -21,6 +21,13 @@ const PREVIEW_EVERY = 4; // steps
 
 /** @param {{params: string[]}} properties */
 export default function Chat({ params: [id = ""] }) {
+  const listed = useSignal(false); // on phones, where the list lies above the conversation
+  const button = useRef(/** @type {HTMLButtonElement | null} */ (null));
+  const close = () => {
+    if (!listed.peek()) return;
+    listed.value = false;
+    button.current?.focus();
+  };
   const chats = useSignal(/** @type {Summary[]} */ ([]));
   const next = useSignal(0);
   const load = (before = 0) => attempt(async () => {
@@ -36,9 +43,11 @@ export default function Chat({ params: [id = ""] }) {
     if (String(chat.chat) === id) go("chat");
     await load();
   };
-  return html`<div class="chat">
+  return html`<div class="chat" data-list=${listed.value ? "open" : "closed"} onKeyDown=${(/** @type {KeyboardEvent} */ event) => { if (event.key === "Escape") close(); }}>
     <h1 class="hidden">Chat</h1>
-    <aside class="chats" aria-label="Conversations">
+    <button ref=${button} type="button" class="quiet chats-button" aria-expanded=${listed.value} aria-controls="chats" onClick=${() => { listed.value = !listed.peek(); }}>
+      <${Icon} name=${listed.value ? "close" : "chat"} /><span>Conversations</span></button>
+    <aside id="chats" class="chats" aria-label="Conversations" onClick=${(/** @type {Event} */ event) => { if (/** @type {Element} */ (event.target).closest("a")) close(); }}>
       <a class="chat-new" href=${href("chat")} aria-current=${id ? null : "page"}><${Icon} name="plus" /><span>New</span></a>
       <ul>${chats.value.map((chat) => html`<li key=${chat.chat}>
         <a href=${href("chat", chat.chat)} aria-current=${String(chat.chat) === id ? "page" : null}><span>${chat.title || "Without words"}</span><span class="muted">${dayName(chat.changed_ms)}</span></a>
