@@ -70,7 +70,6 @@ def measure(bench: Bench, folder: Path) -> None:
         bench.note(f"{count:,} jobs, {count * 2:,} pictures; {len(marked):,} liked, in the folder, and at last hidden")
     finally:
         store.close()
-    bench.columns = COLUMNS
 
 
 def fill(store: Store, count: int) -> None:

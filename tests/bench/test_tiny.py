@@ -18,6 +18,7 @@ from rich.console import Console
 from salon.bench import triton_resources
 from salon.bench.facts import SHIPPED, digests
 from salon.bench.report import problems
+from salon.bench.web.page import chromium
 
 RUNS: dict[str, dict[str, Any]] = {
     "ops": {"tied_to": "shapes", "needs": "torch", "rows": 40},
@@ -33,7 +34,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "simulate": {"tied_to": "nothing", "needs": "numpy", "rows": 30},
     "faults": {"tied_to": "shapes", "needs": "sqlalchemy", "rows": 4},
     "triton_resources": {"tied_to": "nothing", "needs": "triton", "rows": 5},
-    "web": {"tied_to": "nothing", "needs": "sqlalchemy", "rows": 10},
+    "web": {"tied_to": "nothing", "needs": "sqlalchemy", "rows": 19 if chromium() else 11},
     "lora": {"tied_to": "shapes", "needs": "diffusers", "rows": 10},
     "taste_speed": {"tied_to": "shapes", "needs": "diffusers", "rows": 5},
     "gateway": {"tied_to": "shapes", "needs": "uvicorn", "rows": 6},
